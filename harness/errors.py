@@ -1,0 +1,30 @@
+"""The two kinds of failure a person meets, and the words every message is made of."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done as asked: a study file, an option, a folder. Exit code 2."""
+
+    exit_code = 2
+
+
+class MachineError(Exception):
+    """The request was sound and the machine could not do it: no network, a full disk. Exit code 1."""
+
+    exit_code = 1
+
+
+def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+    """Say what is close to `given` and what there is.
+
+    >>> did_you_mean("relo", ["relu", "tanh"])
+    "did you mean 'relu'? Allowed: relu, tanh"
+    """
+    names = sorted(allowed)
+    close = difflib.get_close_matches(given, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Allowed: {', '.join(names)}"
