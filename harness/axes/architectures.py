@@ -1,0 +1,70 @@
+"""Architectures: from an input size and a class count to a network that gives logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.lazy import torch
+from harness.registry import Registry
+from harness.settings import Setting, declared
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A registered architecture.
+
+    `build(inputs, classes, activation, **settings)` gives an nn.Module that maps (B, inputs) to
+    logits (B, classes); `activation()` makes one activation module. The stacked engine knows `mlp`; any other
+    architecture trains in the loop engine, from its own initial weights under a forked, seeded generator.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """The settings this architecture declares."""
+        return declared(self.build)
+
+
+architectures: Registry[Architecture] = Registry("architecture", Architecture)
+
+
+@architectures.register("mlp")
+def mlp(
+    inputs: int, classes: int, activation: Callable[[], nn.Module], *, hidden: Sequence[int] = (32, 32)
+) -> nn.Module:
+    """Multilayer perceptron on flattened pixels; hidden = [] is softmax regression."""
+    widths = [inputs, *hidden, classes]
+    layers: list[nn.Module] = []
+    for i, o in zip(widths, widths[1:], strict=False):
+        layers += [torch.nn.Linear(i, o), activation()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One fully connected layer: weight (out, in) and bias (out,), as torch.nn.Linear has them."""
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+
+def initial_layers(widths: Sequence[int], rng: np.random.Generator) -> list[Layer]:
+    """Initial weights of an mlp with these widths (inputs, hidden .., classes).
+
+    Uniform within 1/sqrt(fan_in), weights and biases: torch.nn.Linear's default distribution.
+    """
+    layers = []
+    for i, o in zip(widths, widths[1:], strict=False):
+        bound = i**-0.5
+        layers.append(Layer(rng.uniform(-bound, bound, (o, i)), rng.uniform(-bound, bound, o)))
+    return layers

@@ -1,0 +1,290 @@
+"""Optimizers: one step of many trials at once, in place.
+
+An optimizer is a function `update(param, grad, state, t, *, lr, ...)`:
+
+- `param` and `grad` (k, n): a row is one trial's parameters. `grad` may be overwritten.
+- `state`: what the optimizer keeps between steps, a dict of tensors like `param`; empty at first.
+- `t`: the number of this step, from 1.
+- keyword-only parameters are its settings, with their defaults: a float where all k trials agree, else a
+  float64 tensor (k, 1). Do small arithmetic on them as they come and `cast` the result to param's type.
+
+It must treat every element by itself. One that does not (norms over a whole tensor) is registered with
+`stackable=False` and sees one parameter tensor of one trial at a time, in its natural shape; the
+harness also finds such optimizers out by trying. Update rules follow torch.optim, and `torch_class` names the
+class each is tested against and trained with in the loop engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from harness.lazy import torch
+from harness.registry import Registry
+from harness.settings import Setting, Value, declared
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Scalar: TypeAlias = "float | Tensor"
+State: TypeAlias = "dict[str, Tensor]"
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A registered optimizer.
+
+    Args:
+        name: its name.
+        update: see the module's docstring.
+        torch_class: the class in torch.optim that does the same, if there is one.
+        torch_settings: fixed arguments of that class.
+        stackable: whether it treats every element by itself.
+        linear: whether, without weight decay, it is `param -= lr * grad` and nothing else, so that a
+            stack may accumulate the step straight into the weights.
+    """
+
+    name: str
+    update: Callable[..., None]
+    torch_class: str | None = None
+    torch_settings: Mapping[str, Value] = field(default_factory=dict)
+    stackable: bool = True
+    linear: bool = False
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """Its settings, lr first."""
+        return declared(self.update)
+
+
+optimizers: Registry[Optimizer] = Registry("optimizer", Optimizer)
+
+
+def cast(value: Scalar, like: Tensor) -> Scalar:
+    """A setting, or arithmetic on settings, in the parameters' type."""
+    return value if isinstance(value, (int, float)) else value.to(like.dtype)
+
+
+def is_zero(value: Scalar) -> bool:
+    """Whether a setting is 0 in all trials of the stack."""
+    return isinstance(value, (int, float)) and value == 0
+
+
+def slot(state: State, name: str, like: Tensor, start: Scalar = 0.0) -> Tensor:
+    """The state called `name`, made at first use with the value `start`."""
+    if name not in state:
+        state[name] = torch.zeros_like(like).add_(cast(start, like))
+    return state[name]
+
+
+def decay_into(grad: Tensor, param: Tensor, weight_decay: Scalar) -> None:
+    """L2 penalty: grad += weight_decay * param."""
+    if not is_zero(weight_decay):
+        grad.add_(param * cast(weight_decay, param))
+
+
+@optimizers.register("sgd", torch_class="SGD", linear=True)
+def sgd(
+    param: Tensor, grad: Tensor, state: State, t: int, *, lr: Scalar = 0.1, weight_decay: Scalar = 0.0
+) -> None:
+    """Gradient descent, nothing else: p -= lr g."""
+    decay_into(grad, param, weight_decay)
+    param.sub_(grad.mul_(cast(lr, param)))
+
+
+def _velocity(grad: Tensor, state: State, t: int, momentum: Scalar, dampening: Scalar) -> Tensor:
+    """buf = momentum buf + (1 - dampening) g; as in torch, the first step is not dampened."""
+    buf = slot(state, "velocity", grad).mul_(cast(momentum, grad))
+    if t == 1 or is_zero(dampening):
+        return buf.add_(grad)
+    return buf.add_(grad * cast(1 - dampening, grad))
+
+
+@optimizers.register("momentum", torch_class="SGD")
+def momentum(
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    t: int,
+    *,
+    lr: Scalar = 0.02,
+    momentum: Scalar = 0.9,
+    dampening: Scalar = 0.0,
+    weight_decay: Scalar = 0.0,
+) -> None:
+    """Heavy ball (Polyak 1964): p -= lr v, v = momentum v + g."""
+    decay_into(grad, param, weight_decay)
+    velocity = _velocity(grad, state, t, momentum, dampening)
+    param.sub_(torch.mul(velocity, cast(lr, param), out=grad))
+
+
+@optimizers.register("nesterov", torch_class="SGD", torch_settings={"nesterov": True})
+def nesterov(
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    t: int,
+    *,
+    lr: Scalar = 0.02,
+    momentum: Scalar = 0.9,
+    weight_decay: Scalar = 0.0,
+) -> None:
+    """Nesterov's momentum as Sutskever et al. (2013) write it: p -= lr (g + momentum v)."""
+    decay_into(grad, param, weight_decay)
+    velocity = _velocity(grad, state, t, momentum, 0.0)
+    param.sub_(grad.add_(velocity * cast(momentum, param)).mul_(cast(lr, param)))
+
+
+@optimizers.register("rmsprop", torch_class="RMSprop")
+def rmsprop(
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    t: int,
+    *,
+    lr: Scalar = 1e-3,
+    alpha: Scalar = 0.99,
+    eps: Scalar = 1e-8,
+    momentum: Scalar = 0.0,
+    centered: bool = False,
+    weight_decay: Scalar = 0.0,
+) -> None:
+    """g over the root of its running mean square (Hinton 2012; centered: Graves 2013)."""
+    decay_into(grad, param, weight_decay)
+    keep = cast(1 - alpha, param)
+    square = slot(state, "square", param).mul_(cast(alpha, param))
+    square.add_((grad * grad).mul_(keep))
+    if centered:
+        mean = slot(state, "mean", param).mul_(cast(alpha, param)).add_(grad * keep)
+        root = (square - mean * mean).sqrt_()
+    else:
+        root = square.sqrt()
+    grad.div_(root.add_(cast(eps, param)))
+    if not is_zero(momentum):
+        grad = slot(state, "velocity", param).mul_(cast(momentum, param)).add_(grad)
+    param.sub_(grad * cast(lr, param))
+
+
+def _adam(
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    t: int,
+    lr: Scalar,
+    betas: tuple[Scalar, Scalar],
+    eps: Scalar,
+    amsgrad: bool,
+) -> None:
+    """The step Adam and AdamW share, after weight decay.
+
+    Bias corrections are folded into the step size and eps: fewer passes over (k, n), same value.
+    """
+    beta1, beta2 = betas
+    mean = slot(state, "mean", param).mul_(cast(beta1, param)).add_(grad * cast(1 - beta1, param))
+    square = slot(state, "square", param).mul_(cast(beta2, param))
+    square.add_(grad.mul_(grad).mul_(cast(1 - beta2, param)))
+    if amsgrad:
+        largest = slot(state, "largest", param)
+        square = torch.maximum(largest, square, out=largest)
+    unbias2 = (1 - beta2**t) ** 0.5
+    torch.sqrt(square, out=grad).add_(cast(eps * unbias2, param))
+    param.sub_(torch.div(mean, grad, out=grad).mul_(cast(lr * unbias2 / (1 - beta1**t), param)))
+
+
+def _fused_adam(
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    t: int,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """torch's own one-pass Adam, three times faster: where all trials of the stack agree on the settings."""
+    from torch.optim.adam import adam as one_pass
+
+    count = torch.full((), t - 1, dtype=torch.float32, device=param.device)
+    one_pass(
+        [param],
+        [grad],
+        [slot(state, "mean", param)],
+        [slot(state, "square", param)],
+        [],
+        [count],
+        fused=True,
+        decoupled_weight_decay=decoupled,
+        amsgrad=False,
+        beta1=betas[0],
+        beta2=betas[1],
+        lr=lr,
+        weight_decay=weight_decay,
+        eps=eps,
+        maximize=False,
+    )
+
+
+def _agree(*settings: Scalar) -> bool:
+    return all(isinstance(setting, (int, float)) for setting in settings)
+
+
+@optimizers.register("adam", torch_class="Adam")
+def adam(
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    t: int,
+    *,
+    lr: Scalar = 1e-3,
+    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+    eps: Scalar = 1e-8,
+    weight_decay: Scalar = 0.0,
+    amsgrad: bool = False,
+) -> None:
+    """Adam (Kingma & Ba 2015); amsgrad: Reddi et al. 2018."""
+    if _agree(lr, *betas, eps, weight_decay) and not amsgrad:
+        return _fused_adam(param, grad, state, t, lr, betas, eps, weight_decay, decoupled=False)  # type: ignore[arg-type]
+    decay_into(grad, param, weight_decay)
+    return _adam(param, grad, state, t, lr, betas, eps, amsgrad)
+
+
+@optimizers.register("adamw", torch_class="AdamW")
+def adamw(
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    t: int,
+    *,
+    lr: Scalar = 1e-3,
+    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+    eps: Scalar = 1e-8,
+    weight_decay: Scalar = 1e-2,
+    amsgrad: bool = False,
+) -> None:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+    if _agree(lr, *betas, eps, weight_decay) and not amsgrad:
+        return _fused_adam(param, grad, state, t, lr, betas, eps, weight_decay, decoupled=True)  # type: ignore[arg-type]
+    param.mul_(cast(1 - lr * weight_decay, param))
+    return _adam(param, grad, state, t, lr, betas, eps, amsgrad)
+
+
+@optimizers.register("adagrad", torch_class="Adagrad")
+def adagrad(
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    t: int,
+    *,
+    lr: Scalar = 1e-2,
+    lr_decay: Scalar = 0.0,
+    eps: Scalar = 1e-10,
+    initial_accumulator_value: Scalar = 0.0,
+    weight_decay: Scalar = 0.0,
+) -> None:
+    """g over the root of the sum of its squares (Duchi et al. 2011)."""
+    decay_into(grad, param, weight_decay)
+    total = slot(state, "total", param, start=initial_accumulator_value).addcmul_(grad, grad)
+    root = total.sqrt().add_(cast(eps, param))
+    param.sub_(grad.div_(root).mul_(cast(lr / (1 + (t - 1) * lr_decay), param)))

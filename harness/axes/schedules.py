@@ -1,0 +1,68 @@
+"""Schedules: the factor on the learning rate at every step of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.registry import Registry
+from harness.settings import Setting, declared
+
+Factors = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The steps of a training run: `step` (S,) is 0..S-1, `epoch` (S,) the epoch each belongs to."""
+
+    step: NDArray[np.int64]
+    epoch: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, steps: int, steps_per_epoch: int) -> Clock:
+        """The clock of a run of so many steps."""
+        step = np.arange(steps)
+        return cls(step, step // steps_per_epoch)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """factor(clock, **settings) -> (S,) factors on lr, one a step."""
+
+    name: str
+    factor: Callable[..., Factors]
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """The settings this schedule declares."""
+        return declared(self.factor)
+
+
+schedules: Registry[Schedule] = Registry("schedule", Schedule)
+
+
+@schedules.register("constant")
+def constant(clock: Clock) -> Factors:
+    """The learning rate stays."""
+    return np.ones(len(clock.step))
+
+
+@schedules.register("exponential")
+def exponential(clock: Clock, *, gamma: float = 0.9) -> Factors:
+    """Times gamma after each epoch."""
+    return np.power(gamma, clock.epoch, dtype=np.float64)
+
+
+@schedules.register("linear")
+def linear(clock: Clock) -> Factors:
+    """Straight down, to 0 after the last step."""
+    return 1 - clock.step / len(clock.step)
+
+
+@schedules.register("cosine")
+def cosine(clock: Clock) -> Factors:
+    """Half a cosine wave, to 0 after the last step (Loshchilov & Hutter 2017, without restarts)."""
+    return (1 + np.cos(np.pi * clock.step / len(clock.step))) / 2

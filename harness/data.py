@@ -1,0 +1,95 @@
+"""Data: a data set, split and preprocessed as a group of trials sees it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from harness.axes.datasets import Images, datasets
+from harness.axes.preprocessing import PixelStatistics, preprocessings
+from harness.settings import Value
+from harness.splits import split
+from harness.streams import stream
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+DATA_SETTINGS = ("dataset", "preprocessing", "val_fraction", "val_split", "split_seed")
+CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One split: pixels x (N, D), labels y (N,), and each sample's place in the original data set."""
+
+    x: NDArray[np.floating[Any]]
+    y: NDArray[np.int64]
+    index: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a group trains on. Engines read `test` once, after the last step."""
+
+    train: Samples
+    val: Samples
+    test: Samples
+    classes: tuple[str, ...]
+
+    def __getitem__(self, split: Split) -> Samples:
+        samples: Samples = getattr(self, split)
+        return samples
+
+    @property
+    def inputs(self) -> int:
+        """Values per image, D."""
+        return self.train.x.shape[1]
+
+
+@functools.lru_cache(maxsize=2)
+def _images(dataset: str) -> Images:
+    return datasets[dataset].load()
+
+
+def prepare(settings: Mapping[str, Value], dtype: DTypeLike = np.float32) -> Data:
+    """Load, split and preprocess what these settings name."""
+    chosen = tuple((name, settings[name]) for name in DATA_SETTINGS if name in settings)
+    return _prepare(chosen, np.dtype(dtype))
+
+
+@functools.lru_cache(maxsize=2)
+def _prepare(chosen: tuple[tuple[str, Any], ...], dtype: np.dtype[Any]) -> Data:
+    settings = dict(chosen)
+    facts = datasets[settings["dataset"]].facts
+    images = _images(settings["dataset"])
+    rng = stream(settings.get("split_seed", 0), "split")
+    how = settings.get("val_split", "random")
+    train, val = split(images.train_labels, settings["val_fraction"], how, rng)
+    raw = images.train_images[train]
+    pixels = PixelStatistics(facts.pixel_max, float(raw.mean()), float(raw.std()))
+    apply = preprocessings[settings["preprocessing"]].apply
+
+    def samples(x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64]) -> Samples:
+        chunks = [
+            apply(x[i : i + CHUNK].astype(dtype), pixels).reshape(len(x[i : i + CHUNK]), -1).astype(dtype)
+            for i in range(0, len(x), CHUNK)
+        ]
+        flat = np.concatenate(chunks) if chunks else np.empty((0, raw[0].size), dtype)
+        return Samples(np.ascontiguousarray(flat), y, index)
+
+    return Data(
+        train=samples(raw, images.train_labels[train], train),
+        val=samples(images.train_images[val], images.train_labels[val], val),
+        test=samples(images.test_images, images.test_labels, np.arange(len(images.test_labels))),
+        classes=facts.classes,
+    )
+
+
+def train_size(settings: Mapping[str, Value]) -> int:
+    """How many training images these settings leave, without loading them."""
+    n = datasets[str(settings["dataset"])].facts.train
+    return n - round(float(settings["val_fraction"]) * n)  # type: ignore[arg-type]

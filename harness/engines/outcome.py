@@ -1,0 +1,67 @@
+"""What every engine gives back: the observations of K trials that trained together, in NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data import Split
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Mean loss (K,) and accuracy (K,) on one split after so many steps, in inference mode."""
+
+    epoch: float
+    step: int
+    split: Split
+    loss: Floats
+    accuracy: Floats
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """K networks on one split of n samples.
+
+    loss (K,) and accuracy (K,) are per-sample means; predicted (K, n) are classes, confidence (K, n) the
+    probability given to them: softmax of logits, exp of log-probabilities, scores over their sum.
+    """
+
+    loss: Floats
+    accuracy: Floats
+    predicted: NDArray[np.int64]
+    confidence: Floats
+
+
+@dataclass
+class Outcome:
+    """Everything observed of K trials.
+
+    `diverged_step` (K,) is 0, or the first step (from 1) whose batch's loss, or after which an evaluated
+    loss, was not finite. `weights` holds one {name: array} a trial.
+    """
+
+    diverged_step: NDArray[np.int64]
+    parameters: int
+    epochs_done: float
+    steps_done: int
+    curve: list[Point] = field(default_factory=list)
+    final: dict[Split, Evaluation] = field(default_factory=dict)
+    weights: list[dict[str, Floats]] = field(default_factory=list)
+
+    def observe(self, epoch: float, step: int, split: Split, seen: Evaluation, *, last: bool) -> None:
+        """Add what was seen of train or val after so many steps; the last time it is final."""
+        self.note_divergence(step, seen.loss)
+        self.curve.append(Point(epoch, step, split, seen.loss, seen.accuracy))
+        if last:
+            self.final[split] = seen
+
+    def note_divergence(self, step: int, loss: Floats) -> None:
+        """Mark the trials whose loss (K,) is not finite, unless they are marked already."""
+        new = ~np.isfinite(loss) & (self.diverged_step == 0)
+        self.diverged_step[new] = max(step, 1)

@@ -1,0 +1,20 @@
+"""torch, imported when it is first used: `harness list` and every usage error answer without it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+else:
+
+    class _Torch:
+        """Stands where `import torch` would, and imports it at the first attribute asked for."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module("torch"), name)
+
+    torch = _Torch()
+
+__all__ = ["torch"]

@@ -1,0 +1,294 @@
+"""Plans: trials -> stacks; what is skipped and why; cost, before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness import plugins
+from harness.axes.datasets import datasets
+from harness.axes.heads import heads
+from harness.axes.losses import losses
+from harness.axes.optimizers import optimizers
+from harness.batches import Budget
+from harness.data import train_size
+from harness.errors import UsageError
+from harness.settings import Value
+from harness.study import Study
+from harness.trials import Arm, Trial, trials
+
+Engine = Literal["stacked", "loop"]
+ENGINES: tuple[Engine, ...] = ("stacked", "loop")
+SAME_IN_A_GROUP = (
+    "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "hidden",
+    "batch_size", "epochs", "steps", "sampling", "eval_every",
+)  # fmt: skip
+"""The settings (and the seed) that trials share when they see the same batches through the same shape."""
+STACK_BYTES = 16 * 2**20
+"""Layer one's weights of a stack, at most: wide enough to hide the dispatch of the small operations, small
+enough for weights, gradients and state to stay in the last-level cache (ARCHITECTURE.md, "Stack width")."""
+STACK_BYTES_CUDA = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Trials that train together. `group` names it, and the part it is written to."""
+
+    group: str
+    engine: Engine
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study comes to.
+
+    `skipped` holds trials that are not trained, with the reason; `merged` the names of arms that mean the
+    same as an earlier one; `routed` the reasons why trials train in the loop engine; `warnings` what the
+    person who wrote the study may not have meant.
+    """
+
+    study: Study
+    trials: Sequence[Trial]
+    stacks: Sequence[Stack]
+    skipped: Mapping[str, str]
+    merged: Mapping[str, Sequence[str]]
+    routed: Mapping[str, int]
+    warnings: Sequence[str]
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """The arms by name."""
+        return {trial.arm.name: trial.arm for trial in self.trials}
+
+
+def make(
+    study: Study,
+    engine: Engine = "stacked",
+    known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
+    device: str = "cpu",
+    processes: int = 1,
+) -> Plan:
+    """Plan a study.
+
+    Args:
+        study: a validated study.
+        engine: what trains the trials that can be stacked.
+        known: stacks of an earlier plan of the same folder, (group, engine, trial_ids): kept as they are,
+            so that a resumed run gives the same bits.
+        device: stacks are wider on a GPU.
+        processes: there are at least so many stacks, if there are trials enough.
+
+    Raises:
+        UsageError: settings that no machine could train, such as a batch larger than the train split.
+    """
+    everything, merged = trials(study)
+    _check_batch_sizes(everything)
+    reasons: dict[tuple[str, str, str], str] = {}
+    skipped = {trial.trial_id: reason for trial in everything if (reason := misfit(trial.arm, reasons))}
+    todo = {trial.trial_id: trial for trial in everything if trial.trial_id not in skipped}
+    stacks = []
+    for group, kept_engine, ids in known:
+        if all(i in todo for i in ids):
+            stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
+    routed: dict[str, int] = {}
+    groups: dict[tuple[Any, ...], list[Trial]] = {}
+    why = _Routes()
+    for trial in todo.values():
+        reason = why(trial.arm) if engine == "stacked" else ""
+        if reason:
+            routed[reason] = routed.get(reason, 0) + 1
+        key = (reason, *_group_key(trial)) if engine == "stacked" and not reason else (trial.trial_id,)
+        groups.setdefault(key, []).append(trial)
+    budget = STACK_BYTES_CUDA if device.startswith("cuda") else STACK_BYTES
+    least = math.ceil(processes / max(1, len(groups)))
+    for key, members in groups.items():
+        trained_by: Engine = "stacked" if len(key) > 1 else "loop"
+        stacks += [
+            Stack(_name(trained_by, part), trained_by, tuple(part)) for part in cut(members, budget, least)
+        ]
+    return Plan(study, everything, stacks, skipped, merged, routed, _warnings(study, everything))
+
+
+def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
+    """Why an arm's head and loss cannot meet; empty where they can."""
+    key = (str(arm.settings["head"]), str(arm.settings["loss"]), str(arm.settings["match"]))
+    if key not in known:
+        head, loss = heads[key[0]], losses[key[1]]
+        fits = loss.form(head.kind, key[2]) is not None
+        known[key] = (
+            ""
+            if fits
+            else f"loss {loss.name!r} takes {' or '.join(loss.forms)}; head {head.name!r} gives {head.kind} "
+            "(match = 'ignore' trains it all the same)"
+        )
+    return known[key]
+
+
+class _Routes:
+    """Why trials cannot be stacked. A third party's component is tried once: that needs torch."""
+
+    def __init__(self) -> None:
+        self._tried: dict[tuple[str, str], str] = {}
+
+    def __call__(self, arm: Arm) -> str:
+        if arm.settings["architecture"] != "mlp":
+            return f"architecture {arm.settings['architecture']!r} has no stacked form"
+        if not optimizers[str(arm.settings["optimizer"])].stackable:
+            return f"optimizer {arm.settings['optimizer']!r} is declared stackable = False"
+        for axis in ("optimizer", "activation", "head", "loss"):
+            name = str(arm.settings.get(axis, "identity"))
+            if (axis, name) not in self._tried:
+                self._tried[axis, name] = self._try(axis, name)
+            if self._tried[axis, name]:
+                return self._tried[axis, name]
+        return ""
+
+    @staticmethod
+    def _try(axis: str, name: str) -> str:
+        if not plugins.registries()[axis].entry(name).source_digest:
+            return ""
+        from harness.testing import stacks
+
+        return "" if stacks(axis, name) else f"{axis} {name!r} treats a stack otherwise than its members"
+
+
+def _group_key(trial: Trial) -> tuple[Any, ...]:
+    settings = trial.arm.settings
+    return (trial.seed, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
+
+
+def order(trial: Trial) -> tuple[str, ...]:
+    """Sort key that puts members of a stack with the same components side by side."""
+    settings = trial.arm.settings
+    axes = ("optimizer", "centered", "amsgrad", "activation", "head", "loss", "match", "schedule")
+    return (*(str(settings.get(axis, "")) for axis in axes), trial.arm.name)
+
+
+def cut(members: Sequence[Trial], stack_bytes: int, least: int = 1) -> list[list[Trial]]:
+    """Cut a group into stacks of even size, none with more than `stack_bytes` in layer one, at least `least`."""
+    settings = members[0].arm.settings
+    facts = datasets[str(settings["dataset"])].facts
+    if settings["architecture"] != "mlp":
+        return [[member] for member in members]
+    height = [*settings["hidden"], len(facts.classes)][0]  # type: ignore[misc]
+    widest = max(1, stack_bytes // (4 * height * math.prod(facts.shape)))
+    count = min(len(members), max(math.ceil(len(members) / widest), least))
+    ordered = sorted(members, key=order)
+    ends = [round(i * len(ordered) / count) for i in range(count + 1)]
+    return [ordered[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _name(engine: str, members: Sequence[Trial]) -> str:
+    text = " ".join([engine, *(trial.trial_id for trial in members)])
+    return "g" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _check_batch_sizes(everything: Sequence[Trial]) -> None:
+    for arm in {id(trial.arm): trial.arm for trial in everything}.values():
+        n = train_size(arm.settings)
+        if int(arm.settings["batch_size"]) > n:  # type: ignore[arg-type]
+            raise UsageError(
+                f"batch_size = {arm.settings['batch_size']} (arm {arm.name!r}): {arm.settings['dataset']} has {n} "
+                f"training images with val_fraction = {arm.settings['val_fraction']:g}; allowed: 1 to {n}"
+            )
+
+
+def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """What the study says that has no effect, or probably not the one that was meant."""
+    used = {name for trial in everything for name in trial.arm.settings}
+    told = [
+        f"{name} is set in [baseline] and applies to no arm (no component chosen has it)"
+        for name in study.baseline
+        if name not in used and name not in {"epochs", "steps"}
+    ]
+    for name in sorted({str(trial.arm.settings["optimizer"]) for trial in everything}):
+        default = float(optimizers[name].settings["lr"].default or math.inf)  # type: ignore[arg-type]
+        lr = study.baseline.get("lr")
+        if "lr" not in study.axes and isinstance(lr, float) and lr >= 10 * default:
+            told.append(f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}")
+    return told
+
+
+# ------------------------------------------------------------------------------------------------- costs
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate: seconds on this machine with so many processes, and bytes in the results folder."""
+
+    seconds: float
+    bytes: int
+
+
+STEP_SECONDS = 250e-6  # a stack's Python and dispatch, per step, measured with 4 activations and 4 outputs
+PASSES = {"sgd": 0, "momentum": 6, "nesterov": 7, "adam": 4, "adamw": 4, "adagrad": 6, "rmsprop": 8}
+BYTES_PER_SECOND = 15e9  # an optimizer's passes over weights and state in cache, one core
+FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reach
+LOOP_STEP_SECONDS = 500e-6
+
+
+def cost(plan: Plan, processes: int, *, flops: Callable[[], float] | None = None) -> Cost:
+    """Estimate a plan's cost from arithmetic, memory traffic and dispatch; within a factor of two or so."""
+    rate = (flops or flops_per_second)() * FLOPS_SHARE
+    seconds = sum(_seconds(stack, rate) for stack in plan.stacks)
+    size = sum(_bytes(stack, plan.study) for stack in plan.stacks)
+    return Cost(seconds / max(1, min(processes, len(plan.stacks))), size)
+
+
+def _seconds(stack: Stack, rate: float) -> float:
+    settings = stack.trials[0].arm.settings
+    n, parameters, test = _sizes(settings)
+    budget = Budget.of(settings, n)
+    evaluated = len(budget.eval_steps) * datasets[str(settings["dataset"])].facts.train + test
+    k, samples = len(stack.trials), budget.steps * budget.batch_size
+    arithmetic = k * parameters * (4 * samples + 2 * evaluated) / rate
+    if stack.engine == "loop":
+        return arithmetic + budget.steps * LOOP_STEP_SECONDS
+    passes = sum(PASSES.get(str(trial.arm.settings["optimizer"]), 8) for trial in stack.trials)
+    return arithmetic + budget.steps * (STEP_SECONDS + passes * parameters * 4 / BYTES_PER_SECOND)
+
+
+def _sizes(settings: Mapping[str, Value]) -> tuple[int, int, int]:
+    """Training images, parameters and test images of a trial."""
+    facts = datasets[str(settings["dataset"])].facts
+    hidden = settings.get("hidden", [])
+    widths = [math.prod(facts.shape), *hidden, len(facts.classes)]  # type: ignore[misc]
+    return train_size(settings), sum((i + 1) * o for i, o in zip(widths, widths[1:], strict=False)), facts.test
+
+
+def _bytes(stack: Stack, study: Study) -> int:
+    settings = stack.trials[0].arm.settings
+    n, parameters, test = _sizes(settings)
+    facts = datasets[str(settings["dataset"])].facts
+    kept = {"train": n, "val": facts.train - n, "test": test}
+    rows = 300 + 2 * 60 * len(Budget.of(settings, n).eval_steps) + 2 * 30 * len(facts.classes) ** 2
+    predictions = 3 * sum(kept[split] for split in study.head.keep_predictions)
+    weights = {"all": 4 * parameters, "best": 4 * parameters / len(stack.trials), "none": 0}
+    # Rows are there twice: in the parts, which are the truth, and in the CSVs made from them.
+    return int(len(stack.trials) * (1.3 * rows + predictions + weights[study.head.keep_weights]))
+
+
+def flops_per_second() -> float:
+    """What one core does on a large float32 product, measured in about 20 ms."""
+    import time
+
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    a = np.random.default_rng(0).random((512, 512), np.float32)
+    with threadpool_limits(1):
+        a @ a
+        start = time.perf_counter()
+        for _ in range(8):
+            a @ a
+    return 8 * 2 * 512**3 / (time.perf_counter() - start)
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

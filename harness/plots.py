@@ -1,0 +1,350 @@
+"""Figures of a study: DataFrame -> matplotlib Axes or Figure, drawn with seaborn, without global state.
+
+The functions that take an `ax` draw one panel; the `*_figure` functions lay panels out. Tables come from `stats`. Figures are
+plain `matplotlib.figure.Figure` objects: pyplot is never asked for a current one, and the style holds only while one of
+these functions runs. Accuracies come in as shares in 0..1 and are shown in % or, for differences, in percentage points.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeAlias, TypeVar
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Color: TypeAlias = "tuple[float, float, float]"
+
+COLORS = sns.color_palette("colorblind")
+VAL, TEST = COLORS[0], COLORS[1]
+GREY, SEED = "0.4", "0.15"
+MAX_LINES = 10  # colours of the palette: more curves in one panel could not be told apart
+STYLE = {
+    **sns.axes_style("whitegrid"),
+    # The font that matplotlib ships: the same layout on every machine.
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "grid.color": "0.9",
+    # Text stays text (searchable, small), and element ids depend on the content alone: same numbers, same bytes.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ablation-harness",
+}
+
+
+def _styled(draw: Callable[P, T]) -> Callable[P, T]:
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel of learning curves.
+
+    Attributes:
+        title: what the panel shows.
+        metric: `accuracy` (a share, shown in %) or the name of one kind of loss.
+        table: epoch, split, seed, value and the column that colours the lines.
+    """
+
+    title: str
+    metric: str
+    table: pd.DataFrame
+
+
+def dots(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Draw one row a label: the interval as a bar, the mean as a tick across it, every seed as a point on top.
+
+    Args:
+        ax: where to draw; the first label comes on top.
+        table: label, mean, low, high; low and high NaN where there is no interval.
+        seeds: label, value.
+        labels: the rows, also those without any number.
+    """
+    rows = table.set_index("label").reindex(list(labels))
+    y = np.arange(len(rows))
+    ax.hlines(y, rows["low"], rows["high"], color=VAL, lw=6, alpha=0.35, zorder=2)
+    ax.plot(rows["mean"], y, "|", color=VAL, ms=13, mew=2.5, zorder=3)
+    sns.stripplot(
+        data=seeds, x="value", y="label", order=list(labels), orient="h", jitter=False, size=4.5, color=SEED,
+        alpha=0.75, ax=ax, zorder=4,
+    )  # fmt: skip
+    ax.set(xlabel="", ylabel="", ylim=(len(rows) - 0.5, -0.5))
+    ax.set_yticks(y, list(labels))
+    ax.grid(visible=False, axis="y")
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+
+
+def curves(ax: Axes, table: pd.DataFrame, hue: str, colors: Mapping[str, Color]) -> None:
+    """Draw learning curves: each seed a thin line, their mean a thick one, val solid, train dashed.
+
+    Args:
+        ax: where to draw.
+        table: `hue` (as text), split, epoch, seed, value (one kind of loss at most).
+        hue: the column that colours the lines; may be `split`.
+        colors: level of `hue` -> colour.
+    """
+    style = {"x": "epoch", "y": "value", "hue": hue, "style": "split", "palette": dict(colors), "ax": ax}
+    style |= {"dashes": {"train": (3, 2), "val": ""}, "legend": False, "errorbar": None}
+    if table["seed"].nunique() > 1:
+        sns.lineplot(data=table, units="seed", estimator=None, lw=0.8, alpha=0.45, **style)
+    by = list(dict.fromkeys([hue, "split", "epoch"]))
+    mean = table.groupby(by, sort=False, observed=True)["value"].mean().reset_index()
+    sns.lineplot(data=mean, lw=2, **style)
+    ax.set(xlabel="epoch", ylabel="")
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def confusion(ax: Axes, counts: pd.DataFrame, classes: Sequence[str]) -> None:
+    """Draw a confusion matrix whose mistakes can be read.
+
+    The colours span the mistakes only, up to the largest; the diagonal lies beyond them and is grey. Zero cells stay empty.
+
+    Args:
+        ax: where to draw.
+        counts: square, true labels as rows, predictions as columns.
+        classes: names in label order.
+    """
+    values = counts.to_numpy()
+    diagonal = np.eye(len(values), dtype=bool)
+    top = max(int(values[~diagonal].max(initial=0)), 1)
+    # The diagonal is pushed beyond the scale also where it is smaller than a mistake.
+    shade = np.where(diagonal, top + 1, values)
+    sns.heatmap(
+        shade, vmin=0, vmax=top, cmap=mpl.colormaps["rocket_r"].with_extremes(over="0.88"), square=True,
+        annot=np.where(values > 0, values.astype(str), ""), fmt="", annot_kws={"size": 9}, linewidths=0.5,
+        xticklabels=list(classes), yticklabels=list(classes), ax=ax,
+        cbar_kws={"label": "mistakes (samples)", "shrink": 0.8},
+    )  # fmt: skip
+    ax.set(xlabel="predicted", ylabel="true")
+    long = max(map(len, classes)) > 2
+    ax.tick_params(axis="y", rotation=0)
+    for label in ax.get_xticklabels():
+        label.set(rotation=45 if long else 0, ha="right" if long else "center", rotation_mode="anchor")
+
+
+@_styled
+def effects_figure(effects: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
+    """Main effects: a row of panels an axis, a column a data set, one scale a column.
+
+    Args:
+        effects: as from `stats.main_effects`; the level's mean is written at the right.
+        seeds: as from `stats.seed_effects`.
+    """
+    axes, datasets = (list(dict.fromkeys(effects[column])) for column in ("axis", "dataset"))
+    levels = {axis: list(dict.fromkeys(effects.loc[effects["axis"].eq(axis), "level"])) for axis in axes}
+    heights = [len(levels[axis]) + 1.6 for axis in axes]
+    figure, grid = _panels(len(datasets), heights, (1.8 + 3.7 * len(datasets), 0.27 * sum(heights) + 0.4))
+    for row, axis in zip(grid, axes, strict=True):
+        for ax, dataset in zip(row, datasets, strict=True):
+            here = effects[effects["axis"].eq(axis) & effects["dataset"].eq(dataset)]
+            points = seeds[seeds["axis"].eq(axis) & seeds["dataset"].eq(dataset)]
+            _differences(ax, here.rename(columns={"level": "label", "effect": "difference"}),
+                         points.rename(columns={"level": "label", "effect": "difference"}), levels[axis])  # fmt: skip
+            means = here.set_index("level")["mean"].reindex(levels[axis])
+            for y, mean in enumerate(means):
+                told = "no data" if math.isnan(mean) else percent(mean)
+                ax.text(1.02, y, told, transform=ax.get_yaxis_transform(), va="center", color=GREY)
+            ax.set_title(f"{axis} on {dataset}", loc="left")
+            if ax is not row[0]:
+                ax.set_yticklabels([])
+    _share_x(grid)
+    for ax in grid[-1]:
+        ax.set_xlabel("effect on val accuracy (points)")
+    return figure
+
+
+@_styled
+def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> Figure:
+    """Best and worst arms of one data set, each end on its own scale.
+
+    Args:
+        ranking: one data set's rows of `stats.rank_arms` with a rank; the arm's words in the column `label`.
+        seeds: label, value: validation accuracy of each seed.
+        most: arms shown at each end; up to twice as many are all shown, in one panel.
+    """
+    parts = {f"all {len(ranking)} arms" if len(ranking) > 1 else "the arm": ranking}
+    if len(ranking) > 2 * most:
+        parts = {f"best {most} of {len(ranking)} arms": ranking.head(most)}
+        parts[f"worst {most} of {len(ranking)} arms"] = ranking.tail(most)
+    heights = [len(part) + 1.6 for part in parts.values()]
+    figure, grid = _panels(1, heights, (9.2, 0.27 * sum(heights) + 0.9))
+    for (ax,), (title, part) in zip(grid, parts.items(), strict=True):
+        labels = list(part["label"])
+        dots(ax, part, seeds[seeds["label"].isin(labels)], labels)
+        ax.plot(part["shown_mean"], range(len(part)), "D", mfc="none", mec=TEST, ms=6, mew=1.4, zorder=5)
+        told = [
+            label if n == planned else f"{label} ({n} of {planned} seeds)"
+            for label, n, planned in zip(labels, part["n"], part["planned"], strict=True)
+        ]
+        ax.set_yticks(range(len(labels)), told)
+        ax.set_title(title, loc="left")
+        ax.xaxis.set_major_formatter(_percent)
+    grid[-1][0].set_xlabel("accuracy")
+    figure.legend(
+        handles=[
+            Line2D([], [], ls="", marker="o", color=SEED, ms=4.5, label="val, each seed"),
+            Line2D([], [], marker="|", color=VAL, ms=13, mew=2.5, ls="", label="val, mean"),
+            Line2D([], [], color=VAL, alpha=0.35, lw=6, label="val, interval"),
+            Line2D([], [], ls="", marker="D", mfc="none", mec=TEST, ms=6, mew=1.4, label="test, mean"),
+        ],
+        loc="outside upper center", ncols=4, frameon=False,
+    )  # fmt: skip
+    return figure
+
+
+@_styled
+def differences_figure(contrasts: pd.DataFrame, seeds: pd.DataFrame, xlabel: str) -> Figure:
+    """Paired differences between arms: a panel a data set.
+
+    Args:
+        contrasts: as from `stats.contrasts`, the row's words in the column `label`.
+        seeds: as from `stats.paired_differences`, with `label`.
+        xlabel: what the difference is from, in words.
+    """
+    datasets = list(dict.fromkeys(contrasts["dataset"]))
+    heights = [float(contrasts["dataset"].eq(dataset).sum()) + 1.6 for dataset in datasets]
+    figure, grid = _panels(1, heights, (9.2, 0.27 * sum(heights) + 0.5))
+    for (ax,), dataset in zip(grid, datasets, strict=True):
+        here = contrasts[contrasts["dataset"].eq(dataset)]
+        _differences(ax, here, seeds[seeds["dataset"].eq(dataset)], list(here["label"]))
+        ax.set_title(dataset, loc="left")
+    grid[-1][0].set_xlabel(xlabel)
+    return figure
+
+
+@_styled
+def curves_figure(panels: Sequence[Panel], hue: str, columns: int = 3) -> Figure:
+    """Lay learning curves out, `columns` panels a row; each panel has its own scale, for losses differ in kind.
+
+    Args:
+        panels: what to draw; an empty table says that nothing finished.
+        hue: the column that colours the lines, the same in all panels: an axis, or `split`.
+        columns: panels a row.
+    """
+    levels = dict.fromkeys(str(level) for panel in panels for level in panel.table[hue])
+    colors = {level: COLORS[i % len(COLORS)] for i, level in enumerate(levels)}
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure, grid = _panels(columns, [1.0] * rows, (max(1 + 2.9 * columns, 6.0), 2.5 * rows + 0.7))
+    flat = [ax for row in grid for ax in row]
+    for ax in flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, panel in zip(flat, panels, strict=False):
+        if panel.table.empty:
+            _nothing(ax, "no finished trial")
+        else:
+            curves(ax, panel.table.assign(**{hue: panel.table[hue].astype(str)}), hue, colors)
+            _scale(ax, panel)
+        ax.set_title(panel.title, loc="left")
+    _curves_legend(figure, colors if hue != "split" else {}, colors)
+    return figure
+
+
+@_styled
+def confusion_figure(matrices: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> Figure:
+    """Confusion matrices under their titles; side by side where they fit a page, else below each other."""
+    side = max(3.2, 0.44 * len(classes) + 0.9)
+    columns = len(matrices) if len(classes) <= 14 else 1
+    rows = math.ceil(len(matrices) / columns)
+    figure, grid = _panels(columns, [1.0] * rows, ((side + 1.2) * columns, (side + 0.3) * rows))
+    flat = [ax for row in grid for ax in row]
+    for ax, (title, counts) in zip(flat, matrices.items(), strict=True):
+        confusion(ax, counts, classes)
+        ax.set_title(title, loc="left")
+    return figure
+
+
+@_styled
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write `stem`.png and `stem`.svg, without a date, so that the same results give the same bytes."""
+    png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
+    figure.savefig(png, dpi=144, metadata={"Software": None})
+    figure.savefig(svg, metadata={"Date": None})
+    return png, svg
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in words: 0.9712 is "97.1 %" (with a space that does not break)."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def _percent(share: float, _position: int) -> str:
+    return f"{100 * share:.4g}\u00a0%"
+
+
+def _panels(
+    columns: int, heights: Sequence[float], size: tuple[float, float]
+) -> tuple[Figure, list[list[Axes]]]:
+    """Give an empty figure and its rows of axes; `heights` relative, one a row, `size` in inches."""
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=list(heights))
+    return figure, [list(row) for row in grid]
+
+
+def _differences(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Draw differences (label, difference, low, high; shares) around 0, in percentage points."""
+    if table["difference"].notna().sum() == 0:
+        _nothing(ax, "no data")
+        return
+    points = table[["difference", "low", "high"]].mul(100).rename(columns={"difference": "mean"})
+    ax.axvline(0, color="0.55", lw=1, zorder=1)
+    values = pd.DataFrame({"label": seeds["label"], "value": seeds["difference"] * 100})
+    dots(ax, points.assign(label=table["label"]), values, labels)
+
+
+def _share_x(grid: Sequence[Sequence[Axes]]) -> None:
+    """Give each column of panels one x range, so that a wide effect looks wide."""
+    for column in zip(*grid, strict=True):
+        limits = [ax.get_xlim() for ax in column if ax.axison]
+        for ax in column:
+            ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _scale(ax: Axes, panel: Panel) -> None:
+    """Percent for accuracies; for losses a log axis where they span more than a factor of 5."""
+    values = panel.table["value"]
+    if panel.metric == "accuracy":
+        ax.yaxis.set_major_formatter(_percent)
+    elif values.min() > 0 and values.max() / values.min() > 5:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylabel(panel.metric)
+
+
+def _curves_legend(figure: Figure, levels: Mapping[str, Color], colors: Mapping[str, Color]) -> None:
+    lines = [Line2D([], [], color=color, lw=2, label=level) for level, color in levels.items()]
+    for split, dash in (("val", "-"), ("train", (0, (3, 2)))):
+        lines.append(Line2D([], [], color=colors.get(split, GREY), lw=1.8, ls=dash, label=split))
+    columns = max(1, min(len(lines), 100 // max(len(str(line.get_label())) + 6 for line in lines)))
+    figure.legend(handles=lines, loc="outside upper center", ncols=columns, frameon=False)
+
+
+def _nothing(ax: Axes, words: str) -> None:
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, words, ha="center", va="center", color=GREY, transform=ax.transAxes)

@@ -1,0 +1,81 @@
+"""Third-party components: the three doors to the registries.
+
+A Python entry point in the group `harness.components` (a module to import), a file named by a study's
+`plugins`, or a plain import in a notebook. All three run `@registry.register(...)` and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.registry import Registry
+
+GROUP = "harness.components"
+
+
+def registries() -> Mapping[str, Registry[Any]]:
+    """Setting -> the registry it chooses from."""
+    from harness.axes.activations import activations
+    from harness.axes.architectures import architectures
+    from harness.axes.datasets import datasets
+    from harness.axes.heads import heads
+    from harness.axes.losses import losses
+    from harness.axes.optimizers import optimizers
+    from harness.axes.preprocessing import preprocessings
+    from harness.axes.schedules import schedules
+
+    axes: list[Registry[Any]] = [
+        datasets, preprocessings, architectures, activations, heads, losses, optimizers, schedules
+    ]  # fmt: skip
+    return {registry.axis: registry for registry in axes}
+
+
+def load_installed() -> None:
+    """Import what installed packages offer under the entry point group.
+
+    Raises:
+        UsageError: one of them cannot be imported; names the package.
+    """
+    for point in importlib.metadata.entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else "unknown"
+            raise UsageError(
+                f"the components of package {package!r} (entry point {point.name} = {point.value}) "
+                f"cannot be imported: {error!r}. Mend or uninstall it."
+            ) from error
+
+
+def load_file(path: Path) -> None:
+    """Run a study's plugin file, once a process however often it is named.
+
+    Raises:
+        UsageError: the file is missing or does not run.
+    """
+    path = path.resolve()
+    name = f"harness_plugin_{path.stem}_{abs(hash(str(path))):x}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UsageError(f"plugin {path} is not a Python file that can be read; correct `plugins` in the study")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UsageError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(f"plugin {path} fails when it is run: {error!r}") from error

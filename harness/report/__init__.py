@@ -1,0 +1,120 @@
+"""A results folder -> report.html and figures: the question, the answer with its numbers, and what they rest on.
+
+`reading` makes the tables ready, `words`, `tables` and `figures` say and show what they hold, and `write` lays it all out as
+one page that needs no network. Every word about a number is generated from that number, every selection reads the
+validation split, and what has no data says so.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from harness import plots
+from harness.errors import MachineError
+from harness.report.figures import Drawn, figures
+from harness.report.reading import Reading, prepare, read
+from harness.report.tables import arms, missing, provenance, tables
+from harness.report.words import answers
+
+__all__ = ["Drawn", "Reading", "answers", "figures", "prepare", "read", "save", "write"]
+
+MAX_BYTES = 9_000_000
+"""Figures in the page together; beyond it the page names their files instead, so that it can still be mailed."""
+
+
+def write(folder: Path, out: Path | None = None) -> Path:
+    """Write the report of a results folder.
+
+    Args:
+        folder: what `harness run` wrote.
+        out: the page to write; default `folder`/report.html. Its figures go to figures/ beside it.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: `folder` is no results folder.
+        MachineError: the page or a figure cannot be written.
+    """
+    reading = read(folder)
+    page = out or Path(folder) / "report.html"
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        drawn = [(figure, save(figure, page.parent / "figures")) for figure in figures(reading)]
+        page.write_text(_render(reading, drawn), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise MachineError(f"the report {page} cannot be written: {error}; choose another place with --out") from error
+    return page
+
+
+def save(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
+    """Write a figure as `folder`/<name>.png and .svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return plots.save(drawn.figure, folder / drawn.name)
+
+
+def _render(reading: Reading, drawn: Sequence[tuple[Drawn, tuple[Path, Path]]]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    study = reading.results.study.get("study", {})
+    return environment.get_template("report.html").render(
+        name=study.get("name", reading.results.folder.name),
+        hypothesis=study.get("hypothesis", ""),
+        design=reading.design,
+        facts=_facts(reading),
+        answers=answers(reading),
+        tables=[*tables(reading), arms(reading)],
+        figures=_inlined(drawn),
+        missing=missing(reading),
+        provenance=list(provenance(reading.results.provenance)),
+    )
+
+
+def _inlined(drawn: Sequence[tuple[Drawn, tuple[Path, Path]]]) -> list[dict[str, object]]:
+    """Each figure with its image as a data URI, the smaller of its two files; without one once the page is full."""
+    inlined, total = [], 0
+    for figure, files in drawn:
+        file = min(files, key=lambda path: path.stat().st_size)
+        data = base64.b64encode(file.read_bytes()).decode("ascii")
+        total += len(data)
+        kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
+        width, height = figure.figure.get_size_inches()
+        inlined.append(
+            {
+                "drawn": figure,
+                "uri": f"data:{kind};base64,{data}" if total <= MAX_BYTES else "",
+                "file": f"figures/{file.name}",
+                "width": round(width * 96),
+                "height": round(height * 96),
+            }
+        )
+    return inlined
+
+
+def _facts(reading: Reading) -> dict[str, object]:
+    """What the page says about how its numbers were made."""
+    trials = reading.trials
+    done = trials[trials["status"].eq("ok")]
+    return {
+        "planned": len(trials),
+        "done": len(done),
+        "arms": trials.drop_duplicates(["dataset", "label"]).shape[0],
+        "seeds": trials["seed"].nunique(),
+        "datasets": reading.datasets,
+        "axes": reading.axes,
+        "tuned": "lr" in reading.axes,
+        **{name: _values(trials, name) for name in ("val_fraction", "val_split", "epochs", "steps", "engine", "device")},
+    }
+
+
+def _values(trials: pd.DataFrame, column: str) -> str:
+    """The values a column takes, in words; empty where it has none."""
+    values = trials[column].dropna().unique() if column in trials else []
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)

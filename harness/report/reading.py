@@ -1,0 +1,123 @@
+"""A results folder made ready to be reported on: what was varied, short names of arms, what is compared with what."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from harness import results, stats
+
+NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A results folder made ready to be reported on.
+
+    Attributes:
+        results: what was read.
+        axes: columns of `trials` that were varied, the data set aside.
+        trials: `results.trials` with axes as text, `label` (the arm in short, its data set aside) and
+            `objective` (loss, head and weight: what may share one loss axis).
+    """
+
+    results: results.Results
+    axes: tuple[str, ...]
+    trials: pd.DataFrame
+
+    @property
+    def design(self) -> str:
+        """The study's design: grid, one-factor, ladder or search."""
+        return str(self.results.study.get("study", {}).get("design", "grid"))
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets in the study's order."""
+        return list(dict.fromkeys(self.trials["dataset"]))
+
+    def classes(self, dataset: str) -> list[str]:
+        """Class names in label order; the integers where the provenance has none."""
+        facts = self.results.provenance.get("data", {}).get(dataset, {})
+        seen = self.results.confusion[["label", "prediction"]].to_numpy()
+        count = int(seen.max(initial=0)) + 1
+        names = [str(name) for name in facts.get("classes", [])] if isinstance(facts, dict) else []
+        return names if len(names) >= count else [str(label) for label in range(count)]
+
+
+def read(folder: Path) -> Reading:
+    """Read a results folder for reporting.
+
+    Raises:
+        UsageError: it is no results folder.
+    """
+    found = results.read(folder)
+    return prepare(found)
+
+
+def prepare(found: results.Results) -> Reading:
+    """Add to the trials what a report needs: axes as text, short labels of arms, objectives."""
+    study = found.study
+    varied = [axis for axis in study.get("axes", {}) if axis in found.trials and axis != "dataset"]
+    trials = found.trials.assign(**{axis: found.trials[axis].map(_text) for axis in varied})
+    axes = tuple(axis for axis in varied if trials[axis].nunique() > 1)
+    if study.get("study", {}).get("design", "grid") == "grid" and axes:
+        words = [trials[axis].map(lambda value, axis=axis: _level(axis, value)) for axis in axes]
+        label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
+    else:
+        label = trials["arm"].astype(str)
+    weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(_text)
+    weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
+    objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight
+    return Reading(found, axes, trials.assign(label=label, objective=objective))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms against their references: `reference` in words; `contrasts` and `seeds` as from `stats`, with `label`."""
+
+    name: str
+    title: str
+    reference: str
+    contrasts: pd.DataFrame
+    seeds: pd.DataFrame
+
+
+def rank(reading: Reading) -> pd.DataFrame:
+    """`stats.rank_arms` with the arm's words in `label`."""
+    return stats.rank_arms(reading.trials, arm="label")
+
+
+def comparisons(reading: Reading) -> list[Comparison]:
+    """What the design compares: each arm with the baseline, each rung with the one before; a grid has neither."""
+    arms = list(dict.fromkeys(reading.trials["label"]))
+    if reading.design == "grid" or len(arms) < 2:
+        return []
+    made = []
+    if reading.design == "ladder":
+        steps = pd.DataFrame({"arm": arms[1:], "reference": arms[:-1]})
+        made.append(_compare(reading, steps, "rungs", "Each rung against the one before", "the rung before"))
+    first = pd.DataFrame({"arm": arms[1:], "reference": arms[0]})
+    made.append(_compare(reading, first, "baseline", "Each arm against the baseline", "the baseline"))
+    return made
+
+
+def _compare(reading: Reading, pairs: pd.DataFrame, name: str, title: str, reference: str) -> Comparison:
+    tables = (of(reading.trials, pairs, arm="label") for of in (stats.contrasts, stats.paired_differences))
+    contrasts, seeds = (table.assign(label=table["arm"].astype(str)) for table in tables)
+    return Comparison(name, title, reference, contrasts, seeds)
+
+
+def _text(value: object) -> str:
+    """A setting as a word: 16.0 is "16", an empty cell is said to be one."""
+    if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
+        return NOT_APPLICABLE
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _level(axis: str, level: str) -> str:
+    """A level as it stands in an arm's label: a word speaks for itself, a number or a list needs its axis."""
+    return level if re.match(r"[A-Za-z]", level) and level != NOT_APPLICABLE else f"{axis} {level}"

@@ -1,0 +1,210 @@
+"""The tables of a report: rows of cells as a person reads them, with what a column sorts by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness import stats
+from harness.plots import percent
+from harness.report.reading import Comparison, Reading, comparisons, rank
+from harness.report.words import interval, points
+
+NONE = "no data"
+STATES = {
+    "diverged": "diverged: a loss was no longer finite; an observation, not a fault",
+    "failed": "failed: tried again on the next run",
+    "skipped": "skipped: planned, but never to be trained",
+    "pruned": "pruned: stopped early by a search",
+    "": "not trained yet",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, a smaller line under it, and what to sort by (empty: the text; always last when NaN)."""
+
+    text: str
+    small: str = ""
+    key: float | None = None
+
+    @property
+    def sort(self) -> str:
+        """The sort key as an attribute's text; empty sorts last."""
+        if self.key is None:
+            return self.text
+        return "" if math.isnan(self.key) else repr(float(self.key))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A header. `show`: "" always, "wide" or "narrow" only on such a screen."""
+
+    name: str
+    numeric: bool = False
+    show: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table with the words that say how to read it."""
+
+    name: str
+    title: str
+    note: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Trials without a result, for one reason on one data set."""
+
+    state: str
+    dataset: str
+    reason: str
+    count: int
+    trials: Sequence[str]
+
+
+def tables(reading: Reading) -> Iterator[Table]:
+    """The tables that say which choice mattered, by design."""
+    spreads = stats.axis_spreads(reading.trials, reading.axes)
+    if reading.design == "grid" and not spreads.empty:
+        yield _spreads(spreads)
+    for comparison in comparisons(reading):
+        yield _contrasts(reading, comparison)
+
+
+def _spreads(spreads: pd.DataFrame) -> Table:
+    columns = [Column("data set"), Column("choice"), Column("best"), Column("worst")]
+    columns += [Column("spread (points)", numeric=True), Column("share of variance", numeric=True)]
+    rows = [
+        [
+            Cell(row["dataset"]),
+            Cell(row["axis"]),
+            Cell(row["best"], percent(row["best_mean"])),
+            Cell(row["worst"], percent(row["worst_mean"])),
+            Cell(points(row["spread"]), interval(row), row["spread"]),
+            Cell(percent(row["share"]) if row["share"] == row["share"] else NONE, key=row["share"]),
+        ]
+        for row in spreads.to_dict("records")
+    ]
+    note = (
+        "Mean val accuracy of the best and the worst level of each choice, over all other choices. The two levels were "
+        "picked by the same numbers, so a choice without any effect still shows a small spread. Share of variance: "
+        "what the choice alone explains of all differences between trials (eta squared); "
+        "the rest is other choices, their interplay, and seeds."
+    )
+    return Table("choices", "Which choice matters", note, columns, rows)
+
+
+def _contrasts(reading: Reading, comparison: Comparison) -> Table:
+    pairs = comparison.contrasts[["arm", "reference"]].drop_duplicates()
+    test = stats.contrasts(reading.trials, pairs, "test_accuracy", "label")
+    by = ["dataset", "arm", "reference"]
+    both = comparison.contrasts.merge(test, on=by, how="left", suffixes=("", "_test"))
+    columns = [Column("data set"), Column("arm"), Column("against")]
+    columns += [Column("val (points)", numeric=True), Column("test (points)", numeric=True)]
+    rows = [
+        [
+            Cell(row["dataset"]),
+            Cell(row["label"]),
+            Cell(row["reference"]),
+            _difference({key: row[key] for key in ("difference", "low", "high", "n")}),
+            _difference({key: row[f"{key}_test"] for key in ("difference", "low", "high", "n")}),
+        ]
+        for row in both.to_dict("records")
+    ]
+    note = "Differences in accuracy, paired by seed. Each interval stands by itself, uncorrected for their number."
+    return Table(comparison.name, comparison.title, note, columns, rows)
+
+
+def _difference(row: Mapping[str, Any]) -> Cell:
+    if not row["n"] > 0:
+        return Cell(NONE, key=math.nan)
+    return Cell(points(row["difference"], sign=True), interval(row), row["difference"])
+
+
+def arms(reading: Reading) -> Table:
+    """Every arm, by data set, best validation accuracy first."""
+    levels = reading.trials.drop_duplicates(["dataset", "label"]).set_index(["dataset", "label"])
+    axes = list(reading.axes) if reading.design == "grid" else []
+    columns = [Column("data set"), Column("rank", numeric=True), Column("arm", show="narrow" if axes else "")]
+    columns += [Column(axis, show="wide") for axis in axes]
+    columns += [Column(f"{split} accuracy", numeric=True) for split in ("val", "test")]
+    columns += [Column("seeds", numeric=True)]
+    rows = [
+        [
+            Cell(str(row["dataset"])),
+            Cell(f"{row['rank']:.0f}" if row["rank"] == row["rank"] else "\u2013", key=row["rank"]),
+            Cell(str(row["label"])),
+            *(_level_cell(levels.loc[(row["dataset"], row["label"]), axis]) for axis in axes),
+            _accuracy({key: row[key] for key in ("mean", "low", "high", "n")}),
+            _accuracy({key: row[f"shown_{key}"] for key in ("mean", "low", "high", "n")}),
+            Cell(f"{row['ok']} of {row['planned']}", _troubles(row), row["ok"]),
+        ]
+        for row in rank(reading).to_dict("records")
+    ]
+    note = (
+        "Mean over the finished seeds, under it the 95\u00a0% Student-t interval. Ranked by validation accuracy; arms with a "
+        "diverged or failed seed rank after those without, because the mean of the survivors flatters them."
+    )
+    return Table("arms", "All arms", note, columns, rows)
+
+
+def _level_cell(level: str) -> Cell:
+    try:
+        return Cell(level, key=float(level))
+    except ValueError:
+        return Cell(level)
+
+
+def _accuracy(row: Mapping[str, Any]) -> Cell:
+    if not row["n"]:
+        return Cell(NONE, key=math.nan)
+    told = f"{100 * row['low']:.2f} to {100 * row['high']:.2f}" if row["n"] > 1 else "one seed"
+    return Cell(percent(row["mean"], 2), told, row["mean"])
+
+
+def _troubles(row: Mapping[Any, Any]) -> str:
+    counts = {status: row[status] for status in stats.OUTCOMES if status != "ok"}
+    counts["not trained"] = row["planned"] - row["ok"] - sum(counts.values())
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def missing(reading: Reading) -> list[Missing]:
+    """Trials that gave no result: by state, data set and reason, each trial named."""
+    trials = reading.trials
+    status = trials["status"].astype(object).where(trials["status"].notna(), "")
+    reason = trials["reason"].astype(object).where(trials["reason"].notna(), "")
+    left = trials.assign(status=status, reason=reason)[status.ne("ok")]
+    return [
+        Missing(STATES.get(str(state), str(state)), str(dataset), str(why), len(group), list(_named(group)))
+        for (state, dataset, why), group in left.groupby(["status", "dataset", "reason"], sort=False)
+    ]
+
+
+def _named(group: pd.DataFrame) -> Iterator[str]:
+    """One line an arm: its seeds, and the step where each diverged."""
+    for label, arm in group.groupby("label", sort=False):
+        steps = zip(arm["seed"], arm["diverged_step"], strict=True)
+        yield f"{label}: seed " + ", ".join(
+            f"{seed}" if pd.isna(step) else f"{seed} at step {step:.0f}" for seed, step in steps
+        )
+
+
+def provenance(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """What the run wrote down about itself, a line a fact: nested tables as dotted names, lists joined."""
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from provenance(value, f"{name}.")
+        elif isinstance(value, list):
+            yield name, ", ".join(map(str, value))
+        else:
+            yield name, "" if value is None else str(value)

@@ -1,0 +1,123 @@
+"""Settings: what a study can set, of which type, within which limits, and by default.
+
+A component's own settings are the keyword-only parameters of its function: `def sgd(..., *, lr=0.1,
+weight_decay=0.0)` makes `lr` and `weight_decay` settings with these defaults. What they may be is said
+here by name, since a name means the same under every component.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+Value: TypeAlias = "str | bool | int | float | list[int] | list[float]"
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Fraction = Annotated[FiniteFloat, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+def _interval(value: object) -> object:
+    """A whole number means epochs; one epoch is one spelling."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"{value} epochs"
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d* (epoch|step)s?", value):
+        raise ValueError("'1 epoch', '5 epochs', '50 steps' or the like")
+    count, unit = value.split()
+    return f"{count} {unit.rstrip('s')}{'s' if count != '1' else ''}"
+
+
+TYPES: dict[str, Any] = {
+    "lr": Positive,
+    "momentum": Fraction,
+    "dampening": Fraction,
+    "betas": Annotated[list[Fraction], Field(min_length=2, max_length=2)],
+    "alpha": Fraction,
+    "eps": NotNegative,
+    "weight_decay": NotNegative,
+    "lr_decay": NotNegative,
+    "initial_accumulator_value": NotNegative,
+    "ccql_weight": NotNegative,
+    "gamma": Annotated[FiniteFloat, Field(gt=0, le=1)],
+    "hidden": list[Count],
+    "val_fraction": Fraction,
+    "val_split": Literal["stratified", "balanced", "random"],
+    "split_seed": Seed,
+    "batch_size": Count,
+    "epochs": Count,
+    "steps": Count,
+    "sampling": Literal["shuffle", "sequential", "replacement"],
+    "match": Literal["kind", "ignore"],
+    "eval_every": Annotated[str, BeforeValidator(_interval)],
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its name and its default (None: for something else to say, or not set)."""
+
+    name: str
+    default: Value | None
+
+    def check(self, value: object) -> Value:
+        """The value in canonical form (1 is 1.0 where a number is meant).
+
+        Raises:
+            ValueError: with what is allowed, in words.
+        """
+        try:
+            checked: Value = _adapter(self.name, type(self.default)).validate_python(value)
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")) from None
+        return checked
+
+
+@functools.cache
+def _adapter(name: str, kind: type) -> TypeAdapter[Any]:
+    if name not in TYPES and kind is type(None):
+        kind = float
+    unlisted = FiniteFloat if kind is float else kind
+    return TypeAdapter(TYPES.get(name, unlisted), config=ConfigDict(strict=True))
+
+
+CORE: dict[str, Setting] = {
+    name: Setting(name, default)
+    for name, default in {
+        "dataset": "mnist",
+        "preprocessing": "unit",
+        "val_fraction": 0.1,
+        "val_split": "stratified",
+        "split_seed": 0,
+        "architecture": "mlp",
+        "activation": "relu",
+        "head": "identity",
+        "loss": "ce",
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "batch_size": 32,
+        "epochs": 5,
+        "steps": None,
+        "sampling": "shuffle",
+        "match": "kind",
+        "eval_every": "1 epoch",
+    }.items()
+}
+
+
+@functools.cache
+def declared(function: Callable[..., Any]) -> dict[str, Setting]:
+    """The settings a component's function declares: its keyword-only parameters."""
+    settings = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            default = None if parameter.default is inspect.Parameter.empty else parameter.default
+            settings[name] = Setting(name, list(default) if isinstance(default, tuple) else default)
+    return settings

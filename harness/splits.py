@@ -1,0 +1,86 @@
+"""Train and validation: which images of the train split are held out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HOWS = ("stratified", "balanced", "random")
+
+
+def split(
+    labels: NDArray[Any], fraction: float, how: str, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose round(fraction * N) of N labelled images for validation; the others train.
+
+    Args:
+        labels: (N,) integer classes of the train images.
+        fraction: share held out, 0 <= fraction < 1; 0 holds out nothing.
+        how: "stratified" keeps train's class shares (largest remainders), "balanced" takes the same
+            number of each class (one more of some where it does not divide), "random" neither.
+        rng: the split's own random stream; nothing else decides which images.
+
+    Returns:
+        Indices of train (N - V,) and of val (V,), each ascending, so that the original order stays.
+
+    Raises:
+        UsageError: a fraction out of range or too small for one image, an unknown `how`, or a class that
+            would have no image left to train on.
+    """
+    import numpy as np
+
+    if how not in HOWS:
+        raise UsageError(f"unknown val_split {how!r}: {did_you_mean(how, HOWS)}")
+    total = _size(len(labels), fraction)
+    held_out = np.zeros(len(labels), dtype=bool)
+    if how == "random":
+        held_out[rng.permutation(len(labels))[:total]] = True
+    elif total:
+        classes, counts = np.unique(labels, return_counts=True)
+        quotas = _proportional(counts, total) if how == "stratified" else _equal(len(counts), total, rng)
+        for label, count, quota in zip(classes, counts, quotas, strict=True):
+            if quota >= count:
+                raise UsageError(
+                    f"val_split = {how!r} with val_fraction = {fraction} needs {quota} images of class "
+                    f"{label} for validation and at least one to train on, but it has {count}. "
+                    "Lower val_fraction, or set val_split = 'random'."
+                )
+            held_out[rng.permutation(np.flatnonzero(labels == label))[:quota]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _size(count: int, fraction: float) -> int:
+    """How many of `count` images a fraction is."""
+    if not 0 <= fraction < 1:
+        raise UsageError(f"val_fraction = {fraction} is out of range: allowed are 0 <= val_fraction < 1")
+    total = round(fraction * count)
+    if fraction > 0 and not 0 < total < count:
+        raise UsageError(
+            f"val_fraction = {fraction} of {count} images leaves {total} for validation and {count - total} "
+            "to train on; choose a fraction that gives both at least one, or 0 for no validation"
+        )
+    return total
+
+
+def _proportional(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """`total` shared out like `counts` (C,), by largest remainder; ties go to the lower class."""
+    import numpy as np
+
+    # Whole numbers throughout: a float quota such as 9.999... would give a class one image too few.
+    quotas, remainders = np.divmod(counts * total, counts.sum())
+    quotas[np.argsort(-remainders, kind="stable")[: total - quotas.sum()]] += 1
+    return quotas
+
+
+def _equal(classes: int, total: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`total` shared out evenly over `classes`; which ones get one more is drawn."""
+    import numpy as np
+
+    quotas = np.full(classes, total // classes)
+    quotas[rng.permutation(classes)[: total % classes]] += 1
+    return quotas

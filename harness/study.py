@@ -1,0 +1,334 @@
+"""Studies: a person's words, validated whole before anything is computed."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness import plugins
+from harness.axes.architectures import architectures
+from harness.axes.losses import losses
+from harness.axes.optimizers import optimizers
+from harness.axes.schedules import schedules
+from harness.errors import UsageError, did_you_mean
+from harness.registry import HOUSE
+from harness.settings import CORE, Seed, Setting, Value
+
+Settings: TypeAlias = "dict[str, Value]"
+Design = Literal["grid", "one-factor", "ladder"]
+TABLES = ("study", "baseline", "axes", "steps")
+
+
+class Head(BaseModel):
+    """The [study] table."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    hypothesis: str = ""
+    design: Design = "grid"
+    seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
+    plugins: list[str] = []
+    resample_split: bool = False
+    keep_predictions: list[Literal["train", "val", "test"]] = ["test"]
+    keep_weights: Literal["best", "all", "none"] = "best"
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: object) -> object:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("a study needs at least 1 seed")
+            return list(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_seed_twice(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError("a seed is listed twice")
+        return value
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study.
+
+    `axes` maps an axis to its values: a value is a setting's, or for linked settings a table
+    {"name": .., setting: ..}. `steps` are a ladder's, each with its "name".
+    """
+
+    head: Head
+    baseline: Settings
+    axes: Mapping[str, Sequence[Any]]
+    steps: Sequence[Mapping[str, Any]] = ()
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The study's name, which is also its results folder's."""
+        return self.head.name
+
+    @property
+    def linked_axes(self) -> list[str]:
+        """The axes whose values set several settings under a name."""
+        return [axis for axis, values in self.axes.items() if isinstance(values[0], Mapping)]
+
+    def tables(self) -> dict[str, Any]:
+        """The study as TOML tables, with everything resolved that a reader would have to look up."""
+        tables: dict[str, Any] = {"study": self.head.model_dump(), "baseline": dict(self.baseline)}
+        if self.axes:
+            tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}
+        if self.steps:
+            tables["steps"] = [dict(step) for step in self.steps]
+        return tables
+
+
+# ---------------------------------------------------------------------------------------- reading a file
+
+
+def load(study: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read and validate a study file.
+
+    Args:
+        study: a path, or the name of a file in ./ablations or among those the package ships.
+        overrides: "key=value" texts, as `--set` takes them.
+
+    Raises:
+        UsageError: with everything that is wrong, at once.
+    """
+    path = find(study)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"study file {path} cannot be read: {error}") from error
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"study file {path} is not valid TOML: {error}") from error
+    return parse(tables, overrides, path)
+
+
+def find(study: str | Path) -> Path:
+    """The file of a study named on the command line."""
+    given = Path(study)
+    if given.suffix == ".toml" or given.is_file():
+        if not given.is_file():
+            raise UsageError(f"there is no study file {given}")
+        return given
+    folders = [Path("ablations"), HOUSE / "ablations", HOUSE.parent / "ablations"]
+    for folder in folders:
+        if (folder / f"{study}.toml").is_file():
+            return folder / f"{study}.toml"
+    known = {file.stem for folder in folders for file in folder.glob("*.toml")}
+    raise UsageError(f"there is no study {str(study)!r}: {did_you_mean(str(study), known)}, or a path to a .toml file")
+
+
+def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path | None = None) -> Study:
+    """Validate a study given as tables (a notebook's dict, a file's TOML)."""
+    file = str(path or "study")
+    problems: list[str] = []
+    tables = json.loads(json.dumps(tables))  # a copy that overrides may change
+    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(tables) - set(TABLES)]
+    folder = path.parent if path else Path()
+    _load_plugins(tables, folder)
+    problems += _apply(overrides, tables)
+    head = _head(tables.get("study", {}), problems)
+    checker = _Checker(known_settings(), problems)
+    baseline = checker.table("baseline", tables.get("baseline", {}))
+    axes = checker.axes(tables.get("axes", {}))
+    steps = checker.steps(tables.get("steps", []))
+    problems += _contradictions(head.design if head else "grid", baseline, axes, steps)
+    if problems or head is None:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise UsageError(f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}")
+    return Study(head, baseline, axes, steps, path)
+
+
+def _load_plugins(tables: Mapping[str, Any], folder: Path) -> None:
+    plugins.load_installed()
+    table = tables.get("study", {})
+    named = table.get("plugins", []) if isinstance(table, Mapping) else []
+    for name in named if isinstance(named, list) else []:
+        plugins.load_file(folder / str(name))
+
+
+def _head(table: object, problems: list[str]) -> Head | None:
+    try:
+        return Head.model_validate(table)
+    except ValidationError as error:
+        for problem in error.errors():
+            key = ".".join(map(str, problem["loc"]))
+            if problem["type"] == "extra_forbidden":
+                problems.append(f"study.{key}: unknown key; {did_you_mean(key, Head.model_fields)}")
+            elif problem["type"] == "missing":
+                problems.append(f"study.{key}: missing; give the study a {key}")
+            else:
+                problems.append(f"study.{key} = {problem['input']!r}: allowed: {problem['msg']}")
+        return None
+
+
+def known_settings() -> dict[str, Setting]:
+    """Every setting there is: the harness's own, then those that components declare."""
+    known = dict(CORE)
+    for registry in (architectures, losses, optimizers, schedules):
+        for entry in registry:
+            for name, setting in entry.component.settings.items():
+                if known.get(name, setting).default is None or name not in known:
+                    known[name] = setting
+    return known
+
+
+@dataclass
+class _Checker:
+    """Checks tables against the settings there are; what is wrong is added to `problems`."""
+
+    known: Mapping[str, Setting]
+    problems: list[str]
+
+    def table(self, where: str, table: object) -> Settings:
+        if not isinstance(table, Mapping):
+            self.problems.append(f"[{where}] = {table!r}: allowed: a table of settings")
+            return {}
+        return {key: self.value(f"{where}.{key}", key, value) for key, value in table.items()}
+
+    def value(self, where: str, key: str, value: object) -> Value:
+        if key not in self.known:
+            self.problems.append(f"{where}: unknown setting; {did_you_mean(key, self.known)}")
+            return ""
+        try:
+            checked = self.known[key].check(value)
+        except ValueError as error:
+            self.problems.append(f"{where} = {json.dumps(value)}: allowed: {error}")
+            return ""
+        registry = plugins.registries().get(key)
+        if registry is not None and checked not in registry:
+            names = [entry.name for entry in registry]
+            self.problems.append(f"{where} = {json.dumps(value)}: unknown {key}; {did_you_mean(str(value), names)}")
+        return checked
+
+    def axes(self, table: object) -> dict[str, list[Any]]:
+        if not isinstance(table, Mapping):
+            self.problems.append(f"[axes] = {table!r}: allowed: a table of axes")
+            return {}
+        return {axis: self.axis(axis, values) for axis, values in table.items()}
+
+    def axis(self, axis: str, values: object) -> list[Any]:
+        if not isinstance(values, list):
+            self.problems.append(f"axes.{axis} = {values!r}: allowed: a list of values")
+            return []
+        if not values:
+            self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
+        if any(isinstance(value, Mapping) for value in values):
+            checked = self.named(f"axes.{axis}", values)
+            if axis in self.known:
+                self.problems.append(f"axes.{axis}: linked settings need a name that is no setting's own")
+        else:
+            checked = [self.value(f"axes.{axis}", axis, value) for value in values]
+        if len({json.dumps(value, sort_keys=True) for value in checked}) < len(checked):
+            self.problems.append(f"axes.{axis}: a value is listed twice")
+        return checked
+
+    def steps(self, steps: object) -> list[Mapping[str, Any]]:
+        return self.named("steps", steps) if steps else []
+
+    def named(self, where: str, tables: object) -> list[Mapping[str, Any]]:
+        """Linked settings or a ladder's steps: tables with a name."""
+        checked: list[Mapping[str, Any]] = []
+        for i, table in enumerate(tables if isinstance(tables, list) else [tables]):
+            name = table.get("name") if isinstance(table, Mapping) else None
+            if not isinstance(table, Mapping) or not isinstance(name, str) or not name:
+                self.problems.append(f"{where}[{i}] = {table!r}: allowed: a table with a name and settings")
+                continue
+            settings = {key: value for key, value in table.items() if key != "name"}
+            if name in {other["name"] for other in checked}:
+                self.problems.append(f"{where}[{i}]: the name {name!r} is there twice")
+            checked.append({"name": name, **self.table(f"{where}[{i}]", settings)})
+        return checked
+
+
+def _contradictions(
+    design: Design, baseline: Settings, axes: Mapping[str, Sequence[Any]], steps: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    problems = []
+    if design == "ladder" and not steps:
+        problems.append("study.design = 'ladder': a ladder needs [[steps]]")
+    if design == "ladder" and axes:
+        problems.append("[axes]: a ladder has [[steps]] and no axes")
+    if design != "ladder" and steps:
+        problems.append(f"[[steps]]: only for design = 'ladder', this study's is {design!r}")
+    if design == "one-factor" and not axes:
+        problems.append("study.design = 'one-factor': needs [axes] to vary one at a time")
+    sets: dict[str, str] = {}
+    for axis, values in axes.items():
+        for key in {key for value in values for key in (value if isinstance(value, Mapping) else [axis])} - {"name"}:
+            if key in sets:
+                problems.append(f"axes.{axis} and axes.{sets[key]} both set {key}")
+            sets[key] = axis
+    named = set(baseline) | set(sets) | {key for step in steps for key in step}
+    if {"epochs", "steps"} <= named:
+        problems.append("epochs and steps are both set: a budget is one or the other")
+    return problems
+
+
+# -------------------------------------------------------------------------------------------- overrides
+
+
+def _apply(overrides: Sequence[str], tables: dict[str, Any]) -> list[str]:
+    """Change raw tables as `--set` asks; gives what is wrong."""
+    problems, given = [], {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            problems.append(f"--set {override!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
+            continue
+        if given.setdefault(key, text) != text:
+            problems.append(f"--set {key} is given twice, as {given[key]!r} and as {text!r}")
+            continue
+        problems += _override(key, _values(text), tables)
+    return problems
+
+
+def _override(key: str, values: list[Any], tables: dict[str, Any]) -> list[str]:
+    axes: dict[str, Any] = tables.setdefault("axes", {})
+    current = axes.get(key, [])
+    if key in Head.model_fields:
+        tables.setdefault("study", {})[key] = values[0] if len(values) == 1 else values
+    elif any(isinstance(value, Mapping) for value in current):
+        named = {value.get("name"): value for value in current}
+        unknown = [value for value in values if value not in named]
+        if unknown:
+            return [f"--set {key}: {did_you_mean(str(unknown[0]), map(str, named))}"]
+        axes[key] = [named[value] for value in values]
+    elif len(values) > 1 or (current and tables.get("study", {}).get("design", "grid") == "grid"):
+        axes[key] = values
+    else:
+        linked = [a for a, vs in axes.items() if vs and all(isinstance(v, Mapping) and key in v for v in vs)]
+        if linked and tables.get("study", {}).get("design", "grid") == "grid":
+            return [f"--set {key}: axis {linked[0]!r} sets {key} in every arm; choose among its values instead"]
+        tables.setdefault("baseline", {})[key] = values[0]
+        # A budget is one or the other: the one just asked for.
+        tables["baseline"].pop({"epochs": "steps", "steps": "epochs"}.get(key, ""), None)
+    return []
+
+
+def _values(text: str) -> list[Any]:
+    """`0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
+    try:
+        return list(tomllib.loads(f"value = [{text}]")["value"]) or [""]
+    except tomllib.TOMLDecodeError:
+        return [_value(part.strip()) for part in text.split(",")]
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 (any TOML value)
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
