@@ -235,12 +235,13 @@ LOOP_STEP_SECONDS = 500e-6
 def cost(plan: Plan, processes: int, *, flops: Callable[[], float] | None = None) -> Cost:
     """Estimate a plan's cost from arithmetic, memory traffic and dispatch; within a factor of two or so."""
     rate = (flops or flops_per_second)() * FLOPS_SHARE
-    seconds = sum(_seconds(stack, rate) for stack in plan.stacks)
+    seconds = sum(stack_seconds(stack, rate) for stack in plan.stacks)
     size = sum(_bytes(stack, plan.study) for stack in plan.stacks)
     return Cost(seconds / max(1, min(processes, len(plan.stacks))), size)
 
 
-def _seconds(stack: Stack, rate: float) -> float:
+def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
+    """Estimate one stack's seconds on one core that reaches so many FLOP/s."""
     settings = stack.trials[0].arm.settings
     n, parameters, test = _sizes(settings)
     budget = Budget.of(settings, n)
@@ -287,6 +288,11 @@ def flops_per_second() -> float:
         for _ in range(8):
             a @ a
     return 8 * 2 * 512**3 / (time.perf_counter() - start)
+
+
+def datasets_of(plan: Plan) -> list[str]:
+    """The data sets a plan trains on."""
+    return sorted({str(trial.arm.settings["dataset"]) for trial in plan.trials})
 
 
 def cores() -> int:

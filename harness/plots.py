@@ -1,21 +1,24 @@
 """Figures of a study: DataFrame -> matplotlib Axes or Figure, drawn with seaborn, without global state.
 
-The functions that take an `ax` draw one panel; the `*_figure` functions lay panels out. Tables come from `stats`. Figures are
-plain `matplotlib.figure.Figure` objects: pyplot is never asked for a current one, and the style holds only while one of
-these functions runs. Accuracies come in as shares in 0..1 and are shown in % or, for differences, in percentage points.
+The functions that take an `ax` draw one panel; the `*_figure` functions lay panels out. Tables come from
+`stats`. Figures are plain `matplotlib.figure.Figure` objects: pyplot is never asked for a current one, and
+the style holds only while one of these functions runs. Accuracies come in as shares in 0..1 and are shown
+in % or, for differences, in percentage points.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -32,7 +35,8 @@ COLORS = sns.color_palette("colorblind")
 VAL, TEST = COLORS[0], COLORS[1]
 GREY, SEED = "0.4", "0.15"
 MAX_LINES = 10  # colours of the palette: more curves in one panel could not be told apart
-STYLE = {
+NAMES = {"level": "label", "effect": "difference"}
+STYLE: dict[Any, Any] = {
     **sns.axes_style("whitegrid"),
     # The font that matplotlib ships: the same layout on every machine.
     "font.family": "sans-serif",
@@ -44,7 +48,7 @@ STYLE = {
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
     "grid.color": "0.9",
-    # Text stays text (searchable, small), and element ids depend on the content alone: same numbers, same bytes.
+    # Text stays text (searchable, small); ids depend on the content alone: same numbers, same bytes.
     "svg.fonttype": "none",
     "svg.hashsalt": "ablation-harness",
 }
@@ -65,17 +69,17 @@ class Panel:
 
     Attributes:
         title: what the panel shows.
-        metric: `accuracy` (a share, shown in %) or the name of one kind of loss.
+        ylabel: `accuracy` (a share, shown in %) or words for one kind of loss.
         table: epoch, split, seed, value and the column that colours the lines.
     """
 
     title: str
-    metric: str
+    ylabel: str
     table: pd.DataFrame
 
 
 def dots(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Sequence[str]) -> None:
-    """Draw one row a label: the interval as a bar, the mean as a tick across it, every seed as a point on top.
+    """Draw one row a label: the interval as a bar, the mean as a tick across it, each seed as a point on top.
 
     Args:
         ax: where to draw; the first label comes on top.
@@ -88,13 +92,14 @@ def dots(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Sequence[st
     ax.hlines(y, rows["low"], rows["high"], color=VAL, lw=6, alpha=0.35, zorder=2)
     ax.plot(rows["mean"], y, "|", color=VAL, ms=13, mew=2.5, zorder=3)
     sns.stripplot(
-        data=seeds, x="value", y="label", order=list(labels), orient="h", jitter=False, size=4.5, color=SEED,
-        alpha=0.75, ax=ax, zorder=4,
+        data=seeds, x="value", y="label", order=list(labels), orient="h", jitter=False, size=4.5,
+        color=SEED, alpha=0.75, ax=ax, zorder=4,
     )  # fmt: skip
     ax.set(xlabel="", ylabel="", ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(y, list(labels))
     ax.grid(visible=False, axis="y")
     ax.xaxis.set_major_locator(MaxNLocator(6))
+    _fit(ax, rows[["mean", "low", "high"]].to_numpy(), seeds["value"].to_numpy())
 
 
 def curves(ax: Axes, table: pd.DataFrame, hue: str, colors: Mapping[str, Color]) -> None:
@@ -106,13 +111,16 @@ def curves(ax: Axes, table: pd.DataFrame, hue: str, colors: Mapping[str, Color])
         hue: the column that colours the lines; may be `split`.
         colors: level of `hue` -> colour.
     """
-    style = {"x": "epoch", "y": "value", "hue": hue, "style": "split", "palette": dict(colors), "ax": ax}
-    style |= {"dashes": {"train": (3, 2), "val": ""}, "legend": False, "errorbar": None}
-    if table["seed"].nunique() > 1:
-        sns.lineplot(data=table, units="seed", estimator=None, lw=0.8, alpha=0.45, **style)
+    dashes: dict[str, Any] = {"train": (3, 2), "val": ""}
+    draw = functools.partial(
+        sns.lineplot, x="epoch", y="value", hue=hue, style="split", palette=dict(colors), dashes=dashes,
+        legend=False, errorbar=None, ax=ax,
+    )  # fmt: skip
+    if len(table["seed"].unique()) > 1:
+        draw(data=table, units="seed", estimator=None, lw=0.8, alpha=0.45)
     by = list(dict.fromkeys([hue, "split", "epoch"]))
     mean = table.groupby(by, sort=False, observed=True)["value"].mean().reset_index()
-    sns.lineplot(data=mean, lw=2, **style)
+    draw(data=mean, lw=2)
     ax.set(xlabel="epoch", ylabel="")
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
@@ -120,7 +128,8 @@ def curves(ax: Axes, table: pd.DataFrame, hue: str, colors: Mapping[str, Color])
 def confusion(ax: Axes, counts: pd.DataFrame, classes: Sequence[str]) -> None:
     """Draw a confusion matrix whose mistakes can be read.
 
-    The colours span the mistakes only, up to the largest; the diagonal lies beyond them and is grey. Zero cells stay empty.
+    The colours span the mistakes only, up to the largest; the diagonal lies beyond them and is grey. Zero
+    cells stay empty.
 
     Args:
         ax: where to draw.
@@ -161,12 +170,9 @@ def effects_figure(effects: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
         for ax, dataset in zip(row, datasets, strict=True):
             here = effects[effects["axis"].eq(axis) & effects["dataset"].eq(dataset)]
             points = seeds[seeds["axis"].eq(axis) & seeds["dataset"].eq(dataset)]
-            _differences(ax, here.rename(columns={"level": "label", "effect": "difference"}),
-                         points.rename(columns={"level": "label", "effect": "difference"}), levels[axis])  # fmt: skip
+            _differences(ax, here.rename(columns=NAMES), points.rename(columns=NAMES), levels[axis])
             means = here.set_index("level")["mean"].reindex(levels[axis])
-            for y, mean in enumerate(means):
-                told = "no data" if math.isnan(mean) else percent(mean)
-                ax.text(1.02, y, told, transform=ax.get_yaxis_transform(), va="center", color=GREY)
+            _beside(ax, ["no data" if math.isnan(mean) else percent(mean) for mean in means])
             ax.set_title(f"{axis} on {dataset}", loc="left")
             if ax is not row[0]:
                 ax.set_yticklabels([])
@@ -181,7 +187,8 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
     """Best and worst arms of one data set, each end on its own scale.
 
     Args:
-        ranking: one data set's rows of `stats.rank_arms` with a rank; the arm's words in the column `label`.
+        ranking: one data set's rows of `stats.rank_arms` with a rank; the arm's words in the column
+            `label`.
         seeds: label, value: validation accuracy of each seed.
         most: arms shown at each end; up to twice as many are all shown, in one panel.
     """
@@ -193,7 +200,9 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
     figure, grid = _panels(1, heights, (9.2, 0.27 * sum(heights) + 0.9))
     for (ax,), (title, part) in zip(grid, parts.items(), strict=True):
         labels = list(part["label"])
-        dots(ax, part, seeds[seeds["label"].isin(labels)], labels)
+        points = seeds[seeds["label"].isin(labels)]
+        dots(ax, part, points, labels)
+        _fit(ax, part[["mean", "low", "high", "shown_mean"]].to_numpy(), points["value"].to_numpy())
         ax.plot(part["shown_mean"], range(len(part)), "D", mfc="none", mec=TEST, ms=6, mew=1.4, zorder=5)
         told = [
             label if n == planned else f"{label} ({n} of {planned} seeds)"
@@ -230,6 +239,7 @@ def differences_figure(contrasts: pd.DataFrame, seeds: pd.DataFrame, xlabel: str
     for (ax,), dataset in zip(grid, datasets, strict=True):
         here = contrasts[contrasts["dataset"].eq(dataset)]
         _differences(ax, here, seeds[seeds["dataset"].eq(dataset)], list(here["label"]))
+        _beside(ax, [f"{100 * value:+.2f}".replace("-", "\u2212") for value in here["difference"]])
         ax.set_title(dataset, loc="left")
     grid[-1][0].set_xlabel(xlabel)
     return figure
@@ -237,7 +247,7 @@ def differences_figure(contrasts: pd.DataFrame, seeds: pd.DataFrame, xlabel: str
 
 @_styled
 def curves_figure(panels: Sequence[Panel], hue: str, columns: int = 3) -> Figure:
-    """Lay learning curves out, `columns` panels a row; each panel has its own scale, for losses differ in kind.
+    """Lay learning curves out, `columns` panels a row, each on its own scale, for losses differ in kind.
 
     Args:
         panels: what to draw; an empty table says that nothing finished.
@@ -246,6 +256,8 @@ def curves_figure(panels: Sequence[Panel], hue: str, columns: int = 3) -> Figure
     """
     levels = dict.fromkeys(str(level) for panel in panels for level in panel.table[hue])
     colors = {level: COLORS[i % len(COLORS)] for i, level in enumerate(levels)}
+    if hue == "split":
+        colors = {"val": VAL, "train": TEST}
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure, grid = _panels(columns, [1.0] * rows, (max(1 + 2.9 * columns, 6.0), 2.5 * rows + 0.7))
@@ -258,8 +270,8 @@ def curves_figure(panels: Sequence[Panel], hue: str, columns: int = 3) -> Figure
         else:
             curves(ax, panel.table.assign(**{hue: panel.table[hue].astype(str)}), hue, colors)
             _scale(ax, panel)
-        ax.set_title(panel.title, loc="left")
-    _curves_legend(figure, colors if hue != "split" else {}, colors)
+        ax.set_title(textwrap.fill(panel.title, 34), loc="left")
+    _curves_legend(figure, colors, levels=hue != "split")
     return figure
 
 
@@ -291,7 +303,7 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
-def _percent(share: float, _position: int) -> str:
+def _percent(share: float, _position: float) -> str:
     return f"{100 * share:.4g}\u00a0%"
 
 
@@ -316,6 +328,21 @@ def _differences(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Seq
     dots(ax, points.assign(label=table["label"]), values, labels)
 
 
+def _beside(ax: Axes, words: Sequence[str]) -> None:
+    """Write a word at the right of each row."""
+    for y, word in enumerate(words):
+        ax.text(1.015, y, word, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=GREY)
+
+
+def _fit(ax: Axes, *values: npt.NDArray[np.float64]) -> None:
+    """Make the x axis span all `values`: intervals as well as points."""
+    finite = np.concatenate([np.ravel(value).astype(float) for value in values])
+    finite = finite[np.isfinite(finite)]
+    if finite.size:
+        room = 0.04 * (np.ptp(finite) or 0.01)
+        ax.set_xlim(finite.min() - room, finite.max() + room)
+
+
 def _share_x(grid: Sequence[Sequence[Axes]]) -> None:
     """Give each column of panels one x range, so that a wide effect looks wide."""
     for column in zip(*grid, strict=True):
@@ -327,18 +354,24 @@ def _share_x(grid: Sequence[Sequence[Axes]]) -> None:
 def _scale(ax: Axes, panel: Panel) -> None:
     """Percent for accuracies; for losses a log axis where they span more than a factor of 5."""
     values = panel.table["value"]
-    if panel.metric == "accuracy":
+    if panel.ylabel == "accuracy":
         ax.yaxis.set_major_formatter(_percent)
+        # Guessing before the first epoch would press everything after it into a corner.
+        trained = values[panel.table["epoch"].gt(0)]
+        if len(trained) and trained.min() > values.min():
+            room = 0.06 * (values.max() - trained.min()) or 0.01
+            ax.set_ylim(trained.min() - room, values.max() + room)
     elif values.min() > 0 and values.max() / values.min() > 5:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_ylabel(panel.metric)
+    ax.set_ylabel(panel.ylabel)
 
 
-def _curves_legend(figure: Figure, levels: Mapping[str, Color], colors: Mapping[str, Color]) -> None:
-    lines = [Line2D([], [], color=color, lw=2, label=level) for level, color in levels.items()]
+def _curves_legend(figure: Figure, colors: Mapping[str, Color], *, levels: bool) -> None:
+    shown = colors.items() if levels else []
+    lines = [Line2D([], [], color=color, lw=2, label=level) for level, color in shown]
     for split, dash in (("val", "-"), ("train", (0, (3, 2)))):
         lines.append(Line2D([], [], color=colors.get(split, GREY), lw=1.8, ls=dash, label=split))
     columns = max(1, min(len(lines), 100 // max(len(str(line.get_label())) + 6 for line in lines)))

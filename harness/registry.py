@@ -30,6 +30,7 @@ class Entry(Generic[T]):
     summary: str
     where: str
     source_digest: str = ""
+    module: str = ""
 
 
 class Registry(Generic[T]):
@@ -73,7 +74,7 @@ class Registry(Generic[T]):
             except TypeError as error:
                 raise UsageError(f"{self.axis} {name!r} ({where}) cannot be registered: {error}") from error
             summary = (inspect.getdoc(function) or "").split("\n", maxsplit=1)[0]
-            self._entries[name] = Entry(name, component, summary, where, digest)
+            self._entries[name] = Entry(name, component, summary, where, digest, function.__module__)
             return function
 
         return decorate

@@ -1,19 +1,21 @@
-"""What the numbers of a study say: intervals, main effects, rankings, paired contrasts. Pure functions on DataFrames.
+"""What the numbers of a study say: intervals, main effects, rankings, paired contrasts. Pure functions.
 
-Every function takes columns of `trials.csv`, `epochs.csv` or `confusion.csv` and gives a new DataFrame. Two rules hold throughout.
+Every function takes columns of `trials.csv`, `epochs.csv` or `confusion.csv` and gives a new DataFrame.
+Two rules hold throughout.
 
-Seeds are the unit of replication. Cells of a grid that share a seed share initial weights, batch order and split, so they are
-not independent draws; a value is first averaged within its seed, and the interval is Student's t over those
-seed-level numbers (Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks"). One seed gives no interval: it is NaN.
+Seeds are the unit of replication. Cells of a grid that share a seed share initial weights, batch order and
+split, so they are not independent draws; a value is first averaged within its seed, and the interval is
+Student's t over those seed-level numbers (Bouthillier et al. 2021, "Accounting for variance in machine
+learning benchmarks"). One seed gives no interval: it is NaN.
 
-Nothing is imputed. Only trials with status `ok` carry a value; diverged and failed ones are counted beside it.
+Nothing is imputed. Only trials with status `ok` carry a value; diverged and failed ones are counted.
 
 Accuracies are shares in 0..1 throughout. Selection and ranking read the validation split alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -36,9 +38,11 @@ def summarise(
         confidence: coverage of the interval, in 0..1.
 
     Returns:
-        `by`, n (observations), mean, sd (divisor n - 1), low, high. With n = 1 sd, low and high are NaN, with n = 0 mean too.
+        `by`, n (observations), mean, sd (divisor n - 1), low, high. With n = 1 there is no sd and no interval
+        (NaN), with n = 0 no mean either.
 
-    >>> summarise(pd.DataFrame({"arm": ["a"] * 3, "x": [1.0, 2.0, 3.0]}), ["arm"], "x").round(3).to_dict("records")
+    >>> three = pd.DataFrame({"arm": ["a"] * 3, "x": [1.0, 2.0, 3.0]})
+    >>> summarise(three, ["arm"], "x").round(3).to_dict("records")
     [{'arm': 'a', 'n': 3, 'mean': 2.0, 'sd': 1.0, 'low': -0.484, 'high': 4.484}]
     """
     grouped = values.groupby(list(by), sort=False, observed=True, dropna=False)[value]
@@ -57,8 +61,9 @@ def finished(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
 def seed_effects(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_accuracy") -> pd.DataFrame:
     """Average each level of each axis over all other cells of the grid, one number a seed.
 
-    A cell is a combination of the other axes. Levels are compared over the cells that every level finished with every seed, so
-    that a level never looks good because its hard cells diverged (`effect_cells` counts what this left out).
+    A cell is a combination of the other axes. Levels are compared over the cells that every level finished
+    with every seed, so that a level never looks good because its hard cells diverged (`effect_cells`
+    counts what this left out).
 
     Args:
         trials: dataset, `axes`, seed, status, `metric`; a full or holed factorial.
@@ -66,7 +71,8 @@ def seed_effects(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
         metric: the column to average.
 
     Returns:
-        dataset, axis, level, seed, value (mean over the cells), effect (value minus the mean of all levels with that seed).
+        dataset, axis, level, seed, value (mean over the cells), effect (value minus the mean of all levels
+        with that seed).
     """
     rows = [
         _effects_of(block).assign(dataset=dataset, axis=axis)
@@ -80,11 +86,14 @@ def effect_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
     """Say what each axis was compared over.
 
     Args:
-        trials, axes, metric: as for `seed_effects`.
+        trials: as for `seed_effects`.
+        axes: as for `seed_effects`.
+        metric: as for `seed_effects`.
 
     Returns:
-        dataset, axis, cells (compared), left_out (planned, but unfinished at some level or seed), empty_levels (a tuple of the
-        levels without any finished trial; they have no effect at all and do not take the other levels down with them).
+        dataset, axis, cells (compared), left_out (planned, but unfinished at some level or seed),
+        empty_levels (a tuple of the levels without any finished trial; they have no effect at all and do
+        not take the other levels down with them).
     """
     rows = [
         {"dataset": dataset, "axis": axis, "cells": len(block), **told}
@@ -99,13 +108,15 @@ def main_effects(
     metric: str = "val_accuracy",
     confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
-    """Main effect of each level: its paired difference from the mean of all levels, with a t interval over seeds.
+    """Main effect of each level: its paired difference from the mean of all levels, with a t interval.
 
-    n is the number of seeds, not of trials: see the module's first rule. The difference is taken within a seed before it is
+    Takes what `seed_effects` takes; `confidence` is the coverage of each interval. n is the number of
+    seeds, not of trials: see the module's first rule. The difference is taken within a seed before it is
     summarised, which removes what the seed does to all levels alike.
 
     Returns:
-        dataset, axis, level, mean (of the level), n, effect, low, high (of the effect); accuracy as shares in 0..1.
+        dataset, axis, level, mean (of the level), n, effect, low, high (of the effect); accuracy as shares
+        in 0..1.
     """
     seeds = seed_effects(trials, axes, metric)
     by = ["dataset", "axis", "level"]
@@ -122,12 +133,14 @@ def axis_spreads(
 ) -> pd.DataFrame:
     """How much each choice mattered: its best against its worst level, paired by seed.
 
-    Both levels are picked by the means that are then compared, so a spread is never negative and an axis without any effect
-    shows a small positive one: a size to rank axes by, not a test.
+    Takes what `main_effects` takes. Both levels are picked by the means that are then compared, so a spread
+    is never negative and an axis without any effect shows a small positive one: a size to rank axes by, not
+    a test.
 
     Returns:
-        dataset, axis, best, worst (levels), best_mean, worst_mean, n (seeds), spread, low, high, share, widest spread first.
-        share is eta squared: the sum of squares between the axis' levels over the total of the same trials.
+        dataset, axis, best, worst (levels), best_mean, worst_mean, n (seeds), spread, low, high, share,
+        widest spread first. share is eta squared: the sum of squares between the axis' levels over the
+        total of the same trials.
     """
     rows = []
     for dataset, axis, block, _ in _blocks(trials, axes, metric):
@@ -135,7 +148,7 @@ def axis_spreads(
         if seeds.shape[1] < 2:
             continue
         means = seeds.mean()
-        best, worst = means.idxmax(), means.idxmin()
+        best, worst = str(means.idxmax()), str(means.idxmin())
         paired = (seeds[best] - seeds[worst]).rename("difference").to_frame().assign(axis=axis)
         interval = summarise(paired, ["axis"], "difference", confidence).iloc[0]
         names = {"dataset": dataset, "axis": axis, "best": best, "worst": worst}
@@ -144,53 +157,57 @@ def axis_spreads(
     columns = ["dataset", "axis", "best", "worst", "best_mean", "worst_mean"]
     table = pd.DataFrame(rows, columns=[*columns, "n", "spread", "low", "high", "share"])
     rank = table.groupby("dataset", sort=False).ngroup()
-    return table.assign(_rank=rank).sort_values(["_rank", "spread"], ascending=[True, False], kind="stable")[
-        table.columns
-    ].reset_index(drop=True)
+    return (
+        table.assign(_rank=rank)
+        .sort_values(["_rank", "spread"], ascending=[True, False], kind="stable")[table.columns]
+        .reset_index(drop=True)
+    )
 
 
 def rank_arms(
     trials: pd.DataFrame, arm: str = "arm", metric: str = "val_accuracy", shown: str = "test_accuracy"
 ) -> pd.DataFrame:
-    """Order the arms of each data set by validation accuracy, best first; what is `shown` beside it never orders anything.
+    """Order the arms of each data set by validation accuracy, best first.
 
-    Arms with a diverged or failed seed come after those without, because the mean of the survivors flatters them; arms
-    without any value come last and have no rank.
+    Arms with a diverged or failed seed come after those without, because the mean of the survivors
+    flatters them; arms without any value come last and have no rank.
 
     Args:
         trials: dataset, `arm`, seed, status, `metric`, `shown`.
+        arm: the column that names an arm.
+        metric: what orders.
+        shown: what stands beside it and orders nothing.
 
     Returns:
-        dataset, `arm`, rank (1 = best), planned (seeds), one count a status (ok, diverged, failed, skipped, pruned),
-        n, mean, low, high (of `metric` over seeds), shown_n, shown_mean, shown_low, shown_high.
+        dataset, `arm`, rank (1 = best), planned (seeds), one count a status (ok, diverged, failed, skipped,
+        pruned), n, mean, low, high (of `metric` over seeds), shown_n, shown_mean, shown_low, shown_high.
     """
     by = ["dataset", arm]
     done = trials.assign(**{c: trials[c].where(trials["status"].eq("ok")) for c in (metric, shown)})
     ranked = summarise(done, by, metric).drop(columns="sd")
     beside = summarise(done, by, shown).drop(columns="sd")
     beside = beside.rename(columns={c: f"shown_{c}" for c in ("n", "mean", "low", "high")})
-    counts = outcomes(trials, by)
-    table = ranked.merge(counts, on=by).merge(beside, on=by)
-    table = table.assign(
-        _dataset=table.groupby("dataset", sort=False).ngroup(),
-        _empty=table["mean"].isna(),
-        _broken=(table["diverged"] + table["failed"]) > 0,
-    ).sort_values(["_dataset", "_empty", "_broken", "mean"], ascending=[True, True, True, False], kind="stable")
+    table = outcomes(trials, by).merge(ranked, on=by).merge(beside, on=by)
+    table = table.assign(_empty=table["mean"].isna(), _broken=(table["diverged"] + table["failed"]) > 0)
+    table = _ordered(table, {"_empty": True, "_broken": True, "mean": False})
     rank = (table.groupby("dataset", sort=False).cumcount() + 1).where(~table["_empty"])
-    columns = [*by, "rank", "planned", *OUTCOMES, "n", "mean", "low", "high"]
-    return table.assign(rank=rank)[[*columns, "shown_n", "shown_mean", "shown_low", "shown_high"]].reset_index(
-        drop=True
-    )
+    table.insert(len(by), "rank", rank)
+    return table.drop(columns=["_empty", "_broken"])
 
 
 def outcomes(trials: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Count what became of the trials.
 
+    Args:
+        trials: `by`, status.
+        by: columns that name a group.
+
     Returns:
-        `by`, planned (trials), ok, diverged, failed, skipped, pruned; what is missing to `planned` was not trained yet.
+        `by`, planned (trials), ok, diverged, failed, skipped, pruned; what is missing to `planned` was not
+        trained yet.
     """
-    flags = trials.assign(planned=1, **{status: trials["status"].eq(status).astype(int) for status in OUTCOMES})
-    grouped = flags.groupby(list(by), sort=False, observed=True, dropna=False)
+    counts = {status: trials["status"].eq(status).astype(int) for status in OUTCOMES}
+    grouped = trials.assign(planned=1, **counts).groupby(list(by), sort=False, observed=True, dropna=False)
     return grouped[["planned", *OUTCOMES]].sum().reset_index()
 
 
@@ -201,7 +218,9 @@ def paired_differences(
 
     Args:
         trials: dataset, `arm`, seed, status, `metric`.
-        pairs: arm, reference: which to compare; a baseline against all, or each rung against the one before.
+        pairs: arm, reference: which to compare; all with a baseline, or each rung with the one before.
+        metric: what to subtract.
+        arm: the column of `trials` that names an arm.
 
     Returns:
         dataset, arm, reference, seed, value, reference_value, difference; only seeds that both finished.
@@ -227,12 +246,15 @@ def contrasts(
     """Paired contrast of each pair on each data set: Student's t on the differences within seeds.
 
     Args:
-        trials, pairs, metric, arm: as for `paired_differences`.
+        trials: as for `paired_differences`.
+        pairs: as for `paired_differences`.
+        metric: as for `paired_differences`.
+        arm: as for `paired_differences`.
         confidence: coverage of each interval by itself; not corrected for their number.
 
     Returns:
-        dataset, arm, reference, n (seeds that both finished), difference, low, high, in the order of `pairs`. A pair without
-        a common seed on a data set has no row.
+        dataset, arm, reference, n (seeds that both finished), difference, low, high, in the order of
+        `pairs`. A pair without a common seed on a data set has no row.
     """
     differences = paired_differences(trials, pairs, metric, arm)
     table = summarise(differences, ["dataset", "arm", "reference"], "difference", confidence)
@@ -250,6 +272,7 @@ def mean_curves(
         epochs: trial_id, epoch, split, `metric`.
         trials: trial_id, status, seed and `by`.
         by: columns that name a curve; losses of different kinds must be told apart here.
+        metric: the column to average.
 
     Returns:
         `by`, split, epoch, seed, value, trials (averaged into the value).
@@ -285,9 +308,9 @@ def confusion_matrix(
 def _blocks(
     trials: pd.DataFrame, axes: Sequence[str], metric: str
 ) -> Iterator[tuple[str, str, pd.DataFrame, dict[str, object]]]:
-    """Yield (dataset, axis, block, left_out and empty_levels) for each axis that has several levels on the data set.
+    """Yield (dataset, axis, block, told) for each axis that has several levels on a data set.
 
-    block: cells x (level, seed), complete.
+    block: cells x (level, seed), complete. told: left_out and empty_levels of `effect_cells`.
     """
     for dataset, planned in trials.groupby("dataset", sort=False):
         for axis in axes:
@@ -300,25 +323,29 @@ def _blocks(
             wide = done.pivot_table(
                 index="_cell", columns=[axis, "seed"], values=metric, observed=True, sort=False
             )
-            # A seed or level that nothing finished must not empty the block: it is left out whole, and said.
-            full = pd.MultiIndex.from_product([done[axis].unique(), done["seed"].unique()], names=[axis, "seed"])
+            # A seed or level that nothing finished must not empty the block: it is left out, and told.
+            levels, seeds = done[axis].unique(), done["seed"].unique()
+            full = pd.MultiIndex.from_product([levels, seeds], names=[axis, "seed"])
             block = wide.reindex(columns=full).dropna()
-            empty = tuple(level for level in planned[axis].unique() if level not in set(done[axis]))
+            empty = tuple(level for level in planned[axis].unique() if level not in set(levels))
             told = {"left_out": cells["_cell"].nunique() - len(block), "empty_levels": empty}
             yield str(dataset), axis, block, told
 
 
 def _seed_means(block: pd.DataFrame) -> pd.DataFrame:
-    """Seeds x levels from a block of cells x (level, seed)."""
-    return block.mean().unstack(level=0, sort=False) if not block.empty else pd.DataFrame()
+    """Mean over the cells of a block: seeds x levels, in order of appearance."""
+    if block.empty:
+        return pd.DataFrame()
+    long = block.mean().rename_axis(["level", "seed"]).rename("value").reset_index()
+    return long.pivot_table(index="seed", columns="level", values="value", sort=False, observed=True)
 
 
 def _effects_of(block: pd.DataFrame) -> pd.DataFrame:
     """Long table (level, seed, value, effect) of one block."""
-    means = _seed_means(block).rename_axis(index="seed", columns="level")
-    centred = means.sub(means.mean(axis=1), axis=0)
-    long = means.unstack().rename("value").reset_index()
-    return long.assign(effect=centred.unstack().to_numpy())
+    means = _seed_means(block)
+    effects = means.sub(means.mean(axis=1), axis=0)
+    values = means.reset_index().melt(id_vars="seed", value_name="value")
+    return values.assign(effect=effects.melt(value_name="effect")["effect"])
 
 
 def _share(block: pd.DataFrame) -> float:
@@ -330,3 +357,11 @@ def _share(block: pd.DataFrame) -> float:
     )
     total = ((block.to_numpy() - grand) ** 2).sum()
     return float(between / total) if total > 0 else float("nan")
+
+
+def _ordered(table: pd.DataFrame, keys: Mapping[str, bool]) -> pd.DataFrame:
+    """Sort rows within each data set by `keys` (column -> ascending), data sets in order of appearance."""
+    first = table.groupby("dataset", sort=False).ngroup()
+    by, ascending = ["_first", *keys], [True, *keys.values()]
+    ordered = table.assign(_first=first).sort_values(by, ascending=ascending, kind="stable")
+    return ordered.drop(columns="_first").reset_index(drop=True)

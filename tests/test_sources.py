@@ -177,6 +177,7 @@ def test_no_source_lists_what_was_tried_and_what_to_do(
     words = str(caught.value)
     for reason in ("no such folder", "Connection refused", "npm is not on", "apt-get is not on"):
         assert reason in words
+    assert "ConnectionPool" not in words  # the first error of the chain, not what libraries wrap it in
     assert str(root / "toy") in words
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"toy: 4 of 4 files not in the cache ({root / 'toy'}); trying ")

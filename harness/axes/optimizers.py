@@ -78,6 +78,14 @@ def slot(state: State, name: str, like: Tensor, start: Scalar = 0.0) -> Tensor:
     return state[name]
 
 
+def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
+    """param -= rate * direction; may overwrite `direction`."""
+    if isinstance(rate, (int, float)):
+        param.add_(direction, alpha=-rate)
+    else:
+        param.sub_(direction.mul_(rate.to(param.dtype)))
+
+
 def decay_into(grad: Tensor, param: Tensor, weight_decay: Scalar) -> None:
     """L2 penalty: grad += weight_decay * param."""
     if not is_zero(weight_decay):
@@ -90,7 +98,7 @@ def sgd(
 ) -> None:
     """Gradient descent, nothing else: p -= lr g."""
     decay_into(grad, param, weight_decay)
-    param.sub_(grad.mul_(cast(lr, param)))
+    descend(param, grad, lr)
 
 
 def _velocity(grad: Tensor, state: State, t: int, momentum: Scalar, dampening: Scalar) -> Tensor:
@@ -116,7 +124,7 @@ def momentum(
     """Heavy ball (Polyak 1964): p -= lr v, v = momentum v + g."""
     decay_into(grad, param, weight_decay)
     velocity = _velocity(grad, state, t, momentum, dampening)
-    param.sub_(torch.mul(velocity, cast(lr, param), out=grad))
+    descend(param, grad.copy_(velocity), lr)
 
 
 @optimizers.register("nesterov", torch_class="SGD", torch_settings={"nesterov": True})
@@ -133,7 +141,7 @@ def nesterov(
     """Nesterov's momentum as Sutskever et al. (2013) write it: p -= lr (g + momentum v)."""
     decay_into(grad, param, weight_decay)
     velocity = _velocity(grad, state, t, momentum, 0.0)
-    param.sub_(grad.add_(velocity * cast(momentum, param)).mul_(cast(lr, param)))
+    descend(param, grad.add_(velocity * cast(momentum, param)), lr)
 
 
 @optimizers.register("rmsprop", torch_class="RMSprop")
@@ -162,8 +170,8 @@ def rmsprop(
         root = square.sqrt()
     grad.div_(root.add_(cast(eps, param)))
     if not is_zero(momentum):
-        grad = slot(state, "velocity", param).mul_(cast(momentum, param)).add_(grad)
-    param.sub_(grad * cast(lr, param))
+        grad.copy_(slot(state, "velocity", param).mul_(cast(momentum, param)).add_(grad))
+    descend(param, grad, lr)
 
 
 def _adam(
@@ -189,7 +197,7 @@ def _adam(
         square = torch.maximum(largest, square, out=largest)
     unbias2 = (1 - beta2**t) ** 0.5
     torch.sqrt(square, out=grad).add_(cast(eps * unbias2, param))
-    param.sub_(torch.div(mean, grad, out=grad).mul_(cast(lr * unbias2 / (1 - beta1**t), param)))
+    descend(param, torch.div(mean, grad, out=grad), lr * unbias2 / (1 - beta1**t))
 
 
 def _fused_adam(
@@ -286,5 +294,4 @@ def adagrad(
     """g over the root of the sum of its squares (Duchi et al. 2011)."""
     decay_into(grad, param, weight_decay)
     total = slot(state, "total", param, start=initial_accumulator_value).addcmul_(grad, grad)
-    root = total.sqrt().add_(cast(eps, param))
-    param.sub_(grad.div_(root).mul_(cast(lr / (1 + (t - 1) * lr_decay), param)))
+    descend(param, grad.div_(total.sqrt().add_(cast(eps, param))), lr / (1 + (t - 1) * lr_decay))

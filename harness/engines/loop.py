@@ -150,7 +150,13 @@ def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     return UpdateOptimizer(model.parameters(), optimizer, own.pop("lr"), own)
 
 
-def train(trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: Any = np.float32) -> Outcome:  # noqa: ANN401
+def train(
+    trials: Sequence[Trial],
+    data: Data,
+    device: str = "cpu",
+    dtype: Any = np.float32,  # noqa: ANN401 (what NumPy takes)
+    watch: Callable[[float], None] | None = None,
+) -> Outcome:
     """Train one trial with plain PyTorch; the arguments are those of the stacked engine."""
     (trial,) = trials
     where, kind = torch.device(device), torch.from_numpy(np.empty(0, dtype)).dtype
@@ -185,6 +191,8 @@ def train(trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: Any =
         outcome.note_divergence(step, loss.detach().cpu().numpy().reshape(1))
         if step in budget.eval_steps and not outcome.diverged_step[0]:
             observe(step)
+        if watch and step % 64 == 0:
+            watch(step / budget.steps)
         if outcome.diverged_step[0]:
             break
     if not outcome.diverged_step[0]:

@@ -359,9 +359,9 @@ def widths(trial: Trial, data: Data) -> list[int]:
 
 def first_largest(f: Tensor) -> Tensor:
     """The first class with the largest output, (..., B) of (..., B, C); as torch.argmax, without its copy."""
-    largest = f.amax(-1, keepdim=True)
-    places = torch.arange(f.shape[-1], device=f.device)
-    return torch.where(f == largest, places, f.shape[-1] - 1).amin(-1)
+    places = torch.arange(f.shape[-1], device=f.device, dtype=f.dtype)  # floats: amin is vectorised for them
+    last = f.shape[-1] - 1
+    return torch.where(f == f.amax(-1, keepdim=True), places, last).amin(-1).long()
 
 
 def probability(head: Head, f: Tensor, chosen: Tensor) -> Tensor:
@@ -378,7 +378,13 @@ def probability(head: Head, f: Tensor, chosen: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def train(trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: Any = np.float32) -> Outcome:  # noqa: ANN401
+def train(
+    trials: Sequence[Trial],
+    data: Data,
+    device: str = "cpu",
+    dtype: Any = np.float32,  # noqa: ANN401 (what NumPy takes)
+    watch: Callable[[float], None] | None = None,
+) -> Outcome:
     """Train trials of one group as one stack, and observe them.
 
     Args:
@@ -386,6 +392,7 @@ def train(trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: Any =
         data: what they train on, in `dtype`.
         device: a torch device.
         dtype: a NumPy float type; float64 for checks.
+        watch: told now and then which fraction of the steps is done.
     """
     where = torch.device(device)
     stack = Stack(trials, data, where, torch.from_numpy(np.empty(0, dtype)).dtype)
@@ -401,7 +408,7 @@ def train(trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: Any =
         epochs_done=budget.epoch_of(budget.steps),
         steps_done=budget.steps,
     )
-    run = _Run(stack, data, budget, updates, outcome)
+    run = _Run(stack, data, budget, updates, outcome, watch or (lambda _: None))
     run.train(str(settings["sampling"]), trials[0].seed)
     return run.finish()
 
@@ -415,9 +422,16 @@ class _Run:
     """A stack in training: data on the device, and what has been seen so far."""
 
     def __init__(
-        self, stack: Stack, data: Data, budget: Budget, updates: Sequence[Updates], outcome: Outcome
+        self,
+        stack: Stack,
+        data: Data,
+        budget: Budget,
+        updates: Sequence[Updates],
+        outcome: Outcome,
+        watch: Callable[[float], None],
     ) -> None:
-        self.stack, self.data, self.budget, self.updates, self.outcome = stack, data, budget, updates, outcome
+        self.stack, self.data, self.budget, self.updates = stack, data, budget, updates
+        self.outcome, self.watch = outcome, watch
         self.due = frozenset(budget.eval_steps)
         self.pixels = {split: self._resident(data[split].x) for split in ("train", "val")}
         y = torch.from_numpy(data.train.y).to(stack.device)
@@ -443,6 +457,7 @@ class _Run:
                 self.losses[(step - 1) % LOSSES_KEPT] = loss
                 if step in self.due or step % LOSSES_KEPT == 0:
                     self.look_at_losses(step)
+                    self.watch(step / budget.steps)
                 if step in self.due:
                     self.observe(step)
                 if step == budget.steps or (self.outcome.diverged_step > 0).all():

@@ -1,8 +1,8 @@
-"""A results folder -> report.html and figures: the question, the answer with its numbers, and what they rest on.
+"""A results folder -> report.html and figures: the question, the answer, and what it rests on.
 
-`reading` makes the tables ready, `words`, `tables` and `figures` say and show what they hold, and `write` lays it all out as
-one page that needs no network. Every word about a number is generated from that number, every selection reads the
-validation split, and what has no data says so.
+`reading` makes the tables ready, `words`, `tables` and `figures` say and show what they hold, and `write`
+lays it all out as one page that needs no network. Every word about a number is generated from that number,
+every selection reads the validation split, and what has no data says so.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import pandas as pd
 
 from harness import plots
 from harness.errors import MachineError
-from harness.report.figures import Drawn, figures
-from harness.report.reading import Reading, prepare, read
-from harness.report.tables import arms, missing, provenance, tables
+from harness.report.figures import Drawn, arm_confusion, arm_panels, draw
+from harness.report.reading import Reading, prepare, rank, read, where
+from harness.report.tables import arms, choices, missing, provenance
 from harness.report.words import answers
 
-__all__ = ["Drawn", "Reading", "answers", "figures", "prepare", "read", "save", "write"]
+__all__ = [
+    "Drawn", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "prepare", "rank", "read", "save", "where",
+    "write",
+]  # fmt: skip
 
 MAX_BYTES = 9_000_000
-"""Figures in the page together; beyond it the page names their files instead, so that it can still be mailed."""
+"""Figures in the page together; beyond it the page names their files instead, so that it can be mailed."""
 
 
 def write(folder: Path, out: Path | None = None) -> Path:
@@ -45,10 +48,12 @@ def write(folder: Path, out: Path | None = None) -> Path:
     page = out or Path(folder) / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        drawn = [(figure, save(figure, page.parent / "figures")) for figure in figures(reading)]
+        drawn = [(figure, save(figure, page.parent / "figures")) for figure in draw(reading)]
         page.write_text(_render(reading, drawn), encoding="utf-8", newline="\n")
     except OSError as error:
-        raise MachineError(f"the report {page} cannot be written: {error}; choose another place with --out") from error
+        raise MachineError(
+            f"the report {page} cannot be written: {error}; choose another place with --out"
+        ) from error
     return page
 
 
@@ -70,7 +75,7 @@ def _render(reading: Reading, drawn: Sequence[tuple[Drawn, tuple[Path, Path]]]) 
         design=reading.design,
         facts=_facts(reading),
         answers=answers(reading),
-        tables=[*tables(reading), arms(reading)],
+        tables=[*choices(reading), arms(reading)],
         figures=_inlined(drawn),
         missing=missing(reading),
         provenance=list(provenance(reading.results.provenance)),
@@ -78,7 +83,7 @@ def _render(reading: Reading, drawn: Sequence[tuple[Drawn, tuple[Path, Path]]]) 
 
 
 def _inlined(drawn: Sequence[tuple[Drawn, tuple[Path, Path]]]) -> list[dict[str, object]]:
-    """Each figure with its image as a data URI, the smaller of its two files; without one once the page is full."""
+    """Each figure with its image, the smaller of its two files, as a data URI; none once the page is full."""
     inlined, total = [], 0
     for figure, files in drawn:
         file = min(files, key=lambda path: path.stat().st_size)
@@ -110,11 +115,14 @@ def _facts(reading: Reading) -> dict[str, object]:
         "datasets": reading.datasets,
         "axes": reading.axes,
         "tuned": "lr" in reading.axes,
-        **{name: _values(trials, name) for name in ("val_fraction", "val_split", "epochs", "steps", "engine", "device")},
+        **{
+            name: _values(trials, name)
+            for name in ("val_fraction", "val_split", "epochs", "steps", "engine", "device")
+        },
     }
 
 
 def _values(trials: pd.DataFrame, column: str) -> str:
     """The values a column takes, in words; empty where it has none."""
-    values = trials[column].dropna().unique() if column in trials else []
+    values: list[object] = list(trials[column].dropna().unique()) if column in trials else []
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)

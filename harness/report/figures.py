@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,6 +12,32 @@ from matplotlib.figure import Figure
 from harness import plots, stats
 from harness.plots import Panel, percent
 from harness.report.reading import Reading, comparisons, rank
+from harness.report.words import count
+
+EFFECTS = (
+    "How far each level lies from the mean of all levels of its axis, averaged over all other choices: "
+    "further apart means that the choice matters more. At the right, the level's mean val accuracy."
+)
+DIFFERENCES = (
+    "Change in val accuracy from {}, paired by seed: the same start, batches and split. At the right, "
+    "the mean change in points. Each interval stands by itself; among many, some miss 0 by chance."
+)
+ARMS = "Ordered by validation accuracy; test is shown beside and orders nothing."
+CONFUSION = (
+    "Test samples by true class (rows) and predicted class (columns), summed over the arm's finished "
+    "seeds. Colours span the mistakes only, up to the most frequent one; right answers are grey, empty "
+    "cells are 0. The arms were picked on validation."
+)
+CURVES = (
+    "Accuracy over all, then each kind of loss on its own scale (logarithmic where it spans more than a"
+    " factor of 5). Solid val, dashed train; thick the mean, thin each seed, averaged over all other "
+    "choices. Only trials that finished; guessing before the first epoch may lie below the accuracy "
+    "axis."
+)
+ARM_CURVES = (
+    "Train against val for single arms, loss below accuracy; thick the mean, thin each seed. Where val "
+    "turns away from train, the arm overfits."
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +51,7 @@ class Drawn:
     folded: bool = False
 
 
-def figures(reading: Reading) -> Iterator[Drawn]:
+def draw(reading: Reading) -> Iterator[Drawn]:
     """Draw what the design and the finished trials allow, the most telling figure first."""
     ranking = rank(reading)
     if reading.design == "grid":
@@ -35,144 +61,141 @@ def figures(reading: Reading) -> Iterator[Drawn]:
         ranked = ranking[ranking["dataset"].eq(dataset) & ranking["rank"].notna()]
         if not ranked.empty:
             yield _arms(reading, dataset, ranked)
-            yield from _confusion(reading, dataset, ranked)
+            yield from _confusion(reading, dataset, _whole(ranked))
     for dataset in reading.datasets:
         yield from _curves(reading, dataset, ranking[ranking["dataset"].eq(dataset)])
 
 
 def _effects(reading: Reading) -> Iterator[Drawn]:
     effects = stats.main_effects(reading.trials, reading.axes)
-    if effects.empty:
-        return
-    cells = stats.effect_cells(reading.trials, reading.axes)
-    caption = (
-        "How far each level lies from the mean of all levels of its axis, averaged over all other choices; further apart "
-        "means the choice matters more. At the right the level's mean val accuracy. " + _intervals(effects["n"])
-    )
-    yield Drawn(
-        "effects", "Main effects", " ".join([caption, *_left_out(cells)]),
-        plots.effects_figure(effects, stats.seed_effects(reading.trials, reading.axes)),
-    )  # fmt: skip
+    if not effects.empty:
+        left = _left_out(stats.effect_cells(reading.trials, reading.axes))
+        caption = " ".join([EFFECTS, _intervals(effects["n"]), *left])
+        seeds = stats.seed_effects(reading.trials, reading.axes)
+        yield Drawn("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
 
 
 def _left_out(cells: pd.DataFrame) -> Iterator[str]:
-    for row in cells.to_dict("records"):
-        where = f"{row['axis']} on {row['dataset']}"
+    rows = cells.to_dict("records")
+    for row in rows:
         if row["empty_levels"]:
-            yield f"No finished trial for {where}: {', '.join(row['empty_levels'])}."
-        if row["left_out"]:
-            yield (
-                f"{where}: {row['left_out']} of {row['cells'] + row['left_out']} cells are left out, because not every "
-                "level finished them with every seed."
-            )
+            levels = ", ".join(row["empty_levels"])
+            yield f"No finished trial for {row['axis']} {levels} on {row['dataset']}."
+    left = [
+        f"{row['left_out']} of {row['cells'] + row['left_out']} ({row['axis']} on {row['dataset']})"
+        for row in rows
+        if row["left_out"]
+    ]
+    if left:
+        yield (
+            "Levels are compared over the combinations of the other choices that every level finished with "
+            f"every seed; left out: {', '.join(left)}."
+        )
 
 
 def _differences(reading: Reading) -> Iterator[Drawn]:
     for comparison in comparisons(reading):
         if comparison.contrasts.empty:
             continue
-        caption = (
-            f"Change in val accuracy from {comparison.reference}, paired by seed: the same start, batches and split. "
-            f"{_intervals(comparison.contrasts['n'])} Each interval stands by itself; among many, some miss 0 by chance."
-        )
-        drawn = plots.differences_figure(
-            comparison.contrasts, comparison.seeds, f"val accuracy minus that of {comparison.reference} (points)"
-        )
-        yield Drawn(f"differences-{comparison.name}", comparison.title, caption, drawn)
+        caption = f"{DIFFERENCES.format(comparison.reference)} {_intervals(comparison.contrasts['n'])}"
+        xlabel = f"val accuracy minus that of {comparison.reference} (points)"
+        figure = plots.differences_figure(comparison.contrasts, comparison.seeds, xlabel)
+        yield Drawn(f"differences-{comparison.name}", comparison.title, caption, figure)
 
 
 def _arms(reading: Reading, dataset: str, ranked: pd.DataFrame) -> Drawn:
-    whole = ranked[(ranked["diverged"] + ranked["failed"]).eq(0)]
-    shown = whole if not whole.empty else ranked
+    shown = _whole(ranked)
     done = stats.finished(reading.trials[reading.trials["dataset"].eq(dataset)], "val_accuracy")
-    caption = f"Ordered by validation accuracy; test is shown beside and orders nothing. {_intervals(shown['n'])}"
+    caption = f"{ARMS} {_intervals(shown['n'])}"
     if len(shown) < len(ranked):
-        caption += f" {len(ranked) - len(shown)} arms with a diverged or failed seed are in the table only."
+        left = count(len(ranked) - len(shown), "arm")
+        caption += f" Not shown: {left} with a diverged or failed seed; see the table."
     values = pd.DataFrame({"label": done["label"], "value": done["val_accuracy"]})
     title = f"Best and worst arms on {dataset}" if len(shown) > 1 else f"The arm on {dataset}"
     return Drawn(f"arms-{_slug(dataset)}", title, caption, plots.arms_figure(shown, values))
 
 
 def _confusion(reading: Reading, dataset: str, ranked: pd.DataFrame) -> Iterator[Drawn]:
-    done = reading.trials[reading.trials["dataset"].eq(dataset) & reading.trials["status"].eq("ok")]
-    chosen = {"best": ranked.iloc[0], "worst": ranked.iloc[-1]} if len(ranked) > 1 else {"": ranked.iloc[0]}
-    classes, matrices = reading.classes(dataset), {}
-    for which, row in chosen.items():
-        ids = list(done.loc[done["label"].eq(row["label"]), "trial_id"])
-        counts = stats.confusion_matrix(reading.results.confusion, ids, len(classes))
-        title = f"{which}: {row['label']}".removeprefix(": ")
-        matrices[f"{title}\ntest {percent(row['shown_mean'], 2)}, sum over {_seeds(len(ids))}"] = counts
+    ends = {"best: ": ranked.iloc[0], "worst: ": ranked.iloc[-1]} if len(ranked) > 1 else {"": ranked.iloc[0]}
+    matrices = {
+        f"{which}{row['label']}\ntest {percent(row['shown_mean'], 2)}, sum over {count(row['ok'], 'seed')}":
+        arm_confusion(reading, dataset, row["label"])
+        for which, row in ends.items()
+    }  # fmt: skip
     if any(counts.to_numpy().sum() for counts in matrices.values()):
-        caption = (
-            "Test samples by true class (rows) and predicted class (columns), summed over the arm's finished seeds. "
-            "Colours span the mistakes only, up to the most frequent one; right answers are grey, empty cells are 0. "
-            "The arms were picked on validation."
-        )
-        title = f"What is taken for what on {dataset}"
-        yield Drawn(f"confusion-{_slug(dataset)}", title, caption, plots.confusion_figure(matrices, classes))
+        figure = plots.confusion_figure(matrices, reading.classes(dataset))
+        yield Drawn(f"confusion-{_slug(dataset)}", f"What is taken for what on {dataset}", CONFUSION, figure)
+
+
+def arm_confusion(reading: Reading, dataset: str, label: str) -> pd.DataFrame:
+    """Test confusion counts of an arm, summed over its finished seeds."""
+    trials = reading.trials
+    chosen = trials["dataset"].eq(dataset) & trials["label"].eq(label) & trials["status"].eq("ok")
+    classes = len(reading.classes(dataset))
+    return stats.confusion_matrix(reading.results.confusion, list(trials.loc[chosen, "trial_id"]), classes)
 
 
 def _curves(reading: Reading, dataset: str, ranking: pd.DataFrame) -> Iterator[Drawn]:
     here = reading.trials[reading.trials["dataset"].eq(dataset)]
     if not here["status"].eq("ok").any():
         return
-    spreads = stats.axis_spreads(here, reading.axes) if reading.design == "grid" else pd.DataFrame({"axis": []})
-    axes = list(spreads["axis"]) or (["label"] if here["label"].nunique() <= plots.MAX_LINES else [])
-    for place, axis in enumerate(axes):
-        if here[axis].nunique() > plots.MAX_LINES:
-            continue
-        panels = [_panel(reading, here, axis, "accuracy", "accuracy")]
-        for objective, trials in here.groupby("objective", sort=False):
-            panels.append(_panel(reading, trials, axis, str(objective), "loss"))
+    axes = ["label"]
+    if reading.design == "grid":
+        axes = list(stats.axis_spreads(here, reading.axes)["axis"]) or axes
+    drawable = [axis for axis in axes if here[axis].nunique() <= plots.MAX_LINES]
+    for place, axis in enumerate(drawable):
         of = "arm" if axis == "label" else axis
-        caption = (
-            "Accuracy over all, then each kind of loss on its own scale (logarithmic where it spans more than a factor of "
-            "5). Solid val, dashed train; thick the mean, thin each seed, averaged over all other choices. "
-            "Only trials that finished."
-        )
-        figure = plots.curves_figure(panels, axis)
-        title = f"Learning curves by {of} on {dataset}"
-        yield Drawn(f"curves-{_slug(dataset)}-{_slug(of)}", title, caption, figure, folded=place > 0)
-    yield from _arm_curves(reading, here, ranking[ranking["rank"].notna()], dataset)
-
-
-def _arm_curves(reading: Reading, here: pd.DataFrame, ranked: pd.DataFrame, dataset: str) -> Iterator[Drawn]:
-    """Single arms, train against val: the three best and, of more than six, the three worst."""
+        figure = plots.curves_figure(axis_panels(reading, here, axis), axis)
+        name = f"curves-{_slug(dataset)}-{_slug(of)}"
+        yield Drawn(name, f"Learning curves by {of} on {dataset}", CURVES, figure, folded=place > 0)
+    ranked = _whole(ranking[ranking["rank"].notna()])
+    # Three arms fit side by side; with few of them, best and worst would be the same ones.
     ends = [ranked.head(3), ranked.tail(3)] if len(ranked) > 6 else [ranked.head(3)]
-    panels = []
-    for end in ends:
-        trials = [here[here["label"].eq(label)] for label in end["label"]]
-        panels += [_panel(reading, arm, "split", arm["label"].iloc[0], "accuracy") for arm in trials]
-        panels += [_panel(reading, arm, "split", "", "loss") for arm in trials]
+    panels = [panel for end in ends for panel in arm_panels(reading, here, list(end["label"]))]
     if panels:
-        which = "the best and the worst arms" if len(ends) > 1 else "the best arms"
-        caption = (
-            "Train against val for single arms, accuracy above loss, three arms side by side"
-            + (": the best, then the worst" if len(ends) > 1 else "")
-            + ". Thick the mean, thin each seed. A val curve that turns away from train shows overfitting."
-        )
-        figure = plots.curves_figure(panels, "split", columns=min(3, len(ends[0])))
-        name = f"curves-{_slug(dataset)}-best-and-worst"
-        yield Drawn(name, f"Learning curves of {which} on {dataset}", caption, figure, folded=len(ranked) > 1)
+        which = "the three best, then the three worst arms" if len(ends) > 1 else "the best arms"
+        figure = plots.curves_figure(panels, "split", columns=len(ends[0]))
+        title = f"Learning curves of {which} on {dataset}"
+        yield Drawn(f"curves-{_slug(dataset)}-arms", title, ARM_CURVES, figure, folded=bool(drawable))
 
 
-def _panel(reading: Reading, trials: pd.DataFrame, hue: str, title: str, metric: str) -> Panel:
+def axis_panels(reading: Reading, trials: pd.DataFrame, axis: str) -> list[Panel]:
+    """Accuracy by the levels of an axis, then a panel for each kind of loss."""
+    panels = [Panel("accuracy", "accuracy", _table(reading, trials, axis, "accuracy"))]
+    for objective, alike in trials.groupby("objective", sort=False):
+        panels.append(Panel(str(objective), "loss", _table(reading, alike, axis, "loss")))
+    return panels
+
+
+def arm_panels(reading: Reading, trials: pd.DataFrame, labels: Sequence[str]) -> list[Panel]:
+    """A row of accuracies, an arm a panel, and below it a row of losses; coloured by `split`."""
+    arms = [trials[trials["label"].eq(label)] for label in labels]
+    above = [
+        Panel(arm["label"].iloc[0], "accuracy", _table(reading, arm, "split", "accuracy")) for arm in arms
+    ]
+    below = [
+        Panel("", f"loss ({arm['objective'].iloc[0]})", _table(reading, arm, "split", "loss")) for arm in arms
+    ]
+    return [*above, *below]
+
+
+def _table(reading: Reading, trials: pd.DataFrame, hue: str, metric: str) -> pd.DataFrame:
     by = [] if hue == "split" else [hue]
-    table = stats.mean_curves(reading.results.epochs, trials, by, metric)
-    objective = ", ".join(dict.fromkeys(trials["objective"]))
-    return Panel(title, "accuracy" if metric == "accuracy" else f"{objective} loss", table)
+    return stats.mean_curves(reading.results.epochs, trials, by, metric)
 
 
 def _intervals(n: pd.Series[int]) -> str:
     """How to read points and bars, given how many seeds each bar rests on."""
     if n.max() < 2:
         return "Points are single seeds; with one seed there is no interval."
-    count = str(n.max()) if n.min() == n.max() else f"{n.min()} to {n.max()}"
-    return f"Points are single seeds, bars 95\u00a0% Student-t intervals over {count} seeds."
+    seeds = str(n.max()) if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    return f"Points are single seeds, bars 95\u00a0% Student-t intervals over {seeds} seeds."
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed{'' if count == 1 else 's'}"
+def _whole(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Arms without a diverged or failed seed, since survivors flatter; all of them, if there is none."""
+    whole = ranked[(ranked["diverged"] + ranked["failed"]).eq(0)]
+    return ranked if whole.empty else whole
 
 
 def _slug(name: str) -> str:

@@ -1,15 +1,16 @@
-"""A results folder made ready to be reported on: what was varied, short names of arms, what is compared with what."""
+"""A results folder made ready to be reported on: what was varied, short names of arms, what is compared."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from harness import results, stats
+from harness.errors import UsageError, did_you_mean
 
 NOT_APPLICABLE = "not applicable"
 
@@ -63,7 +64,7 @@ def prepare(found: results.Results) -> Reading:
     study = found.study
     varied = [axis for axis in study.get("axes", {}) if axis in found.trials and axis != "dataset"]
     trials = found.trials.assign(**{axis: found.trials[axis].map(_text) for axis in varied})
-    axes = tuple(axis for axis in varied if trials[axis].nunique() > 1)
+    axes = tuple(axis for axis in varied if len(trials[axis].unique()) > 1)
     if study.get("study", {}).get("design", "grid") == "grid" and axes:
         words = [trials[axis].map(lambda value, axis=axis: _level(axis, value)) for axis in axes]
         label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
@@ -75,9 +76,37 @@ def prepare(found: results.Results) -> Reading:
     return Reading(found, axes, trials.assign(label=label, objective=objective))
 
 
+def where(reading: Reading, conditions: str) -> Reading:
+    """The same reading with the trials that meet all conditions, written as "activation=relu,seed=0".
+
+    Raises:
+        UsageError: a condition is no SETTING=VALUE, names no column, or no trial is left.
+    """
+    trials = reading.trials
+    for condition in filter(None, conditions.split(",")):
+        column, equals, value = (part.strip() for part in condition.partition("="))
+        if not equals:
+            raise UsageError(f"--where {condition!r}: allowed: SETTING=VALUE, several separated by commas")
+        if column not in trials:
+            raise UsageError(f"--where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
+        allowed = list(dict.fromkeys(trials[column].map(_text)))
+        trials = trials[trials[column].map(_text).eq(value)]
+        if trials.empty:
+            raise UsageError(f"--where {condition!r}: no trial is left; {did_you_mean(value, allowed)}")
+    return replace(reading, trials=trials)
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """Arms against their references: `reference` in words; `contrasts` and `seeds` as from `stats`, with `label`."""
+    """Arms against their references.
+
+    Attributes:
+        name: fit for a file.
+        title: what is compared.
+        reference: what with, in words.
+        contrasts: as from `stats.contrasts`, with `label`.
+        seeds: as from `stats.paired_differences`, with `label`.
+    """
 
     name: str
     title: str
@@ -92,7 +121,7 @@ def rank(reading: Reading) -> pd.DataFrame:
 
 
 def comparisons(reading: Reading) -> list[Comparison]:
-    """What the design compares: each arm with the baseline, each rung with the one before; a grid has neither."""
+    """What a one-factor design or a ladder compares; a grid has its main effects instead."""
     arms = list(dict.fromkeys(reading.trials["label"]))
     if reading.design == "grid" or len(arms) < 2:
         return []

@@ -12,7 +12,7 @@ import pandas as pd
 from harness import stats
 from harness.plots import percent
 from harness.report.reading import Comparison, Reading, comparisons, rank
-from harness.report.words import interval, points
+from harness.report.words import hundredths, points, span
 
 NONE = "no data"
 STATES = {
@@ -71,7 +71,7 @@ class Missing:
     trials: Sequence[str]
 
 
-def tables(reading: Reading) -> Iterator[Table]:
+def choices(reading: Reading) -> Iterator[Table]:
     """The tables that say which choice mattered, by design."""
     spreads = stats.axis_spreads(reading.trials, reading.axes)
     if reading.design == "grid" and not spreads.empty:
@@ -89,16 +89,16 @@ def _spreads(spreads: pd.DataFrame) -> Table:
             Cell(row["axis"]),
             Cell(row["best"], percent(row["best_mean"])),
             Cell(row["worst"], percent(row["worst_mean"])),
-            Cell(points(row["spread"]), interval(row), row["spread"]),
-            Cell(percent(row["share"]) if row["share"] == row["share"] else NONE, key=row["share"]),
+            Cell(points(row["spread"]), span(row), row["spread"]),
+            Cell(NONE if math.isnan(row["share"]) else percent(row["share"]), key=row["share"]),
         ]
         for row in spreads.to_dict("records")
     ]
     note = (
-        "Mean val accuracy of the best and the worst level of each choice, over all other choices. The two levels were "
-        "picked by the same numbers, so a choice without any effect still shows a small spread. Share of variance: "
-        "what the choice alone explains of all differences between trials (eta squared); "
-        "the rest is other choices, their interplay, and seeds."
+        "Mean val accuracy of the best and the worst level of each choice, over all other choices; under "
+        "each spread its 95\u00a0% interval. The two levels were picked by the same numbers, so a choice "
+        "without any effect still shows a small spread. Share of variance: what the choice alone explains of "
+        "all differences between trials (eta squared); the rest is other choices, their interplay, and seeds."
     )
     return Table("choices", "Which choice matters", note, columns, rows)
 
@@ -120,14 +120,17 @@ def _contrasts(reading: Reading, comparison: Comparison) -> Table:
         ]
         for row in both.to_dict("records")
     ]
-    note = "Differences in accuracy, paired by seed. Each interval stands by itself, uncorrected for their number."
+    note = (
+        "Differences in accuracy, paired by seed, under each its 95\u00a0% interval. Each interval stands by "
+        "itself, uncorrected for their number."
+    )
     return Table(comparison.name, comparison.title, note, columns, rows)
 
 
 def _difference(row: Mapping[str, Any]) -> Cell:
     if not row["n"] > 0:
         return Cell(NONE, key=math.nan)
-    return Cell(points(row["difference"], sign=True), interval(row), row["difference"])
+    return Cell(points(row["difference"], sign=True), span(row), row["difference"])
 
 
 def arms(reading: Reading) -> Table:
@@ -141,7 +144,7 @@ def arms(reading: Reading) -> Table:
     rows = [
         [
             Cell(str(row["dataset"])),
-            Cell(f"{row['rank']:.0f}" if row["rank"] == row["rank"] else "\u2013", key=row["rank"]),
+            Cell("\u2013" if math.isnan(row["rank"]) else f"{row['rank']:.0f}", key=row["rank"]),
             Cell(str(row["label"])),
             *(_level_cell(levels.loc[(row["dataset"], row["label"]), axis]) for axis in axes),
             _accuracy({key: row[key] for key in ("mean", "low", "high", "n")}),
@@ -151,8 +154,8 @@ def arms(reading: Reading) -> Table:
         for row in rank(reading).to_dict("records")
     ]
     note = (
-        "Mean over the finished seeds, under it the 95\u00a0% Student-t interval. Ranked by validation accuracy; arms with a "
-        "diverged or failed seed rank after those without, because the mean of the survivors flatters them."
+        "Mean over the finished seeds, under it the 95\u00a0% Student-t interval. Ranked by validation "
+        "accuracy; arms with a diverged or failed seed rank after those without, since survivors flatter."
     )
     return Table("arms", "All arms", note, columns, rows)
 
@@ -167,8 +170,7 @@ def _level_cell(level: str) -> Cell:
 def _accuracy(row: Mapping[str, Any]) -> Cell:
     if not row["n"]:
         return Cell(NONE, key=math.nan)
-    told = f"{100 * row['low']:.2f} to {100 * row['high']:.2f}" if row["n"] > 1 else "one seed"
-    return Cell(percent(row["mean"], 2), told, row["mean"])
+    return Cell(percent(row["mean"], 2), span(row, hundredths), row["mean"])
 
 
 def _troubles(row: Mapping[Any, Any]) -> str:
@@ -181,7 +183,7 @@ def missing(reading: Reading) -> list[Missing]:
     """Trials that gave no result: by state, data set and reason, each trial named."""
     trials = reading.trials
     status = trials["status"].astype(object).where(trials["status"].notna(), "")
-    reason = trials["reason"].astype(object).where(trials["reason"].notna(), "")
+    reason = trials["reason"].astype(object).where(trials["reason"].notna() & status.ne(""), "")
     left = trials.assign(status=status, reason=reason)[status.ne("ok")]
     return [
         Missing(STATES.get(str(state), str(state)), str(dataset), str(why), len(group), list(_named(group)))

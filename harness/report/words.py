@@ -12,13 +12,17 @@ from harness.plots import percent
 from harness.report.reading import Comparison, Reading, comparisons, rank
 
 
-def answers(reading: Reading) -> list[str]:
-    """Say what came out, a paragraph a data set; every number with its interval, every doubt as one."""
-    if not reading.trials["status"].eq("ok").any():
-        return ["No trial has finished yet, so there is nothing to conclude."]
+def answers(reading: Reading) -> list[list[str]]:
+    """Say what came out: a paragraph a data set, its sentences in order of weight, every doubt among them."""
+    status = reading.trials["status"]
+    if not status.eq("ok").any():
+        ended = {state: int(status.eq(state).sum()) for state in stats.OUTCOMES}
+        ended["not trained yet"] = len(status) - sum(ended.values())
+        told = ", ".join(f"{n} {state}" for state, n in ended.items() if n)
+        return [["No trial has finished, so there is nothing to conclude.", f"Planned trials: {told}."]]
     ranking = rank(reading)
     return [
-        " ".join([*_choices(reading, dataset), *_best(ranking[ranking["dataset"].eq(dataset)], dataset)])
+        [*_choices(reading, dataset), *_best(ranking[ranking["dataset"].eq(dataset)], dataset)]
         for dataset in reading.datasets
     ]
 
@@ -39,10 +43,11 @@ def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
     if not here:
         return
     first, rest = here[0], here[1:]
+    told = "showed the widest spread, not beyond what seeds do" if first["low"] <= 0 else "mattered most"
     yield (
-        f"On {dataset} the {first['axis']} mattered most: averaged over everything else, val accuracy goes from "
-        f"{percent(first['worst_mean'])} ({first['worst']}) to {percent(first['best_mean'])} ({first['best']}), "
-        f"a spread of {points(first['spread'])} points ({interval(first)})."
+        f"On {dataset} the {first['axis']} {told}: averaged over everything else, val accuracy goes "
+        f"from {percent(first['worst_mean'])} ({first['worst']}) to {percent(first['best_mean'])} "
+        f"({first['best']}), a spread of {points(first['spread'])} points ({interval(first)})."
     )
     close = [other for other in rest if other["high"] >= first["low"]]
     if close:
@@ -50,8 +55,8 @@ def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
         yield f"Close to it: {names}; the intervals overlap, so their order is open."
     after = [other for other in rest if other not in close]
     if after:
-        words = (f"the {other['axis']} ({points(other['spread'])} points, {interval(other)})" for other in after)
-        yield f"{'Then' if not close else 'After them'}: {', '.join(words)}."
+        words = (f"the {other['axis']} ({points(other['spread'])} points, {span(other)})" for other in after)
+        yield f"{'Then come' if not close else 'After them come'} {', '.join(words)}."
 
 
 def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
@@ -59,7 +64,7 @@ def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
     if here.empty:
         yield f"On {dataset} no arm finished a seed that {comparison.reference} finished too."
         return
-    row = here.loc[here["difference"].abs().idxmax()]
+    row = here.iloc[int(here["difference"].abs().to_numpy().argmax())]
     told = row["low"] > 0 or row["high"] < 0
     yield (
         f"On {dataset} the largest change from {comparison.reference} is {row['label']}: "
@@ -67,9 +72,12 @@ def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
     )
     if row["n"] > 1 and not told:
         yield "Its interval contains 0: with these seeds it cannot be told from no change."
-    elif row["n"] > 1:
+    elif row["n"] > 1 and len(here) > 1:
         clear = int(((here["low"] > 0) | (here["high"] < 0)).sum())
-        yield f"Of {len(here)} such differences {clear} have an interval that excludes 0 (each by itself, uncorrected)."
+        yield (
+            f"Of {count(len(here), 'such difference')}, {clear} with an interval that excludes 0 (each by "
+            "itself, uncorrected)."
+        )
 
 
 def _best(ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
@@ -82,9 +90,15 @@ def _best(ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
     test = percent(best["shown_mean"], 2) if best["shown_n"] else "not evaluated"
     spoiled = int(ranking["diverged"].sum())
     yield (
-        f"{among}: {best['label']}, val {percent(best['mean'], 2)} ({interval(best, percent)}), test {test}."
-        + (f" {spoiled} trials diverged." if spoiled > 1 else " 1 trial diverged." if spoiled else "")
+        f"{among}: {best['label']}, val {percent(best['mean'], 2)} ({interval(best, hundredths)}), "
+        f"test {test}."
+        + (f" {count(spoiled, 'trial')} of {ranking['planned'].sum()} diverged." if spoiled else "")
     )
+
+
+def count(n: int, noun: str) -> str:
+    """A number of things: "1 arm", "2 arms"."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
 def points(share: float, *, sign: bool = False) -> str:
@@ -93,8 +107,18 @@ def points(share: float, *, sign: bool = False) -> str:
     return f"{100 * share:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
 
 
-def interval(row: Mapping[Any, Any] | pd.Series[Any], words: Any = points) -> str:
+def interval(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], str] = points) -> str:
     """The interval of a row with low, high and n in words; one seed has none, and that is said."""
     if row["n"] < 2:
         return "one seed, so no interval"
     return f"95\u00a0% interval {words(row['low'])} to {words(row['high'])} over {row['n']:.0f} seeds"
+
+
+def span(row: Mapping[Any, Any], words: Callable[[float], str] = points) -> str:
+    """The ends of an interval, where there is one."""
+    return f"{words(row['low'])} to {words(row['high'])}" if row["n"] > 1 else "one seed"
+
+
+def hundredths(share: float) -> str:
+    """A share in % with two digits, without the sign: 0.9712 is "97.12"."""
+    return f"{100 * share:.2f}"

@@ -1,0 +1,204 @@
+"""Where stacks run: here, or in local worker processes, one a core or one a GPU."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import plugins
+from harness.errors import MachineError, UsageError
+from harness.plan import Stack
+
+MOST_TRIES = 3  # of a stack whose worker process dies: each time it is trained in smaller shares
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stack to train, and all that a worker process needs to know for it."""
+
+    stack: Stack
+    folder: Path
+    device: str
+    keep_predictions: Sequence[str]
+    keep_weights: str
+    shares: int = 1
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stack that was trained: how many trials of each status; or the message of its failure."""
+
+    stack: Stack
+    statuses: dict[str, int] = field(default_factory=dict)
+    failure: str = ""
+
+
+class Counter(Protocol):
+    """Trials trained so far, in whole and broken numbers; shared between processes."""
+
+    value: float
+
+    def get_lock(self) -> Any: ...  # noqa: ANN401, D102 (multiprocessing's own)
+
+
+def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
+    """Train in this process, one stack after the other: simplest to follow, and to debug."""
+    _quiet_arithmetic()
+    for work in works:
+        yield train(work, counter)
+
+
+def processes(works: Sequence[Work], counter: Counter, workers: int, modules: Sequence[str]) -> Iterator[Done]:
+    """Train in worker processes, one thread each; yields stacks as they are done, in any order.
+
+    A worker that dies (killed, out of memory) takes no other's work along: what was in flight is tried again
+    in smaller shares.
+    """
+    waiting = {work.stack.group: (work, 1) for work in works}
+    while waiting:
+        started: set[str] = set()
+        pool = _pool(workers, counter, modules)
+        futures = {pool.submit(train, work): work for work, _ in waiting.values()}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                started = {w.stack.group for f, w in futures.items() if f.running() or f.done()}
+                yield future.result()
+                waiting.pop(futures[future].stack.group)
+        except BrokenProcessPool:
+            yield from _after_a_death(waiting, started)
+        finally:
+            _stop(pool)
+
+
+def _after_a_death(waiting: dict[str, tuple[Work, int]], started: set[str]) -> Iterator[Done]:
+    for group in started & set(waiting):
+        work, tries = waiting.pop(group)
+        if tries == MOST_TRIES:
+            yield Done(work.stack, failure="its worker process died (killed, or out of memory) three times")
+        else:
+            waiting[group] = (replace(work, shares=work.shares * 2), tries + 1)
+
+
+def _pool(
+    workers: int, counter: Counter, modules: Sequence[str]
+) -> concurrent.futures.ProcessPoolExecutor:
+    # spawn: a forked child would inherit torch's threads in an unknown state.
+    return concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(counter, modules)
+    )
+
+
+def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
+    """End the workers now; what they had not written they had not finished."""
+    running = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in running:
+        process.terminate()
+
+
+_counter: Counter | None = None
+
+
+def _start_worker(counter: Counter, modules: Sequence[str]) -> None:
+    global _counter  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
+    _counter = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    plugins.load_installed()
+    for module in modules:
+        if module.endswith(".py"):
+            plugins.load_file(Path(module))
+        else:
+            importlib.import_module(module)
+    _quiet_arithmetic()
+
+
+def _die_with_parent() -> None:
+    """A killed parent cannot stop its workers; they notice, and leave the folder alone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _quiet_arithmetic() -> None:
+    """One thread, and no subnormal numbers, which a dying network would slow its whole stack with."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def train(work: Work, counter: Counter | None = None) -> Done:
+    """Train one stack and write its part. A fault of the stack is an answer, not an exception.
+
+    Raises:
+        MachineError: the results cannot be written.
+    """
+    from harness import parts
+    from harness.data import prepare
+
+    counter = counter or _counter
+    try:
+        data = prepare(work.stack.trials[0].arm.settings)
+        shares = _train_in_shares(work, data, counter)
+    except (MachineError, UsageError):
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
+        message = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
+        parts.write_failure(work.folder, work.stack, message)
+        return Done(work.stack, {"failed": len(work.stack.trials)}, message)
+    statuses = parts.write(work.folder, work.stack, data, shares, work.keep_predictions, work.keep_weights)
+    return Done(work.stack, statuses)
+
+
+def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any]:  # noqa: ANN401 (parts.Trained)
+    """Train a stack whole; where memory runs out, in halves of halves."""
+    from harness.parts import Trained
+
+    engine = importlib.import_module(f"harness.engines.{work.stack.engine}")
+    trials, count = work.stack.trials, min(work.shares, len(work.stack.trials))
+    ends = [round(i * len(trials) / count) for i in range(count + 1)]
+    todo = [trials[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    shares = []
+    while todo:
+        share = todo.pop(0)
+        start = time.perf_counter()
+        ticker = Ticker(counter, len(share))
+        try:
+            outcome = engine.train(share, data, work.device, watch=ticker)
+        except (MemoryError, RuntimeError) as error:
+            if len(share) == 1 or not _out_of_memory(error):
+                raise
+            ticker(0.0)
+            todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
+            continue
+        shares.append(Trained(share, outcome, time.perf_counter() - start, work.device))
+    return shares
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "memory" in str(error).lower()
+
+
+class Ticker:
+    """Tells the counter how far a share of trials is: called with the fraction of its steps done."""
+
+    def __init__(self, counter: Counter | None, trials: int) -> None:
+        self.counter, self.trials, self.told = counter, trials, 0.0
+
+    def __call__(self, fraction: float) -> None:
+        if self.counter is not None:
+            with self.counter.get_lock():
+                self.counter.value += (fraction - self.told) * self.trials
+        self.told = fraction

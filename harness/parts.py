@@ -1,0 +1,173 @@
+"""Parts: what one stack gave, as the tables and files of a results folder."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from harness import results
+from harness.data import SPLITS, Data
+from harness.engines.outcome import Outcome
+from harness.plan import Stack
+from harness.trials import Trial
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trials of a stack that trained together: all of it, or a share where memory was short."""
+
+    trials: Sequence[Trial]
+    outcome: Outcome
+    seconds: float
+    device: str
+
+
+def write(
+    folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str], keep_weights: str
+) -> dict[str, int]:
+    """Write a stack's predictions, weights, and last its part, which is what counts. Gives status -> count."""
+    _write_predictions(folder, stack, data, shares, keep)
+    for share in shares:
+        _write_weights(folder, share, keep_weights)
+    tables = {
+        "trials": pd.concat([_trials(stack, share) for share in shares]),
+        "epochs": pd.concat([_epochs(share) for share in shares]),
+        "confusion": pd.concat([_confusion(share, data) for share in shares]),
+    }
+    results.write_part(folder, stack.group, tables)
+    counts: dict[str, int] = tables["trials"]["status"].value_counts().to_dict()
+    return counts
+
+
+def write_failure(folder: Path, stack: Stack, message: str) -> None:
+    """Write that a stack's trials failed, and why; they are tried again on the next run."""
+    rows = [
+        {"trial_id": t.trial_id, "status": "failed", "reason": message, "group": stack.group} for t in stack.trials
+    ]
+    trials = pd.DataFrame(rows, columns=["trial_id", *results.OUTCOME])
+    empty = {name: results.empty(name) for name in ("epochs", "confusion")}
+    results.write_part(folder, stack.group, {"trials": trials, **empty})
+
+
+def _trials(stack: Stack, share: Trained) -> pd.DataFrame:
+    outcome, k = share.outcome, len(share.trials)
+    diverged = outcome.diverged_step > 0
+    steps_per_epoch = outcome.steps_done / outcome.epochs_done
+    steps = np.where(diverged, outcome.diverged_step, outcome.steps_done)
+    table = pd.DataFrame(
+        {
+            "trial_id": [trial.trial_id for trial in share.trials],
+            "status": np.where(diverged, "diverged", "ok"),
+            "reason": [f"the loss was not finite at step {s}" if s else "" for s in outcome.diverged_step],
+            "diverged_step": [str(s) if s else "" for s in outcome.diverged_step],
+            "parameters": outcome.parameters,
+            "epochs_done": [f"{step / steps_per_epoch:.7g}" for step in steps],
+            "steps_done": steps,
+            "engine": stack.engine,
+            "device": share.device,
+            "group": stack.group,
+            "group_size": k,
+            "group_seconds": round(share.seconds, 3),
+        },
+        columns=["trial_id", *results.OUTCOME],
+    )
+    for split, seen in outcome.final.items():
+        # A diverged network's last numbers mean nothing: its cells stay empty.
+        table[f"{split}_loss"] = np.where(diverged, np.nan, seen.loss)
+        table[f"{split}_accuracy"] = np.where(diverged, np.nan, seen.accuracy)
+    return table
+
+
+def _epochs(share: Trained) -> pd.DataFrame:
+    """A row a trial, evaluation and split, up to where the trial diverged."""
+    frames = []
+    diverged = share.outcome.diverged_step
+    for k, trial in enumerate(share.trials):
+        seen = [p for p in share.outcome.curve if not diverged[k] or p.step < diverged[k]]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "trial_id": trial.trial_id,
+                    "epoch": [f"{p.epoch:.7g}" for p in seen],
+                    "step": [p.step for p in seen],
+                    "split": [p.split for p in seen],
+                    "loss": [float(p.loss[k]) for p in seen],
+                    "accuracy": [float(p.accuracy[k]) for p in seen],
+                }
+            )
+        )
+    return pd.concat(frames)
+
+
+def _confusion(share: Trained, data: Data) -> pd.DataFrame:
+    classes = len(data.classes)
+    frames = [results.empty("confusion")]
+    for split in ("val", "test"):
+        if split not in share.outcome.final:
+            continue
+        cells = data[split].y * classes + share.outcome.final[split].predicted
+        for k, trial in enumerate(share.trials):
+            if share.outcome.diverged_step[k]:
+                continue
+            counts = np.bincount(cells[k], minlength=classes * classes)
+            at = np.flatnonzero(counts)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "trial_id": trial.trial_id,
+                        "split": split,
+                        "label": at // classes,
+                        "prediction": at % classes,
+                        "count": counts[at],
+                    }
+                )
+            )
+    return pd.concat(frames)
+
+
+def _write_predictions(
+    folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str]
+) -> None:
+    """One .npz a stack: trial_id (K,), and for each kept split label, index (n,), predicted, confidence (K, n)."""
+    kept = [split for split in SPLITS if split in keep and all(split in share.outcome.final for share in shares)]
+    if not kept:
+        return
+    arrays: dict[str, NDArray[Any]] = {"trial_id": np.array([t.trial_id for s in shares for t in s.trials])}
+    small = np.uint8 if len(data.classes) <= 2**8 else np.uint16
+    for split in kept:
+        seen = [share.outcome.final[split] for share in shares]
+        arrays[f"{split}_label"] = data[split].y.astype(small)
+        arrays[f"{split}_index"] = data[split].index.astype(np.uint32)
+        arrays[f"{split}_predicted"] = np.concatenate([s.predicted for s in seen]).astype(small)
+        arrays[f"{split}_confidence"] = np.concatenate([s.confidence for s in seen]).astype(np.float16)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    results.write(folder / "predictions" / f"{stack.group}.npz", buffer.getvalue())
+
+
+def _write_weights(folder: Path, share: Trained, keep: str) -> None:
+    """Final weights with the settings that rebuild the network: of all, or of the share's best by val."""
+    sound = np.flatnonzero(share.outcome.diverged_step == 0)
+    if keep == "none" or not len(sound) or (keep == "best" and "val" not in share.outcome.final):
+        return
+    if keep == "best":
+        accuracy = share.outcome.final["val"].accuracy[sound]
+        sound = sound[[int(accuracy.argmax())]]
+    for k in sound:
+        trial = share.trials[k]
+        about: Mapping[str, str] = {
+            "trial_id": trial.trial_id,
+            "settings": json.dumps(trial.arm.settings),
+            "seed": str(trial.seed),
+        }
+        named = {name: np.ascontiguousarray(array) for name, array in share.outcome.weights[k].items()}
+        results.write(folder / "weights" / f"{trial.trial_id}.safetensors", safetensors.numpy.save(named, about))

@@ -1,0 +1,102 @@
+"""Provenance: where a results folder's numbers come from."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import results
+from harness.axes.datasets import datasets
+from harness.plan import Plan, cores, datasets_of
+from harness.registry import HOUSE
+
+
+class Provenance:
+    """provenance.json: where the numbers come from. Earlier runs into the same folder stay listed."""
+
+    def __init__(self, folder: Path, plan: Plan, devices: Sequence[str], workers: int) -> None:
+        self.path = folder / "provenance.json"
+        earlier = results.read_json(self.path).get("runs", []) if self.path.exists() else []
+        self.start = time.monotonic()
+        self.run: dict[str, Any] = {"command": " ".join(sys.argv), "started": _now()}
+        self.content: dict[str, Any] = {
+            "versions": _versions(),
+            "commit": _commit(),
+            "device": _device_name(devices[0]),
+            "cpu": _cpu(),
+            "cores": cores(),
+            "workers": workers,
+            "threads": 1,
+            "data": {
+                name: {
+                    "digest": datasets[name].facts.digest,
+                    "classes": list(datasets[name].facts.classes),
+                    "train": datasets[name].facts.train,
+                    "test": datasets[name].facts.test,
+                }
+                for name in datasets_of(plan)
+            },
+            "runs": [*earlier, self.run],
+        }
+        self._write()
+
+    def finish(self, trained: int) -> None:
+        self.run |= {
+            "finished": _now(),
+            "seconds": round(time.monotonic() - self.start, 1),
+            "trials_trained": trained,
+        }
+        self._write()
+
+    def _write(self) -> None:
+        results.write(self.path, json.dumps(self.content, indent=1).encode())
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "ablation-harness")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _commit() -> str:
+    """The harness's commit, with a mark where files differ from it; empty outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(HOUSE), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()
+
+
+def _device_name(device: str) -> str:
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

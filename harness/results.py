@@ -1,0 +1,349 @@
+"""Results: the schema of a results folder, its atomic parts, and the tidy CSVs made from them.
+
+    <folder>/
+      trials.csv  epochs.csv  confusion.csv    tidy, in the plan's order; remade from the parts
+      parts/<group>.zip                        what one stack gave; the truth, written atomically
+      predictions/<group>.npz                  predicted class and its probability, per sample
+      weights/<trial_id>.safetensors           final weights
+      study.toml  plan.json  provenance.json
+
+Everything here is DataFrames and text; nothing imports torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+from filelock import FileLock, Timeout
+
+from harness.errors import MachineError, UsageError
+from harness.plan import Plan, Stack
+from harness.settings import CORE
+from harness.study import known_settings
+from harness.trials import as_text
+
+SCHEMA = 1
+TABLES = ("trials", "epochs", "confusion")
+METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "accuracy")]
+OUTCOME = [
+    "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done", *METRICS,
+    "engine", "device", "group", "group_size", "group_seconds",
+]  # fmt: skip
+FINISHED = ("ok", "diverged")
+SIGNIFICANT = "%.7g"  # float32 holds no more
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder, read: tidy frames, the study's tables, and where it all came from."""
+
+    folder: Path
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    confusion: pd.DataFrame
+    study: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+# -------------------------------------------------------------------------------------- atomic writing
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary file, flush to disk, rename.
+
+    Raises:
+        MachineError: the disk is full or cannot be written; what was there before is still there.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        advice = "free some space" if full else "check the folder's permissions"
+        raise MachineError(
+            f"{path} cannot be written: {error.strerror or error}. What is finished is safe; {advice}, "
+            "then run the same command again: it goes on from here."
+        ) from error
+
+
+def write_part(folder: Path, group: str, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write what one stack gave, as one atomic part."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in TABLES:
+            text = tables[name].to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
+            archive.writestr(zipfile.ZipInfo(f"{name}.csv"), text, zipfile.ZIP_DEFLATED)
+    write(folder / "parts" / f"{group}.zip", buffer.getvalue())
+
+
+# ----------------------------------------------------------------------------------------- one run's folder
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a results folder for one run; a lock that the system lets go when the process dies.
+
+    Raises:
+        UsageError: another run holds it.
+        MachineError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"another run is writing into {folder}. Wait for it, or choose another folder with --results"
+        ) from None
+    except OSError as error:
+        raise MachineError(
+            f"results folder {folder} cannot be written: {error.strerror or error}. "
+            "Choose another with --results, or mend its permissions."
+        ) from error
+    try:
+        for leftover in folder.rglob(".tmp-*"):
+            leftover.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def check_same(folder: Path, name: str, digests: Mapping[str, str]) -> dict[str, Any]:
+    """The plan an earlier run of this study left in the folder ({} if none did).
+
+    Raises:
+        UsageError: the folder is of another study, schema or data, or is no results folder.
+    """
+    path = folder / "plan.json"
+    if not path.exists():
+        strangers = [p.name for p in folder.glob("*") if p.name != ".lock"] if folder.exists() else []
+        if strangers:
+            raise UsageError(
+                f"{folder} holds {strangers[0]!r} and no plan.json: it is no results folder. "
+                "Choose an empty or new one with --results."
+            )
+        return {}
+    plan = read_json(path)
+    advice = "Choose another folder with --results, or move this one away."
+    if plan.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{folder} was written with results schema {plan.get('schema')!r}; this version writes {SCHEMA}. {advice}"
+        )
+    if plan.get("study") != name:
+        raise UsageError(f"{folder} holds results of the study {plan.get('study')!r}, not of {name!r}. {advice}")
+    for dataset, digest in plan.get("data", {}).items():
+        if dataset in digests and digests[dataset] != digest:
+            raise UsageError(
+                f"{folder} was trained on other data called {dataset!r}: digest {digest[:12]} there, "
+                f"{digests[dataset][:12]} here. {advice}"
+            )
+    return plan
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}. Move the folder away and run again.") from error
+    return content
+
+
+def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
+    """Write down the study, the stacks, and a row for every planned trial, before anything is trained."""
+    write(folder / "study.toml", tomli_w.dumps(plan.study.tables()).encode())
+    stacks = [
+        {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
+    ]
+    content = {"schema": SCHEMA, "study": plan.study.name, "data": dict(digests), "stacks": stacks}
+    write(folder / "plan.json", json.dumps(content, indent=1).encode())
+    write(folder / "trials.csv", _csv(planned(plan)))
+
+
+def planned(plan: Plan) -> pd.DataFrame:
+    """A row a planned trial, as text: who it is, its settings, and why it is skipped if it is."""
+    linked = plan.study.linked_axes
+    settings = [*CORE, *(name for name in known_settings() if name not in CORE)]
+    rows = []
+    for trial in plan.trials:
+        reason = plan.skipped.get(trial.trial_id, "")
+        arm = trial.arm
+        rows.append(
+            [trial.trial_id, arm.name]
+            + [arm.labels.get(axis, "") for axis in linked]
+            + [as_text(arm.settings.get(name)) for name in settings]
+            + [str(trial.seed), "skipped" if reason else "", reason]
+        )
+    columns = ["trial_id", "arm", *linked, *settings, "seed", "status", "reason"]
+    return pd.DataFrame(rows, columns=columns, dtype=str)
+
+
+def finished(folder: Path) -> dict[str, str]:
+    """trial_id -> status (ok, diverged) of every trial that need not be trained again."""
+    outcome = _parts(folder)["trials"]
+    if outcome.empty:
+        return {}
+    done = outcome[outcome["status"].isin(FINISHED)]
+    return dict(zip(done["trial_id"], done["status"], strict=True))
+
+
+# ------------------------------------------------------------------------------------------- consolidation
+
+
+def consolidate(folder: Path) -> None:
+    """Remake the tidy CSVs from the parts, and keep of the weights what the study asks for."""
+    for name, frame in _merged(folder).items():
+        write(folder / f"{name}.csv", _csv(frame))
+    _prune_weights(folder)
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _text(source: Any) -> pd.DataFrame:  # noqa: ANN401 (what read_csv takes)
+    # As text, digits stay as they were written; nothing is parsed and printed again.
+    return pd.read_csv(source, dtype=str, keep_default_na=False)
+
+
+def _parts(folder: Path) -> dict[str, pd.DataFrame]:
+    """All parts' tables, concatenated, as text. A damaged part is set aside, and its trials train again."""
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for path in sorted((folder / "parts").glob("*.zip")):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                read = {name: _text(io.BytesIO(archive.read(f"{name}.csv"))) for name in TABLES}
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            path.rename(path.with_suffix(".damaged"))
+            continue
+        for name, frame in read.items():
+            tables[name].append(frame)
+    return {name: pd.concat(frames, ignore_index=True) if frames else empty(name) for name, frames in tables.items()}
+
+
+def empty(name: str) -> pd.DataFrame:
+    """A table without rows."""
+    columns = {
+        "trials": ["trial_id", *OUTCOME],
+        "epochs": ["trial_id", "epoch", "step", "split", "loss", "accuracy"],
+        "confusion": ["trial_id", "split", "label", "prediction", "count"],
+    }
+    return pd.DataFrame(columns=columns[name], dtype=str)
+
+
+def _merged(folder: Path) -> dict[str, pd.DataFrame]:
+    """The three tables, as text, in the plan's order."""
+    rows = _text(folder / "trials.csv")
+    known = rows.loc[:, : "seed"].assign(_skipped=rows["reason"].where(rows["status"] == "skipped", ""))
+    parts = _parts(folder)
+    outcome = parts["trials"]
+    # A trial that failed in one stack and finished in a later one has finished.
+    outcome = outcome.sort_values("status", key=lambda s: ~s.isin(FINISHED), kind="stable")
+    outcome = outcome.drop_duplicates("trial_id")
+    trials = known.merge(outcome, on="trial_id", how="left")
+    trials = trials.fillna("")
+    untrained = trials["status"] == ""
+    trials.loc[untrained, "reason"] = "not trained yet"
+    skipped = trials["_skipped"] != ""
+    trials.loc[skipped, "status"] = "skipped"
+    trials.loc[skipped, "reason"] = trials["_skipped"]
+    place = pd.Series(range(len(trials)), index=trials["trial_id"])
+    tables = {"trials": trials.drop(columns="_skipped")}
+    for name in ("epochs", "confusion"):
+        frame = parts[name]
+        frame = frame[frame["trial_id"].isin(place.index)]
+        tables[name] = frame.iloc[place[frame["trial_id"]].argsort(kind="stable")] if len(frame) else frame
+    return tables
+
+
+def _prune_weights(folder: Path) -> None:
+    """With keep_weights = "best", leave the best finished trial of each data set, by val accuracy."""
+    results = read(folder)
+    kept = results.study["study"].get("keep_weights", "best")
+    if kept == "all":
+        return
+    done = results.trials[results.trials["status"] == "ok"].dropna(subset=["val_accuracy"])
+    best = set(done.loc[done.groupby("dataset")["val_accuracy"].idxmax(), "trial_id"])
+    for path in (folder / "weights").glob("*.safetensors"):
+        if kept == "none" or path.stem not in best:
+            path.unlink()
+
+
+# -------------------------------------------------------------------------------------------------- reading
+
+
+def read(folder: Path | str) -> Results:
+    """Read a results folder; where a run was killed, from its parts.
+
+    Raises:
+        UsageError: it is no results folder, or cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / "trials.csv").is_file():
+        raise UsageError(f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/.")
+    try:
+        study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
+        frames = {name: _typed(frame) for name, frame in _current(folder).items()}
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"results folder {folder} cannot be read: {error}") from error
+    path = folder / "provenance.json"
+    provenance = read_json(path) if path.exists() else {}
+    return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
+
+
+def _current(folder: Path) -> dict[str, pd.DataFrame]:
+    written = (folder / "trials.csv").stat().st_mtime
+    parts = [path.stat().st_mtime for path in (folder / "parts").glob("*.zip")]
+    if not (folder / "epochs.csv").is_file() or any(time > written for time in parts):
+        return _merged(folder)
+    return {name: _text(folder / f"{name}.csv") for name in TABLES}
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text to numbers where a whole column is numbers; empty is missing. Names stay text."""
+    frame = frame.copy()
+    for column in frame.columns:
+        if column in {"trial_id", "arm", "hidden", "group", "status", "reason"}:
+            continue
+        values = frame[column].replace("", None)
+        try:
+            frame[column] = pd.to_numeric(values)
+        except (ValueError, TypeError):
+            frame[column] = values
+    return frame
+
+
+def stacks_of(plan: Mapping[str, Any]) -> list[tuple[str, Any, Sequence[str]]]:
+    """The stacks that an earlier plan wrote down: (group, engine, trial_ids)."""
+    return [(stack["group"], stack["engine"], stack["trials"]) for stack in plan.get("stacks", [])]
+
+
+def unfinished(plan: Plan, done: Mapping[str, str]) -> list[Stack]:
+    """The stacks that still have to be trained, whole."""
+    return [stack for stack in plan.stacks if any(trial.trial_id not in done for trial in stack.trials)]

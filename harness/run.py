@@ -1,0 +1,196 @@
+"""Running a study: plan -> executor -> results. What `harness run` does, for a notebook too."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import executors, parts, plugins, results
+from harness.axes.datasets import datasets
+from harness.errors import MachineError
+from harness.plan import Engine, Plan, Stack, cores, datasets_of, make, stack_seconds
+from harness.provenance import Provenance
+from harness.results import Results
+from harness.study import Study
+
+WORKER_BYTES = 700 * 2**20  # torch itself and one data set in float32, measured on MNIST
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: how many planned trials have each status now, and how long it took."""
+
+    folder: Path
+    statuses: Mapping[str, int]
+    trained: int
+    seconds: float
+    failures: Sequence[str]
+
+
+@dataclass
+class Progress:
+    """How far a run is; a display reads it from its own thread.
+
+    `total` trials are to be trained now, of `planned`; `done` counts those whose stack is finished.
+    """
+
+    total: int
+    planned: int
+    counter: Any
+    done: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def note(self, folder: Path, done: executors.Done) -> None:
+        """A stack is done; one that failed without leaving a part gets one."""
+        self.done += len(done.stack.trials)
+        if done.failure:
+            self.failures.append(f"{len(done.stack.trials)} trials of stack {done.stack.group}: {done.failure}")
+            if not done.statuses:
+                parts.write_failure(folder, done.stack, done.failure)
+
+    @property
+    def trials(self) -> float:
+        """Trials trained in this run, those in flight by the share of their steps."""
+        return float(min(self.counter.value, self.total))
+
+
+def run(
+    study: Study,
+    folder: Path | str | None = None,
+    *,
+    engine: Engine = "stacked",
+    device: str = "auto",
+    workers: int | None = None,
+    display: Display | None = None,
+) -> Results:
+    """Train what is missing of a study, and read the results.
+
+    Args:
+        study: a validated study (`harness.study.load`).
+        folder: the results folder; results/<study>/ if not given.
+        engine: what trains the trials that can be stacked.
+        device: auto (a GPU if there is one), cpu, cuda, or mps.
+        workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
+        display: a context manager made from a Progress, which changes while trials are trained.
+
+    Raises:
+        UsageError: the study or the folder is not what it should be.
+        MachineError: the results cannot be written, or the data not be had.
+    """
+    train(study, folder, engine=engine, device=device, workers=workers, display=display)
+    return results.read(folder_of(study, folder))
+
+
+def folder_of(study: Study, folder: Path | str | None) -> Path:
+    """Where a study's results go."""
+    return Path(folder) if folder else Path("results") / study.name
+
+
+def train(
+    study: Study,
+    folder: Path | str | None = None,
+    *,
+    engine: Engine = "stacked",
+    device: str = "auto",
+    workers: int | None = None,
+    display: Display | None = None,
+) -> Summary:
+    """Train what is missing of a study; the arguments are `run`'s."""
+    start = time.monotonic()
+    folder = folder_of(study, folder)
+    devices = choose_devices(device)
+    digests = {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
+    known = results.check_same(folder, study.name, digests)
+    with results.claimed(folder):
+        count = workers or (len(devices) if devices[0] != "cpu" else cores())
+        plan = make(study, engine, results.stacks_of(known), devices[0], count)
+        for name in digests:
+            datasets[name].load()
+        results.begin(folder, plan, {**known.get("data", {}), **digests})
+        todo = results.unfinished(plan, results.finished(folder))
+        count = _affordable(min(count, len(todo)))
+        provenance = Provenance(folder, plan, devices, count)
+        counter = multiprocessing.get_context("spawn").Value("d", 0.0)
+        progress = Progress(sum(len(stack.trials) for stack in todo), len(plan.trials), counter)
+        works = _works(todo, folder, study, devices)
+        try:
+            with (display or nullcontext)(progress):
+                for done in _execute(works, counter, count, plan):
+                    progress.note(folder, done)
+        finally:
+            results.consolidate(folder)
+            provenance.finish(progress.done)
+    statuses = results.read(folder).trials["status"].fillna("").value_counts().to_dict()
+    return Summary(folder, statuses, progress.done, time.monotonic() - start, progress.failures)
+
+
+def _execute(works: Sequence[executors.Work], counter: Any, count: int, plan: Plan) -> Iterator[executors.Done]:  # noqa: ANN401
+    modules = _third_party_modules(plan)
+    if count <= 1 or modules is None:
+        return executors.inline(works, counter)
+    return executors.processes(works, counter, count, modules)
+
+
+def choose_devices(device: str) -> list[str]:
+    """The devices to train on: all GPUs for cuda, one name otherwise.
+
+    Raises:
+        MachineError: the machine has no such device.
+    """
+    if device == "cpu":
+        return ["cpu"]
+    import torch
+
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if device == "auto":
+        return gpus or ["cpu"]
+    if device == "cuda" and gpus:
+        return gpus
+    if device == "mps" and torch.backends.mps.is_available():
+        return ["mps"]
+    raise MachineError(f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu.")
+
+
+def _works(
+    todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[str]
+) -> list[executors.Work]:
+    # Longest first, so that no core idles at the end beside one that has just begun a long stack.
+    ordered = sorted(todo, key=stack_seconds, reverse=True)
+    return [
+        executors.Work(
+            stack, folder.resolve(), devices[i % len(devices)], study.head.keep_predictions, study.head.keep_weights
+        )
+        for i, stack in enumerate(ordered)
+    ]
+
+
+def _affordable(count: int) -> int:
+    """As many workers as memory allows."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return count
+    return max(1, min(count, free // WORKER_BYTES))
+
+
+def _third_party_modules(plan: Plan) -> list[str] | None:
+    """What a worker must import to know the plan's components; None where it cannot (a notebook's cells)."""
+    modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.head.plugins]
+    for axis, registry in plugins.registries().items():
+        for name in {str(trial.arm.settings[axis]) for trial in plan.trials if axis in trial.arm.settings}:
+            entry = registry.entry(name)
+            if not entry.source_digest or entry.module.startswith("harness_plugin_"):
+                continue
+            if entry.module == "__main__":
+                return None
+            modules.append(entry.module)
+    return modules
+
+
+Display = Callable[[Progress], AbstractContextManager[Any]]

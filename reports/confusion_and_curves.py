@@ -1,0 +1,38 @@
+"""Confusion matrices and learning curves of chosen arms.
+
+python reports/confusion_and_curves.py results/default --where activation=relu,optimizer=adam --out relu
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness import plots, report
+
+
+def main() -> None:
+    """Read the command line, write two figures a data set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, help="results folder")
+    parser.add_argument("--where", default="", metavar="SETTING=VALUE,...", help="which arms; default: all")
+    parser.add_argument("--most", type=int, default=3, help="at most this many arms a data set, best first")
+    parser.add_argument("--out", default="arms", help="how the figures' names begin")
+    options = parser.parse_args()
+
+    reading = report.where(report.read(options.results), options.where)
+    ranking = report.rank(reading).query("rank.notna()")
+    for dataset in dict.fromkeys(ranking["dataset"]):
+        trials = reading.trials[reading.trials["dataset"].eq(dataset)]
+        labels = ranking.loc[ranking["dataset"].eq(dataset), "label"].head(options.most)
+        matrices = {label: report.arm_confusion(reading, dataset, label) for label in labels}
+        confusion = plots.confusion_figure(matrices, reading.classes(dataset))
+        curves = plots.curves_figure(report.arm_panels(reading, trials, list(labels)), "split", len(labels))
+        for name, figure in (("confusion", confusion), ("curves", curves)):
+            print(*plots.save(figure, Path(f"{options.out}-{dataset}-{name}")), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
