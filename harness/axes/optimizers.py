@@ -79,11 +79,11 @@ def slot(state: State, name: str, like: Tensor, start: Scalar = 0.0) -> Tensor:
 
 
 def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
-    """param -= rate * direction; may overwrite `direction`."""
+    """param -= rate * direction."""
     if isinstance(rate, (int, float)):
         param.add_(direction, alpha=-rate)
     else:
-        param.sub_(direction.mul_(rate.to(param.dtype)))
+        param.sub_(direction * rate.to(param.dtype))
 
 
 def decay_into(grad: Tensor, param: Tensor, weight_decay: Scalar) -> None:
@@ -124,7 +124,7 @@ def momentum(
     """Heavy ball (Polyak 1964): p -= lr v, v = momentum v + g."""
     decay_into(grad, param, weight_decay)
     velocity = _velocity(grad, state, t, momentum, dampening)
-    descend(param, grad.copy_(velocity), lr)
+    descend(param, velocity, lr)
 
 
 @optimizers.register("nesterov", torch_class="SGD", torch_settings={"nesterov": True})
@@ -170,7 +170,7 @@ def rmsprop(
         root = square.sqrt()
     grad.div_(root.add_(cast(eps, param)))
     if not is_zero(momentum):
-        grad.copy_(slot(state, "velocity", param).mul_(cast(momentum, param)).add_(grad))
+        grad = slot(state, "velocity", param).mul_(cast(momentum, param)).add_(grad)
     descend(param, grad, lr)
 
 
