@@ -326,6 +326,7 @@ def _differences(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Seq
     ax.axvline(0, color="0.55", lw=1, zorder=1)
     values = pd.DataFrame({"label": seeds["label"], "value": seeds["difference"] * 100})
     dots(ax, points.assign(label=table["label"]), values, labels)
+    _fit(ax, points.to_numpy(), values["value"].to_numpy(), np.zeros(1))
 
 
 def _beside(ax: Axes, words: Sequence[str]) -> None:

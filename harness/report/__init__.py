@@ -22,8 +22,8 @@ from harness.report.tables import arms, choices, missing, provenance
 from harness.report.words import answers
 
 __all__ = [
-    "Drawn", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "prepare", "rank", "read", "save", "where",
-    "write",
+    "Drawn", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "prepare", "rank", "read", "save",
+    "where", "write",
 ]  # fmt: skip
 
 MAX_BYTES = 9_000_000

@@ -111,7 +111,7 @@ def _arms(reading: Reading, dataset: str, ranked: pd.DataFrame) -> Drawn:
         left = count(len(ranked) - len(shown), "arm")
         caption += f" Not shown: {left} with a diverged or failed seed; see the table."
     values = pd.DataFrame({"label": done["label"], "value": done["val_accuracy"]})
-    title = f"Best and worst arms on {dataset}" if len(shown) > 1 else f"The arm on {dataset}"
+    title = f"Arms on {dataset} by validation accuracy"
     return Drawn(f"arms-{_slug(dataset)}", title, caption, plots.arms_figure(shown, values))
 
 

@@ -137,7 +137,8 @@ def arms(reading: Reading) -> Table:
     """Every arm, by data set, best validation accuracy first."""
     levels = reading.trials.drop_duplicates(["dataset", "label"]).set_index(["dataset", "label"])
     axes = list(reading.axes) if reading.design == "grid" else []
-    columns = [Column("data set"), Column("rank", numeric=True), Column("arm", show="narrow" if axes else "")]
+    columns = [Column("data set", show="wide" if axes else ""), Column("rank", numeric=True)]
+    columns += [Column("arm", show="narrow" if axes else "")]
     columns += [Column(axis, show="wide") for axis in axes]
     columns += [Column(f"{split} accuracy", numeric=True) for split in ("val", "test")]
     columns += [Column("seeds", numeric=True)]
@@ -145,7 +146,7 @@ def arms(reading: Reading) -> Table:
         [
             Cell(str(row["dataset"])),
             Cell("\u2013" if math.isnan(row["rank"]) else f"{row['rank']:.0f}", key=row["rank"]),
-            Cell(str(row["label"])),
+            Cell(str(row["label"]), str(row["dataset"]) if axes else ""),
             *(_level_cell(levels.loc[(row["dataset"], row["label"]), axis]) for axis in axes),
             _accuracy({key: row[key] for key in ("mean", "low", "high", "n")}),
             _accuracy({key: row[f"shown_{key}"] for key in ("mean", "low", "high", "n")}),

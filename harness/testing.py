@@ -1,0 +1,146 @@
+"""Contract tests that a component inherits, a third party's too, and the trial by which plans decide routes.
+
+    from harness.testing import check_component
+
+    def test_mine():
+        check_component("activation", "mine")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import plugins
+from harness.axes.activations import activations
+from harness.axes.heads import heads
+from harness.axes.losses import Loss, losses
+from harness.axes.optimizers import State, optimizers
+
+MEMBERS, SAMPLES, CLASSES, STEPS = 3, 6, 5, 4
+
+
+def stacks(axis: str, name: str) -> bool:
+    """Whether K members in one stack get, to rounding, what each gets alone.
+
+    Args:
+        axis: "activation", "head", "loss" or "optimizer".
+        name: a registered component.
+    """
+    together, alone = {
+        "activation": _activation, "head": _head, "loss": _loss, "optimizer": _optimizer
+    }[axis](name)  # fmt: skip
+    return all(torch.allclose(t, a, rtol=1e-9, atol=1e-12) for t, a in zip(together, alone, strict=True))
+
+
+def check_component(axis: str, name: str) -> None:
+    """The contract of any registered component: described, finite, differentiable, and stackable where it says so.
+
+    Raises:
+        AssertionError: it breaks the contract; says which part.
+    """
+    entry = plugins.registries()[axis].entry(name)
+    assert entry.summary, f"{axis} {name!r} has no docstring; `harness list` shows its first line"  # noqa: S101
+    if axis in {"activation", "head", "loss"}:
+        _check_derivative(axis, name)
+    if axis in {"activation", "head", "loss", "optimizer"} and getattr(entry.component, "stackable", True):
+        assert stacks(axis, name), f"{axis} {name!r} treats a stack otherwise than its members"  # noqa: S101
+
+
+def _noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def _target() -> Tensor:
+    return torch.eye(CLASSES, dtype=torch.float64)[torch.arange(SAMPLES) % CLASSES]
+
+
+def _derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
+    """What a function gives and its gradient, both of which a stack must leave as they are."""
+    x = x.clone().requires_grad_()
+    y = function(x)
+    (grad,) = torch.autograd.grad(y, x, torch.cos(y.detach()))
+    return [y.detach(), grad]
+
+
+def _activation(name: str) -> tuple[list[Tensor], list[Tensor]]:
+    # Laid out as in a stack: (K, h, B), where alone it would be (B, h).
+    forward, x = activations[name].forward, _noise(MEMBERS, CLASSES, SAMPLES)
+    alone = [_derivatives(forward, member.T) for member in x]
+    return _derivatives(forward, x), [torch.stack([part[i].T for part in alone]) for i in range(2)]
+
+
+def _head(name: str) -> tuple[list[Tensor], list[Tensor]]:
+    forward, x = heads[name].forward, _noise(MEMBERS, SAMPLES, CLASSES)
+    alone = [_derivatives(forward, member) for member in x]
+    return _derivatives(forward, x), [torch.stack(parts) for parts in zip(*alone, strict=True)]
+
+
+def loss_settings(loss: Loss) -> dict[str, Any]:
+    """The defaults of a loss's settings, as the 0-dim tensors that a lone trial passes."""
+    values = {name: loss.default_of(name, CLASSES) for name in loss.settings}
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+
+def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
+    loss = losses[name]
+    form, target = next(iter(loss.forms.values())), _target()
+    alone_settings = loss_settings(loss)
+    stacked = {key: value.expand(MEMBERS, 1) for key, value in alone_settings.items()}
+    x = _noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
+    together = _derivatives(lambda z: form.forward(z, target, **stacked), x)
+    alone = [_derivatives(lambda z: form.forward(z, target, **alone_settings), member) for member in x]
+    return together, [torch.stack(parts) for parts in zip(*alone, strict=True)]
+
+
+def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Members with learning rates of their own, over a few steps, together and one by one."""
+    optimizer = optimizers[name]
+    settings = {key: setting.default for key, setting in optimizer.settings.items() if key != "lr"}
+    own = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    rates = torch.tensor([[0.01], [0.02], [0.03]], dtype=torch.float64)
+    together = _noise(MEMBERS, CLASSES)
+    alone = [member.clone()[None] for member in together]
+    state: State = {}
+    states: list[State] = [{} for _ in alone]
+    for t in range(1, STEPS + 1):
+        grads = [torch.sin(t + member) for member in alone]
+        optimizer.update(together, torch.cat(grads), state, t, lr=rates, **own)
+        for k, member in enumerate(alone):
+            optimizer.update(member, grads[k], states[k], t, lr=float(rates[k, 0]), **own)
+    return [together], [torch.cat(alone)]
+
+
+def _check_derivative(axis: str, name: str) -> None:
+    component: Any = plugins.registries()[axis][name]
+    x = _noise(SAMPLES, CLASSES)
+    if axis == "loss":
+        for kind, form in component.forms.items():
+            settings = loss_settings(component)
+            z = x.log_softmax(-1) if kind == "log_probabilities" else x.softmax(-1)
+            closed = form.gradient and form.gradient(z, _target(), **settings)
+            _compare(f"loss {name!r} of {kind}", lambda f: form.forward(f, _target(), **settings), z, closed)  # noqa: B023
+        return
+    y = component.forward(x)
+    grad = torch.ones_like(y).cumsum(-1)
+    if component.backward is None:
+        closed = None
+    else:
+        closed = component.backward(grad, x, y) if axis == "activation" else component.backward(grad, y)
+    _compare(f"{axis} {name!r}", lambda z: component.forward(z), x, closed, grad)
+
+
+def _compare(
+    what: str, function: Callable[[Tensor], Tensor], x: Tensor, closed: Tensor | None, grad: Tensor | None = None
+) -> None:
+    x = x.clone().requires_grad_()
+    y = function(x)
+    (derived,) = torch.autograd.grad(y, x, torch.ones_like(y) if grad is None else grad)
+    assert y.isfinite().all(), f"{what} is not finite on ordinary numbers"  # noqa: S101
+    assert derived.isfinite().all(), f"{what} has a derivative that is not finite on ordinary numbers"  # noqa: S101
+    if closed is not None:
+        same = torch.allclose(closed, derived, rtol=1e-9, atol=1e-12)
+        assert same, f"the closed-form derivative of {what} is not autograd's"  # noqa: S101

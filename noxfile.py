@@ -1,0 +1,59 @@
+"""What people run: `nox -s ablate`, `nox -s tests`; `nox -l` lists the rest."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_venv = "yes"
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the harness as the committed constraints pin it."""
+    target = f".[{','.join(extras)}]" if extras else "."
+    session.install("-e", target, "-c", "constraints.txt", silent=True)
+
+
+@nox.session
+def ablate(session: nox.Session) -> None:
+    """Train a study and draw its report: the main job, or `nox -s ablate -- STUDY --set ...`."""
+    install(session)
+    arguments = session.posargs or ["choices"]
+    session.run("harness", "run", "--report", *arguments)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Draw the report of a results folder: results/choices, or `nox -s report -- FOLDER`."""
+    install(session)
+    session.run("harness", "report", *(session.posargs or ["results/choices"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The fast tests, on real images; `nox -s tests -- -m slow` and the like choose others."""
+    install(session, "tests")
+    chosen = () if "-m" in session.posargs else ("-m", "not slow and not network")
+    session.run("pytest", "--numprocesses", "2", "--cov", *chosen, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: ruff's rules and its format."""
+    session.install("ruff", "-c", "constraints.txt", silent=True)
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types: mypy, strict."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed, as ratios measured side by side."""
+    install(session, "bench")
+    session.run("pytest", "tests/benchmarks", "-m", "", *session.posargs)

@@ -1,0 +1,53 @@
+"""Shared fixtures: real studies, really trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import run as running
+from harness.study import Study, parse
+
+DIGITS: dict[str, Any] = {
+    "study": {"name": "digits", "hypothesis": "Softmax with CE beats squared errors.", "seeds": 3},
+    "baseline": {"dataset": "digits", "epochs": 4, "hidden": [16], "eval_every": "1 epoch"},
+    "axes": {
+        "activation": ["relu", "tanh"],
+        "optimizer": ["sgd", "adam"],
+        "output": [
+            {"name": "softmax + CE", "head": "identity", "loss": "ce"},
+            {"name": "softmax + MSE", "head": "softmax", "loss": "mse"},
+            {"name": "softmax + NLL", "head": "softmax", "loss": "nll"},
+        ],
+    },
+}
+
+
+@pytest.fixture
+def study_of() -> Callable[..., Study]:
+    """A study on digits: `study_of(axes={...}, lr=0.1)` changes tables and baseline."""
+
+    def make(
+        axes: dict[str, Any] | None = None, steps: list[Any] | None = None, study: dict[str, Any] | None = None,
+        **baseline: Any,
+    ) -> Study:  # fmt: skip
+        tables = {
+            "study": {"name": "small", "seeds": 2, **(study or {})},
+            "baseline": {"dataset": "digits", "epochs": 2, "hidden": [8], **baseline},
+            "axes": axes or {},
+            "steps": steps or [],
+        }
+        return parse({key: table for key, table in tables.items() if table})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a real study on digits: 36 trials, 12 of them skipped."""
+    folder = tmp_path_factory.mktemp("results") / "digits"
+    running.train(parse(DIGITS), folder, workers=1)
+    return folder
