@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.study import Study
 
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
+MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
 
 
 class _Commands(click.Group):
@@ -152,9 +153,9 @@ def _duration(seconds: float) -> str:
 def run(study: str, overrides: Sequence[str], results: Path | None, device: str, engine: Any, workers: int | None,  # noqa: ANN401
         report: bool) -> None:  # fmt: skip
     """Train what is missing of a study. Running it again goes on from where it stopped."""
+    loaded = _load(study, overrides)  # before pandas and torch are imported: errors answer at once
     from harness.run import folder_of
 
-    loaded = _load(study, overrides)
     folder = folder_of(loaded, results)
     summary = _train(loaded, folder, device, engine, workers)
     _print_summary(summary)
@@ -176,15 +177,40 @@ def _train(study: Study, folder: Path, device: str, engine: Any, workers: int | 
 
 
 def _print_summary(summary: Summary) -> None:
-    counts = ", ".join(f"{count} {status or 'not trained'}" for status, count in summary.statuses.items())
+    counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
     rate = f", {summary.trained / summary.seconds:.1f} trials/s" if summary.trained else ""
-    click.echo(f"{summary.trained} trials trained in {_duration(summary.seconds)}{rate}; now: {counts}")
-    for failure in summary.failures[:5]:
+    _print_arms(summary.folder)
+    click.echo(f"{summary.trained} trials trained in {_duration(summary.seconds)}{rate}; in all: {counts}")
+    for failure in summary.failures[:MOST_SHOWN]:
         click.secho(f"failed: {failure}", fg="red", err=True)
     click.echo(f"results: {summary.folder}/trials.csv, epochs.csv, confusion.csv")
 
 
+def _print_arms(folder: Path) -> None:
+    """A table of the arms: all of a few, else the best and the last of each data set."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness import results, stats
+
+    ranked = stats.rank_arms(results.read(folder).trials)
+    for dataset, arms in ranked.groupby("dataset", sort=False):
+        table = Table(title=f"{dataset}: arms by val accuracy, mean over seeds [95 % interval]", title_justify="left")
+        for column in ("rank", "arm", "val accuracy", "test accuracy"):
+            table.add_column(column, justify="left" if column == "arm" else "right")
+        few = len(arms) <= 2 * MOST_SHOWN
+        for part in [arms] if few else [arms.head(MOST_SHOWN), arms.tail(1)]:
+            for row in part.itertuples():
+                rank = f"{row.rank:.0f}" if row.rank == row.rank else ""  # noqa: PLR0124 (NaN: no rank)
+                value = f"{row.mean:.4f} [{row.low:.4f}, {row.high:.4f}]" if row.n else "no finished trial"
+                arm = str(row.arm).replace(f"dataset={dataset}, ", "")
+                table.add_row(rank, arm, value, f"{row.shown_mean:.4f}" if row.shown_n else "")
+        Console().print(table)
+
+
 def _report(folder: Path) -> None:
+    if not (folder / "trials.csv").is_file():
+        raise UsageError(f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/")
     from harness.report import write
 
     click.echo("drawing the report ...", err=True)

@@ -28,9 +28,9 @@ SAME_IN_A_GROUP = (
     "batch_size", "epochs", "steps", "sampling", "eval_every",
 )  # fmt: skip
 """The settings (and the seed) that trials share when they see the same batches through the same shape."""
-STACK_BYTES = 16 * 2**20
-"""Layer one's weights of a stack, at most: wide enough to hide the dispatch of the small operations, small
-enough for weights, gradients and state to stay in the last-level cache (ARCHITECTURE.md, "Stack width")."""
+STACK_BYTES = 13 * 2**19
+"""Layer one's weights of a stack, at most (64 members of 784-32-..): wide enough to hide the dispatch of the small
+operations, small enough for weights, gradients and state to stay in cache. ARCHITECTURE.md, "Stack width"."""
 STACK_BYTES_CUDA = 2 * 2**30
 
 

@@ -15,11 +15,14 @@ Accuracies are shares in 0..1 throughout. Selection and ranking read the validat
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 CONFIDENCE = 0.95
 SEED_EFFECTS = ["dataset", "axis", "level", "seed", "value", "effect"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,11 +12,15 @@ import numpy.testing as npt
 import pandas as pd
 import pytest
 from matplotlib._pylab_helpers import Gcf
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from harness import plots
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def texts(figure: Figure) -> list[str]:

@@ -81,5 +81,5 @@ def softplus(x: Tensor) -> Tensor:
 
 @activations.register("identity", backward=lambda grad, _x, _y: grad)
 def identity(x: Tensor) -> Tensor:
-    """X itself: the network stays linear."""
+    """The input itself: the network stays linear."""
     return x

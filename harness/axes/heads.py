@@ -65,6 +65,6 @@ def softmax(z: Tensor) -> Tensor:
     backward=lambda grad, f: grad - torch.exp(f) * grad.sum(-1, keepdim=True),
 )
 def log_softmax(z: Tensor) -> Tensor:
-    """Z - logsumexp(z)."""
+    """The logits minus their logsumexp."""
     shifted = z - z.amax(-1, keepdim=True)
     return shifted - shifted.exp().sum(-1, keepdim=True).log()

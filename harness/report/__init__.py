@@ -8,11 +8,10 @@ every selection reads the validation split, and what has no data says so.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
-import pandas as pd
 
 from harness import plots
 from harness.errors import MachineError
@@ -20,6 +19,11 @@ from harness.report.figures import Drawn, arm_confusion, arm_panels, draw
 from harness.report.reading import Reading, prepare, rank, read, where
 from harness.report.tables import arms, choices, missing, provenance
 from harness.report.words import answers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
 
 __all__ = [
     "Drawn", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "prepare", "rank", "read", "save",

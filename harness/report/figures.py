@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from harness import plots, stats
 from harness.plots import Panel, percent
 from harness.report.reading import Reading, comparisons, rank
 from harness.report.words import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.figure import Figure
 
 EFFECTS = (
     "How far each level lies from the mean of all levels of its axis, averaged over all other choices: "
@@ -162,7 +166,7 @@ def _curves(reading: Reading, dataset: str, ranking: pd.DataFrame) -> Iterator[D
 def axis_panels(reading: Reading, trials: pd.DataFrame, axis: str) -> list[Panel]:
     """Accuracy by the levels of an axis, then a panel for each kind of loss."""
     panels = [Panel("accuracy", "accuracy", _table(reading, trials, axis, "accuracy"))]
-    for objective, alike in trials.groupby("objective", sort=False):
+    for objective, alike in trials[trials["status"].eq("ok")].groupby("objective", sort=False):
         panels.append(Panel(str(objective), "loss", _table(reading, alike, axis, "loss")))
     return panels
 

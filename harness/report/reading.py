@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from harness import results, stats
 from harness.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOT_APPLICABLE = "not applicable"
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.plots import percent
 from harness.report.reading import Comparison, Reading, comparisons, rank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pandas as pd
 
 
 def answers(reading: Reading) -> list[list[str]]:
@@ -49,14 +51,12 @@ def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
         f"from {percent(first['worst_mean'])} ({first['worst']}) to {percent(first['best_mean'])} "
         f"({first['best']}), a spread of {points(first['spread'])} points ({interval(first)})."
     )
-    close = [other for other in rest if other["high"] >= first["low"]]
+    if rest:
+        others = [f"the {row['axis']} ({points(row['spread'])} points, {span(row)})" for row in rest]
+        yield f"Then {'comes' if len(rest) == 1 else 'come'} {', '.join(others)}."
+    close = [f"the {row['axis']}" for row in rest if row["high"] >= first["low"]]
     if close:
-        names = " and ".join(f"the {other['axis']} ({points(other['spread'])} points)" for other in close)
-        yield f"Close to it: {names}; the intervals overlap, so their order is open."
-    after = [other for other in rest if other not in close]
-    if after:
-        words = (f"the {other['axis']} ({points(other['spread'])} points, {span(other)})" for other in after)
-        yield f"{'Then come' if not close else 'After them come'} {', '.join(words)}."
+        yield f"The order of the {first['axis']} and {' and '.join(close)} is open: their intervals overlap."
 
 
 def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
