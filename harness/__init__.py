@@ -1,10 +1,9 @@
 """Ablation studies of small image classifiers that train as stacks and can be believed.
 
-    import harness
-
-    study = harness.load("choices", ["seeds=2"])
-    results = harness.run(study)
-    results.trials.groupby("activation").val_accuracy.mean()
+>>> import harness
+>>> study = harness.load("choices", ["seeds=2"])
+>>> results = harness.run(study)  # doctest: +SKIP
+>>> results.trials.groupby("activation").val_accuracy.mean()  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.results import Results as Results
     from harness.results import read as read
-    from harness.run import run as run
     from harness.study import load as load
     from harness.study import parse as parse
+    from harness.training import run as run
 
-_HOMES = {"Results": "results", "read": "results", "run": "run", "load": "study", "parse": "study"}
-__all__ = ["Results", "load", "parse", "read", "run"]  # noqa: PLE0604 (names come on demand, see below)
+_HOMES = {"Results": "results", "read": "results", "run": "training", "load": "study", "parse": "study"}
+__all__ = ["Results", "load", "parse", "read", "run"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (any of the names above)
+def __getattr__(name: str) -> Any:
     # On demand, so that `harness --help` imports neither pandas nor torch.
     if name in _HOMES:
         return getattr(importlib.import_module(f"harness.{_HOMES[name]}"), name)

@@ -17,6 +17,8 @@ from harness.splits import split
 from harness.streams import stream
 
 Split = Literal["train", "val", "test"]
+TRAINED_ON: tuple[Split, Split] = ("train", "val")
+"""The splits that are looked at while training goes on."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 DATA_SETTINGS = ("dataset", "preprocessing", "val_fraction", "val_split", "split_seed")
 CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
@@ -47,7 +49,7 @@ class Data:
     @property
     def inputs(self) -> int:
         """Values per image, D."""
-        return self.train.x.shape[1]
+        return int(self.train.x.shape[1])
 
 
 @functools.lru_cache(maxsize=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import importlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -48,7 +49,7 @@ class Counter(Protocol):
 
     value: float
 
-    def get_lock(self) -> Any: ...  # noqa: ANN401, D102 (multiprocessing's own)
+    def get_lock(self) -> Any: ...  # noqa: D102 (multiprocessing's own)
 
 
 def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
@@ -58,7 +59,9 @@ def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
         yield train(work, counter)
 
 
-def processes(works: Sequence[Work], counter: Counter, workers: int, modules: Sequence[str]) -> Iterator[Done]:
+def processes(
+    works: Sequence[Work], counter: Counter, workers: int, modules: Sequence[str]
+) -> Iterator[Done]:
     """Train in worker processes, one thread each; yields stacks as they are done, in any order.
 
     A worker that dies (killed, out of memory) takes no other's work along: what was in flight is tried again
@@ -89,9 +92,7 @@ def _after_a_death(waiting: dict[str, tuple[Work, int]], started: set[str]) -> I
             waiting[group] = (replace(work, shares=work.shares * 2), tries + 1)
 
 
-def _pool(
-    workers: int, counter: Counter, modules: Sequence[str]
-) -> concurrent.futures.ProcessPoolExecutor:
+def _pool(workers: int, counter: Counter, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
     # spawn: a forked child would inherit torch's threads in an unknown state.
     return concurrent.futures.ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(counter, modules)
@@ -117,7 +118,7 @@ def _start_worker(counter: Counter, modules: Sequence[str]) -> None:
     plugins.load_installed()
     for module in modules:
         if module.endswith(".py"):
-            plugins.load_file(Path(module))
+            plugins.load_file(Path(module), quiet=True)
         else:
             importlib.import_module(module)
     _quiet_arithmetic()
@@ -162,14 +163,14 @@ def train(work: Work, counter: Counter | None = None) -> Done:
     return Done(work.stack, statuses)
 
 
-def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any]:  # noqa: ANN401 (parts.Trained)
+def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any]:
     """Train a stack whole; where memory runs out, in halves of halves."""
     from harness.parts import Trained
 
     engine = importlib.import_module(f"harness.engines.{work.stack.engine}")
     trials, count = work.stack.trials, min(work.shares, len(work.stack.trials))
     ends = [round(i * len(trials) / count) for i in range(count + 1)]
-    todo = [trials[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    todo = [trials[a:b] for a, b in itertools.pairwise(ends)]
     shares = []
     while todo:
         share = todo.pop(0)

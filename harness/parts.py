@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,10 @@ class Trained:
 def write(
     folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str], keep_weights: str
 ) -> dict[str, int]:
-    """Write a stack's predictions, weights, and last its part, which is what counts. Gives status -> count."""
+    """Write a stack's predictions, weights, and last its part, which is what counts.
+
+    Gives status -> count.
+    """
     _write_predictions(folder, stack, data, shares, keep)
     for share in shares:
         _write_weights(folder, share, keep_weights)
@@ -44,14 +47,14 @@ def write(
         "confusion": pd.concat([_confusion(share, data) for share in shares]),
     }
     results.write_part(folder, stack.group, tables)
-    counts: dict[str, int] = tables["trials"]["status"].value_counts().to_dict()
-    return counts
+    return results.count_statuses(tables["trials"])
 
 
 def write_failure(folder: Path, stack: Stack, message: str) -> None:
     """Write that a stack's trials failed, and why; they are tried again on the next run."""
     rows = [
-        {"trial_id": t.trial_id, "status": "failed", "reason": message, "group": stack.group} for t in stack.trials
+        {"trial_id": t.trial_id, "status": "failed", "reason": message, "group": stack.group}
+        for t in stack.trials
     ]
     trials = pd.DataFrame(rows, columns=["trial_id", *results.OUTCOME])
     empty = {name: results.empty(name) for name in ("epochs", "confusion")}
@@ -137,8 +140,10 @@ def _confusion(share: Trained, data: Data) -> pd.DataFrame:
 def _write_predictions(
     folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str]
 ) -> None:
-    """One .npz a stack: trial_id (K,), and for each kept split label, index (n,), predicted, confidence (K, n)."""
-    kept = [split for split in SPLITS if split in keep and all(split in share.outcome.final for share in shares)]
+    """One .npz a stack: trial_id (K,); a kept split's label, index (n,), predicted, confidence (K, n)."""
+    kept = [
+        split for split in SPLITS if split in keep and all(split in share.outcome.final for share in shares)
+    ]
     if not kept:
         return
     arrays: dict[str, NDArray[Any]] = {"trial_id": np.array([t.trial_id for s in shares for t in s.trials])}
@@ -163,11 +168,13 @@ def _write_weights(folder: Path, share: Trained, keep: str) -> None:
         accuracy = share.outcome.final["val"].accuracy[sound]
         sound = sound[[int(accuracy.argmax())]]
     for k in sound:
-        trial = share.trials[k]
-        about: Mapping[str, str] = {
+        trial = share.trials[int(k)]
+        about = {
             "trial_id": trial.trial_id,
             "settings": json.dumps(trial.arm.settings),
             "seed": str(trial.seed),
         }
         named = {name: np.ascontiguousarray(array) for name, array in share.outcome.weights[k].items()}
-        results.write(folder / "weights" / f"{trial.trial_id}.safetensors", safetensors.numpy.save(named, about))
+        results.write(
+            folder / "weights" / f"{trial.trial_id}.safetensors", safetensors.numpy.save(named, about)
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,8 +30,8 @@ SAME_IN_A_GROUP = (
 )  # fmt: skip
 """The settings (and the seed) that trials share when they see the same batches through the same shape."""
 STACK_BYTES = 13 * 2**19
-"""Layer one's weights of a stack, at most (64 members of 784-32-..): wide enough to hide the dispatch of the small
-operations, small enough for weights, gradients and state to stay in cache. ARCHITECTURE.md, "Stack width"."""
+"""Layer one's weights of a stack, at most (64 members of 784-32-..): wide enough to hide the dispatch of the
+small operations, small enough for weights, gradients and state to stay in cache. ARCHITECTURE.md, "Stack width"."""
 STACK_BYTES_CUDA = 2 * 2**30
 
 
@@ -170,7 +171,7 @@ def order(trial: Trial) -> tuple[str, ...]:
 
 
 def cut(members: Sequence[Trial], stack_bytes: int, least: int = 1) -> list[list[Trial]]:
-    """Cut a group into stacks of even size, none with more than `stack_bytes` in layer one, at least `least`."""
+    """Cut a group into stacks of even size: none over `stack_bytes` in layer one, at least `least` of them."""
     settings = members[0].arm.settings
     facts = datasets[str(settings["dataset"])].facts
     if settings["architecture"] != "mlp":
@@ -180,7 +181,7 @@ def cut(members: Sequence[Trial], stack_bytes: int, least: int = 1) -> list[list
     count = min(len(members), max(math.ceil(len(members) / widest), least))
     ordered = sorted(members, key=order)
     ends = [round(i * len(ordered) / count) for i in range(count + 1)]
-    return [ordered[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [ordered[a:b] for a, b in itertools.pairwise(ends)]
 
 
 def _name(engine: str, members: Sequence[Trial]) -> str:
@@ -193,7 +194,8 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
         n = train_size(arm.settings)
         if int(arm.settings["batch_size"]) > n:  # type: ignore[arg-type]
             raise UsageError(
-                f"batch_size = {arm.settings['batch_size']} (arm {arm.name!r}): {arm.settings['dataset']} has {n} "
+                f"batch_size = {arm.settings['batch_size']} (arm {arm.name!r}): "
+                f"{arm.settings['dataset']} has {n} "
                 f"training images with val_fraction = {arm.settings['val_fraction']:g}; allowed: 1 to {n}"
             )
 
@@ -210,7 +212,9 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
         default = float(optimizers[name].settings["lr"].default or math.inf)  # type: ignore[arg-type]
         lr = study.baseline.get("lr")
         if "lr" not in study.axes and isinstance(lr, float) and lr >= 10 * default:
-            told.append(f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}")
+            told.append(
+                f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
+            )
     return told
 
 
@@ -259,7 +263,11 @@ def _sizes(settings: Mapping[str, Value]) -> tuple[int, int, int]:
     facts = datasets[str(settings["dataset"])].facts
     hidden = settings.get("hidden", [])
     widths = [math.prod(facts.shape), *hidden, len(facts.classes)]  # type: ignore[misc]
-    return train_size(settings), sum((i + 1) * o for i, o in zip(widths, widths[1:], strict=False)), facts.test
+    return (
+        train_size(settings),
+        sum((i + 1) * o for i, o in itertools.pairwise(widths)),
+        facts.test,
+    )
 
 
 def _bytes(stack: Stack, study: Study) -> int:

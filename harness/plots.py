@@ -215,15 +215,7 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
         ax.set_title(title, loc="left")
         ax.xaxis.set_major_formatter(_percent)
     grid[-1][0].set_xlabel("accuracy")
-    figure.legend(
-        handles=[
-            Line2D([], [], ls="", marker="o", color=SEED, ms=4.5, label="val, each seed"),
-            Line2D([], [], marker="|", color=VAL, ms=13, mew=2.5, ls="", label="val, mean"),
-            Line2D([], [], color=VAL, alpha=0.35, lw=6, label="val, interval"),
-            Line2D([], [], ls="", marker="D", mfc="none", mec=TEST, ms=6, mew=1.4, label="test, mean"),
-        ],
-        loc="outside upper center", ncols=4, frameon=False,
-    )  # fmt: skip
+    figure.legend(handles=_arms_keys(), loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
@@ -299,6 +291,15 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     figure.savefig(png, dpi=144, metadata={"Software": None})
     figure.savefig(svg, metadata={"Date": None})
     return png, svg
+
+
+def _arms_keys() -> list[Line2D]:
+    return [
+        Line2D([], [], ls="", marker="o", color=SEED, ms=4.5, label="val, each seed"),
+        Line2D([], [], ls="", marker="|", color=VAL, ms=13, mew=2.5, label="val, mean"),
+        Line2D([], [], color=VAL, alpha=0.35, lw=6, label="val, interval"),
+        Line2D([], [], ls="", marker="D", mfc="none", mec=TEST, ms=6, mew=1.4, label="test, mean"),
+    ]
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -56,8 +56,8 @@ def load_installed() -> None:
             ) from error
 
 
-def load_file(path: Path) -> None:
-    """Run a study's plugin file, once a process however often it is named.
+def load_file(path: Path, *, quiet: bool = False) -> None:
+    """Run a study's plugin file, once a process however often it is named; says so, because it runs code.
 
     Raises:
         UsageError: the file is missing or does not run.
@@ -68,7 +68,11 @@ def load_file(path: Path) -> None:
         return
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise UsageError(f"plugin {path} is not a Python file that can be read; correct `plugins` in the study")
+        raise UsageError(
+            f"plugin {path} is not a Python file that can be read; correct `plugins` in the study"
+        )
+    if not quiet:
+        print(f"running the study's plugin {path}", file=sys.stderr)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import json
 import platform
@@ -49,6 +49,7 @@ class Provenance:
         self._write()
 
     def finish(self, trained: int) -> None:
+        """The run is over: note when, and how many trials it trained."""
         self.run |= {
             "finished": _now(),
             "seconds": round(time.monotonic() - self.start, 1),
@@ -61,7 +62,7 @@ class Provenance:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _versions() -> dict[str, str]:

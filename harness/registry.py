@@ -55,7 +55,7 @@ class Registry(Generic[T]):
         self._make = make
         self._entries: dict[str, Entry[T]] = {}
 
-    def register(self, name: str, **facts: Any) -> Callable[[F], F]:  # noqa: ANN401 (facts are the component's own)
+    def register(self, name: str, **facts: Any) -> Callable[[F], F]:
         """Register the decorated function under `name`; the function itself comes back unchanged.
 
         Raises:

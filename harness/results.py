@@ -149,10 +149,13 @@ def check_same(folder: Path, name: str, digests: Mapping[str, str]) -> dict[str,
     advice = "Choose another folder with --results, or move this one away."
     if plan.get("schema") != SCHEMA:
         raise UsageError(
-            f"{folder} was written with results schema {plan.get('schema')!r}; this version writes {SCHEMA}. {advice}"
+            f"{folder} was written with results schema {plan.get('schema')!r}; "
+            f"this version writes {SCHEMA}. {advice}"
         )
     if plan.get("study") != name:
-        raise UsageError(f"{folder} holds results of the study {plan.get('study')!r}, not of {name!r}. {advice}")
+        raise UsageError(
+            f"{folder} holds results of the study {plan.get('study')!r}, not of {name!r}. {advice}"
+        )
     for dataset, digest in plan.get("data", {}).items():
         if dataset in digests and digests[dataset] != digest:
             raise UsageError(
@@ -227,7 +230,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _text(source: Any) -> pd.DataFrame:  # noqa: ANN401 (what read_csv takes)
+def _text(source: Any) -> pd.DataFrame:
     # As text, digits stay as they were written; nothing is parsed and printed again.
     return pd.read_csv(source, dtype=str, keep_default_na=False)
 
@@ -244,7 +247,10 @@ def _parts(folder: Path) -> dict[str, pd.DataFrame]:
             continue
         for name, frame in read.items():
             tables[name].append(frame)
-    return {name: pd.concat(frames, ignore_index=True) if frames else empty(name) for name, frames in tables.items()}
+    return {
+        name: pd.concat(frames, ignore_index=True) if frames else empty(name)
+        for name, frames in tables.items()
+    }
 
 
 def empty(name: str) -> pd.DataFrame:
@@ -260,7 +266,7 @@ def empty(name: str) -> pd.DataFrame:
 def _merged(folder: Path) -> dict[str, pd.DataFrame]:
     """The three tables, as text, in the plan's order."""
     rows = _text(folder / "trials.csv")
-    known = rows.loc[:, : "seed"].assign(_skipped=rows["reason"].where(rows["status"] == "skipped", ""))
+    known = rows.loc[:, :"seed"].assign(_skipped=rows["reason"].where(rows["status"] == "skipped", ""))
     parts = _parts(folder)
     outcome = parts["trials"]
     # A trial that failed in one stack and finished in a later one has finished.
@@ -306,7 +312,9 @@ def read(folder: Path | str) -> Results:
     """
     folder = Path(folder)
     if not (folder / "trials.csv").is_file():
-        raise UsageError(f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/.")
+        raise UsageError(
+            f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/."
+        )
     try:
         study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
         frames = {name: _typed(frame) for name, frame in _current(folder).items()}
@@ -337,6 +345,11 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
         except (ValueError, TypeError):
             frame[column] = values
     return frame
+
+
+def count_statuses(trials: pd.DataFrame) -> dict[str, int]:
+    """Status -> how many trials; empty for not trained yet."""
+    return {str(status): int(n) for status, n in trials["status"].fillna("").value_counts().items()}
 
 
 def stacks_of(plan: Mapping[str, Any]) -> list[tuple[str, Any, Sequence[str]]]:

@@ -74,42 +74,42 @@ class Setting:
             ValueError: with what is allowed, in words.
         """
         try:
-            checked: Value = _adapter(self.name, type(self.default)).validate_python(value)
+            checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(value)
         except ValidationError as error:
-            raise ValueError(error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")) from None
+            raise ValueError(
+                error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            ) from None
         return checked
 
 
 @functools.cache
-def _adapter(name: str, kind: type) -> TypeAdapter[Any]:
-    if name not in TYPES and kind is type(None):
-        kind = float
-    unlisted = FiniteFloat if kind is float else kind
+def _adapter(name: str, kind: str) -> TypeAdapter[Any]:
+    """Checks a setting: by name where its limits are known, else by the type of its default."""
+    unlisted: Any = {"str": str, "bool": bool, "int": int, "list": list[FiniteFloat]}.get(kind, FiniteFloat)
     return TypeAdapter(TYPES.get(name, unlisted), config=ConfigDict(strict=True))
 
 
-CORE: dict[str, Setting] = {
-    name: Setting(name, default)
-    for name, default in {
-        "dataset": "mnist",
-        "preprocessing": "unit",
-        "val_fraction": 0.1,
-        "val_split": "stratified",
-        "split_seed": 0,
-        "architecture": "mlp",
-        "activation": "relu",
-        "head": "identity",
-        "loss": "ce",
-        "optimizer": "sgd",
-        "schedule": "constant",
-        "batch_size": 32,
-        "epochs": 5,
-        "steps": None,
-        "sampling": "shuffle",
-        "match": "kind",
-        "eval_every": "1 epoch",
-    }.items()
+DEFAULTS: dict[str, Value | None] = {
+    "dataset": "mnist",
+    "preprocessing": "unit",
+    "val_fraction": 0.1,
+    "val_split": "stratified",
+    "split_seed": 0,
+    "architecture": "mlp",
+    "activation": "relu",
+    "head": "identity",
+    "loss": "ce",
+    "optimizer": "sgd",
+    "schedule": "constant",
+    "batch_size": 32,
+    "epochs": 5,
+    "steps": None,
+    "sampling": "shuffle",
+    "match": "kind",
+    "eval_every": "1 epoch",
 }
+CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DEFAULTS.items()}
+"""The settings every trial has, whatever its components."""
 
 
 @functools.cache

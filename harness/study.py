@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -127,27 +128,31 @@ def find(study: str | Path) -> Path:
         if (folder / f"{study}.toml").is_file():
             return folder / f"{study}.toml"
     known = {file.stem for folder in folders for file in folder.glob("*.toml")}
-    raise UsageError(f"there is no study {str(study)!r}: {did_you_mean(str(study), known)}, or a path to a .toml file")
+    raise UsageError(
+        f"there is no study {str(study)!r}: {did_you_mean(str(study), known)}, or a path to a .toml file"
+    )
 
 
 def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path | None = None) -> Study:
     """Validate a study given as tables (a notebook's dict, a file's TOML)."""
     file = str(path or "study")
     problems: list[str] = []
-    tables = json.loads(json.dumps(tables))  # a copy that overrides may change
-    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(tables) - set(TABLES)]
+    raw = copy.deepcopy(dict(tables))  # overrides change it
+    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(raw) - set(TABLES)]
     folder = path.parent if path else Path()
-    _load_plugins(tables, folder)
-    problems += _apply(overrides, tables)
-    head = _head(tables.get("study", {}), problems)
+    _load_plugins(raw, folder)
+    problems += _apply(overrides, raw)
+    head = _head(raw.get("study", {}), problems)
     checker = _Checker(known_settings(), problems)
-    baseline = checker.table("baseline", tables.get("baseline", {}))
-    axes = checker.axes(tables.get("axes", {}))
-    steps = checker.steps(tables.get("steps", []))
+    baseline = checker.table("baseline", raw.get("baseline", {}))
+    axes = checker.axes(raw.get("axes", {}))
+    steps = checker.steps(raw.get("steps", []))
     problems += _contradictions(head.design if head else "grid", baseline, axes, steps)
     if problems or head is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise UsageError(f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}")
+        raise UsageError(
+            f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}"
+        )
     return Study(head, baseline, axes, steps, path)
 
 
@@ -210,7 +215,9 @@ class _Checker:
         registry = plugins.registries().get(key)
         if registry is not None and checked not in registry:
             names = [entry.name for entry in registry]
-            self.problems.append(f"{where} = {json.dumps(value)}: unknown {key}; {did_you_mean(str(value), names)}")
+            self.problems.append(
+                f"{where} = {json.dumps(value)}: unknown {key}; {did_you_mean(str(value), names)}"
+            )
         return checked
 
     def axes(self, table: object) -> dict[str, list[Any]]:
@@ -225,6 +232,7 @@ class _Checker:
             return []
         if not values:
             self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
+        checked: list[Any]
         if any(isinstance(value, Mapping) for value in values):
             checked = self.named(f"axes.{axis}", values)
             if axis in self.known:
@@ -267,7 +275,9 @@ def _contradictions(
         problems.append("study.design = 'one-factor': needs [axes] to vary one at a time")
     sets: dict[str, str] = {}
     for axis, values in axes.items():
-        for key in {key for value in values for key in (value if isinstance(value, Mapping) else [axis])} - {"name"}:
+        for key in {key for value in values for key in (value if isinstance(value, Mapping) else [axis])} - {
+            "name"
+        }:
             if key in sets:
                 problems.append(f"axes.{axis} and axes.{sets[key]} both set {key}")
             sets[key] = axis
@@ -282,7 +292,8 @@ def _contradictions(
 
 def _apply(overrides: Sequence[str], tables: dict[str, Any]) -> list[str]:
     """Change raw tables as `--set` asks; gives what is wrong."""
-    problems, given = [], {}
+    problems: list[str] = []
+    given: dict[str, str] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
@@ -312,7 +323,9 @@ def _override(key: str, values: list[Any], tables: dict[str, Any]) -> list[str]:
     else:
         linked = [a for a, vs in axes.items() if vs and all(isinstance(v, Mapping) and key in v for v in vs)]
         if linked and tables.get("study", {}).get("design", "grid") == "grid":
-            return [f"--set {key}: axis {linked[0]!r} sets {key} in every arm; choose among its values instead"]
+            return [
+                f"--set {key}: axis {linked[0]!r} sets {key} in every arm; choose among its values instead"
+            ]
         tables.setdefault("baseline", {})[key] = values[0]
         # A budget is one or the other: the one just asked for.
         tables["baseline"].pop({"epochs": "steps", "steps": "epochs"}.get(key, ""), None)
@@ -327,7 +340,7 @@ def _values(text: str) -> list[Any]:
         return [_value(part.strip()) for part in text.split(",")]
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 (any TOML value)
+def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

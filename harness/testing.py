@@ -1,13 +1,14 @@
 """Contract tests that a component inherits, a third party's too, and the trial by which plans decide routes.
 
-    from harness.testing import check_component
+from harness.testing import check_component
 
-    def test_mine():
-        check_component("activation", "mine")
+def test_mine():
+    check_component("activation", "mine")
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -37,13 +38,13 @@ def stacks(axis: str, name: str) -> bool:
 
 
 def check_component(axis: str, name: str) -> None:
-    """The contract of any registered component: described, finite, differentiable, and stackable where it says so.
+    """The contract of any component: described, finite, differentiable, and stackable where it says so.
 
     Raises:
         AssertionError: it breaks the contract; says which part.
     """
     entry = plugins.registries()[axis].entry(name)
-    assert entry.summary, f"{axis} {name!r} has no docstring; `harness list` shows its first line"  # noqa: S101
+    assert entry.summary, f"{axis} {name!r} needs a docstring for `harness list`"  # noqa: S101
     if axis in {"activation", "head", "loss"}:
         _check_derivative(axis, name)
     if axis in {"activation", "head", "loss", "optimizer"} and getattr(entry.component, "stackable", True):
@@ -122,7 +123,8 @@ def _check_derivative(axis: str, name: str) -> None:
             settings = loss_settings(component)
             z = x.log_softmax(-1) if kind == "log_probabilities" else x.softmax(-1)
             closed = form.gradient and form.gradient(z, _target(), **settings)
-            _compare(f"loss {name!r} of {kind}", lambda f: form.forward(f, _target(), **settings), z, closed)  # noqa: B023
+            applied = functools.partial(form.forward, target=_target(), **settings)
+            _compare(f"loss {name!r} of {kind}", applied, z, closed)
         return
     y = component.forward(x)
     grad = torch.ones_like(y).cumsum(-1)
@@ -130,17 +132,21 @@ def _check_derivative(axis: str, name: str) -> None:
         closed = None
     else:
         closed = component.backward(grad, x, y) if axis == "activation" else component.backward(grad, y)
-    _compare(f"{axis} {name!r}", lambda z: component.forward(z), x, closed, grad)
+    _compare(f"{axis} {name!r}", component.forward, x, closed, grad)
 
 
 def _compare(
-    what: str, function: Callable[[Tensor], Tensor], x: Tensor, closed: Tensor | None, grad: Tensor | None = None
+    what: str,
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    closed: Tensor | None,
+    grad: Tensor | None = None,
 ) -> None:
     x = x.clone().requires_grad_()
     y = function(x)
     (derived,) = torch.autograd.grad(y, x, torch.ones_like(y) if grad is None else grad)
     assert y.isfinite().all(), f"{what} is not finite on ordinary numbers"  # noqa: S101
-    assert derived.isfinite().all(), f"{what} has a derivative that is not finite on ordinary numbers"  # noqa: S101
+    assert derived.isfinite().all(), f"{what} has a derivative that is not finite"  # noqa: S101
     if closed is not None:
         same = torch.allclose(closed, derived, rtol=1e-9, atol=1e-12)
         assert same, f"the closed-form derivative of {what} is not autograd's"  # noqa: S101

@@ -25,7 +25,7 @@ SEMANTICS = 1
 
 @dataclass(frozen=True)
 class Arm:
-    """One combination of settings, seeds aside, in canonical form: defaults resolved, what does not apply left out.
+    """One combination of settings, seeds aside: defaults resolved, no setting without effect.
 
     `labels` holds the value's name of each linked axis.
     """
@@ -42,7 +42,6 @@ class Trial:
     trial_id: str
     arm: Arm
     seed: int
-
 
 
 def arms(study: Study) -> Iterator[Arm]:
@@ -131,7 +130,9 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
             settings = arm.settings
             if study.head.resample_split and "split_seed" in settings:
                 settings = settings | {"split_seed": seed}
-                result.append(Trial(_trial_id(_identity(settings), seed), replace(arm, settings=settings), seed))
+                result.append(
+                    Trial(_trial_id(_identity(settings), seed), replace(arm, settings=settings), seed)
+                )
             else:
                 result.append(Trial(_trial_id(identity, seed), arm, seed))
     if len({trial.trial_id for trial in result}) < len(result):
@@ -154,7 +155,9 @@ def _identity(settings: Settings) -> str:
     if losses[str(settings["loss"])].form(heads[str(settings["head"])].kind) is not None:
         counted.pop("match")
     digests = [
-        registry.entry(str(settings[axis])).source_digest for axis, registry in registries.items() if axis in settings
+        registry.entry(str(settings[axis])).source_digest
+        for axis, registry in registries.items()
+        if axis in settings
     ]
     data = datasets[str(settings["dataset"])].facts.digest
     return json.dumps([SEMANTICS, data, [d for d in digests if d], counted], sort_keys=True)

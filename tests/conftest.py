@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness import run as running
+from harness import training
 from harness.study import Study, parse
 
 DIGITS: dict[str, Any] = {
@@ -31,9 +31,11 @@ def study_of() -> Callable[..., Study]:
     """A study on digits: `study_of(axes={...}, lr=0.1)` changes tables and baseline."""
 
     def make(
-        axes: dict[str, Any] | None = None, steps: list[Any] | None = None, study: dict[str, Any] | None = None,
+        axes: dict[str, Any] | None = None,
+        steps: list[Any] | None = None,
+        study: dict[str, Any] | None = None,
         **baseline: Any,
-    ) -> Study:  # fmt: skip
+    ) -> Study:
         tables = {
             "study": {"name": "small", "seeds": 2, **(study or {})},
             "baseline": {"dataset": "digits", "epochs": 2, "hidden": [8], **baseline},
@@ -49,5 +51,5 @@ def study_of() -> Callable[..., Study]:
 def digits_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of a real study on digits: 36 trials, 12 of them skipped."""
     folder = tmp_path_factory.mktemp("results") / "digits"
-    running.train(parse(DIGITS), folder, workers=1)
+    training.train(parse(DIGITS), folder, workers=1)
     return folder

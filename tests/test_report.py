@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import runpy
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -224,6 +225,16 @@ def test_overlapping_spreads_leave_the_order_open() -> None:
     assert "is open: their intervals overlap" in told
 
 
+def test_a_best_arm_made_of_other_levels_than_the_best_on_average_is_a_warning(digits_results: Path) -> None:
+    results = read(digits_results)
+    trials = results.trials.assign(val_accuracy=0.5)
+    adam = trials["optimizer"].eq("adam")
+    trials["val_accuracy"] += 0.1 * adam + 0.3 * (~adam & trials["output"].eq("softmax + CE"))
+    trials["val_accuracy"] -= 0.3 * (~adam & trials["output"].eq("softmax + MSE"))
+    told = " ".join(words.answers(report.prepare(replace(results, trials=trials)))[0])
+    assert "Its optimizer is sgd, though adam does best on average" in told
+
+
 def test_no_results_folder_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no results folder"):
         report.write(tmp_path)
@@ -233,6 +244,49 @@ def test_a_page_that_cannot_be_written_is_the_machines_fault(digits_results: Pat
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MachineError, match="cannot be written"):
         report.write(digits_results, tmp_path / "file" / "report.html")
+
+
+# ------------------------------------------------------------------------------------------ report scripts
+
+
+def test_conditions_choose_trials_and_wrong_ones_say_what_there_is(digits_results: Path) -> None:
+    reading = report.read(digits_results)
+    chosen = report.where(reading, "activation=tanh, seed=0").trials
+    assert set(chosen["activation"]) == {"tanh"}
+    assert set(chosen["seed"]) == {0}
+    with pytest.raises(UsageError, match=r"did you mean 'activation'"):
+        report.where(reading, "activatoin=tanh")
+    with pytest.raises(UsageError, match=r"did you mean 'tanh'"):
+        report.where(reading, "activation=tanhh")
+    with pytest.raises(UsageError, match=r"SETTING=VALUE"):
+        report.where(reading, "tanh")
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "made"),
+    [
+        ("which_choice_matters", [], ["out.png", "out.svg"]),
+        (
+            "confusion_and_curves",
+            ["--where", "activation=tanh"],
+            ["out-digits-confusion.svg", "out-digits-curves.png"],
+        ),
+    ],
+)
+def test_a_report_script_draws_from_a_folder(
+    script: str,
+    options: list[str],
+    made: list[str],
+    digits_results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = Path(__file__).parents[1] / "reports" / f"{script}.py"
+    monkeypatch.setattr(
+        "sys.argv", [str(path), str(digits_results), "--out", str(tmp_path / "out"), *options]
+    )
+    runpy.run_path(str(path), run_name="__main__")
+    assert {path.name for path in tmp_path.iterdir()} >= set(made)
 
 
 # ------------------------------------------------------------------------------------------- in a browser

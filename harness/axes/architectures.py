@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from harness.registry import Registry
 from harness.settings import Setting, declared
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def mlp(
     """Multilayer perceptron on flattened pixels; hidden = [] is softmax regression."""
     widths = [inputs, *hidden, classes]
     layers: list[nn.Module] = []
-    for i, o in zip(widths, widths[1:], strict=False):
+    for i, o in itertools.pairwise(widths):
         layers += [torch.nn.Linear(i, o), activation()]
     return torch.nn.Sequential(*layers[:-1])
 
@@ -64,7 +65,7 @@ def initial_layers(widths: Sequence[int], rng: np.random.Generator) -> list[Laye
     Uniform within 1/sqrt(fan_in), weights and biases: torch.nn.Linear's default distribution.
     """
     layers = []
-    for i, o in zip(widths, widths[1:], strict=False):
+    for i, o in itertools.pairwise(widths):
         bound = i**-0.5
         layers.append(Layer(rng.uniform(-bound, bound, (o, i)), rng.uniform(-bound, bound, o)))
     return layers

@@ -1,7 +1,7 @@
 """Losses: per sample, from the head's output and the target distribution.
 
-A loss maps an output (..., B, C) and a target (..., B, C), whose rows are distributions (one-hot), to losses
-(..., B). It says which kinds of output it `takes` as they are; `also` gives the form for other kinds. A head of
+A loss maps an output (..., B, C) and a target (..., B, C), whose rows are distributions (one-hot), to
+losses (..., B). It says which kinds of output it `takes` as they are; `also` gives the form for other kinds. A head of
 a kind it has no form for does not fit, and the plan skips the trial (unless match = "ignore": then the first
 form is applied to whatever comes in, as PyTorch would).
 
@@ -106,7 +106,7 @@ def ce(z: Tensor, target: Tensor) -> Tensor:
     return shifted.exp().sum(-1).log() - (target * shifted).sum(-1)
 
 
-@losses.register("nll", takes="log_probabilities", gradient=lambda _, target: -target)
+@losses.register("nll", takes="log_probabilities", gradient=lambda f, target: torch.zeros_like(f) - target)
 def nll(f: Tensor, target: Tensor) -> Tensor:
     """Negative log-likelihood: -f_y of log-probabilities."""
     return -(target * f).sum(-1)
@@ -116,10 +116,10 @@ def _of_exp(form: Form) -> Form:
     """The form for log-probabilities of a loss that is written for probabilities."""
     gradient = form.gradient
 
-    def forward(f: Tensor, target: Tensor, **settings: Any) -> Tensor:  # noqa: ANN401
+    def forward(f: Tensor, target: Tensor, **settings: Any) -> Tensor:
         return form.forward(torch.exp(f), target, **settings)
 
-    def chain(f: Tensor, target: Tensor, **settings: Any) -> Tensor:  # noqa: ANN401
+    def chain(f: Tensor, target: Tensor, **settings: Any) -> Tensor:
         assert gradient is not None  # noqa: S101 (the three callers below all have one)
         p = torch.exp(f)
         return p * gradient(p, target, **settings)

@@ -79,7 +79,7 @@ def slot(state: State, name: str, like: Tensor, start: Scalar = 0.0) -> Tensor:
 
 
 def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
-    """param -= rate * direction."""
+    """Param -= rate * direction."""
     if isinstance(rate, (int, float)):
         param.add_(direction, alpha=-rate)
     else:
@@ -94,7 +94,7 @@ def decay_into(grad: Tensor, param: Tensor, weight_decay: Scalar) -> None:
 
 @optimizers.register("sgd", torch_class="SGD", linear=True)
 def sgd(
-    param: Tensor, grad: Tensor, state: State, t: int, *, lr: Scalar = 0.1, weight_decay: Scalar = 0.0
+    param: Tensor, grad: Tensor, _state: State, _t: int, *, lr: Scalar = 0.1, weight_decay: Scalar = 0.0
 ) -> None:
     """Gradient descent, nothing else: p -= lr g."""
     decay_into(grad, param, weight_decay)
@@ -102,7 +102,7 @@ def sgd(
 
 
 def _velocity(grad: Tensor, state: State, t: int, momentum: Scalar, dampening: Scalar) -> Tensor:
-    """buf = momentum buf + (1 - dampening) g; as in torch, the first step is not dampened."""
+    """Buf = momentum buf + (1 - dampening) g; as in torch, the first step is not dampened."""
     buf = slot(state, "velocity", grad).mul_(cast(momentum, grad))
     if t == 1 or is_zero(dampening):
         return buf.add_(grad)
@@ -149,7 +149,7 @@ def rmsprop(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    _t: int,
     *,
     lr: Scalar = 1e-3,
     alpha: Scalar = 0.99,
@@ -158,7 +158,7 @@ def rmsprop(
     centered: bool = False,
     weight_decay: Scalar = 0.0,
 ) -> None:
-    """g over the root of its running mean square (Hinton 2012; centered: Graves 2013)."""
+    """The gradient over the root of its running mean square (Hinton 2012; centered: Graves 2013)."""
     decay_into(grad, param, weight_decay)
     keep = cast(1 - alpha, param)
     square = slot(state, "square", param).mul_(cast(alpha, param))
@@ -211,7 +211,7 @@ def _fused_adam(
     weight_decay: float,
     decoupled: bool,
 ) -> None:
-    """torch's own one-pass Adam, three times faster: where all trials of the stack agree on the settings."""
+    """Torch's own one-pass Adam, three times faster: where all trials of the stack agree on the settings."""
     from torch.optim.adam import adam as one_pass
 
     count = torch.full((), t - 1, dtype=torch.float32, device=param.device)
@@ -291,7 +291,7 @@ def adagrad(
     initial_accumulator_value: Scalar = 0.0,
     weight_decay: Scalar = 0.0,
 ) -> None:
-    """g over the root of the sum of its squares (Duchi et al. 2011)."""
+    """The gradient over the root of the sum of its squares (Duchi et al. 2011)."""
     decay_into(grad, param, weight_decay)
     total = slot(state, "total", param, start=initial_accumulator_value).addcmul_(grad, grad)
     descend(param, grad.div_(total.sqrt().add_(cast(eps, param))), lr / (1 + (t - 1) * lr_decay))

@@ -19,9 +19,10 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import Optimizer, State, optimizers
 from harness.batches import Budget, epoch_order
-from harness.data import Data, Samples
+from harness.data import TRAINED_ON, Data, Samples
 from harness.engines.outcome import Evaluation, Floats, Outcome
-from harness.engines.stacked import learning_rates, probability
+from harness.engines.stack import probability
+from harness.engines.updates import learning_rates
 from harness.streams import stream
 from harness.trials import Trial
 
@@ -83,7 +84,9 @@ class LossFunction(nn.Module):
         assert form is not None  # noqa: S101 (the plan skips what does not fit)
         self.function = form.forward
         self.classes, self.dtype = classes, dtype
-        self.settings = {name: torch.tensor(settings[name], dtype=dtype, device=device) for name in loss.settings}
+        self.settings = {
+            name: torch.tensor(settings[name], dtype=dtype, device=device) for name in loss.settings
+        }
 
     def forward(self, output: Tensor, y: Tensor) -> Tensor:
         """Apply it."""
@@ -121,13 +124,13 @@ class SeededBatches:
 class UpdateOptimizer(torch.optim.Optimizer):
     """A registered update rule as a torch.optim.Optimizer: for optimizers torch.optim does not have."""
 
-    def __init__(self, params: Any, optimizer: Optimizer, lr: float, settings: dict[str, Any]) -> None:  # noqa: ANN401
+    def __init__(self, params: Any, optimizer: Optimizer, lr: float, settings: dict[str, Any]) -> None:
         super().__init__(params, {"lr": lr})
         self.optimizer, self.settings, self.t = optimizer, settings, 0
         self.states: dict[Tensor, State] = {}
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override] # noqa: ANN401, ARG002
+    def step(self, closure: Any = None) -> None:  # type: ignore[override] # noqa: ARG002
         """Update every parameter tensor, in its natural shape."""
         self.t += 1
         for group in self.param_groups:
@@ -141,7 +144,8 @@ def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     settings = trial.arm.settings
     optimizer = optimizers[str(settings["optimizer"])]
     own: dict[str, Any] = {
-        name: tuple(value) if isinstance(value := settings[name], list) else value for name in optimizer.settings
+        name: tuple(value) if isinstance(value := settings[name], list) else value
+        for name in optimizer.settings
     }
     if optimizer.torch_class is not None:
         factory = getattr(torch.optim, optimizer.torch_class)
@@ -154,7 +158,7 @@ def train(
     trials: Sequence[Trial],
     data: Data,
     device: str = "cpu",
-    dtype: Any = np.float32,  # noqa: ANN401 (what NumPy takes)
+    dtype: Any = np.float32,
     watch: Callable[[float], None] | None = None,
 ) -> Outcome:
     """Train one trial with plain PyTorch; the arguments are those of the stacked engine."""
@@ -172,7 +176,7 @@ def train(
 
     def observe(step: int) -> None:
         last = step == budget.steps
-        for split in ("train", "val"):
+        for split in TRAINED_ON:
             if len(data[split].y):
                 seen = evaluate(model, loss_function, data[split], where)
                 outcome.observe(budget.epoch_of(step), step, split, seen, last=last)
@@ -204,7 +208,9 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(model: Classifier, loss_function: LossFunction, samples: Samples, device: torch.device) -> Evaluation:
+def evaluate(
+    model: Classifier, loss_function: LossFunction, samples: Samples, device: torch.device
+) -> Evaluation:
     """Per-sample mean loss, accuracy and predictions on one split, in inference mode."""
     model.eval()
     total, predicted, confidence = 0.0, [], []

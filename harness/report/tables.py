@@ -97,8 +97,8 @@ def _spreads(spreads: pd.DataFrame) -> Table:
     note = (
         "Mean val accuracy of the best and the worst level of each choice, over all other choices; under "
         "each spread its 95\u00a0% interval. The two levels were picked by the same numbers, so a choice "
-        "without any effect still shows a small spread. Share: what the choice alone explains of the variance "
-        "between trials (eta squared); the rest is other choices, their interplay, and seeds."
+        "without any effect still shows a small spread. Share: of the variance between trials, what the "
+        "choice alone explains (eta squared); the rest is other choices, their interplay, and seeds."
     )
     return Table("choices", "Which choice matters", note, columns, rows)
 

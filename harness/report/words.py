@@ -24,7 +24,11 @@ def answers(reading: Reading) -> list[list[str]]:
         return [["No trial has finished, so there is nothing to conclude.", f"Planned trials: {told}."]]
     ranking = rank(reading)
     return [
-        [*_choices(reading, dataset), *_best(ranking[ranking["dataset"].eq(dataset)], dataset)]
+        [
+            *_choices(reading, dataset),
+            *_best(ranking[ranking["dataset"].eq(dataset)], dataset),
+            *_interplay(reading, ranking, dataset),
+        ]
         for dataset in reading.datasets
     ]
 
@@ -96,6 +100,21 @@ def _best(ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
     )
 
 
+def _interplay(reading: Reading, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
+    """Warn where the best arm of a grid is not made of the levels that are best on average."""
+    ranked = ranking[ranking["dataset"].eq(dataset) & ranking["rank"].eq(1)]
+    if reading.design != "grid" or ranked.empty:
+        return
+    trials = reading.trials[reading.trials["dataset"].eq(dataset)]
+    arm = trials[trials["label"].eq(ranked["label"].iloc[0])].iloc[0]
+    spreads = stats.axis_spreads(trials, reading.axes).to_dict("records")
+    other = [row for row in spreads if arm[row["axis"]] != row["best"]]
+    if other:
+        its = " and its ".join(f"{row['axis']} is {arm[row['axis']]}" for row in other)
+        best = " and ".join(row["best"] for row in other) + (" does" if len(other) == 1 else " do")
+        yield f"Its {its}, though {best} best on average: what a choice does may depend on the others."
+
+
 def count(n: int, noun: str) -> str:
     """A number of things: "1 arm", "2 arms"."""
     return f"{n} {noun}" + ("" if n == 1 else "s")
@@ -121,4 +140,4 @@ def span(row: Mapping[Any, Any], words: Callable[[float], str] = points) -> str:
 
 def hundredths(share: float) -> str:
     """A share in % with two digits, without the sign: 0.9712 is "97.12"."""
-    return f"{100 * share:.2f}"
+    return f"{100 * share:.2f}".replace("-", "\u2212")

@@ -1,8 +1,8 @@
 """The default study's trials at batch 32, by `harness run` and by the loop that the labs write by hand.
 
-Both do the same work, side by side and in turn: the study's 60 trials of one seed on MNIST, for one epoch, with
-train and val evaluated before and after it and test at the end. The loop trains them one after the other, as the
-labs do; since its trials take the same time whatever the activation and loss, it is timed on one of each
+Both do the same work, side by side and in turn: the study's 60 trials of one seed on MNIST, for one epoch,
+with train and val evaluated before and after it and test at the end. The loop trains them one after the other, as
+the labs do; since its trials take the same time whatever the activation and loss, it is timed on one of each
 optimizer. The harness's figure is its whole run in a process of its own: start-up, data, training, files.
 """
 
@@ -40,7 +40,11 @@ def mnist() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     y = torch.from_numpy(images.train_labels)
     test = torch.from_numpy(images.test_images.reshape(-1, 784)).float() / 255
     labels = torch.from_numpy(images.test_labels)
-    return TensorDataset(x[:54000], y[:54000]), TensorDataset(x[54000:], y[54000:]), TensorDataset(test, labels)
+    return (
+        TensorDataset(x[:54000], y[:54000]),
+        TensorDataset(x[54000:], y[54000:]),
+        TensorDataset(test, labels),
+    )
 
 
 def evaluate(model: nn.Module, data: TensorDataset) -> tuple[float, float]:
@@ -54,7 +58,7 @@ def evaluate(model: nn.Module, data: TensorDataset) -> tuple[float, float]:
     return loss / len(data), right / len(data)
 
 
-def labs_loop(splits: tuple[TensorDataset, TensorDataset, TensorDataset], optimizer: Any) -> float:  # noqa: ANN401
+def labs_loop(splits: tuple[TensorDataset, TensorDataset, TensorDataset], optimizer: Any) -> float:
     """One trial as the labs write it; gives its test accuracy."""
     train, val, test = splits
     model = nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
@@ -78,7 +82,7 @@ def harness_run(folder: Path) -> None:
 
 
 def test_default_study_at_batch_32(
-    benchmark: Any,  # noqa: ANN401 (pytest-benchmark's fixture has no public type)
+    benchmark: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

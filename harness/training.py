@@ -50,7 +50,9 @@ class Progress:
         """A stack is done; one that failed without leaving a part gets one."""
         self.done += len(done.stack.trials)
         if done.failure:
-            self.failures.append(f"{len(done.stack.trials)} trials of stack {done.stack.group}: {done.failure}")
+            self.failures.append(
+                f"{len(done.stack.trials)} trials of stack {done.stack.group}: {done.failure}"
+            )
             if not done.statuses:
                 parts.write_failure(folder, done.stack, done.failure)
 
@@ -126,11 +128,13 @@ def train(
         finally:
             results.consolidate(folder)
             provenance.finish(progress.done)
-    statuses = results.read(folder).trials["status"].fillna("").value_counts().to_dict()
+    statuses = results.count_statuses(results.read(folder).trials)
     return Summary(folder, statuses, progress.done, time.monotonic() - start, progress.failures)
 
 
-def _execute(works: Sequence[executors.Work], counter: Any, count: int, plan: Plan) -> Iterator[executors.Done]:  # noqa: ANN401
+def _execute(
+    works: Sequence[executors.Work], counter: Any, count: int, plan: Plan
+) -> Iterator[executors.Done]:
     modules = _third_party_modules(plan)
     if count <= 1 or modules is None:
         return executors.inline(works, counter)
@@ -154,17 +158,21 @@ def choose_devices(device: str) -> list[str]:
         return gpus
     if device == "mps" and torch.backends.mps.is_available():
         return ["mps"]
-    raise MachineError(f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu.")
+    raise MachineError(
+        f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu."
+    )
 
 
-def _works(
-    todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[str]
-) -> list[executors.Work]:
+def _works(todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[str]) -> list[executors.Work]:
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     ordered = sorted(todo, key=stack_seconds, reverse=True)
     return [
         executors.Work(
-            stack, folder.resolve(), devices[i % len(devices)], study.head.keep_predictions, study.head.keep_weights
+            stack,
+            folder.resolve(),
+            devices[i % len(devices)],
+            study.head.keep_predictions,
+            study.head.keep_weights,
         )
         for i, stack in enumerate(ordered)
     ]

@@ -1,0 +1,177 @@
+"""What a person sees on the screen: a plan, a run's progress, and a table of what came out."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.plan import Plan, cost
+
+if TYPE_CHECKING:
+    from harness.training import Progress, Summary
+
+LINE_EVERY = 10.0  # seconds, where there is no terminal
+MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
+
+
+def plan(plan: Plan, processes: int, finished: int = 0) -> None:
+    """Show what a study comes to: arms, trials, what is skipped and why, stacks, time and bytes.
+
+    Args:
+        plan: the plan.
+        processes: worker processes that the estimate is for.
+        finished: how many of its trials the results folder already has.
+    """
+    study = plan.study
+    click.secho(f"{study.name}: {study.head.design}", bold=True)
+    if study.head.hypothesis:
+        click.echo(study.head.hypothesis)
+    trained = len(plan.trials) - len(plan.skipped)
+    click.echo(
+        f"{len(plan.arms)} arms x {len(study.head.seeds)} seeds = {len(plan.trials)} trials, {trained} to train"
+    )
+    if finished:
+        click.echo(f"  {finished} of them are finished in the results folder")
+    for name, others in plan.merged.items():
+        click.echo(f"  trained once: {', '.join(others)} mean the same as {name}")
+    for reason, count in Counter(plan.skipped.values()).items():
+        click.echo(f"  {count} trials skipped: {reason}")
+    for reason, count in plan.routed.items():
+        click.echo(f"  {count} trials train one by one in the loop engine: {reason}")
+    sizes = [len(stack.trials) for stack in plan.stacks]
+    if sizes:
+        click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
+    told = cost(plan, processes)
+    click.echo(
+        f"about {duration(told.seconds)} on {processes} cores, {told.bytes / 1e6:.1f} MB on disk (estimates)"
+    )
+    for warning in plan.warnings:
+        click.secho(f"note: {warning}", fg="yellow", err=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as a person would say it."""
+    minute, hour = 60, 3600
+    if seconds < 1.5 * minute:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / minute:.1f} min" if seconds < 1.5 * hour else f"{seconds / hour:.1f} h"
+
+
+def summary(summary: Summary) -> None:
+    """Show what a run did: a table of the arms, how many trials ended how, and where the results are."""
+    _arms(summary.folder)
+    counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
+    rate = f", {summary.trained / summary.seconds:.1f} trials/s" if summary.trained else ""
+    click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
+    for failure in summary.failures[:MOST_SHOWN]:
+        click.secho(f"failed: {failure}", fg="red", err=True)
+    click.echo(f"results: {summary.folder}/trials.csv, epochs.csv, confusion.csv")
+
+
+def _arms(folder: Path) -> None:
+    """A table of the arms of each data set: all of a few, else the best and the last."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness import results, stats
+
+    ranked = stats.rank_arms(results.read(folder).trials)
+    for dataset, arms in ranked.groupby("dataset", sort=False):
+        title = f"{dataset!s}: arms by val accuracy, mean over seeds [95 % interval]"
+        table = Table(title=title, title_justify="left")
+        for column in ("rank", "arm", "val accuracy", "test accuracy"):
+            table.add_column(column, justify="left" if column == "arm" else "right")
+        shown = arms if len(arms) <= 2 * MOST_SHOWN else arms.iloc[[*range(MOST_SHOWN), -1]]
+        for row in shown.to_dict("records"):
+            name = str(row["arm"]).replace(f"dataset={dataset!s}, ", "")
+            table.add_row(*_cells(name, row))
+        Console().print(table)
+
+
+def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
+    if not row["n"]:
+        return "", name, "no finished trial", ""
+    interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["n"] > 1 else ""
+    return f"{row['rank']:.0f}", name, f"{row['mean']:.4f}{interval}", f"{row['shown_mean']:.4f}"
+
+
+@contextmanager
+def progress(progress: Progress) -> Iterator[None]:
+    """Show a run's trials done, trials/s and time to go while the block runs."""
+    if progress.total == 0:
+        yield
+        return
+    with _bar(progress) if sys.stderr.isatty() else _lines(progress):
+        yield
+
+
+@contextmanager
+def _bar(progress: Progress) -> Iterator[None]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
+        TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
+    )  # fmt: skip
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=progress.total, rate="", left="")
+        start = time.monotonic()
+
+        def update() -> None:
+            rate, left = _pace(progress, time.monotonic() - start)
+            bar.update(task, completed=int(progress.trials), rate=rate, left=left)
+
+        with _repeated(update, 0.5):
+            yield
+        update()
+
+
+@contextmanager
+def _lines(progress: Progress) -> Iterator[None]:
+    start = time.monotonic()
+
+    def update() -> None:
+        rate, left = _pace(progress, time.monotonic() - start)
+        print(
+            f"training: {int(progress.trials)}/{progress.total} trials  {rate}  {left}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    with _repeated(update, LINE_EVERY):
+        yield
+
+
+def _pace(progress: Progress, seconds: float) -> tuple[str, str]:
+    trials = progress.trials
+    if trials < 0.5:
+        return "", ""
+    left = (progress.total - trials) * seconds / trials
+    return f"{trials / seconds:.1f} trials/s", f"ETA {int(left // 60)}:{int(left % 60):02d}"
+
+
+@contextmanager
+def _repeated(update: Callable[[], None], every: float) -> Iterator[None]:
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.wait(every):
+            update()
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

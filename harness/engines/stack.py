@@ -1,0 +1,301 @@
+"""A stack: K multilayer perceptrons of one shape as one, and their training step.
+
+Layout is what makes it fast. Everything is feature-major and member by member: layer one's weights are
+one matrix (K*h, D), so that all members' first layers are one wide GEMM with the shared batch; behind it,
+activations are (K, h, B) and layers are small batched products. Nothing is ever copied to change its layout,
+and class-wise reductions run along contiguous samples. A network sees its output as (K, B, C), a view.
+
+No autograd touches the big matrices. Where a component has a closed-form derivative it is used; where it has
+none, autograd differentiates that component alone. Settings that differ between members are tensors over
+members; components that differ are applied to contiguous slices of the stack. Nothing is ever summed over
+members, so that what happens to one changes no bit of another.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.axes.activations import Activation, activations
+from harness.axes.architectures import initial_layers
+from harness.axes.heads import Head, heads
+from harness.axes.losses import Form, losses
+from harness.data import Data, Samples
+from harness.engines.outcome import Evaluation, Floats
+from harness.engines.updates import Updates, slices
+from harness.streams import stream
+from harness.trials import Trial
+
+EVALUATED_AT_ONCE = 2**19  # values of layer one in flight: keeps an evaluation's activations in cache
+
+
+class Layers:
+    """The activation between layers: forward and backward over the slices of a stack.
+
+    All tensors are (K, h, B); the plan has made sure that the functions are elementwise.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        runs = list(slices(names))
+        self.parts: list[Activation] = [activations[name] for _, name in runs]
+        self.sizes = [part.size for part, _ in runs]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Activations of pre-activations."""
+        pieces = z.split(self.sizes)
+        return _joined([part.forward(piece) for part, piece in zip(self.parts, pieces, strict=True)])
+
+    def backward(self, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        """Gradient at z from the gradient at a."""
+        pieces = zip(
+            self.parts, grad.split(self.sizes), z.split(self.sizes), a.split(self.sizes), strict=True
+        )
+        return _joined(
+            [
+                part.backward(g, x, y) if part.backward is not None else _derivative(part.forward, x, g)
+                for part, g, x, y in pieces
+            ]
+        )
+
+
+def _joined(pieces: Sequence[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)  # type: ignore[arg-type]
+
+
+def _derivative(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (result,) = torch.autograd.grad(function(x), x, grad)
+    return result
+
+
+@dataclass(frozen=True)
+class Output:
+    """Head and loss of some members. `settings` are the loss's, as tensors (k, 1)."""
+
+    head: Head
+    form: Form
+    settings: dict[str, Tensor]
+
+    def loss(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Output (k, B, C) and losses (k, B) of logits (k, B, C) against a target (B, C)."""
+        f = self.head.forward(z)
+        return f, self.form.forward(f, target, **self.settings)
+
+    def loss_and_gradient(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses (k, B) and the gradient of their sum at the logits (k, B, C)."""
+        if self.head.backward is not None and self.form.gradient is not None:
+            f, loss = self.loss(z, target)
+            return loss, self.head.backward(self.form.gradient(f, target, **self.settings), f)
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            _, loss = self.loss(z, target)
+            (grad,) = torch.autograd.grad(loss.sum(), z)
+        return loss.detach(), grad
+
+
+class Outputs:
+    """Heads and losses of a stack, whose members are put side by side by output for this alone.
+
+    Logits are small, so that moving them costs less than a slice for every change of activation would.
+    """
+
+    def __init__(self, trials: Sequence[Trial], device: torch.device, dtype: torch.dtype) -> None:
+        keys = [
+            tuple(str(trial.arm.settings[axis]) for axis in ("head", "loss", "match")) for trial in trials
+        ]
+        places = sorted(range(len(trials)), key=lambda k: keys[k])
+        self.moved = places != list(range(len(trials)))
+        self.places = torch.tensor(places, device=device)
+        self.back = self.places.argsort()
+        runs = list(slices([keys[k] for k in places]))
+        self.sizes = [part.size for part, _ in runs]
+        self.parts = [
+            _output(key, [trials[k] for k in places[part.members]], device, dtype) for part, key in runs
+        ]
+
+    def _pieces(self, z: Tensor) -> Iterator[tuple[Output, Tensor]]:
+        """Each output with its members' logits, (k, B, C)."""
+        z = z.index_select(0, self.places) if self.moved else z
+        return zip(self.parts, z.mT.split(self.sizes), strict=True)
+
+    def _gather(self, pieces: Sequence[Tensor]) -> Tensor:
+        joined = _joined(pieces)
+        return joined.index_select(0, self.back) if self.moved else joined
+
+    def loss_and_gradient(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean losses (K,) of a batch, and their gradient at the logits z (K, C, B)."""
+        results = [output.loss_and_gradient(piece, target) for output, piece in self._pieces(z)]
+        loss = self._gather([loss for loss, _ in results]).mean(1)
+        # Through .mT and back: joined in the memory order that the layers behind want.
+        return loss, self._gather([grad.mT for _, grad in results]).div_(len(target))
+
+    def judge(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, predicted classes and their probabilities, all (K, B), of logits (K, C, B)."""
+        losses_, best, sure = [], [], []
+        for output, piece in self._pieces(z):
+            f, loss = output.loss(piece, target)
+            losses_.append(loss)
+            best.append(first_largest(f))
+            sure.append(probability(output.head, f, best[-1]))
+        return self._gather(losses_), self._gather(best), self._gather(sure)
+
+
+def _output(
+    key: tuple[str, ...], trials: Sequence[Trial], device: torch.device, dtype: torch.dtype
+) -> Output:
+    head, loss = heads[key[0]], losses[key[1]]
+    form = loss.form(head.kind, key[2])
+    assert form is not None  # noqa: S101 (the plan skips what does not fit)
+    settings = {
+        name: torch.tensor([[trial.arm.settings[name]] for trial in trials], dtype=dtype, device=device)
+        for name in loss.settings
+    }
+    return Output(head, form, settings)
+
+
+class Stack:
+    """K networks, their parameters and one training step.
+
+    Parameters per member are layer one's weights, `first` (K, h*D), and everything behind them, `rest`
+    (K, n), so that an optimizer's update is two calls whatever the depth.
+    """
+
+    def __init__(self, trials: Sequence[Trial], data: Data, device: torch.device, dtype: torch.dtype) -> None:
+        self.trials = trials
+        self.widths = widths(trials[0], data)
+        self.device, self.dtype = device, dtype
+        k = len(trials)
+        layers = initial_layers(self.widths, stream(trials[0].seed, "weights"))
+        first = torch.from_numpy(layers[0].weight.reshape(1, -1)).to(device, dtype)
+        rest = np.concatenate(
+            [layers[0].bias, *(x.ravel() for layer in layers[1:] for x in (layer.weight, layer.bias))]
+        )
+        self.first = first.repeat(k, 1)
+        self.rest = torch.from_numpy(rest).to(device, dtype).repeat(k, 1)
+        self.grad_rest = torch.empty_like(self.rest)
+        self.grad_first = torch.empty(0, device=device, dtype=dtype)
+        self.wide = self.first.view(k * self.widths[1], self.widths[0])
+        self.weights, self.biases = self._views(self.rest)
+        self.grad_weights, self.grad_biases = self._views(self.grad_rest)
+        settings = [trial.arm.settings for trial in trials]
+        self.layers = Layers([str(s.get("activation", "identity")) for s in settings])
+        self.outputs = Outputs(trials, device, dtype)
+
+    def _views(self, rest: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights (K, out, in) of the layers behind the first, and biases (K, out, 1) of all."""
+        weights, biases, at = [], [rest[:, : self.widths[1], None]], self.widths[1]
+        for i, o in itertools.pairwise(self.widths[1:]):
+            weights.append(rest[:, at : at + o * i].view(-1, o, i))
+            biases.append(rest[:, at + o * i : at + o * i + o, None])
+            at += o * i + o
+        return weights, biases
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Pre-activations z and activations a of every layer, each (K, h, B), for a batch x (B, D)."""
+        k = len(self.trials)
+        z = torch.mm(self.wide, x.t()).view(k, self.widths[1], len(x)).add_(self.biases[0])
+        zs, activated = [z], []
+        for weight, bias in zip(self.weights, self.biases[1:], strict=True):
+            activated.append(self.layers.forward(zs[-1]))
+            zs.append(torch.bmm(weight, activated[-1]).add_(bias))
+        return zs, activated
+
+    def step(self, t: int, x: Tensor, target: Tensor, updates: Sequence[Updates]) -> Tensor:
+        """Train on one batch x (B, D), target (B, C); step t counts from 1. Gives the mean losses (K,)."""
+        zs, activated = self.forward(x)
+        loss, grad = self.outputs.loss_and_gradient(zs[-1], target)
+        for i in reversed(range(len(self.weights))):
+            self.grad_weights[i].copy_(torch.bmm(grad, activated[i].mT))
+            torch.sum(grad, 2, keepdim=True, out=self.grad_biases[i + 1])
+            grad = torch.bmm(self.weights[i].mT, grad)
+            grad = self.layers.backward(grad, zs[i], activated[i])
+        torch.sum(grad, 2, keepdim=True, out=self.grad_biases[0])
+        self._update(t, x, grad, updates)
+        return loss
+
+    def _update(self, t: int, x: Tensor, grad: Tensor, updates: Sequence[Updates]) -> None:
+        """Update all parameters from the gradient at layer one's pre-activations (K, h, B)."""
+        height = self.widths[1]
+        for update in updates:
+            m = update.part.members
+            g = grad[m].reshape(-1, len(x))
+            wide = self.wide[m.start * height : m.stop * height]
+            if update.folds:
+                update.apply(t, [self.rest[m]], [self.grad_rest[m]])
+                rate = update.rate(t)
+                if isinstance(rate, float):
+                    wide.addmm_(g, x, alpha=-rate)
+                else:
+                    scaled = grad[m] * rate[..., None].to(self.dtype)
+                    wide.addmm_(scaled.view_as(g), x, alpha=-1)
+            else:
+                if self.grad_first.numel() == 0:
+                    self.grad_first = torch.empty_like(self.first)
+                grad_first = self.grad_first[m]
+                torch.mm(g, x, out=grad_first.view_as(wide))
+                update.apply(t, [self.first[m], self.rest[m]], [grad_first, self.grad_rest[m]])
+
+    def evaluate(self, samples: Samples, x: Tensor, *, keep: bool) -> Evaluation:
+        """Losses, accuracies and (with `keep`) predictions on a split whose pixels are `x` (N, D)."""
+        k, n = len(self.trials), len(samples.y)
+        classes = self.widths[-1]
+        y = torch.from_numpy(samples.y).to(self.device)
+        loss = torch.zeros(k, dtype=torch.float64, device=self.device)
+        right = torch.zeros(k, dtype=torch.int64, device=self.device)
+        predicted, confidence = [], []
+        chunk = max(64, EVALUATED_AT_ONCE // (k * self.widths[1]))
+        for x_chunk, y_chunk in zip(x.split(chunk), y.split(chunk), strict=True):
+            z = self.forward(x_chunk)[0][-1]
+            target = torch.nn.functional.one_hot(y_chunk, classes).to(self.dtype)
+            losses_, best, sure = self.outputs.judge(z, target)
+            loss += losses_.double().sum(1)
+            right += (best == y_chunk).sum(1)
+            if keep:
+                predicted.append(best)
+                confidence.append(sure)
+        return Evaluation(
+            (loss / n).cpu().numpy(),
+            (right.double() / n).cpu().numpy(),
+            torch.cat(predicted, 1).cpu().numpy() if keep else np.empty((k, 0), np.int64),
+            torch.cat(confidence, 1).cpu().numpy() if keep else np.empty((k, 0)),
+        )
+
+    def member_weights(self, k: int) -> dict[str, Floats]:
+        """One member's weights under torch.nn.Linear's names, in the order of its layers."""
+        weights = [self.first[k].view(self.widths[1], self.widths[0]), *(w[k] for w in self.weights)]
+        named = {}
+        for i, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
+            named[f"{i}.weight"] = weight.cpu().numpy().copy()
+            named[f"{i}.bias"] = bias[k, :, 0].cpu().numpy().copy()
+        return named
+
+
+def widths(trial: Trial, data: Data) -> list[int]:
+    """Inputs, hidden widths, classes."""
+    return [data.inputs, *trial.arm.settings["hidden"], len(data.classes)]  # type: ignore[misc]
+
+
+def first_largest(f: Tensor) -> Tensor:
+    """The first class with the largest output, (..., B) of (..., B, C); as torch.argmax, without its copy."""
+    places = torch.arange(f.shape[-1], device=f.device, dtype=f.dtype)  # floats: amin is vectorised for them
+    last = f.shape[-1] - 1
+    return torch.where(f == f.amax(-1, keepdim=True), places, last).amin(-1).long()
+
+
+def probability(head: Head, f: Tensor, chosen: Tensor) -> Tensor:
+    """The probability (..., B) that an output (..., B, C) gives to the chosen classes (..., B).
+
+    Softmax of logits, exp of log-probabilities, scores divided by their sum.
+    """
+    at = f.gather(-1, chosen[..., None])[..., 0]
+    if head.kind == "logits":
+        return 1 / (f - at[..., None]).exp().sum(-1)
+    if head.kind == "log_probabilities":
+        return at.exp()
+    return at / f.sum(-1) if head.kind == "scores" else at

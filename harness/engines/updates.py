@@ -1,0 +1,102 @@
+"""Updates: the optimizers of a stack, each over its slice of members."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.axes.optimizers import Optimizer, State, optimizers
+from harness.axes.schedules import Clock, schedules
+from harness.batches import Budget
+from harness.engines.outcome import Floats
+from harness.trials import Trial
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Members first..last-1 of the stack, which share a component."""
+
+    first: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        """How many members."""
+        return self.last - self.first
+
+    @property
+    def members(self) -> slice:
+        """For indexing along K."""
+        return slice(self.first, self.last)
+
+
+def slices(keys: Sequence[Any]) -> Iterator[tuple[Slice, Any]]:
+    """Runs of equal keys."""
+    first = 0
+    for key, run in itertools.groupby(keys):
+        last = first + len(list(run))
+        yield Slice(first, last), key
+        first = last
+
+
+def update_key(trial: Trial) -> tuple[Any, ...]:
+    """What members of a slice that is updated as one have in common."""
+    settings = trial.arm.settings
+    return (settings["optimizer"], settings.get("centered"), settings.get("amsgrad"))
+
+
+class Updates:
+    """The optimizer of one slice: its settings, its state, and one update of its parameters."""
+
+    def __init__(self, part: Slice, trials: Sequence[Trial], budget: Budget, device: torch.device) -> None:
+        self.part = part
+        self.optimizer: Optimizer = optimizers[str(trials[0].arm.settings["optimizer"])]
+        self.states: list[State] = [{}, {}]
+        self.settings = {
+            name: self._setting([trial.arm.settings[name] for trial in trials], device)
+            for name in self.optimizer.settings
+            if name != "lr"
+        }
+        rates = learning_rates(trials, budget)
+        self.agree = bool((rates == rates[:, :1]).all())
+        self.rates = torch.from_numpy(rates).to(device)
+        self.rate_list: list[float] = rates[:, 0].tolist() if self.agree else []
+        self.folds = self.optimizer.linear and not any(t.arm.settings["weight_decay"] for t in trials)
+
+    @staticmethod
+    def _setting(values: list[Any], device: torch.device) -> Any:
+        if all(value == values[0] for value in values):
+            return tuple(values[0]) if isinstance(values[0], list) else values[0]
+        table = torch.tensor(values, dtype=torch.float64, device=device)
+        return table[:, None] if table.ndim == 1 else tuple(column[:, None] for column in table.T)
+
+    def rate(self, t: int) -> float | Tensor:
+        """The learning rate of step t, from 1: a float, or (k, 1)."""
+        return self.rate_list[t - 1] if self.agree else self.rates[t - 1, :, None]
+
+    def apply(self, t: int, params: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+        """Update parameters (k, n) in place."""
+        for param, grad, state in zip(params, grads, self.states[-len(params) :], strict=True):
+            self.optimizer.update(param, grad, state, t, lr=self.rate(t), **self.settings)
+
+
+def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
+    """The learning rate of every step and trial, (S, K)."""
+    clock = Clock.of(budget.steps, budget.steps_per_epoch)
+    columns: dict[str, Floats] = {}
+    rates = np.empty((budget.steps, len(trials)))
+    for k, trial in enumerate(trials):
+        settings = trial.arm.settings
+        schedule = schedules[str(settings["schedule"])]
+        own = {name: settings[name] for name in schedule.settings}
+        key = f"{schedule.name} {own}"
+        if key not in columns:
+            columns[key] = schedule.factor(clock, **own)
+        rates[:, k] = float(settings["lr"]) * columns[key]  # type: ignore[arg-type]
+    return rates
