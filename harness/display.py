@@ -35,9 +35,8 @@ def plan(plan: Plan, processes: int, finished: int = 0) -> None:
     if study.head.hypothesis:
         click.echo(study.head.hypothesis)
     trained = len(plan.trials) - len(plan.skipped)
-    click.echo(
-        f"{len(plan.arms)} arms x {len(study.head.seeds)} seeds = {len(plan.trials)} trials, {trained} to train"
-    )
+    seeds = len(study.head.seeds)
+    click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
     if finished:
         click.echo(f"  {finished} of them are finished in the results folder")
     for name, others in plan.merged.items():

@@ -49,7 +49,8 @@ class Counter(Protocol):
 
     value: float
 
-    def get_lock(self) -> Any: ...  # noqa: D102 (multiprocessing's own)
+    def get_lock(self) -> Any:
+        """The lock that a change of value needs."""  # noqa: D102 (multiprocessing's own)
 
 
 def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:

@@ -30,8 +30,11 @@ SAME_IN_A_GROUP = (
 )  # fmt: skip
 """The settings (and the seed) that trials share when they see the same batches through the same shape."""
 STACK_BYTES = 13 * 2**19
-"""Layer one's weights of a stack, at most (64 members of 784-32-..): wide enough to hide the dispatch of the
-small operations, small enough for weights, gradients and state to stay in cache. ARCHITECTURE.md, "Stack width"."""
+"""Layer one's weights of a stack, at most (64 members of 784-32-..).
+
+Wide enough to hide the dispatch of the small operations, small enough for weights, gradients and state to stay in
+cache: ARCHITECTURE.md, "Stack width".
+"""
 STACK_BYTES_CUDA = 2 * 2**30
 
 
@@ -171,7 +174,7 @@ def order(trial: Trial) -> tuple[str, ...]:
 
 
 def cut(members: Sequence[Trial], stack_bytes: int, least: int = 1) -> list[list[Trial]]:
-    """Cut a group into stacks of even size: none over `stack_bytes` in layer one, at least `least` of them."""
+    """Cut a group into even stacks: none over `stack_bytes` in layer one, at least `least` of them."""
     settings = members[0].arm.settings
     facts = datasets[str(settings["dataset"])].facts
     if settings["architecture"] != "mlp":

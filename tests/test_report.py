@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,7 +22,6 @@ from harness.report import tables, words
 from harness.results import Results, read
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
 Change: TypeAlias = Callable[[Results], Results]
 BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
