@@ -137,7 +137,7 @@ def run(study: str, overrides: Sequence[str], results: Path | None, report: bool
         sys.exit(1)
 
 
-def _report(folder: Path) -> None:
+def _report(folder: Path, out: Path | None = None) -> None:
     if not (folder / "trials.csv").is_file():
         raise UsageError(
             f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/"
@@ -145,14 +145,15 @@ def _report(folder: Path) -> None:
     from harness.report import write
 
     click.echo("drawing the report ...", err=True)
-    click.echo(f"report: {write(folder)}")
+    click.echo(f"report: {write(folder, out)}")
 
 
 @harness.command()
 @click.argument("results", type=click.Path(path_type=Path))
-def report(results: Path) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="The page; RESULTS/report.html by default.")
+def report(results: Path, out: Path | None) -> None:
     """Draw a results folder's figures and its report.html."""
-    _report(results)
+    _report(results, out)
 
 
 @harness.group()

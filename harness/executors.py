@@ -10,7 +10,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ class Counter(Protocol):
     value: float
 
     def get_lock(self) -> Any:
-        """The lock that a change of value needs."""  # noqa: D102 (multiprocessing's own)
+        """The lock that a change of value needs."""
 
 
 def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
@@ -65,32 +66,47 @@ def processes(
 ) -> Iterator[Done]:
     """Train in worker processes, one thread each; yields stacks as they are done, in any order.
 
-    A worker that dies (killed, out of memory) takes no other's work along: what was in flight is tried again
-    in smaller shares.
+    A worker that dies (killed, out of memory) takes no other's work along: what was in flight is tried again,
+    each stack by itself and in smaller shares.
     """
-    waiting = {work.stack.group: (work, 1) for work in works}
+    waiting = deque(works)
     while waiting:
-        started: set[str] = set()
-        pool = _pool(workers, counter, modules)
-        futures = {pool.submit(train, work): work for work, _ in waiting.values()}
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                started = {w.stack.group for f, w in futures.items() if f.running() or f.done()}
-                yield future.result()
-                waiting.pop(futures[future].stack.group)
-        except BrokenProcessPool:
-            yield from _after_a_death(waiting, started)
-        finally:
-            _stop(pool)
+        in_flight = yield from _until_a_death(waiting, counter, workers, modules)
+        for work in in_flight:
+            yield from _by_itself(work, counter, modules)
 
 
-def _after_a_death(waiting: dict[str, tuple[Work, int]], started: set[str]) -> Iterator[Done]:
-    for group in started & set(waiting):
-        work, tries = waiting.pop(group)
-        if tries == MOST_TRIES:
-            yield Done(work.stack, failure="its worker process died (killed, or out of memory) three times")
-        else:
-            waiting[group] = (replace(work, shares=work.shares * 2), tries + 1)
+def _by_itself(work: Work, counter: Counter, modules: Sequence[str]) -> Iterator[Done]:
+    for attempt in range(1, MOST_TRIES):
+        smaller = replace(work, shares=2**attempt)
+        if not (yield from _until_a_death(deque([smaller]), counter, 1, modules)):
+            return
+    message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
+    yield Done(work.stack, failure=message)
+
+
+def _until_a_death(
+    waiting: deque[Work], counter: Counter, workers: int, modules: Sequence[str]
+) -> Generator[Done, None, list[Work]]:
+    """Train what is waiting, no more at once than there are workers; gives back what was in flight at a death."""
+    pool = _pool(min(workers, len(waiting)), counter, modules)
+    flying: dict[concurrent.futures.Future[Done], Work] = {}
+    try:
+        while waiting or flying:
+            while waiting and len(flying) < workers:
+                flying[pool.submit(train, waiting[0])] = waiting[0]
+                waiting.popleft()
+            finished, _ = concurrent.futures.wait(flying, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in finished:
+                done = future.result()
+                del flying[future]
+                yield done
+    except BrokenProcessPool:
+        yield from (future.result() for future in flying if future.exception() is None)
+        return [work for future, work in flying.items() if future.exception() is not None]
+    finally:
+        _stop(pool)
+    return []
 
 
 def _pool(workers: int, counter: Counter, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
@@ -200,6 +216,7 @@ class Ticker:
         self.counter, self.trials, self.told = counter, trials, 0.0
 
     def __call__(self, fraction: float) -> None:
+        """Count what was added since the last call."""
         if self.counter is not None:
             with self.counter.get_lock():
                 self.counter.value += (fraction - self.told) * self.trials

@@ -32,8 +32,8 @@ SAME_IN_A_GROUP = (
 STACK_BYTES = 13 * 2**19
 """Layer one's weights of a stack, at most (64 members of 784-32-..).
 
-Wide enough to hide the dispatch of the small operations, small enough for weights, gradients and state to stay in
-cache: ARCHITECTURE.md, "Stack width".
+Wide enough to hide the dispatch of the small operations, small enough for weights, gradients and state to
+stay in cache: ARCHITECTURE.md, "Stack width".
 """
 STACK_BYTES_CUDA = 2 * 2**30
 

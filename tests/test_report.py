@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,6 @@ from harness import report, stats
 from harness.errors import MachineError, UsageError
 from harness.report import tables, words
 from harness.results import Results, read
-
-if TYPE_CHECKING:
 
 Change: TypeAlias = Callable[[Results], Results]
 BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)

@@ -26,11 +26,11 @@ TABLES = ("trials", "epochs", "confusion")
 PROC = Path("/proc")
 needs_proc = pytest.mark.skipif(not (PROC / "self/stat").exists(), reason="reads processes from /proc")
 LONG: dict[str, Any] = {
-    "study": {"name": "long", "seeds": 5},
-    "baseline": {"dataset": "digits", "epochs": 25, "hidden": [16]},
-    "axes": {"activation": ["relu", "tanh"], "optimizer": ["sgd", "adam"], "batch_size": [8, 32]},
+    "study": {"name": "long", "seeds": 4},
+    "baseline": {"dataset": "digits", "epochs": 8, "hidden": [16]},
+    "axes": {"activation": ["relu", "tanh"], "optimizer": ["sgd", "adam"], "batch_size": [16, 32]},
 }
-"""A study of 10 stacks, each of which trains for a good part of a second."""
+"""A study of 8 stacks, each of which trains for a good part of a second."""
 
 
 def comparable(folder: Path, drop: Sequence[str] = ("group_seconds",)) -> dict[str, str]:

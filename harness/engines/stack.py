@@ -27,7 +27,7 @@ from harness.axes.heads import Head, heads
 from harness.axes.losses import Form, losses
 from harness.data import Data, Samples
 from harness.engines.outcome import Evaluation, Floats
-from harness.engines.updates import Updates, slices
+from harness.engines.updates import Updates, exact, slices
 from harness.streams import stream
 from harness.trials import Trial
 
@@ -246,7 +246,7 @@ class Stack:
         k, n = len(self.trials), len(samples.y)
         classes = self.widths[-1]
         y = torch.from_numpy(samples.y).to(self.device)
-        loss = torch.zeros(k, dtype=torch.float64, device=self.device)
+        loss = torch.zeros(k, dtype=exact(self.device), device=self.device)
         right = torch.zeros(k, dtype=torch.int64, device=self.device)
         predicted, confidence = [], []
         chunk = max(64, EVALUATED_AT_ONCE // (k * self.widths[1]))
@@ -254,14 +254,14 @@ class Stack:
             z = self.forward(x_chunk)[0][-1]
             target = torch.nn.functional.one_hot(y_chunk, classes).to(self.dtype)
             losses_, best, sure = self.outputs.judge(z, target)
-            loss += losses_.double().sum(1)
+            loss += losses_.to(loss.dtype).sum(1)
             right += (best == y_chunk).sum(1)
             if keep:
                 predicted.append(best)
                 confidence.append(sure)
         return Evaluation(
             (loss / n).cpu().numpy(),
-            (right.double() / n).cpu().numpy(),
+            right.cpu().numpy() / n,
             torch.cat(predicted, 1).cpu().numpy() if keep else np.empty((k, 0), np.int64),
             torch.cat(confidence, 1).cpu().numpy() if keep else np.empty((k, 0)),
         )

@@ -51,6 +51,11 @@ def update_key(trial: Trial) -> tuple[Any, ...]:
     return (settings["optimizer"], settings.get("centered"), settings.get("amsgrad"))
 
 
+def exact(device: torch.device) -> torch.dtype:
+    """The type that settings and sums are kept in: float64, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 class Updates:
     """The optimizer of one slice: its settings, its state, and one update of its parameters."""
 
@@ -65,7 +70,7 @@ class Updates:
         }
         rates = learning_rates(trials, budget)
         self.agree = bool((rates == rates[:, :1]).all())
-        self.rates = torch.from_numpy(rates).to(device)
+        self.rates = torch.from_numpy(rates).to(device, exact(device))
         self.rate_list: list[float] = rates[:, 0].tolist() if self.agree else []
         self.folds = self.optimizer.linear and not any(t.arm.settings["weight_decay"] for t in trials)
 
@@ -73,7 +78,7 @@ class Updates:
     def _setting(values: list[Any], device: torch.device) -> Any:
         if all(value == values[0] for value in values):
             return tuple(values[0]) if isinstance(values[0], list) else values[0]
-        table = torch.tensor(values, dtype=torch.float64, device=device)
+        table = torch.tensor(values, dtype=exact(device), device=device)
         return table[:, None] if table.ndim == 1 else tuple(column[:, None] for column in table.T)
 
     def rate(self, t: int) -> float | Tensor:
