@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -171,14 +171,63 @@ def fetch(names: Sequence[str]) -> None:
         click.echo(f"{name}: {sources.fetch(name)}")
 
 
-@data.command()
-@click.argument("names", nargs=-1)
-def check(names: Sequence[str]) -> None:
-    """Check the cache's files byte for byte: NAMES, or all. Exit code 1 if one is missing or damaged."""
-    from harness import sources
+def _declared_in(study: str | None) -> Sequence[str]:
+    """The data sets that a study file declares, now known like all others; installed components too."""
+    from harness import plugins
 
-    states = [state for name in names or sources.PINS for state in sources.check(name)]
-    for state in states:
-        click.echo(str(state))
-    if any(state.status != "ok" for state in states):
+    if study is None:
+        plugins.load_installed()
+        return ()
+    return tuple(_load(study, ()).datasets)
+
+
+_study_option = click.option("--study", metavar="STUDY", help="A study whose [datasets.NAME] are known too.")
+
+
+@data.command()
+@_study_option
+@click.argument("names", nargs=-1)
+def check(names: Sequence[str], study: str | None) -> None:
+    """Check data byte for byte: NAMES, or all that are fetched; with --study, all that it declares.
+
+    Exit code 1 if a file of the cache is missing or damaged, 2 if a declared folder is not what it should be.
+    """
+    from harness import sources
+    from harness.axes.datasets import datasets
+
+    declared = _declared_in(study)
+    sound = True
+    for name in names or declared or sources.PINS:
+        if name in declared:
+            facts = datasets[name].facts
+            height, width = facts.shape
+            click.echo(
+                f"{name}: ok: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
+                f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
+            )
+            continue
+        for state in sources.check(name):
+            click.echo(str(state))
+            sound = sound and state.status == "ok"
+    if not sound:
         sys.exit(1)
+
+
+@data.command()
+@_study_option
+@click.argument("dataset")
+@click.argument("format", type=click.Choice(["png", "npy", "idx", "idx.gz"]))
+@click.argument("folder", type=click.Path(path_type=Path))
+def export(dataset: str, format: str, folder: Path, study: str | None) -> None:  # noqa: A002 (its name in the help)
+    """Write DATASET into the new or empty FOLDER, in a format that a study file can declare.
+
+    png: train/LABEL_NUMBER.png; npy: train_imgs/img_NUMBER.npy; idx: MNIST's four files. Prints the table to
+    paste into a study file.
+    """
+    from harness import exports
+    from harness.axes.datasets import datasets
+
+    _declared_in(study)
+    table = exports.export(datasets[dataset], cast("exports.Format", format), folder)
+    click.echo(f"# {folder}: whole. To use it, paste this into a study file:")
+    click.echo(table, nl=False)

@@ -53,24 +53,40 @@ class Data:
 
 
 @functools.lru_cache(maxsize=2)
-def _images(dataset: str) -> Images:
+def _images(dataset: str, digest: str) -> Images:  # noqa: ARG001 (a study may declare other data of this name)
     return datasets[dataset].load()
+
+
+def load(dataset: str) -> Images:
+    """A data set as it came; the last two are kept in memory."""
+    return _images(dataset, datasets[dataset].facts.digest)
+
+
+def divide(settings: Mapping[str, Value]) -> dict[Split, NDArray[np.int64]]:
+    """Each split's indices: train and val into the data set's train images, test into its test images."""
+    facts, labels = datasets[str(settings["dataset"])].facts, load(str(settings["dataset"])).train_labels
+    rng = stream(int(settings.get("split_seed", 0)), "split")  # type: ignore[arg-type]
+    how = str(settings.get("val_split", "random"))
+    train, val = split(labels, float(settings["val_fraction"]), how, rng)  # type: ignore[arg-type]
+    return {"train": train, "val": val, "test": np.arange(facts.test)}
 
 
 def prepare(settings: Mapping[str, Value], dtype: DTypeLike = np.float32) -> Data:
     """Load, split and preprocess what these settings name."""
     chosen = tuple((name, settings[name]) for name in DATA_SETTINGS if name in settings)
-    return _prepare(chosen, np.dtype(dtype))
+    return _prepare(chosen, datasets[str(settings["dataset"])].facts.digest, np.dtype(dtype))
 
 
 @functools.lru_cache(maxsize=2)
-def _prepare(chosen: tuple[tuple[str, Any], ...], dtype: np.dtype[Any]) -> Data:
+def _prepare(
+    chosen: tuple[tuple[str, Any], ...],
+    digest: str,  # noqa: ARG001 (what is kept is kept for these very images)
+    dtype: np.dtype[Any],
+) -> Data:
     settings = dict(chosen)
     facts = datasets[settings["dataset"]].facts
-    images = _images(settings["dataset"])
-    rng = stream(settings.get("split_seed", 0), "split")
-    how = settings.get("val_split", "random")
-    train, val = split(images.train_labels, settings["val_fraction"], how, rng)
+    images = load(settings["dataset"])
+    train, val, test = divide(settings).values()
     raw = images.train_images[train]
     pixels = PixelStatistics(facts.pixel_max, float(raw.mean()), float(raw.std()))
     apply = preprocessings[settings["preprocessing"]].apply
@@ -86,7 +102,7 @@ def _prepare(chosen: tuple[tuple[str, Any], ...], dtype: np.dtype[Any]) -> Data:
     return Data(
         train=samples(raw, images.train_labels[train], train),
         val=samples(images.train_images[val], images.train_labels[val], val),
-        test=samples(images.test_images, images.test_labels, np.arange(len(images.test_labels))),
+        test=samples(images.test_images, images.test_labels, test),
         classes=facts.classes,
     )
 

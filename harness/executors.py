@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import plugins
+from harness.axes.datasets import Dataset, datasets
 from harness.errors import MachineError, UsageError
 from harness.plan import Stack
 
@@ -33,6 +34,7 @@ class Work:
     device: str
     keep_predictions: Sequence[str]
     keep_weights: str
+    declared: dict[str, Dataset] = field(default_factory=dict)
     shares: int = 1
 
 
@@ -88,7 +90,7 @@ def _by_itself(work: Work, counter: Counter, modules: Sequence[str]) -> Iterator
 def _until_a_death(
     waiting: deque[Work], counter: Counter, workers: int, modules: Sequence[str]
 ) -> Generator[Done, None, list[Work]]:
-    """Train what is waiting, no more at once than there are workers; gives back what was in flight at a death."""
+    """Train what is waiting, no more at once than workers; gives back what was in flight at a death."""
     pool = _pool(min(workers, len(waiting)), counter, modules)
     flying: dict[concurrent.futures.Future[Done], Work] = {}
     try:
@@ -167,6 +169,7 @@ def train(work: Work, counter: Counter | None = None) -> Done:
     from harness.data import prepare
 
     counter = counter or _counter
+    datasets.declare(work.declared, "the study")
     try:
         data = prepare(work.stack.trials[0].arm.settings)
         shares = _train_in_shares(work, data, counter)

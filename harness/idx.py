@@ -71,3 +71,21 @@ def parse(data: bytes, name: str) -> NDArray[Any]:
         )
     # astype copies: an array over the bytes themselves would be read-only, which torch warns about.
     return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def pack(array: NDArray[Any]) -> bytes:
+    """The bytes of an IDX file that holds the array; what `parse` reads.
+
+    >>> import numpy as np
+    >>> pack(np.array([7, 9], np.uint8)).hex(" ")
+    '00 00 08 01 00 00 00 02 07 09'
+
+    Raises:
+        KeyError: IDX has no such type.
+    """
+    import numpy as np
+
+    codes = {np.dtype(name).newbyteorder("="): code for code, name in DTYPES.items()}
+    code = codes[array.dtype]
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
+    return header + array.astype(DTYPES[code]).tobytes()

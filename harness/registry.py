@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,7 +22,7 @@ class Entry(Generic[T]):
 
     `source_digest` is empty for the harness's own components (the version of the training semantics
     stands for them); for a third party's it is the SHA-256 of the file that defines it, and part of
-    every `trial_id` that uses it.
+    every `trial_id` that uses it. `declared` marks what a study file declares, for that study alone.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Entry(Generic[T]):
     where: str
     source_digest: str = ""
     module: str = ""
+    declared: bool = False
 
 
 class Registry(Generic[T]):
@@ -78,6 +79,22 @@ class Registry(Generic[T]):
             return function
 
         return decorate
+
+    def declare(self, components: Mapping[str, T], where: str) -> None:
+        """Put in what a study file declares, in place of what the study before it declared.
+
+        Raises:
+            UsageError: a name is a registered component's.
+        """
+        kept = {name: entry for name, entry in self._entries.items() if not entry.declared}
+        for name, component in components.items():
+            if name in kept:
+                raise UsageError(
+                    f"{self.axis} {name!r} is declared in {where} and defined in {kept[name].where}. "
+                    "Rename the declared one."
+                )
+            kept[name] = Entry(name, component, f"Declared in {where}.", where, declared=True)
+        self._entries = kept
 
     def entry(self, name: str) -> Entry[T]:
         """The entry called `name`.

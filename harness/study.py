@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness import plugins
 from harness.axes.architectures import architectures
+from harness.axes.datasets import Dataset, Images, datasets
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
 from harness.errors import UsageError, did_you_mean
+from harness.folders import Folder
 from harness.registry import HOUSE
 from harness.settings import CORE, Seed, Setting, Value
 
 Settings: TypeAlias = "dict[str, Value]"
 Design = Literal["grid", "one-factor", "ladder"]
-TABLES = ("study", "baseline", "axes", "steps")
+TABLES = ("study", "baseline", "axes", "steps", "datasets")
+NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
+M = TypeVar("M", bound=BaseModel)
 
 
 class Head(BaseModel):
@@ -62,7 +68,8 @@ class Study:
     """A validated study.
 
     `axes` maps an axis to its values: a value is a setting's, or for linked settings a table
-    {"name": .., setting: ..}. `steps` are a ladder's, each with its "name".
+    {"name": .., setting: ..}. `steps` are a ladder's, each with its "name". `folders` are the person's own
+    data, by the name that `dataset` calls it.
     """
 
     head: Head
@@ -70,11 +77,21 @@ class Study:
     axes: Mapping[str, Sequence[Any]]
     steps: Sequence[Mapping[str, Any]] = ()
     path: Path | None = None
+    folders: Mapping[str, Folder] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The study's name, which is also its results folder's."""
         return self.head.name
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The study's own data sets; each finds its facts once, and travels to worker processes with them."""
+        return {name: folder.dataset(name) for name, folder in self.folders.items()}
+
+    def declare(self) -> None:
+        """Make the study's own data sets known in this process, in place of another study's."""
+        datasets.declare(self.datasets, f"study {self.name}")
 
     @property
     def linked_axes(self) -> list[str]:
@@ -88,6 +105,8 @@ class Study:
             tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}
         if self.steps:
             tables["steps"] = [dict(step) for step in self.steps]
+        if self.folders:
+            tables["datasets"] = {name: folder.table() for name, folder in self.folders.items()}
         return tables
 
 
@@ -140,9 +159,11 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     raw = copy.deepcopy(dict(tables))  # overrides change it
     problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(raw) - set(TABLES)]
     folder = path.parent if path else Path()
+    datasets.declare({}, file)
     _load_plugins(raw, folder)
     problems += _apply(overrides, raw)
-    head = _head(raw.get("study", {}), problems)
+    head = _validated(Head, "study", raw.get("study", {}), problems)
+    folders = _folders(raw.get("datasets", {}), folder, problems)
     checker = _Checker(known_settings(), problems)
     baseline = checker.table("baseline", raw.get("baseline", {}))
     axes = checker.axes(raw.get("axes", {}))
@@ -153,7 +174,9 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
         raise UsageError(
             f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}"
         )
-    return Study(head, baseline, axes, steps, path)
+    found = Study(head, baseline, axes, steps, path, folders)
+    found.declare()
+    return found
 
 
 def _load_plugins(tables: Mapping[str, Any], folder: Path) -> None:
@@ -164,19 +187,56 @@ def _load_plugins(tables: Mapping[str, Any], folder: Path) -> None:
         plugins.load_file(folder / str(name))
 
 
-def _head(table: object, problems: list[str]) -> Head | None:
+def _validated(model: type[M], where: str, table: object, problems: list[str]) -> M | None:
     try:
-        return Head.model_validate(table)
+        return model.model_validate(table)
     except ValidationError as error:
         for problem in error.errors():
-            key = ".".join(map(str, problem["loc"]))
+            key = ".".join([where, *map(str, problem["loc"])])
+            given = str(problem["input"]) if isinstance(problem["input"], Path) else problem["input"]
             if problem["type"] == "extra_forbidden":
-                problems.append(f"study.{key}: unknown key; {did_you_mean(key, Head.model_fields)}")
+                problems.append(f"{key}: unknown key; {did_you_mean(key.split('.')[-1], model.model_fields)}")
             elif problem["type"] == "missing":
-                problems.append(f"study.{key}: missing; give the study a {key}")
+                problems.append(
+                    f"{key}: missing; give {'the study' if where == 'study' else 'it'} a {key.split('.')[-1]}"
+                )
             else:
-                problems.append(f"study.{key} = {problem['input']!r}: allowed: {problem['msg']}")
+                problems.append(f"{key} = {given!r}: allowed: {problem['msg'].removeprefix('Value error, ')}")
         return None
+
+
+def _folders(tables: object, folder: Path, problems: list[str]) -> dict[str, Folder]:
+    """The [datasets.NAME] tables, and their names registered so that settings can be checked."""
+    if not isinstance(tables, Mapping):
+        problems.append(
+            f"datasets = {tables!r}: allowed: a table [datasets.NAME] for each of your own data sets"
+        )
+        return {}
+    folders, names = {}, {}
+    for name, given in tables.items():
+        if not re.fullmatch(NAME, name):
+            problems.append(
+                f"[datasets.{name}]: the name does not fit; allowed: a letter, then letters, digits, _ . -"
+            )
+        elif name in datasets:
+            problems.append(
+                f"[datasets.{name}]: the name is taken by a data set in {datasets.entry(name).where}; "
+                "rename yours"
+            )
+        else:
+            names[name] = Dataset(name, _unread, classes=None)
+        table = dict(given) if isinstance(given, Mapping) else given
+        if isinstance(table, dict) and isinstance(table.get("path"), str):
+            table["path"] = (folder / Path(table["path"]).expanduser()).absolute()
+        checked = _validated(Folder, f"datasets.{name}", table, problems)
+        if checked is not None:
+            folders[name] = checked
+    datasets.declare(names, "the study")
+    return folders
+
+
+def _unread() -> Images:
+    raise AssertionError("a study with problems reads no data")
 
 
 def known_settings() -> dict[str, Setting]:

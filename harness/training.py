@@ -173,6 +173,7 @@ def _works(todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[
             devices[i % len(devices)],
             study.head.keep_predictions,
             study.head.keep_weights,
+            study.datasets,
         )
         for i, stack in enumerate(ordered)
     ]

@@ -117,6 +117,7 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
 
     An arm and its duplicates are one arm: it is trained once.
     """
+    study.declare()
     identified: dict[str, str] = {}
     merged: dict[str, list[str]] = {}
     result = []
@@ -159,5 +160,8 @@ def _identity(settings: Settings) -> str:
         for axis, registry in registries.items()
         if axis in settings
     ]
-    data = datasets[str(settings["dataset"])].facts.digest
-    return json.dumps([SEMANTICS, data, [d for d in digests if d], counted], sort_keys=True)
+    dataset = datasets[str(settings["dataset"])]
+    if dataset.known is None:  # a person's own: what a full pixel is says how pixels are scaled
+        counted["pixel_max"] = dataset.facts.pixel_max
+    content = [SEMANTICS, dataset.facts.digest, [d for d in digests if d], counted]
+    return json.dumps(content, sort_keys=True)

@@ -28,13 +28,16 @@ if TYPE_CHECKING:
 class Images:
     """A data set in memory, as it came: pixels untouched, order untouched.
 
-    Shapes: train_images (N, H, W) uint8, train_labels (N,) int64 in 0..C-1; the same for test.
+    Shapes: train_images (N, H, W) uint8, train_labels (N,) int64 in 0..C-1; the same for test. Names are
+    those of the images' files, N of them or none: an image without a name is called by its index.
     """
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
+    train_names: tuple[str, ...] = ()
+    test_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,20 +67,20 @@ class Dataset:
     Args:
         name: what a study calls it.
         read: returns its Images; unchecked, `load` is what checks.
-        classes: the class names, in label order.
+        classes: the class names, in label order; None names them by label, up to the highest there is.
         pixel_max: the value of a full pixel.
         known: the facts, where they are known without reading; else the first load finds them.
     """
 
     name: str
     read: Callable[[], Images]
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = ()
     pixel_max: float = 255
     known: Facts | None = None
     _found: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.known is None and not self.classes:
+        if self.known is None and self.classes == ():
             raise TypeError('classes=("...", ...) is missing: the class names, in label order')
 
     @property
@@ -110,13 +113,19 @@ class Dataset:
 
     def _meet(self, images: Images) -> str:
         """Check the first Images of a data set without known facts, keep its facts, return its digest."""
-        _check(self.name, images, len(self.classes), self.pixel_max)
+        classes = tuple(_by_label(images) if self.classes is None else self.classes)
+        _check(self.name, images, len(classes), self.pixel_max)
         height, width = images.train_images.shape[1:]
         train, test = len(images.train_labels), len(images.test_labels)
         found = digest(images)
-        facts = Facts((height, width), tuple(self.classes), train, test, self.pixel_max, found)
+        facts = Facts((height, width), classes, train, test, self.pixel_max, found)
         self._found["facts"] = facts
         return found
+
+
+def _by_label(images: Images) -> tuple[str, ...]:
+    highest = max(images.train_labels.max(), images.test_labels.max())
+    return tuple(map(str, range(int(highest) + 1)))
 
 
 def digest(images: Images) -> str:
@@ -146,13 +155,22 @@ def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
         raise UsageError(
             f"data set {name!r}: its function returned {type(images).__name__}; allowed is Images"
         )
-    for part, array in vars(images).items():
+    for part in ("train_images", "train_labels", "test_images", "test_labels"):
+        array = getattr(images, part)
         if not isinstance(array, np.ndarray):
             raise UsageError(
                 f"data set {name!r}, {part}: got {type(array).__name__}; allowed is a NumPy array"
             )
     _check_part(f"data set {name!r}, train", images.train_images, images.train_labels, classes, pixel_max)
     _check_part(f"data set {name!r}, test", images.test_images, images.test_labels, classes, pixel_max)
+    for part, names, labels in (
+        ("train", images.train_names, images.train_labels), ("test", images.test_names, images.test_labels)
+    ):  # fmt: skip
+        if names and len(names) != len(labels):
+            raise UsageError(
+                f"data set {name!r}, {part}_names: got {len(names)}; allowed is one an image, "
+                f"{len(labels)}, or none"
+            )
     if images.train_images.shape[1:] != images.test_images.shape[1:]:
         raise UsageError(
             f"data set {name!r}: train images are {images.train_images.shape[1:]}, test images "
