@@ -231,3 +231,77 @@ def export(dataset: str, format: str, folder: Path, study: str | None) -> None: 
     table = exports.export(datasets[dataset], cast("exports.Format", format), folder)
     click.echo(f"# {folder}: whole. To use it, paste this into a study file:")
     click.echo(table, nl=False)
+
+
+@data.command()
+@_study_option
+@click.option(
+    "--label", "--digit", metavar="CLASS", help="Draw random images of this class, by its name or number."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    default="train",
+    show_default=True,
+    help="The split that --label draws from.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1, 200),
+    default=10,
+    show_default=True,
+    help="How many images --label draws.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones are drawn."
+)
+@click.option("--grid", is_flag=True, help="Draw evenly spaced training images, 3 x 6, with their labels.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="How to divide the data: val_split=stratified,balanced draws both. Repeatable.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("figures"),
+    show_default=True,
+    help="The folder that gets the figures.",
+)
+@click.argument("what", metavar="DATASET|STUDY")
+def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid: bool, **asked: Any) -> None:
+    """Draw a data set, or those of a study: label counts of train, val and test, and one image a class.
+
+    With --label or --grid, draws these instead. Writes PNG and SVG.
+    """  # fmt: skip
+    dataset, chosen = _shown(what, study, overrides)
+    from harness import looks
+
+    kinds: tuple[looks.Kind, ...] = ("counts", "row")
+    if grid or asked["label"] is not None:
+        kinds = ("grid",) if grid else ()
+    for words, png in looks.draw(chosen, looks.Asked(kinds, **asked), out, dataset):
+        click.echo(words)
+        click.echo(f"  written: {png} and .svg")
+
+
+def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str | None, Study]:
+    """The data set to show (None for all of the study's) and the study that divides it."""
+    from harness import plugins
+    from harness.axes.datasets import datasets
+    from harness.study import find, load, parse
+
+    if study is not None:
+        loaded = load(study, overrides)
+        return datasets.entry(what).name, loaded
+    plugins.load_installed()
+    if what in datasets:
+        return what, parse({"study": {"name": "show"}, "baseline": {"dataset": what}}, overrides)
+    try:
+        path = find(what)
+    except UsageError as error:
+        names = [entry.name for entry in datasets]
+        raise UsageError(f"{error}. It is no data set either: {did_you_mean(what, names)}") from None
+    return None, load(path, overrides)

@@ -1,0 +1,296 @@
+"""A look at data: label counts of each split, images of a class, a grid and a row of samples.
+
+A View is a data set as a study divides it; the `*_figure` functions draw one as a plain matplotlib Figure,
+without global state. Pixels are shown as they are stored, 0 black, pixel_max white.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from harness.axes.datasets import Facts, datasets
+from harness.data import DATA_SETTINGS, SPLITS, Split, divide, load
+from harness.errors import MachineError, UsageError, did_you_mean
+from harness.plots import COLORS, GREY, STYLE, TEST, VAL, percent, save
+from harness.study import Study
+from harness.trials import arms, resolve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from harness.settings import Value
+
+Kind = Literal["counts", "row", "grid"]
+SHADES = {"train": COLORS[2], "val": VAL, "test": TEST}
+GRID = (3, 6)  # rows and columns of the grid
+ACROSS = 5  # images of one class in a row
+MOST_ROWS = 5  # of one image a class, ten in a row
+EVEN, NEARLY = 1.05, 1.5  # largest class / smallest class, up to which counts are called (nearly) balanced
+SAME = 0.0005  # shares closer than this are called the same
+LONGEST = 20  # characters of a file name above an image
+
+
+@dataclass(frozen=True)
+class View:
+    """A data set, divided: its facts, and of each split the images, labels, names and original indices."""
+
+    name: str
+    facts: Facts
+    pixels: Mapping[Split, NDArray[np.uint8]]
+    labels: Mapping[Split, NDArray[np.int64]]
+    names: Mapping[Split, Sequence[str]]
+
+    def counts(self, split: Split) -> NDArray[np.int64]:
+        """Images of each class in a split, (C,)."""
+        return np.bincount(self.labels[split], minlength=len(self.facts.classes))
+
+
+def view(settings: Mapping[str, Value]) -> View:
+    """The data set that these settings name, as they divide it."""
+    name = str(settings["dataset"])
+    images, index = load(name), divide(settings)
+    train_names = images.train_names or tuple(f"index {i}" for i in range(len(images.train_labels)))
+    test_names = images.test_names or tuple(f"index {i}" for i in range(len(images.test_labels)))
+    pixels: dict[Split, NDArray[np.uint8]] = {"test": images.test_images}
+    labels: dict[Split, NDArray[np.int64]] = {"test": images.test_labels}
+    names: dict[Split, Sequence[str]] = {"test": test_names}
+    for split in ("train", "val"):
+        pixels[split] = images.train_images[index[split]]
+        labels[split] = images.train_labels[index[split]]
+        names[split] = [train_names[i] for i in index[split]]
+    return View(name, datasets[name].facts, pixels, labels, names)
+
+
+def divisions(study: Study, dataset: str | None = None) -> dict[str, dict[str, Value]]:
+    """The ways in which a study divides its data sets, or one of them: a name for files -> settings."""
+    chosen = [arm.settings for arm in arms(study) if dataset in {None, arm.settings["dataset"]}]
+    if not chosen and dataset is not None:
+        chosen = [resolve({**study.baseline, "dataset": dataset})]
+    keys = [key for key in DATA_SETTINGS if key != "preprocessing"]
+    distinct: list[dict[str, Value]] = []
+    for settings in chosen:
+        part = {key: settings[key] for key in keys if key in settings}
+        if part not in distinct:
+            distinct.append(part)
+    varied = [key for key in keys[1:] if len({str(part.get(key)) for part in distinct}) > 1]
+    return {"-".join([str(p["dataset"]), *(str(p[k]) for k in varied if k in p)]): p for p in distinct}
+
+
+# -------------------------------------------------------------------------------------------- label counts
+
+
+@mpl.rc_context(STYLE)
+def counts_figure(view: View) -> Figure:
+    """Label counts of train, val and test side by side, each on its own scale, with a word on balance."""
+    height = min(1.9 + 0.24 * len(view.facts.classes), 60)
+    figure = Figure(figsize=(10.5, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    for ax, split in zip(figure.subplots(1, 3, sharey=True), SPLITS, strict=True):
+        _bars(ax, view.counts(split), view.facts.classes, split)
+    words = textwrap.fill(f"{view.name}: label counts. {balance(view)}", 125)
+    figure.suptitle(words, x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def _bars(ax: Axes, counts: NDArray[np.int64], classes: Sequence[str], split: Split) -> None:
+    table = pd.DataFrame({"class": classes, "images": counts})
+    sns.barplot(table, x="images", y="class", orient="h", color=SHADES[split], width=0.75, ax=ax)
+    # In a column of their own, where neither bars nor the dashed line reach.
+    ax.set_xlim(0, 1.25 * max(int(counts.max()), 1))
+    for y, count in enumerate(counts):
+        ax.text(
+            0.985, y, f"{count:,}", transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize=8
+        )
+    ax.axvline(counts.mean(), color=GREY, lw=1, ls=(0, (3, 2)), zorder=3)
+    ax.set(ylabel="", xlabel="images (dashed: equal shares)", title=f"{split}: {counts.sum():,} images")
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.grid(visible=False, axis="y")
+
+
+def balance(view: View) -> str:
+    """Are the classes balanced, and do the splits have the same shares? In words, from the counts."""
+    counts = {split: view.counts(split) for split in SPLITS}
+    told = [_spread(view, split, counts[split]) for split in SPLITS]
+    shares = {split: found / found.sum() for split, found in counts.items() if found.any()}
+    most = int(counts["train"].argmax())
+    told.append(
+        f"Always guessing {_class(view, most)} would be right on {percent(float(shares['test'][most]))} of test "
+        f"(equal shares: {percent(1 / len(view.facts.classes))})."
+    )
+    for split in [split for split in shares if split != "train"]:
+        gap = np.abs(shares[split] - shares["train"])
+        same = f"{split} has train's shares"
+        if gap.max() < SAME:
+            told.append(f"{same}.")
+        else:
+            widest = _class(view, int(gap.argmax()))
+            told.append(f"{same} to within {100 * gap.max():.2f} points (widest: {widest}).")
+    return " ".join(told)
+
+
+def _spread(view: View, split: Split, counts: NDArray[np.int64]) -> str:
+    if not counts.any():
+        return f"No {split} images."
+    low, high = int(counts.min()), int(counts.max())
+    if low == high:
+        return f"{split} is balanced: {high:,} images of each class."
+    fewest, most = _class(view, int(counts.argmin())), _class(view, int(counts.argmax()))
+    if low == 0:
+        return f"{split} is unbalanced: no image of {fewest}, {high:,} of {most}."
+    word = "balanced" if high / low <= EVEN else "nearly balanced" if high / low <= NEARLY else "unbalanced"
+    return f"{split} is {word}: {low:,} images of {fewest} to {high:,} of {most}, {high / low:.2f} times as many."
+
+
+def _class(view: View, label: int) -> str:
+    name = view.facts.classes[label]
+    return f"class {name}" if name.isdigit() else name
+
+
+# ------------------------------------------------------------------------------------------------- images
+
+
+@mpl.rc_context(STYLE)
+def images_figure(
+    images: NDArray[np.uint8], titles: Sequence[str], columns: int, title: str, pixel_max: float = 255
+) -> Figure:
+    """Images (N, H, W) in rows of `columns`, each under its title."""
+    rows = math.ceil(len(images) / columns)
+    height, width = images.shape[1:]
+    # Flat or narrow images keep their shape, within reason for the titles' sake.
+    size = (1.45 * columns + 0.3, (1.45 * min(max(height / width, 0.3), 3) + 0.35) * rows + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for ax in grid.flat:
+        ax.set_axis_off()
+    for ax, image, words in zip(grid.flat, images, titles, strict=False):
+        ax.imshow(image, cmap="gray", vmin=0, vmax=pixel_max, interpolation="nearest")
+        ax.set_title(words, fontsize=8.5)
+    wrapped = textwrap.fill(title, int(size[0] * 13))
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def class_figure(view: View, label: int, split: Split, count: int, seed: int) -> Figure:
+    """Random images of one class and split, five in a row, each under its file name or index.
+
+    Raises:
+        UsageError: the split has no image of the class.
+    """
+    found = np.flatnonzero(view.labels[split] == label)
+    what = f"{_class(view, label)} in {view.name}, {split}"
+    if not found.size:
+        raise UsageError(f"there is no image of {what}; choose another --label or --split")
+    drawn = np.sort(np.random.default_rng(seed).permutation(found)[:count])
+    chosen = f"{len(drawn)} of {len(found):,} images at random (seed {seed})"
+    if count >= len(found):
+        chosen = f"all {len(found):,} images"
+    titles = [_short(view.names[split][i]) for i in drawn]
+    return images_figure(
+        view.pixels[split][drawn], titles, min(ACROSS, len(drawn)), f"{what}: {chosen}", view.facts.pixel_max
+    )
+
+
+def grid_figure(view: View) -> Figure:
+    """Evenly spaced training images with their labels, in the order of the data set."""
+    rows, columns = GRID
+    total = len(view.labels["train"])
+    spaced = np.unique(np.linspace(0, total - 1, rows * columns).round().astype(int))
+    titles = [textwrap.shorten(view.facts.classes[view.labels["train"][i]], LONGEST) for i in spaced]
+    title = f"{view.name}: {len(spaced)} of {total:,} training images, evenly spaced from first to last"
+    return images_figure(view.pixels["train"][spaced], titles, columns, title, view.facts.pixel_max)
+
+
+def row_figure(view: View, seed: int) -> Figure:
+    """One random training image of each class under its name, ten in a row."""
+    rng, labels = np.random.default_rng(seed), view.labels["train"]
+    shown = [label for label in range(len(view.facts.classes)) if (labels == label).any()][: 10 * MOST_ROWS]
+    drawn = [int(rng.choice(np.flatnonzero(labels == label))) for label in shown]
+    titles = [textwrap.shorten(view.facts.classes[label], LONGEST) for label in shown]
+    many = "each class" if len(shown) == len(view.facts.classes) else f"{len(shown)} classes"
+    title = f"{view.name}: one random training image of {many} (seed {seed})"
+    return images_figure(
+        view.pixels["train"][drawn], titles, min(10, len(shown)), title, view.facts.pixel_max
+    )
+
+
+def _short(name: str) -> str:
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST // 2]}\u2026{name[1 - LONGEST // 2 :]}"
+
+
+def label_of(view: View, given: str) -> int:
+    """The label that a class's name means; or its number, where no class is called so.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    classes = view.facts.classes
+    if given in classes:
+        return classes.index(given)
+    if given.isascii() and given.isdigit() and int(given) < len(classes):
+        return int(given)
+    raise UsageError(f"--label {given!r}: {view.name} has no such class: {did_you_mean(given, classes)}")
+
+
+# -------------------------------------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to draw: label counts, the row of one image a class, the grid; and images of one class."""
+
+    kinds: Sequence[Kind] = ("counts", "row")
+    label: str | None = None
+    split: Split = "train"
+    count: int = 10
+    seed: int = 0
+
+
+def draw(study: Study, asked: Asked, folder: Path, dataset: str | None = None) -> Iterator[tuple[str, Path]]:
+    """Draw a study's data sets, or one of them, into a folder: a title in words and the PNG, beside its SVG.
+
+    Raises:
+        UsageError: a data set cannot be read, or has no such class.
+        MachineError: the folder cannot be written.
+    """
+    for stem, settings in divisions(study, dataset).items():
+        for name, words, figure in _figures(view(settings), asked):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                png, _ = save(figure, folder / f"{stem}-{name}")
+            except OSError as error:
+                raise MachineError(
+                    f"{folder} cannot be written: {error.strerror or error}; choose another folder with --out"
+                ) from error
+            yield words, png
+
+
+def _figures(view: View, asked: Asked) -> Iterator[tuple[str, str, Figure]]:
+    if "counts" in asked.kinds:
+        yield "counts", f"{view.name}: {balance(view)}", counts_figure(view)
+    if "row" in asked.kinds:
+        yield "row", f"{view.name}: one image a class", row_figure(view, asked.seed)
+    if "grid" in asked.kinds:
+        yield "grid", f"{view.name}: evenly spaced training images", grid_figure(view)
+    if asked.label is not None:
+        label = label_of(view, asked.label)
+        figure = class_figure(view, label, asked.split, asked.count, asked.seed)
+        words = f"{view.name}: images of {_class(view, label)} in {asked.split}"
+        yield f"{asked.split}-label-{label}-seed-{asked.seed}", words, figure
