@@ -194,7 +194,7 @@ def _read(path: Path, key: str, count: int) -> NDArray[np.uint8] | None:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if str(archive["key"]) != key:
                 return None
             images: NDArray[np.uint8] = archive["images"]

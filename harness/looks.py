@@ -41,7 +41,7 @@ ACROSS = 5  # images of one class in a row
 MOST_ROWS = 5  # of one image a class, ten in a row
 EVEN, NEARLY = 1.05, 1.5  # largest class / smallest class, up to which counts are called (nearly) balanced
 SAME = 0.0005  # shares closer than this are called the same
-LONGEST = 20  # characters of a file name above an image
+LONGEST = 20  # characters above an image
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,15 @@ def counts_figure(view: View) -> Figure:
     for ax, split in zip(figure.subplots(1, 3, sharey=True), SPLITS, strict=True):
         _bars(ax, view.counts(split), view.facts.classes, split)
     words = textwrap.fill(f"{view.name}: label counts. {balance(view)}", 125)
-    figure.suptitle(words, x=0.01, ha="left", fontsize=10)
+    figure.suptitle(words, x=0.01, ha="left", fontsize=10, parse_math=False)
     return figure
 
 
 def _bars(ax: Axes, counts: NDArray[np.int64], classes: Sequence[str], split: Split) -> None:
     table = pd.DataFrame({"class": classes, "images": counts})
     sns.barplot(table, x="images", y="class", orient="h", color=SHADES[split], width=0.75, ax=ax)
+    for label in ax.get_yticklabels():
+        label.set_parse_math(False)
     # In a column of their own, where neither bars nor the dashed line reach.
     ax.set_xlim(0, 1.25 * max(int(counts.max()), 1))
     for y, count in enumerate(counts):
@@ -128,9 +130,9 @@ def balance(view: View) -> str:
     told = [_spread(view, split, counts[split]) for split in SPLITS]
     shares = {split: found / found.sum() for split, found in counts.items() if found.any()}
     most = int(counts["train"].argmax())
+    guessed, equal = percent(float(shares["test"][most])), percent(1 / len(view.facts.classes))
     told.append(
-        f"Always guessing {_class(view, most)} would be right on {percent(float(shares['test'][most]))} of test "
-        f"(equal shares: {percent(1 / len(view.facts.classes))})."
+        f"Always guessing {_class(view, most)} would be right on {guessed} of test (equal shares: {equal})."
     )
     for split in [split for split in shares if split != "train"]:
         gap = np.abs(shares[split] - shares["train"])
@@ -152,8 +154,12 @@ def _spread(view: View, split: Split, counts: NDArray[np.int64]) -> str:
     fewest, most = _class(view, int(counts.argmin())), _class(view, int(counts.argmax()))
     if low == 0:
         return f"{split} is unbalanced: no image of {fewest}, {high:,} of {most}."
-    word = "balanced" if high / low <= EVEN else "nearly balanced" if high / low <= NEARLY else "unbalanced"
-    return f"{split} is {word}: {low:,} images of {fewest} to {high:,} of {most}, {high / low:.2f} times as many."
+    even = high / low <= EVEN or high - low == 1  # no division comes out more even
+    word = "balanced" if even else "nearly balanced" if high / low <= NEARLY else "unbalanced"
+    return (
+        f"{split} is {word}: {low:,} images of {fewest} to {high:,} of {most}, "
+        f"{high / low:.2f} times as many."
+    )
 
 
 def _class(view: View, label: int) -> str:
@@ -180,9 +186,9 @@ def images_figure(
         ax.set_axis_off()
     for ax, image, words in zip(grid.flat, images, titles, strict=False):
         ax.imshow(image, cmap="gray", vmin=0, vmax=pixel_max, interpolation="nearest")
-        ax.set_title(words, fontsize=8.5)
+        ax.set_title(words, fontsize=8.5, parse_math=False)
     wrapped = textwrap.fill(title, int(size[0] * 13))
-    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=10)
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=10, parse_math=False)
     return figure
 
 
@@ -211,7 +217,7 @@ def grid_figure(view: View) -> Figure:
     rows, columns = GRID
     total = len(view.labels["train"])
     spaced = np.unique(np.linspace(0, total - 1, rows * columns).round().astype(int))
-    titles = [textwrap.shorten(view.facts.classes[view.labels["train"][i]], LONGEST) for i in spaced]
+    titles = [_short(view.facts.classes[view.labels["train"][i]]) for i in spaced]
     title = f"{view.name}: {len(spaced)} of {total:,} training images, evenly spaced from first to last"
     return images_figure(view.pixels["train"][spaced], titles, columns, title, view.facts.pixel_max)
 
@@ -221,7 +227,7 @@ def row_figure(view: View, seed: int) -> Figure:
     rng, labels = np.random.default_rng(seed), view.labels["train"]
     shown = [label for label in range(len(view.facts.classes)) if (labels == label).any()][: 10 * MOST_ROWS]
     drawn = [int(rng.choice(np.flatnonzero(labels == label))) for label in shown]
-    titles = [textwrap.shorten(view.facts.classes[label], LONGEST) for label in shown]
+    titles = [_short(view.facts.classes[label]) for label in shown]
     many = "each class" if len(shown) == len(view.facts.classes) else f"{len(shown)} classes"
     title = f"{view.name}: one random training image of {many} (seed {seed})"
     return images_figure(

@@ -1,0 +1,132 @@
+"""Small image files as one array, and the cache that keeps it until a file changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness import decoded
+from harness.axes.datasets import datasets
+
+DIGITS = datasets["digits"].load().train_images[:12]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Twelve real digits as PNG, not in the order of their names, where everything is kept at once."""
+    monkeypatch.setattr(decoded, "SLOW", -1.0)
+    monkeypatch.setattr(decoded, "SETTLED", -60.0)
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "cache"))
+    (tmp_path / "images").mkdir()
+    paths = [tmp_path / "images" / f"{(7 * i) % 12:02d}.png" for i in range(12)]
+    for path, image in zip(paths, DIGITS, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+def read(files: list[Path]) -> NDArray[np.uint8]:
+    problems: list[str] = []
+    images = decoded.pixels(files, "png", "test", problems)
+    assert not problems
+    return images
+
+
+def no_more(path: Path) -> NDArray[np.uint8]:
+    raise AssertionError(f"{path} is decoded again")
+
+
+def kept(files: list[Path]) -> list[Path]:
+    return list((files[0].parents[1] / "cache" / "folders").iterdir())
+
+
+def test_images_come_in_the_order_asked_for(files: list[Path]) -> None:
+    np.testing.assert_array_equal(read(files), DIGITS)
+    np.testing.assert_array_equal(read(files[::-1]), DIGITS[::-1])
+
+
+def test_what_took_long_is_decoded_once_in_any_order(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(files)
+    monkeypatch.setattr(decoded, "_png", no_more)
+    np.testing.assert_array_equal(read(files), DIGITS)
+    np.testing.assert_array_equal(read(files[::-1]), DIGITS[::-1])
+    assert len(kept(files)) == 1
+
+
+def test_a_changed_file_is_seen_though_its_size_and_mtime_are_set_back(files: list[Path]) -> None:
+    read(files)
+    before, size = files[3].stat(), files[3].stat().st_size
+    other = files[5].read_bytes()
+    # What follows a PNG's last chunk is not read.
+    files[3].write_bytes(other + b"\0" * (size - len(other)) if len(other) <= size else other)
+    os.utime(files[3], ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert files[3].stat().st_mtime_ns == before.st_mtime_ns
+    np.testing.assert_array_equal(read(files)[3], DIGITS[5])
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:0], lambda b: b[:-9] + b"x" * 9])
+def test_a_damaged_cache_is_decoded_anew(files: list[Path], damage: Callable[[bytes], bytes]) -> None:
+    read(files)
+    (path,) = kept(files)
+    path.write_bytes(damage(path.read_bytes()))
+    np.testing.assert_array_equal(read(files), DIGITS)
+
+
+def test_pixels_changed_within_the_cache_are_not_believed(files: list[Path]) -> None:
+    read(files)
+    (path,) = kept(files)
+    content = path.read_bytes()
+    pixels = DIGITS[files.index(min(files))].tobytes()
+    assert content.count(pixels) == 1
+    path.write_bytes(content.replace(pixels, pixels[::-1]))
+    np.testing.assert_array_equal(read(files), DIGITS)
+
+
+def test_nothing_is_kept_that_was_quick_or_may_still_change_or_is_wrong(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoded, "SETTLED", 60.0)
+    read(files)
+    monkeypatch.setattr(decoded, "SETTLED", -60.0)
+    monkeypatch.setattr(decoded, "SLOW", 60.0)
+    read(files)
+    monkeypatch.setattr(decoded, "SLOW", -1.0)
+    files[0].write_bytes(b"")
+    problems: list[str] = []
+    decoded.pixels(files, "png", "test", problems)
+    assert len(problems) == 1
+    assert not (files[0].parents[1] / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files[0].parents[1] / "cache").write_text("a file where the folder would be")
+    np.testing.assert_array_equal(read(files), DIGITS)
+    assert "cannot be kept" in capsys.readouterr().err
+
+
+def test_a_file_that_is_gone_is_a_problem(files: list[Path]) -> None:
+    files[4].unlink()
+    problems: list[str] = []
+    decoded.pixels(files, "png", "test", problems)
+    assert [str(files[4]) in problem for problem in problems] == [True]
+
+
+def test_long_work_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decoded, "SLOW", -1.0)
+    monkeypatch.setattr(decoded, "LINE_EVERY", 3600.0)
+    assert list(decoded.counted(range(5), 5, "reading scans")) == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().err.splitlines() == ["reading scans: 1 of 5 images, 0 s to go"]
+    monkeypatch.setattr(decoded, "SLOW", 60.0)
+    assert len(list(decoded.counted(range(5), 5, "reading scans"))) == 5
+    assert not capsys.readouterr().err
