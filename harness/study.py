@@ -225,8 +225,11 @@ def _folders(tables: object, folder: Path, problems: list[str]) -> dict[str, Fol
             )
         else:
             names[name] = Dataset(name, _unread, classes=None)
-        table = dict(given) if isinstance(given, Mapping) else given
-        if isinstance(table, dict) and isinstance(table.get("path"), str):
+        if not isinstance(given, Mapping):
+            problems.append(f"datasets.{name} = {given!r}: allowed: a table with format and path")
+            continue
+        table = dict(given)
+        if isinstance(table.get("path"), str):
             table["path"] = (folder / Path(table["path"]).expanduser()).absolute()
         checked = _validated(Folder, f"datasets.{name}", table, problems)
         if checked is not None:
