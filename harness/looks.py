@@ -150,7 +150,7 @@ def _spread(view: View, split: Split, counts: NDArray[np.int64]) -> str:
         return f"No {split} images."
     low, high = int(counts.min()), int(counts.max())
     if low == high:
-        return f"{split} is balanced: {high:,} images of each class."
+        return f"{split} is balanced: {high:,} image{'s' if high > 1 else ''} of each class."
     fewest, most = _class(view, int(counts.argmin())), _class(view, int(counts.argmax()))
     if low == 0:
         return f"{split} is unbalanced: no image of {fewest}, {high:,} of {most}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from harness import looks
-from harness.axes.datasets import Dataset, Facts, Images, datasets
+from harness import exports, looks
+from harness.axes.datasets import Facts, datasets
 from harness.data import SPLITS
 from harness.errors import MachineError, UsageError
 from harness.looks import View
-from harness.study import Study
+from harness.study import Study, parse
 
 DIGITS = datasets["digits"].load()
-Toy = Callable[..., View]
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def toy(train: list[int], val: list[int], test: list[int], names: tuple[str, ...
         for split, counts in zip(SPLITS, (train, val, test), strict=True)
     }
     pixels = {
-        s: np.broadcast_to(l[:, None, None], (len(l), 2, 3)).astype(np.uint8) for s, l in labels.items()
-    }  # noqa: E741
+        split: np.broadcast_to(of[:, None, None], (len(of), 2, 3)).astype(np.uint8)
+        for split, of in labels.items()
+    }
+    indices = {split: [f"index {i}" for i in range(len(of))] for split, of in labels.items()}
     facts = Facts((2, 3), names, sum(train) + sum(val), sum(test), 255, "")
-    return View(
-        "toy", facts, pixels, labels, {s: [f"index {i}" for i in range(len(labels[s]))] for s in SPLITS}
-    )
+    return View("toy", facts, pixels, labels, indices)
 
 
 def shown(figure: Figure) -> list[tuple[str, NDArray[np.uint8]]]:
@@ -60,7 +60,7 @@ def index(title: str) -> int:
 
 
 def test_a_view_has_every_image_once_under_its_own_index(digits: View) -> None:
-    found = sorted(index(name) for split in ("train", "val") for name in digits.names[split])  # type: ignore[index]
+    found = sorted(index(name) for split in ("train", "val") for name in digits.names[split])
     assert found == list(range(len(DIGITS.train_labels)))
     for split in SPLITS:
         images, labels = (
@@ -150,21 +150,28 @@ def test_label_counts_are_bars_side_by_side(digits: View) -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "words"),
+    ("train", "val", "test", "words"),
     [
-        (([6, 6], [1, 1], [2, 2]), "train is balanced: 6 images of each class. val is balanced: 1 images"),
-        (([100, 104], [1, 1], [2, 2]), "train is balanced: 100 images of cat to 104 of dog, 1.04 times"),
-        (([100, 140], [1, 1], [2, 2]), "train is nearly balanced: 100 images of cat to 140 of dog, 1.40 times"),
-        (([6, 2], [1, 1], [2, 2]), "train is unbalanced: 2 images of dog to 6 of cat, 3.00 times as many."),
-        (([6, 2], [3, 2], [2, 2]), "val is balanced: 2 images of dog to 3 of cat"),
-        (([6, 2], [0, 0], [2, 2]), "No val images."),
-        (([6, 2], [1, 1], [0, 5]), "test is unbalanced: no image of cat, 5 of dog."),
-        (([6, 2], [1, 1], [1, 3]), "Always guessing cat would be right on 25.0\u00a0% of test (equal shares: 50.0\u00a0%)"),
-        (([6, 2], [3, 1], [1, 3]), "val has train's shares. test has train's shares to within 50.00 points (widest: cat)"),
+        ([6, 6], [1, 1], [2, 2], "train is balanced: 6 images of each class. val is balanced: 1 image of"),
+        ([100, 104], [1, 1], [2, 2], "train is balanced: 100 images of cat to 104 of dog, 1.04 times"),
+        ([100, 140], [1, 1], [2, 2], "train is nearly balanced: 100 images of cat to 140 of dog, 1.40 times"),
+        ([6, 2], [1, 1], [2, 2], "train is unbalanced: 2 images of dog to 6 of cat, 3.00 times as many."),
+        ([6, 2], [3, 2], [2, 2], "val is balanced: 2 images of dog to 3 of cat"),
+        ([6, 2], [0, 0], [2, 2], "No val images."),
+        ([6, 2], [1, 1], [0, 5], "test is unbalanced: no image of cat, 5 of dog."),
+        (
+            [6, 2],
+            [1, 1],
+            [1, 3],
+            "guessing cat would be right on 25.0\u00a0% of test (equal shares: 50.0\u00a0%)",
+        ),
+        ([6, 2], [3, 1], [1, 3], "val has train's shares. test has train's shares to within 50.00 points"),
     ],
-)  # fmt: skip
-def test_the_word_on_balance_is_what_the_counts_say(counts: tuple[list[int], ...], words: str) -> None:
-    assert words in looks.balance(toy(*counts, ("cat", "dog")))
+)
+def test_the_word_on_balance_is_what_the_counts_say(
+    train: list[int], val: list[int], test: list[int], words: str
+) -> None:
+    assert words in looks.balance(toy(train, val, test, ("cat", "dog")))
 
 
 def test_names_are_shown_as_they_are_and_long_ones_cut_in_the_middle() -> None:
@@ -194,34 +201,15 @@ def test_a_study_divides_its_data_sets_each_way_once(study_of: Callable[..., Stu
     assert list(looks.divisions(study_of(), "mnist")) == ["mnist"]
 
 
-def test_file_names_stand_above_images_where_there_are_some(register: Any, study_of: Any) -> None:
-    names = tuple(f"scan_{i}.png" for i in range(len(DIGITS.train_labels)))
-    tests = tuple(f"test_{i}.png" for i in range(len(DIGITS.test_labels)))
-    named = Images(**{**vars(DIGITS), "train_names": names, "test_names": tests})
-    register("named", Dataset("named", lambda: named, classes=None, pixel_max=16))
-    (settings,) = looks.divisions(study_of(dataset="digits"), "named").values()
-    for title, image in shown(looks.class_figure(looks.view(settings), 4, "val", 5, 0)):
-        number = int(title.removeprefix("scan_").removesuffix(".png"))
-        np.testing.assert_array_equal(image, DIGITS.train_images[number])
-
-
-@pytest.fixture
-def register() -> Any:
-    """Declare a data set beside those of the study at hand, for one test."""
-
-    def declare(name: str, dataset: Dataset) -> None:
-        found = looks.arms
-
-        def arms(study: Study) -> Any:
-            datasets.declare({name: dataset}, "the test")
-            return found(study)
-
-        patch.setattr(looks, "arms", arms)
-
-    patch = pytest.MonkeyPatch()
-    yield declare
-    patch.undo()
+def test_file_names_stand_above_images_where_there_are_some(tmp_path: Path) -> None:
+    tables = tomllib.loads(exports.export(datasets["digits"], "npy", tmp_path))
+    study = parse({"study": {"name": "own"}, "baseline": {"dataset": "digits_npy"}, **tables})
+    (settings,) = looks.divisions(study).values()
+    figure = looks.class_figure(looks.view(settings), 4, "val", 5, 0)
     datasets.declare({}, "no study")
+    for title, image in shown(figure):
+        np.testing.assert_array_equal(image, np.load(tmp_path / "train_imgs" / title))
+    assert len(shown(figure)) == 5
 
 
 def test_figures_are_written_and_a_folder_that_cannot_be_is_said(
