@@ -27,6 +27,7 @@ Kind = Literal["png", "npy"]
 VERSION = 1  # of what decoding means; part of every cache key
 SLOW = 1.0  # seconds: what takes longer is shown, and kept
 SETTLED = 2.0  # seconds: a file just written may change once more within its time stamp's resolution
+MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
 LINE_EVERY = 10.0  # seconds, where there is no terminal
 GREY = ("L", "1")  # Pillow's names for grey of 8 bits or fewer
 
@@ -215,6 +216,8 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
             np.savez(file, key=np.array(key), images=images)
         temporary.chmod(0o644)
         temporary.replace(path)
+        for old in sorted(path.parent.glob("*.npz"), key=lambda kept: kept.stat().st_mtime)[:-MOST_KEPT]:
+            old.unlink(missing_ok=True)
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -89,6 +89,25 @@ def test_pixels_changed_within_the_cache_are_not_believed(files: list[Path]) -> 
     np.testing.assert_array_equal(read(files), DIGITS)
 
 
+def test_the_oldest_folders_leave_the_cache(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded, "MOST_KEPT", 2)
+    copies = []
+    for i in range(3):
+        folder = files[0].parents[1] / f"copy {i}"
+        folder.mkdir()
+        copies.append([folder / path.name for path in files])
+        for path, copy in zip(files, copies[i], strict=True):
+            copy.write_bytes(path.read_bytes())
+        read(copies[i])
+        for path in kept(files):  # so that the order of writing is the order of times
+            os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+    assert len(kept(files)) == 2
+    monkeypatch.setattr(decoded, "_png", no_more)
+    np.testing.assert_array_equal(read(copies[2]), DIGITS)
+    with pytest.raises(AssertionError, match="copy 0"):
+        read(copies[0])
+
+
 def test_nothing_is_kept_that_was_quick_or_may_still_change_or_is_wrong(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
