@@ -34,7 +34,7 @@ def ok(*words: str) -> str:
     result = run(*words)
     if result.exception is not None:
         raise result.exception
-    return result.output
+    return result.stdout
 
 
 def refused(*words: str) -> str:
