@@ -53,9 +53,16 @@ lock, which a killed worker could hold for ever: only the process that trains a 
 
 def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
     """Train in this process, one stack after the other: simplest to follow, and to debug."""
+    import torch
+
+    threads = torch.get_num_threads()
     _quiet_arithmetic()
-    for work in works:
-        yield train(work, counter)
+    try:
+        for work in works:
+            yield train(work, counter)
+    finally:  # the process is a notebook's, or a test's, and goes on
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
 
 
 def processes(
