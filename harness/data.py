@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from harness.axes.datasets import Images, datasets
-from harness.axes.preprocessing import PixelStatistics, preprocessings
+from harness.axes.datasets import Facts, Images, datasets
+from harness.axes.preprocessing import Pixels, PixelStatistics, preprocessings
 from harness.settings import Value
-from harness.splits import split
+from harness.splits import size, split
 from harness.streams import stream
 
 Split = Literal["train", "val", "test"]
@@ -74,22 +74,23 @@ def divide(settings: Mapping[str, Value]) -> dict[Split, NDArray[np.int64]]:
 def prepare(settings: Mapping[str, Value], dtype: DTypeLike = np.float32) -> Data:
     """Load, split and preprocess what these settings name."""
     chosen = tuple((name, settings[name]) for name in DATA_SETTINGS if name in settings)
-    return _prepare(chosen, datasets[str(settings["dataset"])].facts.digest, np.dtype(dtype))
+    apply = preprocessings[str(settings["preprocessing"])].apply
+    return _prepare(chosen, np.dtype(dtype), datasets[str(settings["dataset"])].facts, apply)
 
 
 @functools.lru_cache(maxsize=2)
 def _prepare(
     chosen: tuple[tuple[str, Any], ...],
-    digest: str,  # noqa: ARG001 (what is kept is kept for these very images)
     dtype: np.dtype[Any],
+    facts: Facts,
+    apply: Callable[[Pixels, PixelStatistics], Pixels],
 ) -> Data:
+    # Facts and function are told apart as well as their names: a study or a notebook may redefine a name.
     settings = dict(chosen)
-    facts = datasets[settings["dataset"]].facts
     images = load(settings["dataset"])
     train, val, test = divide(settings).values()
     raw = images.train_images[train]
     pixels = PixelStatistics(facts.pixel_max, float(raw.mean()), float(raw.std()))
-    apply = preprocessings[settings["preprocessing"]].apply
 
     def samples(x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64]) -> Samples:
         chunks = [
@@ -110,4 +111,4 @@ def _prepare(
 def train_size(settings: Mapping[str, Value]) -> int:
     """How many training images these settings leave, without loading them."""
     n = datasets[str(settings["dataset"])].facts.train
-    return n - round(float(settings["val_fraction"]) * n)  # type: ignore[arg-type]
+    return n - size(n, float(settings["val_fraction"]))  # type: ignore[arg-type]
