@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from threadpoolctl import threadpool_limits
+
 from harness import plugins
 from harness.errors import MachineError, UsageError
 from harness.plan import Stack
@@ -56,7 +58,6 @@ class Counter(Protocol):
 
 def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
     """Train in this process, one stack after the other: simplest to follow, and to debug."""
-    _quiet_arithmetic()
     for work in works:
         yield train(work, counter)
 
@@ -138,7 +139,6 @@ def _start_worker(counter: Counter, modules: Sequence[str]) -> None:
             plugins.load_file(Path(module), quiet=True)
         else:
             importlib.import_module(module)
-    _quiet_arithmetic()
 
 
 def _die_with_parent() -> None:
@@ -149,8 +149,14 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _quiet_arithmetic() -> None:
-    """One thread, and no subnormal numbers, which a dying network would slow its whole stack with."""
+def _quiet_arithmetic(engine: str) -> None:
+    """One thread, and no subnormal numbers, which a dying network would slow its whole stack with.
+
+    NumPy has no switch for these; and where it is the engine, torch is not imported.
+    """
+    if engine == "numpy":
+        threadpool_limits(1, user_api="blas")
+        return
     import torch
 
     torch.set_num_threads(1)
@@ -185,6 +191,7 @@ def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any
     from harness.parts import Trained
 
     engine = importlib.import_module(f"harness.engines.{work.stack.engine}")
+    _quiet_arithmetic(work.stack.engine)
     trials, count = work.stack.trials, min(work.shares, len(work.stack.trials))
     ends = [round(i * len(trials) / count) for i in range(count + 1)]
     todo = [trials[a:b] for a, b in itertools.pairwise(ends)]
