@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.axes.datasets import Images, datasets
-from harness.axes.preprocessing import PixelStatistics, preprocessings
+from harness.axes.preprocessing import Pixels, PixelStatistics, preprocessings
 from harness.settings import Value
-from harness.splits import split
+from harness.splits import size, split
 from harness.streams import stream
 
 Split = Literal["train", "val", "test"]
@@ -53,27 +53,34 @@ class Data:
 
 
 @functools.lru_cache(maxsize=2)
-def _images(dataset: str) -> Images:
+def _images(dataset: str, _read: Callable[[], Images]) -> Images:
     return datasets[dataset].load()
 
 
 def prepare(settings: Mapping[str, Value], dtype: DTypeLike = np.float32) -> Data:
     """Load, split and preprocess what these settings name."""
     chosen = tuple((name, settings[name]) for name in DATA_SETTINGS if name in settings)
-    return _prepare(chosen, np.dtype(dtype))
+    read = datasets[str(settings["dataset"])].read
+    apply = preprocessings[str(settings["preprocessing"])].apply
+    return _prepare(chosen, np.dtype(dtype), read, apply)
 
 
 @functools.lru_cache(maxsize=2)
-def _prepare(chosen: tuple[tuple[str, Any], ...], dtype: np.dtype[Any]) -> Data:
+def _prepare(
+    chosen: tuple[tuple[str, Any], ...],
+    dtype: np.dtype[Any],
+    read: Callable[[], Images],
+    apply: Callable[[Pixels, PixelStatistics], Pixels],
+) -> Data:
+    # The functions are told apart as well as their names: a notebook may redefine what a name means.
     settings = dict(chosen)
     facts = datasets[settings["dataset"]].facts
-    images = _images(settings["dataset"])
+    images = _images(settings["dataset"], read)
     rng = stream(settings.get("split_seed", 0), "split")
     how = settings.get("val_split", "random")
     train, val = split(images.train_labels, settings["val_fraction"], how, rng)
     raw = images.train_images[train]
     pixels = PixelStatistics(facts.pixel_max, float(raw.mean()), float(raw.std()))
-    apply = preprocessings[settings["preprocessing"]].apply
 
     def samples(x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64]) -> Samples:
         chunks = [
@@ -94,4 +101,4 @@ def _prepare(chosen: tuple[tuple[str, Any], ...], dtype: np.dtype[Any]) -> Data:
 def train_size(settings: Mapping[str, Value]) -> int:
     """How many training images these settings leave, without loading them."""
     n = datasets[str(settings["dataset"])].facts.train
-    return n - round(float(settings["val_fraction"]) * n)  # type: ignore[arg-type]
+    return n - size(n, float(settings["val_fraction"]))  # type: ignore[arg-type]

@@ -11,11 +11,11 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, MutableSequence, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from threadpoolctl import threadpool_limits
 
@@ -35,6 +35,7 @@ class Work:
     device: str
     keep_predictions: Sequence[str]
     keep_weights: str
+    place: int = 0
     shares: int = 1
 
 
@@ -47,13 +48,9 @@ class Done:
     failure: str = ""
 
 
-class Counter(Protocol):
-    """Trials trained so far, in whole and broken numbers; shared between processes."""
-
-    value: float
-
-    def get_lock(self) -> Any:
-        """The lock that a change of value needs."""
+Counter: TypeAlias = "MutableSequence[float]"
+"""Trials trained so far, in whole and broken numbers, a place a stack. Shared between processes without a
+lock, which a killed worker could hold for ever: only the process that trains a stack writes in its place."""
 
 
 def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
@@ -73,23 +70,20 @@ def processes(
     waiting = deque(works)
     while waiting:
         in_flight = yield from _until_a_death(waiting, counter, workers, modules)
-        for work in in_flight:
-            yield from _by_itself(work, counter, modules)
-
-
-def _by_itself(work: Work, counter: Counter, modules: Sequence[str]) -> Iterator[Done]:
-    for attempt in range(1, MOST_TRIES):
-        smaller = replace(work, shares=2**attempt)
-        if not (yield from _until_a_death(deque([smaller]), counter, 1, modules)):
-            return
-    message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
-    yield Done(work.stack, failure=message)
+        suspects = deque(replace(work, shares=2) for work in in_flight)
+        while suspects:
+            for work in (yield from _until_a_death(suspects, counter, 1, modules)):
+                if work.shares < 2 ** (MOST_TRIES - 1):
+                    suspects.append(replace(work, shares=work.shares * 2))
+                else:
+                    message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
+                    yield Done(work.stack, failure=message)
 
 
 def _until_a_death(
     waiting: deque[Work], counter: Counter, workers: int, modules: Sequence[str]
 ) -> Generator[Done, None, list[Work]]:
-    """Train what is waiting, no more at once than there are workers; gives back what was in flight at a death."""
+    """Train what is waiting, a stack a worker at a time; gives back what was in flight when a worker died."""
     pool = _pool(min(workers, len(waiting)), counter, modules)
     flying: dict[concurrent.futures.Future[Done], Work] = {}
     try:
@@ -172,7 +166,7 @@ def train(work: Work, counter: Counter | None = None) -> Done:
     from harness import parts
     from harness.data import prepare
 
-    counter = counter or _counter
+    counter = _counter if counter is None else counter
     try:
         data = prepare(work.stack.trials[0].arm.settings)
         shares = _train_in_shares(work, data, counter)
@@ -195,19 +189,19 @@ def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any
     trials, count = work.stack.trials, min(work.shares, len(work.stack.trials))
     ends = [round(i * len(trials) / count) for i in range(count + 1)]
     todo = [trials[a:b] for a, b in itertools.pairwise(ends)]
-    shares = []
+    shares: list[Trained] = []
     while todo:
         share = todo.pop(0)
         start = time.perf_counter()
-        ticker = Ticker(counter, len(share))
+        ticker = Ticker(counter, work.place, sum(len(s.trials) for s in shares), len(share))
         try:
             outcome = engine.train(share, data, work.device, watch=ticker)
         except (MemoryError, RuntimeError) as error:
             if len(share) == 1 or not _out_of_memory(error):
                 raise
-            ticker(0.0)
             todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
             continue
+        ticker(1.0)
         shares.append(Trained(share, outcome, time.perf_counter() - start, work.device))
     return shares
 
@@ -216,15 +210,19 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "memory" in str(error).lower()
 
 
+@dataclass(frozen=True)
 class Ticker:
-    """Tells the counter how far a share of trials is: called with the fraction of its steps done."""
+    """Tells the counter how far a stack is: called with the fraction of a share's steps that are done.
 
-    def __init__(self, counter: Counter | None, trials: int) -> None:
-        self.counter, self.trials, self.told = counter, trials, 0.0
+    `before` trials of the stack are trained, `trials` are being trained.
+    """
+
+    counter: Counter | None
+    place: int
+    before: int
+    trials: int
 
     def __call__(self, fraction: float) -> None:
-        """Count what was added since the last call."""
+        """Count them."""
         if self.counter is not None:
-            with self.counter.get_lock():
-                self.counter.value += (fraction - self.told) * self.trials
-        self.told = fraction
+            self.counter[self.place] = self.before + fraction * self.trials

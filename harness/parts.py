@@ -18,6 +18,7 @@ from harness import results
 from harness.data import SPLITS, Data
 from harness.engines.outcome import Outcome
 from harness.plan import Stack
+from harness.settings import OUTCOME
 from harness.trials import Trial
 
 
@@ -56,7 +57,7 @@ def write_failure(folder: Path, stack: Stack, message: str) -> None:
         {"trial_id": t.trial_id, "status": "failed", "reason": message, "group": stack.group}
         for t in stack.trials
     ]
-    trials = pd.DataFrame(rows, columns=["trial_id", *results.OUTCOME])
+    trials = pd.DataFrame(rows, columns=["trial_id", *OUTCOME])
     empty = {name: results.empty(name) for name in ("epochs", "confusion")}
     results.write_part(folder, stack.group, {"trials": trials, **empty})
 
@@ -81,7 +82,7 @@ def _trials(stack: Stack, share: Trained) -> pd.DataFrame:
             "group_size": k,
             "group_seconds": round(share.seconds, 3),
         },
-        columns=["trial_id", *results.OUTCOME],
+        columns=["trial_id", *OUTCOME],
     )
     for split, seen in outcome.final.items():
         # A diverged network's last numbers mean nothing: its cells stay empty.
@@ -140,20 +141,24 @@ def _confusion(share: Trained, data: Data) -> pd.DataFrame:
 def _write_predictions(
     folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str]
 ) -> None:
-    """One .npz a stack: trial_id (K,); a kept split's label, index (n,), predicted, confidence (K, n)."""
-    kept = [
-        split for split in SPLITS if split in keep and all(split in share.outcome.final for share in shares)
-    ]
-    if not kept:
+    """One .npz a stack: trial_id (K,); of each kept split label, index (n,), predicted, confidence (K, n).
+
+    A diverged network predicts nothing.
+    """
+    sound = [(share, np.flatnonzero(share.outcome.diverged_step == 0)) for share in shares]
+    sound = [(share, members) for share, members in sound if len(members)]
+    kept = [split for split in SPLITS if split in keep and len(data[split].y)]
+    if not kept or not sound:
         return
-    arrays: dict[str, NDArray[Any]] = {"trial_id": np.array([t.trial_id for s in shares for t in s.trials])}
+    ids = [share.trials[int(k)].trial_id for share, members in sound for k in members]
+    arrays: dict[str, NDArray[Any]] = {"trial_id": np.array(ids)}
     small = np.uint8 if len(data.classes) <= 2**8 else np.uint16
     for split in kept:
-        seen = [share.outcome.final[split] for share in shares]
+        seen = [(share.outcome.final[split], members) for share, members in sound]
         arrays[f"{split}_label"] = data[split].y.astype(small)
         arrays[f"{split}_index"] = data[split].index.astype(np.uint32)
-        arrays[f"{split}_predicted"] = np.concatenate([s.predicted for s in seen]).astype(small)
-        arrays[f"{split}_confidence"] = np.concatenate([s.confidence for s in seen]).astype(np.float16)
+        arrays[f"{split}_predicted"] = np.concatenate([s.predicted[m] for s, m in seen]).astype(small)
+        arrays[f"{split}_confidence"] = np.concatenate([s.confidence[m] for s, m in seen]).astype(np.float16)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     results.write(folder / "predictions" / f"{stack.group}.npz", buffer.getvalue())

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -76,6 +76,7 @@ def make(
     known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
     device: str = "cpu",
     processes: int = 1,
+    done: Container[str] = (),
 ) -> Plan:
     """Plan a study.
 
@@ -86,6 +87,7 @@ def make(
             so that a resumed run gives the same bits.
         device: stacks are wider on a GPU.
         processes: there are at least so many stacks, if there are trials enough.
+        done: ids of finished trials; they share no new stack with others, or they would be trained again.
 
     Raises:
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
@@ -109,7 +111,8 @@ def make(
         reason = why(trial.arm) if engine == "stacked" else ""
         if reason:
             routed[reason] = routed.get(reason, 0) + 1
-        key = (reason, *_group_key(trial)) if engine == "stacked" and not reason else (trial.trial_id,)
+        stacked = engine == "stacked" and not reason
+        key = (trial.trial_id in done, *_group_key(trial)) if stacked else (trial.trial_id,)
         groups.setdefault(key, []).append(trial)
     budget = STACK_BYTES_CUDA if device.startswith("cuda") else STACK_BYTES
     least = math.ceil(processes / max(1, len(groups)))
@@ -161,7 +164,11 @@ class _Routes:
             return ""
         from harness.testing import stacks
 
-        return "" if stacks(axis, name) else f"{axis} {name!r} treats a stack otherwise than its members"
+        try:
+            same = stacks(axis, name)
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with it, no other trial shall share it)
+            return f"{axis} {name!r} fails on a stack ({type(error).__name__}: {error})"
+        return "" if same else f"{axis} {name!r} treats a stack otherwise than its members"
 
 
 def _group_key(trial: Trial) -> tuple[Any, ...]:
@@ -172,8 +179,10 @@ def _group_key(trial: Trial) -> tuple[Any, ...]:
 def order(trial: Trial) -> tuple[str, ...]:
     """Sort key that puts members of a stack with the same components side by side."""
     settings = trial.arm.settings
-    axes = ("optimizer", "centered", "amsgrad", "activation", "head", "loss", "match", "schedule")
-    return (*(str(settings.get(axis, "")) for axis in axes), trial.arm.name)
+    optimizer = optimizers[str(settings["optimizer"])]
+    axes = ("activation", "head", "loss", "match", "schedule")
+    others = (str(settings.get(axis, "")) for axis in axes)
+    return (optimizer.name, *optimizer.switches(settings), *others, trial.arm.name)
 
 
 def cut(members: Sequence[Trial], stack_bytes: int, least: int = 1) -> list[list[Trial]]:
@@ -228,10 +237,13 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
         for name in study.baseline
         if name not in used and name not in {"epochs", "steps"}
     ]
-    for name in sorted({str(trial.arm.settings["optimizer"]) for trial in everything}):
+    lr = study.baseline.get("lr")
+    inherited = {
+        str(t.arm.settings["optimizer"]) for t in everything if isinstance(lr, float) and t.arm.settings["lr"] == lr
+    }
+    for name in sorted(inherited) if "lr" not in study.axes else []:
         default = float(optimizers[name].settings["lr"].default or math.inf)  # type: ignore[arg-type]
-        lr = study.baseline.get("lr")
-        if "lr" not in study.axes and isinstance(lr, float) and lr >= 10 * default:
+        if isinstance(lr, float) and lr >= 10 * default:
             told.append(
                 f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
             )

@@ -19,6 +19,7 @@ import os
 import tempfile
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,18 +32,14 @@ from filelock import FileLock, Timeout
 
 from harness.errors import MachineError, UsageError
 from harness.plan import Plan, Stack
-from harness.settings import CORE
+from harness.settings import CORE, OUTCOME
 from harness.study import known_settings
 from harness.trials import as_text
 
 SCHEMA = 1
 TABLES = ("trials", "epochs", "confusion")
-METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "accuracy")]
-OUTCOME = [
-    "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done", *METRICS,
-    "engine", "device", "group", "group_size", "group_seconds",
-]  # fmt: skip
 FINISHED = ("ok", "diverged")
+DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 SIGNIFICANT = "%.7g"  # float32 holds no more
 
 
@@ -137,8 +134,11 @@ def check_same(folder: Path, name: str, digests: Mapping[str, str]) -> dict[str,
         UsageError: the folder is of another study, schema or data, or is no results folder.
     """
     path = folder / "plan.json"
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file, no results folder. Choose another name with --results.")
     if not path.exists():
-        strangers = [p.name for p in folder.glob("*") if p.name != ".lock"] if folder.exists() else []
+        own = (".lock", ".tmp-")  # left by a run that was killed before it could write its plan
+        strangers = [p.name for p in folder.glob("*") if not p.name.startswith(own)]
         if strangers:
             raise UsageError(
                 f"{folder} holds {strangers[0]!r} and no plan.json: it is no results folder. "
@@ -172,21 +172,27 @@ def read_json(path: Path) -> dict[str, Any]:
         UsageError: it cannot be read.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}. Move the folder away and run again.") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} holds no JSON object. Move the folder away and run again.")
     return content
 
 
 def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
-    """Write down the study, the stacks, and a row for every planned trial, before anything is trained."""
-    write(folder / "study.toml", tomli_w.dumps(plan.study.tables()).encode())
+    """Write down the stacks, the study, and a row for every planned trial, before anything is trained.
+
+    The stacks come first: they make the folder a results folder, in which a killed run can be resumed. Rows
+    of finished trials stay whole.
+    """
     stacks = [
         {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
     ]
     content = {"schema": SCHEMA, "study": plan.study.name, "data": dict(digests), "stacks": stacks}
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
-    write(folder / "trials.csv", _csv(planned(plan)))
+    write(folder / "study.toml", tomli_w.dumps(plan.study.tables()).encode())
+    _write_tables(folder, _merged(folder, planned(plan)))
 
 
 def planned(plan: Plan) -> pd.DataFrame:
@@ -221,9 +227,14 @@ def finished(folder: Path) -> dict[str, str]:
 
 def consolidate(folder: Path) -> None:
     """Remake the tidy CSVs from the parts, and keep of the weights what the study asks for."""
-    for name, frame in _merged(folder).items():
-        write(folder / f"{name}.csv", _csv(frame))
+    _write_tables(folder, _merged(folder, _text(folder / "trials.csv")))
     _prune_weights(folder)
+
+
+def _write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    # trials.csv last: newer than every part, it says that all three are complete.
+    for name in reversed(TABLES):
+        write(folder / f"{name}.csv", _csv(tables[name]))
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -242,7 +253,7 @@ def _parts(folder: Path) -> dict[str, pd.DataFrame]:
         try:
             with zipfile.ZipFile(path) as archive:
                 read = {name: _text(io.BytesIO(archive.read(f"{name}.csv"))) for name in TABLES}
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        except DAMAGE:
             path.rename(path.with_suffix(".damaged"))
             continue
         for name, frame in read.items():
@@ -263,9 +274,8 @@ def empty(name: str) -> pd.DataFrame:
     return pd.DataFrame(columns=columns[name], dtype=str)
 
 
-def _merged(folder: Path) -> dict[str, pd.DataFrame]:
-    """The three tables, as text, in the plan's order."""
-    rows = _text(folder / "trials.csv")
+def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The three tables, as text, in the plan's order; `rows` are the planned trials'."""
     known = rows.loc[:, :"seed"].assign(_skipped=rows["reason"].where(rows["status"] == "skipped", ""))
     parts = _parts(folder)
     outcome = parts["trials"]
@@ -294,10 +304,13 @@ def _prune_weights(folder: Path) -> None:
     kept = results.study["study"].get("keep_weights", "best")
     if kept == "all":
         return
-    done = results.trials[results.trials["status"] == "ok"].dropna(subset=["val_accuracy"])
+    files = {path.stem: path for path in (folder / "weights").glob("*.safetensors")}
+    # Of trials that tie, a stack kept the weights of one.
+    done = results.trials[(results.trials["status"] == "ok") & results.trials["trial_id"].isin(files)]
+    done = done.dropna(subset=["val_accuracy"])
     best = set(done.loc[done.groupby("dataset")["val_accuracy"].idxmax(), "trial_id"])
-    for path in (folder / "weights").glob("*.safetensors"):
-        if kept == "none" or path.stem not in best:
+    for trial_id, path in files.items():
+        if kept == "none" or trial_id not in best:
             path.unlink()
 
 
@@ -329,7 +342,7 @@ def _current(folder: Path) -> dict[str, pd.DataFrame]:
     written = (folder / "trials.csv").stat().st_mtime
     parts = [path.stat().st_mtime for path in (folder / "parts").glob("*.zip")]
     if not (folder / "epochs.csv").is_file() or any(time > written for time in parts):
-        return _merged(folder)
+        return _merged(folder, _text(folder / "trials.csv"))
     return {name: _text(folder / f"{name}.csv") for name in TABLES}
 
 

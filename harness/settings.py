@@ -14,13 +14,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    TypeAdapter,
+    ValidationError,
+)
 
 Value: TypeAlias = "str | bool | int | float | list[int] | list[float]"
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
-NotNegative = Annotated[FiniteFloat, Field(ge=0)]
-Fraction = Annotated[FiniteFloat, Field(ge=0, lt=1)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0), AfterValidator(abs)]  # abs: -0.0 is 0.0
+Fraction = Annotated[FiniteFloat, Field(ge=0, lt=1), AfterValidator(abs)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 
@@ -36,7 +44,7 @@ def _interval(value: object) -> object:
 
 
 TYPES: dict[str, Any] = {
-    "lr": Positive,
+    "lr": Annotated[FiniteFloat, Field(gt=0, le=1e30)],  # beyond, float32 itself overflows
     "momentum": Fraction,
     "dampening": Fraction,
     "betas": Annotated[list[Fraction], Field(min_length=2, max_length=2)],
@@ -110,6 +118,14 @@ DEFAULTS: dict[str, Value | None] = {
 }
 CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DEFAULTS.items()}
 """The settings every trial has, whatever its components."""
+
+METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "accuracy")]
+OUTCOME = [
+    "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done", *METRICS,
+    "engine", "device", "group", "group_size", "group_seconds",
+]  # fmt: skip
+COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
+"""What trials.csv says of a trial beside its settings."""
 
 
 @functools.cache

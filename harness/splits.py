@@ -36,7 +36,7 @@ def split(
 
     if how not in HOWS:
         raise UsageError(f"unknown val_split {how!r}: {did_you_mean(how, HOWS)}")
-    total = _size(len(labels), fraction)
+    total = size(len(labels), fraction)
     held_out = np.zeros(len(labels), dtype=bool)
     if how == "random":
         held_out[rng.permutation(len(labels))[:total]] = True
@@ -54,8 +54,12 @@ def split(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def _size(count: int, fraction: float) -> int:
-    """How many of `count` images a fraction is."""
+def size(count: int, fraction: float) -> int:
+    """How many of `count` images a fraction is.
+
+    Raises:
+        UsageError: it is out of range, or leaves no image to train on or to validate with.
+    """
     if not 0 <= fraction < 1:
         raise UsageError(f"val_fraction = {fraction} is out of range: allowed are 0 <= val_fraction < 1")
     total = round(fraction * count)

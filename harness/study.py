@@ -19,7 +19,7 @@ from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
 from harness.errors import UsageError, did_you_mean
 from harness.registry import HOUSE
-from harness.settings import CORE, Seed, Setting, Value
+from harness.settings import COLUMNS, CORE, Seed, Setting, Value
 
 Settings: TypeAlias = "dict[str, Value]"
 Design = Literal["grid", "one-factor", "ladder"]
@@ -119,13 +119,13 @@ def load(study: str | Path, overrides: Sequence[str] = ()) -> Study:
 def find(study: str | Path) -> Path:
     """The file of a study named on the command line."""
     given = Path(study)
-    if given.suffix == ".toml" or given.is_file():
-        if not given.is_file():
-            raise UsageError(f"there is no study file {given}")
+    if _is_file(given):
         return given
+    if given.suffix == ".toml":
+        raise UsageError(f"there is no study file {given}")
     folders = [Path("ablations"), HOUSE / "ablations", HOUSE.parent / "ablations"]
     for folder in folders:
-        if (folder / f"{study}.toml").is_file():
+        if _is_file(folder / f"{study}.toml"):
             return folder / f"{study}.toml"
     known = {file.stem for folder in folders for file in folder.glob("*.toml")}
     raise UsageError(
@@ -133,21 +133,26 @@ def find(study: str | Path) -> Path:
     )
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no name that a file could have
+        return False
+
+
 def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path | None = None) -> Study:
     """Validate a study given as tables (a notebook's dict, a file's TOML)."""
     file = str(path or "study")
     problems: list[str] = []
-    raw = copy.deepcopy(dict(tables))  # overrides change it
-    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(raw) - set(TABLES)]
-    folder = path.parent if path else Path()
-    _load_plugins(raw, folder)
+    raw = _raw(tables, problems)
     problems += _apply(overrides, raw)
-    head = _head(raw.get("study", {}), problems)
+    _load_plugins(raw["study"], path.parent if path else Path())
+    head = _head(raw["study"], problems)
     checker = _Checker(known_settings(), problems)
-    baseline = checker.table("baseline", raw.get("baseline", {}))
-    axes = checker.axes(raw.get("axes", {}))
-    steps = checker.steps(raw.get("steps", []))
-    problems += _contradictions(head.design if head else "grid", baseline, axes, steps)
+    baseline = checker.table("baseline", raw["baseline"])
+    axes = {axis: checker.axis(axis, values) for axis, values in raw["axes"].items()}
+    steps = checker.named("steps", raw.get("steps", []))
+    problems += _contradictions(head, baseline, axes, steps)
     if problems or head is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(
@@ -156,10 +161,20 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     return Study(head, baseline, axes, steps, path)
 
 
-def _load_plugins(tables: Mapping[str, Any], folder: Path) -> None:
+def _raw(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """A copy of the tables, for overrides to change; what is no table is told, and left out."""
+    raw = copy.deepcopy(dict(tables))
+    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(raw) - set(TABLES)]
+    for key in ("study", "baseline", "axes"):
+        if not isinstance(raw.setdefault(key, {}), Mapping):
+            problems.append(f"[{key}] = {raw[key]!r}: allowed: a table")
+            raw[key] = {}
+    return raw
+
+
+def _load_plugins(head: Mapping[str, Any], folder: Path) -> None:
     plugins.load_installed()
-    table = tables.get("study", {})
-    named = table.get("plugins", []) if isinstance(table, Mapping) else []
+    named = head.get("plugins", [])
     for name in named if isinstance(named, list) else []:
         plugins.load_file(folder / str(name))
 
@@ -197,10 +212,7 @@ class _Checker:
     known: Mapping[str, Setting]
     problems: list[str]
 
-    def table(self, where: str, table: object) -> Settings:
-        if not isinstance(table, Mapping):
-            self.problems.append(f"[{where}] = {table!r}: allowed: a table of settings")
-            return {}
+    def table(self, where: str, table: Mapping[str, object]) -> Settings:
         return {key: self.value(f"{where}.{key}", key, value) for key, value in table.items()}
 
     def value(self, where: str, key: str, value: object) -> Value:
@@ -210,7 +222,7 @@ class _Checker:
         try:
             checked = self.known[key].check(value)
         except ValueError as error:
-            self.problems.append(f"{where} = {json.dumps(value)}: allowed: {error}")
+            self.problems.append(f"{where} = {json.dumps(value, default=str)}: allowed: {error}")
             return ""
         registry = plugins.registries().get(key)
         if registry is not None and checked not in registry:
@@ -220,31 +232,25 @@ class _Checker:
             )
         return checked
 
-    def axes(self, table: object) -> dict[str, list[Any]]:
-        if not isinstance(table, Mapping):
-            self.problems.append(f"[axes] = {table!r}: allowed: a table of axes")
-            return {}
-        return {axis: self.axis(axis, values) for axis, values in table.items()}
-
     def axis(self, axis: str, values: object) -> list[Any]:
         if not isinstance(values, list):
             self.problems.append(f"axes.{axis} = {values!r}: allowed: a list of values")
             return []
         if not values:
             self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
-        checked: list[Any]
         if any(isinstance(value, Mapping) for value in values):
-            checked = self.named(f"axes.{axis}", values)
-            if axis in self.known:
-                self.problems.append(f"axes.{axis}: linked settings need a name that is no setting's own")
-        else:
-            checked = [self.value(f"axes.{axis}", axis, value) for value in values]
-        if len({json.dumps(value, sort_keys=True) for value in checked}) < len(checked):
+            if axis in {*self.known, *COLUMNS}:
+                taken = "setting" if axis in self.known else "column of the results"
+                self.problems.append(f"axes.{axis}: linked settings need a name that is no {taken}'s own")
+            return list(self.named(f"axes.{axis}", values))
+        if axis not in self.known:
+            self.problems.append(f"axes.{axis}: unknown setting; {did_you_mean(axis, self.known)}")
+            return []
+        told = len(self.problems)
+        checked = [self.value(f"axes.{axis}", axis, value) for value in values]
+        if len(self.problems) == told and len({json.dumps(value) for value in checked}) < len(checked):
             self.problems.append(f"axes.{axis}: a value is listed twice")
         return checked
-
-    def steps(self, steps: object) -> list[Mapping[str, Any]]:
-        return self.named("steps", steps) if steps else []
 
     def named(self, where: str, tables: object) -> list[Mapping[str, Any]]:
         """Linked settings or a ladder's steps: tables with a name."""
@@ -262,9 +268,13 @@ class _Checker:
 
 
 def _contradictions(
-    design: Design, baseline: Settings, axes: Mapping[str, Sequence[Any]], steps: Sequence[Mapping[str, Any]]
+    head: Head | None,
+    baseline: Settings,
+    axes: Mapping[str, Sequence[Any]],
+    steps: Sequence[Mapping[str, Any]],
 ) -> list[str]:
     problems = []
+    design = head.design if head else "grid"
     if design == "ladder" and not steps:
         problems.append("study.design = 'ladder': a ladder needs [[steps]]")
     if design == "ladder" and axes:
@@ -284,6 +294,8 @@ def _contradictions(
     named = set(baseline) | set(sets) | {key for step in steps for key in step}
     if {"epochs", "steps"} <= named:
         problems.append("epochs and steps are both set: a budget is one or the other")
+    if head and head.resample_split and "split_seed" in named:
+        problems.append("split_seed and study.resample_split = true: the split has its seed or the trial's")
     return problems
 
 
@@ -304,32 +316,40 @@ def _apply(overrides: Sequence[str], tables: dict[str, Any]) -> list[str]:
             problems.append(f"--set {key} is given twice, as {given[key]!r} and as {text!r}")
             continue
         problems += _override(key, _values(text), tables)
+    if {"epochs", "steps"} <= set(given):
+        problems.append("--set epochs and --set steps: a budget is one or the other")
     return problems
 
 
 def _override(key: str, values: list[Any], tables: dict[str, Any]) -> list[str]:
-    axes: dict[str, Any] = tables.setdefault("axes", {})
-    current = axes.get(key, [])
+    axes: dict[str, Any] = tables["axes"]
+    named = {axis: _named(axes[axis]) for axis in axes}
+    grid = tables["study"].get("design", "grid") == "grid"
     if key in Head.model_fields:
-        tables.setdefault("study", {})[key] = values[0] if len(values) == 1 else values
-    elif any(isinstance(value, Mapping) for value in current):
-        named = {value.get("name"): value for value in current}
-        unknown = [value for value in values if value not in named]
+        tables["study"][key] = values[0] if len(values) == 1 else values
+    elif named.get(key):
+        unknown = [str(value) for value in values if str(value) not in named[key]]
         if unknown:
-            return [f"--set {key}: {did_you_mean(str(unknown[0]), map(str, named))}"]
-        axes[key] = [named[value] for value in values]
-    elif len(values) > 1 or (current and tables.get("study", {}).get("design", "grid") == "grid"):
+            return [f"--set {key}: {did_you_mean(unknown[0], named[key])}"]
+        axes[key] = [named[key][str(value)] for value in values]
+    elif len(values) > 1 or (key in axes and grid):
         axes[key] = values
     else:
-        linked = [a for a, vs in axes.items() if vs and all(isinstance(v, Mapping) and key in v for v in vs)]
-        if linked and tables.get("study", {}).get("design", "grid") == "grid":
+        linked = [axis for axis, by in named.items() if by and all(key in table for table in by.values())]
+        if linked and grid:
             return [
                 f"--set {key}: axis {linked[0]!r} sets {key} in every arm; choose among its values instead"
             ]
-        tables.setdefault("baseline", {})[key] = values[0]
+        tables["baseline"][key] = values[0]
         # A budget is one or the other: the one just asked for.
         tables["baseline"].pop({"epochs": "steps", "steps": "epochs"}.get(key, ""), None)
     return []
+
+
+def _named(values: object) -> dict[str, Mapping[str, Any]]:
+    """The values of a linked axis by name; of any other, none."""
+    tables = [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
+    return {str(table.get("name")): table for table in tables}
 
 
 def _values(text: str) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +18,7 @@ from harness.provenance import Provenance
 from harness.results import Results
 from harness.study import Study
 
+MEMORY = Path("/proc/meminfo")
 WORKER_BYTES = 700 * 2**20  # torch itself and one data set in float32, measured on MNIST
 
 
@@ -42,7 +42,7 @@ class Progress:
 
     total: int
     planned: int
-    counter: Any
+    counter: executors.Counter
     done: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ class Progress:
     @property
     def trials(self) -> float:
         """Trials trained in this run, those in flight by the share of their steps."""
-        return float(min(self.counter.value, self.total))
+        return sum(self.counter)
 
 
 def run(
@@ -106,19 +106,20 @@ def train(
     """Train what is missing of a study; the arguments are `run`'s."""
     start = time.monotonic()
     folder = folder_of(study, folder)
-    devices = choose_devices(device, engine)
     digests = {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
     known = results.check_same(folder, study.name, digests)
     with results.claimed(folder):
+        devices = choose_devices(device, engine)
         count = workers or (len(devices) if devices[0] != "cpu" else cores())
-        plan = make(study, engine, results.stacks_of(known), devices[0], count)
+        finished = results.finished(folder)
+        plan = make(study, engine, results.stacks_of(known), devices[0], count, finished)
         for name in digests:
             datasets[name].load()
         results.begin(folder, plan, {**known.get("data", {}), **digests})
-        todo = results.unfinished(plan, results.finished(folder))
+        todo = results.unfinished(plan, finished)
         count = _affordable(min(count, len(todo)))
         provenance = Provenance(folder, plan, devices, count)
-        counter = multiprocessing.get_context("spawn").Value("d", 0.0)
+        counter: executors.Counter = multiprocessing.get_context("spawn").RawArray("d", len(todo))
         progress = Progress(sum(len(stack.trials) for stack in todo), len(plan.trials), counter)
         works = _works(todo, folder, study, devices)
         try:
@@ -133,7 +134,7 @@ def train(
 
 
 def _execute(
-    works: Sequence[executors.Work], counter: Any, count: int, plan: Plan
+    works: Sequence[executors.Work], counter: executors.Counter, count: int, plan: Plan
 ) -> Iterator[executors.Done]:
     modules = _third_party_modules(plan)
     if count <= 1 or modules is None:
@@ -178,6 +179,7 @@ def _works(todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[
             devices[i % len(devices)],
             study.head.keep_predictions,
             study.head.keep_weights,
+            place=i,
         )
         for i, stack in enumerate(ordered)
     ]
@@ -186,10 +188,11 @@ def _works(todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[
 def _affordable(count: int) -> int:
     """As many workers as memory allows."""
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+        lines = MEMORY.read_text().splitlines()
+        (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError):  # only Linux tells
         return count
-    return max(1, min(count, free // WORKER_BYTES))
+    return max(1, min(count, kilobytes * 2**10 // WORKER_BYTES))
 
 
 def _third_party_modules(plan: Plan) -> list[str] | None:

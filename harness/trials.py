@@ -16,6 +16,7 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
+from harness.errors import UsageError
 from harness.settings import CORE, Value
 from harness.study import Settings, Study
 
@@ -116,8 +117,12 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """The trials of a study, and per arm name the names of later arms that mean the same.
 
     An arm and its duplicates are one arm: it is trained once.
+
+    Raises:
+        UsageError: two arms that mean different things have the same name.
     """
     identified: dict[str, str] = {}
+    names: set[str] = set()
     merged: dict[str, list[str]] = {}
     result = []
     for arm in arms(study):
@@ -125,6 +130,11 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
         if identity in identified:
             merged.setdefault(identified[identity], []).append(arm.name)
             continue
+        if arm.name in names:
+            raise UsageError(
+                f"two different arms are both called {arm.name!r}: rename a linked value or a step"
+            )
+        names.add(arm.name)
         identified[identity] = arm.name
         for seed in study.head.seeds:
             settings = arm.settings

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+import torch
 
 from harness import training
 from harness.study import Study, parse
@@ -24,6 +26,16 @@ DIGITS: dict[str, Any] = {
         ],
     },
 }
+
+
+hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """As in the workers: the tests' own processes fill the cores."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -51,25 +51,25 @@ def relu(x: Tensor) -> Tensor:
     "leaky_relu", backward=lambda grad, x, _: torch.ops.aten.leaky_relu_backward(grad, x, 0.01, False)
 )
 def leaky_relu(x: Tensor) -> Tensor:
-    """X where positive, 0.01 x elsewhere (Maas et al. 2013)."""
+    """x where positive, 0.01 x elsewhere (Maas et al. 2013)."""
     return torch.nn.functional.leaky_relu(x, 0.01)
 
 
 @activations.register("elu", backward=lambda grad, x, _: torch.ops.aten.elu_backward(grad, 1, 1, 1, False, x))
 def elu(x: Tensor) -> Tensor:
-    """X where positive, e^x - 1 elsewhere (Clevert et al. 2016)."""
+    """x where positive, e^x - 1 elsewhere (Clevert et al. 2016)."""
     return torch.nn.functional.elu(x)
 
 
 @activations.register("gelu", backward=lambda grad, x, _: torch.ops.aten.gelu_backward(grad, x))
 def gelu(x: Tensor) -> Tensor:
-    """X times the normal distribution function, exact form (Hendrycks & Gimpel 2016)."""
+    """x times the normal distribution function, exact form (Hendrycks & Gimpel 2016)."""
     return torch.nn.functional.gelu(x)
 
 
 @activations.register("silu", backward=lambda grad, x, _: torch.ops.aten.silu_backward(grad, x))
 def silu(x: Tensor) -> Tensor:
-    """X times sigmoid(x), also called swish (Elfwing et al. 2018)."""
+    """x times sigmoid(x), also called swish (Elfwing et al. 2018)."""
     return torch.nn.functional.silu(x)
 
 

@@ -57,6 +57,10 @@ class Optimizer:
         """Its settings, lr first."""
         return declared(self.update)
 
+    def switches(self, settings: Mapping[str, Value]) -> tuple[str, ...]:
+        """Its settings that are no numbers: members of a stack share them to be updated as one."""
+        return tuple(str(settings[name]) for name in self.settings if isinstance(settings[name], (bool, str)))
+
 
 optimizers: Registry[Optimizer] = Registry("optimizer", Optimizer)
 
@@ -79,7 +83,7 @@ def slot(state: State, name: str, like: Tensor, start: Scalar = 0.0) -> Tensor:
 
 
 def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
-    """Param -= rate * direction."""
+    """param -= rate * direction."""
     if isinstance(rate, (int, float)):
         param.add_(direction, alpha=-rate)
     else:
@@ -211,7 +215,7 @@ def _fused_adam(
     weight_decay: float,
     decoupled: bool,
 ) -> None:
-    """Torch's own one-pass Adam, three times faster: where all trials of the stack agree on the settings."""
+    """torch's own one-pass Adam, three times faster: where all trials of the stack agree on the settings."""
     from torch.optim.adam import adam as one_pass
 
     count = torch.full((), t - 1, dtype=torch.float32, device=param.device)

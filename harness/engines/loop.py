@@ -163,7 +163,20 @@ def train(
 ) -> Outcome:
     """Train one trial with plain PyTorch; the arguments are those of the stacked engine."""
     (trial,) = trials
-    where, kind = torch.device(device), torch.from_numpy(np.empty(0, dtype)).dtype
+    # A dropout layer and DataLoader know only the global generator: it is forked, and left as it was.
+    with torch.random.fork_rng():
+        torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63, size=2)[1]))
+        return _train(trial, data, torch.device(device), dtype, watch)
+
+
+def _train(
+    trial: Trial,
+    data: Data,
+    where: torch.device,
+    dtype: Any,
+    watch: Callable[[float], None] | None,
+) -> Outcome:
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
     model = Classifier(trial, data.inputs, len(data.classes)).to(where, kind)
     loss_function = LossFunction(trial, len(data.classes), kind, where)
     budget = Budget.of(trial.arm.settings, len(data.train.y))
@@ -183,7 +196,7 @@ def train(
 
     observe(0)
     optimizer = make_optimizer(trial, model)
-    rates = learning_rates(trials, budget)[:, 0].tolist()
+    rates = learning_rates([trial], budget)[:, 0].tolist()
     loader = DataLoader(SplitDataset(data.train), batch_sampler=SeededBatches(trial, budget))
     for step, (x, y) in zip(range(1, budget.steps + 1), loader, strict=False):
         for group in optimizer.param_groups:

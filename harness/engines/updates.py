@@ -45,8 +45,8 @@ def slices(keys: Sequence[Any]) -> Iterator[tuple[Slice, Any]]:
 
 def update_key(trial: Trial) -> tuple[Any, ...]:
     """What members of a slice that is updated as one have in common."""
-    settings = trial.arm.settings
-    return (settings["optimizer"], settings.get("centered"), settings.get("amsgrad"))
+    optimizer = optimizers[str(trial.arm.settings["optimizer"])]
+    return (optimizer.name, *optimizer.switches(trial.arm.settings))
 
 
 def exact(device: torch.device) -> torch.dtype:

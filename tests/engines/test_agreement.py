@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 
     from harness.study import Settings, Study
 
-# 1,293 images in batches of 8: a pass is 162 steps, its last batch has 5 images, and 210 steps begin a second.
-BASE: Settings = {"dataset": "digits", "steps": 210, "batch_size": 8, "hidden": [12], "eval_every": "105 steps"}
+# 1,293 images in batches of 8: a pass is 162 steps, its last batch has 5 images; 210 steps begin a second.
+BASE: Settings = {
+    "dataset": "digits",
+    "steps": 210,
+    "batch_size": 8,
+    "hidden": [12],
+    "eval_every": "105 steps",
+}
 OTHER: dict[str, Any] = {
     "momentum": 0.7, "dampening": 0.3, "betas": [0.8, 0.98], "alpha": 0.9, "eps": 1e-4, "weight_decay": 0.03,
     "lr_decay": 0.01, "initial_accumulator_value": 0.1, "centered": True, "amsgrad": True, "gamma": 0.5,
@@ -43,12 +49,21 @@ rounding of 210 steps is amplified by training itself, most where an adaptive op
 Made = Callable[..., Any]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """As executors train: more threads only wait for one another on networks of this size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def trial(name: str = "base", seed: int = 0, **settings: Any) -> Trial:
     return Trial(f"t_{name}", Arm(name, resolve({**BASE, **settings})), seed)
 
 
 def cases() -> Iterator[Trial]:
-    """Every component of every axis against the base, and optimizers and schedules also as nobody sets them."""
+    """Every component of every axis against the base; optimizers and schedules also as nobody sets them."""
     for activation in activations:
         yield trial(f"activation={activation.name}", activation=activation.name)
     for head in heads:
@@ -56,7 +71,7 @@ def cases() -> Iterator[Trial]:
             form = loss.component.form(head.component.kind)
             ignored = loss.component.form("logits", "ignore")
             assert ignored is not None
-            named = {"head": head.name, "loss": loss.name}
+            named: dict[str, Any] = {"head": head.name, "loss": loss.name}
             if form is not None:
                 yield trial(f"{head.name} + {loss.name}", **named)
             if form is None or form.forward is not ignored.forward:
@@ -68,12 +83,12 @@ def cases() -> Iterator[Trial]:
         lr = own["lr"].default
         assert isinstance(lr, float)
         yield trial(f"optimizer={optimizer.name}, other", optimizer=optimizer.name, lr=lr * 0.7, **changed)
-        decayed = {"weight_decay": 0.01} if "weight_decay" in own else {}
+        decayed: dict[str, Any] = {"weight_decay": 0.01} if "weight_decay" in own else {}
         yield trial(f"optimizer={optimizer.name}, decay", optimizer=optimizer.name, lr=lr * 1.3, **decayed)
     for schedule in schedules:
         yield trial(f"schedule={schedule.name}", schedule=schedule.name, optimizer="momentum")
         for name in schedule.component.settings:
-            own_value = {name: OTHER[name]} if name in OTHER else {}
+            own_value: dict[str, Any] = {name: OTHER[name]} if name in OTHER else {}
             yield trial(f"schedule={schedule.name}, other {name}", schedule=schedule.name, **own_value)
     yield trial("ccql, other weight", loss="ccql", ccql_weight=OTHER["ccql_weight"])
 
@@ -108,7 +123,9 @@ def assert_same_weights(a: Outcome, k: int, b: Outcome, j: int, tolerance: float
         assert apart <= tolerance, f"{name}: {apart:.1e} of the largest weight apart"
 
 
-def assert_same_observations(a: Outcome, k: int, b: Outcome, j: int, tolerance: float, flips: int = 0) -> None:
+def assert_same_observations(
+    a: Outcome, k: int, b: Outcome, j: int, tolerance: float, flips: int = 0
+) -> None:
     """What the rows are made of: the step of divergence, curves, final predictions."""
     diverged = int(b.diverged_step[j])
     assert int(a.diverged_step[k]) == diverged
@@ -124,7 +141,9 @@ def assert_same_observations(a: Outcome, k: int, b: Outcome, j: int, tolerance: 
     assert a.final.keys() == b.final.keys()
     for split, end in b.final.items():
         assert (a.final[split].predicted[k] != end.predicted[j]).sum() <= flips
-        assert a.final[split].confidence[k] == pytest.approx(end.confidence[j], rel=50 * tolerance, abs=tolerance)
+        assert a.final[split].confidence[k] == pytest.approx(
+            end.confidence[j], rel=50 * tolerance, abs=tolerance
+        )
 
 
 def assert_engines_agree(trials: Sequence[Trial], dtype: Any = np.float64) -> Outcome:
@@ -172,7 +191,7 @@ def test_training_moves_every_weight_matrix() -> None:
         {"hidden": []},
         {"hidden": [7]},
         {"hidden": [16, 12, 8]},
-        {"steps": 200, "batch_size": 1293},
+        {"val_fraction": 0.9, "val_split": "random", "batch_size": 144},
         {"sampling": "sequential"},
         {"sampling": "replacement"},
         {"val_fraction": 0.0},
@@ -196,7 +215,7 @@ def test_engines_agree_on_any_shape_budget_and_split(settings: dict[str, Any]) -
 
 
 def test_engines_agree_on_epochs_with_a_short_last_batch() -> None:
-    budget = {"epochs": 5, "steps": None, "batch_size": 25, "eval_every": "2 epochs"}
+    budget: dict[str, Any] = {"epochs": 5, "steps": None, "batch_size": 25, "eval_every": "2 epochs"}
     members = [trial("a", **budget), trial("b", optimizer="rmsprop", schedule="exponential", **budget)]
     outcome = assert_engines_agree(members)
     assert outcome.steps_done == 5 * 52  # 1,293 = 51 * 25 + 18
@@ -211,7 +230,9 @@ def few_digits() -> Images:
         kept = labels < 3
         return pixels[kept][:, :, 1:6], labels[kept]
 
-    return Images(*crop(images.train_images, images.train_labels), *crop(images.test_images, images.test_labels))
+    return Images(
+        *crop(images.train_images, images.train_labels), *crop(images.test_images, images.test_labels)
+    )
 
 
 @pytest.fixture
@@ -231,7 +252,9 @@ def register() -> Iterator[Callable[..., str]]:
 
 def test_engines_agree_on_another_class_count_and_image_shape(register: Callable[..., str]) -> None:
     register(datasets, "few_digits", few_digits, classes=("zero", "one", "two"), pixel_max=16)
-    members = [trial(f"{h} + {l}", dataset="few_digits", head=h, loss=l) for h, l in SOME_OUTPUTS]
+    members = [
+        trial(f"{head} + {loss}", dataset="few_digits", head=head, loss=loss) for head, loss in SOME_OUTPUTS
+    ]
     outcome = assert_engines_agree(members)
     assert outcome.weights[0]["0.weight"].shape == (12, 40)
     assert outcome.weights[0]["1.weight"].shape == (3, 12)
@@ -264,8 +287,9 @@ def test_neighbours_do_not_change_a_trial(count: int, settings: dict[str, Any]) 
 DIVERGING: dict[str, dict[str, Any]] = {
     "learning rate": {"head": "identity", "loss": "ql", "lr": 1e9},
     "underflow": {"head": "softmax", "loss": "ce", "lr": 300.0},
-    "adaptive": {"head": "identity", "loss": "mse", "optimizer": "rmsprop", "momentum": 0.999, "lr": 1e30},
+    "momentum": {"head": "identity", "loss": "mse", "optimizer": "momentum", "lr": 1e6},
 }
+OVERFLOW = {"head": "identity", "loss": "mse", "optimizer": "rmsprop", "lr": 1e30}
 
 
 @both_types
@@ -279,12 +303,14 @@ def test_both_engines_see_a_divergence_at_the_same_step(name: str, dtype: Any) -
     assert_same_observations(together, 1, reference, 0, TOLERANCE[dtype], flips=8)
 
 
-@pytest.mark.parametrize("name", DIVERGING)
-def test_a_diverging_member_changes_no_bit_of_another(name: str) -> None:
-    bad = DIVERGING[name]
+@pytest.mark.parametrize("bad", [*DIVERGING.values(), OVERFLOW], ids=[*DIVERGING, "overflow"])
+def test_a_diverging_member_changes_no_bit_of_another(bad: dict[str, Any]) -> None:
     others = [
-        trial("a", lr=0.07), trial("b", activation="gelu", optimizer="adam"), trial("c", lr=0.03, activation="elu"),
-        trial("d", head="softmax", loss="ce", lr=0.02), trial("e", optimizer="rmsprop", lr=2e-3, momentum=0.5),
+        trial("a", lr=0.07),
+        trial("b", activation="gelu", optimizer="adam"),
+        trial("c", lr=0.03, activation="elu"),
+        trial("d", head="softmax", loss="ce", lr=0.02),
+        trial("e", optimizer="rmsprop", lr=2e-3, momentum=0.5),
         trial("f", loss="ql", lr=0.01, schedule="linear"),
     ]  # fmt: skip
 
@@ -307,7 +333,9 @@ def test_a_diverging_member_changes_no_bit_of_another(name: str) -> None:
 
 
 def test_a_stack_stops_when_every_member_has_diverged() -> None:
-    bad = [trial(f"bad {i}", **DIVERGING["learning rate"], activation=a) for i, a in enumerate(("relu", "elu"))]
+    bad = [
+        trial(f"bad {i}", **DIVERGING["learning rate"], activation=a) for i, a in enumerate(("relu", "elu"))
+    ]
     outcome = stack(bad, np.float32)
     assert (outcome.diverged_step > 0).all()
     assert "test" not in outcome.final
@@ -333,7 +361,9 @@ def focal(p: Tensor, target: Tensor, *, focus: Tensor = 1.5) -> Tensor:  # type:
     return -((1 - py) ** focus) * py.log()
 
 
-def signed(param: Tensor, grad: Tensor, state: State, t: int, *, lr: Scalar = 1e-3, beta: Scalar = 0.9) -> None:
+def signed(
+    param: Tensor, grad: Tensor, state: State, t: int, *, lr: Scalar = 1e-3, beta: Scalar = 0.9
+) -> None:
     """The sign of a running mean (Bernstein et al. 2018)."""
     mean = slot(state, "mean", param).mul_(beta).add_(grad * (1 - beta))
     param.sub_(lr * torch.tanh(1e3 * mean / t))
@@ -377,8 +407,15 @@ def test_a_third_partys_components_train_in_the_stack_by_autograd(register: Call
 
 def test_a_third_partys_switch_may_differ_within_a_stack(register: Callable[..., str]) -> None:
     def switched(
-        param: Tensor, grad: Tensor, state: State, t: int, *, lr: Scalar = 0.05, flip: bool = False, way: str = "a"
-    ) -> None:  # fmt: skip  # noqa: ARG001
+        param: Tensor,
+        grad: Tensor,
+        state: State,  # noqa: ARG001
+        t: int,  # noqa: ARG001
+        *,
+        lr: Scalar = 0.05,
+        flip: bool = False,
+        way: str = "a",
+    ) -> None:
         """Gradient descent with settings that are no numbers."""
         param.sub_((grad.sign() * 0.01 if flip else grad) * lr * (2 if way == "b" else 1))
 

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from harness.axes.architectures import architectures, initial_layers
+from harness.streams import stream
+from harness.testing import check_component
+
+steady = settings(deadline=None, max_examples=40)  # time depends on the machine
+every = pytest.mark.parametrize("name", [entry.name for entry in architectures])
+
+
+@every
+def test_contract(name: str) -> None:
+    check_component("architecture", name)
+
+
+@every
+@pytest.mark.parametrize(("inputs", "classes"), [(40, 3), (64, 10)])
+def test_gives_logits_for_any_input_size_and_class_count(name: str, inputs: int, classes: int) -> None:
+    network = architectures[name].build(inputs, classes, nn.ReLU)
+    x = torch.rand(6, inputs, generator=torch.Generator().manual_seed(0))
+    z = network(x)
+    assert z.shape == (6, classes)
+    z.square().sum().backward()
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
+
+
+@steady
+@given(hidden=st.lists(st.integers(1, 20), max_size=4))
+def test_mlps_layers(hidden: list[int]) -> None:
+    network = architectures["mlp"].build(9, 4, nn.Tanh, hidden=hidden)
+    widths = [9, *hidden, 4]
+    kinds = [type(module) for module in network]  # type: ignore[attr-defined]
+    assert kinds == [nn.Linear, *[nn.Tanh, nn.Linear] * len(hidden)]
+    assert sum(p.numel() for p in network.parameters()) == sum(
+        (i + 1) * o for i, o in itertools.pairwise(widths)
+    )
+
+
+def test_mlp_is_a_composition_of_its_layers() -> None:
+    network = architectures["mlp"].build(5, 3, nn.Sigmoid, hidden=[4])
+    first, _, last = network.children()
+    x = torch.ones(2, 5)
+    torch.testing.assert_close(network(x), last(torch.sigmoid(first(x))))
+
+
+def test_initial_weights_are_distributed_as_torchs() -> None:
+    """Uniform within 1/sqrt(fan_in), as nn.Linear's default, weights and biases."""
+    layers = initial_layers([400, 300, 10], np.random.default_rng(0))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reference = nn.Linear(400, 300)
+    for layer, shape, fan_in in zip(layers, [(300, 400), (10, 300)], [400, 300], strict=True):
+        assert layer.weight.shape == shape
+        assert layer.bias.shape == shape[:1]
+        for array in (layer.weight, layer.bias):
+            assert np.abs(array).max() <= fan_in**-0.5
+    weight = layers[0].weight
+    assert weight.std() == pytest.approx(reference.weight.std().item(), rel=0.01)
+    assert np.abs(weight).max() == pytest.approx(reference.weight.abs().max().item(), rel=0.001)
+    assert weight.mean() == pytest.approx(0, abs=3e-4)
+
+
+def test_deeper_networks_of_one_start_share_no_more_than_they_must() -> None:
+    """The first layers of [8] and [8, 8] are the same draw: arms of one shape start alike."""
+    shallow, again = (initial_layers([6, 8, 3], stream(4, "weights")) for _ in range(2))
+    assert all(
+        (a.weight == b.weight).all() and (a.bias == b.bias).all() for a, b in zip(shallow, again, strict=True)
+    )
+    other = initial_layers([6, 8, 3], stream(5, "weights"))
+    assert (shallow[0].weight != other[0].weight).all()

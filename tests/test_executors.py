@@ -1,0 +1,207 @@
+"""Executors: memory that runs out, workers that die, and what is told meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+
+from harness import executors, plan, plugins, results, training
+from harness.engines import stacked
+from harness.errors import MachineError
+from harness.executors import Ticker, Work
+from harness.plan import ENGINES, Engine
+from harness.study import Study, load
+
+Make = Callable[..., Study]
+LRS = [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, widest: int, error: Exception) -> list[int]:
+    """Let the stacked engine run out of memory above a width; gives the widths it was asked for."""
+    asked, whole = [], stacked.train
+
+    def train(trials: Any, *arguments: Any, **named: Any) -> Any:
+        asked.append(len(trials))
+        if len(trials) > widest:
+            raise error
+        return whole(trials, *arguments, **named)
+
+    monkeypatch.setattr(stacked, "train", train)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+)  # fmt: skip
+def test_a_stack_that_needs_too_much_memory_is_halved(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    study = study_of({"lr": LRS}, study={"seeds": 1, "keep_predictions": ["test"]})
+    training.train(study, tmp_path / "whole", device="cpu", workers=1)
+    asked = short_of_memory(monkeypatch, 2, error)
+    summary = training.train(study, tmp_path / "halved", device="cpu", workers=1)
+    assert asked == [5, 2, 3, 1, 2]
+    assert summary.statuses == {"ok": 5}
+    whole, halved = (results.read(tmp_path / name) for name in ("whole", "halved"))
+    assert sorted(halved.trials["group_size"]) == [1, 2, 2, 2, 2]
+    assert set(whole.trials["group_size"]) == {5}
+    assert list(halved.trials["trial_id"]) == list(whole.trials["trial_id"])
+    for name in ("train_loss", "test_accuracy"):
+        assert halved.trials[name].to_numpy() == pytest.approx(whole.trials[name].to_numpy(), rel=1e-3)
+    assert len(halved.epochs) == len(whole.epochs)
+    (path,) = (tmp_path / "halved/predictions").iterdir()
+    with np.load(path) as arrays:
+        assert sorted(arrays["trial_id"]) == sorted(halved.trials["trial_id"])
+        assert arrays["test_predicted"].shape == (5, 360)
+
+
+def test_a_trial_that_needs_too_much_memory_by_itself_fails_with_the_message(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = short_of_memory(monkeypatch, 0, RuntimeError("out of memory\nand more"))
+    summary = training.train(study_of({"lr": LRS}), tmp_path, device="cpu", workers=1)
+    assert asked == [5, 2, 1] * 2
+    assert summary.statuses == {"failed": 10}
+    assert set(results.read(tmp_path).trials["reason"]) == {"RuntimeError: out of memory and more"}
+
+
+def test_other_errors_are_not_tried_in_halves(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = short_of_memory(monkeypatch, 0, RuntimeError("shapes do not match"))
+    training.train(study_of({"lr": LRS}, study={"seeds": 1}), tmp_path, device="cpu", workers=1)
+    assert asked == [5]
+
+
+def test_a_part_that_cannot_be_written_stops_the_run(study_of: Make, tmp_path: Path) -> None:
+    (stack,) = plan.make(study_of(study={"seeds": 1})).stacks
+    (tmp_path / "parts").write_text("in the way")
+    with pytest.raises(MachineError, match=r"parts/g\w+\.zip cannot be written"):
+        executors.train(Work(stack, tmp_path, "cpu", [], "none"))
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 8])
+def test_a_stack_in_shares_trains_every_trial_once(study_of: Make, tmp_path: Path, shares: int) -> None:
+    (stack,) = plan.make(study_of({"lr": LRS}, epochs=1, study={"seeds": 1})).stacks
+    done = executors.train(Work(stack, tmp_path, "cpu", [], "none", shares=shares))
+    assert done.statuses == {"ok": 5}
+    assert set(results.finished(tmp_path)) == {trial.trial_id for trial in stack.trials}
+
+
+# --------------------------------------------------------------------------------------------------- progress
+
+
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_the_counter_ends_at_the_trials_trained(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    stacks = plan.make(study_of({"lr": [*LRS[:4], 1e25]}, loss="mse"), engine).stacks
+    short_of_memory(monkeypatch, 2, MemoryError())
+    counter = [0.0] * len(stacks)
+    works = [Work(stack, tmp_path, "cpu", [], "none", place) for place, stack in enumerate(stacks)]
+    assert len(list(executors.inline(works, counter))) == len(stacks)
+    assert counter == [len(stack.trials) for stack in stacks]
+
+
+def test_a_ticker_writes_in_its_place() -> None:
+    counter = [0.0, 0.0, 0.0]
+    Ticker(counter, 1, 3, 4)(0.25)
+    assert counter == [0, 4, 0]
+    Ticker(counter, 1, 3, 4)(1.0)
+    assert counter == [0, 7, 0]
+    Ticker(None, 1, 3, 4)(0.5)
+    assert counter == [0, 7, 0]
+
+
+# ------------------------------------------------------------------------------------------- workers that die
+
+DEADLY = """
+import multiprocessing, os, signal
+from harness.axes.activations import activations
+
+def kill_worker():
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@activations.register("wide")
+def wide(x):
+    '''ReLU that kills its worker in a stack of more than 2 on batches of 32, as if memory were short.'''
+    if x.ndim == 3 and len(x) > 2 and x.shape[-1] == 32:
+        kill_worker()
+    return x.relu()
+
+@activations.register("always")
+def always(x):
+    '''ReLU that kills its worker.'''
+    kill_worker()
+    return x.relu()
+"""
+
+
+@pytest.fixture
+def deadly(tmp_path: Path) -> Iterator[Callable[..., Study]]:
+    """Studies with components that kill the process they run in, unless it is the main one."""
+    before = {axis: dict(registry._entries) for axis, registry in plugins.registries().items()}
+    (tmp_path / "deadly.py").write_text(DEADLY)
+
+    def make(axes: dict[str, Any], **baseline: Any) -> Study:
+        tables = {
+            "study": {"name": "deadly", "seeds": 1, "plugins": ["deadly.py"]},
+            "baseline": {"dataset": "digits", "hidden": [4], "epochs": 1, **baseline},
+            "axes": axes,
+        }
+        (tmp_path / "study.toml").write_bytes(tomli_w.dumps(tables).encode())
+        return load(tmp_path / "study.toml")
+
+    yield make
+    for axis, registry in plugins.registries().items():
+        registry._entries.clear()
+        registry._entries.update(before[axis])
+
+
+def test_a_stack_that_kills_its_worker_is_halved_and_the_others_stay_whole(
+    deadly: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = deadly({"lr": [0.1, 0.2, 0.3, 0.4], "batch_size": [32, 64, 256]}, activation="wide")
+    summary = training.train(study, tmp_path / "results", device="cpu", workers=2)
+    assert summary.statuses == {"ok": 12}
+    rows = results.read(tmp_path / "results").trials
+    sizes = {batch: set(rows.loc[rows["batch_size"] == batch, "group_size"]) for batch in (32, 64, 256)}
+    assert sizes[32] == {2}
+    # Beside it was one other stack in flight, which may have gone with the worker; the third was not begun.
+    assert {4} in (sizes[64], sizes[256])
+
+
+@pytest.mark.slow
+def test_a_trial_that_always_kills_its_worker_fails_and_takes_nobody_along(
+    deadly: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = deadly({"activation": ["relu", "always"], "batch_size": [32, 64]}, epochs=4)
+    cases: list[tuple[Engine, int]] = [("loop", 2), ("stacked", 4)]
+    for engine, failed in cases:
+        folder = tmp_path / engine
+        summary = training.train(study, folder, device="cpu", workers=2, engine=engine)
+        rows = results.read(folder).trials
+        assert summary.statuses == {"ok": 4 - failed, "failed": failed} if failed < 4 else {"failed": 4}
+        reasons = set(rows.loc[rows["status"] == "failed", "reason"])
+        assert reasons == {"its worker process died (killed, or out of memory) 3 times"}
+        assert len(summary.failures) == 2
+
+
+def test_every_engine_trains_the_same_plan(study_of: Make, tmp_path: Path) -> None:
+    study = study_of({"optimizer": ["sgd", "adam"]}, study={"seeds": 1})
+    for engine in ENGINES:
+        training.train(study, tmp_path / engine, device="cpu", workers=1, engine=engine)
+    one, *others = (results.read(tmp_path / engine).trials for engine in ENGINES)
+    for engine, other in zip(ENGINES[1:], others, strict=True):
+        assert set(other["engine"]) == {engine}
+        assert set(other["group_size"]) == {1}
+        assert list(one["trial_id"]) == list(other["trial_id"])
+        assert one["train_loss"].to_numpy() == pytest.approx(other["train_loss"].to_numpy(), rel=1e-4)

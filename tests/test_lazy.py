@@ -1,0 +1,217 @@
+"""What answers without torch, and which way imports point."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import harness
+from harness import lazy
+
+HOUSE = Path(harness.__file__).parent
+# From the ground up: a room imports from rooms above it in this list, and from itself.
+ORDER: list[set[str]] = [
+    {"errors", "lazy", "settings", "streams", "stats", "plots"},
+    {"registry", "idx", "splits", "sources"},
+    {"axes"},
+    {"plugins", "batches", "data"},
+    {"testing", "study", "formulas"},
+    {"trials"},
+    {"plan"},
+    {"engines", "results"},
+    {"parts", "provenance", "report"},
+    {"executors"},
+    {"training"},
+    {"display"},
+    {"cli"},
+    {"__main__", "__init__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+
+
+def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter."""
+    path = os.pathsep.join([str(HOUSE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+
+
+def heavy_after(code: str, cwd: Path | None = None) -> tuple[set[str], subprocess.CompletedProcess[str]]:
+    """Which heavy packages a fresh interpreter has imported at its end."""
+    told = f"""
+import atexit, json, sys
+atexit.register(lambda: print("HEAVY", json.dumps([m for m in ("torch", "pandas") if m in sys.modules])))
+{code}
+"""
+    done = python(told, cwd=cwd)
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.startswith("HEAVY "), done.stdout + done.stderr
+    return set(json.loads(last.removeprefix("HEAVY "))), done
+
+
+def command(*arguments: str, cwd: Path | None = None) -> tuple[set[str], subprocess.CompletedProcess[str]]:
+    """Run the `harness` command in a fresh interpreter."""
+    return heavy_after(f"sys.argv = ['harness', *{arguments!r}]\nfrom harness.cli import main\nmain()", cwd)
+
+
+STUDY = '[study]\nname = "small"\n[baseline]\ndataset = "digits"\n[axes]\nactivation = ["relu", "tanh"]\n'
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    (tmp_path / "small.toml").write_text(STUDY)
+    return tmp_path
+
+
+def test_no_room_but_engines_and_contract_tests_imports_torch() -> None:
+    rooms = ["study", "trials", "plan", "results", "stats", "plots", "report", "training", "display", "cli"]
+    heavy, done = heavy_after(
+        f"import importlib\nfor room in {rooms}:\n"
+        "    importlib.import_module('harness.' + room)\n"
+        "    assert 'torch' not in sys.modules, room"
+    )
+    assert done.returncode == 0, done.stderr
+    assert heavy == {"pandas"}
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy, done = heavy_after("import harness, harness.cli; harness.load")
+    assert done.returncode == 0, done.stderr
+    assert heavy == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("list",), ("list", "loss"), ("--version",)]
+)
+def test_help_and_list_answer_without_torch_and_pandas(arguments: tuple[str, ...]) -> None:
+    heavy, done = command(*arguments)
+    assert heavy == set()
+    if arguments != ("--version",):  # which a checkout that is not installed cannot tell
+        assert done.returncode == 0, done.stderr
+
+
+def test_list_shows_every_axis() -> None:
+    _, done = command("list")
+    for word in (
+        "activation",
+        "gelu",
+        "optimizer",
+        "adagrad",
+        "ccql_weight",
+        "schedule",
+        "cosine",
+        "fashion_mnist",
+    ):
+        assert word in done.stdout
+
+
+def test_plan_answers_without_torch(study: Path) -> None:
+    heavy, done = command("plan", "small.toml", cwd=study)
+    assert done.returncode == 0, done.stderr
+    assert "torch" not in heavy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("runn", "small.toml"), "did you mean 'run'"),
+        (("run", "smal"), "there is no study 'smal'"),
+        (("run", "small.toml", "--set", "activation=relo,tanh"), "did you mean 'relu'"),
+        (("plan", "small.toml", "--set", "lr=-1"), "greater than 0"),
+        (("run", "small.toml", "--set", "batch_size=5000"), "batch_size = 5000"),
+        (("list", "optimiser"), "did you mean 'optimizer'"),
+        (("run", "small.toml", "--engine", "numpi"), "numpi"),
+    ],
+)
+def test_a_usage_error_answers_without_torch(study: Path, arguments: tuple[str, ...], message: str) -> None:
+    heavy, done = command(*arguments, cwd=study)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "torch" not in heavy
+
+
+def test_the_lazy_torch_is_torch() -> None:
+    assert lazy.torch.zeros is torch.zeros
+    assert lazy.torch.nn.functional.relu is torch.nn.functional.relu
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = lazy.torch.no_such_thing  # type: ignore[attr-defined]
+
+
+# ------------------------------------------------------------------------------------- which way they point
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that code imports when it runs, at its top or later; not what only annotations need."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            yield from imports(ast.Module(node.orelse, []))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            assert node.module is not None
+            names = [alias.name for alias in node.names]
+            yield from (f"harness.{name}" for name in names) if node.module == "harness" else [node.module]
+        else:
+            yield from imports(node)
+
+
+def sources() -> list[Path]:
+    return sorted(HOUSE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_imports_point_one_way(path: Path) -> None:
+    room = room_of(path)
+    assert room in LEVEL, f"{room} is a new room: say in ORDER where it stands"
+    for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        package, _, rest = name.partition(".")
+        if package != "harness" or not rest:
+            continue
+        other = rest.split(".")[0]
+        assert other == room or LEVEL[other] < LEVEL[room], f"{room} imports {other}"
+
+
+def test_the_order_names_no_room_that_is_gone() -> None:
+    assert set(LEVEL) == {room_of(path) for path in sources()}
+
+
+@pytest.mark.parametrize(
+    "room", ["results", "stats", "plots", "report", "study", "plan", "trials", "axes", "cli"]
+)
+def test_only_engines_and_contract_tests_import_torch_themselves(room: str) -> None:
+    for path in sources():
+        if room_of(path) == room:
+            found = {name.split(".")[0] for name in imports(ast.parse(path.read_text(encoding="utf-8")))}
+            # An optimizer may import a kernel of torch's when it takes a step.
+            assert "torch" not in found or path.name == "optimizers.py", path
+
+
+def test_imports_are_found_wherever_they_are() -> None:
+    code = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    import hidden
+else:
+    import shown
+def f():
+    from harness import plan
+    with x:
+        import torch.nn
+"""
+    assert list(imports(ast.parse(code))) == ["typing", "shown", "harness.plan", "torch.nn"]

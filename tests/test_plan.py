@@ -1,0 +1,316 @@
+"""Plans: what is trained together, what is skipped and why, and what a person should be told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import plan as planning
+from harness import plugins
+from harness.axes.optimizers import optimizers
+from harness.batches import Budget
+from harness.data import train_size
+from harness.errors import UsageError
+from harness.plan import SAME_IN_A_GROUP, STACK_BYTES, Plan, Stack, cost, cut, make
+from harness.registry import HOUSE
+from harness.study import Study, parse
+
+Make = Callable[..., Study]
+WIDE = {
+    "activation": ["relu", "tanh"],
+    "optimizer": ["sgd", "adam"],
+    "batch_size": [16, 64],
+    "hidden": [[8], [16, 8], []],
+    "loss": ["ce", "nll"],
+}
+
+
+def stacked_ids(plan: Plan) -> list[str]:
+    return [trial.trial_id for stack in plan.stacks for trial in stack.trials]
+
+
+def as_known(plan: Plan) -> list[tuple[str, Any, list[str]]]:
+    return [(s.group, s.engine, [t.trial_id for t in s.trials]) for s in plan.stacks]
+
+
+# ----------------------------------------------------------------------------------------------- what it says
+
+
+def test_counts_skipped_and_merged(study_of: Make) -> None:
+    plan = make(study_of({"loss": ["ce", "nll"], "match": ["kind", "ignore"]}, study={"seeds": 3}))
+    assert len(plan.trials) == 9
+    assert list(plan.arms) == ["loss=ce, match=kind", "loss=nll, match=kind", "loss=nll, match=ignore"]
+    assert plan.merged == {"loss=ce, match=kind": ["loss=ce, match=ignore"]}
+    misfits = [t.trial_id for t in plan.trials if t.arm.name == "loss=nll, match=kind"]
+    assert list(plan.skipped) == misfits
+    assert set(plan.skipped.values()) == {
+        (
+            "loss 'nll' takes log_probabilities; head 'identity' gives logits "
+            "(match = 'ignore' trains it all the same)"
+        )
+    }
+    assert len(stacked_ids(plan)) == 6
+
+
+def test_a_study_of_misfits_has_nothing_to_train(study_of: Make) -> None:
+    plan = make(study_of(loss="nll"))
+    assert plan.stacks == []
+    assert len(plan.skipped) == len(plan.trials) == 2
+    assert cost(plan, 2, flops=lambda: 1e11).bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("axes", "baseline", "warnings"),
+    [
+        ({}, {}, []),
+        ({}, {"gamma": 0.5}, ["gamma is set in [baseline] and applies to no arm"]),
+        ({"schedule": ["constant", "exponential"]}, {"gamma": 0.5}, []),
+        ({}, {"momentum": 0.5, "betas": [0.5, 0.5]}, ["momentum is set", "betas is set"]),
+        ({}, {"steps": 10}, []),
+        ({}, {"val_fraction": 0, "split_seed": 3}, ["split_seed is set in [baseline]"]),
+        (
+            {"optimizer": ["sgd", "adam"]},
+            {"lr": 0.1},
+            ["lr = 0.1 also applies to adam, 100 times its default"],
+        ),
+        ({"optimizer": ["sgd", "adam"]}, {"lr": 0.005}, []),
+        ({"optimizer": ["sgd", "adam"], "lr": [0.1]}, {}, []),
+    ],
+)
+def test_warnings(
+    study_of: Make, axes: dict[str, Any], baseline: dict[str, Any], warnings: list[str]
+) -> None:
+    if "steps" in baseline:
+        told = make(parse({"study": {"name": "x"}, "baseline": {"dataset": "digits", **baseline}})).warnings
+    else:
+        told = make(study_of(axes, **baseline)).warnings
+    assert len(told) == len(warnings)
+    for text, expected in zip(told, warnings, strict=True):
+        assert text.startswith(expected)
+
+
+def test_a_batch_may_be_the_train_split_and_no_larger(study_of: Make) -> None:
+    assert make(study_of(batch_size=1293)).stacks
+    assert make(study_of(batch_size=1437, val_fraction=0)).stacks
+    with pytest.raises(
+        UsageError, match=r"batch_size = 1294 \(arm 'baseline'\): digits has 1293 .*1 to 1293"
+    ):
+        make(study_of(batch_size=1294))
+    with pytest.raises(UsageError, match=r"batch_size = 9999 \(arm 'batch_size=9999'\)"):
+        make(study_of({"batch_size": [32, 9999]}))
+
+
+# ----------------------------------------------------------------------------------------------------- stacks
+
+
+def test_groups_share_seed_batches_and_shape(study_of: Make) -> None:
+    plan = make(study_of(WIDE))
+    for stack in plan.stacks:
+        assert {trial.seed for trial in stack.trials} == {stack.trials[0].seed}
+        for name in SAME_IN_A_GROUP:
+            assert len({str(trial.arm.settings.get(name)) for trial in stack.trials}) == 1, name
+    # Nothing else keeps trials apart: a stack a seed, batch size and shape.
+    assert len(plan.stacks) == 2 * 2 * 3
+    assert sorted(stacked_ids(plan)) == sorted({t.trial_id for t in plan.trials} - plan.skipped.keys())
+
+
+def test_a_stack_is_never_wider_than_its_bytes(study_of: Make) -> None:
+    study = study_of({"lr": [0.01 * i for i in range(1, 101)]}, hidden=[512], study={"seeds": 1})
+    plan = make(study)
+    height = 4 * 512 * 64
+    sizes = [len(stack.trials) for stack in plan.stacks]
+    assert max(sizes) * height <= STACK_BYTES < (max(sizes) + 1) * height * 2
+    assert sum(sizes) == 100
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.integers(1, 60), st.integers(1, 2**21), st.integers(1, 9))
+def test_a_group_is_cut_evenly_and_whole(count: int, stack_bytes: int, least: int) -> None:
+    tables = {
+        "study": {"name": "x", "seeds": 1},
+        "baseline": {"dataset": "digits", "hidden": [32]},
+        "axes": {"lr": [0.001 * i for i in range(1, count + 1)]},
+    }
+    members = make(parse(tables)).trials
+    pieces = cut(members, stack_bytes, least)
+    assert sorted(t.trial_id for piece in pieces for t in piece) == sorted(t.trial_id for t in members)
+    widths = [len(piece) for piece in pieces]
+    assert max(widths) - min(widths) <= 1
+    assert len(pieces) >= min(least, count)
+    assert all(width == 1 or width * 4 * 32 * 64 <= stack_bytes for width in widths)
+
+
+def test_there_are_stacks_for_all_processes(study_of: Make) -> None:
+    study = study_of({"lr": [0.1, 0.2, 0.3, 0.4]}, study={"seeds": 1})
+    assert [len(s.trials) for s in make(study).stacks] == [4]
+    assert [len(s.trials) for s in make(study, processes=2).stacks] == [2, 2]
+    assert [len(s.trials) for s in make(study, processes=16).stacks] == [1, 1, 1, 1]
+
+
+def test_the_loop_engine_trains_one_by_one(study_of: Make) -> None:
+    plan = make(study_of({"lr": [0.1, 0.2]}), "loop")
+    assert {(stack.engine, len(stack.trials)) for stack in plan.stacks} == {("loop", 1)}
+    assert len(plan.stacks) == 4
+    assert plan.routed == {}
+
+
+def test_known_stacks_are_kept_as_they_are(study_of: Make) -> None:
+    study = study_of({"lr": [0.1, 0.2, 0.3]})
+    first = make(study, processes=4)
+    assert make(study, known=as_known(first)).stacks == first.stacks
+    assert make(study, "loop", known=as_known(first)).stacks == first.stacks
+    grown = make(study_of({"lr": [0.1, 0.2, 0.3, 0.4]}), known=as_known(first))
+    assert grown.stacks[: len(first.stacks)] == first.stacks
+    assert len(stacked_ids(grown)) == len(set(stacked_ids(grown))) == 8
+    shrunk = make(study_of({"lr": [0.3]}), known=as_known(first))
+    assert sorted(stacked_ids(shrunk)) == sorted(t.trial_id for t in shrunk.trials)
+
+
+def test_finished_trials_share_no_new_stack_with_others(study_of: Make) -> None:
+    study = study_of({"lr": [0.1, 0.2, 0.3]}, study={"seeds": 1})
+    done = {make(study).trials[1].trial_id}
+    stacks = [{t.trial_id for t in stack.trials} for stack in make(study, done=done).stacks]
+    assert done in stacks
+    assert sorted(map(len, stacks)) == [1, 2]
+
+
+def test_a_stack_is_named_by_engine_and_members(study_of: Make) -> None:
+    study = study_of({"lr": [0.1, 0.2]}, study={"seeds": 1})
+    (one,), (same,) = (
+        make(study).stacks,
+        make(study_of({"lr": [0.1, 0.2]}, study={"seeds": 1, "name": "y"})).stacks,
+    )
+    assert one.group == same.group
+    names = {s.group for s in [one, *make(study, "loop").stacks, *make(study, processes=2).stacks]}
+    assert len(names) == 5
+    assert all(name.startswith("g") and len(name) == 9 for name in names)
+
+
+# ----------------------------------------------------------------------------------------------------- routes
+
+PLUGIN = """
+import torch
+from harness.axes.activations import activations
+from harness.axes.optimizers import optimizers
+
+@activations.register("whole")
+def whole(x):
+    '''Centred over everything it is given: no stack may share it.'''
+    return x - x.mean()
+
+@activations.register("plain")
+def plain(x):
+    '''Elementwise, and may be stacked.'''
+    return x.abs()
+
+@optimizers.register("declared", stackable=False)
+def declared(param, grad, state, t, *, lr=0.1):
+    '''Says itself that it cannot be stacked.'''
+    param.sub_(lr * grad / grad.norm())
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[None]:
+    """Third-party components, gone afterwards."""
+    before = {axis: dict(registry._entries) for axis, registry in plugins.registries().items()}
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    plugins.load_file(tmp_path / "mine.py")
+    yield
+    for axis, registry in plugins.registries().items():
+        registry._entries.clear()
+        registry._entries.update(before[axis])
+
+
+@pytest.mark.usefixtures("plugin")
+def test_what_cannot_be_stacked_goes_to_the_loop_engine_with_its_reason(study_of: Make) -> None:
+    plan = make(study_of({"activation": ["relu", "whole", "plain"], "optimizer": ["sgd", "declared"]}))
+    assert plan.routed == {
+        "activation 'whole' treats a stack otherwise than its members": 2,
+        "optimizer 'declared' is declared stackable = False": 6,
+    }
+    engines = {
+        (t.arm.settings["activation"], t.arm.settings["optimizer"]): stack.engine
+        for stack in plan.stacks
+        for t in stack.trials
+    }
+    assert {pair for pair, engine in engines.items() if engine == "stacked"} == {
+        ("relu", "sgd"),
+        ("plain", "sgd"),
+    }
+    assert all(len(stack.trials) == 1 for stack in plan.stacks if stack.engine == "loop")
+
+
+# ------------------------------------------------------------------------------------------------------ costs
+
+
+def test_cost_grows_with_the_work(study_of: Make) -> None:
+    def of(processes: int = 1, **settings: Any) -> planning.Cost:
+        return cost(make(study_of(study={"seeds": 4}, **settings)), processes, flops=lambda: 1e11)
+
+    assert of(epochs=20).seconds > of(epochs=5).seconds > 0
+    assert of(processes=2).seconds == pytest.approx(of().seconds / 2)
+    assert of(processes=99).seconds == pytest.approx(of().seconds / 4)
+    assert of(epochs=20).bytes > of().bytes > 0
+
+
+def test_bytes_depend_on_what_is_kept(study_of: Make) -> None:
+    def of(**head: Any) -> int:
+        return cost(make(study_of(study=head)), 1, flops=lambda: 1e11).bytes
+
+    assert of(keep_weights="none") < of(keep_weights="all")
+    assert of(keep_predictions=[]) < of() < of(keep_predictions=["train", "val", "test"])
+
+
+@pytest.mark.parametrize("optimizer", [entry.name for entry in optimizers])
+def test_every_stack_has_a_cost(study_of: Make, optimizer: str) -> None:
+    for stack in make(study_of({"hidden": [[], [8]]}, optimizer=optimizer)).stacks:
+        assert planning.stack_seconds(stack) > 0
+        loop = Stack(stack.group, "loop", stack.trials)
+        settings = stack.trials[0].arm.settings
+        assert planning.stack_seconds(loop) > Budget.of(settings, train_size(settings)).steps * 1e-4
+
+
+# ------------------------------------------------------------------------------------------------ large plans
+
+MEASURED = """
+import json, resource, sys, time
+sys.modules["torch"] = None
+from harness.plan import cost, make
+from harness.study import load
+start = time.perf_counter()
+plan = make(load(sys.argv[1]))
+cost(plan, 2, flops=lambda: 1e11)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+seconds = time.perf_counter() - start
+print(json.dumps({"trials": len(plan.trials), "stacks": len(plan.stacks), "seconds": seconds,
+                  "bytes": peak}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
+def test_a_plan_of_100_000_trials_takes_under_a_gigabyte(tmp_path: Path) -> None:
+    (tmp_path / "large.toml").write_text(
+        '[study]\nname = "large"\nseeds = 10\n[axes]\n'
+        f"lr = {[round(0.001 * i, 3) for i in range(1, 51)]}\nweight_decay = {[0.01 * i for i in range(5)]}\n"
+        'activation = ["relu", "tanh", "sigmoid", "gelu", "elu"]\nbatch_size = [16, 64]\n'
+        'optimizer = ["sgd", "adam"]\ndataset = ["mnist", "fashion_mnist"]\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, tmp_path / "large.toml"],
+        env={**os.environ, "PYTHONPATH": str(HOUSE.parent)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    measured = json.loads(done.stdout)
+    print(measured)
+    assert measured["trials"] == 100_000
+    assert measured["bytes"] < 1e9

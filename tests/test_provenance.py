@@ -1,0 +1,64 @@
+"""Provenance: where a folder's numbers come from."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness import provenance, training
+from harness.axes.datasets import datasets
+from harness.study import Study
+
+Make = Callable[..., Study]
+
+
+def test_a_run_says_where_its_numbers_come_from(study_of: Make, tmp_path: Path) -> None:
+    training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
+    told = json.loads((tmp_path / "provenance.json").read_text())
+    assert told["versions"]["python"] == platform.python_version()
+    assert told["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert told["device"] == "cpu"
+    assert (told["workers"], told["threads"]) == (1, 1)
+    digits = datasets["digits"].facts
+    assert told["data"] == {
+        "digits": {"digest": digits.digest, "classes": list(digits.classes), "train": 1437, "test": 360}
+    }
+    (run,) = told["runs"]
+    assert run["trials_trained"] == 2
+    assert run["seconds"] >= 0
+    assert datetime.fromisoformat(run["started"]) <= datetime.fromisoformat(run["finished"])
+    assert run["command"]
+
+
+def test_earlier_runs_stay_listed(study_of: Make, tmp_path: Path) -> None:
+    for seeds in (1, 3, 3):
+        training.train(study_of(epochs=1, study={"seeds": seeds}), tmp_path, device="cpu", workers=1)
+    runs = json.loads((tmp_path / "provenance.json").read_text())["runs"]
+    assert [run["trials_trained"] for run in runs] == [1, 2, 0]
+
+
+def test_a_run_that_stops_is_listed_with_what_it_trained(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Progress, "note", stop)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
+    (run,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
+    assert run["trials_trained"] == 0
+    assert "finished" in run
+
+
+def test_the_commit_is_this_checkouts_or_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(provenance, "HOUSE", tmp_path)
+    assert provenance._commit() == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance._commit() == ""

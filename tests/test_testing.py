@@ -1,0 +1,163 @@
+"""The contract tests find the components that break the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from harness import plugins
+from harness.axes.activations import activations
+from harness.axes.heads import heads
+from harness.axes.losses import losses
+from harness.axes.optimizers import Scalar, State, optimizers
+from harness.registry import Registry
+from harness.testing import check_component, stacks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STACKED = ("activation", "head", "loss", "optimizer")
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[..., None]]:
+    """`register(registry, function, **facts)` as "mine", undone afterwards."""
+    done: list[Registry[Any]] = []
+
+    def third_party(registry: Registry[Any], function: Callable[..., Any], **facts: Any) -> None:
+        registry.register("mine", **facts)(function)
+        done.append(registry)
+
+    yield third_party
+    for registry in done:
+        registry.remove("mine")
+
+
+@pytest.mark.parametrize(("axis", "name"), [(a, e.name) for a, r in plugins.registries().items() for e in r])
+def test_every_registered_component_keeps_the_contract(axis: str, name: str) -> None:
+    check_component(axis, name)
+    if axis in STACKED:
+        assert stacks(axis, name)
+
+
+def cube(x: Tensor) -> Tensor:
+    """x^3."""
+    return x**3
+
+
+def test_a_good_component_without_closed_forms(register: Callable[..., None]) -> None:
+    register(activations, cube, backward=lambda grad, x, _: grad * 3 * x**2)
+    check_component("activation", "mine")
+
+
+def test_no_docstring(register: Callable[..., None]) -> None:
+    register(activations, lambda x: x)
+    with pytest.raises(AssertionError, match=r"activation 'mine' .*docstring"):
+        check_component("activation", "mine")
+
+
+def test_a_wrong_closed_form(register: Callable[..., None]) -> None:
+    register(activations, cube, backward=lambda grad, x, _: grad * 2 * x**2)
+    with pytest.raises(AssertionError, match="closed-form derivative of activation 'mine' is not autograd's"):
+        check_component("activation", "mine")
+
+
+def root(x: Tensor) -> Tensor:
+    """A root of what may be negative."""
+    return x.sqrt()
+
+
+def corner(x: Tensor) -> Tensor:
+    """0, but steep without bound."""
+    return (x * 0).abs().sqrt()
+
+
+@pytest.mark.parametrize(("function", "what"), [(root, "is not finite"), (corner, "has a derivative")])
+def test_not_finite(register: Callable[..., None], function: Callable[..., Any], what: str) -> None:
+    register(activations, function)
+    with pytest.raises(AssertionError, match=f"activation 'mine' {what}"):
+        check_component("activation", "mine")
+
+
+def over_features(x: Tensor) -> Tensor:
+    """Softmax over the last dimension: samples in a stack, features alone."""
+    return x.softmax(-1)
+
+
+def over_the_batch(f: Tensor) -> Tensor:
+    """Centred over everything that it gets."""
+    return f - f.mean()
+
+
+def batch_loss(f: Tensor, target: Tensor) -> Tensor:
+    """Squared error, as a share of the whole batch's."""
+    own = (f - target).square().sum(-1)
+    return own / own.sum()
+
+
+def first_only(f: Tensor, target: Tensor, *, weight: Tensor = 0.5) -> Tensor:  # type: ignore[assignment]
+    """Reads its setting as if it were one number."""
+    return (f - target).square().sum(-1) * weight.reshape(-1)[0] + f[:1].sum()
+
+
+def by_norm(param: Tensor, grad: Tensor, state: State, t: int, *, lr: Scalar = 0.1) -> None:  # noqa: ARG001
+    """Divides by the norm of the whole gradient."""
+    param.sub_(lr * grad / grad.norm())
+
+
+def with_a_global_clock(param: Tensor, grad: Tensor, state: State, t: int, *, lr: Scalar = 0.1) -> None:  # noqa: ARG001
+    """Reads only the first member's learning rate."""
+    rate = lr if isinstance(lr, float) else lr.reshape(-1)[0]
+    param.sub_(rate * grad)
+
+
+@pytest.mark.parametrize(
+    ("registry", "function", "facts"),
+    [
+        (activations, over_features, {}),
+        (activations, over_the_batch, {}),
+        (heads, over_the_batch, {"kind": "logits"}),
+        (losses, batch_loss, {"takes": "logits"}),
+        (losses, first_only, {"takes": "logits"}),
+        (optimizers, by_norm, {}),
+        (optimizers, with_a_global_clock, {}),
+    ],
+)
+def test_what_mixes_the_members_of_a_stack_is_found_out(
+    register: Callable[..., None],
+    registry: Registry[Any],
+    function: Callable[..., Any],
+    facts: dict[str, Any],
+) -> None:
+    register(registry, function, **facts)
+    assert not stacks(registry.axis, "mine")
+    with pytest.raises(
+        AssertionError, match=f"{registry.axis} 'mine' treats a stack otherwise than its members"
+    ):
+        check_component(registry.axis, "mine")
+
+
+def test_an_optimizer_that_says_it_cannot_be_stacked_need_not(register: Callable[..., None]) -> None:
+    register(optimizers, by_norm, stackable=False)
+    check_component("optimizer", "mine")
+
+
+def linear(f: Tensor, target: Tensor) -> Tensor:
+    """-f_y."""
+    return -(f * target).sum(-1)
+
+
+def test_a_closed_gradient_has_the_stacks_shape(register: Callable[..., None]) -> None:
+    register(losses, linear, takes="logits", gradient=lambda _, target: -target)
+    with pytest.raises(AssertionError, match="closed-form derivative of loss 'mine'"):
+        check_component("loss", "mine")
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    check_component("loss", "ccql")
+    check_component("optimizer", "adam")
+    assert torch.equal(torch.get_rng_state(), before)
