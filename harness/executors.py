@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, MutableSequence, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -143,18 +144,27 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _quiet_arithmetic(engine: str) -> None:
+@contextmanager
+def _quiet_arithmetic(engine: str) -> Iterator[None]:
     """One thread, and no subnormal numbers, which a dying network would slow its whole stack with.
 
-    NumPy has no switch for these; and where it is the engine, torch is not imported.
+    Both are put back, because the process may be a notebook's. NumPy has no switch for subnormal numbers; and
+    where it is the engine, torch is not imported.
     """
     if engine == "numpy":
-        threadpool_limits(1, user_api="blas")
+        with threadpool_limits(1, user_api="blas"):
+            yield
         return
     import torch
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
 
 
 def train(work: Work, counter: Counter | None = None) -> Done:
@@ -169,7 +179,8 @@ def train(work: Work, counter: Counter | None = None) -> Done:
     counter = _counter if counter is None else counter
     try:
         data = prepare(work.stack.trials[0].arm.settings)
-        shares = _train_in_shares(work, data, counter)
+        with _quiet_arithmetic(work.stack.engine):
+            shares = _train_in_shares(work, data, counter)
     except (MachineError, UsageError):
         raise
     except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
@@ -185,7 +196,6 @@ def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any
     from harness.parts import Trained
 
     engine = importlib.import_module(f"harness.engines.{work.stack.engine}")
-    _quiet_arithmetic(work.stack.engine)
     trials, count = work.stack.trials, min(work.shares, len(work.stack.trials))
     ends = [round(i * len(trials) / count) for i in range(count + 1)]
     todo = [trials[a:b] for a, b in itertools.pairwise(ends)]

@@ -238,9 +238,7 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
         if name not in used and name not in {"epochs", "steps"}
     ]
     lr = study.baseline.get("lr")
-    inherited = {
-        str(t.arm.settings["optimizer"]) for t in everything if isinstance(lr, float) and t.arm.settings["lr"] == lr
-    }
+    inherited = {str(t.arm.settings["optimizer"]) for t in everything if t.arm.settings["lr"] == lr}
     for name in sorted(inherited) if "lr" not in study.axes else []:
         default = float(optimizers[name].settings["lr"].default or math.inf)  # type: ignore[arg-type]
         if isinstance(lr, float) and lr >= 10 * default:

@@ -83,7 +83,10 @@ class Study:
 
     def tables(self) -> dict[str, Any]:
         """The study as TOML tables, with everything resolved that a reader would have to look up."""
-        tables: dict[str, Any] = {"study": self.head.model_dump(), "baseline": dict(self.baseline)}
+        folder = self.path.parent if self.path else Path()
+        named = [str((folder / plugin).resolve()) for plugin in self.head.plugins]
+        head = self.head.model_dump() | {"plugins": named}
+        tables: dict[str, Any] = {"study": head, "baseline": dict(self.baseline)}
         if self.axes:
             tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}
         if self.steps:

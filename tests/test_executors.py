@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+import torch
 
 from harness import executors, plan, plugins, results, training
 from harness.engines import stacked
@@ -85,6 +86,15 @@ def test_a_part_that_cannot_be_written_stops_the_run(study_of: Make, tmp_path: P
     (tmp_path / "parts").write_text("in the way")
     with pytest.raises(MachineError, match=r"parts/g\w+\.zip cannot be written"):
         executors.train(Work(stack, tmp_path, "cpu", [], "none"))
+
+
+def test_training_in_this_process_leaves_its_arithmetic_as_it_was(study_of: Make, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
+    assert torch.get_num_threads() == 2
+    assert np.multiply(np.float64(5e-324), 1.0) > 0  # subnormal numbers are there again
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("shares", [1, 2, 3, 8])

@@ -1,10 +1,9 @@
 """The default study's trials at batch 32, by `harness run` and by the loop that the labs write by hand.
 
 Both do the same work, side by side and in turn: the study's 60 trials of one seed on MNIST, for one epoch,
-with train and val evaluated before and after it and test at the end. The loop trains them one after the
-other, as the labs do; since its trials take the same time whatever the activation and loss, it is timed on
-one of each optimizer. The harness's figure is its whole run in a process of its own: start-up, data, training,
-files.
+with train and val evaluated before and after it and test at the end. The loop trains them one by one, as
+the labs do; since its trials take the same time whatever the activation and loss, it is timed on one of each
+optimizer. The harness's figure is its whole run in a process of its own, with start-up, data and files.
 """
 
 from __future__ import annotations
