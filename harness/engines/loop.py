@@ -54,7 +54,8 @@ class Classifier(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
             self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **own)
-        self.head = Function(heads[str(settings["head"])].forward)
+        self.output = heads[str(settings["head"])]
+        self.head = Function(self.output.forward)
         if architecture.name == "mlp":
             self._start(trial, [inputs, *settings["hidden"], classes])  # type: ignore[misc]
 
@@ -196,6 +197,7 @@ def _train(
 
     observe(0)
     optimizer = make_optimizer(trial, model)
+    due = frozenset(budget.eval_steps)
     rates = learning_rates([trial], budget)[:, 0].tolist()
     loader = DataLoader(SplitDataset(data.train), batch_sampler=SeededBatches(trial, budget))
     for step, (x, y) in zip(range(1, budget.steps + 1), loader, strict=False):
@@ -206,7 +208,7 @@ def _train(
         loss.backward()
         optimizer.step()
         outcome.note_divergence(step, loss.detach().cpu().numpy().reshape(1))
-        if step in budget.eval_steps and not outcome.diverged_step[0]:
+        if step in due and not outcome.diverged_step[0]:
             observe(step)
         if watch and step % 64 == 0:
             watch(step / budget.steps)
@@ -214,7 +216,6 @@ def _train(
             break
     if not outcome.diverged_step[0]:
         seen = evaluate(model, loss_function, data.test, where)
-        outcome.note_divergence(budget.steps, seen.loss)
         outcome.final["test"] = seen
     outcome.weights = [weights(model)]
     return outcome
@@ -228,12 +229,11 @@ def evaluate(
     model.eval()
     total, predicted, confidence = 0.0, [], []
     x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
-    head = heads[next(entry.name for entry in heads if entry.component.forward is model.head.function)]
     for x_chunk, y_chunk in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
         output = model(x_chunk.to(device))
         total += loss_function(output, y_chunk.to(device)).double().sum().item()
         predicted.append(output.argmax(1))
-        confidence.append(probability(head, output, predicted[-1]))
+        confidence.append(probability(model.output, output, predicted[-1]))
     model.train()
     chosen = torch.cat(predicted).cpu()
     return Evaluation(

@@ -34,7 +34,7 @@ from harness.trials import Trial
 EVALUATED_AT_ONCE = 2**19  # values of layer one in flight: keeps an evaluation's activations in cache
 
 
-class Layers:
+class Activations:
     """The activation between layers: forward and backward over the slices of a stack.
 
     All tensors are (K, h, B); the plan has made sure that the functions are elementwise.
@@ -135,15 +135,15 @@ class Outputs:
         # Through .mT and back: joined in the memory order that the layers behind want.
         return loss, self._gather([grad.mT for _, grad in results]).div_(len(target))
 
-    def judge(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses, predicted classes and their probabilities, all (K, B), of logits (K, C, B)."""
-        losses_, best, sure = [], [], []
+    def judge(self, z: Tensor, target: Tensor, *, sure: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, predicted classes and (if `sure`) their probabilities, all (K, B), of logits (K, C, B)."""
+        losses_, best, confidence = [], [], []
         for output, piece in self._pieces(z):
             f, loss = output.loss(piece, target)
             losses_.append(loss)
             best.append(first_largest(f))
-            sure.append(probability(output.head, f, best[-1]))
-        return self._gather(losses_), self._gather(best), self._gather(sure)
+            confidence.append(probability(output.head, f, best[-1]) if sure else loss)
+        return self._gather(losses_), self._gather(best), self._gather(confidence)
 
 
 def _output(
@@ -184,7 +184,7 @@ class Stack:
         self.weights, self.biases = self._views(self.rest)
         self.grad_weights, self.grad_biases = self._views(self.grad_rest)
         settings = [trial.arm.settings for trial in trials]
-        self.layers = Layers([str(s.get("activation", "identity")) for s in settings])
+        self.activations = Activations([str(s.get("activation", "identity")) for s in settings])
         self.outputs = Outputs(trials, device, dtype)
 
     def _views(self, rest: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -202,7 +202,7 @@ class Stack:
         z = torch.mm(self.wide, x.t()).view(k, self.widths[1], len(x)).add_(self.biases[0])
         zs, activated = [z], []
         for weight, bias in zip(self.weights, self.biases[1:], strict=True):
-            activated.append(self.layers.forward(zs[-1]))
+            activated.append(self.activations.forward(zs[-1]))
             zs.append(torch.bmm(weight, activated[-1]).add_(bias))
         return zs, activated
 
@@ -214,7 +214,7 @@ class Stack:
             self.grad_weights[i].copy_(torch.bmm(grad, activated[i].mT))
             torch.sum(grad, 2, keepdim=True, out=self.grad_biases[i + 1])
             grad = torch.bmm(self.weights[i].mT, grad)
-            grad = self.layers.backward(grad, zs[i], activated[i])
+            grad = self.activations.backward(grad, zs[i], activated[i])
         torch.sum(grad, 2, keepdim=True, out=self.grad_biases[0])
         self._update(t, x, grad, updates)
         return loss
@@ -253,7 +253,7 @@ class Stack:
         for x_chunk, y_chunk in zip(x.split(chunk), y.split(chunk), strict=True):
             z = self.forward(x_chunk)[0][-1]
             target = torch.nn.functional.one_hot(y_chunk, classes).to(self.dtype)
-            losses_, best, sure = self.outputs.judge(z, target)
+            losses_, best, sure = self.outputs.judge(z, target, sure=keep)
             loss += losses_.to(loss.dtype).sum(1)
             right += (best == y_chunk).sum(1)
             if keep:

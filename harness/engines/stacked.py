@@ -123,7 +123,6 @@ class _Run:
         if not (self.outcome.diverged_step > 0).all():
             x = self._resident(self.data.test.x)
             seen = self.stack.evaluate(self.data.test, x, keep=True)
-            self.outcome.note_divergence(self.budget.steps, seen.loss)
             self.outcome.final["test"] = seen
         self.outcome.weights = [self.stack.member_weights(k) for k in range(len(self.stack.trials))]
         return self.outcome
