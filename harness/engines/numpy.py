@@ -153,21 +153,20 @@ def _run(
     """Take all steps of the budget, or stop where the loss is not finite; then open the test set, once."""
     optimizer = Optimizer(trial, network.parameters)
     rates = learning_rates([trial], budget)[:, 0].tolist()
+    due = frozenset(budget.eval_steps)
     _observe(0, network, data, budget, outcome)
     for step, index in enumerate(batches(trial, budget), 1):
         t = one_hot(data.train.y[index], len(data.classes), data.train.x.dtype)
         done = network.forward(data.train.x[index])
         outcome.note_divergence(step, network.losses(done.f, t).mean(keepdims=True))
         optimizer.step(step, rates[step - 1], network.backward(done, t))
-        if step in budget.eval_steps and not outcome.diverged_step[0]:
+        if step in due and not outcome.diverged_step[0]:
             _observe(step, network, data, budget, outcome)
         if step % TELL_EVERY == 0:
             watch(step / budget.steps)
         if outcome.diverged_step[0]:
             return
-    seen = evaluate(network, data.test)
-    outcome.note_divergence(budget.steps, seen.loss)
-    outcome.final["test"] = seen
+    outcome.final["test"] = evaluate(network, data.test)
 
 
 def _observe(step: int, network: Network, data: Data, budget: Budget, outcome: Outcome) -> None:
