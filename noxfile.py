@@ -18,8 +18,9 @@ def install(session: nox.Session, *extras: str) -> None:
 def ablate(session: nox.Session) -> None:
     """Train a study and draw its report: the main job, or `nox -s ablate -- STUDY --set ...`."""
     install(session)
-    arguments = session.posargs or ["choices"]
-    session.run("harness", "run", "--report", *arguments)
+    named = session.posargs and not session.posargs[0].startswith("-")
+    study = () if named else ("choices",)
+    session.run("harness", "run", "--report", *study, *session.posargs)
 
 
 @nox.session
@@ -34,7 +35,17 @@ def tests(session: nox.Session) -> None:
     """The fast tests, on real images; `nox -s tests -- -m slow` and the like choose others."""
     install(session, "tests")
     chosen = () if "-m" in session.posargs else ("-m", "not slow and not network")
-    session.run("pytest", "--numprocesses", "2", "--cov", *chosen, *session.posargs)
+    session.run(
+        "pytest",
+        "tests",
+        "--ignore",
+        "tests/benchmarks",
+        "--numprocesses",
+        "2",
+        "--cov",
+        *chosen,
+        *session.posargs,
+    )
 
 
 @nox.session

@@ -99,15 +99,16 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
     from harness.plan import cores, make
 
     loaded, processes = _load(study, overrides), workers or cores()
-    kind = "cuda" if how["device"] == "cuda" else "cpu"
-    planned = make(loaded, how["engine"], device=kind, processes=processes)
     folder = results or Path("results") / loaded.name
-    finished = 0
-    if (folder / "parts").is_dir():
+    kept: dict[str, Any] = {}
+    if (folder / "plan.json").is_file():
         from harness import results as storage
 
-        finished = len(set(storage.finished(folder)) & {trial.trial_id for trial in planned.trials})
-    display.plan(planned, processes, finished)
+        known = storage.check_same(folder, loaded.name, {})
+        kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
+    device = "cuda" if how["device"] == "cuda" else "cpu"
+    planned = make(loaded, how["engine"], device=device, processes=processes, **kept)
+    display.plan(planned, processes, kept.get("done", {}))
 
 
 def _load(study: str, overrides: Sequence[str]) -> Study:
@@ -121,7 +122,10 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 def run(study: str, overrides: Sequence[str], results: Path | None, report: bool, **how: Any) -> None:
     """Train what is missing of a study. Running it again goes on from where it stopped."""
-    loaded = _load(study, overrides)  # before pandas and torch are imported: errors answer at once
+    from harness.plan import check as check_plan
+
+    loaded = _load(study, overrides)
+    check_plan(loaded)  # before pandas and torch are imported: errors answer at once
     from harness import display, training
 
     folder = results or Path("results") / loaded.name

@@ -6,8 +6,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,33 +23,35 @@ LINE_EVERY = 10.0  # seconds, where there is no terminal
 MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
 
 
-def plan(plan: Plan, processes: int, finished: int = 0) -> None:
+def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
     """Show what a study comes to: arms, trials, what is skipped and why, stacks, time and bytes.
 
     Args:
         plan: the plan.
         processes: worker processes that the estimate is for.
-        finished: how many of its trials the results folder already has.
+        finished: ids of trials that the results folder already has; the estimates leave them out.
     """
     study = plan.study
-    click.secho(f"{study.name}: {study.head.design}", bold=True)
-    if study.head.hypothesis:
-        click.echo(study.head.hypothesis)
+    click.secho(f"{study.name}: {study.about.design}", bold=True)
+    if study.about.hypothesis:
+        click.echo(study.about.hypothesis)
     trained = len(plan.trials) - len(plan.skipped)
-    seeds = len(study.head.seeds)
+    seeds = len(study.about.seeds)
     click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
-    if finished:
-        click.echo(f"  {finished} of them are finished in the results folder")
+    there = sum(trial.trial_id in finished for trial in plan.trials)
+    if there:
+        click.echo(f"  {there} of them are finished in the results folder")
     for name, others in plan.merged.items():
         click.echo(f"  trained once: {', '.join(others)} mean the same as {name}")
     for reason, count in Counter(plan.skipped.values()).items():
         click.echo(f"  {count} trials skipped: {reason}")
     for reason, count in plan.routed.items():
         click.echo(f"  {count} trials train one by one in the loop engine: {reason}")
-    sizes = [len(stack.trials) for stack in plan.stacks]
+    stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
+    sizes = [len(stack.trials) for stack in stacks]
     if sizes:
         click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
-    told = cost(plan, processes)
+    told = cost(replace(plan, stacks=stacks), processes)
     click.echo(
         f"about {duration(told.seconds)} on {processes} cores, {told.bytes / 1e6:.1f} MB on disk (estimates)"
     )
@@ -104,7 +107,9 @@ def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
 
 @contextmanager
 def progress(progress: Progress) -> Iterator[None]:
-    """Show a run's trials done, trials/s and time to go while the block runs."""
+    """Show a run's notes, then its trials done, trials/s and time to go while the block runs."""
+    for note in progress.notes:
+        click.secho(f"note: {note}", fg="yellow", err=True)
     if progress.total == 0:
         yield
         return

@@ -24,7 +24,7 @@ from harness import plugins
 from harness.errors import MachineError, UsageError
 from harness.plan import Stack
 
-MOST_TRIES = 3  # of a stack whose worker process dies: each time it is trained in smaller shares
+MOST_TRIES = 3  # of a stack whose worker process dies
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,23 @@ def processes(
     """Train in worker processes, one thread each; yields stacks as they are done, in any order.
 
     A worker that dies (killed, out of memory) takes no other's work along: what was in flight is tried again,
-    each stack by itself and in smaller shares.
+    each stack by itself, first whole, so that a stray kill changes no number, then in halves.
     """
     waiting = deque(works)
     while waiting:
         in_flight = yield from _until_a_death(waiting, counter, workers, modules)
-        suspects = deque(replace(work, shares=2) for work in in_flight)
-        while suspects:
-            for work in (yield from _until_a_death(suspects, counter, 1, modules)):
-                if work.shares < 2 ** (MOST_TRIES - 1):
-                    suspects.append(replace(work, shares=work.shares * 2))
-                else:
-                    message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
-                    yield Done(work.stack, failure=message)
+        for work in in_flight:
+            yield from _again(work, counter, modules)
+
+
+def _again(work: Work, counter: Counter, modules: Sequence[str]) -> Iterator[Done]:
+    """Try a stack, whose worker has died once, by itself: whole, then in halves."""
+    for attempt in range(2, MOST_TRIES + 1):
+        smaller = replace(work, shares=2 ** (attempt - 2))
+        if not (yield from _until_a_death(deque([smaller]), counter, 1, modules)):
+            return
+    message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
+    yield Done(work.stack, failure=message)
 
 
 def _until_a_death(
@@ -118,6 +122,8 @@ def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
     for process in running:
         process.terminate()
+    for process in running:
+        process.join()  # no part may land once the run is over
 
 
 _counter: Counter | None = None

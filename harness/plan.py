@@ -29,13 +29,15 @@ SAME_IN_A_GROUP = (
     "batch_size", "epochs", "steps", "sampling", "eval_every",
 )  # fmt: skip
 """The settings (and the seed) that trials share when they see the same batches through the same shape."""
-STACK_BYTES = 13 * 2**19
+STACK_BYTES = 64 * 32 * 784 * 4
 """Layer one's weights of a stack, at most (64 members of 784-32-..).
 
 Wide enough to hide the dispatch of the small operations, small enough for weights, gradients and state to
 stay in cache: ARCHITECTURE.md, "Stack width".
 """
 STACK_BYTES_CUDA = 2 * 2**30
+MEMORY_BYTES = 2**30
+"""All of a stack, at most, on a CPU: weights, gradients, an optimizer's states, and what is in flight."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,11 @@ def make(
         stacked = engine == "stacked" and not reason
         key = (trial.trial_id in done, *_group_key(trial)) if stacked else (trial.trial_id,)
         groups.setdefault(key, []).append(trial)
-    budget = STACK_BYTES_CUDA if device.startswith("cuda") else STACK_BYTES
     least = math.ceil(processes / max(1, len(groups)))
     for key, members in groups.items():
         trained_by: Engine = "loop" if engine == "stacked" and len(key) == 1 else engine
-        stacks += [
-            Stack(_name(trained_by, part), trained_by, tuple(part)) for part in cut(members, budget, least)
-        ]
+        parts = cut(members, widest(members[0], device), least)
+        stacks += [Stack(_name(trained_by, part), trained_by, tuple(part)) for part in parts]
     return Plan(study, everything, stacks, skipped, merged, routed, _warnings(study, everything))
 
 
@@ -185,14 +185,39 @@ def order(trial: Trial) -> tuple[str, ...]:
     return (optimizer.name, *optimizer.switches(settings), *others, trial.arm.name)
 
 
-def cut(members: Sequence[Trial], stack_bytes: int, least: int = 1) -> list[list[Trial]]:
-    """Cut a group into even stacks: none over `stack_bytes` in layer one, at least `least` of them."""
-    settings = members[0].arm.settings
-    facts = datasets[str(settings["dataset"])].facts
+def widest(trial: Trial, device: str) -> int:
+    """How many trials of this shape train as one stack, at most."""
+    settings = trial.arm.settings
     if settings["architecture"] != "mlp":
-        return [[member] for member in members]
-    height = [*settings["hidden"], len(facts.classes)][0]  # type: ignore[misc]
-    widest = max(1, stack_bytes // (4 * height * math.prod(facts.shape)))
+        return 1
+    layer_one = 4 * math.prod(_widths(settings)[:2])
+    if device.startswith("cuda"):
+        return max(1, STACK_BYTES_CUDA // layer_one)
+    return max(1, min(STACK_BYTES // layer_one, MEMORY_BYTES // member_bytes(settings)))
+
+
+def member_bytes(settings: Mapping[str, Value]) -> int:
+    """What one member of a stack holds in memory: four times its weights, and activations both ways."""
+    widths = _widths(settings)
+    weights = sum((i + 1) * o for i, o in itertools.pairwise(widths))
+    in_flight = int(settings["batch_size"]) * sum(widths[1:])  # type: ignore[arg-type]
+    return 4 * (4 * weights + 4 * in_flight)
+
+
+def stack_bytes(stack: Stack) -> int:
+    """What a stack holds in memory beside its data."""
+    settings = stack.trials[0].arm.settings
+    return len(stack.trials) * member_bytes(settings) if settings["architecture"] == "mlp" else 0
+
+
+def _widths(settings: Mapping[str, Value]) -> list[int]:
+    """Inputs, hidden widths, classes."""
+    facts = datasets[str(settings["dataset"])].facts
+    return [math.prod(facts.shape), *settings.get("hidden", []), len(facts.classes)]  # type: ignore[misc]
+
+
+def cut(members: Sequence[Trial], widest: int, least: int = 1) -> list[list[Trial]]:
+    """Cut a group into even stacks: none of more than `widest` trials, at least `least` of them."""
     count = min(len(members), max(math.ceil(len(members) / widest), least))
     ordered = sorted(members, key=order)
     ends = [round(i * len(ordered) / count) for i in range(count + 1)]
@@ -202,6 +227,11 @@ def cut(members: Sequence[Trial], stack_bytes: int, least: int = 1) -> list[list
 def _name(engine: str, members: Sequence[Trial]) -> str:
     text = " ".join([engine, *(trial.trial_id for trial in members)])
     return "g" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def check(study: Study) -> None:
+    """Raise what `make` would raise, before anything heavy is imported."""
+    _check_batch_sizes(trials(study)[0])
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:
@@ -306,10 +336,10 @@ def _bytes(stack: Stack, study: Study) -> int:
     facts = datasets[str(settings["dataset"])].facts
     kept = {"train": n, "val": facts.train - n, "test": test}
     rows = 300 + 2 * 60 * len(Budget.of(settings, n).eval_steps) + 2 * 30 * len(facts.classes) ** 2
-    predictions = 3 * sum(kept[split] for split in study.head.keep_predictions)
+    predictions = 3 * sum(kept[split] for split in study.about.keep_predictions)
     weights = {"all": 4 * parameters, "best": 4 * parameters / len(stack.trials), "none": 0}
     # Rows are there twice: in the parts, which are the truth, and in the CSVs made from them.
-    return int(len(stack.trials) * (1.3 * rows + predictions + weights[study.head.keep_weights]))
+    return int(len(stack.trials) * (1.3 * rows + predictions + weights[study.about.keep_weights]))
 
 
 def flops_per_second() -> float:

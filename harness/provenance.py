@@ -26,7 +26,10 @@ class Provenance:
         self.path = folder / "provenance.json"
         earlier = results.read_json(self.path).get("runs", []) if self.path.exists() else []
         self.start = time.monotonic()
-        self.run: dict[str, Any] = {"command": " ".join(sys.argv), "started": _now()}
+        self.run: dict[str, Any] = {
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "started": _now(),
+        }
         self.content: dict[str, Any] = {
             "versions": _versions(),
             "commit": _commit(),

@@ -213,8 +213,15 @@ def planned(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns, dtype=str)
 
 
-def finished(folder: Path) -> dict[str, str]:
-    """trial_id -> status (ok, diverged) of every trial that need not be trained again."""
+def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
+    """trial_id -> status (ok, diverged) of every trial that need not be trained again.
+
+    A damaged part counts for nothing; the run that holds the folder also sets it aside.
+    """
+    if set_aside:
+        for path in (folder / "parts").glob("*.zip"):
+            if _read_part(path) is None:
+                path.rename(path.with_suffix(".damaged"))
     outcome = _parts(folder)["trials"]
     if outcome.empty:
         return {}
@@ -246,17 +253,20 @@ def _text(source: Any) -> pd.DataFrame:
     return pd.read_csv(source, dtype=str, keep_default_na=False)
 
 
+def _read_part(path: Path) -> dict[str, pd.DataFrame] | None:
+    """A part's tables, as text; None if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: _text(io.BytesIO(archive.read(f"{name}.csv"))) for name in TABLES}
+    except DAMAGE:
+        return None
+
+
 def _parts(folder: Path) -> dict[str, pd.DataFrame]:
-    """All parts' tables, concatenated, as text. A damaged part is set aside, and its trials train again."""
+    """All sound parts' tables, concatenated, as text."""
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for path in sorted((folder / "parts").glob("*.zip")):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                read = {name: _text(io.BytesIO(archive.read(f"{name}.csv"))) for name in TABLES}
-        except DAMAGE:
-            path.rename(path.with_suffix(".damaged"))
-            continue
-        for name, frame in read.items():
+        for name, frame in (_read_part(path) or {}).items():
             tables[name].append(frame)
     return {
         name: pd.concat(frames, ignore_index=True) if frames else empty(name)

@@ -126,6 +126,20 @@ OUTCOME = [
 ]  # fmt: skip
 COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
 """What trials.csv says of a trial beside its settings."""
+TAKEN = (
+    *COLUMNS,
+    "label",
+    "objective",
+    "split",
+    "epoch",
+    "step",
+    "value",
+    "trials",
+    "accuracy",
+    "prediction",
+    "count",
+)
+"""Names a linked axis cannot have: columns of the results, and of the tables that reports make of them."""
 
 
 @functools.cache

@@ -19,14 +19,14 @@ from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
 from harness.errors import UsageError, did_you_mean
 from harness.registry import HOUSE
-from harness.settings import COLUMNS, CORE, Seed, Setting, Value
+from harness.settings import CORE, TAKEN, Seed, Setting, Value
 
 Settings: TypeAlias = "dict[str, Value]"
 Design = Literal["grid", "one-factor", "ladder"]
 TABLES = ("study", "baseline", "axes", "steps")
 
 
-class Head(BaseModel):
+class About(BaseModel):
     """The [study] table."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -65,7 +65,7 @@ class Study:
     {"name": .., setting: ..}. `steps` are a ladder's, each with its "name".
     """
 
-    head: Head
+    about: About
     baseline: Settings
     axes: Mapping[str, Sequence[Any]]
     steps: Sequence[Mapping[str, Any]] = ()
@@ -74,7 +74,7 @@ class Study:
     @property
     def name(self) -> str:
         """The study's name, which is also its results folder's."""
-        return self.head.name
+        return self.about.name
 
     @property
     def linked_axes(self) -> list[str]:
@@ -84,9 +84,9 @@ class Study:
     def tables(self) -> dict[str, Any]:
         """The study as TOML tables, with everything resolved that a reader would have to look up."""
         folder = self.path.parent if self.path else Path()
-        named = [str((folder / plugin).resolve()) for plugin in self.head.plugins]
-        head = self.head.model_dump() | {"plugins": named}
-        tables: dict[str, Any] = {"study": head, "baseline": dict(self.baseline)}
+        named = [str((folder / plugin).resolve()) for plugin in self.about.plugins]
+        about = self.about.model_dump() | {"plugins": named}
+        tables: dict[str, Any] = {"study": about, "baseline": dict(self.baseline)}
         if self.axes:
             tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}
         if self.steps:
@@ -150,18 +150,18 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     raw = _raw(tables, problems)
     problems += _apply(overrides, raw)
     _load_plugins(raw["study"], path.parent if path else Path())
-    head = _head(raw["study"], problems)
+    about = _about(raw["study"], problems)
     checker = _Checker(known_settings(), problems)
     baseline = checker.table("baseline", raw["baseline"])
     axes = {axis: checker.axis(axis, values) for axis, values in raw["axes"].items()}
     steps = checker.named("steps", raw.get("steps", []))
-    problems += _contradictions(head, baseline, axes, steps)
-    if problems or head is None:
+    problems += _contradictions(about, baseline, axes, steps)
+    if problems or about is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(
             f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}"
         )
-    return Study(head, baseline, axes, steps, path)
+    return Study(about, baseline, axes, steps, path)
 
 
 def _raw(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -175,21 +175,21 @@ def _raw(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     return raw
 
 
-def _load_plugins(head: Mapping[str, Any], folder: Path) -> None:
+def _load_plugins(table: Mapping[str, Any], folder: Path) -> None:
     plugins.load_installed()
-    named = head.get("plugins", [])
+    named = table.get("plugins", [])
     for name in named if isinstance(named, list) else []:
         plugins.load_file(folder / str(name))
 
 
-def _head(table: object, problems: list[str]) -> Head | None:
+def _about(table: object, problems: list[str]) -> About | None:
     try:
-        return Head.model_validate(table)
+        return About.model_validate(table)
     except ValidationError as error:
         for problem in error.errors():
             key = ".".join(map(str, problem["loc"]))
             if problem["type"] == "extra_forbidden":
-                problems.append(f"study.{key}: unknown key; {did_you_mean(key, Head.model_fields)}")
+                problems.append(f"study.{key}: unknown key; {did_you_mean(key, About.model_fields)}")
             elif problem["type"] == "missing":
                 problems.append(f"study.{key}: missing; give the study a {key}")
             else:
@@ -242,7 +242,7 @@ class _Checker:
         if not values:
             self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
         if any(isinstance(value, Mapping) for value in values):
-            if axis in {*self.known, *COLUMNS}:
+            if axis in {*self.known, *TAKEN}:
                 taken = "setting" if axis in self.known else "column of the results"
                 self.problems.append(f"axes.{axis}: linked settings need a name that is no {taken}'s own")
             return list(self.named(f"axes.{axis}", values))
@@ -271,13 +271,13 @@ class _Checker:
 
 
 def _contradictions(
-    head: Head | None,
+    about: About | None,
     baseline: Settings,
     axes: Mapping[str, Sequence[Any]],
     steps: Sequence[Mapping[str, Any]],
 ) -> list[str]:
     problems = []
-    design = head.design if head else "grid"
+    design = about.design if about else "grid"
     if design == "ladder" and not steps:
         problems.append("study.design = 'ladder': a ladder needs [[steps]]")
     if design == "ladder" and axes:
@@ -297,7 +297,7 @@ def _contradictions(
     named = set(baseline) | set(sets) | {key for step in steps for key in step}
     if {"epochs", "steps"} <= named:
         problems.append("epochs and steps are both set: a budget is one or the other")
-    if head and head.resample_split and "split_seed" in named:
+    if about and about.resample_split and "split_seed" in named:
         problems.append("split_seed and study.resample_split = true: the split has its seed or the trial's")
     return problems
 
@@ -328,7 +328,7 @@ def _override(key: str, values: list[Any], tables: dict[str, Any]) -> list[str]:
     axes: dict[str, Any] = tables["axes"]
     named = {axis: _named(axes[axis]) for axis in axes}
     grid = tables["study"].get("design", "grid") == "grid"
-    if key in Head.model_fields:
+    if key in About.model_fields:
         tables["study"][key] = values[0] if len(values) == 1 else values
     elif named.get(key):
         unknown = [str(value) for value in values if str(value) not in named[key]]

@@ -13,13 +13,13 @@ from typing import Any
 from harness import executors, parts, plugins, results
 from harness.axes.datasets import datasets
 from harness.errors import MachineError, UsageError
-from harness.plan import Engine, Plan, Stack, cores, datasets_of, make, stack_seconds
+from harness.plan import Engine, Plan, Stack, cores, datasets_of, make, stack_bytes, stack_seconds
 from harness.provenance import Provenance
 from harness.results import Results
 from harness.study import Study
 
 MEMORY = Path("/proc/meminfo")
-WORKER_BYTES = 700 * 2**20  # torch itself and one data set in float32, measured on MNIST
+WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,21 @@ class Summary:
 class Progress:
     """How far a run is; a display reads it from its own thread.
 
-    `total` trials are to be trained now, of `planned`; `done` counts those whose stack is finished.
+    `total` trials are to be trained now; `done` counts those whose stack is over, `failed` among them.
     """
 
     total: int
-    planned: int
     counter: executors.Counter
+    notes: Sequence[str] = ()
     done: int = 0
+    failed: int = 0
     failures: list[str] = field(default_factory=list)
 
     def note(self, folder: Path, done: executors.Done) -> None:
         """A stack is done; one that failed without leaving a part gets one."""
         self.done += len(done.stack.trials)
         if done.failure:
+            self.failed += len(done.stack.trials)
             self.failures.append(
                 f"{len(done.stack.trials)} trials of stack {done.stack.group}: {done.failure}"
             )
@@ -107,20 +109,21 @@ def train(
     start = time.monotonic()
     folder = folder_of(study, folder)
     digests = {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
-    known = results.check_same(folder, study.name, digests)
+    results.check_same(folder, study.name, digests)  # before the folder is touched
     with results.claimed(folder):
+        known = results.check_same(folder, study.name, digests)
         devices = choose_devices(device, engine)
         count = workers or (len(devices) if devices[0] != "cpu" else cores())
-        finished = results.finished(folder)
+        finished = results.finished(folder, set_aside=True)
         plan = make(study, engine, results.stacks_of(known), devices[0], count, finished)
         for name in digests:
             datasets[name].load()
         results.begin(folder, plan, {**known.get("data", {}), **digests})
         todo = results.unfinished(plan, finished)
-        count = _affordable(min(count, len(todo)))
+        count = _affordable(min(count, len(todo)), todo)
         provenance = Provenance(folder, plan, devices, count)
         counter: executors.Counter = multiprocessing.get_context("spawn").RawArray("d", len(todo))
-        progress = Progress(sum(len(stack.trials) for stack in todo), len(plan.trials), counter)
+        progress = Progress(sum(len(stack.trials) for stack in todo), counter, plan.warnings)
         works = _works(todo, folder, study, devices)
         try:
             with (display or nullcontext)(progress):
@@ -128,9 +131,11 @@ def train(
                     progress.note(folder, done)
         finally:
             results.consolidate(folder)
-            provenance.finish(progress.done)
+            provenance.finish(progress.done - progress.failed)
     statuses = results.count_statuses(results.read(folder).trials)
-    return Summary(folder, statuses, progress.done, time.monotonic() - start, progress.failures)
+    return Summary(
+        folder, statuses, progress.done - progress.failed, time.monotonic() - start, progress.failures
+    )
 
 
 def _execute(
@@ -177,27 +182,28 @@ def _works(todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[
             stack,
             folder.resolve(),
             devices[i % len(devices)],
-            study.head.keep_predictions,
-            study.head.keep_weights,
+            study.about.keep_predictions,
+            study.about.keep_weights,
             place=i,
         )
         for i, stack in enumerate(ordered)
     ]
 
 
-def _affordable(count: int) -> int:
-    """As many workers as memory allows."""
+def _affordable(count: int, todo: Sequence[Stack]) -> int:
+    """As many workers as memory allows, each with the largest of the stacks."""
     try:
         lines = MEMORY.read_text().splitlines()
         (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError):  # only Linux tells
         return count
-    return max(1, min(count, kilobytes * 2**10 // WORKER_BYTES))
+    largest = max((stack_bytes(stack) for stack in todo), default=0)
+    return max(1, min(count, kilobytes * 2**10 // (WORKER_BYTES + largest)))
 
 
 def _third_party_modules(plan: Plan) -> list[str] | None:
     """What a worker must import to know the plan's components; None where it cannot (a notebook's cells)."""
-    modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.head.plugins]
+    modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
     for axis, registry in plugins.registries().items():
         for name in {str(trial.arm.settings[axis]) for trial in plan.trials if axis in trial.arm.settings}:
             entry = registry.entry(name)

@@ -47,13 +47,13 @@ class Trial:
 
 def arms(study: Study) -> Iterator[Arm]:
     """The arms a study means, in its order, duplicates included."""
-    if study.head.design == "ladder":
+    if study.about.design == "ladder":
         settings = dict(study.baseline)
         yield _arm("baseline", settings, {})
         for step in study.steps:
             settings |= {key: value for key, value in step.items() if key != "name"}
             yield _arm(step["name"], settings, {})
-    elif study.head.design == "one-factor":
+    elif study.about.design == "one-factor":
         yield _arm("baseline", study.baseline, dict.fromkeys(study.linked_axes, "baseline"))
         for axis, values in study.axes.items():
             for value in values:
@@ -136,9 +136,9 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
             )
         names.add(arm.name)
         identified[identity] = arm.name
-        for seed in study.head.seeds:
+        for seed in study.about.seeds:
             settings = arm.settings
-            if study.head.resample_split and "split_seed" in settings:
+            if study.about.resample_split and "split_seed" in settings:
                 settings = settings | {"split_seed": seed}
                 result.append(
                     Trial(_trial_id(_identity(settings), seed), replace(arm, settings=settings), seed)

@@ -1,6 +1,6 @@
 """Confusion matrices and learning curves of chosen arms.
 
-python reports/confusion_and_curves.py results/default --where activation=relu,optimizer=adam --out relu
+python reports/confusion_and_curves.py results/choices --where activation=relu,optimizer=adam --out relu
 """
 
 from __future__ import annotations

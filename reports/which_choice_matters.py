@@ -1,6 +1,6 @@
 """Which choice matters? Print the axes of a grid by the spread they make, and draw their main effects.
 
-python reports/which_choice_matters.py results/default --out effects
+python reports/which_choice_matters.py results/choices --out effects
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from harness.axes.optimizers import optimizers
 from harness.batches import Budget
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.plan import SAME_IN_A_GROUP, STACK_BYTES, Plan, Stack, cost, cut, make
+from harness.plan import MEMORY_BYTES, SAME_IN_A_GROUP, STACK_BYTES, Plan, Stack, cost, cut, make, stack_bytes
 from harness.registry import HOUSE
 from harness.study import Study, parse
 
@@ -133,20 +133,28 @@ def test_a_stack_is_never_wider_than_its_bytes(study_of: Make) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-@given(st.integers(1, 60), st.integers(1, 2**21), st.integers(1, 9))
-def test_a_group_is_cut_evenly_and_whole(count: int, stack_bytes: int, least: int) -> None:
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
+def test_a_group_is_cut_evenly_and_whole(count: int, widest: int, least: int) -> None:
     tables = {
         "study": {"name": "x", "seeds": 1},
         "baseline": {"dataset": "digits", "hidden": [32]},
         "axes": {"lr": [0.001 * i for i in range(1, count + 1)]},
     }
     members = make(parse(tables)).trials
-    pieces = cut(members, stack_bytes, least)
+    pieces = cut(members, widest, least)
     assert sorted(t.trial_id for piece in pieces for t in piece) == sorted(t.trial_id for t in members)
     widths = [len(piece) for piece in pieces]
     assert max(widths) - min(widths) <= 1
     assert len(pieces) >= min(least, count)
-    assert all(width == 1 or width * 4 * 32 * 64 <= stack_bytes for width in widths)
+    assert max(widths) <= widest
+
+
+def test_a_stack_fits_in_memory_whatever_its_shape(study_of: Make) -> None:
+    rates = [0.001 * i for i in range(1, 41)]
+    for hidden in ([8, 4096, 4096], [4096], [8], []):
+        plan = make(study_of({"lr": rates}, study={"seeds": 1}, hidden=hidden))
+        assert all(stack_bytes(stack) <= MEMORY_BYTES for stack in plan.stacks)
+        assert sum(len(stack.trials) for stack in plan.stacks) == len(rates)
 
 
 def test_there_are_stacks_for_all_processes(study_of: Make) -> None:

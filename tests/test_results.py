@@ -225,7 +225,7 @@ def test_confusions_sum_to_the_splits_and_agree_with_the_accuracies(folder: Path
 def test_the_study_written_down_means_the_same_trials(folder: Path) -> None:
     again = load(folder / "study.toml")
     assert trials(again) == trials(study())
-    assert again.head == study().head
+    assert again.about == study().about
 
 
 def test_the_plan_names_every_trained_trial_once(folder: Path) -> None:

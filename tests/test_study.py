@@ -37,16 +37,16 @@ LADDER: dict[str, Any] = {
 
 def test_defaults_are_the_designs() -> None:
     study = parse({"study": {"name": "empty"}})
-    assert study.head.design == "grid"
-    assert study.head.seeds == [0, 1, 2]
-    assert study.head.keep_predictions == ["test"]
-    assert study.head.keep_weights == "best"
+    assert study.about.design == "grid"
+    assert study.about.seeds == [0, 1, 2]
+    assert study.about.keep_predictions == ["test"]
+    assert study.about.keep_weights == "best"
     assert (study.baseline, study.axes, study.steps, study.linked_axes) == ({}, {}, [], [])
 
 
 def test_seeds_are_a_count_or_a_list() -> None:
-    assert parse({"study": {"name": "x", "seeds": 3}}).head.seeds == [0, 1, 2]
-    assert parse({"study": {"name": "x", "seeds": [7, 3]}}).head.seeds == [7, 3]
+    assert parse({"study": {"name": "x", "seeds": 3}}).about.seeds == [0, 1, 2]
+    assert parse({"study": {"name": "x", "seeds": [7, 3]}}).about.seeds == [7, 3]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_overrides_of_the_study_itself() -> None:
     study = parse(
         LINKED, ["seeds=4", "design=one-factor", "name=other", 'keep_predictions=["train", "test"]']
     )
-    assert (study.head.seeds, study.head.design, study.name) == ([0, 1, 2, 3], "one-factor", "other")
-    assert study.head.keep_predictions == ["train", "test"]
-    assert parse(LINKED, ["seeds=5,9"]).head.seeds == [5, 9]
+    assert (study.about.seeds, study.about.design, study.name) == ([0, 1, 2, 3], "one-factor", "other")
+    assert study.about.keep_predictions == ["train", "test"]
+    assert parse(LINKED, ["seeds=5,9"]).about.seeds == [5, 9]
 
 
 def test_a_budget_asked_for_replaces_the_other() -> None:
@@ -111,7 +111,7 @@ def test_tables_written_down_mean_the_same_study(tables: dict[str, Any], tmp_pat
     path = tmp_path / "study.toml"
     path.write_bytes(tomli_w.dumps(study.tables()).encode())
     again = load(path)
-    assert (again.head, again.baseline, again.axes) == (study.head, study.baseline, study.axes)
+    assert (again.about, again.baseline, again.axes) == (study.about, study.baseline, study.axes)
     assert list(again.steps) == list(study.steps)
     assert trials(again) == trials(study)
 

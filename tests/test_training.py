@@ -156,15 +156,9 @@ def test_a_killed_worker_costs_nothing_but_its_stack_in_flight(
     os.kill(workers[0], signal.SIGKILL)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
-    got, expected = results.read(folder).trials, results.read(uninterrupted).trials
-    assert statuses(folder) == {"ok": len(expected)}
-    # What was in flight, two stacks at most, is tried again in halves; nothing else is touched.
-    halved = got["group_size"] < expected["group_size"]
-    assert got.loc[halved, "group"].nunique() in {1, 2}
-    assert set(got.loc[halved, "group_size"]) == {2}
-    assert got["test_accuracy"].to_numpy() == pytest.approx(expected["test_accuracy"].to_numpy(), abs=0.02)
-    same = got.loc[~halved].drop(columns="group_seconds")
-    pd.testing.assert_frame_equal(same, expected.loc[~halved].drop(columns="group_seconds"))
+    # What was in flight, two stacks at most, is tried again, whole: no number changes.
+    assert comparable(folder) == comparable(uninterrupted)
+    assert parts(folder) == parts(uninterrupted)
 
 
 @needs_proc
@@ -398,7 +392,7 @@ def test_a_component_that_raises_fails_its_stack_alone_and_is_tried_again(tmp_pa
     study = load(write_study(tmp_path / "both.toml", tables))
     summary = training.train(study, folder, device="cpu", workers=1)
     assert summary.statuses == {"ok": 4, "failed": 4}
-    assert summary.trained == 4
+    assert summary.trained == 0
     assert "ValueError: it is broken" in summary.failures[0]
     trials = results.read(folder).trials
     failed = trials[trials["status"] == "failed"]
@@ -489,9 +483,9 @@ def test_a_device_that_is_not_there_is_the_machines_fault(
 def test_workers_are_as_many_as_memory_affords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = tmp_path / "meminfo"
     monkeypatch.setattr(training, "MEMORY", memory)
-    for kilobytes, workers in ((100, 1), (1_500_000, 2), (64_000_000, 8)):
+    for kilobytes, workers in ((100, 1), (2_000_000, 2), (64_000_000, 8)):
         # Free memory is little where the system has used it for files; what counts is what it can give.
         memory.write_text(f"MemTotal: 64000000 kB\nMemFree: 100 kB\nMemAvailable: {kilobytes} kB\n")
-        assert training._affordable(8) == workers
+        assert training._affordable(8, []) == workers
     memory.unlink()
-    assert training._affordable(8) == 8
+    assert training._affordable(8, []) == 8
