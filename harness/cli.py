@@ -52,8 +52,9 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--workers", type=click.IntRange(min=1),
                      help="Worker processes; by default one a core or GPU."),
-        click.option("--engine", type=click.Choice(["stacked", "loop"]), default="stacked", show_default=True,
-                     help="What trains the trials that can be stacked."),
+        click.option("--engine", type=click.Choice(["stacked", "loop", "numpy"]), default="stacked",
+                     show_default=True,
+                     help="What trains: stacks, a plain PyTorch loop, or NumPy with derivatives by hand."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                      show_default=True, help="auto takes the GPUs there are, else the CPU."),
         click.option("--results", type=click.Path(path_type=Path),

@@ -13,9 +13,12 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, MutableSequence, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from threadpoolctl import threadpool_limits
 
 from harness import plugins
 from harness.axes.datasets import Dataset, datasets
@@ -55,16 +58,8 @@ lock, which a killed worker could hold for ever: only the process that trains a 
 
 def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
     """Train in this process, one stack after the other: simplest to follow, and to debug."""
-    import torch
-
-    threads = torch.get_num_threads()
-    _quiet_arithmetic()
-    try:
-        for work in works:
-            yield train(work, counter)
-    finally:  # the process is a notebook's, or a test's, and goes on
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
+    for work in works:
+        yield train(work, counter)
 
 
 def processes(
@@ -147,7 +142,6 @@ def _start_worker(counter: Counter, modules: Sequence[str]) -> None:
             plugins.load_file(Path(module), quiet=True)
         else:
             importlib.import_module(module)
-    _quiet_arithmetic()
 
 
 def _die_with_parent() -> None:
@@ -158,12 +152,27 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _quiet_arithmetic() -> None:
-    """One thread, and no subnormal numbers, which a dying network would slow its whole stack with."""
+@contextmanager
+def _quiet_arithmetic(engine: str) -> Iterator[None]:
+    """One thread, and no subnormal numbers, which a dying network would slow its whole stack with.
+
+    Both are put back, because the process may be a notebook's. NumPy has no switch for subnormal numbers; and
+    where it is the engine, torch is not imported.
+    """
+    if engine == "numpy":
+        with threadpool_limits(1, user_api="blas"):
+            yield
+        return
     import torch
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
 
 
 def train(work: Work, counter: Counter | None = None) -> Done:
@@ -179,7 +188,8 @@ def train(work: Work, counter: Counter | None = None) -> Done:
     datasets.declare(work.declared, "the study")
     try:
         data = prepare(work.stack.trials[0].arm.settings)
-        shares = _train_in_shares(work, data, counter)
+        with _quiet_arithmetic(work.stack.engine):
+            shares = _train_in_shares(work, data, counter)
     except (MachineError, UsageError):
         raise
     except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harness import plugins
 from harness.axes.datasets import datasets
@@ -22,8 +22,8 @@ from harness.settings import Value
 from harness.study import Study
 from harness.trials import Arm, Trial, trials
 
-Engine = Literal["stacked", "loop"]
-ENGINES: tuple[Engine, ...] = ("stacked", "loop")
+Engine = Literal["stacked", "loop", "numpy"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 SAME_IN_A_GROUP = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "hidden",
     "batch_size", "epochs", "steps", "sampling", "eval_every",
@@ -84,7 +84,7 @@ def make(
 
     Args:
         study: a validated study.
-        engine: what trains the trials that can be stacked.
+        engine: what trains the trials; with `stacked`, those that cannot be stacked go to the loop engine.
         known: stacks of an earlier plan of the same folder, (group, engine, trial_ids): kept as they are,
             so that a resumed run gives the same bits.
         device: stacks are wider on a GPU.
@@ -92,7 +92,8 @@ def make(
         done: ids of finished trials; they share no new stack with others, or they would be trained again.
 
     Raises:
-        UsageError: settings that no machine could train, such as a batch larger than the train split.
+        UsageError: settings that no machine could train, such as a batch larger than the train split, or that
+            this engine cannot.
     """
     everything, merged = trials(study)
     _check_batch_sizes(everything)
@@ -103,6 +104,8 @@ def make(
     for group, kept_engine, ids in known:
         if all(i in todo for i in ids):
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
+    if engine == "numpy":
+        _check_formulas(todo.values())
     routed: dict[str, int] = {}
     groups: dict[tuple[Any, ...], list[Trial]] = {}
     why = _Routes()
@@ -115,7 +118,7 @@ def make(
         groups.setdefault(key, []).append(trial)
     least = math.ceil(processes / max(1, len(groups)))
     for key, members in groups.items():
-        trained_by: Engine = "stacked" if len(key) > 1 else "loop"
+        trained_by: Engine = "loop" if engine == "stacked" and len(key) == 1 else engine
         parts = cut(members, widest(members[0], device), least)
         stacks += [Stack(_name(trained_by, part), trained_by, tuple(part)) for part in parts]
     return Plan(study, everything, stacks, skipped, merged, routed, _warnings(study, everything))
@@ -242,6 +245,20 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
             )
 
 
+def _check_formulas(todo: Iterable[Trial]) -> None:
+    """Everything that the numpy engine would need and has not, told at once."""
+    from harness import formulas
+
+    arms = {id(trial.arm): trial.arm for trial in todo}.values()
+    told = dict.fromkeys(gap for arm in arms for gap in formulas.missing(arm.settings))
+    if told:
+        listed = "\n".join(f"  - {gap}" for gap in told)
+        raise UsageError(
+            f"the numpy engine has no derivative written by hand for\n{listed}\n"
+            "Take --engine stacked or loop, where PyTorch differentiates any component."
+        )
+
+
 def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     """What the study says that has no effect, or probably not the one that was meant."""
     used = {name for trial in everything for name in trial.arm.settings}
@@ -276,7 +293,7 @@ STEP_SECONDS = 250e-6  # a stack's Python and dispatch, per step, measured with 
 PASSES = {"sgd": 0, "momentum": 6, "nesterov": 7, "adam": 4, "adamw": 4, "adagrad": 6, "rmsprop": 8}
 BYTES_PER_SECOND = 15e9  # an optimizer's passes over weights and state in cache, one core
 FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reach
-LOOP_STEP_SECONDS = 500e-6
+LONE_STEP_SECONDS = {"loop": 500e-6, "numpy": 80e-6}  # of one trial, by engine
 
 
 def cost(plan: Plan, processes: int, *, flops: Callable[[], float] | None = None) -> Cost:
@@ -295,8 +312,8 @@ def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
     evaluated = len(budget.eval_steps) * datasets[str(settings["dataset"])].facts.train + test
     k, samples = len(stack.trials), budget.steps * budget.batch_size
     arithmetic = k * parameters * (4 * samples + 2 * evaluated) / rate
-    if stack.engine == "loop":
-        return arithmetic + budget.steps * LOOP_STEP_SECONDS
+    if stack.engine != "stacked":
+        return arithmetic + budget.steps * LONE_STEP_SECONDS[stack.engine]
     passes = sum(PASSES.get(str(trial.arm.settings["optimizer"]), 8) for trial in stack.trials)
     return arithmetic + budget.steps * (STEP_SECONDS + passes * parameters * 4 / BYTES_PER_SECOND)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import executors, parts, plugins, results
 from harness.axes.datasets import datasets
-from harness.errors import MachineError
+from harness.errors import MachineError, UsageError
 from harness.plan import Engine, Plan, Stack, cores, datasets_of, make, stack_bytes, stack_seconds
 from harness.provenance import Provenance
 from harness.results import Results
@@ -78,7 +78,7 @@ def run(
     Args:
         study: a validated study (`harness.study.load`).
         folder: the results folder; results/<study>/ if not given.
-        engine: what trains the trials that can be stacked.
+        engine: what trains the trials: stacked, loop, or numpy.
         device: auto (a GPU if there is one), cpu, cuda, or mps.
         workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
         display: a context manager made from a Progress, which changes while trials are trained.
@@ -112,7 +112,7 @@ def train(
     results.check_same(folder, study.name, digests)  # before the folder is touched
     with results.claimed(folder):
         known = results.check_same(folder, study.name, digests)
-        devices = choose_devices(device)
+        devices = choose_devices(device, engine)
         count = workers or (len(devices) if devices[0] != "cpu" else cores())
         finished = results.finished(folder, set_aside=True)
         plan = make(study, engine, results.stacks_of(known), devices[0], count, finished)
@@ -147,13 +147,18 @@ def _execute(
     return executors.processes(works, counter, count, modules)
 
 
-def choose_devices(device: str) -> list[str]:
+def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
     """The devices to train on: all GPUs for cuda, one name otherwise.
 
     Raises:
+        UsageError: the engine does not compute there.
         MachineError: the machine has no such device.
     """
-    if device == "cpu":
+    if engine == "numpy" and device not in {"auto", "cpu"}:
+        raise UsageError(
+            f"--device {device}: the numpy engine computes on the CPU. Use --device auto or cpu."
+        )
+    if device == "cpu" or engine == "numpy":
         return ["cpu"]
     import torch
 

@@ -23,7 +23,7 @@ ORDER: list[set[str]] = [
     {"registry", "idx", "splits", "sources"},
     {"axes"},
     {"plugins", "batches", "data"},
-    {"testing", "study"},
+    {"testing", "study", "formulas"},
     {"trials"},
     {"plan"},
     {"engines", "results"},

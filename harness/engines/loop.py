@@ -21,8 +21,8 @@ from harness.axes.optimizers import Optimizer, State, optimizers
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Samples
 from harness.engines.outcome import Evaluation, Floats, Outcome
+from harness.engines.rates import learning_rates
 from harness.engines.stack import probability
-from harness.engines.updates import learning_rates
 from harness.streams import stream
 from harness.trials import Trial
 

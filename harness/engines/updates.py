@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness.axes.optimizers import Optimizer, State, optimizers
-from harness.axes.schedules import Clock, schedules
 from harness.batches import Budget
-from harness.engines.outcome import Floats
+from harness.engines.rates import learning_rates
 from harness.trials import Trial
 
 
@@ -89,19 +87,3 @@ class Updates:
         """Update parameters (k, n) in place."""
         for param, grad, state in zip(params, grads, self.states[-len(params) :], strict=True):
             self.optimizer.update(param, grad, state, t, lr=self.rate(t), **self.settings)
-
-
-def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
-    """The learning rate of every step and trial, (S, K)."""
-    clock = Clock.of(budget.steps, budget.steps_per_epoch)
-    columns: dict[str, Floats] = {}
-    rates = np.empty((budget.steps, len(trials)))
-    for k, trial in enumerate(trials):
-        settings = trial.arm.settings
-        schedule = schedules[str(settings["schedule"])]
-        own = {name: settings[name] for name in schedule.settings}
-        key = f"{schedule.name} {own}"
-        if key not in columns:
-            columns[key] = schedule.factor(clock, **own)
-        rates[:, k] = float(settings["lr"]) * columns[key]  # type: ignore[arg-type]
-    return rates

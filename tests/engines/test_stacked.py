@@ -15,14 +15,15 @@ from harness import plan as planning
 from harness.axes.heads import heads
 from harness.batches import Budget
 from harness.data import SPLITS, Data, Samples, Split, prepare
-from harness.engines import loop, stack, stacked
+from harness.engines import loop, numpy, stack, stacked
 from harness.engines.outcome import Outcome
+from harness.engines.rates import learning_rates
 from harness.engines.stack import first_largest, probability
-from harness.engines.updates import learning_rates, slices
+from harness.engines.updates import slices
 from harness.trials import Arm, Trial, resolve
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
-ENGINES = pytest.mark.parametrize("engine", [stacked, loop], ids=["stacked", "loop"])
+ENGINES = pytest.mark.parametrize("engine", [stacked, loop, numpy], ids=["stacked", "loop", "numpy"])
 
 
 def trial(name: str = "base", **settings: Any) -> Trial:

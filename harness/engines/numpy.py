@@ -1,0 +1,226 @@
+"""The numpy engine: a network trained with nothing but NumPy, its gradients derived by hand.
+
+It is there to be read, and to check the other engines by: it shares their start, their batches and their
+observations, and none of their arithmetic. For a batch x (B, D) and layers i = 0 .. L-1 of weights W_i
+(out, in) and biases b_i, the network computes
+
+    y_0 = x,   z_i = y_i W_i^T + b_i,   y_(i+1) = phi(z_i),   f = head(z_(L-1)),   loss = mean of l(f, t),
+
+and, by the chain rule from the back, with d_i the gradient of the loss at z_i,
+
+    d_(L-1) = head'(l'(f, t)) / B,   d_(i-1) = phi'(d_i W_i),   dW_i = d_i^T y_i,   db_i = sum of d_i's rows.
+
+phi, head, l and the optimizers are in harness/formulas.py. PyTorch is not imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from harness import formulas
+from harness.axes.architectures import initial_layers
+from harness.axes.heads import Kind, heads
+from harness.axes.losses import losses
+from harness.axes.optimizers import optimizers
+from harness.batches import Budget, epoch_order
+from harness.data import TRAINED_ON, Data, Samples
+from harness.engines.outcome import Evaluation, Outcome
+from harness.engines.rates import learning_rates
+from harness.formulas import Array, State
+from harness.settings import Value
+from harness.streams import stream
+from harness.trials import Trial
+
+EVALUATION_BATCH = 2000
+TELL_EVERY = 64  # steps between two words to `watch`
+
+
+class Pass(NamedTuple):
+    """What a forward pass computed, layer by layer, as backpropagation needs it: see the module's docstring.
+
+    `y[i]` (B, in) went into layer i, `z[i]` (B, out) came out of it; `f` (B, C) is the network's output.
+    """
+
+    y: list[Array]
+    z: list[Array]
+    f: Array
+
+
+class Network:
+    """A trial's multilayer perceptron and its loss: `weights[i]` (out, in) and `biases[i]` (out,)."""
+
+    def __init__(self, trial: Trial, inputs: int, classes: int, dtype: DTypeLike) -> None:
+        settings = trial.arm.settings
+        widths: list[int] = [inputs, *settings["hidden"], classes]  # type: ignore[misc]
+        start = initial_layers(widths, stream(trial.seed, "weights"))
+        self.weights: list[Array] = [layer.weight.astype(dtype) for layer in start]
+        self.biases: list[Array] = [layer.bias.astype(dtype) for layer in start]
+        self.activation = formulas.ACTIVATIONS[str(settings.get("activation", "identity"))]
+        self.head = formulas.HEADS[str(settings["head"])]
+        self.kind: Kind = heads[str(settings["head"])].kind
+        self.loss = formulas.loss_of(settings)
+        self.loss_settings = {name: settings[name] for name in losses[str(settings["loss"])].settings}
+
+    @property
+    def parameters(self) -> list[Array]:
+        """All weights and biases, layer by layer: the arrays themselves, which an optimizer changes."""
+        return [array for layer in zip(self.weights, self.biases, strict=True) for array in layer]
+
+    def named(self) -> dict[str, Array]:
+        """The parameters under torch.nn.Linear's names, in the order of its layers."""
+        names = (f"{i}.{what}" for i in range(len(self.weights)) for what in ("weight", "bias"))
+        return dict(zip(names, self.parameters, strict=True))
+
+    def forward(self, x: Array) -> Pass:
+        """The network's output for a batch x (B, D), and everything on the way to it."""
+        y = [x]
+        z: list[Array] = [x @ self.weights[0].T + self.biases[0]]
+        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+            y.append(self.activation.forward(z[-1]))
+            z.append(y[-1] @ weight.T + bias)
+        return Pass(y, z, self.head.forward(z[-1]))
+
+    def losses(self, f: Array, t: Array) -> Array:
+        """The loss of each sample (B,), of outputs f (B, C) against targets t (B, C)."""
+        return self.loss.forward(f, t, **self.loss_settings)
+
+    def backward(self, done: Pass, t: Array) -> list[Array]:
+        """The gradients of the batch's mean loss, in the order of `parameters`: backpropagation."""
+        gradients: list[Array] = []
+        d: Array = self.head.backward(self.loss.backward(done.f, t, **self.loss_settings), done.f) / len(t)
+        for i in reversed(range(len(self.weights))):
+            gradients = [d.T @ done.y[i], d.sum(0), *gradients]
+            if i > 0:
+                d = self.activation.backward(d @ self.weights[i], done.z[i - 1], done.y[i])
+        return gradients
+
+
+class Optimizer:
+    """A trial's optimizer over a network's parameters: its settings, and what it keeps of each array."""
+
+    def __init__(self, trial: Trial, parameters: Sequence[Array]) -> None:
+        settings = trial.arm.settings
+        name = str(settings["optimizer"])
+        self.update = formulas.OPTIMIZERS[name]
+        self.settings: dict[str, Value] = {
+            key: settings[key] for key in optimizers[name].settings if key != "lr"
+        }
+        self.parameters = parameters
+        self.states: list[State] = [{} for _ in parameters]
+
+    def step(self, k: int, lr: float, gradients: Sequence[Array]) -> None:
+        """Take step k, counted from 1, with learning rate lr."""
+        for p, g, state in zip(self.parameters, gradients, self.states, strict=True):
+            self.update(p, g, state, k, lr=lr, **self.settings)
+
+
+def train(
+    trials: Sequence[Trial],
+    data: Data,
+    device: str = "cpu",  # noqa: ARG001 (the engines' common signature; NumPy computes on the CPU)
+    dtype: Any = np.float32,
+    watch: Callable[[float], None] | None = None,
+) -> Outcome:
+    """Train one trial in NumPy; the arguments are those of the stacked engine."""
+    (trial,) = trials
+    network = Network(trial, data.inputs, len(data.classes), dtype)
+    budget = Budget.of(trial.arm.settings, len(data.train.y))
+    outcome = Outcome(
+        diverged_step=np.zeros(1, np.int64),
+        parameters=sum(array.size for array in network.parameters),
+        epochs_done=budget.epoch_of(budget.steps),
+        steps_done=budget.steps,
+    )
+    # Numbers that overflow are not warned of: the loss shows them, and the trial is marked as diverged.
+    with np.errstate(all="ignore"):
+        _run(trial, network, data, budget, outcome, watch or (lambda _: None))
+    outcome.weights = [network.named()]
+    return outcome
+
+
+def _run(
+    trial: Trial,
+    network: Network,
+    data: Data,
+    budget: Budget,
+    outcome: Outcome,
+    watch: Callable[[float], None],
+) -> None:
+    """Take all steps of the budget, or stop where the loss is not finite; then open the test set, once."""
+    optimizer = Optimizer(trial, network.parameters)
+    rates = learning_rates([trial], budget)[:, 0].tolist()
+    due = frozenset(budget.eval_steps)
+    _observe(0, network, data, budget, outcome)
+    for step, index in enumerate(batches(trial, budget), 1):
+        t = one_hot(data.train.y[index], len(data.classes), data.train.x.dtype)
+        done = network.forward(data.train.x[index])
+        outcome.note_divergence(step, network.losses(done.f, t).mean(keepdims=True))
+        optimizer.step(step, rates[step - 1], network.backward(done, t))
+        if step in due and not outcome.diverged_step[0]:
+            _observe(step, network, data, budget, outcome)
+        if step % TELL_EVERY == 0:
+            watch(step / budget.steps)
+        if outcome.diverged_step[0]:
+            return
+    outcome.final["test"] = evaluate(network, data.test)
+
+
+def _observe(step: int, network: Network, data: Data, budget: Budget, outcome: Outcome) -> None:
+    """Evaluate train and val; the last time for good."""
+    for split in TRAINED_ON:
+        if len(data[split].y):
+            seen = evaluate(network, data[split])
+            outcome.observe(budget.epoch_of(step), step, split, seen, last=step == budget.steps)
+
+
+def batches(trial: Trial, budget: Budget) -> Iterator[NDArray[np.int64]]:
+    """The images of every step, as indices into the train split."""
+    sampling, step = str(trial.arm.settings["sampling"]), 0
+    for epoch in range(budget.epochs):
+        order = epoch_order(trial.seed, epoch, budget, sampling)
+        for i in range(0, len(order), budget.batch_size):
+            if step == budget.steps:
+                return
+            yield order[i : i + budget.batch_size]
+            step += 1
+
+
+def one_hot(labels: NDArray[np.int64], classes: int, dtype: DTypeLike) -> Array:
+    """Targets (B, C): 1 at each sample's label, 0 elsewhere."""
+    return np.eye(classes, dtype=dtype)[labels]
+
+
+def evaluate(network: Network, samples: Samples) -> Evaluation:
+    """Per-sample mean loss, accuracy and predictions on one split."""
+    total, predicted, confident = 0.0, [], []
+    classes = len(network.biases[-1])
+    for i in range(0, len(samples.y), EVALUATION_BATCH):
+        f = network.forward(samples.x[i : i + EVALUATION_BATCH]).f
+        t = one_hot(samples.y[i : i + EVALUATION_BATCH], classes, f.dtype)
+        total += float(network.losses(f, t).sum(dtype=np.float64))
+        predicted.append(f.argmax(1))
+        confident.append(confidence(network.kind, f, predicted[-1]))
+    chosen = np.concatenate(predicted)
+    return Evaluation(
+        np.array([total / len(samples.y)]),
+        np.array([(chosen == samples.y).mean()]),
+        chosen[None],
+        np.concatenate(confident)[None],
+    )
+
+
+def confidence(kind: Kind, f: Array, chosen: NDArray[np.int64]) -> Array:
+    """The probability (B,) that outputs f (B, C) give to the chosen classes (B,).
+
+    Softmax of logits, exp of log-probabilities, scores divided by their sum.
+    """
+    at: Array = f[np.arange(len(f)), chosen]
+    if kind == "logits":
+        return np.asarray(1 / np.exp(f - at[:, None]).sum(1))
+    if kind == "log_probabilities":
+        return np.exp(at)
+    return np.asarray(at / f.sum(1)) if kind == "scores" else at
