@@ -1,0 +1,429 @@
+"""Studies: a person's words, validated whole before anything is computed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness import plugins
+from harness.axes.architectures import architectures
+from harness.axes.datasets import Dataset, Images, datasets
+from harness.axes.losses import losses
+from harness.axes.optimizers import optimizers
+from harness.axes.schedules import schedules
+from harness.errors import UsageError, did_you_mean
+from harness.folders import Folder
+from harness.registry import HOUSE
+from harness.settings import CORE, TAKEN, Seed, Setting, Value
+
+Settings: TypeAlias = "dict[str, Value]"
+Design = Literal["grid", "one-factor", "ladder"]
+TABLES = ("study", "baseline", "axes", "steps", "datasets")
+NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
+M = TypeVar("M", bound=BaseModel)
+
+
+class About(BaseModel):
+    """The [study] table."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    hypothesis: str = ""
+    design: Design = "grid"
+    seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
+    plugins: list[str] = []
+    resample_split: bool = False
+    keep_predictions: list[Literal["train", "val", "test"]] = ["test"]
+    keep_weights: Literal["best", "all", "none"] = "best"
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: object) -> object:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("a study needs at least 1 seed")
+            return list(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_seed_twice(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError("a seed is listed twice")
+        return value
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study.
+
+    `axes` maps an axis to its values: a value is a setting's, or for linked settings a table
+    {"name": .., setting: ..}. `steps` are a ladder's, each with its "name". `folders` are the person's own
+    data, by the name that `dataset` calls it.
+    """
+
+    about: About
+    baseline: Settings
+    axes: Mapping[str, Sequence[Any]]
+    steps: Sequence[Mapping[str, Any]] = ()
+    path: Path | None = None
+    folders: Mapping[str, Folder] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The study's name, which is also its results folder's."""
+        return self.about.name
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The study's own data sets; each finds its facts once, and travels to worker processes with them."""
+        return {name: folder.dataset(name) for name, folder in self.folders.items()}
+
+    def declare(self) -> None:
+        """Make the study's own data sets known in this process, in place of another study's."""
+        datasets.declare(self.datasets, f"study {self.name}")
+
+    @property
+    def linked_axes(self) -> list[str]:
+        """The axes whose values set several settings under a name."""
+        return [axis for axis, values in self.axes.items() if isinstance(values[0], Mapping)]
+
+    def tables(self) -> dict[str, Any]:
+        """The study as TOML tables, with everything resolved that a reader would have to look up."""
+        folder = self.path.parent if self.path else Path()
+        named = [str((folder / plugin).resolve()) for plugin in self.about.plugins]
+        about = self.about.model_dump() | {"plugins": named}
+        tables: dict[str, Any] = {"study": about, "baseline": dict(self.baseline)}
+        if self.axes:
+            tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}
+        if self.steps:
+            tables["steps"] = [dict(step) for step in self.steps]
+        if self.folders:
+            tables["datasets"] = {name: folder.table() for name, folder in self.folders.items()}
+        return tables
+
+
+# ---------------------------------------------------------------------------------------- reading a file
+
+
+def load(study: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read and validate a study file.
+
+    Args:
+        study: a path, or the name of a file in ./ablations or among those the package ships.
+        overrides: "key=value" texts, as `--set` takes them.
+
+    Raises:
+        UsageError: with everything that is wrong, at once.
+    """
+    path = find(study)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"study file {path} cannot be read: {error}") from error
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"study file {path} is not valid TOML: {error}") from error
+    return parse(tables, overrides, path)
+
+
+def find(study: str | Path) -> Path:
+    """The file of a study named on the command line."""
+    given = Path(study)
+    if _is_file(given):
+        return given
+    if given.suffix == ".toml":
+        raise UsageError(f"there is no study file {given}")
+    folders = [Path("ablations"), HOUSE / "ablations", HOUSE.parent / "ablations"]
+    for folder in folders:
+        if _is_file(folder / f"{study}.toml"):
+            return folder / f"{study}.toml"
+    known = {file.stem for folder in folders for file in folder.glob("*.toml")}
+    raise UsageError(
+        f"there is no study {str(study)!r}: {did_you_mean(str(study), known)}, or a path to a .toml file"
+    )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no name that a file could have
+        return False
+
+
+def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path | None = None) -> Study:
+    """Validate a study given as tables (a notebook's dict, a file's TOML)."""
+    file = str(path or "study")
+    problems: list[str] = []
+    raw = _raw(tables, problems)
+    problems += _apply(overrides, raw)
+    folder = path.parent if path else Path()
+    datasets.declare({}, file)
+    _load_plugins(raw["study"], folder)
+    about = _validated(About, "study", raw["study"], problems)
+    folders = _folders(raw["datasets"], folder, problems)
+    checker = _Checker(known_settings(), problems)
+    baseline = checker.table("baseline", raw["baseline"])
+    axes = {axis: checker.axis(axis, values) for axis, values in raw["axes"].items()}
+    steps = checker.named("steps", raw.get("steps", []))
+    problems += _contradictions(about, baseline, axes, steps)
+    if problems or about is None:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise UsageError(
+            f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}"
+        )
+    found = Study(about, baseline, axes, steps, path, folders)
+    found.declare()
+    return found
+
+
+def _raw(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """A copy of the tables, for overrides to change; what is no table is told, and left out."""
+    raw = copy.deepcopy(dict(tables))
+    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(raw) - set(TABLES)]
+    for key in ("study", "baseline", "axes", "datasets"):
+        if not isinstance(raw.setdefault(key, {}), Mapping):
+            problems.append(f"[{key}] = {raw[key]!r}: allowed: a table")
+            raw[key] = {}
+    return raw
+
+
+def _load_plugins(table: Mapping[str, Any], folder: Path) -> None:
+    plugins.load_installed()
+    named = table.get("plugins", [])
+    for name in named if isinstance(named, list) else []:
+        plugins.load_file(folder / str(name))
+
+
+def _validated(model: type[M], where: str, table: object, problems: list[str]) -> M | None:
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        for problem in error.errors():
+            key = ".".join([where, *map(str, problem["loc"])])
+            given = str(problem["input"]) if isinstance(problem["input"], Path) else problem["input"]
+            if problem["type"] == "extra_forbidden":
+                problems.append(f"{key}: unknown key; {did_you_mean(key.split('.')[-1], model.model_fields)}")
+            elif problem["type"] == "missing":
+                problems.append(
+                    f"{key}: missing; give {'the study' if where == 'study' else 'it'} a {key.split('.')[-1]}"
+                )
+            else:
+                problems.append(f"{key} = {given!r}: allowed: {problem['msg'].removeprefix('Value error, ')}")
+        return None
+
+
+def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> dict[str, Folder]:
+    """The [datasets.NAME] tables, and their names registered so that settings can be checked."""
+    folders, names = {}, {}
+    for name, given in tables.items():
+        if not re.fullmatch(NAME, name):
+            problems.append(
+                f"[datasets.{name}]: the name does not fit; allowed: a letter, then letters, digits, _ . -"
+            )
+        elif name in datasets:
+            problems.append(
+                f"[datasets.{name}]: the name is taken by a data set in {datasets.entry(name).where}; "
+                "rename yours"
+            )
+        else:
+            names[name] = Dataset(name, _unread, classes=None)
+        if not isinstance(given, Mapping):
+            problems.append(f"datasets.{name} = {given!r}: allowed: a table with format and path")
+            continue
+        table = dict(given)
+        if isinstance(table.get("path"), str):
+            table["path"] = (folder / Path(table["path"]).expanduser()).absolute()
+        checked = _validated(Folder, f"datasets.{name}", table, problems)
+        if checked is not None:
+            folders[name] = checked
+    datasets.declare(names, "the study")
+    return folders
+
+
+def _unread() -> Images:
+    raise AssertionError("a study with problems reads no data")
+
+
+def known_settings() -> dict[str, Setting]:
+    """Every setting there is: the harness's own, then those that components declare."""
+    known = dict(CORE)
+    for registry in (architectures, losses, optimizers, schedules):
+        for entry in registry:
+            for name, setting in entry.component.settings.items():
+                if known.get(name, setting).default is None or name not in known:
+                    known[name] = setting
+    return known
+
+
+@dataclass
+class _Checker:
+    """Checks tables against the settings there are; what is wrong is added to `problems`."""
+
+    known: Mapping[str, Setting]
+    problems: list[str]
+
+    def table(self, where: str, table: Mapping[str, object]) -> Settings:
+        return {key: self.value(f"{where}.{key}", key, value) for key, value in table.items()}
+
+    def value(self, where: str, key: str, value: object) -> Value:
+        if key not in self.known:
+            self.problems.append(f"{where}: unknown setting; {did_you_mean(key, self.known)}")
+            return ""
+        try:
+            checked = self.known[key].check(value)
+        except ValueError as error:
+            self.problems.append(f"{where} = {json.dumps(value, default=str)}: allowed: {error}")
+            return ""
+        registry = plugins.registries().get(key)
+        if registry is not None and checked not in registry:
+            names = [entry.name for entry in registry]
+            self.problems.append(
+                f"{where} = {json.dumps(value)}: unknown {key}; {did_you_mean(str(value), names)}"
+            )
+        return checked
+
+    def axis(self, axis: str, values: object) -> list[Any]:
+        if not isinstance(values, list):
+            self.problems.append(f"axes.{axis} = {values!r}: allowed: a list of values")
+            return []
+        if not values:
+            self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
+        if any(isinstance(value, Mapping) for value in values):
+            if axis in {*self.known, *TAKEN}:
+                taken = "setting" if axis in self.known else "column of the results"
+                self.problems.append(f"axes.{axis}: linked settings need a name that is no {taken}'s own")
+            return list(self.named(f"axes.{axis}", values))
+        if axis not in self.known:
+            self.problems.append(f"axes.{axis}: unknown setting; {did_you_mean(axis, self.known)}")
+            return []
+        told = len(self.problems)
+        checked = [self.value(f"axes.{axis}", axis, value) for value in values]
+        if len(self.problems) == told and len({json.dumps(value) for value in checked}) < len(checked):
+            self.problems.append(f"axes.{axis}: a value is listed twice")
+        return checked
+
+    def named(self, where: str, tables: object) -> list[Mapping[str, Any]]:
+        """Linked settings or a ladder's steps: tables with a name."""
+        checked: list[Mapping[str, Any]] = []
+        for i, table in enumerate(tables if isinstance(tables, list) else [tables]):
+            name = table.get("name") if isinstance(table, Mapping) else None
+            if not isinstance(table, Mapping) or not isinstance(name, str) or not name:
+                self.problems.append(f"{where}[{i}] = {table!r}: allowed: a table with a name and settings")
+                continue
+            settings = {key: value for key, value in table.items() if key != "name"}
+            if name in {other["name"] for other in checked}:
+                self.problems.append(f"{where}[{i}]: the name {name!r} is there twice")
+            checked.append({"name": name, **self.table(f"{where}[{i}]", settings)})
+        return checked
+
+
+def _contradictions(
+    about: About | None,
+    baseline: Settings,
+    axes: Mapping[str, Sequence[Any]],
+    steps: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    problems = []
+    design = about.design if about else "grid"
+    if design == "ladder" and not steps:
+        problems.append("study.design = 'ladder': a ladder needs [[steps]]")
+    if design == "ladder" and axes:
+        problems.append("[axes]: a ladder has [[steps]] and no axes")
+    if design != "ladder" and steps:
+        problems.append(f"[[steps]]: only for design = 'ladder', this study's is {design!r}")
+    if design == "one-factor" and not axes:
+        problems.append("study.design = 'one-factor': needs [axes] to vary one at a time")
+    sets: dict[str, str] = {}
+    for axis, values in axes.items():
+        for key in {key for value in values for key in (value if isinstance(value, Mapping) else [axis])} - {
+            "name"
+        }:
+            if key in sets:
+                problems.append(f"axes.{axis} and axes.{sets[key]} both set {key}")
+            sets[key] = axis
+    named = set(baseline) | set(sets) | {key for step in steps for key in step}
+    if {"epochs", "steps"} <= named:
+        problems.append("epochs and steps are both set: a budget is one or the other")
+    if about and about.resample_split and "split_seed" in named:
+        problems.append("split_seed and study.resample_split = true: the split has its seed or the trial's")
+    return problems
+
+
+# -------------------------------------------------------------------------------------------- overrides
+
+
+def _apply(overrides: Sequence[str], tables: dict[str, Any]) -> list[str]:
+    """Change raw tables as `--set` asks; gives what is wrong."""
+    problems: list[str] = []
+    given: dict[str, str] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            problems.append(f"--set {override!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
+            continue
+        if given.setdefault(key, text) != text:
+            problems.append(f"--set {key} is given twice, as {given[key]!r} and as {text!r}")
+            continue
+        problems += _override(key, _values(text), tables)
+    if {"epochs", "steps"} <= set(given):
+        problems.append("--set epochs and --set steps: a budget is one or the other")
+    return problems
+
+
+def _override(key: str, values: list[Any], tables: dict[str, Any]) -> list[str]:
+    axes: dict[str, Any] = tables["axes"]
+    named = {axis: _named(axes[axis]) for axis in axes}
+    grid = tables["study"].get("design", "grid") == "grid"
+    if key in About.model_fields:
+        tables["study"][key] = values[0] if len(values) == 1 else values
+    elif named.get(key):
+        unknown = [str(value) for value in values if str(value) not in named[key]]
+        if unknown:
+            return [f"--set {key}: {did_you_mean(unknown[0], named[key])}"]
+        axes[key] = [named[key][str(value)] for value in values]
+    elif len(values) > 1 or (key in axes and grid):
+        axes[key] = values
+    else:
+        linked = [axis for axis, by in named.items() if by and all(key in table for table in by.values())]
+        if linked and grid:
+            return [
+                f"--set {key}: axis {linked[0]!r} sets {key} in every arm; choose among its values instead"
+            ]
+        tables["baseline"][key] = values[0]
+        # A budget is one or the other: the one just asked for.
+        tables["baseline"].pop({"epochs": "steps", "steps": "epochs"}.get(key, ""), None)
+    return []
+
+
+def _named(values: object) -> dict[str, Mapping[str, Any]]:
+    """The values of a linked axis by name; of any other, none."""
+    tables = [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
+    return {str(table.get("name")): table for table in tables}
+
+
+def _values(text: str) -> list[Any]:
+    """`0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
+    try:
+        return list(tomllib.loads(f"value = [{text}]")["value"]) or [""]
+    except tomllib.TOMLDecodeError:
+        return [_value(part.strip()) for part in text.split(",")]
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
