@@ -86,15 +86,15 @@ class Registry(Generic[T]):
         Raises:
             UsageError: a name is a registered component's.
         """
-        kept = {name: entry for name, entry in self._entries.items() if not entry.declared}
+        for entry in [entry for entry in self if entry.declared]:
+            del self._entries[entry.name]
         for name, component in components.items():
-            if name in kept:
+            if name in self._entries:
                 raise UsageError(
-                    f"{self.axis} {name!r} is declared in {where} and defined in {kept[name].where}. "
-                    "Rename the declared one."
+                    f"{self.axis} {name!r} is declared in {where} and defined in "
+                    f"{self._entries[name].where}. Rename the declared one."
                 )
-            kept[name] = Entry(name, component, f"Declared in {where}.", where, declared=True)
-        self._entries = kept
+            self._entries[name] = Entry(name, component, f"Declared in {where}.", where, declared=True)
 
     def entry(self, name: str) -> Entry[T]:
         """The entry called `name`.
