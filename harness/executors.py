@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from threadpoolctl import threadpool_limits
 
@@ -24,6 +24,9 @@ from harness import plugins
 from harness.axes.datasets import Dataset, datasets
 from harness.errors import MachineError, UsageError
 from harness.plan import Stack
+
+if TYPE_CHECKING:
+    from harness.engines.outcome import Outcome
 
 MOST_TRIES = 3  # of a stack whose worker process dies
 
@@ -202,6 +205,7 @@ def train(work: Work, counter: Counter | None = None) -> Done:
 
 def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any]:
     """Train a stack whole; where memory runs out, in halves of halves."""
+    from harness.engines.outcome import Watch
     from harness.parts import Trained
 
     engine = importlib.import_module(f"harness.engines.{work.stack.engine}")
@@ -214,13 +218,13 @@ def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any
         start = time.perf_counter()
         ticker = Ticker(counter, work.place, sum(len(s.trials) for s in shares), len(share))
         try:
-            outcome = engine.train(share, data, work.device, watch=ticker)
+            outcome = engine.train(share, data, work.device, watch=Watch(ticker))
         except (MemoryError, RuntimeError) as error:
             if len(share) == 1 or not _out_of_memory(error):
                 raise
             todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
             continue
-        ticker(1.0)
+        ticker(1.0, outcome)
         shares.append(Trained(share, outcome, time.perf_counter() - start, work.device))
     return shares
 
@@ -241,7 +245,7 @@ class Ticker:
     before: int
     trials: int
 
-    def __call__(self, fraction: float) -> None:
+    def __call__(self, fraction: float, _outcome: Outcome) -> None:
         """Count them."""
         if self.counter is not None:
             self.counter[self.place] = self.before + fraction * self.trials

@@ -13,6 +13,7 @@ import torch
 
 from harness import executors, plan, plugins, results, training
 from harness.engines import stacked
+from harness.engines.outcome import Outcome
 from harness.errors import MachineError
 from harness.executors import Ticker, Work
 from harness.plan import ENGINES, Engine
@@ -122,11 +123,12 @@ def test_the_counter_ends_at_the_trials_trained(
 
 def test_a_ticker_writes_in_its_place() -> None:
     counter = [0.0, 0.0, 0.0]
-    Ticker(counter, 1, 3, 4)(0.25)
+    nothing = Outcome(np.zeros(4, np.int64), parameters=1, epochs_done=1, steps_done=1)
+    Ticker(counter, 1, 3, 4)(0.25, nothing)
     assert counter == [0, 4, 0]
-    Ticker(counter, 1, 3, 4)(1.0)
+    Ticker(counter, 1, 3, 4)(1.0, nothing)
     assert counter == [0, 7, 0]
-    Ticker(None, 1, 3, 4)(0.5)
+    Ticker(None, 1, 3, 4)(0.5, nothing)
     assert counter == [0, 7, 0]
 
 

@@ -20,13 +20,14 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import Optimizer, State, optimizers
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Samples
-from harness.engines.outcome import Evaluation, Floats, Outcome
+from harness.engines.outcome import UNWATCHED, Evaluation, Floats, Outcome, Watch
 from harness.engines.rates import learning_rates
 from harness.engines.stack import probability
 from harness.streams import stream
 from harness.trials import Trial
 
 EVALUATION_BATCH = 2000
+TELL_EVERY = 64  # steps between two words to `watch`
 
 
 class Function(nn.Module):
@@ -160,7 +161,7 @@ def train(
     data: Data,
     device: str = "cpu",
     dtype: Any = np.float32,
-    watch: Callable[[float], None] | None = None,
+    watch: Watch = UNWATCHED,
 ) -> Outcome:
     """Train one trial with plain PyTorch; the arguments are those of the stacked engine."""
     (trial,) = trials
@@ -175,7 +176,7 @@ def _train(
     data: Data,
     where: torch.device,
     dtype: Any,
-    watch: Callable[[float], None] | None,
+    watch: Watch,
 ) -> Outcome:
     kind = torch.from_numpy(np.empty(0, dtype)).dtype
     model = Classifier(trial, data.inputs, len(data.classes)).to(where, kind)
@@ -210,8 +211,8 @@ def _train(
         outcome.note_divergence(step, loss.detach().cpu().numpy().reshape(1))
         if step in due and not outcome.diverged_step[0]:
             observe(step)
-        if watch and step % 64 == 0:
-            watch(step / budget.steps)
+        if step % TELL_EVERY == 0:
+            watch.tell(step / budget.steps, outcome)
         if outcome.diverged_step[0]:
             break
     if not outcome.diverged_step[0]:

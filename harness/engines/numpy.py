@@ -15,7 +15,7 @@ phi, head, l and the optimizers are in harness/formulas.py. PyTorch is not impor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Samples
-from harness.engines.outcome import Evaluation, Outcome
+from harness.engines.outcome import UNWATCHED, Evaluation, Outcome, Watch
 from harness.engines.rates import learning_rates
 from harness.formulas import Array, State
 from harness.settings import Value
@@ -123,7 +123,7 @@ def train(
     data: Data,
     device: str = "cpu",  # noqa: ARG001 (the engines' common signature; NumPy computes on the CPU)
     dtype: Any = np.float32,
-    watch: Callable[[float], None] | None = None,
+    watch: Watch = UNWATCHED,
 ) -> Outcome:
     """Train one trial in NumPy; the arguments are those of the stacked engine."""
     (trial,) = trials
@@ -137,7 +137,7 @@ def train(
     )
     # Numbers that overflow are not warned of: the loss shows them, and the trial is marked as diverged.
     with np.errstate(all="ignore"):
-        _run(trial, network, data, budget, outcome, watch or (lambda _: None))
+        _run(trial, network, data, budget, outcome, watch)
     outcome.weights = [network.named()]
     return outcome
 
@@ -148,7 +148,7 @@ def _run(
     data: Data,
     budget: Budget,
     outcome: Outcome,
-    watch: Callable[[float], None],
+    watch: Watch,
 ) -> None:
     """Take all steps of the budget, or stop where the loss is not finite; then open the test set, once."""
     optimizer = Optimizer(trial, network.parameters)
@@ -163,7 +163,7 @@ def _run(
         if step in due and not outcome.diverged_step[0]:
             _observe(step, network, data, budget, outcome)
         if step % TELL_EVERY == 0:
-            watch(step / budget.steps)
+            watch.tell(step / budget.steps, outcome)
         if outcome.diverged_step[0]:
             return
     outcome.final["test"] = evaluate(network, data.test)

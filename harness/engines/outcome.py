@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,3 +66,21 @@ class Outcome:
         """Mark the trials whose loss (K,) is not finite, unless they are marked already."""
         new = ~np.isfinite(loss) & (self.diverged_step == 0)
         self.diverged_step[new] = max(step, 1)
+
+
+def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a run wants of an engine while it trains.
+
+    `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
+    been observed so far.
+    """
+
+    tell: Callable[[float, Outcome], None] = _tell_nobody
+
+
+UNWATCHED = Watch()

@@ -5,7 +5,7 @@ Here is the run: batches, evaluations, divergence. The arithmetic is in stack.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data
-from harness.engines.outcome import Floats, Outcome
+from harness.engines.outcome import UNWATCHED, Floats, Outcome, Watch
 from harness.engines.stack import Stack
 from harness.engines.updates import Updates, slices, update_key
 from harness.trials import Trial
@@ -28,7 +28,7 @@ def train(
     data: Data,
     device: str = "cpu",
     dtype: Any = np.float32,
-    watch: Callable[[float], None] | None = None,
+    watch: Watch = UNWATCHED,
 ) -> Outcome:
     """Train trials of one group as one stack, and observe them.
 
@@ -37,7 +37,7 @@ def train(
         data: what they train on, in `dtype`.
         device: a torch device.
         dtype: a NumPy float type; float64 for checks.
-        watch: told now and then which fraction of the steps is done.
+        watch: what the run wants besides; told now and then how far the stack is.
     """
     where = torch.device(device)
     stack = Stack(trials, data, where, torch.from_numpy(np.empty(0, dtype)).dtype)
@@ -53,7 +53,7 @@ def train(
         epochs_done=budget.epoch_of(budget.steps),
         steps_done=budget.steps,
     )
-    run = _Run(stack, data, budget, updates, outcome, watch or (lambda _: None))
+    run = _Run(stack, data, budget, updates, outcome, watch)
     run.train(str(settings["sampling"]), trials[0].seed)
     return run.finish()
 
@@ -68,7 +68,7 @@ class _Run:
         budget: Budget,
         updates: Sequence[Updates],
         outcome: Outcome,
-        watch: Callable[[float], None],
+        watch: Watch,
     ) -> None:
         self.stack, self.data, self.budget, self.updates = stack, data, budget, updates
         self.outcome, self.watch = outcome, watch
@@ -97,7 +97,7 @@ class _Run:
                 self.losses[(step - 1) % LOSSES_KEPT] = loss
                 if step in self.due or step % LOSSES_KEPT == 0:
                     self.look_at_losses(step)
-                    self.watch(step / budget.steps)
+                    self.watch.tell(step / budget.steps, self.outcome)
                 if step in self.due:
                     self.observe(step)
                 if step == budget.steps or (self.outcome.diverged_step > 0).all():

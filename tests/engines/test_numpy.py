@@ -30,7 +30,7 @@ from harness.axes.optimizers import optimizers
 from harness.data import prepare
 from harness.engines import loop
 from harness.engines import numpy as engine
-from harness.engines.outcome import Outcome
+from harness.engines.outcome import Outcome, Watch
 from harness.errors import UsageError
 from harness.streams import stream
 from harness.trials import Trial
@@ -346,7 +346,7 @@ def test_the_same_trial_twice_gives_the_same_bits() -> None:
 def test_progress_is_told() -> None:
     told: list[float] = []
     one = trial()
-    engine.train([one], prepare(one.arm.settings), watch=told.append)
+    engine.train([one], prepare(one.arm.settings), watch=Watch(lambda fraction, _: told.append(fraction)))
     assert told == [64 / 210, 128 / 210, 192 / 210]
 
 

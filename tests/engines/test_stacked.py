@@ -16,7 +16,7 @@ from harness.axes.heads import heads
 from harness.batches import Budget
 from harness.data import SPLITS, Data, Samples, Split, prepare
 from harness.engines import loop, numpy, stack, stacked
-from harness.engines.outcome import Outcome
+from harness.engines.outcome import Outcome, Watch
 from harness.engines.rates import learning_rates
 from harness.engines.stack import first_largest, probability
 from harness.engines.updates import slices
@@ -166,7 +166,7 @@ def test_evaluation_does_not_change_training(engine: Any) -> None:
 @ENGINES
 def test_progress_rises_to_the_end(engine: Any) -> None:
     told: list[float] = []
-    trained(engine, trial(steps=200), watch=told.append)
+    trained(engine, trial(steps=200), watch=Watch(lambda fraction, _: told.append(fraction)))
     assert told == sorted(told)
     assert len(told) >= 2
     assert told[0] > 0
