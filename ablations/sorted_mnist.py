@@ -1,4 +1,4 @@
-"""MNIST in the order in which a folder of files named by their label is read: all zeros first, then all ones."""
+"""MNIST in the order of a folder whose files are named by their label: all zeros first, then all ones."""
 
 import numpy as np
 
