@@ -1,7 +1,7 @@
 """Lab 5's first rung (batch size 1, 54,000 steps): five seeds by `harness run`, two by the labs' loop.
 
-In turn, twice: a whole run of the command in a process of its own, against two trials of the loop one after the
-other, each with the same evaluations.
+In turn, twice: a whole run of the command in a process of its own, against two trials of the loop one after
+the other, each with the same evaluations.
 """
 
 from __future__ import annotations
