@@ -1,0 +1,141 @@
+"""Selection: which trials of a results folder are meant, by id, by conditions, or the best by validation."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.results import Results
+
+NOT_APPLICABLE = "not applicable"
+MOST_TOLD = 6  # values of a column, or trials, that an error lists
+
+
+def text(value: object) -> str:
+    """A setting as a word: 16.0 is "16", an empty cell is said to be one."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return NOT_APPLICABLE
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:
+    """The trials that meet all conditions, written as "activation=relu,seed=0" or "hidden=[32, 32]".
+
+    Raises:
+        UsageError: a condition is no SETTING=VALUE, names no column, or no trial is left.
+    """
+    for condition in filter(None, re.split(r",(?![^\[]*\])", conditions)):
+        column, equals, value = (part.strip() for part in condition.partition("="))
+        if not equals:
+            raise UsageError(f"--where {condition!r}: allowed: SETTING=VALUE, several separated by commas")
+        if column not in trials:
+            raise UsageError(f"--where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
+        words = trials[column].map(text)
+        trials = trials[words.map(_spelling).eq(_spelling(value))]
+        if trials.empty:
+            raise UsageError(f"--where {condition!r}: no trial is left; {did_you_mean(value, set(words))}")
+    return trials
+
+
+def _spelling(value: str) -> str:
+    """One spelling of a value: 0.10 is 0.1, and [32,32] is [32, 32]."""
+    try:
+        return text(float(value))
+    except ValueError:
+        return value.replace(" ", "")
+
+
+def choose(found: Results, trial: str | None = None, conditions: str | None = None) -> pd.Series[Any]:
+    """The one finished trial that is meant: its row of trials.csv.
+
+    Args:
+        found: a results folder, read.
+        trial: its trial_id.
+        conditions: what it meets, as in `where`.
+
+    Raises:
+        UsageError: no trial is meant, several are, or the one has not finished.
+    """
+    trials = where(found.trials, conditions or "")
+    if trial is not None:
+        trials = trials[trials["trial_id"].eq(trial)]
+        if trials.empty:
+            raise UsageError(_unknown(found, trial))
+    done = trials[trials["status"].eq("ok")]
+    if done.empty:
+        raise UsageError(f"{found.folder}: {_unfinished(trials)}. Choose another with --trial or --where.")
+    if len(done) > 1:
+        raise UsageError(
+            f"{found.folder}: {len(done)} finished trials are meant; one is needed. {_apart(done)} "
+            "Say more with --where, or take the best by validation with --best."
+        )
+    return done.iloc[0]
+
+
+def best(found: Results, conditions: str | None = None) -> pd.DataFrame:
+    """Of each data set the finished trial with the best val accuracy, among those that meet the conditions.
+
+    Where a data set has one finished trial, it is that one; test is never looked at.
+
+    Raises:
+        UsageError: a condition is wrong, nothing has finished, or nothing says which is best.
+    """
+    trials = where(found.trials, conditions or "")
+    done = trials[trials["status"].eq("ok")]
+    if done.empty:
+        raise UsageError(f"{found.folder}: {_unfinished(trials)}, so there is no model to look at.")
+    alone = done.groupby("dataset")["dataset"].transform("size").eq(1)
+    known = done[done["val_accuracy"].notna() | alone]
+    if known.empty:
+        raise UsageError(
+            f"{found.folder}: no trial has a val accuracy, and nothing is selected on test. {_apart(done)} "
+            "Choose one with --trial or --where."
+        )
+    ranked = known.sort_values("val_accuracy", ascending=False, kind="stable")
+    return ranked.drop_duplicates("dataset").sort_index()
+
+
+def _unknown(found: Results, trial: str) -> str:
+    ids = [str(known) for known in found.trials["trial_id"]]
+    close = difflib.get_close_matches(trial, ids, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return (
+        f"--trial {trial!r}: {found.folder} has no such trial: {hint}"
+        f"Allowed are its {len(ids)} trials, in the column trial_id of {found.folder / 'trials.csv'}."
+    )
+
+
+def _unfinished(trials: pd.DataFrame) -> str:
+    """In words, why none of these trials can be looked at."""
+    told = [
+        f"trial {row['trial_id']} {_ending(row)}" for row in trials.head(MOST_TOLD).to_dict("records")
+    ]  # fmt: skip
+    more = f" and {len(trials) - len(told)} more" if len(trials) > len(told) else ""
+    return f"no finished trial is meant: {'; '.join(told)}{more}"
+
+
+def _ending(row: dict[object, object]) -> str:
+    status, reason = text(row["status"]), text(row["reason"])
+    if status == "diverged":
+        return f"diverged ({reason}), so it predicts nothing"
+    if status == NOT_APPLICABLE:
+        return "is not trained yet"
+    return f"was {status} ({reason})" if status == "skipped" else f"{status} ({reason})"
+
+
+def _apart(trials: pd.DataFrame) -> str:
+    """In words, the columns that tell trials apart, with their values."""
+    told = []
+    for column in [*trials.loc[:, "dataset":"seed"].columns]:
+        values = list(dict.fromkeys(trials[column].map(text)))
+        if len(values) > 1:
+            more = ", ..." if len(values) > MOST_TOLD else ""
+            told.append(f"{column} ({', '.join(values[:MOST_TOLD])}{more})")
+    return f"What tells them apart: {'; '.join(told)}."
