@@ -12,14 +12,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.models import load_model as load_model
     from harness.results import Results as Results
     from harness.results import read as read
     from harness.study import load as load
     from harness.study import parse as parse
+    from harness.torch_data import loader as loader
+    from harness.torch_data import split_dataset as split_dataset
     from harness.training import run as run
 
-_HOMES = {"Results": "results", "read": "results", "run": "training", "load": "study", "parse": "study"}
-__all__ = ["Results", "load", "parse", "read", "run"]
+_HOMES = {
+    "Results": "results", "read": "results", "run": "training", "load": "study", "parse": "study",
+    "load_model": "models", "loader": "torch_data", "split_dataset": "torch_data",
+}  # fmt: skip
+__all__ = ["Results", "load", "load_model", "loader", "parse", "read", "run", "split_dataset"]
 
 
 def __getattr__(name: str) -> Any:

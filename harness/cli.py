@@ -164,9 +164,8 @@ def report(results: Path, out: Path | None) -> None:
 @harness.command("show")
 @click.argument("results", type=click.Path(path_type=Path))
 @click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures]...")
-@click.option("--trial", metavar="TRIAL_ID", help="The trial, by its id in trials.csv.")
-@click.option("--where", metavar="SETTING=VALUE,...", help="The trial, by its settings: loss=ql,seed=0.")
-@click.option("--best", is_flag=True, help="Of the trials meant, the best by val accuracy of each data set.")
+@click.option("--trial", help="Its trial_id; or best: by val accuracy, of each data set.  [default: best]")
+@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test"]),
@@ -207,9 +206,7 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
             raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, gallery.KINDS)}")
     found = read(results)
     which, conditions = asked.pop("trial"), asked.pop("where")
-    if asked.pop("best") or (which is None and not conditions):
-        if which is not None:
-            raise UsageError("--trial names one trial, --best chooses one: give one of them")
+    if which == "best" or (which is None and not conditions):
         chosen = [row for _, row in selection.best(found, conditions).iterrows()]
     else:
         chosen = [selection.choose(found, which, conditions)]
@@ -220,6 +217,31 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
         for kind, png in gallery.draw(found, row, wanted, out, models.probabilities):
             click.echo(f"{kind} of {wanted.split}")
             click.echo(f"  written: {png} and .svg")
+
+
+@harness.command()
+@click.argument("trial", required=False)
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Its results folder; looked for in results/ by id."
+)
+@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder; exported/<trial_id> by default.")
+def export(trial: str | None, results: Path | None, where: str | None, out: Path | None) -> None:
+    """Write a trained trial for PyTorch: its weights, and the settings to rebuild it.
+
+    TRIAL is a trial_id, or "best" (by val accuracy; with --where, of those that meet the conditions).
+    """
+    from harness import results as storage
+
+    if trial is None and where is None:
+        raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
+    found = storage.read(results or storage.folder_with(trial))
+    from harness import models
+
+    row = models.choose(found, trial, where)
+    folder = models.export(found, row, out or Path("exported") / str(row["trial_id"]))
+    click.echo(f"{folder}: model.safetensors, model.pt, trial.json. {models.checked(folder, row)}")
+    click.echo(f"harness.load_model({str(folder)!r}) gives the network as a torch.nn.Module")
 
 
 @harness.group()
@@ -279,12 +301,12 @@ def check(names: Sequence[str], study: str | None) -> None:
         sys.exit(1)
 
 
-@data.command()
+@data.command("export")
 @_study_option
 @click.argument("dataset")
 @click.argument("format", type=click.Choice(["png", "npy", "idx", "idx.gz"]))
 @click.argument("folder", type=click.Path(path_type=Path))
-def export(dataset: str, format: str, folder: Path, study: str | None) -> None:  # noqa: A002 (its name in the help)
+def export_data(dataset: str, format: str, folder: Path, study: str | None) -> None:  # noqa: A002 (its name in the help)
     """Write DATASET into the new or empty FOLDER, in a format that a study file can declare.
 
     png: train/LABEL_NUMBER.png; npy: train_imgs/img_NUMBER.npy; idx: MNIST's four files. Prints the table to

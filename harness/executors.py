@@ -156,7 +156,7 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _quiet_arithmetic(engine: str) -> Iterator[None]:
+def quiet_arithmetic(engine: str) -> Iterator[None]:
     """One thread, and no subnormal numbers, which a dying network would slow its whole stack with.
 
     Both are put back, because the process may be a notebook's. NumPy has no switch for subnormal numbers; and
@@ -191,7 +191,7 @@ def train(work: Work, counter: Counter | None = None) -> Done:
     datasets.declare(work.declared, "the study")
     try:
         data = prepare(work.stack.trials[0].arm.settings)
-        with _quiet_arithmetic(work.stack.engine):
+        with quiet_arithmetic(work.stack.engine):
             shares = _train_in_shares(work, data, counter)
     except (MachineError, UsageError):
         raise

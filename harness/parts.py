@@ -179,7 +179,7 @@ def _write_weights(folder: Path, share: Trained, keep: str) -> None:
             "settings": json.dumps(trial.arm.settings),
             "seed": str(trial.seed),
         }
-        named = {name: np.ascontiguousarray(array) for name, array in share.outcome.weights[k].items()}
+        named = {name: np.asarray(array, order="C") for name, array in share.outcome.weights[k].items()}
         results.write(
             folder / "weights" / f"{trial.trial_id}.safetensors", safetensors.numpy.save(named, about)
         )

@@ -348,6 +348,21 @@ def read(folder: Path | str) -> Results:
     return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
 
 
+def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
+    """The results folder under `under` that has a trial of this id.
+
+    Raises:
+        UsageError: there is none, or several; says to name the folder.
+    """
+    folders = sorted(path.parent for path in under.glob("**/trials.csv"))
+    having = [folder for folder in folders if trial in set(_text(folder / "trials.csv")["trial_id"])]
+    if len(having) == 1:
+        return having[0]
+    there = ", ".join(map(str, having or folders)) or "none"
+    what = "which results folder?" if having or trial in {None, "best"} else f"there is no trial {trial!r};"
+    raise UsageError(f"{what} Name one with --results; under {under}/ there are: {there}")
+
+
 def _current(folder: Path) -> dict[str, pd.DataFrame]:
     written = (folder / "trials.csv").stat().st_mtime
     parts = [path.stat().st_mtime for path in (folder / "parts").glob("*.zip")]

@@ -5,13 +5,13 @@ It is the reference that the stacked engine is checked against, and it trains wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from harness.axes.activations import activations
 from harness.axes.architectures import architectures, initial_layers
@@ -23,7 +23,9 @@ from harness.data import TRAINED_ON, Data, Samples
 from harness.engines.outcome import UNWATCHED, Evaluation, Floats, Outcome, Watch
 from harness.engines.rates import learning_rates
 from harness.engines.stack import probability
+from harness.errors import UsageError
 from harness.streams import stream
+from harness.torch_data import SplitDataset, collate
 from harness.trials import Trial
 
 EVALUATION_BATCH = 2000
@@ -40,6 +42,10 @@ class Function(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
         return self.function(x)
+
+    def extra_repr(self) -> str:
+        """Its name, for print(model)."""
+        return str(getattr(self.function, "__name__", ""))
 
 
 class Classifier(nn.Module):
@@ -94,19 +100,6 @@ class LossFunction(nn.Module):
         """Apply it."""
         target = nn.functional.one_hot(y, self.classes).to(self.dtype)
         return self.function(output, target, **self.settings)
-
-
-class SplitDataset(Dataset[tuple[Tensor, Tensor]]):
-    """One split as PyTorch's own Dataset: (pixels (D,), label) by index."""
-
-    def __init__(self, samples: Samples) -> None:
-        self.x, self.y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.x[index], self.y[index]
 
 
 class SeededBatches:
@@ -200,7 +193,9 @@ def _train(
     optimizer = make_optimizer(trial, model)
     due = frozenset(budget.eval_steps)
     rates = learning_rates([trial], budget)[:, 0].tolist()
-    loader = DataLoader(SplitDataset(data.train), batch_sampler=SeededBatches(trial, budget))
+    loader = DataLoader(
+        SplitDataset(data.train), batch_sampler=SeededBatches(trial, budget), collate_fn=collate
+    )
     for step, (x, y) in zip(range(1, budget.steps + 1), loader, strict=False):
         for group in optimizer.param_groups:
             group["lr"] = rates[step - 1]
@@ -256,3 +251,30 @@ def weights(model: Classifier) -> dict[str, Floats]:
         named[f"{i}.weight"] = layer.weight.detach().cpu().numpy()
         named[f"{i}.bias"] = layer.bias.detach().cpu().numpy()
     return named
+
+
+@torch.no_grad()
+def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
+    """Give a model the weights that `weights` took from one like it.
+
+    Raises:
+        UsageError: their names or shapes are another network's.
+    """
+    linear = [name for name, module in model.net.named_modules() if isinstance(module, nn.Linear)]
+    own = dict(model.net.state_dict())
+    names = {
+        f"{i}.{what}": f"{layer}.{what}" for i, layer in enumerate(linear) for what in ("weight", "bias")
+    }
+    if set(names.values()) != set(own):  # not linear layers alone: the network's own names
+        names = {name: name for name in own}
+    shapes = {name: tuple(own[names[name]].shape) for name in names}
+    if shapes != {name: array.shape for name, array in named.items()}:
+        raise UsageError(
+            f"the weights are another network's: {_shapes({n: a.shape for n, a in named.items()})}; "
+            f"this one has {_shapes(shapes)}"
+        )
+    model.net.load_state_dict({names[name]: torch.from_numpy(array.copy()) for name, array in named.items()})
+
+
+def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))

@@ -1,0 +1,292 @@
+"""A trained trial as an ordinary PyTorch module: chosen, rebuilt, exported, loaded.
+
+    model = harness.load_model("exported/t0123456789ab")     # a torch.nn.Module in inference mode
+
+Weights come from the results folder where they were kept, else from training the trial's stack once more,
+which gives the same bits on the same machine. Nothing here loads a pickle.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+import pandas as pd
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from harness import plugins, results, selection
+from harness.axes.datasets import datasets
+from harness.data import Split, prepare
+from harness.errors import MachineError, UsageError
+from harness.executors import quiet_arithmetic
+from harness.plan import Stack, make
+from harness.results import Results
+from harness.study import load as load_study
+from harness.trials import Arm, Trial
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.engines.loop import Classifier
+    from harness.engines.outcome import Floats
+
+FORMAT = 1
+"""The version of an exported folder."""
+AT_ONCE = 2000  # images in a forward pass
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with all that it takes to use it.
+
+    Args:
+        row: the trial's row of trials.csv.
+        trial: who it is: settings and seed.
+        classifier: its module, in inference mode: pixels (B, D) -> the head's output (B, C).
+        kept: whether its weights were kept; if not, its stack was trained again.
+    """
+
+    row: pd.Series[Any]
+    trial: Trial
+    classifier: Classifier
+    kept: bool
+
+
+def choose(found: Results, trial: str | None, where: str | None = None) -> pd.Series[Any]:
+    """The trial that is meant by its id, or by "best": the best by val accuracy of those that meet `where`.
+
+    Raises:
+        UsageError: no finished trial is meant, or several are.
+    """
+    if trial != "best":
+        return selection.choose(found, trial, where)
+    rows = selection.best(found, where)
+    if len(rows) > 1:
+        names = " or ".join(f"--where dataset={name}" for name in rows["dataset"])
+        raise UsageError(f"{found.folder}: each data set has a best trial of its own; say {names}")
+    return rows.iloc[0]
+
+
+# ----------------------------------------------------------------------------------------------- rebuilding
+
+
+def restore(found: Results, row: pd.Series[Any]) -> Model:
+    """Rebuild a finished trial's network with its final weights.
+
+    Raises:
+        UsageError: the folder's study does not mean this trial any more, or its data or plugins have changed.
+        MachineError: the weights cannot be read.
+    """
+    stack, trial = _planned(found, str(row["trial_id"]))
+    path = found.folder / "weights" / f"{trial.trial_id}.safetensors"
+    kept = path.is_file()
+    named = _read(path)[0] if kept else _trained_again(stack, trial, row)
+    return Model(row, trial, rebuild(trial, named), kept)
+
+
+def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
+    """A trial's module with these weights, in inference mode."""
+    from harness.engines.loop import Classifier, load_weights
+
+    facts = datasets[str(trial.arm.settings["dataset"])].facts
+    model = Classifier(trial, int(np.prod(facts.shape)), len(facts.classes)).float()
+    load_weights(model, named)
+    return model.eval()
+
+
+def _planned(found: Results, trial_id: str) -> tuple[Stack, Trial]:
+    """The stack and the trial that a folder's plan calls by this id."""
+    study = load_study(found.folder / "study.toml")
+    digests = {name: datasets[name].facts.digest for name in found.trials["dataset"].unique()}
+    known = results.check_same(found.folder, study.name, digests)
+    for stack in make(study, known=results.stacks_of(known)).stacks:
+        for trial in stack.trials:
+            if trial.trial_id == trial_id:
+                return stack, trial
+    raise UsageError(
+        f"trial {trial_id} is not what the study in {found.folder} means today: a plugin's source or the "
+        "version of the harness has changed since it was trained. Use the version it was trained with."
+    )
+
+
+def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[str, Floats]:
+    click.echo(
+        f"the weights of {trial.trial_id} were not kept; training its stack of {len(stack.trials)} again ...",
+        err=True,
+    )
+    engine = importlib.import_module(f"harness.engines.{stack.engine}")
+    data = prepare(trial.arm.settings)
+    with quiet_arithmetic(stack.engine):
+        outcome = engine.train(stack.trials, data)
+    k = stack.trials.index(trial)
+    again = float(outcome.final["test"].accuracy[k])
+    if round(abs(again - row["test_accuracy"]), 7) > 0:
+        click.echo(
+            f"note: test accuracy {again:.4f} this time, {row['test_accuracy']:.4f} in trials.csv: another "
+            "machine or version rounds differently",
+            err=True,
+        )
+    weights: Mapping[str, Floats] = outcome.weights[k]
+    return weights
+
+
+def _read(path: Path) -> tuple[dict[str, Floats], dict[str, str]]:
+    """A safetensors file's arrays and its metadata."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise MachineError(
+            f"the weights {path} cannot be read: {error}. Remove the file and try again."
+        ) from error
+
+
+# --------------------------------------------------------------------------------------------------- using
+
+
+def probabilities(found: Results, row: pd.Series[Any], split: Split = "test") -> NDArray[np.floating[Any]]:
+    """The class probabilities (n, C) that a trial gives the samples of a split, in the split's order.
+
+    Softmax of logits, exp of log-probabilities, scores divided by their sum; rows add to one.
+    """
+    model = restore(found, row)
+    return np.concatenate(list(_probabilities(model, split)))
+
+
+def _probabilities(model: Model, split: Split) -> Iterator[NDArray[np.floating[Any]]]:
+    import torch
+
+    from harness.engines.stack import probability
+
+    x = torch.from_numpy(prepare(model.trial.arm.settings)[split].x)
+    with torch.no_grad():
+        for chunk in x.split(AT_ONCE):
+            output = model.classifier(chunk)
+            classes = torch.arange(output.shape[1]).expand(len(chunk), -1)
+            columns = [probability(model.classifier.output, output, c) for c in classes.T]
+            yield torch.stack(columns, 1).numpy()
+
+
+# ----------------------------------------------------------------------------------------------- exporting
+
+
+def export(found: Results, row: pd.Series[Any], out: Path) -> Path:
+    """Write a finished trial into a new folder that PyTorch can read without the harness.
+
+    model.safetensors and model.pt hold the network's state_dict under torch.nn.Sequential's names (model.pt
+    for `torch.load(weights_only=True)`), trial.json the settings to rebuild it and what it reached.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: the trial cannot be rebuilt, or the folder is there and is not empty.
+        MachineError: the folder cannot be written.
+    """
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already; name a new or empty folder with --out")
+    model = restore(found, row)
+    state = model.classifier.net.state_dict()
+    about = _about(found, model)
+    arrays = {name: value.numpy() for name, value in state.items()}
+    strings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+    results.write(out / "model.safetensors", safetensors.numpy.save(arrays, strings))
+    results.write(out / "model.pt", _saved(state))
+    results.write(out / "trial.json", json.dumps(about, indent=1).encode())
+    return out
+
+
+def checked(folder: Path, row: pd.Series[Any]) -> str:
+    """Load an exported folder, and say whether it reaches the test accuracy that trials.csv has."""
+    import torch
+
+    about = results.read_json(folder / "trial.json")
+    model = load_model(folder, about["plugins"])
+    test = prepare(about["settings"]).test
+    with torch.no_grad():
+        outputs = [model(x) for x in torch.from_numpy(test.x).split(AT_ONCE)]
+    right = int((torch.cat(outputs).argmax(1).numpy() == test.y).sum())
+    stored = round(float(row["test_accuracy"]) * len(test.y))
+    same = "as trials.csv has it" if right == stored else f"trials.csv has {stored:,}: another rounding"
+    return f"Loaded again, it gets {right:,} of {len(test.y):,} test images right, {same}."
+
+
+def _saved(state: Mapping[str, torch.Tensor]) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def _about(found: Results, model: Model) -> dict[str, Any]:
+    """What trial.json says."""
+    facts = datasets[str(model.trial.arm.settings["dataset"])].facts
+    reached = ("parameters", "train_accuracy", "val_accuracy", "test_accuracy")
+    return {
+        "format": FORMAT,
+        "trial_id": model.trial.trial_id,
+        "study": str(found.study.get("study", {}).get("name", "")),
+        "arm": model.trial.arm.name,
+        "seed": model.trial.seed,
+        "settings": model.trial.arm.settings,
+        "plugins": found.study.get("study", {}).get("plugins", []),
+        "image": list(facts.shape),
+        "classes": list(facts.classes),
+        "data": facts.digest,
+        "network": str(model.classifier),
+        **{name: _number(model.row[name]) for name in reached},
+    }
+
+
+def _number(value: Any) -> float | int | None:
+    if pd.isna(value):
+        return None
+    return int(value) if float(value).is_integer() and value > 1 else float(value)
+
+
+def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> Classifier:
+    """Load what `harness export` wrote: a torch.nn.Module in inference mode, pixels (B, D) -> output (B, C).
+
+    Args:
+        folder: the exported folder.
+        plugin_files: the files that define components of your own that the network uses; they are run.
+
+    Raises:
+        UsageError: it is no exported folder, of another version, or needs a component that is not known.
+        MachineError: the weights cannot be read.
+    """
+    from harness.engines.loop import Classifier
+
+    folder = Path(folder)
+    if not (folder / "trial.json").is_file():
+        raise UsageError(f"{folder} is no exported trial: it has no trial.json. `harness export` writes one.")
+    about = results.read_json(folder / "trial.json")
+    if about.get("format") != FORMAT:
+        raise UsageError(
+            f"{folder} was exported in format {about.get('format')!r}; this version reads {FORMAT}. "
+            "Export the trial again."
+        )
+    plugins.load_installed()
+    for file in plugin_files:
+        plugins.load_file(Path(file))
+    try:
+        trial = Trial(about["trial_id"], Arm(about["arm"], about["settings"]), about["seed"])
+        model = Classifier(trial, int(np.prod(about["image"])), len(about["classes"])).float()
+    except UsageError as error:
+        files = ", ".join(about.get("plugins", [])) or "a package that is not installed here"
+        raise UsageError(f"{error}. It was defined in {files}: name it in plugin_files") from error
+    import torch
+
+    arrays = _read(folder / "model.safetensors")[0]
+    model.net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return model.eval()

@@ -1,0 +1,100 @@
+"""The splits as PyTorch's own Dataset and DataLoader: what the loop engine trains from, for anyone's loop.
+
+Example:
+    >>> from harness.torch_data import loader, split_dataset
+    >>> train = split_dataset("digits", "train")
+    >>> len(train), train.shape, train[0][0].shape
+    (1293, (8, 8), torch.Size([64]))
+    >>> x, y = next(iter(loader("digits", "val", preprocessing="signed", batch_size=32)))
+    >>> x.shape, y.shape
+    (torch.Size([32, 64]), torch.Size([32]))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from harness.axes.datasets import datasets
+from harness.data import DATA_SETTINGS, SPLITS, Samples, Split, prepare
+from harness.errors import UsageError, did_you_mean
+from harness.settings import CORE, Value
+from harness.trials import resolve
+
+
+class SplitDataset(Dataset[tuple[Tensor, Tensor]]):
+    """One split as a map-style Dataset: (pixels (D,) in floats, label () in int64) by place in the split.
+
+    Args:
+        samples: the split, as `harness.data.prepare` gives it.
+        shape: height and width of an image, for networks that want them back: `x.view(-1, 1, *shape)`.
+        classes: the class names, in label order.
+    """
+
+    def __init__(self, samples: Samples, shape: tuple[int, ...] = (), classes: Sequence[str] = ()) -> None:
+        self.x, self.y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
+        self.index = torch.from_numpy(samples.index)
+        self.shape, self.classes = shape or (samples.x.shape[1],), tuple(classes)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        return self.x[place], self.y[place]
+
+
+def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A batch of samples: pixels (B, D) and labels (B,)."""
+    x, y = zip(*samples, strict=True)
+    return torch.stack(x), torch.stack(y)
+
+
+def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
+    """A split of a data set, divided and preprocessed as a study's settings do it.
+
+    Args:
+        dataset: a registered name.
+        split: train, val or test.
+        settings: as in a study file: preprocessing (a name in the registry: your own is one decorated
+            function away), val_fraction, val_split, split_seed; what is not given has the study's default.
+
+    Raises:
+        UsageError: there is no such data set, split or setting, or it cannot be this.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"split = {split!r}: {did_you_mean(str(split), SPLITS)}")
+    facts = datasets[dataset].facts
+    checked = {name: _checked(name, value) for name, value in settings.items()}
+    return SplitDataset(prepare(resolve({"dataset": dataset, **checked}))[split], facts.shape, facts.classes)
+
+
+def _checked(name: str, value: object) -> Value:
+    if name not in DATA_SETTINGS[1:]:
+        raise UsageError(
+            f"{name} = {value!r}: no setting of the data; {did_you_mean(name, DATA_SETTINGS[1:])}"
+        )
+    try:
+        return CORE[name].check(value)
+    except ValueError as error:
+        raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
+
+
+def loader(
+    dataset: str, split: Split, *, batch_size: int = 32, seed: int | None = None, **settings: Any
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """A DataLoader over a split: batches of pixels (B, D) and labels (B,), the last one maybe short.
+
+    Args:
+        dataset: as for `split_dataset`.
+        split: as for `split_dataset`.
+        batch_size: images a batch.
+        seed: shuffles anew each epoch, by a generator of its own; None keeps the order of the data set.
+        settings: as for `split_dataset`.
+    """
+    images = split_dataset(dataset, split, **settings)
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return DataLoader(images, batch_size, shuffle=seed is not None, collate_fn=collate, generator=generator)
