@@ -121,7 +121,19 @@ def see(found: Results, trial: pd.Series[Any], split: Split = "test") -> Seen:
     """
     table = predictions.table(found, trial, split)
     arm = f"{trial['arm']}, seed {trial['seed']}"
-    return Seen(str(trial["trial_id"]), arm, split, pictures(found, str(trial["dataset"]), split), table)
+    of = pictures(found, str(trial["dataset"]), split)
+    _check_labels(found, of, table)
+    return Seen(str(trial["trial_id"]), arm, split, of, table)
+
+
+def _check_labels(found: Results, of: Pictures, table: pd.DataFrame) -> None:
+    """Raise a UsageError where the images are not those that the predictions (index, label) were made of."""
+    index = table["index"].to_numpy()
+    if index.max(initial=-1) >= len(of.labels) or (of.labels[index] != table["label"]).any():
+        raise UsageError(
+            f"the labels of {of.dataset} are not those that {found.folder} predicted: it was trained on "
+            "other images of this name. Bring these back, or train again into a new folder."
+        )
 
 
 def chosen(seen: Seen, samples: Sequence[str]) -> pd.DataFrame:
@@ -292,6 +304,7 @@ def hardest(found: Results, dataset: str, split: Split = "test") -> pd.DataFrame
     """
     table = predictions.hardest(predictions.stacks(found, dataset, split))
     of = pictures(found, dataset, split)
+    _check_labels(found, of, table)
     table.insert(1, "name", [of.names[i] for i in table["index"]])
     for column in ("label", "prediction"):
         at = int(table.columns.get_loc(column))  # type: ignore[arg-type]
