@@ -138,8 +138,8 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
     return {
         name: value
         for name, value in settings.items()
-        if name != "dataset"
-        and (value != as_text(defaults.get(name)) or len(set(found.trials[name].map(text))) > 1)
+        if value != as_text(defaults.get(name))
+        or (name != "dataset" and len({*found.trials[name].map(text)} - {NOT_APPLICABLE}) > 1)
     }
 
 

@@ -1,7 +1,7 @@
 """A look at models: what a trained model says of single images, and which images most models get wrong.
 
     found = harness.read("results/choices")
-    seen = gallery.see(found, selection.choose(found, conditions="loss=ce,lr=0.1,seed=0"), "test")
+    seen = pictures.see(found, selection.choose(found, conditions="loss=ce,lr=0.1,seed=0"), "test")
     gallery.failures_figure(seen)
 
 Figures are plain matplotlib Figures, without global state. Predictions are those that the results folder
@@ -21,14 +21,13 @@ import numpy as np
 import pandas as pd
 
 from harness import predictions, results
-from harness.axes.datasets import Facts, datasets
-from harness.data import Split, load
-from harness.errors import MachineError, UsageError
+from harness.data import Split
+from harness.errors import MachineError
 from harness.looks import short
+from harness.pictures import Pictures, Seen, chosen, hardest, originals, see
 from harness.plots import COLORS, GREY, STYLE, percent, save
 from harness.results import Results
 from harness.sheets import LINE, Tile, page, place, sheet, write
-from harness.study import parse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,117 +42,6 @@ RED, TRUE = "#c00000", COLORS[2]
 MOST_ROWS = 20  # classes with mistakes that one figure shows
 MOST_BARS = 12  # classes with a bar of their own
 COUNTS: dict[str, int] = {"predictions": 18, "probabilities": 6, "failures": 10}
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The original images (N, H, W) that a split's indices point into, with their labels and names."""
-
-    dataset: str
-    facts: Facts
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    names: Sequence[str]
-
-    def class_name(self, label: int, longest: int = 20) -> str:
-        """A class's name, cut in the middle where it is longer."""
-        return short(self.facts.classes[label], longest)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one trained model says of one split: its pictures, and the rows of `predictions.table`."""
-
-    trial_id: str
-    arm: str
-    split: Split
-    pictures: Pictures
-    table: pd.DataFrame
-
-    @property
-    def title(self) -> str:
-        """Which data, which split, by which model."""
-        return f"{self.pictures.dataset}, {self.split}, by {self.trial_id} ({self.arm})"
-
-
-# -------------------------------------------------------------------------------------------------- reading
-
-
-def pictures(found: Results, dataset: str, split: Split) -> Pictures:
-    """The images of a data set that the indices of a split point into, as the folder's trials saw them.
-
-    Raises:
-        UsageError: the data set is not known, or is another one than the trials were trained on.
-        MachineError: it cannot be had.
-    """
-    if dataset not in datasets or datasets[dataset].known is None:
-        parse(found.study)  # which declares the person's own
-    facts = datasets[dataset].facts
-    path = found.folder / "plan.json"
-    trained_on = results.read_json(path).get("data", {}) if path.is_file() else {}
-    if trained_on.get(dataset, facts.digest) != facts.digest:
-        raise UsageError(
-            f"{dataset} is not the data that {found.folder} was trained on: digest "
-            f"{trained_on[dataset][:12]} there, {facts.digest[:12]} here. Bring the old images back, or "
-            "train again into a new folder."
-        )
-    images = load(dataset)
-    test = split == "test"
-    pixels, labels, names = (
-        (images.test_images, images.test_labels, images.test_names)
-        if test
-        else (images.train_images, images.train_labels, images.train_names)
-    )
-    return Pictures(dataset, facts, pixels, labels, names or [f"index {i}" for i in range(len(labels))])
-
-
-def see(found: Results, trial: pd.Series[Any], split: Split = "test") -> Seen:
-    """What a finished trial says of a split.
-
-    Args:
-        found: a results folder, read.
-        trial: the trial's row of trials.csv, as from `selection.choose`.
-        split: a split that the study's `keep_predictions` names.
-
-    Raises:
-        UsageError: the predictions were not kept, are missing or damaged, or the data are other ones.
-        MachineError: the data set cannot be had.
-    """
-    table = predictions.table(found, trial, split)
-    arm = f"{trial['arm']}, seed {trial['seed']}"
-    of = pictures(found, str(trial["dataset"]), split)
-    _check_labels(found, of, table)
-    return Seen(str(trial["trial_id"]), arm, split, of, table)
-
-
-def _check_labels(found: Results, of: Pictures, table: pd.DataFrame) -> None:
-    """Raise a UsageError where the images are not those that the predictions (index, label) were made of."""
-    index = table["index"].to_numpy()
-    if index.max(initial=-1) >= len(of.labels) or (of.labels[index] != table["label"]).any():
-        raise UsageError(
-            f"the labels of {of.dataset} are not those that {found.folder} predicted: it was trained on "
-            "other images of this name. Bring these back, or train again into a new folder."
-        )
-
-
-def chosen(seen: Seen, samples: Sequence[str]) -> pd.DataFrame:
-    """The rows of the samples of these names, or indices in the original data set, in their order.
-
-    Raises:
-        UsageError: one of them is not in the split.
-    """
-    place = {int(index): i for i, index in enumerate(seen.table["index"])}
-    named = {seen.pictures.names[index]: i for index, i in place.items()}
-    told = [named.get(s, place.get(int(s), -1) if s.isascii() and s.isdigit() else -1) for s in samples]
-    for sample, i in zip(samples, told, strict=True):
-        if i < 0:
-            index = seen.table["index"]
-            raise UsageError(
-                f"--sample {sample!r}: not in {seen.split}, which has {len(index):,} of the "
-                f"{len(seen.pictures.labels):,} images there, with indices from {index.min()} to "
-                f"{index.max()}; choose one of these, or its file name, or another --split"
-            )
-    return seen.table.iloc[told]
 
 
 # -------------------------------------------------------------------------------------------------- figures
@@ -176,12 +64,12 @@ def predictions_figure(seen: Seen, rows: pd.DataFrame, how: str = "") -> Figure:
 
 def _predicted(seen: Seen, row: Any) -> Tile:
     at, pictures = int(row["index"]), seen.pictures
-    said = f"predicted {pictures.class_name(row['predicted'], 12)}, {_sure(row['confidence'])}"
+    said = f"predicted {pictures.class_name(row['predicted'], 11)}, {_sure(row['confidence'])}"
     return Tile(
         pictures.pixels[at],
         [
             (short(pictures.names[at]), GREY),
-            (f"label {pictures.class_name(row['label'])}", "black"),
+            (f"label {pictures.class_name(row['label'], 14)}", "black"),
             (said, RED if row["wrong"] else "black"),
         ],
     )
@@ -249,16 +137,18 @@ def probabilities_figure(seen: Seen, rows: pd.DataFrame, probabilities: NDArray[
     classes = min(len(seen.pictures.facts.classes), MOST_BARS)
     name = 0.075 * min(max(map(len, seen.pictures.facts.classes)), 16) + 0.3
     bars, gap = 2.2, 0.35
-    wide, high = 1.55 + name + bars + gap, max(0.17 * classes + 0.3, 1.95)
+    wide, high = 1.75 + name + bars + gap, max(0.17 * classes + 0.3, 1.95)
     columns = min(2, len(rows))
     title = f"{seen.title}: class probabilities. Green: the label; red: a wrong prediction"
     figure, ax, top = page(wide * columns, high * math.ceil(len(rows) / columns), title)
     for i, (row, given) in enumerate(zip(rows.to_dict("records"), probabilities, strict=True)):
         x, y = wide * (i % columns), top + high * (i // columns)
-        place(ax, _predicted(seen, row), x + 0.15, y, 1.3, seen.pictures.facts.pixel_max)
+        # What was kept is rounded; beside the bars stands their own number.
+        sure = {**row, "confidence": float(given[int(row["predicted"])])}
+        place(ax, _predicted(seen, sure), x + 0.25, y, 1.3, seen.pictures.facts.pixel_max)
         width, height = figure.get_size_inches()
         tall = 0.17 * classes
-        box = ((x + 1.55 + name) / width, 1 - (y + 0.08 + tall) / height, bars / width, tall / height)
+        box = ((x + 1.75 + name) / width, 1 - (y + 0.08 + tall) / height, bars / width, tall / height)
         _bars(figure.add_axes(box), seen.pictures, row, given)
     return figure
 
@@ -293,23 +183,6 @@ def _bars(ax: Axes, pictures: Pictures, row: Any, given: NDArray[np.floating[Any
                 value - 0.02 if inside else value + 0.02, at, percent(value, 0), fontsize=7, va="center",
                 ha="right" if inside else "left", color="white" if inside else "black",
             )  # fmt: skip
-
-
-def hardest(found: Results, dataset: str, split: Split = "test") -> pd.DataFrame:
-    """`predictions.hardest` over all finished trials on a data set, with the images' and classes' names.
-
-    Raises:
-        UsageError: nothing has finished, the split was not kept, or the data are other ones.
-        MachineError: the data set cannot be had.
-    """
-    table = predictions.hardest(predictions.stacks(found, dataset, split))
-    of = pictures(found, dataset, split)
-    _check_labels(found, of, table)
-    table.insert(1, "name", [of.names[i] for i in table["index"]])
-    for column in ("label", "prediction"):
-        at = int(table.columns.get_loc(column))  # type: ignore[arg-type]
-        table.insert(at + 1, f"{column}_name", [of.facts.classes[c] for c in table[column]])
-    return table
 
 
 @mpl.rc_context(STYLE)
@@ -400,7 +273,7 @@ def draw_hardest(
     """
     table = hardest(found, dataset, split)
     stem = f"{dataset}-{split}-hardest"
-    figure = hardest_figure(pictures(found, dataset, split), table, split, count)
+    figure = hardest_figure(originals(found, dataset, split), table, split, count)
     yield f"{dataset}: the images of {split} that most models get wrong", _saved(figure, folder, stem)
     path = folder / f"{stem}.csv"
     results.write(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())

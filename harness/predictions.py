@@ -6,6 +6,7 @@ NumPy and pandas; images come in `gallery`.
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -60,7 +61,8 @@ def read(path: Path, split: Split) -> Predictions:
             f'without them. Set keep_predictions = ["{split}"] under [study] and train into a new folder.'
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # From memory: NumPy leaves a damaged file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             kept = [known for known in SPLITS if f"{known}_label" in file]
             if split in kept:
                 return _checked(file, split)
@@ -70,10 +72,11 @@ def read(path: Path, split: Split) -> Predictions:
             "the same `harness run` then trains this stack again."
         ) from error
     wanted = ", ".join(f'"{known}"' for known in SPLITS if known in kept or known == split)
+    empty = " Without a val split (val_fraction = 0) there are none of val." if split == "val" else ""
     raise UsageError(
-        f"{path} has no predictions of {split}; kept were {', '.join(kept) or 'none'}. Set "
-        f"keep_predictions = [{wanted}] under [study] and train into a new folder (--results): "
-        "what is finished is not trained again. Without a val split (val_fraction = 0) there are none of val."
+        f"{path} has no predictions of {split}; kept were those of {', '.join(kept) or 'no split'}. Set "
+        f"keep_predictions = [{wanted}] under [study] and train into a new folder (--results): what is "
+        f"finished is not trained again.{empty}"
     )
 
 

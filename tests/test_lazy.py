@@ -28,6 +28,7 @@ ORDER: list[set[str]] = [
     {"plan", "torch_data"},
     {"engines", "results", "looks", "selection", "sheets"},
     {"parts", "provenance", "exports", "predictions", "weights"},
+    {"pictures"},
     {"gallery"},
     {"report"},
     {"executors"},

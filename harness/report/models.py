@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import gallery, predictions, sources, weights
+from harness import gallery, pictures, predictions, sources, weights
 from harness.errors import MachineError, UsageError
 from harness.plots import percent
 from harness.report.figures import Drawn, slug
@@ -30,7 +30,7 @@ BARS = (
 HARDEST = (
     "By the share of all finished models, of every arm and seed, that get them wrong, then by the mean "
     "probability that these gave to wrong classes. An image that most get wrong may be mislabelled, or not "
-    "be what any of these networks can tell. `harness data show {} --hardest` lists them all."
+    "be what any of these networks can tell. `harness data show {} --hardest RESULTS` lists them all."
 )
 
 
@@ -98,7 +98,7 @@ def _check_at_hand(reading: Reading, dataset: str) -> None:
 
 
 def _random(reading: Reading, trial: pd.Series[Any]) -> Drawn:
-    seen = gallery.see(reading.results, trial)
+    seen = pictures.see(reading.results, trial)
     count = gallery.COUNTS["predictions"]
     at = np.sort(np.random.default_rng(0).permutation(len(seen.table))[:count])
     figure = gallery.predictions_figure(seen, seen.table.iloc[at], " at random (seed 0)")
@@ -106,7 +106,7 @@ def _random(reading: Reading, trial: pd.Series[Any]) -> Drawn:
 
 
 def _failures(reading: Reading, trial: pd.Series[Any]) -> Drawn:
-    figure = gallery.failures_figure(gallery.see(reading.results, trial))
+    figure = gallery.failures_figure(pictures.see(reading.results, trial))
     title = f"What it gets wrong on {trial['dataset']}"
     return Drawn(_name(trial, "failures"), title, FAILURES, figure, folded=True)
 
@@ -118,7 +118,7 @@ def _bars(reading: Reading, trial: pd.Series[Any]) -> Drawn:
             'the weights of this model were not kept. With keep_weights = "all" under [study] they are; '
             "`harness show` trains it again."
         )
-    seen = gallery.see(reading.results, trial)
+    seen = pictures.see(reading.results, trial)
     given = weights.probabilities(weights.read(path), "test")
     rows = predictions.telling(seen.table)
     figure = gallery.probabilities_figure(seen, rows, given[rows.index])
@@ -127,8 +127,8 @@ def _bars(reading: Reading, trial: pd.Series[Any]) -> Drawn:
 
 def _hardest(reading: Reading, trial: pd.Series[Any]) -> Drawn:
     dataset = str(trial["dataset"])
-    table = gallery.hardest(reading.results, dataset)
-    figure = gallery.hardest_figure(gallery.pictures(reading.results, dataset, "test"), table, "test")
+    table = pictures.hardest(reading.results, dataset)
+    figure = gallery.hardest_figure(pictures.originals(reading.results, dataset, "test"), table, "test")
     title = f"The images of {dataset} that most models get wrong"
     return Drawn(_name(trial, "hardest"), title, HARDEST.format(dataset), figure)
 
