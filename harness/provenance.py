@@ -26,14 +26,14 @@ class Provenance:
         self.path = folder / "provenance.json"
         earlier = results.read_json(self.path).get("runs", []) if self.path.exists() else []
         self.start = time.monotonic()
+        about = {"versions": _versions(), "commit": _commit(), "device": _device_name(devices[0])}
         self.run: dict[str, Any] = {
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "started": _now(),
+            **about,  # a folder may be trained in several sittings, by several versions
         }
         self.content: dict[str, Any] = {
-            "versions": _versions(),
-            "commit": _commit(),
-            "device": _device_name(devices[0]),
+            **about,
             "cpu": _cpu(),
             "cores": cores(),
             "workers": workers,

@@ -16,12 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import labs_loop
 import pytest
 import torch
+from labs_loop import Lab
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-
-from harness.axes.datasets import datasets
 
 ROUNDS = 3
 OVERRIDES = ["dataset=mnist", "batch_size=32", "seeds=1", "epochs=1"]
@@ -33,44 +32,12 @@ OPTIMIZERS: list[Any] = [
 ]
 
 
-def mnist() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
-    """Train, val and test in memory."""
-    images = datasets["mnist"].load()
-    x = torch.from_numpy(images.train_images.reshape(-1, 784)).float() / 255
-    y = torch.from_numpy(images.train_labels)
-    test = torch.from_numpy(images.test_images.reshape(-1, 784)).float() / 255
-    labels = torch.from_numpy(images.test_labels)
-    return (
-        TensorDataset(x[:54000], y[:54000]),
-        TensorDataset(x[54000:], y[54000:]),
-        TensorDataset(test, labels),
-    )
+def network() -> nn.Module:
+    """784-32-32-10."""
+    return nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
-def evaluate(model: nn.Module, data: TensorDataset) -> tuple[float, float]:
-    """Loss and accuracy, as the labs compute them."""
-    loss, right = 0.0, 0
-    with torch.no_grad():
-        for x, y in DataLoader(data, batch_size=512):
-            z = model(x)
-            loss += nn.functional.cross_entropy(z, y, reduction="sum").item()
-            right += int((z.argmax(1) == y).sum())
-    return loss / len(data), right / len(data)
-
-
-def labs_loop(splits: tuple[TensorDataset, TensorDataset, TensorDataset], optimizer: Any) -> float:
-    """One trial as the labs write it; gives its test accuracy."""
-    train, val, test = splits
-    model = nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
-    step = optimizer(model.parameters())
-    evaluate(model, train), evaluate(model, val)
-    for x, y in DataLoader(train, batch_size=32, shuffle=True):
-        loss = nn.functional.cross_entropy(model(x), y)
-        step.zero_grad()
-        loss.backward()
-        step.step()
-    evaluate(model, train), evaluate(model, val)
-    return evaluate(model, test)[1]
+LABS = [Lab(network, nn.functional.cross_entropy, optimizer, 32) for optimizer in OPTIMIZERS]
 
 
 def harness_run(folder: Path) -> None:
@@ -86,11 +53,11 @@ def test_default_study_at_batch_32(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    splits, folder = mnist(), tmp_path / "results"
+    splits, folder = labs_loop.mnist(), tmp_path / "results"
     ratios, accuracies = [], []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        accuracies += [labs_loop(splits, optimizer) for optimizer in OPTIMIZERS]
+        accuracies += [labs_loop.train(splits, lab) for lab in LABS]
         per_trial = (time.perf_counter() - start) / len(OPTIMIZERS)
         start = time.perf_counter()
         harness_run(folder)
