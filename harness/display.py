@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,15 +131,16 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
     columns = map(str, found.trials.loc[:, "dataset":"seed"].columns.drop("seed"))
     settings = {name: text(row[name]) for name in columns}
     settings = {name: value for name, value in settings.items() if value != NOT_APPLICABLE}
-    try:
-        defaults = resolve({name: settings[name] for name in plugins.registries() if name in settings})
-    except UsageError:  # a person's own component, not known here
-        defaults = resolve({})
+    axes = [name for name in plugins.registries() if name in settings]
+    usual = resolve({})
+    # A component's own settings have its defaults; of a person's own, not known here, nothing is known.
+    with suppress(UsageError):
+        usual = {**resolve({name: settings[name] for name in axes}), **{name: usual[name] for name in axes}}
     return {
         name: value
         for name, value in settings.items()
-        if value != as_text(defaults.get(name))
-        or (name != "dataset" and len({*found.trials[name].map(text)} - {NOT_APPLICABLE}) > 1)
+        if name != "dataset"
+        and (value != as_text(usual.get(name)) or len({*found.trials[name].map(text)} - {NOT_APPLICABLE}) > 1)
     }
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from harness import cli, gallery, pictures, predictions, results, selection, weights
+from harness import cli, display, gallery, pictures, predictions, results, selection, weights
 from harness.axes.datasets import Facts, datasets
 from harness.errors import MachineError, UsageError
 from harness.pictures import Pictures, Seen
@@ -210,6 +210,19 @@ def test_show_says_what_the_trial_is_then_writes_all_kinds(kept_results: Path, t
     names = [f"digits-{best}-test-{kind}" for kind in gallery.KINDS]
     made = {f"{name}.{suffix}" for name in names for suffix in ("png", "svg")}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == made
+
+
+def test_a_trial_is_told_by_its_settings_that_are_no_defaults_or_were_varied(found: Results) -> None:
+    row = selection.choose(found, conditions="lr=0.1,head=identity,seed=0")
+    told = display.telling_settings(found, row)
+    # head is at its default, yet varied; lr at that of its optimizer, and varied too.
+    assert told == {"head": "identity", "match": "ignore", "epochs": "3", "hidden": "[16]", "lr": "0.1"}
+    other = row.copy()
+    other["activation"], other["optimizer"], other["momentum"] = "tanh", "momentum", 0.9
+    more = {"activation": "tanh", "optimizer": "momentum"}
+    assert display.telling_settings(found, other) == {**told, **more}
+    other["optimizer"] = "nobody's"
+    assert display.telling_settings(found, other)["optimizer"] == "nobody's"
 
 
 def test_show_draws_what_is_asked_for(kept_results: Path, tmp_path: Path) -> None:
