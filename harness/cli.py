@@ -161,6 +161,64 @@ def report(results: Path, out: Path | None) -> None:
     _report(results, out)
 
 
+@harness.command("show")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures]...")
+@click.option("--trial", help="Its trial_id; or best: by val accuracy, of each data set.  [default: best]")
+@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    default="test",
+    show_default=True,
+    help="The split; those that the study's keep_predictions names are there.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1, 200),
+    help="How many images: 18 predictions, 6 probabilities, 10 failures a class by default.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which random images.")
+@click.option(
+    "--sample",
+    metavar="INDEX,...",
+    default="",
+    help="These images, by index or file name, as predictions and probabilities.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("figures"),
+    show_default=True,
+    help="The folder that gets the figures.",
+)
+def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **asked: Any) -> None:
+    """Draw what a trained model says of single images: of the best by validation, or --trial, or --where.
+
+    predictions: random images with label and prediction. probabilities: images beside a bar a class.
+    failures: misclassified images, a row a class. By default all three. Writes PNG and SVG.
+    """
+    from harness import display, gallery, models, selection
+    from harness.results import read
+
+    for kind in kinds:
+        if kind not in gallery.KINDS:
+            raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, gallery.KINDS)}")
+    found = read(results)
+    which, conditions = asked.pop("trial"), asked.pop("where")
+    if which == "best" or (which is None and not conditions):
+        chosen = [row for _, row in selection.best(found, conditions).iterrows()]
+    else:
+        chosen = [selection.choose(found, which, conditions)]
+    samples = tuple(filter(None, (name.strip() for name in sample.split(","))))
+    wanted = gallery.Asked(cast("Sequence[gallery.Kind]", kinds) or gallery.KINDS, samples=samples, **asked)
+    for row in chosen:
+        display.trial(found, row)
+        for kind, png in gallery.draw(found, row, wanted, out, models.probabilities):
+            click.echo(f"{kind} of {wanted.split}")
+            click.echo(f"  written: {png} and .svg")
+
+
 @harness.command()
 @click.argument("trial", required=False)
 @click.option(
@@ -271,21 +329,23 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test"]),
-    default="train",
-    show_default=True,
-    help="The split that --label draws from.",
+    help="The split that --label (default: train) or --hardest (test) draws from.",
 )
 @click.option(
     "--count",
     type=click.IntRange(1, 200),
-    default=10,
-    show_default=True,
-    help="How many images --label draws.",
+    help="How many images --label (default: 10) or --hardest (18) draws.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones are drawn."
 )
 @click.option("--grid", is_flag=True, help="Draw evenly spaced training images, 3 x 6, with their labels.")
+@click.option(
+    "--hardest",
+    type=click.Path(path_type=Path),
+    metavar="RESULTS",
+    help="Draw the images that most trained models of a results folder get wrong; all of them in a CSV.",
+)
 @click.option(
     "--set",
     "overrides",
@@ -304,17 +364,39 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
 def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid: bool, **asked: Any) -> None:
     """Draw a data set, or those of a study: label counts of train, val and test, and one image a class.
 
-    With --label or --grid, draws these instead. Writes PNG and SVG.
+    With --label, --grid or --hardest, draws these instead. Writes PNG and SVG.
     """  # fmt: skip
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if "hardest" in asked:
+        if grid or "label" in asked:
+            raise UsageError("--hardest draws no --label and no --grid: ask for them one by one")
+        _hardest(what, asked, out)
+        return
     dataset, chosen = _shown(what, study, overrides)
     from harness import looks
 
     kinds: tuple[looks.Kind, ...] = ("counts", "row")
-    if grid or asked["label"] is not None:
+    if grid or "label" in asked:
         kinds = ("grid",) if grid else ()
     for words, png in looks.draw(chosen, looks.Asked(kinds, **asked), out, dataset):
         click.echo(words)
         click.echo(f"  written: {png} and .svg")
+
+
+def _hardest(dataset: str, asked: dict[str, Any], out: Path) -> None:
+    from harness import gallery
+    from harness.results import read
+
+    found = read(asked["hardest"])
+    known = list(dict.fromkeys(found.trials["dataset"]))
+    if dataset not in known:
+        raise UsageError(
+            f"{found.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
+        )
+    wanted = asked.get("split", "test"), asked.get("count", 18)
+    for words, path in gallery.draw_hardest(found, *wanted, folder=out, dataset=dataset):
+        click.echo(words)
+        click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")
 
 
 def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str | None, Study]:

@@ -7,16 +7,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.errors import UsageError
 from harness.plan import Plan, cost
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.results import Results
     from harness.training import Progress, Summary
 
 LINE_EVERY = 10.0  # seconds, where there is no terminal
@@ -103,6 +107,41 @@ def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
         return "", name, "no finished trial", ""
     interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["n"] > 1 else ""
     return f"{row['rank']:.0f}", name, f"{row['mean']:.4f}{interval}", f"{row['shown_mean']:.4f}"
+
+
+def trial(found: Results, row: pd.Series[Any]) -> None:
+    """Show what a trial is: its settings that are no defaults or were varied, parameters, accuracies."""
+    click.secho(f"{row['trial_id']}: {row['arm']}, seed {row['seed']}, on {row['dataset']}", bold=True)
+    told = [f"{name} {value}" for name, value in telling_settings(found, row).items()]
+    click.echo(f"  {', '.join(told) or 'all settings at their defaults'}")
+    reached = [
+        f"{split} {row[f'{split}_accuracy']:.2%}".replace("%", "\u00a0%")
+        for split in ("train", "val", "test")
+        if row[f"{split}_accuracy"] == row[f"{split}_accuracy"]  # not NaN: a split without images
+    ]
+    click.echo(f"  {int(row['parameters']):,} trainable parameters; accuracy: {', '.join(reached)}")
+
+
+def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
+    """Of a trial's settings those that are no defaults, or that the study varied, as text."""
+    from harness import plugins
+    from harness.selection import NOT_APPLICABLE, text
+    from harness.trials import as_text, resolve
+
+    columns = map(str, found.trials.loc[:, "dataset":"seed"].columns.drop("seed"))
+    settings = {name: text(row[name]) for name in columns}
+    settings = {name: value for name, value in settings.items() if value != NOT_APPLICABLE}
+    axes = [name for name in plugins.registries() if name in settings]
+    usual = resolve({})
+    # A component's own settings have its defaults; of a person's own, not known here, nothing is known.
+    with suppress(UsageError):
+        usual = {**resolve({name: settings[name] for name in axes}), **{name: usual[name] for name in axes}}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name != "dataset"
+        and (value != as_text(usual.get(name)) or len({*found.trials[name].map(text)} - {NOT_APPLICABLE}) > 1)
+    }
 
 
 @contextmanager

@@ -206,7 +206,7 @@ def class_figure(view: View, label: int, split: Split, count: int, seed: int) ->
     chosen = f"{len(drawn)} of {len(found):,} images at random (seed {seed})"
     if count >= len(found):
         chosen = f"all {len(found):,} images"
-    titles = [_short(view.names[split][i]) for i in drawn]
+    titles = [short(view.names[split][i]) for i in drawn]
     return images_figure(
         view.pixels[split][drawn], titles, min(ACROSS, len(drawn)), f"{what}: {chosen}", view.facts.pixel_max
     )
@@ -217,7 +217,7 @@ def grid_figure(view: View) -> Figure:
     rows, columns = GRID
     total = len(view.labels["train"])
     spaced = np.unique(np.linspace(0, total - 1, rows * columns).round().astype(int))
-    titles = [_short(view.facts.classes[view.labels["train"][i]]) for i in spaced]
+    titles = [short(view.facts.classes[view.labels["train"][i]]) for i in spaced]
     title = f"{view.name}: {len(spaced)} of {total:,} training images, evenly spaced from first to last"
     return images_figure(view.pixels["train"][spaced], titles, columns, title, view.facts.pixel_max)
 
@@ -227,7 +227,7 @@ def row_figure(view: View, seed: int) -> Figure:
     rng, labels = np.random.default_rng(seed), view.labels["train"]
     shown = [label for label in range(len(view.facts.classes)) if (labels == label).any()][: 10 * MOST_ROWS]
     drawn = [int(rng.choice(np.flatnonzero(labels == label))) for label in shown]
-    titles = [_short(view.facts.classes[label]) for label in shown]
+    titles = [short(view.facts.classes[label]) for label in shown]
     many = "each class" if len(shown) == len(view.facts.classes) else f"{len(shown)} classes"
     title = f"{view.name}: one random training image of {many} (seed {seed})"
     return images_figure(
@@ -235,10 +235,11 @@ def row_figure(view: View, seed: int) -> Figure:
     )
 
 
-def _short(name: str) -> str:
-    if len(name) <= LONGEST:
+def short(name: str, longest: int = LONGEST) -> str:
+    """A name, cut in the middle where it is longer than so many characters."""
+    if len(name) <= longest:
         return name
-    return f"{name[: LONGEST // 2]}\u2026{name[1 - LONGEST // 2 :]}"
+    return f"{name[: longest // 2]}\u2026{name[1 - longest // 2 :]}"
 
 
 def label_of(view: View, given: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
 
@@ -52,7 +52,7 @@ def _spelling(value: str) -> str:
         return value.replace(" ", "")
 
 
-def choose(found: Results, trial: str | None = None, conditions: str | None = None) -> pd.Series:
+def choose(found: Results, trial: str | None = None, conditions: str | None = None) -> pd.Series[Any]:
     """The one finished trial that is meant: its row of trials.csv.
 
     Args:
@@ -74,7 +74,7 @@ def choose(found: Results, trial: str | None = None, conditions: str | None = No
     if len(done) > 1:
         raise UsageError(
             f"{found.folder}: {len(done)} finished trials are meant; one is needed. {_apart(done)} "
-            "Say more with --where, or take the best by validation with --best."
+            'Say more with --where, or take the best by validation: "best" in place of a trial_id.'
         )
     return done.iloc[0]
 
@@ -91,15 +91,15 @@ def best(found: Results, conditions: str | None = None) -> pd.DataFrame:
     done = trials[trials["status"].eq("ok")]
     if done.empty:
         raise UsageError(f"{found.folder}: {_unfinished(trials)}, so there is no model to look at.")
-    ranked = done.sort_values("val_accuracy", ascending=False, kind="stable")
-    alone = ranked.groupby("dataset")["dataset"].transform("size").eq(1)
-    known = ranked[ranked["val_accuracy"].notna() | alone]
+    alone = done.groupby("dataset")["dataset"].transform("size").eq(1)
+    known = done[done["val_accuracy"].notna() | alone]
     if known.empty:
         raise UsageError(
             f"{found.folder}: no trial has a val accuracy, and nothing is selected on test. {_apart(done)} "
             "Choose one with --trial or --where."
         )
-    return known.drop_duplicates("dataset").sort_index()
+    ranked = known.sort_values("val_accuracy", ascending=False, kind="stable")
+    return ranked.drop_duplicates("dataset").sort_index()
 
 
 def _unknown(found: Results, trial: str) -> str:

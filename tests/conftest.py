@@ -65,3 +65,18 @@ def digits_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "digits"
     training.train(parse(DIGITS), folder, workers=1)
     return folder
+
+
+KEPT: dict[str, Any] = {
+    "study": {"name": "kept", "seeds": 2, "keep_predictions": ["val", "test"], "keep_weights": "all"},
+    "baseline": {"dataset": "digits", "epochs": 3, "hidden": [16], "match": "ignore"},
+    "axes": {"lr": [0.1, 1e25], "head": ["identity", "sigmoid", "softmax", "log_softmax"]},
+}
+
+
+@pytest.fixture(scope="session")
+def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a real study that keeps weights and predictions; some of its trials diverge."""
+    folder = tmp_path_factory.mktemp("results") / "kept"
+    training.train(parse(KEPT), folder, workers=1)
+    return folder

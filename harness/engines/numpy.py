@@ -214,13 +214,18 @@ def evaluate(network: Network, samples: Samples) -> Evaluation:
 
 
 def confidence(kind: Kind, f: Array, chosen: NDArray[np.int64]) -> Array:
-    """The probability (B,) that outputs f (B, C) give to the chosen classes (B,).
+    """The probability (B,) that outputs f (B, C) give to the chosen classes (B,)."""
+    return probabilities(kind, f)[np.arange(len(f)), chosen]
+
+
+def probabilities(kind: Kind, f: Array) -> Array:
+    """The probability of each class (B, C) that outputs f (B, C) stand for.
 
     Softmax of logits, exp of log-probabilities, scores divided by their sum.
     """
-    at: Array = f[np.arange(len(f)), chosen]
     if kind == "logits":
-        return np.asarray(1 / np.exp(f - at[:, None]).sum(1))
+        e: Array = np.exp(f - f.max(1, keepdims=True))
+        return np.asarray(e / e.sum(1, keepdims=True))
     if kind == "log_probabilities":
-        return np.exp(at)
-    return np.asarray(at / f.sum(1)) if kind == "scores" else at
+        return np.exp(f)
+    return np.asarray(f / f.sum(1, keepdims=True)) if kind == "scores" else f

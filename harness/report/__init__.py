@@ -16,6 +16,7 @@ import jinja2
 from harness import plots
 from harness.errors import MachineError
 from harness.report.figures import Drawn, arm_confusion, arm_panels, draw
+from harness.report.models import Look, looks
 from harness.report.reading import Reading, prepare, rank, read, where
 from harness.report.tables import arms, choices, missing, provenance
 from harness.report.words import answers
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Drawn", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "prepare", "rank", "read", "save",
-    "where", "write",
+    "Drawn", "Look", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "looks", "prepare", "rank",
+    "read", "save", "where", "write",
 ]  # fmt: skip
 
 MAX_BYTES = 9_000_000
@@ -52,8 +53,10 @@ def write(folder: Path, out: Path | None = None) -> Path:
     page = out or Path(folder) / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        drawn = [(figure, save(figure, page.parent / "figures")) for figure in draw(reading)]
-        page.write_text(_render(reading, drawn), encoding="utf-8", newline="\n")
+        looked = list(looks(reading))
+        every = [*draw(reading), *(figure for look in looked for figure in look.drawn)]
+        drawn = [(figure, save(figure, page.parent / "figures")) for figure in every]
+        page.write_text(_render(reading, drawn, looked), encoding="utf-8", newline="\n")
     except OSError as error:
         raise MachineError(
             f"the report {page} cannot be written: {error}; choose another place with --out"
@@ -67,12 +70,16 @@ def save(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
     return plots.save(drawn.figure, folder / drawn.name)
 
 
-def _render(reading: Reading, drawn: Sequence[tuple[Drawn, tuple[Path, Path]]]) -> str:
+def _render(
+    reading: Reading, drawn: Sequence[tuple[Drawn, tuple[Path, Path]]], looked: Sequence[Look]
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     study = reading.results.study.get("study", {})
+    inlined = {figure.name: shown for (figure, _), shown in zip(drawn, _inlined(drawn), strict=True)}
+    looks = [(look, [inlined.pop(figure.name) for figure in look.drawn]) for look in looked]
     return environment.get_template("report.html").render(
         name=study.get("name", reading.results.folder.name),
         hypothesis=study.get("hypothesis", ""),
@@ -80,7 +87,8 @@ def _render(reading: Reading, drawn: Sequence[tuple[Drawn, tuple[Path, Path]]]) 
         facts=_facts(reading),
         answers=answers(reading),
         tables=[*choices(reading), arms(reading)],
-        figures=_inlined(drawn),
+        figures=list(inlined.values()),
+        looks=looks,
         missing=missing(reading),
         provenance=list(provenance(reading.results.provenance)),
     )

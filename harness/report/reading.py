@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from harness import results, stats
-from harness.errors import UsageError, did_you_mean
+from harness import results, selection, stats
+from harness.selection import NOT_APPLICABLE, text
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,14 @@ def prepare(found: results.Results) -> Reading:
     """Add to the trials what a report needs: axes as text, short labels of arms, objectives."""
     study = found.study
     varied = [axis for axis in study.get("axes", {}) if axis in found.trials and axis != "dataset"]
-    trials = found.trials.assign(**{axis: found.trials[axis].map(_text) for axis in varied})
+    trials = found.trials.assign(**{axis: found.trials[axis].map(text) for axis in varied})
     axes = tuple(axis for axis in varied if len(trials[axis].unique()) > 1)
     if study.get("study", {}).get("design", "grid") == "grid" and axes:
         words = [trials[axis].map(lambda value, axis=axis: _level(axis, value)) for axis in axes]
         label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
     else:
         label = trials["arm"].astype(str)
-    weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(_text)
+    weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(text)
     weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
     objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight
     return Reading(found, axes, trials.assign(label=label, objective=objective))
@@ -85,18 +83,7 @@ def where(reading: Reading, conditions: str) -> Reading:
     Raises:
         UsageError: a condition is no SETTING=VALUE, names no column, or no trial is left.
     """
-    trials = reading.trials
-    for condition in filter(None, conditions.split(",")):
-        column, equals, value = (part.strip() for part in condition.partition("="))
-        if not equals:
-            raise UsageError(f"--where {condition!r}: allowed: SETTING=VALUE, several separated by commas")
-        if column not in trials:
-            raise UsageError(f"--where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
-        allowed = list(dict.fromkeys(trials[column].map(_text)))
-        trials = trials[trials[column].map(_text).eq(value)]
-        if trials.empty:
-            raise UsageError(f"--where {condition!r}: no trial is left; {did_you_mean(value, allowed)}")
-    return replace(reading, trials=trials)
+    return replace(reading, trials=selection.where(reading.trials, conditions))
 
 
 @dataclass(frozen=True)
@@ -141,13 +128,6 @@ def _compare(reading: Reading, pairs: pd.DataFrame, name: str, title: str, refer
     tables = (of(reading.trials, pairs, arm="label") for of in (stats.contrasts, stats.paired_differences))
     contrasts, seeds = (table.assign(label=table["arm"].astype(str)) for table in tables)
     return Comparison(name, title, reference, contrasts, seeds)
-
-
-def _text(value: object) -> str:
-    """A setting as a word: 16.0 is "16", an empty cell is said to be one."""
-    if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
-        return NOT_APPLICABLE
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _level(axis: str, level: str) -> str:

@@ -1,0 +1,75 @@
+"""Weights: a trained network as a results folder keeps it, and its answers computed without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+
+from harness import formulas
+from harness.axes.datasets import datasets
+from harness.data import Split, prepare
+from harness.engines import numpy as engine
+from harness.errors import MachineError, UsageError
+from harness.formulas import Array
+from harness.results import Results
+from harness.trials import Arm, Trial
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A trial with its final weights under torch.nn.Linear's names: `0.weight` (out, in), `0.bias` (out,)."""
+
+    trial: Trial
+    named: Mapping[str, Array]
+
+
+def file_of(found: Results, trial_id: str) -> Path:
+    """Where a trial's weights are, if the study keeps them (`keep_weights`)."""
+    return found.folder / "weights" / f"{trial_id}.safetensors"
+
+
+def read(path: Path) -> Weights:
+    """A trial and its weights from its file, which says what rebuilds the network.
+
+    Raises:
+        MachineError: it cannot be read.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            about = file.metadata()
+            named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        trial = Trial(about["trial_id"], Arm("", json.loads(about["settings"])), int(about["seed"]))
+    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise MachineError(
+            f"the weights {path} cannot be read: {error}. Remove the file and try again."
+        ) from error
+    return Weights(trial, named)
+
+
+def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
+    """The class probabilities (n, C) of a split's samples, in the split's order, computed in NumPy.
+
+    Raises:
+        UsageError: the network has a component without a formula.
+    """
+    settings = weights.trial.arm.settings
+    told = formulas.missing(settings)
+    if told:
+        raise UsageError(f"there is no formula for {'; '.join(told)}")
+    data = prepare(settings)
+    classes = len(datasets[str(settings["dataset"])].facts.classes)
+    network = engine.Network(weights.trial, data.inputs, classes, np.float32)
+    for i in range(len(network.weights)):
+        network.weights[i], network.biases[i] = weights.named[f"{i}.weight"], weights.named[f"{i}.bias"]
+    x = data[split].x
+    parts = [
+        engine.probabilities(network.kind, network.forward(x[i : i + engine.EVALUATION_BATCH]).f)
+        for i in range(0, len(x), engine.EVALUATION_BATCH)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, classes), np.float32)
