@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from harness import plugins
 from harness.axes.datasets import datasets
@@ -28,7 +28,7 @@ SAME_IN_A_GROUP = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "hidden",
     "batch_size", "epochs", "steps", "sampling", "eval_every",
 )  # fmt: skip
-"""The settings (and the seed) that trials share when they see the same batches through the same shape."""
+"""The settings that trials share when they see the same batches, seed by seed, through the same shape."""
 STACK_BYTES = 64 * 32 * 784 * 4
 """Layer one's weights of a stack, at most (64 members of 784-32-..).
 
@@ -36,6 +36,11 @@ Wide enough to hide the dispatch of the small operations, small enough for weigh
 stay in cache: ARCHITECTURE.md, "Stack width".
 """
 STACK_BYTES_CUDA = 2 * 2**30
+GATHERED = 400
+"""Images that the members of a seed gather in a step, at most, where seeds share a stack.
+
+Each member then has a batch of its own, which is copied for it: worth it while dispatch is what costs.
+"""
 MEMORY_BYTES = 2**30
 """All of a stack, at most, on a CPU: weights, gradients, an optimizer's states, and what is in flight."""
 
@@ -106,19 +111,10 @@ def make(
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
     if engine == "numpy":
         _check_formulas(todo.values())
-    routed: dict[str, int] = {}
-    groups: dict[tuple[Any, ...], list[Trial]] = {}
-    why = _Routes()
-    for trial in todo.values():
-        reason = why(trial.arm) if engine == "stacked" else ""
-        if reason:
-            routed[reason] = routed.get(reason, 0) + 1
-        stacked = engine == "stacked" and not reason
-        key = (trial.trial_id in done, *_group_key(trial)) if stacked else (trial.trial_id,)
-        groups.setdefault(key, []).append(trial)
-    least = math.ceil(processes / max(1, len(groups)))
-    for key, members in groups.items():
-        trained_by: Engine = "loop" if engine == "stacked" and len(key) == 1 else engine
+    groups, routed = _grouped(todo.values(), engine, done)
+    together = _seeds_together(groups, device, processes)
+    least = math.ceil(processes / max(1, len(together)))
+    for trained_by, members in together:
         parts = cut(members, widest(members[0], device), least)
         stacks += [Stack(_name(trained_by, part), trained_by, tuple(part)) for part in parts]
     return Plan(study, everything, stacks, skipped, merged, routed, _warnings(study, everything))
@@ -137,6 +133,26 @@ def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
             "(match = 'ignore' trains it all the same)"
         )
     return known[key]
+
+
+Groups: TypeAlias = "dict[tuple[Any, ...], dict[int, list[Trial]]]"
+"""(engine, what its trials share) -> seed -> trials."""
+
+
+def _grouped(todo: Iterable[Trial], engine: Engine, done: Container[str]) -> tuple[Groups, dict[str, int]]:
+    """Which trials may train together, and the reasons why others train alone, in the loop engine."""
+    groups: Groups = {}
+    routed: dict[str, int] = {}
+    why = _Routes()
+    for trial in todo:
+        reason = why(trial.arm) if engine == "stacked" else ""
+        if reason:
+            routed[reason] = routed.get(reason, 0) + 1
+        key: tuple[Any, ...] = ("loop" if reason else engine, trial.trial_id)
+        if engine == "stacked" and not reason:
+            key = (engine, trial.trial_id in done, *_group_key(trial))
+        groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
+    return groups, routed
 
 
 class _Routes:
@@ -172,8 +188,23 @@ class _Routes:
 
 
 def _group_key(trial: Trial) -> tuple[Any, ...]:
-    settings = trial.arm.settings
-    return (trial.seed, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
+    return tuple(str(trial.arm.settings.get(name)) for name in SAME_IN_A_GROUP)
+
+
+def _seeds_together(groups: Groups, device: str, processes: int) -> list[tuple[Engine, list[Trial]]]:
+    """The trials of each group, with as many seeds in one list as pays, but no core left idle."""
+    together: list[tuple[Engine, list[Trial]]] = []
+    least = math.ceil(processes / max(1, len(groups)))
+    for (engine, *_), seeds in groups.items():
+        members = max(map(len, seeds.values()))
+        first = next(iter(seeds.values()))[0]
+        gathered = members * int(first.arm.settings["batch_size"])  # type: ignore[arg-type]
+        fit = max(1, min(widest(first, device) // members, GATHERED // gathered))
+        count = max(math.ceil(len(seeds) / fit), min(least, len(seeds)))
+        ends = [round(i * len(seeds) / count) for i in range(count + 1)]
+        lists = list(seeds.values())
+        together += [(engine, list(itertools.chain(*lists[a:b]))) for a, b in itertools.pairwise(ends)]
+    return together
 
 
 def order(trial: Trial) -> tuple[str, ...]:

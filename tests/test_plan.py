@@ -112,15 +112,38 @@ def test_a_batch_may_be_the_train_split_and_no_larger(study_of: Make) -> None:
 # ----------------------------------------------------------------------------------------------------- stacks
 
 
-def test_groups_share_seed_batches_and_shape(study_of: Make) -> None:
+def test_groups_share_batches_and_shape(study_of: Make) -> None:
     plan = make(study_of(WIDE))
     for stack in plan.stacks:
-        assert {trial.seed for trial in stack.trials} == {stack.trials[0].seed}
         for name in SAME_IN_A_GROUP:
             assert len({str(trial.arm.settings.get(name)) for trial in stack.trials}) == 1, name
-    # Nothing else keeps trials apart: a stack a seed, batch size and shape.
-    assert len(plan.stacks) == 2 * 2 * 3
+    # Nothing else keeps the arms of a seed apart: at most a stack a seed, batch size and shape.
+    assert 2 * 2 <= len(plan.stacks) <= 2 * 2 * 3
     assert sorted(stacked_ids(plan)) == sorted({t.trial_id for t in plan.trials} - plan.skipped.keys())
+
+
+@pytest.mark.parametrize(
+    ("arms", "batch_size", "processes", "seeds"),
+    [
+        (1, 1, 1, [5]),  # dispatch is all it costs
+        (1, 1, 2, [2, 3]),  # no core is left idle
+        (1, 1, 9, [1, 1, 1, 1, 1]),
+        (4, 32, 1, [2, 3]),  # 128 images gathered for each seed
+        (4, 128, 1, [1, 1, 1, 1, 1]),  # more is gathered than dispatch costs
+    ],
+)
+def test_seeds_share_a_stack_where_it_pays(
+    study_of: Make, arms: int, batch_size: int, processes: int, seeds: list[int]
+) -> None:
+    axes = {"lr": [0.01 * (i + 1) for i in range(arms)]}
+    plan = make(study_of(axes, batch_size=batch_size, study={"seeds": 5}), processes=processes)
+    assert sorted(len({trial.seed for trial in stack.trials}) for stack in plan.stacks) == seeds
+    assert sorted(len(stack.trials) for stack in plan.stacks) == [arms * count for count in seeds]
+
+
+def test_splits_that_go_with_the_seed_keep_seeds_apart(study_of: Make) -> None:
+    plan = make(study_of(study={"seeds": 3, "resample_split": True}))
+    assert [len(stack.trials) for stack in plan.stacks] == [1, 1, 1]
 
 
 def test_a_stack_is_never_wider_than_its_bytes(study_of: Make) -> None:
@@ -263,7 +286,8 @@ def test_what_cannot_be_stacked_goes_to_the_loop_engine_with_its_reason(study_of
 
 def test_cost_grows_with_the_work(study_of: Make) -> None:
     def of(processes: int = 1, **settings: Any) -> planning.Cost:
-        return cost(make(study_of(study={"seeds": 4}, **settings)), processes, flops=lambda: 1e11)
+        study = study_of(study={"seeds": 4}, batch_size=500, **settings)
+        return cost(make(study), processes, flops=lambda: 1e11)
 
     assert of(epochs=20).seconds > of(epochs=5).seconds > 0
     assert of(processes=2).seconds == pytest.approx(of().seconds / 2)

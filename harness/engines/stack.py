@@ -121,19 +121,28 @@ class Outputs:
 
     def _pieces(self, z: Tensor) -> Iterator[tuple[Output, Tensor]]:
         """Each output with its members' logits, (k, B, C)."""
-        z = z.index_select(0, self.places) if self.moved else z
-        return zip(self.parts, z.mT.split(self.sizes), strict=True)
+        return zip(self.parts, self._split(z.mT), strict=True)
+
+    def _split(self, x: Tensor) -> Sequence[Tensor]:
+        """Each output's members' part of (K, ...)."""
+        x = x.index_select(0, self.places) if self.moved else x
+        return x.split(self.sizes)  # type: ignore[no-any-return]
 
     def _gather(self, pieces: Sequence[Tensor]) -> Tensor:
         joined = _joined(pieces)
         return joined.index_select(0, self.back) if self.moved else joined
 
     def loss_and_gradient(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean losses (K,) of a batch, and their gradient at the logits z (K, C, B)."""
-        results = [output.loss_and_gradient(piece, target) for output, piece in self._pieces(z)]
+        """Mean losses (K,) of a batch, and their gradient at the logits z (K, C, B).
+
+        The target is (B, C), or (K, B, C) where members see batches of their own.
+        """
+        targets = itertools.repeat(target) if target.ndim == 2 else self._split(target)
+        pieces = zip(self._pieces(z), targets, strict=False)
+        results = [output.loss_and_gradient(piece, target) for (output, piece), target in pieces]
         loss = self._gather([loss for loss, _ in results]).mean(1)
         # Through .mT and back: joined in the memory order that the layers behind want.
-        return loss, self._gather([grad.mT for _, grad in results]).div_(len(target))
+        return loss, self._gather([grad.mT for _, grad in results]).div_(target.shape[-2])
 
     def judge(self, z: Tensor, target: Tensor, *, sure: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Losses, predicted classes and (if `sure`) their probabilities, all (K, B), of logits (K, C, B)."""
@@ -171,13 +180,11 @@ class Stack:
         self.widths = widths(trials[0], data)
         self.device, self.dtype = device, dtype
         k = len(trials)
-        layers = initial_layers(self.widths, stream(trials[0].seed, "weights"))
-        first = torch.from_numpy(layers[0].weight.reshape(1, -1)).to(device, dtype)
-        rest = np.concatenate(
-            [layers[0].bias, *(x.ravel() for layer in layers[1:] for x in (layer.weight, layer.bias))]
+        starts = {trial.seed: _start(self.widths, trial.seed) for trial in trials}
+        self.first, self.rest = (
+            torch.stack([torch.from_numpy(starts[trial.seed][part]) for trial in trials]).to(device, dtype)
+            for part in (0, 1)
         )
-        self.first = first.repeat(k, 1)
-        self.rest = torch.from_numpy(rest).to(device, dtype).repeat(k, 1)
         self.grad_rest = torch.empty_like(self.rest)
         self.grad_first = torch.empty(0, device=device, dtype=dtype)
         self.wide = self.first.view(k * self.widths[1], self.widths[0])
@@ -197,9 +204,16 @@ class Stack:
         return weights, biases
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Pre-activations z and activations a of every layer, each (K, h, B), for a batch x (B, D)."""
+        """Pre-activations z and activations a of every layer, each (K, h, B), for a batch x.
+
+        A batch is (B, D) where all members see the same, (K, B, D) where each sees its own.
+        """
         k = len(self.trials)
-        z = torch.mm(self.wide, x.t()).view(k, self.widths[1], len(x)).add_(self.biases[0])
+        if x.ndim == 2:
+            z = torch.mm(self.wide, x.t()).view(k, self.widths[1], len(x))
+        else:
+            z = torch.bmm(self.wide.view(k, self.widths[1], -1), x.mT)
+        z.add_(self.biases[0])
         zs, activated = [z], []
         for weight, bias in zip(self.weights, self.biases[1:], strict=True):
             activated.append(self.activations.forward(zs[-1]))
@@ -207,7 +221,10 @@ class Stack:
         return zs, activated
 
     def step(self, t: int, x: Tensor, target: Tensor, updates: Sequence[Updates]) -> Tensor:
-        """Train on one batch x (B, D), target (B, C); step t counts from 1. Gives the mean losses (K,)."""
+        """Train on one batch x (B, D), target (B, C), or on one a member: x (K, B, D), target (K, B, C).
+
+        Step t counts from 1. Gives the mean losses (K,).
+        """
         zs, activated = self.forward(x)
         loss, grad = self.outputs.loss_and_gradient(zs[-1], target)
         for i in reversed(range(len(self.weights))):
@@ -221,25 +238,34 @@ class Stack:
 
     def _update(self, t: int, x: Tensor, grad: Tensor, updates: Sequence[Updates]) -> None:
         """Update all parameters from the gradient at layer one's pre-activations (K, h, B)."""
-        height = self.widths[1]
         for update in updates:
             m = update.part.members
-            g = grad[m].reshape(-1, len(x))
-            wide = self.wide[m.start * height : m.stop * height]
+            g, seen, first = self._layer_one(grad, x, self.first, m)
             if update.folds:
                 update.apply(t, [self.rest[m]], [self.grad_rest[m]])
                 rate = update.rate(t)
-                if isinstance(rate, float):
-                    wide.addmm_(g, x, alpha=-rate)
-                else:
-                    scaled = grad[m] * rate[..., None].to(self.dtype)
-                    wide.addmm_(scaled.view_as(g), x, alpha=-1)
+                if not isinstance(rate, float):
+                    g = (grad[m] * rate[..., None].to(self.dtype)).view_as(g)
+                accumulate = torch.Tensor.addmm_ if x.ndim == 2 else torch.Tensor.baddbmm_
+                accumulate(first, g, seen, alpha=-rate if isinstance(rate, float) else -1)
             else:
                 if self.grad_first.numel() == 0:
                     self.grad_first = torch.empty_like(self.first)
                 grad_first = self.grad_first[m]
-                torch.mm(g, x, out=grad_first.view_as(wide))
+                torch.matmul(g, seen, out=grad_first.view_as(first))
                 update.apply(t, [self.first[m], self.rest[m]], [grad_first, self.grad_rest[m]])
+
+    def _layer_one(
+        self, grad: Tensor, x: Tensor, first: Tensor, members: slice
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What a product of layer one needs of some members: gradient, batch, and weights as their product.
+
+        As matrices (k*h, B), (B, D), (k*h, D) where all see the same batch, else a member a time.
+        """
+        g, weights = grad[members], first[members]
+        if x.ndim == 2:
+            return g.reshape(-1, len(x)), x, weights.view(-1, self.widths[0])
+        return g, x[members], weights.view(len(g), self.widths[1], self.widths[0])
 
     def evaluate(self, samples: Samples, x: Tensor, *, keep: bool) -> Evaluation:
         """Losses, accuracies and (with `keep`) predictions on a split whose pixels are `x` (N, D)."""
@@ -274,6 +300,13 @@ class Stack:
             named[f"{i}.weight"] = weight.cpu().numpy().copy()
             named[f"{i}.bias"] = bias[k, :, 0].cpu().numpy().copy()
         return named
+
+
+def _start(widths: Sequence[int], seed: int) -> tuple[Floats, Floats]:
+    """A seed's initial weights: layer one's, and everything behind them in the order of `Stack.rest`."""
+    first, *others = initial_layers(widths, stream(seed, "weights"))
+    rest = [first.bias, *(x.ravel() for layer in others for x in (layer.weight, layer.bias))]
+    return first.weight.ravel(), np.concatenate(rest)
 
 
 def widths(trial: Trial, data: Data) -> list[int]:

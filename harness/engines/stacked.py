@@ -5,7 +5,7 @@ Here is the run: batches, evaluations, divergence. The arithmetic is in stack.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def train(
         steps_done=budget.steps,
     )
     run = _Run(stack, data, budget, updates, outcome, watch)
-    run.train(str(settings["sampling"]), trials[0].seed)
+    run.train(str(settings["sampling"]))
     return run.finish()
 
 
@@ -81,19 +81,14 @@ class _Run:
     def _resident(self, x: Floats) -> Tensor:
         return torch.from_numpy(x).to(self.stack.device)
 
-    def train(self, sampling: str, seed: int) -> None:
+    def train(self, sampling: str) -> None:
         """Take all steps of the budget, or stop when every member has diverged."""
-        step, budget, batch = 0, self.budget, self.budget.batch_size
-        train = self.pixels["train"]
-        x = train.new_empty(batch, train.shape[1])
+        step, budget = 0, self.budget
         self.observe(0)
         for epoch in range(budget.epochs):
-            order_of_epoch = torch.from_numpy(epoch_order(seed, epoch, budget, sampling)).to(train.device)
-            for index in order_of_epoch.split(batch):
+            for x, target in self.batches(epoch, sampling):
                 step += 1
-                torch.index_select(train, 0, index, out=x[: len(index)])
-                target = self.target.index_select(0, index)
-                loss = self.stack.step(step, x[: len(index)], target, self.updates)
+                loss = self.stack.step(step, x, target, self.updates)
                 self.losses[(step - 1) % LOSSES_KEPT] = loss
                 if step in self.due or step % LOSSES_KEPT == 0:
                     self.look_at_losses(step)
@@ -102,6 +97,21 @@ class _Run:
                     self.observe(step)
                 if step == budget.steps or (self.outcome.diverged_step > 0).all():
                     return
+
+    def batches(self, epoch: int, sampling: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's batches: x (B, D) and target (B, C); with several seeds (K, B, D) and (K, B, C)."""
+        train, size = self.pixels["train"], self.budget.batch_size
+        seeds = list(dict.fromkeys(trial.seed for trial in self.stack.trials))
+        orders = np.stack([epoch_order(seed, epoch, self.budget, sampling) for seed in seeds])
+        shared = len(seeds) == 1
+        rows = [0] if shared else [seeds.index(trial.seed) for trial in self.stack.trials]
+        order = torch.from_numpy(orders).to(train.device)[rows]
+        space = train.new_empty(len(rows) * size, train.shape[1])
+        for index in order.split(size, 1):
+            flat = index.reshape(-1)
+            x = torch.index_select(train, 0, flat, out=space[: len(flat)])
+            target = self.target.index_select(0, flat)
+            yield (x, target) if shared else (x.view(*index.shape, -1), target.view(*index.shape, -1))
 
     def look_at_losses(self, step: int) -> None:
         """Find out which members' batch losses stopped being finite since the last look."""

@@ -292,6 +292,26 @@ DIVERGING: dict[str, dict[str, Any]] = {
 OVERFLOW = {"head": "identity", "loss": "mse", "optimizer": "rmsprop", "lr": 1e30}
 
 
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
+def test_seeds_that_share_a_stack_train_as_they_would_alone(sampling: str) -> None:
+    arms: list[dict[str, Any]] = [
+        {"lr": 0.05},  # plain SGD, whose rates differ within its slice ...
+        {"lr": 0.2, "activation": "tanh", "schedule": "exponential", "gamma": 0.5},
+        {"optimizer": "adam", "head": "softmax", "loss": "ccql"},  # ... and what keeps a gradient
+        {"optimizer": "sgd", "weight_decay": 0.01, "head": "sigmoid", "loss": "mse"},
+    ]
+    members = [
+        trial(f"{i}_{seed}", seed, sampling=sampling, **arm)
+        for seed in (0, 1, 2)
+        for i, arm in enumerate(arms)
+    ]
+    members.sort(key=planning.order)
+    together = stack(members)
+    for k, member in enumerate(members):
+        assert_same_weights(together, k, alone(member), 0, 1e-10)
+        assert_same_observations(together, k, alone(member), 0, 1e-10)
+
+
 @both_types
 @pytest.mark.parametrize("name", DIVERGING)
 def test_both_engines_see_a_divergence_at_the_same_step(name: str, dtype: Any) -> None:
