@@ -27,7 +27,7 @@ ORDER: list[set[str]] = [
     {"trials"},
     {"plan"},
     {"engines", "results", "looks"},
-    {"parts", "provenance", "report", "exports"},
+    {"checkpoints", "parts", "provenance", "report", "exports"},
     {"executors"},
     {"training"},
     {"display"},

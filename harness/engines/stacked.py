@@ -16,6 +16,7 @@ from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data
 from harness.engines.outcome import UNWATCHED, Floats, Outcome, Watch
 from harness.engines.stack import Stack
+from harness.engines.states import State
 from harness.engines.updates import Updates, slices, update_key
 from harness.trials import Trial
 
@@ -83,25 +84,54 @@ class _Run:
 
     def train(self, sampling: str, seed: int) -> None:
         """Take all steps of the budget, or stop when every member has diverged."""
-        step, budget, batch = 0, self.budget, self.budget.batch_size
+        step, budget, batch = self.begin(), self.budget, self.budget.batch_size
         train = self.pixels["train"]
         x = train.new_empty(batch, train.shape[1])
-        self.observe(0)
-        for epoch in range(budget.epochs):
+        for epoch in range(step // budget.steps_per_epoch, budget.epochs):
             order_of_epoch = torch.from_numpy(epoch_order(seed, epoch, budget, sampling)).to(train.device)
-            for index in order_of_epoch.split(batch):
+            for index in order_of_epoch.split(batch)[step % budget.steps_per_epoch :]:
                 step += 1
                 torch.index_select(train, 0, index, out=x[: len(index)])
                 target = self.target.index_select(0, index)
                 loss = self.stack.step(step, x[: len(index)], target, self.updates)
                 self.losses[(step - 1) % LOSSES_KEPT] = loss
-                if step in self.due or step % LOSSES_KEPT == 0:
+                look = step in self.due or step % LOSSES_KEPT == 0
+                if look:
                     self.look_at_losses(step)
                     self.watch.tell(step / budget.steps, self.outcome)
                 if step in self.due:
                     self.observe(step)
                 if step == budget.steps or (self.outcome.diverged_step > 0).all():
                     return
+                if look and self.watch.checkpoints.due(step, budget):
+                    self.watch.checkpoints.save(step, self.values())
+
+    def begin(self) -> int:
+        """Start with an evaluation, or go on from a checkpoint; gives the steps already taken."""
+        state = self.watch.checkpoints.load()
+        if state is None:
+            self.observe(0)
+            return 0
+        self.go_on(state)
+        return state.step
+
+    def values(self) -> dict[str, Any]:
+        """All that it takes to go on from here, once the losses were looked at."""
+        updates = {
+            f"update.{i}.{name}": value
+            for i, update in enumerate(self.updates)
+            for name, value in update.values().items()
+        }
+        return {"first": self.stack.first, "rest": self.stack.rest, **updates, **self.outcome.values()}
+
+    def go_on(self, state: State) -> None:
+        """Be where the run was whose state this is."""
+        params = [self.stack.first, self.stack.rest]
+        for param, name in zip(params, ("first", "rest"), strict=True):
+            param.copy_(torch.from_numpy(state.values[name]))
+        for i, update in enumerate(self.updates):
+            update.go_on(state.under(f"update.{i}."), [param[update.part.members] for param in params])
+        self.outcome.go_on(state)
 
     def look_at_losses(self, step: int) -> None:
         """Find out which members' batch losses stopped being finite since the last look."""
