@@ -10,6 +10,7 @@ imports torch.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -71,6 +72,11 @@ class Cadence:
         )
 
 
+@functools.cache
+def _libraries(engine: str) -> str:
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[engine])
+
+
 @dataclass(frozen=True)
 class Origin:
     """What made a checkpoint. Where all of it is the same, training goes on to the very bits."""
@@ -85,15 +91,14 @@ class Origin:
     @classmethod
     def here(cls, engine: str, device: str) -> Origin:
         """What a stack is trained by in this run; float32, as in all runs."""
-        libraries = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[engine])
         kind = "cpu" if engine == "numpy" else device.partition(":")[0]
-        return cls(FORMAT, SEMANTICS, libraries, engine, kind, "float32")
+        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32")
 
     @classmethod
     def parse(cls, text: str) -> Origin:
-        """From JSON. What another format does not say is None."""
+        """From JSON; beside its number, another format may not say everything: None."""
         told = json.loads(text)
-        return cls(*(told.get(field.name) for field in fields(cls)))
+        return cls(told["format"], *(told.get(field.name) for field in fields(cls)[1:]))
 
     def unlike(self, here: Origin) -> str:
         """What differs, in words; empty where nothing does."""
@@ -292,6 +297,12 @@ def remove(folder: Path, group: str) -> None:
     """Remove a stack's checkpoints: its part is written."""
     for path in _paths(folder, group):
         path.unlink()
+
+
+def hint(folder: Path, group: str) -> str:
+    """What can be done about a stack that failed in the middle, in words; empty where it kept nothing."""
+    names = " and ".join(f"{FOLDER}/{path.name}" for path in _paths(folder, group))
+    return f" (run again, it goes on from its checkpoint; or starts over without {names})" if names else ""
 
 
 def tidy(folder: Path) -> None:

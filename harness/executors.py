@@ -197,6 +197,7 @@ def train(work: Work, counter: Counter | None = None) -> Done:
         raise
     except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
         message = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
+        message += checkpoints.hint(work.folder, work.stack.group)
         parts.write_failure(work.folder, work.stack, message)
         return Done(work.stack, {"failed": len(work.stack.trials)}, message)
     statuses = parts.write(work.folder, work.stack, data, shares, work.keep_predictions, work.keep_weights)
