@@ -119,6 +119,13 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 
 @harness.command()
 @_study_options
+@click.option(
+    "--checkpoint-every",
+    metavar="HOW OFTEN",
+    default="60 seconds",
+    show_default=True,
+    help="How often a long stack is kept, to go on from: 'N seconds', 'N epochs', or never.",
+)
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 def run(study: str, overrides: Sequence[str], results: Path | None, report: bool, **how: Any) -> None:
     """Train what is missing of a study. Running it again goes on from where it stopped."""

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, MutableSequence, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from threadpoolctl import threadpool_limits
 
-from harness import plugins
+from harness import checkpoints, plugins
 from harness.axes.datasets import Dataset, datasets
 from harness.errors import MachineError, UsageError
 from harness.plan import Stack
@@ -43,6 +42,7 @@ class Work:
     place: int = 0
     declared: Mapping[str, Dataset] = field(default_factory=dict)
     shares: int = 1
+    checkpoint_every: checkpoints.Cadence = field(default_factory=checkpoints.Cadence)
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,11 @@ def train(work: Work, counter: Counter | None = None) -> Done:
         raise
     except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
         message = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
+        message += checkpoints.hint(work.folder, work.stack.group)
         parts.write_failure(work.folder, work.stack, message)
         return Done(work.stack, {"failed": len(work.stack.trials)}, message)
     statuses = parts.write(work.folder, work.stack, data, shares, work.keep_predictions, work.keep_weights)
+    checkpoints.remove(work.folder, work.stack.group)
     return Done(work.stack, statuses)
 
 
@@ -215,17 +217,17 @@ def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any
     shares: list[Trained] = []
     while todo:
         share = todo.pop(0)
-        start = time.perf_counter()
+        kept = checkpoints.ShareCheckpoint(work.folder, work.stack, share, work.device, work.checkpoint_every)
         ticker = Ticker(counter, work.place, sum(len(s.trials) for s in shares), len(share))
         try:
-            outcome = engine.train(share, data, work.device, watch=Watch(ticker))
+            outcome = engine.train(share, data, work.device, watch=Watch(ticker, checkpoints=kept))
         except (MemoryError, RuntimeError) as error:
             if len(share) == 1 or not _out_of_memory(error):
                 raise
             todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
             continue
         ticker(1.0, outcome)
-        shares.append(Trained(share, outcome, time.perf_counter() - start, work.device))
+        shares.append(Trained(share, outcome, kept.seconds, work.device))
     return shares
 
 

@@ -5,6 +5,7 @@
       parts/<group>.zip                        what one stack gave; the truth, written atomically
       predictions/<group>.npz                  predicted class and its probability, per sample
       weights/<trial_id>.safetensors           final weights
+      checkpoints/<group>-<trial_id>.safetensors   long stacks in training; gone when they are finished
       study.toml  plan.json  provenance.json
 
 Everything here is DataFrames and text; nothing imports torch.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import executors, parts, plugins, results
+from harness import checkpoints, executors, parts, plugins, results
 from harness.axes.datasets import datasets
 from harness.errors import MachineError, UsageError
 from harness.plan import Engine, Plan, Stack, cores, datasets_of, make, stack_bytes, stack_seconds
@@ -71,6 +71,7 @@ def run(
     engine: Engine = "stacked",
     device: str = "auto",
     workers: int | None = None,
+    checkpoint_every: str = checkpoints.EVERY,
     display: Display | None = None,
 ) -> Results:
     """Train what is missing of a study, and read the results.
@@ -81,13 +82,18 @@ def run(
         engine: what trains the trials: stacked, loop, or numpy.
         device: auto (a GPU if there is one), cpu, cuda, or mps.
         workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
+        checkpoint_every: how often a stack is kept, to be gone on from after a kill: "60 seconds",
+            "5 epochs", or "never".
         display: a context manager made from a Progress, which changes while trials are trained.
 
     Raises:
         UsageError: the study or the folder is not what it should be.
         MachineError: the results cannot be written, or the data not be had.
     """
-    train(study, folder, engine=engine, device=device, workers=workers, display=display)
+    train(
+        study, folder, engine=engine, device=device, workers=workers,
+        checkpoint_every=checkpoint_every, display=display,
+    )  # fmt: skip
     return results.read(folder_of(study, folder))
 
 
@@ -103,11 +109,12 @@ def train(
     engine: Engine = "stacked",
     device: str = "auto",
     workers: int | None = None,
+    checkpoint_every: str = checkpoints.EVERY,
     display: Display | None = None,
 ) -> Summary:
     """Train what is missing of a study; the arguments are `run`'s."""
     start = time.monotonic()
-    folder = folder_of(study, folder)
+    folder, cadence = folder_of(study, folder), checkpoints.Cadence.of(checkpoint_every)
     digests = {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
     results.check_same(folder, study.name, digests)  # before the folder is touched
     with results.claimed(folder):
@@ -118,24 +125,32 @@ def train(
         plan = make(study, engine, results.stacks_of(known), devices[0], count, finished)
         for name in digests:
             datasets[name].load()
-        results.begin(folder, plan, {**known.get("data", {}), **digests})
         todo = results.unfinished(plan, finished)
+        notes = checkpoints.settle(folder, todo, devices[0])
+        results.begin(folder, plan, {**known.get("data", {}), **digests})
         count = _affordable(min(count, len(todo)), todo)
         provenance = Provenance(folder, plan, devices, count)
-        counter: executors.Counter = multiprocessing.get_context("spawn").RawArray("d", len(todo))
-        progress = Progress(sum(len(stack.trials) for stack in todo), counter, plan.warnings)
-        works = _works(todo, folder, study, devices)
+        progress = _progress(todo, [*plan.warnings, *notes])
+        works = _works(todo, folder, study, devices, cadence)
         try:
             with (display or nullcontext)(progress):
-                for done in _execute(works, counter, count, plan):
+                for done in _execute(works, progress.counter, count, plan):
                     progress.note(folder, done)
         finally:
+            checkpoints.tidy(folder)
             results.consolidate(folder)
             provenance.finish(progress.done - progress.failed)
+    return _summary(folder, progress, time.monotonic() - start)
+
+
+def _progress(todo: Sequence[Stack], notes: Sequence[str]) -> Progress:
+    counter: executors.Counter = multiprocessing.get_context("spawn").RawArray("d", len(todo))
+    return Progress(sum(len(stack.trials) for stack in todo), counter, notes)
+
+
+def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
     statuses = results.count_statuses(results.read(folder).trials)
-    return Summary(
-        folder, statuses, progress.done - progress.failed, time.monotonic() - start, progress.failures
-    )
+    return Summary(folder, statuses, progress.done - progress.failed, seconds, progress.failures)
 
 
 def _execute(
@@ -174,7 +189,13 @@ def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
     )
 
 
-def _works(todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[str]) -> list[executors.Work]:
+def _works(
+    todo: Sequence[Stack],
+    folder: Path,
+    study: Study,
+    devices: Sequence[str],
+    cadence: checkpoints.Cadence,
+) -> list[executors.Work]:
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     ordered = sorted(todo, key=stack_seconds, reverse=True)
     return [
@@ -186,6 +207,7 @@ def _works(todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[
             study.about.keep_weights,
             place=i,
             declared=study.datasets,
+            checkpoint_every=cadence,
         )
         for i, stack in enumerate(ordered)
     ]

@@ -27,7 +27,7 @@ ORDER: list[set[str]] = [
     {"trials"},
     {"plan", "torch_data"},
     {"engines", "results", "looks", "selection", "sheets"},
-    {"parts", "provenance", "exports", "predictions", "weights"},
+    {"checkpoints", "parts", "provenance", "exports", "predictions", "weights"},
     {"pictures"},
     {"gallery"},
     {"report"},

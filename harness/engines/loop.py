@@ -17,12 +17,14 @@ from harness.axes.activations import activations
 from harness.axes.architectures import architectures, initial_layers
 from harness.axes.heads import heads
 from harness.axes.losses import losses
-from harness.axes.optimizers import Optimizer, State, optimizers
+from harness.axes.optimizers import Optimizer, optimizers
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Samples
 from harness.engines.outcome import UNWATCHED, Evaluation, Floats, Outcome, Watch
 from harness.engines.rates import learning_rates
 from harness.engines.stack import probability
+from harness.engines.states import State
+from harness.engines.updates import restored
 from harness.errors import UsageError
 from harness.streams import stream
 from harness.torch_data import SplitDataset, collate
@@ -103,16 +105,17 @@ class LossFunction(nn.Module):
 
 
 class SeededBatches:
-    """A batch sampler: the batches of every epoch, from the trial's own stream."""
+    """A batch sampler: the batches of every epoch after step `start`, from the trial's own stream."""
 
-    def __init__(self, trial: Trial, budget: Budget) -> None:
-        self.trial, self.budget = trial, budget
+    def __init__(self, trial: Trial, budget: Budget, start: int = 0) -> None:
+        self.trial, self.budget, self.start = trial, budget, start
 
     def __iter__(self) -> Iterator[list[int]]:
         sampling, size = str(self.trial.arm.settings["sampling"]), self.budget.batch_size
-        for epoch in range(self.budget.epochs):
+        begun, skipped = divmod(self.start, self.budget.steps_per_epoch)
+        for epoch in range(begun, self.budget.epochs):
             indices = epoch_order(self.trial.seed, epoch, self.budget, sampling).tolist()
-            for i in range(0, len(indices), size):
+            for i in range(skipped * size if epoch == begun else 0, len(indices), size):
                 yield indices[i : i + size]
 
 
@@ -122,7 +125,6 @@ class UpdateOptimizer(torch.optim.Optimizer):
     def __init__(self, params: Any, optimizer: Optimizer, lr: float, settings: dict[str, Any]) -> None:
         super().__init__(params, {"lr": lr})
         self.optimizer, self.settings, self.t = optimizer, settings, 0
-        self.states: dict[Tensor, State] = {}
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override] # noqa: ARG002
@@ -130,7 +132,7 @@ class UpdateOptimizer(torch.optim.Optimizer):
         self.t += 1
         for group in self.param_groups:
             for param in group["params"]:
-                state = self.states.setdefault(param, {})
+                state = self.state[param]
                 self.optimizer.update(param, param.grad, state, self.t, lr=group["lr"], **self.settings)
 
 
@@ -161,60 +163,140 @@ def train(
     # A dropout layer and DataLoader know only the global generator: it is forked, and left as it was.
     with torch.random.fork_rng():
         torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63, size=2)[1]))
-        return _train(trial, data, torch.device(device), dtype, watch)
+        run = _Run(trial, data, torch.device(device), dtype, watch)
+        run.train()
+        return run.finish()
 
 
-def _train(
-    trial: Trial,
-    data: Data,
-    where: torch.device,
-    dtype: Any,
-    watch: Watch,
-) -> Outcome:
-    kind = torch.from_numpy(np.empty(0, dtype)).dtype
-    model = Classifier(trial, data.inputs, len(data.classes)).to(where, kind)
-    loss_function = LossFunction(trial, len(data.classes), kind, where)
-    budget = Budget.of(trial.arm.settings, len(data.train.y))
-    outcome = Outcome(
-        diverged_step=np.zeros(1, np.int64),
-        parameters=sum(p.numel() for p in model.parameters()),
-        epochs_done=budget.epoch_of(budget.steps),
-        steps_done=budget.steps,
-    )
+class _Run:
+    """A trial in training: its network, its optimizer, and what has been seen so far."""
 
-    def observe(step: int) -> None:
-        last = step == budget.steps
+    def __init__(self, trial: Trial, data: Data, where: torch.device, dtype: Any, watch: Watch) -> None:
+        self.trial, self.data, self.where, self.watch = trial, data, where, watch
+        kind = torch.from_numpy(np.empty(0, dtype)).dtype
+        self.model = Classifier(trial, data.inputs, len(data.classes)).to(where, kind)
+        self.loss_function = LossFunction(trial, len(data.classes), kind, where)
+        self.optimizer = make_optimizer(trial, self.model)
+        self.budget = Budget.of(trial.arm.settings, len(data.train.y))
+        self.outcome = Outcome(
+            diverged_step=np.zeros(1, np.int64),
+            parameters=sum(p.numel() for p in self.model.parameters()),
+            epochs_done=self.budget.epoch_of(self.budget.steps),
+            steps_done=self.budget.steps,
+        )
+
+    def train(self) -> None:
+        """Take all steps of the budget, or stop where the loss is not finite."""
+        budget, watch = self.budget, self.watch
+        due = frozenset(budget.eval_steps)
+        rates = learning_rates([self.trial], budget)[:, 0].tolist()
+        start, batches = self.begin()
+        for step, (x, y) in zip(range(start + 1, budget.steps + 1), batches, strict=False):
+            for group in self.optimizer.param_groups:
+                group["lr"] = rates[step - 1]
+            loss = self.loss_function(self.model(x.to(self.where)), y.to(self.where)).mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.outcome.note_divergence(step, loss.detach().cpu().numpy().reshape(1))
+            if step in due and not self.outcome.diverged_step[0]:
+                self.observe(step)
+            if step % TELL_EVERY == 0:
+                watch.tell(step / budget.steps, self.outcome)
+            if self.outcome.diverged_step[0]:
+                return
+            if (step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget):
+                watch.checkpoints.save(step, self.values())
+
+    def begin(self) -> tuple[int, Iterator[Any]]:
+        """Start, or go on from a checkpoint: the steps already taken, and the batches to come."""
+        state = self.watch.checkpoints.load()
+        if state is None:
+            self.observe(0)
+        start = state.step if state else 0
+        sampler = SeededBatches(self.trial, self.budget, start)
+        batches = iter(DataLoader(SplitDataset(self.data.train), batch_sampler=sampler, collate_fn=collate))
+        if state:  # now, because a DataLoader draws from the random state when it begins
+            self.go_on(state)
+        return start, batches
+
+    def observe(self, step: int) -> None:
+        """Evaluate train and val; the last time for good."""
+        last = step == self.budget.steps
         for split in TRAINED_ON:
-            if len(data[split].y):
-                seen = evaluate(model, loss_function, data[split], where)
-                outcome.observe(budget.epoch_of(step), step, split, seen, last=last)
+            if len(self.data[split].y):
+                seen = evaluate(self.model, self.loss_function, self.data[split], self.where)
+                self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)
 
-    observe(0)
-    optimizer = make_optimizer(trial, model)
-    due = frozenset(budget.eval_steps)
-    rates = learning_rates([trial], budget)[:, 0].tolist()
-    loader = DataLoader(
-        SplitDataset(data.train), batch_sampler=SeededBatches(trial, budget), collate_fn=collate
-    )
-    for step, (x, y) in zip(range(1, budget.steps + 1), loader, strict=False):
-        for group in optimizer.param_groups:
-            group["lr"] = rates[step - 1]
-        loss = loss_function(model(x.to(where)), y.to(where)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        outcome.note_divergence(step, loss.detach().cpu().numpy().reshape(1))
-        if step in due and not outcome.diverged_step[0]:
-            observe(step)
-        if step % TELL_EVERY == 0:
-            watch.tell(step / budget.steps, outcome)
-        if outcome.diverged_step[0]:
-            break
-    if not outcome.diverged_step[0]:
-        seen = evaluate(model, loss_function, data.test, where)
-        outcome.final["test"] = seen
-    outcome.weights = [weights(model)]
-    return outcome
+    def finish(self) -> Outcome:
+        """Open the test set, once, and take the weights along."""
+        if not self.outcome.diverged_step[0]:
+            seen = evaluate(self.model, self.loss_function, self.data.test, self.where)
+            self.outcome.final["test"] = seen
+        self.outcome.weights = [weights(self.model)]
+        return self.outcome
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name, running statistics among them."""
+        return dict((*self.model.named_parameters(), *self.model.named_buffers()))
+
+    def values(self) -> dict[str, Any]:
+        """All that it takes to go on from here; a dropout layer draws from the random states."""
+        model = {f"model.{name}": tensor for name, tensor in self.tensors().items()}
+        random = {f"random.{name}": state for name, state in random_states(self.where).items()}
+        return {**model, **optimizer_values(self.optimizer), **random, **self.outcome.values()}
+
+    @torch.no_grad()
+    def go_on(self, state: State) -> None:
+        """Be where the run was whose state this is."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(torch.from_numpy(state.values[f"model.{name}"]))
+        self.model.train()  # as an evaluation leaves it
+        restore_optimizer(self.optimizer, state)
+        self.outcome.go_on(state)
+        torch.set_rng_state(torch.from_numpy(state.values["random.cpu"]))
+        if self.where.type == "cuda":
+            torch.cuda.set_rng_state(torch.from_numpy(state.values["random.cuda"]), self.where)
+        elif self.where.type == "mps":
+            torch.mps.set_rng_state(torch.from_numpy(state.values["random.mps"]))
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's global generators: the CPU's, and the device's."""
+    if device.type == "cuda":
+        return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device)}
+    if device.type == "mps":
+        return {"cpu": torch.get_rng_state(), "mps": torch.mps.get_rng_state()}
+    return {"cpu": torch.get_rng_state()}
+
+
+def optimizer_values(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What an optimizer keeps, by the parameter's place and the name it is kept under."""
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    return {
+        f"optimizer.{i}.{name}": value
+        for i, param in enumerate(params)
+        for name, value in optimizer.state.get(param, {}).items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Give an optimizer what `optimizer_values` had of it after the state's step."""
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    kept: dict[int, dict[str, Any]] = {}
+    for i, param in enumerate(params):
+        values = state.under(f"optimizer.{i}.")
+        if values:
+            kept[i] = {
+                name: restored(value, param) if isinstance(value, np.ndarray) else value
+                for name, value in values.items()
+            }
+    if isinstance(optimizer, UpdateOptimizer):
+        optimizer.t = state.step
+        for i, values in kept.items():
+            optimizer.state[params[i]] = {name: value.to(params[i].device) for name, value in values.items()}
+    else:  # torch's own: it knows which of its states live on which device
+        optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ phi, head, l and the optimizers are in harness/formulas.py. PyTorch is not impor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Samples
+from harness.engines import states
 from harness.engines.outcome import UNWATCHED, Evaluation, Outcome, Watch
 from harness.engines.rates import learning_rates
 from harness.formulas import Array, State
@@ -117,6 +118,16 @@ class Optimizer:
         for p, g, state in zip(self.parameters, gradients, self.states, strict=True):
             self.update(p, g, state, k, lr=lr, **self.settings)
 
+    def values(self) -> dict[str, Array]:
+        """What it keeps, by the array's place and the name it is kept under."""
+        return {f"{i}.{name}": value for i, state in enumerate(self.states) for name, value in state.items()}
+
+    def go_on(self, values: Mapping[str, Array]) -> None:
+        """Keep what `values` gave."""
+        for name, value in values.items():
+            place, _, kept = name.partition(".")
+            self.states[int(place)][kept] = value
+
 
 def train(
     trials: Sequence[Trial],
@@ -154,8 +165,10 @@ def _run(
     optimizer = Optimizer(trial, network.parameters)
     rates = learning_rates([trial], budget)[:, 0].tolist()
     due = frozenset(budget.eval_steps)
-    _observe(0, network, data, budget, outcome)
-    for step, index in enumerate(batches(trial, budget), 1):
+    start = _go_on(watch.checkpoints.load(), network, optimizer, outcome)
+    if start == 0:
+        _observe(0, network, data, budget, outcome)
+    for step, index in enumerate(batches(trial, budget, start), start + 1):
         t = one_hot(data.train.y[index], len(data.classes), data.train.x.dtype)
         done = network.forward(data.train.x[index])
         outcome.note_divergence(step, network.losses(done.f, t).mean(keepdims=True))
@@ -166,6 +179,8 @@ def _run(
             watch.tell(step / budget.steps, outcome)
         if outcome.diverged_step[0]:
             return
+        if (step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget):
+            watch.checkpoints.save(step, _values(network, optimizer, outcome))
     outcome.final["test"] = evaluate(network, data.test)
 
 
@@ -177,15 +192,33 @@ def _observe(step: int, network: Network, data: Data, budget: Budget, outcome: O
             outcome.observe(budget.epoch_of(step), step, split, seen, last=step == budget.steps)
 
 
-def batches(trial: Trial, budget: Budget) -> Iterator[NDArray[np.int64]]:
-    """The images of every step, as indices into the train split."""
-    sampling, step = str(trial.arm.settings["sampling"]), 0
-    for epoch in range(budget.epochs):
+def _values(network: Network, optimizer: Optimizer, outcome: Outcome) -> dict[str, Any]:
+    """All that it takes to go on from here."""
+    weights = {f"network.{name}": array for name, array in network.named().items()}
+    kept = {f"optimizer.{name}": array for name, array in optimizer.values().items()}
+    return {**weights, **kept, **outcome.values()}
+
+
+def _go_on(state: states.State | None, network: Network, optimizer: Optimizer, outcome: Outcome) -> int:
+    """Be where the run was whose state this is, if there is one. Gives the steps already taken."""
+    if state is None:
+        return 0
+    for name, array in network.named().items():
+        array[:] = state.values[f"network.{name}"]
+    optimizer.go_on(state.under("optimizer."))
+    outcome.go_on(state)
+    return state.step
+
+
+def batches(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDArray[np.int64]]:
+    """The images of every step after step `start`, as indices into the train split."""
+    sampling, step, size = str(trial.arm.settings["sampling"]), start, budget.batch_size
+    for epoch in range(start // budget.steps_per_epoch, budget.epochs):
         order = epoch_order(trial.seed, epoch, budget, sampling)
-        for i in range(0, len(order), budget.batch_size):
+        for i in range(step % budget.steps_per_epoch * size, len(order), size):
             if step == budget.steps:
                 return
-            yield order[i : i + budget.batch_size]
+            yield order[i : i + size]
             step += 1
 
 

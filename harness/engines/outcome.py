@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import Split
+from harness.engines.states import NEVER, Checkpoints, State
 
 Floats = NDArray[np.floating[Any]]
 
@@ -67,6 +68,25 @@ class Outcome:
         new = ~np.isfinite(loss) & (self.diverged_step == 0)
         self.diverged_step[new] = max(step, 1)
 
+    def values(self) -> dict[str, Any]:
+        """What was observed so far, as a State has it: the curve of P points by columns (P,) and (P, K)."""
+        columns = {
+            f"curve.{name}": np.array([getattr(point, name) for point in self.curve])
+            for name in ("epoch", "step", "loss", "accuracy")
+        }
+        splits = [point.split for point in self.curve]
+        return {"diverged_step": self.diverged_step, **columns, "curve.split": splits}
+
+    def go_on(self, state: State) -> None:
+        """Have observed what the trials of a state had."""
+        self.diverged_step[:] = state.values["diverged_step"]
+        curve = state.under("curve.")
+        rows = zip(
+            curve["epoch"].tolist(), curve["step"].tolist(), curve["split"], curve["loss"], curve["accuracy"],
+            strict=True,
+        )  # fmt: skip
+        self.curve = [Point(*row) for row in rows]
+
 
 def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:
     pass
@@ -77,10 +97,11 @@ class Watch:
     """What a run wants of an engine while it trains.
 
     `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
-    been observed so far.
+    been observed so far. `checkpoints` keep the engine's state, to go on from.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
+    checkpoints: Checkpoints = NEVER
 
 
 UNWATCHED = Watch()

@@ -16,6 +16,7 @@ from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data
 from harness.engines.outcome import UNWATCHED, Floats, Outcome, Watch
 from harness.engines.stack import Stack
+from harness.engines.states import State
 from harness.engines.updates import Updates, slices, update_key
 from harness.trials import Trial
 
@@ -83,23 +84,56 @@ class _Run:
 
     def train(self, sampling: str) -> None:
         """Take all steps of the budget, or stop when every member has diverged."""
-        step, budget = 0, self.budget
-        self.observe(0)
-        for epoch in range(budget.epochs):
-            for x, target in self.batches(epoch, sampling):
+        step, budget = self.begin(), self.budget
+        per_epoch = budget.steps_per_epoch
+        for epoch in range(step // per_epoch, budget.epochs):
+            for x, target in self.batches(epoch, sampling, taken=step % per_epoch):
                 step += 1
                 loss = self.stack.step(step, x, target, self.updates)
                 self.losses[(step - 1) % LOSSES_KEPT] = loss
-                if step in self.due or step % LOSSES_KEPT == 0:
+                look = step in self.due or step % LOSSES_KEPT == 0
+                if look:
                     self.look_at_losses(step)
                     self.watch.tell(step / budget.steps, self.outcome)
                 if step in self.due:
                     self.observe(step)
                 if step == budget.steps or (self.outcome.diverged_step > 0).all():
                     return
+                if look and self.watch.checkpoints.due(step, budget):
+                    self.watch.checkpoints.save(step, self.values())
 
-    def batches(self, epoch: int, sampling: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's batches: x (B, D) and target (B, C); with several seeds (K, B, D) and (K, B, C)."""
+    def begin(self) -> int:
+        """Start with an evaluation, or go on from a checkpoint; gives the steps already taken."""
+        state = self.watch.checkpoints.load()
+        if state is None:
+            self.observe(0)
+            return 0
+        self.go_on(state)
+        return state.step
+
+    def values(self) -> dict[str, Any]:
+        """All that it takes to go on from here, once the losses were looked at."""
+        updates = {
+            f"update.{i}.{name}": value
+            for i, update in enumerate(self.updates)
+            for name, value in update.values().items()
+        }
+        return {"first": self.stack.first, "rest": self.stack.rest, **updates, **self.outcome.values()}
+
+    def go_on(self, state: State) -> None:
+        """Be where the run was whose state this is."""
+        params = [self.stack.first, self.stack.rest]
+        for param, name in zip(params, ("first", "rest"), strict=True):
+            param.copy_(torch.from_numpy(state.values[name]))
+        for i, update in enumerate(self.updates):
+            update.go_on(state.under(f"update.{i}."), [param[update.part.members] for param in params])
+        self.outcome.go_on(state)
+
+    def batches(self, epoch: int, sampling: str, taken: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's batches after those taken: x (B, D) and target (B, C); one a member with several seeds.
+
+        They are (K, B, D) and (K, B, C) then.
+        """
         train, size = self.pixels["train"], self.budget.batch_size
         seeds = list(dict.fromkeys(trial.seed for trial in self.stack.trials))
         orders = np.stack([epoch_order(seed, epoch, self.budget, sampling) for seed in seeds])
@@ -107,7 +141,7 @@ class _Run:
         rows = [0] if shared else [seeds.index(trial.seed) for trial in self.stack.trials]
         order = torch.from_numpy(orders).to(train.device)[rows]
         space = train.new_empty(len(rows) * size, train.shape[1])
-        for index in order.split(size, 1):
+        for index in order.split(size, 1)[taken:]:
             flat = index.reshape(-1)
             x = torch.index_select(train, 0, flat, out=space[: len(flat)])
             target = self.target.index_select(0, flat)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.axes.optimizers import Optimizer, State, optimizers
@@ -54,6 +55,17 @@ def exact(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def restored(array: NDArray[Any], like: Tensor) -> Tensor:
+    """A tensor of a checkpoint, laid out as the parameter it belongs to; of another shape, on the CPU."""
+    tensor = torch.from_numpy(array)
+    # Memory of torch's own, so that kernels find it aligned as they did before.
+    return (
+        torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+        if tensor.shape == like.shape
+        else tensor.clone()
+    )
+
+
 class Updates:
     """The optimizer of one slice: its settings, its state, and one update of its parameters."""
 
@@ -87,3 +99,14 @@ class Updates:
         """Update parameters (k, n) in place."""
         for param, grad, state in zip(params, grads, self.states[-len(params) :], strict=True):
             self.optimizer.update(param, grad, state, t, lr=self.rate(t), **self.settings)
+
+    def values(self) -> dict[str, Tensor]:
+        """What the optimizer keeps between steps, by the parameters' place and the state's name."""
+        return {f"{i}.{name}": value for i, state in enumerate(self.states) for name, value in state.items()}
+
+    def go_on(self, values: Mapping[str, Any], params: Sequence[Tensor]) -> None:
+        """Keep what `values` gave, for parameters (k, n)."""
+        for name, value in values.items():
+            place, _, kept = name.partition(".")
+            like = params[int(place)]
+            self.states[int(place)][kept] = restored(value, like).to(like.device)

@@ -1,0 +1,262 @@
+"""An engine that was stopped and goes on ends bit for bit where one that was not stopped ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness import checkpoints, formulas
+from harness import plan as planning
+from harness.axes.architectures import architectures
+from harness.axes.optimizers import Scalar, optimizers
+from harness.batches import Budget
+from harness.data import prepare
+from harness.engines import loop, numpy, stacked
+from harness.engines.outcome import Outcome, Point, Watch
+from harness.engines.states import NEVER, State
+from harness.trials import Arm, Trial, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ENGINES: dict[str, Any] = {"stacked": stacked, "loop": loop, "numpy": numpy}
+every_engine = pytest.mark.parametrize("engine", ENGINES)
+SWITCHED: dict[str, Any] = {"centered": True, "amsgrad": True, "momentum": 0.8, "dampening": 0.2}
+"""Settings that make an optimizer keep more than it does by default."""
+ORIGIN, HEADER = checkpoints.Origin.here("stacked", "cpu"), checkpoints.Header("g", ["t"], 1.0)
+
+
+class Stopped(Exception):  # noqa: N818 (the end of a sitting is no error)
+    """The process ends here."""
+
+
+@dataclasses.dataclass
+class StopsOnce:
+    """Checkpoints of a run that is killed right after the first one at or after step `at`; in a real file."""
+
+    path: Path
+    at: int
+    step: int = 0
+
+    def load(self) -> State | None:
+        return checkpoints.read(self.path, ORIGIN)[1] if self.path.exists() else None
+
+    def due(self, step: int, budget: Budget) -> bool:
+        return self.at <= step < budget.steps and not self.path.exists()
+
+    def save(self, step: int, values: Mapping[str, Any]) -> None:
+        checkpoints.write(self.path, ORIGIN, HEADER, step, values)
+        self.step = step
+        raise Stopped
+
+
+def trial(name: str = "t", **settings: Any) -> Trial:
+    # 1,293 images in batches of 16: an epoch is 81 steps.
+    base: dict[str, Any] = {
+        "dataset": "digits",
+        "steps": 140,
+        "batch_size": 16,
+        "hidden": [8],
+        "eval_every": "25 steps",
+    }
+    return Trial(name, Arm(name, resolve({**base, **settings})), 1)
+
+
+def trained(engine: str, trials: Sequence[Trial], watch: Watch | None = None) -> Outcome:
+    data = prepare(trials[0].arm.settings)
+    outcome: Outcome = ENGINES[engine].train(trials, data, watch=watch or Watch())
+    return outcome
+
+
+def in_two_sittings(engine: str, trials: Sequence[Trial], folder: Path, at: int) -> tuple[Outcome, int]:
+    """Train, be killed after a checkpoint, go on; gives the step of the checkpoint too."""
+    kept = StopsOnce(folder / "kept.safetensors", at)
+    with pytest.raises(Stopped):
+        trained(engine, trials, Watch(checkpoints=kept))
+    told: list[float] = []
+    outcome = trained(engine, trials, Watch(lambda fraction, _: told.append(fraction), checkpoints=kept))
+    steps = outcome.steps_done
+    assert all(fraction * steps > kept.step for fraction in told)  # it did go on
+    return outcome, kept.step
+
+
+def assert_same_bits(a: Outcome, b: Outcome) -> None:
+    assert np.array_equal(a.diverged_step, b.diverged_step)
+    for one, other in zip(a.weights, b.weights, strict=True):
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
+    assert a.final.keys() == b.final.keys()
+    pairs: list[tuple[Any, Any]] = [
+        *zip(a.curve, b.curve, strict=True),
+        *((a.final[split], b.final[split]) for split in a.final),
+    ]
+    for seen, expected in pairs:
+        for field in dataclasses.fields(seen):
+            x, y = getattr(seen, field.name), getattr(expected, field.name)
+            assert type(x) is type(y)
+            if isinstance(x, np.ndarray):
+                assert x.dtype == y.dtype
+                assert np.array_equal(x, y, equal_nan=True), field.name
+            else:
+                assert x == y, field.name
+    whole = (a.parameters, a.epochs_done, a.steps_done), (b.parameters, b.epochs_done, b.steps_done)
+    assert whole[0] == whole[1]
+
+
+def cases() -> Iterator[Trial]:
+    """Every optimizer in the registry, as it is by default and with all it can keep."""
+    for entry in optimizers:
+        yield trial(entry.name, optimizer=entry.name)
+        switched = {name: SWITCHED[name] for name in entry.component.settings if name in SWITCHED}
+        if switched:
+            yield trial(f"{entry.name}, switched", optimizer=entry.name, **switched)
+
+
+CASES = {case.arm.name: case for case in cases()}
+
+
+@pytest.mark.parametrize("name", CASES)
+@every_engine
+def test_every_optimizer_goes_on_bit_for_bit(engine: str, name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    if engine == "numpy" and formulas.missing(case.arm.settings):
+        pytest.skip("it has no formula")
+    at = int(np.random.default_rng(list(f"{engine} {name}".encode())).integers(1, 125))
+    whole = trained(engine, [case])
+    outcome, step = in_two_sittings(engine, [case], tmp_path, at)
+    assert at <= step < 140
+    assert_same_bits(outcome, whole)
+
+
+LATE: dict[str, Any] = {"loss": "ql", "optimizer": "momentum", "lr": 5.0}
+
+
+@pytest.mark.parametrize("at", [1, 26, 64, 101])
+def test_a_mixed_stack_goes_on_bit_for_bit_divergence_included(at: int, tmp_path: Path) -> None:
+    """One member has diverged by every checkpoint, one does so between the first two, the others never."""
+    wild = {"early": trial("early", lr=1e25, loss="mse"), "late": trial("late", **LATE)}
+    members = sorted([*CASES.values(), *wild.values()], key=planning.order)
+    whole = trained("stacked", members)
+    steps = {member.arm.name: int(s) for member, s in zip(members, whole.diverged_step, strict=True)}
+    assert {name for name, step in steps.items() if step} == {"early", "late"}
+    assert steps["early"] < 25
+    assert (
+        25 < steps["late"] < 64
+    )  # after the first checkpoint, before the losses are looked at by themselves
+    assert_same_bits(in_two_sittings("stacked", members, tmp_path, at)[0], whole)
+
+
+@pytest.mark.parametrize("at", [81, 101], ids=["epoch-end", "mid-epoch"])
+@pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
+@every_engine
+def test_batches_go_on_where_they_were(engine: str, sampling: str, at: int, tmp_path: Path) -> None:
+    one = trial(sampling=sampling, optimizer="momentum", schedule="cosine", eval_every="1 epoch")
+    outcome, step = in_two_sittings(engine, [one], tmp_path, at)
+    assert step == {81: 81, 101: 128}[at]
+    assert_same_bits(outcome, trained(engine, [one]))
+
+
+@pytest.mark.parametrize("start", [0, 1, 80, 81, 82, 161, 162, 199])
+@pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
+def test_batches_from_a_step_are_the_last_of_all(start: int, sampling: str) -> None:
+    one, budget = trial(sampling=sampling), Budget(1293, 16, 200, (0, 200))
+    everything = [batch.tolist() for batch in numpy.batches(one, budget)]
+    assert [batch.tolist() for batch in numpy.batches(one, budget, start)] == everything[start:]
+    assert list(loop.SeededBatches(one, budget, start))[: 200 - start] == everything[start:]
+
+
+@every_engine
+def test_an_engine_asks_where_it_looks_up_and_not_of_a_diverged_trial(engine: str) -> None:
+    asked: list[int] = []
+
+    class Asked:
+        def load(self) -> None:
+            return None
+
+        def due(self, step: int, _: Budget) -> bool:
+            asked.append(step)
+            return False
+
+        save = NEVER.save
+
+    trained(engine, [trial(lr=1e25, loss="mse")], Watch(checkpoints=Asked()))
+    assert asked == []
+    trained(engine, [trial()], Watch(checkpoints=Asked()))
+    assert [step for step in asked if step < 140] == [25, 50, 64, 75, 100, 125, 128]
+
+
+def test_a_state_has_all_that_a_point_of_the_curve_has() -> None:
+    """Whoever observes more has to keep it in Outcome.values and go_on, too."""
+    told = Outcome(np.zeros(1, np.int64), 1, 1.0, 1).values()
+    kept = {name.removeprefix("curve.") for name in told if name.startswith("curve.")}
+    assert kept == {field.name for field in dataclasses.fields(Point)}
+
+
+# ------------------------------------------------------------------------------ a third party's components
+
+
+class Noisy(nn.Module):
+    """Dropout, running statistics, and a buffer that its own state_dict leaves out."""
+
+    seen: torch.Tensor
+
+    def __init__(self, inputs: int, classes: int, activation: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(inputs, 8), nn.BatchNorm1d(8), activation(), nn.Dropout(0.3), nn.Linear(8, classes)
+        )
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen += 1
+        z: torch.Tensor = self.net(x)
+        return z * (1 + 1 / (1 + self.seen))
+
+
+def noisy(inputs: int, classes: int, activation: Callable[[], nn.Module]) -> nn.Module:
+    """A network that draws."""
+    return Noisy(inputs, classes, activation)
+
+
+def lopsided(param: Tensor, grad: Tensor, state: dict[str, Tensor], t: int, *, lr: Scalar = 0.1) -> None:
+    """Gradient descent by the running norm of the whole gradient; every third step is half as long."""
+    if "norm" not in state:
+        state["norm"], state["mean"] = torch.ones(()), torch.zeros_like(param)
+    state["norm"].mul_(0.9).add_(0.1 * grad.norm())
+    state["mean"].mul_(0.5).add_(grad)
+    param.sub_(lr * state["mean"] / state["norm"] * (0.5 if t % 3 == 0 else 1.0))
+
+
+@pytest.fixture
+def third_party() -> Iterator[None]:
+    architectures.register("noisy")(noisy)
+    optimizers.register("lopsided", stackable=False)(lopsided)
+    yield
+    architectures.remove("noisy")
+    optimizers.remove("lopsided")
+
+
+@pytest.mark.usefixtures("third_party")
+@pytest.mark.parametrize("optimizer", ["adam", "lopsided"])
+@pytest.mark.parametrize("at", [1, 81])
+def test_a_module_that_draws_goes_on_bit_for_bit(optimizer: str, at: int, tmp_path: Path) -> None:
+    one = trial(architecture="noisy", optimizer=optimizer)
+    whole = trained("loop", [one])
+    torch.rand(3)  # whatever else has drawn since
+    outcome, _ = in_two_sittings("loop", [one], tmp_path, at)
+    assert_same_bits(outcome, whole)
+
+
+@pytest.mark.usefixtures("third_party")
+def test_going_on_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    in_two_sittings("loop", [trial(architecture="noisy")], tmp_path, 50)
+    assert torch.equal(torch.get_rng_state(), before)
