@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -70,11 +71,11 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @harness.command("list")
 @click.argument("axis", required=False)
 def list_(axis: str | None) -> None:
-    """Show what can vary: every registered component, one line each."""
+    """Show what can vary, and what can be measured: every registered component, one line each."""
     from harness import plugins
 
     plugins.load_installed()
-    registries = plugins.registries()
+    registries = plugins.catalogue()
     if axis is not None and axis not in registries:
         raise UsageError(f"unknown axis {axis!r}: {did_you_mean(axis, registries)}")
     for name, registry in registries.items():
@@ -82,7 +83,7 @@ def list_(axis: str | None) -> None:
             click.secho(name, bold=True)
             for entry in registry:
                 origin = f"  [{entry.where}]" if entry.source_digest else ""
-                click.echo(f"  {entry.name:<14} {entry.summary}{_settings(entry.component)}{origin}")
+                click.echo(f"  {entry.name:<16} {entry.summary}{_settings(entry.component)}{origin}")
 
 
 def _settings(component: object) -> str:
@@ -108,6 +109,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
     device = "cuda" if how["device"] == "cuda" else "cpu"
     planned = make(loaded, how["engine"], device=device, processes=processes, **kept)
+    if kept and loaded.metrics:
+        from harness.provenance import metric_notes
+
+        planned = replace(planned, warnings=[*planned.warnings, *metric_notes(folder, planned)])
     display.plan(planned, processes, kept.get("done", {}))
 
 

@@ -42,6 +42,7 @@ class Work:
     keep_weights: str
     place: int = 0
     declared: Mapping[str, Dataset] = field(default_factory=dict)
+    metrics: Sequence[str] = ()
     shares: int = 1
 
 
@@ -218,7 +219,7 @@ def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any
         start = time.perf_counter()
         ticker = Ticker(counter, work.place, sum(len(s.trials) for s in shares), len(share))
         try:
-            outcome = engine.train(share, data, work.device, watch=Watch(ticker))
+            outcome = engine.train(share, data, work.device, watch=Watch(ticker, work.metrics))
         except (MemoryError, RuntimeError) as error:
             if len(share) == 1 or not _out_of_memory(error):
                 raise

@@ -12,9 +12,10 @@ from typing import Any
 
 from harness import executors, parts, plugins, results
 from harness.axes.datasets import datasets
+from harness.axes.metrics import metrics
 from harness.errors import MachineError, UsageError
 from harness.plan import Engine, Plan, Stack, cores, datasets_of, make, stack_bytes, stack_seconds
-from harness.provenance import Provenance
+from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.study import Study
 
@@ -123,7 +124,8 @@ def train(
         count = _affordable(min(count, len(todo)), todo)
         provenance = Provenance(folder, plan, devices, count)
         counter: executors.Counter = multiprocessing.get_context("spawn").RawArray("d", len(todo))
-        progress = Progress(sum(len(stack.trials) for stack in todo), counter, plan.warnings)
+        notes = [*plan.warnings, *metric_notes(folder, plan)]
+        progress = Progress(sum(len(stack.trials) for stack in todo), counter, notes)
         works = _works(todo, folder, study, devices)
         try:
             with (display or nullcontext)(progress):
@@ -186,6 +188,7 @@ def _works(todo: Sequence[Stack], folder: Path, study: Study, devices: Sequence[
             study.about.keep_weights,
             place=i,
             declared=study.datasets,
+            metrics=study.metrics,
         )
         for i, stack in enumerate(ordered)
     ]
@@ -205,14 +208,17 @@ def _affordable(count: int, todo: Sequence[Stack]) -> int:
 def _third_party_modules(plan: Plan) -> list[str] | None:
     """What a worker must import to know the plan's components; None where it cannot (a notebook's cells)."""
     modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
-    for axis, registry in plugins.registries().items():
-        for name in {str(trial.arm.settings[axis]) for trial in plan.trials if axis in trial.arm.settings}:
-            entry = registry.entry(name)
-            if not entry.source_digest or entry.module.startswith("harness_plugin_"):
-                continue
-            if entry.module == "__main__":
-                return None
-            modules.append(entry.module)
+    chosen = [
+        registry.entry(name)
+        for axis, registry in plugins.registries().items()
+        for name in {str(t.arm.settings[axis]) for t in plan.trials if axis in t.arm.settings}
+    ]
+    for entry in [*chosen, *(metrics.entry(name) for name in plan.study.metrics)]:
+        if not entry.source_digest or entry.module.startswith(plugins.FILE):
+            continue
+        if entry.module == "__main__":
+            return None
+        modules.append(entry.module)
     return modules
 
 

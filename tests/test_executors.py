@@ -160,7 +160,7 @@ def always(x):
 @pytest.fixture
 def deadly(tmp_path: Path) -> Iterator[Callable[..., Study]]:
     """Studies with components that kill the process they run in, unless it is the main one."""
-    before = {axis: dict(registry._entries) for axis, registry in plugins.registries().items()}
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
     (tmp_path / "deadly.py").write_text(DEADLY)
 
     def make(axes: dict[str, Any], **baseline: Any) -> Study:
@@ -173,7 +173,7 @@ def deadly(tmp_path: Path) -> Iterator[Callable[..., Study]]:
         return load(tmp_path / "study.toml")
 
     yield make
-    for axis, registry in plugins.registries().items():
+    for axis, registry in plugins.catalogue().items():
         registry._entries.clear()
         registry._entries.update(before[axis])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,27 +16,30 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Point:
-    """Mean loss (K,) and accuracy (K,) on one split after so many steps, in inference mode."""
+    """Mean loss (K,), accuracy (K,) and metrics on one split after so many steps, in inference mode."""
 
     epoch: float
     step: int
     split: Split
     loss: Floats
     accuracy: Floats
+    metrics: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """K networks on one split of n samples.
 
-    loss (K,) and accuracy (K,) are per-sample means; predicted (K, n) are classes, confidence (K, n) the
-    probability given to them: softmax of logits, exp of log-probabilities, scores over their sum.
+    loss (K,), accuracy (K,) and each of the metrics (K,) are per-sample means; predicted (K, n) are classes,
+    confidence (K, n) the probability given to them: softmax of logits, exp of log-probabilities, scores over
+    their sum.
     """
 
     loss: Floats
     accuracy: Floats
     predicted: NDArray[np.int64]
     confidence: Floats
+    metrics: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Outcome:
     def observe(self, epoch: float, step: int, split: Split, seen: Evaluation, *, last: bool) -> None:
         """Add what was seen of train or val after so many steps; the last time it is final."""
         self.note_divergence(step, seen.loss)
-        self.curve.append(Point(epoch, step, split, seen.loss, seen.accuracy))
+        self.curve.append(Point(epoch, step, split, seen.loss, seen.accuracy, seen.metrics))
         if last:
             self.final[split] = seen
 
@@ -77,10 +80,11 @@ class Watch:
     """What a run wants of an engine while it trains.
 
     `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
-    been observed so far.
+    been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
+    metrics: Sequence[str] = ()
 
 
 UNWATCHED = Watch()
