@@ -125,7 +125,10 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 @harness.command()
 @_study_options
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
-def run(study: str, overrides: Sequence[str], results: Path | None, report: bool, **how: Any) -> None:
+@click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
+def run(
+    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool, **how: Any
+) -> None:
     """Train what is missing of a study. Running it again goes on from where it stopped."""
     from harness.plan import check as check_plan
 
@@ -134,8 +137,14 @@ def run(study: str, overrides: Sequence[str], results: Path | None, report: bool
     from harness import display, training
 
     folder = results or Path("results") / loaded.name
+    shown: training.Display = display.progress
+    if live:
+        from harness.live import beside
+
+        click.echo(f"live curve: {folder / 'live.html'} (open it in a browser)", err=True)
+        shown = beside(folder, shown)
     try:
-        summary = training.train(loaded, folder, display=display.progress, **how)
+        summary = training.train(loaded, folder, display=shown, **how)
     except KeyboardInterrupt:
         words = f"interrupted: what is finished is kept in {folder}. The same command goes on from there."
         click.echo(f"\n{words}", err=True)

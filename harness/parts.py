@@ -95,7 +95,7 @@ def _trials(stack: Stack, share: Trained) -> pd.DataFrame:
 
 def _tracked(share: Trained) -> Sequence[str]:
     """The metrics that were measured."""
-    return list(share.outcome.curve[0].metrics) if share.outcome.curve else []
+    return list(share.outcome.curve[-1].metrics) if share.outcome.curve else []
 
 
 def _epochs(share: Trained) -> pd.DataFrame:

@@ -383,6 +383,12 @@ def flops_per_second() -> float:
     return 8 * 2 * 512**3 / (time.perf_counter() - start)
 
 
+def budget_of(stack: Stack) -> Budget:
+    """How long a stack trains, and when it is evaluated."""
+    settings = stack.trials[0].arm.settings
+    return Budget.of(settings, train_size(settings))
+
+
 def datasets_of(plan: Plan) -> list[str]:
     """The data sets a plan trains on."""
     return sorted({str(trial.arm.settings["dataset"]) for trial in plan.trials})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +12,9 @@ from typing import Any
 from harness import executors, parts, plugins, results
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
+from harness.board import Board
 from harness.errors import MachineError, UsageError
-from harness.plan import Engine, Plan, Stack, cores, datasets_of, make, stack_bytes, stack_seconds
+from harness.plan import Engine, Plan, Stack, budget_of, cores, datasets_of, make, stack_bytes, stack_seconds
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.study import Study
@@ -38,11 +38,13 @@ class Summary:
 class Progress:
     """How far a run is; a display reads it from its own thread.
 
-    `total` trials are to be trained now; `done` counts those whose stack is over, `failed` among them.
+    `total` trials are to be trained now, in `stacks`, in the order of the board's places; `done` counts those
+    whose stack is over, `failed` among them.
     """
 
     total: int
-    counter: executors.Counter
+    board: Board
+    stacks: Sequence[Stack]
     notes: Sequence[str] = ()
     done: int = 0
     failed: int = 0
@@ -53,6 +55,7 @@ class Progress:
         self.done += len(done.stack.trials)
         if done.failure:
             self.failed += len(done.stack.trials)
+            self.board.clear([stack.group for stack in self.stacks].index(done.stack.group))
             self.failures.append(
                 f"{len(done.stack.trials)} trials of stack {done.stack.group}: {done.failure}"
             )
@@ -62,7 +65,7 @@ class Progress:
     @property
     def trials(self) -> float:
         """Trials trained in this run, those in flight by the share of their steps."""
-        return sum(self.counter)
+        return float(self.board.trained.sum())
 
 
 def run(
@@ -73,6 +76,7 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     display: Display | None = None,
+    live: bool = False,
 ) -> Results:
     """Train what is missing of a study, and read the results.
 
@@ -83,13 +87,20 @@ def run(
         device: auto (a GPU if there is one), cpu, cuda, or mps.
         workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
         display: a context manager made from a Progress, which changes while trials are trained.
+        live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
+            live.png and live.html.
 
     Raises:
         UsageError: the study or the folder is not what it should be.
         MachineError: the results cannot be written, or the data not be had.
     """
+    folder = folder_of(study, folder)
+    if live:
+        from harness.live import beside
+
+        display = beside(folder, display)
     train(study, folder, engine=engine, device=device, workers=workers, display=display)
-    return results.read(folder_of(study, folder))
+    return results.read(folder)
 
 
 def folder_of(study: Study, folder: Path | str | None) -> Path:
@@ -123,13 +134,11 @@ def train(
         todo = results.unfinished(plan, finished)
         count = _affordable(min(count, len(todo)), todo)
         provenance = Provenance(folder, plan, devices, count)
-        counter: executors.Counter = multiprocessing.get_context("spawn").RawArray("d", len(todo))
-        notes = [*plan.warnings, *metric_notes(folder, plan)]
-        progress = Progress(sum(len(stack.trials) for stack in todo), counter, notes)
         works = _works(todo, folder, study, devices)
+        progress = _progress(works, [*plan.warnings, *metric_notes(folder, plan)])
         try:
             with (display or nullcontext)(progress):
-                for done in _execute(works, counter, count, plan):
+                for done in _execute(works, progress.board, count, plan):
                     progress.note(folder, done)
         finally:
             results.consolidate(folder)
@@ -140,13 +149,20 @@ def train(
     )
 
 
+def _progress(works: Sequence[executors.Work], notes: Sequence[str]) -> Progress:
+    stacks = [work.stack for work in works]
+    sizes = [len(stack.trials) for stack in stacks]
+    evaluations = max((len(budget_of(stack).eval_steps) for stack in stacks), default=1)
+    return Progress(sum(sizes), Board(sizes, evaluations), stacks, notes)
+
+
 def _execute(
-    works: Sequence[executors.Work], counter: executors.Counter, count: int, plan: Plan
+    works: Sequence[executors.Work], board: Board, count: int, plan: Plan
 ) -> Iterator[executors.Done]:
     modules = _third_party_modules(plan)
     if count <= 1 or modules is None:
-        return executors.inline(works, counter)
-    return executors.processes(works, counter, count, modules)
+        return executors.inline(works, board)
+    return executors.processes(works, board, count, modules)
 
 
 def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
