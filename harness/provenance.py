@@ -72,10 +72,10 @@ def _earlier(folder: Path) -> dict[str, Any]:
 
 
 def _metric_sources(folder: Path, plan: Plan) -> dict[str, list[str]]:
-    """Metric -> digests of the files that defined it (empty: the harness's own), the plan's last."""
+    """Metric -> digests of the files that defined it, the plan's last."""
     sources: dict[str, list[str]] = dict(_earlier(folder).get("metrics", {}))
     for name in plan.study.metrics:
-        digest = metrics.entry(name).source_digest
+        digest = metrics.entry(name).source_digest or "the harness's own"
         sources[name] = [*(known for known in sources.get(name, []) if known != digest), digest]
     return sources
 
