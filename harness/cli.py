@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -70,11 +71,11 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @harness.command("list")
 @click.argument("axis", required=False)
 def list_(axis: str | None) -> None:
-    """Show what can vary: every registered component, one line each."""
+    """Show what can vary, and what can be measured: every registered component, one line each."""
     from harness import plugins
 
     plugins.load_installed()
-    registries = plugins.registries()
+    registries = plugins.catalogue()
     if axis is not None and axis not in registries:
         raise UsageError(f"unknown axis {axis!r}: {did_you_mean(axis, registries)}")
     for name, registry in registries.items():
@@ -82,7 +83,7 @@ def list_(axis: str | None) -> None:
             click.secho(name, bold=True)
             for entry in registry:
                 origin = f"  [{entry.where}]" if entry.source_digest else ""
-                click.echo(f"  {entry.name:<14} {entry.summary}{_settings(entry.component)}{origin}")
+                click.echo(f"  {entry.name:<16} {entry.summary}{_settings(entry.component)}{origin}")
 
 
 def _settings(component: object) -> str:
@@ -108,6 +109,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
     device = "cuda" if how["device"] == "cuda" else "cpu"
     planned = make(loaded, how["engine"], device=device, processes=processes, **kept)
+    if kept and loaded.metrics:
+        from harness.provenance import metric_notes
+
+        planned = replace(planned, warnings=[*planned.warnings, *metric_notes(folder, planned)])
     display.plan(planned, processes, kept.get("done", {}))
 
 
@@ -127,7 +132,10 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
     help="How often a long stack is kept, to go on from: 'N seconds', 'N epochs', or never.",
 )
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
-def run(study: str, overrides: Sequence[str], results: Path | None, report: bool, **how: Any) -> None:
+@click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
+def run(
+    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool, **how: Any
+) -> None:
     """Train what is missing of a study. Running it again goes on from where it stopped."""
     from harness.plan import check as check_plan
 
@@ -136,8 +144,14 @@ def run(study: str, overrides: Sequence[str], results: Path | None, report: bool
     from harness import display, training
 
     folder = results or Path("results") / loaded.name
+    shown: training.Display = display.progress
+    if live:
+        from harness.live import beside
+
+        click.echo(f"live curve: {folder / 'live.html'} (open it in a browser)", err=True)
+        shown = beside(folder, shown)
     try:
-        summary = training.train(loaded, folder, display=display.progress, **how)
+        summary = training.train(loaded, folder, display=shown, **how)
     except KeyboardInterrupt:
         words = f"interrupted: what is finished is kept in {folder}. The same command goes on from there."
         click.echo(f"\n{words}", err=True)

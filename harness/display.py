@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.board import ACCURACY, LOSS
+from harness.data import TRAINED_ON
 from harness.errors import UsageError
 from harness.plan import Plan, cost
 
@@ -158,22 +160,26 @@ def progress(progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _bar(progress: Progress) -> Iterator[None]:
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
     columns = (
         TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
     )  # fmt: skip
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=progress.total, rate="", left="")
-        start = time.monotonic()
+    bar, now = Bar(*columns), Text(style="dim")
+    task = bar.add_task("", total=progress.total, rate="", left="")
+    start = time.monotonic()
 
-        def update() -> None:
-            rate, left = _pace(progress, time.monotonic() - start)
-            bar.update(task, completed=int(progress.trials), rate=rate, left=left)
+    def update() -> None:
+        rate, left = _pace(progress, time.monotonic() - start)
+        bar.update(task, completed=int(progress.trials), rate=rate, left=left)
+        now.plain = losses(progress)
 
+    with Live(Group(bar, now), console=Console(stderr=True)):
         with _repeated(update, 0.5):
             yield
         update()
@@ -186,13 +192,42 @@ def _lines(progress: Progress) -> Iterator[None]:
     def update() -> None:
         rate, left = _pace(progress, time.monotonic() - start)
         print(
-            f"training: {int(progress.trials)}/{progress.total} trials  {rate}  {left}",
+            f"training: {int(progress.trials)}/{progress.total} trials  {rate}  {left}  {losses(progress)}",
             file=sys.stderr,
             flush=True,
         )
 
     with _repeated(update, LINE_EVERY):
         yield
+
+
+def losses(progress: Progress) -> str:
+    """Train and val as they are now, in words: the medians over the trials in training; empty if none is.
+
+    A loss of one kind cannot be told from that of another by its size: each has its own median.
+    """
+    import numpy as np
+
+    board = progress.board
+    rows = np.flatnonzero(board.in_training())
+    if not len(rows):
+        return ""
+    now = board.latest()[rows]
+    trials = [trial for stack in progress.stacks for trial in stack.trials]
+    kinds = np.array([str(trials[row].arm.settings["loss"]) for row in rows])
+    by_kind = {kind: _medians(now[kinds == kind, :, LOSS], "{:.3g}") for kind in dict.fromkeys(kinds)}
+    loss = ", ".join(f"{kind} {told}" if len(by_kind) > 1 else told for kind, told in by_kind.items())
+    accuracy = _medians(now[:, :, ACCURACY], "{:.1%}").replace("%", " %")
+    of = f"median of {len(rows)} in training: " if len(rows) > 1 else ""
+    return f"{of}loss {loss}; accuracy {accuracy}"
+
+
+def _medians(seen: Any, form: str) -> str:
+    """Such as "train 0.231 val 0.262", of what has been seen of K trials (K, 2); diverged ones aside."""
+    import numpy as np
+
+    columns = [(split, seen[np.isfinite(seen[:, i]), i]) for i, split in enumerate(TRAINED_ON)]
+    return " ".join(f"{split} {form.format(np.median(values))}" for split, values in columns if len(values))
 
 
 def _pace(progress: Progress, seconds: float) -> tuple[str, str]:

@@ -10,22 +10,20 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from harness import checkpoints, plugins
 from harness.axes.datasets import Dataset, datasets
+from harness.board import Board, Ticker
 from harness.errors import MachineError, UsageError
 from harness.plan import Stack
-
-if TYPE_CHECKING:
-    from harness.engines.outcome import Outcome
 
 MOST_TRIES = 3  # of a stack whose worker process dies
 
@@ -41,6 +39,7 @@ class Work:
     keep_weights: str
     place: int = 0
     declared: Mapping[str, Dataset] = field(default_factory=dict)
+    metrics: Sequence[str] = ()
     shares: int = 1
     checkpoint_every: checkpoints.Cadence = field(default_factory=checkpoints.Cadence)
 
@@ -54,20 +53,13 @@ class Done:
     failure: str = ""
 
 
-Counter: TypeAlias = "MutableSequence[float]"
-"""Trials trained so far, in whole and broken numbers, a place a stack. Shared between processes without a
-lock, which a killed worker could hold for ever: only the process that trains a stack writes in its place."""
-
-
-def inline(works: Sequence[Work], counter: Counter) -> Iterator[Done]:
+def inline(works: Sequence[Work], board: Board) -> Iterator[Done]:
     """Train in this process, one stack after the other: simplest to follow, and to debug."""
     for work in works:
-        yield train(work, counter)
+        yield train(work, board)
 
 
-def processes(
-    works: Sequence[Work], counter: Counter, workers: int, modules: Sequence[str]
-) -> Iterator[Done]:
+def processes(works: Sequence[Work], board: Board, workers: int, modules: Sequence[str]) -> Iterator[Done]:
     """Train in worker processes, one thread each; yields stacks as they are done, in any order.
 
     A worker that dies (killed, out of memory) takes no other's work along: what was in flight is tried again,
@@ -75,26 +67,26 @@ def processes(
     """
     waiting = deque(works)
     while waiting:
-        in_flight = yield from _until_a_death(waiting, counter, workers, modules)
+        in_flight = yield from _until_a_death(waiting, board, workers, modules)
         for work in in_flight:
-            yield from _again(work, counter, modules)
+            yield from _again(work, board, modules)
 
 
-def _again(work: Work, counter: Counter, modules: Sequence[str]) -> Iterator[Done]:
+def _again(work: Work, board: Board, modules: Sequence[str]) -> Iterator[Done]:
     """Try a stack, whose worker has died once, by itself: whole, then in halves."""
     for attempt in range(2, MOST_TRIES + 1):
         smaller = replace(work, shares=2 ** (attempt - 2))
-        if not (yield from _until_a_death(deque([smaller]), counter, 1, modules)):
+        if not (yield from _until_a_death(deque([smaller]), board, 1, modules)):
             return
     message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
     yield Done(work.stack, failure=message)
 
 
 def _until_a_death(
-    waiting: deque[Work], counter: Counter, workers: int, modules: Sequence[str]
+    waiting: deque[Work], board: Board, workers: int, modules: Sequence[str]
 ) -> Generator[Done, None, list[Work]]:
     """Train what is waiting, a stack a worker at a time; gives back what was in flight when a worker died."""
-    pool = _pool(min(workers, len(waiting)), counter, modules)
+    pool = _pool(min(workers, len(waiting)), board, modules)
     flying: dict[concurrent.futures.Future[Done], Work] = {}
     try:
         while waiting or flying:
@@ -114,10 +106,10 @@ def _until_a_death(
     return []
 
 
-def _pool(workers: int, counter: Counter, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
+def _pool(workers: int, board: Board, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
     # spawn: a forked child would inherit torch's threads in an unknown state.
     return concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(counter, modules)
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(board, modules)
     )
 
 
@@ -131,12 +123,12 @@ def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
         process.join()  # no part may land once the run is over
 
 
-_counter: Counter | None = None
+_board: Board | None = None
 
 
-def _start_worker(counter: Counter, modules: Sequence[str]) -> None:
-    global _counter  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
-    _counter = counter
+def _start_worker(board: Board, modules: Sequence[str]) -> None:
+    global _board  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
+    _board = board
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
     plugins.load_installed()
@@ -178,7 +170,7 @@ def quiet_arithmetic(engine: str) -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def train(work: Work, counter: Counter | None = None) -> Done:
+def train(work: Work, board: Board | None = None) -> Done:
     """Train one stack and write its part. A fault of the stack is an answer, not an exception.
 
     Raises:
@@ -187,12 +179,12 @@ def train(work: Work, counter: Counter | None = None) -> Done:
     from harness import parts
     from harness.data import prepare
 
-    counter = _counter if counter is None else counter
+    board = _board if board is None else board
     datasets.declare(work.declared, "the study")
     try:
         data = prepare(work.stack.trials[0].arm.settings)
         with quiet_arithmetic(work.stack.engine):
-            shares = _train_in_shares(work, data, counter)
+            shares = _train_in_shares(work, data, board)
     except (MachineError, UsageError):
         raise
     except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
@@ -205,7 +197,7 @@ def train(work: Work, counter: Counter | None = None) -> Done:
     return Done(work.stack, statuses)
 
 
-def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any]:
+def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:
     """Train a stack whole; where memory runs out, in halves of halves."""
     from harness.engines.outcome import Watch
     from harness.parts import Trained
@@ -218,9 +210,9 @@ def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any
     while todo:
         share = todo.pop(0)
         kept = checkpoints.ShareCheckpoint(work.folder, work.stack, share, work.device, work.checkpoint_every)
-        ticker = Ticker(counter, work.place, sum(len(s.trials) for s in shares), len(share))
+        ticker = Ticker(board, work.place, sum(len(s.trials) for s in shares), len(share))
         try:
-            outcome = engine.train(share, data, work.device, watch=Watch(ticker, checkpoints=kept))
+            outcome = engine.train(share, data, work.device, watch=Watch(ticker, work.metrics, kept))
         except (MemoryError, RuntimeError) as error:
             if len(share) == 1 or not _out_of_memory(error):
                 raise
@@ -233,21 +225,3 @@ def _train_in_shares(work: Work, data: Any, counter: Counter | None) -> list[Any
 
 def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "memory" in str(error).lower()
-
-
-@dataclass(frozen=True)
-class Ticker:
-    """Tells the counter how far a stack is: called with the fraction of a share's steps that are done.
-
-    `before` trials of the stack are trained, `trials` are being trained.
-    """
-
-    counter: Counter | None
-    place: int
-    before: int
-    trials: int
-
-    def __call__(self, fraction: float, _outcome: Outcome) -> None:
-        """Count them."""
-        if self.counter is not None:
-            self.counter[self.place] = self.before + fraction * self.trials

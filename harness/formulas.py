@@ -1,4 +1,4 @@
-"""Formulas: every activation, head, loss and optimizer of the harness and its derivative, in NumPy, by hand.
+"""Formulas: every activation, head, loss, optimizer and metric and its derivative, in NumPy, by hand.
 
 What the registries under `harness/axes/` write in PyTorch is written here a second time, to be read and to be
 checked against: no PyTorch is imported. Notation, for a batch of B samples and C classes:
@@ -8,7 +8,8 @@ checked against: no PyTorch is imported. Notation, for a batch of B samples and 
     l  the loss of each sample (B,)              g  the gradient of the loss at what a function gave
 
 A `Formula` is a function and its derivative, in the chain rule's form: given the gradient at what the
-function gave, `backward` gives the gradient at what it was given. An optimizer is one function.
+function gave, `backward` gives the gradient at what it was given. An optimizer is one function, and so is
+a metric, which nothing differentiates.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -16,7 +17,7 @@ function gave, `backward` gives the gradient at what it was given. An optimizer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,6 +27,7 @@ from scipy.special import erf
 from harness import plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
+from harness.axes.metrics import metrics
 from harness.settings import Value
 
 Array: TypeAlias = NDArray[np.floating[Any]]
@@ -440,6 +442,33 @@ OPTIMIZERS: dict[str, Callable[..., None]] = {
     "adagrad": adagrad,
 }
 
+# ----------------------------------------------------------------------------------------------- metrics
+
+
+def top3(p: Array, t: Array) -> Array:
+    """1 where fewer than three classes are more probable than the true one (of equal ones, the first is)."""
+    own = (p * t).sum(1, keepdims=True)
+    behind = (p < own) | ((p == own) & (t.cumsum(1) > 0))
+    return (behind.sum(1) >= p.shape[1] - 2).astype(p.dtype)
+
+
+def true_probability(p: Array, t: Array) -> Array:
+    """p_y = sum_i t_i p_i."""
+    return (p * t).sum(1)
+
+
+def brier(p: Array, t: Array) -> Array:
+    """sum_i (p_i - t_i)^2."""
+    return ((p - t) ** 2).sum(1)
+
+
+METRICS: dict[str, Callable[[Array, Array], Array]] = {
+    "top3": top3,
+    "true_probability": true_probability,
+    "brier": brier,
+}
+"""Values (B,) of probabilities p (B, C) and targets t (B, C)."""
+
 # ------------------------------------------------------------------------------- which formulas a trial needs
 
 
@@ -472,3 +501,13 @@ def missing(settings: Mapping[str, Value]) -> list[str]:
         if entry.source_digest or entry.name not in names:
             told.append(f"{axis} {entry.name!r} ({entry.where}); it has: {', '.join(names)}")
     return told
+
+
+def missing_metrics(names: Sequence[str]) -> list[str]:
+    """The metrics that have no formula here, in words."""
+    entries = [metrics.entry(name) for name in names]
+    return [
+        f"metric {entry.name!r} ({entry.where}); it has: {', '.join(METRICS)}"
+        for entry in entries
+        if entry.source_digest or entry.name not in METRICS
+    ]

@@ -18,7 +18,7 @@ from harness import results
 from harness.data import SPLITS, Data
 from harness.engines.outcome import Outcome
 from harness.plan import Stack
-from harness.settings import OUTCOME
+from harness.settings import OUTCOME, outcome_columns
 from harness.trials import Trial
 
 
@@ -82,13 +82,20 @@ def _trials(stack: Stack, share: Trained) -> pd.DataFrame:
             "group_size": k,
             "group_seconds": round(share.seconds, 3),
         },
-        columns=["trial_id", *OUTCOME],
+        columns=["trial_id", *outcome_columns(_tracked(share))],
     )
     for split, seen in outcome.final.items():
         # A diverged network's last numbers mean nothing: its cells stay empty.
         table[f"{split}_loss"] = np.where(diverged, np.nan, seen.loss)
         table[f"{split}_accuracy"] = np.where(diverged, np.nan, seen.accuracy)
+        for name, values in seen.metrics.items():
+            table[f"{split}_{name}"] = np.where(diverged, np.nan, values)
     return table
+
+
+def _tracked(share: Trained) -> Sequence[str]:
+    """The metrics that were measured."""
+    return list(share.outcome.curve[-1].metrics) if share.outcome.curve else []
 
 
 def _epochs(share: Trained) -> pd.DataFrame:
@@ -106,6 +113,7 @@ def _epochs(share: Trained) -> pd.DataFrame:
                     "split": [p.split for p in seen],
                     "loss": [float(p.loss[k]) for p in seen],
                     "accuracy": [float(p.accuracy[k]) for p in seen],
+                    **{name: [float(p.metrics[name][k]) for p in seen] for name in _tracked(share)},
                 }
             )
         )

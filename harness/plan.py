@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from harness import plugins
 from harness.axes.datasets import datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
+from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget
 from harness.data import train_size
@@ -110,7 +112,9 @@ def make(
         if all(i in todo for i in ids):
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
     if engine == "numpy":
-        _check_formulas(todo.values())
+        _check_formulas(todo.values(), study.metrics)
+    else:
+        _check_metrics(study.metrics)
     groups, routed = _grouped(todo.values(), engine, done)
     together = _seeds_together(groups, device, processes)
     least = math.ceil(processes / max(1, len(together)))
@@ -276,17 +280,38 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
             )
 
 
-def _check_formulas(todo: Iterable[Trial]) -> None:
+def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
     """Everything that the numpy engine would need and has not, told at once."""
     from harness import formulas
 
     arms = {id(trial.arm): trial.arm for trial in todo}.values()
     told = dict.fromkeys(gap for arm in arms for gap in formulas.missing(arm.settings))
-    if told:
-        listed = "\n".join(f"  - {gap}" for gap in told)
+    unmeasured = formulas.missing_metrics(tracked)
+    if told or unmeasured:
+        listed = "\n".join(f"  - {gap}" for gap in [*told, *unmeasured])
+        left = [name for name in tracked if name in formulas.METRICS]
+        less = f" Or leave the metric out: --set 'metrics={json.dumps(left)}'." if unmeasured else ""
         raise UsageError(
-            f"the numpy engine has no derivative written by hand for\n{listed}\n"
-            "Take --engine stacked or loop, where PyTorch differentiates any component."
+            f"the numpy engine has no formula written by hand for\n{listed}\n"
+            f"Take --engine stacked or loop, where PyTorch computes and differentiates any component.{less}"
+        )
+
+
+def _check_metrics(tracked: Sequence[str]) -> None:
+    """A third party's metrics are tried once, because a fault would show in the first evaluation only."""
+    theirs = [name for name in tracked if metrics.entry(name).source_digest]
+    if not theirs:
+        return
+    from harness import testing  # imports torch
+
+    faults = {name: fault for name in theirs if (fault := testing.metric_fault(name))}
+    if faults:
+        listed = "\n".join(
+            f"metric {name!r} ({metrics.entry(name).where}) {fault}" for name, fault in faults.items()
+        )
+        raise UsageError(
+            f"{listed}\nAllowed: a function of p and target, both (..., B, C), that gives values (..., B). "
+            "Mend it, or leave it out of `metrics` in [study]."
         )
 
 
@@ -387,6 +412,12 @@ def flops_per_second() -> float:
         for _ in range(8):
             a @ a
     return 8 * 2 * 512**3 / (time.perf_counter() - start)
+
+
+def budget_of(stack: Stack) -> Budget:
+    """How long a stack trains, and when it is evaluated."""
+    settings = stack.trials[0].arm.settings
+    return Budget.of(settings, train_size(settings))
 
 
 def datasets_of(plan: Plan) -> list[str]:

@@ -39,6 +39,13 @@ def registries() -> Mapping[str, Registry[Any]]:
     return {registry.axis: registry for registry in axes}
 
 
+def catalogue() -> Mapping[str, Registry[Any]]:
+    """Kind of component -> its registry: those that settings choose from, and the metrics."""
+    from harness.axes.metrics import metrics
+
+    return {**registries(), metrics.axis: metrics}
+
+
 def load_installed() -> None:
     """Import what installed packages offer under the entry point group.
 
@@ -56,14 +63,22 @@ def load_installed() -> None:
             ) from error
 
 
+FILE = "harness_plugin_"
+
+
+def module_of(path: Path) -> str:
+    """The name of the module that a plugin file becomes in this process."""
+    path = path.resolve()
+    return f"{FILE}{path.stem}_{abs(hash(str(path))):x}"
+
+
 def load_file(path: Path, *, quiet: bool = False) -> None:
     """Run a study's plugin file, once a process however often it is named; says so, because it runs code.
 
     Raises:
         UsageError: the file is missing or does not run.
     """
-    path = path.resolve()
-    name = f"harness_plugin_{path.stem}_{abs(hash(str(path))):x}"
+    path, name = path.resolve(), module_of(path)
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness import results
 from harness.axes.datasets import datasets
+from harness.axes.metrics import metrics
 from harness.plan import Plan, cores, datasets_of
 from harness.registry import HOUSE
 
@@ -24,7 +25,7 @@ class Provenance:
 
     def __init__(self, folder: Path, plan: Plan, devices: Sequence[str], workers: int) -> None:
         self.path = folder / "provenance.json"
-        earlier = results.read_json(self.path).get("runs", []) if self.path.exists() else []
+        earlier = _earlier(folder).get("runs", [])
         self.start = time.monotonic()
         about = {"versions": _versions(), "commit": _commit(), "device": _device_name(devices[0])}
         self.run: dict[str, Any] = {
@@ -47,6 +48,7 @@ class Provenance:
                 }
                 for name in datasets_of(plan)
             },
+            "metrics": _metric_sources(folder, plan),
             "runs": [*earlier, self.run],
         }
         self._write()
@@ -62,6 +64,43 @@ class Provenance:
 
     def _write(self) -> None:
         results.write(self.path, json.dumps(self.content, indent=1).encode())
+
+
+def _earlier(folder: Path) -> dict[str, Any]:
+    path = folder / "provenance.json"
+    return results.read_json(path) if path.exists() else {}
+
+
+def _metric_sources(folder: Path, plan: Plan) -> dict[str, list[str]]:
+    """Metric -> digests of the files that defined it, the plan's last."""
+    sources: dict[str, list[str]] = dict(_earlier(folder).get("metrics", {}))
+    for name in plan.study.metrics:
+        digest = metrics.entry(name).source_digest or "the harness's own"
+        sources[name] = [*(known for known in sources.get(name, []) if known != digest), digest]
+    return sources
+
+
+def metric_notes(folder: Path, plan: Plan) -> list[str]:
+    """Where a results folder's column of a tracked metric is not whole, or not of one meaning: in words."""
+    trials = results.read(folder).trials
+    planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
+    done = trials[planned & trials["status"].eq("ok")]
+    sources, told = _metric_sources(folder, plan), []
+    advice = "For whole columns of one meaning, run into a new folder with --results"
+    for name in plan.study.metrics:
+        column = f"train_{name}"
+        lacking = int(done[column].isna().sum()) if column in done else len(done)
+        if lacking:
+            told.append(
+                f"{lacking} finished trials were trained before metric {name!r} was tracked: their cells "
+                f"stay empty. {advice}"
+            )
+        if lacking < len(done) and len(sources[name]) > 1:
+            told.append(
+                f"the file that defines metric {name!r} has changed since trials were measured with it: its "
+                f"column may mix two meanings. {advice}"
+            )
+    return told
 
 
 def _now() -> str:

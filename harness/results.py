@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import MachineError, UsageError
 from harness.plan import Plan, Stack
-from harness.settings import CORE, OUTCOME
+from harness.settings import CORE, EPOCHS, OUTCOME, outcome_columns
 from harness.study import known_settings
 from harness.trials import as_text
 
@@ -279,7 +279,7 @@ def empty(name: str) -> pd.DataFrame:
     """A table without rows."""
     columns = {
         "trials": ["trial_id", *OUTCOME],
-        "epochs": ["trial_id", "epoch", "step", "split", "loss", "accuracy"],
+        "epochs": EPOCHS,
         "confusion": ["trial_id", "split", "label", "prediction", "count"],
     }
     return pd.DataFrame(columns=columns[name], dtype=str)
@@ -289,7 +289,8 @@ def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The three tables, as text, in the plan's order; `rows` are the planned trials'."""
     known = rows.loc[:, :"seed"].assign(_skipped=rows["reason"].where(rows["status"] == "skipped", ""))
     parts = _parts(folder)
-    outcome = parts["trials"]
+    tracked = _tracked(folder, parts["epochs"])
+    outcome = parts["trials"].reindex(columns=["trial_id", *outcome_columns(tracked)], fill_value="")
     # A trial that failed in one stack and finished in a later one has finished.
     outcome = outcome.sort_values("status", key=lambda s: ~s.isin(FINISHED), kind="stable")
     outcome = outcome.drop_duplicates("trial_id")
@@ -304,9 +305,18 @@ def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     tables = {"trials": trials.drop(columns="_skipped")}
     for name in ("epochs", "confusion"):
         frame = parts[name]
+        if name == "epochs":
+            frame = frame.reindex(columns=[*EPOCHS, *tracked], fill_value="").fillna("")
         frame = frame[frame["trial_id"].isin(place.index)]
         tables[name] = frame.iloc[place[frame["trial_id"]].argsort(kind="stable")] if len(frame) else frame
     return tables
+
+
+def _tracked(folder: Path, epochs: pd.DataFrame) -> list[str]:
+    """The metrics that have columns: the study's, in its order, then those that it tracked before."""
+    study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
+    listed: list[str] = study["study"].get("metrics", [])
+    return [*listed, *sorted(set(epochs.columns) - {*EPOCHS, *listed})]
 
 
 def _prune_weights(folder: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -120,10 +120,24 @@ CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DE
 """The settings every trial has, whatever its components."""
 
 METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "accuracy")]
-OUTCOME = [
-    "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done", *METRICS,
-    "engine", "device", "group", "group_size", "group_seconds",
-]  # fmt: skip
+
+
+def metric_columns(metrics: Sequence[str]) -> list[str]:
+    """The columns of trials.csv that tracked metrics fill."""
+    return [f"{split}_{metric}" for metric in metrics for split in ("train", "val", "test")]
+
+
+def outcome_columns(metrics: Sequence[str] = ()) -> list[str]:
+    """What trials.csv says of how a trial ended, in order, where these metrics are tracked."""
+    return [
+        "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done",
+        *METRICS, *metric_columns(metrics), "engine", "device", "group", "group_size", "group_seconds",
+    ]  # fmt: skip
+
+
+OUTCOME = outcome_columns()
+EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
+"""The columns of epochs.csv, before those of tracked metrics."""
 COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
 """What trials.csv says of a trial beside its settings."""
 TAKEN = (

@@ -18,6 +18,7 @@ from harness import plugins
 from harness.axes.architectures import architectures
 from harness.axes.datasets import Dataset, Images, datasets
 from harness.axes.losses import losses
+from harness.axes.metrics import metrics, taken
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
 from harness.errors import UsageError, did_you_mean
@@ -42,6 +43,7 @@ class About(BaseModel):
     design: Design = "grid"
     seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
     plugins: list[str] = []
+    metrics: list[str] | None = None
     resample_split: bool = False
     keep_predictions: list[Literal["train", "val", "test"]] = ["test"]
     keep_weights: Literal["best", "all", "none"] = "best"
@@ -60,6 +62,18 @@ class About(BaseModel):
     def _no_seed_twice(cls, value: list[int]) -> list[int]:
         if len(set(value)) < len(value):
             raise ValueError("a seed is listed twice")
+        return value
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_metric(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value  # --set metrics=top3
+
+    @field_validator("metrics")
+    @classmethod
+    def _no_metric_twice(cls, value: list[str] | None) -> list[str] | None:
+        if value and len(set(value)) < len(value):
+            raise ValueError("a metric is listed twice")
         return value
 
 
@@ -83,6 +97,11 @@ class Study:
     def name(self) -> str:
         """The study's name, which is also its results folder's."""
         return self.about.name
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics it tracks beside loss and accuracy."""
+        return tuple(self.about.metrics or ())
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -178,6 +197,9 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     axes = {axis: checker.axis(axis, values) for axis, values in raw["axes"].items()}
     steps = checker.named("steps", raw.get("steps", []))
     problems += _contradictions(about, baseline, axes, steps)
+    if about is not None:
+        about = about.model_copy(update={"metrics": _tracked(about, folder)})
+        problems += _metric_problems(about.metrics or (), [*checker.known, *axes])
     if problems or about is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(
@@ -254,6 +276,34 @@ def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> di
 
 def _unread() -> Images:
     raise AssertionError("a study with problems reads no data")
+
+
+def _tracked(about: About, folder: Path) -> list[str]:
+    """The metrics a study tracks: those it lists; else what its plugins, packages or notebook registered."""
+    if about.metrics is not None:
+        return about.metrics
+    own = {plugins.module_of(folder / name) for name in about.plugins}
+    # A file that another study of this process named is not this one's.
+    return [
+        entry.name
+        for entry in metrics
+        if entry.source_digest and (entry.module in own or not entry.module.startswith(plugins.FILE))
+    ]
+
+
+def _metric_problems(tracked: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """What is wrong with the tracked metrics: one is not known, or its column is a setting's or an axis's."""
+    problems = []
+    for name in tracked:
+        if name not in metrics:
+            names = [entry.name for entry in metrics]
+            problems.append(f"study.metrics: unknown metric {name!r}; {did_you_mean(name, names)}")
+        elif clash := taken(name, columns):
+            problems.append(
+                f"metric {name!r} ({metrics.entry(name).where}) would be a second column {clash!r}, which is "
+                "a setting or an axis of this study; rename one of them"
+            )
+    return problems
 
 
 def known_settings() -> dict[str, Setting]:

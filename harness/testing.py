@@ -17,6 +17,7 @@ from harness import plugins
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import Loss, losses
+from harness.axes.metrics import metrics
 from harness.axes.optimizers import State, optimizers
 
 MEMBERS, SAMPLES, CLASSES, STEPS = 3, 6, 5, 4
@@ -41,12 +42,39 @@ def check_component(axis: str, name: str) -> None:
     Raises:
         AssertionError: it breaks the contract; says which part.
     """
-    entry = plugins.registries()[axis].entry(name)
+    entry = plugins.catalogue()[axis].entry(name)
     assert entry.summary, f"{axis} {name!r} needs a docstring for `harness list`"  # noqa: S101
     if axis in {"activation", "head", "loss"}:
         _check_derivative(axis, name)
+    if axis == "metric":
+        fault = metric_fault(name)
+        assert not fault, f"metric {name!r} {fault}"  # noqa: S101
     if axis in {"activation", "head", "loss", "optimizer"} and getattr(entry.component, "stackable", True):
         assert stacks(axis, name), f"{axis} {name!r} treats a stack otherwise than its members"  # noqa: S101
+
+
+def metric_fault(name: str) -> str:
+    """What a metric does otherwise than it should, in words; empty where nothing is wrong with it.
+
+    It gives finite values, one a sample, and to the members of a stack what it gives to each alone.
+    """
+    function = metrics[name].function
+    p = _noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
+    target = _target().expand_as(p)
+    try:
+        alone, together = [function(p[k], target[k]) for k in range(MEMBERS)], function(p, target)
+    except Exception as error:  # noqa: BLE001 (whatever a third party's function raises is its fault)
+        return f"raises {type(error).__name__}: {error}"
+    for values, given in ((alone[0], p[0]), (together, p)):
+        expected = tuple(given.shape[:-1])
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        if got != expected:
+            return f"gives {got} for probabilities {tuple(given.shape)}; one value a sample is {expected}"
+    if not together.isfinite().all():
+        return "is not finite on ordinary probabilities"
+    if not torch.allclose(together.double(), torch.stack(alone).double(), rtol=1e-9, atol=1e-12):
+        return "treats a stack otherwise than its members"
+    return ""
 
 
 def _noise(*shape: int) -> Tensor:

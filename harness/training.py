@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,9 +11,11 @@ from typing import Any
 
 from harness import checkpoints, executors, parts, plugins, results
 from harness.axes.datasets import datasets
+from harness.axes.metrics import metrics
+from harness.board import Board
 from harness.errors import MachineError, UsageError
-from harness.plan import Engine, Plan, Stack, cores, datasets_of, make, stack_bytes, stack_seconds
-from harness.provenance import Provenance
+from harness.plan import Engine, Plan, Stack, budget_of, cores, datasets_of, make, stack_bytes, stack_seconds
+from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.study import Study
 
@@ -37,11 +38,13 @@ class Summary:
 class Progress:
     """How far a run is; a display reads it from its own thread.
 
-    `total` trials are to be trained now; `done` counts those whose stack is over, `failed` among them.
+    `total` trials are to be trained now, in `stacks`, in the order of the board's places; `done` counts those
+    whose stack is over, `failed` among them.
     """
 
     total: int
-    counter: executors.Counter
+    board: Board
+    stacks: Sequence[Stack]
     notes: Sequence[str] = ()
     done: int = 0
     failed: int = 0
@@ -52,6 +55,7 @@ class Progress:
         self.done += len(done.stack.trials)
         if done.failure:
             self.failed += len(done.stack.trials)
+            self.board.clear([stack.group for stack in self.stacks].index(done.stack.group))
             self.failures.append(
                 f"{len(done.stack.trials)} trials of stack {done.stack.group}: {done.failure}"
             )
@@ -61,7 +65,7 @@ class Progress:
     @property
     def trials(self) -> float:
         """Trials trained in this run, those in flight by the share of their steps."""
-        return sum(self.counter)
+        return float(self.board.trained.sum())
 
 
 def run(
@@ -73,6 +77,7 @@ def run(
     workers: int | None = None,
     checkpoint_every: str = checkpoints.EVERY,
     display: Display | None = None,
+    live: bool = False,
 ) -> Results:
     """Train what is missing of a study, and read the results.
 
@@ -85,16 +90,23 @@ def run(
         checkpoint_every: how often a stack is kept, to be gone on from after a kill: "60 seconds",
             "5 epochs", or "never".
         display: a context manager made from a Progress, which changes while trials are trained.
+        live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
+            live.png and live.html.
 
     Raises:
         UsageError: the study or the folder is not what it should be.
         MachineError: the results cannot be written, or the data not be had.
     """
+    folder = folder_of(study, folder)
+    if live:
+        from harness.live import beside
+
+        display = beside(folder, display)
     train(
         study, folder, engine=engine, device=device, workers=workers,
         checkpoint_every=checkpoint_every, display=display,
     )  # fmt: skip
-    return results.read(folder_of(study, folder))
+    return results.read(folder)
 
 
 def folder_of(study: Study, folder: Path | str | None) -> Path:
@@ -130,11 +142,11 @@ def train(
         results.begin(folder, plan, {**known.get("data", {}), **digests})
         count = _affordable(min(count, len(todo)), todo)
         provenance = Provenance(folder, plan, devices, count)
-        progress = _progress(todo, [*plan.warnings, *notes])
         works = _works(todo, folder, study, devices, cadence)
+        progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)])
         try:
             with (display or nullcontext)(progress):
-                for done in _execute(works, progress.counter, count, plan):
+                for done in _execute(works, progress.board, count, plan):
                     progress.note(folder, done)
         finally:
             checkpoints.tidy(folder)
@@ -143,23 +155,25 @@ def train(
     return _summary(folder, progress, time.monotonic() - start)
 
 
-def _progress(todo: Sequence[Stack], notes: Sequence[str]) -> Progress:
-    counter: executors.Counter = multiprocessing.get_context("spawn").RawArray("d", len(todo))
-    return Progress(sum(len(stack.trials) for stack in todo), counter, notes)
-
-
 def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
     statuses = results.count_statuses(results.read(folder).trials)
     return Summary(folder, statuses, progress.done - progress.failed, seconds, progress.failures)
 
 
+def _progress(works: Sequence[executors.Work], notes: Sequence[str]) -> Progress:
+    stacks = [work.stack for work in works]
+    sizes = [len(stack.trials) for stack in stacks]
+    evaluations = max((len(budget_of(stack).eval_steps) for stack in stacks), default=1)
+    return Progress(sum(sizes), Board(sizes, evaluations), stacks, notes)
+
+
 def _execute(
-    works: Sequence[executors.Work], counter: executors.Counter, count: int, plan: Plan
+    works: Sequence[executors.Work], board: Board, count: int, plan: Plan
 ) -> Iterator[executors.Done]:
     modules = _third_party_modules(plan)
     if count <= 1 or modules is None:
-        return executors.inline(works, counter)
-    return executors.processes(works, counter, count, modules)
+        return executors.inline(works, board)
+    return executors.processes(works, board, count, modules)
 
 
 def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
@@ -207,6 +221,7 @@ def _works(
             study.about.keep_weights,
             place=i,
             declared=study.datasets,
+            metrics=study.metrics,
             checkpoint_every=cadence,
         )
         for i, stack in enumerate(ordered)
@@ -227,14 +242,17 @@ def _affordable(count: int, todo: Sequence[Stack]) -> int:
 def _third_party_modules(plan: Plan) -> list[str] | None:
     """What a worker must import to know the plan's components; None where it cannot (a notebook's cells)."""
     modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
-    for axis, registry in plugins.registries().items():
-        for name in {str(trial.arm.settings[axis]) for trial in plan.trials if axis in trial.arm.settings}:
-            entry = registry.entry(name)
-            if not entry.source_digest or entry.module.startswith("harness_plugin_"):
-                continue
-            if entry.module == "__main__":
-                return None
-            modules.append(entry.module)
+    chosen = [
+        registry.entry(name)
+        for axis, registry in plugins.registries().items()
+        for name in {str(t.arm.settings[axis]) for t in plan.trials if axis in t.arm.settings}
+    ]
+    for entry in [*chosen, *(metrics.entry(name) for name in plan.study.metrics)]:
+        if not entry.source_digest or entry.module.startswith(plugins.FILE):
+            continue
+        if entry.module == "__main__":
+            return None
+        modules.append(entry.module)
     return modules
 
 

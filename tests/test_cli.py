@@ -53,7 +53,7 @@ def harness(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Harness]:
     """The command in this process, in an empty folder."""
-    before = {axis: dict(registry._entries) for axis, registry in plugins.registries().items()}
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str | Path) -> Answer:
@@ -65,7 +65,7 @@ def harness(
         return Answer(code, *capsys.readouterr())
 
     yield call
-    for axis, registry in plugins.registries().items():
+    for axis, registry in plugins.catalogue().items():
         registry._entries.clear()
         registry._entries.update(before[axis])
 
@@ -614,7 +614,7 @@ def test_list_shows_every_component_with_a_line(harness: Harness) -> None:
     answer = harness("list")
     assert answer.code == 0
     lines = answer.stdout.splitlines()
-    for axis, registry in plugins.registries().items():
+    for axis, registry in plugins.catalogue().items():
         assert axis in lines
         for entry in registry:
             assert any(re.match(rf"  {entry.name} +\S", line) for line in lines), entry.name

@@ -12,10 +12,10 @@ import tomli_w
 import torch
 
 from harness import executors, plan, plugins, results, training
+from harness.board import Board
 from harness.engines import stacked
-from harness.engines.outcome import Outcome
 from harness.errors import MachineError
-from harness.executors import Ticker, Work
+from harness.executors import Work
 from harness.plan import ENGINES, Engine
 from harness.study import Study, load
 
@@ -110,26 +110,15 @@ def test_a_stack_in_shares_trains_every_trial_once(study_of: Make, tmp_path: Pat
 
 
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
-def test_the_counter_ends_at_the_trials_trained(
+def test_the_board_ends_at_the_trials_trained(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
     stacks = plan.make(study_of({"lr": [*LRS[:4], 1e25]}, loss="mse"), engine).stacks
     short_of_memory(monkeypatch, 2, MemoryError())
-    counter = [0.0] * len(stacks)
+    board = Board([len(stack.trials) for stack in stacks], 3)
     works = [Work(stack, tmp_path, "cpu", [], "none", place) for place, stack in enumerate(stacks)]
-    assert len(list(executors.inline(works, counter))) == len(stacks)
-    assert counter == [len(stack.trials) for stack in stacks]
-
-
-def test_a_ticker_writes_in_its_place() -> None:
-    counter = [0.0, 0.0, 0.0]
-    nothing = Outcome(np.zeros(4, np.int64), parameters=1, epochs_done=1, steps_done=1)
-    Ticker(counter, 1, 3, 4)(0.25, nothing)
-    assert counter == [0, 4, 0]
-    Ticker(counter, 1, 3, 4)(1.0, nothing)
-    assert counter == [0, 7, 0]
-    Ticker(None, 1, 3, 4)(0.5, nothing)
-    assert counter == [0, 7, 0]
+    assert len(list(executors.inline(works, board))) == len(stacks)
+    assert list(board.trained) == [len(stack.trials) for stack in stacks]
 
 
 # ------------------------------------------------------------------------------------------- workers that die
@@ -160,7 +149,7 @@ def always(x):
 @pytest.fixture
 def deadly(tmp_path: Path) -> Iterator[Callable[..., Study]]:
     """Studies with components that kill the process they run in, unless it is the main one."""
-    before = {axis: dict(registry._entries) for axis, registry in plugins.registries().items()}
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
     (tmp_path / "deadly.py").write_text(DEADLY)
 
     def make(axes: dict[str, Any], **baseline: Any) -> Study:
@@ -173,7 +162,7 @@ def deadly(tmp_path: Path) -> Iterator[Callable[..., Study]]:
         return load(tmp_path / "study.toml")
 
     yield make
-    for axis, registry in plugins.registries().items():
+    for axis, registry in plugins.catalogue().items():
         registry._entries.clear()
         registry._entries.update(before[axis])
 

@@ -253,11 +253,11 @@ def declared(param, grad, state, t, *, lr=0.1):
 @pytest.fixture
 def plugin(tmp_path: Path) -> Iterator[None]:
     """Third-party components, gone afterwards."""
-    before = {axis: dict(registry._entries) for axis, registry in plugins.registries().items()}
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
     (tmp_path / "mine.py").write_text(PLUGIN)
     plugins.load_file(tmp_path / "mine.py")
     yield
-    for axis, registry in plugins.registries().items():
+    for axis, registry in plugins.catalogue().items():
         registry._entries.clear()
         registry._entries.update(before[axis])
 

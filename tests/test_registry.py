@@ -140,9 +140,9 @@ def test_a_notebooks_cell_is_known_by_its_code() -> None:
     assert len(digests[0]) == 64
 
 
-@pytest.mark.parametrize("axis", plugins.registries())
+@pytest.mark.parametrize("axis", plugins.catalogue())
 def test_the_harnesss_own_have_a_place_a_summary_and_no_digest(axis: str) -> None:
-    own = [entry for entry in plugins.registries()[axis] if entry.where.startswith("harness/")]
+    own = [entry for entry in plugins.catalogue()[axis] if entry.where.startswith("harness/")]
     assert own
     for entry in own:
         assert entry.where.startswith("harness/axes/")

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import report, stats
+from harness import report, stats, training
 from harness.errors import MachineError, UsageError
 from harness.report import tables, words
 from harness.results import Results, read
+from harness.study import Study
 
 Change: TypeAlias = Callable[[Results], Results]
 BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
@@ -89,6 +90,19 @@ def test_every_arm_is_in_the_table(digits_results: Path) -> None:
     keys = [float(row[place].sort) for row in table.rows if row[place].sort]
     assert keys
     assert all(0 <= key <= 1 for key in keys)
+
+
+def test_tracked_metrics_stand_in_the_table_of_arms(study_of: Callable[..., Study], tmp_path: Path) -> None:
+    study = study_of({"lr": [0.1, 0.2, 1e25]}, loss="mse", epochs=1, study={"metrics": ["brier", "top3"]})
+    training.train(study, tmp_path, device="cpu", workers=1)
+    trials, table = read(tmp_path).trials, tables.arms(report.read(tmp_path))
+    names = [column.name for column in table.columns]
+    assert names[-4:] == ["test accuracy", "test brier", "test top3", "seeds"]
+    for metric in ("brier", "top3"):
+        cells = [row[names.index(f"test {metric}")] for row in table.rows]
+        means = trials[trials["status"].eq("ok")].groupby("lr")[f"test_{metric}"].mean()
+        assert sorted(float(cell.sort) for cell in cells if cell.sort) == pytest.approx(sorted(means))
+        assert cells[-1].text == "no data"  # it diverged
 
 
 def test_figures_are_written_twice_and_inlined(page: Path) -> None:

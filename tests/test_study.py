@@ -170,11 +170,11 @@ def owned(z, target, *, softness=1.5):
 @pytest.fixture
 def plugin(tmp_path: Path) -> Iterator[Path]:
     """A plugin file, whose components are gone afterwards."""
-    before = {axis: dict(registry._entries) for axis, registry in plugins.registries().items()}
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
     path = tmp_path / "mine.py"
     path.write_text(PLUGIN)
     yield path
-    for axis, registry in plugins.registries().items():
+    for axis, registry in plugins.catalogue().items():
         registry._entries.clear()
         registry._entries.update(before[axis])
 

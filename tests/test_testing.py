@@ -36,7 +36,7 @@ def register() -> Iterator[Callable[..., None]]:
         registry.remove("mine")
 
 
-@pytest.mark.parametrize(("axis", "name"), [(a, e.name) for a, r in plugins.registries().items() for e in r])
+@pytest.mark.parametrize(("axis", "name"), [(a, e.name) for a, r in plugins.catalogue().items() for e in r])
 def test_every_registered_component_keeps_the_contract(axis: str, name: str) -> None:
     check_component(axis, name)
     if axis in STACKED:

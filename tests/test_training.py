@@ -369,9 +369,9 @@ def touchy(z, target):
 @pytest.fixture
 def clean_registries() -> Iterator[None]:
     """Leave no component of a test's plugin behind."""
-    before = {axis: dict(registry._entries) for axis, registry in plugins.registries().items()}
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
     yield
-    for axis, registry in plugins.registries().items():
+    for axis, registry in plugins.catalogue().items():
         registry._entries.clear()
         registry._entries.update(before[axis])
 

@@ -17,12 +17,13 @@ from harness.axes.activations import activations
 from harness.axes.architectures import architectures, initial_layers
 from harness.axes.heads import heads
 from harness.axes.losses import losses
+from harness.axes.metrics import metrics
 from harness.axes.optimizers import Optimizer, optimizers
 from harness.batches import Budget, epoch_order
-from harness.data import TRAINED_ON, Data, Samples
+from harness.data import TRAINED_ON, Data, Samples, Split
 from harness.engines.outcome import UNWATCHED, Evaluation, Floats, Outcome, Watch
 from harness.engines.rates import learning_rates
-from harness.engines.stack import probability
+from harness.engines.stack import probabilities, probability
 from harness.engines.states import State
 from harness.engines.updates import restored
 from harness.errors import UsageError
@@ -225,14 +226,17 @@ class _Run:
         last = step == self.budget.steps
         for split in TRAINED_ON:
             if len(self.data[split].y):
-                seen = evaluate(self.model, self.loss_function, self.data[split], self.where)
+                seen = self.evaluate(split)
                 self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Look at one split."""
+        return evaluate(self.model, self.loss_function, self.data[split], self.where, self.watch.metrics)
 
     def finish(self) -> Outcome:
         """Open the test set, once, and take the weights along."""
         if not self.outcome.diverged_step[0]:
-            seen = evaluate(self.model, self.loss_function, self.data.test, self.where)
-            self.outcome.final["test"] = seen
+            self.outcome.final["test"] = self.evaluate("test")
         self.outcome.weights = [weights(self.model)]
         return self.outcome
 
@@ -301,17 +305,27 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
 
 @torch.no_grad()
 def evaluate(
-    model: Classifier, loss_function: LossFunction, samples: Samples, device: torch.device
+    model: Classifier,
+    loss_function: LossFunction,
+    samples: Samples,
+    device: torch.device,
+    tracked: Sequence[str] = (),
 ) -> Evaluation:
-    """Per-sample mean loss, accuracy and predictions on one split, in inference mode."""
+    """Per-sample mean loss, accuracy and tracked metrics, and predictions on one split, in inference mode."""
     model.eval()
     total, predicted, confidence = 0.0, [], []
+    sums = dict.fromkeys(tracked, 0.0)
     x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
     for x_chunk, y_chunk in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
         output = model(x_chunk.to(device))
         total += loss_function(output, y_chunk.to(device)).double().sum().item()
         predicted.append(output.argmax(1))
         confidence.append(probability(model.output, output, predicted[-1]))
+        if tracked:
+            p = probabilities(model.output, output)
+            target = nn.functional.one_hot(y_chunk.to(device), p.shape[-1]).to(p.dtype)
+            for name in tracked:
+                sums[name] += metrics[name].function(p, target).double().sum().item()
     model.train()
     chosen = torch.cat(predicted).cpu()
     return Evaluation(
@@ -319,6 +333,7 @@ def evaluate(
         np.array([(chosen == y).double().mean().item()]),
         chosen.numpy()[None],
         torch.cat(confidence).cpu().numpy()[None],
+        {name: np.array([value / len(y)]) for name, value in sums.items()},
     )
 
 

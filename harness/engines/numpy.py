@@ -167,28 +167,28 @@ def _run(
     due = frozenset(budget.eval_steps)
     start = _go_on(watch.checkpoints.load(), network, optimizer, outcome)
     if start == 0:
-        _observe(0, network, data, budget, outcome)
+        _observe(0, network, data, budget, outcome, watch)
     for step, index in enumerate(batches(trial, budget, start), start + 1):
         t = one_hot(data.train.y[index], len(data.classes), data.train.x.dtype)
         done = network.forward(data.train.x[index])
         outcome.note_divergence(step, network.losses(done.f, t).mean(keepdims=True))
         optimizer.step(step, rates[step - 1], network.backward(done, t))
         if step in due and not outcome.diverged_step[0]:
-            _observe(step, network, data, budget, outcome)
+            _observe(step, network, data, budget, outcome, watch)
         if step % TELL_EVERY == 0:
             watch.tell(step / budget.steps, outcome)
         if outcome.diverged_step[0]:
             return
         if (step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget):
             watch.checkpoints.save(step, _values(network, optimizer, outcome))
-    outcome.final["test"] = evaluate(network, data.test)
+    outcome.final["test"] = evaluate(network, data.test, watch.metrics)
 
 
-def _observe(step: int, network: Network, data: Data, budget: Budget, outcome: Outcome) -> None:
+def _observe(step: int, network: Network, data: Data, budget: Budget, outcome: Outcome, watch: Watch) -> None:
     """Evaluate train and val; the last time for good."""
     for split in TRAINED_ON:
         if len(data[split].y):
-            seen = evaluate(network, data[split])
+            seen = evaluate(network, data[split], watch.metrics)
             outcome.observe(budget.epoch_of(step), step, split, seen, last=step == budget.steps)
 
 
@@ -227,9 +227,10 @@ def one_hot(labels: NDArray[np.int64], classes: int, dtype: DTypeLike) -> Array:
     return np.eye(classes, dtype=dtype)[labels]
 
 
-def evaluate(network: Network, samples: Samples) -> Evaluation:
-    """Per-sample mean loss, accuracy and predictions on one split."""
+def evaluate(network: Network, samples: Samples, metrics: Sequence[str] = ()) -> Evaluation:
+    """Per-sample mean loss, accuracy and metrics, and predictions on one split."""
     total, predicted, confident = 0.0, [], []
+    sums = dict.fromkeys(metrics, 0.0)
     classes = len(network.biases[-1])
     for i in range(0, len(samples.y), EVALUATION_BATCH):
         f = network.forward(samples.x[i : i + EVALUATION_BATCH]).f
@@ -237,12 +238,16 @@ def evaluate(network: Network, samples: Samples) -> Evaluation:
         total += float(network.losses(f, t).sum(dtype=np.float64))
         predicted.append(f.argmax(1))
         confident.append(confidence(network.kind, f, predicted[-1]))
+        for name in metrics:
+            values = formulas.METRICS[name](probabilities(network.kind, f), t)
+            sums[name] += float(values.sum(dtype=np.float64))
     chosen = np.concatenate(predicted)
     return Evaluation(
         np.array([total / len(samples.y)]),
         np.array([(chosen == samples.y).mean()]),
         chosen[None],
         np.concatenate(confident)[None],
+        {name: np.array([value / len(samples.y)]) for name, value in sums.items()},
     )
 
 
@@ -257,8 +262,7 @@ def probabilities(kind: Kind, f: Array) -> Array:
     Softmax of logits, exp of log-probabilities, scores divided by their sum.
     """
     if kind == "logits":
-        e: Array = np.exp(f - f.max(1, keepdims=True))
-        return np.asarray(e / e.sum(1, keepdims=True))
+        return formulas.softmax(f)
     if kind == "log_probabilities":
         return np.exp(f)
     return np.asarray(f / f.sum(1, keepdims=True)) if kind == "scores" else f

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,27 +17,30 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Point:
-    """Mean loss (K,) and accuracy (K,) on one split after so many steps, in inference mode."""
+    """Mean loss (K,), accuracy (K,) and metrics on one split after so many steps, in inference mode."""
 
     epoch: float
     step: int
     split: Split
     loss: Floats
     accuracy: Floats
+    metrics: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """K networks on one split of n samples.
 
-    loss (K,) and accuracy (K,) are per-sample means; predicted (K, n) are classes, confidence (K, n) the
-    probability given to them: softmax of logits, exp of log-probabilities, scores over their sum.
+    loss (K,), accuracy (K,) and each of the metrics (K,) are per-sample means; predicted (K, n) are classes,
+    confidence (K, n) the probability given to them: softmax of logits, exp of log-probabilities, scores over
+    their sum.
     """
 
     loss: Floats
     accuracy: Floats
     predicted: NDArray[np.int64]
     confidence: Floats
+    metrics: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Outcome:
     def observe(self, epoch: float, step: int, split: Split, seen: Evaluation, *, last: bool) -> None:
         """Add what was seen of train or val after so many steps; the last time it is final."""
         self.note_divergence(step, seen.loss)
-        self.curve.append(Point(epoch, step, split, seen.loss, seen.accuracy))
+        self.curve.append(Point(epoch, step, split, seen.loss, seen.accuracy, seen.metrics))
         if last:
             self.final[split] = seen
 
@@ -74,18 +77,24 @@ class Outcome:
             f"curve.{name}": np.array([getattr(point, name) for point in self.curve])
             for name in ("epoch", "step", "loss", "accuracy")
         }
+        measured = {
+            f"metric.{name}": np.array([point.metrics[name] for point in self.curve])
+            for name in (self.curve[0].metrics if self.curve else ())
+        }
         splits = [point.split for point in self.curve]
-        return {"diverged_step": self.diverged_step, **columns, "curve.split": splits}
+        return {"diverged_step": self.diverged_step, **columns, **measured, "curve.split": splits}
 
     def go_on(self, state: State) -> None:
         """Have observed what the trials of a state had."""
         self.diverged_step[:] = state.values["diverged_step"]
-        curve = state.under("curve.")
+        curve, measured = state.under("curve."), state.under("metric.")
         rows = zip(
             curve["epoch"].tolist(), curve["step"].tolist(), curve["split"], curve["loss"], curve["accuracy"],
             strict=True,
         )  # fmt: skip
-        self.curve = [Point(*row) for row in rows]
+        self.curve = [
+            Point(*row, {name: values[i] for name, values in measured.items()}) for i, row in enumerate(rows)
+        ]
 
 
 def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:
@@ -97,10 +106,12 @@ class Watch:
     """What a run wants of an engine while it trains.
 
     `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
-    been observed so far. `checkpoints` keep the engine's state, to go on from.
+    been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy. `checkpoints`
+    keep the engine's state, to go on from.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
+    metrics: Sequence[str] = ()
     checkpoints: Checkpoints = NEVER
 
 

@@ -23,8 +23,9 @@ from torch import Tensor
 
 from harness.axes.activations import Activation, activations
 from harness.axes.architectures import initial_layers
-from harness.axes.heads import Head, heads
+from harness.axes.heads import Head, heads, softmax
 from harness.axes.losses import Form, losses
+from harness.axes.metrics import Metric
 from harness.data import Data, Samples
 from harness.engines.outcome import Evaluation, Floats
 from harness.engines.updates import Updates, exact, slices
@@ -144,15 +145,26 @@ class Outputs:
         # Through .mT and back: joined in the memory order that the layers behind want.
         return loss, self._gather([grad.mT for _, grad in results]).div_(target.shape[-2])
 
-    def judge(self, z: Tensor, target: Tensor, *, sure: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses, predicted classes and (if `sure`) their probabilities, all (K, B), of logits (K, C, B)."""
+    def judge(
+        self, z: Tensor, target: Tensor, metrics: Sequence[Metric] = (), *, sure: bool
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Losses, predicted classes, (if `sure`) their probabilities, and metrics of logits (K, C, B).
+
+        All (K, B).
+        """
         losses_, best, confidence = [], [], []
+        values: list[list[Tensor]] = [[] for _ in metrics]
         for output, piece in self._pieces(z):
             f, loss = output.loss(piece, target)
             losses_.append(loss)
             best.append(first_largest(f))
             confidence.append(probability(output.head, f, best[-1]) if sure else loss)
-        return self._gather(losses_), self._gather(best), self._gather(confidence)
+            if metrics:
+                p = probabilities(output.head, f)
+                for value, metric in zip(values, metrics, strict=True):
+                    value.append(metric.function(p, target.expand_as(p)))
+        measured = [self._gather(value) for value in values]
+        return self._gather(losses_), self._gather(best), self._gather(confidence), measured
 
 
 def _output(
@@ -267,20 +279,25 @@ class Stack:
             return g.reshape(-1, len(x)), x, weights.view(-1, self.widths[0])
         return g, x[members], weights.view(len(g), self.widths[1], self.widths[0])
 
-    def evaluate(self, samples: Samples, x: Tensor, *, keep: bool) -> Evaluation:
-        """Losses, accuracies and (with `keep`) predictions on a split whose pixels are `x` (N, D)."""
+    def evaluate(
+        self, samples: Samples, x: Tensor, metrics: Sequence[Metric] = (), *, keep: bool
+    ) -> Evaluation:
+        """Losses, accuracies, metrics and (with `keep`) predictions on a split of pixels `x` (N, D)."""
         k, n = len(self.trials), len(samples.y)
         classes = self.widths[-1]
         y = torch.from_numpy(samples.y).to(self.device)
         loss = torch.zeros(k, dtype=exact(self.device), device=self.device)
         right = torch.zeros(k, dtype=torch.int64, device=self.device)
+        sums = [torch.zeros_like(loss) for _ in metrics]
         predicted, confidence = [], []
         chunk = max(64, EVALUATED_AT_ONCE // (k * self.widths[1]))
         for x_chunk, y_chunk in zip(x.split(chunk), y.split(chunk), strict=True):
             z = self.forward(x_chunk)[0][-1]
             target = torch.nn.functional.one_hot(y_chunk, classes).to(self.dtype)
-            losses_, best, sure = self.outputs.judge(z, target, sure=keep)
+            losses_, best, sure, values = self.outputs.judge(z, target, metrics, sure=keep)
             loss += losses_.to(loss.dtype).sum(1)
+            for total, value in zip(sums, values, strict=True):
+                total.add_(value.to(loss.dtype).sum(1))
             right += (best == y_chunk).sum(1)
             if keep:
                 predicted.append(best)
@@ -290,6 +307,7 @@ class Stack:
             right.cpu().numpy() / n,
             torch.cat(predicted, 1).cpu().numpy() if keep else np.empty((k, 0), np.int64),
             torch.cat(confidence, 1).cpu().numpy() if keep else np.empty((k, 0)),
+            {metric.name: (total / n).cpu().numpy() for metric, total in zip(metrics, sums, strict=True)},
         )
 
     def member_weights(self, k: int) -> dict[str, Floats]:
@@ -321,10 +339,22 @@ def first_largest(f: Tensor) -> Tensor:
     return torch.where(f == f.amax(-1, keepdim=True), places, last).amin(-1).long()
 
 
+def probabilities(head: Head, f: Tensor) -> Tensor:
+    """The probabilities (..., B, C) that an output (..., B, C) stands for.
+
+    Softmax of logits, exp of log-probabilities, scores divided by their sum.
+    """
+    if head.kind == "logits":
+        return softmax(f)
+    if head.kind == "log_probabilities":
+        return f.exp()
+    return f / f.sum(-1, keepdim=True) if head.kind == "scores" else f
+
+
 def probability(head: Head, f: Tensor, chosen: Tensor) -> Tensor:
     """The probability (..., B) that an output (..., B, C) gives to the chosen classes (..., B).
 
-    Softmax of logits, exp of log-probabilities, scores divided by their sum.
+    As of `probabilities`, without computing those of the other classes.
     """
     at = f.gather(-1, chosen[..., None])[..., 0]
     if head.kind == "logits":

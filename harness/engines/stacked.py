@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.axes.metrics import metrics
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data
 from harness.engines.outcome import UNWATCHED, Floats, Outcome, Watch
@@ -73,6 +74,7 @@ class _Run:
     ) -> None:
         self.stack, self.data, self.budget, self.updates = stack, data, budget, updates
         self.outcome, self.watch = outcome, watch
+        self.metrics = [metrics[name] for name in watch.metrics]
         self.due = frozenset(budget.eval_steps)
         self.pixels = {split: self._resident(data[split].x) for split in TRAINED_ON}
         y = torch.from_numpy(data.train.y).to(stack.device)
@@ -159,14 +161,14 @@ class _Run:
         last = step == self.budget.steps
         for split, x in self.pixels.items():
             if len(x):
-                seen = self.stack.evaluate(self.data[split], x, keep=last)
+                seen = self.stack.evaluate(self.data[split], x, self.metrics, keep=last)
                 self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)
 
     def finish(self) -> Outcome:
         """Open the test set, once, and take the weights along."""
         if not (self.outcome.diverged_step > 0).all():
             x = self._resident(self.data.test.x)
-            seen = self.stack.evaluate(self.data.test, x, keep=True)
+            seen = self.stack.evaluate(self.data.test, x, self.metrics, keep=True)
             self.outcome.final["test"] = seen
         self.outcome.weights = [self.stack.member_weights(k) for k in range(len(self.stack.trials))]
         return self.outcome

@@ -141,6 +141,8 @@ def arms(reading: Reading) -> Table:
     columns += [Column("arm", show="narrow" if axes else "")]
     columns += [Column(axis, show="wide") for axis in axes]
     columns += [Column(f"{split} accuracy", numeric=True) for split in ("val", "test")]
+    measured = _measured(reading)
+    columns += [Column(f"test {metric}", numeric=True) for metric in measured]
     columns += [Column("seeds", numeric=True)]
     rows = [
         [
@@ -150,6 +152,7 @@ def arms(reading: Reading) -> Table:
             *(_level_cell(levels.loc[(row["dataset"], row["label"]), axis]) for axis in axes),
             _accuracy({key: row[key] for key in ("mean", "low", "high", "n")}),
             _accuracy({key: row[f"shown_{key}"] for key in ("mean", "low", "high", "n")}),
+            *(_mean(means[(row["dataset"], row["label"])]) for means in measured.values()),
             Cell(f"{row['ok']} of {row['planned']}", _troubles(row), row["ok"]),
         ]
         for row in rank(reading).to_dict("records")
@@ -159,6 +162,24 @@ def arms(reading: Reading) -> Table:
         "accuracy; arms with a diverged or failed seed rank after those without, since survivors flatter."
     )
     return Table("arms", "All arms", note, columns, rows)
+
+
+def _measured(reading: Reading) -> dict[str, dict[Any, dict[Any, Any]]]:
+    """Each metric the study tracks -> (data set, arm) -> n, mean, low, high on test, over finished seeds."""
+    by, made = ["dataset", "label"], {}
+    for metric in reading.results.study["study"].get("metrics", []):
+        done = stats.finished(reading.trials, f"test_{metric}")
+        table = stats.summarise(done, by, f"test_{metric}").set_index(by)
+        arms = reading.trials[by].drop_duplicates().itertuples(index=False, name=None)
+        made[metric] = {arm: dict(table.loc[arm]) if arm in table.index else {"n": 0} for arm in arms}
+    return made
+
+
+def _mean(row: Mapping[Any, Any]) -> Cell:
+    if not row["n"]:
+        return Cell(NONE, key=math.nan)
+    mean, low, high = (f"{row[key]:.3g}".replace("-", "\u2212") for key in ("mean", "low", "high"))
+    return Cell(mean, f"{low} to {high}" if row["n"] > 1 else "one seed", float(row["mean"]))
 
 
 def _level_cell(level: str) -> Cell:

@@ -26,6 +26,7 @@ from harness import formulas, plan, results, training
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
+from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.data import prepare
 from harness.engines import loop
@@ -91,6 +92,7 @@ def test_every_component_of_the_registries_has_a_formula() -> None:
     tables: dict[str, tuple[Registry[Any], Any]] = {
         "activation": (activations, formulas.ACTIVATIONS), "head": (heads, formulas.HEADS),
         "loss": (losses, formulas.LOSSES), "optimizer": (optimizers, formulas.OPTIMIZERS),
+        "metric": (metrics, formulas.METRICS),
     }  # fmt: skip
     without = {
         (axis, entry.name)
