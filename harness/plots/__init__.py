@@ -16,11 +16,12 @@ from harness.plots.charts import (
     dots,
     effects_figure,
 )  # fmt: skip
-from harness.plots.matrices import confusion, confusion_figure
+from harness.plots.ladder import ladder_figure
+from harness.plots.matrices import confusion, confusion_change, confusion_figure
 from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, save
 
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure", "confusion",
-    "confusion_figure", "curves", "curves_figure", "differences_figure", "dots", "effects_figure", "percent",
-    "save",
+    "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure", "dots",
+    "effects_figure", "ladder_figure", "percent", "save",
 ]  # fmt: skip

@@ -74,7 +74,7 @@ def _effects(reading: Reading) -> Iterator[Drawn]:
     effects = stats.main_effects(reading.trials, reading.axes)
     if not effects.empty:
         left = _left_out(stats.effect_cells(reading.trials, reading.axes))
-        caption = " ".join([EFFECTS, _intervals(effects["n"]), *left])
+        caption = " ".join([EFFECTS, intervals(effects["n"]), *left])
         seeds = stats.seed_effects(reading.trials, reading.axes)
         yield Drawn("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
 
@@ -101,7 +101,7 @@ def _differences(reading: Reading) -> Iterator[Drawn]:
     for comparison in comparisons(reading):
         if comparison.contrasts.empty:
             continue
-        caption = f"{DIFFERENCES.format(comparison.reference)} {_intervals(comparison.contrasts['n'])}"
+        caption = f"{DIFFERENCES.format(comparison.reference)} {intervals(comparison.contrasts['n'])}"
         xlabel = f"val accuracy minus that of {comparison.reference} (points)"
         figure = plots.differences_figure(comparison.contrasts, comparison.seeds, xlabel)
         yield Drawn(f"differences-{comparison.name}", comparison.title, caption, figure)
@@ -110,13 +110,13 @@ def _differences(reading: Reading) -> Iterator[Drawn]:
 def _arms(reading: Reading, dataset: str, ranked: pd.DataFrame) -> Drawn:
     shown = _whole(ranked)
     done = stats.finished(reading.trials[reading.trials["dataset"].eq(dataset)], "val_accuracy")
-    caption = f"{ARMS} {_intervals(shown['n'])}"
+    caption = f"{ARMS} {intervals(shown['n'])}"
     if len(shown) < len(ranked):
         left = count(len(ranked) - len(shown), "arm")
         caption += f" Not shown: {left} with a diverged or failed seed; see the table."
     values = pd.DataFrame({"label": done["label"], "value": done["val_accuracy"]})
     title = f"Arms on {dataset} by validation accuracy"
-    return Drawn(f"arms-{_slug(dataset)}", title, caption, plots.arms_figure(shown, values))
+    return Drawn(f"arms-{slug(dataset)}", title, caption, plots.arms_figure(shown, values))
 
 
 def _confusion(reading: Reading, dataset: str, ranked: pd.DataFrame) -> Iterator[Drawn]:
@@ -128,7 +128,7 @@ def _confusion(reading: Reading, dataset: str, ranked: pd.DataFrame) -> Iterator
     }  # fmt: skip
     if any(counts.to_numpy().sum() for counts in matrices.values()):
         figure = plots.confusion_figure(matrices, reading.classes(dataset))
-        yield Drawn(f"confusion-{_slug(dataset)}", f"What is taken for what on {dataset}", CONFUSION, figure)
+        yield Drawn(f"confusion-{slug(dataset)}", f"What is taken for what on {dataset}", CONFUSION, figure)
 
 
 def arm_confusion(reading: Reading, dataset: str, label: str) -> pd.DataFrame:
@@ -150,7 +150,7 @@ def _curves(reading: Reading, dataset: str, ranking: pd.DataFrame) -> Iterator[D
     for place, axis in enumerate(drawable):
         of = "arm" if axis == "label" else axis
         figure = plots.curves_figure(axis_panels(reading, here, axis), axis)
-        name = f"curves-{_slug(dataset)}-{_slug(of)}"
+        name = f"curves-{slug(dataset)}-{slug(of)}"
         yield Drawn(name, f"Learning curves by {of} on {dataset}", CURVES, figure, folded=place > 0)
     ranked = _whole(ranking[ranking["rank"].notna()])
     # Three arms fit side by side; with few of them, best and worst would be the same ones.
@@ -160,7 +160,7 @@ def _curves(reading: Reading, dataset: str, ranking: pd.DataFrame) -> Iterator[D
         which = "the three best, then the three worst arms" if len(ends) > 1 else "the best arms"
         figure = plots.curves_figure(panels, "split", columns=len(ends[0]))
         title = f"Learning curves of {which} on {dataset}"
-        yield Drawn(f"curves-{_slug(dataset)}-arms", title, ARM_CURVES, figure, folded=bool(drawable))
+        yield Drawn(f"curves-{slug(dataset)}-arms", title, ARM_CURVES, figure, folded=bool(drawable))
 
 
 def axis_panels(reading: Reading, trials: pd.DataFrame, axis: str) -> list[Panel]:
@@ -188,7 +188,7 @@ def _table(reading: Reading, trials: pd.DataFrame, hue: str, metric: str) -> pd.
     return stats.mean_curves(reading.results.epochs, trials, by, metric)
 
 
-def _intervals(n: pd.Series[int]) -> str:
+def intervals(n: pd.Series[int]) -> str:
     """How to read points and bars, given how many seeds each bar rests on."""
     if n.max() < 2:
         return "Points are single seeds; with one seed there is no interval."
@@ -202,6 +202,6 @@ def _whole(ranked: pd.DataFrame) -> pd.DataFrame:
     return ranked if whole.empty else whole
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     """A name fit for a file."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "unnamed"

@@ -66,14 +66,14 @@ def prepare(found: results.Results) -> Reading:
     """Add to the trials what a report needs: axes as text, short labels of arms, objectives."""
     study = found.study
     varied = [axis for axis in study.get("axes", {}) if axis in found.trials and axis != "dataset"]
-    trials = found.trials.assign(**{axis: found.trials[axis].map(_text) for axis in varied})
+    trials = found.trials.assign(**{axis: found.trials[axis].map(as_word) for axis in varied})
     axes = tuple(axis for axis in varied if len(trials[axis].unique()) > 1)
     if study.get("study", {}).get("design", "grid") == "grid" and axes:
         words = [trials[axis].map(lambda value, axis=axis: _level(axis, value)) for axis in axes]
         label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
     else:
         label = trials["arm"].astype(str)
-    weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(_text)
+    weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(as_word)
     weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
     objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight
     return Reading(found, axes, trials.assign(label=label, objective=objective))
@@ -92,8 +92,8 @@ def where(reading: Reading, conditions: str) -> Reading:
             raise UsageError(f"--where {condition!r}: allowed: SETTING=VALUE, several separated by commas")
         if column not in trials:
             raise UsageError(f"--where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
-        allowed = list(dict.fromkeys(trials[column].map(_text)))
-        trials = trials[trials[column].map(_text).eq(value)]
+        allowed = list(dict.fromkeys(trials[column].map(as_word)))
+        trials = trials[trials[column].map(as_word).eq(value)]
         if trials.empty:
             raise UsageError(f"--where {condition!r}: no trial is left; {did_you_mean(value, allowed)}")
     return replace(reading, trials=trials)
@@ -124,17 +124,12 @@ def rank(reading: Reading) -> pd.DataFrame:
 
 
 def comparisons(reading: Reading) -> list[Comparison]:
-    """What a one-factor design or a ladder compares; a grid has its main effects instead."""
+    """What a one-factor design compares; a grid has main effects, a ladder `report.rungs`."""
     arms = list(dict.fromkeys(reading.trials["label"]))
     if reading.design == "grid" or len(arms) < 2:
         return []
-    made = []
-    if reading.design == "ladder":
-        steps = pd.DataFrame({"arm": arms[1:], "reference": arms[:-1]})
-        made.append(_compare(reading, steps, "rungs", "Each rung against the one before", "the rung before"))
     first = pd.DataFrame({"arm": arms[1:], "reference": arms[0]})
-    made.append(_compare(reading, first, "baseline", "Each arm against the baseline", "the baseline"))
-    return made
+    return [_compare(reading, first, "baseline", "Each arm against the baseline", "the baseline")]
 
 
 def _compare(reading: Reading, pairs: pd.DataFrame, name: str, title: str, reference: str) -> Comparison:
@@ -143,7 +138,7 @@ def _compare(reading: Reading, pairs: pd.DataFrame, name: str, title: str, refer
     return Comparison(name, title, reference, contrasts, seeds)
 
 
-def _text(value: object) -> str:
+def as_word(value: object) -> str:
     """A setting as a word: 16.0 is "16", an empty cell is said to be one."""
     if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
         return NOT_APPLICABLE
