@@ -322,8 +322,7 @@ def confusion_differences(
 
     Returns:
         Signed counts (S * C, C), indexed by seed and true, predictions as columns; only seeds that both
-        finished. Rows sum to 0: what leaves one cell of a true class is in another.
-        `.groupby(level="true").sum()` is the change over all seeds.
+        finished. Rows sum to 0. `.groupby(level="true").sum()` is the change over all seeds.
     """
     tested = confusion.loc[confusion["split"].eq("test"), "trial_id"].unique()
     done = trials[trials["status"].eq("ok") & trials["trial_id"].isin(tested)]

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from harness.plots.style import Color
-
 COLORS = {"val": VAL, "test": TEST}
 WORDS = {"val": VAL, "test": "#9a6000"}  # the colour of a bar is too light for letters
 MARKERS = {"val": "o", "test": "D"}
@@ -58,10 +56,10 @@ def ladder_figure(
         mean, each, by, pair = (t[t["split"].eq(split)] for t in (accuracy, accuracies, change, paired))
         _lane(left, mean, each, places, split)
         _lane(right, by, pair, {label: place - 0.5 for label, place in places.items()}, split)
-        for label, told in by[["label", "told"]].itertuples(index=False):
+        for label, told in zip(by["label"], by["told"], strict=True):
             _say(right, places[label] - 0.5 + LANES[split], f"{split} {told}", WORDS[split])
     for label in list(rungs)[1:]:
-        if not change["label"].eq(label).any():
+        if label not in set(change["label"]):
             _say(right, places[label] - 0.5, "no seed finished both", GREY)
     fit(left, accuracy[ENDS].to_numpy(), accuracies["value"].to_numpy())
     fit(right, change[ENDS].to_numpy(), paired["value"].to_numpy(), np.zeros(1))
@@ -82,7 +80,7 @@ def _lane(
     ax.plot(seeds["value"], rows, **POINT, marker=MARKERS[split], color=color, zorder=4)
 
 
-def _say(ax: Axes, y: float, words: str, color: str | Color) -> None:
+def _say(ax: Axes, y: float, words: str, color: Any) -> None:
     """Write at the right of a row."""
     ax.text(1.02, y, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=color)
 

@@ -29,7 +29,7 @@ from harness.report.tables import NONE, Cell, Column, Table, accuracy_cell, diff
 from harness.report.words import count, interval, points, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 WIDEST = 44  # characters of a rung's name in one line of a figure
 ABREAST = 4  # rungs whose learning curves stand side by side
@@ -70,8 +70,8 @@ def tables(reading: Reading) -> list[Table]:
 
 
 def _table(reading: Reading, ladder: Ladder, *, several: bool) -> Table:
-    columns = [Column("rung", numeric=True), Column("name"), Column("what changed")]
-    columns += [Column("parameters", numeric=True)]
+    columns = [Column("rung", numeric=True), Column("name"), Column("what changed", show="long")]
+    columns += [Column("parameters", numeric=True, show="wide")]
     columns += [Column(f"{split} accuracy", numeric=True) for split in ("val", "test")]
     columns += [Column(f"{split} difference", numeric=True) for split in ("val", "test")]
     columns += [Column("seeds", numeric=True)]
@@ -234,25 +234,24 @@ def _curves(reading: Reading, ladder: Ladder) -> Iterator[Drawn]:
 
 
 def answers(reading: Reading) -> list[list[str]]:
-    """What every rung brought: a paragraph a data set, the whole climb first, every doubt said."""
-    return [list(_sentences(reading, ladder)) for ladder in ladders(reading)]
+    """What every rung brought: a paragraph for the whole climb, then one a rung; every doubt is said."""
+    return [told for ladder in ladders(reading) for told in _paragraphs(reading, ladder)]
 
 
-def _sentences(reading: Reading, ladder: Ladder) -> Iterator[str]:
+def _paragraphs(reading: Reading, ladder: Ladder) -> Iterator[list[str]]:
     if not ladder.splits:
-        yield f"On {ladder.dataset} no rung has a finished trial."
+        yield [f"On {ladder.dataset} no rung has a finished trial."]
         return
-    yield from _whole(ladder)
+    yield [_whole(ladder)]
     for rung in ladder.rungs:
         before = ladder.before(rung)
         if before and before.arm == rung.arm:
-            yield f"{_named(rung)} sets nothing new: it is rung {before.number} again."
+            yield [f"{_named(rung)} sets nothing new: it is rung {before.number} again."]
         elif before:
-            yield _step(ladder, rung, before)
-            yield from _mended(reading, ladder, rung, before)
+            yield [*_step(ladder, rung, before), *_mended(reading, ladder, rung, before)]
 
 
-def _whole(ladder: Ladder) -> Iterator[str]:
+def _whole(ladder: Ladder) -> str:
     """From the first rung to the last that can be compared with it."""
     split, first = ladder.splits[0], ladder.rungs[0]
     upper = ladder.rungs[1:]
@@ -261,10 +260,9 @@ def _whole(ladder: Ladder) -> Iterator[str]:
     last = next((rung for rung in reversed(upper) if rung.label in rows), None)
     accuracy = ladder.accuracy(split).set_index("label")["mean"]
     if last is None:
-        yield f"On {ladder.dataset} no rung finished a seed that {_named(first).lower()} finished too."
-        return
+        return f"On {ladder.dataset} no rung finished a seed that rung {first.number} finished too."
     row = rows[last.label]
-    yield (
+    return (
         f"On {ladder.dataset} the ladder leads from {percent(accuracy[first.label])} {split} accuracy "
         f"(rung {first.number}, {first.name}) to {percent(accuracy[last.label])} (rung {last.number}, "
         f"{last.name}): {points(row['difference'], sign=True)} points ({interval(row)})"
@@ -276,7 +274,7 @@ def _named(rung: Rung) -> str:
     return f"Rung {rung.number} ({rung.name})"
 
 
-def _verdict(row: dict[Any, Any]) -> str:
+def _verdict(row: Mapping[Any, Any]) -> str:
     """What an interval says of its difference: one, same, adds, costs, open."""
     if row["n"] < 2:
         return "one"
@@ -285,64 +283,72 @@ def _verdict(row: dict[Any, Any]) -> str:
     return "adds" if row["low"] > 0 else "costs" if row["high"] < 0 else "open"
 
 
-def _step(ladder: Ladder, rung: Rung, before: Rung) -> str:
+def _step(ladder: Ladder, rung: Rung, before: Rung) -> Iterator[str]:
     """What a rung brought over the one before, hedged as its intervals demand."""
     rows = {split: _by(ladder.contrasts(split), "arm").get(rung.label) for split in ladder.splits}
     found = {split: row for split, row in rows.items() if row}
     if not found:
-        ended = [troubles(row) for row in stats.outcomes(ladder.trials, ["label"]).to_dict("records")
-                 if row["label"] in {rung.label, before.label}]  # fmt: skip
-        why = "; ".join(filter(None, ended))
-        return f"{_named(rung)} cannot be compared with rung {before.number}: no seed finished both ({why})."
-    (split, row), *others = found.items()
-    told = _first(rung, split, row)
-    for beside, other in others:
-        told += _beside(beside, other, same=_verdict(other) == _verdict(row))
-    told += "."
-    planned = int(ladder.trials["label"].eq(rung.label).sum())
-    if row["n"] < planned:
-        told += f" Only {row['n']} of {planned} seeds finished both, and survivors may flatter."
+        ended = _by(stats.outcomes(ladder.trials, ["label"]), "label")
+        states = {each.number: troubles(ended[each.label]) for each in (before, rung)}
+        why = ", ".join(f"rung {number}: {state}" for number, state in states.items() if state)
+        yield f"{_named(rung)} cannot be compared with rung {before.number}: no seed finished both ({why})."
+        return
+    yield _verdicts(_named(rung), found)
+    n, planned = min(row["n"] for row in found.values()), ladder.trials["label"].eq(rung.label).sum()
+    if n < planned:
+        yield f"Only {n} of {planned} seeds finished both rungs, and survivors may flatter."
     if len(rung.changes) > 1:
-        told += f" It changes {len(rung.changes)} settings at once, which cannot be told apart."
-    return told
+        yield f"It changes {len(rung.changes)} settings at once; what each did cannot be told apart."
 
 
-def _first(rung: Rung, split: str, row: dict[Any, Any]) -> str:
-    verdict, by = _verdict(row), f"{points(row['difference'], sign=True)} points of {split} accuracy"
+def _verdicts(name: str, found: Mapping[str, Mapping[Any, Any]]) -> str:
+    """One sentence on a rung's differences, the first split's verdict leading."""
+    (split, row), *others = found.items()
+    verdict = _verdict(row)
+    if verdict == "same" and all(_verdict(other) == "same" for _, other in others):
+        were = f"{split} accuracy exactly as it was"
+        if others:
+            were = f"{' and '.join(found)} accuracy exactly as they were"
+        return f"{name} leaves {were} in all {row['n']} seeds."
+    by = f"{points(row['difference'], sign=True)} points of {split} accuracy"
     if verdict == "one":
-        return f"{_named(rung)}: {by} in the one seed there is, so no interval and no verdict"
-    if verdict == "same":
-        return f"{_named(rung)} leaves {split} accuracy exactly as it was in all {row['n']} seeds"
-    if verdict == "open":
-        return f"{_named(rung)} cannot be told from no change with {row['n']} seeds: {by} ({span(row)})"
-    by = f"{points(abs(row['difference']))} points of {split} accuracy"
-    low, high = sorted((abs(row["low"]), abs(row["high"])))
-    return f"{_named(rung)} {verdict} {by} ({points(low)} to {points(high)})"
-
-
-def _beside(split: str, row: dict[Any, Any], *, same: bool) -> str:
-    by = f"{points(row['difference'], sign=True)} ({span(row)})"
-    if same or _verdict(row) not in {"open", "same"}:
-        return f"; {split} {by}"
-    return f"; on {split} it cannot be told from no change ({by})"
+        told = f"{name}: {by} in the one seed there is, so no interval and no verdict"
+    elif verdict in {"open", "same"}:
+        told = f"{name} cannot be told from no change with {row['n']} seeds: {by} ({span(row)})"
+    else:
+        low, high = sorted((abs(row["low"]), abs(row["high"])))
+        told = f"{name} {verdict} {points(abs(row['difference']))} points of {split} accuracy "
+        told += f"({interval({'n': row['n'], 'low': low, 'high': high})})"
+    for beside, other in others:
+        by = f"{points(other['difference'], sign=True)} ({span(other)})"
+        differs = _verdict(other) != verdict and _verdict(other) in {"open", "same"}
+        told += f"; on {beside} it cannot be told from no change: {by}" if differs else f"; {beside} {by}"
+    return f"{told}."
 
 
 def _mended(reading: Reading, ladder: Ladder, rung: Rung, before: Rung) -> Iterator[str]:
-    """Which two classes are taken for each other less, or where the rung lost accuracy, more."""
+    """Which two classes are taken for each other less, or where the rung made more mistakes, more.
+
+    The pair is picked among all, so its interval is widened for their number (Bonferroni).
+    """
     names = reading.classes(ladder.dataset)
     pairs = class_pairs(reading.results.confusion, ladder, (rung.label, before.label), len(names))
-    if pairs.empty or pairs["n"].max() < 2 or not pairs["mean"].any():
+    if len(pairs) < 2 or not pairs.to_numpy().any():
         return
-    worse = pairs["mean"].sum() > 0
-    ordered = pairs.iloc[::-1] if worse else pairs
-    top = ordered.iloc[0]
-    ends = sorted((abs(top["low"]), abs(top["high"])))
-    if (top["low"] <= 0) if worse else (top["high"] >= 0):
+    worse = pairs.to_numpy().sum() > 0
+    ordered = pairs.iloc[:, ::-1] if worse else -pairs
+    top = _summary(ordered.iloc[:, 0], 1 - (1 - stats.CONFIDENCE) / ordered.shape[1])
+    if not top["low"] > 0:
         yield "No pair of classes stands out in what it changed."
         return
-    first, second = names[int(top["first"])], names[int(top["second"])]
-    yield (
-        f"It {'spoils' if worse else 'mends'} {first} and {second} most: "
-        f"{abs(top['mean']):.0f} {'more' if worse else 'fewer'} test mistakes between them a seed "
-        f"({ends[0]:.0f} to {ends[1]:.0f}, widened for {len(pairs)} pairs)."
-    )
+    said = [" and ".join(names[label] for label in both) for both in ordered.columns[:2].to_list()]
+    told = f"It {'spoils' if worse else 'mends'} {said[0]} most: {top['mean']:.0f} "
+    told += f"{'more' if worse else 'fewer'} test mistakes between them a seed "
+    told += f"({top['low']:.0f} to {top['high']:.0f}, widened for {ordered.shape[1]} pairs)"
+    if ordered.shape[1] > 1 and not _summary(ordered.iloc[:, 0] - ordered.iloc[:, 1])["low"] > 0:
+        told += f"; whether more than {said[1]} ({ordered.iloc[:, 1].mean():.0f}) is open"
+    yield f"{told}."
+
+
+def _summary(values: pd.Series[float], confidence: float = stats.CONFIDENCE) -> pd.Series[float]:
+    return stats.summarise(pd.DataFrame({"of": 0, "value": values}), ["of"], "value", confidence).iloc[0]

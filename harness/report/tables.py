@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A header. `show`: "" always, "wide" or "narrow" only on such a screen."""
+    """A header. `show`: "" always, "wide" or "narrow" only on such a screen, "long" with room for words."""
 
     name: str
     numeric: bool = False
