@@ -252,7 +252,7 @@ def _scale(ax: Axes, panel: Panel) -> None:
         ax.yaxis.set_major_formatter(percent_tick)
         # Guessing before the first epoch would press everything after it into a corner.
         trained = values[panel.table["epoch"].gt(0)]
-        if len(trained) and trained.min() > values.min():
+        if panel.table["epoch"].nunique() > 2 and trained.min() > values.min():
             room = 0.06 * (values.max() - trained.min()) or 0.01
             ax.set_ylim(trained.min() - room, values.max() + room)
     elif values.min() > 0 and values.max() / values.min() > 5:

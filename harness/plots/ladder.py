@@ -22,6 +22,7 @@ WORDS = {"val": VAL, "test": "#9a6000"}  # the colour of a bar is too light for 
 MARKERS = {"val": "o", "test": "D"}
 LANES = {"val": -0.17, "test": 0.17}  # how far from its row's middle each split is drawn
 POINT: Any = {"ls": "", "ms": 4, "mec": SEED, "mew": 0.6}
+NARROWEST = np.array([-0.1, 0.1])  # points: an axis around no change at all shows no rounding errors
 ENDS = ["mean", "low", "high"]
 MEAN = {"difference": "mean"}
 
@@ -62,9 +63,10 @@ def ladder_figure(
         if label not in set(change["label"]):
             _say(right, places[label] - 0.5, "no seed finished both", GREY)
     fit(left, accuracy[ENDS].to_numpy(), accuracies["value"].to_numpy())
-    fit(right, change[ENDS].to_numpy(), paired["value"].to_numpy(), np.zeros(1))
+    fit(right, change[ENDS].to_numpy(), paired["value"].to_numpy(), NARROWEST)
     _name_axes(left, right, list(rungs.values()))
-    figure.legend(handles=_keys(splits), loc="outside upper center", ncols=6, frameon=False)
+    keys = _keys(splits, several=bool(accuracy["low"].notna().any()))
+    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys), frameon=False)
     return figure
 
 
@@ -100,13 +102,12 @@ def _name_axes(left: Axes, right: Axes, rungs: Sequence[str]) -> None:
     right.set_xlabel("difference (points)")
 
 
-def _keys(splits: Sequence[str]) -> list[Line2D]:
-    return [
-        key
-        for split in splits
-        for key in (
-            Line2D([], [], **POINT, marker=MARKERS[split], color=COLORS[split], label=f"{split}, each seed"),
-            Line2D([], [], ls="", marker="|", color=COLORS[split], ms=12, mew=2.5, label="mean"),
-            Line2D([], [], color=COLORS[split], alpha=0.35, lw=6, label="interval"),
-        )
-    ]
+def _keys(splits: Sequence[str], *, several: bool) -> list[Line2D]:
+    keys = []
+    for split in splits:
+        color, marker = COLORS[split], MARKERS[split]
+        keys.append(Line2D([], [], **POINT, marker=marker, color=color, label=f"{split}, each seed"))
+        if several:
+            keys.append(Line2D([], [], ls="", marker="|", color=color, ms=12, mew=2.5, label="mean"))
+            keys.append(Line2D([], [], color=color, alpha=0.35, lw=6, label="interval"))
+    return keys

@@ -41,7 +41,7 @@ def confusion(ax: Axes, counts: pd.DataFrame, classes: Sequence[str]) -> None:
         shade, vmin=0, vmax=top, cmap=mpl.colormaps["rocket_r"].with_extremes(over="0.88"), square=True,
         annot=np.where(values > 0, values.astype(str), ""), fmt="", annot_kws={"size": 9}, linewidths=0.5,
         xticklabels=list(classes), yticklabels=list(classes), ax=ax,
-        cbar_kws={"label": "mistakes (samples)", "shrink": 0.8, "ticks": MaxNLocator(6, integer=True)},
+        cbar_kws={"label": "mistakes (samples)", "shrink": 0.8},
     )  # fmt: skip
     _name_classes(ax, classes)
 
@@ -69,7 +69,7 @@ def confusion_change(ax: Axes, change: pd.DataFrame, classes: Sequence[str]) -> 
                   "ticks": MaxNLocator(6, integer=True), "format": lambda tick, _: f"{abs(tick):g}"},
     )  # fmt: skip
     for place in range(len(values)):
-        ax.add_patch(Rectangle((place, place), 1, 1, fill=False, ec="0.15", lw=1.4))
+        ax.add_patch(Rectangle((place, place), 1, 1, fill=False, ec="0.15", lw=1.4, clip_on=False))
     _name_classes(ax, classes)
 
 

@@ -45,7 +45,7 @@ COUNTS = (
     "answers are grey, empty cells are 0."
 )
 CHANGE = (
-    "At the right what became of each count since the rung before, over the seeds that both finished ({}). "
+    "Then what became of each count since the rung before, over the seeds that both finished ({}). "
     "Blue is better: more on the framed diagonal, or fewer mistakes off it; red is worse. Colours span the "
     "changes in mistakes; empty cells did not change."
 )
@@ -259,6 +259,8 @@ def _whole(ladder: Ladder) -> str:
     rows = _by(ladder.contrasts(split, pairs), "arm")
     last = next((rung for rung in reversed(upper) if rung.label in rows), None)
     accuracy = ladder.accuracy(split).set_index("label")["mean"]
+    if not upper:
+        return f"On {ladder.dataset} rung {first.number} ({first.name}) stands alone: nothing to compare."
     if last is None:
         return f"On {ladder.dataset} no rung finished a seed that rung {first.number} finished too."
     row = rows[last.label]
@@ -341,10 +343,12 @@ def _mended(reading: Reading, ladder: Ladder, rung: Rung, before: Rung) -> Itera
     if not top["low"] > 0:
         yield "No pair of classes stands out in what it changed."
         return
-    said = [" and ".join(names[label] for label in both) for both in ordered.columns[:2].to_list()]
+    first, second = (ordered.columns.get_level_values(level) for level in ("first", "second"))
+    said = [f"{names[a]} and {names[b]}" for a, b in zip(first, second, strict=True)][:2]
     told = f"It {'spoils' if worse else 'mends'} {said[0]} most: {top['mean']:.0f} "
     told += f"{'more' if worse else 'fewer'} test mistakes between them a seed "
-    told += f"({top['low']:.0f} to {top['high']:.0f}, widened for {ordered.shape[1]} pairs)"
+    told += f"({top['low']:.0f} to {top['high']:.0f}"
+    told += f", widened for {ordered.shape[1]} pairs)" if ordered.shape[1] > 1 else ")"
     if ordered.shape[1] > 1 and not _summary(ordered.iloc[:, 0] - ordered.iloc[:, 1])["low"] > 0:
         told += f"; whether more than {said[1]} ({ordered.iloc[:, 1].mean():.0f}) is open"
     yield f"{told}."

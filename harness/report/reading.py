@@ -139,9 +139,11 @@ def _compare(reading: Reading, pairs: pd.DataFrame, name: str, title: str, refer
 
 
 def as_word(value: object) -> str:
-    """A setting as a word: 16.0 is "16", an empty cell is said to be one."""
+    """A setting as a word, as tables and studies hold it: 16.0 is "16", an empty cell is said to be one."""
     if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
         return NOT_APPLICABLE
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
+from harness.errors import UsageError
 from harness.report.reading import NOT_APPLICABLE, Reading, as_word
 
 Changes = Mapping[str, tuple[str, str]]
@@ -131,12 +132,20 @@ def _same(given: Mapping[str, object], settings: pd.DataFrame) -> str:
     """The arm, of some earlier ones, that has all given settings as far as they apply to it.
 
     A step that sets nothing new was trained once, as an earlier rung, and has no trials under its own name.
+
+    Raises:
+        UsageError: there is none, so study and trials do not belong together.
     """
     said = {key: as_word(value) for key, value in given.items() if key in settings}
     fits = [
         all(row[key] in {value, NOT_APPLICABLE} for key, value in said.items())
         for row in settings.to_dict("records")
     ]
+    if not any(fits):
+        raise UsageError(
+            "the results folder's study.toml has a step without trials, and no earlier rung is the same: "
+            "`harness run` the study again"
+        )
     return str(settings.index[fits][-1])
 
 
