@@ -70,7 +70,7 @@ def tables(reading: Reading) -> list[Table]:
 
 
 def _table(reading: Reading, ladder: Ladder, *, several: bool) -> Table:
-    columns = [Column("rung", numeric=True), Column("name"), Column("what changed", show="long")]
+    columns = [Column("rung"), Column("what changed", show="long")]
     columns += [Column("parameters", numeric=True, show="wide")]
     columns += [Column(f"{split} accuracy", numeric=True) for split in ("val", "test")]
     columns += [Column(f"{split} difference", numeric=True) for split in ("val", "test")]
@@ -82,7 +82,7 @@ def _table(reading: Reading, ladder: Ladder, *, several: bool) -> Table:
     rows = []
     for rung in ladder.rungs:
         size, of = parameters[rung.label], ended[rung.label]
-        row = [Cell(str(rung.number), key=rung.number), Cell(rung.name), _changed(reading, ladder, rung)]
+        row = [Cell(rung.label, key=rung.number), _changed(reading, ladder, rung)]
         row += [Cell(NONE if pd.isna(size) else f"{size:,.0f}", key=size)]
         row += [accuracy_cell(accuracy[split][rung.label]) for split in ("val", "test")]
         for split in ("val", "test"):

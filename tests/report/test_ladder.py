@@ -212,7 +212,8 @@ def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: Reading) 
     (table,) = ladder.tables(reading)
     names = [column.name for column in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
-    assert [row["rung"].text for row in rows] == ["0", "1", "2", "3", "4"]
+    assert [row["rung"].sort for row in rows] == ["0.0", "1.0", "2.0", "3.0", "4.0"]
+    assert rows[4]["rung"].text == "4 far too fast"
     assert rows[1]["what changed"].text == "head softmax \u2192 identity, loss mse \u2192 ce"
     assert "alpha 0.99" in rows[2]["what changed"].small
     assert rows[3]["what changed"].text == "nothing"
