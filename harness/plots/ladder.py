@@ -44,8 +44,7 @@ def ladder_figure(
         rungs: label -> its words, in order.
         accuracy: label, split, mean, low, high: shares; low and high NaN where there is no interval.
         accuracies: label, split, value: each seed's share.
-        changes: label, split, difference, low, high (shares, from the rung before) and told (its words); an
-            absent row has no number and no words.
+        changes: label, split, difference, low, high (shares, from the rung before), told (its words).
         differences: label, split, difference: each seed's.
     """
     figure, ((left, right),) = subplots(2, [1.0], (11.2, 0.66 * len(rungs) + 1.5))

@@ -256,3 +256,12 @@ def test_the_page_ranks_nothing(page: Path) -> None:
     assert 'id="table-arms"' not in text
     assert "The best of" not in text
     assert text.count("<img ") == len(list((page.parent / "figures").glob("*.png")))
+
+
+def test_a_step_to_another_data_set_begins_another_ladder() -> None:
+    reading = known([0.1, 0.1])
+    trials = reading.results.trials
+    moved = trials.assign(dataset=trials["dataset"].mask(trials["arm"].eq("step 2"), "other"))
+    reading = report.prepare(replace(reading.results, trials=moved))
+    assert told(reading)[-1] == "On other rung 2 (step 2) stands alone: nothing to compare."
+    assert [table.name for table in ladder.tables(reading)] == ["rungs-two", "rungs-other"]
