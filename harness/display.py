@@ -127,11 +127,11 @@ def trial(found: Results, row: pd.Series[Any]) -> None:
 def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
     """Of a trial's settings those that are no defaults, or that the study varied, as text."""
     from harness import plugins
-    from harness.selection import NOT_APPLICABLE, text
+    from harness.selection import NOT_APPLICABLE, as_word
     from harness.trials import as_text, resolve
 
     columns = map(str, found.trials.loc[:, "dataset":"seed"].columns.drop("seed"))
-    settings = {name: text(row[name]) for name in columns}
+    settings = {name: as_word(row[name]) for name in columns}
     settings = {name: value for name, value in settings.items() if value != NOT_APPLICABLE}
     axes = [name for name in plugins.registries() if name in settings]
     usual = resolve({})
@@ -142,7 +142,10 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
         name: value
         for name, value in settings.items()
         if name != "dataset"
-        and (value != as_text(usual.get(name)) or len({*found.trials[name].map(text)} - {NOT_APPLICABLE}) > 1)
+        and (
+            value != as_text(usual.get(name))
+            or len({*found.trials[name].map(as_word)} - {NOT_APPLICABLE}) > 1
+        )
     }
 
 

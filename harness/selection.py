@@ -18,10 +18,12 @@ NOT_APPLICABLE = "not applicable"
 MOST_TOLD = 6  # values of a column, or trials, that an error lists
 
 
-def text(value: object) -> str:
-    """A setting as a word: 16.0 is "16", an empty cell is said to be one."""
+def as_word(value: object) -> str:
+    """A setting as a word, as tables and studies hold it: 16.0 is "16", an empty cell is said to be one."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return NOT_APPLICABLE
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
@@ -37,7 +39,7 @@ def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:
             raise UsageError(f"--where {condition!r}: allowed: SETTING=VALUE, several separated by commas")
         if column not in trials:
             raise UsageError(f"--where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
-        words = trials[column].map(text)
+        words = trials[column].map(as_word)
         trials = trials[words.map(_spelling).eq(_spelling(value))]
         if trials.empty:
             raise UsageError(f"--where {condition!r}: no trial is left; {did_you_mean(value, set(words))}")
@@ -47,7 +49,7 @@ def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:
 def _spelling(value: str) -> str:
     """One spelling of a value: 0.10 is 0.1, and [32,32] is [32, 32]."""
     try:
-        return text(float(value))
+        return as_word(float(value))
     except ValueError:
         return value.replace(" ", "")
 
@@ -122,7 +124,7 @@ def _unfinished(trials: pd.DataFrame) -> str:
 
 
 def _ending(row: dict[object, object]) -> str:
-    status, reason = text(row["status"]), text(row["reason"])
+    status, reason = as_word(row["status"]), as_word(row["reason"])
     if status == "diverged":
         return f"diverged ({reason}), so it predicts nothing"
     if status == NOT_APPLICABLE:
@@ -134,7 +136,7 @@ def _apart(trials: pd.DataFrame) -> str:
     """In words, the columns that tell trials apart, with their values."""
     told = []
     for column in [*trials.loc[:, "dataset":"seed"].columns]:
-        values = list(dict.fromkeys(trials[column].map(text)))
+        values = list(dict.fromkeys(trials[column].map(as_word)))
         if len(values) > 1:
             more = ", ..." if len(values) > MOST_TOLD else ""
             told.append(f"{column} ({', '.join(values[:MOST_TOLD])}{more})")

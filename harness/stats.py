@@ -308,6 +308,35 @@ def confusion_matrix(
     return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
 
 
+def confusion_differences(
+    confusion: pd.DataFrame, trials: pd.DataFrame, pair: tuple[str, str], classes: int, arm: str = "arm"
+) -> pd.DataFrame:
+    """Subtract a reference arm's test confusion counts from an arm's, within each seed.
+
+    Args:
+        confusion: as for `confusion_matrix`.
+        trials: one data set's: trial_id, `arm`, seed, status.
+        pair: the arm and its reference.
+        classes: as for `confusion_matrix`.
+        arm: the column of `trials` that names an arm.
+
+    Returns:
+        Signed counts (S * C, C), indexed by seed and true, predictions as columns; only seeds that both
+        finished. Rows sum to 0. `.groupby(level="true").sum()` is the change over all seeds.
+    """
+    tested = confusion.loc[confusion["split"].eq("test"), "trial_id"].unique()
+    done = trials[trials["status"].eq("ok") & trials["trial_id"].isin(tested)]
+    first, second = (done[done[arm].eq(name)].set_index("seed")["trial_id"] for name in pair)
+    seeds = first.index.intersection(second.index, sort=False)
+    changes = [
+        confusion_matrix(confusion, [first[seed]], classes)
+        - confusion_matrix(confusion, [second[seed]], classes)
+        for seed in seeds
+    ]
+    none = confusion_matrix(confusion, [], classes).iloc[:0]
+    return pd.concat(changes or [none], keys=list(seeds) or [-1], names=["seed"])
+
+
 def _blocks(
     trials: pd.DataFrame, axes: Sequence[str], metric: str
 ) -> Iterator[tuple[str, str, pd.DataFrame, dict[str, object]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -274,8 +275,135 @@ def test_confusion_colours_span_the_mistakes_only(right: int, wrong: int) -> Non
     assert (np.diag(shades) > wrong).all(), "the diagonal lies beyond the scale"
 
 
-def test_a_matrix_without_mistakes_draws() -> None:
-    plots.confusion_figure({"arm": counts(2, wrong=0)}, ["benign", "malignant"])
+def test_a_matrix_without_mistakes_has_its_diagonal_and_empty_cells_beside_it() -> None:
+    ax = plots.confusion_figure({"arm": counts(2, wrong=0)}, ["benign", "malignant"]).axes[0]
+    assert [cell.get_text() for cell in ax.texts] == ["90", "", "", "90"]
+    shades = np.asarray(ax.collections[0].get_array()).reshape(2, 2)
+    low, high = ax.collections[0].get_clim()
+    assert low < high, "a scale without a mistake is a scale"
+    assert (np.diag(shades) > high).all()
+    assert (shades[~np.eye(2, dtype=bool)] == low).all()
+
+
+# ------------------------------------------------------------------------------------- changes of a matrix
+
+
+def change_cells(change: list[list[int]]) -> tuple[Any, list[list[str]]]:
+    """What a drawn change says and its value on the scale from worse (below 0) to better (above)."""
+    classes = len(change)
+    names = [str(label) for label in range(classes)]
+    ax = plots.confusion_figure({}, names, {"change": pd.DataFrame(change)}).axes[0]
+    words = np.array([cell.get_text() for cell in ax.texts]).reshape(classes, classes)
+    return ax, words.tolist()
+
+
+def test_better_is_blue_on_and_off_the_diagonal() -> None:
+    ax, words = change_cells([[30, -30, 0], [0, -5, 5], [0, 0, 0]])
+    assert words == [["+30", "\u221230", ""], ["", "\u22125", "+5"], ["", "", ""]]
+    mesh = ax.collections[0]
+    assert mesh.get_clim() == (-30, 30), "centred on no change"
+    colors = mesh.to_rgba(np.asarray(mesh.get_array()).reshape(3, 3))
+    red, blue = colors[..., 0], colors[..., 2]
+    assert (blue > red)[0, :2].all(), "more right answers, and fewer mistakes"
+    assert (red > blue)[1, 1:].all(), "fewer right answers, and more mistakes"
+    frames = [patch.get_xy() for patch in ax.patches]
+    assert frames == [(0, 0), (1, 1), (2, 2)], "the diagonal is framed"
+
+
+def test_a_change_is_scaled_by_mistakes_not_by_the_sums_on_the_diagonal() -> None:
+    ax, _ = change_cells([[50, -30, -20], [0, 0, 0], [0, 0, 0]])
+    assert ax.collections[0].get_clim() == (-30, 30)
+
+
+def test_no_change_at_all_draws_an_empty_matrix() -> None:
+    ax, words = change_cells([[0, 0], [0, 0]])
+    assert words == [["", ""], ["", ""]]
+    assert ax.collections[0].get_clim() == (-1, 1)
+
+
+# -------------------------------------------------------------------------------------------------- ladder
+
+
+def climb(rungs: int, seeds: int = 3) -> dict[str, pd.DataFrame]:
+    """The tables of a ladder each of whose rungs adds 5 points, of val and of test."""
+    offsets = np.linspace(-0.01, 0.01, seeds) if seeds > 1 else np.zeros(1)
+    half = 0.02 if seeds > 1 else math.nan
+    made: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("accuracy", "accuracies", "changes", "differences")
+    }
+    for split, number in itertools.product(("val", "test"), range(rungs)):
+        row, mean = {"label": f"rung {number}", "split": split}, 0.5 + 0.05 * number
+        made["accuracy"].append({**row, "mean": mean, "low": mean - half, "high": mean + half})
+        made["accuracies"] += [{**row, "value": mean + offset} for offset in offsets]
+        if number:
+            ends = {"difference": 0.05, "low": 0.05 - half, "high": 0.05 + half, "told": f"+5.0 ({number})"}
+            made["changes"].append(row | ends)
+            made["differences"] += [{**row, "difference": 0.05 + offset} for offset in offsets]
+    return {name: pd.DataFrame(rows) for name, rows in made.items()}
+
+
+def drawn_points(ax: Axes, marker: str) -> list[tuple[float, float]]:
+    return [
+        (float(x), float(y))
+        for line in ax.lines
+        if line.get_marker() == marker
+        for x, y in zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True)
+    ]
+
+
+def test_each_seed_of_val_and_test_is_a_point_in_its_rungs_row() -> None:
+    left, right = plots.ladder_figure({f"rung {i}": f"{i} step" for i in range(4)}, **climb(4)).axes
+    for marker, side in (("o", -1), ("D", 1)):
+        seen = drawn_points(left, marker)
+        assert len(seen) == 12
+        for x, y in seen:
+            assert abs(x - (0.5 + 0.05 * round(y))) < 0.011, "in the row of its rung"
+            assert (y - round(y)) * side > 0, "val above the row's middle, test below"
+        changes = drawn_points(right, marker)
+        assert len(changes) == 9
+        assert all(abs(x - 5) < 1.01 for x, _ in changes), "in points"
+
+
+def test_changes_are_written_between_their_rungs() -> None:
+    figure = plots.ladder_figure({f"rung {i}": f"{i} step" for i in range(3)}, **climb(3))
+    figure.canvas.draw()
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["0 step", "1 step", "2 step"]
+    rows = {text.get_text(): text.get_position()[1] for text in right.texts}
+    assert set(rows) == {f"{split} +5.0 ({i})" for split in ("val", "test") for i in (1, 2)}
+    assert all(int(words[-2]) - 1 < y < int(words[-2]) for words, y in rows.items())
+    low, high = right.get_xlim()
+    assert low < 0 < 7 < high, "no change, and the whole interval"
+
+
+@pytest.mark.parametrize("rungs", [2, 10])
+def test_long_names_of_rungs_do_not_overlap(rungs: int) -> None:
+    name = "a rung whose name is so long that\nit takes a second line\n1 diverged of 3 seeds"
+    figure = plots.ladder_figure({f"rung {i}": name for i in range(rungs)}, **climb(rungs))
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+    assert min(box.x0 for box in boxes) >= 0, "nothing is cut"
+    words = [text.get_window_extent() for text in figure.axes[1].texts]
+    assert max(box.x1 for box in words) <= figure.bbox.x1
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(words, 2))
+
+
+def test_a_rung_without_a_common_seed_says_so_in_the_place_of_its_change() -> None:
+    tables = climb(3)
+    holed = {
+        name: table[table["label"].ne("rung 2")] if name in {"changes", "differences"} else table
+        for name, table in tables.items()
+    }
+    right = plots.ladder_figure({f"rung {i}": f"{i}" for i in range(3)}, **holed).axes[1]
+    (missing,) = [text for text in right.texts if text.get_text() == "no seed finished both"]
+    assert missing.get_position()[1] == 1.5
+
+
+def test_a_ladder_with_one_seed_draws_no_interval() -> None:
+    figure = plots.ladder_figure({f"rung {i}": f"{i}" for i in range(2)}, **climb(2, seeds=1))
+    assert "interval" not in texts(figure)
+    assert {"val, each seed", "test, each seed"} <= set(texts(figure))
 
 
 # ---------------------------------------------------------------------------------------------- all figures

@@ -203,22 +203,6 @@ def test_without_a_val_split_nothing_is_chosen(rewritten: Callable[[Change], tup
     assert "mattered most" not in text
 
 
-def test_a_ladder_is_told_rung_by_rung(digits_results: Path) -> None:
-    results = read(digits_results)
-    finished = stats.finished(results.trials, "val_accuracy")["arm"].unique()
-    names = dict(zip(finished, ["baseline", "ReLU", "Adam"], strict=False))
-    trials = results.trials.assign(arm=results.trials["arm"].map(names)).dropna(subset=["arm"])
-    study = {"study": {**results.study["study"], "design": "ladder"}, "steps": []}
-    reading = report.prepare(replace(results, trials=trials, study=study))
-    told = " ".join(words.answers(reading)[0])
-    assert "the largest change from the rung before is" in told
-    assert "the largest change from the baseline is" in told
-    drawn = {figure.name for figure in report.draw(reading)}
-    assert {"differences-rungs", "differences-baseline"} <= drawn
-    rungs = next(table for table in tables.choices(reading) if table.name == "rungs")
-    assert [(row[1].text, row[2].text) for row in rungs.rows] == [("ReLU", "baseline"), ("Adam", "ReLU")]
-
-
 @pytest.mark.parametrize(
     ("share", "said"), [(0.159, "15.9"), (0.0012, "0.12"), (-0.0241, "\u22122.4"), (-0.001, "\u22120.10")]
 )

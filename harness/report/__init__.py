@@ -15,14 +15,14 @@ import jinja2
 
 from harness import plots
 from harness.errors import MachineError
-from harness.report.figures import Drawn, arm_confusion, arm_panels, draw
+from harness.report import figures, ladder, words
+from harness.report.figures import Drawn, arm_confusion, arm_panels
 from harness.report.models import Look, looks
 from harness.report.reading import Reading, prepare, rank, read, where
-from harness.report.tables import arms, choices, missing, provenance
-from harness.report.words import answers
+from harness.report.tables import Table, arms, choices, missing, provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -64,6 +64,22 @@ def write(folder: Path, out: Path | None = None) -> Path:
     return page
 
 
+def draw(reading: Reading) -> Iterator[Drawn]:
+    """Draw what the design and the finished trials allow, the most telling figure first."""
+    return ladder.draw(reading) if reading.design == "ladder" else figures.draw(reading)
+
+
+def answers(reading: Reading) -> list[list[str]]:
+    """Say what came out: a paragraph a data set, its sentences in order of weight, every doubt among them."""
+    if reading.design == "ladder" and reading.trials["status"].eq("ok").any():
+        return ladder.answers(reading)
+    return words.answers(reading)
+
+
+def _tables(reading: Reading) -> list[Table]:
+    return ladder.tables(reading) if reading.design == "ladder" else [*choices(reading), arms(reading)]
+
+
 def save(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
     """Write a figure as `folder`/<name>.png and .svg."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +102,7 @@ def _render(
         design=reading.design,
         facts=_facts(reading),
         answers=answers(reading),
-        tables=[*choices(reading), arms(reading)],
+        tables=_tables(reading),
         figures=list(inlined.values()),
         looks=looks,
         missing=missing(reading),

@@ -74,7 +74,7 @@ def _effects(reading: Reading) -> Iterator[Drawn]:
     effects = stats.main_effects(reading.trials, reading.axes)
     if not effects.empty:
         left = _left_out(stats.effect_cells(reading.trials, reading.axes))
-        caption = " ".join([EFFECTS, _intervals(effects["n"]), *left])
+        caption = " ".join([EFFECTS, intervals(effects["n"]), *left])
         seeds = stats.seed_effects(reading.trials, reading.axes)
         yield Drawn("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
 
@@ -101,7 +101,7 @@ def _differences(reading: Reading) -> Iterator[Drawn]:
     for comparison in comparisons(reading):
         if comparison.contrasts.empty:
             continue
-        caption = f"{DIFFERENCES.format(comparison.reference)} {_intervals(comparison.contrasts['n'])}"
+        caption = f"{DIFFERENCES.format(comparison.reference)} {intervals(comparison.contrasts['n'])}"
         xlabel = f"val accuracy minus that of {comparison.reference} (points)"
         figure = plots.differences_figure(comparison.contrasts, comparison.seeds, xlabel)
         yield Drawn(f"differences-{comparison.name}", comparison.title, caption, figure)
@@ -110,7 +110,7 @@ def _differences(reading: Reading) -> Iterator[Drawn]:
 def _arms(reading: Reading, dataset: str, ranked: pd.DataFrame) -> Drawn:
     shown = _whole(ranked)
     done = stats.finished(reading.trials[reading.trials["dataset"].eq(dataset)], "val_accuracy")
-    caption = f"{ARMS} {_intervals(shown['n'])}"
+    caption = f"{ARMS} {intervals(shown['n'])}"
     if len(shown) < len(ranked):
         left = count(len(ranked) - len(shown), "arm")
         caption += f" Not shown: {left} with a diverged or failed seed; see the table."
@@ -188,7 +188,7 @@ def _table(reading: Reading, trials: pd.DataFrame, hue: str, metric: str) -> pd.
     return stats.mean_curves(reading.results.epochs, trials, by, metric)
 
 
-def _intervals(n: pd.Series[int]) -> str:
+def intervals(n: pd.Series[int]) -> str:
     """How to read points and bars, given how many seeds each bar rests on."""
     if n.max() < 2:
         return "Points are single seeds; with one seed there is no interval."

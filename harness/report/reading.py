@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness import results, selection, stats
-from harness.selection import NOT_APPLICABLE, text
+from harness.selection import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,14 +64,14 @@ def prepare(found: results.Results) -> Reading:
     """Add to the trials what a report needs: axes as text, short labels of arms, objectives."""
     study = found.study
     varied = [axis for axis in study.get("axes", {}) if axis in found.trials and axis != "dataset"]
-    trials = found.trials.assign(**{axis: found.trials[axis].map(text) for axis in varied})
+    trials = found.trials.assign(**{axis: found.trials[axis].map(as_word) for axis in varied})
     axes = tuple(axis for axis in varied if len(trials[axis].unique()) > 1)
     if study.get("study", {}).get("design", "grid") == "grid" and axes:
         words = [trials[axis].map(lambda value, axis=axis: _level(axis, value)) for axis in axes]
         label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
     else:
         label = trials["arm"].astype(str)
-    weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(text)
+    weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(as_word)
     weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
     objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight
     return Reading(found, axes, trials.assign(label=label, objective=objective))
@@ -111,17 +111,12 @@ def rank(reading: Reading) -> pd.DataFrame:
 
 
 def comparisons(reading: Reading) -> list[Comparison]:
-    """What a one-factor design or a ladder compares; a grid has its main effects instead."""
+    """What a one-factor design compares; a grid has main effects, a ladder `report.rungs`."""
     arms = list(dict.fromkeys(reading.trials["label"]))
     if reading.design == "grid" or len(arms) < 2:
         return []
-    made = []
-    if reading.design == "ladder":
-        steps = pd.DataFrame({"arm": arms[1:], "reference": arms[:-1]})
-        made.append(_compare(reading, steps, "rungs", "Each rung against the one before", "the rung before"))
     first = pd.DataFrame({"arm": arms[1:], "reference": arms[0]})
-    made.append(_compare(reading, first, "baseline", "Each arm against the baseline", "the baseline"))
-    return made
+    return [_compare(reading, first, "baseline", "Each arm against the baseline", "the baseline")]
 
 
 def _compare(reading: Reading, pairs: pd.DataFrame, name: str, title: str, reference: str) -> Comparison:

@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A header. `show`: "" always, "wide" or "narrow" only on such a screen."""
+    """A header. `show`: "" always, "wide" or "narrow" only on such a screen, "long" with room for words."""
 
     name: str
     numeric: bool = False
@@ -115,8 +115,8 @@ def _contrasts(reading: Reading, comparison: Comparison) -> Table:
             Cell(row["dataset"]),
             Cell(row["label"]),
             Cell(row["reference"]),
-            _difference({key: row[key] for key in ("difference", "low", "high", "n")}),
-            _difference({key: row[f"{key}_test"] for key in ("difference", "low", "high", "n")}),
+            difference_cell({key: row[key] for key in ("difference", "low", "high", "n")}),
+            difference_cell({key: row[f"{key}_test"] for key in ("difference", "low", "high", "n")}),
         ]
         for row in both.to_dict("records")
     ]
@@ -127,7 +127,8 @@ def _contrasts(reading: Reading, comparison: Comparison) -> Table:
     return Table(comparison.name, comparison.title, note, columns, rows)
 
 
-def _difference(row: Mapping[str, Any]) -> Cell:
+def difference_cell(row: Mapping[str, Any]) -> Cell:
+    """A difference in points with its interval (difference, low, high, n); no data where n is 0."""
     if not row["n"] > 0:
         return Cell(NONE, key=math.nan)
     return Cell(points(row["difference"], sign=True), span(row), row["difference"])
@@ -150,10 +151,10 @@ def arms(reading: Reading) -> Table:
             Cell("\u2013" if math.isnan(row["rank"]) else f"{row['rank']:.0f}", key=row["rank"]),
             Cell(str(row["label"]), str(row["dataset"]) if axes else ""),
             *(_level_cell(levels.loc[(row["dataset"], row["label"]), axis]) for axis in axes),
-            _accuracy({key: row[key] for key in ("mean", "low", "high", "n")}),
-            _accuracy({key: row[f"shown_{key}"] for key in ("mean", "low", "high", "n")}),
+            accuracy_cell({key: row[key] for key in ("mean", "low", "high", "n")}),
+            accuracy_cell({key: row[f"shown_{key}"] for key in ("mean", "low", "high", "n")}),
             *(_mean(means[(row["dataset"], row["label"])]) for means in measured.values()),
-            Cell(f"{row['ok']} of {row['planned']}", _troubles(row), row["ok"]),
+            Cell(f"{row['ok']} of {row['planned']}", troubles(row), row["ok"]),
         ]
         for row in rank(reading).to_dict("records")
     ]
@@ -189,13 +190,15 @@ def _level_cell(level: str) -> Cell:
         return Cell(level)
 
 
-def _accuracy(row: Mapping[str, Any]) -> Cell:
+def accuracy_cell(row: Mapping[str, Any]) -> Cell:
+    """An accuracy in % with its interval (mean, low, high, n); no data where n is 0."""
     if not row["n"]:
         return Cell(NONE, key=math.nan)
     return Cell(percent(row["mean"], 2), span(row, hundredths), row["mean"])
 
 
-def _troubles(row: Mapping[Any, Any]) -> str:
+def troubles(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """What became of the trials that did not finish, counted as by `stats.outcomes`; empty where all did."""
     counts = {status: row[status] for status in stats.OUTCOMES if status != "ok"}
     counts["not trained"] = row["planned"] - row["ok"] - sum(counts.values())
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)

@@ -1,10 +1,4 @@
-"""Figures of a study: DataFrame -> matplotlib Axes or Figure, drawn with seaborn, without global state.
-
-The functions that take an `ax` draw one panel; the `*_figure` functions lay panels out. Tables come from
-`stats`. Figures are plain `matplotlib.figure.Figure` objects: pyplot is never asked for a current one, and
-the style holds only while one of these functions runs. Accuracies come in as shares in 0..1 and are shown
-in % or, for differences, in percentage points.
-"""
+"""Charts of a study: rows of points and intervals, and learning curves."""
 
 from __future__ import annotations
 
@@ -12,58 +6,39 @@ import functools
 import math
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from harness.plots.style import (
+    COLORS,
+    GREY,
+    SEED,
+    TEST,
+    VAL,
+    beside,
+    fit,
+    nothing,
+    percent,
+    percent_tick,
+    styled,
+    subplots,
+)  # fmt: skip
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Color: TypeAlias = "tuple[float, float, float]"
+    from harness.plots.style import Color
 
-COLORS = sns.color_palette("colorblind")
-VAL, TEST = COLORS[0], COLORS[1]
-GREY, SEED = "0.4", "0.15"
 MAX_LINES = 10  # colours of the palette: more curves in one panel could not be told apart
 NAMES = {"level": "label", "effect": "difference"}
-STYLE: dict[Any, Any] = {
-    **sns.axes_style("whitegrid"),
-    # The font that matplotlib ships: the same layout on every machine.
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "grid.color": "0.9",
-    # Text stays text (searchable, small); ids depend on the content alone: same numbers, same bytes.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ablation-harness",
-}
-
-
-def _styled(draw: Callable[P, T]) -> Callable[P, T]:
-    @functools.wraps(draw)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return wrapper
 
 
 @dataclass(frozen=True)
@@ -102,7 +77,7 @@ def dots(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Sequence[st
     ax.set_yticks(y, list(labels))
     ax.grid(visible=False, axis="y")
     ax.xaxis.set_major_locator(MaxNLocator(6))
-    _fit(ax, rows[["mean", "low", "high"]].to_numpy(), seeds["value"].to_numpy())
+    fit(ax, rows[["mean", "low", "high"]].to_numpy(), seeds["value"].to_numpy())
 
 
 def curves(ax: Axes, table: pd.DataFrame, hue: str, colors: Mapping[str, Color]) -> None:
@@ -128,36 +103,7 @@ def curves(ax: Axes, table: pd.DataFrame, hue: str, colors: Mapping[str, Color])
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def confusion(ax: Axes, counts: pd.DataFrame, classes: Sequence[str]) -> None:
-    """Draw a confusion matrix whose mistakes can be read.
-
-    The colours span the mistakes only, up to the largest; the diagonal lies beyond them and is grey. Zero
-    cells stay empty.
-
-    Args:
-        ax: where to draw.
-        counts: square, true labels as rows, predictions as columns.
-        classes: names in label order.
-    """
-    values = counts.to_numpy()
-    diagonal = np.eye(len(values), dtype=bool)
-    top = max(int(values[~diagonal].max(initial=0)), 1)
-    # The diagonal is pushed beyond the scale also where it is smaller than a mistake.
-    shade = np.where(diagonal, top + 1, values)
-    sns.heatmap(
-        shade, vmin=0, vmax=top, cmap=mpl.colormaps["rocket_r"].with_extremes(over="0.88"), square=True,
-        annot=np.where(values > 0, values.astype(str), ""), fmt="", annot_kws={"size": 9}, linewidths=0.5,
-        xticklabels=list(classes), yticklabels=list(classes), ax=ax,
-        cbar_kws={"label": "mistakes (samples)", "shrink": 0.8},
-    )  # fmt: skip
-    ax.set(xlabel="predicted", ylabel="true")
-    long = max(map(len, classes)) > 2
-    ax.tick_params(axis="y", rotation=0)
-    for label in ax.get_xticklabels():
-        label.set(rotation=45 if long else 0, ha="right" if long else "center", rotation_mode="anchor")
-
-
-@_styled
+@styled
 def effects_figure(effects: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     """Main effects: a row of panels an axis, a column a data set, one scale a column.
 
@@ -168,14 +114,14 @@ def effects_figure(effects: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     axes, datasets = (list(dict.fromkeys(effects[column])) for column in ("axis", "dataset"))
     levels = {axis: list(dict.fromkeys(effects.loc[effects["axis"].eq(axis), "level"])) for axis in axes}
     heights = [len(levels[axis]) + 1.6 for axis in axes]
-    figure, grid = _panels(len(datasets), heights, (1.8 + 3.7 * len(datasets), 0.27 * sum(heights) + 0.4))
+    figure, grid = subplots(len(datasets), heights, (1.8 + 3.7 * len(datasets), 0.27 * sum(heights) + 0.4))
     for row, axis in zip(grid, axes, strict=True):
         for ax, dataset in zip(row, datasets, strict=True):
             here = effects[effects["axis"].eq(axis) & effects["dataset"].eq(dataset)]
             points = seeds[seeds["axis"].eq(axis) & seeds["dataset"].eq(dataset)]
             _differences(ax, here.rename(columns=NAMES), points.rename(columns=NAMES), levels[axis])
             means = here.set_index("level")["mean"].reindex(levels[axis])
-            _beside(ax, ["no data" if math.isnan(mean) else percent(mean) for mean in means])
+            beside(ax, ["no data" if math.isnan(mean) else percent(mean) for mean in means])
             ax.set_title(f"{axis} on {dataset}", loc="left")
             if ax is not row[0]:
                 ax.set_yticklabels([])
@@ -185,7 +131,7 @@ def effects_figure(effects: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> Figure:
     """Best and worst arms of one data set, each end on its own scale.
 
@@ -200,12 +146,12 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
         parts = {f"best {most} of {len(ranking)} arms": ranking.head(most)}
         parts[f"worst {most} of {len(ranking)} arms"] = ranking.tail(most)
     heights = [len(part) + 1.6 for part in parts.values()]
-    figure, grid = _panels(1, heights, (9.2, 0.27 * sum(heights) + 0.9))
+    figure, grid = subplots(1, heights, (9.2, 0.27 * sum(heights) + 0.9))
     for (ax,), (title, part) in zip(grid, parts.items(), strict=True):
         labels = list(part["label"])
         points = seeds[seeds["label"].isin(labels)]
         dots(ax, part, points, labels)
-        _fit(ax, part[["mean", "low", "high", "shown_mean"]].to_numpy(), points["value"].to_numpy())
+        fit(ax, part[["mean", "low", "high", "shown_mean"]].to_numpy(), points["value"].to_numpy())
         ax.plot(part["shown_mean"], range(len(part)), "D", mfc="none", mec=TEST, ms=6, mew=1.4, zorder=5)
         told = [
             label if n == planned else f"{label} ({n} of {planned} seeds)"
@@ -213,13 +159,13 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
         ]
         ax.set_yticks(range(len(labels)), told)
         ax.set_title(title, loc="left")
-        ax.xaxis.set_major_formatter(_percent)
+        ax.xaxis.set_major_formatter(percent_tick)
     grid[-1][0].set_xlabel("accuracy")
     figure.legend(handles=_arms_keys(), loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
-@_styled
+@styled
 def differences_figure(contrasts: pd.DataFrame, seeds: pd.DataFrame, xlabel: str) -> Figure:
     """Paired differences between arms: a panel a data set.
 
@@ -230,17 +176,17 @@ def differences_figure(contrasts: pd.DataFrame, seeds: pd.DataFrame, xlabel: str
     """
     datasets = list(dict.fromkeys(contrasts["dataset"]))
     heights = [float(contrasts["dataset"].eq(dataset).sum()) + 1.6 for dataset in datasets]
-    figure, grid = _panels(1, heights, (9.2, 0.27 * sum(heights) + 0.5))
+    figure, grid = subplots(1, heights, (9.2, 0.27 * sum(heights) + 0.5))
     for (ax,), dataset in zip(grid, datasets, strict=True):
         here = contrasts[contrasts["dataset"].eq(dataset)]
         _differences(ax, here, seeds[seeds["dataset"].eq(dataset)], list(here["label"]))
-        _beside(ax, [f"{100 * value:+.2f}".replace("-", "\u2212") for value in here["difference"]])
+        beside(ax, [f"{100 * value:+.2f}".replace("-", "\u2212") for value in here["difference"]])
         ax.set_title(dataset, loc="left")
     grid[-1][0].set_xlabel(xlabel)
     return figure
 
 
-@_styled
+@styled
 def curves_figure(panels: Sequence[Panel], hue: str, columns: int = 3) -> Figure:
     """Lay learning curves out, `columns` panels a row, each on its own scale, for losses differ in kind.
 
@@ -255,42 +201,19 @@ def curves_figure(panels: Sequence[Panel], hue: str, columns: int = 3) -> Figure
         colors = {"val": VAL, "train": TEST}
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure, grid = _panels(columns, [1.0] * rows, (max(1 + 2.9 * columns, 6.0), 2.5 * rows + 0.7))
+    figure, grid = subplots(columns, [1.0] * rows, (max(1 + 2.9 * columns, 6.0), 2.5 * rows + 0.7))
     flat = [ax for row in grid for ax in row]
     for ax in flat[len(panels) :]:
         ax.set_axis_off()
     for ax, panel in zip(flat, panels, strict=False):
         if panel.table.empty:
-            _nothing(ax, "no finished trial")
+            nothing(ax, "no finished trial")
         else:
             curves(ax, panel.table.assign(**{hue: panel.table[hue].astype(str)}), hue, colors)
             _scale(ax, panel)
         ax.set_title(textwrap.fill(panel.title, 34), loc="left")
     _curves_legend(figure, colors, levels=hue != "split")
     return figure
-
-
-@_styled
-def confusion_figure(matrices: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> Figure:
-    """Confusion matrices under their titles; side by side where they fit a page, else below each other."""
-    side = max(3.2, 0.44 * len(classes) + 0.9)
-    columns = len(matrices) if len(classes) <= 14 else 1
-    rows = math.ceil(len(matrices) / columns)
-    figure, grid = _panels(columns, [1.0] * rows, ((side + 1.2) * columns, (side + 0.3) * rows))
-    flat = [ax for row in grid for ax in row]
-    for ax, (title, counts) in zip(flat, matrices.items(), strict=True):
-        confusion(ax, counts, classes)
-        ax.set_title(title, loc="left")
-    return figure
-
-
-@_styled
-def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write `stem`.png and `stem`.svg, without a date, so that the same results give the same bytes."""
-    png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
-    figure.savefig(png, dpi=144, metadata={"Software": None})
-    figure.savefig(svg, metadata={"Date": None})
-    return png, svg
 
 
 def _arms_keys() -> list[Line2D]:
@@ -302,50 +225,16 @@ def _arms_keys() -> list[Line2D]:
     ]
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """A share in words: 0.9712 is "97.1 %" (with a space that does not break)."""
-    return f"{100 * share:.{digits}f}\u00a0%"
-
-
-def _percent(share: float, _position: float) -> str:
-    return f"{100 * share:.4g}\u00a0%"
-
-
-def _panels(
-    columns: int, heights: Sequence[float], size: tuple[float, float]
-) -> tuple[Figure, list[list[Axes]]]:
-    """Give an empty figure and its rows of axes; `heights` relative, one a row, `size` in inches."""
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=list(heights))
-    return figure, [list(row) for row in grid]
-
-
 def _differences(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Sequence[str]) -> None:
     """Draw differences (label, difference, low, high; shares) around 0, in percentage points."""
     if table["difference"].notna().sum() == 0:
-        _nothing(ax, "no data")
+        nothing(ax, "no data")
         return
     points = table[["difference", "low", "high"]].mul(100).rename(columns={"difference": "mean"})
     ax.axvline(0, color="0.55", lw=1, zorder=1)
     values = pd.DataFrame({"label": seeds["label"], "value": seeds["difference"] * 100})
     dots(ax, points.assign(label=table["label"]), values, labels)
-    _fit(ax, points.to_numpy(), values["value"].to_numpy(), np.zeros(1))
-
-
-def _beside(ax: Axes, words: Sequence[str]) -> None:
-    """Write a word at the right of each row."""
-    for y, word in enumerate(words):
-        ax.text(1.015, y, word, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=GREY)
-
-
-def _fit(ax: Axes, *values: npt.NDArray[np.float64]) -> None:
-    """Make the x axis span all `values`: intervals as well as points."""
-    finite = np.concatenate([np.ravel(value).astype(float) for value in values])
-    finite = finite[np.isfinite(finite)]
-    if finite.size:
-        room = 0.04 * (np.ptp(finite) or 0.01)
-        ax.set_xlim(finite.min() - room, finite.max() + room)
+    fit(ax, points.to_numpy(), values["value"].to_numpy(), np.zeros(1))
 
 
 def _share_x(grid: Sequence[Sequence[Axes]]) -> None:
@@ -360,10 +249,10 @@ def _scale(ax: Axes, panel: Panel) -> None:
     """Percent for accuracies; for losses a log axis where they span more than a factor of 5."""
     values = panel.table["value"]
     if panel.ylabel == "accuracy":
-        ax.yaxis.set_major_formatter(_percent)
+        ax.yaxis.set_major_formatter(percent_tick)
         # Guessing before the first epoch would press everything after it into a corner.
         trained = values[panel.table["epoch"].gt(0)]
-        if len(trained) and trained.min() > values.min():
+        if panel.table["epoch"].nunique() > 2 and trained.min() > values.min():
             room = 0.06 * (values.max() - trained.min()) or 0.01
             ax.set_ylim(trained.min() - room, values.max() + room)
     elif values.min() > 0 and values.max() / values.min() > 5:
@@ -381,8 +270,3 @@ def _curves_legend(figure: Figure, colors: Mapping[str, Color], *, levels: bool)
         lines.append(Line2D([], [], color=colors.get(split, GREY), lw=1.8, ls=dash, label=split))
     columns = max(1, min(len(lines), 100 // max(len(str(line.get_label())) + 6 for line in lines)))
     figure.legend(handles=lines, loc="outside upper center", ncols=columns, frameon=False)
-
-
-def _nothing(ax: Axes, words: str) -> None:
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, words, ha="center", va="center", color=GREY, transform=ax.transAxes)

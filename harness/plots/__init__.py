@@ -1,0 +1,27 @@
+"""Figures of a study: DataFrame -> matplotlib Axes or Figure, drawn with seaborn, without global state.
+
+The functions that take an `ax` draw one panel; the `*_figure` functions lay panels out. Tables come from
+`stats`. Figures are plain `matplotlib.figure.Figure` objects: pyplot is never asked for a current one, and
+the style holds only while one of these functions runs. Accuracies come in as shares in 0..1 and are shown
+in % or, for differences, in percentage points.
+"""
+
+from harness.plots.charts import (
+    MAX_LINES,
+    Panel,
+    arms_figure,
+    curves,
+    curves_figure,
+    differences_figure,
+    dots,
+    effects_figure,
+)  # fmt: skip
+from harness.plots.ladder import ladder_figure
+from harness.plots.matrices import confusion, confusion_change, confusion_figure
+from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, save
+
+__all__ = [
+    "COLORS", "GREY", "MAX_LINES", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure", "confusion",
+    "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure", "dots",
+    "effects_figure", "ladder_figure", "percent", "save",
+]  # fmt: skip

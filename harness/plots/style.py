@@ -1,0 +1,104 @@
+"""How every figure looks, and what figures share: fonts, colours, empty panels, words beside rows."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import seaborn as sns
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Color: TypeAlias = "tuple[float, float, float]"
+
+COLORS = sns.color_palette("colorblind")
+VAL, TEST = COLORS[0], COLORS[1]
+GREY, SEED = "0.4", "0.15"
+STYLE: dict[Any, Any] = {
+    **sns.axes_style("whitegrid"),
+    # The font that matplotlib ships: the same layout on every machine.
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "grid.color": "0.9",
+    # Text stays text (searchable, small); ids depend on the content alone: same numbers, same bytes.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ablation-harness",
+}
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Draw in the house's style, which holds only while `draw` runs."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+@styled
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write `stem`.png and `stem`.svg, without a date, so that the same results give the same bytes."""
+    png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
+    figure.savefig(png, dpi=144, metadata={"Software": None})
+    figure.savefig(svg, metadata={"Date": None})
+    return png, svg
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in words: 0.9712 is "97.1 %" (with a space that does not break)."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def percent_tick(share: float, _position: float) -> str:
+    """A tick's words, as matplotlib asks for them."""
+    return f"{100 * share:.4g}\u00a0%"
+
+
+def subplots(
+    columns: int, heights: Sequence[float], size: tuple[float, float]
+) -> tuple[Figure, list[list[Axes]]]:
+    """Give an empty figure and its rows of axes; `heights` relative, one a row, `size` in inches."""
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=list(heights))
+    return figure, [list(row) for row in grid]
+
+
+def beside(ax: Axes, words: Sequence[str]) -> None:
+    """Write a word at the right of each row."""
+    for y, word in enumerate(words):
+        ax.text(1.015, y, word, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=GREY)
+
+
+def fit(ax: Axes, *values: npt.NDArray[np.float64]) -> None:
+    """Make the x axis span all `values`: intervals as well as points."""
+    finite = np.concatenate([np.ravel(value).astype(float) for value in values])
+    finite = finite[np.isfinite(finite)]
+    if finite.size:
+        room = 0.04 * (np.ptp(finite) or 0.01)
+        ax.set_xlim(finite.min() - room, finite.max() + room)
+
+
+def nothing(ax: Axes, words: str) -> None:
+    """Say in the place of a panel why there is none."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, words, ha="center", va="center", color=GREY, transform=ax.transAxes)
