@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 import torch
 
-from harness import training
+from harness import plan, training
 from harness.study import Study, parse
 
 DIGITS: dict[str, Any] = {
@@ -36,6 +36,12 @@ hypothesis.settings.load_profile("steady")
 def _one_thread() -> None:
     """As in the workers: the tests' own processes fill the cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def a_stack_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans of this process keep seeds apart, for tests that need several stacks."""
+    monkeypatch.setattr(plan, "GATHERED", 0)
 
 
 @pytest.fixture

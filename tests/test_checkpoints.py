@@ -33,6 +33,7 @@ from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
 from harness.study import Study, load, parse
 
+pytestmark = pytest.mark.usefixtures("a_stack_a_seed")
 Make = Callable[..., Study]
 TABLES = ("trials", "epochs", "confusion")
 HERE = Origin.here("stacked", "cpu")

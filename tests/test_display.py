@@ -22,6 +22,7 @@ def progress_of(study: Study) -> training.Progress:
     return training.Progress(sum(sizes), Board(sizes, 4), stacks)
 
 
+@pytest.mark.usefixtures("a_stack_a_seed")
 def test_losses_are_the_medians_of_what_is_in_training(study_of: Make) -> None:
     progress = progress_of(study_of({"lr": [0.1, 0.2, 0.3]}))
     seen = progress.board.seen

@@ -64,6 +64,7 @@ def test_a_stack_that_needs_too_much_memory_is_halved(
         assert arrays["test_predicted"].shape == (5, 360)
 
 
+@pytest.mark.usefixtures("a_stack_a_seed")
 def test_a_trial_that_needs_too_much_memory_by_itself_fails_with_the_message(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_failure_of_drawing_is_told_once_and_stops_nothing(
     assert told.count("\n") == 1
 
 
+@pytest.mark.usefixtures("a_stack_a_seed")
 def test_an_interrupted_run_leaves_the_curve_of_what_is_finished(
     study_of: Make, tmp_path: Path, drawn: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

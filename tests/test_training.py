@@ -26,7 +26,7 @@ TABLES = ("trials", "epochs", "confusion")
 PROC = Path("/proc")
 needs_proc = pytest.mark.skipif(not (PROC / "self/stat").exists(), reason="reads processes from /proc")
 LONG: dict[str, Any] = {
-    "study": {"name": "long", "seeds": 3},
+    "study": {"name": "long", "seeds": 3, "resample_split": True},  # which keeps seeds apart
     "baseline": {"dataset": "digits", "epochs": 6, "hidden": [16]},
     "axes": {"activation": ["relu", "tanh"], "optimizer": ["sgd", "adam"], "batch_size": [16, 32]},
 }
@@ -337,6 +337,7 @@ def test_a_study_that_changed_before_it_was_finished_trains_the_rest_of_its_stac
     assert summary.statuses == {"ok": 4}
 
 
+@pytest.mark.usefixtures("a_stack_a_seed")
 def test_a_resumed_run_keeps_its_stacks_whatever_the_workers_and_the_engine(
     study_of: Callable[..., Study], tmp_path: Path
 ) -> None:

@@ -78,7 +78,7 @@ class Outcome:
             for name in ("epoch", "step", "loss", "accuracy")
         }
         measured = {
-            f"metric.{name}": np.array([point.metrics[name] for point in self.curve])
+            f"metrics.{name}": np.array([point.metrics[name] for point in self.curve])
             for name in (self.curve[0].metrics if self.curve else ())
         }
         splits = [point.split for point in self.curve]
@@ -87,7 +87,7 @@ class Outcome:
     def go_on(self, state: State) -> None:
         """Have observed what the trials of a state had."""
         self.diverged_step[:] = state.values["diverged_step"]
-        curve, measured = state.under("curve."), state.under("metric.")
+        curve, measured = state.under("curve."), state.under("metrics.")
         rows = zip(
             curve["epoch"].tolist(), curve["step"].tolist(), curve["split"], curve["loss"], curve["accuracy"],
             strict=True,

@@ -194,9 +194,17 @@ def test_an_engine_asks_where_it_looks_up_and_not_of_a_diverged_trial(engine: st
 
 def test_a_state_has_all_that_a_point_of_the_curve_has() -> None:
     """Whoever observes more has to keep it in Outcome.values and go_on, too."""
-    told = Outcome(np.zeros(1, np.int64), 1, 1.0, 1).values()
-    kept = {name.removeprefix("curve.") for name in told if name.startswith("curve.")}
+    outcome = Outcome(np.zeros(1, np.int64), 1, 1.0, 1)
+    ones = np.ones(1)
+    outcome.curve = [Point(1.0, 3, "val", ones, ones, {"top3": share * ones}) for share in (0.25, 0.5)]
+    told = outcome.values()
+    kept = {name.partition(".")[0 if name.startswith("metrics.") else 2] for name in told if "." in name}
     assert kept == {field.name for field in dataclasses.fields(Point)}
+    again = Outcome(np.zeros(1, np.int64), 1, 1.0, 1)
+    again.go_on(State(3, told))
+    assert [dataclasses.asdict(point) for point in again.curve] == [
+        dataclasses.asdict(point) for point in outcome.curve
+    ]
 
 
 # ------------------------------------------------------------------------------ a third party's components
