@@ -33,7 +33,6 @@ from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
 from harness.study import Study, load, parse
 
-pytestmark = pytest.mark.usefixtures("a_stack_a_seed")
 Make = Callable[..., Study]
 TABLES = ("trials", "epochs", "confusion")
 HERE = Origin.here("stacked", "cpu")
@@ -304,7 +303,7 @@ def study() -> Study:
     """Two stacks of two trials, 4 epochs of 41 steps each."""
     return parse(
         {
-            "study": {"name": "small", "seeds": 2},
+            "study": {"name": "small", "seeds": 2, "resample_split": True},  # a stack a seed
             "baseline": {"dataset": "digits", "epochs": 4, "hidden": [8]},
             "axes": {"optimizer": ["sgd", "adam"]},
         }
@@ -537,7 +536,7 @@ def command(study: Path, folder: Path) -> list[str]:
 
 def test_kill_9_in_the_middle_of_long_stacks_and_the_next_run_ends_in_the_same_folder(tmp_path: Path) -> None:
     tables = {
-        "study": {"name": "long", "seeds": 2},
+        "study": {"name": "long", "seeds": 2, "resample_split": True},  # a stack a seed
         "baseline": {"dataset": "digits", "epochs": 25, "hidden": [16]},
         "axes": {"optimizer": ["momentum", "adam"]},
     }
