@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 import pandas as pd
-import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from harness import plugins, results, selection
+from harness import plugins, results, selection, weights
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
-from harness.errors import MachineError, UsageError
+from harness.errors import UsageError
 from harness.executors import quiet_arithmetic
 from harness.plan import Stack, make
 from harness.results import Results
@@ -87,9 +86,9 @@ def restore(found: Results, row: pd.Series[Any]) -> Model:
         MachineError: the weights cannot be read.
     """
     stack, trial = _planned(found, str(row["trial_id"]))
-    path = found.folder / "weights" / f"{trial.trial_id}.safetensors"
+    path = weights.file_of(found, trial.trial_id)
     kept = path.is_file()
-    named = _read(path)[0] if kept else _trained_again(stack, trial, row)
+    named = weights.arrays(path)[0] if kept else _trained_again(stack, trial, row)
     return Model(row, trial, rebuild(trial, named), kept)
 
 
@@ -135,19 +134,8 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
             "machine or version rounds differently",
             err=True,
         )
-    weights: Mapping[str, Floats] = outcome.weights[k]
-    return weights
-
-
-def _read(path: Path) -> tuple[dict[str, Floats], dict[str, str]]:
-    """A safetensors file's arrays and its metadata."""
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
-        raise MachineError(
-            f"the weights {path} cannot be read: {error}. Remove the file and try again."
-        ) from error
+    named: Mapping[str, Floats] = outcome.weights[k]
+    return named
 
 
 # --------------------------------------------------------------------------------------------------- using
@@ -239,7 +227,7 @@ def _about(found: Results, model: Model) -> dict[str, Any]:
         "arm": model.trial.arm.name,
         "seed": model.trial.seed,
         "settings": model.trial.arm.settings,
-        "plugins": found.study.get("study", {}).get("plugins", []),
+        "plugins": [str((found.folder / file).resolve()) for file in found.study["study"]["plugins"]],
         "image": list(facts.shape),
         "classes": list(facts.classes),
         "data": facts.digest,
@@ -287,6 +275,6 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
         raise UsageError(f"{error}. It was defined in {files}: name it in plugin_files") from error
     import torch
 
-    arrays = _read(folder / "model.safetensors")[0]
+    arrays, _ = weights.arrays(folder / "model.safetensors")
     model.net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()

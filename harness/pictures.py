@@ -18,7 +18,7 @@ from harness.data import Split, load
 from harness.errors import UsageError
 from harness.looks import short
 from harness.results import Results
-from harness.study import parse
+from harness.study import load as load_study
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
         MachineError: it cannot be had.
     """
     if dataset not in datasets or datasets[dataset].known is None:
-        parse(found.study)  # which declares the person's own
+        load_study(found.folder / "study.toml")  # which declares the person's own
     facts = datasets[dataset].facts
     path = found.folder / "plan.json"
     trained_on = results.read_json(path).get("data", {}) if path.is_file() else {}

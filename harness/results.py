@@ -192,7 +192,7 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
     ]
     content = {"schema": SCHEMA, "study": plan.study.name, "data": dict(digests), "stacks": stacks}
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
-    write(folder / "study.toml", tomli_w.dumps(plan.study.tables()).encode())
+    write(folder / "study.toml", tomli_w.dumps(plan.study.tables(folder)).encode())
     _write_tables(folder, _merged(folder, planned(plan)))
 
 

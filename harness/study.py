@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -117,10 +118,15 @@ class Study:
         """The axes whose values set several settings under a name."""
         return [axis for axis, values in self.axes.items() if isinstance(values[0], Mapping)]
 
-    def tables(self) -> dict[str, Any]:
-        """The study as TOML tables, with everything resolved that a reader would have to look up."""
+    def tables(self, beside: Path | None = None) -> dict[str, Any]:
+        """The study as TOML tables, with everything resolved that a reader would have to look up.
+
+        Args:
+            beside: the folder that the tables are written to. Files under the current folder, as it is, are
+                named from there, so that a repository can be moved with its results in it.
+        """
         folder = self.path.parent if self.path else Path()
-        named = [str((folder / plugin).resolve()) for plugin in self.about.plugins]
+        named = [_place(folder / plugin, beside) for plugin in self.about.plugins]
         about = self.about.model_dump() | {"plugins": named}
         tables: dict[str, Any] = {"study": about, "baseline": dict(self.baseline)}
         if self.axes:
@@ -128,8 +134,19 @@ class Study:
         if self.steps:
             tables["steps"] = [dict(step) for step in self.steps]
         if self.folders:
-            tables["datasets"] = {name: folder.table() for name, folder in self.folders.items()}
+            tables["datasets"] = {
+                name: {**folder.table(), "path": _place(folder.path, beside)}
+                for name, folder in self.folders.items()
+            }
         return tables
+
+
+def _place(path: Path, beside: Path | None) -> str:
+    """A file or folder's place: from `beside`, if both are under the current folder, else from the root."""
+    path, here = path.resolve(), Path.cwd()
+    if beside is None or not all(place.is_relative_to(here) for place in (path, beside.resolve())):
+        return path.as_posix()
+    return Path(os.path.relpath(path, beside.resolve())).as_posix()
 
 
 # ---------------------------------------------------------------------------------------- reading a file

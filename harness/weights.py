@@ -40,16 +40,29 @@ def read(path: Path) -> Weights:
     Raises:
         MachineError: it cannot be read.
     """
+    named, about = arrays(path)
+    try:
+        trial = Trial(about["trial_id"], Arm("", json.loads(about["settings"])), int(about["seed"]))
+    except (KeyError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return Weights(trial, named)
+
+
+def arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """A safetensors file's arrays by name, and its metadata.
+
+    Raises:
+        MachineError: it cannot be read.
+    """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            about = file.metadata()
-            named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        trial = Trial(about["trial_id"], Arm("", json.loads(about["settings"])), int(about["seed"]))
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise MachineError(
-            f"the weights {path} cannot be read: {error}. Remove the file and try again."
-        ) from error
-    return Weights(trial, named)
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> MachineError:
+    return MachineError(f"the weights {path} cannot be read: {error!r}. Remove the file and try again.")
 
 
 def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:

@@ -191,3 +191,23 @@ def test_a_plugin_named_by_an_override_is_loaded(plugin: Path) -> None:
     assert arm.settings["softness"] == 2.0
     with pytest.raises(UsageError, match=r'softness = "soft": allowed: a valid number'):
         with_plugin(plugin.parent, ['plugins=["mine.py"]', "loss=owned", "softness=soft"])
+
+
+def test_files_under_the_current_folder_are_named_from_where_the_study_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "nothing.py").write_text('"""No component."""\n')
+    (tmp_path / "studies" / "own.toml").write_text('[study]\nname = "own"\nplugins = ["nothing.py"]\n')
+    monkeypatch.chdir(tmp_path)
+    study = load("studies/own.toml")
+    written = study.tables(Path("results/own"))["study"]["plugins"]
+    assert written == ["../../studies/nothing.py"]
+    elsewhere = study.tables(tmp_path.parent / "elsewhere")["study"]["plugins"]
+    assert elsewhere == [(tmp_path / "studies" / "nothing.py").as_posix()]
+    assert study.tables()["study"]["plugins"] == elsewhere
+    (tmp_path / "results" / "own").mkdir(parents=True)
+    (tmp_path / "results" / "own" / "study.toml").write_bytes(
+        tomli_w.dumps(study.tables(Path("results/own"))).encode()
+    )
+    assert load("results/own/study.toml").about.plugins == written
