@@ -77,7 +77,7 @@ def summary(summary: Summary) -> None:
     """Show what a run did: a table of the arms, how many trials ended how, and where the results are."""
     _arms(summary.folder)
     counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
-    rate = f", {summary.trained / summary.seconds:.1f} trials/s" if summary.trained else ""
+    rate = f", {_rate(summary.trained, summary.seconds)}" if summary.trained else ""
     click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
     for failure in summary.failures[:MOST_SHOWN]:
         click.secho(f"failed: {failure}", fg="red", err=True)
@@ -151,7 +151,7 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
 
 @contextmanager
 def progress(progress: Progress) -> Iterator[None]:
-    """Show a run's notes, then its trials done, trials/s and time to go while the block runs."""
+    """Show a run's notes, then its trials done, their rate and the time to go while the block runs."""
     for note in progress.notes:
         click.secho(f"note: {note}", fg="yellow", err=True)
     if progress.total == 0:
@@ -233,12 +233,18 @@ def _medians(seen: Any, form: str) -> str:
     return " ".join(f"{split} {form.format(np.median(values))}" for split, values in columns if len(values))
 
 
+def _rate(trials: float, seconds: float) -> str:
+    """Trials a second, or a minute where they take longer."""
+    rate = trials / seconds
+    return f"{rate:.1f} trials/s" if rate >= 1 else f"{60 * rate:.1f} trials/min"
+
+
 def _pace(progress: Progress, seconds: float) -> tuple[str, str]:
     trials = progress.trials
     if trials < 0.5:
         return "", ""
     left = (progress.total - trials) * seconds / trials
-    return f"{trials / seconds:.1f} trials/s", f"ETA {int(left // 60)}:{int(left % 60):02d}"
+    return _rate(trials, seconds), f"ETA {int(left // 60)}:{int(left % 60):02d}"
 
 
 @contextmanager

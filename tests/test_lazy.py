@@ -33,7 +33,7 @@ ORDER: list[set[str]] = [
     {"report"},
     {"executors"},
     {"training", "models"},
-    {"display"},
+    {"display", "data_commands"},
     {"cli"},
     {"__main__", "__init__"},
 ]
