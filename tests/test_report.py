@@ -231,6 +231,25 @@ def test_a_best_arm_made_of_other_levels_than_the_best_on_average_is_a_warning(d
     assert "Its optimizer is sgd, though adam does best on average" in told
 
 
+def test_the_gap_between_train_and_val_is_said_with_its_interval(digits_results: Path) -> None:
+    results = read(digits_results)
+    rows = {"train_loss": 0.25, "val_loss": 0.5, "train_accuracy": 0.96, "val_accuracy": 0.93}
+    reading = report.prepare(trials_with(results, **rows))
+    label = str(reading.trials["label"].iloc[0])
+    told = list(words.gap(reading, "digits", label))
+    assert told[0].replace("\u00a0", " ") == (
+        f"At the end of {label} the train loss is 0.25 and the val loss 0.5, a gap of +0.25 (+0.25 to +0.25); "
+        "val accuracy lies \u22123.0 points (\u22123.0 to \u22123.0) from train's 96.0 %."
+    )
+    assert told[1] == "Its val loss was at its lowest at the end."
+    val = results.epochs["split"].eq("val") & results.epochs["epoch"].eq(2)
+    dipped = results.epochs.assign(loss=results.epochs["loss"].mask(val, 0.001))
+    reading = report.prepare(replace(results, epochs=dipped))
+    assert list(words.gap(reading, "digits", label))[1] == (
+        "Its val loss was lowest after 2 of 4 epochs, at 0.001."
+    )
+
+
 def test_no_results_folder_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no results folder"):
         report.write(tmp_path)

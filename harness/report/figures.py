@@ -11,7 +11,7 @@ import pandas as pd
 from harness import plots, stats
 from harness.plots import Panel, percent
 from harness.report.reading import Reading, comparisons, rank
-from harness.report.words import count
+from harness.report.words import count, gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,7 +160,8 @@ def _curves(reading: Reading, dataset: str, ranking: pd.DataFrame) -> Iterator[D
         which = "the three best, then the three worst arms" if len(ends) > 1 else "the best arms"
         figure = plots.curves_figure(panels, "split", columns=len(ends[0]))
         title = f"Learning curves of {which} on {dataset}"
-        yield Drawn(f"curves-{slug(dataset)}-arms", title, ARM_CURVES, figure, folded=bool(drawable))
+        caption = " ".join([ARM_CURVES, *gap(reading, dataset, str(ranked.iloc[0]["label"]))])
+        yield Drawn(f"curves-{slug(dataset)}-arms", title, caption, figure, folded=bool(drawable))
 
 
 def axis_panels(reading: Reading, trials: pd.DataFrame, axis: str) -> list[Panel]:

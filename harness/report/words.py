@@ -27,6 +27,7 @@ def answers(reading: Reading) -> list[list[str]]:
         [
             *_choices(reading, dataset),
             *_best(ranking[ranking["dataset"].eq(dataset)], dataset),
+            *_best_gap(reading, ranking[ranking["dataset"].eq(dataset)], dataset),
             *_interplay(reading, ranking, dataset),
         ]
         for dataset in reading.datasets
@@ -113,6 +114,50 @@ def _interplay(reading: Reading, ranking: pd.DataFrame, dataset: str) -> Iterato
         its = " and its ".join(f"{row['axis']} is {arm[row['axis']]}" for row in other)
         best = " and ".join(row["best"] for row in other) + (" does" if len(other) == 1 else " do")
         yield f"Its {its}, though {best} best on average: what a choice does may depend on the others."
+
+
+def _best_gap(reading: Reading, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
+    ranked = ranking[ranking["rank"].notna()]
+    if not ranked.empty:
+        yield from gap(reading, dataset, str(ranked.iloc[0]["label"]))
+
+
+def gap(reading: Reading, dataset: str, label: str) -> Iterator[str]:
+    """How far an arm's val lies behind its train at the end, and when its val loss was lowest."""
+    trials = reading.trials
+    here = trials["dataset"].eq(dataset) & trials["label"].eq(label) & trials["status"].eq("ok")
+    done = trials[here].dropna(subset=["val_loss"])
+    if done.empty:
+        return
+    loss, accuracy = (
+        stats.summarise(
+            done.assign(gap=done[f"val_{what}"] - done[f"train_{what}"]), ["dataset"], "gap"
+        ).iloc[0]
+        for what in ("loss", "accuracy")
+    )
+    train, val = (f"{done[f'{split}_loss'].mean():.3g}" for split in ("train", "val"))
+    yield (
+        f"At the end of {label} the train loss is {train} and the val loss {val}, a gap of "
+        f"{_signed(loss['mean'])}{_spanned(loss, _signed)}; val accuracy lies "
+        f"{points(accuracy['mean'], sign=True)} points{_spanned(accuracy, points)} from train's "
+        f"{percent(done['train_accuracy'].mean())}."
+    )
+    curve = stats.mean_curves(reading.results.epochs, done, ["dataset"], "loss")
+    losses = curve[curve["split"].eq("val")].groupby("epoch")["value"].mean()
+    best, last = float(losses.idxmin()), float(losses.index.max())
+    if best < last:
+        yield f"Its val loss was lowest after {best:.4g} of {last:.4g} epochs, at {losses.min():.3g}."
+    else:
+        yield "Its val loss was at its lowest at the end."
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "\u2212")
+
+
+def _spanned(row: pd.Series[Any], words: Callable[[float], str]) -> str:
+    """An interval in brackets, where there is one."""
+    return f" ({words(row['low'])} to {words(row['high'])})" if row["n"] > 1 else ""
 
 
 def count(n: int, noun: str) -> str:
