@@ -143,10 +143,11 @@ def gap(reading: Reading, dataset: str, label: str) -> Iterator[str]:
         f"{percent(done['train_accuracy'].mean())}."
     )
     curve = stats.mean_curves(reading.results.epochs, done, ["dataset"], "loss")
-    losses = curve[curve["split"].eq("val")].groupby("epoch")["value"].mean()
-    best, last = float(losses.idxmin()), float(losses.index.max())
-    if best < last:
-        yield f"Its val loss was lowest after {best:.4g} of {last:.4g} epochs, at {losses.min():.3g}."
+    val_curve = curve[curve["split"].eq("val")].groupby("epoch", as_index=False)["value"].mean()
+    lowest, last = val_curve.loc[val_curve["value"].idxmin()], float(val_curve["epoch"].max())
+    if lowest["epoch"] < last:
+        epoch = f"{lowest['epoch']:.4g} of {last:.4g} epochs"
+        yield f"Its val loss was lowest after {epoch}, at {lowest['value']:.3g}."
     else:
         yield "Its val loss was at its lowest at the end."
 
