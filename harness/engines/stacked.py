@@ -1,4 +1,4 @@
-"""The stacked engine: all compatible trials of a seed train as one, on the same batches.
+"""The stacked engine: compatible trials train as one; those of a seed on the same batches.
 
 Here is the run: batches, evaluations, divergence. The arithmetic is in stack.py and updates.py.
 """
