@@ -81,8 +81,10 @@ def _noise(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def _target() -> Tensor:
-    return torch.eye(CLASSES, dtype=torch.float64)[torch.arange(SAMPLES) % CLASSES]
+def _target(member: int = 0) -> Tensor:
+    """One-hot rows (B, C); each member's labels are others, and otherwise distributed."""
+    labels = torch.arange(SAMPLES) % (CLASSES - member)
+    return torch.eye(CLASSES, dtype=torch.float64)[labels]
 
 
 def _derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
@@ -113,14 +115,22 @@ def loss_settings(loss: Loss) -> dict[str, Any]:
 
 
 def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
+    """On a target that members share, as arms of a seed do, and on targets of their own, as seeds do."""
     loss = losses[name]
-    form, target = next(iter(loss.forms.values())), _target()
-    alone_settings = loss_settings(loss)
-    stacked = {key: value.expand(MEMBERS, 1) for key, value in alone_settings.items()}
+    form, settings = next(iter(loss.forms.values())), loss_settings(loss)
+    stacked = {key: value.expand(MEMBERS, 1) for key, value in settings.items()}
     x = _noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
-    together = _derivatives(lambda z: form.forward(z, target, **stacked), x)
-    alone = [_derivatives(lambda z: form.forward(z, target, **alone_settings), member) for member in x]
-    return together, [torch.stack(parts) for parts in zip(*alone, strict=True)]
+    together: list[Tensor] = []
+    alone: list[Tensor] = []
+    own = torch.stack([_target(k) for k in range(MEMBERS)])
+    for target, targets in ((_target(), [_target()] * MEMBERS), (own, list(own))):
+        together += _derivatives(functools.partial(form.forward, target=target, **stacked), x)
+        members = [
+            _derivatives(functools.partial(form.forward, target=one, **settings), member)
+            for member, one in zip(x, targets, strict=True)
+        ]
+        alone += [torch.stack(parts) for parts in zip(*members, strict=True)]
+    return together, alone
 
 
 def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:

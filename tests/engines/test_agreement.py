@@ -474,6 +474,29 @@ def test_what_cannot_be_stacked_is_found_out_and_trains_in_the_loop(
     assert outcome.curve[-1].loss[0] < outcome.curve[0].loss[0]
 
 
+def balanced(z: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy by the classes' shares of a batch that all members share."""
+    weight = (target / (target.mean(0) + 0.05)).sum(-1)
+    return weight * (z.logsumexp(-1) - (z * target).sum(-1))
+
+
+def by_index(z: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy by class index, which a target a member has no place for."""
+    return z.logsumexp(-1) - z[..., torch.arange(len(target)), target.argmax(1)]
+
+
+@pytest.mark.parametrize(("function", "why"), [(balanced, "treats a stack"), (by_index, "fails on a stack")])
+def test_a_loss_that_knows_shared_batches_only_trains_in_the_loop(
+    register: Callable[..., str], study_of: Callable[..., Study], function: Made, why: str
+) -> None:
+    name = register(losses, function.__name__, function, takes="logits")
+    plan = planning.make(study_of(axes={"loss": [name, "ce"]}))
+    ((reason, count),) = plan.routed.items()
+    assert reason.startswith(f"loss {name!r} {why}")
+    assert count == 2
+    assert {s.engine for s in plan.stacks for t in s.trials if t.arm.settings["loss"] == name} == {"loop"}
+
+
 def test_an_optimizer_may_say_itself_that_it_cannot_be_stacked(
     register: Callable[..., str], study_of: Callable[..., Study]
 ) -> None:
