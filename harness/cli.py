@@ -233,6 +233,8 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
     else:
         chosen = [selection.choose(found, which, conditions)]
     samples = tuple(filter(None, (name.strip() for name in sample.split(","))))
+    if samples and kinds and set(kinds) == {"failures"}:
+        raise UsageError("--sample chooses for predictions and probabilities; failures are all there are")
     wanted = gallery.Asked(cast("Sequence[gallery.Kind]", kinds) or gallery.KINDS, samples=samples, **asked)
     for row in chosen:
         display.trial(found, row)
@@ -261,9 +263,11 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
     from harness import models
 
     row = models.choose(found, trial, where)
-    folder = models.export(found, row, out or Path("exported") / str(row["trial_id"]))
-    click.echo(f"{folder}: model.safetensors, model.pt, trial.json. {models.checked(folder, row)}")
-    click.echo(f"harness.load_model({str(folder)!r}) gives the network as a torch.nn.Module")
+    done = models.export(found, row, out or Path("exported") / str(row["trial_id"]))
+    same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
+    click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
+    click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")
+    click.echo(f"harness.load_model({str(done.folder)!r}) gives the network as a torch.nn.Module")
 
 
 harness.add_command(data)

@@ -71,10 +71,14 @@ def divide(settings: Mapping[str, Value]) -> dict[Split, NDArray[np.int64]]:
     return {"train": train, "val": val, "test": np.arange(facts.test)}
 
 
-def prepare(settings: Mapping[str, Value], dtype: DTypeLike = np.float32) -> Data:
-    """Load, split and preprocess what these settings name."""
+def prepare(
+    settings: Mapping[str, Value],
+    dtype: DTypeLike = np.float32,
+    apply: Callable[[Pixels, PixelStatistics], Pixels] | None = None,
+) -> Data:
+    """Load, split and preprocess what these settings name; with `apply` in place of their preprocessing."""
     chosen = tuple((name, settings[name]) for name in DATA_SETTINGS if name in settings)
-    apply = preprocessings[str(settings["preprocessing"])].apply
+    apply = apply or preprocessings[str(settings["preprocessing"])].apply
     return _prepare(chosen, np.dtype(dtype), datasets[str(settings["dataset"])].facts, apply)
 
 

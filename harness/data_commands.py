@@ -143,6 +143,10 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
     if "hardest" in asked:
         if grid or "label" in asked:
             raise UsageError("--hardest draws no --label and no --grid: ask for them one by one")
+        if study or overrides:
+            raise UsageError(
+                "--hardest takes --split, --count and --out: the rest is as its results were trained"
+            )
         _hardest(what, asked, out)
         return
     dataset, chosen = _shown(what, study, overrides)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,11 @@ from numpy.typing import NDArray
 from harness import plugins, results, selection, weights
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
-from harness.errors import UsageError
+from harness.errors import MachineError, UsageError
 from harness.executors import quiet_arithmetic
 from harness.plan import Stack, make
 from harness.results import Results
+from harness.settings import Value
 from harness.study import load as load_study
 from harness.trials import Arm, Trial
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The version of an exported folder."""
 AT_ONCE = 2000  # images in a forward pass
+ROUNDING = 0.001  # of the test images: what another order of sums may flip
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,18 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
     with quiet_arithmetic(stack.engine):
         outcome = engine.train(stack.trials, data)
     k = stack.trials.index(trial)
+    if outcome.diverged_step[k]:
+        raise MachineError(
+            f"trial {trial.trial_id} diverged this time: this machine or version rounds otherwise"
+        )
     again = float(outcome.final["test"].accuracy[k])
     if round(abs(again - row["test_accuracy"]), 7) > 0:
+        other = (
+            "its stack is another one now" if stack.group != row["group"] else "another machine or version"
+        )
         click.echo(
-            f"note: test accuracy {again:.4f} this time, {row['test_accuracy']:.4f} in trials.csv: another "
-            "machine or version rounds differently",
+            f"note: test accuracy {again:.4f} this time, {row['test_accuracy']:.4f} in trials.csv: {other}, "
+            "which rounds differently",
             err=True,
         )
     named: Mapping[str, Floats] = outcome.weights[k]
@@ -151,34 +161,52 @@ def probabilities(found: Results, row: pd.Series[Any], split: Split = "test") ->
 
 
 def _probabilities(model: Model, split: Split) -> Iterator[NDArray[np.floating[Any]]]:
+    from harness.engines.stack import probabilities
+
+    for output in _outputs(model.classifier, model.trial.arm.settings, split):
+        yield probabilities(model.classifier.output, output).numpy()
+
+
+def _outputs(classifier: Classifier, settings: Mapping[str, Value], split: Split) -> Iterator[torch.Tensor]:
+    """The module's outputs (B, C) on a split, in its order."""
     import torch
 
-    from harness.engines.stack import probability
-
-    x = torch.from_numpy(prepare(model.trial.arm.settings)[split].x)
     with torch.no_grad():
-        for chunk in x.split(AT_ONCE):
-            output = model.classifier(chunk)
-            classes = torch.arange(output.shape[1]).expand(len(chunk), -1)
-            columns = [probability(model.classifier.output, output, c) for c in classes.T]
-            yield torch.stack(columns, 1).numpy()
+        for x in torch.from_numpy(prepare(settings)[split].x).split(AT_ONCE):
+            yield classifier(x)
+
+
+def right(classifier: Classifier, settings: Mapping[str, Value], split: Split = "test") -> int:
+    """How many samples of a split a module gets right."""
+    import torch
+
+    predicted = torch.cat([output.argmax(1) for output in _outputs(classifier, settings, split)])
+    return int((predicted.numpy() == prepare(settings)[split].y).sum())
 
 
 # ----------------------------------------------------------------------------------------------- exporting
 
 
-def export(found: Results, row: pd.Series[Any], out: Path) -> Path:
-    """Write a finished trial into a new folder that PyTorch can read without the harness.
+@dataclass(frozen=True)
+class Exported:
+    """An exported folder, and how many of the test images its network gets right; trials.csv has `stored`."""
+
+    folder: Path
+    right: int
+    stored: int
+    images: int
+
+
+def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
+    """Write a finished trial into a new folder that PyTorch can read without the harness, and check it.
 
     model.safetensors and model.pt hold the network's state_dict under torch.nn.Sequential's names (model.pt
-    for `torch.load(weights_only=True)`), trial.json the settings to rebuild it and what it reached.
-
-    Returns:
-        The folder.
+    for `torch.load(weights_only=True)`), trial.json the settings to rebuild it and what it reached. The
+    folder is there whole or not at all, and only once the network loaded from it was seen to be the trial's.
 
     Raises:
         UsageError: the trial cannot be rebuilt, or the folder is there and is not empty.
-        MachineError: the folder cannot be written.
+        MachineError: the folder cannot be written, or the kept weights are not those of the trial.
     """
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise UsageError(f"{out} is there already; name a new or empty folder with --out")
@@ -187,25 +215,36 @@ def export(found: Results, row: pd.Series[Any], out: Path) -> Path:
     about = _about(found, model)
     arrays = {name: value.numpy() for name, value in state.items()}
     strings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
-    results.write(out / "model.safetensors", safetensors.numpy.save(arrays, strings))
-    results.write(out / "model.pt", _saved(state))
-    results.write(out / "trial.json", json.dumps(about, indent=1).encode())
-    return out
+    draft = out.with_name(f".tmp-{out.name}")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)  # an earlier one's, killed
+        results.write(draft / "model.safetensors", safetensors.numpy.save(arrays, strings))
+        results.write(draft / "model.pt", _saved(state))
+        results.write(draft / "trial.json", json.dumps(about, indent=1).encode())
+        exported = _checked(draft, out, model, about["plugins"])
+        draft.replace(out)
+    except OSError as error:
+        raise MachineError(
+            f"{out} cannot be written: {error.strerror or error}; name another --out"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return exported
 
 
-def checked(folder: Path, row: pd.Series[Any]) -> str:
-    """Load an exported folder, and say whether it reaches the test accuracy that trials.csv has."""
-    import torch
-
-    about = results.read_json(folder / "trial.json")
-    model = load_model(folder, about["plugins"])
-    test = prepare(about["settings"]).test
-    with torch.no_grad():
-        outputs = [model(x) for x in torch.from_numpy(test.x).split(AT_ONCE)]
-    right = int((torch.cat(outputs).argmax(1).numpy() == test.y).sum())
-    stored = round(float(row["test_accuracy"]) * len(test.y))
-    same = "as trials.csv has it" if right == stored else f"trials.csv has {stored:,}: another rounding"
-    return f"Loaded again, it gets {right:,} of {len(test.y):,} test images right, {same}."
+def _checked(draft: Path, out: Path, model: Model, plugin_files: Sequence[str]) -> Exported:
+    """Load what was written, and hold it against trials.csv."""
+    settings, test_accuracy = model.trial.arm.settings, float(model.row["test_accuracy"])
+    images = datasets[str(settings["dataset"])].facts.test
+    got = right(load_model(draft, plugin_files), settings)
+    exported = Exported(out, got, round(test_accuracy * images), images)
+    if model.kept and abs(exported.right - exported.stored) > ROUNDING * images:
+        raise MachineError(
+            f"the kept weights of trial {model.trial.trial_id} get {exported.right:,} of {images:,} test "
+            f"images right, and trials.csv has {exported.stored:,}: they are damaged, or not its own. Remove "
+            f"weights/{model.trial.trial_id}.safetensors; then the trial is trained again"
+        )
+    return exported
 
 
 def _saved(state: Mapping[str, torch.Tensor]) -> bytes:
@@ -253,12 +292,10 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
         UsageError: it is no exported folder, of another version, or needs a component that is not known.
         MachineError: the weights cannot be read.
     """
-    from harness.engines.loop import Classifier
-
     folder = Path(folder)
     if not (folder / "trial.json").is_file():
         raise UsageError(f"{folder} is no exported trial: it has no trial.json. `harness export` writes one.")
-    about = results.read_json(folder / "trial.json")
+    about = _json(folder / "trial.json")
     if about.get("format") != FORMAT:
         raise UsageError(
             f"{folder} was exported in format {about.get('format')!r}; this version reads {FORMAT}. "
@@ -267,14 +304,32 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
     plugins.load_installed()
     for file in plugin_files:
         plugins.load_file(Path(file))
+    arrays, _ = weights.arrays(folder / "model.safetensors")
     try:
-        trial = Trial(about["trial_id"], Arm(about["arm"], about["settings"]), about["seed"])
-        model = Classifier(trial, int(np.prod(about["image"])), len(about["classes"])).float()
+        return _rebuilt(about, arrays)
     except UsageError as error:
-        files = ", ".join(about.get("plugins", [])) or "a package that is not installed here"
+        files = ", ".join(about.get("plugins", [])) or "a package that is not installed here, or a notebook"
         raise UsageError(f"{error}. It was defined in {files}: name it in plugin_files") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"{folder} does not hold one whole export ({error}). Export the trial again."
+        ) from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}. Export the trial again.") from error
+    return about
+
+
+def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifier:
     import torch
 
-    arrays, _ = weights.arrays(folder / "model.safetensors")
+    from harness.engines.loop import Classifier
+
+    trial = Trial(about["trial_id"], Arm(about["arm"], about["settings"]), about["seed"])
+    model = Classifier(trial, int(np.prod(about["image"])), len(about["classes"])).float()
     model.net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()

@@ -366,11 +366,14 @@ def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
         UsageError: there is none, or several; says to name the folder.
     """
     folders = sorted(path.parent for path in under.glob("**/trials.csv"))
+    folders = [folder for folder in folders if (folder / "study.toml").is_file()]
     having = [folder for folder in folders if trial in set(_text(folder / "trials.csv")["trial_id"])]
+    if trial in {None, "best"}:
+        having = folders
     if len(having) == 1:
         return having[0]
     there = ", ".join(map(str, having or folders)) or "none"
-    what = "which results folder?" if having or trial in {None, "best"} else f"there is no trial {trial!r};"
+    what = "which results folder?" if having else f"no results folder there has a trial {trial!r}."
     raise UsageError(f"{what} Name one with --results; under {under}/ there are: {there}")
 
 

@@ -72,7 +72,7 @@ def choose(found: Results, trial: str | None = None, conditions: str | None = No
             raise UsageError(_unknown(found, trial))
     done = trials[trials["status"].eq("ok")]
     if done.empty:
-        raise UsageError(f"{found.folder}: {_unfinished(trials)}. Choose another with --trial or --where.")
+        raise UsageError(f"{found.folder}: {_unfinished(trials)}. Choose another by its id or with --where.")
     if len(done) > 1:
         raise UsageError(
             f"{found.folder}: {len(done)} finished trials are meant; one is needed. {_apart(done)} "
@@ -98,7 +98,7 @@ def best(found: Results, conditions: str | None = None) -> pd.DataFrame:
     if known.empty:
         raise UsageError(
             f"{found.folder}: no trial has a val accuracy, and nothing is selected on test. {_apart(done)} "
-            "Choose one with --trial or --where."
+            "Choose one by its id or with --where."
         )
     ranked = known.sort_values("val_accuracy", ascending=False, kind="stable")
     return ranked.drop_duplicates("dataset").sort_index()
@@ -107,9 +107,9 @@ def best(found: Results, conditions: str | None = None) -> pd.DataFrame:
 def _unknown(found: Results, trial: str) -> str:
     ids = [str(known) for known in found.trials["trial_id"]]
     close = difflib.get_close_matches(trial, ids, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = f"Did you mean {close[0]!r}? " if close else ""
     return (
-        f"--trial {trial!r}: {found.folder} has no such trial: {hint}"
+        f"{found.folder} has no trial {trial!r}. {hint}"
         f"Allowed are its {len(ids)} trials, in the column trial_id of {found.folder / 'trials.csv'}."
     )
 

@@ -12,7 +12,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -59,8 +59,9 @@ def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
     Args:
         dataset: a registered name.
         split: train, val or test.
-        settings: as in a study file: preprocessing (a name in the registry: your own is one decorated
-            function away), val_fraction, val_split, split_seed; what is not given has the study's default.
+        settings: as in a study file: preprocessing, val_fraction, val_split, split_seed; what is not given
+            has the study's default. preprocessing may also be a function of your own, as the registered
+            ones are: (images (N, H, W) in floats, PixelStatistics) -> (N, ...).
 
     Raises:
         UsageError: there is no such data set, split or setting, or it cannot be this.
@@ -68,8 +69,10 @@ def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
     if split not in SPLITS:
         raise UsageError(f"split = {split!r}: {did_you_mean(str(split), SPLITS)}")
     facts = datasets[dataset].facts
+    own = settings.pop("preprocessing") if callable(settings.get("preprocessing")) else None
     checked = {name: _checked(name, value) for name, value in settings.items()}
-    return SplitDataset(prepare(resolve({"dataset": dataset, **checked}))[split], facts.shape, facts.classes)
+    data = prepare(resolve({"dataset": dataset, **checked}), apply=own)
+    return SplitDataset(data[split], facts.shape, facts.classes)
 
 
 def _checked(name: str, value: object) -> Value:
@@ -84,7 +87,13 @@ def _checked(name: str, value: object) -> Value:
 
 
 def loader(
-    dataset: str, split: Split, *, batch_size: int = 32, seed: int | None = None, **settings: Any
+    dataset: str,
+    split: Split,
+    *,
+    batch_size: int = 32,
+    seed: int | None = None,
+    collate_fn: Callable[[Sequence[tuple[Tensor, Tensor]]], Any] = collate,
+    **settings: Any,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """A DataLoader over a split: batches of pixels (B, D) and labels (B,), the last one maybe short.
 
@@ -93,8 +102,11 @@ def loader(
         split: as for `split_dataset`.
         batch_size: images a batch.
         seed: shuffles anew each epoch, by a generator of its own; None keeps the order of the data set.
+        collate_fn: what makes a batch of samples (pixels (D,), label).
         settings: as for `split_dataset`.
     """
     images = split_dataset(dataset, split, **settings)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return DataLoader(images, batch_size, shuffle=seed is not None, collate_fn=collate, generator=generator)
+    return DataLoader(
+        images, batch_size, shuffle=seed is not None, collate_fn=collate_fn, generator=generator
+    )

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import safetensors.torch
 import torch
 from click.testing import CliRunner
 
 import harness
-from harness import models, results, training
+from harness import models, results, training, weights
 from harness.cli import harness as command
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
@@ -95,18 +96,18 @@ def test_weights_that_were_not_kept_are_trained_again(
 
 def test_an_export_reaches_the_same_accuracy_to_the_last_sample(found: Results, tmp_path: Path) -> None:
     row = models.choose(found, "best")
-    folder = models.export(found, row, tmp_path / "out")
-    model = harness.load_model(folder)
+    done = models.export(found, row, tmp_path / "out")
+    model = harness.load_model(done.folder)
     test = harness.loader("digits", "test", batch_size=100)
     right = sum(int((model(x).argmax(1) == y).sum()) for x, y in test)
     assert right / 360 == pytest.approx(row["test_accuracy"], abs=1e-6)
     assert row["val_accuracy"] == found.trials["val_accuracy"].max()
-    assert f"{right} of 360 test images right, as trials.csv has it" in models.checked(folder, row)
+    assert (done.right, done.stored, done.images) == (right, right, 360)
 
 
 def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_path: Path) -> None:
     row = row_of(found, "output=CE,activation=relu,seed=0")
-    folder = models.export(found, row, tmp_path / "out")
+    folder = models.export(found, row, tmp_path / "out").folder
     net = torch.nn.Sequential(
         torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 12), torch.nn.ReLU(),
         torch.nn.Linear(12, 10),
@@ -117,7 +118,7 @@ def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_pat
 
 
 def test_both_files_hold_the_same_weights(found: Results, tmp_path: Path) -> None:
-    folder = models.export(found, models.choose(found, "best"), tmp_path / "out")
+    folder = models.export(found, models.choose(found, "best"), tmp_path / "out").folder
     pickled = torch.load(folder / "model.pt", weights_only=True)
     safe = safetensors.torch.load_file(folder / "model.safetensors")
     assert list(pickled) == [f"{i}.{what}" for i in (0, 2, 4) for what in ("weight", "bias")]
@@ -161,9 +162,9 @@ def plugged(folder: Path, number: str) -> Results:
 def test_a_network_of_a_third_party_is_exported_too(tmp_path: Path) -> None:
     found = plugged(tmp_path, "one")
     row = models.choose(found, "best")
-    folder = models.export(found, row, tmp_path / "out")
-    assert "as trials.csv has it" in models.checked(folder, row)
-    state = torch.load(folder / "model.pt", weights_only=True)
+    done = models.export(found, row, tmp_path / "out")
+    assert done.right == done.stored
+    state = torch.load(done.folder / "model.pt", weights_only=True)
     assert "normalise.running_mean" in state
 
 
@@ -171,7 +172,7 @@ def test_a_component_that_is_not_known_is_named(tmp_path: Path) -> None:
     from harness.axes.architectures import architectures
 
     found = plugged(tmp_path, "two")
-    folder = models.export(found, models.choose(found, "best"), tmp_path / "out")
+    folder = models.export(found, models.choose(found, "best"), tmp_path / "out").folder
     architectures.remove("normalised_two")
     with pytest.raises(UsageError, match=r"normalised_two.*own\.py: name it in plugin_files"):
         harness.load_model(folder)
@@ -208,7 +209,8 @@ def test_a_trial_is_found_by_its_id_alone(
     assert results.folder_with(trial_id) == Path("results/models")
     assert invoke("export", trial_id).exit_code == 0
     assert (tmp_path / "exported" / trial_id / "model.pt").is_file()
-    assert "there is no trial 'tnone'" in message(invoke("export", "tnone"))
+    assert "no results folder there has a trial 'tnone'" in message(invoke("export", "tnone"))
+    shutil.copytree(found.folder, tmp_path / "results" / "again")
     assert "which results folder?" in message(invoke("export", "best"))
 
 
@@ -246,6 +248,29 @@ def test_damaged_weights_are_named(found: Results, tmp_path: Path) -> None:
         models.restore(copy, row)
 
 
+def test_kept_weights_that_are_not_the_trials_are_not_exported(found: Results, tmp_path: Path) -> None:
+    copy, row = damaged_weights(found, tmp_path, lambda content: content)
+    path = tmp_path / "weights" / f"{row['trial_id']}.safetensors"
+    named, about = weights.arrays(path)
+    path.write_bytes(safetensors.numpy.save({**named, "0.weight": -named["0.weight"]}, about))
+    with pytest.raises(MachineError, match="damaged, or not its own"):
+        models.export(copy, row, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_an_export_that_is_not_whole_is_told(found: Results, tmp_path: Path) -> None:
+    folder = models.export(found, models.choose(found, "best"), tmp_path / "out").folder
+    about = json.loads((folder / "trial.json").read_text())
+    for broken in ({k: v for k, v in about.items() if k != "image"}, {**about, "image": [9, 9]}):
+        (folder / "trial.json").write_text(json.dumps(broken))
+        with pytest.raises(UsageError, match="does not hold one whole export"):
+            harness.load_model(folder)
+    (folder / "trial.json").write_text("{")
+    with pytest.raises(UsageError, match=r"trial\.json cannot be read.*Export the trial again"):
+        harness.load_model(folder)
+
+
 def test_weights_of_another_network_are_told(found: Results) -> None:
     other = row_of(found, "output=CE,activation=relu,seed=0")
     model = models.restore(found, other)
@@ -255,7 +280,7 @@ def test_weights_of_another_network_are_told(found: Results) -> None:
 
 
 def test_an_export_of_another_format_is_told(found: Results, tmp_path: Path) -> None:
-    folder = models.export(found, models.choose(found, "best"), tmp_path / "out")
+    folder = models.export(found, models.choose(found, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     (folder / "trial.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(UsageError, match="exported in format 99; this version reads 1"):

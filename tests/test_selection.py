@@ -42,7 +42,7 @@ def test_several_trials_are_told_apart(found: Results) -> None:
 
 def test_what_is_not_there_or_not_finished_is_said(found: Results) -> None:
     known = str(found.trials["trial_id"].iloc[0])
-    with pytest.raises(UsageError, match=f"no such trial: did you mean '{known}'"):
+    with pytest.raises(UsageError, match=f"has no trial '{known[:-1]}x'. Did you mean '{known}'"):
         selection.choose(found, known[:-1] + "x")
     diverged = found.trials.loc[found.trials["status"].eq("diverged"), "trial_id"].iloc[0]
     with pytest.raises(UsageError, match=rf"{diverged} diverged \(the loss.*\), so it predicts nothing"):

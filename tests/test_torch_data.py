@@ -52,6 +52,14 @@ def test_a_preprocessing_of_ones_own(halved: str) -> None:
     torch.testing.assert_close(own.x, unit.x / 2)
 
 
+def test_a_preprocessing_and_a_collate_function_need_no_name() -> None:
+    unit = split_dataset("digits", "val")
+    own = split_dataset("digits", "val", preprocessing=lambda x, pixels: x[:, ::2] / (2 * pixels.max))
+    torch.testing.assert_close(own.x, unit.x.view(-1, 8, 8)[:, ::2].reshape(len(unit), -1) / 2)
+    batches = loader("digits", "val", batch_size=7, collate_fn=len)
+    assert list(batches)[:2] == [7, 7]
+
+
 def test_batches_are_the_split_in_order_or_shuffled_by_a_seed() -> None:
     dataset = split_dataset("digits", "val")
     batches = list(loader("digits", "val", batch_size=50))
