@@ -145,7 +145,7 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
             raise UsageError("--hardest draws no --label and no --grid: ask for them one by one")
         if study or overrides:
             raise UsageError(
-                "--hardest takes --split, --count and --out: the rest is as its results were trained"
+                "--hardest takes --split, --count and --out; its results say the rest"
             )
         _hardest(what, asked, out)
         return

@@ -244,7 +244,7 @@ def test_show_draws_what_is_asked_for(kept_results: Path, tmp_path: Path) -> Non
     [
         (["failure"], "did you mean 'failures'"),
         (["--split", "train"], "no predictions of train"),
-        (["--trial", "t000"], "no such trial"),
+        (["--trial", "t000"], "has no trial"),
         (["--where", "lr=1e25,head=identity"], "so it predicts nothing"),
         (["--where", "lr=0.1"], "tells them apart"),
         (["--sample", "360"], "indices from 0 to 359"),
