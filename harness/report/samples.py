@@ -41,7 +41,7 @@ def looks(reading: Reading) -> Iterator[Look]:
 
 
 def divisions(reading: Reading, dataset: str) -> list[dict[str, Value]]:
-    """The ways in which trials divide a data set, the first trial's first: settings for `looks.view`.
+    """The ways in which trials divide a data set, the first trial's first: settings for `harness.looks.view`.
 
     Read from trials.csv, where the split of each trial stands even if the study resamples it by seed.
     """
