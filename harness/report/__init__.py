@@ -15,9 +15,9 @@ import jinja2
 
 from harness import plots
 from harness.errors import MachineError
-from harness.report import figures, ladder, words
+from harness.report import best, figures, ladder, samples, words
+from harness.report.at_hand import Look
 from harness.report.figures import Drawn, arm_confusion, arm_panels
-from harness.report.models import Look, looks
 from harness.report.reading import Reading, prepare, rank, read, where
 from harness.report.tables import Table, arms, choices, missing, provenance
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Drawn", "Look", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "looks", "prepare", "rank",
-    "read", "save", "where", "write",
+    "Drawn", "Look", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "prepare", "rank", "read",
+    "save", "where", "write",
 ]  # fmt: skip
 
 MAX_BYTES = 9_000_000
@@ -53,10 +53,10 @@ def write(folder: Path, out: Path | None = None) -> Path:
     page = out or Path(folder) / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        looked = list(looks(reading))
-        every = [*draw(reading), *(figure for look in looked for figure in look.drawn)]
+        models, data = list(best.looks(reading)), list(samples.looks(reading))
+        every = [*draw(reading), *(figure for look in (*models, *data) for figure in look.drawn)]
         drawn = [(figure, save(figure, page.parent / "figures")) for figure in every]
-        page.write_text(_render(reading, drawn, looked), encoding="utf-8", newline="\n")
+        page.write_text(_render(reading, drawn, models, data), encoding="utf-8", newline="\n")
     except OSError as error:
         raise MachineError(
             f"the report {page} cannot be written: {error}; choose another place with --out"
@@ -87,7 +87,10 @@ def save(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
 
 
 def _render(
-    reading: Reading, drawn: Sequence[tuple[Drawn, tuple[Path, Path]]], looked: Sequence[Look]
+    reading: Reading,
+    drawn: Sequence[tuple[Drawn, tuple[Path, Path]]],
+    models: Sequence[Look],
+    data: Sequence[Look],
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -95,7 +98,10 @@ def _render(
     )  # fmt: skip
     study = reading.results.study.get("study", {})
     inlined = {figure.name: shown for (figure, _), shown in zip(drawn, _inlined(drawn), strict=True)}
-    looks = [(look, [inlined.pop(figure.name) for figure in look.drawn]) for look in looked]
+    models_shown, data_shown = (
+        [(look, [inlined.pop(figure.name) for figure in look.drawn]) for look in looks]
+        for looks in (models, data)
+    )
     return environment.get_template("report.html").render(
         name=study.get("name", reading.results.folder.name),
         hypothesis=study.get("hypothesis", ""),
@@ -104,7 +110,8 @@ def _render(
         answers=answers(reading),
         tables=_tables(reading),
         figures=list(inlined.values()),
-        looks=looks,
+        models=models_shown,
+        data=data_shown,
         missing=missing(reading),
         provenance=list(provenance(reading.results.provenance)),
     )

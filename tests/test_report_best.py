@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.text import Text
 
-from harness import pictures, report, results, selection, sources
-from harness.report import models
+from harness import pictures, report, results, selection, sources, training
+from harness.report import best
+from harness.report.at_hand import Look
 from harness.sources import FileState
+from harness.study import parse
 
 NAMES = [f"model-digits-{what}" for what in ("random", "probabilities", "failures", "hardest")]
 
@@ -19,17 +23,18 @@ def copied(kept_results: Path, tmp_path: Path) -> Path:
     return shutil.copytree(kept_results, tmp_path / "kept")
 
 
-def looked(folder: Path) -> models.Look:
-    (look,) = models.looks(report.read(folder))
+def looked(folder: Path) -> Look:
+    (look,) = best.looks(report.read(folder))
     return look
 
 
-def test_the_best_arms_best_seed_is_drawn(kept_results: Path) -> None:
+def test_the_best_trial_by_validation_is_drawn(kept_results: Path) -> None:
     look = looked(kept_results)
     assert [figure.name for figure in look.drawn] == NAMES
     assert [figure.folded for figure in look.drawn] == [False, False, True, False]
-    (best,) = selection.best(results.read(kept_results))["trial_id"]
-    assert best in look.words[0]
+    (trial_id,) = selection.best(results.read(kept_results))["trial_id"]
+    assert look.words[0].startswith("The best trial by validation: ")
+    assert trial_id in look.words[0]
     assert "1,210 trainable parameters" in look.words[0]
     assert len(look.words) == 1
 
@@ -86,6 +91,53 @@ def test_without_validation_no_model_is_the_best(kept_results: Path) -> None:
     found = results.read(kept_results)
     reading = report.prepare(found)
     without = reading.trials.assign(val_accuracy=float("nan"))
-    (look,) = models.looks(type(reading)(found, reading.axes, without))
+    (look,) = best.looks(type(reading)(found, reading.axes, without))
     assert look.words == ["Without a validation accuracy no model is the best, so none is shown."]
     assert not look.drawn
+
+
+@pytest.fixture(scope="module")
+def lean_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a real study that keeps the best trial's weights, and predictions of train."""
+    folder = tmp_path_factory.mktemp("results") / "lean"
+    study = {"name": "lean", "seeds": 3, "keep_predictions": ["train", "test"]}
+    baseline = {"dataset": "digits", "epochs": 1, "hidden": [8]}
+    training.train(
+        parse({"study": study, "baseline": baseline, "axes": {"lr": [0.1, 0.2]}}), folder, workers=1
+    )
+    return folder
+
+
+def test_the_one_model_whose_weights_are_kept_is_the_one_shown(lean_results: Path) -> None:
+    (kept,) = (path.stem for path in (lean_results / "weights").glob("*.safetensors"))
+    look = looked(lean_results)
+    assert kept in look.words[0]
+    assert len(look.words) == 1
+    assert "model-digits-probabilities" in [figure.name for figure in look.drawn]
+
+
+def test_a_good_trial_of_a_worse_arm_is_the_best(lean_results: Path) -> None:
+    reading = report.read(lean_results)
+    scores = [0.9, 0.9, 0.9, 0.95, 0.1, 0.1]  # by arm, then seed: the second arm is the worse one
+    trials = reading.trials.sort_values(["lr", "seed"]).assign(val_accuracy=scores)
+    (look,) = best.looks(replace(reading, trials=trials))
+    assert trials["trial_id"].iloc[3] in look.words[0]
+
+
+def test_mistakes_on_train_are_drawn_where_they_were_kept(lean_results: Path) -> None:
+    drawn = {figure.name: figure for figure in looked(lean_results).drawn}
+    train, test = drawn["model-digits-failures-train"], drawn["model-digits-failures"]
+    assert train.folded
+    assert train.title == "What it gets wrong on digits, train"
+    assert train.caption.startswith("The train images it gets wrong")
+    for split, figure in (("train", train.figure), ("test", test.figure)):
+        told = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert f"digits, {split}, by" in told
+
+
+def test_the_only_finished_trial_is_shown_without_validation(lean_results: Path) -> None:
+    reading = report.read(lean_results)
+    alone = reading.trials.head(1).assign(val_accuracy=float("nan"))
+    (look,) = best.looks(replace(reading, trials=alone))
+    assert look.words[0].startswith("The only finished trial: ")
+    assert "val " not in look.words[0]
