@@ -18,8 +18,8 @@ import math
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from harness import results
+from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
 from harness.plan import Stack
 from harness.trials import SEMANTICS, Trial
 
-FORMAT = 1
+FORMAT = 2
 """The version of the files, and of what the engines' states consist of: raise it when either changes."""
 EVERY = "60 seconds"
 FOLDER = "checkpoints"
@@ -53,22 +54,22 @@ class Cadence:
 
     @classmethod
     def of(cls, text: str) -> Cadence:
-        """Read "60 seconds", "5 epochs" or "never".
+        """Read "60 seconds" (or "60s"), "2 minutes" (or "2 min"), "5 epochs" or "never".
 
         Raises:
             UsageError: it is none of these.
         """
         if text == "never":
             return cls()
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) *(seconds?|epochs?)", text)
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|seconds?|min|minutes?|epochs?)", text)
         if found and float(found[1]) > 0:
-            if found[2].startswith("second"):
-                return cls(seconds=float(found[1]))
+            if not found[2].startswith("epoch"):
+                return cls(seconds=float(found[1]) * (60 if found[2].startswith("min") else 1))
             if found[1].isdigit():
                 return cls(epochs=int(found[1]))
         raise UsageError(
-            f"--checkpoint-every {text!r}: allowed are seconds ('60 seconds'), whole epochs ('5 epochs'), "
-            "and 'never'"
+            f"--checkpoint-every {text!r}: allowed are seconds ('60 seconds', '60s'), minutes ('2 min'), "
+            "whole epochs ('5 epochs'), and 'never'"
         )
 
 
@@ -98,7 +99,7 @@ class Origin:
     def parse(cls, text: str) -> Origin:
         """From JSON; beside its number, another format may not say everything: None."""
         told = json.loads(text)
-        return cls(told["format"], *(told.get(field.name) for field in fields(cls)[1:]))
+        return cls(told["format"], *(told.get(one.name) for one in fields(cls)[1:]))
 
     def unlike(self, here: Origin) -> str:
         """What differs, in words; empty where nothing does."""
@@ -108,11 +109,35 @@ class Origin:
 
 @dataclass(frozen=True)
 class Header:
-    """Whose a checkpoint is, and the time they had been trained for by then, all sittings together."""
+    """Whose a checkpoint is, and the time they had been trained for by then, all sittings together.
+
+    `metrics` are those that their curve holds: name -> digest of what defined it, "" for the harness's own.
+    """
 
     group: str
     trials: list[str]
     seconds: float
+    metrics: dict[str, str] = field(default_factory=dict)
+
+    def check(self, path: Path, metrics: Mapping[str, str]) -> None:
+        """Refuse to go on with another curve: its columns would be ragged, or of two meanings.
+
+        Raises:
+            UsageError: this run tracks other metrics, or another file defines one of them now.
+        """
+        if self.metrics != metrics:
+            there, here = _listed(self.metrics), _listed(metrics)
+            raise UsageError(f"{path} was made with other metrics: {there} there, {here} here. {ADVICE}")
+
+
+def _listed(metrics: Mapping[str, str]) -> str:
+    told = (f"{name} (file {digest[:8]})" if digest else name for name, digest in sorted(metrics.items()))
+    return ", ".join(told) or "none"
+
+
+def digests(tracked: Sequence[str]) -> dict[str, str]:
+    """What defines each of the metrics, as a header has it."""
+    return {name: metrics.entry(name).source_digest for name in tracked}
 
 
 class DamagedError(Exception):
@@ -157,6 +182,15 @@ def read(path: Path, here: Origin) -> tuple[Header, State]:
         DamagedError: it is not what was written.
         UsageError: another version or device wrote it.
     """
+    origin, about, arrays = _contents(path)
+    if unlike := origin.unlike(here):
+        raise UsageError(f"{path} was made by another version or device: {unlike}. {ADVICE}")
+    state = json.loads(about["state"])
+    return Header(**json.loads(about["header"])), State(state["step"], {**arrays, **state["values"]})
+
+
+def _contents(path: Path) -> tuple[Origin, dict[str, str], dict[str, NDArray[Any]]]:
+    """What made a checkpoint, its metadata and its arrays; of another format, nothing more is checked."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             about = file.metadata() or {}
@@ -166,10 +200,7 @@ def read(path: Path, here: Origin) -> tuple[Header, State]:
             raise DamagedError("its content does not fit its SHA-256")
     except UNREADABLE as error:
         raise DamagedError(f"it cannot be read: {error}") from error
-    if unlike := origin.unlike(here):
-        raise UsageError(f"{path} was made by another version or device: {unlike}. {ADVICE}")
-    state = json.loads(about["state"])
-    return Header(**json.loads(about["header"])), State(state["step"], {**arrays, **state["values"]})
+    return origin, about, arrays
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
@@ -191,11 +222,17 @@ class ShareCheckpoint:
     """The checkpoint of a stack's share: keeps its state while an engine trains it (`states.Checkpoints`)."""
 
     def __init__(
-        self, folder: Path, stack: Stack, share: Sequence[Trial], device: str, every: Cadence
+        self,
+        folder: Path,
+        stack: Stack,
+        share: Sequence[Trial],
+        device: str,
+        every: Cadence,
+        tracked: Sequence[str] = (),
     ) -> None:
         self.group, self.trials = stack.group, [trial.trial_id for trial in share]
         self.path = folder / FOLDER / f"{stack.group}-{self.trials[0]}.safetensors"
-        self.here, self.every = Origin.here(stack.engine, device), every
+        self.here, self.every, self.metrics = Origin.here(stack.engine, device), every, digests(tracked)
         self.begun = self.kept = time.monotonic()
         self.step, self.earlier, self.warned = 0, 0.0, False
 
@@ -208,7 +245,7 @@ class ShareCheckpoint:
         """The state to go on from; None where there is none, or it is damaged.
 
         Raises:
-            UsageError: another version or device wrote it.
+            UsageError: another version or device wrote it, or a run that tracks other metrics.
         """
         if not self.path.exists():
             return None
@@ -217,6 +254,7 @@ class ShareCheckpoint:
         except DamagedError as error:
             print(f"note: {_set_aside(self.path, error)}", file=sys.stderr, flush=True)
             return None
+        header.check(self.path, self.metrics)
         if header.trials != self.trials:  # of the whole stack, or of another way to share it
             return None
         self.step, self.earlier = state.step, header.seconds
@@ -237,7 +275,8 @@ class ShareCheckpoint:
         A checkpoint is a convenience: where it cannot be written, that is said once, and training goes on.
         """
         try:
-            write(self.path, self.here, Header(self.group, self.trials, self.seconds), step, values)
+            header = Header(self.group, self.trials, self.seconds, self.metrics)
+            write(self.path, self.here, header, step, values)
         except (MachineError, MemoryError, SafetensorError, TypeError, ValueError) as error:
             if not self.warned:
                 reason = error.__cause__ if isinstance(error, MachineError) else error
@@ -254,31 +293,38 @@ class ShareCheckpoint:
 # ----------------------------------------------------------------------------------- all files of a folder
 
 
-def settle(folder: Path, todo: Sequence[Stack], device: str) -> list[str]:
+def settle(
+    folder: Path, todo: Sequence[Stack], device: str, tracked: Sequence[str], finished: Collection[str]
+) -> list[str]:
     """Put a folder's checkpoints in order before anything is trained.
 
-    Those of stacks that are not to be trained (any more) are removed; damaged ones are set aside.
+    Those of trials that are all finished are removed; damaged ones are set aside. One that this run does not
+    train, but that is not finished either, stays as it is: a run with its settings goes on from it.
 
     Args:
         folder: a results folder that this run holds.
         todo: the stacks to be trained.
         device: what they are trained on.
+        tracked: the names of the metrics that this run tracks.
+        finished: the ids of the trials that need not be trained again.
 
     Returns:
-        What a person should know: how many stacks go on, what was damaged.
+        What a person should know: how many stacks go on, what was damaged, what stays for another run.
 
     Raises:
-        UsageError: another version or device wrote some. Then nothing was removed, nothing set aside.
+        UsageError: another version or device wrote some, or a run that tracks other metrics. Then nothing was
+            removed, nothing set aside.
     """
-    stacks = {stack.group: stack for stack in todo}
-    leftover, damaged, strange, going = [], {}, [], 0
+    stacks, here = {stack.group: stack for stack in todo}, digests(tracked)
+    damaged, strange, going, others = {}, [], 0, 0
     for path in _paths(folder):
         stack = stacks.get(path.name.partition("-")[0])
         if stack is None:
-            leftover.append(path)
+            others += not _is_finished(path, finished)
             continue
         try:
             header, _ = read(path, Origin.here(stack.engine, device))
+            header.check(path, here)
             going += header.trials == [trial.trial_id for trial in stack.trials]
         except DamagedError as error:
             damaged[path] = error
@@ -286,16 +332,28 @@ def settle(folder: Path, todo: Sequence[Stack], device: str) -> list[str]:
             strange.append(str(error).removesuffix(ADVICE))
     if strange:
         raise UsageError("\n".join(strange) + f"\n{ADVICE}")
-    for path in leftover:
-        path.unlink()
+    tidy(folder, finished)
     told = [_set_aside(path, error) for path, error in damaged.items()]
-    plural = "stack goes" if going == 1 else "stacks go"
-    return [f"{going} {plural} on from a checkpoint", *told] if going else told
+    if going:
+        told.insert(0, f"{going} {'stack goes' if going == 1 else 'stacks go'} on from a checkpoint")
+    if others:
+        stay = "checkpoint of other settings stays" if others == 1 else "checkpoints of other settings stay"
+        told.append(f"{others} {stay}: a run with those settings goes on from there")
+    return told
+
+
+def _is_finished(path: Path, finished: Collection[str]) -> bool:
+    """Whether all trials of a checkpoint are; of one that cannot be read, nobody knows."""
+    try:
+        origin, about, _ = _contents(path)
+    except DamagedError:
+        return False
+    return origin.format == FORMAT and set(json.loads(about["header"])["trials"]) <= set(finished)
 
 
 def remove(folder: Path, group: str) -> None:
-    """Remove a stack's checkpoints: its part is written."""
-    for path in _paths(folder, group):
+    """Remove a stack's checkpoints, damaged ones too: its part is written."""
+    for path in (*_paths(folder, group), *_paths(folder, group, ".damaged")):
         path.unlink()
 
 
@@ -305,19 +363,28 @@ def hint(folder: Path, group: str) -> str:
     return f" (run again, it goes on from its checkpoint; or starts over without {names})" if names else ""
 
 
-def tidy(folder: Path) -> None:
-    """Remove the folder of the checkpoints, if it is empty."""
+def tidy(folder: Path, finished: Collection[str]) -> None:
+    """Remove the checkpoints of trials that are all finished, and the folder if it is empty then.
+
+    Of a damaged one that was set aside, the first trial's id in its name is all there is to go by.
+    """
+    for path in _paths(folder):
+        if _is_finished(path, finished):
+            path.unlink()
+    for path in _paths(folder, suffix=".damaged"):
+        if path.stem.partition("-")[2] in finished:
+            path.unlink()
     with contextlib.suppress(OSError):
         (folder / FOLDER).rmdir()
 
 
-def _paths(folder: Path, group: str = "*") -> list[Path]:
-    return sorted((folder / FOLDER).glob(f"{group}-*.safetensors"))
+def _paths(folder: Path, group: str = "*", suffix: str = ".safetensors") -> list[Path]:
+    return sorted((folder / FOLDER).glob(f"{group}-*{suffix}"))
 
 
 def _set_aside(path: Path, error: DamagedError) -> str:
     """Keep a damaged checkpoint under another name; gives the words for it."""
     aside = path.with_suffix(".damaged")
     path.replace(aside)
-    words = f"set aside as {aside.name}; its stack trains from its start"
+    words = f"set aside as {aside.name} until its stack, which trains from its start, is done"
     return f"checkpoint {path} is damaged ({error}) and was {words}"

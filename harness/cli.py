@@ -130,7 +130,7 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
     metavar="HOW OFTEN",
     default="60 seconds",
     show_default=True,
-    help="How often a long stack is kept, to go on from: 'N seconds', 'N epochs', or never.",
+    help="How often a long stack is kept, to go on from: 'N seconds', 'N minutes', 'N epochs', or never.",
 )
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 @click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")

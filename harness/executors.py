@@ -185,6 +185,9 @@ def train(work: Work, board: Board | None = None) -> Done:
         data = prepare(work.stack.trials[0].arm.settings)
         with quiet_arithmetic(work.stack.engine):
             shares = _train_in_shares(work, data, board)
+        statuses = parts.write(
+            work.folder, work.stack, data, shares, work.keep_predictions, work.keep_weights
+        )
     except (MachineError, UsageError):
         raise
     except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
@@ -192,7 +195,6 @@ def train(work: Work, board: Board | None = None) -> Done:
         message += checkpoints.hint(work.folder, work.stack.group)
         parts.write_failure(work.folder, work.stack, message)
         return Done(work.stack, {"failed": len(work.stack.trials)}, message)
-    statuses = parts.write(work.folder, work.stack, data, shares, work.keep_predictions, work.keep_weights)
     checkpoints.remove(work.folder, work.stack.group)
     return Done(work.stack, statuses)
 
@@ -209,7 +211,9 @@ def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:
     shares: list[Trained] = []
     while todo:
         share = todo.pop(0)
-        kept = checkpoints.ShareCheckpoint(work.folder, work.stack, share, work.device, work.checkpoint_every)
+        kept = checkpoints.ShareCheckpoint(
+            work.folder, work.stack, share, work.device, work.checkpoint_every, work.metrics
+        )
         ticker = Ticker(board, work.place, sum(len(s.trials) for s in shares), len(share))
         try:
             outcome = engine.train(share, data, work.device, watch=Watch(ticker, work.metrics, kept))

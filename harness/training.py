@@ -138,7 +138,7 @@ def train(
         for name in digests:
             datasets[name].load()
         todo = results.unfinished(plan, finished)
-        notes = checkpoints.settle(folder, todo, devices[0])
+        notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
         results.begin(folder, plan, {**known.get("data", {}), **digests})
         count = _affordable(min(count, len(todo)), todo)
         provenance = Provenance(folder, plan, devices, count)
@@ -149,7 +149,8 @@ def train(
                 for done in _execute(works, progress.board, count, plan):
                     progress.note(folder, done)
         finally:
-            checkpoints.tidy(folder)
+            if (folder / checkpoints.FOLDER).exists():
+                checkpoints.tidy(folder, results.finished(folder))
             results.consolidate(folder)
             provenance.finish(progress.done - progress.failed)
     return _summary(folder, progress, time.monotonic() - start)

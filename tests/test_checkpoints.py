@@ -25,6 +25,7 @@ import tomli_w
 import torch
 
 from harness import checkpoints, cli, executors, plan, results, training
+from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.checkpoints import Cadence, DamagedError, Header, Origin, ShareCheckpoint
 from harness.engines import stack as stacks
@@ -36,7 +37,7 @@ from harness.study import Study, load, parse
 Make = Callable[..., Study]
 TABLES = ("trials", "epochs", "confusion")
 HERE = Origin.here("stacked", "cpu")
-HEADER = Header("g1", ["t1", "t2"], 12.5)
+HEADER = Header("g1", ["t1", "t2"], 12.5, {"top3": "", "theirs": "ab12"})
 VALUES: dict[str, Any] = {
     "first": np.array([[1.5, np.nan], [-0.0, np.inf]], np.float32),
     "turned": np.arange(6.0).reshape(2, 3).T,
@@ -110,7 +111,7 @@ def test_safetensors_and_json_are_all_it_takes_to_open_one(path: Path) -> None:
     assert len(content) == 8 + length + sum(array.nbytes for array in arrays.values())
     told = {name: json.loads(text) for name, text in about.items() if name != "sha256"}
     assert told["state"]["step"] == 7
-    assert told["header"] == {"group": "g1", "trials": ["t1", "t2"], "seconds": 12.5}
+    assert told["header"] == dataclasses.asdict(HEADER)
     assert told["origin"]["libraries"] == f"torch {torch.__version__}, numpy {np.__version__}"
 
 
@@ -123,7 +124,7 @@ def test_every_byte_that_flips_is_noticed(path: Path) -> None:
         # A digit of the format may flip as well: then the file is of a format not known here.
         with pytest.raises((DamagedError, UsageError)) as caught:
             checkpoints.read(path, HERE)
-        assert caught.type is DamagedError or "format 0 there, 1 here" in str(caught.value)
+        assert caught.type is DamagedError or "format 3 there, 2 here" in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [0, 5, 8, 100, -1])
@@ -167,6 +168,7 @@ def test_an_origin_says_what_decides_the_bits() -> None:
 @pytest.mark.parametrize(
     ("text", "cadence"),
     [("60 seconds", Cadence(60)), ("1 second", Cadence(1)), ("0.5 seconds", Cadence(0.5)),
+     ("60s", Cadence(60)), ("60 s", Cadence(60)), ("2 min", Cadence(120)), ("1 minute", Cadence(60)),
      ("5 epochs", Cadence(epochs=5)), ("1 epoch", Cadence(epochs=1)), ("never", Cadence())],
 )  # fmt: skip
 def test_how_often(text: str, cadence: Cadence) -> None:
@@ -175,7 +177,18 @@ def test_how_often(text: str, cadence: Cadence) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "60", "0 seconds", "-1 seconds", "0 epochs", "1.5 epochs", "5 hours", "always", "1e3 seconds"],
+    [
+        "",
+        "60",
+        "0 seconds",
+        "-1 seconds",
+        "0 epochs",
+        "1.5 epochs",
+        "5 hours",
+        "always",
+        "1e3 seconds",
+        "5 e",
+    ],
 )
 def test_how_often_is_checked_before_anything_is_done(
     text: str,
@@ -410,7 +423,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_said(
     assert "damaged" in note
     assert "from its start" in note
     assert comparable(cut) == whole
-    assert [file.name for file in (cut / "checkpoints").iterdir()] == [path.with_suffix(".damaged").name]
+    assert path.with_suffix(".damaged").name in note
+    assert not (cut / "checkpoints").exists()  # its stack is done
 
 
 def test_one_that_is_damaged_after_the_run_has_begun_is_said_too(
@@ -445,17 +459,72 @@ def test_a_checkpoint_of_another_version_stops_the_run_and_harms_nothing(
     assert comparable(cut) == whole
 
 
-def test_leftovers_are_removed_and_what_is_in_the_plan_stays(study: Study, cut: Path, study_of: Make) -> None:
+def test_only_leftovers_of_finished_trials_are_removed(study: Study, cut: Path) -> None:
     (path,) = kept(cut)
-    finished = next((cut / "parts").glob("*.zip")).stem
-    for group in (finished, "g00000000"):
-        path.with_name(f"{group}-t0.safetensors").write_bytes(path.read_bytes())
-    todo = results.unfinished(plan.make(study), results.finished(cut))
-    assert checkpoints.settle(cut, todo, "cpu") == ["1 stack goes on from a checkpoint"]
-    assert kept(cut) == [path]
-    # Without the second seed, its stack is not in the plan any more.
-    train(study_of({"optimizer": ["sgd", "adam"]}, epochs=4, study={"seeds": 1}), cut)
+    header, state = checkpoints.read(path, HERE)
+    (first, _), finished = plan.make(study).stacks, results.finished(cut)
+    done, other = path.with_name(f"{first.group}-t0.safetensors"), path.with_name("g00000000-t0.safetensors")
+    for place, trials in ((done, list(finished)), (other, [*finished, "t0"])):
+        checkpoints.write(place, HERE, dataclasses.replace(header, trials=trials), state.step, state.values)
+    damaged = path.with_name(f"{first.group}-{first.trials[0].trial_id}.damaged")
+    damaged.write_bytes(b"short")
+    before = other.read_bytes()
+    notes = checkpoints.settle(cut, results.unfinished(plan.make(study), finished), "cpu", [], finished)
+    assert notes[0] == "1 stack goes on from a checkpoint"
+    assert "1 checkpoint of other settings stays" in notes[1]
+    assert kept(cut) == sorted([path, other])
+    assert other.read_bytes() == before
+    assert not damaged.exists()
+
+
+@pytest.mark.parametrize("narrower", ["epochs", "seeds"])
+def test_a_narrower_run_leaves_the_checkpoints_of_the_wider_one(
+    study: Study, cut: Path, whole: dict[str, str], narrower: str, study_of: Make
+) -> None:
+    (path,) = kept(cut)
+    before, axes = path.read_bytes(), {"optimizer": ["sgd", "adam"]}
+    about = {"seeds": 1 if narrower == "seeds" else 2, "resample_split": True}
+    _, notes = train(study_of(axes, epochs=1 if narrower == "epochs" else 4, study=about), cut, "never")
+    assert notes == ["1 checkpoint of other settings stays: a run with those settings goes on from there"]
+    assert path.read_bytes() == before
+    with counted() as steps:
+        train(study, cut)
+    assert steps == list(range(2 * 41 + 1, 4 * 41 + 1))
+    assert comparable(cut) == whole
     assert not (cut / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("there", "here"), [([], ["top3"]), (["top3"], []), (["top3"], ["brier"])])
+def test_other_metrics_are_refused_before_anything_is_trained(
+    there: list[str], here: list[str], study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (study_of(study={"seeds": 1, "metrics": tracked}) for tracked in (there, here))
+    train(first, tmp_path / "whole")
+    with dies_after(1):
+        train(first, tmp_path / "cut")
+    (path,) = kept(tmp_path / "cut")
+    before = files(tmp_path / "cut")
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "train", lambda *_: pytest.fail("something was trained"))
+        with pytest.raises(UsageError) as caught:
+            train(second, tmp_path / "cut")
+    lists = [", ".join(tracked) or "none" for tracked in (there, here)]
+    for part in (str(path), f"{lists[0]} there, {lists[1]} here", "delete it"):
+        assert part in str(caught.value)
+    assert files(tmp_path / "cut") == before
+    train(first, tmp_path / "cut")
+    assert comparable(tmp_path / "cut") == comparable(tmp_path / "whole")
+
+
+def test_a_metric_whose_file_has_changed_is_another_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Header("g", ["t"], 1.0, {"pp": "a" * 64})
+    with pytest.raises(UsageError, match=r"pp \(file aaaaaaaa\) there, pp \(file bbbbbbbb\) here"):
+        one.check(tmp_path, {"pp": "b" * 64})
+    entry = dataclasses.replace(metrics.entry("top3"), source_digest="b" * 64)
+    monkeypatch.setattr(metrics, "entry", lambda _: entry)
+    assert checkpoints.digests(["pp"]) == {"pp": "b" * 64}
 
 
 def test_a_stack_that_failed_keeps_its_checkpoint_and_says_so(
@@ -516,11 +585,13 @@ def test_a_checkpoint_is_of_its_share_alone(study_of: Make, tmp_path: Path) -> N
     state = share_of(study, tmp_path, "1 epoch").load()
     assert isinstance(state, State)
     assert state.step == 5
-    assert checkpoints.settle(tmp_path, plan.make(study).stacks, "cpu") == [
+    assert checkpoints.settle(tmp_path, plan.make(study).stacks, "cpu", [], []) == [
         "1 stack goes on from a checkpoint"
     ]
     half.save(6, VALUES)
-    assert checkpoints.settle(tmp_path, plan.make(study).stacks, "cpu") == []  # kept, for halves to come
+    assert (
+        checkpoints.settle(tmp_path, plan.make(study).stacks, "cpu", [], []) == []
+    )  # kept, for halves to come
     assert kept(tmp_path) == [half.path]
 
 

@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 import torch
 
-from harness import executors, plan, plugins, results, training
+from harness import executors, parts, plan, plugins, results, training
 from harness.board import Board
 from harness.engines import stacked
 from harness.errors import MachineError
@@ -207,3 +207,12 @@ def test_every_engine_trains_the_same_plan(study_of: Make, tmp_path: Path) -> No
         assert set(other["group_size"]) == {1}
         assert list(one["trial_id"]) == list(other["trial_id"])
         assert one["train_loss"].to_numpy() == pytest.approx(other["train_loss"].to_numpy(), rel=1e-4)
+
+
+def test_a_stack_whose_part_cannot_be_made_fails_alone(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "write", lambda *_: 1 / 0)
+    summary = training.train(study_of(), tmp_path, device="cpu", workers=1)
+    assert summary.statuses == {"failed": 2}
+    assert set(results.read(tmp_path).trials["reason"]) == {"ZeroDivisionError: division by zero"}

@@ -298,7 +298,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
     if isinstance(optimizer, UpdateOptimizer):
         optimizer.t = state.step
         for i, values in kept.items():
-            optimizer.state[params[i]] = {name: value.to(params[i].device) for name, value in values.items()}
+            optimizer.state[params[i]] = {
+                name: value.to(params[i].device) if isinstance(value, Tensor) else value
+                for name, value in values.items()
+            }
     else:  # torch's own: it knows which of its states live on which device
         optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
 

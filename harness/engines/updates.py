@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -66,6 +67,11 @@ def restored(array: NDArray[Any], like: Tensor) -> Tensor:
     )
 
 
+def restored_value(value: Any, like: Tensor) -> Any:
+    """What an optimizer kept of a parameter: a tensor beside it; a plain number as it is."""
+    return restored(value, like).to(like.device) if isinstance(value, np.ndarray) else value
+
+
 class Updates:
     """The optimizer of one slice: its settings, its state, and one update of its parameters."""
 
@@ -109,4 +115,4 @@ class Updates:
         for name, value in values.items():
             place, _, kept = name.partition(".")
             like = params[int(place)]
-            self.states[int(place)][kept] = restored(value, like).to(like.device)
+            self.states[int(place)][kept] = restored_value(value, like)

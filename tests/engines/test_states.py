@@ -243,13 +243,21 @@ def lopsided(param: Tensor, grad: Tensor, state: dict[str, Tensor], t: int, *, l
     param.sub_(lr * state["mean"] / state["norm"] * (0.5 if t % 3 == 0 else 1.0))
 
 
+def counted(param: Tensor, grad: Tensor, state: dict[str, Any], t: int, *, lr: Scalar = 0.1) -> None:  # noqa: ARG001
+    """Gradient descent, slower by the steps that it has counted in a plain number."""
+    state["n"] = state.get("n", 0) + 1
+    param.sub_(lr * grad / state["n"] ** 0.5)
+
+
 @pytest.fixture
 def third_party() -> Iterator[None]:
     architectures.register("noisy")(noisy)
     optimizers.register("lopsided", stackable=False)(lopsided)
+    optimizers.register("counted")(counted)
     yield
     architectures.remove("noisy")
     optimizers.remove("lopsided")
+    optimizers.remove("counted")
 
 
 @pytest.mark.usefixtures("third_party")
@@ -268,3 +276,11 @@ def test_going_on_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     in_two_sittings("loop", [trial(architecture="noisy")], tmp_path, 50)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.usefixtures("third_party")
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_a_plain_number_in_an_optimizers_state_goes_on(engine: str, tmp_path: Path) -> None:
+    one = trial(optimizer="counted")
+    outcome, _ = in_two_sittings(engine, [one], tmp_path, 50)
+    assert_same_bits(outcome, trained(engine, [one]))
