@@ -144,9 +144,7 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
         if grid or "label" in asked:
             raise UsageError("--hardest draws no --label and no --grid: ask for them one by one")
         if study or overrides:
-            raise UsageError(
-                "--hardest takes --split, --count and --out; its results say the rest"
-            )
+            raise UsageError("--hardest takes --split, --count and --out; its results say the rest")
         _hardest(what, asked, out)
         return
     dataset, chosen = _shown(what, study, overrides)
