@@ -100,8 +100,11 @@ def best(found: Results, conditions: str | None = None) -> pd.DataFrame:
             f"{found.folder}: no trial has a val accuracy, and nothing is selected on test. {_apart(done)} "
             "Choose one by its id or with --where."
         )
-    ranked = known.sort_values("val_accuracy", ascending=False, kind="stable")
-    return ranked.drop_duplicates("dataset").sort_index()
+    # Of trials that tie, one whose weights were kept.
+    kept = {path.stem for path in (found.folder / "weights").glob("*.safetensors")}
+    known = known.assign(_kept=known["trial_id"].isin(kept))
+    ranked = known.sort_values(["val_accuracy", "_kept"], ascending=False, kind="stable")
+    return ranked.drop_duplicates("dataset").sort_index().drop(columns="_kept")
 
 
 def _unknown(found: Results, trial: str) -> str:

@@ -72,3 +72,16 @@ def test_each_data_set_has_its_best_and_one_trial_alone_needs_no_val(found: Resu
     assert list(selection.best(replace(found, trials=alone))["dataset"]) == ["other"]
     two = found.trials.assign(dataset=["other", *trials["dataset"][1:]])
     assert sorted(selection.best(replace(found, trials=two))["dataset"]) == ["digits", "other"]
+
+
+def test_of_trials_that_tie_the_best_is_one_whose_weights_were_kept(found: Results, tmp_path: Path) -> None:
+    tied = found.trials.assign(
+        val_accuracy=found.trials["val_accuracy"].where(found.trials["status"].ne("ok"), 1)
+    )
+    done = tied.loc[tied["status"].eq("ok"), "trial_id"]
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / f"{done.iloc[-1]}.safetensors").touch()
+    for folder, expected in ((tmp_path, done.iloc[-1]), (tmp_path / "none", done.iloc[0])):
+        (row,) = selection.best(replace(found, folder=folder, trials=tied)).to_dict("records")
+        assert row["trial_id"] == expected
+        assert "_kept" not in row
