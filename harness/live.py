@@ -202,14 +202,11 @@ def _draw(ax: Axes, panel: Panel) -> None:
 
 def _axes(ax: Axes, panel: Panel) -> None:
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
-    from harness.plots import GREY
+    from harness.plots import GREY, log_axis
 
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    log_axis(ax)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set(xlabel="epoch", ylabel="loss")
     keys, _ = ax.get_legend_handles_labels()

@@ -13,6 +13,7 @@ import numpy.testing as npt
 import pandas as pd
 import pytest
 from matplotlib._pylab_helpers import Gcf
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from harness import plots
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def texts(figure: Figure) -> list[str]:
@@ -205,6 +205,17 @@ def test_each_seed_is_a_thin_line_and_the_mean_a_thick_one() -> None:
 def test_one_seed_draws_no_second_line() -> None:
     ax = plots.curves_figure([plots.Panel("relu", "loss", curve(["relu"], seeds=1))], "level").axes[0]
     assert len(ax.lines) == 2
+
+
+@pytest.mark.parametrize("decades", [1, 2, 4, 9, 30])
+def test_a_log_axis_has_ticks_however_far_it_spans(decades: int) -> None:
+    figure = Figure()
+    ax = figure.add_subplot()
+    ax.plot([0, 1], [0.03, 0.03 * 10.0**decades])
+    plots.log_axis(ax)
+    figure.canvas.draw()
+    low, high = ax.get_ylim()
+    assert 2 <= sum(low <= tick <= high for tick in ax.get_yticks()) <= 12
 
 
 def test_a_loss_gets_a_log_axis_only_where_it_spans_much() -> None:

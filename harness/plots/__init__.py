@@ -15,6 +15,7 @@ from harness.plots.charts import (
     differences_figure,
     dots,
     effects_figure,
+    log_axis,
 )  # fmt: skip
 from harness.plots.ladder import ladder_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
@@ -23,5 +24,5 @@ from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, s
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure", "confusion",
     "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure", "dots",
-    "effects_figure", "ladder_figure", "percent", "save",
+    "effects_figure", "ladder_figure", "log_axis", "percent", "save",
 ]  # fmt: skip

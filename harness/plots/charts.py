@@ -256,11 +256,19 @@ def _scale(ax: Axes, panel: Panel) -> None:
             room = 0.06 * (values.max() - trained.min()) or 0.01
             ax.set_ylim(trained.min() - room, values.max() + room)
     elif values.min() > 0 and values.max() / values.min() > 5:
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        log_axis(ax)
     ax.set_ylabel(panel.ylabel)
+
+
+def log_axis(ax: Axes) -> None:
+    """Make y logarithmic, with plain numbers at 1, 2 and 5; over many decades at some powers of ten."""
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    few = math.log10(high / low) < 3
+    # With more ticks asked for than fit, matplotlib would draw none.
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=8))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _curves_legend(figure: Figure, colors: Mapping[str, Color], *, levels: bool) -> None:
