@@ -1,7 +1,7 @@
 """A stack: K multilayer perceptrons of one shape as one, and their training step.
 
 Layout is what makes it fast. Everything is feature-major and member by member: layer one's weights are
-one matrix (K*h, D), so that all members' first layers are one wide GEMM with the shared batch; behind it,
+one matrix (K*h, D), so that all members' first layers are one wide GEMM with the batch they share; behind it,
 activations are (K, h, B) and layers are small batched products. Nothing is ever copied to change its layout,
 and class-wise reductions run along contiguous samples. A network sees its output as (K, B, C), a view.
 
@@ -84,7 +84,7 @@ class Output:
     settings: dict[str, Tensor]
 
     def loss(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Output (k, B, C) and losses (k, B) of logits (k, B, C) against a target (B, C)."""
+        """Output (k, B, C) and losses (k, B) of logits (k, B, C) against a target (B, C) or (k, B, C)."""
         f = self.head.forward(z)
         return f, self.form.forward(f, target, **self.settings)
 

@@ -35,7 +35,7 @@ def train(
     """Train trials of one group as one stack, and observe them.
 
     Args:
-        trials: of one shape, seed, budget and data; in `plan.order`.
+        trials: of one shape, budget and data, of one seed or several; in `plan.order`.
         data: what they train on, in `dtype`.
         device: a torch device.
         dtype: a NumPy float type; float64 for checks.
