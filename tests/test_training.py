@@ -53,6 +53,11 @@ def write_study(path: Path, tables: Mapping[str, Any]) -> Path:
     return path
 
 
+def hears_ctrl_c() -> None:
+    """Tests that run in the background inherit that Ctrl-C is ignored; the command must not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def command(study: Path, folder: Path) -> list[str]:
     return [
         sys.executable, "-m", "harness", "run", str(study), "--results", str(folder),
@@ -108,6 +113,7 @@ def running(long_study: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen
     process = subprocess.Popen(
         command(long_study, folder), env=environment(), cwd=tmp_path, start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=hears_ctrl_c,  # noqa: PLW1509 (no threads here)
     )  # fmt: skip
     try:
         wait_until("a part appears", lambda: parts(folder) or process.poll() is not None)
@@ -187,6 +193,7 @@ def test_ctrl_c_while_workers_start_shows_no_traceback(long_study: Path, tmp_pat
     process = subprocess.Popen(
         command(long_study, tmp_path / "results"), env=environment(), start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=hears_ctrl_c,  # noqa: PLW1509 (no threads here)
     )  # fmt: skip
     wait_until(
         "workers start", lambda: any("spawn_main" in line for line in processes_of(process.pid).values())
