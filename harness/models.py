@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from harness import plugins, results, selection, weights
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
+from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.executors import quiet_arithmetic
 from harness.plan import Stack, make
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """The version of an exported folder."""
-AT_ONCE = 2000  # images in a forward pass
 ROUNDING = 0.001  # of the test images: what another order of sums may flip
 
 
@@ -172,7 +172,7 @@ def _outputs(classifier: Classifier, settings: Mapping[str, Value], split: Split
     import torch
 
     with torch.no_grad():
-        for x in torch.from_numpy(prepare(settings)[split].x).split(AT_ONCE):
+        for x in torch.from_numpy(prepare(settings)[split].x).split(EVALUATION_BATCH):
             yield classifier(x)
 
 

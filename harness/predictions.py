@@ -7,8 +7,6 @@ NumPy and pandas; images come in `gallery`.
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,7 @@ from numpy.typing import NDArray
 
 from harness.data import SPLITS, Split
 from harness.errors import UsageError
-from harness.results import Results
-
-DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+from harness.results import DAMAGE, Results
 
 
 @dataclass(frozen=True)

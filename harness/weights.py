@@ -15,6 +15,7 @@ from harness import formulas
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines import numpy as engine
+from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.formulas import Array
 from harness.results import Results
@@ -82,7 +83,7 @@ def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
         network.weights[i], network.biases[i] = weights.named[f"{i}.weight"], weights.named[f"{i}.bias"]
     x = data[split].x
     parts = [
-        engine.probabilities(network.kind, network.forward(x[i : i + engine.EVALUATION_BATCH]).f)
-        for i in range(0, len(x), engine.EVALUATION_BATCH)
+        engine.probabilities(network.kind, network.forward(x[i : i + EVALUATION_BATCH]).f)
+        for i in range(0, len(x), EVALUATION_BATCH)
     ]
     return np.concatenate(parts) if parts else np.empty((0, classes), np.float32)

@@ -21,7 +21,15 @@ from harness.axes.metrics import metrics
 from harness.axes.optimizers import Optimizer, optimizers
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Samples, Split
-from harness.engines.outcome import UNWATCHED, Evaluation, Floats, Outcome, Watch
+from harness.engines.outcome import (
+    EVALUATION_BATCH,
+    TELL_EVERY,
+    UNWATCHED,
+    Evaluation,
+    Floats,
+    Outcome,
+    Watch,
+)  # fmt: skip
 from harness.engines.rates import learning_rates
 from harness.engines.stack import probabilities, probability
 from harness.engines.states import State
@@ -30,9 +38,6 @@ from harness.errors import UsageError
 from harness.streams import stream
 from harness.torch_data import SplitDataset, collate
 from harness.trials import Trial
-
-EVALUATION_BATCH = 2000
-TELL_EVERY = 64  # steps between two words to `watch`
 
 
 class Function(nn.Module):

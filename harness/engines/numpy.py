@@ -29,15 +29,12 @@ from harness.axes.optimizers import optimizers
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Samples
 from harness.engines import states
-from harness.engines.outcome import UNWATCHED, Evaluation, Outcome, Watch
+from harness.engines.outcome import EVALUATION_BATCH, TELL_EVERY, UNWATCHED, Evaluation, Outcome, Watch
 from harness.engines.rates import learning_rates
 from harness.formulas import Array, State
 from harness.settings import Value
 from harness.streams import stream
 from harness.trials import Trial
-
-EVALUATION_BATCH = 2000
-TELL_EVERY = 64  # steps between two words to `watch`
 
 
 class Pass(NamedTuple):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from harness.data import Split
 from harness.engines.states import NEVER, Checkpoints, State
 
+EVALUATION_BATCH = 2000  # images in a forward pass of one network
+TELL_EVERY = 64  # steps between two words to `Watch.tell`, of one network
 Floats = NDArray[np.floating[Any]]
 
 
