@@ -1,0 +1,102 @@
+"""Summaries over seeds: means with Student-t intervals, what became of the trials, the order of arms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CONFIDENCE = 0.95
+OUTCOMES = ["ok", "diverged", "failed", "skipped", "pruned"]
+
+
+def summarise(
+    values: pd.DataFrame, by: Sequence[str], value: str, confidence: float = CONFIDENCE
+) -> pd.DataFrame:
+    """Mean and Student-t interval of `value` within each group, groups in order of appearance.
+
+    Args:
+        values: one row an independent observation (a seed); NaN in `value` is not an observation.
+        by: columns that name a group.
+        value: the column to summarise.
+        confidence: coverage of the interval, in 0..1.
+
+    Returns:
+        `by`, n (observations), mean, sd (divisor n - 1), low, high. With n = 1 there is no sd and no interval
+        (NaN), with n = 0 no mean either.
+
+    >>> three = pd.DataFrame({"arm": ["a"] * 3, "x": [1.0, 2.0, 3.0]})
+    >>> summarise(three, ["arm"], "x").round(3).to_dict("records")
+    [{'arm': 'a', 'n': 3, 'mean': 2.0, 'sd': 1.0, 'low': -0.484, 'high': 4.484}]
+    """
+    grouped = values.groupby(list(by), sort=False, observed=True, dropna=False)[value]
+    table = grouped.agg(n="count", mean="mean", sd="std").reset_index()
+    n = table["n"].to_numpy(dtype=float)
+    critical = stats.t.ppf(0.5 + confidence / 2, np.where(n > 1, n - 1, np.nan))
+    half = critical * table["sd"].to_numpy(dtype=float) / np.sqrt(np.maximum(n, 1))
+    return table.assign(low=table["mean"] - half, high=table["mean"] + half)
+
+
+def finished(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Rows with status `ok` and a value of `metric`: the only ones that statistics may use."""
+    return trials[trials["status"].eq("ok") & trials[metric].notna()]
+
+
+def outcomes(trials: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Count what became of the trials.
+
+    Args:
+        trials: `by`, status.
+        by: columns that name a group.
+
+    Returns:
+        `by`, planned (trials), ok, diverged, failed, skipped, pruned; what is missing to `planned` was not
+        trained yet.
+    """
+    counts = {status: trials["status"].eq(status).astype(int) for status in OUTCOMES}
+    grouped = trials.assign(planned=1, **counts).groupby(list(by), sort=False, observed=True, dropna=False)
+    return grouped[["planned", *OUTCOMES]].sum().reset_index()
+
+
+def rank_arms(
+    trials: pd.DataFrame, arm: str = "arm", metric: str = "val_accuracy", shown: str = "test_accuracy"
+) -> pd.DataFrame:
+    """Order the arms of each data set by validation accuracy, best first.
+
+    Arms with a diverged or failed seed come after those without, because the mean of the survivors
+    flatters them; arms without any value come last and have no rank.
+
+    Args:
+        trials: dataset, `arm`, seed, status, `metric`, `shown`.
+        arm: the column that names an arm.
+        metric: what orders.
+        shown: what stands beside it and orders nothing.
+
+    Returns:
+        dataset, `arm`, rank (1 = best), planned (seeds), one count a status (ok, diverged, failed, skipped,
+        pruned), n, mean, low, high (of `metric` over seeds), shown_n, shown_mean, shown_low, shown_high.
+    """
+    by = ["dataset", arm]
+    done = trials.assign(**{c: trials[c].where(trials["status"].eq("ok")) for c in (metric, shown)})
+    ranked = summarise(done, by, metric).drop(columns="sd")
+    beside = summarise(done, by, shown).drop(columns="sd")
+    beside = beside.rename(columns={c: f"shown_{c}" for c in ("n", "mean", "low", "high")})
+    table = outcomes(trials, by).merge(ranked, on=by).merge(beside, on=by)
+    table = table.assign(_empty=table["mean"].isna(), _broken=(table["diverged"] + table["failed"]) > 0)
+    table = _ordered(table, {"_empty": True, "_broken": True, "mean": False})
+    rank = (table.groupby("dataset", sort=False).cumcount() + 1).where(~table["_empty"])
+    table.insert(len(by), "rank", rank)
+    return table.drop(columns=["_empty", "_broken"])
+
+
+def _ordered(table: pd.DataFrame, keys: Mapping[str, bool]) -> pd.DataFrame:
+    """Sort rows within each data set by `keys` (column -> ascending), data sets in order of appearance."""
+    first = table.groupby("dataset", sort=False).ngroup()
+    by, ascending = ["_first", *keys], [True, *keys.values()]
+    ordered = table.assign(_first=first).sort_values(by, ascending=ascending, kind="stable")
+    return ordered.drop(columns="_first").reset_index(drop=True)
