@@ -115,6 +115,9 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
 
         planned = replace(planned, warnings=[*planned.warnings, *metric_notes(folder, planned)])
     display.plan(planned, processes, kept.get("done", {}))
+    if loaded.tune:
+        tries = make(loaded.in_phase("tuning"), how["engine"], device=device, processes=processes)
+        display.tuning_plan(planned, tries, processes)
 
 
 def _load(study: str, overrides: Sequence[str]) -> Study:

@@ -65,6 +65,18 @@ def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
         click.secho(f"note: {warning}", fg="yellow", err=True)
 
 
+def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
+    """Show what tuning adds to a study: the trials that choose, and those of the tuned arms."""
+    seeds = len(tries.study.seeds)
+    tuning, tuned = (duration(cost(one, processes).seconds) for one in (tries, plan))
+    settings = len(tries.trials) // max(1, len(plan.arms) * seeds)
+    click.echo(
+        f"then tuning: {len(plan.arms)} arms x {settings} settings x {seeds} other seeds = "
+        f"{len(tries.trials)} trials, about {tuning}; test stays closed"
+    )
+    click.echo(f"then tuned: {len(plan.trials)} trials at what each arm chose, about {tuned}")
+
+
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours, as a person would say it."""
     minute, hour = 60, 3600
@@ -76,15 +88,39 @@ def duration(seconds: float) -> str:
 def summary(summary: Summary) -> None:
     """Show what a run did: a table of the arms, how many trials ended how, and where the results are."""
     _arms(summary.folder)
+    if summary.tuned:
+        _arms(summary.tuned, "tuned, ")
+        _edges(summary.folder)
     counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
     rate = f", {_rate(summary.trained, summary.seconds)}" if summary.trained else ""
     click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
     for failure in summary.failures[:MOST_SHOWN]:
         click.secho(f"failed: {failure}", fg="red", err=True)
-    click.echo(f"results: {summary.folder}/trials.csv, epochs.csv, confusion.csv")
+    tuned = "; chosen.csv, tuning/, tuned/" if summary.tuned else ""
+    click.echo(f"results: {summary.folder}/trials.csv, epochs.csv, confusion.csv{tuned}")
 
 
-def _arms(folder: Path) -> None:
+def _edges(folder: Path) -> None:
+    """Warn of choices at the edge of their space, and of arms without a choice."""
+    from harness import tuning
+
+    chosen = tuning.read(folder)
+    at_edge, none = chosen[chosen["edge"].ne("")], chosen[chosen["val_accuracy"].isna()]
+    for arms, told in (
+        (at_edge, "chose at the edge of its space, where a better setting may lie outside"),
+        (none, "chose nothing: no setting it tried finished with every tuning seed"),
+    ):
+        rows = arms.to_dict("records")
+        for row in rows[:MOST_SHOWN]:
+            why = f" ({row['edge']})" if row["edge"] else ""
+            click.secho(f"note: {row['arm']} {told}{why}", fg="yellow", err=True)
+        if len(rows) > MOST_SHOWN:
+            click.secho(
+                f"note: and {len(rows) - MOST_SHOWN} more arms, see chosen.csv", fg="yellow", err=True
+            )
+
+
+def _arms(folder: Path, which: str = "") -> None:
     """A table of the arms of each data set: all of a few, else the best and the last."""
     from rich.console import Console
     from rich.table import Table
@@ -93,7 +129,7 @@ def _arms(folder: Path) -> None:
 
     ranked = stats.rank_arms(results.read(folder).trials)
     for dataset, arms in ranked.groupby("dataset", sort=False):
-        title = f"{dataset!s}: arms by val accuracy, mean over seeds [95 % interval]"
+        title = f"{dataset!s}: {which}arms by val accuracy, mean over seeds [95 % interval]"
         table = Table(title=title, title_justify="left")
         for column in ("rank", "arm", "val accuracy", "test accuracy"):
             table.add_column(column, justify="left" if column == "arm" else "right")
@@ -171,7 +207,7 @@ def _bar(progress: Progress) -> Iterator[None]:
     from rich.text import Text
 
     columns = (
-        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
+        TextColumn(progress.title), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
     )  # fmt: skip
     bar, now = Bar(*columns), Text(style="dim")
@@ -195,11 +231,8 @@ def _lines(progress: Progress) -> Iterator[None]:
 
     def update() -> None:
         rate, left = _pace(progress, time.monotonic() - start)
-        print(
-            f"training: {int(progress.trials)}/{progress.total} trials  {rate}  {left}  {losses(progress)}",
-            file=sys.stderr,
-            flush=True,
-        )
+        done = f"{progress.title}: {int(progress.trials)}/{progress.total} trials"
+        print(f"{done}  {rate}  {left}  {losses(progress)}", file=sys.stderr, flush=True)
 
     with _repeated(update, LINE_EVERY):
         yield
