@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from scipy import stats as distributions
+from scipy import special
 
 from harness import results, stats
 from harness.comparison.matching import SIDES
 from harness.settings import METRICS
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 BROKEN = ("diverged", "failed")
 STILL = 1e-9
@@ -43,9 +48,10 @@ def arm_verdicts(
     broken = [both[f"status_{side}"].isin(BROKEN) for side in SIDES]
     ended = both["status_b"].isin(("ok", *BROKEN))
     counted = both.assign(
-        trials=1, lost=ok[0] & broken[1], mended=broken[0] & ok[1], waiting=ok[0] & ~ended
+        trials=1, changed=ok[0] & ok[1] & ~both["identical"], lost=ok[0] & broken[1],
+        mended=broken[0] & ok[1], waiting=ok[0] & ~ended,
     )  # fmt: skip
-    columns = ["trials", "identical", "lost", "mended", "waiting"]
+    columns = ["trials", "identical", "changed", "lost", "mended", "waiting"]
     counts = counted.groupby(by, sort=False)[columns].sum().astype(int).reset_index()
     means = differences.groupby(by, sort=False)[["reference_value", "value"]].mean().reset_index()
     means = means.rename(columns={"reference_value": "a", "value": "b"})
@@ -53,26 +59,24 @@ def arm_verdicts(
     arms = counts.merge(means, on=by, how="left").merge(told, on=by, how="left")
     arms["n"] = arms["n"].fillna(0).astype(int)
     arms["verdict"] = arms["verdict"].fillna("no data")
+    arms["within_margin"] = arms["within_margin"].eq(True)
     below = p_below(arms["difference"], arms["sd"], arms["n"], margin)
     corrected = stats.holm(below)
     return arms.assign(p_below=below, p_below_holm=corrected, regressed=corrected <= alpha)
 
 
-def p_below(
-    difference: pd.Series[float], sd: pd.Series[float], n: pd.Series[int], margin: float
-) -> pd.Series[float]:
+def p_below(difference: ArrayLike, sd: ArrayLike, n: ArrayLike, margin: float) -> NDArray[np.float64]:
     """One-sided p of paired differences against "not below -margin": Student's t, n - 1 degrees of freedom.
 
     Differences that are all equal leave nothing to estimate a spread from: there, as in `stats.verdicts`, a
     sign test stands in, 1 / 2^n below -margin and else 1. NaN with n < 2.
     """
-    beyond = difference + margin
+    mean, sd, n = (np.asarray(values, dtype=float) for values in (difference, sd, n))
+    df = np.where(n > 1, n - 1, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = (beyond / (sd / np.sqrt(n))).to_numpy(dtype=float)
-    p = pd.Series(distributions.t.cdf(t, n.where(n > 1).sub(1)), index=difference.index)
-    equal = p.mask(beyond.lt(-STILL), 0.5**n).where(beyond.lt(-STILL), 1.0)
-    p = p.mask(sd.le(STILL), equal)
-    return p.where(n > 1)
+        p = special.stdtr(df, (mean + margin) / (sd / np.sqrt(n)))
+    equal = np.where(mean + margin < -STILL, 0.5**n, 1.0)
+    return np.where((n > 1) & (sd <= STILL), equal, p)
 
 
 def pooled(differences: pd.DataFrame) -> pd.DataFrame:

@@ -28,10 +28,11 @@ class Comparison:
         margin: differences within it are the same for all that matters, a share.
         alpha: the error rate of all verdicts together.
         matched: the trials of both, side by side; `identical`: all their numbers agree to the last digit.
-        arms: a row an arm and data set that both have: dataset, arm, trials (matched), identical, lost (ok
-            in A, diverged or failed in B), mended (the reverse), waiting (ok in A, without an outcome in B),
-            a and b (means over the seeds that both finished), what `stats.verdicts` says of b - a; p_below,
-            p_below_holm and regressed: whether b - a is significantly below -margin.
+        arms: a row an arm and data set that both have: dataset, arm, trials (matched), identical, changed (ok
+            in both, with other numbers), lost (ok in A, diverged or failed in B), mended (the reverse),
+            waiting (ok in A, without an outcome in B), a and b (means over the seeds that both finished),
+            what `stats.verdicts` says of b - a; p_below, p_below_holm and regressed: whether b - a is
+            significantly below -margin.
         pooled: dataset, arms, left_out (arms without all seeds), n, difference, low, high: the mean over the
             arms, first within a seed.
         provenance: what, a, b: where the folders come from, as far as that differs.

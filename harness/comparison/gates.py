@@ -47,7 +47,8 @@ def gate(comparison: Comparison) -> Gate:
     arms = comparison.arms
     worse = [_regressed(comparison, row) for row in arms[arms["regressed"]].to_dict("records")]
     worse += [_lost(comparison, row) for row in arms[arms["lost"] > 0].to_dict("records")]
-    judged = arms["identical"].eq(arms["trials"]) | arms["n"].gt(1) | arms["lost"].gt(0)
+    judged = arms["identical"].eq(arms["trials"]) | (arms["n"].gt(0) & arms["changed"].eq(0))
+    judged |= arms["n"].gt(1) | arms["lost"].gt(0)
     alone = comparison.trials.loc[comparison.trials["inside"].eq("a"), ["dataset", "arm"]].drop_duplicates()
     absent = alone.merge(arms[["dataset", "arm"]], how="left", indicator="there")["there"].eq("left_only")
     unsettled = arms["low"].lt(-comparison.margin) & ~arms["regressed"]
@@ -61,8 +62,7 @@ def _untold(comparison: Comparison) -> list[str]:
     arms, told = comparison.arms, list(comparison.set_aside)
     if same_folder(comparison.a, comparison.b):
         told.append("A and B are the same folder")
-    same = arms["identical"].eq(arms["trials"])
-    single = arms["n"].eq(1) & arms["lost"].eq(0) & ~same
+    single = arms["n"].eq(1) & arms["lost"].eq(0) & arms["changed"].gt(0)
     below = arms["difference"].lt(-comparison.margin - STILL)
     even = arms["n"].gt(1) & arms["sd"].le(STILL) & below & ~arms["regressed"]
     for cases, why in (
@@ -75,7 +75,7 @@ def _untold(comparison: Comparison) -> list[str]:
         f"{row['dataset']}, {row['arm']}: is another arm in B ({row['differing']})"
         for row in comparison.matched.namesakes.to_dict("records")
     ]
-    if not (same | arms["n"].gt(0) | arms["lost"].gt(0)).any():
+    if not (arms["identical"].eq(arms["trials"]) | arms["n"].gt(0) | arms["lost"].gt(0)).any():
         told.append("no trial finished in both folders")
     return told
 
