@@ -220,6 +220,15 @@ def test_a_setting_that_a_newer_version_has_counts_as_its_default(trained: Train
     assert differing == {"setting": "label_noise", "a": "0", "b": "0.3"}
 
 
+def test_beside_a_component_that_is_not_known_here_the_usual_defaults_hold(
+    trained: Trained, edited: Edited
+) -> None:
+    a = edited(trained(), lambda t: t.drop(columns="label_noise").assign(optimizer="mine"))
+    found = comparison.compare(a, edited(trained(), lambda t: t.assign(optimizer="mine")))
+    assert found.trials["identical"].all()
+    assert found.matched.assumed["value"].tolist() == ["0"]
+
+
 def test_no_default_is_made_up_for_a_setting_nobody_knows(trained: Trained, edited: Edited) -> None:
     def grown(trials: pd.DataFrame) -> pd.DataFrame:
         settings, rest = trials.loc[:, :"gamma"], trials.loc[:, "seed":]

@@ -17,8 +17,8 @@ import pandas as pd
 from harness import plugins
 from harness.errors import UsageError
 from harness.selection import NOT_APPLICABLE, as_word
-from harness.settings import METRICS
-from harness.trials import as_text, resolve
+from harness.settings import CORE, METRICS, as_text
+from harness.trials import resolve
 
 if TYPE_CHECKING:
     from harness.results import Results
@@ -110,10 +110,10 @@ def _words(
 
 @functools.cache
 def _usual(axes: tuple[str, ...], components: tuple[str, ...]) -> dict[str, Any]:
-    """The defaults of a trial of these components; of unknown ones, nothing is known."""
+    """The defaults of a trial of these components; of unknown ones, those that every trial has."""
     with suppress(UsageError):
         return dict(resolve(dict(zip(axes, components, strict=True))))
-    return {}
+    return {name: value for name, value in resolve({}).items() if name in CORE}
 
 
 def _values(words: pd.Series[str]) -> set[str]:

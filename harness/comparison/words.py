@@ -124,15 +124,14 @@ def below_table(arms: pd.DataFrame, found: Comparison, dataset: str) -> list[str
         left = f"; left out: {counted(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
         if row["n"]:
             told.append(
-                f"mean over {counted(row['arms'], 'arm')}: B - A {interval(row)} points, "
+                f"mean over {counted(row['arms'], 'arm')}, B - A: {interval(row)} points, "
                 f"{counted(row['n'], 'seed')}{left}"
             )
     seen = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
     if len(seen):
         low, high = f"{100 * seen.min():.2f}", f"{100 * seen.max():.2f}"
-        told.append(
-            f"at 80 % power, differences of {low if low == high else f'{low} to {high}'} points could be seen"
-        )
+        span = low if low == high else f"{low} to {high}"
+        told.append(f"at 80 % power, true differences of {span} points could be seen")
     return told
 
 
