@@ -186,6 +186,56 @@ def report(results: Path, out: Path | None) -> None:
     _report(results, out)
 
 
+@harness.command("compare")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option(
+    "--metric",
+    type=click.Choice(["test_accuracy", "val_accuracy"]),
+    default="test_accuracy",
+    show_default=True,
+    help="What is compared.",
+)
+@click.option(
+    "--margin",
+    type=float,
+    default=0.002,
+    show_default=True,
+    help="Differences within it are the same; a share: 0.002 are 0.2 points.",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="The error rate of all verdicts together (Holm).",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["worse"]),
+    help="A gate: exit code 1 where B is worse by more than the margin, 2 where none can tell.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A folder that gets differences.csv and differences.tex."
+)
+def compare_(a: Path, b: Path, fail_on: str | None, out: Path | None, **asked: Any) -> None:
+    """Compare two results folders: B minus A, trial by trial of equal settings and seed, arm by arm.
+
+    A is what was, B what is: two commits, two machines, or one setting changed.
+    """
+    from harness import comparison, display
+
+    if out is not None:
+        comparison.check_out(out)
+    found = comparison.compare(a, b, **asked)
+    display.comparison(found)
+    for path in comparison.write(found, out) if out else ():
+        click.echo(f"written: {path}")
+    if fail_on:
+        code = display.gate(found, comparison.gate(found))
+        sys.exit(code)
+
+
 @harness.command("show")
 @click.argument("results", type=click.Path(path_type=Path))
 @click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures]...")

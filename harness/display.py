@@ -22,6 +22,7 @@ from harness.plan import Plan, cost
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.comparison import Comparison, Gate
     from harness.results import Results
     from harness.training import Progress, Summary
 
@@ -184,6 +185,77 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
             or len({*found.trials[name].map(as_word)} - {NOT_APPLICABLE}) > 1
         )
     }
+
+
+def comparison(found: Comparison) -> None:
+    """Show two folders side by side: what matched, what did not, and a table of the arms."""
+    from harness.comparison import words
+
+    click.secho(f"A {found.a}\nB {found.b}", bold=True)
+    for line in words.overview(found):
+        click.echo(line)
+    for note in (*found.notes, *found.set_aside):
+        click.secho(f"note: {note}", fg="yellow", err=True)
+    for dataset, arms in found.arms.groupby("dataset", sort=False):
+        _compared(str(dataset), arms, found)
+
+
+def _compared(dataset: str, arms: pd.DataFrame, found: Comparison) -> None:
+    """The arms of a data set, worst first: all of a few, else those that a verdict tells apart."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.comparison import words
+
+    click.echo(f"{dataset}: {found.metric}, %; B - A in points [95 % interval], worst first")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm", overflow="fold", min_width=16)
+    for column in ("n", "A", "B", "B - A", "p (Holm)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=12)
+    shown, left = words.told_apart(arms, MOST_SHOWN)
+    for row in shown.to_dict("records"):
+        name = str(row["arm"]).replace(f"dataset={dataset}, ", "")
+        difference = words.interval(row).replace(" [", "\n[")
+        cells = (name, str(row["n"]), words.percent(row["a"]), words.percent(row["b"]), difference)
+        table.add_row(*(Text(cell) for cell in (*cells, words.p_value(row["p_holm"]), words.verdict(row))))
+    if len(shown):
+        Console().print(table)
+    for line in (*left, *words.below_table(arms, found, dataset)):
+        click.echo(f"  {line}")
+
+
+def gate(found: Comparison, judged: Gate) -> int:
+    """Say whether B may pass, and give the exit code back.
+
+    Raises:
+        UsageError: nothing got worse, but that cannot be said of everything.
+    """
+    from harness.comparison import words
+
+    for line in judged.worse:
+        click.secho(f"worse: {line}", fg="red", err=True)
+    if judged.exit_code == UsageError.exit_code:
+        raise UsageError(words.cannot_tell(judged))
+    for line in judged.untold:
+        click.secho(f"cannot tell: {line}", fg="yellow", err=True)
+    alone = words.counted(judged.absent, "arm")
+    absent = f"; not judged: {alone} of A that B does not have" if judged.absent else ""
+    beyond = f"worse by more than {100 * found.margin:g} points"
+    if judged.worse:
+        click.echo(f"gate: failed: B is {beyond} or no longer finishes, as said above{absent}", err=True)
+    else:
+        click.echo(
+            f"gate: passed: of {words.counted(judged.judged, 'arm')} none is significantly {beyond}{absent}"
+        )
+        if judged.unsettled:
+            click.echo(
+                f"  not excluded: the intervals of {words.counted(judged.unsettled, 'arm')} reach below "
+                f"-{100 * found.margin:g} points; more seeds would tell"
+            )
+    return judged.exit_code
 
 
 @contextmanager
