@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import did_you_mean
-from harness.settings import as_text
+from harness.settings import DEFAULTS, as_text
 
 MARGIN = 0.002
 
@@ -61,9 +61,7 @@ def resolve(
     if not chosen and design == "grid":
         levels = [Levels(axis=axis) for axis, values in axes.items() if axis != "dataset" and len(values) > 1]
     filled = [
-        level.model_copy(
-            update={"reference": _reference(level, axes.get(level.axis, []), baseline.get(level.axis))}
-        )
+        level.model_copy(update={"reference": _reference(level, axes.get(level.axis, []), baseline)})
         for level in levels
     ]
     return given.model_copy(
@@ -71,12 +69,13 @@ def resolve(
     )
 
 
-def _reference(level: Levels, values: Sequence[Any], usual: object) -> str:
+def _reference(level: Levels, values: Sequence[Any], baseline: Mapping[str, Any]) -> str:
     """What the others are compared with, as trials.csv has it: as declared, the baseline's, or the first."""
     if level.reference is not None:
         return as_text(level.reference)
     names = [level_name(value) for value in values]
-    return as_text(usual) if usual is not None and as_text(usual) in names else (names or [""])[0]
+    usual = as_text(baseline.get(level.axis, DEFAULTS.get(level.axis)))
+    return usual if usual in names else (names or [""])[0]
 
 
 def level_name(value: object) -> str:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.board import ACCURACY, LOSS
+from harness.costs import cost
 from harness.data import TRAINED_ON
 from harness.errors import UsageError
-from harness.plan import Plan, cost
+from harness.plan import Plan
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -210,6 +211,11 @@ def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
     """
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise UsageError(f"{out} is there already; name a new or empty folder with --out")
+    if math.isnan(float(row["test_accuracy"])):
+        raise UsageError(
+            f"trial {row['trial_id']} was trained to tune by, and its test set is closed. The tuned arms are "
+            f"in {found.folder.parent / 'tuned'}: export one of those"
+        )
     model = restore(found, row)
     state = model.classifier.net.state_dict()
     about = _about(found, model)

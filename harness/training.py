@@ -13,8 +13,9 @@ from harness import checkpoints, executors, parts, plugins, results, tuning
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
+from harness.costs import stack_seconds
 from harness.errors import MachineError, UsageError
-from harness.plan import Engine, Plan, Stack, budget_of, cores, datasets_of, make, stack_bytes, stack_seconds
+from harness.plan import Engine, Plan, Stack, budget_of, cores, datasets_of, make, stack_bytes
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.study import Phase, Study

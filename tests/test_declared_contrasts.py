@@ -34,7 +34,9 @@ def levels(found: Contrasts) -> list[tuple[str, str, list[str]]]:
 
 
 def test_a_grid_compares_each_level_with_the_baselines_or_the_first() -> None:
-    found = plan.make(study(baseline={"dataset": "digits", "activation": "relu"})).contrasts
+    found = plan.make(study(baseline={"dataset": "digits", "activation": "tanh"})).contrasts
+    assert levels(found)[0] == ("activation", "tanh", [])
+    found = plan.make(study()).contrasts  # relu is what a baseline has that does not say
     assert levels(found) == [("activation", "relu", []), ("output", "CE", [])]
     assert not found.declared
     assert (found.metric, found.margin, found.alpha) == ("test_accuracy", 0.002, 0.05)

@@ -28,7 +28,7 @@ ORDER: list[set[str]] = [
     {"study"},
     {"trials"},
     {"plan", "torch_data"},
-    {"engines", "results", "looks", "selection", "sheets"},
+    {"costs", "engines", "results", "looks", "selection", "sheets"},
     {"checkpoints", "parts", "provenance", "exports", "predictions", "weights", "live"},
     {"pictures"},
     {"gallery", "comparison"},

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import plan as planning
 from harness import plugins
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget
+from harness.costs import Cost, cost, stack_seconds
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.plan import MEMORY_BYTES, SAME_IN_A_GROUP, STACK_BYTES, Plan, Stack, cost, cut, make, stack_bytes
+from harness.plan import MEMORY_BYTES, SAME_IN_A_GROUP, STACK_BYTES, Plan, Stack, cut, make, stack_bytes
 from harness.registry import HOUSE
 from harness.study import Study, parse
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_stacked_goes_to_the_loop_engine_with_its_reason(study_of
 
 
 def test_cost_grows_with_the_work(study_of: Make) -> None:
-    def of(processes: int = 1, **settings: Any) -> planning.Cost:
+    def of(processes: int = 1, **settings: Any) -> Cost:
         study = study_of(study={"seeds": 4}, batch_size=500, **settings)
         return cost(make(study), processes, flops=lambda: 1e11)
 
@@ -306,10 +306,10 @@ def test_bytes_depend_on_what_is_kept(study_of: Make) -> None:
 @pytest.mark.parametrize("optimizer", [entry.name for entry in optimizers])
 def test_every_stack_has_a_cost(study_of: Make, optimizer: str) -> None:
     for stack in make(study_of({"hidden": [[], [8]]}, optimizer=optimizer)).stacks:
-        assert planning.stack_seconds(stack) > 0
+        assert stack_seconds(stack) > 0
         loop = Stack(stack.group, "loop", stack.trials)
         settings = stack.trials[0].arm.settings
-        assert planning.stack_seconds(loop) > Budget.of(settings, train_size(settings)).steps * 1e-4
+        assert stack_seconds(loop) > Budget.of(settings, train_size(settings)).steps * 1e-4
 
 
 # ------------------------------------------------------------------------------------------------ large plans
@@ -317,7 +317,8 @@ def test_every_stack_has_a_cost(study_of: Make, optimizer: str) -> None:
 MEASURED = """
 import json, resource, sys, time
 sys.modules["torch"] = None
-from harness.plan import cost, make
+from harness.costs import cost
+from harness.plan import make
 from harness.study import load
 start = time.perf_counter()
 plan = make(load(sys.argv[1]))

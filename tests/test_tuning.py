@@ -115,6 +115,15 @@ def test_a_tuned_folder_rebuilds_its_models(folder: Path) -> None:
     assert right / images == pytest.approx(row["test_accuracy"])
 
 
+def test_a_trial_to_tune_by_is_not_exported(folder: Path, tmp_path: Path) -> None:
+    from harness import models
+
+    found = results.read(folder / "tuning")
+    row = found.trials.query("status == 'ok'").iloc[0]
+    with pytest.raises(UsageError, match=r"test set is closed\. The tuned arms are in .*tuned: export"):
+        models.export(found, row, tmp_path / "out")
+
+
 def test_a_failed_tuning_trial_chooses_nothing(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)

@@ -22,7 +22,7 @@ from test_agreement import (
     trial,
 )
 
-from harness import formulas, plan, results, training
+from harness import costs, formulas, plan, results, training
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -358,7 +358,7 @@ def test_progress_is_told() -> None:
 def test_a_plan_for_numpy_trains_trials_one_by_one(study_of: Callable[..., Study]) -> None:
     planned = plan.make(study_of({"activation": ["relu", "gelu"]}), "numpy")
     assert [(stack.engine, len(stack.trials)) for stack in planned.stacks] == [("numpy", 1)] * 4
-    assert plan.cost(planned, 2, flops=lambda: 1e11).seconds > 0
+    assert costs.cost(planned, 2, flops=lambda: 1e11).seconds > 0
 
 
 def test_a_component_without_a_formula_is_told_before_any_compute(study_of: Callable[..., Study]) -> None:
