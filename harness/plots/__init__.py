@@ -23,7 +23,8 @@ from harness.plots.matrices import confusion, confusion_change, confusion_figure
 from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, save
 
 __all__ = [
-    "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure", "confusion",
-    "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure", "dots",
+    "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure",
+    "confusion", "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure",
+    "dots",
     "effects_figure", "forest_figure", "ladder_figure", "log_axis", "logarithmic", "percent", "save",
 ]  # fmt: skip

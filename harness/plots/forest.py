@@ -76,7 +76,7 @@ def forest_figure(table: pd.DataFrame, margin: float, xlabel: str) -> Figure:
 
 
 def _places(table: pd.DataFrame, *, twice: bool) -> tuple[dict[tuple[str, str], float], float]:
-    """Where each heading (its label empty) and contrast lies, in rows from the top, and how many there are."""
+    """Where each heading (its label empty) and contrast lies, in rows from the top, and their height."""
     places: dict[tuple[str, str], float] = {}
     top = 0.0
     for heading, label in table[["heading", "label"]].itertuples(index=False, name=None):
@@ -109,7 +109,7 @@ def _name_rows(ax: Axes, rows: Mapping[tuple[str, str], float], height: float) -
     ax.grid(visible=False, axis="y")
     named = [("\n".join(_wrapped(label)), y) for (_, label), y in rows.items() if label]
     ax.set_yticks([y for _, y in named], [words for words, _ in named])
-    at = {"transform": ax.get_yaxis_transform()}
+    at: dict[str, Any] = {"transform": ax.get_yaxis_transform()}
     for heading, y in ((heading, y) for (heading, label), y in rows.items() if not label):
         # Inside the panel, whose row is empty there, it has room that the words at the left have not.
         ax.text(0.008, y, heading, **at, va="center", fontsize=9, fontweight="bold", zorder=4)
@@ -136,8 +136,9 @@ def _scale(ax: Axes, table: pd.DataFrame, margin: float) -> None:
     decades = decades[decades >= 0.99 * linear][:: 1 if largest < 20 * linear else 2]
     ticks = np.concatenate([-decades[::-1], [0.0], decades])
     low, high = (min(np.nanmin(values), band[0]), max(np.nanmax(values), band[1]))
-    ax.set_xlim(1.15 * low, 1.15 * high)
-    ax.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if 1.15 * low <= tick <= 1.15 * high]))
+    low, high = 1.3 * low, 1.3 * high
+    ax.set_xlim(low, high)
+    ax.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -164,5 +165,3 @@ def _keys(verdicts: set[str], margin: float, *, twice: bool) -> Iterator[Line2D 
 
 def _marker(look: _Look, label: str) -> Line2D:
     return Line2D([], [], color=look.color, lw=2, marker=look.marker, ms=7, label=label)
-
-
