@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 MARGIN, ALPHA, METRIC = 0.002, 0.05, "test_accuracy"
 KEY = ["dataset", "axis", "within", "arm", "reference"]
+COLUMNS = [
+    *KEY, "planned", "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm",
+    "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out",
+]  # fmt: skip
 EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
 
 
@@ -66,9 +70,9 @@ class Judged:
 
     Attributes:
         family: what was declared.
-        table: a row a data set and contrast, also those without data: dataset, axis (empty for a pair),
-            within (words), arm, reference, planned (seeds), cells, left_out (combinations; 0 for a pair), and
-            the columns of `stats.verdicts`.
+        table: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for
+            a pair, within else in words; planned is seeds, cells and left_out are combinations of the other
+            axes; the rest is from `stats.verdicts`.
         doubts: in words, contrasts that cannot be made at all, and why.
     """
 
@@ -92,23 +96,27 @@ def family(reading: Reading) -> Family:
     if not told:
         return _default(reading)
     try:
-        return Family(
-            bool(told.get("declared", True)),
-            str(told.get("metric", METRIC)),
-            float(told.get("margin", MARGIN)),
-            float(told.get("alpha", ALPHA)),
-            [(str(arm), str(reference)) for arm, reference in told.get("pairs", [])],
-            [
-                Levels(str(of["axis"]), as_word(of["reference"]), tuple(map(str, of.get("within", []))))
-                for of in told.get("levels", [])
-            ],
-        )
+        return _declared(told)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{reading.results.folder / 'study.toml'}: [contrasts] cannot be read ({error!r}); allowed: "
-            "metric, margin, alpha, pairs = [[ARM, REFERENCE]], and [[contrasts.levels]] with axis, "
+            f"{reading.results.folder / 'study.toml'}: [contrasts] cannot be read ({error!r}); allowed: metric, "
+            "margin > 0, alpha between 0 and 1, pairs = [[ARM, REFERENCE]], and [[contrasts.levels]] with axis, "
             "reference and within. Restore the file, or run the study again."
         ) from error
+
+
+def _declared(told: Mapping[str, Any]) -> Family:
+    margin, alpha = float(told.get("margin", MARGIN)), float(told.get("alpha", ALPHA))
+    if not margin > 0 or not 0 < alpha < 1:
+        raise ValueError(f"margin {margin}, alpha {alpha}")
+    pairs = [(str(arm), str(reference)) for arm, reference in told.get("pairs", [])]
+    levels = [
+        Levels(str(of["axis"]), as_word(of["reference"]), tuple(map(str, of.get("within", []))))
+        for of in told.get("levels", [])
+    ]
+    return Family(
+        bool(told.get("declared", True)), str(told.get("metric", METRIC)), margin, alpha, pairs, levels
+    )
 
 
 def _default(reading: Reading) -> Family:
@@ -134,91 +142,60 @@ def _reference(reading: Reading, axis: str) -> str:
 
 def judge(reading: Reading, of: Family) -> Judged:
     """Judge every contrast of a family on every data set, all corrected together."""
-    trials = reading.trials
     doubts: list[str] = []
-    if of.metric not in trials:
-        doubts.append(f"trials.csv has no column {of.metric}, so no contrast of it is judged.")
-    elif stats.finished(trials, of.metric).empty:
-        doubts.append(f"No finished trial has a {words(of.metric)}, so no contrast is judged.")
-    made = [_pairs(trials, of, doubts), *(_levels(reading, of, levels, doubts) for levels in of.levels)]
-    planned = _joined([expected for expected, _ in made], [*KEY, "planned"])
-    differences = _joined([found for _, found in made], [*KEY, "seed", "difference", "cells", "left_out"])
-    judged = stats.verdicts(differences, KEY, margin=of.margin, alpha=of.alpha)
-    told = differences.groupby(KEY, sort=False, as_index=False)[["cells", "left_out"]].max()
-    # What no seed finished has no row in the differences: it stays in the table, as "no data".
-    table = planned.merge(judged, on=KEY, how="left").merge(told, on=KEY, how="left")
-    table["verdict"] = table["verdict"].astype(object).where(table["verdict"].notna(), "no data")
-    for column in ("n", "cells", "left_out"):
-        table[column] = pd.to_numeric(table[column]).fillna(0).astype(int)
+    if of.metric not in reading.trials:
+        doubts.append(f"trials.csv has no column {of.metric}, so no contrast of it can be judged.")
+        return Judged(of, pd.DataFrame(columns=COLUMNS), doubts)
+    found = [_pairs(reading, of, doubts), *(_levels(reading, of, levels, doubts) for levels in of.levels)]
+    found = [table for table in found if not table.empty]
+    if not found:
+        return Judged(of, pd.DataFrame(columns=COLUMNS), doubts)
+    differences = pd.concat(found, ignore_index=True)
+    planned = differences.groupby(KEY, sort=False, as_index=False).agg(
+        planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max")
+    )
+    table = planned.merge(stats.verdicts(differences, KEY, margin=of.margin, alpha=of.alpha), on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
     table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
-    return Judged(of, table.reset_index(drop=True), doubts)
+    return Judged(of, table.reset_index(drop=True)[COLUMNS], doubts)
 
 
-def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    filled = [table for table in tables if not table.empty]
-    return (
-        pd.concat(filled, ignore_index=True)[list(columns)] if filled else pd.DataFrame(columns=list(columns))
-    )
-
-
-def _pairs(trials: pd.DataFrame, of: Family, doubts: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The contrasts that pairs of arms mean (KEY, planned), and their differences by seed."""
-    arms = trials["arm"].astype(str)
-    seeds = {
-        arm: set(map(tuple, trials.loc[arms.eq(arm), ["dataset", "seed"]].to_numpy()))
-        for arm in {name for pair in of.pairs for name in pair}
-    }
-    rows = []
-    for arm, reference in of.pairs:
-        absent = [name for name in dict.fromkeys((arm, reference)) if not seeds[name]]
-        both = seeds[arm] & seeds[reference]
-        if absent or not both:
-            why = f"trials.csv has no arm {' and no arm '.join(map(repr, absent))}" if absent else (
-                "they share no data set and seed")  # fmt: skip
+def _pairs(reading: Reading, of: Family, doubts: list[str]) -> pd.DataFrame:
+    """The differences of pairs of arms: KEY, seed, difference, cells, left_out; a row a planned seed."""
+    trials = reading.trials.assign(arm=reading.trials["arm"].astype(str))
+    known = set(trials["arm"])
+    pairs = pd.DataFrame(list(of.pairs), columns=["arm", "reference"]).drop_duplicates()
+    found = stats.paired_differences(trials, pairs, of.metric, unfinished=True)
+    met = set(found[["arm", "reference"]].itertuples(index=False, name=None))
+    for arm, reference in pairs.itertuples(index=False, name=None):
+        absent = [repr(name) for name in (arm, reference) if name not in known]
+        if absent:
+            why = f"trials.csv has no arm {' and no arm '.join(absent)}"
             doubts.append(f"{arm} against {reference} cannot be judged: {why}.")
-        for dataset in dict.fromkeys(trials["dataset"]):
-            count = sum(where == dataset for where, _ in both)
-            if count:
-                rows.append((str(dataset), "", "", arm, reference, count))
-    expected = pd.DataFrame(rows, columns=[*KEY, "planned"])
-    if expected.empty or of.metric not in trials:
-        return expected, pd.DataFrame()
-    named = expected[["arm", "reference"]].drop_duplicates()
-    found = stats.paired_differences(trials.assign(arm=arms), named, of.metric)
-    return expected, found.assign(axis="", within="", cells=1, left_out=0)
+        elif (arm, reference) not in met:
+            doubts.append(f"{arm} against {reference} cannot be judged: they share no data set and seed.")
+    return found.assign(axis="", within="", cells=1, left_out=0)
 
 
-def _levels(
-    reading: Reading, of: Family, levels: Levels, doubts: list[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The contrasts that the levels of an axis mean (KEY, planned), and their differences by seed."""
+def _levels(reading: Reading, of: Family, levels: Levels, doubts: list[str]) -> pd.DataFrame:
+    """The differences of an axis' levels from the reference: as from `_pairs`."""
     axis, within = levels.axis, list(levels.within)
     absent = [column for column in (axis, *within) if column not in reading.trials]
     if absent:
         doubts.append(f"The levels of {axis} cannot be judged: trials.csv has no column {absent[0]}.")
-        return pd.DataFrame(), pd.DataFrame()
+        return pd.DataFrame()
     trials = reading.trials.assign(**{name: reading.trials[name].map(as_word) for name in (axis, *within)})
     if not trials[axis].eq(levels.reference).any():
-        doubts.append(
-            f"The levels of {axis} cannot be judged: no trial has the reference level {levels.reference!r}."
-        )
-        return pd.DataFrame(), pd.DataFrame()
-    rows = [
-        (str(dataset), axis, _within(within, at), str(level), levels.reference, group["seed"].nunique())
-        for (dataset, *at, level), group in trials.groupby(["dataset", *within, axis], sort=False)
-        if level not in {levels.reference, NOT_APPLICABLE}
-    ]
-    expected = pd.DataFrame(rows, columns=[*KEY, "planned"])
-    if of.metric not in trials or expected.empty:
-        return expected, pd.DataFrame()
+        why = f"no trial has the reference level {levels.reference!r}"
+        doubts.append(f"The levels of {axis} cannot be judged: {why}.")
+        return pd.DataFrame()
     axes = list(dict.fromkeys([*reading.axes, axis, *within]))
     found = stats.level_differences(
         trials, axis, levels.reference, within=within, axes=axes, metric=of.metric
     )
     found = found[found["arm"].ne(NOT_APPLICABLE)]
-    at = [_within(within, values) for values in found[within].to_numpy()] if within else ""
-    return expected, found.assign(axis=axis, within=at)
+    at = [_within(within, values) for values in found[within].to_numpy().tolist()] if within else ""
+    return found.assign(axis=axis, within=at)
 
 
 def _within(axes: Sequence[str], values: Sequence[object]) -> str:

@@ -101,9 +101,9 @@ def _spreads(spreads: pd.DataFrame) -> Table:
     ]
     note = (
         f"{EXPLORATORY} Mean val accuracy of the best and the worst level of each choice, over all other "
-        "choices; under each spread its 95\u00a0% interval. The two levels were picked by the same numbers, so a choice "
-        "without any effect still shows a small spread. Share: of the variance between trials, what the "
-        "choice alone explains (eta squared); the rest is other choices, their interplay, and seeds."
+        "choices; under each spread its 95\u00a0% interval. The two levels were picked by the same numbers, so "
+        "a choice without any effect still shows a small spread. Share: of the variance between trials, what "
+        "the choice alone explains (eta squared); the rest is other choices, their interplay, and seeds."
     )
     return Table("choices", "Which choice matters", note, columns, rows)
 
@@ -132,7 +132,7 @@ def _contrasts(reading: Reading, comparison: Comparison) -> Table:
     return Table(comparison.name, comparison.title, note, columns, rows)
 
 
-def difference_cell(row: Mapping[str, Any]) -> Cell:
+def difference_cell(row: Mapping[Any, Any]) -> Cell:
     """A difference in points with its interval (difference, low, high, n); no data where n is 0."""
     if not row["n"] > 0:
         return Cell(NONE, key=math.nan)

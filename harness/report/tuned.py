@@ -39,9 +39,9 @@ BESIDE = (
 )
 CHOSEN = (
     "What each arm chose on val, averaged over the tuning seeds; test was not looked at. Unfinished: "
-    "settings tried of which a seed diverged or failed; these cannot be chosen. Median of the settings: of those that "
-    "finished, with the lowest and the highest. A choice at the edge of its space may have a better one "
-    "beyond it."
+    "settings tried of which a seed diverged or failed; these cannot be chosen. Median of the settings: "
+    "of those that finished, with the lowest and the highest. A choice at the edge of its space may have a "
+    "better one beyond it."
 )
 
 

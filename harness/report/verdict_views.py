@@ -22,23 +22,19 @@ if TYPE_CHECKING:
     from harness.report.reading import Reading
 
 DASH = "\u2013"
-FILED = [
-    "dataset", "axis", "within", "arm", "reference", "planned", "n", "difference", "sd", "low", "high", "p",
-    "p_holm", "p_same", "p_same_holm", "verdict", "within_margin", "detectable", "more_seeds", "cells",
-    "left_out",
-]  # fmt: skip
 NOTE = (
     "Differences in {metric}, paired by seed, in points; under each its 95\u00a0% Student-t interval, which "
     "stands by itself. Better or worse: p \u2264 {alpha}, corrected for all {count} contrasts of the family "
     "(Holm). The same: shown to lie within \u00b1{margin} points (TOST, corrected alike). Could have been "
-    "seen: the smallest difference that these seeds show with {power}; more seeds: how many more would so resolve "
-    "{margin} points. {whose}"
+    "seen: the smallest difference that these seeds show with {power}; more seeds: how many more would so "
+    "resolve {margin} points. {whose}"
 )
 FOREST = (
     "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "
     "itself; the verdict at the right is corrected for all {count} contrasts of the family, so an interval "
     "may miss 0 without one. The band is the margin within which two arms count as the same.{scale}"
 )
+EFFECT = {"difference": "effect", "low": "low", "high": "high", "n": "n"}
 LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span more than it could show."
 
 
@@ -64,7 +60,7 @@ def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Ta
         ]
         for row in judged.table.to_dict("records")
     ]
-    return Table(name, title, note(judged), columns, rows, judged.table[FILED])
+    return Table(name, title, note(judged), columns, rows, judged.table)
 
 
 def note(judged: Judged) -> str:
@@ -172,7 +168,7 @@ def effects(reading: Reading) -> Iterator[Table]:
             Cell(row["axis"]),
             Cell(row["level"]),
             Cell(plots.percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
-            difference_cell({**row, "difference": row["effect"]}),
+            difference_cell({key: row[name] for key, name in EFFECT.items()}),
             Cell(str(row["n"]), key=row["n"]),
         ]
         for row in found.to_dict("records")

@@ -57,7 +57,7 @@ def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> 
         yield f"{where} {first}"
         yield from (told[0].upper() + told[1:] for told in rest)
     else:
-        yield f"{where}, of {len(rows)} contrasts {_counts(rows, judged.family)}."
+        yield f"{where}, {len(rows)} contrasts: {_counts(rows, judged.family)}."
         yield from _groups(rows, judged.family)
     yield from _power(rows)
     yield from _lost(rows)
@@ -94,12 +94,12 @@ def _margin(family: Family) -> str:
 def _counts(rows: Sequence[Row], family: Family) -> str:
     """How many contrasts came to which verdict."""
     told = {
-        "better": "{} came out better",
+        "better": "{} better",
         "worse": "{} worse",
         "same within margin": f"{{}} the same within {_margin(family)}",
         "cannot tell": "{} cannot be told",
-        "one seed": "{} have one seed and so no verdict",
-        "no data": "{} have no data",
+        "one seed": "{} with one seed and so no verdict",
+        "no data": "{} without data",
     }
     numbers = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in told}
     said = [told[verdict].format(number) for verdict, number in numbers.items() if number]
@@ -146,15 +146,20 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     seen = sorted(row["detectable"] for row in rows if math.isfinite(row["detectable"]))
     seeds = sorted(row["n"] for row in rows if math.isfinite(row["detectable"]))
     if not seen:
-        yield "With a single seed no difference could have been told from chance."
+        several = any(row["n"] > 1 for row in rows)
+        yield (
+            "The differences do not vary with the seed, so what could have been seen cannot be said."
+            if several
+            else "With a single seed no difference could have been told from chance."
+        )
         return
     of = f"{seeds[0]}" if seeds[0] == seeds[-1] else f"{seeds[0]} to {seeds[-1]}"
     low, high = points(seen[0]), points(seen[-1])
     sizes = low if low == high else f"{low} to {high}"
-    depends = "" if low == high else " (it depends on the contrast)"
+    depends = "" if low == high else ", depending on the contrast,"
     yield (
         f"With {of} seeds and this spread, differences below {sizes} points{depends} could not have been "
-        f"seen at {POWER}."
+        f"seen ({POWER})."
     )
 
 
