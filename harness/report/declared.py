@@ -99,9 +99,9 @@ def family(reading: Reading) -> Family:
         return _declared(told)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{reading.results.folder / 'study.toml'}: [contrasts] cannot be read ({error!r}); allowed: metric, "
-            "margin > 0, alpha between 0 and 1, pairs = [[ARM, REFERENCE]], and [[contrasts.levels]] with axis, "
-            "reference and within. Restore the file, or run the study again."
+            f"{reading.results.folder / 'study.toml'}: [contrasts] cannot be read ({error!r}); allowed: "
+            "metric, margin > 0, alpha between 0 and 1, pairs = [[ARM, REFERENCE]], and [[contrasts.levels]] "
+            "with axis, reference and within. Restore the file, or run the study again."
         ) from error
 
 
