@@ -18,7 +18,7 @@ from harness.errors import MachineError
 from harness.report import best, figures, ladder, samples, table_files, verdict_views, words
 from harness.report.at_hand import Look
 from harness.report.figures import Drawn, arm_confusion, arm_panels
-from harness.report.judgement import Judgement, judgement
+from harness.report.judgements import Judgement, judgement
 from harness.report.reading import Reading, prepare, rank, read, where
 from harness.report.tables import Table, arms, choices, missing, provenance
 

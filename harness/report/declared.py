@@ -7,13 +7,14 @@ said, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from harness import stats
+from harness.contrasts import Contrasts
 from harness.errors import UsageError
 from harness.report.reading import level_words
 from harness.report.rungs import rungs
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from harness.report.reading import Reading
 
-MARGIN, ALPHA, METRIC = 0.002, 0.05, "test_accuracy"
 KEY = ["dataset", "axis", "within", "arm", "reference"]
 COLUMNS = [
     *KEY, "planned", "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm",
@@ -92,21 +92,22 @@ def family(reading: Reading) -> Family:
     Raises:
         UsageError: the study.toml was edited so that its [contrasts] cannot be read.
     """
-    told = reading.results.study.get("contrasts")
-    if not told:
-        return _default(reading)
+    told = reading.results.study.get("contrasts", {})
     try:
-        return _declared(told)
+        family = _declared(told)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"{reading.results.folder / 'study.toml'}: [contrasts] cannot be read ({error!r}); allowed: "
             "metric, margin > 0, alpha between 0 and 1, pairs = [[ARM, REFERENCE]], and [[contrasts.levels]] "
             "with axis, reference and within. Restore the file, or run the study again."
         ) from error
+    declared = family.declared and bool(told)
+    return family if declared or family.pairs or family.levels else _default(reading, family)
 
 
 def _declared(told: Mapping[str, Any]) -> Family:
-    margin, alpha = float(told.get("margin", MARGIN)), float(told.get("alpha", ALPHA))
+    usual = Contrasts()
+    margin, alpha = float(told.get("margin", usual.margin)), float(told.get("alpha", usual.alpha))
     if not margin > 0 or not 0 < alpha < 1:
         raise ValueError(f"margin {margin}, alpha {alpha}")
     pairs = [(str(arm), str(reference)) for arm, reference in told.get("pairs", [])]
@@ -115,11 +116,11 @@ def _declared(told: Mapping[str, Any]) -> Family:
         for of in told.get("levels", [])
     ]
     return Family(
-        bool(told.get("declared", True)), str(told.get("metric", METRIC)), margin, alpha, pairs, levels
+        bool(told.get("declared", True)), str(told.get("metric", usual.metric)), margin, alpha, pairs, levels
     )
 
 
-def _default(reading: Reading) -> Family:
+def _default(reading: Reading, told: Family) -> Family:
     pairs: list[tuple[str, str]] = []
     levels: list[Levels] = []
     arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
@@ -129,7 +130,7 @@ def _default(reading: Reading) -> Family:
         pairs = [(a.arm, b.arm) for b, a in pairwise(rungs(reading)) if a.arm != b.arm]
     elif reading.design == "one-factor":
         pairs = [(arm, arms[0]) for arm in arms[1:]]
-    return Family(False, METRIC, MARGIN, ALPHA, list(dict.fromkeys(pairs)), levels)
+    return replace(told, declared=False, pairs=list(dict.fromkeys(pairs)), levels=levels)
 
 
 def _reference(reading: Reading, axis: str) -> str:

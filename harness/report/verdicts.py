@@ -44,7 +44,7 @@ def answers(reading: Reading, judged: Judged, *, tuned: bool = False) -> list[li
 
 def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> Iterator[str]:
     rows = judged.table[judged.table["dataset"].eq(dataset)].to_dict("records")
-    where = f"On {dataset}{', tuned' if tuned else ''}"
+    where = f"Tuned, on {dataset}" if tuned else f"On {dataset}"
     if not any(row["n"] for row in rows):
         ended = stats.outcomes(reading.trials[reading.trials["dataset"].eq(dataset)], ["dataset"]).iloc[0]
         yield (
@@ -89,7 +89,11 @@ def sentence(row: Row, family: Family) -> str:
 
 
 def _margin(family: Family) -> str:
-    return f"\u00b1{100 * family.margin:g} points"
+    return f"\u00b1{_size(family)}"
+
+
+def _size(family: Family) -> str:
+    return f"{100 * family.margin:g} point{'' if family.margin == 0.01 else 's'}"
 
 
 def _counts(rows: Sequence[Row], family: Family) -> str:
@@ -136,7 +140,7 @@ def _name(row: Row) -> str:
 def _more(rows: Sequence[Row], family: Family) -> str:
     """How many more seeds would tell, for contrasts that these seeds cannot tell."""
     more = sorted(row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"]))
-    size = f"{100 * family.margin:g} points"
+    size = _size(family)
     if not more:
         return "how many seeds would tell cannot be said"
     if more[-1] <= 0:
@@ -174,7 +178,7 @@ def _lost(rows: Sequence[Row]) -> Iterator[str]:
         named = "; ".join(f"{_name(row)} on {row['n']} of {row['planned']}" for row in fewer[:NAMED])
         more = f" and {len(fewer) - NAMED} more" if len(fewer) > NAMED else ""
         yield f"Not every planned seed finished, and survivors may flatter: {named}{more}."
-    holed = [row for row in rows if row["left_out"] > 0]
+    holed = [row for row in rows if row["n"] and row["left_out"]]
     if holed:
         worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))
         yield (
@@ -187,7 +191,7 @@ def _own_error(reading: Reading, metric: str, dataset: str) -> Iterator[str]:
     """The error of a finite split, which seeds do not cover (protocol: sqrt(p (1 - p) / N))."""
     split, _, measure = metric.partition("_")
     done = stats.finished(reading.trials[reading.trials["dataset"].eq(dataset)], metric)
-    size = _size(reading, split, list(done["trial_id"]), dataset)
+    size = _images(reading, split, list(done["trial_id"]), dataset)
     if measure != "accuracy" or not size:
         return
     share = float(done[metric].median())
@@ -198,7 +202,7 @@ def _own_error(reading: Reading, metric: str, dataset: str) -> Iterator[str]:
     )
 
 
-def _size(reading: Reading, split: str, trial_ids: Sequence[str], dataset: str) -> int:
+def _images(reading: Reading, split: str, trial_ids: Sequence[str], dataset: str) -> int:
     """Images of a split, as the confusion counts of a finished trial sum to, else as provenance says."""
     counts = reading.results.confusion
     here = counts[counts["split"].eq(split) & counts["trial_id"].isin(trial_ids[:1])]

@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.report import Reading, declared
 from harness.report.declared import Levels
 
-EFFECTS = {
+EFFECTS: dict[str, dict[Any, float]] = {
     "activation": {"tanh": 0.0, "relu": 0.02, "gelu": 0.02},
     "batch_size": {32: 0.0, 128: -0.05},
 }
@@ -102,7 +102,7 @@ def test_all_data_sets_and_contrasts_are_corrected_together() -> None:
     two = judged(grid(EFFECTS, datasets=("digits", "other"))).table
     assert two["dataset"].tolist() == ["digits"] * 3 + ["other"] * 3
     assert two["p_holm"].max() <= 1
-    smallest = one["p"].idxmin()
+    smallest = int(one["p"].argmin())
     assert one["p_holm"][smallest] == pytest.approx(3 * one["p"][smallest])
     assert two["p_holm"].min() == pytest.approx(6 * two["p"].min())
 

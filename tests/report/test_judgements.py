@@ -9,7 +9,7 @@ from families import arms, grid, without
 
 from harness import plots, report
 from harness.report import Reading
-from harness.report.judgement import judgement
+from harness.report.judgements import judgement
 
 BROAD = {"margin": 0.005}
 
@@ -113,7 +113,10 @@ def test_an_arm_that_diverged_is_compared_with_nothing() -> None:
 def test_seeds_and_combinations_that_were_lost_are_said() -> None:
     reading = without(arms({"baseline": 0.0, "first": 0.1}), arm="first", seed=[0, 1])
     assert "survivors may flatter: first against baseline on 4 of 6." in told(reading)[0]
-    effects = {"activation": {"relu": 0.0, "tanh": 0.1}, "batch_size": {32: 0.0, 64: 0.0, 128: 0.0}}
+    effects: dict[str, dict[Any, float]] = {
+        "activation": {"relu": 0.0, "tanh": 0.1},
+        "batch_size": {32: 0.0, 64: 0.0, 128: 0.0},
+    }
     holed = without(grid(effects), activation="tanh", batch_size=128)
     assert (
         "left out combinations that one side did not finish, at most 1 of 2 (batch_size 128 against 32)"
