@@ -54,5 +54,5 @@ def judgement(reading: Reading) -> Judgement:
         if again.judged is not None:
             drawn = list(tuned.draw(fixed, again.judged))
     if answers and tables:
-        answers.append([OUTSIDE])
+        answers[-1] = [*answers[-1], OUTSIDE]
     return Judgement(answers, tables, drawn, missing, tuned=again is not None)

@@ -45,7 +45,11 @@ def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Ta
         Column("contrast", show="long"),
         Column("seeds", numeric=True, show="wide"),
     ]
-    columns += [Column("difference", numeric=True), Column("p (Holm)", numeric=True), Column("verdict")]
+    columns += [
+        Column("difference", numeric=True),
+        Column("p (Holm)", numeric=True, show="wide"),
+        Column("verdict"),
+    ]
     columns += [Column(name, numeric=True, show="wide") for name in ("could have been seen", "more seeds")]
     rows = [
         [
