@@ -17,12 +17,14 @@ from harness.plots.charts import (
     effects_figure,
     log_axis,
 )  # fmt: skip
+from harness.plots.forest import MOST_ROWS, forest_figure, logarithmic
 from harness.plots.ladder import ladder_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
 from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, save
 
 __all__ = [
-    "COLORS", "GREY", "MAX_LINES", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure", "confusion",
-    "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure", "dots",
-    "effects_figure", "ladder_figure", "log_axis", "percent", "save",
+    "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure",
+    "confusion", "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure",
+    "dots",
+    "effects_figure", "forest_figure", "ladder_figure", "log_axis", "logarithmic", "percent", "save",
 ]  # fmt: skip

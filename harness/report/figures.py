@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.plots import Panel, percent
+from harness.report.declared import EXPLORATORY
 from harness.report.reading import Reading, comparisons, rank
 from harness.report.words import count, gap
 
@@ -74,7 +75,7 @@ def _effects(reading: Reading) -> Iterator[Drawn]:
     effects = stats.main_effects(reading.trials, reading.axes)
     if not effects.empty:
         left = _left_out(stats.effect_cells(reading.trials, reading.axes))
-        caption = " ".join([EFFECTS, intervals(effects["n"]), *left])
+        caption = " ".join([EXPLORATORY, EFFECTS, intervals(effects["n"]), *left])
         seeds = stats.seed_effects(reading.trials, reading.axes)
         yield Drawn("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
 
@@ -101,7 +102,8 @@ def _differences(reading: Reading) -> Iterator[Drawn]:
     for comparison in comparisons(reading):
         if comparison.contrasts.empty:
             continue
-        caption = f"{DIFFERENCES.format(comparison.reference)} {intervals(comparison.contrasts['n'])}"
+        told = DIFFERENCES.format(comparison.reference)
+        caption = f"{EXPLORATORY} {told} {intervals(comparison.contrasts['n'])}"
         xlabel = f"val accuracy minus that of {comparison.reference} (points)"
         figure = plots.differences_figure(comparison.contrasts, comparison.seeds, xlabel)
         yield Drawn(f"differences-{comparison.name}", comparison.title, caption, figure)

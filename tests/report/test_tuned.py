@@ -1,0 +1,137 @@
+"""Fixed and tuned verdicts side by side: a really tuned study."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness import report, training
+from harness.report import declared, tuned
+from harness.report.judgements import judgement
+from harness.study import parse
+
+STUDY: dict[str, Any] = {
+    "study": {"name": "losses", "seeds": 3, "keep_predictions": [], "keep_weights": "none"},
+    "baseline": {"dataset": "digits", "epochs": 2, "hidden": [8], "batch_size": 64, "lr": 0.02},
+    "axes": {
+        "output": [
+            {"name": "softmax + CE", "head": "identity", "loss": "ce"},
+            {"name": "softmax + MSE", "head": "softmax", "loss": "mse"},
+            {"name": "logits + QL", "head": "identity", "loss": "ql", "tune": {"lr": [1e24, 1e25]}},
+        ]
+    },
+    "contrasts": {"margin": 0.01, "levels": [{"axis": "output", "reference": "softmax + CE"}]},
+    "tune": {"seeds": 2, "budget": 2, "space": {"lr": [0.02, 0.5]}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose last arm diverges at every setting that it may try."""
+    folder = tmp_path_factory.mktemp("results") / "losses"
+    training.train(parse(STUDY), folder, workers=1)
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return shutil.copytree(trained, tmp_path / "losses")
+
+
+def paragraphs(folder: Path) -> list[str]:
+    return [" ".join(said).replace("\u00a0", " ") for said in judgement(report.read(folder)).answers]
+
+
+def test_both_families_are_judged_each_by_itself(trained: Path) -> None:
+    reading = report.read(trained)
+    fixed = declared.judge(reading, declared.family(reading))
+    found = tuned.read(reading, fixed)
+    assert found is not None
+    assert found.judged is not None
+    table = tuned.both(fixed, found.judged)
+    assert table["arm"].tolist() == ["softmax + MSE", "logits + QL"]
+    alone = declared.judge(report.read(trained / "tuned"), declared.family(reading)).table
+    assert table["p_holm_tuned"].tolist() == pytest.approx(alone["p_holm"].tolist(), nan_ok=True)
+    assert table["p_holm_fixed"].tolist() == pytest.approx(fixed.table["p_holm"].tolist(), nan_ok=True)
+    assert table["n_tuned"].tolist() == [3, 0], "the last arm could choose nothing"
+
+
+def test_each_changed_verdict_has_a_sentence_and_the_second_family_is_said(trained: Path) -> None:
+    tables = {table.name: table for table in judgement(report.read(trained)).tables}
+    both = tables["fixed-and-tuned"].data
+    assert both is not None
+    (row, _) = both.to_dict("records")
+    assert row["verdict_fixed"] != row["verdict_tuned"], "at lr 0.02 nothing is learnt, at 0.5 by CE alone"
+    text = " ".join(paragraphs(trained))
+    said = (
+        rf"softmax \+ MSE against softmax \+ CE: {row['verdict_fixed']} \([^)]* points\) at the fixed setting"
+    )
+    assert re.search(rf"{said}, {row['verdict_tuned']} \([^)]* points\) tuned\.", text)
+    assert "On digits tuning changes 1 of 1 contrast." in text
+    assert "second family of 2 contrasts of test accuracy, corrected by itself" in text
+    assert text.count("standard error of its own") == 1
+
+
+def test_the_choices_are_shown_with_edges_and_spread(trained: Path) -> None:
+    tables = {table.name: table for table in judgement(report.read(trained)).tables}
+    assert list(tables) == ["verdicts", "fixed-and-tuned", "verdicts-tuned", "chosen"]
+    chosen = tables["chosen"]
+    names = [column.name for column in chosen.columns]
+    ce, _, ql = (dict(zip(names, row, strict=True)) for row in chosen.rows)
+    assert (ce["chosen lr"].text, ce["edge"].text) == ("0.5", "lr is the highest tried")
+    tried = pd.read_csv(trained / "tuning" / "trials.csv").query("of_arm == 'softmax + CE'")
+    means = tried.groupby("lr")["val_accuracy"].mean()
+    assert ce["val accuracy"].key == pytest.approx(means.max())
+    assert ce["median of the settings"].key == pytest.approx(means.median())
+    assert (ql["chosen lr"].text, ql["val accuracy"].text) == ("no data", "no data")
+    assert (ql["median of the settings"].text, ql["unfinished"].text) == ("no data", "2")
+    text = " ".join(paragraphs(trained))
+    assert "No setting finished, so none was chosen, for logits + QL on digits." in text
+    assert "2 choices of 3 lie at the edge" in text
+
+
+def test_the_page_has_both_and_names_what_is_missing(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "draw", lambda _: iter(()))  # the other figures take a while
+    monkeypatch.setattr(report.samples, "looks", lambda _: iter(()))
+    monkeypatch.setattr(report.best, "looks", lambda _: iter(()))
+    page = report.write(trained, tmp_path / "report.html")
+    text = html.unescape(re.sub(r"<[^>]*>", " ", page.read_text(encoding="utf-8")))
+    assert re.search(r"3 trials on digits, tuned, skipped.*\(none of the settings it tried finished", text)
+    assert "and again each at the settings it chose on validation" in text
+    files = {path.name for path in (tmp_path / "tables").iterdir()}
+    names = ["chosen", "effects", "fixed-and-tuned", "verdicts", "verdicts-tuned"]
+    assert files == {f"{name}.{kind}" for name in names for kind in ("csv", "tex")}
+    assert all(f"tables/{name}" in text for name in files)
+    both = pd.read_csv(tmp_path / "tables" / "fixed-and-tuned.csv")
+    assert len(both) == 2
+    (forest,) = judgement(report.read(trained)).drawn
+    said = [words.get_text().partition(":")[0] for words in forest.figure.axes[0].texts]
+    assert (said.count("fixed"), said.count("tuned")) == (2, 2)
+
+
+def test_a_study_without_tune_says_nothing_of_it(digits_results: Path) -> None:
+    assert not judgement(report.read(digits_results)).tuned
+
+
+def test_a_tuned_comparison_that_is_not_there_yet_is_said(folder: Path) -> None:
+    shutil.rmtree(folder / "tuned")
+    text = " ".join(paragraphs(folder))
+    assert "declares a tuned comparison whose final trials are not there yet" in text
+    assert [table.name for table in judgement(report.read(folder)).tables] == ["verdicts", "chosen"]
+
+
+def test_files_that_cannot_be_read_are_said(folder: Path) -> None:
+    (folder / "chosen.csv").write_text("dataset,arm\n")
+    (folder / "tuning" / "study.toml").write_text("not = [toml", encoding="utf-8")
+    text = " ".join(paragraphs(folder))
+    assert "chosen.csv cannot be read" in text
+    assert "The folder tuning/ cannot be read" in text
