@@ -19,10 +19,11 @@ from harness.plots.charts import (
 )  # fmt: skip
 from harness.plots.ladder import ladder_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
+from harness.plots.rates import rates_figure
 from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, save
 
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure", "confusion",
     "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure", "dots",
-    "effects_figure", "ladder_figure", "log_axis", "percent", "save",
+    "effects_figure", "ladder_figure", "log_axis", "percent", "rates_figure", "save",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ import jinja2
 
 from harness import plots
 from harness.errors import MachineError
-from harness.report import best, figures, ladder, samples, words
+from harness.report import best, factorial, figures, ladder, rates, samples, words
 from harness.report.at_hand import Look
 from harness.report.figures import Drawn, arm_confusion, arm_panels
 from harness.report.reading import Reading, prepare, rank, read, where
@@ -66,7 +66,9 @@ def write(folder: Path, out: Path | None = None) -> Path:
 
 def draw(reading: Reading) -> Iterator[Drawn]:
     """Draw what the design and the finished trials allow, the most telling figure first."""
-    return ladder.draw(reading) if reading.design == "ladder" else figures.draw(reading)
+    yield from factorial.draw(reading)
+    yield from ladder.draw(reading) if reading.design == "ladder" else figures.draw(reading)
+    yield from rates.draw(reading)
 
 
 def answers(reading: Reading) -> list[list[str]]:
