@@ -107,7 +107,8 @@ def _lines(ax: Axes, here: pd.DataFrame, looks: Mapping[str, tuple[Color, str]])
         broken = rows["unfinished"].to_numpy()
         # Crosses of several lines at one lr lie above each other, and all can be counted.
         bottom = np.full(broken.sum(), 0.03 + 0.045 * lines.index(line) * (len(lines) < 12))
-        ax.plot(x[broken], bottom, **BROKEN, color=color, transform=ax.get_xaxis_transform())
+        if broken.any():  # nothing at all would be laid out as a mark at the page's corner
+            ax.plot(x[broken], bottom, **BROKEN, color=color, transform=ax.get_xaxis_transform())
 
 
 def _shifts(rates: NDArray[np.float64], lines: int) -> NDArray[np.float64]:
@@ -118,9 +119,14 @@ def _shifts(rates: NDArray[np.float64], lines: int) -> NDArray[np.float64]:
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
-    ends = table[["mean", "low", "high"]].to_numpy(dtype=float)
-    ends = np.clip(ends[np.isfinite(ends)], 0, 1 - LEAST_ERROR)
-    return (float(ends.min()), float(ends.max())) if ends.size else (0.0, 1.0)
+    """Where the axis of accuracies begins and ends; an interval of two wild seeds may reach beyond it."""
+    means = table["mean"].dropna().to_numpy(dtype=float)
+    if not means.size:
+        return 0.0, 1.0
+    low, high = float(means.min()), min(float(means.max()), 1 - LEAST_ERROR)
+    ends = table[["low", "high"]].to_numpy(dtype=float)
+    least, most = np.nanmin(ends, initial=low), np.nanmax(ends, initial=high)
+    return max(float(least), low - 0.5 * (1 - low), 0.0), min(float(most), 1 - (1 - high) / 1.5)
 
 
 def _error(share: Any) -> Any:
@@ -147,8 +153,9 @@ def _scale(ax: Axes, table: pd.DataFrame) -> None:
     rates = table["lr"]
     room = max(math.log10(rates.max() / rates.min()) * 0.06, 0.1)
     ax.set_xlim(rates.min() / 10**room, rates.max() * 10**room)
-    few = rates.nunique() <= 6
-    ax.xaxis.set_major_locator(FixedLocator(sorted(rates.unique())) if few else LogLocator(numticks=6))
+    steps = np.diff(np.log10(np.sort(rates.unique())))
+    few = len(steps) < 6 and steps.min(initial=np.inf) > 0.1 * steps.sum()
+    ax.xaxis.set_major_locator(FixedLocator(sorted(rates.unique())) if few else LogLocator(numticks=5))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.xaxis.set_minor_locator(NullLocator())
