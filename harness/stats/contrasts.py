@@ -8,7 +8,12 @@ from harness.stats.summaries import CONFIDENCE, finished, summarise
 
 
 def paired_differences(
-    trials: pd.DataFrame, pairs: pd.DataFrame, metric: str = "val_accuracy", arm: str = "arm"
+    trials: pd.DataFrame,
+    pairs: pd.DataFrame,
+    metric: str = "val_accuracy",
+    arm: str = "arm",
+    *,
+    unfinished: bool = False,
 ) -> pd.DataFrame:
     """Subtract each reference arm from its arm, within a data set and a seed.
 
@@ -17,11 +22,14 @@ def paired_differences(
         pairs: arm, reference: which to compare; all with a baseline, or each rung with the one before.
         metric: what to subtract.
         arm: the column of `trials` that names an arm.
+        unfinished: also give a row, without numbers, for seeds that were planned for both and not finished
+            by both: `verdicts` then says of an arm that never finished that there is no data.
 
     Returns:
         dataset, arm, reference, seed, value, reference_value, difference; only seeds that both finished.
     """
-    done = finished(trials, metric)
+    done = trials.assign(**{metric: trials[metric].where(trials["status"].eq("ok"))})
+    done = done if unfinished else finished(trials, metric)
     values = pd.DataFrame(
         {"dataset": done["dataset"], "arm": done[arm], "seed": done["seed"], "value": done[metric]}
     )

@@ -1,0 +1,26 @@
+"""Learning curves averaged within a seed."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from factorials import factorial, undo
+
+from harness import stats
+
+
+def test_mean_curves_average_finished_trials_within_a_seed() -> None:
+    trials = undo(factorial(), "diverged", arm="tanh, adam")
+    epochs = pd.DataFrame(
+        [
+            {"trial_id": row["trial_id"], "epoch": epoch, "split": "val", "accuracy": 0.1 + epoch * place}
+            for place, row in enumerate(trials.to_dict("records"))
+            for epoch in (0, 1)
+        ]
+    )
+    curves = stats.mean_curves(epochs, trials, ["dataset", "optimizer"]).set_index(
+        ["dataset", "optimizer", "epoch", "seed"]
+    )
+    assert curves.loc[("mnist", "adam", 1, 0), "trials"] == 2, "sigmoid and relu; tanh diverged"
+    # With adam and seed 0, sigmoid is the fourth row of the grid and relu the sixteenth.
+    assert curves.loc[("mnist", "adam", 1, 0), "value"] == pytest.approx(0.1 + (3 + 15) / 2)
