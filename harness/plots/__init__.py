@@ -6,6 +6,7 @@ the style holds only while one of these functions runs. Accuracies come in as sh
 in % or, for differences, in percentage points.
 """
 
+from harness.plots.calibration import reliability_figure
 from harness.plots.charts import (
     MAX_LINES,
     Panel,
@@ -25,5 +26,5 @@ from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, s
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure", "confusion",
     "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure", "dots",
-    "effects_figure", "ladder_figure", "log_axis", "percent", "rates_figure", "save",
+    "effects_figure", "ladder_figure", "log_axis", "percent", "rates_figure", "reliability_figure", "save",
 ]  # fmt: skip

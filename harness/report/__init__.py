@@ -15,10 +15,11 @@ import jinja2
 
 from harness import plots
 from harness.errors import MachineError
-from harness.report import best, factorial, figures, ladder, rates, samples, words
+from harness.report import best, calibration, factorial, figures, ladder, rates, samples, words
 from harness.report.at_hand import Look
 from harness.report.figures import Drawn, arm_confusion, arm_panels
 from harness.report.reading import Reading, prepare, rank, read, where
+from harness.report.section import Section
 from harness.report.tables import Table, arms, choices, missing, provenance
 
 if TYPE_CHECKING:
@@ -53,10 +54,11 @@ def write(folder: Path, out: Path | None = None) -> Path:
     page = out or Path(folder) / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        models, data = list(best.looks(reading)), list(samples.looks(reading))
-        every = [*draw(reading), *(figure for look in (*models, *data) for figure in look.drawn)]
+        models, data, parts = list(best.looks(reading)), list(samples.looks(reading)), sections(reading)
+        own: list[Section | Look] = [*parts, *models, *data]
+        every = [*draw(reading), *(figure for part in own for figure in part.drawn)]
         drawn = [(figure, save(figure, page.parent / "figures")) for figure in every]
-        page.write_text(_render(reading, drawn, models, data), encoding="utf-8", newline="\n")
+        page.write_text(_render(reading, drawn, parts, models, data), encoding="utf-8", newline="\n")
     except OSError as error:
         raise MachineError(
             f"the report {page} cannot be written: {error}; choose another place with --out"
@@ -78,6 +80,12 @@ def answers(reading: Reading) -> list[list[str]]:
     return words.answers(reading)
 
 
+def sections(reading: Reading) -> list[Section]:
+    """What has a heading of its own on the page: calibration, and the largest contrast image by image."""
+    made = [calibration.section(reading)]
+    return [section for section in made if section is not None]
+
+
 def _tables(reading: Reading) -> list[Table]:
     return ladder.tables(reading) if reading.design == "ladder" else [*choices(reading), arms(reading)]
 
@@ -91,6 +99,7 @@ def save(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
 def _render(
     reading: Reading,
     drawn: Sequence[tuple[Drawn, tuple[Path, Path]]],
+    parts: Sequence[Section],
     models: Sequence[Look],
     data: Sequence[Look],
 ) -> str:
@@ -100,9 +109,9 @@ def _render(
     )  # fmt: skip
     study = reading.results.study.get("study", {})
     inlined = {figure.name: shown for (figure, _), shown in zip(drawn, _inlined(drawn), strict=True)}
-    models_shown, data_shown = (
-        [(look, [inlined.pop(figure.name) for figure in look.drawn]) for look in looks]
-        for looks in (models, data)
+    looked: list[Sequence[Section] | Sequence[Look]] = [parts, models, data]
+    parts_shown, models_shown, data_shown = (
+        [(part, [inlined.pop(figure.name) for figure in part.drawn]) for part in of] for of in looked
     )
     return environment.get_template("report.html").render(
         name=study.get("name", reading.results.folder.name),
@@ -112,6 +121,7 @@ def _render(
         answers=answers(reading),
         tables=_tables(reading),
         figures=list(inlined.values()),
+        sections=parts_shown,
         models=models_shown,
         data=data_shown,
         missing=missing(reading),

@@ -1,14 +1,13 @@
-"""Whether models are as right as they say they are: ECE, Brier's score and NLL of each arm, reliability curves.
+"""Whether models are as right as they say: ECE, Brier's score and NLL of each arm, reliability curves.
 
-From the kept predictions of test, stack by stack. ECE looks at the predicted class's probability only, which
-is what is kept of every sample; Brier's score and NLL need all of them, so they are there where the study
-tracked them, or of the one model whose weights were kept.
+From the kept predictions of test, stack by stack. ECE looks at the predicted class's probability only,
+which is what is kept of every sample; Brier's score and NLL need all of them, so they are there where the
+study tracked them, or of the one model whose weights were kept.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,13 @@ import pandas as pd
 from harness import plots, predictions, selection, stats, weights
 from harness.errors import MachineError, UsageError
 from harness.report.figures import Drawn, slug
+from harness.report.pairs import reference_arm
+from harness.report.reading import rank
 from harness.report.section import Section
 from harness.report.tables import NONE, Cell, Column, Table, accuracy_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -41,28 +42,31 @@ MADE = {
 """Head -> how its output became the probabilities of its classes."""
 HOW = (
     "A model is calibrated if of the samples of which it is 80\u00a0% sure it gets 80\u00a0% right. So that "
-    "losses of different scales can be compared, every head's output was made into probabilities: softmax of "
-    "logits, exp of log-probabilities, scores divided by their sum; a softmax head's are taken as they are. "
-    f"ECE is the gap between confidence (the predicted class's probability) and accuracy, averaged over {BINS} "
-    "bins of equal width with the samples as weights: 0 is perfect, in points."
+    "losses of different scales can be compared, every head's output was made into probabilities: softmax "
+    "of logits, exp of log-probabilities, scores divided by their sum; a softmax head's are taken as they "
+    "are. "
+    "ECE is the gap between confidence (the predicted class's probability) and accuracy, averaged over "
+    f"{BINS} bins of equal width with the samples as weights, in points: 0 is perfect."
 )
 ROUNDED = (
-    "The confidence of each sample is kept as a float16, in steps of 0.0005 between 50 and 100\u00a0%: it is off "
-    f"by at most {100 * HALF_A_STEP:.2f} points, and so is an ECE, but for the few samples within that of a "
-    "bin's edge; what is surer than 99.98\u00a0% counts as 100\u00a0%."
+    "The confidence of each sample is kept as a float16, in steps of 0.0005 between 50 and 100\u00a0%: it is "
+    f"off by at most {100 * HALF_A_STEP:.2f} points, and so is an ECE, but for the few samples that near "
+    "a bin's edge; what is surer than 99.98\u00a0% counts as 100\u00a0%."
 )
 UNTRACKED = (
     "Brier's score and NLL need the probabilities of all classes, which are not kept of every sample. With "
     'metrics = ["nll", "brier"] under [study], a run into a new folder measures them for every trial.'
 )
 CURVES = (
-    "Above the dashed line a model is right more often than it says, below it is overconfident. Thick over all "
-    "seeds together, with points that grow with the samples in their bin; thin each seed. Below, the share of "
-    "samples by confidence. {}"
+    "Above the dashed line a model is right more often than it says, below it is overconfident. Thick over "
+    "all seeds together, with points that grow with the samples in their bin; thin each seed. Below, the "
+    "share of samples by confidence. {}"
 )
 NOTE = (
-    "On test, means over the finished seeds, under them 95\u00a0% Student-t intervals. Lower is better in all "
-    "three. Brier's score is in 0..2; NLL is in nats, and infinite where a true class got probability 0."
+    "On test, means over the finished seeds, under them 95\u00a0% Student-t intervals; arms in the order of "
+    "their validation accuracy. Lower is better in ECE, Brier's score (in 0..2) and NLL (in nats; infinite "
+    "where a true class got probability 0). A model that guesses and says so has a low ECE too: see its "
+    "accuracy."
 )
 
 
@@ -116,7 +120,7 @@ def _tally(said: Predictions) -> pd.DataFrame:
     cells = (np.arange(k)[:, None] * BINS + places)[known]
 
     def total(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(cells, values[known], k * BINS)
+        return np.bincount(cells, values[known], k * BINS).astype(np.float64)
 
     count = total(np.ones((k, n)))
     with np.errstate(invalid="ignore"):
@@ -141,7 +145,7 @@ def errors(tallied: pd.DataFrame) -> pd.Series[float]:
     return sums["gap"] / sums["n"]
 
 
-# --------------------------------------------------------------------------------------------------- the table
+# -------------------------------------------------------------------------------------------------- the table
 
 
 def _table(reading: Reading, tallied: pd.DataFrame) -> Table:
@@ -153,22 +157,30 @@ def _table(reading: Reading, tallied: pd.DataFrame) -> Table:
         name: stats.summarise(trials, by, f"test_{name}").set_index(by) for name in ("ece", *tracked)
     }
     heads = trials.drop_duplicates(by).set_index(by)["head"]
-    order = summaries["ece"].sort_values("mean").index
-    order = [arm for dataset in reading.datasets for arm in order if arm[0] == dataset]
+    ranking = rank(reading).set_index(by)
+    order = [arm for arm in ranking.index if arm in summaries["ece"].index]
     several = len(reading.datasets) > 1
-    columns = [Column("data set")] * several + [Column("arm", show="long"), Column("probabilities", show="wide")]
-    columns += [Column("test ECE (points)", numeric=True)]
+    columns = [Column("data set")] * several + [
+        Column("arm", show="long"),
+        Column("probabilities", show="wide"),
+    ]
+    columns += [Column("test accuracy", numeric=True), Column("test ECE (points)", numeric=True)]
     columns += [Column(f"test {'NLL' if name == 'nll' else 'Brier'}", numeric=True) for name in tracked]
     rows = []
     for arm in order[:MOST_ROWS]:
         head = str(heads[arm])
         row = [Cell(arm[0])] * several + [Cell(arm[1]), Cell(MADE.get(head, f"from head {head}"))]
+        row.append(
+            accuracy_cell({key: ranking.loc[arm, f"shown_{key}"] for key in ("mean", "low", "high", "n")})
+        )
         row.append(_points({key: summaries["ece"].loc[arm, key] for key in ("mean", "low", "high", "n")}))
         row += [_plain(summaries[name].loc[arm]) for name in tracked]
         rows.append(row)
     note = NOTE
     if len(order) > MOST_ROWS:
-        note += f" Of {len(order)} arms, the {MOST_ROWS} with the lowest ECE on the first data sets are shown."
+        note += (
+            f" Of {len(order)} arms, the {MOST_ROWS} with the lowest ECE on the first data sets are shown."
+        )
     return Table("ece", "ECE, Brier's score and NLL" if tracked else "ECE", note, columns, rows)
 
 
@@ -210,12 +222,12 @@ def _scores(reading: Reading, trial: pd.Series[Any]) -> str:
         nll = float(-np.log(own).mean())
     brier = float(((p.astype(float) ** 2).sum(1) - 2 * own + 1).mean())
     return (
-        f"The best trial by validation on {trial['dataset']} ({trial['label']}, seed {trial['seed']}), computed "
-        f"from its kept weights: NLL {nll:.4g} nats, Brier's score {brier:.4g}."
+        f"The best trial by validation on {trial['dataset']} ({trial['label']}, seed {trial['seed']}), "
+        f"computed from its kept weights: NLL {nll:.4g} nats, Brier's score {brier:.4g}."
     )
 
 
-# ------------------------------------------------------------------------------------------------- the figures
+# ------------------------------------------------------------------------------------------------ the figures
 
 
 def _curves(reading: Reading, dataset: str, tallied: pd.DataFrame) -> Drawn:
@@ -234,14 +246,10 @@ def _shown(reading: Reading, dataset: str) -> dict[str, str]:
     done = reading.trials[reading.trials["dataset"].eq(dataset) & reading.trials["status"].eq("ok")]
     ranked = stats.rank_arms(done, arm="label").dropna(subset=["rank"])
     best = str(ranked["label"].iloc[0]) if len(ranked) else ""
-    reference = _reference(reading, list(dict.fromkeys(done["label"])))
+    reference = reference_arm(reading, dataset)
     shown = {best: f"best: {best}"} if best else {}
-    if reference and reference != best:
+    if reference in set(done["label"]) - {best}:
         shown[reference] = f"reference: {reference}"
     elif len(ranked) > 1:
         shown[str(ranked["label"].iloc[-1])] = f"last: {ranked['label'].iloc[-1]}"
     return shown
-
-
-def _reference(reading: Reading, labels: Sequence[str]) -> str:
-    return labels[0] if labels else ""
