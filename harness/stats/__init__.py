@@ -20,13 +20,38 @@ from harness.stats.contrasts import contrasts, paired_differences
 from harness.stats.curves import mean_curves
 from harness.stats.detectable import detectable_difference, power, seeds_needed, wilcoxon_floor
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
+from harness.stats.factorial import anova, anova_cells, interaction
 from harness.stats.levels import level_differences
 from harness.stats.summaries import CONFIDENCE, OUTCOMES, finished, outcomes, rank_arms, summarise
 from harness.stats.verdicts import VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "OUTCOMES", "VERDICTS", "axis_spreads", "confusion_differences", "confusion_matrix",
-    "contrasts", "detectable_difference", "effect_cells", "finished", "holm", "level_differences",
-    "main_effects", "mean_curves", "outcomes", "paired_differences", "power", "rank_arms", "seed_effects",
-    "seeds_needed", "summarise", "verdicts", "whole_block", "whole_cells", "wilcoxon_floor",
+    "CONFIDENCE",
+    "OUTCOMES",
+    "VERDICTS",
+    "anova",
+    "anova_cells",
+    "axis_spreads",
+    "confusion_differences",
+    "confusion_matrix",
+    "contrasts",
+    "detectable_difference",
+    "effect_cells",
+    "finished",
+    "holm",
+    "interaction",
+    "level_differences",
+    "main_effects",
+    "mean_curves",
+    "outcomes",
+    "paired_differences",
+    "power",
+    "rank_arms",
+    "seed_effects",
+    "seeds_needed",
+    "summarise",
+    "verdicts",
+    "whole_block",
+    "whole_cells",
+    "wilcoxon_floor",
 ]  # fmt: skip
