@@ -14,7 +14,7 @@ import seaborn as sns
 from harness.plots.style import COLORS, GREY, percent, percent_tick, styled, subplots
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def variance_figure(table: pd.DataFrame) -> Figure:
     most = float(np.nanmax(table["share"], initial=0.01))
     for (ax,), dataset, part in zip(grid, datasets, parts, strict=True):
         shares = part["share"].fillna(0).to_numpy()
-        y = np.arange(len(part))
+        y = np.arange(float(len(part)))
         ax.barh(y, shares, color=[KINDS[kind] for kind in part["kind"]], height=0.7)
         for place, share, p in zip(y, shares, part["p"], strict=True):
             words = "" if math.isnan(p) else f"   p {p_words(p)}"
@@ -112,7 +112,7 @@ def _tick(points: float, _position: float) -> str:
     return f"{points:+.3g}".replace("-", "\u2212")
 
 
-def _wrapped(levels: Sequence[object]) -> list[str]:
+def _wrapped(levels: Iterable[object]) -> list[str]:
     return [textwrap.fill(str(level), 13) for level in levels]
 
 

@@ -15,9 +15,21 @@ import jinja2
 
 from harness import plots
 from harness.errors import MachineError
-from harness.report import best, calibration, factorial, figures, ladder, rates, samples, words
+from harness.report import (
+    best,
+    calibration,
+    factorial,
+    figures,
+    ladder,
+    rates,
+    samples,
+    table_files,
+    verdict_views,
+    words,
+)
 from harness.report.at_hand import Look
 from harness.report.figures import Drawn, arm_confusion, arm_panels
+from harness.report.judgement import Judgement, judgement
 from harness.report.reading import Reading, prepare, rank, read, where
 from harness.report.section import Section
 from harness.report.tables import Table, arms, choices, missing, provenance
@@ -28,8 +40,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Drawn", "Look", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "prepare", "rank", "read",
-    "save", "where", "write",
+    "Drawn", "Judgement", "Look", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "judgement",
+    "prepare", "rank", "read", "save", "where", "write",
 ]  # fmt: skip
 
 MAX_BYTES = 9_000_000
@@ -41,24 +53,34 @@ def write(folder: Path, out: Path | None = None) -> Path:
 
     Args:
         folder: what `harness run` wrote.
-        out: the page to write; default `folder`/report.html. Its figures go to figures/ beside it.
+        out: the page to write; default `folder`/report.html. Its figures go to figures/ beside it, the tables
+            of its verdicts to tables/.
 
     Returns:
         The page.
 
     Raises:
-        UsageError: `folder` is no results folder.
-        MachineError: the page or a figure cannot be written.
+        UsageError: `folder` is no results folder, or the [contrasts] of its study.toml cannot be read.
+        MachineError: the page, a figure or a table cannot be written.
     """
     reading = read(folder)
     page = out or Path(folder) / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         models, data, parts = list(best.looks(reading)), list(samples.looks(reading)), sections(reading)
+        judged = judgement(reading)
         own: list[Section | Look] = [*parts, *models, *data]
-        every = [*draw(reading), *(figure for part in own for figure in part.drawn)]
-        drawn = [(figure, save(figure, page.parent / "figures")) for figure in every]
-        page.write_text(_render(reading, drawn, parts, models, data), encoding="utf-8", newline="\n")
+        looked = (figure for part in own for figure in part.drawn)
+        drawn = [
+            (figure, save(figure, page.parent / "figures"))
+            for figure in (*judged.drawn, *draw(reading), *looked)
+        ]
+        filed = [
+            (table, table_files.save(table, page.parent / "tables"))
+            for table in (*judged.tables, *verdict_views.effects(reading))
+        ]
+        content = _render(reading, judged, drawn, filed, parts, models, data)
+        page.write_text(content, encoding="utf-8", newline="\n")
     except OSError as error:
         raise MachineError(
             f"the report {page} cannot be written: {error}; choose another place with --out"
@@ -98,7 +120,9 @@ def save(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
 
 def _render(
     reading: Reading,
+    judged: Judgement,
     drawn: Sequence[tuple[Drawn, tuple[Path, Path]]],
+    filed: Sequence[tuple[Table, tuple[Path, Path]]],
     parts: Sequence[Section],
     models: Sequence[Look],
     data: Sequence[Look],
@@ -117,14 +141,17 @@ def _render(
         name=study.get("name", reading.results.folder.name),
         hypothesis=study.get("hypothesis", ""),
         design=reading.design,
-        facts=_facts(reading),
-        answers=answers(reading),
-        tables=_tables(reading),
+        facts={**_facts(reading), "beside": judged.tuned},
+        answers=[*judged.answers, *answers(reading)],
+        tables=[*judged.tables, *_tables(reading)],
+        filed=[
+            (table.title, [(file.name, table_files.uri(file)) for file in files]) for table, files in filed
+        ],
         figures=list(inlined.values()),
         sections=parts_shown,
         models=models_shown,
         data=data_shown,
-        missing=missing(reading),
+        missing=[*missing(reading), *judged.missing],
         provenance=list(provenance(reading.results.provenance)),
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness import plots, stats
 from harness.plots import percent
+from harness.report.declared import EXPLORATORY
 from harness.report.figures import Drawn, intervals, slug
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ VARIANCE = (
     "Of the differences in val accuracy between all trials, what each choice, each two of them together and "
     "the seed account for: classical ANOVA, which on a full balanced grid is exact, with the seed as block; "
     "the rest is what three or more choices do together, and noise. p: an F test against that rest, "
-    "uncorrected for their number; it ranks terms, while single levels are judged seed by seed. Exploratory."
+    "uncorrected for their number; it ranks terms, while single levels are judged seed by seed."
 )
 INTERACTION = (
     "Mean val accuracy of each combination, averaged over the other choices and seeds; below it, and as "
@@ -49,7 +50,7 @@ def _effects(reading: Reading) -> Iterator[Drawn]:
     effects = stats.main_effects(reading.trials, reading.axes)
     if not effects.empty:
         left = _left_out(stats.effect_cells(reading.trials, reading.axes))
-        caption = " ".join([EFFECTS, intervals(effects["n"]), *left])
+        caption = " ".join([EXPLORATORY, EFFECTS, intervals(effects["n"]), *left])
         seeds = stats.seed_effects(reading.trials, reading.axes)
         yield Drawn("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
 
@@ -72,7 +73,7 @@ def _left_out(cells: pd.DataFrame) -> Iterator[str]:
         )
 
 
-# ------------------------------------------------------------------------------------------ shares of variance
+# ----------------------------------------------------------------------------------------- shares of variance
 
 
 def _terms(reading: Reading) -> Iterator[Drawn]:
@@ -83,7 +84,7 @@ def _terms(reading: Reading) -> Iterator[Drawn]:
         return
     shown, folded = _ranked(table)
     left = _holes(stats.anova_cells(reading.trials, reading.axes, VAL))
-    caption = " ".join([VARIANCE, *folded, *left])
+    caption = " ".join([EXPLORATORY, VARIANCE, *folded, *left])
     yield Drawn("variance", "Share of variance", caption, plots.variance_figure(shown))
     yield from _interactions(reading, table)
 
@@ -125,7 +126,7 @@ def _interactions(reading: Reading, table: pd.DataFrame) -> Iterator[Drawn]:
             first, second = row["term"].split(":")
             more = len(largest) - MOST_INTERACTIONS
             other = f" {more} smaller ones are not drawn." if more > 0 and place == 0 else ""
-            what = INTERACTION.format(percent(row["share"]), dataset, other)
+            what = EXPLORATORY + " " + INTERACTION.format(percent(row["share"]), dataset, other)
             title = f"{first} and {second} on {dataset}"
             figure = plots.interaction_figure(_cells(trials, first, second, reading.axes, title))
             yield Drawn(

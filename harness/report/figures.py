@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.plots import Panel, percent
+from harness.report.declared import EXPLORATORY
 from harness.report.reading import Reading, comparisons, rank
 from harness.report.words import count, gap
 
@@ -68,7 +69,8 @@ def _differences(reading: Reading) -> Iterator[Drawn]:
     for comparison in comparisons(reading):
         if comparison.contrasts.empty:
             continue
-        caption = f"{DIFFERENCES.format(comparison.reference)} {intervals(comparison.contrasts['n'])}"
+        told = DIFFERENCES.format(comparison.reference)
+        caption = f"{EXPLORATORY} {told} {intervals(comparison.contrasts['n'])}"
         xlabel = f"val accuracy minus that of {comparison.reference} (points)"
         figure = plots.differences_figure(comparison.contrasts, comparison.seeds, xlabel)
         yield Drawn(f"differences-{comparison.name}", comparison.title, caption, figure)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.plots import percent
+from harness.report.declared import EXPLORATORY
 from harness.report.figures import (
     ARM_CURVES,
     CURVES,
@@ -57,7 +58,8 @@ BASELINE = (
 TABLE = (
     "Each rung changes what is named and keeps the rest of the rung before. Means over the finished seeds, "
     "under them 95\u00a0% Student-t intervals; differences from the rung before are in points, paired by "
-    "seed, and each interval stands by itself, uncorrected for their number. Nothing is chosen here."
+    "seed, and each interval stands by itself, uncorrected for their number: the verdicts are in a table of "
+    "their own. Nothing is chosen here."
 )
 
 
@@ -212,7 +214,8 @@ def _from_baseline(ladder: Ladder) -> Iterator[Drawn]:
         f"{split} accuracy minus that of rung {first} (points)",
     )  # fmt: skip
     name, title = f"differences-{slug(ladder.dataset)}", f"Each rung against the first on {ladder.dataset}"
-    yield Drawn(name, title, BASELINE.format(split, intervals(contrasts["n"])), figure, folded=True)
+    caption = f"{EXPLORATORY} {BASELINE.format(split, intervals(contrasts['n']))}"
+    yield Drawn(name, title, caption, figure, folded=True)
 
 
 def _curves(reading: Reading, ladder: Ladder) -> Iterator[Drawn]:

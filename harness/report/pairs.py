@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
 from harness import stats
-from harness.report.rungs import ladders
-from harness.selection import as_word
+from harness.report.declared import family
+from harness.report.words import points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from harness.report.declared import Family, Levels
     from harness.report.reading import Reading
 
+Candidate: TypeAlias = tuple[float, str, str, str]
+"""Mean difference, label of the arm, label of its reference, and what is compared, in words."""
 VAL = "val_accuracy"
 
 
@@ -37,13 +40,10 @@ class Pair:
 
 
 def reference_levels(reading: Reading) -> dict[str, str]:
-    """Each axis' level that others are compared with: as declared, else the baseline's, else the first."""
-    declared = reading.results.study.get("contrasts", {}).get("levels", [])
-    told = {entry["axis"]: str(entry["reference"]) for entry in declared}
-    baseline = reading.results.study.get("baseline", {})
-    levels = {axis: list(dict.fromkeys(reading.trials[axis])) for axis in reading.axes}
-    wanted = {axis: told.get(axis, as_word(baseline.get(axis, ""))) for axis in levels}
-    return {axis: wanted[axis] if wanted[axis] in there else there[0] for axis, there in levels.items()}
+    """The level of each axis that the study compares others with; the first where its family has none."""
+    told = {levels.axis: levels.reference for levels in family(reading).levels}
+    first = {axis: str(reading.trials[axis].iloc[0]) for axis in reading.axes}
+    return first | {axis: level for axis, level in told.items() if axis in first}
 
 
 def reference_arm(reading: Reading, dataset: str) -> str:
@@ -61,70 +61,47 @@ def largest(reading: Reading, dataset: str) -> Pair | None:
     one of its cells: that with the reference levels of the other axes. None where no contrast has a seed that
     both of its arms finished.
     """
-    found = [pair for pair in _family(reading, dataset) if pd.notna(pair[0])]
+    of = family(reading)
+    found = [each for each in _candidates(reading, dataset, of) if pd.notna(each[0])]
     if not found:
         return None
-    difference, arm, reference, what = max(found, key=lambda pair: abs(pair[0]))
-    family = "declared contrasts" if _declared(reading) else "contrasts of the design's default family"
+    difference, arm, reference, what = max(found, key=lambda each: abs(each[0]))
+    whose = "declared contrasts" if of.declared else "contrasts of the design's default family"
     why = (
-        f"Of the {len(found)} {family} on {dataset}, the one with the largest difference in val accuracy "
-        f"({100 * difference:+.2f} points): {what}."
+        f"Of the {len(found)} {whose} on {dataset}, the one with the largest difference in val accuracy "
+        f"({points(difference, sign=True)} points): {what}."
     )
-    return Pair(dataset, arm, reference, why.replace("-", "\u2212", why.count("(-")))
+    return Pair(dataset, arm, reference, why)
 
 
-def _declared(reading: Reading) -> bool:
-    return bool(reading.results.study.get("contrasts", {}).get("declared", False))
-
-
-def _family(reading: Reading, dataset: str) -> Iterator[tuple[float, str, str, str]]:
-    """Each contrast: its mean difference, the labels of arm and reference to look at, and its words."""
+def _candidates(reading: Reading, dataset: str, of: Family) -> Iterator[Candidate]:
     trials = reading.trials[reading.trials["dataset"].eq(dataset)]
-    told = reading.results.study.get("contrasts", {})
-    if reading.design == "grid":
-        entries = told.get("levels") or [
-            {"axis": axis, "reference": level, "within": []}
-            for axis, level in reference_levels(reading).items()
-        ]
-        for entry in entries:
-            yield from _levels(reading, trials, entry)
-    yield from _pairs(reading, dataset, trials, told.get("pairs", []))
-
-
-def _pairs(
-    reading: Reading, dataset: str, trials: pd.DataFrame, declared: list[list[str]]
-) -> Iterator[tuple[float, str, str, str]]:
+    pairs = pd.DataFrame(list(of.pairs), columns=["arm", "reference"])
     labels = trials.drop_duplicates("arm").set_index("arm")["label"]
-    pairs = [(labels[arm], labels[to]) for arm, to in declared if arm in labels and to in labels]
-    if not pairs and reading.design == "ladder":
-        ladder = next(ladder for ladder in ladders(reading) if ladder.dataset == dataset)
-        of = {rung.label: labels[rung.arm] for rung in ladder.rungs}
-        pairs = [(of[row["arm"]], of[row["reference"]]) for row in ladder.pairs.to_dict("records")]
-    elif not pairs and reading.design == "one-factor":
-        pairs = [(label, labels.iloc[0]) for label in labels.iloc[1:]]
-    wanted = pd.DataFrame([pair for pair in pairs if pair[0] != pair[1]], columns=["arm", "reference"])
-    for row in stats.contrasts(trials, wanted, VAL, "label").to_dict("records"):
-        yield row["difference"], row["arm"], row["reference"], f"{row['arm']} against {row['reference']}"
+    for row in stats.contrasts(trials, pairs, VAL).to_dict("records"):
+        arm, reference = labels[row["arm"]], labels[row["reference"]]
+        yield row["difference"], str(arm), str(reference), f"{arm} against {reference}"
+    if reading.design == "grid":
+        for levels in of.levels:
+            if levels.axis in reading.axes:
+                yield from _levels(reading, trials, levels)
 
 
-def _levels(
-    reading: Reading, trials: pd.DataFrame, entry: Mapping[str, Any]
-) -> Iterator[tuple[float, str, str, str]]:
-    axis, reference = str(entry["axis"]), str(entry["reference"])
-    within = [name for name in entry.get("within", []) if name in reading.axes]
-    if axis not in reading.axes:
-        return
+def _levels(reading: Reading, trials: pd.DataFrame, levels: Levels) -> Iterator[Candidate]:
+    axis, reference = levels.axis, levels.reference
+    within = [name for name in levels.within if name in reading.axes]
     each = stats.level_differences(trials, axis, reference, within, list(reading.axes), VAL)
     means = each.groupby([*within, "arm"], sort=False)["difference"].mean().reset_index()
     for row in means.to_dict("records"):
-        others = reference_levels(reading) | {name: row[name] for name in within}
-        cells = [_cell(trials, others | {axis: level}) for level in (row["arm"], reference)]
+        inside = {name: str(row[name]) for name in within}
+        others = {k: v for k, v in (reference_levels(reading) | inside).items() if k != axis}
+        cells = [_cell(trials, others | {axis: level}) for level in (str(row["arm"]), reference)]
         if all(len(cell) for cell in cells):
             first, second = (str(cell["label"].iloc[0]) for cell in cells)
-            where = "".join(f", {name} {row[name]}" for name in within)
-            rest = ", ".join(f"{k} {v}" for k, v in others.items() if k != axis and k not in within)
-            what = f"{axis} {row['arm']} against {reference}{where}, averaged over the other choices"
-            what += f"; looked at here with {rest}" if rest else ""
+            where = "".join(f", {name} {level}" for name, level in inside.items())
+            rest = ", ".join(f"{name} {level}" for name, level in others.items() if name not in inside)
+            what = f"{axis} {row['arm']} against {reference}{where}"
+            what += f", a mean over the other choices; looked at here with {rest}" if rest else ""
             yield row["difference"], first, second, what
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from harness import plots, results, stats
 from harness.errors import UsageError
 from harness.plots import MAX_LINES
+from harness.report.declared import EXPLORATORY
 from harness.report.figures import Drawn, slug
 from harness.report.words import points
 
@@ -78,7 +79,9 @@ def _figure(reading: Reading, dataset: str, sweep: Sweep) -> Drawn:
     table = settings(_best_of_others(sweep.trials, others) if others else sweep.trials)
     table = _chosen(table, sweep.trials, _choices(reading, dataset)) if sweep.tuned else _best(table)
     several = ", bars 95\u00a0% Student-t intervals" if table["n"].max() > 1 else ", of which there is one"
-    caption = READ.format(several) + (CHOSEN if sweep.tuned else BEST) + words + _told(table)
+    caption = (
+        f"{EXPLORATORY} " + READ.format(several) + (CHOSEN if sweep.tuned else BEST) + words + _told(table)
+    )
     figure = plots.rates_figure(table.assign(joined=joined))
     title = f"Accuracy against learning rate on {dataset}"
     return Drawn(f"lr-{slug(dataset)}", title, caption.strip(), figure)
@@ -108,7 +111,10 @@ def _tuning(reading: Reading) -> pd.DataFrame | None:
     folder = reading.results.folder / "tuning"
     if not (folder / "trials.csv").is_file():
         return None
-    trials = results.read(folder).trials
+    try:
+        trials = results.read(folder).trials
+    except UsageError:  # which the tuned comparison's part of the report says
+        return None
     if "of_arm" not in trials or "lr" not in trials:
         return None
     names = [*(axis for axis in reading.axes if axis != "lr"), "label"]
@@ -119,20 +125,14 @@ def _tuning(reading: Reading) -> pd.DataFrame | None:
 
 
 def _choices(reading: Reading, dataset: str) -> pd.DataFrame:
-    """chosen.csv's rows of a data set, with each arm's label.
-
-    Raises:
-        UsageError: the folder has tuning trials and no chosen.csv.
-    """
-    path = reading.results.folder / "chosen.csv"
-    if not path.is_file():
-        raise UsageError(
-            f"{path} is missing, though the folder has tuning trials: `harness run` the study again, which "
-            "chooses from what is finished"
-        )
+    """chosen.csv's rows of a data set, with each arm's label; none where it cannot be read."""
+    try:
+        chosen = pd.read_csv(reading.results.folder / "chosen.csv", dtype={"arm": str, "edge": str})
+    except (OSError, ValueError):  # which the tuned comparison's part of the report says
+        return pd.DataFrame(columns=["label", "lr", "edge"])
     arms = reading.trials.drop_duplicates(["dataset", "arm"])[["dataset", "arm", "label"]]
-    chosen = pd.read_csv(path, dtype={"arm": str, "edge": str}).merge(arms, on=["dataset", "arm"])
-    return chosen[chosen["dataset"].eq(dataset)]
+    joined = chosen.merge(arms, on=["dataset", "arm"])
+    return joined[joined["dataset"].eq(dataset)]
 
 
 # ------------------------------------------------------------------------------------------- lines and panels
@@ -287,5 +287,5 @@ def _told(table: pd.DataFrame) -> str:
     where = f"In the panel {panel}" if len(table["panel"].unique()) > 1 else "Here"
     return (
         f"{where}, the best lr for all together ({lr:g}) leaves the lines {points(shared)} points "
-        f"apart; each at its own lr, they lie {points(own_spread)} apart. Exploratory: no declared contrast."
+        f"apart; each at its own lr, they lie {points(own_spread)} apart."
     )

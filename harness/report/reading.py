@@ -67,7 +67,7 @@ def prepare(found: results.Results) -> Reading:
     trials = found.trials.assign(**{axis: found.trials[axis].map(as_word) for axis in varied})
     axes = tuple(axis for axis in varied if len(trials[axis].unique()) > 1)
     if study.get("study", {}).get("design", "grid") == "grid" and axes:
-        words = [trials[axis].map(lambda value, axis=axis: _level(axis, value)) for axis in axes]
+        words = [trials[axis].map(lambda value, axis=axis: level_words(axis, value)) for axis in axes]
         label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
     else:
         label = trials["arm"].astype(str)
@@ -125,6 +125,6 @@ def _compare(reading: Reading, pairs: pd.DataFrame, name: str, title: str, refer
     return Comparison(name, title, reference, contrasts, seeds)
 
 
-def _level(axis: str, level: str) -> str:
+def level_words(axis: str, level: str) -> str:
     """A level as it stands in an arm's label: a word speaks for itself, a number or a list needs its axis."""
     return level if re.match(r"[A-Za-z]", level) and level != NOT_APPLICABLE else f"{axis} {level}"

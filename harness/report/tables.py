@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness import stats
 from harness.plots import percent
+from harness.report.declared import EXPLORATORY
 from harness.report.reading import Comparison, Reading, comparisons, rank
 from harness.report.words import hundredths, points, span
 
@@ -51,13 +52,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A sortable table with the words that say how to read it."""
+    """A sortable table with the words that say how to read it.
+
+    `data`: its numbers in full, for files beside the page; None where none are written.
+    """
 
     name: str
     title: str
     note: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
+    data: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,10 @@ def _spreads(spreads: pd.DataFrame) -> Table:
         for row in spreads.to_dict("records")
     ]
     note = (
-        "Mean val accuracy of the best and the worst level of each choice, over all other choices; under "
-        "each spread its 95\u00a0% interval. The two levels were picked by the same numbers, so a choice "
-        "without any effect still shows a small spread. Share: of the variance between trials, what the "
-        "choice alone explains (eta squared); the rest is other choices, their interplay, and seeds."
+        f"{EXPLORATORY} Mean val accuracy of the best and the worst level of each choice, over all other "
+        "choices; under each spread its 95\u00a0% interval. The two levels were picked by the same numbers, "
+        "so a choice without any effect still shows a small spread. Share: of the variance between trials, what "
+        "the choice alone explains (eta squared); the rest is other choices, their interplay, and seeds."
     )
     return Table("choices", "Which choice matters", note, columns, rows)
 
@@ -121,13 +126,13 @@ def _contrasts(reading: Reading, comparison: Comparison) -> Table:
         for row in both.to_dict("records")
     ]
     note = (
-        "Differences in accuracy, paired by seed, under each its 95\u00a0% interval. Each interval stands by "
-        "itself, uncorrected for their number."
+        f"{EXPLORATORY} Differences in accuracy, paired by seed, under each its 95\u00a0% interval; each "
+        "interval stands by itself."
     )
     return Table(comparison.name, comparison.title, note, columns, rows)
 
 
-def difference_cell(row: Mapping[str, Any]) -> Cell:
+def difference_cell(row: Mapping[Any, Any]) -> Cell:
     """A difference in points with its interval (difference, low, high, n); no data where n is 0."""
     if not row["n"] > 0:
         return Cell(NONE, key=math.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
@@ -176,11 +177,15 @@ def interval(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], s
     """The interval of a row with low, high and n in words; one seed has none, and that is said."""
     if row["n"] < 2:
         return "one seed, so no interval"
+    if math.isnan(row["low"]):
+        return f"the same in all {row['n']:.0f} seeds, so no interval"
     return f"95\u00a0% interval {words(row['low'])} to {words(row['high'])} over {row['n']:.0f} seeds"
 
 
 def span(row: Mapping[Any, Any], words: Callable[[float], str] = points) -> str:
     """The ends of an interval, where there is one."""
+    if row["n"] > 1 and math.isnan(row["low"]):
+        return "the same in all seeds"
     return f"{words(row['low'])} to {words(row['high'])}" if row["n"] > 1 else "one seed"
 
 

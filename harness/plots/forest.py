@@ -1,0 +1,167 @@
+"""A forest plot: a row a contrast, its interval beside the margin, its verdict in words."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
+
+from harness.plots.style import COLORS, fit, styled, subplots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_ROWS = 40  # contrasts of one figure: more and it is taller than two screens
+WIDEST = 46  # characters of a row's words in one line
+ROW, WRAPPED, TWICE, HEADING = 1.0, 1.55, 1.75, 1.35  # heights, in rows of one line
+INCHES = 0.25  # of a row of one line
+LOG_BEYOND = 40.0  # margins in the widest difference, beyond which a linear axis would hide the margin
+LANES = {"fixed": -0.36, "tuned": 0.36}  # how far from its row's middle each is drawn
+DECIMALS = np.array([1.0, 2.0, 5.0])
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a verdict is drawn: its colour, a darker one for words, and a marker for who sees no colours."""
+
+    color: Any
+    words: Any
+    marker: str
+
+
+LOOKS = {
+    "better": _Look(COLORS[0], "#005a8e", ">"),
+    "worse": _Look(COLORS[3], "#a84300", "<"),
+    "same within margin": _Look(COLORS[2], "#00694d", "s"),
+}
+OPEN = _Look("0.45", "0.35", "o")
+
+
+@styled
+def forest_figure(table: pd.DataFrame, margin: float, xlabel: str) -> Figure:
+    """Contrasts with their 95 % intervals, the margin as a band around 0, the verdicts at the right.
+
+    Args:
+        table: heading (rows that belong together follow each other), label (the contrast in words),
+            difference, low, high (shares; NaN where there is none), verdict, told (what stands at the right),
+            series: empty, or `fixed` and `tuned` for two rows of a contrast that share a line.
+        margin: within it two arms count as the same; a share.
+        xlabel: what the difference is, in words.
+    """
+    shown = table.assign(**(table[["difference", "low", "high"]] * 100))
+    twice = bool(shown["series"].ne("").any())
+    rows, height = _places(shown, twice=twice)
+    figure, ((ax,),) = subplots(1, [1.0], (10.4, INCHES * height + 1.15))
+    if margin > 0:
+        ax.axvspan(-100 * margin, 100 * margin, color="0.92", lw=0, zorder=0)
+    ax.axvline(0, color="0.45", lw=1, zorder=1)
+    for row in shown.to_dict("records"):
+        _contrast(ax, row, rows[row["heading"], row["label"]] + LANES.get(row["series"], 0.0))
+    _name_rows(ax, rows, height)
+    _scale(ax, shown, 100 * margin)
+    ax.set_xlabel(xlabel)
+    keys = list(_keys(set(shown["verdict"]), margin, twice=twice))
+    figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 5), frameon=False)
+    return figure
+
+
+def _places(table: pd.DataFrame, *, twice: bool) -> tuple[dict[tuple[str, str], float], float]:
+    """Where each heading (its label empty) and contrast lies, in rows from the top, and their height."""
+    places: dict[tuple[str, str], float] = {}
+    top = 0.0
+    for heading, label in table[["heading", "label"]].itertuples(index=False, name=None):
+        for key in ((heading, ""), (heading, label)):
+            if key in places or key == ("", ""):
+                continue
+            tall = WRAPPED if len(_wrapped(key[1])) > 1 else ROW
+            size = (TWICE if twice else tall) if key[1] else HEADING
+            places[key] = top + size / 2
+            top += size
+    return places, top
+
+
+def _contrast(ax: Axes, row: Mapping[Any, Any], y: float) -> None:
+    look = LOOKS.get(row["verdict"], OPEN)
+    hollow = row["series"] == "fixed"
+    ax.hlines(y, row["low"], row["high"], color=look.color, lw=1.6 if hollow else 2.6, zorder=2)
+    ax.plot(
+        row["difference"], y, look.marker, ms=7, mec=look.color, mew=1.4, zorder=3,
+        mfc="white" if hollow else look.color,
+    )  # fmt: skip
+    ax.text(
+        1.015, y, row["told"], transform=ax.get_yaxis_transform(), va="center", color=look.words,
+        fontsize=8.5 if row["series"] else 9,
+    )  # fmt: skip
+
+
+def _name_rows(ax: Axes, rows: Mapping[tuple[str, str], float], height: float) -> None:
+    ax.set_ylim(height, 0)
+    ax.grid(visible=False, axis="y")
+    named = [("\n".join(_wrapped(label)), y) for (_, label), y in rows.items() if label]
+    ax.set_yticks([y for _, y in named], [words for words, _ in named])
+    at: dict[str, Any] = {"transform": ax.get_yaxis_transform()}
+    for heading, y in ((heading, y) for (heading, label), y in rows.items() if not label):
+        # Inside the panel, whose row is empty there, it has room that the words at the left have not.
+        ax.text(0.008, y, heading, **at, va="center", fontsize=9, fontweight="bold", zorder=4)
+        if y > HEADING:
+            ax.hlines(y - HEADING / 2, 0, 1, **at, color="0.85", lw=0.8, zorder=0)
+
+
+def _wrapped(words: str) -> Sequence[str]:
+    return textwrap.wrap(words, WIDEST, max_lines=2, placeholder=" \u2026")
+
+
+def _scale(ax: Axes, table: pd.DataFrame, margin: float) -> None:
+    """Span all intervals and the margin; logarithmic beyond five margins where one would hide the other."""
+    values = table[["difference", "low", "high"]].to_numpy(dtype=float)
+    band = 1.15 * max(margin, 0.05) * np.array([-1.0, 1.0])
+    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    if largest <= LOG_BEYOND * max(margin, 0.05):
+        fit(ax, values, band)
+        ax.xaxis.set_major_locator(MaxNLocator(7))
+        return
+    linear = 5 * max(margin, 0.05)
+    ax.set_xscale("symlog", linthresh=linear, linscale=1.2)
+    decades = np.ravel(10.0 ** np.arange(-2, 3)[:, None] * DECIMALS)
+    decades = decades[decades >= 0.99 * linear][:: 1 if largest < 20 * linear else 2]
+    ticks = np.concatenate([-decades[::-1], [0.0], decades])
+    low, high = (min(np.nanmin(values), band[0]), max(np.nanmax(values), band[1]))
+    low, high = 1.3 * low, 1.3 * high
+    ax.set_xlim(low, high)
+    ax.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def logarithmic(table: pd.DataFrame, margin: float) -> bool:
+    """Whether `forest_figure` draws these shares on a partly logarithmic axis, which its caption must say."""
+    values = table[["difference", "low", "high"]].to_numpy(dtype=float)
+    return bool(np.abs(values[np.isfinite(values)]).max(initial=0.0) > LOG_BEYOND * max(margin, 0.0005))
+
+
+def _keys(verdicts: set[str], margin: float, *, twice: bool) -> Iterator[Line2D | Patch]:
+    for verdict, look in LOOKS.items():
+        if verdict in verdicts:
+            yield _marker(look, verdict)
+    if verdicts - set(LOOKS):
+        yield _marker(OPEN, "no verdict")
+    if twice:
+        yield Line2D([], [], ls="", marker="o", ms=7, mec="0.2", mfc="white", label="fixed setting")
+        yield Line2D([], [], ls="", marker="o", ms=7, mec="0.2", mfc="0.2", label="tuned")
+    if margin > 0:
+        yield Patch(color="0.9", label=f"margin of \u00b1{100 * margin:g} points")
+
+
+def _marker(look: _Look, label: str) -> Line2D:
+    return Line2D([], [], color=look.color, lw=2, marker=look.marker, ms=7, label=label)

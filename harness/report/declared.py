@@ -1,0 +1,223 @@
+"""The family of contrasts that a study declared, judged together: trials -> differences -> verdicts.
+
+All data sets and contrasts of a family are corrected together (Holm). What is not in the family is
+exploratory and says so; a folder without [contrasts] is judged by its design's default family, and that is
+said, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from harness import stats
+from harness.errors import UsageError
+from harness.report.reading import level_words
+from harness.report.rungs import rungs
+from harness.selection import NOT_APPLICABLE, as_word
+from harness.settings import CORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness.report.reading import Reading
+
+MARGIN, ALPHA, METRIC = 0.002, 0.05, "test_accuracy"
+KEY = ["dataset", "axis", "within", "arm", "reference"]
+COLUMNS = [
+    *KEY, "planned", "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm",
+    "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out",
+]  # fmt: skip
+EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of an axis, each against the reference level, for each combination of the axes `within`."""
+
+    axis: str
+    reference: str
+    within: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Family:
+    """Contrasts that are judged together.
+
+    Attributes:
+        declared: by the study, before it ran; else the design's default.
+        metric: the column of trials.csv that is compared.
+        margin: within it two arms are the same; a share.
+        alpha: error of the whole family.
+        pairs: arm, reference: names in the column `arm` of trials.csv.
+        levels: main effects of axes.
+    """
+
+    declared: bool
+    metric: str
+    margin: float
+    alpha: float
+    pairs: Sequence[tuple[str, str]]
+    levels: Sequence[Levels]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A family with its verdicts.
+
+    Attributes:
+        family: what was declared.
+        table: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for
+            a pair, within else in words; planned is seeds, cells and left_out are combinations of the other
+            axes; the rest is from `stats.verdicts`.
+        doubts: in words, contrasts that cannot be made at all, and why.
+    """
+
+    family: Family
+    table: pd.DataFrame
+    doubts: Sequence[str]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets that have a contrast, in the study's order."""
+        return list(dict.fromkeys(self.table["dataset"]))
+
+
+def family(reading: Reading) -> Family:
+    """The family that the folder's study.toml declares, else its design's default.
+
+    Raises:
+        UsageError: the study.toml was edited so that its [contrasts] cannot be read.
+    """
+    told = reading.results.study.get("contrasts")
+    if not told:
+        return _default(reading)
+    try:
+        return _declared(told)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{reading.results.folder / 'study.toml'}: [contrasts] cannot be read ({error!r}); allowed: "
+            "metric, margin > 0, alpha between 0 and 1, pairs = [[ARM, REFERENCE]], and [[contrasts.levels]] "
+            "with axis, reference and within. Restore the file, or run the study again."
+        ) from error
+
+
+def _declared(told: Mapping[str, Any]) -> Family:
+    margin, alpha = float(told.get("margin", MARGIN)), float(told.get("alpha", ALPHA))
+    if not margin > 0 or not 0 < alpha < 1:
+        raise ValueError(f"margin {margin}, alpha {alpha}")
+    pairs = [(str(arm), str(reference)) for arm, reference in told.get("pairs", [])]
+    levels = [
+        Levels(str(of["axis"]), as_word(of["reference"]), tuple(map(str, of.get("within", []))))
+        for of in told.get("levels", [])
+    ]
+    return Family(
+        bool(told.get("declared", True)), str(told.get("metric", METRIC)), margin, alpha, pairs, levels
+    )
+
+
+def _default(reading: Reading) -> Family:
+    pairs: list[tuple[str, str]] = []
+    levels: list[Levels] = []
+    arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
+    if reading.design == "grid":
+        levels = [Levels(axis, _reference(reading, axis)) for axis in reading.axes]
+    elif reading.design == "ladder":
+        pairs = [(a.arm, b.arm) for b, a in pairwise(rungs(reading)) if a.arm != b.arm]
+    elif reading.design == "one-factor":
+        pairs = [(arm, arms[0]) for arm in arms[1:]]
+    return Family(False, METRIC, MARGIN, ALPHA, list(dict.fromkeys(pairs)), levels)
+
+
+def _reference(reading: Reading, axis: str) -> str:
+    """The baseline's level of an axis, said or by default, if the grid has it; else the first."""
+    there = [level for level in reading.trials[axis].unique() if level != NOT_APPLICABLE]
+    default = CORE[axis].default if axis in CORE else None
+    level = as_word(reading.results.study.get("baseline", {}).get(axis, default))
+    return level if level in there else str(there[0])
+
+
+def judge(reading: Reading, of: Family) -> Judged:
+    """Judge every contrast of a family on every data set, all corrected together."""
+    doubts: list[str] = []
+    if of.metric not in reading.trials:
+        doubts.append(f"trials.csv has no column {of.metric}, so no contrast of it can be judged.")
+        return Judged(of, pd.DataFrame(columns=COLUMNS), doubts)
+    found = [_pairs(reading, of, doubts), *(_levels(reading, of, levels, doubts) for levels in of.levels)]
+    found = [table for table in found if not table.empty]
+    if not found:
+        return Judged(of, pd.DataFrame(columns=COLUMNS), doubts)
+    differences = pd.concat(found, ignore_index=True)
+    planned = differences.groupby(KEY, sort=False, as_index=False).agg(
+        planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max")
+    )
+    table = planned.merge(stats.verdicts(differences, KEY, margin=of.margin, alpha=of.alpha), on=KEY)
+    place = {dataset: place for place, dataset in enumerate(reading.datasets)}
+    table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
+    return Judged(of, table.reset_index(drop=True)[COLUMNS], doubts)
+
+
+def _pairs(reading: Reading, of: Family, doubts: list[str]) -> pd.DataFrame:
+    """The differences of pairs of arms: KEY, seed, difference, cells, left_out; a row a planned seed."""
+    trials = reading.trials.assign(arm=reading.trials["arm"].astype(str))
+    known = set(trials["arm"])
+    pairs = pd.DataFrame(list(of.pairs), columns=["arm", "reference"]).drop_duplicates()
+    found = stats.paired_differences(trials, pairs, of.metric, unfinished=True)
+    met = set(found[["arm", "reference"]].itertuples(index=False, name=None))
+    for arm, reference in pairs.itertuples(index=False, name=None):
+        absent = [repr(name) for name in (arm, reference) if name not in known]
+        if absent:
+            why = f"trials.csv has no arm {' and no arm '.join(absent)}"
+            doubts.append(f"{arm} against {reference} cannot be judged: {why}.")
+        elif (arm, reference) not in met:
+            doubts.append(f"{arm} against {reference} cannot be judged: they share no data set and seed.")
+    return found.assign(axis="", within="", cells=1, left_out=0)
+
+
+def _levels(reading: Reading, of: Family, levels: Levels, doubts: list[str]) -> pd.DataFrame:
+    """The differences of an axis' levels from the reference: as from `_pairs`."""
+    axis, within = levels.axis, list(levels.within)
+    absent = [column for column in (axis, *within) if column not in reading.trials]
+    if absent:
+        doubts.append(f"The levels of {axis} cannot be judged: trials.csv has no column {absent[0]}.")
+        return pd.DataFrame()
+    trials = reading.trials.assign(**{name: reading.trials[name].map(as_word) for name in (axis, *within)})
+    if not trials[axis].eq(levels.reference).any():
+        why = f"no trial has the reference level {levels.reference!r}"
+        doubts.append(f"The levels of {axis} cannot be judged: {why}.")
+        return pd.DataFrame()
+    axes = list(dict.fromkeys([*reading.axes, axis, *within]))
+    found = stats.level_differences(
+        trials, axis, levels.reference, within=within, axes=axes, metric=of.metric
+    )
+    found = found[found["arm"].ne(NOT_APPLICABLE)]
+    at = [_within(within, values) for values in found[within].to_numpy().tolist()] if within else ""
+    return found.assign(axis=axis, within=at)
+
+
+def _within(axes: Sequence[str], values: Sequence[object]) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in zip(axes, values, strict=True))
+
+
+def words(metric: str) -> str:
+    """A column of trials.csv in words: test_accuracy is "test accuracy"."""
+    return metric.replace("_", " ")
+
+
+def contrast(row: Mapping[Any, Any]) -> str:
+    """A row of `Judged.table` in words, its data set and `within` aside."""
+    return f"{arm(row)} against {row['reference']}"
+
+
+def arm(row: Mapping[Any, Any]) -> str:
+    """The arm of a row of `Judged.table` in words: a level that is a number or a list needs its axis."""
+    return level_words(row["axis"], row["arm"]) if row["axis"] else str(row["arm"])
+
+
+def headings(table: pd.DataFrame) -> Iterator[str]:
+    """What the rows of `Judged.table` stand under in a figure: data set, axis, what it was judged within."""
+    for dataset, axis, within in table[["dataset", "axis", "within"]].itertuples(index=False, name=None):
+        yield ", ".join(filter(None, (f"{dataset}: {axis}" if axis else dataset, within)))

@@ -1,0 +1,52 @@
+"""The verdicts' part of a report, made ready: the declared family, and the tuned one where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.report import declared, tuned, verdict_views, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.report.figures import Drawn
+    from harness.report.reading import Reading
+    from harness.report.tables import Missing, Table
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a report says and shows of its families of contrasts.
+
+    Attributes:
+        answers: paragraphs of sentences.
+        tables: verdicts, and where arms were tuned what they chose.
+        drawn: forest plots.
+        missing: trials of the tuned comparison without a result.
+        tuned: whether the study has a tuned comparison.
+    """
+
+    answers: Sequence[Sequence[str]]
+    tables: Sequence[Table]
+    drawn: Sequence[Drawn]
+    missing: Sequence[Missing]
+    tuned: bool
+
+
+def judgement(reading: Reading) -> Judgement:
+    """Judge the family of a results folder, fixed and tuned, and say and draw what came of it."""
+    fixed = declared.judge(reading, declared.family(reading))
+    again = tuned.read(reading, fixed)
+    answers = verdicts.answers(reading, fixed)
+    tables = [] if fixed.table.empty else [verdict_views.table(fixed)]
+    drawn = list(verdict_views.draw(fixed))
+    if again is None:
+        return Judgement(answers, tables, drawn, [], tuned=False)
+    if again.judged is not None:
+        drawn = list(tuned.draw(fixed, again.judged))
+    beside = list(tuned.tables(fixed, again))
+    return Judgement(
+        [*answers, *tuned.tell(fixed, again)], [*beside[:1], *tables, *beside[1:]] if again.judged else
+        [*tables, *beside], drawn, list(tuned.unfinished(again)), tuned=True,
+    )  # fmt: skip

@@ -1,0 +1,179 @@
+"""The verdicts of a family as a table and as forest plots, and the main effects as a table for files."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness import plots, stats
+from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings, words
+from harness.report.figures import Drawn, intervals, slug
+from harness.report.tables import NONE, Cell, Column, Table, difference_cell
+from harness.report.verdicts import POWER, p_words
+from harness.report.words import points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.report.declared import Family, Judged
+    from harness.report.reading import Reading
+
+DASH = "\u2013"
+NOTE = (
+    "Differences in {metric}, paired by seed, in points; under each its 95\u00a0% Student-t interval, which "
+    "stands by itself. Better or worse: p \u2264 {alpha}, corrected for all {count} contrasts of the family "
+    "(Holm). The same: shown to lie within \u00b1{margin} points (TOST, corrected alike). Could have been "
+    "seen: the smallest difference that these seeds show with {power}; more seeds: how many more would so "
+    "resolve {margin} points. {whose}"
+)
+FOREST = (
+    "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "
+    "itself; the verdict at the right is corrected for all {count} contrasts of the family, so an interval "
+    "may miss 0 without one. The band is the margin within which two arms count as the same.{scale}"
+)
+EFFECT = {"difference": "effect", "low": "low", "high": "high", "n": "n"}
+LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span more than it could show."
+
+
+def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Table:
+    """A row a data set and contrast: its difference, p, verdict, and what could have been seen."""
+    columns = [
+        Column("data set"),
+        Column("contrast", show="long"),
+        Column("seeds", numeric=True, show="wide"),
+    ]
+    columns += [Column("difference", numeric=True), Column("p (Holm)", numeric=True), Column("verdict")]
+    columns += [Column(name, numeric=True, show="wide") for name in ("could have been seen", "more seeds")]
+    rows = [
+        [
+            Cell(row["dataset"]),
+            contrast_cell(row),
+            _seeds(row),
+            difference_cell(row),
+            Cell(p_words(row["p_holm"]), key=row["p_holm"]),
+            Cell(row["verdict"], _inside(row)),
+            Cell(_size(row["detectable"]), key=row["detectable"]),
+            Cell(_more(row), key=row["more_seeds"]),
+        ]
+        for row in judged.table.to_dict("records")
+    ]
+    return Table(name, title, note(judged), columns, rows, judged.table)
+
+
+def note(judged: Judged) -> str:
+    """How to read a table of verdicts."""
+    family = judged.family
+    whose = "Declared in the study." if family.declared else (
+        "The study declares no contrasts: this is its design's default family.")  # fmt: skip
+    return NOTE.format(
+        metric=words(family.metric), alpha=f"{family.alpha:g}", count=len(judged.table),
+        margin=f"{100 * family.margin:g}", power=POWER, whose=whose,
+    )  # fmt: skip
+
+
+def contrast_cell(row: Mapping[Any, Any]) -> Cell:
+    """A contrast in words, under it what it was judged within."""
+    axis = row["axis"] if row["axis"] and row["axis"] not in arm(row) else ""
+    return Cell(contrast(row), ", ".join(filter(None, (axis, row["within"]))))
+
+
+def _seeds(row: Mapping[Any, Any]) -> Cell:
+    left = f"{row['left_out']} of {row['left_out'] + row['cells']} combinations left out"
+    fewer = f"of {row['planned']}" if row["n"] < row["planned"] else ""
+    return Cell(str(row["n"]), ", ".join(filter(None, (fewer, left if row["left_out"] else ""))), row["n"])
+
+
+def _inside(row: Mapping[Any, Any]) -> str:
+    return "within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
+
+
+def _size(share: float) -> str:
+    return points(share) if math.isfinite(share) else DASH
+
+
+def _more(row: Mapping[Any, Any]) -> str:
+    return f"{row['more_seeds']:,.0f}" if math.isfinite(row["more_seeds"]) else DASH
+
+
+# ---------------------------------------------------------------------------------------------- the figures
+
+
+def draw(judged: Judged) -> Iterator[Drawn]:
+    """Draw the forest of a family, a large one in several figures of which all but the first are folded."""
+    rows = judged.table.assign(series="", told=[told(row) for row in judged.table.to_dict("records")])
+    yield from forests(judged.family, rows, "forest", "Verdicts with their intervals", plots.MOST_ROWS)
+
+
+def forests(family: Family, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Drawn]:
+    """Draw rows of `Judged.table` (with series and told) as forest plots of at most `most` contrasts."""
+    if not rows["n"].gt(0).any():
+        return
+    labels = [contrast(row) for row in rows.to_dict("records")]
+    shown = rows.assign(heading=list(headings(rows)), label=labels)
+    contrasts = len(shown.drop_duplicates(KEY))
+    parts = {"": shown}
+    if contrasts > most:
+        parts = {f"{part}": each for part, each in enumerate(_parts(shown, most), start=1)}
+    for part, each in parts.items():
+        scale = LOGARITHMIC if plots.logarithmic(each, family.margin) else ""
+        caption = FOREST.format(
+            metric=words(family.metric), seeds=_over(each["n"]), count=contrasts, scale=scale
+        )  # fmt: skip
+        xlabel = f"difference in {words(family.metric)} (points)"
+        figure = plots.forest_figure(each, family.margin, xlabel)
+        datasets = ", ".join(dict.fromkeys(each["dataset"]))
+        told = f"{title}, {part} of {len(parts)}: {datasets}" if part else title
+        yield Drawn(
+            slug(f"{name}-{part}" if part else name), told, caption, figure, folded=part not in {"", "1"}
+        )
+
+
+def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:
+    """Rows in parts of about the same length, data sets apart and each contrast whole."""
+    for _, here in rows.groupby("dataset", sort=False):
+        number = here.groupby(KEY, sort=False).ngroup()
+        for part in np.array_split(np.arange(number.max() + 1), math.ceil((number.max() + 1) / most)):
+            yield here[number.isin(part)]
+
+
+def _over(n: pd.Series[int]) -> str:
+    """How many seeds the intervals rest on, in words."""
+    some = n[n.gt(0)]
+    if some.max() < 2:
+        return "none with one seed"
+    return f"{some.max()} seeds" if some.min() == some.max() else f"{some.min()} to {some.max()} seeds"
+
+
+def told(row: Mapping[Any, Any]) -> str:
+    """A verdict with its difference, as it stands beside its row."""
+    return f"{row['verdict']} {points(row['difference'], sign=True)}" if row["n"] else str(row["verdict"])
+
+
+# ----------------------------------------------------------------------------------------- the main effects
+
+
+def effects(reading: Reading) -> Iterator[Table]:
+    """The main effects of a grid as a table: what the figure of that name shows."""
+    found = stats.main_effects(reading.trials, reading.axes) if reading.design == "grid" else pd.DataFrame()
+    if found.empty:
+        return
+    columns = [Column("data set"), Column("axis"), Column("level"), Column("val accuracy", numeric=True)]
+    columns += [Column("effect (points)", numeric=True), Column("seeds", numeric=True)]
+    rows = [
+        [
+            Cell(row["dataset"]),
+            Cell(row["axis"]),
+            Cell(row["level"]),
+            Cell(plots.percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
+            difference_cell({key: row[name] for key, name in EFFECT.items()}),
+            Cell(str(row["n"]), key=row["n"]),
+        ]
+        for row in found.to_dict("records")
+    ]
+    told = "Each level's val accuracy against the mean of all levels of its axis. "
+    yield Table(
+        "effects", "Main effects", f"{EXPLORATORY} {told}{intervals(found['n'])}", columns, rows, found
+    )

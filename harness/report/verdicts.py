@@ -1,0 +1,236 @@
+"""What the family of contrasts comes to, in sentences: each hedged as its numbers demand, each doubt said."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from harness import stats
+from harness.plots import percent
+from harness.report.declared import arm, contrast, words
+from harness.report.words import count, interval, points, span
+from harness.selection import as_word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness.report.declared import Family, Judged
+    from harness.report.reading import Reading
+
+    Row = Mapping[Any, Any]
+
+FEW = 3  # contrasts of a data set that get a sentence each
+NAMED = 4  # contrasts of one verdict that a longer family names
+POWER = "80\u00a0% power at the corrected level"
+
+
+def answers(reading: Reading, judged: Judged, *, tuned: bool = False) -> list[list[str]]:
+    """Say the verdicts: a paragraph a data set, then one on the family; none where nothing has finished.
+
+    Args:
+        reading: the results folder.
+        judged: its family, judged.
+        tuned: whether the verdicts are those of tuned arms.
+    """
+    if not reading.trials["status"].eq("ok").any():
+        return []
+    if judged.table.empty:
+        arms = reading.trials.drop_duplicates("label").shape[0]
+        alone = "There is one arm, so there is nothing to compare it with."
+        return [[alone if arms == 1 else "No contrast can be judged.", *judged.doubts]]
+    told = [list(_dataset(reading, judged, dataset, tuned=tuned)) for dataset in judged.datasets]
+    return [*told, list(_family(reading, judged, tuned=tuned))]
+
+
+def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> Iterator[str]:
+    rows = judged.table[judged.table["dataset"].eq(dataset)].to_dict("records")
+    where = f"On {dataset}{', tuned' if tuned else ''}"
+    if not any(row["n"] for row in rows):
+        ended = stats.outcomes(reading.trials[reading.trials["dataset"].eq(dataset)], ["dataset"]).iloc[0]
+        yield (
+            f"{where} nothing can be compared: no seed finished both sides of any of "
+            f"{count(len(rows), 'contrast')} ({ended['ok']} of {count(ended['planned'], 'trial')} finished)."
+        )
+        return
+    if len(rows) <= FEW:
+        first, *rest = [sentence(row, judged.family) for row in rows]
+        yield f"{where} {first}"
+        yield from (told[0].upper() + told[1:] for told in rest)
+    else:
+        yield f"{where}, {len(rows)} contrasts: {_counts(rows, judged.family)}."
+        yield from _groups(rows, judged.family)
+    yield from _power(rows)
+    yield from _lost(rows)
+    yield from _own_error(reading, judged.family.metric, dataset)
+
+
+def sentence(row: Row, family: Family) -> str:
+    """One contrast's verdict as a sentence that may follow "On mnist"."""
+    first, second = arm(row), row["reference"]
+    within = f" ({row['within']})" if row["within"] else ""
+    by = f"{points(row['difference'], sign=True)} points of {words(family.metric)}"
+    if row["n"] == 0:
+        return f"{first} cannot be compared with {second}{within}: no seed finished both."
+    if row["n"] == 1:
+        return f"{first} against {second}{within}: {by} in the one seed there is, so no verdict."
+    p = f"corrected p {p_words(row['p_holm'])}"
+    if row["verdict"] in {"better", "worse"}:
+        size = f"{points(abs(row['difference']))} points of {words(family.metric)}"
+        low, high = sorted((abs(row["low"]), abs(row["high"])))
+        sure = f"{interval({**row, 'low': low, 'high': high})}, {p}"
+        less = ", which is within the margin" if row["within_margin"] else ""
+        return f"{first} is {row['verdict']} than {second}{within} by {size}{less} ({sure})."
+    if row["verdict"] == "same within margin":
+        return f"{first} and {second} are the same within {_margin(family)}{within}: {by} ({interval(row)})."
+    return (
+        f"{first} cannot be told from {second}{within}: {by} ({interval(row)}, {p}); {_more([row], family)}."
+    )
+
+
+def _margin(family: Family) -> str:
+    return f"\u00b1{100 * family.margin:g} points"
+
+
+def _counts(rows: Sequence[Row], family: Family) -> str:
+    """How many contrasts came to which verdict."""
+    told = {
+        "better": "{} better",
+        "worse": "{} worse",
+        "same within margin": f"{{}} the same within {_margin(family)}",
+        "cannot tell": "{} cannot be told",
+        "one seed": "{} with one seed and so no verdict",
+        "no data": "{} without data",
+    }
+    numbers = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in told}
+    said = [told[verdict].format(number) for verdict, number in numbers.items() if number]
+    return ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1]
+
+
+def _groups(rows: Sequence[Row], family: Family) -> Iterator[str]:
+    """The contrasts of each verdict by name, the largest differences first."""
+    names = {"better": "Better", "worse": "Worse", "same within margin": f"The same within {_margin(family)}"}
+    names |= {"cannot tell": "Cannot be told", "one seed": "One seed, so no verdict", "no data": "No data"}
+    for verdict, name in names.items():
+        group = [row for row in rows if row["verdict"] == verdict]
+        group.sort(key=lambda row: -abs(row["difference"]) if row["n"] else 0.0)
+        if group:
+            more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
+            yield f"{name}: {', '.join(map(_short, group[:NAMED]))}{more}."
+        if verdict == "cannot tell" and group:
+            told = _more(group, family)
+            yield f"{told[0].upper()}{told[1:]}."
+
+
+def _short(row: Row) -> str:
+    within = f", {row['within']}" if row["within"] else ""
+    if not row["n"]:
+        return f"{contrast(row)}{within}"
+    inside = ", within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
+    return f"{contrast(row)}{within} {points(row['difference'], sign=True)} points ({span(row)}{inside})"
+
+
+def _more(rows: Sequence[Row], family: Family) -> str:
+    """How many more seeds would tell, for contrasts that these seeds cannot tell."""
+    more = sorted(row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"]))
+    size = f"{100 * family.margin:g} points"
+    if not more:
+        return "how many seeds would tell cannot be said"
+    if more[-1] <= 0:
+        return f"seeds would suffice for {size} ({POWER}), so the difference lies near the margin"
+    ends = f"{more[0]:.0f}" if more[0] == more[-1] else f"{more[0]:.0f} to {more[-1]:.0f}"
+    noun = "seed" if ends == "1" else "seeds"
+    return f"about {ends} more {noun} would resolve differences of {size} ({POWER})"
+
+
+def _power(rows: Sequence[Row]) -> Iterator[str]:
+    seen = sorted(row["detectable"] for row in rows if math.isfinite(row["detectable"]))
+    seeds = sorted(row["n"] for row in rows if math.isfinite(row["detectable"]))
+    if not seen:
+        several = any(row["n"] > 1 for row in rows)
+        yield (
+            "The differences do not vary with the seed, so what could have been seen cannot be said."
+            if several
+            else "With a single seed no difference could have been told from chance."
+        )
+        return
+    of = f"{seeds[0]}" if seeds[0] == seeds[-1] else f"{seeds[0]} to {seeds[-1]}"
+    low, high = points(seen[0]), points(seen[-1])
+    sizes = low if low == high else f"{low} to {high}"
+    depends = "" if low == high else ", depending on the contrast,"
+    yield (
+        f"With {of} seeds and this spread, differences below {sizes} points{depends} could not have been "
+        f"seen ({POWER})."
+    )
+
+
+def _lost(rows: Sequence[Row]) -> Iterator[str]:
+    """What unfinished trials took from the contrasts."""
+    fewer = [row for row in rows if 0 < row["n"] < row["planned"]]
+    if fewer:
+        named = ", ".join(f"{contrast(row)} on {row['n']} of {row['planned']}" for row in fewer[:NAMED])
+        more = f" and {len(fewer) - NAMED} more" if len(fewer) > NAMED else ""
+        yield f"Not every planned seed finished, and survivors may flatter: {named}{more}."
+    holed = [row for row in rows if row["left_out"] > 0]
+    if holed:
+        worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))
+        yield (
+            f"{count(len(holed), 'contrast')} left out combinations that one side did not finish, at most "
+            f"{worst['left_out']} of {worst['left_out'] + worst['cells']} ({contrast(worst)})."
+        )
+
+
+def _own_error(reading: Reading, metric: str, dataset: str) -> Iterator[str]:
+    """The error of a finite split, which seeds do not cover (protocol: sqrt(p (1 - p) / N))."""
+    split, _, measure = metric.partition("_")
+    done = stats.finished(reading.trials[reading.trials["dataset"].eq(dataset)], metric)
+    size = _size(reading, split, list(done["trial_id"]), dataset)
+    if measure != "accuracy" or not size:
+        return
+    share = float(done[metric].median())
+    error = math.sqrt(share * (1 - share) / size)
+    yield (
+        f"The {split} set of {size:,} images has a standard error of its own, {points(error)} points at "
+        f"{percent(share)}, which more seeds do not reduce."
+    )
+
+
+def _size(reading: Reading, split: str, trial_ids: Sequence[str], dataset: str) -> int:
+    """Images of a split, as the confusion counts of a finished trial sum to, else as provenance says."""
+    counts = reading.results.confusion
+    here = counts[counts["split"].eq(split) & counts["trial_id"].isin(trial_ids[:1])]
+    facts = reading.results.provenance.get("data", {}).get(dataset, {})
+    return int(here["count"].sum()) or int(facts.get(split, 0) if isinstance(facts, dict) else 0)
+
+
+def _family(reading: Reading, judged: Judged, *, tuned: bool) -> Iterator[str]:
+    family = judged.family
+    whose = "The study declared" if family.declared else (
+        "The study file declares no contrasts, so the design's default family is judged:")  # fmt: skip
+    where = " over all data sets" if len(judged.datasets) > 1 else ""
+    yield (
+        f"{whose} {count(len(judged.table), 'contrast')} of {words(family.metric)}{where}, corrected "
+        f"together (Holm, {100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within "
+        f"{_margin(family)} (TOST)."
+    )
+    yield from judged.doubts
+    yield question(reading, tuned=tuned)
+    yield "What is not in this family is exploratory."
+
+
+def question(reading: Reading, *, tuned: bool) -> str:
+    """Which question the verdicts answer: that of fixed settings, or of tuned ones."""
+    if tuned:
+        return "They compare each arm at the settings chosen for it on val, with fresh seeds."
+    if "lr" in reading.axes:
+        return "The learning rate is one of the choices varied; no arm had it tuned."
+    rates: list[float] = list(reading.trials["lr"].dropna().unique()) if "lr" in reading.trials else []
+    at = f" (lr {', '.join(map(as_word, sorted(rates)))})" if 0 < len(rates) <= NAMED else ""
+    return (
+        f"They compare arms at the settings given{at}, none tuned: part of any difference may be one of "
+        "learning rates."
+    )
+
+
+def p_words(p: float) -> str:
+    """A p value in words: two digits, none of them below 0.001."""
+    return "\u2013" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
