@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness.stats.balance import whole_block, whole_cells
+from harness.stats.balance import as_array, whole_block, whole_cells
 from harness.stats.summaries import CONFIDENCE, summarise
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[
     """Yield each data set's whole block."""
     for dataset, planned in trials.groupby("dataset", sort=False):
         names = [*axes, "seed"]
-        levels, values = _array(planned, names, metric)
+        levels, values, _ = as_array(planned, names, metric)
         kept = whole_block(~np.isnan(values))
         gone = (
             f"{name}={level[place]}"
@@ -159,23 +159,6 @@ def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[
         block = values[np.ix_(*kept)]
         several = tuple(name for name, size in zip(names, block.shape, strict=True) if size > 1)
         yield Block(str(dataset), several, block.squeeze(), block.shape[-1], len(planned), tuple(gone))
-
-
-def _array(
-    trials: pd.DataFrame, names: Sequence[str], metric: str
-) -> tuple[list[NDArray[np.object_]], NDArray[np.float64]]:
-    """Levels of each name in order of appearance, and values of that shape, NaN where there is none."""
-    coded = [pd.factorize(trials[name].astype(object), use_na_sentinel=False) for name in names]
-    levels = [np.asarray(level, dtype=object) for _, level in coded]
-    values = np.full([len(level) for level in levels], np.nan)
-    flat = np.ravel_multi_index([places for places, _ in coded], values.shape)
-    if len(np.unique(flat)) < len(flat):
-        raise ValueError(
-            "axes: several trials of a data set have the same levels of these and the same seed; name every "
-            "axis that was varied"
-        )
-    values.flat[flat] = trials[metric].where(trials["status"].eq("ok")).to_numpy(dtype=float)
-    return levels, values
 
 
 def _table(block: Block, interactions: int) -> pd.DataFrame:
@@ -233,17 +216,17 @@ def _combinations(
     cell = trials.groupby(list(others), sort=False, dropna=False).ngroup() if others else 0
     place = trials.groupby(list(pair), sort=False, dropna=False).ngroup()
     levels = trials[list(pair)].drop_duplicates()  # in the order of their places
-    (cells, places, seeds), cube = _array(
+    (cells, places, seeds), cube, _ = as_array(
         trials.assign(_cell=cell, _place=place), ["_cell", "_place", "seed"], metric
     )
     cube = cube[:, np.argsort(places)]
-    there = ~np.isnan(cube).all(axis=(0, 2))
+    there = np.flatnonzero(~np.isnan(cube).all(axis=(0, 2)))
     kept, used = whole_cells(np.asarray(~np.isnan(cube[:, there]).any(axis=1)))
     means = np.full((len(levels), len(seeds)), np.nan)
     if kept.size:
         means[np.ix_(there, used)] = cube[np.ix_(kept, there, used)].mean(axis=0)
     deviations = np.full_like(means, np.nan)
-    deviations[np.ix_(there, used)] = _deviations(levels.loc[there], means[np.ix_(there, used)])
+    deviations[np.ix_(there, used)] = _deviations(levels.iloc[there], means[np.ix_(there, used)])
     return pd.DataFrame(
         {
             "dataset": dataset,
