@@ -20,6 +20,7 @@ from harness.report import (
     calibration,
     factorial,
     figures,
+    flips,
     ladder,
     rates,
     samples,
@@ -104,7 +105,7 @@ def answers(reading: Reading) -> list[list[str]]:
 
 def sections(reading: Reading) -> list[Section]:
     """What has a heading of its own on the page: calibration, and the largest contrast image by image."""
-    made = [calibration.section(reading)]
+    made = [flips.section(reading), calibration.section(reading)]
     return [section for section in made if section is not None]
 
 

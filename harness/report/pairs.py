@@ -59,7 +59,7 @@ def largest(reading: Reading, dataset: str) -> Pair | None:
 
     Picked on val, as all in a report. A contrast of levels, which is a mean over many arms, is looked at in
     one of its cells: that with the reference levels of the other axes. None where no contrast has a seed that
-    both of its arms finished.
+    both of the arms looked at finished.
     """
     of = family(reading)
     found = [each for each in _candidates(reading, dataset, of) if pd.notna(each[0])]
@@ -96,7 +96,8 @@ def _levels(reading: Reading, trials: pd.DataFrame, levels: Levels) -> Iterator[
         inside = {name: str(row[name]) for name in within}
         others = {k: v for k, v in (reference_levels(reading) | inside).items() if k != axis}
         cells = [_cell(trials, others | {axis: level}) for level in (str(row["arm"]), reference)]
-        if all(len(cell) for cell in cells):
+        seeds = [set(stats.finished(cell, VAL)["seed"]) for cell in cells]
+        if seeds[0] & seeds[1]:
             first, second = (str(cell["label"].iloc[0]) for cell in cells)
             where = "".join(f", {name} {level}" for name, level in inside.items())
             rest = ", ".join(f"{name} {level}" for name, level in others.items() if name not in inside)
