@@ -27,8 +27,8 @@ from harness.trials import Arm, Trial, trials
 Engine = Literal["stacked", "loop", "numpy"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 SAME_IN_A_GROUP = (
-    "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "hidden",
-    "batch_size", "epochs", "steps", "sampling", "eval_every",
+    "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
+    "label_noise_seed", "architecture", "hidden", "batch_size", "epochs", "steps", "sampling", "eval_every",
 )  # fmt: skip
 """The settings that trials share when they see the same batches, seed by seed, through the same shape."""
 STACK_BYTES = 64 * 32 * 784 * 4

@@ -59,6 +59,8 @@ TYPES: dict[str, Any] = {
     "val_fraction": Fraction,
     "val_split": Literal["stratified", "balanced", "random"],
     "split_seed": Seed,
+    "label_noise": Fraction,
+    "label_noise_seed": Seed,
     "batch_size": Count,
     "epochs": Count,
     "steps": Count,
@@ -115,6 +117,8 @@ DEFAULTS: dict[str, Value | None] = {
     "sampling": "shuffle",
     "match": "kind",
     "eval_every": "1 epoch",
+    "label_noise": 0.0,
+    "label_noise_seed": 0,
 }
 CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DEFAULTS.items()}
 """The settings every trial has, whatever its components."""

@@ -100,6 +100,8 @@ def resolve(given: Settings) -> Settings:
         chosen.pop("steps")
     if chosen["val_fraction"] == 0:
         del chosen["val_split"], chosen["split_seed"]
+    if chosen["label_noise"] == 0:
+        del chosen["label_noise_seed"]
     loss = losses[chosen["loss"]]
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
@@ -163,6 +165,8 @@ def _identity(settings: Settings) -> str:
     """
     registries = plugins.registries()
     counted = dict(settings)
+    if not counted["label_noise"]:  # without it, the ids of before there was this setting
+        del counted["label_noise"]
     if losses[str(settings["loss"])].form(heads[str(settings["head"])].kind) is not None:
         counted.pop("match")
     digests = [

@@ -20,7 +20,7 @@ HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
     {"errors", "lazy", "settings", "streams", "stats", "plots"},
-    {"registry", "idx", "splits", "sources"},
+    {"registry", "idx", "splits", "label_noise", "sources"},
     {"axes", "decoded"},
     {"plugins", "batches", "data", "folders"},
     {"testing", "study", "formulas", "board"},

@@ -101,8 +101,8 @@ def _spreads(spreads: pd.DataFrame) -> Table:
     ]
     note = (
         f"{EXPLORATORY} Mean val accuracy of the best and the worst level of each choice, over all other "
-        "choices; under each spread its 95\u00a0% interval. The two levels were picked by the same numbers, "
-        "so a choice without any effect still shows a small spread. Share: of the variance between trials, what "
+        "choices; under each spread its 95\u00a0% interval. The two levels were picked by the same numbers: "
+        "a choice without any effect still shows a small spread. Share: of the variance between trials, what "
         "the choice alone explains (eta squared); the rest is other choices, their interplay, and seeds."
     )
     return Table("choices", "Which choice matters", note, columns, rows)

@@ -12,8 +12,8 @@ from harness import plots, stats
 from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings, words
 from harness.report.figures import Drawn, intervals, slug
 from harness.report.tables import NONE, Cell, Column, Table, difference_cell
-from harness.report.verdicts import POWER, p_words
-from harness.report.words import points
+from harness.report.verdicts import POWER
+from harness.report.words import p_words, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

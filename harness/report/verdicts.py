@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness import stats
 from harness.plots import percent
 from harness.report.declared import arm, contrast, words
-from harness.report.words import count, interval, points, span
+from harness.report.words import count, interval, p_words, points, span
 from harness.selection import as_word
 
 if TYPE_CHECKING:
@@ -229,8 +229,3 @@ def question(reading: Reading, *, tuned: bool) -> str:
         f"They compare arms at the settings given{at}, none tuned: part of any difference may be one of "
         "learning rates."
     )
-
-
-def p_words(p: float) -> str:
-    """A p value in words: two digits, none of them below 0.001."""
-    return "\u2013" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"

@@ -10,9 +10,12 @@ from harness.plots import percent
 from harness.report.reading import Comparison, Reading, comparisons, rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
+
+
+ALPHA = 0.05  # of a single test that no family corrects
 
 
 def answers(reading: Reading) -> list[list[str]]:
@@ -40,10 +43,45 @@ def _choices(reading: Reading, dataset: str) -> Iterator[str]:
     if reading.trials["val_accuracy"].notna().sum() == 0:
         yield f"On {dataset} there is no validation accuracy, and nothing is chosen on test: no verdict."
     elif reading.design == "grid":
-        yield from _spread_words(stats.axis_spreads(reading.trials, reading.axes), dataset)
+        trials = reading.trials[reading.trials["dataset"].eq(dataset)]
+        yield from _share_words(trials, reading.axes, dataset)
+        yield from _spread_words(stats.axis_spreads(trials, reading.axes), dataset)
     else:
         for comparison in comparisons(reading):
             yield from _contrast_words(comparison, dataset)
+
+
+def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Iterator[str]:
+    """How much of the variance each choice explains, by ANOVA, and over what part of the grid."""
+    table = stats.anova(trials, axes, "val_accuracy")
+    shares = table.set_index("term")["share"]
+    mains = table[table["term"].isin(axes)].sort_values("share", ascending=False, kind="stable")
+    if mains.empty or mains["share"].isna().any():
+        return
+    (_, first), *others = mains.iterrows()
+    chance = "" if first["p"] <= ALPHA else ", no more than chance may give"
+    df = f"{first['df']}, {table.set_index('term').loc['rest', 'df']}"
+    test = "" if math.isnan(first["F"]) else f" (F({df}) {first['F']:.3g}, p {p_words(first['p'])}{chance})"
+    yield (
+        f"Exploratory: on {dataset} the {first['term']} has the largest share of the variance of val "
+        f"accuracy, {percent(first['share'])}{test}."
+    )
+    told = [f"the {row['term']} {percent(row['share'])}" for _, row in others]
+    pairs = float(shares[shares.index.str.contains(":", regex=False)].sum())
+    told += [f"interactions of two choices {percent(pairs)} together"] if others else []
+    told += [f"the seed {percent(shares['seed'])}"] if "seed" in shares else []
+    told.append(f"all else {percent(shares['rest'])}")
+    yield f"Beside it {', '.join(told)}."
+    left = stats.anova_cells(trials, axes, "val_accuracy").iloc[0]
+    if left["left_out"]:
+        what = f" (all with {', '.join(left['left_out_levels'])})" if left["left_out_levels"] else ""
+        of = f"{left['left_out']} of {len(trials)} trials{what}"
+        yield f"These shares leave out {of}, for a grid without holes."
+
+
+def p_words(p: float) -> str:
+    """A p value in words: two digits, none of them below 0.001."""
+    return "\u2013" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
@@ -51,11 +89,12 @@ def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
     if not here:
         return
     first, rest = here[0], here[1:]
-    told = "showed the widest spread, not beyond what seeds do" if first["low"] <= 0 else "mattered most"
+    told = ", not beyond what seeds do" if first["low"] <= 0 else ""
     yield (
-        f"On {dataset} the {first['axis']} {told}: averaged over everything else, val accuracy goes "
-        f"from {percent(first['worst_mean'])} ({first['worst']}) to {percent(first['best_mean'])} "
-        f"({first['best']}), a spread of {points(first['spread'])} points ({interval(first)})."
+        f"The levels spread widest along the {first['axis']}{told}: averaged over everything else, val "
+        f"accuracy goes from {percent(first['worst_mean'])} ({first['worst']}) to "
+        f"{percent(first['best_mean'])} ({first['best']}), {points(first['spread'])} points ({interval(first)}); both ends were picked by "
+        "these numbers."
     )
     if rest:
         others = [f"the {row['axis']} ({points(row['spread'])} points, {span(row)})" for row in rest]
@@ -73,7 +112,7 @@ def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
     row = here.iloc[int(here["difference"].abs().to_numpy().argmax())]
     told = row["low"] > 0 or row["high"] < 0
     yield (
-        f"On {dataset} the largest change from {comparison.reference} is {row['label']}: "
+        f"Exploratory: on {dataset} the largest change from {comparison.reference} is {row['label']}: "
         f"{points(row['difference'], sign=True)} points of val accuracy ({interval(row)})."
     )
     if row["n"] > 1 and not told:
