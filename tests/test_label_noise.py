@@ -38,7 +38,7 @@ def test_only_the_train_split_is_noisy() -> None:
     clean, noisy = digits(), digits(label_noise=0.4)
     assert (noisy.train.y != clean.train.y).mean() == pytest.approx(0.4, abs=1e-3)
     for split in ("val", "test"):
-        np.testing.assert_array_equal(noisy[split].y, clean[split].y)  # type: ignore[index]
+        np.testing.assert_array_equal(noisy[split].y, clean[split].y)
     np.testing.assert_array_equal(noisy.train.x, clean.train.x)
 
 

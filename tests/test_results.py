@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 
 from harness import results, training
+from harness.checking import known_settings
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
-from harness.study import Study, known_settings, load, parse
+from harness.study import Study, load, parse
 from harness.trials import trials
 
 Make = Callable[..., Study]

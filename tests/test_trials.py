@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from harness.axes.activations import activations
 from harness.axes.datasets import datasets
 from harness.axes.optimizers import optimizers
+from harness.checking import known_settings
 from harness.errors import UsageError
-from harness.study import Study, known_settings, load, parse
-from harness.trials import Trial, arms, as_text, resolve, trials
+from harness.settings import as_text
+from harness.study import Study, load, parse
+from harness.trials import Trial, arms, resolve, trials
 
 Make = Callable[..., Study]
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
