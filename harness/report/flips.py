@@ -154,14 +154,13 @@ def _told(flips: Flips) -> str:
     interval = stats.sample_bootstrap(flips.right, flips.right_before, np.random.default_rng(0)).iloc[0]
     seeds, arm, reference = len(tests), flips.pair.arm, flips.pair.reference
     clear = int(tests["p"].le(0.05).sum())
-    verdict = (
-        f"p \u2264 0.05 in {clear} of {seeds} seeds" if seeds > 1 else f"p {plots.p_words(tests['p'][0])}"
-    )
+    alone = f"p {plots.p_words(tests['p'].iloc[0])}"
+    verdict = f"p \u2264 0.05 in {clear} of {seeds} seeds" if seeds > 1 else alone
     return (
-        f"Of {flips.right.shape[1]:,} test images, {arm} gets {tests['b'].mean():,.1f} right that {reference} "
-        f"gets wrong, and {tests['c'].mean():,.1f} wrong that it gets right (over {count(seeds, 'seed')}): "
-        f"{points(interval['difference'], sign=True)} points of test accuracy, 95\u00a0% interval "
-        f"{points(interval['low'])} to {points(interval['high'])} by a bootstrap over the images, which says "
+        f"Of {flips.right.shape[1]:,} test images, {arm} gets {tests['b'].mean():,.1f} right that "
+        f"{reference} gets wrong, and {tests['c'].mean():,.1f} wrong that it gets right "
+        f"(over {count(seeds, 'seed')}): {points(interval['difference'], sign=True)} points of test accuracy, "
+        f"95\u00a0% interval {points(interval['low'])} to {points(interval['high'])} by a bootstrap over the images, which says "
         "how far a test set of this size can be trusted, not what other seeds would give. McNemar's exact "
         f"test: {verdict}."
     )
