@@ -178,9 +178,7 @@ def _table(reading: Reading, tallied: pd.DataFrame) -> Table:
         rows.append(row)
     note = NOTE
     if len(order) > MOST_ROWS:
-        note += (
-            f" Of {len(order)} arms, the {MOST_ROWS} with the lowest ECE on the first data sets are shown."
-        )
+        note += f" Of {len(order)} arms, the first {MOST_ROWS} are shown."
     return Table("ece", "ECE, Brier's score and NLL" if tracked else "ECE", note, columns, rows)
 
 

@@ -156,13 +156,14 @@ def _told(flips: Flips) -> str:
     clear = int(tests["p"].le(0.05).sum())
     alone = f"p {plots.p_words(tests['p'].iloc[0])}"
     verdict = f"p \u2264 0.05 in {clear} of {seeds} seeds" if seeds > 1 else alone
+    by = points(float(interval["difference"]), sign=True)
+    low, high = points(float(interval["low"])), points(float(interval["high"]))
     return (
         f"Of {flips.right.shape[1]:,} test images, {arm} gets {tests['b'].mean():,.1f} right that "
-        f"{reference} gets wrong, and {tests['c'].mean():,.1f} wrong that it gets right "
-        f"(over {count(seeds, 'seed')}): {points(interval['difference'], sign=True)} points of test accuracy, "
-        f"95\u00a0% interval {points(interval['low'])} to {points(interval['high'])} by a bootstrap over the images, which says "
-        "how far a test set of this size can be trusted, not what other seeds would give. McNemar's exact "
-        f"test: {verdict}."
+        f"{reference} gets wrong, and {tests['c'].mean():,.1f} wrong that it gets right (over "
+        f"{count(seeds, 'seed')}): {by} points of test accuracy, 95\u00a0% interval {low} to {high} by "
+        "a bootstrap over the images, which says how far a test set of this size can be trusted, not what "
+        f"other seeds would give. McNemar's exact test: {verdict}."
     )
 
 
