@@ -185,7 +185,7 @@ def _rows(flips: Flips) -> Iterator[list[Cell]]:
 def _table(rows: list[list[Cell]]) -> list[Table]:
     if not rows:
         return []
-    columns = [Column("data set"), Column("arm", show="long"), Column("seed", numeric=True)]
+    columns = [Column("data set"), Column("arm", show="wide"), Column("seed", numeric=True)]
     columns += [Column("only it is right", numeric=True), Column("only the reference is", numeric=True)]
     columns += [Column("difference (points)", numeric=True), Column("p (McNemar)", numeric=True)]
     return [Table("mcnemar", "McNemar's test, seed by seed", TABLE, columns, rows)]
