@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from harness.report.tables import Missing, Table
 
 
+OUTSIDE = (
+    "What is in no family of contrasts is exploratory: the sentences below, and all figures and tables but "
+    "those of the verdicts."
+)
+
+
 @dataclass(frozen=True)
 class Judgement:
     """What a report says and shows of its families of contrasts.
@@ -37,16 +43,16 @@ class Judgement:
 def judgement(reading: Reading) -> Judgement:
     """Judge the family of a results folder, fixed and tuned, and say and draw what came of it."""
     fixed = declared.judge(reading, declared.family(reading))
-    again = tuned.read(reading, fixed)
     answers = verdicts.answers(reading, fixed)
     tables = [] if fixed.table.empty else [verdict_views.table(fixed)]
-    drawn = list(verdict_views.draw(fixed))
-    if again is None:
-        return Judgement(answers, tables, drawn, [], tuned=False)
-    if again.judged is not None:
-        drawn = list(tuned.draw(fixed, again.judged))
-    beside = list(tuned.tables(fixed, again))
-    return Judgement(
-        [*answers, *tuned.tell(fixed, again)], [*beside[:1], *tables, *beside[1:]] if again.judged else
-        [*tables, *beside], drawn, list(tuned.unfinished(again)), tuned=True,
-    )  # fmt: skip
+    drawn, missing = list(verdict_views.draw(fixed)), []
+    again = tuned.read(reading, fixed)
+    if again is not None:
+        answers += tuned.tell(fixed, again)
+        tables += tuned.tables(fixed, again)
+        missing = list(tuned.unfinished(again))
+        if again.judged is not None:
+            drawn = list(tuned.draw(fixed, again.judged))
+    if answers and tables:
+        answers.append([OUTSIDE])
+    return Judgement(answers, tables, drawn, missing, tuned=again is not None)

@@ -25,6 +25,7 @@ from harness.selection import as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from harness.report.declared import Judged
     from harness.report.figures import Drawn
@@ -68,19 +69,14 @@ def read(reading: Reading, fixed: Judged) -> Tuned | None:
     """Read the tuned comparison of a results folder; None where the study has none."""
     folder = reading.results.folder
     found: dict[str, results.Results] = {}
-    doubts = []
+    doubts: list[str] = []
     for name in ("tuning", "tuned"):
         if (folder / name / "trials.csv").is_file():
             try:
                 found[name] = results.read(folder / name)
             except UsageError:
                 doubts.append(f"The folder {name}/ cannot be read, so the tuned comparison lacks it.")
-    chosen = pd.DataFrame(columns=FACTS)
-    if (folder / "chosen.csv").is_file():
-        try:
-            chosen = pd.read_csv(folder / "chosen.csv", dtype={"arm": str, "edge": str})
-        except (OSError, ValueError) as error:
-            doubts.append(f"chosen.csv cannot be read ({error}), so what the arms chose is not shown.")
+    chosen = _chosen_by(folder / "chosen.csv", doubts)
     if not found and chosen.empty and not doubts and not reading.results.study.get("tune"):
         return None
     tried = found["tuning"].trials if "tuning" in found else pd.DataFrame()
@@ -89,6 +85,17 @@ def read(reading: Reading, fixed: Judged) -> Tuned | None:
     # The study of the whole folder says what was varied; tuned/ differs from it in settings alone.
     again = prepare(replace(found["tuned"], study=reading.results.study))
     return Tuned(again, judge(again, fixed.family), chosen, tried, doubts)
+
+
+def _chosen_by(path: Path, doubts: list[str]) -> pd.DataFrame:
+    """What a chosen.csv holds; no rows, and a doubt, where it cannot be read."""
+    if path.is_file():
+        try:
+            chosen = pd.read_csv(path, dtype={"dataset": str, "arm": str, "edge": str})
+            return chosen[[*FACTS, *(name for name in chosen if name not in FACTS)]]
+        except (OSError, ValueError, KeyError) as error:
+            doubts.append(f"chosen.csv cannot be read ({error}), so what the arms chose is not shown.")
+    return pd.DataFrame(columns=FACTS)
 
 
 def both(fixed: Judged, tuned: Judged) -> pd.DataFrame:
@@ -110,8 +117,8 @@ def tell(fixed: Judged, tuned: Tuned) -> list[list[str]]:
     told = answers(tuned.reading, tuned.judged, tuned=True)
     table = both(fixed, tuned.judged)
     told += [list(_changes(here, str(dataset))) for dataset, here in table.groupby("dataset", sort=False)]
-    return [*told, ["Fixed and tuned verdicts are two families, each corrected by itself.", *tuned.doubts,
-                    *_edges(tuned)]]  # fmt: skip
+    chose = [*tuned.doubts, *_edges(tuned)]
+    return [*told, chose] if chose else told
 
 
 def _changes(table: pd.DataFrame, dataset: str) -> Iterator[str]:
@@ -196,7 +203,7 @@ def _chosen(tuned: Tuned) -> Table:
             Cell(str(row["dataset"])),
             Cell(str(row["arm"])),
             *(_setting(row[name]) for name in names),
-            _share(row["val_accuracy"], f"over {count(int(row['seeds']), 'seed')}" if row["seeds"] else ""),
+            _share(row["val_accuracy"], f"mean of {as_word(row['seeds'])} seeds"),
             _share(row["median"], f"{percent(row['lowest'])} to {percent(row['highest'])}"),
             *(Cell(as_word(row[name]), key=row[name]) for name in ("tried", "unfinished")),
             Cell("" if pd.isna(row["edge"]) else row["edge"]),

@@ -55,13 +55,14 @@ def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> 
     if len(rows) <= FEW:
         first, *rest = [sentence(row, judged.family) for row in rows]
         yield f"{where} {first}"
-        yield from (told[0].upper() + told[1:] for told in rest)
+        yield from rest
     else:
         yield f"{where}, {len(rows)} contrasts: {_counts(rows, judged.family)}."
         yield from _groups(rows, judged.family)
     yield from _power(rows)
     yield from _lost(rows)
-    yield from _own_error(reading, judged.family.metric, dataset)
+    if not tuned:  # of the split, so it is said once
+        yield from _own_error(reading, judged.family.metric, dataset)
 
 
 def sentence(row: Row, family: Family) -> str:
@@ -114,19 +115,22 @@ def _groups(rows: Sequence[Row], family: Family) -> Iterator[str]:
         group = [row for row in rows if row["verdict"] == verdict]
         group.sort(key=lambda row: -abs(row["difference"]) if row["n"] else 0.0)
         if group:
-            more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
-            yield f"{name}: {', '.join(map(_short, group[:NAMED]))}{more}."
+            more = f"; and {len(group) - NAMED} more" if len(group) > NAMED else ""
+            yield f"{name}: {'; '.join(map(_short, group[:NAMED]))}{more}."
         if verdict == "cannot tell" and group:
             told = _more(group, family)
             yield f"{told[0].upper()}{told[1:]}."
 
 
 def _short(row: Row) -> str:
-    within = f", {row['within']}" if row["within"] else ""
     if not row["n"]:
-        return f"{contrast(row)}{within}"
+        return _name(row)
     inside = ", within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
-    return f"{contrast(row)}{within} {points(row['difference'], sign=True)} points ({span(row)}{inside})"
+    return f"{_name(row)} {points(row['difference'], sign=True)} points ({span(row)}{inside})"
+
+
+def _name(row: Row) -> str:
+    return contrast(row) + (f" ({row['within']})" if row["within"] else "")
 
 
 def _more(rows: Sequence[Row], family: Family) -> str:
@@ -137,7 +141,7 @@ def _more(rows: Sequence[Row], family: Family) -> str:
         return "how many seeds would tell cannot be said"
     if more[-1] <= 0:
         return f"seeds would suffice for {size} ({POWER}), so the difference lies near the margin"
-    ends = f"{more[0]:.0f}" if more[0] == more[-1] else f"{more[0]:.0f} to {more[-1]:.0f}"
+    ends = f"{more[0]:,.0f}" if more[0] == more[-1] else f"{more[0]:,.0f} to {more[-1]:,.0f}"
     noun = "seed" if ends == "1" else "seeds"
     return f"about {ends} more {noun} would resolve differences of {size} ({POWER})"
 
@@ -167,7 +171,7 @@ def _lost(rows: Sequence[Row]) -> Iterator[str]:
     """What unfinished trials took from the contrasts."""
     fewer = [row for row in rows if 0 < row["n"] < row["planned"]]
     if fewer:
-        named = ", ".join(f"{contrast(row)} on {row['n']} of {row['planned']}" for row in fewer[:NAMED])
+        named = "; ".join(f"{_name(row)} on {row['n']} of {row['planned']}" for row in fewer[:NAMED])
         more = f" and {len(fewer) - NAMED} more" if len(fewer) > NAMED else ""
         yield f"Not every planned seed finished, and survivors may flatter: {named}{more}."
     holed = [row for row in rows if row["left_out"] > 0]
@@ -175,7 +179,7 @@ def _lost(rows: Sequence[Row]) -> Iterator[str]:
         worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))
         yield (
             f"{count(len(holed), 'contrast')} left out combinations that one side did not finish, at most "
-            f"{worst['left_out']} of {worst['left_out'] + worst['cells']} ({contrast(worst)})."
+            f"{worst['left_out']} of {worst['left_out'] + worst['cells']} ({_name(worst)})."
         )
 
 
@@ -204,17 +208,20 @@ def _size(reading: Reading, split: str, trial_ids: Sequence[str], dataset: str) 
 
 def _family(reading: Reading, judged: Judged, *, tuned: bool) -> Iterator[str]:
     family = judged.family
-    whose = "The study declared" if family.declared else (
-        "The study file declares no contrasts, so the design's default family is judged:")  # fmt: skip
+    contrasts = f"{count(len(judged.table), 'contrast')} of {words(family.metric)}"
+    if tuned:
+        whose = f"The same contrasts of tuned arms are a second family of {contrasts}"
+    elif family.declared:
+        whose = f"The study declared {contrasts}"
+    else:
+        whose = f"The study file declares no contrasts, so its design's default family is judged: {contrasts}"
     where = " over all data sets" if len(judged.datasets) > 1 else ""
     yield (
-        f"{whose} {count(len(judged.table), 'contrast')} of {words(family.metric)}{where}, corrected "
-        f"together (Holm, {100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within "
-        f"{_margin(family)} (TOST)."
+        f"{whose}{where}, corrected {'by itself' if tuned else 'together'} (Holm, "
+        f"{100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within {_margin(family)} (TOST)."
     )
     yield from judged.doubts
     yield question(reading, tuned=tuned)
-    yield "What is not in this family is exploratory."
 
 
 def question(reading: Reading, *, tuned: bool) -> str:

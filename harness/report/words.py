@@ -54,13 +54,14 @@ def _choices(reading: Reading, dataset: str) -> Iterator[str]:
 def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Iterator[str]:
     """How much of the variance each choice explains, by ANOVA, and over what part of the grid."""
     table = stats.anova(trials, axes, "val_accuracy")
-    shares = table.set_index("term")["share"]
+    terms = table.set_index("term")
+    shares = terms["share"]
     mains = table[table["term"].isin(axes)].sort_values("share", ascending=False, kind="stable")
     if mains.empty or mains["share"].isna().any():
         return
     (_, first), *others = mains.iterrows()
     chance = "" if first["p"] <= ALPHA else ", no more than chance may give"
-    df = f"{first['df']}, {table.set_index('term').loc['rest', 'df']}"
+    df = f"{int(first['df'])}, {int(terms['df']['rest'])}"
     test = "" if math.isnan(first["F"]) else f" (F({df}) {first['F']:.3g}, p {p_words(first['p'])}{chance})"
     yield (
         f"Exploratory: on {dataset} the {first['term']} has the largest share of the variance of val "
@@ -93,8 +94,8 @@ def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
     yield (
         f"The levels spread widest along the {first['axis']}{told}: averaged over everything else, val "
         f"accuracy goes from {percent(first['worst_mean'])} ({first['worst']}) to "
-        f"{percent(first['best_mean'])} ({first['best']}), {points(first['spread'])} points ({interval(first)}); both ends were picked by "
-        "these numbers."
+        f"{percent(first['best_mean'])} ({first['best']}), {points(first['spread'])} points "
+        f"({interval(first)}); both ends were picked by these numbers."
     )
     if rest:
         others = [f"the {row['axis']} ({points(row['spread'])} points, {span(row)})" for row in rest]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ANOVA = ["dataset", "term", "df", "sum_squares", "share", "F", "p"]
 ANOVA_CELLS = ["dataset", "cells", "seeds", "left_out", "left_out_levels"]
-# Of the total sum of squares: what is below is rounding, and nothing to test against.
+# A range of values, or a rest of the total sum of squares, below which there is rounding and nothing to test.
 ROUNDING = 1e-12
 
 
@@ -183,8 +183,8 @@ def _table(block: Block, interactions: int) -> pd.DataFrame:
             "sum_squares": [*squares, rest],
         }
     )
-    table["share"] = table["sum_squares"] / (total if total > 0 else np.nan)
-    noise = rest / rest_df if rest_df > 0 and rest > ROUNDING * total else np.nan
+    table["share"] = table["sum_squares"] / (total if np.ptp(y) > ROUNDING else np.nan)
+    noise = rest / rest_df if rest_df > 0 and rest > ROUNDING * total and np.ptp(y) > ROUNDING else np.nan
     tested = table["term"].ne("rest")
     table["F"] = (table["sum_squares"] / table["df"].clip(lower=1) / noise).where(tested)
     table["p"] = special.fdtrc(table["df"], rest_df, table["F"])

@@ -53,9 +53,10 @@ def verdicts(
     +margin (Schuirmann 1987): small where the arms differ by less. Each of the two is corrected over all rows
     that have one (Holm 1979), each at `alpha`.
 
-    Where all differences of several seeds are equal there is no spread to estimate, and no t test and no
-    interval. Equal to zero, the arms did the same in every seed: p is 1 and p_same 0. Equal to something
-    else, which shares of a finite test set can be by chance, sign tests stand in: p is 2 / 2^n (0.0625 with
+    Where all differences of several seeds are equal there is no spread to estimate, so no t test and no
+    interval. Equal to zero, the arms did the same in every seed: p is 1 and p_same 0 (which can be chance
+    with two or three seeds on a test set so small that one sample is more than the margin). Equal to
+    something else, as accuracies on a finite test set can be, sign tests stand in: p is 2 / 2^n (0.0625 with
     five seeds: never "better"), and p_same 1 / 2^n if the difference is inside the margin, else 1.
 
     Args:
@@ -70,19 +71,18 @@ def verdicts(
         p_same, p_same_holm, verdict (one of `VERDICTS`), within_margin (p_same_holm <= alpha; may hold beside
         "better" and "worse": a difference that is there and too small to matter), detectable, more_seeds.
         detectable: the smallest true difference that these n seeds show with 80 % power. more_seeds: how many
-        more would show a true difference of `margin` with 80 % power, 0 if none; to call equal arms the same
-        takes about a tenth more. Both are at alpha divided by the number of tests, which is the most that
-        Holm asks, take `sd` for the true one, and are NaN where there is none.
+        more would show a true difference of `margin` with 80 % power (to call equal arms the same takes about
+        a tenth more); 0 beside "cannot tell": there are enough for that, and what is there is probably less.
+        Both are at alpha divided by the number of tests, the most that Holm asks, take `sd` for the true one,
+        and are NaN where there is none.
 
     Raises:
         ValueError: margin or alpha is out of range.
     """
     if not margin > 0 or not 0 < alpha < 1:
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
-    table = summarise(
-        differences.assign(difference=differences["difference"].astype(float)), by, "difference"
-    )
-    table = table.rename(columns={"mean": "difference"})
+    observed = differences.assign(difference=differences["difference"].astype(float))
+    table = summarise(observed, by, "difference").rename(columns={"mean": "difference"})
     table[["p", "p_same"]] = _tests(table, margin)
     table["p_holm"], table["p_same_holm"] = holm(table["p"]), holm(table["p_same"])
     table["within_margin"] = table["p_same_holm"].le(alpha)

@@ -1,0 +1,173 @@
+"""What the report says and shows of its verdicts: sentences hedged by their numbers, a table, a forest."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from families import arms, grid, without
+
+from harness import plots, report
+from harness.report import Reading
+from harness.report.judgement import judgement
+
+BROAD = {"margin": 0.005}
+
+
+def told(reading: Reading) -> list[str]:
+    """The paragraphs of the verdicts, with plain spaces."""
+    return [" ".join(said).replace("\u00a0", " ") for said in judgement(reading).answers]
+
+
+def rows(reading: Reading) -> list[dict[str, Any]]:
+    """The table of verdicts, its cells by their columns' names."""
+    table = judgement(reading).tables[0]
+    names = [column.name for column in table.columns]
+    return [dict(zip(names, row, strict=True)) for row in table.rows]
+
+
+def test_each_of_a_few_contrasts_gets_a_sentence_with_its_interval_and_p() -> None:
+    text = told(arms({"baseline": 0.0, "up": 0.05, "down": -0.05, "same": 0.0}, study={"contrasts": BROAD | {
+        "pairs": [["up", "baseline"], ["down", "baseline"], ["same", "baseline"]]}}))[0]  # fmt: skip
+    interval = r"\(95 % interval [45]\.\d to [45]\.\d over 6 seeds, corrected p < 0\.001\)\."
+    assert re.match(rf"On digits up is better than baseline by 5\.0 points of test accuracy {interval}", text)
+    assert re.search(rf" down is worse than baseline by [45]\.\d points of test accuracy {interval}", text)
+    assert "same and baseline are the same within \u00b10.5 points:" in text
+
+
+def test_what_cannot_be_told_says_how_many_more_seeds_would() -> None:
+    reading = arms({"baseline": 0.0, "open": 0.0004}, study={"contrasts": {
+        "margin": 0.0005, "pairs": [["open", "baseline"]]}})  # fmt: skip
+    text = told(reading)[0]
+    assert "open cannot be told from baseline: +0.0" in text
+    (row,) = rows(reading)
+    more = row["more seeds"].text
+    assert int(more) > 0
+    assert f"about {more} more seeds would resolve differences of 0.05 points (80 % power" in text
+    assert f"differences below {row['could have been seen'].text} points could not have been seen" in text
+
+
+def test_a_larger_family_is_counted_and_its_largest_named() -> None:
+    effects = {f"level {i}": (i % 3) * 0.01 for i in range(8)}
+    text = told(grid({"output": effects}))[0]
+    assert text.startswith("On digits, 7 contrasts: 5 better and 2 ")
+    assert "Better: " in text
+    assert "; and 1 more." in text
+
+
+def test_the_test_sets_own_error_is_said_once_a_data_set() -> None:
+    text = " ".join(told(grid({"output": {"a": 0.0, "b": 0.1}}, datasets=("digits", "other"))))
+    # sqrt(.85 * .15 / 10,000) is 0.36 points.
+    assert text.count("The test set of 10,000 images has a standard error of its own, 0.36 points") == 2
+
+
+def test_which_family_it_is_and_which_question_it_answers_is_said() -> None:
+    reading = arms({"baseline": 0.0, "first": 0.1})
+    default = told(reading)
+    assert (
+        "The study file declares no contrasts, so its design's default family is judged: 1 contrast"
+        in default[1]
+    )
+    assert "none tuned: part of any difference may be one of learning rates" in default[1]
+    assert default[-1].startswith("What is in no family of contrasts is exploratory")
+    contrasts = {"pairs": [["first", "baseline"]]}
+    said = told(arms({"baseline": 0.0, "first": 0.1}, study={"contrasts": contrasts}))
+    assert said[1].startswith(
+        "The study declared 1 contrast of test accuracy, corrected together (Holm, 5 %)"
+    )
+    assert "The learning rate is one of the choices varied" in told(grid({"lr": {0.1: 0.0, 0.2: 0.1}}))[1]
+
+
+def test_one_seed_is_said_and_given_no_interval() -> None:
+    reading = arms({"baseline": 0.0, "first": 0.1}, seeds=1)
+    text = told(reading)[0]
+    assert (
+        "first against baseline: +9.9 points of test accuracy in the one seed there is, so no verdict" in text
+    )
+    assert "With a single seed no difference could have been told from chance." in text
+    assert "interval" not in text
+    (row,) = rows(reading)
+    assert (row["verdict"].text, row["p (Holm)"].text, row["difference"].small) == (
+        "one seed",
+        "\u2013",
+        "one seed",
+    )
+    (drawn,) = judgement(reading).drawn
+    assert "none with one seed" in drawn.caption
+
+
+def test_arms_that_never_differ_have_no_interval_and_say_so() -> None:
+    reading = arms({"baseline": 0.0, "copy": 0.0})
+    trials = reading.trials.assign(test_accuracy=0.5)
+    reading = Reading(reading.results, reading.axes, trials)
+    assert "copy and baseline are the same within \u00b10.2 points" in told(reading)[0]
+    assert "the same in all 6 seeds, so no interval" in told(reading)[0]
+    assert "nan" not in told(reading)[0]
+
+
+def test_an_arm_that_diverged_is_compared_with_nothing() -> None:
+    text = told(without(arms({"baseline": 0.0, "first": 0.1, "gone": 0.1}), arm="gone"))[0]
+    assert "gone cannot be compared with baseline: no seed finished both." in text
+
+
+def test_seeds_and_combinations_that_were_lost_are_said() -> None:
+    reading = without(arms({"baseline": 0.0, "first": 0.1}), arm="first", seed=[0, 1])
+    assert "survivors may flatter: first against baseline on 4 of 6." in told(reading)[0]
+    effects = {"activation": {"relu": 0.0, "tanh": 0.1}, "batch_size": {32: 0.0, 64: 0.0, 128: 0.0}}
+    holed = without(grid(effects), activation="tanh", batch_size=128)
+    assert (
+        "left out combinations that one side did not finish, at most 1 of 2 (batch_size 128 against 32)"
+        in told(holed)[0]
+    )
+    assert "1 of 3 combinations left out" in rows(holed)[0]["seeds"].small
+
+
+def test_a_data_set_that_nothing_finished_on_is_said() -> None:
+    reading = without(grid({"output": {"a": 0.0, "b": 0.1}}, datasets=("digits", "other")), dataset="other")
+    first, second, *_ = told(reading)
+    assert first.startswith("On digits b is better than a")
+    assert second == (
+        "On other nothing can be compared: no seed finished both sides of any of 1 contrast (0 of 12 trials "
+        "finished)."
+    )
+
+
+def test_a_single_arm_is_said_and_draws_nothing() -> None:
+    made = judgement(arms({"baseline": 0.0}))
+    assert made.answers == [["There is one arm, so there is nothing to compare it with."]]
+    assert not made.tables
+    assert not made.drawn
+
+
+def test_an_edited_file_is_told_of() -> None:
+    contrasts = {"pairs": [["first", "nobody"], ["first", "baseline"]]}
+    reading = arms({"baseline": 0.0, "first": 0.1}, study={"contrasts": contrasts})
+    text = " ".join(told(reading))
+    assert "first against nobody cannot be judged: trials.csv has no arm 'nobody'." in text
+    assert "first is better than baseline" in text
+
+
+def test_nothing_finished_says_nothing_here() -> None:
+    reading = arms({"baseline": 0.0, "first": 0.1})
+    none = without(reading, arm=["baseline", "first"])
+    assert judgement(none).answers == []
+    assert judgement(none).drawn == []
+
+
+def test_a_large_family_is_split_and_all_but_its_first_figure_folded() -> None:
+    effects = {"output": {f"level {i}": 0.001 * i for i in range(42)}}
+    drawn = judgement(grid(effects, seeds=2, datasets=("digits", "other"))).drawn
+    assert [figure.name for figure in drawn] == ["forest-1", "forest-2", "forest-3", "forest-4"]
+    assert [figure.folded for figure in drawn] == [False, True, True, True]
+    rows = [len(figure.figure.axes[0].get_yticks()) for figure in drawn]
+    assert sum(rows) == 2 * 41
+    assert max(rows) <= plots.MOST_ROWS
+
+
+def test_what_is_not_in_the_family_is_marked(digits_results: Any) -> None:
+    reading = report.read(digits_results)
+    effects = next(figure for figure in report.draw(reading) if figure.name == "effects")
+    assert effects.caption.startswith("Exploratory")
+    (answer,) = report.answers(reading)
+    assert answer[0].startswith("Exploratory: on digits the ")
+    assert "has the largest share of the variance of val accuracy" in answer[0]
