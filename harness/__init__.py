@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.comparison import compare as compare
     from harness.models import load_model as load_model
     from harness.results import Results as Results
     from harness.results import read as read
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Results": "results", "read": "results", "run": "training", "load": "study", "parse": "study",
-    "load_model": "models", "loader": "torch_data", "split_dataset": "torch_data",
+    "compare": "comparison", "load_model": "models", "loader": "torch_data", "split_dataset": "torch_data",
 }  # fmt: skip
-__all__ = ["Results", "load", "load_model", "loader", "parse", "read", "run", "split_dataset"]
+__all__ = ["Results", "compare", "load", "load_model", "loader", "parse", "read", "run", "split_dataset"]
 
 
 def __getattr__(name: str) -> Any:

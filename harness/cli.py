@@ -115,6 +115,9 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
 
         planned = replace(planned, warnings=[*planned.warnings, *metric_notes(folder, planned)])
     display.plan(planned, processes, kept.get("done", {}))
+    if loaded.tune:
+        tries = make(loaded.in_phase("tuning"), how["engine"], device=device, processes=processes)
+        display.tuning_plan(planned, tries, processes)
 
 
 def _load(study: str, overrides: Sequence[str]) -> Study:
@@ -181,6 +184,56 @@ def _report(folder: Path, out: Path | None = None) -> None:
 def report(results: Path, out: Path | None) -> None:
     """Draw a results folder's figures and its report.html."""
     _report(results, out)
+
+
+@harness.command("compare")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option(
+    "--metric",
+    type=click.Choice(["test_accuracy", "val_accuracy"]),
+    default="test_accuracy",
+    show_default=True,
+    help="What is compared.",
+)
+@click.option(
+    "--margin",
+    type=float,
+    default=0.002,
+    show_default=True,
+    help="Differences within it are the same; a share: 0.002 are 0.2 points.",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="The error rate of all verdicts together (Holm).",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["worse"]),
+    help="A gate: exit code 1 where B is worse by more than the margin, 2 where none can tell.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A folder that gets differences.csv and differences.tex."
+)
+def compare_(a: Path, b: Path, fail_on: str | None, out: Path | None, **asked: Any) -> None:
+    """Compare two results folders: B minus A, trial by trial of equal settings and seed, arm by arm.
+
+    A is what was, B what is: two commits, two machines, or one setting changed.
+    """
+    from harness import comparison, display
+
+    if out is not None:
+        comparison.check_out(out)
+    found = comparison.compare(a, b, **asked)
+    display.comparison(found)
+    for path in comparison.write(found, out) if out else ():
+        click.echo(f"written: {path}")
+    if fail_on:
+        code = display.gate(found, comparison.gate(found))
+        sys.exit(code)
 
 
 @harness.command("show")

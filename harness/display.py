@@ -22,6 +22,7 @@ from harness.plan import Plan, cost
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.comparison import Comparison, Gate
     from harness.results import Results
     from harness.training import Progress, Summary
 
@@ -65,6 +66,18 @@ def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
         click.secho(f"note: {warning}", fg="yellow", err=True)
 
 
+def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
+    """Show what tuning adds to a study: the trials that choose, and those of the tuned arms."""
+    seeds = len(tries.study.seeds)
+    tuning, tuned = (duration(cost(one, processes).seconds) for one in (tries, plan))
+    settings = len(tries.trials) // max(1, len(plan.arms) * seeds)
+    click.echo(
+        f"then tuning: {len(plan.arms)} arms x {settings} settings x {seeds} other seeds = "
+        f"{len(tries.trials)} trials, about {tuning}; test stays closed"
+    )
+    click.echo(f"then tuned: {len(plan.trials)} trials at what each arm chose, about {tuned}")
+
+
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours, as a person would say it."""
     minute, hour = 60, 3600
@@ -76,15 +89,39 @@ def duration(seconds: float) -> str:
 def summary(summary: Summary) -> None:
     """Show what a run did: a table of the arms, how many trials ended how, and where the results are."""
     _arms(summary.folder)
+    if summary.tuned:
+        _arms(summary.tuned, "tuned, ")
+        _edges(summary.folder)
     counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
     rate = f", {_rate(summary.trained, summary.seconds)}" if summary.trained else ""
     click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
     for failure in summary.failures[:MOST_SHOWN]:
         click.secho(f"failed: {failure}", fg="red", err=True)
-    click.echo(f"results: {summary.folder}/trials.csv, epochs.csv, confusion.csv")
+    tuned = "; chosen.csv, tuning/, tuned/" if summary.tuned else ""
+    click.echo(f"results: {summary.folder}/trials.csv, epochs.csv, confusion.csv{tuned}")
 
 
-def _arms(folder: Path) -> None:
+def _edges(folder: Path) -> None:
+    """Warn of choices at the edge of their space, and of arms without a choice."""
+    from harness import tuning
+
+    chosen = tuning.read(folder)
+    at_edge, none = chosen[chosen["edge"].ne("")], chosen[chosen["val_accuracy"].isna()]
+    for arms, told in (
+        (at_edge, "chose at the edge of its space, where a better setting may lie outside"),
+        (none, "chose nothing: no setting it tried finished with every tuning seed"),
+    ):
+        rows = arms.to_dict("records")
+        for row in rows[:MOST_SHOWN]:
+            why = f" ({row['edge']})" if row["edge"] else ""
+            click.secho(f"note: {row['arm']} {told}{why}", fg="yellow", err=True)
+        if len(rows) > MOST_SHOWN:
+            click.secho(
+                f"note: and {len(rows) - MOST_SHOWN} more arms, see chosen.csv", fg="yellow", err=True
+            )
+
+
+def _arms(folder: Path, which: str = "") -> None:
     """A table of the arms of each data set: all of a few, else the best and the last."""
     from rich.console import Console
     from rich.table import Table
@@ -93,7 +130,7 @@ def _arms(folder: Path) -> None:
 
     ranked = stats.rank_arms(results.read(folder).trials)
     for dataset, arms in ranked.groupby("dataset", sort=False):
-        title = f"{dataset!s}: arms by val accuracy, mean over seeds [95 % interval]"
+        title = f"{dataset!s}: {which}arms by val accuracy, mean over seeds [95 % interval]"
         table = Table(title=title, title_justify="left")
         for column in ("rank", "arm", "val accuracy", "test accuracy"):
             table.add_column(column, justify="left" if column == "arm" else "right")
@@ -150,6 +187,77 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
     }
 
 
+def comparison(found: Comparison) -> None:
+    """Show two folders side by side: what matched, what did not, and a table of the arms."""
+    from harness.comparison import words
+
+    click.secho(f"A {found.a}\nB {found.b}", bold=True)
+    for line in words.overview(found):
+        click.echo(line)
+    for note in (*found.notes, *found.set_aside):
+        click.secho(f"note: {note}", fg="yellow", err=True)
+    for dataset, arms in found.arms.groupby("dataset", sort=False):
+        _compared(str(dataset), arms, found)
+
+
+def _compared(dataset: str, arms: pd.DataFrame, found: Comparison) -> None:
+    """The arms of a data set, worst first: all of a few, else those that a verdict tells apart."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.comparison import words
+
+    click.echo(f"{dataset}: {found.metric}, %; B - A in points [95 % interval], worst first")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm", overflow="fold", min_width=16)
+    for column in ("n", "A", "B", "B - A", "p (Holm)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=12)
+    shown, left = words.told_apart(arms, MOST_SHOWN)
+    for row in shown.to_dict("records"):
+        name = str(row["arm"]).replace(f"dataset={dataset}, ", "")
+        difference = words.interval(row).replace(" [", "\n[")
+        cells = (name, str(row["n"]), words.percent(row["a"]), words.percent(row["b"]), difference)
+        table.add_row(*(Text(cell) for cell in (*cells, words.p_value(row["p_holm"]), words.verdict(row))))
+    if len(shown):
+        Console().print(table)
+    for line in (*left, *words.below_table(arms, found, dataset)):
+        click.echo(f"  {line}")
+
+
+def gate(found: Comparison, judged: Gate) -> int:
+    """Say whether B may pass, and give the exit code back.
+
+    Raises:
+        UsageError: nothing got worse, but that cannot be said of everything.
+    """
+    from harness.comparison import words
+
+    for line in judged.worse:
+        click.secho(f"worse: {line}", fg="red", err=True)
+    if judged.exit_code == UsageError.exit_code:
+        raise UsageError(words.cannot_tell(judged))
+    for line in judged.untold:
+        click.secho(f"cannot tell: {line}", fg="yellow", err=True)
+    alone = words.counted(judged.absent, "arm")
+    absent = f"; not judged: {alone} of A that B does not have" if judged.absent else ""
+    beyond = f"worse by more than {100 * found.margin:g} points"
+    if judged.worse:
+        click.echo(f"gate: failed: B is {beyond} or no longer finishes, as said above{absent}", err=True)
+    else:
+        click.echo(
+            f"gate: passed: of {words.counted(judged.judged, 'arm')} none is significantly {beyond}{absent}"
+        )
+        if judged.unsettled:
+            click.echo(
+                f"  not excluded: the intervals of {words.counted(judged.unsettled, 'arm')} reach below "
+                f"-{100 * found.margin:g} points; more seeds would tell"
+            )
+    return judged.exit_code
+
+
 @contextmanager
 def progress(progress: Progress) -> Iterator[None]:
     """Show a run's notes, then its trials done, their rate and the time to go while the block runs."""
@@ -171,7 +279,7 @@ def _bar(progress: Progress) -> Iterator[None]:
     from rich.text import Text
 
     columns = (
-        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
+        TextColumn(progress.title), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
     )  # fmt: skip
     bar, now = Bar(*columns), Text(style="dim")
@@ -195,11 +303,8 @@ def _lines(progress: Progress) -> Iterator[None]:
 
     def update() -> None:
         rate, left = _pace(progress, time.monotonic() - start)
-        print(
-            f"training: {int(progress.trials)}/{progress.total} trials  {rate}  {left}  {losses(progress)}",
-            file=sys.stderr,
-            flush=True,
-        )
+        done = f"{progress.title}: {int(progress.trials)}/{progress.total} trials"
+        print(f"{done}  {rate}  {left}  {losses(progress)}", file=sys.stderr, flush=True)
 
     with _repeated(update, LINE_EVERY):
         yield

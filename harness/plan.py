@@ -293,6 +293,8 @@ def check(study: Study) -> None:
     everything = trials(study)[0]
     _check_batch_sizes(everything)
     _check_pairs(study, everything)
+    if study.tune and study.about.phase == "fixed":
+        _check_batch_sizes(trials(study.in_phase("tuning"))[0])
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -130,6 +130,18 @@ class Study:
         return {
             key: tried for space in (self.spaces.get(spaces.ALL, {}), *own) for key, tried in space.items()
         }
+
+    def in_phase(self, phase: Phase, chosen: Mapping[str, Settings] | None = None) -> Study:
+        """The study in one of its phases: other settings, other seeds, and while it tunes a sealed test set.
+
+        Args:
+            phase: fixed, tuning or tuned.
+            chosen: what each arm chose, by its name; for the tuned phase.
+        """
+        changed: dict[str, Any] = {"phase": phase}
+        if phase == "tuning":
+            changed |= {"keep_predictions": [], "keep_weights": "none"}
+        return replace(self, about=self.about.model_copy(update=changed), chosen=chosen or {})
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:

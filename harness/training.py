@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from harness.errors import MachineError, UsageError
 from harness.plan import Engine, Plan, Stack, budget_of, cores, datasets_of, make, stack_bytes, stack_seconds
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
-from harness.study import Study
+from harness.study import Phase, Study
 
 MEMORY = Path("/proc/meminfo")
 WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
@@ -32,20 +32,23 @@ class Summary:
     trained: int
     seconds: float
     failures: Sequence[str]
+    tuned: Path | None = None
+    """The folder of the tuned phase, where there was one."""
 
 
 @dataclass
 class Progress:
     """How far a run is; a display reads it from its own thread.
 
-    `total` trials are to be trained now, in `stacks`, in the order of the board's places; `done` counts those
-    whose stack is over, `failed` among them.
+    `title` says what is trained. `total` trials are to be trained now, in `stacks`, in the order of the
+    board's places; `done` counts those whose stack is over, `failed` among them.
     """
 
     total: int
     board: Board
     stacks: Sequence[Stack]
     notes: Sequence[str] = ()
+    title: str = "training"
     done: int = 0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
@@ -131,11 +134,15 @@ def train(
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
     if study.tune is None or study.about.phase != "fixed":
         return _train(study, folder, how)
-    done = [_train(study, folder, how), _train(tuning.phase(study, "tuning"), folder / tuning.TUNING, how)]
-    if not any(summary.statuses.get("failed") for summary in done):
-        chosen = tuning.choose(study, folder)
-        done.append(_train(tuning.phase(study, "tuned", chosen), folder / tuning.TUNED, how))
-    return _together(done)
+    done = [_train(study, folder, how), _train(study.in_phase("tuning"), folder / tuning.TUNING, how)]
+    if any(summary.statuses.get("failed") for summary in done):
+        return _together(done)  # a choice among what happened not to fail would be none
+    chosen, tuned = tuning.choose(study, folder), folder / tuning.TUNED
+    done.append(_train(study.in_phase("tuned", chosen), tuned, how))
+    return replace(_together(done), tuned=tuned)
+
+
+TITLES: Mapping[Phase, str] = {"fixed": "training", "tuning": "tuning", "tuned": "training, tuned"}
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ def _train(study: Study, folder: Path, how: _How) -> Summary:
         count = _affordable(min(count, len(todo)), todo)
         provenance = Provenance(folder, plan, devices, count)
         works = _works(todo, folder, study, devices, cadence)
-        progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)])
+        progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
         try:
             with (how.display or nullcontext)(progress):
                 for done in _execute(works, progress.board, count, plan):
@@ -197,11 +204,12 @@ def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
     return Summary(folder, statuses, progress.done - progress.failed, seconds, progress.failures)
 
 
-def _progress(works: Sequence[executors.Work], notes: Sequence[str]) -> Progress:
+def _progress(works: Sequence[executors.Work], notes: Sequence[str], study: Study) -> Progress:
     stacks = [work.stack for work in works]
     sizes = [len(stack.trials) for stack in stacks]
     evaluations = max((len(budget_of(stack).eval_steps) for stack in stacks), default=1)
-    return Progress(sum(sizes), Board(sizes, evaluations), stacks, notes)
+    title = TITLES[study.about.phase]
+    return Progress(sum(sizes), Board(sizes, evaluations), stacks, notes, title)
 
 
 def _execute(

@@ -11,8 +11,7 @@ A study with a [tune] table is three results folders, each an ordinary one:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,13 @@ from harness import results
 from harness.checking import Settings
 from harness.errors import UsageError
 from harness.settings import OF_ARM, as_text
-from harness.study import Phase, Study
+from harness.study import Study
 from harness.trials import Arm, arms, trial
 
 TUNING, TUNED = "tuning", "tuned"
 """The folders of these phases, under the study's results folder."""
 CHOSEN = "chosen.csv"
 NOTHING = -math.inf  # the score of a setting that did not finish with every seed
-
-
-def phase(study: Study, which: Phase, chosen: Mapping[str, Settings] | None = None) -> Study:
-    """The study of one phase: other settings, other seeds, and while it tunes a sealed test set.
-
-    Args:
-        study: one with a [tune] table.
-        which: fixed, tuning or tuned.
-        chosen: what each arm chose, by its name; for the tuned phase.
-    """
-    changed: dict[str, Any] = {"phase": which}
-    if which == "tuning":
-        changed |= {"keep_predictions": [], "keep_weights": "none"}
-    about = study.about.model_copy(update=changed)
-    return replace(study, about=about, chosen=chosen or {})
 
 
 def choose(study: Study, folder: Path) -> dict[str, Settings]:
@@ -75,7 +59,7 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
             | {key: as_text(value) if finished else "" for key, value in points[best].items()}
             | {
                 "val_accuracy": scores[best] if finished else None,
-                "seeds": len(phase(study, "tuning").seeds),
+                "seeds": len(study.in_phase("tuning").seeds),
                 "tried": len(tries),
                 "unfinished": scores.count(NOTHING),
                 "edge": edge(points[best], points) if finished else "",
@@ -85,17 +69,22 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
     return chosen
 
 
+def read(folder: Path) -> pd.DataFrame:
+    """chosen.csv: dataset, arm, a column a tuned setting, val_accuracy, seeds, tried, unfinished, edge."""
+    return pd.read_csv(folder / CHOSEN, keep_default_na=False, na_values={"val_accuracy": ""})
+
+
 def _tries(study: Study) -> dict[str, list[Arm]]:
     """Each arm's name, and the arm at each setting that it tries."""
     tries: dict[str, list[Arm]] = {}
-    for arm in arms(phase(study, "tuning")):
+    for arm in arms(study.in_phase("tuning")):
         tries.setdefault(arm.labels[OF_ARM], []).append(arm)
     return tries
 
 
 def _score(study: Study, arm: Arm, tried: pd.DataFrame, folder: Path) -> float:
     """Mean val accuracy over the tuning seeds; NOTHING where one diverged."""
-    ids = [trial(study, arm, seed).trial_id for seed in phase(study, "tuning").seeds]
+    ids = [trial(study, arm, seed).trial_id for seed in study.in_phase("tuning").seeds]
     seen = tried.reindex(ids)
     missing = seen["status"][~seen["status"].isin(["ok", "diverged", "skipped"])]
     if len(missing):

@@ -591,7 +591,7 @@ def test_help(harness: Harness) -> None:
 @pytest.mark.usefixtures("no_torch")
 def test_unknown_commands_options_and_axes(harness: Harness) -> None:
     for arguments, patterns in (
-        (["rnu"], ("unknown command 'rnu': did you mean 'run'", "Allowed: data, .*list")),
+        (["rnu"], ("unknown command 'rnu': did you mean 'run'", "Allowed: compare, data, .*list")),
         (["data", "chek"], ("'chek'", "[Dd]id you mean 'check'")),
         (
             ["list", "activatoin"],

@@ -31,7 +31,7 @@ ORDER: list[set[str]] = [
     {"engines", "results", "looks", "selection", "sheets"},
     {"checkpoints", "parts", "provenance", "exports", "predictions", "weights", "live"},
     {"pictures"},
-    {"gallery"},
+    {"gallery", "comparison"},
     {"report"},
     {"executors", "tuning"},
     {"training", "models"},
@@ -79,7 +79,8 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_no_room_but_engines_and_contract_tests_imports_torch() -> None:
-    rooms = ["study", "trials", "plan", "results", "stats", "plots", "report", "training", "display", "cli"]
+    rooms = ["study", "trials", "plan", "results", "stats", "plots", "comparison", "report", "training"]
+    rooms += ["display", "cli"]
     heavy, done = heavy_after(
         f"import importlib\nfor room in {rooms}:\n"
         "    importlib.import_module('harness.' + room)\n"
@@ -197,7 +198,7 @@ def test_the_order_names_no_room_that_is_gone() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["results", "stats", "plots", "report", "study", "plan", "trials", "axes", "cli"]
+    "room", ["results", "stats", "plots", "report", "comparison", "study", "plan", "trials", "axes", "cli"]
 )
 def test_only_engines_and_contract_tests_import_torch_themselves(room: str) -> None:
     for path in sources():

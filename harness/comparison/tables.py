@@ -1,0 +1,53 @@
+"""Tables: a comparison as files, for a spreadsheet and for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from harness import results
+from harness.comparison.comparing import Comparison
+from harness.comparison.words import interval, p_value, percent, verdict
+from harness.errors import UsageError
+
+CSV, LATEX = "differences.csv", "differences.tex"
+
+
+def check_out(out: Path) -> None:
+    """Raise UsageError where no files can be written into `out`, before anything is computed."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; a folder is meant, which gets {CSV} and {LATEX}")
+
+
+def write(comparison: Comparison, out: Path) -> list[Path]:
+    """Write differences.csv (a row an arm, shares) and differences.tex (booktabs, points) into a folder.
+
+    Raises:
+        UsageError: `out` is a file.
+        MachineError: it cannot be written.
+    """
+    check_out(out)
+    text = comparison.arms.to_csv(index=False, float_format=results.SIGNIFICANT, lineterminator="\n")
+    results.write(out / CSV, text.encode())
+    results.write(out / LATEX, latex(comparison).encode())
+    return [out / CSV, out / LATEX]
+
+
+def latex(comparison: Comparison) -> str:
+    """The arms as a booktabs tabular: seeds, both means in percent, the difference in points, p, verdict."""
+    rows = comparison.arms.to_dict("records")
+    table = pd.DataFrame(
+        {
+            "data set": [row["dataset"] for row in rows],
+            "arm": [row["arm"] for row in rows],
+            "seeds": [row["n"] for row in rows],
+            "A": [percent(row["a"]) for row in rows],
+            "B": [percent(row["b"]) for row in rows],
+            "B $-$ A": [interval(row).replace("-", "$-$") for row in rows],
+            "$p$ (Holm)": [p_value(row["p_holm"]).replace("<", "$<$") for row in rows],
+            "verdict": [verdict(row) for row in rows],
+        }
+    )
+    styled = table.style.hide(axis="index").format(escape="latex", subset=["data set", "arm"])
+    return str(styled.to_latex(hrules=True, column_format="llrrrrrl"))

@@ -1,0 +1,255 @@
+"""[tune]: what every arm may try, how it chooses, and that nothing which chooses has seen the test set."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness import plan, results, training, tuning
+from harness.data import prepare
+from harness.engines import loop, stacked
+from harness.engines import numpy as by_hand
+from harness.engines.outcome import Watch
+from harness.errors import UsageError
+from harness.spaces import Range, Space, points
+from harness.study import Study, parse
+from harness.trials import trials
+
+SPACE = {"lr": [0.01, 0.1, 1.0]}
+OUTPUT = [
+    {"name": "CE", "head": "identity", "loss": "ce"},
+    {"name": "MSE", "head": "softmax", "loss": "mse", "tune": {"lr": [0.5, 5.0, 50.0]}},
+    {"name": "boom", "head": "identity", "loss": "ql", "tune": {"lr": [1e25, 1e26, 1e27]}},
+]
+
+
+def study(tune: dict[str, Any] | None = None, overrides: list[str] | None = None, **tables: Any) -> Study:
+    base = {
+        "study": {"name": "tuned", "seeds": 2, "keep_weights": "all"},
+        "baseline": {"dataset": "digits", "epochs": 2, "hidden": [8]},
+        "axes": {"output": OUTPUT},
+    }
+    return parse({**base, **tables, "tune": {"seeds": 2, "space": SPACE, **(tune or {})}}, overrides or [])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "tuned"
+    training.train(study(), folder, workers=1)
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------- the phases
+
+
+def test_three_phases_in_three_folders(folder: Path) -> None:
+    fixed, tuning_, tuned = (results.read(folder / name).trials for name in (".", "tuning", "tuned"))
+    assert list(fixed["seed"].unique()) == list(tuned["seed"].unique()) == [0, 1]
+    assert list(tuning_["seed"].unique()) == [1000, 1001]
+    assert list(fixed["arm"]) == list(tuned["arm"])
+    assert (fixed["lr"] == 0.1).all()
+    assert tuning_.groupby("of_arm")["lr"].nunique().to_dict() == {"CE": 3, "MSE": 3, "boom": 3}
+
+
+def test_each_arm_takes_what_is_best_by_val(folder: Path) -> None:
+    tried = results.read(folder / "tuning").trials.query("status == 'ok'")
+    tuned = results.read(folder / "tuned").trials
+    for arm in ("CE", "MSE"):
+        means = tried[tried["of_arm"].eq(arm)].groupby("lr")["val_accuracy"].mean()
+        assert tuned.loc[tuned["arm"].eq(arm), "lr"].unique() == [means.idxmax()]
+        row = tuning.read(folder).set_index("arm").loc[arm]
+        assert float(str(row["lr"])) == means.idxmax()
+        assert row["val_accuracy"] == pytest.approx(means.max(), abs=1e-6)
+
+
+def test_an_arm_that_finishes_nothing_chooses_nothing_and_is_told(folder: Path) -> None:
+    row = tuning.read(folder).set_index("arm").loc["boom"]
+    assert (row["lr"], row["unfinished"], row["tried"]) == ("", 3, 3)
+    boom = results.read(folder / "tuned").trials.query("arm == 'boom'")
+    assert set(boom["status"]) == {"skipped"}
+    assert boom["reason"].str.contains("none of the settings it tried finished").all()
+    assert len(boom) == 2  # nothing that was planned is missing
+
+
+def test_while_it_tunes_the_test_set_is_closed(folder: Path) -> None:
+    tried = results.read(folder / "tuning")
+    assert tried.trials[["test_loss", "test_accuracy"]].isna().all(axis=None)
+    assert set(tried.confusion["split"]) == {"val"}
+    assert not (folder / "tuning" / "predictions").exists()
+    assert not list((folder / "tuning").glob("weights/*"))
+
+
+@pytest.mark.parametrize("engine", [stacked, loop, by_hand])
+def test_no_engine_looks_at_a_sealed_test_set(engine: Any) -> None:
+    (trial, *_), _ = trials(study().in_phase("tuning"))
+    data = prepare(trial.arm.settings)
+    blind = np.full_like(data.test.x, np.nan)
+    sealed = dataclasses.replace(data, test=dataclasses.replace(data.test, x=blind))
+    outcome = engine.train([trial], sealed, watch=Watch(sealed=True))
+    assert set(outcome.final) == {"train", "val"}
+    assert set(engine.train([trial], data).final) == {"train", "val", "test"}
+
+
+def test_run_again_nothing_is_trained_and_nothing_changes(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*.csv")}
+    summary = training.train(study(), folder, workers=1)
+    assert summary.trained == 0
+    assert {path: path.read_bytes() for path in folder.rglob("*.csv")} == before
+
+
+def test_a_tuned_folder_rebuilds_its_models(folder: Path) -> None:
+    from harness import models, selection
+
+    found = results.read(folder / "tuned")
+    row = selection.choose(found, conditions="output=MSE,seed=1")
+    model = models.restore(found, row)
+    images = len(prepare(model.trial.arm.settings).test.y)
+    right = models.right(model.classifier, model.trial.arm.settings)
+    assert right / images == pytest.approx(row["test_accuracy"])
+
+
+def test_a_failed_tuning_trial_chooses_nothing(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    for part in (copy / "tuning" / "parts").glob("*.zip"):
+        part.unlink()
+    rows = pd.read_csv(copy / "tuning" / "trials.csv", dtype=str, keep_default_na=False)
+    rows["status"] = ""
+    rows.to_csv(copy / "tuning" / "trials.csv", index=False)
+    with pytest.raises(UsageError, match="tuning trials have no result, so nothing is chosen yet"):
+        tuning.choose(study(), copy)
+
+
+# --------------------------------------------------------------------------------------------------- choosing
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [(0.01, "lr is the lowest tried"), (0.1, ""), (1.0, "lr is the highest tried")],
+)
+def test_a_choice_at_the_edge_is_told(chosen: float, told: str) -> None:
+    assert tuning.edge({"lr": chosen}, [{"lr": lr} for lr in SPACE["lr"]]) == told
+
+
+def test_words_have_no_edge() -> None:
+    assert tuning.edge({"schedule": "linear"}, [{"schedule": "linear"}, {"schedule": "constant"}]) == ""
+
+
+# ----------------------------------------------------------------------------------------------------- spaces
+
+
+def test_a_range_is_tried_evenly_with_both_ends() -> None:
+    tried = points({"lr": Range(low=0.001, high=1.0, log=True)}, 4)
+    assert tried == [{"lr": lr} for lr in (0.001, 0.01, 0.1, 1.0)]
+    assert points({"momentum": Range(low=0.0, high=0.9)}, 3) == [{"momentum": m} for m in (0.0, 0.45, 0.9)]
+
+
+def test_lists_are_a_grid() -> None:
+    assert points({"lr": [0.1, 1.0], "schedule": ["linear", "cosine"]}, 0) == [
+        {"lr": lr, "schedule": schedule} for lr in (0.1, 1.0) for schedule in ("linear", "cosine")
+    ]
+
+
+def test_several_settings_with_a_range_fill_the_space_and_are_the_same_every_time() -> None:
+    space: Space = {"lr": Range(low=0.01, high=1.0, log=True), "schedule": ["linear", "constant"]}
+    tried = points(space, 16)
+    assert tried == points(space, 16)
+    assert len({str(point) for point in tried}) == 16
+    assert all(0.01 <= point["lr"] <= 1 for point in tried)  # type: ignore[operator]
+    below = sum(point["lr"] < 0.1 for point in tried)  # type: ignore[operator]
+    assert 7 <= below <= 9
+    assert 7 <= sum(point["schedule"] == "linear" for point in tried) <= 9
+
+
+@pytest.mark.parametrize(
+    ("tune", "message"),
+    [
+        ({"seeds": [0, 7]}, r"tune\.seeds: \[0\] are seeds of the study too"),
+        ({"seeds": 0}, "tuning needs at least 1 seed"),
+        ({"space": {"lr": [0.1]}}, "a list of at least two values"),
+        ({"space": {"lr": [0.1, 0.1]}}, "a value is listed twice"),
+        ({"space": {"lr": [0.1, -1]}}, r"tune\.space\.lr = -1: allowed"),
+        ({"space": {"lr": {"low": 1.0, "high": 0.1}}}, r"low = 1 must lie below high = 0\.1"),
+        ({"space": {"lr": {"low": 0.0, "high": 0.1, "log": True}}}, "with log = true it must be above 0"),
+        ({"space": {**SPACE, "epochs": [1, 2]}}, "cannot be tuned: it is the same for all arms"),
+        ({"space": {**SPACE, "lrr": [1, 2]}}, r"tune\.space\.lrr: cannot be tuned: it is no setting"),
+        ({"budget": 7}, r"lists 3 settings, tune\.budget is 7: all arms try as many"),
+        ({"budget": 1}, r"tune\.budget = 1: allowed"),
+        ({"space": {"lr": [0.1, 1.0]}}, "an arm would try 2 or 3 settings; every arm gets the same budget"),
+        ({"metric": "test_accuracy"}, r"tune\.metric: unknown key"),
+    ],
+)
+def test_what_cannot_be_meant(tune: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        study(tune)
+
+
+def test_every_arm_tunes_the_learning_rate() -> None:
+    with pytest.raises(UsageError, match=r"tune\.space: lr is missing; every arm tunes the learning rate"):
+        study({"space": {"momentum": [0.1, 0.2]}}, axes={"activation": ["relu", "tanh"]})
+
+
+def test_a_range_needs_a_budget() -> None:
+    with pytest.raises(UsageError, match=r"tune\.budget: missing; how many settings may each arm try"):
+        study({"space": {"lr": {"low": 0.1, "high": 1.0}}}, axes={"activation": ["relu", "tanh"]})
+
+
+def test_what_is_varied_is_not_tuned() -> None:
+    with pytest.raises(UsageError, match=r"lr is an axis of this study; tune it or vary it"):
+        study(axes={"lr": [0.1, 0.2]})
+
+
+def test_nothing_is_chosen_without_a_validation_split() -> None:
+    with pytest.raises(UsageError, match="val_fraction = 0 leaves no validation split to choose by"):
+        study(baseline={"dataset": "digits", "val_fraction": 0})
+
+
+def test_a_phase_needs_a_tune_table() -> None:
+    with pytest.raises(UsageError, match=r"study\.phase = 'tuning': only for a study with \[tune\]"):
+        parse({"study": {"name": "x", "phase": "tuning"}})
+
+
+def test_seeds_for_tuning_on_the_command_line() -> None:
+    assert study(overrides=["tune.seeds=1"]).in_phase("tuning").seeds == [1000]
+
+
+def test_the_plan_says_what_tuning_adds(capsys: pytest.CaptureFixture[str]) -> None:
+    from harness import display
+
+    fixed, tries = plan.make(study()), plan.make(study().in_phase("tuning"))
+    display.tuning_plan(fixed, tries, 2)
+    told = capsys.readouterr().out
+    assert "then tuning: 3 arms x 3 settings x 2 other seeds = 18 trials" in told
+    assert "then tuned: 6 trials" in told
+
+
+def test_with_resampled_splits_the_choice_finds_its_trials(tmp_path: Path) -> None:
+    head = {"name": "tuned", "seeds": 1, "resample_split": True}
+    axes = {"output": OUTPUT[:1]}
+    training.train(study({"seeds": 1}, study=head, axes=axes), tmp_path / "x", workers=1)
+    assert tuning.read(tmp_path / "x")["unfinished"].tolist() == [0]
+    written = tomllib.loads((tmp_path / "x" / "tuned" / "study.toml").read_text())
+    assert written["chosen"]["CE"]["lr"] in SPACE["lr"]
+
+
+def test_arms_that_are_the_same_but_for_what_they_tune(tmp_path: Path) -> None:
+    same: list[dict[str, Any]] = [{"name": "slow", "lr": 0.01}, {"name": "fast", "lr": 0.5}]
+    training.train(study({"seeds": 1}, axes={"pace": same}), tmp_path / "x", workers=1)
+    chosen = tuning.read(tmp_path / "x").set_index("arm")["lr"]
+    assert chosen["slow"] == chosen["fast"]
+
+
+def test_the_screen_shows_tuned_arms_and_edges(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from harness import display
+
+    display.summary(training.train(study(), folder, workers=1))
+    told = capsys.readouterr()
+    assert "digits: tuned, arms by" in told.out.replace("\n", " ")
+    assert "note: boom chose nothing" in told.err
