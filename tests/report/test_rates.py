@@ -9,17 +9,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from harness import report
+from harness import plots, report
 from harness.report import Reading, rates
 
 
 def arranged(reading: Reading) -> pd.DataFrame:
     """The table that the one figure of a reading is drawn from, through the public door."""
     seen: list[pd.DataFrame] = []
+    drawn = plots.rates_figure
+
+    def record(table: pd.DataFrame) -> Figure:
+        seen.append(table)
+        return drawn(table)
+
     with pytest.MonkeyPatch.context() as patch:
-        figure = rates.plots.rates_figure
-        patch.setattr(rates.plots, "rates_figure", lambda table: seen.append(table) or figure(table))  # type: ignore[func-returns-value]
+        patch.setattr(plots, "rates_figure", record)
         list(rates.draw(reading))
     (table,) = seen
     return table

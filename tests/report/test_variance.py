@@ -24,7 +24,14 @@ def grid(product: float, effect: float = 0.1, seeds: int = 3) -> Reading:
     rng = np.random.default_rng(0)
     for (a, b, c), seed in itertools.product(itertools.product(*AXES.values()), range(seeds)):
         value = 0.5 + effect * (b == "b3") + product * (a == "a2" and b == "b3") + rng.normal(0, 1e-4)
-        row = {"trial_id": f"t{a}{b}{c}{seed}", "arm": f"{a}{b}{c}", "dataset": "two", "a": a, "b": b, "c": c}
+        row: dict[str, object] = {
+            "trial_id": f"t{a}{b}{c}{seed}",
+            "arm": f"{a}{b}{c}",
+            "dataset": "two",
+            "a": a,
+            "b": b,
+            "c": c,
+        }
         row |= {"loss": "ce", "head": "identity", "seed": seed, "status": "ok", "val_accuracy": value}
         rows.append({**row, "test_accuracy": value, "diverged_step": np.nan})
     study = {"study": {"design": "grid"}, "axes": AXES}
@@ -43,7 +50,7 @@ def test_shares_are_those_of_the_analysis_of_variance() -> None:
     assert list(drawn)[:2] == ["effects", "variance"]
     table = stats.anova(reading.trials, reading.axes, "val_accuracy").set_index("term")
     said = words(drawn["variance"])
-    share = f"{100 * table.loc['a:b', 'share']:.1f} %"
+    share = f"{100 * table['share']['a:b']:.1f} %"
     assert any(text.startswith(share) and "p < 0.001" in text for text in said)
     assert "a \u00d7 b" in said
     assert {"seed", "rest: more together, and noise"} <= set(said)
