@@ -139,7 +139,8 @@ def stacks(found: Results, dataset: str, split: Split) -> Iterator[Predictions]:
         raise UsageError(f"{found.folder} has no finished trial on {dataset}, so there are no predictions")
     for group, trials in done.groupby("group", sort=False):
         said = read(file_of(found, str(group)), split)
-        at = [k for k, trial_id in enumerate(said.trial_ids) if trial_id in set(trials["trial_id"])]
+        finished = set(trials["trial_id"])
+        at = [k for k, trial_id in enumerate(said.trial_ids) if trial_id in finished]
         yield Predictions(
             tuple(said.trial_ids[k] for k in at), said.label, said.index, said.predicted[at],
             said.confidence[at],

@@ -10,7 +10,8 @@ import hypothesis
 import pytest
 import torch
 
-from harness import plan, training
+from harness import plan, report, training
+from harness.report import Reading
 from harness.study import Study, parse
 
 DIGITS: dict[str, Any] = {
@@ -86,3 +87,32 @@ def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "kept"
     training.train(parse(KEPT), folder, workers=1)
     return folder
+
+
+SWEEP: dict[str, Any] = {
+    "study": {"name": "sweep", "seeds": 2, "keep_weights": "best", "metrics": ["brier"]},
+    "baseline": {"dataset": "digits", "epochs": 3, "hidden": [16], "lr": 0.3},
+    "axes": {
+        "lr": [0.03, 0.3, 1e25],
+        "activation": ["relu", "tanh"],
+        "output": [
+            {"name": "logits + CE", "head": "identity", "loss": "ce"},
+            {"name": "softmax + QL", "head": "softmax", "loss": "ql"},
+            {"name": "logits + QL", "head": "identity", "loss": "ql"},
+        ],
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a study with lr as an axis, a tracked metric, weights, and trials that diverge."""
+    folder = tmp_path_factory.mktemp("results") / "sweep"
+    training.train(parse(SWEEP), folder, workers=1)
+    return folder
+
+
+@pytest.fixture
+def sweep(sweep_folder: Path) -> Reading:
+    """The same folder, made ready to be reported on."""
+    return report.read(sweep_folder)

@@ -409,3 +409,21 @@ def test_the_page_never_scrolls_sideways(page: Path, tmp_path: Path, width: int)
     assert found, "the probe ran"
     assert int(found[2]) == width or int(found[2]) == width - 15, "with or without a scroll bar"
     assert int(found[1]) <= int(found[2])
+
+
+@browser
+def test_every_table_sorts_by_every_column_and_every_figure_can_be_seen(page: Path, tmp_path: Path) -> None:
+    probe = (
+        "addEventListener('load', () => { let bad = [];"
+        "document.querySelectorAll('table[id] th').forEach(head => { head.querySelector('button').click();"
+        "if (head.getAttribute('aria-sort') === 'none') bad.push(head.textContent); });"
+        "document.querySelectorAll('details').forEach(fold => { fold.open = true; });"
+        "document.querySelectorAll('img').forEach(img => {"
+        "if (!img.complete || !img.naturalWidth || img.clientWidth < 300) bad.push(img.alt.slice(0, 40)); });"
+        "document.title = 'bad: ' + bad.join(';'); });"
+    )
+    dom, console = browse(page, tmp_path, probe=probe)
+    assert "<title>bad: </title>" in dom
+    assert console == ""
+    for part in ("flips", "calibration", "table-ece", "table-mcnemar"):
+        assert f'id="{part}"' in dom

@@ -6,6 +6,7 @@ the style holds only while one of these functions runs. Accuracies come in as sh
 in % or, for differences, in percentage points.
 """
 
+from harness.plots.calibration import reliability_figure
 from harness.plots.charts import (
     MAX_LINES,
     Panel,
@@ -17,14 +18,17 @@ from harness.plots.charts import (
     effects_figure,
     log_axis,
 )  # fmt: skip
+from harness.plots.factorial import Cells, interaction_figure, p_words, variance_figure
 from harness.plots.forest import MOST_ROWS, forest_figure, logarithmic
 from harness.plots.ladder import ladder_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
+from harness.plots.rates import rates_figure
 from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, save
 
 __all__ = [
-    "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Panel", "arms_figure",
-    "confusion", "confusion_change", "confusion_figure", "curves", "curves_figure", "differences_figure",
-    "dots",
-    "effects_figure", "forest_figure", "ladder_figure", "log_axis", "logarithmic", "percent", "save",
+    "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Panel",
+    "arms_figure", "confusion", "confusion_change", "confusion_figure", "curves", "curves_figure",
+    "differences_figure", "dots", "effects_figure", "forest_figure", "interaction_figure",
+    "ladder_figure", "log_axis", "logarithmic", "p_words", "percent", "rates_figure",
+    "reliability_figure", "save", "variance_figure",
 ]  # fmt: skip

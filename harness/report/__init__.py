@@ -15,11 +15,24 @@ import jinja2
 
 from harness import plots
 from harness.errors import MachineError
-from harness.report import best, figures, ladder, samples, table_files, verdict_views, words
+from harness.report import (
+    best,
+    calibration,
+    factorial,
+    figures,
+    flips,
+    ladder,
+    rates,
+    samples,
+    table_files,
+    verdict_views,
+    words,
+)
 from harness.report.at_hand import Look
 from harness.report.figures import Drawn, arm_confusion, arm_panels
 from harness.report.judgements import Judgement, judgement
 from harness.report.reading import Reading, prepare, rank, read, where
+from harness.report.section import Section
 from harness.report.tables import Table, arms, choices, missing, provenance
 
 if TYPE_CHECKING:
@@ -55,9 +68,10 @@ def write(folder: Path, out: Path | None = None) -> Path:
     page = out or Path(folder) / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        models, data = list(best.looks(reading)), list(samples.looks(reading))
+        models, data, parts = list(best.looks(reading)), list(samples.looks(reading)), sections(reading)
         judged = judgement(reading)
-        looked = (figure for look in (*models, *data) for figure in look.drawn)
+        own: list[Section | Look] = [*parts, *models, *data]
+        looked = (figure for part in own for figure in part.drawn)
         drawn = [
             (figure, save(figure, page.parent / "figures"))
             for figure in (*judged.drawn, *draw(reading), *looked)
@@ -66,7 +80,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
             (table, table_files.save(table, page.parent / "tables"))
             for table in (*judged.tables, *verdict_views.effects(reading))
         ]
-        content = _render(reading, judged, drawn, filed, models, data)
+        content = _render(reading, judged, drawn, filed, parts, models, data)
         page.write_text(content, encoding="utf-8", newline="\n")
     except OSError as error:
         raise MachineError(
@@ -77,7 +91,9 @@ def write(folder: Path, out: Path | None = None) -> Path:
 
 def draw(reading: Reading) -> Iterator[Drawn]:
     """Draw what the design and the finished trials allow, the most telling figure first."""
-    return ladder.draw(reading) if reading.design == "ladder" else figures.draw(reading)
+    yield from factorial.draw(reading)
+    yield from ladder.draw(reading) if reading.design == "ladder" else figures.draw(reading)
+    yield from rates.draw(reading)
 
 
 def answers(reading: Reading) -> list[list[str]]:
@@ -85,6 +101,12 @@ def answers(reading: Reading) -> list[list[str]]:
     if reading.design == "ladder" and reading.trials["status"].eq("ok").any():
         return ladder.answers(reading)
     return words.answers(reading)
+
+
+def sections(reading: Reading) -> list[Section]:
+    """What has a heading of its own on the page: calibration, and the largest contrast image by image."""
+    made = [flips.section(reading), calibration.section(reading)]
+    return [section for section in made if section is not None]
 
 
 def _tables(reading: Reading) -> list[Table]:
@@ -102,6 +124,7 @@ def _render(
     judged: Judgement,
     drawn: Sequence[tuple[Drawn, tuple[Path, Path]]],
     filed: Sequence[tuple[Table, tuple[Path, Path]]],
+    parts: Sequence[Section],
     models: Sequence[Look],
     data: Sequence[Look],
 ) -> str:
@@ -111,9 +134,9 @@ def _render(
     )  # fmt: skip
     study = reading.results.study.get("study", {})
     inlined = {figure.name: shown for (figure, _), shown in zip(drawn, _inlined(drawn), strict=True)}
-    models_shown, data_shown = (
-        [(look, [inlined.pop(figure.name) for figure in look.drawn]) for look in looks]
-        for looks in (models, data)
+    looked: list[Sequence[Section] | Sequence[Look]] = [parts, models, data]
+    parts_shown, models_shown, data_shown = (
+        [(part, [inlined.pop(figure.name) for figure in part.drawn]) for part in of] for of in looked
     )
     return environment.get_template("report.html").render(
         name=study.get("name", reading.results.folder.name),
@@ -126,6 +149,7 @@ def _render(
             (table.title, [(file.name, table_files.uri(file)) for file in files]) for table, files in filed
         ],
         figures=list(inlined.values()),
+        sections=parts_shown,
         models=models_shown,
         data=data_shown,
         missing=[*missing(reading), *judged.missing],

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-EFFECTS = (
-    "How far each level lies from the mean of all levels of its axis, averaged over all other choices: "
-    "further apart means that the choice matters more. At the right, the level's mean val accuracy."
-)
 DIFFERENCES = (
     "Change in val accuracy from {}, paired by seed: the same start, batches and split. At the right, "
     "the mean change in points. Each interval stands by itself; among many, some miss 0 by chance."
@@ -59,8 +55,6 @@ class Drawn:
 def draw(reading: Reading) -> Iterator[Drawn]:
     """Draw what the design and the finished trials allow, the most telling figure first."""
     ranking = rank(reading)
-    if reading.design == "grid":
-        yield from _effects(reading)
     yield from _differences(reading)
     for dataset in reading.datasets:
         ranked = ranking[ranking["dataset"].eq(dataset) & ranking["rank"].notna()]
@@ -69,33 +63,6 @@ def draw(reading: Reading) -> Iterator[Drawn]:
             yield from _confusion(reading, dataset, _whole(ranked))
     for dataset in reading.datasets:
         yield from _curves(reading, dataset, ranking[ranking["dataset"].eq(dataset)])
-
-
-def _effects(reading: Reading) -> Iterator[Drawn]:
-    effects = stats.main_effects(reading.trials, reading.axes)
-    if not effects.empty:
-        left = _left_out(stats.effect_cells(reading.trials, reading.axes))
-        caption = " ".join([EXPLORATORY, EFFECTS, intervals(effects["n"]), *left])
-        seeds = stats.seed_effects(reading.trials, reading.axes)
-        yield Drawn("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
-
-
-def _left_out(cells: pd.DataFrame) -> Iterator[str]:
-    rows = cells.to_dict("records")
-    for row in rows:
-        if row["empty_levels"]:
-            levels = ", ".join(row["empty_levels"])
-            yield f"No finished trial for {row['axis']} {levels} on {row['dataset']}."
-    left = [
-        f"{row['left_out']} of {row['cells'] + row['left_out']} ({row['axis']} on {row['dataset']})"
-        for row in rows
-        if row["left_out"]
-    ]
-    if left:
-        yield (
-            "Levels are compared over the combinations of the other choices that every level finished with "
-            f"every seed; left out: {', '.join(left)}."
-        )
 
 
 def _differences(reading: Reading) -> Iterator[Drawn]:

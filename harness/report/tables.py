@@ -141,8 +141,9 @@ def difference_cell(row: Mapping[Any, Any]) -> Cell:
 
 def arms(reading: Reading) -> Table:
     """Every arm, by data set, best validation accuracy first."""
-    levels = reading.trials.drop_duplicates(["dataset", "label"]).set_index(["dataset", "label"])
     axes = list(reading.axes) if reading.design == "grid" else []
+    first = reading.trials.drop_duplicates(["dataset", "label"])[["dataset", "label", *axes]]
+    levels = {row[:2]: row[2:] for row in first.itertuples(index=False, name=None)}
     columns = [Column("data set", show="wide" if axes else ""), Column("rank", numeric=True)]
     columns += [Column("arm", show="narrow" if axes else "")]
     columns += [Column(axis, show="wide") for axis in axes]
@@ -155,7 +156,7 @@ def arms(reading: Reading) -> Table:
             Cell(str(row["dataset"])),
             Cell("\u2013" if math.isnan(row["rank"]) else f"{row['rank']:.0f}", key=row["rank"]),
             Cell(str(row["label"]), str(row["dataset"]) if axes else ""),
-            *(_level_cell(levels.loc[(row["dataset"], row["label"]), axis]) for axis in axes),
+            *map(_level_cell, levels[row["dataset"], row["label"]]),
             accuracy_cell({key: row[key] for key in ("mean", "low", "high", "n")}),
             accuracy_cell({key: row[f"shown_{key}"] for key in ("mean", "low", "high", "n")}),
             *(_mean(means[(row["dataset"], row["label"])]) for means in measured.values()),
