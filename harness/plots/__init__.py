@@ -18,12 +18,12 @@ from harness.plots.charts import (
     effects_figure,
     log_axis,
 )  # fmt: skip
-from harness.plots.factorial import Cells, interaction_figure, p_words, variance_figure
+from harness.plots.factorial import Cells, interaction_figure, variance_figure
 from harness.plots.forest import MOST_ROWS, forest_figure, logarithmic
 from harness.plots.ladder import ladder_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
 from harness.plots.rates import rates_figure
-from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, percent, save
+from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, p_words, percent, save
 
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Panel",

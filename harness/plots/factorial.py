@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 
-from harness.plots.style import COLORS, GREY, percent, percent_tick, styled, subplots
+from harness.plots.style import COLORS, GREY, p_words, percent, percent_tick, styled, subplots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,11 +69,6 @@ def variance_figure(table: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_formatter(percent_tick)
     grid[-1][0].set_xlabel("share of the variance of val accuracy")
     return figure
-
-
-def p_words(p: float) -> str:
-    """A p value in words: 0.0312 is "0.031", anything below 0.001 "< 0.001"."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 @styled

@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
-from harness.plots import percent
+from harness.plots import p_words, percent
 from harness.report.declared import arm, contrast, words
-from harness.report.words import count, interval, p_words, points, span
+from harness.report.words import count, interval, points, span
 from harness.selection import as_word
 
 if TYPE_CHECKING:

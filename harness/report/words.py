@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
-from harness.plots import percent
+from harness.plots import p_words, percent
 from harness.report.reading import Comparison, Reading, comparisons, rank
 
 if TYPE_CHECKING:
@@ -78,11 +78,6 @@ def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Ite
         what = f" (all with {', '.join(left['left_out_levels'])})" if left["left_out_levels"] else ""
         of = f"{left['left_out']} of {len(trials)} trials{what}"
         yield f"These shares leave out {of}, for a grid without holes."
-
-
-def p_words(p: float) -> str:
-    """A p value in words: two digits, none of them below 0.001."""
-    return "\u2013" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
