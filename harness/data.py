@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from harness.axes.datasets import Facts, Images, datasets
 from harness.axes.preprocessing import Pixels, PixelStatistics, preprocessings
+from harness.label_noise import flip
 from harness.settings import Value
 from harness.splits import size, split
 from harness.streams import stream
@@ -21,6 +22,9 @@ TRAINED_ON: tuple[Split, Split] = ("train", "val")
 """The splits that are looked at while training goes on."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 DATA_SETTINGS = ("dataset", "preprocessing", "val_fraction", "val_split", "split_seed")
+"""What decides which images there are, how they are divided, and what their pixels are."""
+LABEL_SETTINGS = ("label_noise", "label_noise_seed")
+"""What decides which labels are trained on."""
 CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
 
 
@@ -76,8 +80,11 @@ def prepare(
     dtype: DTypeLike = np.float32,
     apply: Callable[[Pixels, PixelStatistics], Pixels] | None = None,
 ) -> Data:
-    """Load, split and preprocess what these settings name; with `apply` in place of their preprocessing."""
-    chosen = tuple((name, settings[name]) for name in DATA_SETTINGS if name in settings)
+    """Load, split and preprocess what these settings name; with `apply` in place of their preprocessing.
+
+    With `label_noise`, some labels of the train split are wrong; those of val and test never are.
+    """
+    chosen = tuple((name, settings[name]) for name in (*DATA_SETTINGS, *LABEL_SETTINGS) if name in settings)
     apply = apply or preprocessings[str(settings["preprocessing"])].apply
     return _prepare(chosen, np.dtype(dtype), datasets[str(settings["dataset"])].facts, apply)
 
@@ -104,8 +111,12 @@ def _prepare(
         flat = np.concatenate(chunks) if chunks else np.empty((0, raw[0].size), dtype)
         return Samples(np.ascontiguousarray(flat), y, index)
 
+    labels = images.train_labels[train]
+    if settings.get("label_noise"):
+        rng = stream(settings.get("label_noise_seed", 0), "label_noise")
+        labels = flip(labels, settings["label_noise"], len(facts.classes), rng)
     return Data(
-        train=samples(raw, images.train_labels[train], train),
+        train=samples(raw, labels, train),
         val=samples(images.train_images[val], images.train_labels[val], val),
         test=samples(images.test_images, images.test_labels, test),
         classes=facts.classes,

@@ -42,7 +42,7 @@ def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
     if study.about.hypothesis:
         click.echo(study.about.hypothesis)
     trained = len(plan.trials) - len(plan.skipped)
-    seeds = len(study.about.seeds)
+    seeds = len(study.seeds)
     click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
     there = sum(trial.trial_id in finished for trial in plan.trials)
     if there:
@@ -128,7 +128,8 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
     """Of a trial's settings those that are no defaults, or that the study varied, as text."""
     from harness import plugins
     from harness.selection import NOT_APPLICABLE, as_word
-    from harness.trials import as_text, resolve
+    from harness.settings import as_text
+    from harness.trials import resolve
 
     columns = map(str, found.trials.loc[:, "dataset":"seed"].columns.drop("seed"))
     settings = {name: as_word(row[name]) for name in columns}

@@ -41,6 +41,7 @@ class Work:
     declared: Mapping[str, Dataset] = field(default_factory=dict)
     metrics: Sequence[str] = ()
     shares: int = 1
+    sealed: bool = False
     checkpoint_every: checkpoints.Cadence = field(default_factory=checkpoints.Cadence)
 
 
@@ -215,8 +216,9 @@ def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:
             work.folder, work.stack, share, work.device, work.checkpoint_every, work.metrics
         )
         ticker = Ticker(board, work.place, sum(len(s.trials) for s in shares), len(share))
+        watch = Watch(ticker, work.metrics, kept, work.sealed)
         try:
-            outcome = engine.train(share, data, work.device, watch=Watch(ticker, work.metrics, kept))
+            outcome = engine.train(share, data, work.device, watch=watch)
         except (MemoryError, RuntimeError) as error:
             if len(share) == 1 or not _out_of_memory(error):
                 raise

@@ -457,6 +457,13 @@ def true_probability(p: Array, t: Array) -> Array:
     return (p * t).sum(1)
 
 
+def negative_log_likelihood(p: Array, t: Array) -> Array:
+    """-log p_y; inf at 0."""
+    with np.errstate(divide="ignore"):
+        values: Array = -np.log((p * t).sum(1))
+    return values
+
+
 def brier(p: Array, t: Array) -> Array:
     """sum_i (p_i - t_i)^2."""
     return ((p - t) ** 2).sum(1)
@@ -465,6 +472,7 @@ def brier(p: Array, t: Array) -> Array:
 METRICS: dict[str, Callable[[Array, Array], Array]] = {
     "top3": top3,
     "true_probability": true_probability,
+    "nll": negative_log_likelihood,
     "brier": brier,
 }
 """Values (B,) of probabilities p (B, C) and targets t (B, C)."""

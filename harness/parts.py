@@ -155,7 +155,8 @@ def _write_predictions(
     """
     sound = [(share, np.flatnonzero(share.outcome.diverged_step == 0)) for share in shares]
     sound = [(share, members) for share, members in sound if len(members)]
-    kept = [split for split in SPLITS if split in keep and len(data[split].y)]
+    seen_at_the_end = sound[0][0].outcome.final if sound else {}
+    kept = [split for split in SPLITS if split in keep and split in seen_at_the_end]
     if not kept or not sound:
         return
     ids = [share.trials[int(k)].trial_id for share, members in sound for k in members]

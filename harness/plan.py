@@ -18,6 +18,7 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget
+from harness.contrasts import Contrasts, default_pairs, pair_problems
 from harness.data import train_size
 from harness.errors import UsageError
 from harness.settings import Value
@@ -27,8 +28,8 @@ from harness.trials import Arm, Trial, trials
 Engine = Literal["stacked", "loop", "numpy"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 SAME_IN_A_GROUP = (
-    "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "hidden",
-    "batch_size", "epochs", "steps", "sampling", "eval_every",
+    "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
+    "label_noise_seed", "architecture", "hidden", "batch_size", "epochs", "steps", "sampling", "eval_every",
 )  # fmt: skip
 """The settings that trials share when they see the same batches, seed by seed, through the same shape."""
 STACK_BYTES = 64 * 32 * 784 * 4
@@ -74,6 +75,17 @@ class Plan:
     warnings: Sequence[str]
 
     @property
+    def contrasts(self) -> Contrasts:
+        """What is compared: as declared, or as the design has it, between arms that are trained."""
+        found = self.study.contrasts
+        if found.declared or self.study.about.phase == "tuning":
+            return found
+        dataset = self.trials[0].arm.settings["dataset"]
+        arms = [name for name, arm in self.arms.items() if arm.settings["dataset"] == dataset]
+        pairs = default_pairs(self.study.about.design, arms)
+        return found.model_copy(update={"pairs": pairs})
+
+    @property
     def arms(self) -> dict[str, Arm]:
         """The arms by name."""
         return {trial.arm.name: trial.arm for trial in self.trials}
@@ -104,8 +116,13 @@ def make(
     """
     everything, merged = trials(study)
     _check_batch_sizes(everything)
+    _check_pairs(study, everything)
     reasons: dict[tuple[str, str, str], str] = {}
-    skipped = {trial.trial_id: reason for trial in everything if (reason := misfit(trial.arm, reasons))}
+    skipped = {
+        trial.trial_id: reason
+        for trial in everything
+        if (reason := misfit(trial.arm, reasons) or _unchosen(study, trial.arm))
+    }
     todo = {trial.trial_id: trial for trial in everything if trial.trial_id not in skipped}
     stacks = []
     for group, kept_engine, ids in known:
@@ -137,6 +154,13 @@ def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
             "(match = 'ignore' trains it all the same)"
         )
     return known[key]
+
+
+def _unchosen(study: Study, arm: Arm) -> str:
+    """Why an arm that should be tuned is not; empty where it is."""
+    if study.about.phase != "tuned" or arm.name in study.chosen:
+        return ""
+    return "none of the settings it tried finished with every tuning seed"
 
 
 Groups: TypeAlias = "dict[tuple[Any, ...], dict[int, list[Trial]]]"
@@ -266,7 +290,9 @@ def _name(engine: str, members: Sequence[Trial]) -> str:
 
 def check(study: Study) -> None:
     """Raise what `make` would raise, before anything heavy is imported."""
-    _check_batch_sizes(trials(study)[0])
+    everything = trials(study)[0]
+    _check_batch_sizes(everything)
+    _check_pairs(study, everything)
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:
@@ -278,6 +304,15 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
                 f"{arm.settings['dataset']} has {n} "
                 f"training images with val_fraction = {arm.settings['val_fraction']:g}; allowed: 1 to {n}"
             )
+
+
+def _check_pairs(study: Study, everything: Sequence[Trial]) -> None:
+    if study.about.phase == "tuning" or not study.contrasts.pairs:
+        return
+    arms = list(dict.fromkeys(trial.arm.name for trial in everything))
+    told = list(pair_problems(study.contrasts, arms))
+    if told:
+        raise UsageError("\n".join([f"{study.name}: nothing was run", *(f"  - {one}" for one in told)]))
 
 
 def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:

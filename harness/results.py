@@ -31,11 +31,10 @@ import pandas as pd
 import tomli_w
 from filelock import FileLock, Timeout
 
+from harness.checking import known_settings
 from harness.errors import MachineError, UsageError
 from harness.plan import Plan, Stack
-from harness.settings import CORE, EPOCHS, OUTCOME, outcome_columns
-from harness.study import known_settings
-from harness.trials import as_text
+from harness.settings import CORE, EPOCHS, OUTCOME, as_text, outcome_columns
 
 SCHEMA = 1
 TABLES = ("trials", "epochs", "confusion")
@@ -192,13 +191,14 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
     ]
     content = {"schema": SCHEMA, "study": plan.study.name, "data": dict(digests), "stacks": stacks}
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
-    write(folder / "study.toml", tomli_w.dumps(plan.study.tables(folder)).encode())
+    tables = plan.study.tables(folder) | {"contrasts": plan.contrasts.table()}
+    write(folder / "study.toml", tomli_w.dumps(tables).encode())
     _write_tables(folder, _merged(folder, planned(plan)))
 
 
 def planned(plan: Plan) -> pd.DataFrame:
     """A row a planned trial, as text: who it is, its settings, and why it is skipped if it is."""
-    linked = plan.study.linked_axes
+    linked = plan.study.label_columns
     settings = [*CORE, *(name for name in known_settings() if name not in CORE)]
     rows = []
     for trial in plan.trials:

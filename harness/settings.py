@@ -59,6 +59,8 @@ TYPES: dict[str, Any] = {
     "val_fraction": Fraction,
     "val_split": Literal["stratified", "balanced", "random"],
     "split_seed": Seed,
+    "label_noise": Fraction,
+    "label_noise_seed": Seed,
     "batch_size": Count,
     "epochs": Count,
     "steps": Count,
@@ -115,6 +117,8 @@ DEFAULTS: dict[str, Value | None] = {
     "sampling": "shuffle",
     "match": "kind",
     "eval_every": "1 epoch",
+    "label_noise": 0.0,
+    "label_noise_seed": 0,
 }
 CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DEFAULTS.items()}
 """The settings every trial has, whatever its components."""
@@ -140,7 +144,10 @@ EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """The columns of epochs.csv, before those of tracked metrics."""
 COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
 """What trials.csv says of a trial beside its settings."""
+OF_ARM = "of_arm"
+"""The column that says whose settings a trial tries, while a study tunes."""
 TAKEN = (
+    OF_ARM,
     *COLUMNS,
     "label",
     "objective",
@@ -154,6 +161,15 @@ TAKEN = (
     "count",
 )
 """Names a linked axis cannot have: columns of the results, and of the tables that reports make of them."""
+
+
+def as_text(value: object) -> str:
+    """A value as CSVs and names show it: empty for not applicable, lists as in TOML."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 @functools.cache

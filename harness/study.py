@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from harness import plugins
-from harness.axes.architectures import architectures
+from harness import contrasts, plugins, spaces
 from harness.axes.datasets import Dataset, Images, datasets
-from harness.axes.losses import losses
 from harness.axes.metrics import metrics, taken
-from harness.axes.optimizers import optimizers
-from harness.axes.schedules import schedules
+from harness.checking import BESIDE, Checker, Settings, known_settings
+from harness.contrasts import Contrasts
 from harness.errors import UsageError, did_you_mean
 from harness.folders import Folder
+from harness.overrides import apply
 from harness.registry import HOUSE
-from harness.settings import CORE, TAKEN, Seed, Setting, Value
+from harness.settings import OF_ARM, Seed
+from harness.spaces import Space, Tune
 
-Settings: TypeAlias = "dict[str, Value]"
 Design = Literal["grid", "one-factor", "ladder"]
-TABLES = ("study", "baseline", "axes", "steps", "datasets")
+Phase = Literal["fixed", "tuning", "tuned"]
+TABLES = ("study", "baseline", "axes", "steps", "contrasts", "tune", "chosen", "datasets")
 NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,6 +47,7 @@ class About(BaseModel):
     resample_split: bool = False
     keep_predictions: list[Literal["train", "val", "test"]] = ["test"]
     keep_weights: Literal["best", "all", "none"] = "best"
+    phase: Phase = "fixed"
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -84,7 +84,8 @@ class Study:
 
     `axes` maps an axis to its values: a value is a setting's, or for linked settings a table
     {"name": .., setting: ..}. `steps` are a ladder's, each with its "name". `folders` are the person's own
-    data, by the name that `dataset` calls it.
+    data, by the name that `dataset` calls it. `contrasts` is what is compared. `tune` is what every arm may
+    tune, if anything, from `spaces` (`space_of`); `chosen` what each arm chose, by name, once that is known.
     """
 
     about: About
@@ -93,6 +94,10 @@ class Study:
     steps: Sequence[Mapping[str, Any]] = ()
     path: Path | None = None
     folders: Mapping[str, Folder] = field(default_factory=dict)
+    contrasts: Contrasts = field(default_factory=Contrasts)
+    tune: Tune | None = None
+    spaces: Mapping[str, Space] = field(default_factory=dict)
+    chosen: Mapping[str, Settings] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -103,6 +108,28 @@ class Study:
     def metrics(self) -> tuple[str, ...]:
         """The metrics it tracks beside loss and accuracy."""
         return tuple(self.about.metrics or ())
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """The seeds of its trials: while it tunes, those for tuning."""
+        return self.tune.seeds if self.tune and self.about.phase == "tuning" else self.about.seeds
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the test set stays closed: what is chosen by these trials cannot have seen it."""
+        return self.about.phase == "tuning"
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The columns of trials.csv that name an arm: its linked values, and in tuning whose try it is."""
+        return [*self.linked_axes, OF_ARM] if self.about.phase == "tuning" else self.linked_axes
+
+    def space_of(self, values: Iterable[tuple[str, str]]) -> Space:
+        """What an arm may tune: the space of all, and in it those of its linked values (axis, name)."""
+        own = [self.spaces.get(spaces.place(axis, name), {}) for axis, name in values]
+        return {
+            key: tried for space in (self.spaces.get(spaces.ALL, {}), *own) for key, tried in space.items()
+        }
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -133,6 +160,11 @@ class Study:
             tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}
         if self.steps:
             tables["steps"] = [dict(step) for step in self.steps]
+        tables["contrasts"] = self.contrasts.table()
+        if self.tune:
+            tables["tune"] = self.tune.model_dump(exclude_none=True)
+        if self.chosen:
+            tables["chosen"] = {arm: dict(settings) for arm, settings in self.chosen.items()}
         if self.folders:
             tables["datasets"] = {
                 name: {**folder.table(), "path": _place(folder.path, beside)}
@@ -203,17 +235,25 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     file = str(path or "study")
     problems: list[str] = []
     raw = _raw(tables, problems)
-    problems += _apply(overrides, raw)
+    problems += apply(overrides, raw, About.model_fields)
     folder = path.parent if path else Path()
     datasets.declare({}, file)
     _load_plugins(raw["study"], folder)
     about = _validated(About, "study", raw["study"], problems)
     folders = _folders(raw["datasets"], folder, problems)
-    checker = _Checker(known_settings(), problems)
+    checker = Checker(known_settings(), problems)
     baseline = checker.table("baseline", raw["baseline"])
     axes = {axis: checker.axis(axis, values) for axis, values in raw["axes"].items()}
     steps = checker.named("steps", raw.get("steps", []))
-    problems += _contradictions(about, baseline, axes, steps)
+    compared = _validated(Contrasts, "contrasts", raw.get("contrasts", {}), problems)
+    tune = _tuned(raw, checker)
+    chosen = {arm: checker.table(f"chosen.{arm}", values) for arm, values in raw["chosen"].items()}
+    problems += _contradictions(about, baseline, axes, steps, tune)
+    if about is not None and compared is not None:
+        problems += contrasts.problems(compared, about.design, axes)
+        compared = contrasts.resolve(compared, about.design, axes, baseline)
+    if about is not None and tune is not None:
+        problems += spaces.problems(tune, checker.spaces, about.seeds, baseline, axes)
     if about is not None:
         about = about.model_copy(update={"metrics": _tracked(about, folder)})
         problems += _metric_problems(about.metrics or (), [*checker.known, *axes])
@@ -222,7 +262,9 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
         raise UsageError(
             f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}"
         )
-    found = Study(about, baseline, axes, steps, path, folders)
+    found = Study(
+        about, baseline, axes, steps, path, folders, compared or Contrasts(), tune, checker.spaces, chosen
+    )
     found.declare()
     return found
 
@@ -231,7 +273,7 @@ def _raw(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     """A copy of the tables, for overrides to change; what is no table is told, and left out."""
     raw = copy.deepcopy(dict(tables))
     problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(raw) - set(TABLES)]
-    for key in ("study", "baseline", "axes", "datasets"):
+    for key in ("study", "baseline", "axes", "chosen", "datasets"):
         if not isinstance(raw.setdefault(key, {}), Mapping):
             problems.append(f"[{key}] = {raw[key]!r}: allowed: a table")
             raw[key] = {}
@@ -323,77 +365,14 @@ def _metric_problems(tracked: Sequence[str], columns: Sequence[str]) -> list[str
     return problems
 
 
-def known_settings() -> dict[str, Setting]:
-    """Every setting there is: the harness's own, then those that components declare."""
-    known = dict(CORE)
-    for registry in (architectures, losses, optimizers, schedules):
-        for entry in registry:
-            for name, setting in entry.component.settings.items():
-                if known.get(name, setting).default is None or name not in known:
-                    known[name] = setting
-    return known
-
-
-@dataclass
-class _Checker:
-    """Checks tables against the settings there are; what is wrong is added to `problems`."""
-
-    known: Mapping[str, Setting]
-    problems: list[str]
-
-    def table(self, where: str, table: Mapping[str, object]) -> Settings:
-        return {key: self.value(f"{where}.{key}", key, value) for key, value in table.items()}
-
-    def value(self, where: str, key: str, value: object) -> Value:
-        if key not in self.known:
-            self.problems.append(f"{where}: unknown setting; {did_you_mean(key, self.known)}")
-            return ""
-        try:
-            checked = self.known[key].check(value)
-        except ValueError as error:
-            self.problems.append(f"{where} = {json.dumps(value, default=str)}: allowed: {error}")
-            return ""
-        registry = plugins.registries().get(key)
-        if registry is not None and checked not in registry:
-            names = [entry.name for entry in registry]
-            self.problems.append(
-                f"{where} = {json.dumps(value)}: unknown {key}; {did_you_mean(str(value), names)}"
-            )
-        return checked
-
-    def axis(self, axis: str, values: object) -> list[Any]:
-        if not isinstance(values, list):
-            self.problems.append(f"axes.{axis} = {values!r}: allowed: a list of values")
-            return []
-        if not values:
-            self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
-        if any(isinstance(value, Mapping) for value in values):
-            if axis in {*self.known, *TAKEN}:
-                taken = "setting" if axis in self.known else "column of the results"
-                self.problems.append(f"axes.{axis}: linked settings need a name that is no {taken}'s own")
-            return list(self.named(f"axes.{axis}", values))
-        if axis not in self.known:
-            self.problems.append(f"axes.{axis}: unknown setting; {did_you_mean(axis, self.known)}")
-            return []
-        told = len(self.problems)
-        checked = [self.value(f"axes.{axis}", axis, value) for value in values]
-        if len(self.problems) == told and len({json.dumps(value) for value in checked}) < len(checked):
-            self.problems.append(f"axes.{axis}: a value is listed twice")
-        return checked
-
-    def named(self, where: str, tables: object) -> list[Mapping[str, Any]]:
-        """Linked settings or a ladder's steps: tables with a name."""
-        checked: list[Mapping[str, Any]] = []
-        for i, table in enumerate(tables if isinstance(tables, list) else [tables]):
-            name = table.get("name") if isinstance(table, Mapping) else None
-            if not isinstance(table, Mapping) or not isinstance(name, str) or not name:
-                self.problems.append(f"{where}[{i}] = {table!r}: allowed: a table with a name and settings")
-                continue
-            settings = {key: value for key, value in table.items() if key != "name"}
-            if name in {other["name"] for other in checked}:
-                self.problems.append(f"{where}[{i}]: the name {name!r} is there twice")
-            checked.append({"name": name, **self.table(f"{where}[{i}]", settings)})
-        return checked
+def _tuned(raw: Mapping[str, Any], checker: Checker) -> Tune | None:
+    """The [tune] table, its space checked; None without one."""
+    if "tune" not in raw:
+        return None
+    tune = _validated(Tune, "tune", raw["tune"], checker.problems)
+    if tune is not None:
+        checker.space(spaces.ALL, tune.space)
+    return tune
 
 
 def _contradictions(
@@ -401,9 +380,12 @@ def _contradictions(
     baseline: Settings,
     axes: Mapping[str, Sequence[Any]],
     steps: Sequence[Mapping[str, Any]],
+    tune: Tune | None,
 ) -> list[str]:
     problems = []
     design = about.design if about else "grid"
+    if about and about.phase != "fixed" and tune is None:
+        problems.append(f"study.phase = {about.phase!r}: only for a study with [tune]")
     if design == "ladder" and not steps:
         problems.append("study.design = 'ladder': a ladder needs [[steps]]")
     if design == "ladder" and axes:
@@ -415,7 +397,7 @@ def _contradictions(
     sets: dict[str, str] = {}
     for axis, values in axes.items():
         for key in {key for value in values for key in (value if isinstance(value, Mapping) else [axis])} - {
-            "name"
+            *BESIDE
         }:
             if key in sets:
                 problems.append(f"axes.{axis} and axes.{sets[key]} both set {key}")
@@ -426,71 +408,3 @@ def _contradictions(
     if about and about.resample_split and "split_seed" in named:
         problems.append("split_seed and study.resample_split = true: the split has its seed or the trial's")
     return problems
-
-
-# -------------------------------------------------------------------------------------------- overrides
-
-
-def _apply(overrides: Sequence[str], tables: dict[str, Any]) -> list[str]:
-    """Change raw tables as `--set` asks; gives what is wrong."""
-    problems: list[str] = []
-    given: dict[str, str] = {}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            problems.append(f"--set {override!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
-            continue
-        if given.setdefault(key, text) != text:
-            problems.append(f"--set {key} is given twice, as {given[key]!r} and as {text!r}")
-            continue
-        problems += _override(key, _values(text), tables)
-    if {"epochs", "steps"} <= set(given):
-        problems.append("--set epochs and --set steps: a budget is one or the other")
-    return problems
-
-
-def _override(key: str, values: list[Any], tables: dict[str, Any]) -> list[str]:
-    axes: dict[str, Any] = tables["axes"]
-    named = {axis: _named(axes[axis]) for axis in axes}
-    grid = tables["study"].get("design", "grid") == "grid"
-    if key in About.model_fields:
-        tables["study"][key] = values[0] if len(values) == 1 else values
-    elif named.get(key):
-        unknown = [str(value) for value in values if str(value) not in named[key]]
-        if unknown:
-            return [f"--set {key}: {did_you_mean(unknown[0], named[key])}"]
-        axes[key] = [named[key][str(value)] for value in values]
-    elif len(values) > 1 or (key in axes and grid):
-        axes[key] = values
-    else:
-        linked = [axis for axis, by in named.items() if by and all(key in table for table in by.values())]
-        if linked and grid:
-            return [
-                f"--set {key}: axis {linked[0]!r} sets {key} in every arm; choose among its values instead"
-            ]
-        tables["baseline"][key] = values[0]
-        # A budget is one or the other: the one just asked for.
-        tables["baseline"].pop({"epochs": "steps", "steps": "epochs"}.get(key, ""), None)
-    return []
-
-
-def _named(values: object) -> dict[str, Mapping[str, Any]]:
-    """The values of a linked axis by name; of any other, none."""
-    tables = [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
-    return {str(table.get("name")): table for table in tables}
-
-
-def _values(text: str) -> list[Any]:
-    """`0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
-    try:
-        return list(tomllib.loads(f"value = [{text}]")["value"]) or [""]
-    except tomllib.TOMLDecodeError:
-        return [_value(part.strip()) for part in text.split(",")]
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

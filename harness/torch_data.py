@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from harness.axes.datasets import datasets
-from harness.data import DATA_SETTINGS, SPLITS, Samples, Split, prepare
+from harness.data import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Samples, Split, prepare
 from harness.errors import UsageError, did_you_mean
 from harness.settings import CORE, Value
 from harness.trials import resolve
@@ -59,9 +59,9 @@ def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
     Args:
         dataset: a registered name.
         split: train, val or test.
-        settings: as in a study file: preprocessing, val_fraction, val_split, split_seed; what is not given
-            has the study's default. preprocessing may also be a function of your own, as the registered
-            ones are: (images (N, H, W) in floats, PixelStatistics) -> (N, ...).
+        settings: as in a study file: preprocessing, val_fraction, val_split, split_seed, label_noise,
+            label_noise_seed; what is not given has the study's default. preprocessing may also be a function
+            of your own, as the registered ones are: (images (N, H, W) in floats, PixelStatistics) to (N, ..).
 
     Raises:
         UsageError: there is no such data set, split or setting, or it cannot be this.
@@ -76,10 +76,9 @@ def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
 
 
 def _checked(name: str, value: object) -> Value:
-    if name not in DATA_SETTINGS[1:]:
-        raise UsageError(
-            f"{name} = {value!r}: no setting of the data; {did_you_mean(name, DATA_SETTINGS[1:])}"
-        )
+    known = (*DATA_SETTINGS[1:], *LABEL_SETTINGS)
+    if name not in known:
+        raise UsageError(f"{name} = {value!r}: no setting of the data; {did_you_mean(name, known)}")
     try:
         return CORE[name].check(value)
     except ValueError as error:

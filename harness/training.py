@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, executors, parts, plugins, results
+from harness import checkpoints, executors, parts, plugins, results, tuning
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
@@ -124,15 +124,41 @@ def train(
     checkpoint_every: str = checkpoints.EVERY,
     display: Display | None = None,
 ) -> Summary:
-    """Train what is missing of a study; the arguments are `run`'s."""
-    start = time.monotonic()
-    folder, cadence = folder_of(study, folder), checkpoints.Cadence.of(checkpoint_every)
+    """Train what is missing of a study; the arguments are `run`'s.
+
+    One with a [tune] table is trained in three phases (`harness.tuning`), each into a folder of its own.
+    """
+    folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
+    if study.tune is None or study.about.phase != "fixed":
+        return _train(study, folder, how)
+    done = [_train(study, folder, how), _train(tuning.phase(study, "tuning"), folder / tuning.TUNING, how)]
+    if not any(summary.statuses.get("failed") for summary in done):
+        chosen = tuning.choose(study, folder)
+        done.append(_train(tuning.phase(study, "tuned", chosen), folder / tuning.TUNED, how))
+    return _together(done)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a study is trained: `run`'s arguments, checked where they are used."""
+
+    engine: Engine
+    device: str
+    workers: int | None
+    checkpoint_every: str
+    display: Display | None
+
+
+def _train(study: Study, folder: Path, how: _How) -> Summary:
+    """Train what is missing of a study, in one folder."""
+    start, engine = time.monotonic(), how.engine
+    cadence = checkpoints.Cadence.of(how.checkpoint_every)
     digests = {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
     results.check_same(folder, study.name, digests)  # before the folder is touched
     with results.claimed(folder):
         known = results.check_same(folder, study.name, digests)
-        devices = choose_devices(device, engine)
-        count = workers or (len(devices) if devices[0] != "cpu" else cores())
+        devices = choose_devices(how.device, engine)
+        count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
         finished = results.finished(folder, set_aside=True)
         plan = make(study, engine, results.stacks_of(known), devices[0], count, finished)
         for name in digests:
@@ -145,7 +171,7 @@ def train(
         works = _works(todo, folder, study, devices, cadence)
         progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)])
         try:
-            with (display or nullcontext)(progress):
+            with (how.display or nullcontext)(progress):
                 for done in _execute(works, progress.board, count, plan):
                     progress.note(folder, done)
         finally:
@@ -154,6 +180,16 @@ def train(
             results.consolidate(folder)
             provenance.finish(progress.done - progress.failed)
     return _summary(folder, progress, time.monotonic() - start)
+
+
+def _together(done: Sequence[Summary]) -> Summary:
+    """What several phases did, as one: of the first one's folder."""
+    statuses: dict[str, int] = {}
+    for status, count in (item for summary in done for item in summary.statuses.items()):
+        statuses[status] = statuses.get(status, 0) + count
+    failures = [failure for summary in done for failure in summary.failures]
+    trained, seconds = (sum(getattr(one, what) for one in done) for what in ("trained", "seconds"))
+    return Summary(done[0].folder, statuses, trained, seconds, failures)
 
 
 def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
@@ -223,6 +259,7 @@ def _works(
             place=i,
             declared=study.datasets,
             metrics=study.metrics,
+            sealed=study.sealed,
             checkpoint_every=cadence,
         )
         for i, stack in enumerate(ordered)

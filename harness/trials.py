@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness import plugins
 from harness.axes.architectures import architectures
@@ -16,9 +16,11 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
+from harness.checking import BESIDE, Settings
 from harness.errors import UsageError
-from harness.settings import CORE, Value
-from harness.study import Settings, Study
+from harness.settings import CORE, OF_ARM, as_text
+from harness.spaces import points, words
+from harness.study import Study
 
 SEMANTICS = 1
 """The version of what training means. Part of every trial_id: raise it when results change."""
@@ -28,12 +30,13 @@ SEMANTICS = 1
 class Arm:
     """One combination of settings, seeds aside: defaults resolved, no setting without effect.
 
-    `labels` holds the value's name of each linked axis.
+    `labels` holds the value's name of each linked axis; `tried`, while a study tunes, what it tries.
     """
 
     name: str
     settings: Settings
     labels: Mapping[str, str] = field(default_factory=dict)
+    tried: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +49,34 @@ class Trial:
 
 
 def arms(study: Study) -> Iterator[Arm]:
-    """The arms a study means, in its order, duplicates included."""
+    """The arms a study means, in its order, duplicates included.
+
+    While it tunes, there is one for each setting that an arm tries; once it is tuned, each has what it chose.
+    """
+    for name, given, values in _designed(study):
+        labels = dict.fromkeys(study.linked_axes, "baseline") | {a: v for a, v in values if a != "steps"}
+        if study.about.phase == "tuning" and study.tune:
+            for point in points(study.space_of(values), study.tune.budget or 0):
+                tried = f"{name}, {words(point)}"
+                yield Arm(tried, resolve(given | point), labels | {OF_ARM: name}, point)
+        else:
+            yield Arm(name, resolve(given | study.chosen.get(name, {})), labels)
+
+
+Designed: TypeAlias = "tuple[str, Settings, list[tuple[str, str]]]"
+"""An arm's name, its settings as given, and its linked values: (axis, name)."""
+
+
+def _designed(study: Study) -> Iterator[Designed]:
     if study.about.design == "ladder":
-        settings = dict(study.baseline)
-        yield _arm("baseline", settings, {})
+        settings, climbed = dict(study.baseline), []
+        yield "baseline", dict(settings), []
         for step in study.steps:
-            settings |= {key: value for key, value in step.items() if key != "name"}
-            yield _arm(step["name"], settings, {})
+            settings |= {key: value for key, value in step.items() if key not in BESIDE}
+            climbed.append(("steps", str(step["name"])))
+            yield step["name"], dict(settings), list(climbed)
     elif study.about.design == "one-factor":
-        yield _arm("baseline", study.baseline, dict.fromkeys(study.linked_axes, "baseline"))
+        yield "baseline", dict(study.baseline), []
         for axis, values in study.axes.items():
             for value in values:
                 yield _combine(study, [(axis, value)])
@@ -64,31 +86,17 @@ def arms(study: Study) -> Iterator[Arm]:
             yield _combine(study, combination)
 
 
-def _combine(study: Study, combination: Sequence[tuple[str, Any]]) -> Arm:
-    settings, parts = dict(study.baseline), []
-    labels = dict.fromkeys(study.linked_axes, "baseline")
+def _combine(study: Study, combination: Sequence[tuple[str, Any]]) -> Designed:
+    settings, parts, linked = dict(study.baseline), [], []
     for axis, value in combination:
         if isinstance(value, Mapping):
-            settings |= {key: v for key, v in value.items() if key != "name"}
-            labels[axis] = value["name"]
+            settings |= {key: v for key, v in value.items() if key not in BESIDE}
+            linked.append((axis, str(value["name"])))
             parts.append(value["name"])
         else:
             settings[axis] = value
             parts.append(f"{axis}={as_text(value)}")
-    return _arm(", ".join(parts) or "baseline", settings, labels)
-
-
-def as_text(value: Value | None) -> str:
-    """A value as CSVs and names show it: empty for not applicable, lists as in TOML."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
-def _arm(name: str, given: Settings, labels: Mapping[str, str]) -> Arm:
-    return Arm(name, resolve(given), labels)
+    return ", ".join(parts) or "baseline", settings, linked
 
 
 def resolve(given: Settings) -> Settings:
@@ -100,6 +108,8 @@ def resolve(given: Settings) -> Settings:
         chosen.pop("steps")
     if chosen["val_fraction"] == 0:
         del chosen["val_split"], chosen["split_seed"]
+    if chosen["label_noise"] == 0:
+        del chosen["label_noise_seed"]
     loss = losses[chosen["loss"]]
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
@@ -137,18 +147,20 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
             )
         names.add(arm.name)
         identified[identity] = arm.name
-        for seed in study.about.seeds:
-            settings = arm.settings
-            if study.about.resample_split and "split_seed" in settings:
-                settings = settings | {"split_seed": seed}
-                result.append(
-                    Trial(_trial_id(_identity(settings), seed), replace(arm, settings=settings), seed)
-                )
-            else:
-                result.append(Trial(_trial_id(identity, seed), arm, seed))
-    if len({trial.trial_id for trial in result}) < len(result):
+        result += [trial(study, arm, seed, identity) for seed in study.seeds]
+    if len({one.trial_id for one in result}) < len(result):
         raise AssertionError("two different trials share a trial_id; please report this")
     return result, merged
+
+
+def trial(study: Study, arm: Arm, seed: int, identity: str = "") -> Trial:
+    """An arm with one seed; with `resample_split` its split goes with the seed, too.
+
+    `identity`, where it is known already, is the arm's.
+    """
+    if study.about.resample_split and "split_seed" in arm.settings:
+        arm, identity = replace(arm, settings=arm.settings | {"split_seed": seed}), ""
+    return Trial(_trial_id(identity or _identity(arm.settings), seed), arm, seed)
 
 
 def _trial_id(identity: str, seed: int) -> str:
@@ -163,6 +175,8 @@ def _identity(settings: Settings) -> str:
     """
     registries = plugins.registries()
     counted = dict(settings)
+    if not counted["label_noise"]:  # without it, the ids of before there was this setting
+        del counted["label_noise"]
     if losses[str(settings["loss"])].form(heads[str(settings["head"])].kind) is not None:
         counted.pop("match")
     digests = [

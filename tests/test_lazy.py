@@ -20,10 +20,12 @@ HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
     {"errors", "lazy", "settings", "streams", "stats", "plots"},
-    {"registry", "idx", "splits", "sources"},
+    {"registry", "idx", "splits", "label_noise", "sources"},
     {"axes", "decoded"},
     {"plugins", "batches", "data", "folders"},
-    {"testing", "study", "formulas", "board"},
+    {"spaces", "overrides", "contrasts"},
+    {"testing", "checking", "formulas", "board"},
+    {"study"},
     {"trials"},
     {"plan", "torch_data"},
     {"engines", "results", "looks", "selection", "sheets"},
@@ -31,7 +33,7 @@ ORDER: list[set[str]] = [
     {"pictures"},
     {"gallery"},
     {"report"},
-    {"executors"},
+    {"executors", "tuning"},
     {"training", "models"},
     {"display", "data_commands"},
     {"cli"},

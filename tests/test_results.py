@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 
 from harness import results, training
+from harness.checking import known_settings
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
-from harness.study import Study, known_settings, load, parse
+from harness.study import Study, load, parse
 from harness.trials import trials
 
 Make = Callable[..., Study]
@@ -29,8 +30,9 @@ OUTPUT = [
 SETTINGS = [
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "activation",
     "head", "loss", "optimizer", "schedule", "batch_size", "epochs", "steps", "sampling", "match",
-    "eval_every", "hidden", "ccql_weight", "lr", "weight_decay", "momentum", "dampening", "alpha", "eps",
-    "centered", "betas", "amsgrad", "lr_decay", "initial_accumulator_value", "gamma",
+    "eval_every", "label_noise", "label_noise_seed", "hidden", "ccql_weight", "lr", "weight_decay",
+    "momentum", "dampening", "alpha", "eps", "centered", "betas", "amsgrad", "lr_decay",
+    "initial_accumulator_value", "gamma",
 ]  # fmt: skip
 """In the order of the columns, which scripts lean on: never reorder them."""
 OUTCOME = [

@@ -100,6 +100,8 @@ def test_what_is_no_whole_number(name: str, value: object) -> None:
         ("betas", [0.9, 0.99, 0.999], "at most 2"),
         ("betas", [0.9, 1.0], "less than 1"),
         ("split_seed", -1, "greater than or equal to 0"),
+        ("label_noise", 1.0, "less than 1"),
+        ("label_noise_seed", -1, "greater than or equal to 0"),
         ("sampling", "shuffled", "'shuffle', 'sequential' or 'replacement'"),
         ("match", "none", "'kind' or 'ignore'"),
         ("val_split", "even", "'stratified', 'balanced' or 'random'"),
@@ -130,6 +132,8 @@ GOOD: dict[str, list[object]] = {
     "betas": [[0, 0.5], [0.9, 0.999]], "hidden": [[], [3], [32, 32]], "gamma": [1, 0.5],
     "val_split": ["random"], "sampling": ["shuffle", "replacement"], "match": ["kind", "ignore"],
     "split_seed": [0, 7],
+    "label_noise": [0.0, 0.4],
+    "label_noise_seed": [0, 7],
     "eval_every": [1, 3, "1 epochs", "2 step", "50 steps"], "lr": [1, 1e-9],
 }  # fmt: skip
 
@@ -173,7 +177,8 @@ def test_defaults_as_the_readme_has_them() -> None:
         "dataset": "mnist", "preprocessing": "unit", "val_fraction": 0.1, "val_split": "stratified",
         "split_seed": 0, "architecture": "mlp", "activation": "relu", "head": "identity", "loss": "ce",
         "optimizer": "sgd", "schedule": "constant", "batch_size": 32, "epochs": 5, "steps": None,
-        "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch",
+        "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch", "label_noise": 0.0,
+        "label_noise_seed": 0,
     }  # fmt: skip
 
 

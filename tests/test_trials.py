@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,11 +16,14 @@ from hypothesis import strategies as st
 from harness.axes.activations import activations
 from harness.axes.datasets import datasets
 from harness.axes.optimizers import optimizers
+from harness.checking import known_settings
 from harness.errors import UsageError
-from harness.study import Study, known_settings, load, parse
-from harness.trials import Trial, arms, as_text, resolve, trials
+from harness.settings import as_text
+from harness.study import Study, load, parse
+from harness.trials import Trial, arms, resolve, trials
 
 Make = Callable[..., Study]
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 OUTPUT: list[dict[str, Any]] = [
     {"name": "softmax + CE", "head": "identity", "loss": "ce"},
     {"name": "softmax + MSE", "head": "softmax", "loss": "mse", "lr": 0.5},
@@ -143,6 +148,7 @@ def test_defaults_are_resolved() -> None:
         "split_seed": 0, "architecture": "mlp", "hidden": [32, 32], "activation": "relu", "head": "identity",
         "loss": "ce", "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant",
         "batch_size": 32, "epochs": 5, "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch",
+        "label_noise": 0.0,
     }  # fmt: skip
 
 
@@ -175,6 +181,7 @@ def test_what_does_not_apply_is_left_out() -> None:
     assert "epochs" not in resolve({"steps": 10})
     assert "activation" not in resolve({"hidden": [], "activation": "tanh"})
     assert not {"val_split", "split_seed"} & resolve({"val_fraction": 0.0, "split_seed": 3}).keys()
+    assert "label_noise_seed" not in resolve({"label_noise_seed": 3})
 
 
 def test_values_as_text() -> None:
@@ -205,6 +212,7 @@ def test_a_known_trial_keeps_its_id() -> None:
         ({"val_fraction": 0}, {"val_fraction": 0.0, "split_seed": 4, "val_split": "random"}),
         ({"optimizer": "adam"}, {"optimizer": "adam", "betas": [0.9, 0.999], "amsgrad": False, "eps": 1e-8}),
         ({"weight_decay": 0.0}, {"weight_decay": -0.0}),
+        ({}, {"label_noise": 0.0, "label_noise_seed": 3}),
     ],
 )
 def test_two_ways_to_say_one_trial(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -219,11 +227,17 @@ def test_two_ways_to_say_one_trial(one: dict[str, Any], other: dict[str, Any]) -
         {"epochs": 4}, {"steps": 205}, {"batch_size": 16}, {"sampling": "sequential"}, {"split_seed": 1},
         {"val_fraction": 0.2}, {"val_fraction": 0}, {"val_split": "random"}, {"preprocessing": "raw"},
         {"loss": "mse"}, {"head": "softmax"}, {"weight_decay": 0.1}, {"eval_every": "2 epochs"},
-        {"loss": "nll", "match": "ignore"},
+        {"loss": "nll", "match": "ignore"}, {"label_noise": 0.1},
     ],
 )  # fmt: skip
 def test_what_decides_a_result_decides_the_id(changed: dict[str, Any]) -> None:
     assert identity(**changed) != identity()
+
+
+def test_ids_are_those_of_before_there_was_label_noise() -> None:
+    rows = pd.read_csv(REFERENCE / "lab2_losses" / "trials.csv", dtype=str)
+    study = load(REFERENCE / "lab2_losses" / "study.toml")
+    assert [trial.trial_id for trial in trials(study)[0]] == list(rows["trial_id"])
 
 
 def test_match_counts_where_kinds_do_not_fit() -> None:

@@ -65,6 +65,12 @@ def true_probability(p: Tensor, target: Tensor) -> Tensor:
     return (p * target).sum(-1)
 
 
+@metrics.register("nll")
+def nll(p: Tensor, target: Tensor) -> Tensor:
+    """The negative log-likelihood -log p_y; inf where p_y underflows to 0."""
+    return -(p * target).sum(-1).log()
+
+
 @metrics.register("brier")
 def brier(p: Tensor, target: Tensor) -> Tensor:
     """Brier's score, the sum over classes of (p - e_y)^2, in 0..2 (Brier 1950)."""

@@ -239,8 +239,8 @@ class _Run:
         return evaluate(self.model, self.loss_function, self.data[split], self.where, self.watch.metrics)
 
     def finish(self) -> Outcome:
-        """Open the test set, once, and take the weights along."""
-        if not self.outcome.diverged_step[0]:
+        """Open the test set, once, unless it is sealed, and take the weights along."""
+        if not self.watch.sealed and not self.outcome.diverged_step[0]:
             self.outcome.final["test"] = self.evaluate("test")
         self.outcome.weights = [weights(self.model)]
         return self.outcome

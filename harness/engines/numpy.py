@@ -178,7 +178,8 @@ def _run(
             return
         if (step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget):
             watch.checkpoints.save(step, _values(network, optimizer, outcome))
-    outcome.final["test"] = evaluate(network, data.test, watch.metrics)
+    if not watch.sealed:
+        outcome.final["test"] = evaluate(network, data.test, watch.metrics)
 
 
 def _observe(step: int, network: Network, data: Data, budget: Budget, outcome: Outcome, watch: Watch) -> None:

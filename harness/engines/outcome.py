@@ -109,12 +109,14 @@ class Watch:
 
     `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
     been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy. `checkpoints`
-    keep the engine's state, to go on from.
+    keep the engine's state, to go on from. `sealed`: the test set stays closed, because something will be
+    chosen by these trials.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
     metrics: Sequence[str] = ()
     checkpoints: Checkpoints = NEVER
+    sealed: bool = False
 
 
 UNWATCHED = Watch()

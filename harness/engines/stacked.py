@@ -165,8 +165,8 @@ class _Run:
                 self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)
 
     def finish(self) -> Outcome:
-        """Open the test set, once, and take the weights along."""
-        if not (self.outcome.diverged_step > 0).all():
+        """Open the test set, once, unless it is sealed, and take the weights along."""
+        if not self.watch.sealed and not (self.outcome.diverged_step > 0).all():
             x = self._resident(self.data.test.x)
             seen = self.stack.evaluate(self.data.test, x, self.metrics, keep=True)
             self.outcome.final["test"] = seen

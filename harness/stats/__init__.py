@@ -1,12 +1,12 @@
-"""What the numbers of a study say: intervals, main effects, rankings, paired contrasts. Pure functions.
+"""What the numbers of a study say: intervals, main effects, contrasts and their verdicts. Pure functions.
 
-Every function takes columns of `trials.csv`, `epochs.csv` or `confusion.csv` and gives a new DataFrame.
-Two rules hold throughout.
+Every function takes columns of `trials.csv`, `epochs.csv` or `confusion.csv`, or arrays of kept predictions,
+and gives a new DataFrame; what is random takes a generator. Two rules hold throughout.
 
 Seeds are the unit of replication. Cells of a grid that share a seed share initial weights, batch order and
 split, so they are not independent draws; a value is first averaged within its seed, and the interval is
 Student's t over those seed-level numbers (Bouthillier et al. 2021, "Accounting for variance in machine
-learning benchmarks"). One seed gives no interval: it is NaN.
+learning benchmarks"). One seed gives no interval: it is NaN. Test samples are the unit where it is said.
 
 Nothing is imputed. Only trials with status `ok` carry a value; diverged and failed ones are counted.
 
@@ -14,19 +14,26 @@ Accuracies are shares in 0..1 throughout. Selection and ranking read the validat
 that a study declared before it ran are judged on test.
 """
 
-from harness.stats.balance import whole_block, whole_cells
+from harness.stats.balance import as_array, whole_block, whole_cells
+from harness.stats.budgets import expected_best
+from harness.stats.calibrations import calibration, ece
 from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, paired_differences
 from harness.stats.curves import mean_curves
 from harness.stats.detectable import detectable_difference, power, seeds_needed, wilcoxon_floor
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
+from harness.stats.factorial import anova, anova_cells, interaction
 from harness.stats.levels import level_differences
+from harness.stats.per_sample import mcnemar, sample_bootstrap
+from harness.stats.pooled import interquartile_mean, probability_of_improvement
 from harness.stats.summaries import CONFIDENCE, OUTCOMES, finished, outcomes, rank_arms, summarise
 from harness.stats.verdicts import VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "OUTCOMES", "VERDICTS", "axis_spreads", "confusion_differences", "confusion_matrix",
-    "contrasts", "detectable_difference", "effect_cells", "finished", "holm", "level_differences",
-    "main_effects", "mean_curves", "outcomes", "paired_differences", "power", "rank_arms", "seed_effects",
-    "seeds_needed", "summarise", "verdicts", "whole_block", "whole_cells", "wilcoxon_floor",
+    "CONFIDENCE", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array", "axis_spreads", "calibration",
+    "confusion_differences", "confusion_matrix", "contrasts", "detectable_difference", "ece",
+    "effect_cells", "expected_best", "finished", "holm", "interaction", "interquartile_mean",
+    "level_differences", "main_effects", "mcnemar", "mean_curves", "outcomes", "paired_differences",
+    "power", "probability_of_improvement", "rank_arms", "sample_bootstrap", "seed_effects", "seeds_needed",
+    "summarise", "verdicts", "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

@@ -5,9 +5,44 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+
+def as_array(
+    trials: pd.DataFrame, names: Sequence[str], metric: str
+) -> tuple[list[NDArray[np.object_]], NDArray[np.float64], NDArray[np.bool_]]:
+    """Lay trials out by the levels of some columns.
+
+    Args:
+        trials: `names`, status, `metric`; one data set's.
+        names: columns that tell all trials apart.
+        metric: the column to lay out.
+
+    Returns:
+        The levels of each name in order of appearance; the values (levels of the first name, .., of the
+        last), NaN where no trial finished; and whether a trial was planned there, of the same shape.
+
+    Raises:
+        ValueError: `names` do not tell all trials apart.
+    """
+    coded = [pd.factorize(trials[name].astype(object), use_na_sentinel=False) for name in names]
+    levels = [np.asarray(level, dtype=object) for _, level in coded]
+    values = np.full([len(level) for level in levels], np.nan)
+    planned = np.zeros(values.shape, dtype=bool)
+    flat = np.ravel_multi_index([places for places, _ in coded], values.shape)
+    planned.flat[flat] = True
+    if np.count_nonzero(planned) < len(trials):
+        raise ValueError(
+            "several trials of a data set have the same level on every given axis and the same seed; name "
+            "every axis that was varied in `axes`"
+        )
+    values.flat[flat] = trials[metric].where(trials["status"].eq("ok")).to_numpy(dtype=float)
+    return levels, values, planned
 
 
 def whole_cells(finished: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.stats.balance import whole_cells
+from harness.stats.balance import as_array, whole_cells
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 VALUES = ["arm", "reference", "seed", "value", "reference_value", "difference", "cells", "left_out"]
 
@@ -39,6 +41,9 @@ def level_differences(
         axes: all columns that were varied, `dataset` not among them.
         metric: what to subtract.
 
+    Raises:
+        ValueError: several trials of one cell and seed: an axis is missing in `axes`.
+
     Returns:
         dataset, `within`, arm (the level), reference, seed, value, reference_value, difference, cells
         (averaged over), left_out (cells planned for both and not finished by both). There is a row for each
@@ -64,37 +69,31 @@ def _named(names: Sequence[str], place: Sequence[Hashable]) -> dict[str, Any]:
 def _against(
     trials: pd.DataFrame, axis: str, reference: str, cell: Sequence[str], metric: str
 ) -> Iterator[pd.DataFrame]:
-    """Yield the differences of each level, in order of appearance; columns `VALUES`."""
-    level = trials[axis].astype(str)
+    """Yield the differences of each level, in order of appearance."""
     by = trials.groupby(list(cell), sort=False, dropna=False, observed=True).ngroup() if cell else 0
-    value = trials[metric].where(trials["status"].eq("ok"))
-    planned = pd.DataFrame({"level": level, "cell": by, "seed": trials["seed"], "value": value})
-    arms = {str(name): arm for name, arm in planned.groupby("level", sort=False)}
-    if reference not in arms:
+    block = trials.assign(_level=trials[axis].astype(str), _cell=by)
+    (levels, _, seeds), values, planned = as_array(block, ["_level", "_cell", "seed"], metric)
+    if reference not in levels:
         return
-    for name, arm in arms.items():
-        both = sorted(set(arm["cell"]) & set(arms[reference]["cell"]))
-        if name != reference and both:
-            seeds = pd.unique(pd.concat([arm["seed"], arms[reference]["seed"]]))
-            values, theirs = (_wide(one, both, seeds) for one in (arm, arms[reference]))
-            yield _differences(values, theirs, pd.Index(seeds)).assign(arm=name, reference=reference)
+    theirs = list(levels).index(reference)
+    for place, level in enumerate(levels):
+        both = (planned[place] & planned[theirs]).any(axis=1)
+        if place != theirs and both.any():
+            table = _differences(values[place, both], values[theirs, both], seeds)
+            yield table.assign(arm=level, reference=reference)
 
 
-def _wide(arm: pd.DataFrame, cells: list[int], seeds: np.ndarray) -> np.ndarray:
-    """Values (cells, seeds), NaN where there is none."""
-    wide = arm.pivot_table(index="cell", columns="seed", values="value", observed=True)
-    return wide.reindex(index=cells, columns=seeds).to_numpy(dtype=float)
-
-
-def _differences(values: np.ndarray, theirs: np.ndarray, seeds: pd.Index) -> pd.DataFrame:
-    """Average both over their whole block of cells and seeds, and subtract."""
+def _differences(
+    values: NDArray[np.float64], theirs: NDArray[np.float64], seeds: NDArray[np.object_]
+) -> pd.DataFrame:
+    """Average both, (cells, seeds), over the same cells, and subtract."""
     cells, kept = whole_cells(~np.isnan(values) & ~np.isnan(theirs))
     means = np.full((2, len(seeds)), np.nan)
     if cells.size:
         means[:, kept] = [table[np.ix_(cells, kept)].mean(axis=0) for table in (values, theirs)]
     return pd.DataFrame(
         {
-            "seed": seeds,
+            "seed": pd.Series(seeds).infer_objects(),
             "value": means[0],
             "reference_value": means[1],
             "difference": means[0] - means[1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,7 @@ def test_top3_is_torchs_own() -> None:
 
 def test_probability_and_briers_score_have_the_worked_values() -> None:
     assert values("true_probability", [0, 1, 3]) == pytest.approx([0.4, 0.1, 0.25])
+    assert values("nll", [0, 1, 3]) == pytest.approx([math.log(2.5), math.log(10), math.log(4)])
     assert values("brier", [0, 1, 3]) == pytest.approx([0.36 + 0.09 + 0.04 + 0.01, 0.49 + 0.81 + 0.02, 0.75])
 
 
@@ -216,7 +218,7 @@ def test_metrics_are_no_part_of_a_trials_id(study_of: Make) -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [(["tpo3"], r"study\.metrics: unknown metric 'tpo3'; did you mean 'top3'\? Allowed: brier, top3, true_"),
+    [(["tpo3"], r"study\.metrics: unknown metric 'tpo3'; did you mean 'top3'\? Allowed: brier, nll, top3, "),
      (["top3", "top3"], "a metric is listed twice"), (3, r"study\.metrics = 3: allowed")],
 )  # fmt: skip
 def test_a_list_that_cannot_be_meant(study_of: Make, given: object, message: str) -> None:

@@ -102,3 +102,8 @@ def test_the_order_of_rows_changes_no_number() -> None:
         for trials in (factorial(), shuffled)
     )
     npt.assert_allclose(ours["difference"], theirs["difference"], atol=1e-12)
+
+
+def test_an_axis_that_was_not_named_is_told() -> None:
+    with pytest.raises(ValueError, match="name every axis"):
+        stats.level_differences(factorial(), "activation", "tanh")

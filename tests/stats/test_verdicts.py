@@ -133,9 +133,9 @@ def test_equal_differences_are_judged_by_their_signs(share: float, n: int, verdi
 
 def test_the_family_is_right_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
-    studies: Iterator[dict[str, Any]] = (
+    studies: list[dict[str, Any]] = [
         {str(arm): rng.normal(0, 0.01, 5) for arm in range(5)} for _ in range(100)
-    )
+    ]
     said = [set(judged(**study)["verdict"]) for study in studies]
     wrong = sum(not words.isdisjoint({"better", "worse"}) for words in said)
     assert scipy_stats.binomtest(wrong, 100, 0.05).pvalue > 0.01

@@ -1,0 +1,106 @@
+"""Settings as a study file has them, checked one by one against what there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from harness import plugins, spaces
+from harness.axes.architectures import architectures
+from harness.axes.losses import losses
+from harness.axes.optimizers import optimizers
+from harness.axes.schedules import schedules
+from harness.errors import did_you_mean
+from harness.settings import CORE, TAKEN, Setting, Value
+
+Settings: TypeAlias = "dict[str, Value]"
+BESIDE = ("name", "tune")
+"""Keys of linked settings that are no settings: what they are called, and what they may tune."""
+
+
+def known_settings() -> dict[str, Setting]:
+    """Every setting there is: the harness's own, then those that components declare."""
+    known = dict(CORE)
+    for registry in (architectures, losses, optimizers, schedules):
+        for entry in registry:
+            for name, setting in entry.component.settings.items():
+                if known.get(name, setting).default is None or name not in known:
+                    known[name] = setting
+    return known
+
+
+@dataclass
+class Checker:
+    """Checks tables against the settings there are; what is wrong is added to `problems`."""
+
+    known: Mapping[str, Setting]
+    problems: list[str]
+    spaces: dict[str, spaces.Space] = field(default_factory=dict)
+
+    def table(self, where: str, table: Mapping[str, object]) -> Settings:
+        """A table of settings."""
+        return {key: self.value(f"{where}.{key}", key, value) for key, value in table.items()}
+
+    def value(self, where: str, key: str, value: object) -> Value:
+        """A setting's value in canonical form; "" where it is wrong."""
+        if key not in self.known:
+            self.problems.append(f"{where}: unknown setting; {did_you_mean(key, self.known)}")
+            return ""
+        try:
+            checked = self.known[key].check(value)
+        except ValueError as error:
+            self.problems.append(f"{where} = {json.dumps(value, default=str)}: allowed: {error}")
+            return ""
+        registry = plugins.registries().get(key)
+        if registry is not None and checked not in registry:
+            names = [entry.name for entry in registry]
+            self.problems.append(
+                f"{where} = {json.dumps(value)}: unknown {key}; {did_you_mean(str(value), names)}"
+            )
+        return checked
+
+    def axis(self, axis: str, values: object) -> list[Any]:
+        """The values of an axis: a setting's, or linked settings under names."""
+        if not isinstance(values, list):
+            self.problems.append(f"axes.{axis} = {values!r}: allowed: a list of values")
+            return []
+        if not values:
+            self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
+        if any(isinstance(value, Mapping) for value in values):
+            if axis in {*self.known, *TAKEN}:
+                taken = "setting" if axis in self.known else "column of the results"
+                self.problems.append(f"axes.{axis}: linked settings need a name that is no {taken}'s own")
+            return list(self.named(f"axes.{axis}", values))
+        if axis not in self.known:
+            self.problems.append(f"axes.{axis}: unknown setting; {did_you_mean(axis, self.known)}")
+            return []
+        told = len(self.problems)
+        checked = [self.value(f"axes.{axis}", axis, value) for value in values]
+        if len(self.problems) == told and len({json.dumps(value) for value in checked}) < len(checked):
+            self.problems.append(f"axes.{axis}: a value is listed twice")
+        return checked
+
+    def named(self, where: str, tables: object) -> list[Mapping[str, Any]]:
+        """Linked settings or a ladder's steps: tables with a name."""
+        checked: list[Mapping[str, Any]] = []
+        for i, table in enumerate(tables if isinstance(tables, list) else [tables]):
+            name = table.get("name") if isinstance(table, Mapping) else None
+            if not isinstance(table, Mapping) or not isinstance(name, str) or not name:
+                self.problems.append(f"{where}[{i}] = {table!r}: allowed: a table with a name and settings")
+                continue
+            settings = {key: value for key, value in table.items() if key not in BESIDE}
+            if name in {other["name"] for other in checked}:
+                self.problems.append(f"{where}[{i}]: the name {name!r} is there twice")
+            checked.append({"name": name, **self.table(f"{where}[{i}]", settings)})
+            if "tune" in table:
+                self.space(spaces.place(where.removeprefix("axes."), name), table["tune"])
+                checked[-1] = {**checked[-1], "tune": table["tune"]}
+        return checked
+
+    def space(self, place: str, given: object) -> None:
+        """A space of settings to tune; it is found under its place in `spaces`."""
+        space, told = spaces.check(place, given, self.known)
+        self.spaces[place] = space
+        self.problems += told

@@ -1,0 +1,86 @@
+"""What `--set` changes in a study file's tables, before they are validated."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from harness.errors import did_you_mean
+
+DOTTED = ("contrasts", "tune")
+"""Tables whose keys are set as TABLE.KEY=VALUE."""
+
+
+def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str]) -> list[str]:
+    """Change raw tables as `--set` asks; gives what is wrong.
+
+    Args:
+        overrides: "key=value" texts.
+        tables: a study file's, changed in place.
+        about: the keys of the [study] table.
+    """
+    problems: list[str] = []
+    given: dict[str, str] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            problems.append(f"--set {override!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
+            continue
+        if given.setdefault(key, text) != text:
+            problems.append(f"--set {key} is given twice, as {given[key]!r} and as {text!r}")
+            continue
+        problems += _override(key, _values(text), tables, about)
+    if {"epochs", "steps"} <= set(given):
+        problems.append("--set epochs and --set steps: a budget is one or the other")
+    return problems
+
+
+def _override(key: str, values: list[Any], tables: dict[str, Any], about: Container[str]) -> list[str]:
+    axes: dict[str, Any] = tables["axes"]
+    named = {axis: _named(axes[axis]) for axis in axes}
+    grid = tables["study"].get("design", "grid") == "grid"
+    table, dot, inner = key.partition(".")
+    if dot and table in DOTTED:
+        tables[table] = {**(tables.get(table) or {}), inner: values[0] if len(values) == 1 else values}
+    elif key in about:
+        tables["study"][key] = values[0] if len(values) == 1 else values
+    elif named.get(key):
+        unknown = [str(value) for value in values if str(value) not in named[key]]
+        if unknown:
+            return [f"--set {key}: {did_you_mean(unknown[0], named[key])}"]
+        axes[key] = [named[key][str(value)] for value in values]
+    elif len(values) > 1 or (key in axes and grid):
+        axes[key] = values
+    else:
+        linked = [axis for axis, by in named.items() if by and all(key in table for table in by.values())]
+        if linked and grid:
+            return [
+                f"--set {key}: axis {linked[0]!r} sets {key} in every arm; choose among its values instead"
+            ]
+        tables["baseline"][key] = values[0]
+        # A budget is one or the other: the one just asked for.
+        tables["baseline"].pop({"epochs": "steps", "steps": "epochs"}.get(key, ""), None)
+    return []
+
+
+def _named(values: object) -> dict[str, Mapping[str, Any]]:
+    """The values of a linked axis by name; of any other, none."""
+    tables = [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
+    return {str(table.get("name")): table for table in tables}
+
+
+def _values(text: str) -> list[Any]:
+    """`0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
+    try:
+        return list(tomllib.loads(f"value = [{text}]")["value"]) or [""]
+    except tomllib.TOMLDecodeError:
+        return [_value(part.strip()) for part in text.split(",")]
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,130 @@
+"""Tuned comparisons: every arm tries the same number of settings, and chooses by val accuracy alone.
+
+A study with a [tune] table is three results folders, each an ordinary one:
+
+    <folder>/          the study as it stands: all arms at the settings they were given
+    <folder>/tuning/   every arm at every setting it tries, with the tuning seeds; the test set stays closed
+    <folder>/tuned/    every arm at the settings it chose, with the study's seeds, which chose nothing
+    <folder>/chosen.csv   what each arm chose, and how
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import results
+from harness.checking import Settings
+from harness.errors import UsageError
+from harness.settings import OF_ARM, as_text
+from harness.study import Phase, Study
+from harness.trials import Arm, arms, trial
+
+TUNING, TUNED = "tuning", "tuned"
+"""The folders of these phases, under the study's results folder."""
+CHOSEN = "chosen.csv"
+NOTHING = -math.inf  # the score of a setting that did not finish with every seed
+
+
+def phase(study: Study, which: Phase, chosen: Mapping[str, Settings] | None = None) -> Study:
+    """The study of one phase: other settings, other seeds, and while it tunes a sealed test set.
+
+    Args:
+        study: one with a [tune] table.
+        which: fixed, tuning or tuned.
+        chosen: what each arm chose, by its name; for the tuned phase.
+    """
+    changed: dict[str, Any] = {"phase": which}
+    if which == "tuning":
+        changed |= {"keep_predictions": [], "keep_weights": "none"}
+    about = study.about.model_copy(update=changed)
+    return replace(study, about=about, chosen=chosen or {})
+
+
+def choose(study: Study, folder: Path) -> dict[str, Settings]:
+    """What each arm chose, by its name; writes chosen.csv.
+
+    An arm takes the setting with the highest val accuracy, averaged over the tuning seeds; of equal ones the
+    first. A setting with a diverged seed is not taken. An arm for which nothing is left chooses nothing.
+
+    Args:
+        study: one with a [tune] table.
+        folder: the study's results folder, with its tuning/ finished.
+
+    Raises:
+        UsageError: trials of the tuning phase are missing or failed.
+    """
+    found = results.read(folder / TUNING).trials
+    tried = found.set_index("trial_id")[["status", "val_accuracy"]]
+    chosen: dict[str, Settings] = {}
+    rows = []
+    for name, tries in _tries(study).items():
+        points = [arm.tried for arm in tries]
+        scores = [_score(study, arm, tried, folder) for arm in tries]
+        best = max(range(len(tries)), key=scores.__getitem__)
+        finished = scores[best] > NOTHING
+        if finished:
+            chosen[name] = dict(points[best])
+        rows.append(
+            {"dataset": tries[0].settings["dataset"], "arm": name}
+            | {key: as_text(value) if finished else "" for key, value in points[best].items()}
+            | {
+                "val_accuracy": scores[best] if finished else None,
+                "seeds": len(phase(study, "tuning").seeds),
+                "tried": len(tries),
+                "unfinished": scores.count(NOTHING),
+                "edge": edge(points[best], points) if finished else "",
+            }
+        )
+    results.write(folder / CHOSEN, _csv(rows))
+    return chosen
+
+
+def _tries(study: Study) -> dict[str, list[Arm]]:
+    """Each arm's name, and the arm at each setting that it tries."""
+    tries: dict[str, list[Arm]] = {}
+    for arm in arms(phase(study, "tuning")):
+        tries.setdefault(arm.labels[OF_ARM], []).append(arm)
+    return tries
+
+
+def _score(study: Study, arm: Arm, tried: pd.DataFrame, folder: Path) -> float:
+    """Mean val accuracy over the tuning seeds; NOTHING where one diverged."""
+    ids = [trial(study, arm, seed).trial_id for seed in phase(study, "tuning").seeds]
+    seen = tried.reindex(ids)
+    missing = seen["status"][~seen["status"].isin(["ok", "diverged", "skipped"])]
+    if len(missing):
+        raise UsageError(
+            f"{arm.name!r}: {len(missing)} of its {len(ids)} tuning trials have no result, so nothing is "
+            f"chosen yet. See {folder / TUNING / 'trials.csv'}, and run the study again to train them."
+        )
+    return float(seen["val_accuracy"].mean()) if seen["status"].eq("ok").all() else NOTHING
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    table = pd.DataFrame(rows)
+    last = ["val_accuracy", "seeds", "tried", "unfinished", "edge"]
+    table = table[[*table.columns.drop(last), *last]]
+    return table.to_csv(index=False, float_format=results.SIGNIFICANT, lineterminator="\n").encode()
+
+
+def edge(chosen: Settings, points: Sequence[Settings]) -> str:
+    """Which chosen numbers are the lowest or highest that was tried, in words; empty where none is.
+
+    >>> edge({"lr": 1.0}, [{"lr": 0.01}, {"lr": 0.1}, {"lr": 1.0}])
+    'lr is the highest tried'
+    """
+    told = []
+    for name, value in chosen.items():
+        if isinstance(value, str | bool | list):
+            continue  # without an order
+        values = [float(point[name]) for point in points]  # type: ignore[arg-type]
+        for end, word in ((min(values), "lowest"), (max(values), "highest")):
+            if value == end and min(values) < max(values):
+                told.append(f"{name} is the {word} tried")
+    return ", ".join(told)
