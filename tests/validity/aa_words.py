@@ -35,8 +35,8 @@ def told(rates: pd.DataFrame, equality: pd.DataFrame) -> Iterator[str]:
     row = equality.iloc[0]
     yield "MSE at 5 lr against QL at lr, seed by seed: the same training but for float rounding"
     yield (
-        f"  {row['apart']:,} of {row['pairs']:,} pairs differ in accuracy on test, {row['accuracy']:.2%} at most;"
-        f" test losses agree to {row['loss']:.1g}{_verdict(row['ok'])}"
+        f"  {row['apart']:,} of {row['pairs']:,} pairs differ in test accuracy, {row['accuracy']:.2%} at most"
+        f"; test losses agree to {row['loss']:.1g}{_verdict(row['ok'])}"
     )
     for question, heading in ASKED.items():
         yield f"\n{heading}"
