@@ -86,7 +86,7 @@ def validity(results: Path, seeds: int, studies: int, pool: Path | None, workers
     aa_words.write(results, rates, equality, p_values.rename(columns={"dataset": "study"}), aa, drawn_from)
     aa_figure.save(results, rates, p_values["p"].to_numpy())
     click.echo("\n".join(aa_words.told(rates, equality)))
-    click.echo(f"tables and figure: {results}/rates.csv, equality.csv, studies.csv, rates.png, curves.png")
+    click.echo(f"tables and figures: {results}/rates.csv, equality.csv, studies.csv, rates.png, curves.png")
     if not (rates["ok"].all() and equality["ok"].all()):
         sys.exit(1)
 

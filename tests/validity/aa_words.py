@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING
 
 import aa_rates
@@ -83,21 +81,24 @@ def write(
     studies: pd.DataFrame,
     *sources: Results,
 ) -> None:
-    """Write rates.csv, equality.csv, studies.csv (the trained A/A studies of one arm) and environment.txt."""
+    """Write rates.csv, equality.csv, studies.csv (the trained A/A studies of one arm) and summary.txt."""
     for name, table in {"rates": rates, "equality": equality, "studies": studies}.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         storage.write(folder / f"{name}.csv", text.encode())
-    storage.write(folder / "environment.txt", "\n".join(_environment(sources)).encode())
+    lines = [*told(rates, equality), "", *_environment(sources), ""]
+    storage.write(folder / "summary.txt", "\n".join(lines).encode())
 
 
 def _environment(sources: tuple[Results, ...]) -> Iterator[str]:
+    """Where and how long each source was trained."""
     for source in sources:
         about = source.provenance
-        runs = about.get("runs", [])
-        seconds = math.fsum(run.get("seconds", 0) for run in runs)
-        name = source.study["study"]["name"]
-        yield f"{name}: {len(source.trials):,} trials, trained in {seconds:.0f} s, {len(runs)} run(s)"
+        yield f"{source.study['study']['name']}: {len(source.trials):,} trials"
         yield f"  {about.get('cpu')}, {about.get('workers')} workers of {about.get('cores')} cores"
-        yield f"  {json.dumps(about.get('versions'))}"
-        yield f"  commit {about.get('commit')}"
-    yield ""
+        for run in about.get("runs", []):
+            if run.get("trials_trained"):
+                versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+                yield (
+                    f"  {run['trials_trained']:,} trained in {run['seconds']:.0f} s from {run['started']}, "
+                    f"commit {run['commit']}, {versions}"
+                )

@@ -227,7 +227,7 @@ def test_the_command_trains_and_judges(command: tuple[Result, Path]) -> None:
     assert pd.read_csv(out / "equality.csv")["loss"].item() < 1e-4
     assert len(pd.read_csv(out / "studies.csv")) == 10
     assert {path.name for path in out.glob("*.png")} == {"rates.png", "curves.png"}
-    assert "300 trials" in (out / "environment.txt").read_text()
+    assert "300 trials" in (out / "summary.txt").read_text()
 
 
 @pytest.mark.usefixtures("quick")
