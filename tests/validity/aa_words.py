@@ -94,7 +94,7 @@ def _environment(sources: tuple[Results, ...]) -> Iterator[str]:
     for source in sources:
         about = source.provenance
         yield f"{source.study['study']['name']}: {len(source.trials):,} trials"
-        yield f"  {about.get('cpu')}, {about.get('workers')} workers of {about.get('cores')} cores"
+        yield f"  {about.get('cpu')}, {about.get('cores')} cores"
         for run in about.get("runs", []):
             if run.get("trials_trained"):
                 versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
