@@ -64,6 +64,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def validity(session: nox.Session) -> None:
+    """The harness tests itself: A/A studies by the thousand, into results/validity (about 5 minutes)."""
+    install(session)
+    session.run("python", "tests/validity/aa_studies.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed, as ratios measured side by side."""
     install(session, "bench")

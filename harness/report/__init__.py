@@ -76,9 +76,10 @@ def write(folder: Path, out: Path | None = None) -> Path:
             (figure, save(figure, page.parent / "figures"))
             for figure in (*judged.drawn, *draw(reading), *looked)
         ]
+        told = (table for part in parts for table in part.tables if table.data is not None)
         filed = [
             (table, table_files.save(table, page.parent / "tables"))
-            for table in (*judged.tables, *verdict_views.effects(reading))
+            for table in (*judged.tables, *verdict_views.effects(reading), *told)
         ]
         content = _render(reading, judged, drawn, filed, parts, models, data)
         page.write_text(content, encoding="utf-8", newline="\n")
