@@ -205,7 +205,8 @@ def test_without_a_val_split_nothing_is_chosen(rewritten: Callable[[Change], tup
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [(0.159, "15.9"), (0.0012, "0.12"), (-0.0241, "\u22122.4"), (-0.001, "\u22120.10")]
+    ("share", "said"),
+    [(0.159, "15.9"), (0.0012, "0.12"), (-0.0241, "\u22122.4"), (-0.001, "\u22120.10"), (-0.00001, "0.00")],
 )
 def test_points_keep_two_digits_below_one(share: float, said: str) -> None:
     assert words.points(share) == said

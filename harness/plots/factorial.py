@@ -67,6 +67,7 @@ def variance_figure(table: pd.DataFrame) -> Figure:
         ax.set_title(dataset, loc="left")
         ax.grid(visible=False, axis="y")
         ax.xaxis.set_major_formatter(percent_tick)
+        ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
     grid[-1][0].set_xlabel("share of the variance of val accuracy")
     return figure
 

@@ -36,7 +36,7 @@ BROKEN: dict[str, Any] = {"ls": "", "marker": "x", "ms": 6, "mew": 1.8, "clip_on
 
 
 @styled
-def rates_figure(table: pd.DataFrame, columns: int = 3) -> Figure:
+def rates_figure(table: pd.DataFrame, columns: int = 3, bars: str = "interval") -> Figure:
     """Small multiples of accuracy against lr, all on the same axes.
 
     A setting whose seeds did not all finish has no point, since survivors flatter: it is a cross at the
@@ -46,12 +46,13 @@ def rates_figure(table: pd.DataFrame, columns: int = 3) -> Figure:
         table: panel, line, lr, mean, low, high (shares; NaN where there is no number), unfinished, chosen,
             edge (booleans), joined (boolean: whether the line's points are joined).
         columns: panels a row.
+        bars: what lies between low and high, for the legend.
     """
     panels = list(dict.fromkeys(table["panel"]))
     sets = [list(dict.fromkeys(table.loc[table["panel"].eq(panel), "line"])) for panel in panels]
     lines = list(dict.fromkeys(table["line"]))
     shared = len(lines) <= len(COLORS)
-    keys = _keys(table, lines if shared else [])
+    keys = _keys(table, lines if shared else [], bars)
     columns = min(columns, len(panels))
     width, rows = max(1.2 + 3.3 * columns, 6.4), math.ceil(len(panels) / columns)
     longest = max(len(str(key.get_label())) for key in keys) + 6
@@ -161,7 +162,7 @@ def _scale(ax: Axes, table: pd.DataFrame) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _keys(table: pd.DataFrame, lines: Sequence[str]) -> list[Line2D]:
+def _keys(table: pd.DataFrame, lines: Sequence[str], bars: str) -> list[Line2D]:
     keys = _named(lines)
     if (table["chosen"] & ~table["edge"]).any():
         keys.append(Line2D([], [], **CHOSEN, marker="o", mec=GREY, label="chosen"))
@@ -170,5 +171,5 @@ def _keys(table: pd.DataFrame, lines: Sequence[str]) -> list[Line2D]:
     if table["unfinished"].any():
         keys.append(Line2D([], [], **BROKEN, color=GREY, label="diverged or failed"))
     if table["low"].notna().any():
-        keys.append(Line2D([], [], color=GREY, lw=3, alpha=0.5, label="interval"))
+        keys.append(Line2D([], [], color=GREY, lw=3, alpha=0.5, label=bars))
     return keys

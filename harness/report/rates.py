@@ -39,6 +39,7 @@ CHOSEN = (
     "Ringed is the lr that tuning chose, on val with tuning seeds; a square says that it lies at an edge of "
     "what was tried. "
 )
+FEWEST = 3  # seeds that an interval is drawn of; of fewer, their range
 SETTING = ["lr", "planned", "ok", "diverged", "failed", "n", "mean", "low", "high"]
 
 
@@ -78,11 +79,14 @@ def _figure(reading: Reading, dataset: str, sweep: Sweep) -> Drawn:
         words += f"At each lr, the best of what was tried for {' and '.join(others)}. "
     table = settings(_best_of_others(sweep.trials, others) if others else sweep.trials)
     table = _chosen(table, sweep.trials, _choices(reading, dataset)) if sweep.tuned else _best(table)
-    several = ", bars 95\u00a0% Student-t intervals" if table["n"].max() > 1 else ", of which there is one"
+    seeds = table["n"].max()
+    few = f", bars from the lower of {seeds:.0f} to the higher" if seeds > 1 else ", of which there is one"
+    several = few if seeds < FEWEST else ", bars 95\u00a0% Student-t intervals"
     caption = (
         f"{EXPLORATORY} " + READ.format(several) + (CHOSEN if sweep.tuned else BEST) + words + _told(table)
     )
-    figure = plots.rates_figure(table.assign(joined=joined))
+    bars = "interval" if seeds >= FEWEST else "range of seeds"
+    figure = plots.rates_figure(table.assign(joined=joined), bars=bars)
     title = f"Accuracy against learning rate on {dataset}"
     return Drawn(f"lr-{slug(dataset)}", title, caption.strip(), figure)
 
@@ -231,6 +235,9 @@ def settings(trials: pd.DataFrame) -> pd.DataFrame:
     done = stats.finished(trials, "val_accuracy")
     each = done.groupby([*by, "seed"], sort=False)["val_accuracy"].mean().reset_index()
     summary = stats.summarise(each, by, "val_accuracy").drop(columns="sd")
+    if summary["n"].max() < FEWEST:  # an interval of two is an order of magnitude wider than they lie apart
+        ends = each.groupby(by, sort=False)["val_accuracy"].agg(low="min", high="max").reset_index()
+        summary = summary.drop(columns=["low", "high"]).merge(ends, on=by, sort=False)
     table = ended.merge(summary, on=by, how="left", sort=False)[["panel", "line", *SETTING]]
     unfinished = (table["diverged"] + table["failed"]).gt(0)
     shown = {name: table[name].mask(unfinished) for name in ("mean", "low", "high")}

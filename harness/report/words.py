@@ -203,9 +203,10 @@ def count(n: int, noun: str) -> str:
 
 
 def points(share: float, *, sign: bool = False) -> str:
-    """A difference of shares in percentage points: 0.159 is "15.9", 0.0012 is "0.12"."""
+    """A difference of shares in percentage points: 0.159 is "15.9", 0.0012 is "0.12", none is "0.00"."""
     digits = 1 if abs(share) >= 0.01 else 2
-    return f"{100 * share:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
+    told = f"{100 * share:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
+    return "0.00" if told[1:] == "0.00" else told  # nothing has no sign
 
 
 def interval(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], str] = points) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,9 @@ def arranged(reading: Reading) -> pd.DataFrame:
     seen: list[pd.DataFrame] = []
     drawn = plots.rates_figure
 
-    def record(table: pd.DataFrame) -> Figure:
+    def record(table: pd.DataFrame, **how: Any) -> Figure:
         seen.append(table)
-        return drawn(table)
+        return drawn(table, **how)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "rates_figure", record)
@@ -118,3 +119,13 @@ def test_many_arms_are_averaged_over_cells_that_all_levels_finished(sweep: Readi
         assert set(table["panel"]) == {"activation"}
         (drawn,) = rates.draw(sweep)
     assert "Each line averages over" in drawn.caption
+
+
+def test_the_bars_of_two_seeds_are_their_range_and_not_an_interval() -> None:
+    trials = pd.DataFrame(
+        {"panel": "", "line": "a", "lr": 0.1, "seed": [0, 1], "status": "ok", "val_accuracy": [0.90, 0.92]}
+    )
+    assert rates.settings(trials)[["low", "mean", "high"]].to_numpy().tolist() == [[0.90, 0.91, 0.92]]
+    third = trials.iloc[:1].assign(seed=2, val_accuracy=0.91)
+    three = rates.settings(pd.concat([trials, third])).iloc[0]
+    assert three["high"] - three["low"] == pytest.approx(2 * 4.302653 * 0.01 / 3**0.5)
