@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from harness import results, selection, stats
+from harness.errors import UsageError
 from harness.selection import NOT_APPLICABLE, as_word
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,14 @@ def read(folder: Path) -> Reading:
     """Read a results folder for reporting.
 
     Raises:
-        UsageError: it is no results folder.
+        UsageError: it is no results folder, or holds the tries of a study that tunes.
     """
     found = results.read(folder)
+    if found.study.get("study", {}).get("phase") == "tuning":
+        raise UsageError(
+            f"{folder} holds the settings that arms tried to choose by; the report of "
+            f"{Path(folder).resolve().parent} shows them. Draw that one"
+        )
     return prepare(found)
 
 

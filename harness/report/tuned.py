@@ -77,13 +77,15 @@ def read(reading: Reading, fixed: Judged) -> Tuned | None:
             except UsageError:
                 doubts.append(f"The folder {name}/ cannot be read, so the tuned comparison lacks it.")
     chosen = _chosen_by(folder / "chosen.csv", doubts)
-    if not found and chosen.empty and not doubts and not reading.results.study.get("tune"):
+    study = reading.results.study
+    planned = "tune" in study and study.get("study", {}).get("phase", "fixed") == "fixed"
+    if not (found or doubts or planned) and chosen.empty:
         return None
     tried = found["tuning"].trials if "tuning" in found else pd.DataFrame()
     if "tuned" not in found:
         return Tuned(None, None, chosen, tried, doubts)
     # The study of the whole folder says what was varied; tuned/ differs from it in settings alone.
-    again = prepare(replace(found["tuned"], study=reading.results.study))
+    again = prepare(replace(found["tuned"], study=study))
     return Tuned(again, judge(again, fixed.family), chosen, tried, doubts)
 
 

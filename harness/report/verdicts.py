@@ -230,8 +230,14 @@ def _family(reading: Reading, judged: Judged, *, tuned: bool) -> Iterator[str]:
 
 def question(reading: Reading, *, tuned: bool) -> str:
     """Which question the verdicts answer: that of fixed settings, or of tuned ones."""
-    if tuned:
-        return "They compare each arm at the settings chosen for it on val, with fresh seeds."
+    if tuned or reading.results.study.get("study", {}).get("phase") == "tuned":
+        seeds = len(reading.results.study.get("tune", {}).get("seeds", []))
+        rests = f"on {count(seeds, 'tuning seed')}" if seeds else "on tuning seeds of its own"
+        return (
+            "They compare each arm at the settings chosen for it on val, with fresh seeds. The choice itself "
+            f"rests {rests}: that it might have fallen otherwise is in none of these intervals, so a small "
+            "difference may be one between two choices."
+        )
     if "lr" in reading.axes:
         return "The learning rate is one of the choices varied; no arm had it tuned."
     rates: list[float] = list(reading.trials["lr"].dropna().unique()) if "lr" in reading.trials else []

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from harness import report, training
+from harness.errors import UsageError
 from harness.report import declared, tuned
 from harness.report.judgements import judgement
 from harness.study import parse
@@ -135,3 +136,21 @@ def test_files_that_cannot_be_read_are_said(folder: Path) -> None:
     text = " ".join(paragraphs(folder))
     assert "chosen.csv cannot be read" in text
     assert "The folder tuning/ cannot be read" in text
+
+
+def test_how_little_a_choice_rests_on_is_said(trained: Path) -> None:
+    told = [said for said in paragraphs(trained) if "the settings chosen for it" in said]
+    assert len(told) == 1
+    assert "The choice itself rests on 2 tuning seeds: that it might have fallen otherwise" in told[0]
+
+
+def test_the_tuned_folder_by_itself_says_that_its_arms_are_tuned(trained: Path) -> None:
+    told = " ".join(paragraphs(trained / "tuned"))
+    assert "at the settings chosen for it on val" in told
+    assert "none tuned" not in told
+    assert "run it again" not in told
+
+
+def test_the_tuning_folder_has_no_report_of_its_own(trained: Path) -> None:
+    with pytest.raises(UsageError, match=r"the report of .*losses shows them\. Draw that one"):
+        report.write(trained / "tuning")
