@@ -132,12 +132,31 @@ def _changes(table: pd.DataFrame, dataset: str) -> Iterator[str]:
         return
     of = count(len(known), "contrast")
     yield f"On {dataset} tuning changes {f'{len(changed)} of ' if changed else 'none of '}{of}."
-    for row in changed[:NAMED]:
-        within = f" ({row['within']})" if row["within"] else ""
-        fixed, tuned = (_told(row, which) for which in ("fixed", "tuned"))
-        yield f"{contrast(row)}{within}: {fixed} at the fixed setting, {tuned} tuned."
-    if len(changed) > NAMED:
-        yield f"The other {len(changed) - NAMED} are in the table."
+    told = _across(changed) if any(row["within"] for row in changed) else _each(changed)
+    yield from told[:NAMED]
+    if len(told) > NAMED:
+        yield "The others are in the table."
+
+
+def _each(changed: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """A sentence a contrast."""
+    return [
+        f"{contrast(row)}: {_told(row, 'fixed')} at the fixed setting, {_told(row, 'tuned')} tuned."
+        for row in changed
+    ]
+
+
+def _across(changed: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """A sentence for each change of a contrast, with the combinations of the other axes that show it."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for row in changed:
+        change = (contrast(row), str(row["verdict_fixed"]), str(row["verdict_tuned"]))
+        found.setdefault(change, []).append(str(row["within"]))
+    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
+    return [
+        f"{name}: {fixed} at the fixed setting, {tuned} tuned, in {count(len(cells), 'combination')}."
+        for (name, fixed, tuned), cells in ordered
+    ]
 
 
 def _told(row: Mapping[Any, Any], which: str) -> str:

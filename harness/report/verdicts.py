@@ -58,7 +58,8 @@ def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> 
         yield from rest
     else:
         yield f"{where}, {len(rows)} contrasts: {_counts(rows, judged.family)}."
-        yield from _groups(rows, judged.family)
+        each = _across if any(row["within"] for row in rows) else _groups
+        yield from each(rows, judged.family)
     yield from _power(rows)
     yield from _lost(rows)
     if not tuned:  # of the split, so it is said once
@@ -111,11 +112,46 @@ def _counts(rows: Sequence[Row], family: Family) -> str:
     return ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1]
 
 
+def _names(family: Family) -> dict[str, str]:
+    """Verdicts as a sentence begins with them."""
+    names = {"better": "Better", "worse": "Worse", "same within margin": f"The same within {_margin(family)}"}
+    return names | {
+        "cannot tell": "Cannot be told", "one seed": "One seed, so no verdict", "no data": "No data"
+    }  # fmt: skip
+
+
+def _across(rows: Sequence[Row], family: Family) -> Iterator[str]:
+    """A sentence a contrast: in how many combinations of the other axes it came to which verdict."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(contrast(row), []).append(row)
+    within = " and ".join(dict.fromkeys(name for levels in family.levels for name in levels.within))
+    for place, (name, cells) in enumerate(found.items()):
+        told = []
+        for verdict, lead in _names(family).items():
+            group = [row for row in cells if row["verdict"] == verdict]
+            if group:
+                told.append(f"{lead[0].lower()}{lead[1:]} in {len(group)}{_range(group)}")
+        of = f" of {within}" if place == 0 else ""
+        yield f"{name}, in {count(len(cells), 'combination')}{of}: {', '.join(told)}."
+    untold = [row for row in rows if row["verdict"] == "cannot tell"]
+    if untold:
+        more = _more(untold, family)
+        yield f"{more[0].upper()}{more[1:]}."
+
+
+def _range(rows: Sequence[Row]) -> str:
+    """The lowest and the highest difference, in brackets; empty where there is none."""
+    values = sorted(row["difference"] for row in rows if row["n"])
+    if not values:
+        return ""
+    low, high = (points(value, sign=True) for value in (values[0], values[-1]))
+    return f" ({low if low == high else f'{low} to {high}'} points)"
+
+
 def _groups(rows: Sequence[Row], family: Family) -> Iterator[str]:
     """The contrasts of each verdict by name, the largest differences first."""
-    names = {"better": "Better", "worse": "Worse", "same within margin": f"The same within {_margin(family)}"}
-    names |= {"cannot tell": "Cannot be told", "one seed": "One seed, so no verdict", "no data": "No data"}
-    for verdict, name in names.items():
+    for verdict, name in _names(family).items():
         group = [row for row in rows if row["verdict"] == verdict]
         group.sort(key=lambda row: -abs(row["difference"]) if row["n"] else 0.0)
         if group:

@@ -55,6 +55,15 @@ def test_a_larger_family_is_counted_and_its_largest_named() -> None:
     assert "; and 1 more." in text
 
 
+def test_contrasts_within_other_axes_are_told_a_contrast_a_sentence() -> None:
+    family = {"margin": 0.005, "levels": [{"axis": "output", "reference": "a", "within": ["lr"]}]}
+    effects = {"output": {"a": 0.0, "b": 0.05, "c": 0.0}, "lr": {"0.1": 0.0, "0.2": 0.01, "0.3": 0.02}}
+    text = told(grid(effects, study={"contrasts": family}))[0]
+    assert text.startswith("On digits, 6 contrasts: 3 better and 3 the same within")
+    assert re.search(r" b against a, in 3 combinations of lr: better in 3 \(\+[45]\.\d .*points\)\.", text)
+    assert re.search(r" c against a, in 3 combinations: the same within \S+ points in 3 \(", text)
+
+
 def test_the_test_sets_own_error_is_said_once_a_data_set() -> None:
     text = " ".join(told(grid({"output": {"a": 0.0, "b": 0.1}}, datasets=("digits", "other"))))
     # sqrt(.85 * .15 / 10,000) is 0.36 points.
