@@ -144,6 +144,8 @@ EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """The columns of epochs.csv, before those of tracked metrics."""
 COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
 """What trials.csv says of a trial beside its settings."""
+TUNING, TUNED, CHOSEN = "tuning", "tuned", "chosen.csv"
+"""What a study that tunes has in its results folder: two results folders, and what each arm chose."""
 OF_ARM = "of_arm"
 """The column that says whose settings a trial tries, while a study tunes."""
 TAKEN = (

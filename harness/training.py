@@ -18,6 +18,7 @@ from harness.errors import MachineError, UsageError
 from harness.plan import Engine, Plan, Stack, budget_of, cores, datasets_of, make, stack_bytes
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
+from harness.settings import TUNED, TUNING
 from harness.study import Phase, Study
 
 MEMORY = Path("/proc/meminfo")
@@ -135,10 +136,10 @@ def train(
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
     if study.tune is None or study.about.phase != "fixed":
         return _train(study, folder, how)
-    done = [_train(study, folder, how), _train(study.in_phase("tuning"), folder / tuning.TUNING, how)]
+    done = [_train(study, folder, how), _train(study.in_phase("tuning"), folder / TUNING, how)]
     if any(summary.statuses.get("failed") for summary in done):
         return _together(done)  # a choice among what happened not to fail would be none
-    chosen, tuned = tuning.choose(study, folder), folder / tuning.TUNED
+    chosen, tuned = tuning.choose(study, folder), folder / TUNED
     done.append(_train(study.in_phase("tuned", chosen), tuned, how))
     return replace(_together(done), tuned=tuned)
 

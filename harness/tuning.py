@@ -20,13 +20,10 @@ import pandas as pd
 from harness import results
 from harness.checking import Settings
 from harness.errors import UsageError
-from harness.settings import OF_ARM, as_text
+from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
 from harness.study import Study
 from harness.trials import Arm, arms, trial
 
-TUNING, TUNED = "tuning", "tuned"
-"""The folders of these phases, under the study's results folder."""
-CHOSEN = "chosen.csv"
 NOTHING = -math.inf  # the score of a setting that did not finish with every seed
 
 
