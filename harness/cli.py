@@ -106,7 +106,7 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
     if (folder / "plan.json").is_file():
         from harness import results as storage
 
-        known = storage.check_same(folder, loaded.name, {})
+        known = storage.check_same(folder, loaded, {})
         kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
     device = "cuda" if how["device"] == "cuda" else "cpu"
     planned = make(loaded, how["engine"], device=device, processes=processes, **kept)
