@@ -105,7 +105,10 @@ def problems(given: Contrasts, design: str, axes: Mapping[str, Sequence[Any]]) -
             yield f"{where}: {level.axis!r} cannot be compared within itself"
         names = [level_name(value) for value in axes.get(level.axis, [])]
         if level.reference is not None and names and as_text(level.reference) not in names:
-            yield f"{where}.reference = {level.reference!r}: {did_you_mean(as_text(level.reference), names)}"
+            yield (
+                f"{where}.reference = {level.reference!r} is not on the axis: "
+                f"{did_you_mean(as_text(level.reference), names)} (with --set, keep it among the values)"
+            )
 
 
 def pair_problems(given: Contrasts, arms: Sequence[str], same: Mapping[str, str]) -> Iterator[str]:

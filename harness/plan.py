@@ -381,7 +381,7 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     """What the study says that has no effect, or probably not the one that was meant."""
     used = {name for trial in everything for name in trial.arm.settings}
     told = [
-        f"{name} is set in [baseline] and applies to no arm (no component chosen has it)"
+        f"{name} is set in [baseline] and applies to no arm (what it belongs to was not chosen)"
         for name in study.baseline
         if name not in used and name not in {"epochs", "steps"}
     ]

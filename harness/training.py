@@ -100,6 +100,9 @@ def run(
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
 
+    A study with [tune] leaves its tuned arms in `folder`/tuned: `harness.results.read` reads them; what is
+    given back are the arms as they stand.
+
     Raises:
         UsageError: the study or the folder is not what it should be.
         MachineError: the results cannot be written, or the data not be had.
