@@ -142,8 +142,8 @@ def run(
 ) -> None:
     """Train what is missing of a study. Running it again goes on from where it stopped.
 
-    A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test set
-    stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
+    A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
+    set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
     """
     from harness.plan import check as check_plan
 
