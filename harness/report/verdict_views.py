@@ -25,9 +25,9 @@ DASH = "\u2013"
 NOTE = (
     "Differences in {metric}, paired by seed, in points; under each its 95\u00a0% Student-t interval, which "
     "stands by itself. Better or worse: p \u2264 {alpha}, corrected for all {count} contrasts of the family "
-    "(Holm). The same: shown to lie within \u00b1{margin} points (TOST, corrected alike). Could have been "
-    "seen: the smallest difference that these seeds show with {power}; more seeds: how many more would so "
-    "resolve {margin} points. {whose}"
+    "(Holm). The same: shown to lie within \u00b1{margin} points (TOST, corrected alike). Detectable: the "
+    "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
+    "five. More seeds: how many more would so resolve {margin} points. {whose}"
 )
 FOREST = (
     "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "
@@ -39,7 +39,7 @@ LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span 
 
 
 def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Table:
-    """A row a data set and contrast: its difference, p, verdict, and what could have been seen."""
+    """A row a data set and contrast: its difference, p, verdict, and what difference is detectable."""
     columns = [
         Column("data set"),
         Column("contrast", show="long"),
@@ -50,7 +50,7 @@ def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Ta
         Column("p (Holm)", numeric=True, show="wide"),
         Column("verdict"),
     ]
-    columns += [Column(name, numeric=True, show="wide") for name in ("could have been seen", "more seeds")]
+    columns += [Column(name, numeric=True, show="wide") for name in ("detectable", "more seeds")]
     rows = [
         [
             Cell(row["dataset"]),

@@ -175,15 +175,19 @@ def _name(row: Row) -> str:
 
 def _more(rows: Sequence[Row], family: Family) -> str:
     """How many more seeds would tell, for contrasts that these seeds cannot tell."""
-    more = sorted(row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"]))
+    known = [row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"])]
+    more = sorted(seeds for seeds in known if seeds > 0)
     size = _size(family)
-    if not more:
+    if not known:
         return "how many seeds would tell cannot be said"
-    if more[-1] <= 0:
-        return f"seeds would suffice for {size} ({POWER}), so the difference lies near the margin"
+    if not more:
+        what = "the difference is" if len(known) == 1 else "these differences are"
+        enough = f"there are seeds enough to see {size} ({POWER})"
+        return f"{enough}, so {what} probably smaller, yet not shown to be"
     ends = f"{more[0]:,.0f}" if more[0] == more[-1] else f"{more[0]:,.0f} to {more[-1]:,.0f}"
     noun = "seed" if ends == "1" else "seeds"
-    return f"about {ends} more {noun} would resolve differences of {size} ({POWER})"
+    some = f" in {len(more)} of them" if len(more) < len(rows) else ""
+    return f"about {ends} more {noun} would resolve differences of {size}{some} ({POWER})"
 
 
 def _power(rows: Sequence[Row]) -> Iterator[str]:
@@ -192,7 +196,8 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     if not seen:
         several = any(row["n"] > 1 for row in rows)
         yield (
-            "The differences do not vary with the seed, so what could have been seen cannot be said."
+            "The differences do not vary with the seed, so how large a difference would be missed cannot be "
+            "said."
             if several
             else "With a single seed no difference could have been told from chance."
         )
@@ -202,8 +207,8 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     sizes = low if low == high else f"{low} to {high}"
     depends = "" if low == high else ", depending on the contrast,"
     yield (
-        f"With {of} seeds and this spread, differences below {sizes} points{depends} could not have been "
-        f"seen ({POWER})."
+        f"With {of} seeds and this spread, differences smaller than {sizes} points{depends} would be missed "
+        "more often than one time in five, at the corrected level."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from families import arms, grid, without
 
 from harness import plots, report
-from harness.report import Reading
+from harness.report import Reading, declared, verdicts
 from harness.report.judgements import judgement
 
 BROAD = {"margin": 0.005}
@@ -44,7 +44,28 @@ def test_what_cannot_be_told_says_how_many_more_seeds_would() -> None:
     more = row["more seeds"].text
     assert int(more) > 0
     assert f"about {more} more seeds would resolve differences of 0.05 points (80 % power" in text
-    assert f"differences below {row['could have been seen'].text} points could not have been seen" in text
+    assert f"differences smaller than {row['detectable'].text} points would be missed more often" in text
+
+
+def test_power_is_not_said_to_be_a_floor_of_what_can_be_seen() -> None:
+    """A clear difference may lie below the one that is seen four times in five."""
+    reading = arms({"baseline": 0.0, "up": 0.0014}, study={"contrasts": {"pairs": [["up", "baseline"]]}})
+    (row,) = declared.judge(reading, declared.family(reading)).table.to_dict("records")
+    assert (row["verdict"], row["difference"] < row["detectable"]) == ("better", True)
+    text = told(reading)[0]
+    assert "would be missed more often than one time in five, at the corrected level." in text
+    assert "could not have been seen" not in text + judgement(reading).tables[0].note
+
+
+def test_contrasts_with_seeds_enough_are_not_counted_among_those_that_need_more() -> None:
+    family = declared.family(arms({"baseline": 0.0}))
+    rows = [{"more_seeds": seeds} for seeds in (0.0, 25.0, 3.0, float("nan"))]
+    assert "about 3 to 25 more seeds would resolve differences of 0.2 points in 2 of" in verdicts._more(
+        rows, family
+    )
+    enough = verdicts._more(rows[:1], family)
+    assert enough.endswith("so the difference is probably smaller, yet not shown to be")
+    assert "near the margin" not in enough
 
 
 def test_a_larger_family_is_counted_and_its_largest_named() -> None:
