@@ -13,8 +13,9 @@ import pytest
 
 from harness import report, training
 from harness.errors import UsageError
-from harness.report import declared, tuned
+from harness.report import declared, phases, rates, tuned
 from harness.report.judgements import judgement
+from harness.results import Results
 from harness.study import parse
 
 STUDY: dict[str, Any] = {
@@ -154,3 +155,56 @@ def test_the_tuned_folder_by_itself_says_that_its_arms_are_tuned(trained: Path) 
 def test_the_tuning_folder_has_no_report_of_its_own(trained: Path) -> None:
     with pytest.raises(UsageError, match=r"the report of .*losses shows them\. Draw that one"):
         report.write(trained / "tuning")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ("epochs = 2", "epochs = 3", "baseline: epochs"),
+        ("    2,\n]\nplugins", "    2,\n    3,\n]\nplugins", "seeds"),
+        ("budget = 2", "budget = 3", "tune: budget"),
+    ],
+)
+def test_a_root_trained_again_is_not_set_beside_old_tuned_results(
+    folder: Path, before: str, after: str, what: str
+) -> None:
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    assert before in text
+    (folder / "study.toml").write_text(text.replace(before, after), encoding="utf-8")
+    made, said = judgement(report.read(folder)), " ".join(paragraphs(folder))
+    assert (
+        f"In this folder, tuning/ is of a study with other settings ({what}) and tuned/ is of a study with "
+        f"other settings ({what}), so there are no tuned verdicts. Run the study again."
+    ) in said
+    assert [table.name for table in made.tables] == ["verdicts"]
+    assert not made.tuned
+    assert not list(rates.draw(report.read(folder)))
+
+
+def test_choices_that_the_tuned_folder_was_not_trained_with_are_told(folder: Path) -> None:
+    assert list(rates.draw(report.read(folder)))
+    path = folder / "chosen.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("CE,0.5", "CE,0.02"), encoding="utf-8")
+    assert "tuned/ was trained with other choices than chosen.csv has" in " ".join(paragraphs(folder))
+    assert [table.name for table in judgement(report.read(folder)).tables] == ["verdicts"]
+
+
+def test_a_root_that_tunes_no_more_ignores_the_old_folders_and_says_so(folder: Path) -> None:
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    kept, _, _ = text.partition("[tune]")
+    (folder / "study.toml").write_text(kept, encoding="utf-8")
+    said = " ".join(paragraphs(folder))
+    assert "This study tunes nothing: tuning/, tuned/ and chosen.csv beside it are of an earlier one" in said
+    assert "run it again" not in said
+    assert "none tuned" in said
+    assert not list(rates.draw(report.read(folder)))
+
+
+def test_data_is_the_same_wherever_it_is_named_from(tmp_path: Path) -> None:
+    def found(folder: Path, path: str) -> Results:
+        study = {"datasets": {"mine": {"path": path}}, "tune": {"seeds": [1000]}}
+        return Results(folder, pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), study, {})
+
+    root, below = found(tmp_path, "../data"), found(tmp_path / "tuned", "../../data")
+    assert not list(phases._differing(root, below))
+    assert list(phases._differing(root, found(tmp_path / "tuned", "../data"))) == ["datasets: mine"]
