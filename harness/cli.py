@@ -106,7 +106,7 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
     if (folder / "plan.json").is_file():
         from harness import results as storage
 
-        known = storage.check_same(folder, loaded.name, {})
+        known = storage.check_same(folder, loaded, {})
         kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
     device = "cuda" if how["device"] == "cuda" else "cpu"
     planned = make(loaded, how["engine"], device=device, processes=processes, **kept)
@@ -140,7 +140,11 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 def run(
     study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool, **how: Any
 ) -> None:
-    """Train what is missing of a study. Running it again goes on from where it stopped."""
+    """Train what is missing of a study. Running it again goes on from where it stopped.
+
+    A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
+    set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
+    """
     from harness.plan import check as check_plan
 
     loaded = _load(study, overrides)

@@ -105,15 +105,25 @@ def problems(given: Contrasts, design: str, axes: Mapping[str, Sequence[Any]]) -
             yield f"{where}: {level.axis!r} cannot be compared within itself"
         names = [level_name(value) for value in axes.get(level.axis, [])]
         if level.reference is not None and names and as_text(level.reference) not in names:
-            yield f"{where}.reference = {level.reference!r}: {did_you_mean(as_text(level.reference), names)}"
+            yield (
+                f"{where}.reference = {level.reference!r} is not on the axis: "
+                f"{did_you_mean(as_text(level.reference), names)} (with --set, keep it among the values)"
+            )
 
 
-def pair_problems(given: Contrasts, arms: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the declared pairs, now that arms are known."""
-    known = set(arms)
+def pair_problems(given: Contrasts, arms: Sequence[str], same: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with the declared pairs, now that arms are known.
+
+    Args:
+        given: the family.
+        arms: those that are trained, by name.
+        same: names of arms that are trained under another arm's name.
+    """
     for i, pair in enumerate(given.pairs):
         if pair[0] == pair[1]:
             yield f"contrasts.pairs[{i}]: {pair[0]!r} cannot be compared with itself"
         for name in pair:
-            if name not in known:
+            if name in same:
+                yield f"contrasts.pairs[{i}]: {name!r} means the same as {same[name]!r}; take that name"
+            elif name not in arms:
                 yield f"contrasts.pairs[{i}]: no arm {name!r} in this study; {did_you_mean(name, arms)}"

@@ -19,6 +19,8 @@ from harness.costs import cost
 from harness.data import TRAINED_ON
 from harness.errors import UsageError
 from harness.plan import Plan
+from harness.settings import OF_ARM
+from harness.trials import arms as arms_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,10 +73,13 @@ def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     """Show what tuning adds to a study: the trials that choose, and those of the tuned arms."""
     seeds = len(tries.study.seeds)
     tuning, tuned = (duration(cost(one, processes).seconds) for one in (tries, plan))
-    settings = len(tries.trials) // max(1, len(plan.arms) * seeds)
+    first = next(iter(plan.arms))
+    settings = sum(arm.labels[OF_ARM] == first for arm in arms_of(tries.study))
+    planned = len(plan.arms) * settings * seeds
+    twice = f" ({len(tries.trials)} different ones)" if len(tries.trials) < planned else ""
     click.echo(
-        f"then tuning: {len(plan.arms)} arms x {settings} settings x {seeds} other seeds = "
-        f"{len(tries.trials)} trials, about {tuning}; test stays closed"
+        f"then tuning: {len(plan.arms)} arms x {settings} settings x {seeds} other seeds = {planned} "
+        f"trials{twice}, about {tuning}; test stays closed"
     )
     click.echo(f"then tuned: {len(plan.trials)} trials at what each arm chose, about {tuned}")
 
@@ -96,6 +101,8 @@ def summary(summary: Summary) -> None:
     counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
     rate = f", {_rate(summary.trained, summary.seconds)}" if summary.trained else ""
     click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
+    if summary.unchosen:
+        click.secho(f"not tuned: {summary.unchosen}. Run the same command again.", fg="red", err=True)
     for failure in summary.failures[:MOST_SHOWN]:
         click.secho(f"failed: {failure}", fg="red", err=True)
     tuned = "; chosen.csv, tuning/, tuned/" if summary.tuned else ""

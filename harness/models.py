@@ -110,7 +110,7 @@ def _planned(found: Results, trial_id: str) -> tuple[Stack, Trial]:
     """The stack and the trial that a folder's plan calls by this id."""
     study = load_study(found.folder / "study.toml")
     digests = {name: datasets[name].facts.digest for name in found.trials["dataset"].unique()}
-    known = results.check_same(found.folder, study.name, digests)
+    known = results.check_same(found.folder, study, digests)
     for stack in make(study, known=results.stacks_of(known)).stacks:
         for trial in stack.trials:
             if trial.trial_id == trial_id:

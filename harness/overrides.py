@@ -43,7 +43,10 @@ def _override(key: str, values: list[Any], tables: dict[str, Any], about: Contai
     grid = tables["study"].get("design", "grid") == "grid"
     table, dot, inner = key.partition(".")
     if dot and table in DOTTED:
-        tables[table] = {**(tables.get(table) or {}), inner: values[0] if len(values) == 1 else values}
+        there = tables.get(table, {})
+        if not isinstance(there, Mapping):
+            return []  # which its own check tells
+        tables[table] = {**there, inner: values[0] if len(values) == 1 else values}
     elif key in about:
         tables["study"][key] = values[0] if len(values) == 1 else values
     elif named.get(key):

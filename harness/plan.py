@@ -23,7 +23,7 @@ from harness.data import train_size
 from harness.errors import UsageError
 from harness.settings import Value
 from harness.study import Study
-from harness.trials import Arm, Trial, trials
+from harness.trials import Arm, Trial, trials, tries_problems
 
 Engine = Literal["stacked", "loop", "numpy"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -39,6 +39,7 @@ Wide enough to hide the dispatch of the small operations, small enough for weigh
 stay in cache: ARCHITECTURE.md, "Stack width".
 """
 STACK_BYTES_CUDA = 2 * 2**30
+MOST_TOLD = 6  # problems of arms that an error lists
 GATHERED = 400
 """Images that the members of a seed gather in a step, at most, where seeds share a stack.
 
@@ -116,7 +117,8 @@ def make(
     """
     everything, merged = trials(study)
     _check_batch_sizes(everything)
-    _check_pairs(study, everything)
+    _check_pairs(study, everything, merged)
+    _check_tries(study)
     reasons: dict[tuple[str, str, str], str] = {}
     skipped = {
         trial.trial_id: reason
@@ -290,11 +292,26 @@ def _name(engine: str, members: Sequence[Trial]) -> str:
 
 def check(study: Study) -> None:
     """Raise what `make` would raise, before anything heavy is imported."""
-    everything = trials(study)[0]
+    everything, merged = trials(study)
     _check_batch_sizes(everything)
-    _check_pairs(study, everything)
-    if study.tune and study.about.phase == "fixed":
-        _check_batch_sizes(trials(study.in_phase("tuning"))[0])
+    _check_pairs(study, everything, merged)
+    _check_tries(study)
+
+
+def _check_tries(study: Study) -> None:
+    """Raise UsageError where arms would not tune alike: what they have, and as many different settings."""
+    if study.tune is None or study.about.phase != "fixed":
+        return
+    _check_batch_sizes(trials(study.in_phase("tuning"))[0])
+    told = tries_problems(study)
+    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+    _refuse(study, [*told[:MOST_TOLD], *more])
+
+
+def _refuse(study: Study, told: Sequence[str]) -> None:
+    """Raise UsageError if there is anything to tell."""
+    if told:
+        raise UsageError("\n".join([f"{study.name}: nothing was run", *(f"  - {one}" for one in told)]))
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:
@@ -308,13 +325,21 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
             )
 
 
-def _check_pairs(study: Study, everything: Sequence[Trial]) -> None:
-    if study.about.phase == "tuning" or not study.contrasts.pairs:
+def _check_pairs(study: Study, everything: Sequence[Trial], merged: Mapping[str, Sequence[str]]) -> None:
+    """Raise UsageError where a declared contrast names an arm or a level that is not trained."""
+    if study.about.phase != "fixed" or not study.contrasts.declared:
         return
-    arms = list(dict.fromkeys(trial.arm.name for trial in everything))
-    told = list(pair_problems(study.contrasts, arms))
-    if told:
-        raise UsageError("\n".join([f"{study.name}: nothing was run", *(f"  - {one}" for one in told)]))
+    trained = {trial.arm.name: trial.arm for trial in everything}
+    same = {other: name for name, others in merged.items() for other in others}
+    told = list(pair_problems(study.contrasts, list(trained), same))
+    for level in study.contrasts.levels:
+        levels = {arm.labels.get(level.axis) for arm in trained.values()}
+        if level.axis in study.linked_axes and level.reference not in levels:
+            told.append(
+                f"contrasts.levels: the reference {level.reference!r} of {level.axis} means the same as "
+                "another level, under whose name it is trained; take that one"
+            )
+    _refuse(study, told)
 
 
 def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
@@ -356,7 +381,7 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     """What the study says that has no effect, or probably not the one that was meant."""
     used = {name for trial in everything for name in trial.arm.settings}
     told = [
-        f"{name} is set in [baseline] and applies to no arm (no component chosen has it)"
+        f"{name} is set in [baseline] and applies to no arm (what it belongs to was not chosen)"
         for name in study.baseline
         if name not in used and name not in {"epochs", "steps"}
     ]

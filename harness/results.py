@@ -34,7 +34,8 @@ from filelock import FileLock, Timeout
 from harness.checking import known_settings
 from harness.errors import MachineError, UsageError
 from harness.plan import Plan, Stack
-from harness.settings import CORE, EPOCHS, OUTCOME, as_text, outcome_columns
+from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, as_text, outcome_columns
+from harness.study import Study
 
 SCHEMA = 1
 TABLES = ("trials", "epochs", "confusion")
@@ -121,18 +122,19 @@ def claimed(folder: Path) -> Iterator[None]:
         ) from error
     try:
         for leftover in folder.rglob(".tmp-*"):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
 
 
-def check_same(folder: Path, name: str, digests: Mapping[str, str]) -> dict[str, Any]:
+def check_same(folder: Path, study: Study, digests: Mapping[str, str]) -> dict[str, Any]:
     """The plan an earlier run of this study left in the folder ({} if none did).
 
     Raises:
-        UsageError: the folder is of another study, schema or data, or is no results folder.
+        UsageError: the folder is of another study, phase, schema or data, or is no results folder.
     """
+    name, phase = study.name, study.about.phase
     path = folder / "plan.json"
     if folder.is_file():
         raise UsageError(f"{folder} is a file, no results folder. Choose another name with --results.")
@@ -155,6 +157,11 @@ def check_same(folder: Path, name: str, digests: Mapping[str, str]) -> dict[str,
     if plan.get("study") != name:
         raise UsageError(
             f"{folder} holds results of the study {plan.get('study')!r}, not of {name!r}. {advice}"
+        )
+    if plan.get("phase", "fixed") != phase:
+        raise UsageError(
+            f"{folder} holds the {plan.get('phase', 'fixed')} trials of {name!r}, not the {phase} ones. "
+            "Run the study's own file; it finds the folder of each."
         )
     for dataset, digest in plan.get("data", {}).items():
         if dataset in digests and digests[dataset] != digest:
@@ -189,7 +196,9 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
     stacks = [
         {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
     ]
-    content = {"schema": SCHEMA, "study": plan.study.name, "data": dict(digests), "stacks": stacks}
+    study = plan.study
+    content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
+    content["stacks"] = stacks
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
     tables = plan.study.tables(folder) | {"contrasts": plan.contrasts.table()}
     write(folder / "study.toml", tomli_w.dumps(tables).encode())
@@ -302,6 +311,7 @@ def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     trials.loc[skipped, "status"] = "skipped"
     trials.loc[skipped, "reason"] = trials["_skipped"]
     place = pd.Series(range(len(trials)), index=trials["trial_id"])
+    place = place[~place.index.duplicated()]  # of arms that chose the same settings
     tables = {"trials": trials.drop(columns="_skipped")}
     for name in ("epochs", "confusion"):
         frame = parts[name]
@@ -366,8 +376,11 @@ def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
         UsageError: there is none, or several; says to name the folder.
     """
     folders = sorted(path.parent for path in under.glob("**/trials.csv"))
-    folders = [folder for folder in folders if (folder / "study.toml").is_file()]
+    # What arms tried is no result; and a tuned trial that is among the fixed ones, too, is found there.
+    folders = [folder for folder in folders if folder.name != TUNING and (folder / "study.toml").is_file()]
     having = [folder for folder in folders if trial in set(_text(folder / "trials.csv")["trial_id"])]
+    having = [folder for folder in having if folder.parent not in having]
+    folders = [folder for folder in folders if folder.parent not in folders]
     if trial in {None, "best"}:
         having = folders
     if len(having) == 1:

@@ -247,7 +247,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     file = str(path or "study")
     problems: list[str] = []
     raw = _raw(tables, problems)
-    problems += apply(overrides, raw, About.model_fields)
+    problems += apply(overrides, raw, set(About.model_fields) - {"phase"})
     folder = path.parent if path else Path()
     datasets.declare({}, file)
     _load_plugins(raw["study"], folder)
@@ -264,6 +264,14 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     if about is not None and compared is not None:
         problems += contrasts.problems(compared, about.design, axes)
         compared = contrasts.resolve(compared, about.design, axes, baseline)
+    if tune is None and checker.spaces:
+        told = ", ".join(checker.spaces)
+        problems.append(f"{told}: a space to tune, in a study without [tune]; add the table, or take it out")
+    if tune is not None and compared is not None and compared.metric == "val_accuracy":
+        problems.append(
+            "contrasts.metric = 'val_accuracy': tuned arms are chosen by it, so it cannot judge them; "
+            "allowed with [tune]: test_accuracy"
+        )
     if about is not None and tune is not None:
         problems += spaces.problems(tune, checker.spaces, about.seeds, baseline, axes)
     if about is not None:

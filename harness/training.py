@@ -36,6 +36,8 @@ class Summary:
     failures: Sequence[str]
     tuned: Path | None = None
     """The folder of the tuned phase, where there was one."""
+    unchosen: str = ""
+    """Why nothing was chosen, though the study tunes."""
 
 
 @dataclass
@@ -98,6 +100,9 @@ def run(
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
 
+    A study with [tune] leaves its tuned arms in `folder`/tuned: `harness.results.read` reads them; what is
+    given back are the arms as they stand.
+
     Raises:
         UsageError: the study or the folder is not what it should be.
         MachineError: the results cannot be written, or the data not be had.
@@ -134,14 +139,17 @@ def train(
     One with a [tune] table is trained in three phases (`harness.tuning`), each into a folder of its own.
     """
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
-    if study.tune is None or study.about.phase != "fixed":
-        return _train(study, folder, how)
-    done = [_train(study, folder, how), _train(study.in_phase("tuning"), folder / TUNING, how)]
-    if any(summary.statuses.get("failed") for summary in done):
-        return _together(done)  # a choice among what happened not to fail would be none
-    chosen, tuned = tuning.choose(study, folder), folder / TUNED
-    done.append(_train(study.in_phase("tuned", chosen), tuned, how))
-    return replace(_together(done), tuned=tuned)
+    _check(study, folder, how)  # before the folder is touched
+    with results.claimed(folder):
+        first = _train(study, folder, how)
+        if study.tune is None or study.about.phase != "fixed":
+            return first
+        tries, tuned = _claimed(study.in_phase("tuning"), folder / TUNING, how), folder / TUNED
+        if tries.statuses.get("failed"):  # a choice among what happened not to fail would be none
+            why = f"{tries.statuses['failed']} of the trials to tune by failed, so no arm has chosen"
+            return replace(_together([first, tries]), unchosen=why)
+        last = _claimed(study.in_phase("tuned", tuning.choose(study, folder)), tuned, how)
+    return replace(_together([first, tries, last]), tuned=tuned)
 
 
 TITLES: Mapping[Phase, str] = {"fixed": "training", "tuning": "tuning", "tuned": "training, tuned"}
@@ -158,36 +166,49 @@ class _How:
     display: Display | None
 
 
-def _train(study: Study, folder: Path, how: _How) -> Summary:
-    """Train what is missing of a study, in one folder."""
-    start, engine = time.monotonic(), how.engine
-    cadence = checkpoints.Cadence.of(how.checkpoint_every)
-    digests = {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
-    results.check_same(folder, study.name, digests)  # before the folder is touched
+def _claimed(study: Study, folder: Path, how: _How) -> Summary:
+    """Train what is missing of a study, in one folder, which is held for that."""
+    _check(study, folder, how)
     with results.claimed(folder):
-        known = results.check_same(folder, study.name, digests)
-        devices = choose_devices(how.device, engine)
-        count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
-        finished = results.finished(folder, set_aside=True)
-        plan = make(study, engine, results.stacks_of(known), devices[0], count, finished)
-        for name in digests:
-            datasets[name].load()
-        todo = results.unfinished(plan, finished)
-        notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
-        results.begin(folder, plan, {**known.get("data", {}), **digests})
-        count = _affordable(min(count, len(todo)), todo)
-        provenance = Provenance(folder, plan, devices, count)
-        works = _works(todo, folder, study, devices, cadence)
-        progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
-        try:
-            with (how.display or nullcontext)(progress):
-                for done in _execute(works, progress.board, count, plan):
-                    progress.note(folder, done)
-        finally:
-            if (folder / checkpoints.FOLDER).exists():
-                checkpoints.tidy(folder, results.finished(folder))
-            results.consolidate(folder)
-            provenance.finish(progress.done - progress.failed)
+        return _train(study, folder, how)
+
+
+def _check(study: Study, folder: Path, how: _How) -> None:
+    """Raise UsageError where the folder is another study's, or the data are others."""
+    checkpoints.Cadence.of(how.checkpoint_every)
+    results.check_same(folder, study, _digests(study, how.engine))
+
+
+def _digests(study: Study, engine: Engine) -> dict[str, str]:
+    return {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
+
+
+def _train(study: Study, folder: Path, how: _How) -> Summary:
+    """Train what is missing of a study, in a folder that is held."""
+    start, digests = time.monotonic(), _digests(study, how.engine)
+    known = results.check_same(folder, study, digests)
+    devices = choose_devices(how.device, how.engine)
+    count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
+    finished = results.finished(folder, set_aside=True)
+    plan = make(study, how.engine, results.stacks_of(known), devices[0], count, finished)
+    for name in digests:
+        datasets[name].load()
+    todo = results.unfinished(plan, finished)
+    notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
+    results.begin(folder, plan, {**known.get("data", {}), **digests})
+    count = _affordable(min(count, len(todo)), todo)
+    provenance = Provenance(folder, plan, devices, count)
+    works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
+    progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
+    try:
+        with (how.display or nullcontext)(progress):
+            for done in _execute(works, progress.board, count, plan):
+                progress.note(folder, done)
+    finally:
+        if (folder / checkpoints.FOLDER).exists():
+            checkpoints.tidy(folder, results.finished(folder))
+        results.consolidate(folder)
+        provenance.finish(progress.done - progress.failed)
     return _summary(folder, progress, time.monotonic() - start)
 
 

@@ -30,13 +30,15 @@ SEMANTICS = 1
 class Arm:
     """One combination of settings, seeds aside: defaults resolved, no setting without effect.
 
-    `labels` holds the value's name of each linked axis; `tried`, while a study tunes, what it tries.
+    `labels` holds the value's name of each linked axis; `tried`, while a study tunes, what it tries; `given`,
+    once it is tuned, its settings before that.
     """
 
     name: str
     settings: Settings
     labels: Mapping[str, str] = field(default_factory=dict)
     tried: Settings = field(default_factory=dict)
+    given: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,11 @@ def arms(study: Study) -> Iterator[Arm]:
             for point in points(study.space_of(values), study.tune.budget or 0):
                 tried = f"{name}, {words(point)}"
                 yield Arm(tried, resolve(given | point), labels | {OF_ARM: name}, point)
+        elif study.about.phase == "tuned":
+            own = resolve(given | study.chosen.get(name, {}))
+            yield Arm(name, own, labels, given=resolve(given))
         else:
-            yield Arm(name, resolve(given | study.chosen.get(name, {})), labels)
+            yield Arm(name, resolve(given), labels)
 
 
 Designed: TypeAlias = "tuple[str, Settings, list[tuple[str, str]]]"
@@ -126,7 +131,8 @@ def resolve(given: Settings) -> Settings:
 def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """The trials of a study, and per arm name the names of later arms that mean the same.
 
-    An arm and its duplicates are one arm: it is trained once.
+    An arm and its duplicates are one arm: it is trained once. Arms that chose the same settings stay what
+    they were: each has its trials, which then are the same ones, trained once.
 
     Raises:
         UsageError: two arms that mean different things have the same name.
@@ -138,19 +144,46 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     result = []
     for arm in arms(study):
         identity = _identity(arm.settings)
-        if identity in identified:
-            merged.setdefault(identified[identity], []).append(arm.name)
+        meant = _identity(arm.given) if arm.given else identity
+        if meant in identified:
+            merged.setdefault(identified[meant], []).append(arm.name)
             continue
         if arm.name in names:
             raise UsageError(
                 f"two different arms are both called {arm.name!r}: rename a linked value or a step"
             )
         names.add(arm.name)
-        identified[identity] = arm.name
+        identified[meant] = arm.name
         result += [trial(study, arm, seed, identity) for seed in study.seeds]
-    if len({one.trial_id for one in result}) < len(result):
+    if study.about.phase != "tuned" and len({one.trial_id for one in result}) < len(result):
         raise AssertionError("two different trials share a trial_id; please report this")
     return result, merged
+
+
+def tries_problems(study: Study) -> list[str]:
+    """What is wrong with what arms would tune: every arm tries its lr, and as many settings as the others."""
+    told: list[str] = []
+    tries: dict[str, set[str]] = {}
+    for arm in arms(study.in_phase("tuning")):
+        name = arm.labels[OF_ARM]
+        tries.setdefault(name, set()).add(_identity(arm.settings))
+        if "lr" not in arm.tried:
+            told.append(f"arm {name!r} tunes no lr; give it a space, or all of them in [tune.space]")
+        told += [
+            f"arm {name!r} has no {key} to tune; give a space with {key} to those that have it"
+            for key in arm.tried
+            if key not in arm.settings
+        ]
+        if arm.settings["val_fraction"] == 0:
+            told.append(f"arm {name!r} has val_fraction = 0, so no validation split to choose by")
+    counts = {name: len(identities) for name, identities in tries.items()}
+    if not told and len(set(counts.values())) > 1:
+        few, many = (end(counts, key=counts.__getitem__) for end in (min, max))
+        told.append(
+            f"arm {few!r} would try {counts[few]} settings and arm {many!r} {counts[many]}; every arm gets "
+            "the same budget"
+        )
+    return list(dict.fromkeys(told))
 
 
 def trial(study: Study, arm: Arm, seed: int, identity: str = "") -> Trial:

@@ -22,7 +22,7 @@ from harness.checking import Settings
 from harness.errors import UsageError
 from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
 from harness.study import Study
-from harness.trials import Arm, arms, trial
+from harness.trials import Arm, arms, trial, trials
 
 NOTHING = -math.inf  # the score of a setting that did not finish with every seed
 
@@ -72,10 +72,11 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def _tries(study: Study) -> dict[str, list[Arm]]:
-    """Each arm's name, and the arm at each setting that it tries."""
-    tries: dict[str, list[Arm]] = {}
+    """The name of each arm that is trained, and the arm at each setting that it tries."""
+    tries: dict[str, list[Arm]] = {one.arm.name: [] for one in trials(study)[0]}
     for arm in arms(study.in_phase("tuning")):
-        tries.setdefault(arm.labels[OF_ARM], []).append(arm)
+        if arm.labels[OF_ARM] in tries:
+            tries[arm.labels[OF_ARM]].append(arm)
     return tries
 
 

@@ -130,3 +130,17 @@ def test_pairs_name_arms(pair: list[str], message: str, check: Callable[[Study],
 def test_the_margin_on_the_command_line() -> None:
     tables = {"study": {"name": "x"}, "baseline": {"dataset": "digits"}}
     assert parse(tables, ["contrasts.margin=0.01"]).contrasts.margin == 0.01
+
+
+def test_names_of_arms_that_are_trained_under_another_name_are_told() -> None:
+    again = {"output": [*OUTPUT, OUTPUT[0] | {"name": "CE again"}]}
+    with pytest.raises(UsageError, match="'CE again' means the same as 'CE'; take that name"):
+        plan.check(study({"pairs": [["QL", "CE again"]]}, axes=again))
+    with pytest.raises(UsageError, match="reference 'CE again' of output means the same as another level"):
+        plan.check(study({"levels": [{"axis": "output", "reference": "CE again"}]}, axes=again))
+
+
+def test_contrasts_that_are_no_table_are_told_also_with_set() -> None:
+    tables = {"study": {"name": "x"}, "baseline": {"dataset": "digits"}, "contrasts": 3}
+    with pytest.raises(UsageError, match="contrasts"):
+        parse(tables, ["contrasts.margin=0.1"])

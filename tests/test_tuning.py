@@ -19,11 +19,11 @@ from harness.engines import numpy as by_hand
 from harness.engines.outcome import Watch
 from harness.errors import UsageError
 from harness.spaces import Range, Space, points
-from harness.study import Study, parse
+from harness.study import Study, load, parse
 from harness.trials import trials
 
 SPACE = {"lr": [0.01, 0.1, 1.0]}
-OUTPUT = [
+OUTPUT: list[dict[str, Any]] = [
     {"name": "CE", "head": "identity", "loss": "ce"},
     {"name": "MSE", "head": "softmax", "loss": "mse", "tune": {"lr": [0.5, 5.0, 50.0]}},
     {"name": "boom", "head": "identity", "loss": "ql", "tune": {"lr": [1e25, 1e26, 1e27]}},
@@ -262,3 +262,112 @@ def test_the_screen_shows_tuned_arms_and_edges(folder: Path, capsys: pytest.Capt
     told = capsys.readouterr()
     assert "digits: tuned, arms by" in told.out.replace("\n", " ")
     assert "note: boom chose nothing" in told.err
+
+
+# ------------------------------------------------------------------------------------ the same chance for all
+
+
+def refused(given: Study, message: str) -> None:
+    for check in (plan.make, plan.check):
+        with pytest.raises(UsageError, match=message):
+            check(given)
+
+
+def test_an_arm_without_a_space_is_told() -> None:
+    output = [OUTPUT[0] | {"tune": SPACE}, {"name": "QL", "head": "softmax", "loss": "ql"}]
+    refused(study({"space": {}}, axes={"output": output}), "arm 'QL' tunes no lr; give it a space")
+
+
+def test_a_setting_that_an_arm_does_not_have_is_no_try() -> None:
+    space = {**SPACE, "momentum": [0.5, 0.9]}
+    given = study({"space": space}, axes={"optimizer": ["sgd", "momentum"]})
+    refused(given, "arm 'optimizer=sgd' has no momentum to tune; give a space with momentum to those")
+
+
+def test_an_arm_without_a_validation_split_cannot_choose() -> None:
+    axes = {"held": [{"name": "some", "val_fraction": 0.1}, {"name": "none", "val_fraction": 0.0}]}
+    refused(study(axes=axes), "arm 'none' has val_fraction = 0, so no validation split to choose by")
+
+
+def test_tuned_arms_are_not_judged_by_what_chose_them() -> None:
+    with pytest.raises(UsageError, match="tuned arms are chosen by it, so it cannot judge them"):
+        study(contrasts={"metric": "val_accuracy"})
+
+
+def test_a_space_without_a_tune_table_is_told() -> None:
+    tables = {"study": {"name": "x"}, "baseline": {"dataset": "digits"}, "axes": {"output": OUTPUT}}
+    with pytest.raises(UsageError, match="a space to tune, in a study without"):
+        parse(tables)
+
+
+def test_arms_that_chose_the_same_keep_their_rows_and_are_trained_once(tmp_path: Path) -> None:
+    same: list[dict[str, Any]] = [{"name": "slow", "lr": 0.01}, {"name": "fast", "lr": 0.5}]
+    given = study({"seeds": 1}, axes={"pace": same})
+    training.train(given, tmp_path / "x", workers=1)
+    tuned = results.read(tmp_path / "x" / "tuned")
+    assert tuned.trials["arm"].tolist() == ["slow", "slow", "fast", "fast"]
+    assert set(tuned.trials["status"]) == {"ok"}
+    assert tuned.trials["trial_id"].nunique() == 2
+    assert tuned.epochs["trial_id"].nunique() == 2
+    assert not tuned.epochs.duplicated(["trial_id", "epoch", "split"]).any()
+    assert training.train(given, tmp_path / "x", workers=1).trained == 0
+
+
+def test_arms_that_are_one_arm_as_given_choose_once(tmp_path: Path) -> None:
+    axes = {"output": [OUTPUT[0], OUTPUT[0] | {"name": "again"}]}
+    training.train(study({"seeds": 1}, axes=axes), tmp_path / "x", workers=1)
+    assert tuning.read(tmp_path / "x")["arm"].tolist() == ["CE"]
+    assert set(results.read(tmp_path / "x" / "tuned").trials["arm"]) == {"CE"}
+
+
+# -------------------------------------------------------------------------------------- one folder, one study
+
+
+def test_the_file_of_a_phase_does_not_run_into_the_studys_folder(folder: Path) -> None:
+    again = load(folder / "tuning" / "study.toml")
+    before = (folder / "trials.csv").read_bytes()
+    with pytest.raises(UsageError, match="holds the fixed trials of 'tuned', not the tuning ones"):
+        training.train(again, folder)
+    assert (folder / "trials.csv").read_bytes() == before
+    with pytest.raises(UsageError, match="unknown setting"):
+        study(overrides=["phase=tuning"])
+
+
+def test_the_studys_folder_is_held_while_it_tunes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(given: Study, place: Path) -> dict[str, Any]:
+        with pytest.raises(UsageError, match="another run is writing into"), results.claimed(place):
+            pass
+        return really(given, place)
+
+    really = tuning.choose
+    monkeypatch.setattr(tuning, "choose", choose)
+    training.train(study(), folder, workers=1)
+
+
+def test_a_failed_try_chooses_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness import display, executors
+
+    really = executors.train
+
+    def fail(work: Any, board: Any = None) -> Any:
+        if work.sealed:
+            return executors.Done(work.stack, failure="no luck")
+        return really(work, board)
+
+    monkeypatch.setattr(executors, "train", fail)
+    display.summary(training.train(study(), tmp_path / "x", workers=1))
+    assert not (tmp_path / "x" / "chosen.csv").exists()
+    assert "not tuned: 18 of the trials to tune by failed, so no arm has chosen" in capsys.readouterr().err
+    monkeypatch.setattr(executors, "train", really)
+    training.train(study(), tmp_path / "x", workers=1)
+    assert (tmp_path / "x" / "chosen.csv").exists()
+
+
+def test_a_tuned_study_is_one_folder_to_look_for_a_trial_in(folder: Path) -> None:
+    assert results.folder_with("best", folder.parent) == folder
+    ids = [set(results.read(place).trials["trial_id"]) for place in (folder, folder / "tuned")]
+    both, alone = ids[0] & ids[1], ids[1] - ids[0]
+    assert {results.folder_with(one, folder.parent) for one in alone} <= {folder / "tuned"}
+    assert {results.folder_with(one, folder.parent) for one in both} <= {folder}
