@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.plots import p_words, percent
-from harness.report.declared import arm, contrast, words
+from harness.report.declared import arm, contrast, untrained, words
 from harness.report.words import count, interval, points, span
 from harness.selection import as_word
 
@@ -61,7 +61,7 @@ def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> 
         each = _across if any(row["within"] for row in rows) else _groups
         yield from each(rows, judged.family)
     yield from _power(rows)
-    yield from _lost(rows)
+    yield from _lost(reading, rows, judged.family)
     if not tuned:  # of the split, so it is said once
         yield from _own_error(reading, judged.family.metric, dataset)
 
@@ -212,13 +212,24 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     )
 
 
-def _lost(rows: Sequence[Row]) -> Iterator[str]:
-    """What unfinished trials took from the contrasts."""
+def _lost(reading: Reading, rows: Sequence[Row], family: Family) -> Iterator[str]:
+    """What unfinished trials took from the contrasts: those that broke, and those not trained yet."""
     fewer = [row for row in rows if 0 < row["n"] < row["planned"]]
-    if fewer:
-        named = "; ".join(f"{_name(row)} on {row['n']} of {row['planned']}" for row in fewer[:NAMED])
-        more = f" and {len(fewer) - NAMED} more" if len(fewer) > NAMED else ""
-        yield f"Not every planned seed finished, and survivors may flatter: {named}{more}."
+    counted = [(row, untrained(reading, family, row)) for row in fewer]
+    broken = [
+        f"{_name(row)} on {row['n']} of {row['planned']}"
+        for row, waiting in counted
+        if row["n"] + waiting < row["planned"]
+    ]
+    if broken:
+        yield f"Not every planned seed finished, and survivors may flatter: {_few(broken)}."
+    early = [
+        f"{_name(row)} lacks {waiting} of {count(row['planned'], 'seed')}"
+        for row, waiting in counted
+        if waiting
+    ]
+    if early:
+        yield f"Not every planned seed is trained yet, so this may change: {_few(early)}."
     holed = [row for row in rows if row["n"] and row["left_out"]]
     if holed:
         worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))
@@ -226,6 +237,11 @@ def _lost(rows: Sequence[Row]) -> Iterator[str]:
             f"{count(len(holed), 'contrast')} left out combinations that one side did not finish, at most "
             f"{worst['left_out']} of {worst['left_out'] + worst['cells']} ({_name(worst)})."
         )
+
+
+def _few(told: Sequence[str]) -> str:
+    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    return f"{'; '.join(told[:NAMED])}{more}"
 
 
 def _own_error(reading: Reading, metric: str, dataset: str) -> Iterator[str]:
