@@ -297,7 +297,8 @@ def test_a_trial_that_no_longer_finishes_is_worse(trained: Trained, edited: Edit
 def test_an_arm_that_diverged_throughout_has_no_data(trained: Trained, edited: Edited) -> None:
     gone = edited(trained(), lambda t: where(t, "diverged", "relu"))
     found = comparison.compare(trained(), gone)
-    assert found.arms["verdict"].tolist() == ["no data", "same within margin"]
+    assert found.arms["verdict"].tolist() == ["no data", "cannot tell"]  # ties of few seeds show little,
+    assert found.arms["identical"].tolist() == [0, found.arms["trials"][1]]  # yet these are no ties
     judged = comparison.gate(found)
     assert (judged.exit_code, judged.judged, len(judged.worse)) == (1, 2, 1)
     nothing = edited(trained(), lambda t: where(t, "diverged", "relu", "tanh"))
@@ -488,3 +489,18 @@ def test_of_many_arms_the_table_shows_those_that_tell_and_counts_the_rest(traine
     assert left == ["18 more arms: 18 the same numbers"]
     shown, left = told_apart(same, 5)
     assert (len(shown), left) == (2, [])
+
+
+def test_arms_that_are_the_same_trials_are_compared_once(trained: Trained, edited: Edited) -> None:
+    """As tuned arms are that chose the same settings: rows of one trial_id under two names."""
+
+    def twin(trials: pd.DataFrame) -> pd.DataFrame:
+        again = trials[trials["arm"].str.contains("tanh")]
+        return pd.concat([trials, again.assign(arm="twin")], ignore_index=True)
+
+    a, b = edited(trained(), twin), edited(trained(copy=1), twin)
+    alone, found = comparison.compare(trained(), trained(copy=1)), comparison.compare(a, b)
+    pd.testing.assert_frame_equal(found.arms, alone.arms)
+    (told, _) = (note for note in found.notes if "the same trials as another" in note)
+    assert "compared once: twin (" in told
+    assert "tanh" in told

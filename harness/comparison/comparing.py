@@ -80,8 +80,10 @@ def compare(
             common.
     """
     _check(metric, margin, alpha)
-    sides = Side.read(Path(a)), Side.read(Path(b))
+    once = [Side.read(Path(folder)).once() for folder in (a, b)]
+    sides = once[0][0], once[1][0]
     notes = [*folder_notes(*sides), *(note for side in sides for note in side.notes())]
+    notes += [note for _, twins in once for note in twins]
     first, second, other_data = same_data(*sides)
     matched = match(first.found, second.found)
     _require_common(matched, sides, metric)

@@ -17,6 +17,7 @@ from harness.settings import METRICS
 
 NEEDED = ("trial_id", "arm", "dataset", "seed", "status", "reason")
 """Columns of trials.csv without which nothing can be compared."""
+MOST_TWINS = 3
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,28 @@ class Side:
             found, plan = results.read(folder), {}  # which says that it is none
         digests = plan.get("data", {})
         return cls(found, digests if isinstance(digests, dict) else {}, str(plan.get("study")))
+
+    def once(self) -> tuple[Side, list[str]]:
+        """The side with each trial once, and in words which arms are trials of another.
+
+        Tuned arms that chose the same settings are the same trials under two names.
+        """
+        trials = self.found.trials
+        twins = trials.duplicated("trial_id") & trials["trial_id"].notna()
+        if not twins.any():
+            return self, []
+        of = trials[~twins].set_index("trial_id")["arm"]
+        pairs = dict.fromkeys(
+            f"{arm} ({of[trial_id]})"
+            for trial_id, arm in zip(trials["trial_id"][twins], trials["arm"][twins], strict=True)
+        )
+        listed = "; ".join(list(pairs)[:MOST_TWINS])
+        more = f"; and {len(pairs) - MOST_TWINS} more" if len(pairs) > MOST_TWINS else ""
+        told = (
+            f"{self.found.folder}: arms that are the same trials as another, in brackets, are compared once: "
+            f"{listed}{more}"
+        )
+        return replace(self, found=replace(self.found, trials=trials[~twins])), [told]
 
     def notes(self) -> list[str]:
         """What of the folder is not finished, in words."""

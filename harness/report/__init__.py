@@ -182,10 +182,10 @@ def _inlined(drawn: Sequence[tuple[Drawn, tuple[Path, Path]]]) -> list[dict[str,
 def _facts(reading: Reading) -> dict[str, object]:
     """What the page says about how its numbers were made."""
     trials = reading.trials
-    done = trials[trials["status"].eq("ok")]
+    once = trials.drop_duplicates("trial_id")  # tuned arms that chose the same settings are the same trials
     return {
-        "planned": len(trials),
-        "done": len(done),
+        "planned": len(once),
+        "done": int(once["status"].eq("ok").sum()),
         "arms": trials.drop_duplicates(["dataset", "label"]).shape[0],
         "seeds": trials["seed"].nunique(),
         "datasets": reading.datasets,

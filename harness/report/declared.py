@@ -199,6 +199,19 @@ def _levels(reading: Reading, of: Family, levels: Levels, doubts: list[str]) -> 
     return found.assign(axis=axis, within=at)
 
 
+def untrained(reading: Reading, of: Family, row: Mapping[Any, Any]) -> int:
+    """How many planned seeds of a row of `Judged.table` wait for a trial that was not trained yet."""
+    trials = reading.trials[reading.trials["dataset"].eq(row["dataset"])]
+    waiting = trials[~trials["status"].isin(stats.OUTCOMES)]
+    side = waiting[row["axis"]].map(as_word) if row["axis"] else waiting["arm"].astype(str)
+    waiting = waiting[side.isin([row["arm"], row["reference"]])]
+    within = next((levels.within for levels in of.levels if levels.axis == row["axis"]), ())
+    if row["within"] and len(waiting):
+        cells = waiting[list(within)].map(as_word).to_numpy().tolist()
+        waiting = waiting[[_within(within, cell) == row["within"] for cell in cells]]
+    return min(int(waiting["seed"].nunique()), row["planned"] - row["n"])
+
+
 def _within(axes: Sequence[str], values: Sequence[object]) -> str:
     return ", ".join(f"{axis} {value}" for axis, value in zip(axes, values, strict=True))
 

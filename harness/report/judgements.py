@@ -30,7 +30,7 @@ class Judgement:
         tables: verdicts, and where arms were tuned what they chose.
         drawn: forest plots.
         missing: trials of the tuned comparison without a result.
-        tuned: whether the study has a tuned comparison.
+        tuned: whether the study has a tuned comparison that can be shown.
     """
 
     answers: Sequence[Sequence[str]]
@@ -55,4 +55,4 @@ def judgement(reading: Reading) -> Judgement:
             drawn = list(tuned.draw(fixed, again.judged))
     if answers and tables:
         answers[-1] = [*answers[-1], OUTSIDE]
-    return Judgement(answers, tables, drawn, missing, tuned=again is not None)
+    return Judgement(answers, tables, drawn, missing, tuned=again is not None and not again.strange)

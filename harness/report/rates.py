@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from harness import plots, results, stats
-from harness.errors import UsageError
+from harness import plots, stats
 from harness.plots import MAX_LINES
+from harness.report import phases
 from harness.report.declared import EXPLORATORY
 from harness.report.figures import Drawn, slug
 from harness.report.words import points
+from harness.settings import OF_ARM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from harness.report.phases import Phases
     from harness.report.reading import Reading
 
 MOST_PANELS = 12
@@ -61,24 +63,26 @@ class Sweep:
 
 def draw(reading: Reading) -> Iterator[Drawn]:
     """A figure a data set with accuracy against lr, where the study varied or tuned it."""
-    tuning = _tuning(reading)
+    found = phases.read(reading.results)  # its doubts are said where the tuned comparison is
+    tuning = None if found is None else _tuning(reading, found)
+    chosen = pd.DataFrame(columns=phases.FACTS) if found is None else found.chosen
     every = _swept(reading) if tuning is None else tuning
     for dataset in reading.datasets:
         trials = every[every["dataset"].eq(dataset)]
         if len(trials["lr"].unique()) > 1 and trials["status"].eq("ok").any():
             sweep = _arranged(reading, trials, tuned=tuning is not None)
             if sweep is not None:
-                yield _figure(reading, dataset, sweep)
+                yield _figure(reading, sweep, dataset, chosen[chosen["dataset"].eq(dataset)])
 
 
-def _figure(reading: Reading, dataset: str, sweep: Sweep) -> Drawn:
+def _figure(reading: Reading, sweep: Sweep, dataset: str, choices: pd.DataFrame) -> Drawn:
     others, words, joined = _others_tuned(reading, sweep), sweep.words, True
     if others:
         settings_tried = sweep.trials.drop_duplicates(["label", "lr", *others])
         joined = len(settings_tried) > len(settings_tried.drop_duplicates(["label", "lr"]))
         words += f"At each lr, the best of what was tried for {' and '.join(others)}. "
     table = settings(_best_of_others(sweep.trials, others) if others else sweep.trials)
-    table = _chosen(table, sweep.trials, _choices(reading, dataset)) if sweep.tuned else _best(table)
+    table = _chosen(table, sweep.trials, _choices(reading, choices)) if sweep.tuned else _best(table)
     seeds = table["n"].max()
     few = f", bars from the lower of {seeds:.0f} to the higher" if seeds > 1 else ", of which there is one"
     several = few if seeds < FEWEST else ", bars 95\u00a0% Student-t intervals"
@@ -110,33 +114,26 @@ def _swept(reading: Reading) -> pd.DataFrame:
     return trials.assign(lr=trials["lr"].astype(float))
 
 
-def _tuning(reading: Reading) -> pd.DataFrame | None:
-    """Tuning's trials with the axes and the label of the arm they were of; None where there was no tuning."""
-    folder = reading.results.folder / "tuning"
-    if not (folder / "trials.csv").is_file():
+def _tuning(reading: Reading, found: Phases) -> pd.DataFrame | None:
+    """Tuning's trials with the axes and the label of the arm they were of; None where lr was not tuned."""
+    if found.tuning is None or not {OF_ARM, "lr"} <= set(found.tuning.trials):
         return None
-    try:
-        trials = results.read(folder).trials
-    except UsageError:  # which the tuned comparison's part of the report says
+    if len(found.chosen) and "lr" not in found.chosen:
         return None
-    if "of_arm" not in trials or "lr" not in trials:
-        return None
+    trials = found.tuning.trials
     names = [*(axis for axis in reading.axes if axis != "lr"), "label"]
     arms = reading.trials.drop_duplicates(["dataset", "arm"])[["dataset", "arm", *names]]
     kept = trials.drop(columns=[name for name in [*names, "arm"] if name in trials])
-    joined = kept.rename(columns={"of_arm": "arm"}).merge(arms, on=["dataset", "arm"], sort=False)
+    joined = kept.rename(columns={OF_ARM: "arm"}).merge(arms, on=["dataset", "arm"], sort=False)
     return joined.assign(lr=pd.to_numeric(joined["lr"]))
 
 
-def _choices(reading: Reading, dataset: str) -> pd.DataFrame:
-    """chosen.csv's rows of a data set, with each arm's label; none where it cannot be read."""
-    try:
-        chosen = pd.read_csv(reading.results.folder / "chosen.csv", dtype={"arm": str, "edge": str})
-    except (OSError, ValueError):  # which the tuned comparison's part of the report says
+def _choices(reading: Reading, chosen: pd.DataFrame) -> pd.DataFrame:
+    """What was chosen, with each arm's label; none where that is not known."""
+    if "lr" not in chosen:
         return pd.DataFrame(columns=["label", "lr", "edge"])
     arms = reading.trials.drop_duplicates(["dataset", "arm"])[["dataset", "arm", "label"]]
-    joined = chosen.merge(arms, on=["dataset", "arm"])
-    return joined[joined["dataset"].eq(dataset)]
+    return chosen.merge(arms, on=["dataset", "arm"])
 
 
 # ------------------------------------------------------------------------------------------- lines and panels

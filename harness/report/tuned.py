@@ -1,9 +1,4 @@
-"""Fixed settings and tuned ones side by side: what each arm chose on val, and which verdicts that changes.
-
-Beside the fixed-setting study, a results folder then holds tuning/ (every arm at every setting tried, with
-tuning seeds, test empty), chosen.csv (what each arm chose on val) and tuned/ (each arm at its choice, with
-the study's own seeds). tuning/ and tuned/ are results folders themselves.
-"""
+"""Fixed settings and tuned ones side by side: what each arm chose on val, and which verdicts that changes."""
 
 from __future__ import annotations
 
@@ -12,25 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import results
-from harness.errors import UsageError
 from harness.plots import percent
-from harness.report import verdict_views
+from harness.report import phases, verdict_views
 from harness.report.declared import KEY, contrast, judge
+from harness.report.phases import FACTS
 from harness.report.reading import Reading, prepare
 from harness.report.tables import NONE, Cell, Column, Missing, Table, difference_cell, missing
 from harness.report.verdicts import answers
 from harness.report.words import count, points
 from harness.selection import as_word
+from harness.settings import OF_ARM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from harness.report.declared import Judged
     from harness.report.figures import Drawn
 
-FACTS = ["dataset", "arm", "val_accuracy", "seeds", "tried", "unfinished", "edge"]
 NAMED = 8  # changed verdicts of a data set that get a sentence each
 MOST_ROWS = 24  # contrasts of a figure that shows each twice
 BESIDE = (
@@ -51,11 +44,12 @@ class Tuned:
     """A study's tuned comparison.
 
     Attributes:
-        reading: the folder tuned/; None where it is not there yet.
+        reading: the folder tuned/; None where it is not there yet, or not of this study.
         judged: the family's verdicts on it.
-        chosen: chosen.csv; without rows where it is not there yet.
+        chosen: chosen.csv; without rows where it is not there yet, or not of this study.
         tried: trials of tuning/, `of_arm` among the columns; without rows where it is not there.
         doubts: in words, what of it cannot be read.
+        strange: in words, why what is there is not of this study; empty where it is.
     """
 
     reading: Reading | None
@@ -63,41 +57,20 @@ class Tuned:
     chosen: pd.DataFrame
     tried: pd.DataFrame
     doubts: Sequence[str]
+    strange: str = ""
 
 
 def read(reading: Reading, fixed: Judged) -> Tuned | None:
     """Read the tuned comparison of a results folder; None where the study has none."""
-    folder = reading.results.folder
-    found: dict[str, results.Results] = {}
-    doubts: list[str] = []
-    for name in ("tuning", "tuned"):
-        if (folder / name / "trials.csv").is_file():
-            try:
-                found[name] = results.read(folder / name)
-            except UsageError:
-                doubts.append(f"The folder {name}/ cannot be read, so the tuned comparison lacks it.")
-    chosen = _chosen_by(folder / "chosen.csv", doubts)
-    study = reading.results.study
-    planned = "tune" in study and study.get("study", {}).get("phase", "fixed") == "fixed"
-    if not (found or doubts or planned) and chosen.empty:
+    found = phases.read(reading.results)
+    if found is None:
         return None
-    tried = found["tuning"].trials if "tuning" in found else pd.DataFrame()
-    if "tuned" not in found:
-        return Tuned(None, None, chosen, tried, doubts)
+    tried = found.tuning.trials if found.tuning else pd.DataFrame()
+    if found.tuned is None:
+        return Tuned(None, None, found.chosen, tried, found.doubts, found.strange)
     # The study of the whole folder says what was varied; tuned/ differs from it in settings alone.
-    again = prepare(replace(found["tuned"], study=study))
-    return Tuned(again, judge(again, fixed.family), chosen, tried, doubts)
-
-
-def _chosen_by(path: Path, doubts: list[str]) -> pd.DataFrame:
-    """What a chosen.csv holds; no rows, and a doubt, where it cannot be read."""
-    if path.is_file():
-        try:
-            chosen = pd.read_csv(path, dtype={"dataset": str, "arm": str, "edge": str})
-            return chosen[[*FACTS, *(name for name in chosen if name not in FACTS)]]
-        except (OSError, ValueError, KeyError) as error:
-            doubts.append(f"chosen.csv cannot be read ({error}), so what the arms chose is not shown.")
-    return pd.DataFrame(columns=FACTS)
+    again = prepare(replace(found.tuned, study=reading.results.study))
+    return Tuned(again, judge(again, fixed.family), found.chosen, tried, found.doubts)
 
 
 def both(fixed: Judged, tuned: Judged) -> pd.DataFrame:
@@ -113,6 +86,8 @@ def both(fixed: Judged, tuned: Judged) -> pd.DataFrame:
 
 def tell(fixed: Judged, tuned: Tuned) -> list[list[str]]:
     """Say what tuning came to: its verdicts, those that it changed, and what the arms chose."""
+    if tuned.strange:
+        return [[tuned.strange, *tuned.doubts]]
     if tuned.reading is None or tuned.judged is None:
         what = "The study declares a tuned comparison whose final trials are not there yet; run it again."
         return [[what, *tuned.doubts, *_edges(tuned)]]
@@ -247,15 +222,15 @@ def _share(value: float, small: str) -> Cell:
 def _settings_tried(tried: pd.DataFrame) -> pd.DataFrame:
     """dataset, arm, and the lowest, median and highest mean val accuracy of its settings that finished."""
     columns = ["dataset", "arm", "lowest", "median", "highest"]
-    if not {"of_arm", "val_accuracy"} <= set(tried.columns):
+    if not {OF_ARM, "val_accuracy"} <= set(tried.columns):
         return pd.DataFrame(columns=columns)
-    by = ["dataset", "of_arm", "arm"]
+    by = ["dataset", OF_ARM, "arm"]
     done = tried.assign(val_accuracy=tried["val_accuracy"].where(tried["status"].eq("ok")))
     each = done.groupby(by, sort=False)["val_accuracy"].agg(mean="mean", n="count", planned="size")
     whole = each[each["n"].eq(each["planned"])].reset_index()
-    means = whole.groupby(["dataset", "of_arm"], sort=False)["mean"]
+    means = whole.groupby(["dataset", OF_ARM], sort=False)["mean"]
     spread: pd.DataFrame = means.agg(lowest="min", median="median", highest="max").reset_index()
-    return spread.rename(columns={"of_arm": "arm"})[columns]
+    return spread.rename(columns={OF_ARM: "arm"})[columns]
 
 
 def draw(fixed: Judged, tuned: Judged) -> Iterator[Drawn]:

@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 DASH = "\u2013"
 NOTE = (
     "Differences in {metric}, paired by seed, in points; under each its 95\u00a0% Student-t interval, which "
-    "stands by itself. Better or worse: p \u2264 {alpha}, corrected for all {count} contrasts of the family "
-    "(Holm). The same: shown to lie within \u00b1{margin} points (TOST, corrected alike). Could have been "
-    "seen: the smallest difference that these seeds show with {power}; more seeds: how many more would so "
-    "resolve {margin} points. {whose}"
+    "stands by itself. Better or worse: p \u2264 {alpha}, {corrected}. The same: shown to lie within "
+    "\u00b1{margin} points (TOST, {alike}). Detectable: the "
+    "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
+    "five. More seeds: how many more would so resolve {margin} points. {whose}"
 )
 FOREST = (
     "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "
-    "itself; the verdict at the right is corrected for all {count} contrasts of the family, so an interval "
-    "may miss 0 without one. The band is the margin within which two arms count as the same.{scale}"
+    "itself; the verdict at the right {corrected}. The band is the margin within which two arms count as the "
+    "same.{scale}"
 )
 EFFECT = {"difference": "effect", "low": "low", "high": "high", "n": "n"}
 LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span more than it could show."
 
 
 def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Table:
-    """A row a data set and contrast: its difference, p, verdict, and what could have been seen."""
+    """A row a data set and contrast: its difference, p, verdict, and what difference is detectable."""
     columns = [
         Column("data set"),
         Column("contrast", show="long"),
@@ -50,7 +50,7 @@ def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Ta
         Column("p (Holm)", numeric=True, show="wide"),
         Column("verdict"),
     ]
-    columns += [Column(name, numeric=True, show="wide") for name in ("could have been seen", "more seeds")]
+    columns += [Column(name, numeric=True, show="wide") for name in ("detectable", "more seeds")]
     rows = [
         [
             Cell(row["dataset"]),
@@ -72,8 +72,12 @@ def note(judged: Judged) -> str:
     family = judged.family
     whose = "Declared in the study." if family.declared else (
         "The study declares no contrasts: this is its design's default family.")  # fmt: skip
+    corrected = f"corrected for all {len(judged.table)} contrasts of the family (Holm)"
+    alike = "corrected alike"
+    if len(judged.table) == 1:
+        corrected, alike = "of the only contrast of its family, so nothing is to be corrected", "likewise"
     return NOTE.format(
-        metric=words(family.metric), alpha=f"{family.alpha:g}", count=len(judged.table),
+        metric=words(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
         margin=f"{100 * family.margin:g}", power=POWER, whose=whose,
     )  # fmt: skip
 
@@ -124,7 +128,7 @@ def forests(family: Family, rows: pd.DataFrame, name: str, title: str, most: int
     for part, each in parts.items():
         scale = LOGARITHMIC if plots.logarithmic(each, family.margin) else ""
         caption = FOREST.format(
-            metric=words(family.metric), seeds=_over(each["n"]), count=contrasts, scale=scale
+            metric=words(family.metric), seeds=_over(each["n"]), corrected=_corrected(contrasts), scale=scale
         )  # fmt: skip
         xlabel = f"difference in {words(family.metric)} (points)"
         figure = plots.forest_figure(each, family.margin, xlabel)
@@ -141,6 +145,12 @@ def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:
         number = here.groupby(KEY, sort=False).ngroup()
         for part in np.array_split(np.arange(number.max() + 1), math.ceil((number.max() + 1) / most)):
             yield here[number.isin(part)]
+
+
+def _corrected(contrasts: int) -> str:
+    if contrasts == 1:
+        return "is of the only contrast of its family"
+    return f"is corrected for all {contrasts} contrasts of the family, so an interval may miss 0 without one"
 
 
 def _over(n: pd.Series[int]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.plots import p_words, percent
-from harness.report.declared import arm, contrast, words
+from harness.report.declared import arm, contrast, untrained, words
 from harness.report.words import count, interval, points, span
 from harness.selection import as_word
 
@@ -61,7 +61,7 @@ def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> 
         each = _across if any(row["within"] for row in rows) else _groups
         yield from each(rows, judged.family)
     yield from _power(rows)
-    yield from _lost(rows)
+    yield from _lost(reading, rows, judged.family)
     if not tuned:  # of the split, so it is said once
         yield from _own_error(reading, judged.family.metric, dataset)
 
@@ -175,15 +175,19 @@ def _name(row: Row) -> str:
 
 def _more(rows: Sequence[Row], family: Family) -> str:
     """How many more seeds would tell, for contrasts that these seeds cannot tell."""
-    more = sorted(row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"]))
+    known = [row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"])]
+    more = sorted(seeds for seeds in known if seeds > 0)
     size = _size(family)
-    if not more:
+    if not known:
         return "how many seeds would tell cannot be said"
-    if more[-1] <= 0:
-        return f"seeds would suffice for {size} ({POWER}), so the difference lies near the margin"
+    if not more:
+        what = "the difference is" if len(known) == 1 else "these differences are"
+        enough = f"there are seeds enough to see {size} ({POWER})"
+        return f"{enough}, so {what} probably smaller, yet not shown to be"
     ends = f"{more[0]:,.0f}" if more[0] == more[-1] else f"{more[0]:,.0f} to {more[-1]:,.0f}"
     noun = "seed" if ends == "1" else "seeds"
-    return f"about {ends} more {noun} would resolve differences of {size} ({POWER})"
+    some = f" in {len(more)} of them" if len(more) < len(rows) else ""
+    return f"about {ends} more {noun} would resolve differences of {size}{some} ({POWER})"
 
 
 def _power(rows: Sequence[Row]) -> Iterator[str]:
@@ -192,7 +196,8 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     if not seen:
         several = any(row["n"] > 1 for row in rows)
         yield (
-            "The differences do not vary with the seed, so what could have been seen cannot be said."
+            "The differences do not vary with the seed, so how large a difference would be missed cannot be "
+            "said."
             if several
             else "With a single seed no difference could have been told from chance."
         )
@@ -202,18 +207,29 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     sizes = low if low == high else f"{low} to {high}"
     depends = "" if low == high else ", depending on the contrast,"
     yield (
-        f"With {of} seeds and this spread, differences below {sizes} points{depends} could not have been "
-        f"seen ({POWER})."
+        f"With {of} seeds and this spread, differences smaller than {sizes} points{depends} would be missed "
+        "more often than one time in five, at the corrected level."
     )
 
 
-def _lost(rows: Sequence[Row]) -> Iterator[str]:
-    """What unfinished trials took from the contrasts."""
+def _lost(reading: Reading, rows: Sequence[Row], family: Family) -> Iterator[str]:
+    """What unfinished trials took from the contrasts: those that broke, and those not trained yet."""
     fewer = [row for row in rows if 0 < row["n"] < row["planned"]]
-    if fewer:
-        named = "; ".join(f"{_name(row)} on {row['n']} of {row['planned']}" for row in fewer[:NAMED])
-        more = f" and {len(fewer) - NAMED} more" if len(fewer) > NAMED else ""
-        yield f"Not every planned seed finished, and survivors may flatter: {named}{more}."
+    counted = [(row, untrained(reading, family, row)) for row in fewer]
+    broken = [
+        f"{_name(row)} on {row['n']} of {row['planned']}"
+        for row, waiting in counted
+        if row["n"] + waiting < row["planned"]
+    ]
+    if broken:
+        yield f"Not every planned seed finished, and survivors may flatter: {_few(broken)}."
+    early = [
+        f"{_name(row)} lacks {waiting} of {count(row['planned'], 'seed')}"
+        for row, waiting in counted
+        if waiting
+    ]
+    if early:
+        yield f"Not every planned seed is trained yet, so this may change: {_few(early)}."
     holed = [row for row in rows if row["n"] and row["left_out"]]
     if holed:
         worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))
@@ -221,6 +237,11 @@ def _lost(rows: Sequence[Row]) -> Iterator[str]:
             f"{count(len(holed), 'contrast')} left out combinations that one side did not finish, at most "
             f"{worst['left_out']} of {worst['left_out'] + worst['cells']} ({_name(worst)})."
         )
+
+
+def _few(told: Sequence[str]) -> str:
+    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    return f"{'; '.join(told[:NAMED])}{more}"
 
 
 def _own_error(reading: Reading, metric: str, dataset: str) -> Iterator[str]:

@@ -53,11 +53,10 @@ def verdicts(
     +margin (Schuirmann 1987): small where the arms differ by less. Each of the two is corrected over all rows
     that have one (Holm 1979), each at `alpha`.
 
-    Where all differences of several seeds are equal there is no spread to estimate, so no t test and no
-    interval. Equal to zero, the arms did the same in every seed: p is 1 and p_same 0 (which can be chance
-    with two or three seeds on a test set so small that one sample is more than the margin). Equal to
-    something else, as accuracies on a finite test set can be, sign tests stand in: p is 2 / 2^n (0.0625 with
-    five seeds: never "better"), and p_same 1 / 2^n if the difference is inside the margin, else 1.
+    Where all differences of several seeds are equal, zero included, there is no spread to estimate, so no t
+    test and no interval. Sign tests stand in, as accuracies on a finite test set can be equal by chance:
+    p_same is 1 / 2^n if the difference is inside the margin, else 1, and p is 2 / 2^n (0.0625 with five
+    seeds: never "better"), 1 if the difference is zero.
 
     Args:
         differences: `by`, difference; a row a seed. NaN is no observation, but its group keeps its row.
@@ -105,9 +104,9 @@ def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * special.stdtr(df, -np.abs(mean) / error)
         p_same = special.stdtr(df, (np.abs(mean) - margin) / error)
-    zero, sign = np.abs(mean) <= EQUAL, 0.5**n
-    p_equal = np.where(zero, 1.0, np.minimum(2 * sign, 1))
-    same_equal = np.where(zero, 0.0, np.where(np.abs(mean) < margin - EQUAL, sign, 1.0))
+    sign = 0.5**n
+    p_equal = np.where(np.abs(mean) <= EQUAL, 1.0, np.minimum(2 * sign, 1))
+    same_equal = np.where(np.abs(mean) < margin - EQUAL, sign, 1.0)
     equal = several & (sd <= EQUAL)
     return np.stack([np.where(equal, p_equal, p), np.where(equal, same_equal, p_same)], axis=1)
 

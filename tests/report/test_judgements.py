@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from families import arms, grid, without
 
 from harness import plots, report
-from harness.report import Reading
+from harness.report import Reading, declared, verdicts
 from harness.report.judgements import judgement
 
 BROAD = {"margin": 0.005}
@@ -44,7 +45,28 @@ def test_what_cannot_be_told_says_how_many_more_seeds_would() -> None:
     more = row["more seeds"].text
     assert int(more) > 0
     assert f"about {more} more seeds would resolve differences of 0.05 points (80 % power" in text
-    assert f"differences below {row['could have been seen'].text} points could not have been seen" in text
+    assert f"differences smaller than {row['detectable'].text} points would be missed more often" in text
+
+
+def test_power_is_not_said_to_be_a_floor_of_what_can_be_seen() -> None:
+    """A clear difference may lie below the one that is seen four times in five."""
+    reading = arms({"baseline": 0.0, "up": 0.0014}, study={"contrasts": {"pairs": [["up", "baseline"]]}})
+    (row,) = declared.judge(reading, declared.family(reading)).table.to_dict("records")
+    assert (row["verdict"], row["difference"] < row["detectable"]) == ("better", True)
+    text = told(reading)[0]
+    assert "would be missed more often than one time in five, at the corrected level." in text
+    assert "could not have been seen" not in text + judgement(reading).tables[0].note
+
+
+def test_contrasts_with_seeds_enough_are_not_counted_among_those_that_need_more() -> None:
+    family = declared.family(arms({"baseline": 0.0}))
+    rows = [{"more_seeds": seeds} for seeds in (0.0, 25.0, 3.0, float("nan"))]
+    assert "about 3 to 25 more seeds would resolve differences of 0.2 points in 2 of" in verdicts._more(
+        rows, family
+    )
+    enough = verdicts._more(rows[:1], family)
+    assert enough.endswith("so the difference is probably smaller, yet not shown to be")
+    assert "near the margin" not in enough
 
 
 def test_a_larger_family_is_counted_and_its_largest_named() -> None:
@@ -132,6 +154,46 @@ def test_seeds_and_combinations_that_were_lost_are_said() -> None:
         in told(holed)[0]
     )
     assert "1 of 3 combinations left out" in rows(holed)[0]["seeds"].small
+
+
+def stopped(of: Reading, **conditions: list[Any]) -> Reading:
+    """The same reading with the trials that meet all conditions not trained yet."""
+    broken = without(of, **conditions).results
+    status = broken.trials["status"].replace("diverged", "")
+    return report.prepare(replace(broken, trials=broken.trials.assign(status=status)))
+
+
+def test_seeds_that_are_not_trained_yet_flatter_nobody() -> None:
+    reading = stopped(arms({"baseline": 0.0, "first": 0.1}, seeds=30), seed=list(range(6, 30)))
+    text = told(reading)[0]
+    assert "flatter" not in text
+    assert "is trained yet, so this may change: first against baseline lacks 24 of 30 seeds." in text
+    both = without(arms({"baseline": 0.0, "first": 0.1}), arm="first", seed=[0])
+    trials = both.results.trials
+    status = trials["status"].mask(trials["seed"].eq(5), "")
+    both = report.prepare(replace(both.results, trials=trials.assign(status=status)))
+    text = told(both)[0]
+    assert "survivors may flatter: first against baseline on 4 of 6." in text
+    assert "lacks 1 of 6 seeds." in text
+
+
+def test_a_level_within_others_waits_for_its_own_seeds_only() -> None:
+    family = {"margin": 0.005, "levels": [{"axis": "output", "reference": "a", "within": ["lr"]}]}
+    whole = grid({"output": {"a": 0.0, "b": 0.05}, "lr": {0.1: 0.0, 0.2: 0.01}}, study={"contrasts": family})
+    reading = stopped(whole, seed=[4, 5], lr=[0.2])
+    judged = declared.judge(reading, declared.family(reading))
+    waiting = [declared.untrained(reading, judged.family, row) for row in judged.table.to_dict("records")]
+    assert waiting == [0, 2]
+
+
+def test_a_family_of_one_contrast_is_not_said_to_be_corrected_for_all_of_it() -> None:
+    made = judgement(arms({"baseline": 0.0, "first": 0.1}))
+    texts = [made.tables[0].note, made.drawn[0].caption]
+    assert not any("all 1 contrasts" in text for text in texts)
+    assert all("only contrast of its family" in text for text in texts)
+    several = judgement(arms({"baseline": 0.0, "first": 0.1, "second": 0.1}))
+    assert "corrected for all 2 contrasts of the family" in several.tables[0].note
+    assert "corrected for all 2 contrasts of the family" in several.drawn[0].caption
 
 
 def test_a_data_set_that_nothing_finished_on_is_said() -> None:

@@ -81,11 +81,12 @@ def tuned(sweep_folder: Path, tmp_path: Path) -> Path:
     names = dict(zip(fixed["activation"] + fixed["output"], fixed["arm"], strict=True))
     tuning = trials.assign(of_arm=(trials["activation"] + trials["output"]).map(names))
     study = (folder / "study.toml").read_text().replace("lr = [\n    0.03,\n    0.3,\n    1e+25,\n]\n", "")
-    (folder / "study.toml").write_text(study)
+    (folder / "study.toml").write_text(f"{study}\n[tune]\nseeds = [1000, 1001]\n")
     fixed.to_csv(folder / "trials.csv", index=False)
     (folder / "tuning").mkdir()
     tuning.to_csv(folder / "tuning" / "trials.csv", index=False)
-    for name in ("study.toml", "epochs.csv", "confusion.csv"):
+    shutil.copy(folder / "study.toml", folder / "tuning")
+    for name in ("epochs.csv", "confusion.csv"):
         shutil.copy(sweep_folder / name, folder / "tuning" / name)
     chosen = pd.DataFrame(
         {"dataset": "digits", "arm": fixed["arm"].unique(), "lr": 0.03, "val_accuracy": 0.9}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import html
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from families import IMAGES, arms
 
-from harness import report, training
+from harness import report, stats, training
 from harness.errors import UsageError
-from harness.report import declared, tuned
+from harness.report import Reading, arm_confusion, calibration, declared, phases, rates, tuned
 from harness.report.judgements import judgement
+from harness.results import Results
 from harness.study import parse
 
 STUDY: dict[str, Any] = {
@@ -154,3 +157,107 @@ def test_the_tuned_folder_by_itself_says_that_its_arms_are_tuned(trained: Path) 
 def test_the_tuning_folder_has_no_report_of_its_own(trained: Path) -> None:
     with pytest.raises(UsageError, match=r"the report of .*losses shows them\. Draw that one"):
         report.write(trained / "tuning")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ("epochs = 2", "epochs = 3", "baseline: epochs"),
+        ("    2,\n]\nplugins", "    2,\n    3,\n]\nplugins", "seeds"),
+        ("budget = 2", "budget = 3", "tune: budget"),
+    ],
+)
+def test_a_root_trained_again_is_not_set_beside_old_tuned_results(
+    folder: Path, before: str, after: str, what: str
+) -> None:
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    assert before in text
+    (folder / "study.toml").write_text(text.replace(before, after), encoding="utf-8")
+    made, said = judgement(report.read(folder)), " ".join(paragraphs(folder))
+    assert (
+        f"In this folder, tuning/ is of a study with other settings ({what}) and tuned/ is of a study with "
+        f"other settings ({what}), so there are no tuned verdicts. Run the study again."
+    ) in said
+    assert [table.name for table in made.tables] == ["verdicts"]
+    assert not made.tuned
+    assert not list(rates.draw(report.read(folder)))
+
+
+def test_choices_that_the_tuned_folder_was_not_trained_with_are_told(folder: Path) -> None:
+    assert list(rates.draw(report.read(folder)))
+    path = folder / "chosen.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("CE,0.5", "CE,0.02"), encoding="utf-8")
+    assert "tuned/ was trained with other choices than chosen.csv has" in " ".join(paragraphs(folder))
+    assert [table.name for table in judgement(report.read(folder)).tables] == ["verdicts"]
+
+
+def test_a_root_that_tunes_no_more_ignores_the_old_folders_and_says_so(folder: Path) -> None:
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    kept, _, _ = text.partition("[tune]")
+    (folder / "study.toml").write_text(kept, encoding="utf-8")
+    said = " ".join(paragraphs(folder))
+    assert "This study tunes nothing: tuning/, tuned/ and chosen.csv beside it are of an earlier one" in said
+    assert "run it again" not in said
+    assert "none tuned" in said
+    assert not list(rates.draw(report.read(folder)))
+
+
+def test_data_is_the_same_wherever_it_is_named_from(tmp_path: Path) -> None:
+    def found(folder: Path, path: str) -> Results:
+        study = {"datasets": {"mine": {"path": path}}, "tune": {"seeds": [1000]}}
+        return Results(folder, pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), study, {})
+
+    root, below = found(tmp_path, "../data"), found(tmp_path / "tuned", "../../data")
+    assert not list(phases._differing(root, below))
+    assert list(phases._differing(root, found(tmp_path / "tuned", "../data"))) == ["datasets: mine"]
+
+
+def twins() -> Reading:
+    """Three arms of which two are the same trials, as where tuned arms chose the same settings."""
+    made = arms({"baseline": 0.0, "first": 0.02, "second": 0.02})
+    found = made.results
+    kept = found.trials[found.trials["arm"].ne("second")]
+    again = kept[kept["arm"].eq("first")].assign(arm="second")
+    trials = pd.concat([kept, again], ignore_index=True)
+    confusion = found.confusion[found.confusion["trial_id"].isin(kept["trial_id"])]
+    ids, splits = list(kept["trial_id"]), ("train", "val")
+    epochs = pd.DataFrame([{"trial_id": i, "epoch": 1.0, "split": s} for i in ids for s in splits])
+    epochs = epochs.assign(accuracy=0.5, loss=1.0)
+    return report.prepare(replace(found, trials=trials, confusion=confusion, epochs=epochs))
+
+
+def test_arms_that_chose_the_same_are_judged_as_arms_and_counted_once_each() -> None:
+    reading = twins()
+    table = declared.judge(reading, declared.family(reading)).table
+    assert table["arm"].tolist() == ["first", "second"]
+    assert table["n"].tolist() == [6, 6]
+    first, second = table.drop(columns=["axis", "within", "arm"]).to_dict("records")
+    assert first == second
+    assert (report._facts(reading)["planned"], report._facts(reading)["arms"]) == (12, 3)
+    drawn = {figure.name: figure for figure in report.draw(reading)}
+    assert "curves-digits" in " ".join(drawn)
+    curves = stats.mean_curves(reading.results.epochs, reading.trials, ["label"], "loss")
+    assert curves["trials"].eq(1).all()
+    assert len(curves) == 3 * 2 * 6
+    (ranked, *_) = (report.rank(reading)[["label", "n"]].to_dict("list"),)
+    assert ranked["n"] == [6, 6, 6]
+    of = {name: arm_confusion(reading, "digits", name).to_numpy().sum() for name in ranked["label"]}
+    assert set(of.values()) == {6 * IMAGES}
+
+
+def test_predictions_of_trials_with_two_names_are_read_once(sweep: Reading) -> None:
+    done = sweep.results.trials
+    one = done[done["status"].eq("ok")].iloc[:1]
+    trials = pd.concat([done, one.assign(arm="again", activation="twin")], ignore_index=True)
+    doubled = report.prepare(replace(sweep.results, trials=trials))
+    before, after = (calibration.tallies(reading, "digits") for reading in (sweep, doubled))
+    pd.testing.assert_frame_equal(before, after)
+    section = calibration.section(doubled)
+    assert section is not None
+    (table,) = section.tables
+    assert table.data is not None
+    ece = table.data.query("measure == 'ece'").set_index("arm")
+    twin = next(name for name in ece.index if "twin" in name)
+    other = twin.replace("twin", str(one["activation"].iloc[0]))
+    assert ece.loc[twin, "mean"] == calibration.errors(before)[one["trial_id"].iloc[0]]
+    assert ece.loc[other, "n"] >= 1
