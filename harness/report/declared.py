@@ -209,7 +209,7 @@ def untrained(reading: Reading, of: Family, row: Mapping[Any, Any]) -> int:
     if row["within"] and len(waiting):
         cells = waiting[list(within)].map(as_word).to_numpy().tolist()
         waiting = waiting[[_within(within, cell) == row["within"] for cell in cells]]
-    return min(int(waiting["seed"].nunique()), row["planned"] - row["n"])
+    return min(int(waiting["seed"].nunique()), int(row["planned"]) - int(row["n"]))
 
 
 def _within(axes: Sequence[str], values: Sequence[object]) -> str:
