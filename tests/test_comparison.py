@@ -20,7 +20,7 @@ from harness import cli, comparison, training
 from harness.comparison.arms import p_below
 from harness.comparison.words import p_value, points, told_apart
 from harness.errors import UsageError
-from harness.settings import METRICS
+from harness.settings import METRICS, TUNED
 from harness.study import parse
 
 Trained = Callable[..., Path]
@@ -504,3 +504,29 @@ def test_arms_that_are_the_same_trials_are_compared_once(trained: Trained, edite
     (told, _) = (note for note in found.notes if "the same trials as another" in note)
     assert "compared once: twin (" in told
     assert "tanh" in told
+
+
+def test_tuned_arms_beside_are_said_not_to_be_compared(
+    trained: Trained, edited: Edited, compare: Compare
+) -> None:
+    a, b = edited(trained()), edited(trained(copy=1))
+    assert "tuned arms" not in compare(a, b).stdout
+    for folder in (a, b):
+        shutil.copytree(trained(), folder / TUNED)
+    told = f"tuned arms are in {a / TUNED} and {b / TUNED}, which this does not look into"
+    assert any(note.startswith(told) for note in comparison.compare(a, b).notes)
+    answer = compare(a, b, *GATE)
+    assert answer.code == 0
+    assert "compare those folders by themselves" in " ".join((answer.stdout + answer.stderr).split())
+    assert not any("tuned arms" in note for note in comparison.compare(a / TUNED, b / TUNED).notes)
+
+
+def test_a_tuned_arm_that_chose_otherwise_is_another_arm(trained: Trained, edited: Edited) -> None:
+    def retuned(trials: pd.DataFrame) -> pd.DataFrame:
+        changed = trials["arm"].str.contains("relu")
+        return trials.assign(lr=trials["lr"].mask(changed, "0.05"))
+
+    found = comparison.compare(trained(), edited(trained(copy=1), retuned))
+    judged = comparison.gate(found)
+    assert judged.exit_code == 2
+    assert any("is another arm in B (lr 0.1 -> 0.05)" in told for told in judged.untold)

@@ -13,7 +13,7 @@ from harness import results
 from harness.comparison.matching import SIDES
 from harness.errors import UsageError
 from harness.results import Results
-from harness.settings import METRICS
+from harness.settings import METRICS, TUNED
 
 NEEDED = ("trial_id", "arm", "dataset", "seed", "status", "reason")
 """Columns of trials.csv without which nothing can be compared."""
@@ -133,12 +133,19 @@ def _check_trials(found: Results, plan: Mapping[str, Any]) -> None:
 
 
 def folder_notes(a: Side, b: Side) -> list[str]:
-    """That the folders are one, or of different studies, in words."""
+    """That the folders are one, or of different studies, or hold tuned arms beside, in words."""
     told = []
     if same_folder(a.found.folder, b.found.folder):
         told.append("A and B are the same folder: that every difference is 0 says nothing")
     if a.study != b.study:
         told.append(f"the studies differ: A is {a.study!r}, B is {b.study!r}; trials of equal settings match")
+    tuned = [side.found.folder / TUNED for side in (a, b)]
+    there = [folder for folder in tuned if (folder / "trials.csv").is_file()]
+    if there:
+        where = " and ".join(map(str, there))
+        told.append(
+            f"tuned arms are in {where}, which this does not look into; compare those folders by themselves"
+        )
     return told
 
 

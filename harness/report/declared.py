@@ -8,13 +8,12 @@ said, too.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from harness import stats
-from harness.contrasts import Contrasts
+from harness.contrasts import Contrasts, Levels, default_pairs
 from harness.errors import UsageError
 from harness.report.reading import level_words
 from harness.report.rungs import rungs
@@ -32,15 +31,6 @@ COLUMNS = [
     "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out",
 ]  # fmt: skip
 EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
-
-
-@dataclass(frozen=True)
-class Levels:
-    """The levels of an axis, each against the reference level, for each combination of the axes `within`."""
-
-    axis: str
-    reference: str
-    within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +102,9 @@ def _declared(told: Mapping[str, Any]) -> Family:
         raise ValueError(f"margin {margin}, alpha {alpha}")
     pairs = [(str(arm), str(reference)) for arm, reference in told.get("pairs", [])]
     levels = [
-        Levels(str(of["axis"]), as_word(of["reference"]), tuple(map(str, of.get("within", []))))
+        Levels(
+            axis=str(of["axis"]), reference=as_word(of["reference"]), within=[*map(str, of.get("within", []))]
+        )
         for of in told.get("levels", [])
     ]
     return Family(
@@ -121,16 +113,14 @@ def _declared(told: Mapping[str, Any]) -> Family:
 
 
 def _default(reading: Reading, told: Family) -> Family:
-    pairs: list[tuple[str, str]] = []
     levels: list[Levels] = []
-    arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
     if reading.design == "grid":
-        levels = [Levels(axis, _reference(reading, axis)) for axis in reading.axes]
-    elif reading.design == "ladder":
-        pairs = [(a.arm, b.arm) for b, a in pairwise(rungs(reading)) if a.arm != b.arm]
-    elif reading.design == "one-factor":
-        pairs = [(arm, arms[0]) for arm in arms[1:]]
-    return replace(told, declared=False, pairs=list(dict.fromkeys(pairs)), levels=levels)
+        levels = [Levels(axis=axis, reference=_reference(reading, axis)) for axis in reading.axes]
+    arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
+    if reading.design == "ladder":
+        arms = [rung.arm for rung in rungs(reading)]
+    found = [(arm, reference) for arm, reference in default_pairs(reading.design, arms) if arm != reference]
+    return replace(told, declared=False, pairs=list(dict.fromkeys(found)), levels=levels)
 
 
 def _reference(reading: Reading, axis: str) -> str:
@@ -205,11 +195,11 @@ def untrained(reading: Reading, of: Family, row: Mapping[Any, Any]) -> int:
     waiting = trials[~trials["status"].isin(stats.OUTCOMES)]
     side = waiting[row["axis"]].map(as_word) if row["axis"] else waiting["arm"].astype(str)
     waiting = waiting[side.isin([row["arm"], row["reference"]])]
-    within = next((levels.within for levels in of.levels if levels.axis == row["axis"]), ())
+    within = next((levels.within for levels in of.levels if levels.axis == row["axis"]), [])
     if row["within"] and len(waiting):
         cells = waiting[list(within)].map(as_word).to_numpy().tolist()
         waiting = waiting[[_within(within, cell) == row["within"] for cell in cells]]
-    return min(int(waiting["seed"].nunique()), row["planned"] - row["n"])
+    return min(int(waiting["seed"].nunique()), int(row["planned"]) - int(row["n"]))
 
 
 def _within(axes: Sequence[str], values: Sequence[object]) -> str:

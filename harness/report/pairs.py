@@ -14,7 +14,8 @@ from harness.report.words import points
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.report.declared import Family, Levels
+    from harness.contrasts import Levels
+    from harness.report.declared import Family
     from harness.report.reading import Reading
 
 Candidate: TypeAlias = tuple[float, str, str, str]

@@ -10,9 +10,9 @@ import pytest
 from families import NOISE, arms, grid, without
 
 from harness import report, stats
+from harness.contrasts import Levels
 from harness.errors import UsageError
 from harness.report import Reading, declared
-from harness.report.declared import Levels
 
 EFFECTS: dict[str, dict[Any, float]] = {
     "activation": {"tanh": 0.0, "relu": 0.02, "gelu": 0.02},
@@ -39,14 +39,17 @@ def verdicts(reading: Reading) -> dict[tuple[str, str], str]:
 def test_a_grid_without_contrasts_compares_levels_with_the_baselines() -> None:
     family = declared.family(grid(EFFECTS))
     assert not family.declared
-    assert family.levels == [Levels("activation", "relu"), Levels("batch_size", "32")]
+    assert family.levels == [
+        Levels(axis="activation", reference="relu"),
+        Levels(axis="batch_size", reference="32"),
+    ]
     said = declared.family(grid(EFFECTS, study={"baseline": {"activation": "gelu", "batch_size": 128}}))
     assert [levels.reference for levels in said.levels] == ["gelu", "128"]
 
 
 def test_a_level_that_is_no_setting_of_the_baseline_is_compared_with_the_first() -> None:
     family = declared.family(grid({"output": {"softmax + CE": 0.0, "softmax + QL": 0.1}}))
-    assert family.levels == [Levels("output", "softmax + CE")]
+    assert family.levels == [Levels(axis="output", reference="softmax + CE")]
 
 
 def test_one_factor_compares_with_the_baseline_and_a_ladder_with_the_rung_before() -> None:
@@ -62,7 +65,12 @@ def test_a_declared_family_is_taken_as_it_stands() -> None:
     levels = [{"axis": "activation", "reference": "tanh", "within": ["batch_size"]}]
     family = declared.family(grid(EFFECTS, study=declaring(pairs=[["a", "b"]], levels=levels, alpha=0.01)))
     assert family == declared.Family(
-        True, "test_accuracy", 0.005, 0.01, [("a", "b")], [Levels("activation", "tanh", ("batch_size",))]
+        True,
+        "test_accuracy",
+        0.005,
+        0.01,
+        [("a", "b")],
+        [Levels(axis="activation", reference="tanh", within=["batch_size"])],
     )
 
 
