@@ -178,10 +178,10 @@ def _table(reading: Reading, tallied: pd.DataFrame) -> Table:
         rows.append(row)
     note = NOTE
     if len(order) > MOST_ROWS:
-        note += f" Of {len(order)} arms, the first {MOST_ROWS} are shown; tables/calibration.csv has all."
+        note += f" Of {len(order)} arms, the first {MOST_ROWS} are shown; tables/ece.csv has all."
     data = pd.concat(summaries, names=["measure"]).reset_index().rename(columns={"label": "arm"})
     title = "ECE, Brier's score and NLL" if tracked else "ECE"
-    return Table("calibration", title, note, columns, rows, data)
+    return Table("ece", title, note, columns, rows, data)
 
 
 def _points(row: dict[str, Any]) -> Cell:
