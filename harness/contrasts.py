@@ -32,7 +32,8 @@ class Contrasts(BaseModel):
     """The [contrasts] table.
 
     `margin` is what two arms may differ by and still be called the same, as a share; `alpha` the error rate
-    of the whole family. `declared` is False where the design chose the family.
+    of the whole family. `declared` is False where the design chose the family. `changed_after`, of a results
+    folder: how many trials had been trained when the family was declared anew.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -41,6 +42,7 @@ class Contrasts(BaseModel):
     margin: Annotated[float, Field(gt=0, lt=1)] = MARGIN
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     declared: bool = True
+    changed_after: Annotated[int, Field(ge=0)] = 0
     pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
     levels: list[Levels] = []
 

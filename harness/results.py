@@ -200,9 +200,23 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
     content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
     content["stacks"] = stacks
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
-    tables = plan.study.tables(folder) | {"contrasts": plan.contrasts.table()}
+    tables = plan.study.tables(folder) | {"contrasts": _declared(folder, plan)}
     write(folder / "study.toml", tomli_w.dumps(tables).encode())
     _write_tables(folder, _merged(folder, planned(plan)))
+
+
+def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
+    """The [contrasts] table to write down, which remembers whether trials were there when it was changed."""
+    table = plan.contrasts.table()
+    path = folder / "study.toml"
+    if not path.is_file():
+        return table
+    before = tomllib.loads(path.read_text(encoding="utf-8")).get("contrasts", table)
+    known = before.pop("changed_after", 0)
+    table.pop("changed_after")
+    declared = before.get("declared") or table["declared"]
+    changed = declared and before != table and len(finished(folder))
+    return table | {"changed_after": changed or known}
 
 
 def planned(plan: Plan) -> pd.DataFrame:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness import plan, results, training
+from harness import plan, report, results, training
 from harness.contrasts import Contrasts
 from harness.errors import UsageError
+from harness.report.judgements import judgement
 from harness.study import Study, parse
 
 OUTPUT = [
@@ -144,3 +145,15 @@ def test_contrasts_that_are_no_table_are_told_also_with_set() -> None:
     tables = {"study": {"name": "x"}, "baseline": {"dataset": "digits"}, "contrasts": 3}
     with pytest.raises(UsageError, match="contrasts"):
         parse(tables, ["contrasts.margin=0.1"])
+
+
+def test_a_family_that_is_declared_anew_over_trained_trials_is_told(tmp_path: Path) -> None:
+    first = {"margin": 0.01, "levels": [{"axis": "output", "reference": "CE"}]}
+    training.train(study(first), tmp_path / "x", workers=1)
+    assert results.read(tmp_path / "x").study["contrasts"]["changed_after"] == 0
+    training.train(study(first | {"margin": 0.2}), tmp_path / "x", workers=1)
+    assert results.read(tmp_path / "x").study["contrasts"]["changed_after"] == 8
+    told = " ".join(said for part in judgement(report.read(tmp_path / "x")).answers for said in part)
+    assert "declared, when 8 trials had been trained and could be looked at, 1 contrast" in told
+    training.train(study(first | {"margin": 0.2}), tmp_path / "x", workers=1)
+    assert results.read(tmp_path / "x").study["contrasts"]["changed_after"] == 8

@@ -44,6 +44,7 @@ class Family:
         alpha: error of the whole family.
         pairs: arm, reference: names in the column `arm` of trials.csv.
         levels: main effects of axes.
+        changed_after: trials that had been trained when the family was declared anew.
     """
 
     declared: bool
@@ -52,6 +53,7 @@ class Family:
     alpha: float
     pairs: Sequence[tuple[str, str]]
     levels: Sequence[Levels]
+    changed_after: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,13 @@ def _declared(told: Mapping[str, Any]) -> Family:
         for of in told.get("levels", [])
     ]
     return Family(
-        bool(told.get("declared", True)), str(told.get("metric", usual.metric)), margin, alpha, pairs, levels
+        bool(told.get("declared", True)),
+        str(told.get("metric", usual.metric)),
+        margin,
+        alpha,
+        pairs,
+        levels,
+        int(told.get("changed_after", 0)),
     )
 
 

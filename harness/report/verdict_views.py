@@ -103,7 +103,8 @@ def _size(share: float) -> str:
 
 
 def _more(row: Mapping[Any, Any]) -> str:
-    return f"{row['more_seeds']:,.0f}" if math.isfinite(row["more_seeds"]) else DASH
+    untold = row["verdict"] == "cannot tell" and math.isfinite(row["more_seeds"])
+    return f"{row['more_seeds']:,.0f}" if untold else DASH
 
 
 # ---------------------------------------------------------------------------------------------- the figures

@@ -272,6 +272,9 @@ def _family(reading: Reading, judged: Judged, *, tuned: bool) -> Iterator[str]:
     contrasts = f"{count(len(judged.table), 'contrast')} of {words(family.metric)}"
     if tuned:
         whose = f"The same contrasts of tuned arms are a second family of {contrasts}"
+    elif family.declared and family.changed_after:
+        trained = count(family.changed_after, "trial")
+        whose = f"The study declared, when {trained} had been trained and could be looked at, {contrasts}"
     elif family.declared:
         whose = f"The study declared {contrasts}"
     else:
