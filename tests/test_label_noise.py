@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from harness import report, training
 from harness.axes.datasets import datasets
 from harness.data import Data, prepare
 from harness.label_noise import flip
+from harness.study import Study
 from harness.trials import resolve
 
 LABELS = datasets["digits"].load().train_labels
@@ -48,3 +53,12 @@ def test_the_noise_has_its_own_seed() -> None:
     assert (first != other).any()
     moved = digits(label_noise=0.2, split_seed=1)
     assert (moved.train.index != digits(label_noise=0.2).train.index).any()
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.0, False), (0.25, True)])
+def test_a_report_says_that_labels_were_made_wrong(
+    study_of: Callable[..., Study], tmp_path: Path, share: float, told: bool
+) -> None:
+    training.train(study_of(label_noise=share), tmp_path / "x", workers=1)
+    page = report.write(tmp_path / "x").read_text(encoding="utf-8")
+    assert ("label_noise 0.25, as a share" in page) == told

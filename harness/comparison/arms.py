@@ -11,13 +11,12 @@ from scipy import special
 from harness import results, stats
 from harness.comparison.matching import SIDES
 from harness.settings import METRICS
+from harness.stats.verdicts import EQUAL
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 BROKEN = ("diverged", "failed")
-STILL = 1e-9
-"""Accuracies are kept to seven digits: what varies by less does not vary."""
 
 
 def identical(trials: pd.DataFrame) -> pd.Series[bool]:
@@ -75,8 +74,8 @@ def p_below(difference: ArrayLike, sd: ArrayLike, n: ArrayLike, margin: float) -
     df = np.where(n > 1, n - 1, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = special.stdtr(df, (mean + margin) / (sd / np.sqrt(n)))
-    equal = np.where(mean + margin < -STILL, 0.5**n, 1.0)
-    return np.where((n > 1) & (sd <= STILL), equal, p)
+    equal = np.where(mean + margin < -EQUAL, 0.5**n, 1.0)
+    return np.where((n > 1) & (sd <= EQUAL), equal, p)
 
 
 def pooled(differences: pd.DataFrame) -> pd.DataFrame:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.comparison.arms import BROKEN, STILL
+from harness.comparison.arms import BROKEN
 from harness.comparison.comparing import Comparison
 from harness.comparison.sides import same_folder
 from harness.comparison.words import counted, interval, p_value, points
+from harness.stats.verdicts import EQUAL
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def _untold(comparison: Comparison) -> list[str]:
     if same_folder(comparison.a, comparison.b):
         told.append("A and B are the same folder")
     single = arms["n"].eq(1) & arms["lost"].eq(0) & arms["changed"].gt(0)
-    below = arms["difference"].lt(-comparison.margin - STILL)
-    even = arms["n"].gt(1) & arms["sd"].le(STILL) & below & ~arms["regressed"]
+    below = arms["difference"].lt(-comparison.margin - EQUAL)
+    even = arms["n"].gt(1) & arms["sd"].le(EQUAL) & below & ~arms["regressed"]
     for cases, why in (
         (arms["waiting"].gt(0), "trials that are ok in A have no outcome in B"),
         (single, "one seed, with other numbers than in A, gives no interval"),

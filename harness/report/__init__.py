@@ -191,6 +191,7 @@ def _facts(reading: Reading) -> dict[str, object]:
         "datasets": reading.datasets,
         "axes": reading.axes,
         "tuned": "lr" in reading.axes,
+        "noise": noise if (noise := _values(trials, "label_noise")) not in {"", "0"} else "",
         **{
             name: _values(trials, name)
             for name in ("val_fraction", "val_split", "epochs", "steps", "engine", "device")
