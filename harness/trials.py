@@ -61,6 +61,9 @@ def arms(study: Study) -> Iterator[Arm]:
             for point in points(study.space_of(values), study.tune.budget or 0):
                 tried = f"{name}, {words(point)}"
                 yield Arm(tried, resolve(given | point), labels | {OF_ARM: name}, point)
+        elif study.about.phase in {"search", "confirmed"}:
+            for arm, chosen in study.chosen.items():
+                yield Arm(arm, resolve(given | chosen))
         elif study.about.phase == "tuned":
             own = resolve(given | study.chosen.get(name, {}))
             yield Arm(name, own, labels, given=resolve(given))

@@ -25,6 +25,8 @@ ORDER: list[set[str]] = [
     {"plugins", "batches", "data", "folders"},
     {"spaces", "overrides", "contrasts"},
     {"testing", "checking", "formulas", "board"},
+    {"parameters", "searches"},
+    {"space_tables"},
     {"study"},
     {"trials"},
     {"plan", "torch_data"},
