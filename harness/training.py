@@ -176,16 +176,16 @@ def _claimed(study: Study, folder: Path, how: _How) -> Summary:
 def _check(study: Study, folder: Path, how: _How) -> None:
     """Raise UsageError where the folder is another study's, or the data are others."""
     checkpoints.Cadence.of(how.checkpoint_every)
-    results.check_same(folder, study, _digests(study, how.engine))
+    results.check_same(folder, study, digests_of(study, how.engine))
 
 
-def _digests(study: Study, engine: Engine) -> dict[str, str]:
+def digests_of(study: Study, engine: Engine) -> dict[str, str]:
     return {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
 
 
 def _train(study: Study, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in a folder that is held."""
-    start, digests = time.monotonic(), _digests(study, how.engine)
+    start, digests = time.monotonic(), digests_of(study, how.engine)
     known = results.check_same(folder, study, digests)
     devices = choose_devices(how.device, how.engine)
     count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
@@ -196,7 +196,7 @@ def _train(study: Study, folder: Path, how: _How) -> Summary:
     todo = results.unfinished(plan, finished)
     notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
     results.begin(folder, plan, {**known.get("data", {}), **digests})
-    count = _affordable(min(count, len(todo)), todo)
+    count = affordable(min(count, len(todo)), todo)
     provenance = Provenance(folder, plan, devices, count)
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
     progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
@@ -238,7 +238,7 @@ def _progress(works: Sequence[executors.Work], notes: Sequence[str], study: Stud
 def _execute(
     works: Sequence[executors.Work], board: Board, count: int, plan: Plan
 ) -> Iterator[executors.Done]:
-    modules = _third_party_modules(plan)
+    modules = third_party_modules(plan)
     if count <= 1 or modules is None:
         return executors.inline(works, board)
     return executors.processes(works, board, count, modules)
@@ -297,7 +297,7 @@ def _works(
     ]
 
 
-def _affordable(count: int, todo: Sequence[Stack]) -> int:
+def affordable(count: int, todo: Sequence[Stack]) -> int:
     """As many workers as memory allows, each with the largest of the stacks."""
     try:
         lines = MEMORY.read_text().splitlines()
@@ -308,7 +308,7 @@ def _affordable(count: int, todo: Sequence[Stack]) -> int:
     return max(1, min(count, kilobytes * 2**10 // (WORKER_BYTES + largest)))
 
 
-def _third_party_modules(plan: Plan) -> list[str] | None:
+def third_party_modules(plan: Plan) -> list[str] | None:
     """What a worker must import to know the plan's components; None where it cannot (a notebook's cells)."""
     modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
     chosen = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,20 @@ class Outcome:
         new = ~np.isfinite(loss) & (self.diverged_step == 0)
         self.diverged_step[new] = max(step, 1)
 
+    def of(self, keep: Sequence[int]) -> Outcome:
+        """What was observed of some of the trials; without weights."""
+        at = np.asarray(keep, np.int64)
+        curve = [
+            replace(p, loss=p.loss[at], accuracy=p.accuracy[at], metrics=_each(p.metrics, at)) for p in self.curve
+        ]
+        final = {
+            split: Evaluation(
+                seen.loss[at], seen.accuracy[at], seen.predicted[at], seen.confidence[at], _each(seen.metrics, at)
+            )
+            for split, seen in self.final.items()
+        }
+        return replace(self, diverged_step=self.diverged_step[at], curve=curve, final=final, weights=[])
+
     def values(self) -> dict[str, Any]:
         """What was observed so far, as a State has it: the curve of P points by columns (P,) and (P, K)."""
         columns = {
@@ -97,6 +111,10 @@ class Outcome:
         self.curve = [
             Point(*row, {name: values[i] for name, values in measured.items()}) for i, row in enumerate(rows)
         ]
+
+
+def _each(values: Mapping[str, Floats], at: NDArray[np.int64]) -> dict[str, Floats]:
+    return {name: value[at] for name, value in values.items()}
 
 
 def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:

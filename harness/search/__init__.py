@@ -1,0 +1,1 @@
+"""Searches: Optuna asks and learns; suggestions train as stacks."""
