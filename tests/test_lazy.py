@@ -35,6 +35,7 @@ ORDER: list[set[str]] = [
     {"report"},
     {"executors", "tuning"},
     {"training", "models"},
+    {"search"},
     {"display", "data_commands"},
     {"cli"},
     {"__main__", "__init__"},
