@@ -37,6 +37,7 @@ ORDER: list[set[str]] = [
     {"report"},
     {"executors", "tuning"},
     {"training", "models"},
+    {"search"},
     {"display", "data_commands"},
     {"cli"},
     {"__main__", "__init__"},

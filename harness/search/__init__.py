@@ -1,1 +1,1 @@
-"""Searches: Optuna asks and learns; suggestions train as stacks."""
+"""Searches: suggestions from Optuna, trained batch by batch as stacks, told back when they are over."""
