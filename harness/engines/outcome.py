@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.batches import Budget
 from harness.data import Split
 from harness.engines.states import NEVER, Checkpoints, State
 
@@ -50,7 +51,8 @@ class Outcome:
     """Everything observed of K trials.
 
     `diverged_step` (K,) is 0, or the first step (from 1) whose batch's loss, or after which an evaluated
-    loss, was not finite. `weights` holds one {name: array} a trial.
+    loss, was not finite. `weights` holds one {name: array} a trial. `epochs_done` and `steps_done` are where
+    the engine stopped; where that was before the budget's end, `final` is empty.
     """
 
     diverged_step: NDArray[np.int64]
@@ -117,6 +119,18 @@ def _each(values: Mapping[str, Floats], at: NDArray[np.int64]) -> dict[str, Floa
     return {name: value[at] for name, value in values.items()}
 
 
+def select(values: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]:
+    """What `Outcome.values` gave, of the members `keep` alone."""
+    per_member = ("curve.loss", "curve.accuracy")
+    curves = {
+        name: value[:, keep]
+        for name, value in values.items()
+        if name in per_member or name.startswith("metrics.")
+    }
+    shared = {name: values[name] for name in ("curve.epoch", "curve.step", "curve.split")}
+    return {"diverged_step": values["diverged_step"][keep], **curves, **shared}
+
+
 def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:
     pass
 
@@ -128,13 +142,26 @@ class Watch:
     `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
     been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy. `checkpoints`
     keep the engine's state, to go on from. `sealed`: the test set stays closed, because something will be
-    chosen by these trials.
+    chosen by these trials. `until`: the step, one of evaluation, after which the engine stops, gives its state
+    to the checkpoints and opens no test set, so that the trials, or some, can go on from there; 0: the end.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
     metrics: Sequence[str] = ()
     checkpoints: Checkpoints = NEVER
     sealed: bool = False
+    until: int = 0
+
+    def stop(self, budget: Budget) -> int:
+        """The step after which the engine stops.
+
+        Raises:
+            ValueError: no evaluation is due after `until` steps.
+        """
+        if self.until and self.until not in budget.eval_steps[1:]:
+            told = ", ".join(map(str, budget.eval_steps[1:]))
+            raise ValueError(f"until = {self.until}: allowed are 0 and the evaluations, {told}")
+        return self.until or budget.steps
 
 
 UNWATCHED = Watch()
