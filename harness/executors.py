@@ -107,9 +107,7 @@ def _until_a_death(
     return []
 
 
-def pool(
-    workers: int, board: Board | None, modules: Sequence[str]
-) -> concurrent.futures.ProcessPoolExecutor:
+def pool(workers: int, board: Board | None, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
     """Worker processes that know third-party components, write on the board, and notice a dead parent."""
     # spawn: a forked child would inherit torch's threads in an unknown state.
     return concurrent.futures.ProcessPoolExecutor(

@@ -286,6 +286,11 @@ def _read_part(path: Path) -> dict[str, pd.DataFrame] | None:
         return None
 
 
+def read_part(folder: Path, group: str) -> dict[str, pd.DataFrame] | None:
+    """The tables of one part, as text; None if there is none, or it is damaged."""
+    return _read_part(folder / "parts" / f"{group}.zip")
+
+
 def _parts(folder: Path) -> dict[str, pd.DataFrame]:
     """All sound parts' tables, concatenated, as text."""
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}

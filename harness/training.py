@@ -139,7 +139,7 @@ def train(
     One with a [tune] table is trained in three phases (`harness.tuning`), each into a folder of its own.
     """
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
-    _check(study, folder, how)  # before the folder is touched
+    check(study, folder, engine, checkpoint_every)  # before the folder is touched
     with results.claimed(folder):
         first = _train(study, folder, how)
         if study.tune is None or study.about.phase != "fixed":
@@ -168,24 +168,26 @@ class _How:
 
 def _claimed(study: Study, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in one folder, which is held for that."""
-    _check(study, folder, how)
+    check(study, folder, how.engine, how.checkpoint_every)
     with results.claimed(folder):
         return _train(study, folder, how)
 
 
-def _check(study: Study, folder: Path, how: _How) -> None:
+def check(
+    study: Study, folder: Path, engine: Engine = "stacked", checkpoint_every: str = checkpoints.EVERY
+) -> None:
     """Raise UsageError where the folder is another study's, or the data are others."""
-    checkpoints.Cadence.of(how.checkpoint_every)
-    results.check_same(folder, study, digests_of(study, how.engine))
+    checkpoints.Cadence.of(checkpoint_every)
+    results.check_same(folder, study, _digests(study, engine))
 
 
-def digests_of(study: Study, engine: Engine) -> dict[str, str]:
+def _digests(study: Study, engine: Engine) -> dict[str, str]:
     return {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
 
 
 def _train(study: Study, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in a folder that is held."""
-    start, digests = time.monotonic(), digests_of(study, how.engine)
+    start, digests = time.monotonic(), _digests(study, how.engine)
     known = results.check_same(folder, study, digests)
     devices = choose_devices(how.device, how.engine)
     count = how.workers or (len(devices) if devices[0] != "cpu" else cores())

@@ -79,12 +79,11 @@ class Outcome:
         """What was observed of some of the trials; without weights."""
         at = np.asarray(keep, np.int64)
         curve = [
-            replace(p, loss=p.loss[at], accuracy=p.accuracy[at], metrics=_each(p.metrics, at)) for p in self.curve
+            replace(p, loss=p.loss[at], accuracy=p.accuracy[at], metrics=_each(p.metrics, at))
+            for p in self.curve
         ]
         final = {
-            split: Evaluation(
-                seen.loss[at], seen.accuracy[at], seen.predicted[at], seen.confidence[at], _each(seen.metrics, at)
-            )
+            split: Evaluation(*(part[at] for part in _arrays(seen)), _each(seen.metrics, at))
             for split, seen in self.final.items()
         }
         return replace(self, diverged_step=self.diverged_step[at], curve=curve, final=final, weights=[])
@@ -115,6 +114,10 @@ class Outcome:
         ]
 
 
+def _arrays(seen: Evaluation) -> tuple[NDArray[Any], ...]:
+    return seen.loss, seen.accuracy, seen.predicted, seen.confidence
+
+
 def _each(values: Mapping[str, Floats], at: NDArray[np.int64]) -> dict[str, Floats]:
     return {name: value[at] for name, value in values.items()}
 
@@ -142,8 +145,8 @@ class Watch:
     `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
     been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy. `checkpoints`
     keep the engine's state, to go on from. `sealed`: the test set stays closed, because something will be
-    chosen by these trials. `until`: the step, one of evaluation, after which the engine stops, gives its state
-    to the checkpoints and opens no test set, so that the trials, or some, can go on from there; 0: the end.
+    chosen by these trials. `until`: the step, one of evaluation, after which the engine stops, gives its
+    state to the checkpoints and opens no test set, so that trials can go on from there; 0: the end.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody

@@ -28,8 +28,8 @@ from harness.trials import identity_of, resolve
 
 MOST_ASKED = 20
 """How often a sampler that repeats itself is asked for one suggestion, before a point is drawn at random."""
-ASKED, SECONDS, REASON = "asked", "seconds", "reason"
-"""User attributes of stored trials: how many asks it took until it, when it was told, why it failed."""
+ASKED, REACHED, SECONDS, REASON = "asked", "reached", "seconds", "reason"
+"""User attributes of stored trials: asks before it, evaluations it got, when it was told, why it stopped."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,15 @@ def arm_of(number: int) -> str:
 
 @dataclass(frozen=True)
 class Told:
-    """What came of a suggestion: `values` by objective (none if it failed), and the first one by evaluation."""
+    """What came of a suggestion: `values` by objective (none if it failed), and the first one by evaluation.
+
+    `reached` is how many evaluations it got.
+    """
 
     state: TrialState
     values: Sequence[float]
     intermediate: Mapping[int, float]
+    reached: int = 0
     reason: str = ""
 
 
@@ -137,7 +141,9 @@ class Asker:
         """One of the points that are left of a finite space; None if there is none."""
         if not self.space.finite:
             return None
-        left = [drawn for drawn in self.space.points() if self._is_new(self.space.settings(drawn), keep=False)]
+        left = [
+            drawn for drawn in self.space.points() if self._is_new(self.space.settings(drawn), keep=False)
+        ]
         if not left:
             return None
         self._study.enqueue_trial(left[int(rng.integers(len(left)))])
@@ -146,23 +152,19 @@ class Asker:
         self._is_new(settings)
         return asked, drawn, settings
 
-    def _is_new(self, settings: Settings, *, keep: bool = True) -> bool:
+    def _is_new(self, settings: Settings) -> bool:
         identity = self._identity(settings)
-        if identity in self._seen:
-            return False
-        if keep:
-            self._seen.add(identity)
-        return True
+        new = identity not in self._seen
+        self._seen.add(identity)
+        return new
 
     def _identity(self, settings: Settings) -> str:
         return identity_of(resolve(self.space.baseline | settings))
 
-    def report(self, batch: Sequence[Suggestion], evaluation: int, values: Mapping[int, float]) -> None:
-        """Report what suggestions reached, by their number, after so many evaluations."""
+    def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:
+        """Report what a suggestion reached after so many evaluations."""
         with self.timed():
-            for suggestion in batch:
-                if suggestion.number in values:
-                    suggestion.trial.report(values[suggestion.number], evaluation)
+            suggestion.trial.report(value, evaluation)
 
     def pruned(self, batch: Sequence[Suggestion]) -> set[int]:
         """The numbers of those that the pruner stops, once all of them have reported."""
@@ -181,7 +183,8 @@ class Asker:
 
     def _frozen(self, suggestion: Suggestion, told: Told, seconds: float) -> FrozenTrial:
         memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
-        attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, SECONDS: round(seconds, 3)}
+        attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, REACHED: told.reached}
+        attributes[SECONDS] = round(seconds, 3)
         if told.reason:
             attributes[REASON] = told.reason
         return create_trial(

@@ -79,7 +79,7 @@ def train(
         found.going.sort(key=lambda reached: reached.stage.stack.group)
         _report(batch, found, asker, setup, reported)
         stopped = asker.pruned(batch) if rung in setup.rungs else set()
-        _part(found, rung, {batch_arm: rung for batch_arm in _arms(batch, stopped)})
+        _part(found, rung, _arms(batch, stopped))
         if not found.going:
             break
     tell(1.0)
@@ -141,7 +141,7 @@ def rounded(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def _part(found: Round, rung: int, stopped: Mapping[str, int]) -> None:
+def _part(found: Round, rung: int, stopped: set[str]) -> None:
     """Take out of the stacks who has come to an end: of its training, by divergence, or by the pruner."""
     going: list[Reached] = []
     lost = set(_lost(found))
@@ -176,9 +176,7 @@ def _lost(found: Round) -> Iterator[str]:
     yield from (trial.arm.name for stack, _ in found.failed.values() for trial in stack.trials)
 
 
-def _reasons(
-    stack: Stack, outcome: Outcome, stopped: Mapping[str, int], lost: set[str], rung: int
-) -> dict[str, str]:
+def _reasons(stack: Stack, outcome: Outcome, stopped: set[str], lost: set[str], rung: int) -> dict[str, str]:
     """Why members are stopped that could go on, by trial_id."""
     told = {}
     for k, trial in enumerate(stack.trials):
