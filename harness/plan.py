@@ -79,7 +79,7 @@ class Plan:
     def contrasts(self) -> Contrasts:
         """What is compared: as declared, or as the design has it, between arms that are trained."""
         found = self.study.contrasts
-        if found.declared or self.study.about.phase == "tuning":
+        if found.declared or self.study.sealed:
             return found
         dataset = self.trials[0].arm.settings["dataset"]
         arms = [name for name, arm in self.arms.items() if arm.settings["dataset"] == dataset]

@@ -152,7 +152,10 @@ def train(
     return replace(_together([first, tries, last]), tuned=tuned)
 
 
-TITLES: Mapping[Phase, str] = {"fixed": "training", "tuning": "tuning", "tuned": "training, tuned"}
+TITLES: Mapping[Phase, str] = {
+    "fixed": "training", "tuning": "tuning", "tuned": "training, tuned", "search": "searching",
+    "confirmed": "confirming",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

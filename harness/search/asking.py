@@ -75,9 +75,10 @@ class Asker:
         self.count = 0
         self.batch = 0
         self._seen: set[str] = set()
-        self._study = optuna.create_study(
-            directions=search.directions, pruner=pruners.make(search.pruner, evaluations=evaluations)
-        )
+        with silenced():
+            self._study = optuna.create_study(
+                directions=search.directions, pruner=pruners.make(search.pruner, evaluations=evaluations)
+            )
 
     @contextmanager
     def timed(self) -> Iterator[None]:

@@ -323,6 +323,8 @@ def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Sum
         return None
     settings = study.space.settings(drawn_of(found.trials[found.winner]))
     confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
+    declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
+    confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))
     engine, device, workers, display = how
     return training.train(
         confirmed, folder / CONFIRMED, engine=engine, device=device, workers=workers, display=display
