@@ -138,7 +138,8 @@ def make(
     together = _seeds_together(groups, device, processes)
     least = math.ceil(processes / max(1, len(together)))
     for trained_by, members in together:
-        parts = cut(members, widest(members[0], device), least)
+        heaviest = max(members, key=lambda one: bool(one.arm.settings.get("dropout")))
+        parts = cut(members, widest(heaviest, device), least)
         stacks += [Stack(_name(trained_by, part), trained_by, tuple(part)) for part in parts]
     return Plan(study, everything, stacks, skipped, merged, routed, _warnings(study, everything))
 
@@ -258,17 +259,21 @@ def widest(trial: Trial, device: str) -> int:
 
 
 def member_bytes(settings: Mapping[str, Value]) -> int:
-    """What one member of a stack holds in memory: four times its weights, and activations both ways."""
+    """What one member of a stack holds in memory: four times its weights, and activations both ways.
+
+    With dropout also its masks, and what they leave of the activations.
+    """
+    held = 6 if settings.get("dropout") else 4
     widths = widths_of(settings)
     weights = sum((i + 1) * o for i, o in itertools.pairwise(widths))
     in_flight = int(settings["batch_size"]) * sum(widths[1:])  # type: ignore[arg-type]
-    return 4 * (4 * weights + 4 * in_flight)
+    return 4 * (4 * weights + held * in_flight)
 
 
 def stack_bytes(stack: Stack) -> int:
     """What a stack holds in memory beside its data."""
-    settings = stack.trials[0].arm.settings
-    return len(stack.trials) * member_bytes(settings) if settings["architecture"] == "mlp" else 0
+    members = [trial.arm.settings for trial in stack.trials]
+    return sum(member_bytes(settings) for settings in members if settings["architecture"] == "mlp")
 
 
 def widths_of(settings: Mapping[str, Value]) -> list[int]:

@@ -22,7 +22,7 @@ ORDER: list[set[str]] = [
     {"errors", "lazy", "settings", "streams", "stats", "plots"},
     {"registry", "idx", "splits", "label_noise", "sources"},
     {"axes", "decoded"},
-    {"plugins", "batches", "data", "folders"},
+    {"plugins", "batches", "dropout", "data", "folders"},
     {"spaces", "overrides", "contrasts"},
     {"testing", "checking", "formulas", "board"},
     {"parameters", "searches"},
@@ -37,8 +37,8 @@ ORDER: list[set[str]] = [
     {"report"},
     {"executors", "tuning"},
     {"training", "models"},
-    {"search"},
     {"display", "data_commands"},
+    {"search"},
     {"cli"},
     {"__main__", "__init__"},
 ]

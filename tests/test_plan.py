@@ -180,6 +180,17 @@ def test_a_stack_fits_in_memory_whatever_its_shape(study_of: Make) -> None:
         assert sum(len(stack.trials) for stack in plan.stacks) == len(rates)
 
 
+def test_dropout_and_smoothing_keep_no_trials_apart(study_of: Make) -> None:
+    """Nor does what dropout holds in memory make a stack too large, whichever member has it."""
+    axes: dict[str, Any] = {"dropout": [0.0, 0.3], "label_smoothing": [0.0, 0.1]}
+    (stack,) = make(study_of(axes, study={"seeds": 1})).stacks
+    assert len(stack.trials) == 4
+    rates = [0.001 * i for i in range(1, 41)]
+    large: dict[str, Any] = {"hidden": [8, 2000], "batch_size": 1024, "study": {"seeds": 1}}
+    plan = make(study_of({"dropout": [0.0, 0.3], "lr": rates}, **large))
+    assert all(stack_bytes(stack) <= MEMORY_BYTES for stack in plan.stacks)
+
+
 def test_there_are_stacks_for_all_processes(study_of: Make) -> None:
     study = study_of({"lr": [0.1, 0.2, 0.3, 0.4]}, study={"seeds": 1})
     assert [len(s.trials) for s in make(study).stacks] == [4]
