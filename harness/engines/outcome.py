@@ -83,7 +83,11 @@ class Outcome:
             for p in self.curve
         ]
         final = {
-            split: Evaluation(*(part[at] for part in _arrays(seen)), _each(seen.metrics, at))
+            split: replace(
+                seen,
+                **{name: getattr(seen, name)[at] for name in ("loss", "accuracy", "predicted", "confidence")},
+                metrics=_each(seen.metrics, at),
+            )
             for split, seen in self.final.items()
         }
         return replace(self, diverged_step=self.diverged_step[at], curve=curve, final=final, weights=[])
@@ -112,10 +116,6 @@ class Outcome:
         self.curve = [
             Point(*row, {name: values[i] for name, values in measured.items()}) for i, row in enumerate(rows)
         ]
-
-
-def _arrays(seen: Evaluation) -> tuple[NDArray[Any], ...]:
-    return seen.loss, seen.accuracy, seen.predicted, seen.confidence
 
 
 def _each(values: Mapping[str, Floats], at: NDArray[np.int64]) -> dict[str, Floats]:

@@ -130,7 +130,7 @@ def check(study: Study) -> None:
     for drawn in _corners(study):
         settings = resolve(study.baseline | drawn)
         n = train_size(settings)
-        if int(settings["batch_size"]) > n:  # type: ignore[call-overload]
+        if int(settings["batch_size"]) > n:  # type: ignore[arg-type]
             raise UsageError(
                 f"{study.name}: batch_size can be {settings['batch_size']}, and {settings['dataset']} has "
                 f"{n} training images. Lower it in [space] or [baseline]."
