@@ -162,14 +162,17 @@ class Space:
 
     def points(self) -> Iterator[Drawn]:
         """All that can be drawn, of a space without floats; the deepest first."""
-        unexplored: list[list[Any]] = [[]]
-        while unexplored:
-            prefix = unexplored.pop()
-            try:
-                yield self.walk(_Prefix(prefix))[0]
-            except _Beyond as beyond:
-                values = list(_numbers_or_names(beyond.parameter.values))
-                unexplored += [[*prefix, value] for value in reversed(values)]
+        return self._points([])
+
+    def _points(self, prefix: list[Any]) -> Iterator[Drawn]:
+        """The points that begin with some draws; as they are asked for, since there may be very many."""
+        values: Iterator[Any] = iter(())
+        try:
+            yield self.walk(_Prefix(prefix))[0]
+        except _Beyond as beyond:
+            values = _numbers_or_names(beyond.parameter.values)
+        for value in values:
+            yield from self._points([*prefix, value])
 
     @property
     def finite(self) -> bool:

@@ -56,7 +56,7 @@ def _turn(entry: Entry) -> int:
 
 def _entry(name: str, given: object, checker: Checker) -> Entry | None:
     where, told = f"space.{name}", checker.problems
-    if isinstance(given, list) and given and all(isinstance(value, Mapping) for value in given):
+    if isinstance(given, list) and any(isinstance(value, Mapping) for value in given):
         return _linked(name, given, {}, checker)
     if name in FIXED:
         told.append(f"{where}: is the same for all suggestions, or they could not be compared")
@@ -77,7 +77,7 @@ def _entry(name: str, given: object, checker: Checker) -> Entry | None:
         values = table.pop("values")
         told += [f"{where}.{key}: unknown key beside values; allowed: when" for key in table]
         listed = values if isinstance(values, list) else [values]
-        linked = all(isinstance(value, Mapping) for value in listed)
+        linked = any(isinstance(value, Mapping) for value in listed)
         return (_linked if linked else _choices)(name, listed, when, checker)
     if name == "hidden":
         return _layers(table, when, checker)
@@ -142,8 +142,8 @@ def _several(where: str, names: Sequence[str], told: list[str]) -> bool:
 
 def _layers(table: dict[str, Any], when: Mapping[str, Any], checker: Checker) -> Entry | None:
     where, told = "space.hidden", checker.problems
-    same = table.pop("same", False)
-    if set(table) != {"depth", "width"} or not isinstance(same, bool):
+    same = table.get("same", False)
+    if not {"depth", "width"} <= set(table) <= {"depth", "width", "same"} or not isinstance(same, bool):
         told.append(
             f"{where} = {table!r}: allowed: a list of lists of widths, or {{ depth = .., width = .. }}, each "
             "a list or { low = .., high = .. }, and same = true for one width in all layers"
