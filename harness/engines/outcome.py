@@ -124,8 +124,8 @@ class Watch:
     `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
     been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy. `checkpoints`
     keep the engine's state, to go on from. `sealed`: the test set stays closed, because something will be
-    chosen by these trials. `until`: the step, one of evaluation, after which the engine stops, gives its state
-    to the checkpoints and opens no test set, so that the trials, or some, can go on from there; 0: the end.
+    chosen by these trials. `until`: the step, one of evaluation, after which the engine stops, gives its
+    state to the checkpoints and opens no test set, so that some can go on from there; 0: the budget's end.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
