@@ -232,12 +232,12 @@ def test_beside_a_component_that_is_not_known_here_the_usual_defaults_hold(
 def test_no_default_is_made_up_for_a_setting_nobody_knows(trained: Trained, edited: Edited) -> None:
     def grown(trials: pd.DataFrame) -> pd.DataFrame:
         settings, rest = trials.loc[:, :"gamma"], trials.loc[:, "seed":]
-        return pd.concat([settings.assign(dropout=["0.1", *["0"] * 5]), rest], axis="columns")
+        return pd.concat([settings.assign(drop_connect=["0.1", *["0"] * 5]), rest], axis="columns")
 
     found = comparison.compare(trained(), edited(trained(), grown))
     assert found.matched.by == "arm"
     assert found.matched.differing.to_dict("records") == [
-        {"setting": "dropout", "a": "not applicable", "b": "0.1, 0"}
+        {"setting": "drop_connect", "a": "not applicable", "b": "0.1, 0"}
     ]
 
 

@@ -22,7 +22,7 @@ ORDER: list[set[str]] = [
     {"errors", "lazy", "settings", "streams", "stats", "plots"},
     {"registry", "idx", "splits", "label_noise", "sources"},
     {"axes", "decoded"},
-    {"plugins", "batches", "data", "folders"},
+    {"plugins", "batches", "dropout", "data", "folders"},
     {"spaces", "overrides", "contrasts"},
     {"testing", "checking", "formulas", "board"},
     {"study"},

@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from harness.axes.losses import Form, losses
 from harness.axes.metrics import Metric
 from harness.data import Data, Samples
 from harness.engines.outcome import Evaluation, Floats
+from harness.engines.regularisation import Masks, Smoothing, smoothing
 from harness.engines.updates import Updates, exact, slices
 from harness.streams import stream
 from harness.trials import Trial
@@ -77,11 +79,15 @@ def _derivative(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -
 
 @dataclass(frozen=True)
 class Output:
-    """Head and loss of some members. `settings` are the loss's, as tensors (k, 1)."""
+    """Head and loss of some members. `settings` are the loss's, as tensors (k, 1).
+
+    `smoothing`, of the labels, is for training alone.
+    """
 
     head: Head
     form: Form
     settings: dict[str, Tensor]
+    smoothing: Smoothing | None
 
     def loss(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Output (k, B, C) and losses (k, B) of logits (k, B, C) against a target (B, C) or (k, B, C)."""
@@ -89,7 +95,9 @@ class Output:
         return f, self.form.forward(f, target, **self.settings)
 
     def loss_and_gradient(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses (k, B) and the gradient of their sum at the logits (k, B, C)."""
+        """Losses (k, B) and the gradient of their sum at the logits (k, B, C); of smoothed labels."""
+        if self.smoothing is not None:
+            target = self.smoothing(target)
         if self.head.backward is not None and self.form.gradient is not None:
             f, loss = self.loss(z, target)
             return loss, self.head.backward(self.form.gradient(f, target, **self.settings), f)
@@ -106,7 +114,9 @@ class Outputs:
     Logits are small, so that moving them costs less than a slice for every change of activation would.
     """
 
-    def __init__(self, trials: Sequence[Trial], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
         keys = [
             tuple(str(trial.arm.settings[axis]) for axis in ("head", "loss", "match")) for trial in trials
         ]
@@ -117,7 +127,8 @@ class Outputs:
         runs = list(slices([keys[k] for k in places]))
         self.sizes = [part.size for part, _ in runs]
         self.parts = [
-            _output(key, [trials[k] for k in places[part.members]], device, dtype) for part, key in runs
+            _output(key, [trials[k] for k in places[part.members]], classes, device, dtype)
+            for part, key in runs
         ]
 
     def _pieces(self, z: Tensor) -> Iterator[tuple[Output, Tensor]]:
@@ -168,7 +179,7 @@ class Outputs:
 
 
 def _output(
-    key: tuple[str, ...], trials: Sequence[Trial], device: torch.device, dtype: torch.dtype
+    key: tuple[str, ...], trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype
 ) -> Output:
     head, loss = heads[key[0]], losses[key[1]]
     form = loss.form(head.kind, key[2])
@@ -177,7 +188,18 @@ def _output(
         name: torch.tensor([[trial.arm.settings[name]] for trial in trials], dtype=dtype, device=device)
         for name in loss.settings
     }
-    return Output(head, form, settings)
+    return Output(head, form, settings, smoothing(trials, classes, device, dtype))
+
+
+class Pass(NamedTuple):
+    """What a forward pass computed, each (K, h, B): pre-activations z, their activations a, and y.
+
+    `y[i]` went into the layer behind: a[i], less what dropout left out.
+    """
+
+    z: list[Tensor]
+    a: list[Tensor]
+    y: list[Tensor]
 
 
 class Stack:
@@ -204,7 +226,8 @@ class Stack:
         self.grad_weights, self.grad_biases = self._views(self.grad_rest)
         settings = [trial.arm.settings for trial in trials]
         self.activations = Activations([str(s.get("activation", "identity")) for s in settings])
-        self.outputs = Outputs(trials, device, dtype)
+        self.masks = Masks(trials, self.widths[1:-1], device, dtype)
+        self.outputs = Outputs(trials, self.widths[-1], device, dtype)
 
     def _views(self, rest: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Weights (K, out, in) of the layers behind the first, and biases (K, out, 1) of all."""
@@ -215,10 +238,10 @@ class Stack:
             at += o * i + o
         return weights, biases
 
-    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Pre-activations z and activations a of every layer, each (K, h, B), for a batch x.
+    def forward(self, x: Tensor, masks: Sequence[Tensor] = ()) -> Pass:
+        """All layers for a batch x: (B, D) where all members see the same, (K, B, D) where each sees its own.
 
-        A batch is (B, D) where all members see the same, (K, B, D) where each sees its own.
+        `masks` (K, h, B), one a hidden layer, are dropout's; without them nothing is left out.
         """
         k = len(self.trials)
         if x.ndim == 2:
@@ -226,24 +249,29 @@ class Stack:
         else:
             z = torch.bmm(self.wide.view(k, self.widths[1], -1), x.mT)
         z.add_(self.biases[0])
-        zs, activated = [z], []
-        for weight, bias in zip(self.weights, self.biases[1:], strict=True):
-            activated.append(self.activations.forward(zs[-1]))
-            zs.append(torch.bmm(weight, activated[-1]).add_(bias))
-        return zs, activated
+        done = Pass([z], [], [])
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases[1:], strict=True)):
+            a = self.activations.forward(done.z[-1])
+            done.a.append(a)
+            done.y.append(a * masks[i] if masks else a)
+            done.z.append(torch.bmm(weight, done.y[-1]).add_(bias))
+        return done
 
     def step(self, t: int, x: Tensor, target: Tensor, updates: Sequence[Updates]) -> Tensor:
         """Train on one batch x (B, D), target (B, C), or on one a member: x (K, B, D), target (K, B, C).
 
         Step t counts from 1. Gives the mean losses (K,).
         """
-        zs, activated = self.forward(x)
-        loss, grad = self.outputs.loss_and_gradient(zs[-1], target)
+        masks = self.masks.at(t, x.shape[-2])
+        done = self.forward(x, masks)
+        loss, grad = self.outputs.loss_and_gradient(done.z[-1], target)
         for i in reversed(range(len(self.weights))):
-            self.grad_weights[i].copy_(torch.bmm(grad, activated[i].mT))
+            self.grad_weights[i].copy_(torch.bmm(grad, done.y[i].mT))
             torch.sum(grad, 2, keepdim=True, out=self.grad_biases[i + 1])
             grad = torch.bmm(self.weights[i].mT, grad)
-            grad = self.activations.backward(grad, zs[i], activated[i])
+            if masks:
+                grad.mul_(masks[i])
+            grad = self.activations.backward(grad, done.z[i], done.a[i])
         torch.sum(grad, 2, keepdim=True, out=self.grad_biases[0])
         self._update(t, x, grad, updates)
         return loss
@@ -292,7 +320,7 @@ class Stack:
         predicted, confidence = [], []
         chunk = max(64, EVALUATED_AT_ONCE // (k * self.widths[1]))
         for x_chunk, y_chunk in zip(x.split(chunk), y.split(chunk), strict=True):
-            z = self.forward(x_chunk)[0][-1]
+            z = self.forward(x_chunk).z[-1]
             target = torch.nn.functional.one_hot(y_chunk, classes).to(self.dtype)
             losses_, best, sure, values = self.outputs.judge(z, target, metrics, sure=keep)
             loss += losses_.to(loss.dtype).sum(1)
