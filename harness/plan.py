@@ -273,11 +273,15 @@ def widest(trial: Trial, device: str) -> int:
 
 
 def member_bytes(settings: Mapping[str, Value]) -> int:
-    """What one member of a stack holds in memory: four times its weights, and activations both ways."""
+    """What one member of a stack holds in memory: four times its weights, and activations both ways.
+
+    With dropout also its masks, and what they leave of the activations.
+    """
+    held = 6 if settings.get("dropout") else 4
     widths = _widths(settings)
     weights = sum((i + 1) * o for i, o in itertools.pairwise(widths))
     in_flight = int(settings["batch_size"]) * sum(widths[1:])  # type: ignore[arg-type]
-    return 4 * (4 * weights + 4 * in_flight)
+    return 4 * (4 * weights + held * in_flight)
 
 
 def stack_bytes(stack: Stack) -> int:

@@ -191,9 +191,7 @@ class _Run:
         self.trial, self.data, self.where, self.watch = trial, data, where, watch
         kind = torch.from_numpy(np.empty(0, dtype)).dtype
         self.model = Classifier(trial, data.inputs, len(data.classes)).to(where, kind)
-        # Another architecture's dropout draws from torch's own generator.
-        ours = trial.arm.settings["architecture"] == "mlp"
-        self.dropout = seed_dropout(self.model.net, trial.seed) if ours else []
+        self.dropout = seed_dropout(self.model.net, trial)
         self.loss_function = LossFunction(trial, len(data.classes), kind, where)
         self.optimizer = make_optimizer(trial, self.model)
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))

@@ -74,11 +74,16 @@ class SeededDropout(nn.Module):
         return f"p={self.p}"
 
 
-def seed_dropout(net: nn.Module, seed: int) -> list[SeededDropout]:
-    """Put the trial's own dropout in the place of each torch.nn.Dropout of an mlp; gives the new modules."""
+def seed_dropout(net: nn.Module, trial: Trial) -> list[SeededDropout]:
+    """Put the trial's own dropout in the place of each torch.nn.Dropout of an mlp; gives the new modules.
+
+    Another architecture's dropout goes on drawing from torch's own generator.
+    """
+    if trial.arm.settings["architecture"] != "mlp":
+        return []
     places = [name for name, module in net.named_modules() if isinstance(module, nn.Dropout)]
     seeded = [
-        SeededDropout(net.get_submodule(name).p, seed, layer)  # type: ignore[arg-type]
+        SeededDropout(net.get_submodule(name).p, trial.seed, layer)  # type: ignore[arg-type]
         for layer, name in enumerate(places)
     ]
     for name, module in zip(places, seeded, strict=True):

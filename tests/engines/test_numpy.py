@@ -244,7 +244,7 @@ def test_a_networks_gradients_are_autograds(name: str, hidden: list[int]) -> Non
     x, y = noise(BATCH, 64, scale=0.5), np.arange(BATCH) % CLASSES
     network = engine.Network(one, 64, CLASSES, np.float64)
     model = loop.Classifier(one, 64, CLASSES)
-    for module in seed_dropout(model.net, one.seed):
+    for module in seed_dropout(model.net, one):
         module.step = 7
     loss = loop.LossFunction(one, CLASSES, torch.float64, torch.device("cpu"))
     expected = loss(model(torch.from_numpy(x)), torch.from_numpy(y)).mean()

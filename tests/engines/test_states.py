@@ -167,6 +167,20 @@ def test_batches_go_on_where_they_were(engine: str, sampling: str, at: int, tmp_
     assert_same_bits(outcome, trained(engine, [one]))
 
 
+@every_engine
+def test_dropout_and_smoothing_go_on_where_they_were(engine: str, tmp_path: Path) -> None:
+    both: dict[str, Any] = {"dropout": 0.3, "label_smoothing": 0.1, "hidden": [12, 8], "optimizer": "adam"}
+    members = [trial(**both)]
+    if engine == "stacked":
+        members += [
+            trial("other", **both | {"dropout": 0.5}),
+            trial("none", hidden=[12, 8], optimizer="adam"),
+        ]
+    outcome, step = in_two_sittings(engine, members, tmp_path, 30)
+    assert step % 81  # in the middle of an epoch
+    assert_same_bits(outcome, trained(engine, members))
+
+
 @pytest.mark.parametrize("start", [0, 1, 80, 81, 82, 161, 162, 199])
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
 def test_batches_from_a_step_are_the_last_of_all(start: int, sampling: str) -> None:
