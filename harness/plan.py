@@ -80,7 +80,7 @@ class Plan:
     def contrasts(self) -> Contrasts:
         """What is compared: as declared, or as the design has it, between arms that are trained."""
         found = self.study.contrasts
-        if found.declared or self.study.about.phase == "tuning":
+        if found.declared or self.study.sealed:
             return found
         dataset = self.trials[0].arm.settings["dataset"]
         arms = [name for name, arm in self.arms.items() if arm.settings["dataset"] == dataset]
@@ -266,7 +266,7 @@ def widest(trial: Trial, device: str) -> int:
     settings = trial.arm.settings
     if settings["architecture"] != "mlp":
         return 1
-    layer_one = 4 * math.prod(_widths(settings)[:2])
+    layer_one = 4 * math.prod(widths_of(settings)[:2])
     if device.startswith("cuda"):
         return max(1, STACK_BYTES_CUDA // layer_one)
     return max(1, min(STACK_BYTES // layer_one, MEMORY_BYTES // member_bytes(settings)))
@@ -278,7 +278,7 @@ def member_bytes(settings: Mapping[str, Value]) -> int:
     With dropout also its masks, and what they leave of the activations.
     """
     held = 6 if settings.get("dropout") else 4
-    widths = _widths(settings)
+    widths = widths_of(settings)
     weights = sum((i + 1) * o for i, o in itertools.pairwise(widths))
     in_flight = int(settings["batch_size"]) * sum(widths[1:])  # type: ignore[arg-type]
     return 4 * (4 * weights + held * in_flight)
@@ -290,14 +290,14 @@ def stack_bytes(stack: Stack) -> int:
     return sum(member_bytes(settings) for settings in every if settings["architecture"] == "mlp")
 
 
-def _widths(settings: Mapping[str, Value]) -> list[int]:
+def widths_of(settings: Mapping[str, Value]) -> list[int]:
     """Inputs, hidden widths, classes."""
     facts = datasets[str(settings["dataset"])].facts
     return [math.prod(facts.shape), *settings.get("hidden", []), len(facts.classes)]  # type: ignore[misc]
 
 
 def side_by_side(members: Iterable[Trial]) -> list[Trial]:
-    """In `order`, but those of a shape stand with the first of them, as a stack of several shapes wants it."""
+    """In `order`, but those of a shape stand with the first of them, as blocks of a stack."""
     shapes: dict[str, list[Trial]] = {}
     for trial in sorted(members, key=order):
         shapes.setdefault(str(trial.arm.settings.get("hidden")), []).append(trial)

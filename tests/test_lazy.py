@@ -25,6 +25,8 @@ ORDER: list[set[str]] = [
     {"plugins", "batches", "dropout", "data", "folders"},
     {"spaces", "overrides", "contrasts"},
     {"testing", "checking", "formulas", "board"},
+    {"parameters", "searches"},
+    {"space_tables"},
     {"study"},
     {"trials"},
     {"plan", "torch_data"},
@@ -36,6 +38,7 @@ ORDER: list[set[str]] = [
     {"executors", "tuning"},
     {"training", "models"},
     {"display", "data_commands"},
+    {"search"},
     {"cli"},
     {"__main__", "__init__"},
 ]

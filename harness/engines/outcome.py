@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,19 @@ class Outcome:
         new = ~np.isfinite(loss) & (self.diverged_step == 0)
         self.diverged_step[new] = max(step, 1)
 
+    def of(self, keep: Sequence[int]) -> Outcome:
+        """What was observed of some of the trials; without weights."""
+        at = np.asarray(keep, np.int64)
+        curve = [
+            replace(p, loss=p.loss[at], accuracy=p.accuracy[at], metrics=_each(p.metrics, at))
+            for p in self.curve
+        ]
+        final = {
+            split: Evaluation(*(part[at] for part in _arrays(seen)), _each(seen.metrics, at))
+            for split, seen in self.final.items()
+        }
+        return replace(self, diverged_step=self.diverged_step[at], curve=curve, final=final, weights=[])
+
     def values(self) -> dict[str, Any]:
         """What was observed so far, as a State has it: the curve of P points by columns (P,) and (P, K)."""
         columns = {
@@ -102,6 +115,14 @@ class Outcome:
         ]
 
 
+def _arrays(seen: Evaluation) -> tuple[NDArray[Any], ...]:
+    return seen.loss, seen.accuracy, seen.predicted, seen.confidence
+
+
+def _each(values: Mapping[str, Floats], at: NDArray[np.int64]) -> dict[str, Floats]:
+    return {name: value[at] for name, value in values.items()}
+
+
 def select(values: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]:
     """What `Outcome.values` gave, of the members `keep` alone."""
     per_member = ("curve.loss", "curve.accuracy")
@@ -126,7 +147,7 @@ class Watch:
     been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy. `checkpoints`
     keep the engine's state, to go on from. `sealed`: the test set stays closed, because something will be
     chosen by these trials. `until`: the step, one of evaluation, after which the engine stops, gives its
-    state to the checkpoints and opens no test set, so that some can go on from there; 0: the budget's end.
+    state to the checkpoints and opens no test set, so that trials can go on from there; 0: the end.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
