@@ -23,6 +23,7 @@ from harness.plots.forest import MOST_ROWS, forest_figure, logarithmic
 from harness.plots.ladder import ladder_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
 from harness.plots.rates import rates_figure
+from harness.plots.scales import words
 from harness.plots.search import (
     budget_figure,
     front_figure,
@@ -40,4 +41,5 @@ __all__ = [
     "forest_figure", "front_figure", "history_figure", "importance_figure", "interaction_figure",
     "ladder_figure", "log_axis", "logarithmic", "p_words", "parallel_figure", "percent",
     "pruning_figure", "rates_figure", "reliability_figure", "save", "slices_figure", "variance_figure",
+    "words",
 ]  # fmt: skip

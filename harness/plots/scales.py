@@ -1,4 +1,4 @@
-"""Axes on which values that a search compares can be told apart: accuracies by their error, losses by factors."""
+"""Axes on which a search's values can be told apart: accuracies by their error, losses by factors."""
 
 from __future__ import annotations
 

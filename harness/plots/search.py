@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from harness.plots.scales import value_axis, words
 from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
@@ -53,7 +54,7 @@ def history_figure(table: pd.DataFrame, objective: str) -> Figure:
 
 
 def states(ax: Axes, table: pd.DataFrame, x: str, least: float = 0.025) -> None:
-    """Mark suggestions (`x`, value, state) by what became of them; failed ones at the bottom, without a value."""
+    """Mark suggestions (`x`, value, state) by what became of them; failed ones, without a value, at the bottom."""
     for state, look in (("pruned", PRUNED), ("complete", COMPLETE)):
         rows = table[table["state"].eq(state)]
         ax.plot(rows[x], rows["value"], **look)
@@ -81,6 +82,7 @@ def budget_figure(curve: pd.DataFrame, so_far: pd.DataFrame, objective: str) -> 
     shown = [*curve["expected"], *solid["low"], *solid["high"], *so_far["so_far"]]
     value_axis(ax, "y", objective, shown)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_xlabel("suggestions spent")
     keys = [
@@ -174,7 +176,8 @@ def pruning_figure(curves: pd.DataFrame, rungs: pd.DataFrame, objective: str) ->
     if len(cut):
         keys.append(Line2D([], [], color=GREY, lw=1, marker="x", ms=4, label="pruned"))
     value_axis(ax, "y", objective, curves["value"])
-    ax.set_xlim(curves["epoch"].min(), curves["epoch"].max() * 1.02)
+    first, last = curves["epoch"].min(), curves["epoch"].max()
+    ax.set_xlim(first - 0.02 * last, last * 1.02)
     for row in rungs.to_dict("records"):
         ax.axvline(row["epoch"], color=GREY, lw=0.8, ls=(0, (1, 2)), zorder=0)
         ax.text(row["epoch"], 1.01, f"{row['pruned']}", ha="center", va="bottom", fontsize=9, color=GREY,
@@ -199,4 +202,9 @@ def _best_key() -> Line2D:
 
 
 def _legend(figure: Figure, keys: Sequence[Line2D]) -> None:
-    figure.legend(handles=list(keys), loc="outside upper center", ncols=min(len(keys), 5), frameon=False)
+    figure.legend(
+        handles=list(keys),
+        loc="outside upper center",
+        ncols=math.ceil(len(keys) / math.ceil(len(keys) / 5)),
+        frameon=False,
+    )

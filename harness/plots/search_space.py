@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.tri import Triangulation
 
-from harness.plots.scales import kind_of, number, places, value_axis, words
+from harness.plots.scales import kind_of, number, places, ticks, value_axis, words
 from harness.plots.search import BEST, FAILED, PRUNED
 from harness.plots.style import GREY, styled, subplots
 
@@ -44,6 +44,7 @@ class Dimension:
         low: the least value, of numbers.
         high: the greatest.
         levels: the values of a category, as text.
+        whole: whether only whole numbers are values.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Dimension:
     low: float = math.nan
     high: float = math.nan
     levels: Sequence[str] = ()
+    whole: bool = False
 
     def places(self, column: pd.Series[Any]) -> NDArray[np.float64]:
         """Where values lie between the ends of the range, in 0..1; NaN where there is none."""
@@ -98,7 +100,12 @@ def parallel_figure(
         ax.text(-0.08, ABSENT, "not set", ha="right", va="center", fontsize=8, color=GREY)
     ax.set_xlim(-0.35, len(axes) - 0.4)
     ax.set_ylim(-0.14, 1.02)
-    ax.set_xticks(range(len(axes)), [words(axis.name) for axis in axes], rotation=20, ha="left")
+    ax.set_xticks(
+        range(len(axes)),
+        [*(words(axis.name) for axis in dimensions), words(objective)],
+        rotation=20,
+        ha="left",
+    )
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.set_yticks([])
@@ -112,7 +119,7 @@ def parallel_figure(
 
 
 def _of_values(values: pd.Series[Any], objective: str) -> Dimension:
-    """The objective as the last axis; in place of its values stand their places on a scale that tells them apart."""
+    """The objective as the last axis, on a scale that tells its values apart."""
     return Dimension("value", "linear", float(values.min()), float(values.max()), (objective,))
 
 
@@ -140,10 +147,23 @@ def _marks(axis: Dimension) -> list[tuple[float, str]]:
         many = len(axis.levels)
         return [((place + 0.5) / many, _short(level)) for place, level in enumerate(axis.levels)]
     if axis.name == "value":
-        told = (lambda x: f"{100 * x:.4g}\u00a0%") if axis.levels[0].endswith("accuracy") else number
-        return [(0.0, told(axis.low)), (1.0, told(axis.high))]
+        return _value_marks(axis)
     middle = math.sqrt(axis.low * axis.high) if axis.kind == "log" else (axis.low + axis.high) / 2
-    return [(0.0, number(axis.low)), (0.5, f"{middle:.2g}"), (1.0, number(axis.high))]
+    ends = [(0.0, number(axis.low)), (1.0, number(axis.high))]
+    between = axis.kind == "log" or not axis.whole or middle.is_integer()
+    return [*ends, (0.5, f"{middle:.2g}")] if between else ends
+
+
+def _value_marks(axis: Dimension) -> list[tuple[float, str]]:
+    """The objective's own scale beside the last axis; its ends are there, what is near them is not."""
+    kind, ends = kind_of(axis.levels[0], [axis.low, axis.high]), [axis.low, axis.high]
+    within = ticks(axis.low, axis.high) if kind == "error" else MaxNLocator(5).tick_values(*ends)
+    values = np.array([*ends, *(value for value in within if axis.low < value < axis.high)])
+    at = places(values, kind)
+    at = (at - at[0]) / (at[1] - at[0] or 1.0)
+    keep = [place for place in range(len(at)) if place < 2 or 0.05 < at[place] < 0.95]
+    told = (lambda x: f"{100 * x:.4g}\u00a0%") if kind == "error" else number
+    return [(float(at[place]), told(float(values[place]))) for place in keep]
 
 
 def _short(level: str) -> str:
@@ -240,7 +260,7 @@ def _across(ax: Axes, axis: Dimension, which: Literal["x", "y"]) -> None:
     else:
         room = 0.04 * (high - low or 1.0)
         limits(low - room, high + room)
-        of.set_major_locator(MaxNLocator(5, integer=float(low).is_integer() and high - low >= 2))
+        of.set_major_locator(MaxNLocator(5, integer=axis.whole))
     of.set_major_formatter(lambda value, _: number(value))
 
 
@@ -269,7 +289,7 @@ def contour_figure(
         drawn = Triangulation(corners[across.name], corners[upright.name], triangles)
         levels = np.linspace(norm.vmin or 0.0, norm.vmax or 1.0, 11)
         ax.tricontourf(
-            drawn, norm_clip(merged.to_numpy(), norm), levels=levels, cmap=VALUES, norm=norm, alpha=0.75
+            drawn, _held(merged.to_numpy(), norm), levels=levels, cmap=VALUES, norm=norm, alpha=0.75
         )
     ax.scatter(x, y, c=shades, cmap=VALUES, norm=norm, s=26, edgecolors="w", linewidths=0.7, zorder=3)
     best = table[table["best"]]
@@ -281,12 +301,14 @@ def contour_figure(
     bar.set_ticks(list(ticks), labels=_back(ticks, table["value"], objective, maximize=maximize))
     bar.set_label(words(objective))
     bar.outline.set_visible(False)  # type: ignore[operator]
-    figure.legend(handles=[Line2D([], [], **BEST, label="best")], loc="outside upper center", frameon=False)
+    if len(best):
+        key = Line2D([], [], **BEST, label="best")
+        figure.legend(handles=[key], loc="outside upper center", frameon=False)
     return figure
 
 
-def norm_clip(values: NDArray[np.float64], norm: Normalize) -> NDArray[np.float64]:
-    """Values held between the norm's ends, so that the worst are drawn in the darkest colour, not left out."""
+def _held(values: NDArray[np.float64], norm: Normalize) -> NDArray[np.float64]:
+    """Values held between the norm's ends: the worst are drawn in the darkest colour, not left out."""
     return np.clip(values, norm.vmin, norm.vmax)
 
 

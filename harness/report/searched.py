@@ -58,7 +58,7 @@ class Parameter:
     def dimension(self) -> Dimension:
         """As figures lay it out."""
         kind = "category" if self.names else "log" if self.log else "linear"
-        return Dimension(self.name, kind, self.low, self.high, self.names)
+        return Dimension(self.name, kind, self.low, self.high, self.names, self.whole)
 
     def edge(self, value: object) -> str:
         """At which end of its range a value lies, "low" or "high"; empty for one inside, and for names."""
@@ -162,10 +162,8 @@ def read(reading: Reading) -> Searched:
     needed = [*FACTS, *(objective.name for objective in objectives)]
     try:
         found = pd.read_csv(path, dtype={"arm": str, "state": str, "reason": str})
-        absent = [name for name in needed if name not in found]
-        if absent:
-            raise ValueError(f"it has no column {absent[0]}")
-    except (OSError, ValueError) as error:
+        found[needed]
+    except (OSError, ValueError, KeyError) as error:
         raise UsageError(
             f"{path} cannot be read: {error}. Run the search again: it goes on from its storage and writes it"
         ) from error
