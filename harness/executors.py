@@ -87,12 +87,12 @@ def _until_a_death(
     waiting: deque[Work], board: Board, workers: int, modules: Sequence[str]
 ) -> Generator[Done, None, list[Work]]:
     """Train what is waiting, a stack a worker at a time; gives back what was in flight when a worker died."""
-    pool = _pool(min(workers, len(waiting)), board, modules)
+    crew = pool(min(workers, len(waiting)), board, modules)
     flying: dict[concurrent.futures.Future[Done], Work] = {}
     try:
         while waiting or flying:
             while waiting and len(flying) < workers:
-                flying[pool.submit(train, waiting[0])] = waiting[0]
+                flying[crew.submit(train, waiting[0])] = waiting[0]
                 waiting.popleft()
             finished, _ = concurrent.futures.wait(flying, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in finished:
@@ -103,18 +103,19 @@ def _until_a_death(
         yield from (future.result() for future in flying if future.exception() is None)
         return [work for future, work in flying.items() if future.exception() is not None]
     finally:
-        _stop(pool)
+        stop(crew)
     return []
 
 
-def _pool(workers: int, board: Board, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
+def pool(workers: int, board: Board | None, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
+    """Worker processes that know third-party components, write on the board, and notice a dead parent."""
     # spawn: a forked child would inherit torch's threads in an unknown state.
     return concurrent.futures.ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(board, modules)
     )
 
 
-def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
+def stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
     """End the workers now; what they had not written they had not finished."""
     running = list((pool._processes or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)
@@ -127,7 +128,7 @@ def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
 _board: Board | None = None
 
 
-def _start_worker(board: Board, modules: Sequence[str]) -> None:
+def _start_worker(board: Board | None, modules: Sequence[str]) -> None:
     global _board  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
     _board = board
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import did_you_mean
 
-DOTTED = ("contrasts", "tune")
+DOTTED = ("contrasts", "tune", "search", "space")
 """Tables whose keys are set as TABLE.KEY=VALUE."""
 
 

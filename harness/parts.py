@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from harness import results
-from harness.data import SPLITS, Data
-from harness.engines.outcome import Outcome
+from harness.data import SPLITS, Data, Split, prepare
+from harness.engines.outcome import Outcome, Point
 from harness.plan import Stack
 from harness.settings import OUTCOME, outcome_columns
 from harness.trials import Trial
@@ -24,12 +24,16 @@ from harness.trials import Trial
 
 @dataclass(frozen=True)
 class Trained:
-    """Trials of a stack that trained together: all of it, or a share where memory was short."""
+    """Trials of a stack that trained together: all of it, or a share where memory was short.
+
+    `reasons` says of trials that were stopped early why, by trial_id: they are pruned.
+    """
 
     trials: Sequence[Trial]
     outcome: Outcome
     seconds: float
     device: str
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def write(
@@ -51,6 +55,33 @@ def write(
     return results.count_statuses(tables["trials"])
 
 
+def write_batch(
+    folder: Path, name: str, shares: Sequence[tuple[Stack, Trained]], failed: Mapping[str, tuple[Stack, str]]
+) -> None:
+    """Write what the stacks of a batch of suggestions gave, as one part: all of it counts, or nothing.
+
+    Args:
+        folder: the results folder.
+        name: of the part.
+        shares: members of stacks that ended together.
+        failed: trial_id -> its stack, and the message, of trials that could not be trained.
+    """
+    rows = [
+        {"trial_id": trial_id, "status": "failed", "reason": message, "group": stack.group}
+        for trial_id, (stack, message) in failed.items()
+    ]
+    trials = [pd.DataFrame(rows, columns=["trial_id", *OUTCOME])] if rows else []
+    confusion = [
+        _confusion(share, prepare(share.trials[0].arm.settings)) for _, share in shares if share.outcome.final
+    ]
+    tables = {
+        "trials": pd.concat([*(_trials(stack, share) for stack, share in shares), *trials]),
+        "epochs": pd.concat([*(_epochs(share) for _, share in shares), results.empty("epochs")]),
+        "confusion": pd.concat([*confusion, results.empty("confusion")]),
+    }
+    results.write_part(folder, name, tables)
+
+
 def write_failure(folder: Path, stack: Stack, message: str) -> None:
     """Write that a stack's trials failed, and why; they are tried again on the next run."""
     rows = [
@@ -65,13 +96,18 @@ def write_failure(folder: Path, stack: Stack, message: str) -> None:
 def _trials(stack: Stack, share: Trained) -> pd.DataFrame:
     outcome, k = share.outcome, len(share.trials)
     diverged = outcome.diverged_step > 0
+    pruned = np.array([trial.trial_id in share.reasons for trial in share.trials]) & ~diverged
     steps_per_epoch = outcome.steps_done / outcome.epochs_done
     steps = np.where(diverged, outcome.diverged_step, outcome.steps_done)
+    reasons = [
+        f"the loss was not finite at step {step}" if step else share.reasons.get(trial.trial_id, "")
+        for step, trial in zip(outcome.diverged_step, share.trials, strict=True)
+    ]
     table = pd.DataFrame(
         {
             "trial_id": [trial.trial_id for trial in share.trials],
-            "status": np.where(diverged, "diverged", "ok"),
-            "reason": [f"the loss was not finite at step {s}" if s else "" for s in outcome.diverged_step],
+            "status": np.where(diverged, "diverged", np.where(pruned, "pruned", "ok")),
+            "reason": reasons,
             "diverged_step": [str(s) if s else "" for s in outcome.diverged_step],
             "parameters": outcome.parameters,
             "epochs_done": [f"{step / steps_per_epoch:.7g}" for step in steps],
@@ -84,13 +120,18 @@ def _trials(stack: Stack, share: Trained) -> pd.DataFrame:
         },
         columns=["trial_id", *outcome_columns(_tracked(share))],
     )
-    for split, seen in outcome.final.items():
+    for split, seen in (outcome.final or _last_seen(outcome)).items():
         # A diverged network's last numbers mean nothing: its cells stay empty.
         table[f"{split}_loss"] = np.where(diverged, np.nan, seen.loss)
         table[f"{split}_accuracy"] = np.where(diverged, np.nan, seen.accuracy)
         for name, values in seen.metrics.items():
             table[f"{split}_{name}"] = np.where(diverged, np.nan, values)
     return table
+
+
+def _last_seen(outcome: Outcome) -> dict[Split, Point]:
+    """What was seen last of trials that were stopped early: of their weights as they are."""
+    return {point.split: point for point in outcome.curve}
 
 
 def _tracked(share: Trained) -> Sequence[str]:

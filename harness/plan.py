@@ -79,7 +79,7 @@ class Plan:
     def contrasts(self) -> Contrasts:
         """What is compared: as declared, or as the design has it, between arms that are trained."""
         found = self.study.contrasts
-        if found.declared or self.study.about.phase == "tuning":
+        if found.declared or self.study.sealed:
             return found
         dataset = self.trials[0].arm.settings["dataset"]
         arms = [name for name, arm in self.arms.items() if arm.settings["dataset"] == dataset]
@@ -251,7 +251,7 @@ def widest(trial: Trial, device: str) -> int:
     settings = trial.arm.settings
     if settings["architecture"] != "mlp":
         return 1
-    layer_one = 4 * math.prod(_widths(settings)[:2])
+    layer_one = 4 * math.prod(widths_of(settings)[:2])
     if device.startswith("cuda"):
         return max(1, STACK_BYTES_CUDA // layer_one)
     return max(1, min(STACK_BYTES // layer_one, MEMORY_BYTES // member_bytes(settings)))
@@ -259,7 +259,7 @@ def widest(trial: Trial, device: str) -> int:
 
 def member_bytes(settings: Mapping[str, Value]) -> int:
     """What one member of a stack holds in memory: four times its weights, and activations both ways."""
-    widths = _widths(settings)
+    widths = widths_of(settings)
     weights = sum((i + 1) * o for i, o in itertools.pairwise(widths))
     in_flight = int(settings["batch_size"]) * sum(widths[1:])  # type: ignore[arg-type]
     return 4 * (4 * weights + 4 * in_flight)
@@ -271,7 +271,7 @@ def stack_bytes(stack: Stack) -> int:
     return len(stack.trials) * member_bytes(settings) if settings["architecture"] == "mlp" else 0
 
 
-def _widths(settings: Mapping[str, Value]) -> list[int]:
+def widths_of(settings: Mapping[str, Value]) -> list[int]:
     """Inputs, hidden widths, classes."""
     facts = datasets[str(settings["dataset"])].facts
     return [math.prod(facts.shape), *settings.get("hidden", []), len(facts.classes)]  # type: ignore[misc]

@@ -39,7 +39,7 @@ from harness.study import Study
 
 SCHEMA = 1
 TABLES = ("trials", "epochs", "confusion")
-FINISHED = ("ok", "diverged")
+FINISHED = ("ok", "diverged", "pruned")
 DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 SIGNIFICANT = "%.7g"  # float32 holds no more
 
@@ -238,7 +238,7 @@ def planned(plan: Plan) -> pd.DataFrame:
 
 
 def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
-    """trial_id -> status (ok, diverged) of every trial that need not be trained again.
+    """trial_id -> status (ok, diverged, pruned) of every trial that need not be trained again.
 
     A damaged part counts for nothing; the run that holds the folder also sets it aside.
     """
@@ -284,6 +284,11 @@ def _read_part(path: Path) -> dict[str, pd.DataFrame] | None:
             return {name: _text(io.BytesIO(archive.read(f"{name}.csv"))) for name in TABLES}
     except DAMAGE:
         return None
+
+
+def read_part(folder: Path, group: str) -> dict[str, pd.DataFrame] | None:
+    """The tables of one part, as text; None if there is none, or it is damaged."""
+    return _read_part(folder / "parts" / f"{group}.zip")
 
 
 def _parts(folder: Path) -> dict[str, pd.DataFrame]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from harness import contrasts, plugins, spaces
+from harness import contrasts, plugins, searches, space_tables, spaces
 from harness.axes.datasets import Dataset, Images, datasets
 from harness.axes.metrics import metrics, taken
 from harness.checking import BESIDE, Checker, Settings, known_settings
@@ -22,13 +22,17 @@ from harness.contrasts import Contrasts
 from harness.errors import UsageError, did_you_mean
 from harness.folders import Folder
 from harness.overrides import apply
+from harness.parameters import Space as SearchSpace
 from harness.registry import HOUSE
+from harness.searches import Search
 from harness.settings import OF_ARM, Seed
 from harness.spaces import Space, Tune
 
-Design = Literal["grid", "one-factor", "ladder"]
-Phase = Literal["fixed", "tuning", "tuned"]
-TABLES = ("study", "baseline", "axes", "steps", "contrasts", "tune", "chosen", "datasets")
+Design = Literal["grid", "one-factor", "ladder", "search"]
+Phase = Literal["fixed", "tuning", "tuned", "search", "confirmed"]
+TABLES = (
+    "study", "baseline", "axes", "steps", "contrasts", "tune", "search", "space", "chosen", "datasets",
+)  # fmt: skip
 NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
 M = TypeVar("M", bound=BaseModel)
 
@@ -86,6 +90,7 @@ class Study:
     {"name": .., setting: ..}. `steps` are a ladder's, each with its "name". `folders` are the person's own
     data, by the name that `dataset` calls it. `contrasts` is what is compared. `tune` is what every arm may
     tune, if anything, from `spaces` (`space_of`); `chosen` what each arm chose, by name, once that is known.
+    A search is `search` for the best in `space`; its arms are the suggestions, in `chosen`.
     """
 
     about: About
@@ -98,6 +103,8 @@ class Study:
     tune: Tune | None = None
     spaces: Mapping[str, Space] = field(default_factory=dict)
     chosen: Mapping[str, Settings] = field(default_factory=dict)
+    search: Search | None = None
+    space: SearchSpace | None = None
 
     @property
     def name(self) -> str:
@@ -111,13 +118,15 @@ class Study:
 
     @property
     def seeds(self) -> Sequence[int]:
-        """The seeds of its trials: while it tunes, those for tuning."""
+        """The seeds of its trials: while it tunes or searches, those for that."""
+        if self.search and self.about.phase == "search":
+            return self.search.seeds
         return self.tune.seeds if self.tune and self.about.phase == "tuning" else self.about.seeds
 
     @property
     def sealed(self) -> bool:
         """Whether the test set stays closed: what is chosen by these trials cannot have seen it."""
-        return self.about.phase == "tuning"
+        return self.about.phase in {"tuning", "search"}
 
     @property
     def label_columns(self) -> list[str]:
@@ -135,11 +144,11 @@ class Study:
         """The study in one of its phases: other settings, other seeds, and while it tunes a sealed test set.
 
         Args:
-            phase: fixed, tuning or tuned.
-            chosen: what each arm chose, by its name; for the tuned phase.
+            phase: fixed, tuning or tuned; of a search, search or confirmed.
+            chosen: what each arm chose, by its name; for the phases after the first.
         """
         changed: dict[str, Any] = {"phase": phase}
-        if phase == "tuning":
+        if phase in {"tuning", "search"}:
             changed |= {"keep_predictions": [], "keep_weights": "none"}
         return replace(self, about=self.about.model_copy(update=changed), chosen=chosen or {})
 
@@ -175,6 +184,8 @@ class Study:
         tables["contrasts"] = self.contrasts.table()
         if self.tune:
             tables["tune"] = self.tune.model_dump(exclude_none=True)
+        if self.search and self.space:
+            tables |= {"search": searches.table(self.search), "space": dict(self.space.table)}
         if self.chosen:
             tables["chosen"] = {arm: dict(settings) for arm, settings in self.chosen.items()}
         if self.folders:
@@ -261,6 +272,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     tune = _tuned(raw, checker)
     chosen = {arm: checker.table(f"chosen.{arm}", values) for arm, values in raw["chosen"].items()}
     problems += _contradictions(about, baseline, axes, steps, tune)
+    search, space = _searched(raw, about, baseline, checker)
     if about is not None and compared is not None:
         problems += contrasts.problems(compared, about.design, axes)
         compared = contrasts.resolve(compared, about.design, axes, baseline)
@@ -277,14 +289,17 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     if about is not None:
         about = about.model_copy(update={"metrics": _tracked(about, folder)})
         problems += _metric_problems(about.metrics or (), [*checker.known, *axes])
+    if about is not None and search is not None:
+        problems += searches.problems(search, about.seeds, about.metrics or ())
     if problems or about is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(
             f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}"
         )
     found = Study(
-        about, baseline, axes, steps, path, folders, compared or Contrasts(), tune, checker.spaces, chosen
-    )
+        about, baseline, axes, steps, path, folders, compared or Contrasts(), tune, checker.spaces, chosen,
+        search, space,
+    )  # fmt: skip
     found.declare()
     return found
 
@@ -293,7 +308,7 @@ def _raw(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     """A copy of the tables, for overrides to change; what is no table is told, and left out."""
     raw = copy.deepcopy(dict(tables))
     problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(raw) - set(TABLES)]
-    for key in ("study", "baseline", "axes", "chosen", "datasets"):
+    for key in ("study", "baseline", "axes", "chosen", "search", "space", "datasets"):
         if not isinstance(raw.setdefault(key, {}), Mapping):
             problems.append(f"[{key}] = {raw[key]!r}: allowed: a table")
             raw[key] = {}
@@ -395,6 +410,22 @@ def _tuned(raw: Mapping[str, Any], checker: Checker) -> Tune | None:
     return tune
 
 
+def _searched(
+    raw: Mapping[str, Any], about: About | None, baseline: Settings, checker: Checker
+) -> tuple[Search | None, SearchSpace | None]:
+    """The [search] and [space] tables of a search; None of both of any other design."""
+    design = about.design if about else ""
+    if design != "search":
+        checker.problems += [
+            f"[{key}]: only for design = 'search', this study's is {design!r}"
+            for key in ("search", "space")
+            if raw[key] and about
+        ]
+        return None, None
+    search = _validated(Search, "search", raw["search"], checker.problems)
+    return search, space_tables.read(raw["space"], baseline, checker)
+
+
 def _contradictions(
     about: About | None,
     baseline: Settings,
@@ -404,8 +435,17 @@ def _contradictions(
 ) -> list[str]:
     problems = []
     design = about.design if about else "grid"
-    if about and about.phase != "fixed" and tune is None:
+    if about and about.phase in {"tuning", "tuned"} and tune is None:
         problems.append(f"study.phase = {about.phase!r}: only for a study with [tune]")
+    if about and about.phase in {"search", "confirmed"} and design != "search":
+        problems.append(f"study.phase = {about.phase!r}: only for design = 'search'")
+    if design == "search":
+        there = (key for key, table in (("axes", axes), ("tune", tune)) if table)
+        problems += [f"[{key}]: a search has [space] instead" for key in there]
+    if design == "search" and about and about.resample_split:
+        problems.append("study.resample_split = true: a search compares on one validation split")
+    if design == "search" and baseline.get("val_fraction") == 0:
+        problems.append("baseline.val_fraction = 0 leaves no validation split to choose by")
     if design == "ladder" and not steps:
         problems.append("study.design = 'ladder': a ladder needs [[steps]]")
     if design == "ladder" and axes:

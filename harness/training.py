@@ -139,7 +139,7 @@ def train(
     One with a [tune] table is trained in three phases (`harness.tuning`), each into a folder of its own.
     """
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
-    _check(study, folder, how)  # before the folder is touched
+    check(study, folder, engine, checkpoint_every)  # before the folder is touched
     with results.claimed(folder):
         first = _train(study, folder, how)
         if study.tune is None or study.about.phase != "fixed":
@@ -152,7 +152,10 @@ def train(
     return replace(_together([first, tries, last]), tuned=tuned)
 
 
-TITLES: Mapping[Phase, str] = {"fixed": "training", "tuning": "tuning", "tuned": "training, tuned"}
+TITLES: Mapping[Phase, str] = {
+    "fixed": "training", "tuning": "tuning", "tuned": "training, tuned", "search": "searching",
+    "confirmed": "confirming",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -168,15 +171,17 @@ class _How:
 
 def _claimed(study: Study, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in one folder, which is held for that."""
-    _check(study, folder, how)
+    check(study, folder, how.engine, how.checkpoint_every)
     with results.claimed(folder):
         return _train(study, folder, how)
 
 
-def _check(study: Study, folder: Path, how: _How) -> None:
+def check(
+    study: Study, folder: Path, engine: Engine = "stacked", checkpoint_every: str = checkpoints.EVERY
+) -> None:
     """Raise UsageError where the folder is another study's, or the data are others."""
-    checkpoints.Cadence.of(how.checkpoint_every)
-    results.check_same(folder, study, _digests(study, how.engine))
+    checkpoints.Cadence.of(checkpoint_every)
+    results.check_same(folder, study, _digests(study, engine))
 
 
 def _digests(study: Study, engine: Engine) -> dict[str, str]:
@@ -196,7 +201,7 @@ def _train(study: Study, folder: Path, how: _How) -> Summary:
     todo = results.unfinished(plan, finished)
     notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
     results.begin(folder, plan, {**known.get("data", {}), **digests})
-    count = _affordable(min(count, len(todo)), todo)
+    count = affordable(min(count, len(todo)), todo)
     provenance = Provenance(folder, plan, devices, count)
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
     progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
@@ -238,7 +243,7 @@ def _progress(works: Sequence[executors.Work], notes: Sequence[str], study: Stud
 def _execute(
     works: Sequence[executors.Work], board: Board, count: int, plan: Plan
 ) -> Iterator[executors.Done]:
-    modules = _third_party_modules(plan)
+    modules = third_party_modules(plan)
     if count <= 1 or modules is None:
         return executors.inline(works, board)
     return executors.processes(works, board, count, modules)
@@ -297,7 +302,7 @@ def _works(
     ]
 
 
-def _affordable(count: int, todo: Sequence[Stack]) -> int:
+def affordable(count: int, todo: Sequence[Stack]) -> int:
     """As many workers as memory allows, each with the largest of the stacks."""
     try:
         lines = MEMORY.read_text().splitlines()
@@ -308,7 +313,7 @@ def _affordable(count: int, todo: Sequence[Stack]) -> int:
     return max(1, min(count, kilobytes * 2**10 // (WORKER_BYTES + largest)))
 
 
-def _third_party_modules(plan: Plan) -> list[str] | None:
+def third_party_modules(plan: Plan) -> list[str] | None:
     """What a worker must import to know the plan's components; None where it cannot (a notebook's cells)."""
     modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
     chosen = [

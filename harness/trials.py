@@ -61,6 +61,9 @@ def arms(study: Study) -> Iterator[Arm]:
             for point in points(study.space_of(values), study.tune.budget or 0):
                 tried = f"{name}, {words(point)}"
                 yield Arm(tried, resolve(given | point), labels | {OF_ARM: name}, point)
+        elif study.about.phase in {"search", "confirmed"}:
+            for arm, chosen in study.chosen.items():
+                yield Arm(arm, resolve(given | chosen))
         elif study.about.phase == "tuned":
             own = resolve(given | study.chosen.get(name, {}))
             yield Arm(name, own, labels, given=resolve(given))
@@ -143,8 +146,8 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     merged: dict[str, list[str]] = {}
     result = []
     for arm in arms(study):
-        identity = _identity(arm.settings)
-        meant = _identity(arm.given) if arm.given else identity
+        identity = identity_of(arm.settings)
+        meant = identity_of(arm.given) if arm.given else identity
         if meant in identified:
             merged.setdefault(identified[meant], []).append(arm.name)
             continue
@@ -166,7 +169,7 @@ def tries_problems(study: Study) -> list[str]:
     tries: dict[str, set[str]] = {}
     for arm in arms(study.in_phase("tuning")):
         name = arm.labels[OF_ARM]
-        tries.setdefault(name, set()).add(_identity(arm.settings))
+        tries.setdefault(name, set()).add(identity_of(arm.settings))
         if "lr" not in arm.tried:
             told.append(f"arm {name!r} tunes no lr; give it a space, or all of them in [tune.space]")
         told += [
@@ -193,7 +196,7 @@ def trial(study: Study, arm: Arm, seed: int, identity: str = "") -> Trial:
     """
     if study.about.resample_split and "split_seed" in arm.settings:
         arm, identity = replace(arm, settings=arm.settings | {"split_seed": seed}), ""
-    return Trial(_trial_id(identity or _identity(arm.settings), seed), arm, seed)
+    return Trial(_trial_id(identity or identity_of(arm.settings), seed), arm, seed)
 
 
 def _trial_id(identity: str, seed: int) -> str:
@@ -201,7 +204,7 @@ def _trial_id(identity: str, seed: int) -> str:
     return "t" + hashlib.sha256(f"{identity}|{seed}".encode()).hexdigest()[:12]
 
 
-def _identity(settings: Settings) -> str:
+def identity_of(settings: Settings) -> str:
     """Everything but the seed that decides an arm's results, as text.
 
     Not: the study's name, engine, device, time. The mismatch setting `match` counts only where it matters.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 import torch
+from postgres_server import Postgres, serving
 
 from harness import plan, report, training
 from harness.report import Reading
@@ -37,6 +38,13 @@ hypothesis.settings.load_profile("steady")
 def _one_thread() -> None:
     """As in the workers: the tests' own processes fill the cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this session's own."""
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -32,12 +32,14 @@ from harness.engines.outcome import (
 )  # fmt: skip
 from harness.engines.rates import learning_rates
 from harness.engines.stack import probabilities, probability
-from harness.engines.states import State
+from harness.engines.states import State, select_alone
 from harness.engines.updates import restored
 from harness.errors import UsageError
 from harness.streams import stream
 from harness.torch_data import SplitDataset, collate
 from harness.trials import Trial
+
+select = select_alone
 
 
 class Function(nn.Module):
@@ -184,20 +186,21 @@ class _Run:
         self.loss_function = LossFunction(trial, len(data.classes), kind, where)
         self.optimizer = make_optimizer(trial, self.model)
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))
+        self.stop = watch.stop(self.budget)
         self.outcome = Outcome(
             diverged_step=np.zeros(1, np.int64),
             parameters=sum(p.numel() for p in self.model.parameters()),
-            epochs_done=self.budget.epoch_of(self.budget.steps),
-            steps_done=self.budget.steps,
+            epochs_done=self.budget.epoch_of(self.stop),
+            steps_done=self.stop,
         )
 
     def train(self) -> None:
-        """Take all steps of the budget, or stop where the loss is not finite."""
+        """Take all steps up to the last that is wanted, or stop where the loss is not finite."""
         budget, watch = self.budget, self.watch
         due = frozenset(budget.eval_steps)
         rates = learning_rates([self.trial], budget)[:, 0].tolist()
         start, batches = self.begin()
-        for step, (x, y) in zip(range(start + 1, budget.steps + 1), batches, strict=False):
+        for step, (x, y) in zip(range(start + 1, self.stop + 1), batches, strict=False):
             for group in self.optimizer.param_groups:
                 group["lr"] = rates[step - 1]
             loss = self.loss_function(self.model(x.to(self.where)), y.to(self.where)).mean()
@@ -211,7 +214,8 @@ class _Run:
                 watch.tell(step / budget.steps, self.outcome)
             if self.outcome.diverged_step[0]:
                 return
-            if (step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget):
+            paused = step == self.stop < budget.steps
+            if paused or ((step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget)):
                 watch.checkpoints.save(step, self.values())
 
     def begin(self) -> tuple[int, Iterator[Any]]:
@@ -239,8 +243,9 @@ class _Run:
         return evaluate(self.model, self.loss_function, self.data[split], self.where, self.watch.metrics)
 
     def finish(self) -> Outcome:
-        """Open the test set, once, unless it is sealed, and take the weights along."""
-        if not self.watch.sealed and not self.outcome.diverged_step[0]:
+        """Open the test set at the end, once, unless it is sealed, and take the weights along."""
+        ended = self.stop == self.budget.steps
+        if ended and not self.watch.sealed and not self.outcome.diverged_step[0]:
             self.outcome.final["test"] = self.evaluate("test")
         self.outcome.weights = [weights(self.model)]
         return self.outcome

@@ -31,10 +31,13 @@ from harness.data import TRAINED_ON, Data, Samples
 from harness.engines import states
 from harness.engines.outcome import EVALUATION_BATCH, TELL_EVERY, UNWATCHED, Evaluation, Outcome, Watch
 from harness.engines.rates import learning_rates
+from harness.engines.states import select_alone
 from harness.formulas import Array, State
 from harness.settings import Value
 from harness.streams import stream
 from harness.trials import Trial
+
+select = select_alone
 
 
 class Pass(NamedTuple):
@@ -140,8 +143,8 @@ def train(
     outcome = Outcome(
         diverged_step=np.zeros(1, np.int64),
         parameters=sum(array.size for array in network.parameters),
-        epochs_done=budget.epoch_of(budget.steps),
-        steps_done=budget.steps,
+        epochs_done=budget.epoch_of(watch.stop(budget)),
+        steps_done=watch.stop(budget),
     )
     # Numbers that overflow are not warned of: the loss shows them, and the trial is marked as diverged.
     with np.errstate(all="ignore"):
@@ -158,14 +161,14 @@ def _run(
     outcome: Outcome,
     watch: Watch,
 ) -> None:
-    """Take all steps of the budget, or stop where the loss is not finite; then open the test set, once."""
+    """Take the steps of the budget, or up to where the loss is not finite; then open the test set, once."""
     optimizer = Optimizer(trial, network.parameters)
     rates = learning_rates([trial], budget)[:, 0].tolist()
-    due = frozenset(budget.eval_steps)
+    due, stop = frozenset(budget.eval_steps), watch.stop(budget)
     start = _go_on(watch.checkpoints.load(), network, optimizer, outcome)
     if start == 0:
         _observe(0, network, data, budget, outcome, watch)
-    for step, index in enumerate(batches(trial, budget, start), start + 1):
+    for step, index in zip(range(start + 1, stop + 1), batches(trial, budget, start), strict=False):
         t = one_hot(data.train.y[index], len(data.classes), data.train.x.dtype)
         done = network.forward(data.train.x[index])
         outcome.note_divergence(step, network.losses(done.f, t).mean(keepdims=True))
@@ -176,9 +179,10 @@ def _run(
             watch.tell(step / budget.steps, outcome)
         if outcome.diverged_step[0]:
             return
-        if (step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget):
+        paused = step == stop < budget.steps
+        if paused or ((step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget)):
             watch.checkpoints.save(step, _values(network, optimizer, outcome))
-    if not watch.sealed:
+    if stop == budget.steps and not watch.sealed:
         outcome.final["test"] = evaluate(network, data.test, watch.metrics)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.batches import Budget
 from harness.data import Split
 from harness.engines.states import NEVER, Checkpoints, State
 
@@ -50,7 +51,8 @@ class Outcome:
     """Everything observed of K trials.
 
     `diverged_step` (K,) is 0, or the first step (from 1) whose batch's loss, or after which an evaluated
-    loss, was not finite. `weights` holds one {name: array} a trial.
+    loss, was not finite. `weights` holds one {name: array} a trial. `epochs_done` and `steps_done` are where
+    the engine stopped; where that was before the budget's end, `final` is empty.
     """
 
     diverged_step: NDArray[np.int64]
@@ -72,6 +74,19 @@ class Outcome:
         """Mark the trials whose loss (K,) is not finite, unless they are marked already."""
         new = ~np.isfinite(loss) & (self.diverged_step == 0)
         self.diverged_step[new] = max(step, 1)
+
+    def of(self, keep: Sequence[int]) -> Outcome:
+        """What was observed of some of the trials; without weights."""
+        at = np.asarray(keep, np.int64)
+        curve = [
+            replace(p, loss=p.loss[at], accuracy=p.accuracy[at], metrics=_each(p.metrics, at))
+            for p in self.curve
+        ]
+        final = {
+            split: Evaluation(*(part[at] for part in _arrays(seen)), _each(seen.metrics, at))
+            for split, seen in self.final.items()
+        }
+        return replace(self, diverged_step=self.diverged_step[at], curve=curve, final=final, weights=[])
 
     def values(self) -> dict[str, Any]:
         """What was observed so far, as a State has it: the curve of P points by columns (P,) and (P, K)."""
@@ -99,6 +114,26 @@ class Outcome:
         ]
 
 
+def _arrays(seen: Evaluation) -> tuple[NDArray[Any], ...]:
+    return seen.loss, seen.accuracy, seen.predicted, seen.confidence
+
+
+def _each(values: Mapping[str, Floats], at: NDArray[np.int64]) -> dict[str, Floats]:
+    return {name: value[at] for name, value in values.items()}
+
+
+def select(values: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]:
+    """What `Outcome.values` gave, of the members `keep` alone."""
+    per_member = ("curve.loss", "curve.accuracy")
+    curves = {
+        name: value[:, keep]
+        for name, value in values.items()
+        if name in per_member or name.startswith("metrics.")
+    }
+    shared = {name: values[name] for name in ("curve.epoch", "curve.step", "curve.split")}
+    return {"diverged_step": values["diverged_step"][keep], **curves, **shared}
+
+
 def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:
     pass
 
@@ -110,13 +145,26 @@ class Watch:
     `tell(fraction, outcome)` is called now and then, with the share of the steps that is done and what has
     been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy. `checkpoints`
     keep the engine's state, to go on from. `sealed`: the test set stays closed, because something will be
-    chosen by these trials.
+    chosen by these trials. `until`: the step, one of evaluation, after which the engine stops, gives its
+    state to the checkpoints and opens no test set, so that trials can go on from there; 0: the end.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
     metrics: Sequence[str] = ()
     checkpoints: Checkpoints = NEVER
     sealed: bool = False
+    until: int = 0
+
+    def stop(self, budget: Budget) -> int:
+        """The step after which the engine stops.
+
+        Raises:
+            ValueError: no evaluation is due after `until` steps.
+        """
+        if self.until and self.until not in budget.eval_steps[1:]:
+            told = ", ".join(map(str, budget.eval_steps[1:]))
+            raise ValueError(f"until = {self.until}: allowed are 0 and the evaluations, {told}")
+        return self.until or budget.steps
 
 
 UNWATCHED = Watch()

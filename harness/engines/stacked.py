@@ -15,6 +15,8 @@ from torch import Tensor
 from harness.axes.metrics import metrics
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data
+from harness.engines import outcome as outcomes
+from harness.engines import updates as optimizing
 from harness.engines.outcome import UNWATCHED, Floats, Outcome, Watch
 from harness.engines.stack import Stack
 from harness.engines.states import State
@@ -52,12 +54,26 @@ def train(
     outcome = Outcome(
         diverged_step=np.zeros(len(trials), np.int64),
         parameters=stack.first.shape[1] + stack.rest.shape[1],
-        epochs_done=budget.epoch_of(budget.steps),
-        steps_done=budget.steps,
+        epochs_done=budget.epoch_of(watch.stop(budget)),
+        steps_done=watch.stop(budget),
     )
     run = _Run(stack, data, budget, updates, outcome, watch)
     run.train(str(settings["sampling"]))
     return run.finish()
+
+
+def select(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
+    """The state of some members: `train([trials[k] for k in keep], ...)` goes on from it without the others.
+
+    Args:
+        state: of a stack of `trials`.
+        trials: its members, in their order.
+        keep: places in `trials`, ascending.
+    """
+    params = {name: state.values[name][keep] for name in ("first", "rest")}
+    kept = optimizing.select(state.under("update."), trials, keep)
+    updates = {f"update.{name}": value for name, value in kept.items()}
+    return State(state.step, {**params, **updates, **outcomes.select(state.values, keep)})
 
 
 class _Run:
@@ -75,7 +91,7 @@ class _Run:
         self.stack, self.data, self.budget, self.updates = stack, data, budget, updates
         self.outcome, self.watch = outcome, watch
         self.metrics = [metrics[name] for name in watch.metrics]
-        self.due = frozenset(budget.eval_steps)
+        self.due, self.stop = frozenset(budget.eval_steps), watch.stop(budget)
         self.pixels = {split: self._resident(data[split].x) for split in TRAINED_ON}
         y = torch.from_numpy(data.train.y).to(stack.device)
         self.target = torch.nn.functional.one_hot(y, len(data.classes)).to(stack.dtype)
@@ -85,10 +101,10 @@ class _Run:
         return torch.from_numpy(x).to(self.stack.device)
 
     def train(self, sampling: str) -> None:
-        """Take all steps of the budget, or stop when every member has diverged."""
+        """Take all steps up to the last that is wanted, or stop when every member has diverged."""
         step, budget = self.begin(), self.budget
         per_epoch = budget.steps_per_epoch
-        for epoch in range(step // per_epoch, budget.epochs):
+        for epoch in range(step // per_epoch, budget.epochs if step < self.stop else 0):
             for x, target in self.batches(epoch, sampling, taken=step % per_epoch):
                 step += 1
                 loss = self.stack.step(step, x, target, self.updates)
@@ -99,10 +115,18 @@ class _Run:
                     self.watch.tell(step / budget.steps, self.outcome)
                 if step in self.due:
                     self.observe(step)
-                if step == budget.steps or (self.outcome.diverged_step > 0).all():
+                if (self.outcome.diverged_step > 0).all():
+                    return
+                if step == self.stop:
+                    self.pause(step)
                     return
                 if look and self.watch.checkpoints.due(step, budget):
                     self.watch.checkpoints.save(step, self.values())
+
+    def pause(self, step: int) -> None:
+        """Keep the state for those who go on from here, unless the budget ends here."""
+        if step < self.budget.steps:
+            self.watch.checkpoints.save(step, self.values())
 
     def begin(self) -> int:
         """Start with an evaluation, or go on from a checkpoint; gives the steps already taken."""
@@ -165,8 +189,9 @@ class _Run:
                 self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)
 
     def finish(self) -> Outcome:
-        """Open the test set, once, unless it is sealed, and take the weights along."""
-        if not self.watch.sealed and not (self.outcome.diverged_step > 0).all():
+        """Open the test set at the end, once, unless it is sealed, and take the weights along."""
+        ended = self.stop == self.budget.steps
+        if ended and not self.watch.sealed and not (self.outcome.diverged_step > 0).all():
             x = self._resident(self.data.test.x)
             seen = self.stack.evaluate(self.data.test, x, self.metrics, keep=True)
             self.outcome.final["test"] = seen

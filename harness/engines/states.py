@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.batches import Budget
+from harness.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,23 @@ class State:
         >>> State(3, {"update.0.mean": 1, "update.1.mean": 2}).under("update.1.")
         {'mean': 2}
         """
-        return {name.removeprefix(prefix): v for name, v in self.values.items() if name.startswith(prefix)}
+        return under(self.values, prefix)
+
+
+def under(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The values whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
+
+
+def select_alone(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
+    """`select` of the engines that train one trial at a time: its state as it is.
+
+    Raises:
+        ValueError: there is another trial, or none is kept.
+    """
+    if len(trials) != 1 or list(keep) != [0]:
+        raise ValueError(f"members {list(keep)} of {len(trials)} trials: this engine trains one, member 0")
+    return state
 
 
 class Checkpoints(Protocol):

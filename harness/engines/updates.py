@@ -15,6 +15,7 @@ from torch import Tensor
 from harness.axes.optimizers import Optimizer, State, optimizers
 from harness.batches import Budget
 from harness.engines.rates import learning_rates
+from harness.engines.states import under
 from harness.trials import Trial
 
 
@@ -70,6 +71,29 @@ def restored(array: NDArray[Any], like: Tensor) -> Tensor:
 def restored_value(value: Any, like: Tensor) -> Any:
     """What an optimizer kept of a parameter: a tensor beside it; a plain number as it is."""
     return restored(value, like).to(like.device) if isinstance(value, np.ndarray) else value
+
+
+def select(values: Mapping[str, Any], trials: Sequence[Trial], keep: Sequence[int]) -> dict[str, Any]:
+    """What the optimizers of a stack keep of the members `keep`, by slices of these as they then are.
+
+    Args:
+        values: by "slice.place.name", as `Updates.values` has the latter two; (k, n) is a row a member, and
+            anything else the same for all.
+        trials: the members whose values these are.
+        keep: places in `trials`, ascending.
+    """
+    kept: list[dict[str, Any]] = [{} for _ in trials]
+    for i, (part, _) in enumerate(slices([update_key(trial) for trial in trials])):
+        for name, value in under(values, f"{i}.").items():
+            for row, k in enumerate(range(part.first, part.last)):
+                kept[k][name] = value[row : row + 1] if np.ndim(value) == 2 else value
+    selected = {}
+    for i, (part, _) in enumerate(slices([update_key(trials[k]) for k in keep])):
+        members = [kept[k] for k in keep[part.members]]
+        for name, value in members[0].items():
+            rows = [member[name] for member in members]
+            selected[f"{i}.{name}"] = np.concatenate(rows) if np.ndim(value) == 2 else value
+    return selected
 
 
 class Updates:

@@ -98,14 +98,18 @@ def assert_same_bits(a: Outcome, b: Outcome) -> None:
         *((a.final[split], b.final[split]) for split in a.final),
     ]
     for seen, expected in pairs:
-        for field in dataclasses.fields(seen):
-            x, y = getattr(seen, field.name), getattr(expected, field.name)
-            assert type(x) is type(y)
+        # A point or an evaluation as one flat dict: the metrics beside the other fields.
+        fields, others = (
+            {**vars(one), **one.metrics, "metrics": list(one.metrics)} for one in (seen, expected)
+        )
+        assert fields.keys() == others.keys()
+        for name, x in fields.items():
+            assert type(x) is type(others[name])
             if isinstance(x, np.ndarray):
-                assert x.dtype == y.dtype
-                assert np.array_equal(x, y, equal_nan=True), field.name
+                assert x.dtype == others[name].dtype
+                assert np.array_equal(x, others[name], equal_nan=True), name
             else:
-                assert x == y, field.name
+                assert x == others[name], name
     whole = (a.parameters, a.epochs_done, a.steps_done), (b.parameters, b.epochs_done, b.steps_done)
     assert whole[0] == whole[1]
 

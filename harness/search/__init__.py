@@ -1,0 +1,1 @@
+"""Searches: suggestions from Optuna, trained batch by batch as stacks, told back when they are over."""

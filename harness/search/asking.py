@@ -1,0 +1,219 @@
+"""Asking: what Optuna suggests, each suggestion once; and telling it what came out.
+
+The sampler works on a study in memory, where a batch that is out is running, so that suggestions of one batch
+know of each other. The storage gets a suggestion when it is over, whole: nothing in it is ever running. For
+each batch there is a new sampler, seeded by how many suggestions came before, so that a search that was
+killed asks for the same batch again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.checking import Settings
+from harness.parameters import Choices, Drawn, Floats, Parameter, Space
+from harness.search import pruners, samplers
+from harness.search.pruners import BATCH, EVALUATIONS
+from harness.search.silence import silenced
+from harness.searches import Search
+from harness.trials import identity_of, resolve
+
+MOST_ASKED = 20
+"""How often a sampler that repeats itself is asked for one suggestion, before a point is drawn at random."""
+ASKED, REACHED, SECONDS, REASON = "asked", "reached", "seconds", "reason"
+"""User attributes of stored trials: asks before it, evaluations it got, when it was told, why it stopped."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One point of the space. `trial` is Optuna's, running in memory until it is told."""
+
+    number: int
+    drawn: Drawn
+    settings: Settings
+    trial: optuna.Trial
+
+    @property
+    def arm(self) -> str:
+        """What its arm is called."""
+        return arm_of(self.number)
+
+
+def arm_of(number: int) -> str:
+    """What the arm of a suggestion is called."""
+    return f"suggestion {number}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of a suggestion: `values` by objective (none if it failed), and the first one by evaluation.
+
+    `reached` is how many evaluations it got.
+    """
+
+    state: TrialState
+    values: Sequence[float]
+    intermediate: Mapping[int, float]
+    reached: int = 0
+    reason: str = ""
+
+
+class Asker:
+    """A search's study in memory. `seconds` is the time that Optuna takes of the search, all in all."""
+
+    def __init__(self, search: Search, space: Space, evaluations: int) -> None:
+        self.search, self.space = search, space
+        self.seconds = 0.0
+        self.count = 0
+        self.batch = 0
+        self._seen: set[str] = set()
+        with silenced():
+            self._study = optuna.create_study(
+                directions=search.directions, pruner=pruners.make(search.pruner, evaluations=evaluations)
+            )
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count what happens within as Optuna's time."""
+        start = time.perf_counter()
+        try:
+            with silenced():
+                yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def know(self, before: Sequence[FrozenTrial]) -> None:
+        """Learn what an earlier run of this search was told."""
+        with self.timed():
+            for trial in before:
+                # Asks that were refused as known leave their places, which samplers may count.
+                while len(self._study.get_trials(deepcopy=False)) < trial.user_attrs[ASKED]:
+                    self._study.add_trial(create_trial(state=TrialState.FAIL))
+                self._study.add_trial(trial)
+        self.count = len(before)
+        self.batch = 1 + max((int(trial.user_attrs[BATCH]) for trial in before), default=-1)
+        self._seen = {self._identity(self.space.settings(drawn_of(trial))) for trial in before}
+
+    def ask(self, count: int, evaluations: Callable[[Settings], int]) -> list[Suggestion]:
+        """A batch of suggestions, none of which was there before.
+
+        Args:
+            count: how many, at most: a finite space may be used up.
+            evaluations: how many each gets of its settings, unpruned.
+        """
+        with self.timed():
+            seed = np.random.SeedSequence([self.search.seed, self.count]).generate_state(2)
+            self._study.sampler = samplers.make(self.search, self.space, seed=int(seed[0]))
+            rng = np.random.default_rng(int(seed[1]))
+            batch = []
+            for number in range(self.count, self.count + count):
+                found = self._new(rng)
+                if found is None:
+                    break
+                trial, drawn, settings = found
+                trial.set_user_attr(BATCH, self.batch)
+                trial.set_user_attr(EVALUATIONS, evaluations(settings))
+                batch.append(Suggestion(number, drawn, settings, trial))
+        self.count += len(batch)
+        self.batch += 1
+        return batch
+
+    def _new(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, Settings] | None:
+        """A point that was not asked for yet: the sampler's, or of one that repeats itself, any."""
+        for attempt in range(2 * MOST_ASKED):
+            if attempt >= MOST_ASKED:
+                self._study.enqueue_trial(self.space.walk(lambda p: at_random(p, rng))[0])
+            asked = self._study.ask()
+            drawn, settings = self.space.walk(lambda p, asked=asked: suggest(asked, p))  # type: ignore[misc]
+            if self._is_new(settings):
+                return asked, drawn, settings
+            self._study.tell(asked, state=TrialState.FAIL)
+        return self._left(rng)
+
+    def _left(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, Settings] | None:
+        """One of the points that are left of a finite space; None if there is none."""
+        if not self.space.finite:
+            return None
+        left = [
+            drawn for drawn in self.space.points() if self._is_new(self.space.settings(drawn), keep=False)
+        ]
+        if not left:
+            return None
+        self._study.enqueue_trial(left[int(rng.integers(len(left)))])
+        asked = self._study.ask()
+        drawn, settings = self.space.walk(lambda p: suggest(asked, p))
+        self._is_new(settings)
+        return asked, drawn, settings
+
+    def _is_new(self, settings: Settings) -> bool:
+        identity = self._identity(settings)
+        new = identity not in self._seen
+        self._seen.add(identity)
+        return new
+
+    def _identity(self, settings: Settings) -> str:
+        return identity_of(resolve(self.space.baseline | settings))
+
+    def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:
+        """Report what a suggestion reached after so many evaluations."""
+        with self.timed():
+            suggestion.trial.report(value, evaluation)
+
+    def pruned(self, batch: Sequence[Suggestion]) -> set[int]:
+        """The numbers of those that the pruner stops, once all of them have reported."""
+        with self.timed():
+            return {suggestion.number for suggestion in batch if suggestion.trial.should_prune()}
+
+    def tell(self, batch: Sequence[Suggestion], told: Sequence[Told], seconds: float) -> list[FrozenTrial]:
+        """Tell what came of a batch; gives the trials as a storage gets them."""
+        with self.timed():
+            frozen = []
+            for suggestion, one in zip(batch, told, strict=True):
+                values = list(one.values) if one.state == TrialState.COMPLETE else None
+                self._study.tell(suggestion.trial, values, state=one.state)
+                frozen.append(self._frozen(suggestion, one, seconds))
+        return frozen
+
+    def _frozen(self, suggestion: Suggestion, told: Told, seconds: float) -> FrozenTrial:
+        memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
+        attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, REACHED: told.reached}
+        attributes[SECONDS] = round(seconds, 3)
+        if told.reason:
+            attributes[REASON] = told.reason
+        return create_trial(
+            state=told.state,
+            values=list(told.values) if told.state == TrialState.COMPLETE else None,
+            params=memory.params,
+            distributions=memory.distributions,
+            intermediate_values=dict(told.intermediate),
+            user_attrs=attributes,
+            system_attrs=memory.system_attrs,
+        )
+
+
+def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
+    """Ask a trial for a value of a parameter."""
+    values = parameter.values
+    if isinstance(values, Choices):
+        return trial.suggest_categorical(parameter.name, values.names)
+    if isinstance(values, Floats):
+        return trial.suggest_float(parameter.name, values.low, values.high, log=values.log, step=values.step)
+    return trial.suggest_int(parameter.name, values.low, values.high, log=values.log, step=values.step)
+
+
+def at_random(parameter: Parameter, rng: np.random.Generator) -> Any:
+    """A value of a parameter, each as probable as any other."""
+    return samplers.at(samplers.distribution(parameter.values), rng.random())
+
+
+def drawn_of(trial: FrozenTrial) -> Drawn:
+    """What a stored trial drew."""
+    return dict(trial.params)

@@ -1,0 +1,90 @@
+"""What goes wrong with a storage, in words: what Optuna, SQLAlchemy, drivers and the system raise."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+from harness.errors import MachineError, UsageError
+
+AGAIN = "then run the same command again: it goes on from here"
+SAFE = "What is finished is safe"
+PACKAGES = {"psycopg": '"psycopg[binary]"', "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""Module of a database driver -> what pip calls it, where that is another name."""
+
+
+def in_words(error: Exception, where: str) -> UsageError | MachineError | None:
+    """Say what a storage's error means.
+
+    Args:
+        error: what was raised.
+        where: the storage, without passwords.
+
+    Returns:
+        The error to raise in its place; None where the error is no storage's.
+    """
+    import optuna
+    from sqlalchemy.exc import ArgumentError, DBAPIError
+
+    if isinstance(error, optuna.exceptions.StorageInternalError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if isinstance(error, DBAPIError):
+        return _of_driver(error.orig or error, where)
+    if isinstance(error, OSError):
+        return _of_system(error, where)
+    if isinstance(error, ImportError):
+        return _of_import(error, where)
+    if isinstance(error, ArgumentError):
+        return UsageError(
+            f"[search] storage = {where!r} is no database URL: {error}. Write it as "
+            "postgresql+psycopg://user@host:5432/database, sqlite:///path/to.db, or use sqlite or journal."
+        )
+    if isinstance(error, RuntimeError) and "optuna" in str(error):
+        return UsageError(
+            f"{where} was made by another version of Optuna: {error} Or choose another [search] storage."
+        )
+    if isinstance(error, KeyError):
+        return MachineError(
+            f"{where}: the study is gone: another program deleted it. Run the same command again."
+        )
+    return None
+
+
+def _of_driver(error: BaseException, where: str) -> UsageError | MachineError:
+    said = " ".join(str(error).split())
+    if not isinstance(error, sqlite3.Error):
+        return MachineError(
+            f"database {where} cannot be used: {said}. {SAFE}; start it, or mend the URL in [search] "
+            f"storage, {AGAIN}."
+        )
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds in detail
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return UsageError(
+            f"{where} is damaged, or no SQLite database: {said}. Bring back a copy, or move it away and run "
+            "again: the search then starts anew."
+        )
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return MachineError(
+            f"{where} is locked by another program, and stayed so: {said}. {SAFE}; close what writes into "
+            f"it, {AGAIN}."
+        )
+    advice = (
+        "free some space" if code == sqlite3.SQLITE_FULL else "check the file's and its folder's permissions"
+    )
+    return MachineError(f"{where} cannot be written: {said}. {SAFE}; {advice}, {AGAIN}.")
+
+
+def _of_system(error: OSError, where: str) -> MachineError:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    advice = "free some space" if full else "check the file's and its folder's permissions"
+    return MachineError(f"{where} cannot be written: {error.strerror or error}. {SAFE}; {advice}, {AGAIN}.")
+
+
+def _of_import(error: ImportError, where: str) -> UsageError:
+    missing = error if error.name else error.__cause__
+    module = getattr(missing, "name", None) or "its driver"
+    package = PACKAGES.get(module, module)
+    return UsageError(
+        f"[search] storage = {where!r} needs the package {package}, which is not installed. "
+        f"Install it (pip install {package}), or use sqlite or journal."
+    )

@@ -1,0 +1,160 @@
+"""Who stops early: Optuna's pruners and, for suggestions that train together, synchronous ones.
+
+The protocol of a batch, at each evaluation of `rungs`: report the values of all members, then ask
+`Trial.should_prune` for each, then tell. Steps are evaluations: 1, 2, ...
+
+Optuna's own successive halving and Hyperband judge a trial when it comes, against those that came before:
+the first to come to a rung is promoted whatever it is worth. Suggestions that train as stacks are all there
+at once, so ours compare all of them, and the order in which they are asked for decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, PercentilePruner
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+from harness.searches import Pruning
+
+BATCH = "batch"
+"""The user attribute of a trial that says with which others it trains: the number of its batch."""
+EVALUATIONS = "evaluations"
+"""The user attribute of a trial that says how many evaluations it would get, unpruned."""
+
+
+def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
+    """Make a pruner.
+
+    Args:
+        pruning: the pruner's table.
+        evaluations: the most that any suggestion gets.
+    """
+    # Optuna judges from step n_warmup_steps on, and our steps count from 1.
+    calm = {"n_startup_trials": pruning.startup, "n_warmup_steps": pruning.warmup + 1}
+    match pruning.name:
+        case "none":
+            return NopPruner()
+        case "median":
+            return MedianPruner(**calm)
+        case "percentile":
+            return PercentilePruner(pruning.percentile, **calm)
+        case "patient":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return PatientPruner(MedianPruner(**calm), patience=pruning.patience)
+        case "halving":
+            return SynchronousHalving(rungs(pruning, evaluations), pruning.reduction, brackets=1)
+        case "hyperband":
+            steps = rungs(pruning, evaluations)
+            return SynchronousHalving(steps, pruning.reduction, brackets=len(steps) + 1)
+
+
+def rungs(pruning: Pruning, evaluations: int) -> list[int]:
+    """The evaluations after which the pruner is asked; between two of them nothing can be pruned.
+
+    Args:
+        pruning: the pruner's table.
+        evaluations: the most that any suggestion gets.
+
+    >>> rungs(Pruning(name="halving"), 10)
+    [1, 3, 9]
+    """
+    if pruning.name == "none":
+        return []
+    if pruning.name in {"halving", "hyperband"}:
+        steps = [pruning.first]
+        while steps[-1] < evaluations:
+            steps.append(steps[-1] * pruning.reduction)
+        return steps[:-1]
+    # Patience needs its evaluations, and one before them to be better than.
+    first = pruning.patience + 2 if pruning.name == "patient" else 1
+    return list(range(max(first, pruning.warmup + 1), evaluations))
+
+
+class SynchronousHalving(BasePruner):
+    """Successive halving of a batch: at each rung the best 1 / `reduction` of those that are there go on.
+
+    Jamieson & Talwalkar (2016), https://proceedings.mlr.press/v51/jamieson16.html. With more than one bracket
+    it is Hyperband, Li et al. (2018), https://jmlr.org/papers/v18/16-558.html: halving is as good as its
+    first rung foretells the end, so bracket b leaves out the first b rungs, and the last one prunes nothing;
+    the more a bracket prunes, the larger is its share of each batch.
+
+    Of the members of a bracket that reported a finite number at the rung and would go on after it, the best
+    ceil(n / `reduction`) stay; of equal ones those asked first. Who reported no finite number is pruned. Who
+    has come to the end of its own training is not, and takes nobody's place. All this is read from what was
+    reported, so neither who is asked for first matters, nor whether the pruned were told at once.
+
+    Args:
+        rungs: evaluations at which suggestions are compared, ascending.
+        reduction: of how many one stays.
+        brackets: 1 for successive halving, `len(rungs) + 1` for Hyperband.
+    """
+
+    def __init__(self, rungs: Sequence[int], reduction: int, *, brackets: int) -> None:
+        self._rungs = list(rungs)
+        self._reduction = reduction
+        self._shares = shares(brackets, reduction)
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether a suggestion stops at the evaluation that it reported last."""
+        rung = trial.last_step
+        if rung not in self._rungs or not _goes_on(trial, rung):
+            return False
+        if not math.isfinite(trial.intermediate_values[rung]):
+            return True
+        batch = [
+            other
+            for other in study.get_trials(deepcopy=False)
+            if other.user_attrs.get(BATCH) == trial.user_attrs[BATCH]
+        ]
+        bracket = dict(zip((other.number for other in batch), turns(self._shares, len(batch)), strict=True))
+        if rung not in self._rungs[bracket[trial.number] :]:
+            return False
+        field = [
+            other
+            for other in batch
+            if bracket[other.number] == bracket[trial.number]
+            and math.isfinite(other.intermediate_values.get(rung, math.nan))
+            and _goes_on(other, rung)
+        ]
+        sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+        field.sort(key=lambda other: (sign * other.intermediate_values[rung], other.number))
+        kept = field[: math.ceil(len(field) / self._reduction)]
+        return trial.number not in {other.number for other in kept}
+
+
+def _goes_on(trial: FrozenTrial, rung: int) -> bool:
+    return int(trial.user_attrs[EVALUATIONS]) > rung
+
+
+def shares(brackets: int, reduction: int) -> list[int]:
+    """How many suggestions of a round each of Hyperband's brackets has, the one that prunes most first.
+
+    Li et al. (2018), algorithm 1: n_s = ceil((s_max + 1) / (s + 1) * eta^s), for s = s_max, ..., 0.
+
+    >>> shares(5, 3)
+    [81, 34, 15, 8, 5]
+    """
+    return [-(-brackets * reduction**s // (s + 1)) for s in reversed(range(brackets))]
+
+
+def turns(shares: Sequence[int], count: int) -> list[int]:
+    """Which bracket each of `count` suggestions is in, so that every stretch of them has about the shares.
+
+    Whose turn it is has waited longest: after k turns no bracket is further than 1 from k times its share.
+
+    >>> turns([3, 2], 5)
+    [0, 1, 0, 1, 0]
+    """
+    waited, turns = [0] * len(shares), []
+    for _ in range(count):
+        waited = [w + share for w, share in zip(waited, shares, strict=True)]
+        turn = waited.index(max(waited))
+        waited[turn] -= sum(shares)
+        turns.append(turn)
+    return turns

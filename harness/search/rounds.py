@@ -1,0 +1,211 @@
+"""Rounds: a batch of suggestions trains as stacks, from rung to rung, and who is pruned leaves its stack."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.axes.datasets import Dataset
+from harness.batches import Budget
+from harness.costs import stack_seconds
+from harness.engines.outcome import Outcome
+from harness.parts import Trained
+from harness.plan import Stack, budget_of
+from harness.search.asking import Asker, Suggestion
+from harness.search.stages import Reached, Stage, Workers
+from harness.trials import Trial
+
+PRUNED = "pruned after evaluation {}"
+OTHER_SEED = "another seed of this suggestion diverged"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How the stacks of a search train, whichever batch it is."""
+
+    workers: Workers
+    device: str
+    rungs: Sequence[int]
+    objective: str
+    declared: Mapping[str, Dataset] = field(default_factory=dict)
+    metrics: Sequence[str] = ()
+
+
+@dataclass
+class Round:
+    """What has come of a batch so far.
+
+    `shares` are members of stacks that ended together, `failed` the stack and the message of trials that
+    could not be trained, by trial_id; `going` is what still trains.
+    """
+
+    going: list[Reached]
+    shares: list[tuple[Stack, Trained]] = field(default_factory=list)
+    failed: dict[str, tuple[Stack, str]] = field(default_factory=dict)
+
+
+def train(
+    batch: Sequence[Suggestion],
+    stacks: Sequence[Stack],
+    asker: Asker,
+    setup: Setup,
+    tell: Callable[[float], None] = lambda _share: None,
+) -> Round:
+    """Train a batch to its end, or as far as the pruner lets each suggestion go.
+
+    Args:
+        batch: suggestions that were asked for.
+        stacks: their trials, as the plan has put them together.
+        asker: hears what suggestions reach, and asks the pruner.
+        setup: how to train.
+        tell: told now and then which share of the stages between two rungs is done.
+    """
+    found = Round([Reached(Stage(stack, 0, setup.device)) for stack in stacks])
+    reported: set[tuple[int, int]] = set()
+    last = max((len(budget_of(stack).eval_steps) - 1 for stack in stacks), default=0)
+    rungs = [*(rung for rung in setup.rungs if rung < last), last]
+    for done, rung in enumerate(rungs):
+        stages = [_next(reached, rung, setup) for reached in found.going]
+        stages.sort(key=lambda stage: stack_seconds(stage.stack) * stage.until, reverse=True)
+        found.going = []
+        for count, reached in enumerate(setup.workers.train(stages), 1):
+            found.going.append(reached)
+            tell((done + count / len(stages)) / len(rungs))
+        # In the order of the plan: who is done first must not decide who is asked first.
+        found.going.sort(key=lambda reached: reached.stage.stack.group)
+        _report(batch, found, asker, setup, reported)
+        stopped = asker.pruned(batch) if rung in setup.rungs else set()
+        _part(found, rung, _arms(batch, stopped))
+        if not found.going:
+            break
+    tell(1.0)
+    return found
+
+
+def _arms(batch: Sequence[Suggestion], numbers: set[int]) -> set[str]:
+    return {suggestion.arm for suggestion in batch if suggestion.number in numbers}
+
+
+def _next(reached: Reached, rung: int, setup: Setup) -> Stage:
+    """The way from where a stack is to the next rung, or to its own end."""
+    stack = reached.stage.stack
+    steps = budget_of(stack).eval_steps
+    until = steps[min(rung, len(steps) - 1)]
+    return Stage(stack, until, setup.device, reached.state, setup.declared, setup.metrics, reached.seconds)
+
+
+def _report(
+    batch: Sequence[Suggestion],
+    found: Round,
+    asker: Asker,
+    setup: Setup,
+    reported: set[tuple[int, int]],
+) -> None:
+    """Report to Optuna what all suggestions reached since the last rung, evaluation by evaluation."""
+    if len(asker.search.objective) > 1:
+        return
+    curves: dict[str, list[Mapping[int, float]]] = {}
+    for reached in found.going:
+        if reached.outcome is not None:
+            for k, trial in enumerate(reached.stage.stack.trials):
+                curves.setdefault(trial.arm.name, []).append(curve(reached.outcome, k, setup.objective))
+    seeds = len(asker.search.seeds)
+    for suggestion in batch:
+        own = curves.get(suggestion.arm, [])
+        if len(own) < seeds:  # a seed diverged, or its stack failed
+            continue
+        for evaluation in sorted(set.intersection(*(set(one) for one in own))):
+            if (suggestion.number, evaluation) not in reported:
+                reported.add((suggestion.number, evaluation))
+                value = float(np.mean([one[evaluation] for one in own]))
+                asker.report(suggestion, evaluation, value)
+
+
+def curve(outcome: Outcome, k: int, objective: str) -> dict[int, float]:
+    """A member's objective on val by evaluation, from 1; as the results have it, to seven digits."""
+    metric = objective.removeprefix("val_")
+    points = [point for point in outcome.curve if point.split == "val"]
+    values = {
+        i: float(getattr(p, metric)[k] if metric in {"loss", "accuracy"} else p.metrics[metric][k])
+        for i, p in enumerate(points)
+    }
+    return {i: rounded(value) for i, value in values.items() if i > 0}
+
+
+def rounded(value: float) -> float:
+    """A number as results hold it."""
+    return float(f"{value:.7g}")
+
+
+def _part(found: Round, rung: int, stopped: set[str]) -> None:
+    """Take out of the stacks who has come to an end: of its training, by divergence, or by the pruner."""
+    going: list[Reached] = []
+    lost = set(_lost(found))
+    for reached in found.going:
+        stack, outcome = reached.stage.stack, reached.outcome
+        if outcome is None:
+            found.failed |= {trial.trial_id: (stack, reached.failure) for trial in stack.trials}
+            continue
+        finished = reached.stage.until == budget_of(stack).steps
+        reasons = {} if finished else _reasons(stack, outcome, stopped, lost, rung)
+        ended = [
+            k
+            for k, trial in enumerate(stack.trials)
+            if finished or outcome.diverged_step[k] or trial.trial_id in reasons
+        ]
+        if ended:
+            trials = [stack.trials[k] for k in ended]
+            share = Trained(trials, outcome.of(ended), reached.seconds, reached.stage.device, reasons)
+            found.shares.append((stack, share))
+        keep = [k for k in range(len(stack.trials)) if k not in set(ended)]
+        if keep:
+            going.append(_kept(reached, keep))
+    found.going = going
+
+
+def _lost(found: Round) -> Iterator[str]:
+    """The arms of which a seed diverged or failed: nothing more can come of them."""
+    for reached in found.going:
+        for k, trial in enumerate(reached.stage.stack.trials):
+            if reached.outcome is None or reached.outcome.diverged_step[k]:
+                yield trial.arm.name
+    yield from (trial.arm.name for stack, _ in found.failed.values() for trial in stack.trials)
+
+
+def _reasons(stack: Stack, outcome: Outcome, stopped: set[str], lost: set[str], rung: int) -> dict[str, str]:
+    """Why members are stopped that could go on, by trial_id."""
+    told = {}
+    for k, trial in enumerate(stack.trials):
+        if not outcome.diverged_step[k]:
+            if trial.arm.name in lost:
+                told[trial.trial_id] = OTHER_SEED
+            elif trial.arm.name in stopped:
+                told[trial.trial_id] = PRUNED.format(rung)
+    return told
+
+
+def _kept(reached: Reached, keep: Sequence[int]) -> Reached:
+    """A stack and its state with some of its members."""
+    stack, state = reached.stage.stack, reached.state
+    if len(keep) == len(stack.trials) or state is None:
+        return reached
+    engine = importlib.import_module(f"harness.engines.{stack.engine}")
+    trials = tuple(stack.trials[k] for k in keep)
+    smaller = Stack(stack.group, stack.engine, trials)
+    stage = Stage(smaller, reached.stage.until, reached.stage.device)
+    return Reached(stage, state=engine.select(state, stack.trials, keep), seconds=reached.seconds)
+
+
+def name_of(trials: Sequence[Trial]) -> str:
+    """The name of a batch's part."""
+    text = " ".join(trial.trial_id for trial in trials)
+    return "b" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def evaluations_of(trial: Trial, n: int) -> int:
+    """How many evaluations a trial gets after its start, of n training images."""
+    return len(Budget.of(trial.arm.settings, n).eval_steps) - 1

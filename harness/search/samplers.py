@@ -1,0 +1,189 @@
+"""Who suggests: Optuna's samplers, each set up to be asked for a whole batch and made anew for the next.
+
+A sampler lives for one batch, so nothing that it learns may live in it: all of it is read from the study's
+trials. A search that was killed and whose study was rebuilt from stored trials asks the same again.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from scipy.stats import qmc
+
+from harness.parameters import Choices, Ints, Parameter, Space, Values
+from harness.searches import Search
+
+_WALKS = 512
+
+
+def make(search: Search, space: Space, *, seed: int) -> BaseSampler:
+    """Make the sampler of one batch.
+
+    Args:
+        search: the [search] table.
+        space: what it may draw.
+        seed: of this batch: of `search.seed` and how many suggestions came before.
+    """
+    with warnings.catch_warnings():
+        # Optuna's word for options that may change; constraints.txt says which Optuna was tested.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        match search.sampler:
+            case "random":
+                return RandomSampler(seed=seed)
+            case "qmc":
+                return SobolSampler([p.name for p in space.parameters], seed=search.seed)
+            case "tpe":
+                # The liar: suggestions that are out count as bad ones, so that a batch spreads. Groups:
+                # conditional parameters are drawn together with those that they go with.
+                return TPESampler(seed=seed, constant_liar=True, multivariate=True, group=True)
+            case "cmaes":
+                numbers = {p.name: distribution(p.values) for p in numbers_of_all(space)}
+                return CmaSampler(numbers, seed=seed, population=_population(search.batch))
+            case "gp":
+                return GPSampler(seed=seed, warn_independent_sampling=False)
+            case "nsga2":
+                return Nsga2Sampler(seed=seed, population_size=_population(search.batch))
+
+
+def _population(batch: int) -> int:
+    """The size of a generation: less than a batch, so that a batch with some that failed still is one."""
+    return max(8, 3 * batch // 4)
+
+
+def distribution(values: Values) -> BaseDistribution:
+    """Optuna's distribution of a parameter's values."""
+    if isinstance(values, Choices):
+        return CategoricalDistribution(values.names)
+    if isinstance(values, Ints):
+        return IntDistribution(values.low, values.high, log=values.log, step=values.step)
+    return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
+
+
+def unconditional(space: Space) -> list[Parameter]:
+    """The parameters that every suggestion has, as far as some hundred random walks can tell."""
+    rng = np.random.default_rng(0)
+
+    def draw(parameter: Parameter) -> Any:
+        return at(distribution(parameter.values), rng.random())
+
+    drawn = set.intersection(*(set(space.walk(draw)[0]) for _ in range(_WALKS)))
+    return [parameter for parameter in space.parameters if parameter.name in drawn]
+
+
+def numbers_of_all(space: Space) -> list[Parameter]:
+    """What CMA-ES can vary: numbers that every suggestion has."""
+    return [p for p in unconditional(space) if not isinstance(p.values, Choices)]
+
+
+def at(values: BaseDistribution, quantile: float) -> Any:
+    """The value at a quantile in [0, 1): each choice, and each number of a grid, has an equal share.
+
+    >>> at(IntDistribution(3, 9, step=2), 0.99)
+    9
+    """
+    if isinstance(values, CategoricalDistribution):
+        return values.choices[int(quantile * len(values.choices))]
+    assert isinstance(values, IntDistribution | FloatDistribution)  # noqa: S101 (what `distribution` gives)
+    low, high = float(values.low), float(values.high)
+    if values.log:
+        # A whole number has the share of all that rounds to it.
+        edge = 0.5 if isinstance(values, IntDistribution) else 0.0
+        low, high = math.log(low - edge), math.log(high + edge)
+        value = math.exp(low + quantile * (high - low))
+    elif values.step is not None:
+        value = low + values.step * int(quantile * (round((high - low) / values.step) + 1))
+    else:
+        value = low + quantile * (high - low)
+    if isinstance(values, IntDistribution):
+        value = round(value)
+    return min(max(value, values.low), values.high)
+
+
+class SobolSampler(RandomSampler):
+    """Scrambled Sobol points: suggestion i is point i, and each parameter has a coordinate of its own.
+
+    Optuna's QMCSampler counts its points in the study's system attributes, which a rebuilt study has lost,
+    and draws conditional parameters at random. Here the number of the trial is the index, and a parameter
+    that does not apply leaves its coordinate unused. Sobol rather than Halton: batches are mostly powers of
+    two, where a Sobol sequence is balanced, and the later coordinates of Halton's are correlated.
+
+    Args:
+        names: of all parameters that could ever be drawn.
+        seed: of the scrambling; the same for all batches of a search.
+    """
+
+    def __init__(self, names: Sequence[str], *, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._column = {name: i for i, name in enumerate(names)}
+        self._points = qmc.Sobol(len(names), scramble=True, seed=np.random.default_rng(seed))
+        self._point: tuple[int, NDArray[np.float64]] = -1, np.empty(0)
+
+    def sample_independent(
+        self,
+        study: Study,  # noqa: ARG002 (Optuna's interface)
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The parameter's coordinate of the trial's point."""
+        if trial.number != self._point[0]:
+            self._points.reset()
+            if trial.number:
+                self._points.fast_forward(trial.number)
+            self._point = trial.number, self._points.random(1)[0]
+        return at(param_distribution, float(self._point[1][self._column[param_name]]))
+
+
+class CmaSampler(CmaEsSampler):
+    """CMA-ES over the numbers that every suggestion has; all else is drawn at random.
+
+    Optuna's searches over what all trials so far have in common: once a conditional parameter is missing for
+    the first time, its state does not fit any more, and it goes on at random.
+    """
+
+    def __init__(self, numbers: Mapping[str, BaseDistribution], *, seed: int, population: int) -> None:
+        # Pruned suggestions count with their last values: without them no generation would be complete.
+        super().__init__(
+            seed=seed, popsize=population, consider_pruned_trials=True, warn_independent_sampling=False,
+            n_startup_trials=0,
+        )  # fmt: skip
+        self._numbers = dict(numbers)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial  # noqa: ARG002 (Optuna's interface)
+    ) -> dict[str, BaseDistribution]:  # fmt: skip
+        """The same numbers from the first suggestion on."""
+        return self._numbers
+
+
+class Nsga2Sampler(NSGAIISampler):
+    """NSGA-II whose parents come in the order of their numbers, whether the study was rebuilt or not."""
+
+    def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
+        """The parents of a generation.
+
+        Optuna keeps them in the study's system attributes, and reads them from there in this order.
+        """
+        return sorted(super().select_parent(study, generation), key=lambda parent: parent.number)

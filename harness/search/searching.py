@@ -1,0 +1,331 @@
+"""Searching: ask a batch, train it as stacks, tell what came out; then confirm the winner with fresh seeds.
+
+What is durable, in this order: the part of a batch (its trials' rows), then the storage's trials. A search
+that is killed between the two asks for the same batch again, finds the part, and tells what is in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from harness import parts, results, training
+from harness.axes.datasets import datasets
+from harness.batches import Budget
+from harness.checking import Settings
+from harness.data import train_size
+from harness.errors import UsageError
+from harness.plan import Engine, Plan, cores, make
+from harness.provenance import Provenance
+from harness.search import outcomes, pruners, rounds, storages, suggestions
+from harness.search.asking import SECONDS, Asker, Suggestion, arm_of, drawn_of
+from harness.search.stages import Workers
+from harness.study import Study
+from harness.trials import resolve
+
+CONFIRMED = "confirmed"
+BASELINE, WINNER = "baseline", "winner"
+
+
+@dataclass
+class Progress:
+    """How far a search is; a display reads it from its own thread. `share` is of the batch that is out."""
+
+    total: int
+    done: int = 0
+    out: int = 0
+    share: float = 0.0
+    states: dict[str, int] = field(default_factory=dict)
+    best: float | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def suggestions(self) -> float:
+        """Suggestions that are over, those in flight by their share."""
+        return self.done + self.share * self.out
+
+
+Display = Callable[[Progress], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to."""
+
+    folder: Path
+    trials: Sequence[FrozenTrial]
+    winner: int | None
+    seconds: float
+    optuna_seconds: float
+    storage: str
+    asked: int
+    confirmed: training.Summary | None = None
+
+
+def search(
+    study: Study,
+    folder: Path | str | None = None,
+    *,
+    engine: Engine = "stacked",
+    device: str = "auto",
+    workers: int | None = None,
+    display: Display | None = None,
+    confirm: Callable[[training.Progress], AbstractContextManager[Any]] | None = None,
+) -> Found:
+    """Search for the best settings in a study's space, and confirm what was found.
+
+    Args:
+        study: one of design "search".
+        folder: the results folder; results/<study>/ if not given.
+        engine: what trains the trials.
+        device: auto, cpu, cuda, or mps.
+        workers: worker processes; one a core, or one a GPU, if not given.
+        display: a context manager made from a Progress.
+        confirm: the same of a run's progress, for the trials that confirm.
+
+    Raises:
+        UsageError: the study is no search, or the folder or the storage is another's.
+        MachineError: the results or the storage cannot be written.
+    """
+    folder = training.folder_of(study, folder)
+    check(study)
+    training.check(study.in_phase("search"), folder, engine)
+    with results.claimed(folder):
+        running = _Search(study, folder, engine, training.choose_devices(device, engine), workers)
+        try:
+            found = running.run(display)
+        finally:
+            running.storage.close()
+        return replace(found, confirmed=_confirm(found, study, folder, (engine, device, workers, confirm)))
+
+
+def check(study: Study) -> None:
+    """Raise UsageError where a study is no search, or asks for more suggestions than its space holds."""
+    if study.search is None or study.space is None:
+        raise UsageError(
+            f"{study.name} is a study of design {study.about.design!r}. Train it with `harness run`; a "
+            "search has design = 'search', [search] and [space]."
+        )
+    held = holds(study, study.search.suggestions)
+    if held is not None and held < study.search.suggestions:
+        raise UsageError(
+            f"{study.name}: search.suggestions = {study.search.suggestions}, and [space] holds {held} "
+            f"different settings. Allowed: 1 to {held}, or a wider space."
+        )
+    for drawn in _corners(study):
+        settings = resolve(study.baseline | drawn)
+        n = train_size(settings)
+        if int(settings["batch_size"]) > n:  # type: ignore[call-overload]
+            raise UsageError(
+                f"{study.name}: batch_size can be {settings['batch_size']}, and {settings['dataset']} has "
+                f"{n} training images. Lower it in [space] or [baseline]."
+            )
+
+
+def holds(study: Study, enough: int) -> int | None:
+    """How many different settings a space holds, counted up to `enough`; None of one with floats."""
+    assert study.space is not None  # noqa: S101 (asked of searches only)
+    if not study.space.finite:
+        return None
+    seen: set[str] = set()
+    for drawn in study.space.points():
+        seen.add(str(sorted(resolve(study.baseline | study.space.settings(drawn)).items())))
+        if len(seen) >= enough:
+            break
+    return len(seen)
+
+
+def _corners(study: Study) -> list[dict[str, Any]]:
+    """The ends of what decides how long a suggestion trains: settings, beside the baseline's."""
+    assert study.space is not None  # noqa: S101 (asked of searches only)
+    ends: dict[str, list[Any]] = {}
+    for entry in study.space.entries:
+        for key in ("epochs", "steps", "batch_size"):
+            listed = [meant[key] for meant in entry.means.values() if key in meant]
+            if entry.name == key and not entry.means:
+                listed = [entry.values.low, entry.values.high]  # type: ignore[union-attr]
+            if listed:
+                ends[key] = [*ends.get(key, []), *listed]
+    return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
+
+
+class _Search:
+    """A search in its folder, which is held: what Optuna knows, what the folder has, and who trains."""
+
+    def __init__(
+        self, study: Study, folder: Path, engine: Engine, devices: Sequence[str], workers: int | None
+    ) -> None:
+        assert study.search is not None  # noqa: S101 (`check` has made sure)
+        assert study.space is not None  # noqa: S101
+        self.start = time.monotonic()
+        self.study, self.folder, self.engine, self.devices = study, folder, engine, devices
+        self.search, self.space = study.search, study.space
+        self.data = datasets[str(resolve(study.baseline)["dataset"])]
+        self.digests = {self.data.name: self.data.facts.digest}
+        self.workers = workers or (len(devices) if devices[0] != "cpu" else cores())
+        self.plan = make(study.in_phase("search"), engine)
+        self.known = results.stacks_of(results.check_same(folder, self.plan.study, self.digests))
+        if not self.known:
+            results.begin(folder, self.plan, self.digests)
+        self.data.load()
+        self.storage = storages.open(
+            self.search.storage, folder, study.name, self.search.directions, self._about()
+        )
+        try:
+            self._begin()
+        except BaseException:
+            self.storage.close()
+            raise
+
+    def _about(self) -> dict[str, Any]:
+        """What a storage must agree on, entry by entry, for the search to go on in it."""
+        entries = {f"space.{name}": given for name, given in self.space.table.items()}
+        entries |= {f"baseline.{name}": value for name, value in self.study.baseline.items()}
+        search = self.search
+        entries |= {"objective": search.objective, "seeds": search.seeds, "diverged": search.diverged}
+        return {**entries, "data": self.data.facts.digest}
+
+    def _begin(self) -> None:
+        """Know what an earlier run of this search was told."""
+        evaluations = [self._evaluations(drawn) for drawn in _corners(self.study)]
+        self.trials = self.storage.trials()
+        self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
+        self.asker = Asker(self.search, self.space, max(evaluations))
+        self.asker.know(self.trials)
+        self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
+        chosen = {arm_of(i): self.space.settings(drawn_of(one)) for i, one in enumerate(self.trials)}
+        if chosen:
+            self._grow(make(self.study.in_phase("search", chosen), self.engine, self.known))
+
+    def _evaluations(self, settings: Settings) -> int:
+        resolved = resolve(self.study.baseline | settings)
+        return len(Budget.of(resolved, train_size(resolved)).eval_steps) - 1
+
+    def _grow(self, more: Plan) -> None:
+        """Write down that there are more suggestions than before, with their stacks."""
+        study = self.study.in_phase("search", {**self.plan.study.chosen, **more.study.chosen})
+        self.plan = replace(
+            more,
+            study=study,
+            trials=[*self.plan.trials, *more.trials],
+            stacks=[*self.plan.stacks, *more.stacks],
+            skipped={**self.plan.skipped, **more.skipped},
+        )
+        results.begin(self.folder, self.plan, self.digests)
+
+    def run(self, display: Display | None) -> Found:
+        """Ask, train and tell until there are as many suggestions as the study asks for."""
+        provenance = Provenance(self.folder, self.plan, self.devices, self.workers)
+        modules = training.third_party_modules(make(self._everything(), self.engine))
+        progress = Progress(self.search.suggestions)
+        self._note(progress)
+        before = len(self.trials)
+        try:
+            with (display or nullcontext)(progress), Workers(self.workers, modules) as workers:
+                while len(self.trials) < self.search.suggestions:
+                    if not self._batch(workers, progress):
+                        break
+        finally:
+            suggestions.write(self.folder, self.trials, self.search, self.space)
+            results.consolidate(self.folder)
+            provenance.finish(len(self.trials) - before)
+        return Found(
+            self.folder,
+            self.trials,
+            suggestions.best(self.trials, self.search),
+            time.monotonic() - self.start,
+            self.asker.seconds,
+            self.storage.shown,
+            len(self.trials) - before,
+        )
+
+    def _everything(self) -> Study:
+        """A study whose arms name every component that a suggestion may."""
+        arms = {
+            f"{entry.name} {name}": meant
+            for entry in self.space.entries
+            for name, meant in entry.means.items()
+        }
+        return self.study.in_phase("search", {BASELINE: {}, **arms})
+
+    def _batch(self, workers: Workers, progress: Progress) -> bool:
+        """Ask for one batch, train it, and tell what came of it; whether there was anything left to ask."""
+        count = min(self.search.batch, self.search.suggestions - len(self.trials))
+        batch = self.asker.ask(count, self._evaluations)
+        if not batch:
+            return False
+        plan = make(
+            self.study.in_phase("search", {one.arm: one.settings for one in batch}),
+            self.engine,
+            device=self.devices[0],
+            processes=self.workers,
+        )
+        self._grow(plan)
+        progress.out = len(batch)
+        ended = self._ended(batch, plan, workers, progress)
+        trials = {one.arm: [trial for trial in plan.trials if trial.arm.name == one.arm] for one in batch}
+        told = [outcomes.told(trials[one.arm], ended, self.search) for one in batch]
+        frozen = self.asker.tell(batch, told, self.before + time.monotonic() - self.start)
+        with self.asker.timed():
+            self.storage.add(frozen)
+        self.trials = [*self.trials, *frozen]
+        suggestions.write(self.folder, self.trials, self.search, self.space)
+        self._note(progress)
+        return True
+
+    def _ended(
+        self, batch: Sequence[Suggestion], plan: Plan, workers: Workers, progress: Progress
+    ) -> dict[str, outcomes.Ended]:
+        """What came of a batch's trials: read, where an earlier run has trained them, else trained now."""
+        name = rounds.name_of(plan.trials)
+        ended = {trial_id: outcomes.Ended("failed", why) for trial_id, why in plan.skipped.items()}
+        part = results.read_part(self.folder, name)
+        if part is not None:
+            return ended | outcomes.of_part(part, self.search.objective)
+        setup = rounds.Setup(
+            workers,
+            self.devices[0],
+            self.rungs,
+            self.search.objective[0],
+            self.study.datasets,
+            self.study.metrics,
+        )
+
+        def tell(share: float) -> None:
+            progress.share = share
+
+        found = rounds.train(batch, plan.stacks, self.asker, setup, tell)
+        parts.write_batch(self.folder, name, found.shares, found.failed)
+        return ended | outcomes.of_round(found, self.search.objective)
+
+    def _note(self, progress: Progress) -> None:
+        """Show how far the search is."""
+        progress.done, progress.out, progress.share = len(self.trials), 0, 0.0
+        progress.states = dict(Counter(suggestions.STATES[trial.state] for trial in self.trials))
+        best = suggestions.best(self.trials, self.search)
+        progress.best = None if best is None else self.trials[best].values[0]
+
+
+How = tuple[Engine, str, "int | None", "training.Display | None"]
+
+
+def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Summary | None:
+    """Train the winner and the baseline with the study's seeds, which chose nothing, and open test."""
+    if found.winner is None or study.space is None:
+        return None
+    settings = study.space.settings(drawn_of(found.trials[found.winner]))
+    confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
+    declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
+    confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))
+    engine, device, workers, display = how
+    return training.train(
+        confirmed, folder / CONFIRMED, engine=engine, device=device, workers=workers, display=display
+    )

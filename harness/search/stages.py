@@ -1,0 +1,157 @@
+"""Stages: stacks on their way from one rung to the next, in this process or in workers that stay.
+
+A stage is a pure function: the stack's state goes in, the state at the next rung comes out. So any worker can
+take any stack on, members that are pruned are left out between two stages, and of a worker that dies nothing
+is lost but the stage it was in.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import executors
+from harness.axes.datasets import Dataset, datasets
+from harness.batches import Budget
+from harness.engines.states import State
+from harness.plan import Stack
+
+if TYPE_CHECKING:
+    from harness.engines.outcome import Outcome
+
+MOST_TRIES = 3  # of a stage whose worker process dies
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stack, where it is after so many seconds, and the step to train it to. Without a state it begins."""
+
+    stack: Stack
+    until: int
+    device: str
+    state: State | None = None
+    declared: Mapping[str, Dataset] = field(default_factory=dict)
+    metrics: Sequence[str] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a stage came to: all that was observed so far, the state to go on from, or why it failed."""
+
+    stage: Stage
+    outcome: Outcome | None = None
+    state: State | None = None
+    seconds: float = 0.0
+    failure: str = ""
+
+
+class _Handed:
+    """Checkpoints that are handed over instead of written: `load` gives one, `save` keeps one."""
+
+    def __init__(self, state: State | None) -> None:
+        self.before, self.after = state, state
+
+    def load(self) -> State | None:
+        return self.before
+
+    def due(self, step: int, budget: Budget) -> bool:  # noqa: ARG002 (the protocol's signature)
+        return False
+
+    def save(self, step: int, values: Mapping[str, Any]) -> None:
+        copied = {
+            name: value.detach().cpu().numpy().copy() if hasattr(value, "detach") else _copy(value)
+            for name, value in values.items()
+        }
+        self.after = State(step, copied)
+
+
+def _copy(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def train(stage: Stage) -> Reached:
+    """Train a stack to its next rung. A fault of the stack is an answer, not an exception."""
+    from harness.data import prepare
+    from harness.engines.outcome import Watch
+
+    start = time.perf_counter() - stage.seconds
+    datasets.declare(stage.declared, "the study")
+    handed = _Handed(stage.state)
+    try:
+        data = prepare(stage.stack.trials[0].arm.settings)
+        engine = importlib.import_module(f"harness.engines.{stage.stack.engine}")
+        watch = Watch(metrics=stage.metrics, checkpoints=handed, sealed=True, until=stage.until)
+        with executors.quiet_arithmetic(stage.stack.engine):
+            outcome = engine.train(stage.stack.trials, data, stage.device, watch=watch)
+    except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
+        message = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
+        return Reached(stage, failure=message, seconds=time.perf_counter() - start)
+    return Reached(stage, _light(outcome), handed.after, time.perf_counter() - start)
+
+
+def _light(outcome: Outcome) -> Outcome:
+    """An outcome without what no search keeps: weights, and predictions on the train split."""
+    final = dict(outcome.final)
+    if "train" in final:
+        nothing = np.empty((len(outcome.diverged_step), 0))
+        final["train"] = replace(final["train"], predicted=nothing.astype(np.int64), confidence=nothing)
+    return replace(outcome, weights=[], final=final)
+
+
+class Workers:
+    """Worker processes that live as long as a search, or none: then stages train in this process."""
+
+    def __init__(self, count: int, modules: Sequence[str] | None) -> None:
+        self.count, self.modules = count, modules
+        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._pool is not None:
+            executors.stop(self._pool)
+            self._pool = None
+
+    def train(self, stages: Sequence[Stage]) -> Iterator[Reached]:
+        """Train stages, the first ones first; yields them as they are done, in any order."""
+        if self.count <= 1 or self.modules is None:
+            yield from map(train, stages)
+            return
+        for stage in (yield from self._until_a_death(stages)):
+            yield self._alone(stage)
+
+    def _alone(self, stage: Stage) -> Reached:
+        """Train a stage whose worker has died once, by itself, so that it takes no other along."""
+        for _ in range(MOST_TRIES - 1):
+            for reached in self._until_a_death([stage]):
+                return reached
+        message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
+        return Reached(stage, failure=message)
+
+    def _until_a_death(self, stages: Sequence[Stage]) -> Generator[Reached, None, list[Stage]]:
+        """Train stages; gives back those that are left when a worker died."""
+        if self._pool is None:
+            assert self.modules is not None  # noqa: S101 (else nothing trains in workers)
+            self._pool = executors.pool(self.count, None, self.modules)
+        flying: dict[concurrent.futures.Future[Reached], Stage] = {}
+        try:
+            flying = {self._pool.submit(train, stage): stage for stage in stages}
+            for future in concurrent.futures.as_completed(list(flying)):
+                reached = future.result()
+                del flying[future]
+                yield reached
+        except BrokenProcessPool:
+            self._stop()
+        return list(flying.values())

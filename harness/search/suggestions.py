@@ -1,0 +1,73 @@
+"""suggestions.csv: a row a suggestion, whatever became of it; made anew from the storage's trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from harness import results
+from harness.parameters import Space
+from harness.search.asking import REACHED, REASON, SECONDS, arm_of
+from harness.search.pruners import BATCH
+from harness.searches import Search
+from harness.settings import as_text
+
+FILE = "suggestions.csv"
+ABOUT = ["number", "arm", "batch", "state", "reason", "evaluations", "seconds"]
+STATES: Mapping[TrialState, str] = {
+    TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"
+}  # fmt: skip
+
+
+def table(trials: Sequence[FrozenTrial], search: Search, space: Space) -> pd.DataFrame:
+    """The suggestions as text: ABOUT, the objectives, and the parameters of the space, empty if not drawn."""
+    names = [parameter.name for parameter in space.parameters]
+    rows = [
+        {
+            "number": number,
+            "arm": arm_of(number),
+            "batch": trial.user_attrs[BATCH],
+            "state": STATES[trial.state],
+            "reason": trial.user_attrs.get(REASON, ""),
+            "evaluations": trial.user_attrs[REACHED],
+            "seconds": f"{trial.user_attrs[SECONDS]:.2f}",
+            **_values(trial, search),
+            **{name: as_text(trial.params.get(name)) for name in names},
+        }
+        for number, trial in enumerate(trials)
+    ]
+    return pd.DataFrame(rows, columns=[*ABOUT, *search.objective, *names])
+
+
+def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
+    """The objectives; of a pruned one what it reached; nothing where it failed."""
+    if trial.state == TrialState.COMPLETE:
+        return {name: f"{v:.7g}" for name, v in zip(search.objective, trial.values, strict=True)}
+    if trial.state == TrialState.PRUNED and trial.intermediate_values:
+        return {search.objective[0]: f"{trial.intermediate_values[trial.last_step]:.7g}"}
+    return {}
+
+
+def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Space) -> None:
+    """Write suggestions.csv into a search's results folder."""
+    content = table(trials, search, space).to_csv(index=False, lineterminator="\n")
+    results.write(folder / FILE, content.encode())
+
+
+def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:
+    """The number of the best complete suggestion by the first objective on val; the first of equal ones.
+
+    With two objectives it is the best by the one that says how well a network does.
+    """
+    place = next(i for i, name in enumerate(search.objective) if name.startswith("val_"))
+    sign = -1 if search.directions[place] == "maximize" else 1
+    complete = [
+        (sign * trial.values[place], number)  # noqa: PD011 (Optuna's, no frame's)
+        for number, trial in enumerate(trials)
+        if trial.state == TrialState.COMPLETE and REASON not in trial.user_attrs
+    ]
+    return min(complete)[1] if complete else None

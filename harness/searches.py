@@ -1,0 +1,130 @@
+"""[search]: what a search looks for, who suggests, who stops early, and where its suggestions are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+
+from harness.errors import did_you_mean
+from harness.settings import Seed
+
+Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
+Direction = Literal["maximize", "minimize"]
+FIRST_SEED = 2000
+"""Where the seeds of suggestions begin that are given as a count: apart from those that confirm and tune."""
+DIRECTIONS: Mapping[str, Direction] = {
+    "val_accuracy": "maximize", "val_top3": "maximize", "val_true_probability": "maximize",
+    "val_loss": "minimize", "val_nll": "minimize", "val_brier": "minimize",
+    "parameters": "minimize", "training_flops": "minimize",
+}  # fmt: skip
+"""What is sought of the harness's own objectives."""
+COSTS = ("parameters", "training_flops")
+"""Objectives that are known of the settings, without validation."""
+SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2")
+"""The samplers that can look for more than one thing at once."""
+
+
+class Pruning(BaseModel):
+    """Who stops suggestions early, and when; evaluations are epochs, if `eval_every` is one epoch.
+
+    `halving` and `hyperband` keep the best of `reduction` at each rung, the first at evaluation `first`, the
+    next ones `reduction` times later each. The others never prune the first `startup` suggestions, nor any
+    before evaluation `warmup`; `percentile` keeps so many percent, `patient` waits `patience` evaluations.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Literal["none", "median", "percentile", "patient", "halving", "hyperband"] = "none"
+    reduction: Annotated[int, Field(ge=2)] = 3
+    first: Annotated[int, Field(ge=1)] = 1
+    percentile: Annotated[FiniteFloat, Field(gt=0, lt=100)] = 25.0
+    startup: Annotated[int, Field(ge=0)] = 10
+    warmup: Annotated[int, Field(ge=0)] = 1
+    patience: Annotated[int, Field(ge=1)] = 2
+
+
+class Search(BaseModel):
+    """The [search] table. `suggestions` are asked for in batches, whose members train together."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    sampler: Sampler = "tpe"
+    pruner: Pruning = Pruning()
+    suggestions: Annotated[int, Field(ge=1)] = 100
+    batch: Annotated[int, Field(ge=1)] = 32
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [FIRST_SEED]
+    objective: Annotated[list[str], Field(min_length=1, max_length=2)] = ["val_accuracy"]
+    direction: list[Direction] = []
+    diverged: Literal["fail"] | FiniteFloat = "fail"
+    seed: Seed = 0
+    storage: str = "sqlite"
+
+    @field_validator("pruner", mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("objective", "direction", mode="before")
+    @classmethod
+    def _one(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: object) -> object:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("a suggestion needs at least 1 seed")
+            return list(range(FIRST_SEED, FIRST_SEED + value))
+        return value
+
+    @property
+    def directions(self) -> list[Direction]:
+        """Whether each objective is to be as high or as low as possible; known once `problems` has none."""
+        return self.direction or [DIRECTIONS.get(name, "maximize") for name in self.objective]
+
+
+def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> Iterator[str]:
+    """What is wrong with a search, beside each value by itself.
+
+    Args:
+        search: the [search] table.
+        seeds: the study's, which confirm.
+        tracked: the metrics that the study tracks.
+    """
+    known = ["val_accuracy", "val_loss", *(f"val_{name}" for name in tracked), *COSTS]
+    for name in search.objective:
+        if name.startswith("test_"):
+            yield f"search.objective = {name!r}: nothing is chosen by test; allowed: val_{name[5:]}"
+        elif name not in known:
+            hint = " (a metric must be in study.metrics)" if name.startswith("val_") else ""
+            yield f"search.objective: unknown {name!r}; {did_you_mean(name, known)}{hint}"
+        elif name not in DIRECTIONS and not search.direction:
+            yield f"search.direction: missing; is {name} to be maximized or minimized?"
+    if all(name in COSTS for name in search.objective):
+        yield f"search.objective = {search.objective}: nothing in it says how well a network does"
+    if len(set(search.objective)) < len(search.objective):
+        yield f"search.objective = {search.objective}: an objective is listed twice"
+    if search.direction and len(search.direction) != len(search.objective):
+        yield f"search.direction = {search.direction}: allowed: one for each of {search.objective}"
+    if len(search.objective) > 1 and search.sampler not in SEVERAL_OBJECTIVES:
+        told = ", ".join(SEVERAL_OBJECTIVES)
+        yield f"search.sampler = {search.sampler!r} looks for one objective; allowed for two: {told}"
+    if len(search.objective) > 1 and search.pruner.name != "none":
+        yield f"search.pruner = {search.pruner.name!r}: allowed with two objectives: none"
+    if len(search.objective) > 1 and search.diverged != "fail":
+        yield "search.diverged: with two objectives a diverged suggestion has failed; allowed: 'fail'"
+    if search.sampler == "nsga2" and len(search.objective) == 1:
+        yield "search.sampler = 'nsga2' needs two objectives, such as ['val_accuracy', 'parameters']"
+    both = sorted(set(search.seeds) & set(seeds))
+    if both:
+        yield f"search.seeds: {both} are seeds of the study too; what is found is confirmed with fresh seeds"
+    if len(set(search.seeds)) < len(search.seeds):
+        yield "search.seeds: a seed is listed twice"
+
+
+def table(search: Search) -> dict[str, Any]:
+    """The table as study.toml has it, everything resolved."""
+    return search.model_dump() | {"direction": search.directions}
