@@ -117,5 +117,8 @@ def _least(known: NDArray[np.float64]) -> float:
 
 
 def _values(ends: NDArray[np.float64], kind: Kind) -> tuple[float, float]:
-    low, high = {"error": share, "log": lambda place: 10**place, "linear": lambda place: place}[kind](ends)
-    return float(low), float(high)
+    if kind == "error":
+        ends = share(ends)
+    elif kind == "log":
+        ends = 10**ends
+    return float(ends[0]), float(ends[1])

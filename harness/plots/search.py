@@ -54,7 +54,7 @@ def history_figure(table: pd.DataFrame, objective: str) -> Figure:
 
 
 def states(ax: Axes, table: pd.DataFrame, x: str, least: float = 0.025) -> None:
-    """Mark suggestions (`x`, value, state) by what became of them; failed ones, without a value, at the bottom."""
+    """Mark suggestions (`x`, value, state) by what became of them; failed ones at the bottom."""
     for state, look in (("pruned", PRUNED), ("complete", COMPLETE)):
         rows = table[table["state"].eq(state)]
         ax.plot(rows[x], rows["value"], **look)

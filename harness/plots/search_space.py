@@ -59,7 +59,7 @@ class Dimension:
         if self.kind == "category":
             index = {level: place for place, level in enumerate(self.levels)}
             at = column.map(index).to_numpy(dtype=float)
-            return (at + 0.5) / max(len(self.levels), 1)
+            return np.asarray((at + 0.5) / max(len(self.levels), 1), dtype=float)
         values = column.to_numpy(dtype=float)
         low, high = self.low, self.high
         if self.kind == "log":
@@ -127,7 +127,7 @@ def _spread(axis: Dimension, table: pd.DataFrame) -> NDArray[np.float64]:
     """Places on an axis; those of one category beside each other, by number, so that they can be counted."""
     if axis.name == "value":
         at = places(table["value"], kind_of(axis.levels[0], table["value"]))
-        return (at - at.min()) / (np.ptp(at) or 1.0)
+        return np.asarray((at - at.min()) / (np.ptp(at) or 1.0), dtype=float)
     found = axis.places(table[axis.name])
     if axis.kind == "category":
         found = found + 0.35 / len(axis.levels) * np.linspace(-1, 1, len(found))
@@ -206,7 +206,7 @@ def slices_figure(
     bar = figure.colorbar(ScalarMappable(numbers, NUMBERS), ax=flat, fraction=0.03, pad=0.015)
     bar.set_label("suggestion")
     bar.locator = MaxNLocator(integer=True)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     keys = [Line2D([], [], **BEST, label="best")]
     there = set(table["state"])
     keys += [Line2D([], [], **PRUNED, label="pruned: the value at its end")] if "pruned" in there else []
@@ -300,7 +300,7 @@ def contour_figure(
     ticks = np.linspace(norm.vmin or 0.0, norm.vmax or 1.0, 5)
     bar.set_ticks(list(ticks), labels=_back(ticks, table["value"], objective, maximize=maximize))
     bar.set_label(words(objective))
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     if len(best):
         key = Line2D([], [], **BEST, label="best")
         figure.legend(handles=[key], loc="outside upper center", frameon=False)

@@ -71,18 +71,22 @@ def flattered(searched: Searched) -> Sequence[str]:
     told = []
     if number != best["number"]:
         told = [
-            f"Suggestion {number} was confirmed; {best['arm']} has since become the best and is not confirmed.",
+            f"Suggestion {number} was confirmed; {best['arm']} has since become the best and is not.",
             "Run the search again.",
         ]
     fresh = _fresh(searched)
     if fresh is None:
         return told
-    found = searched.suggestions.set_index("number").loc[number]
-    return [*told, _compared(searched, float(found["value"]), fresh, number)]
+    return [*told, *_compared(searched, _value(searched, number), fresh, number)]
+
+
+def _value(searched: Searched, number: int) -> float:
+    found = searched.suggestions
+    return float(found.loc[found["number"].eq(number), "value"].iloc[0])
 
 
 def _fresh(searched: Searched) -> pd.Series[Any] | None:
-    """The winner's objective over the fresh seeds, as a row of `stats.summarise`; None where there is none."""
+    """The winner's objective over the fresh seeds, as a row of `stats.summarise`; None if there is none."""
     if searched.confirmed is None or searched.objective.name not in searched.confirmed.trials:
         return None
     trials = searched.confirmed.trials
@@ -90,7 +94,7 @@ def _fresh(searched: Searched) -> pd.Series[Any] | None:
     return None if done.empty else stats.summarise(done, ["dataset"], searched.objective.name).iloc[0]
 
 
-def _compared(searched: Searched, found: float, fresh: pd.Series[Any], number: int) -> str:
+def _compared(searched: Searched, found: float, fresh: pd.Series[Any], number: int) -> list[str]:
     objective, many = searched.objective, len(searched.complete)
     seeds = "one seed" if searched.seeds == 1 else f"a mean of {searched.seeds} seeds"
     extreme = "highest" if objective.maximize else "lowest"
@@ -104,8 +108,8 @@ def _compared(searched: Searched, found: float, fresh: pd.Series[Any], number: i
         f"({told}), {_size(objective, worse)} {'worse' if worse >= 0 else 'better'}"
     )
     if worse <= 0:
-        return f"{out}: here the pick did not flatter it."
-    return f"{out}. The {extreme} of many noisy numbers flatters its winner; believe the fresh one."
+        return [f"{out}.", "Here the pick did not flatter it."]
+    return [f"{out}.", f"The {extreme} of many noisy numbers flatters its winner; believe the fresh one."]
 
 
 def _size(objective: Objective, difference: float) -> str:

@@ -6,21 +6,22 @@ Optuna is imported when importance is asked for: a report of anything else does 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from harness.parameters import Choices, Ints
+from harness.search.silence import silenced
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import optuna
-    from optuna.distributions import BaseDistribution
     from optuna.importance import BaseImportanceEvaluator
 
-    from harness.report.searched import Parameter, Searched
+    from harness.parameters import Parameter
+    from harness.report.searched import Searched
 
 PED_ANOVA, FANOVA = "PED-ANOVA", "fANOVA"
 FEWEST = 10
@@ -56,7 +57,7 @@ def judge(searched: Searched) -> pd.DataFrame:
     varied = {each.name: each for each in searched.parameters if complete[each.name].notna().any()}
     if len(complete) < FEWEST or not varied:
         return pd.DataFrame()
-    with _quiet():
+    with silenced():
         trials = [_trial(row, varied) for row in complete.to_dict("records")]
         found = {name: _evaluate(name, trials, maximize=searched.objective.maximize) for name in RESAMPLES}
     order = sorted(varied, key=lambda name: -found[PED_ANOVA].get(name, {}).get("importance", 0))
@@ -98,10 +99,7 @@ def _evaluate(
 
 
 def _importances(
-    evaluator: str,
-    trials: list[optuna.trial.FrozenTrial],
-    maximize: bool,
-    seed: int,  # noqa: FBT001
+    evaluator: str, trials: list[optuna.trial.FrozenTrial], maximize: bool, seed: int
 ) -> dict[str, float]:
     """Optuna's importances of a study made of these trials."""
     import optuna
@@ -113,50 +111,29 @@ def _importances(
         if evaluator == FANOVA
         else optuna.importance.PedAnovaImportanceEvaluator()
     )
-    return optuna.importance.get_param_importances(study, evaluator=by)
+    with warnings.catch_warnings():
+        # Few suggestions have some conditional parameter: the page says so in its own words.
+        warnings.simplefilter("ignore", UserWarning)
+        return optuna.importance.get_param_importances(study, evaluator=by)
 
 
 def _trial(row: Mapping[Any, Any], parameters: Mapping[str, Parameter]) -> optuna.trial.FrozenTrial:
     """A complete suggestion as Optuna has it."""
     import optuna
 
+    from harness.search.samplers import distribution
+
     there = {name: each for name, each in parameters.items() if not pd.isna(row[name])}
     return optuna.create_trial(
         params={name: _value(each, row[name]) for name, each in there.items()},
-        distributions={name: _distribution(each) for name, each in there.items()},
+        distributions={name: distribution(each.values) for name, each in there.items()},
         value=float(row["value"]),
     )
 
 
 def _value(parameter: Parameter, value: Any) -> Any:
-    if parameter.names:
+    values = parameter.values
+    if isinstance(values, Choices):
         return str(value)
-    held = min(max(float(value), parameter.low), parameter.high)  # as printed, a bound may lie beyond itself
-    return round(held) if parameter.whole else held
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    from optuna import distributions
-
-    if parameter.names:
-        return distributions.CategoricalDistribution(parameter.names)
-    step = None if np.isnan(parameter.step) or parameter.log else parameter.step
-    if parameter.whole:
-        low, high = int(parameter.low), int(parameter.high)
-        return distributions.IntDistribution(low, high, log=parameter.log, step=int(step or 1))
-    return distributions.FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=step)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's line for every study made, and its warnings, which the report says in its own words."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)
+    held = min(max(float(value), values.low), values.high)  # as printed, a bound may lie beyond itself
+    return round(held) if isinstance(values, Ints) else held

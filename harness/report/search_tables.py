@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import plots
+from harness.parameters import Choices
 from harness.plots import percent
-from harness.report.searched import EDGE, STATES
+from harness.report import spaces
+from harness.report.searched import STATES
+from harness.report.spaces import EDGE, names_of
 from harness.report.tables import NONE, Cell, Column, Table
 from harness.report.words import count
 from harness.selection import as_word
@@ -17,7 +20,8 @@ from harness.selection import as_word
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.report.searched import Objective, Parameter, Searched
+    from harness.parameters import Parameter
+    from harness.report.searched import Objective, Searched
 
 NAMED = 12  # suggestions that a cell names
 DASH = "\u2013"
@@ -27,8 +31,8 @@ SPACE = (
 )
 BEST = (
     "Chosen by validation only. Edge: the value lies in the outer {share} of its range at that end (of a log "
-    "range, of its logarithm), so a better one may lie beyond; a parameter without any effect lies at one "
-    "or the other edge one time in twenty."
+    "range, of its logarithm), so a better one may lie beyond. By chance one value in twenty lies at an "
+    "edge, of a few whole numbers more."
 )
 ALL = "Pruned: {name} where its training was stopped. Empty: the parameter does not apply."
 FRONT = (
@@ -59,7 +63,7 @@ def setting(parameter: Parameter, value: Any) -> Cell:
     """A parameter's value; empty, and last when sorted, where it does not apply."""
     if pd.isna(value):
         return Cell("", key=math.nan)
-    return Cell(as_word(value)) if parameter.names else Cell(f"{value:.4g}", key=float(value))
+    return Cell(as_word(value)) if names_of(parameter) else Cell(f"{value:.4g}", key=float(value))
 
 
 def outcomes(searched: Searched) -> Table:
@@ -93,43 +97,47 @@ def space(searched: Searched) -> Table:
     suggested = {
         each.name: int(searched.suggestions[each.name].notna().sum()) for each in searched.parameters
     }
+    told = searched.reading.results.study.get("space", {})
+    when = {each.name: spaces.when(told, each) for each in searched.parameters}
     columns = [Column("parameter"), Column("from", numeric=True), Column("to", numeric=True), Column("drawn")]
-    columns += [Column("when"), Column("suggested", numeric=True)]
+    columns += [Column("when")] if any(when.values()) else []
+    columns += [Column("suggested", numeric=True)]
     rows = [
         [
             Cell(each.name),
-            *(_bound(each, end) for end in (each.low, each.high)),
-            Cell(_drawn(each)),
-            Cell(each.when),
+            *map(_bound, _ends(each)),
+            Cell(spaces.drawn(each)),
+            *([Cell(when[each.name])] if any(when.values()) else []),
             Cell(f"{suggested[each.name]} of {len(searched.suggestions)}", key=suggested[each.name]),
         ]
         for each in searched.parameters
     ]
-    data = pd.DataFrame(
-        {
-            "parameter": each.name, "low": each.low, "high": each.high, "step": each.step, "log": each.log,
-            "values": " | ".join(each.names), "when": each.when, "suggested": suggested[each.name],
-        }
+    data = [
+        (each.name, *_ends(each), spaces.drawn(each), when[each.name], suggested[each.name])
         for each in searched.parameters
-    )  # fmt: skip
-    return Table("space", "The space", SPACE, columns, rows, data)
+    ]
+    frame = pd.DataFrame(data, columns=["parameter", "from", "to", "drawn", "when", "suggested"])
+    return Table("space", "The space", SPACE, columns, rows, frame)
 
 
-def _bound(parameter: Parameter, end: float) -> Cell:
-    return Cell(DASH, key=math.nan) if parameter.names else Cell(f"{end:g}", key=end)
+def _ends(parameter: Parameter) -> tuple[float, float]:
+    values = parameter.values
+    return (math.nan, math.nan) if isinstance(values, Choices) else (float(values.low), float(values.high))
 
 
-def _drawn(parameter: Parameter) -> str:
-    if parameter.names:
-        return f"one of {', '.join(parameter.names)}"
-    step = "" if math.isnan(parameter.step) or parameter.step == 1 else f", in steps of {parameter.step:g}"
-    return f"{'whole numbers, ' if parameter.whole else ''}{'log' if parameter.log else 'evenly'}{step}"
+def _bound(end: float) -> Cell:
+    return Cell(DASH if math.isnan(end) else f"{end:g}", key=end)
+
+
+def _range(parameter: Parameter) -> str:
+    low, high = _ends(parameter)
+    return DASH if math.isnan(low) else f"{low:g} to {high:g}"
 
 
 def best(searched: Searched, row: pd.Series[Any]) -> Table:
     """The best suggestion's settings, those at the edge of their range marked."""
     there = [each for each in searched.parameters if pd.notna(row[each.name])]
-    edges = {each.name: each.edge(row[each.name]) for each in there}
+    edges = {each.name: spaces.edge(each, row[each.name]) for each in there}
     data = pd.DataFrame(
         [(each.name, as_word(row[each.name]), edges[each.name]) for each in there],
         columns=["parameter", "value", "edge"],
@@ -138,7 +146,7 @@ def best(searched: Searched, row: pd.Series[Any]) -> Table:
         [
             Cell(each.name),
             setting(each, row[each.name]),
-            Cell(DASH if each.names else f"{each.low:g} to {each.high:g}"),
+            Cell(_range(each)),
             Cell(edges[each.name]),
         ]
         for each in there
@@ -159,7 +167,7 @@ def suggestions(searched: Searched) -> Table:
     columns = [Column("number", numeric=True), Column("state")]
     columns += [Column(plots.words(each.name), numeric=True) for each in searched.objectives]
     columns += [Column("evaluations", numeric=True)]
-    columns += [Column(each.name, numeric=not each.names, show="wide") for each in searched.parameters]
+    columns += [Column(each.name, numeric=not names_of(each), show="wide") for each in searched.parameters]
     rows = [
         [
             Cell(str(row["number"]), key=row["number"]),
@@ -181,7 +189,7 @@ def front(searched: Searched, table: pd.DataFrame) -> Table:
     shown = table[table["front"]].sort_values("value", ascending=not first.maximize, kind="stable")
     columns = [Column("suggestion", numeric=True)]
     columns += [Column(plots.words(each.name), numeric=True) for each in searched.objectives]
-    columns += [Column(each.name, numeric=not each.names, show="wide") for each in searched.parameters]
+    columns += [Column(each.name, numeric=not names_of(each), show="wide") for each in searched.parameters]
     rows = [
         [
             Cell(str(row["number"]), key=row["number"]),
@@ -190,7 +198,7 @@ def front(searched: Searched, table: pd.DataFrame) -> Table:
         ]
         for row in shown.to_dict("records")
     ]
-    names = [each.name for each in (*searched.objectives, *searched.parameters)]
+    names = [*(each.name for each in searched.objectives), *(each.name for each in searched.parameters)]
     title = f"The front: {count(len(shown), 'suggestion')}"
     return Table("front", title, FRONT, columns, rows, shown[["number", *names]])
 

@@ -57,4 +57,4 @@ def pareto_front(values: ArrayLike, maximize: Sequence[bool]) -> NDArray[np.bool
         others = costs[known]
         beats = (others <= costs[at]).all(axis=1) & (others < costs[at]).any(axis=1)
         front[at] = not beats.any()
-    return front
+    return np.asarray(front, dtype=bool)
