@@ -102,6 +102,11 @@ class Layers(Entry):
         """The depth, then the widths of the deepest network."""
         return [Parameter("hidden.depth", self.values), *self._widths(max(_numbers(self.values)))]
 
+    @property
+    def depths(self) -> set[str]:
+        """The depths it may draw, as text."""
+        return {str(depth) for depth in _numbers(self.values)}
+
     def _widths(self, depth: int) -> list[Parameter]:
         if self.same:
             return [Parameter("hidden.width", self.width)] if depth else []
@@ -166,13 +171,13 @@ class Space:
 
     def _points(self, prefix: list[Any]) -> Iterator[Drawn]:
         """The points that begin with some draws; as they are asked for, since there may be very many."""
-        values: Iterator[Any] = iter(())
         try:
-            yield self.walk(_Prefix(prefix))[0]
+            drawn = self.walk(_Prefix(prefix))[0]
         except _Beyond as beyond:
-            values = _numbers_or_names(beyond.parameter.values)
-        for value in values:
-            yield from self._points([*prefix, value])
+            for value in _numbers_or_names(beyond.parameter.values):
+                yield from self._points([*prefix, value])
+        else:
+            yield drawn
 
     @property
     def finite(self) -> bool:
