@@ -27,11 +27,9 @@ from harness.provenance import Provenance
 from harness.search import outcomes, pruners, rounds, storages, suggestions
 from harness.search.asking import SECONDS, Asker, Suggestion, arm_of, drawn_of
 from harness.search.stages import Workers
+from harness.settings import BASELINE, CONFIRMED, WINNER
 from harness.study import Study
 from harness.trials import resolve
-
-CONFIRMED = "confirmed"
-BASELINE, WINNER = "baseline", "winner"
 
 
 @dataclass
