@@ -198,7 +198,7 @@ class _Run:
         self.stop = watch.stop(self.budget)
         self.outcome = Outcome(
             diverged_step=np.zeros(1, np.int64),
-            parameters=sum(p.numel() for p in self.model.parameters()),
+            parameters=np.array([sum(p.numel() for p in self.model.parameters())]),
             epochs_done=self.budget.epoch_of(self.stop),
             steps_done=self.stop,
         )

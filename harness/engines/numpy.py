@@ -162,7 +162,7 @@ def train(
     budget = Budget.of(trial.arm.settings, len(data.train.y))
     outcome = Outcome(
         diverged_step=np.zeros(1, np.int64),
-        parameters=sum(array.size for array in network.parameters),
+        parameters=np.array([sum(array.size for array in network.parameters)]),
         epochs_done=budget.epoch_of(watch.stop(budget)),
         steps_done=watch.stop(budget),
     )

@@ -51,12 +51,13 @@ class Outcome:
     """Everything observed of K trials.
 
     `diverged_step` (K,) is 0, or the first step (from 1) whose batch's loss, or after which an evaluated
-    loss, was not finite. `weights` holds one {name: array} a trial. `epochs_done` and `steps_done` are where
+    loss, was not finite. `weights` holds one {name: array} a trial, `parameters` (K,) how
+    many there are. `epochs_done` and `steps_done` are where
     the engine stopped; where that was before the budget's end, `final` is empty.
     """
 
     diverged_step: NDArray[np.int64]
-    parameters: int
+    parameters: NDArray[np.int64]
     epochs_done: float
     steps_done: int
     curve: list[Point] = field(default_factory=list)

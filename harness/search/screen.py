@@ -178,7 +178,7 @@ def _best(found: Found, study: Study) -> None:
     table.add_column("settings")
     for number in order:
         trial = found.trials[number]
-        values = [f"{value:.4g}" for value in trial.values or ()]
+        values = [f"{value:.4g}" for value in trial.values or ()]  # noqa: PD011 (Optuna's, no frame's)
         table.add_row(str(number), *values, words(trial.params))
     Console().print(table)
 
