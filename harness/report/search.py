@@ -217,9 +217,9 @@ def _budget_words(searched: Searched, curve: pd.DataFrame) -> Iterator[str]:
         )
     if searched.suggestions["state"].eq("pruned").any():
         yield (
-            "Pruned suggestions count with the value at which they were stopped, though a smaller search might "
-            "have trained them on: with a pruner this curve is an approximation, and too low rather than too "
-            "high."
+            "Pruned suggestions count with the value at which they were stopped, though a smaller search "
+            "might have trained them on: with a pruner this curve is an approximation, and too low rather "
+            "than too high."
         )
 
 
