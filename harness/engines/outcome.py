@@ -87,7 +87,10 @@ class Outcome:
             split: Evaluation(*(part[at] for part in _arrays(seen)), _each(seen.metrics, at))
             for split, seen in self.final.items()
         }
-        return replace(self, diverged_step=self.diverged_step[at], curve=curve, final=final, weights=[])
+        diverged, parameters = self.diverged_step[at], self.parameters[at]
+        return replace(
+            self, diverged_step=diverged, parameters=parameters, curve=curve, final=final, weights=[]
+        )
 
     def values(self) -> dict[str, Any]:
         """What was observed so far, as a State has it: the curve of P points by columns (P,) and (P, K)."""
