@@ -54,12 +54,18 @@ def kind_of(name: str, values: ArrayLike) -> Kind:
     return "log" if wide else "linear"
 
 
-def places(values: ArrayLike, kind: Kind) -> NDArray[np.float64]:
-    """Values as distances along an axis of this kind, so that colours grow as the axis does."""
+def places(values: ArrayLike, kind: Kind, least: float = LEAST_ERROR) -> NDArray[np.float64]:
+    """Values as distances along an axis of this kind, so that colours grow as the axis does.
+
+    Args:
+        values: any shape.
+        kind: as from `kind_of`.
+        least: of accuracies, the error where the axis ends; as from `least_error` of all that it shows.
+    """
     known = np.asarray(values, dtype=float)
     if kind == "linear":
         return known
-    return np.asarray(error(known, _least(known)) if kind == "error" else np.log10(known), dtype=float)
+    return np.asarray(error(known, least) if kind == "error" else np.log10(known), dtype=float)
 
 
 def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike) -> None:
@@ -67,14 +73,14 @@ def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike)
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     kind, axis = kind_of(name, known), ax.xaxis if which == "x" else ax.yaxis
+    least = least_error(known)
     setter = ax.set_xscale if which == "x" else ax.set_yscale
     if kind == "error":
-        least = _least(known)
         setter("function", functions=(lambda values: error(values, least), share))
     elif kind == "log":
         setter("log")
     if known.size:
-        ends = places([known.min(), known.max()], kind)
+        ends = places([known.min(), known.max()], kind, least)
         room = 0.06 * (float(np.ptp(ends)) or 0.1)
         low, high = _values(np.array([ends[0] - room, ends[1] + room]), kind)
         (ax.set_xlim if which == "x" else ax.set_ylim)(low, high)
@@ -109,10 +115,11 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _least(known: NDArray[np.float64]) -> float:
-    """The error where the axis ends: half of the smallest one there is, so that 100 % lies just beyond it."""
+def least_error(values: ArrayLike) -> float:
+    """The error where an axis ends: half of the smallest one there is, so that 100 % lies just beyond it."""
+    known = np.asarray(values, dtype=float)
     errors = 1 - known[np.isfinite(known)]
-    errors = errors[errors > 0]
+    errors = errors[errors > 1e-9]
     return max(LEAST_ERROR, float(errors.min()) / 2) if errors.size else LEAST_ERROR
 
 
