@@ -36,7 +36,7 @@ from harness.errors import MachineError, UsageError
 from harness.plan import Stack
 from harness.trials import SEMANTICS, Trial
 
-FORMAT = 2
+FORMAT = 3
 """The version of the files, and of what the engines' states consist of: raise it when either changes."""
 EVERY = "60 seconds"
 FOLDER = "checkpoints"

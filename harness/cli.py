@@ -101,6 +101,12 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
     from harness.plan import cores, make
 
     loaded, processes = _load(study, overrides), workers or cores()
+    if loaded.search is not None:
+        from harness.search import screen, searching
+
+        searching.check(loaded)
+        screen.plan(loaded, how["engine"], processes)
+        return
     folder = results or Path("results") / loaded.name
     kept: dict[str, Any] = {}
     if (folder / "plan.json").is_file():
@@ -148,6 +154,7 @@ def run(
     from harness.plan import check as check_plan
 
     loaded = _load(study, overrides)
+    _check_design(loaded, "run")
     check_plan(loaded)  # before pandas and torch are imported: errors answer at once
     from harness import display, training
 
@@ -169,6 +176,43 @@ def run(
         _report(folder)
     if summary.statuses.get("failed"):
         sys.exit(1)
+
+
+@harness.command()
+@_study_options
+@click.option("--report/--no-report", default=False, help="Draw the report when the winner is confirmed.")
+def search(study: str, overrides: Sequence[str], results: Path | None, report: bool, **how: Any) -> None:
+    """Search a study's [space] with Optuna; suggestions train as stacks. Again, it goes on where it stopped.
+
+    The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
+    """
+    loaded = _load(study, overrides)
+    _check_design(loaded, "search")
+    from harness import display
+    from harness.search import screen, searching
+
+    folder = results or Path("results") / loaded.name
+    try:
+        found = searching.search(loaded, folder, display=screen.progress, confirm=display.progress, **how)
+    except KeyboardInterrupt:
+        words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
+        click.echo(f"\n{words}", err=True)
+        raise
+    screen.found(found, loaded)
+    if report:
+        _report(folder)
+    if found.failed:
+        sys.exit(1)
+
+
+def _check_design(study: Study, command: str) -> None:
+    """Raise UsageError where a command is not the one for a study's design."""
+    design = study.about.design
+    if (design == "search") != (command == "search"):
+        other = "search" if design == "search" else "run"
+        raise UsageError(
+            f"{study.name} is a study of design {design!r}: use `harness {other}`, not `harness {command}`"
+        )
 
 
 def _report(folder: Path, out: Path | None = None) -> None:

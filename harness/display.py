@@ -300,7 +300,7 @@ def _bar(progress: Progress) -> Iterator[None]:
         now.plain = losses(progress)
 
     with Live(Group(bar, now), console=Console(stderr=True)):
-        with _repeated(update, 0.5):
+        with repeated(update, 0.5):
             yield
         update()
 
@@ -314,7 +314,7 @@ def _lines(progress: Progress) -> Iterator[None]:
         done = f"{progress.title}: {int(progress.trials)}/{progress.total} trials"
         print(f"{done}  {rate}  {left}  {losses(progress)}", file=sys.stderr, flush=True)
 
-    with _repeated(update, LINE_EVERY):
+    with repeated(update, LINE_EVERY):
         yield
 
 
@@ -362,7 +362,8 @@ def _pace(progress: Progress, seconds: float) -> tuple[str, str]:
 
 
 @contextmanager
-def _repeated(update: Callable[[], None], every: float) -> Iterator[None]:
+def repeated(update: Callable[[], None], every: float) -> Iterator[None]:
+    """Call `update` every so many seconds, in a thread of its own, until the block is left."""
     stop = threading.Event()
 
     def loop() -> None:

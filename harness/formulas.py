@@ -4,7 +4,7 @@ What the registries under `harness/axes/` write in PyTorch is written here a sec
 checked against: no PyTorch is imported. Notation, for a batch of B samples and C classes:
 
     z  pre-activations, or logits (B, C)         y  an activation, y = phi(z)
-    f  the head's output (B, C)                  t  targets (B, C): row n is one-hot, 1 at the sample's label
+    f  the head's output (B, C)                  t  targets (B, C): one-hot rows, or smoothed ones
     l  the loss of each sample (B,)              g  the gradient of the loss at what a function gave
 
 A `Formula` is a function and its derivative, in the chain rule's form: given the gradient at what the
@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy.special import erf
 
 from harness import plugins
@@ -155,6 +155,17 @@ ACTIVATIONS: dict[str, Formula] = {
     "identity": Formula(identity, lambda g, _z, _y: g),
 }
 
+# ----------------------------------------------------------------------------------------------- dropout
+
+
+def dropout_mask(u: Array, p: float, dtype: DTypeLike) -> Array:
+    """What activations are multiplied by: 1 / (1 - p) where u >= p, else 0, which leaves their mean as it is.
+
+    As it is a factor, the gradient is multiplied by it, too. u and p are compared in float32, as u is drawn.
+    """
+    return np.where(u >= np.float32(p), 1 / (1 - p), 0).astype(dtype)
+
+
 # ------------------------------------------------------------------------------------------------- heads
 
 
@@ -188,6 +199,11 @@ HEADS: dict[str, Formula] = {
 }
 
 # ------------------------------------------------------------------------------------------------ losses
+
+
+def smoothed(t: Array, share: float) -> Array:
+    """Smoothed targets: each is (1 - share) t, and share is spread over all C classes evenly."""
+    return (1 - share) * t + share / t.shape[1]
 
 
 def cross_entropy(z: Array, t: Array) -> Array:

@@ -7,8 +7,9 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal, TypeAlias, get_args
 
 from harness import plugins
@@ -29,9 +30,9 @@ Engine = Literal["stacked", "loop", "numpy"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 SAME_IN_A_GROUP = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
-    "label_noise_seed", "architecture", "hidden", "batch_size", "epochs", "steps", "sampling", "eval_every",
+    "label_noise_seed", "architecture", "batch_size", "epochs", "steps", "sampling", "eval_every",
 )  # fmt: skip
-"""The settings that trials share when they see the same batches, seed by seed, through the same shape."""
+"""The settings that trials share when they see the same batches, seed by seed."""
 STACK_BYTES = 64 * 32 * 784 * 4
 """Layer one's weights of a stack, at most (64 members of 784-32-..).
 
@@ -135,10 +136,10 @@ def make(
     else:
         _check_metrics(study.metrics)
     groups, routed = _grouped(todo.values(), engine, done)
-    together = _seeds_together(groups, device, processes)
+    together = _shapes_together(_seeds_together(groups, device, processes), device, done)
     least = math.ceil(processes / max(1, len(together)))
     for trained_by, members in together:
-        parts = cut(members, widest(members[0], device), least)
+        parts = cut(members, lambda trial: widest(trial, device), least)
         stacks += [Stack(_name(trained_by, part), trained_by, tuple(part)) for part in parts]
     return Plan(study, everything, stacks, skipped, merged, routed, _warnings(study, everything))
 
@@ -180,7 +181,7 @@ def _grouped(todo: Iterable[Trial], engine: Engine, done: Container[str]) -> tup
             routed[reason] = routed.get(reason, 0) + 1
         key: tuple[Any, ...] = ("loop" if reason else engine, trial.trial_id)
         if engine == "stacked" and not reason:
-            key = (engine, trial.trial_id in done, *_group_key(trial))
+            key = (engine, trial.trial_id in done, str(trial.arm.settings["hidden"]), *_group_key(trial))
         groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
     return groups, routed
 
@@ -237,6 +238,20 @@ def _seeds_together(groups: Groups, device: str, processes: int) -> list[tuple[E
     return together
 
 
+def _shapes_together(
+    lists: Sequence[tuple[Engine, list[Trial]]], device: str, done: Container[str]
+) -> list[tuple[Engine, list[Trial]]]:
+    """Lists of one seed that fill less than half a stack, with those of other shapes on the same batches."""
+    together: dict[Any, tuple[Engine, list[Trial]]] = {}
+    for place, (engine, members) in enumerate(lists):
+        first, key = members[0], (place,)
+        seeds = len({trial.seed for trial in members})
+        if engine == "stacked" and seeds == 1 and 2 * len(members) < widest(first, device):
+            key = (first.seed, first.trial_id in done, *_group_key(first))
+        together.setdefault(key, (engine, []))[1].extend(members)
+    return list(together.values())
+
+
 def order(trial: Trial) -> tuple[str, ...]:
     """Sort key that puts members of a stack with the same components side by side."""
     settings = trial.arm.settings
@@ -258,17 +273,21 @@ def widest(trial: Trial, device: str) -> int:
 
 
 def member_bytes(settings: Mapping[str, Value]) -> int:
-    """What one member of a stack holds in memory: four times its weights, and activations both ways."""
+    """What one member of a stack holds in memory: four times its weights, and activations both ways.
+
+    With dropout also its masks, and what they leave of the activations.
+    """
+    held = 6 if settings.get("dropout") else 4
     widths = widths_of(settings)
     weights = sum((i + 1) * o for i, o in itertools.pairwise(widths))
     in_flight = int(settings["batch_size"]) * sum(widths[1:])  # type: ignore[arg-type]
-    return 4 * (4 * weights + 4 * in_flight)
+    return 4 * (4 * weights + held * in_flight)
 
 
 def stack_bytes(stack: Stack) -> int:
     """What a stack holds in memory beside its data."""
-    settings = stack.trials[0].arm.settings
-    return len(stack.trials) * member_bytes(settings) if settings["architecture"] == "mlp" else 0
+    every = [trial.arm.settings for trial in stack.trials]
+    return sum(member_bytes(settings) for settings in every if settings["architecture"] == "mlp")
 
 
 def widths_of(settings: Mapping[str, Value]) -> list[int]:
@@ -277,12 +296,28 @@ def widths_of(settings: Mapping[str, Value]) -> list[int]:
     return [math.prod(facts.shape), *settings.get("hidden", []), len(facts.classes)]  # type: ignore[misc]
 
 
-def cut(members: Sequence[Trial], widest: int, least: int = 1) -> list[list[Trial]]:
-    """Cut a group into even stacks: none of more than `widest` trials, at least `least` of them."""
-    count = min(len(members), max(math.ceil(len(members) / widest), least))
-    ordered = sorted(members, key=order)
-    ends = [round(i * len(ordered) / count) for i in range(count + 1)]
-    return [ordered[a:b] for a, b in itertools.pairwise(ends)]
+def side_by_side(members: Iterable[Trial]) -> list[Trial]:
+    """In `order`, but those of a shape stand with the first of them, as blocks of a stack."""
+    shapes: dict[str, list[Trial]] = {}
+    for trial in sorted(members, key=order):
+        shapes.setdefault(str(trial.arm.settings.get("hidden")), []).append(trial)
+    return list(itertools.chain(*shapes.values()))
+
+
+def cut(members: Sequence[Trial], most: Callable[[Trial], int], least: int = 1) -> list[list[Trial]]:
+    """Cut a group into even stacks, at least `least` of them and as few as do not overflow.
+
+    `most` says how many trials of one's shape fill a stack; of several shapes, each takes its share.
+    """
+    ordered = side_by_side(members)
+    shares = [Fraction(1, most(trial)) for trial in ordered]
+    count = min(len(ordered), max(math.ceil(sum(shares)), least))
+    while True:
+        ends = [round(i * len(ordered) / count) for i in range(count + 1)]
+        pieces = list(itertools.pairwise(ends))
+        if count == len(ordered) or all(sum(shares[a:b]) <= 1 for a, b in pieces):
+            return [ordered[a:b] for a, b in pieces]
+        count += 1
 
 
 def _name(engine: str, members: Sequence[Trial]) -> str:

@@ -56,11 +56,13 @@ TYPES: dict[str, Any] = {
     "ccql_weight": NotNegative,
     "gamma": Annotated[FiniteFloat, Field(gt=0, le=1)],
     "hidden": list[Count],
+    "dropout": Fraction,
     "val_fraction": Fraction,
     "val_split": Literal["stratified", "balanced", "random"],
     "split_seed": Seed,
     "label_noise": Fraction,
     "label_noise_seed": Seed,
+    "label_smoothing": Fraction,
     "batch_size": Count,
     "epochs": Count,
     "steps": Count,
@@ -119,6 +121,7 @@ DEFAULTS: dict[str, Value | None] = {
     "eval_every": "1 epoch",
     "label_noise": 0.0,
     "label_noise_seed": 0,
+    "label_smoothing": 0.0,
 }
 CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DEFAULTS.items()}
 """The settings every trial has, whatever its components."""

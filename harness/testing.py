@@ -87,6 +87,11 @@ def _target(member: int = 0) -> Tensor:
     return torch.eye(CLASSES, dtype=torch.float64)[labels]
 
 
+def _smoothed(target: Tensor) -> Tensor:
+    """What `label_smoothing` makes of a target."""
+    return 0.8 * target + 0.2 / target.shape[-1]
+
+
 def _derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
     """What a function gives and its gradient, both of which a stack must leave as they are."""
     x = x.clone().requires_grad_()
@@ -152,16 +157,11 @@ def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _check_derivative(axis: str, name: str) -> None:
+    if axis == "loss":
+        _check_loss(name)
+        return
     component: Any = plugins.registries()[axis][name]
     x = _noise(MEMBERS, SAMPLES, CLASSES)
-    if axis == "loss":
-        for kind, form in component.forms.items():
-            settings = loss_settings(component)
-            z = x.log_softmax(-1) if kind == "log_probabilities" else x.softmax(-1)
-            closed = form.gradient and form.gradient(z, _target(), **settings)
-            applied = functools.partial(form.forward, target=_target(), **settings)
-            _compare(f"loss {name!r} of {kind}", applied, z, closed)
-        return
     y = component.forward(x)
     grad = torch.ones_like(y).cumsum(-1)
     if component.backward is None:
@@ -169,6 +169,22 @@ def _check_derivative(axis: str, name: str) -> None:
     else:
         closed = component.backward(grad, x, y) if axis == "activation" else component.backward(grad, y)
     _compare(f"{axis} {name!r}", component.forward, x, closed, grad)
+
+
+def _check_loss(name: str) -> None:
+    """Each form of a loss, on one-hot targets and on smoothed ones."""
+    component = losses[name]
+    settings = loss_settings(component)
+    x = _noise(MEMBERS, SAMPLES, CLASSES)
+    for kind, form in component.forms.items():
+        z = x.log_softmax(-1) if kind == "log_probabilities" else x.softmax(-1)
+        what, values = f"loss {name!r} of {kind}", []
+        for told, target in ((what, _target()), (f"{what}, labels smoothed,", _smoothed(_target()))):
+            closed = form.gradient and form.gradient(z, target, **settings)
+            _compare(told, functools.partial(form.forward, target=target, **settings), z, closed)
+            values.append(form.forward(z, target, **settings))
+        same = torch.allclose(values[0], values[1], rtol=1e-9, atol=1e-12)
+        assert not same, f"{what} does not change as labels are smoothed: it must read all of the target"  # noqa: S101
 
 
 def _compare(

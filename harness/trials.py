@@ -128,6 +128,8 @@ def resolve(given: Settings) -> Settings:
     chosen |= {name: given.get(name, default) for name, default in declared.items()}
     if chosen.get("hidden") == []:
         del chosen["activation"]
+        if chosen["architecture"] == "mlp":
+            del chosen["dropout"]
     return chosen
 
 
@@ -211,8 +213,10 @@ def identity_of(settings: Settings) -> str:
     """
     registries = plugins.registries()
     counted = dict(settings)
-    if not counted["label_noise"]:  # without it, the ids of before there was this setting
-        del counted["label_noise"]
+    later = ["label_noise", "label_smoothing", *(["dropout"] if counted["architecture"] == "mlp" else [])]
+    for name in later:  # without them, the ids of before there were these settings
+        if not counted.get(name):
+            counted.pop(name, None)
     if losses[str(settings["loss"])].form(heads[str(settings["head"])].kind) is not None:
         counted.pop("match")
     digests = [

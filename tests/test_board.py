@@ -25,7 +25,9 @@ def seen(loss: list[float], accuracy: list[float]) -> Evaluation:
 
 
 def outcome_of(trials: int) -> Outcome:
-    return Outcome(np.zeros(trials, np.int64), parameters=1, epochs_done=1, steps_done=8)
+    return Outcome(
+        np.zeros(trials, np.int64), parameters=np.ones(trials, np.int64), epochs_done=1, steps_done=8
+    )
 
 
 def look(outcome: Outcome, step: int, split: Split, loss: list[float]) -> None:

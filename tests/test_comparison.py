@@ -42,7 +42,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     ) -> Path:
         folder = tmp_path_factory.mktemp(f"results{copy}") / "small"
         axes = {"activation": list(activation), "optimizer": list(optimizer)}
-        baseline = {"dataset": "digits", "hidden": [16], "steps": steps, **settings}
+        own = {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}  # were hashable
+        baseline = {"dataset": "digits", "hidden": [16], "steps": steps, **own}
         study = {"name": "small", "seeds": seeds}
         training.train(parse({"study": study, "baseline": baseline, "axes": axes}), folder, workers=1)
         return folder
@@ -220,6 +221,19 @@ def test_a_setting_that_a_newer_version_has_counts_as_its_default(trained: Train
     assert differing == {"setting": "label_noise", "a": "0", "b": "0.3"}
 
 
+@pytest.mark.parametrize("hidden", [[16], []])
+def test_a_folder_of_before_there_was_dropout_matches(
+    trained: Trained, edited: Edited, hidden: list[int]
+) -> None:
+    """Of networks without hidden layers too, to which dropout does not apply."""
+    new = trained(hidden=tuple(hidden))
+    old = edited(new, lambda t: t.drop(columns=["dropout", "label_smoothing"]))
+    found = comparison.compare(old, new)
+    assert found.matched.by == "settings"
+    assert found.trials["identical"].all()
+    assert set(found.matched.assumed["setting"]) == {"label_smoothing", *(["dropout"] if hidden else [])}
+
+
 def test_beside_a_component_that_is_not_known_here_the_usual_defaults_hold(
     trained: Trained, edited: Edited
 ) -> None:
@@ -232,12 +246,12 @@ def test_beside_a_component_that_is_not_known_here_the_usual_defaults_hold(
 def test_no_default_is_made_up_for_a_setting_nobody_knows(trained: Trained, edited: Edited) -> None:
     def grown(trials: pd.DataFrame) -> pd.DataFrame:
         settings, rest = trials.loc[:, :"gamma"], trials.loc[:, "seed":]
-        return pd.concat([settings.assign(dropout=["0.1", *["0"] * 5]), rest], axis="columns")
+        return pd.concat([settings.assign(drop_connect=["0.1", *["0"] * 5]), rest], axis="columns")
 
     found = comparison.compare(trained(), edited(trained(), grown))
     assert found.matched.by == "arm"
     assert found.matched.differing.to_dict("records") == [
-        {"setting": "dropout", "a": "not applicable", "b": "0.1, 0"}
+        {"setting": "drop_connect", "a": "not applicable", "b": "0.1, 0"}
     ]
 
 

@@ -22,6 +22,7 @@ from harness.data import prepare
 from harness.errors import MachineError, UsageError
 from harness.results import Results
 from harness.study import parse
+from harness.trials import Arm, Trial
 
 STUDY: dict[str, Any] = {
     "study": {"name": "models", "seeds": 2, "keep_predictions": ["val", "test"], "keep_weights": "all"},
@@ -126,6 +127,46 @@ def test_both_files_hold_the_same_weights(found: Results, tmp_path: Path) -> Non
     about = json.loads((folder / "trial.json").read_text())
     assert about["parameters"] == sum(value.numel() for value in pickled.values())
     assert about["settings"]["hidden"] == [16, 12]
+
+
+REGULARISED: dict[str, Any] = {
+    "study": {"name": "regularised", "seeds": 1, "keep_weights": "all"},
+    "baseline": {
+        "dataset": "digits", "epochs": 2, "hidden": [16, 12], "dropout": 0.25, "label_smoothing": 0.1,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["stacked", "loop", "numpy"])
+def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -> None:
+    """Its owner gets torch's own dropout: out of the way in inference mode, at work in further training."""
+    found = training.run(parse(REGULARISED), tmp_path / "results", workers=1, engine=engine)
+    (trial_id,) = found.trials["trial_id"]
+    done = models.export(found, models.choose(found, trial_id), tmp_path / "out")
+    assert done.right == done.stored
+    kept = weights.probabilities(weights.read(weights.file_of(found, trial_id)), "test")
+    model = harness.load_model(done.folder)
+    assert str(model).count("Dropout(p=0.25") == 2
+    assert list(model.net.state_dict()) == [f"{i}.{what}" for i in (0, 3, 6) for what in ("weight", "bias")]
+    x = torch.from_numpy(prepare({"dataset": "digits", "preprocessing": "unit", "val_fraction": 0.1}).test.x)
+    with torch.no_grad():
+        np.testing.assert_allclose(model(x).softmax(1).numpy(), kept, atol=1e-5)
+        assert not torch.equal(model.train()(x), model.eval()(x))
+
+
+def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Results, tmp_path: Path) -> None:
+    row = models.choose(found, "best")
+    done = models.export(found, row, tmp_path / "out")
+    about = json.loads((done.folder / "trial.json").read_text())
+    expected = harness.load_model(done.folder)
+    about["settings"] = {
+        n: v for n, v in about["settings"].items() if n not in {"dropout", "label_smoothing"}
+    }
+    (done.folder / "trial.json").write_text(json.dumps(about))
+    assert str(harness.load_model(done.folder)) == str(expected)
+    kept = weights.read(weights.file_of(found, row["trial_id"]))
+    older = weights.Weights(Trial("t", Arm("", about["settings"]), kept.trial.seed), kept.named)
+    assert np.array_equal(weights.probabilities(older, "val"), weights.probabilities(kept, "val"))
 
 
 PLUGIN = """

@@ -164,7 +164,7 @@ def test_a_group_is_cut_evenly_and_whole(count: int, widest: int, least: int) ->
         "axes": {"lr": [0.001 * i for i in range(1, count + 1)]},
     }
     members = make(parse(tables)).trials
-    pieces = cut(members, widest, least)
+    pieces = cut(members, lambda _: widest, least)
     assert sorted(t.trial_id for piece in pieces for t in piece) == sorted(t.trial_id for t in members)
     widths = [len(piece) for piece in pieces]
     assert max(widths) - min(widths) <= 1
@@ -178,6 +178,17 @@ def test_a_stack_fits_in_memory_whatever_its_shape(study_of: Make) -> None:
         plan = make(study_of({"lr": rates}, study={"seeds": 1}, hidden=hidden))
         assert all(stack_bytes(stack) <= MEMORY_BYTES for stack in plan.stacks)
         assert sum(len(stack.trials) for stack in plan.stacks) == len(rates)
+
+
+def test_dropout_and_smoothing_keep_no_trials_apart(study_of: Make) -> None:
+    """Nor does what dropout holds in memory make a stack too large, whichever member has it."""
+    axes: dict[str, Any] = {"dropout": [0.0, 0.3], "label_smoothing": [0.0, 0.1]}
+    (stack,) = make(study_of(axes, study={"seeds": 1})).stacks
+    assert len(stack.trials) == 4
+    rates = [0.001 * i for i in range(1, 41)]
+    large: dict[str, Any] = {"hidden": [8, 2000], "batch_size": 1024, "study": {"seeds": 1}}
+    plan = make(study_of({"dropout": [0.0, 0.3], "lr": rates}, **large))
+    assert all(stack_bytes(stack) <= MEMORY_BYTES for stack in plan.stacks)
 
 
 def test_there_are_stacks_for_all_processes(study_of: Make) -> None:

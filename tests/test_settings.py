@@ -102,6 +102,10 @@ def test_what_is_no_whole_number(name: str, value: object) -> None:
         ("split_seed", -1, "greater than or equal to 0"),
         ("label_noise", 1.0, "less than 1"),
         ("label_noise_seed", -1, "greater than or equal to 0"),
+        ("dropout", 1.0, "less than 1"),
+        ("dropout", -0.1, "greater than or equal to 0"),
+        ("label_smoothing", 1.0, "less than 1"),
+        ("label_smoothing", -0.1, "greater than or equal to 0"),
         ("sampling", "shuffled", "'shuffle', 'sequential' or 'replacement'"),
         ("match", "none", "'kind' or 'ignore'"),
         ("val_split", "even", "'stratified', 'balanced' or 'random'"),
@@ -134,6 +138,8 @@ GOOD: dict[str, list[object]] = {
     "split_seed": [0, 7],
     "label_noise": [0.0, 0.4],
     "label_noise_seed": [0, 7],
+    "dropout": [0, 0.5],
+    "label_smoothing": [0, 0.1],
     "eval_every": [1, 3, "1 epochs", "2 step", "50 steps"], "lr": [1, 1e-9],
 }  # fmt: skip
 
@@ -178,7 +184,7 @@ def test_defaults_as_the_readme_has_them() -> None:
         "split_seed": 0, "architecture": "mlp", "activation": "relu", "head": "identity", "loss": "ce",
         "optimizer": "sgd", "schedule": "constant", "batch_size": 32, "epochs": 5, "steps": None,
         "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch", "label_noise": 0.0,
-        "label_noise_seed": 0,
+        "label_noise_seed": 0, "label_smoothing": 0.0,
     }  # fmt: skip
 
 

@@ -156,6 +156,36 @@ def test_a_closed_gradient_has_the_stacks_shape(register: Callable[..., None]) -
         check_component("loss", "mine")
 
 
+def picks_the_label(f: Tensor, target: Tensor) -> Tensor:
+    """1 - f_y, of the largest entry of the target."""
+    return 1 - f.gather(-1, target.expand_as(f).argmax(-1, keepdim=True))[..., 0]
+
+
+def true_by_one_hot(f: Tensor, target: Tensor) -> Tensor:
+    """-log p_y."""
+    return -(target * f.log()).sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("function", "gradient", "message"),
+    [
+        (picks_the_label, None, "loss 'mine' of probabilities does not change as labels are smoothed"),
+        (
+            true_by_one_hot,
+            lambda f, t: -(t > 0.5).to(f.dtype) / f,
+            "of probabilities, labels smoothed, is not",
+        ),
+    ],
+)
+def test_a_loss_that_takes_its_target_for_one_hot_is_found_out(
+    register: Callable[..., None], function: Callable[..., Any], gradient: Any, message: str
+) -> None:
+    register(losses, function, takes="probabilities", gradient=gradient)
+    assert stacks("loss", "mine")
+    with pytest.raises(AssertionError, match=message):
+        check_component("loss", "mine")
+
+
 def test_the_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     check_component("loss", "ccql")

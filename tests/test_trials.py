@@ -148,7 +148,7 @@ def test_defaults_are_resolved() -> None:
         "split_seed": 0, "architecture": "mlp", "hidden": [32, 32], "activation": "relu", "head": "identity",
         "loss": "ce", "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant",
         "batch_size": 32, "epochs": 5, "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch",
-        "label_noise": 0.0,
+        "label_noise": 0.0, "label_smoothing": 0.0, "dropout": 0.0,
     }  # fmt: skip
 
 
@@ -182,6 +182,7 @@ def test_what_does_not_apply_is_left_out() -> None:
     assert "activation" not in resolve({"hidden": [], "activation": "tanh"})
     assert not {"val_split", "split_seed"} & resolve({"val_fraction": 0.0, "split_seed": 3}).keys()
     assert "label_noise_seed" not in resolve({"label_noise_seed": 3})
+    assert "dropout" not in resolve({"hidden": [], "dropout": 0.5})
 
 
 def test_values_as_text() -> None:
@@ -213,6 +214,8 @@ def test_a_known_trial_keeps_its_id() -> None:
         ({"optimizer": "adam"}, {"optimizer": "adam", "betas": [0.9, 0.999], "amsgrad": False, "eps": 1e-8}),
         ({"weight_decay": 0.0}, {"weight_decay": -0.0}),
         ({}, {"label_noise": 0.0, "label_noise_seed": 3}),
+        ({}, {"dropout": 0, "label_smoothing": -0.0}),
+        ({"hidden": []}, {"hidden": [], "dropout": 0.5}),
     ],
 )
 def test_two_ways_to_say_one_trial(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -228,13 +231,14 @@ def test_two_ways_to_say_one_trial(one: dict[str, Any], other: dict[str, Any]) -
         {"val_fraction": 0.2}, {"val_fraction": 0}, {"val_split": "random"}, {"preprocessing": "raw"},
         {"loss": "mse"}, {"head": "softmax"}, {"weight_decay": 0.1}, {"eval_every": "2 epochs"},
         {"loss": "nll", "match": "ignore"}, {"label_noise": 0.1},
+        {"dropout": 0.1}, {"label_smoothing": 0.1},
     ],
 )  # fmt: skip
 def test_what_decides_a_result_decides_the_id(changed: dict[str, Any]) -> None:
     assert identity(**changed) != identity()
 
 
-def test_ids_are_those_of_before_there_was_label_noise() -> None:
+def test_ids_are_those_of_before_there_was_label_noise_dropout_or_label_smoothing() -> None:
     rows = pd.read_csv(REFERENCE / "lab2_losses" / "trials.csv", dtype=str)
     study = load(REFERENCE / "lab2_losses" / "study.toml")
     assert [trial.trial_id for trial in trials(study)[0]] == list(rows["trial_id"])

@@ -1,9 +1,9 @@
 """Losses: per sample, from the head's output and the target distribution.
 
-A loss maps an output (..., B, C) and a target (..., B, C), whose rows are distributions (one-hot), to
-losses (..., B). It says which kinds of output it `takes` as they are; `also` gives the form for other
-kinds. A head of a kind it has no form for does not fit, and the plan skips the trial (unless match =
-"ignore": then the first form is applied to whatever comes in, as PyTorch would).
+A loss maps an output (..., B, C) and a target (..., B, C), whose rows are distributions (one-hot, or
+smoothed), to losses (..., B). It says which kinds of output it `takes` as they are; `also` gives the form
+for other kinds. A head of a kind it has no form for does not fit, and the plan skips the trial (unless
+match = "ignore": then the first form is applied to whatever comes in, as PyTorch would).
 
 Keyword-only parameters are settings. They arrive as tensors that broadcast against the losses (..., B).
 """

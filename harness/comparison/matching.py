@@ -95,7 +95,7 @@ def _words(
     party's setting) is not made up: the cell says "not applicable", which matches no value.
     """
     spelled = {name: trials[name].map(as_word) for name in own}
-    axes = [name for name in plugins.registries() if name in own and name != "dataset"]
+    axes = [name for name in (*plugins.registries(), "hidden") if name in own and name != "dataset"]
     parts = list(zip(*(spelled[name] for name in axes), strict=True))
     taken = {}
     for name in columns:
@@ -110,9 +110,12 @@ def _words(
 
 @functools.cache
 def _usual(axes: tuple[str, ...], components: tuple[str, ...]) -> dict[str, Any]:
-    """The defaults of a trial of these components; of unknown ones, those that every trial has."""
+    """The defaults of a trial of these components and `hidden`; of unknown ones, those every trial has."""
+    given: dict[str, Any] = dict(zip(axes, components, strict=True))
+    if given.pop("hidden", "") == "[]":  # without hidden layers some settings mean nothing
+        given["hidden"] = []
     with suppress(UsageError):
-        return dict(resolve(dict(zip(axes, components, strict=True))))
+        return dict(resolve(given))
     return {name: value for name, value in resolve({}).items() if name in CORE}
 
 

@@ -31,6 +31,7 @@ from harness.engines.outcome import (
     Watch,
 )  # fmt: skip
 from harness.engines.rates import learning_rates
+from harness.engines.regularisation import seed_dropout, smoothing
 from harness.engines.stack import probabilities, probability
 from harness.engines.states import State, select_alone
 from harness.engines.updates import restored
@@ -65,7 +66,8 @@ class Classifier(nn.Module):
         super().__init__()
         settings = trial.arm.settings
         architecture = architectures[str(settings["architecture"])]
-        own = {name: settings[name] for name in architecture.settings}
+        # What an older export does not say, or does not apply, is at its default.
+        own = {name: settings[name] for name in architecture.settings if name in settings}
         activation = activations[str(settings.get("activation", "identity"))]
         # torch's initialisers know only the global generator: it is forked, and left as it was.
         with torch.random.fork_rng():
@@ -92,7 +94,10 @@ class Classifier(nn.Module):
 
 
 class LossFunction(nn.Module):
-    """A trial's loss: per-sample losses (B,) of outputs (B, C) and labels (B,)."""
+    """A trial's loss: per-sample losses (B,) of outputs (B, C) and labels (B,).
+
+    In training mode, labels are smoothed as the trial says; an evaluation is of the plain ones.
+    """
 
     def __init__(self, trial: Trial, classes: int, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
@@ -102,6 +107,7 @@ class LossFunction(nn.Module):
         assert form is not None  # noqa: S101 (the plan skips what does not fit)
         self.function = form.forward
         self.classes, self.dtype = classes, dtype
+        self.smoothing = smoothing([trial], classes, device, dtype)
         self.settings = {
             name: torch.tensor(settings[name], dtype=dtype, device=device) for name in loss.settings
         }
@@ -109,6 +115,8 @@ class LossFunction(nn.Module):
     def forward(self, output: Tensor, y: Tensor) -> Tensor:
         """Apply it."""
         target = nn.functional.one_hot(y, self.classes).to(self.dtype)
+        if self.training and self.smoothing is not None:
+            target = self.smoothing(target)
         return self.function(output, target, **self.settings)
 
 
@@ -183,13 +191,14 @@ class _Run:
         self.trial, self.data, self.where, self.watch = trial, data, where, watch
         kind = torch.from_numpy(np.empty(0, dtype)).dtype
         self.model = Classifier(trial, data.inputs, len(data.classes)).to(where, kind)
+        self.dropout = seed_dropout(self.model.net, trial)
         self.loss_function = LossFunction(trial, len(data.classes), kind, where)
         self.optimizer = make_optimizer(trial, self.model)
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))
         self.stop = watch.stop(self.budget)
         self.outcome = Outcome(
             diverged_step=np.zeros(1, np.int64),
-            parameters=sum(p.numel() for p in self.model.parameters()),
+            parameters=np.array([sum(p.numel() for p in self.model.parameters())]),
             epochs_done=self.budget.epoch_of(self.stop),
             steps_done=self.stop,
         )
@@ -203,6 +212,8 @@ class _Run:
         for step, (x, y) in zip(range(start + 1, self.stop + 1), batches, strict=False):
             for group in self.optimizer.param_groups:
                 group["lr"] = rates[step - 1]
+            for module in self.dropout:
+                module.step = step
             loss = self.loss_function(self.model(x.to(self.where)), y.to(self.where)).mean()
             self.optimizer.zero_grad()
             loss.backward()
@@ -326,6 +337,7 @@ def evaluate(
 ) -> Evaluation:
     """Per-sample mean loss, accuracy and tracked metrics, and predictions on one split, in inference mode."""
     model.eval()
+    loss_function.eval()
     total, predicted, confidence = 0.0, [], []
     sums = dict.fromkeys(tracked, 0.0)
     x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
@@ -340,6 +352,7 @@ def evaluate(
             for name in tracked:
                 sums[name] += metrics[name].function(p, target).double().sum().item()
     model.train()
+    loss_function.train()
     chosen = torch.cat(predicted).cpu()
     return Evaluation(
         np.array([total / len(y)]),

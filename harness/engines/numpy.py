@@ -4,12 +4,13 @@ It is there to be read, and to check the other engines by: it shares their start
 observations, and none of their arithmetic. For a batch x (B, D) and layers i = 0 .. L-1 of weights W_i
 (out, in) and biases b_i, the network computes
 
-    y_0 = x,   z_i = y_i W_i^T + b_i,   y_(i+1) = phi(z_i),   f = head(z_(L-1)),   loss = mean of l(f, t),
+    y_0 = x,   z_i = y_i W_i^T + b_i,   y_(i+1) = m_i phi(z_i),   f = head(z_(L-1)),   loss = mean of l(f, t),
 
 and, by the chain rule from the back, with d_i the gradient of the loss at z_i,
 
-    d_(L-1) = head'(l'(f, t)) / B,   d_(i-1) = phi'(d_i W_i),   dW_i = d_i^T y_i,   db_i = sum of d_i's rows.
+    d_(L-1) = head'(l'(f, t)) / B,   d_(i-1) = phi'(m_(i-1) d_i W_i),   dW_i = d_i^T y_i,   db_i = d_i's sum.
 
+m_i is dropout's mask and t the target: while training, the smoothed labels. An evaluation is without either.
 phi, head, l and the optimizers are in harness/formulas.py. PyTorch is not imported.
 """
 
@@ -28,6 +29,7 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Samples
+from harness.dropout import uniforms
 from harness.engines import states
 from harness.engines.outcome import EVALUATION_BATCH, TELL_EVERY, UNWATCHED, Evaluation, Outcome, Watch
 from harness.engines.rates import learning_rates
@@ -43,11 +45,14 @@ select = select_alone
 class Pass(NamedTuple):
     """What a forward pass computed, layer by layer, as backpropagation needs it: see the module's docstring.
 
-    `y[i]` (B, in) went into layer i, `z[i]` (B, out) came out of it; `f` (B, C) is the network's output.
+    `y[i]` (B, in) went into layer i, `z[i]` (B, out) came out of it, and `a[i]` (B, out) is phi of that;
+    `m[i]` (B, out) is dropout's mask on it, if there is any. `f` (B, C) is the network's output.
     """
 
     y: list[Array]
     z: list[Array]
+    a: list[Array]
+    m: Sequence[Array]
     f: Array
 
 
@@ -65,6 +70,9 @@ class Network:
         self.kind: Kind = heads[str(settings["head"])].kind
         self.loss = formulas.loss_of(settings)
         self.loss_settings = {name: settings[name] for name in losses[str(settings["loss"])].settings}
+        # Weights of before there was dropout do not say it.
+        self.dropout = float(settings.get("dropout", 0.0))  # type: ignore[arg-type]
+        self.seed = trial.seed
 
     @property
     def parameters(self) -> list[Array]:
@@ -76,14 +84,24 @@ class Network:
         names = (f"{i}.{what}" for i in range(len(self.weights)) for what in ("weight", "bias"))
         return dict(zip(names, self.parameters, strict=True))
 
-    def forward(self, x: Array) -> Pass:
-        """The network's output for a batch x (B, D), and everything on the way to it."""
-        y = [x]
+    def masks(self, step: int, batch: int) -> list[Array]:
+        """Dropout's masks (B, out) of a training step, one a hidden layer; none without dropout."""
+        if not self.dropout:
+            return []
+        return [
+            formulas.dropout_mask(uniforms(self.seed, i, step, len(bias), batch).T, self.dropout, bias.dtype)
+            for i, bias in enumerate(self.biases[:-1])
+        ]
+
+    def forward(self, x: Array, m: Sequence[Array] = ()) -> Pass:
+        """The network's output for a batch x (B, D), and everything on the way to it; m are the masks."""
+        y, a = [x], []
         z: list[Array] = [x @ self.weights[0].T + self.biases[0]]
-        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            y.append(self.activation.forward(z[-1]))
+        for i, (weight, bias) in enumerate(zip(self.weights[1:], self.biases[1:], strict=True)):
+            a.append(self.activation.forward(z[-1]))
+            y.append(a[-1] * m[i] if m else a[-1])
             z.append(y[-1] @ weight.T + bias)
-        return Pass(y, z, self.head.forward(z[-1]))
+        return Pass(y, z, a, m, self.head.forward(z[-1]))
 
     def losses(self, f: Array, t: Array) -> Array:
         """The loss of each sample (B,), of outputs f (B, C) against targets t (B, C)."""
@@ -96,7 +114,9 @@ class Network:
         for i in reversed(range(len(self.weights))):
             gradients = [d.T @ done.y[i], d.sum(0), *gradients]
             if i > 0:
-                d = self.activation.backward(d @ self.weights[i], done.z[i - 1], done.y[i])
+                d = d @ self.weights[i]
+                d = d * done.m[i - 1] if done.m else d
+                d = self.activation.backward(d, done.z[i - 1], done.a[i - 1])
         return gradients
 
 
@@ -142,7 +162,7 @@ def train(
     budget = Budget.of(trial.arm.settings, len(data.train.y))
     outcome = Outcome(
         diverged_step=np.zeros(1, np.int64),
-        parameters=sum(array.size for array in network.parameters),
+        parameters=np.array([sum(array.size for array in network.parameters)]),
         epochs_done=budget.epoch_of(watch.stop(budget)),
         steps_done=watch.stop(budget),
     )
@@ -164,13 +184,15 @@ def _run(
     """Take the steps of the budget, or up to where the loss is not finite; then open the test set, once."""
     optimizer = Optimizer(trial, network.parameters)
     rates = learning_rates([trial], budget)[:, 0].tolist()
+    share = float(trial.arm.settings["label_smoothing"])  # type: ignore[arg-type]
     due, stop = frozenset(budget.eval_steps), watch.stop(budget)
     start = _go_on(watch.checkpoints.load(), network, optimizer, outcome)
     if start == 0:
         _observe(0, network, data, budget, outcome, watch)
     for step, index in zip(range(start + 1, stop + 1), batches(trial, budget, start), strict=False):
         t = one_hot(data.train.y[index], len(data.classes), data.train.x.dtype)
-        done = network.forward(data.train.x[index])
+        t = formulas.smoothed(t, share) if share else t
+        done = network.forward(data.train.x[index], network.masks(step, len(index)))
         outcome.note_divergence(step, network.losses(done.f, t).mean(keepdims=True))
         optimizer.step(step, rates[step - 1], network.backward(done, t))
         if step in due and not outcome.diverged_step[0]:

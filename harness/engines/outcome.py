@@ -51,12 +51,13 @@ class Outcome:
     """Everything observed of K trials.
 
     `diverged_step` (K,) is 0, or the first step (from 1) whose batch's loss, or after which an evaluated
-    loss, was not finite. `weights` holds one {name: array} a trial. `epochs_done` and `steps_done` are where
+    loss, was not finite. `weights` holds one {name: array} a trial, `parameters` (K,) how
+    many there are. `epochs_done` and `steps_done` are where
     the engine stopped; where that was before the budget's end, `final` is empty.
     """
 
     diverged_step: NDArray[np.int64]
-    parameters: int
+    parameters: NDArray[np.int64]
     epochs_done: float
     steps_done: int
     curve: list[Point] = field(default_factory=list)
@@ -83,7 +84,11 @@ class Outcome:
             for p in self.curve
         ]
         final = {
-            split: Evaluation(*(part[at] for part in _arrays(seen)), _each(seen.metrics, at))
+            split: replace(
+                seen,
+                **{name: getattr(seen, name)[at] for name in ("loss", "accuracy", "predicted", "confidence")},
+                metrics=_each(seen.metrics, at),
+            )
             for split, seen in self.final.items()
         }
         return replace(self, diverged_step=self.diverged_step[at], curve=curve, final=final, weights=[])
@@ -112,10 +117,6 @@ class Outcome:
         self.curve = [
             Point(*row, {name: values[i] for name, values in measured.items()}) for i, row in enumerate(rows)
         ]
-
-
-def _arrays(seen: Evaluation) -> tuple[NDArray[Any], ...]:
-    return seen.loss, seen.accuracy, seen.predicted, seen.confidence
 
 
 def _each(values: Mapping[str, Floats], at: NDArray[np.int64]) -> dict[str, Floats]:

@@ -20,7 +20,7 @@ from harness.engines import updates as optimizing
 from harness.engines.outcome import UNWATCHED, Floats, Outcome, Watch
 from harness.engines.stack import Stack
 from harness.engines.states import State
-from harness.engines.updates import Updates, slices, update_key
+from harness.engines.updates import Updates, shape, slices, update_key
 from harness.trials import Trial
 
 LOSSES_KEPT = 64  # batch losses gathered before they are looked at: one look costs as much as a step
@@ -37,27 +37,28 @@ def train(
     """Train trials of one group as one stack, and observe them.
 
     Args:
-        trials: of one shape, budget and data, of one seed or several; in `plan.order`.
+        trials: of one budget and data, of one seed or several; those of one shape side by side, and those
+            of one optimizer, activation and so on among them.
         data: what they train on, in `dtype`.
         device: a torch device.
         dtype: a NumPy float type; float64 for checks.
         watch: what the run wants besides; told now and then how far the stack is.
     """
     where = torch.device(device)
-    stack = Stack(trials, data, where, torch.from_numpy(np.empty(0, dtype)).dtype)
     settings = trials[0].arm.settings
     budget = Budget.of(settings, len(data.train.y))
     updates = [
         Updates(part, trials[part.members], budget, where)
         for part, _ in slices([update_key(trial) for trial in trials])
     ]
+    stack = Stack(trials, data, updates, where, torch.from_numpy(np.empty(0, dtype)).dtype)
     outcome = Outcome(
         diverged_step=np.zeros(len(trials), np.int64),
-        parameters=stack.first.shape[1] + stack.rest.shape[1],
+        parameters=np.repeat([block.parameters for block in stack.blocks], stack.sizes),
         epochs_done=budget.epoch_of(watch.stop(budget)),
         steps_done=watch.stop(budget),
     )
-    run = _Run(stack, data, budget, updates, outcome, watch)
+    run = _Run(stack, data, budget, outcome, watch)
     run.train(str(settings["sampling"]))
     return run.finish()
 
@@ -70,10 +71,16 @@ def select(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
         trials: its members, in their order.
         keep: places in `trials`, ascending.
     """
-    params = {name: state.values[name][keep] for name in ("first", "rest")}
-    kept = optimizing.select(state.under("update."), trials, keep)
-    updates = {f"update.{name}": value for name, value in kept.items()}
-    return State(state.step, {**params, **updates, **outcomes.select(state.values, keep)})
+    keys: dict[str, list[Any]] = {
+        "block": [shape(trial) for trial in trials],
+        "update": [update_key(trial) for trial in trials],
+    }
+    kept = {
+        f"{what}.{name}": value
+        for what, own in keys.items()
+        for name, value in optimizing.select(state.under(f"{what}."), own, keep).items()
+    }
+    return State(state.step, {**kept, **outcomes.select(state.values, keep)})
 
 
 class _Run:
@@ -84,11 +91,10 @@ class _Run:
         stack: Stack,
         data: Data,
         budget: Budget,
-        updates: Sequence[Updates],
         outcome: Outcome,
         watch: Watch,
     ) -> None:
-        self.stack, self.data, self.budget, self.updates = stack, data, budget, updates
+        self.stack, self.data, self.budget = stack, data, budget
         self.outcome, self.watch = outcome, watch
         self.metrics = [metrics[name] for name in watch.metrics]
         self.due, self.stop = frozenset(budget.eval_steps), watch.stop(budget)
@@ -107,7 +113,7 @@ class _Run:
         for epoch in range(step // per_epoch, budget.epochs if step < self.stop else 0):
             for x, target in self.batches(epoch, sampling, taken=step % per_epoch):
                 step += 1
-                loss = self.stack.step(step, x, target, self.updates)
+                loss = self.stack.step(step, x, target)
                 self.losses[(step - 1) % LOSSES_KEPT] = loss
                 look = step in self.due or step % LOSSES_KEPT == 0
                 if look:
@@ -139,20 +145,25 @@ class _Run:
 
     def values(self) -> dict[str, Any]:
         """All that it takes to go on from here, once the losses were looked at."""
+        blocks = {
+            f"block.{i}.{name}": value
+            for i, block in enumerate(self.stack.blocks)
+            for name, value in (("first", block.first), ("rest", block.rest))
+        }
         updates = {
             f"update.{i}.{name}": value
-            for i, update in enumerate(self.updates)
-            for name, value in update.values().items()
+            for i, part in enumerate(self.stack.parts)
+            for name, value in part.update.values().items()
         }
-        return {"first": self.stack.first, "rest": self.stack.rest, **updates, **self.outcome.values()}
+        return {**blocks, **updates, **self.outcome.values()}
 
     def go_on(self, state: State) -> None:
         """Be where the run was whose state this is."""
-        params = [self.stack.first, self.stack.rest]
-        for param, name in zip(params, ("first", "rest"), strict=True):
-            param.copy_(torch.from_numpy(state.values[name]))
-        for i, update in enumerate(self.updates):
-            update.go_on(state.under(f"update.{i}."), [param[update.part.members] for param in params])
+        for i, block in enumerate(self.stack.blocks):
+            for name, param in (("first", block.first), ("rest", block.rest)):
+                param.copy_(torch.from_numpy(state.values[f"block.{i}.{name}"]))
+        for i, part in enumerate(self.stack.parts):
+            part.update.go_on(state.under(f"update.{i}."), [part.first, part.rest])
         self.outcome.go_on(state)
 
     def batches(self, epoch: int, sampling: str, taken: int) -> Iterator[tuple[Tensor, Tensor]]:

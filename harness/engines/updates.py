@@ -46,10 +46,20 @@ def slices(keys: Sequence[Any]) -> Iterator[tuple[Slice, Any]]:
         first = last
 
 
-def update_key(trial: Trial) -> tuple[Any, ...]:
-    """What members of a slice that is updated as one have in common."""
+def shape(trial: Trial) -> str:
+    """What members of a block have in common."""
+    return str(trial.arm.settings["hidden"])
+
+
+def rule(trial: Trial) -> tuple[str, ...]:
+    """How a trial is updated, but for the numbers."""
     optimizer = optimizers[str(trial.arm.settings["optimizer"])]
     return (optimizer.name, *optimizer.switches(trial.arm.settings))
+
+
+def update_key(trial: Trial) -> tuple[str, ...]:
+    """What members of a slice that is updated as one have in common."""
+    return (shape(trial), *rule(trial))
 
 
 def exact(device: torch.device) -> torch.dtype:
@@ -73,22 +83,21 @@ def restored_value(value: Any, like: Tensor) -> Any:
     return restored(value, like).to(like.device) if isinstance(value, np.ndarray) else value
 
 
-def select(values: Mapping[str, Any], trials: Sequence[Trial], keep: Sequence[int]) -> dict[str, Any]:
-    """What the optimizers of a stack keep of the members `keep`, by slices of these as they then are.
+def select(values: Mapping[str, Any], keys: Sequence[Any], keep: Sequence[int]) -> dict[str, Any]:
+    """Of what a stack holds by slices of equal keys, that of the members `keep`, by slices of theirs.
 
     Args:
-        values: by "slice.place.name", as `Updates.values` has the latter two; (k, n) is a row a member, and
-            anything else the same for all.
-        trials: the members whose values these are.
-        keep: places in `trials`, ascending.
+        values: by "slice.name"; an array (k, n) is a row a member, anything else is the same for all.
+        keys: of each member.
+        keep: places in `keys`, ascending.
     """
-    kept: list[dict[str, Any]] = [{} for _ in trials]
-    for i, (part, _) in enumerate(slices([update_key(trial) for trial in trials])):
+    kept: list[dict[str, Any]] = [{} for _ in keys]
+    for i, (part, _) in enumerate(slices(keys)):
         for name, value in under(values, f"{i}.").items():
             for row, k in enumerate(range(part.first, part.last)):
                 kept[k][name] = value[row : row + 1] if np.ndim(value) == 2 else value
     selected = {}
-    for i, (part, _) in enumerate(slices([update_key(trials[k]) for k in keep])):
+    for i, (part, _) in enumerate(slices([keys[k] for k in keep])):
         members = [kept[k] for k in keep[part.members]]
         for name, value in members[0].items():
             rows = [member[name] for member in members]
@@ -100,7 +109,7 @@ class Updates:
     """The optimizer of one slice: its settings, its state, and one update of its parameters."""
 
     def __init__(self, part: Slice, trials: Sequence[Trial], budget: Budget, device: torch.device) -> None:
-        self.part = part
+        self.part, self.rule = part, rule(trials[0])
         self.optimizer: Optimizer = optimizers[str(trials[0].arm.settings["optimizer"])]
         self.states: list[State] = [{}, {}]
         self.settings = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -37,7 +36,7 @@ BASELINE, WINNER = "baseline", "winner"
 
 @dataclass
 class Progress:
-    """How far a search is; a display reads it from its own thread. `share` is of the batch that is out."""
+    """How far a search is, for a display in another thread. `share` is of the batch that is out."""
 
     total: int
     done: int = 0
@@ -68,6 +67,14 @@ class Found:
     storage: str
     asked: int
     confirmed: training.Summary | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a trial could not be trained, here or in the confirmation; one that diverged was."""
+        reasons = suggestions.failures(self.trials)
+        return any(reason != "diverged" for reason in reasons) or bool(
+            self.confirmed and self.confirmed.statuses.get("failed")
+        )
 
 
 def search(
@@ -123,7 +130,7 @@ def check(study: Study) -> None:
     for drawn in _corners(study):
         settings = resolve(study.baseline | drawn)
         n = train_size(settings)
-        if int(settings["batch_size"]) > n:  # type: ignore[call-overload]
+        if int(settings["batch_size"]) > n:  # type: ignore[arg-type]
             raise UsageError(
                 f"{study.name}: batch_size can be {settings['batch_size']}, and {settings['dataset']} has "
                 f"{n} training images. Lower it in [space] or [baseline]."
@@ -155,6 +162,15 @@ def _corners(study: Study) -> list[dict[str, Any]]:
             if listed:
                 ends[key] = [*ends.get(key, []), *listed]
     return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
+
+
+def evaluations_of(study: Study) -> list[int]:
+    """How many evaluations suggestions get, at the ends of what decides it."""
+    return [_evaluations(resolve(study.baseline | drawn)) for drawn in _corners(study)]
+
+
+def _evaluations(resolved: Settings) -> int:
+    return len(Budget.of(resolved, train_size(resolved)).eval_steps) - 1
 
 
 class _Search:
@@ -195,7 +211,7 @@ class _Search:
 
     def _begin(self) -> None:
         """Know what an earlier run of this search was told."""
-        evaluations = [self._evaluations(drawn) for drawn in _corners(self.study)]
+        evaluations = evaluations_of(self.study)
         self.trials = self.storage.trials()
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
         self.asker = Asker(self.search, self.space, max(evaluations))
@@ -204,10 +220,6 @@ class _Search:
         chosen = {arm_of(i): self.space.settings(drawn_of(one)) for i, one in enumerate(self.trials)}
         if chosen:
             self._grow(make(self.study.in_phase("search", chosen), self.engine, self.known))
-
-    def _evaluations(self, settings: Settings) -> int:
-        resolved = resolve(self.study.baseline | settings)
-        return len(Budget.of(resolved, train_size(resolved)).eval_steps) - 1
 
     def _grow(self, more: Plan) -> None:
         """Write down that there are more suggestions than before, with their stacks."""
@@ -259,7 +271,7 @@ class _Search:
     def _batch(self, workers: Workers, progress: Progress) -> bool:
         """Ask for one batch, train it, and tell what came of it; whether there was anything left to ask."""
         count = min(self.search.batch, self.search.suggestions - len(self.trials))
-        batch = self.asker.ask(count, self._evaluations)
+        batch = self.asker.ask(count, lambda settings: _evaluations(resolve(self.study.baseline | settings)))
         if not batch:
             return False
         plan = make(
@@ -309,7 +321,7 @@ class _Search:
     def _note(self, progress: Progress) -> None:
         """Show how far the search is."""
         progress.done, progress.out, progress.share = len(self.trials), 0, 0.0
-        progress.states = dict(Counter(suggestions.STATES[trial.state] for trial in self.trials))
+        progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)
         progress.best = None if best is None else self.trials[best].values[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
     if trial.state == TrialState.COMPLETE:
         return {name: f"{v:.7g}" for name, v in zip(search.objective, trial.values, strict=True)}
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
-        return {search.objective[0]: f"{trial.intermediate_values[trial.last_step]:.7g}"}
+        last = max(trial.intermediate_values)
+        return {search.objective[0]: f"{trial.intermediate_values[last]:.7g}"}
     return {}
 
 
@@ -58,10 +60,11 @@ def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Sp
     results.write(folder / FILE, content.encode())
 
 
-def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:
-    """The number of the best complete suggestion by the first objective on val; the first of equal ones.
+def ranked(trials: Sequence[FrozenTrial], search: Search) -> list[int]:
+    """The numbers of the complete suggestions, best first by the first objective on val; test has no part.
 
-    With two objectives it is the best by the one that says how well a network does.
+    With two objectives it is the one that says how well a network does. One that diverged and was given the
+    declared worst value is not among them.
     """
     place = next(i for i, name in enumerate(search.objective) if name.startswith("val_"))
     sign = -1 if search.directions[place] == "maximize" else 1
@@ -70,4 +73,20 @@ def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:
         for number, trial in enumerate(trials)
         if trial.state == TrialState.COMPLETE and REASON not in trial.user_attrs
     ]
-    return min(complete)[1] if complete else None
+    return [number for _, number in sorted(complete)]
+
+
+def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:
+    """The number of the best complete suggestion; the first of equal ones; None if there is none."""
+    return next(iter(ranked(trials, search)), None)
+
+
+def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
+    """State -> how many suggestions ended so."""
+    return dict(Counter(STATES[trial.state] for trial in trials))
+
+
+def failures(trials: Sequence[FrozenTrial]) -> dict[str, int]:
+    """Reason -> how many suggestions failed for it; steps and seeds aside, which differ."""
+    told = (trial.user_attrs.get(REASON, "") for trial in trials if trial.state == TrialState.FAIL)
+    return dict(Counter("diverged" if " diverged: " in reason else reason for reason in told))

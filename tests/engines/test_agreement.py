@@ -41,7 +41,7 @@ BASE: Settings = {
 OTHER: dict[str, Any] = {
     "momentum": 0.7, "dampening": 0.3, "betas": [0.8, 0.98], "alpha": 0.9, "eps": 1e-4, "weight_decay": 0.03,
     "lr_decay": 0.01, "initial_accumulator_value": 0.1, "centered": True, "amsgrad": True, "gamma": 0.5,
-    "ccql_weight": 0.5,
+    "ccql_weight": 0.5, "dropout": 0.3, "label_smoothing": 0.1,
 }  # fmt: skip
 """A value for every setting that is not its default."""
 TOLERANCE = {np.float64: 1e-10, np.float32: 2e-3}
@@ -92,6 +92,18 @@ def cases() -> Iterator[Trial]:
             own_value: dict[str, Any] = {name: OTHER[name]} if name in OTHER else {}
             yield trial(f"schedule={schedule.name}, other {name}", schedule=schedule.name, **own_value)
     yield trial("ccql, other weight", loss="ccql", ccql_weight=OTHER["ccql_weight"])
+    yield from regularised()
+
+
+def regularised() -> Iterator[Trial]:
+    """Dropout and label smoothing, alone and together, under every loss."""
+    yield trial("dropout", dropout=OTHER["dropout"])
+    yield trial("more dropout, adam", dropout=0.5, optimizer="adam", activation="sigmoid")
+    yield trial("label smoothing", label_smoothing=OTHER["label_smoothing"])
+    for head, loss in (("identity", "ce"), ("softmax", "ce"), ("log_softmax", "nll"), ("softmax", "mse"),
+                       ("identity", "ql"), ("log_softmax", "ccql"), ("sigmoid", "ccql")):  # fmt: skip
+        both = {name: OTHER[name] for name in ("dropout", "label_smoothing")}
+        yield trial(f"regularised {head} + {loss}", head=head, loss=loss, activation="tanh", **both)
 
 
 CASES = {case.arm.name: case for case in cases()}
@@ -184,6 +196,41 @@ def test_training_moves_every_weight_matrix() -> None:
     for k, name in enumerate(names):
         moved = [np.abs(w - start.weights[0][key]).max() for key, w in together.weights[k].items()]
         assert min(moved) > 1e-3, name
+
+
+def test_members_are_regularised_as_they_would_be_alone() -> None:
+    """Two hidden layers, two seeds in one stack, shares of their own beside members without any."""
+    shares = [(0.0, 0.0), (0.3, 0.1), (0.5, 0.0), (0.0, 0.2), (0.3, 0.1)]
+    members = [
+        trial(
+            f"{p} {s} {seed}", seed=seed, hidden=[12, 9], dropout=p, label_smoothing=s, activation=activation
+        )
+        for seed in (0, 4)
+        for activation in ("sigmoid", "relu")
+        for p, s in shares
+    ]
+    outcome = assert_engines_agree(members)
+    losses_ = outcome.curve[-2].loss
+    assert len(set(losses_.tolist())) == len(members) - 4  # the same twice over, once a seed and activation
+
+
+def test_regularised_members_keep_their_bits_in_any_company() -> None:
+    """Float32: a mask of ones and a smoothing of 0 change nothing, and what others leave out is theirs."""
+    plain, both = trial("plain"), trial("both", dropout=0.3, label_smoothing=0.1)
+    others = [trial(f"other {p}", dropout=p, label_smoothing=p / 2) for p in (0.1, 0.45)]
+    pairs = [stack([plain, other], np.float32) for other in (plain, both)]
+    assert_same_weights(pairs[0], 0, pairs[1], 0, 0)
+    pairs = [stack([both, *rest], np.float32) for rest in ([both, both], others)]
+    assert_same_weights(pairs[0], 0, pairs[1], 0, 0)
+
+
+def test_a_member_that_diverges_under_dropout_changes_no_other() -> None:
+    first: dict[str, Any] = {"seed": 1, "dropout": 0.5, "loss": "ql", "label_smoothing": 0.1}
+    others = [trial("calm", seed=1), trial("mild", seed=1, dropout=0.2, label_smoothing=0.3)]
+    among, without = (stack([trial("first", lr=lr, **first), *others]) for lr in (1e20, 0.05))
+    assert among.diverged_step.astype(bool).tolist() == [True, False, False]
+    for k in (1, 2):
+        assert_same_weights(among, k, without, k, 0)
 
 
 @pytest.mark.parametrize(

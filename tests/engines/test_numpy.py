@@ -32,6 +32,7 @@ from harness.data import prepare
 from harness.engines import loop
 from harness.engines import numpy as engine
 from harness.engines.outcome import Outcome, Watch
+from harness.engines.regularisation import seed_dropout
 from harness.errors import UsageError
 from harness.streams import stream
 from harness.trials import Trial
@@ -243,12 +244,15 @@ def test_a_networks_gradients_are_autograds(name: str, hidden: list[int]) -> Non
     x, y = noise(BATCH, 64, scale=0.5), np.arange(BATCH) % CLASSES
     network = engine.Network(one, 64, CLASSES, np.float64)
     model = loop.Classifier(one, 64, CLASSES)
+    for module in seed_dropout(model.net, one):
+        module.step = 7
     loss = loop.LossFunction(one, CLASSES, torch.float64, torch.device("cpu"))
     expected = loss(model(torch.from_numpy(x)), torch.from_numpy(y)).mean()
     expected.backward()
-    done = network.forward(x)
-    assert network.losses(done.f, one_hot()).mean() == pytest.approx(expected.item(), rel=1e-12)
-    gradients = network.backward(done, one_hot())
+    t = formulas.smoothed(one_hot(), settings["label_smoothing"])
+    done = network.forward(x, network.masks(7, BATCH))
+    assert network.losses(done.f, t).mean() == pytest.approx(expected.item(), rel=1e-12)
+    gradients = network.backward(done, t)
     theirs = [parameter.grad for parameter in model.net.parameters()]
     assert len(gradients) == len(theirs) == 2 * (len(hidden) + 1)
     for got, reference in zip(gradients, theirs, strict=True):

@@ -1,0 +1,158 @@
+"""Blocks: the members of a stack that have one shape, and all of them that is behind layer one.
+
+Activations are (K, h, B) and layers are small batched products over (K, h, B); see stack.py for the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.axes.activations import Activation, activations
+from harness.axes.architectures import initial_layers
+from harness.engines.outcome import Floats
+from harness.engines.regularisation import Masks
+from harness.engines.updates import Slice, slices
+from harness.streams import stream
+from harness.trials import Trial
+
+
+class Activations:
+    """The activation between layers: forward and backward over the slices of a stack.
+
+    All tensors are (K, h, B); the plan has made sure that the functions are elementwise.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        runs = list(slices(names))
+        self.parts: list[Activation] = [activations[name] for _, name in runs]
+        self.sizes = [part.size for part, _ in runs]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Activations of pre-activations."""
+        pieces = z.split(self.sizes)
+        return joined([part.forward(piece) for part, piece in zip(self.parts, pieces, strict=True)])
+
+    def backward(self, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        """Gradient at z from the gradient at a."""
+        pieces = zip(
+            self.parts, grad.split(self.sizes), z.split(self.sizes), a.split(self.sizes), strict=True
+        )
+        return joined(
+            [
+                part.backward(g, x, y) if part.backward is not None else _derivative(part.forward, x, g)
+                for part, g, x, y in pieces
+            ]
+        )
+
+
+def joined(pieces: Sequence[Tensor]) -> Tensor:
+    """Side by side along the first dimension; one alone as it is."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)  # type: ignore[arg-type]
+
+
+def _derivative(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (result,) = torch.autograd.grad(function(x), x, grad)
+    return result
+
+
+class Pass(NamedTuple):
+    """What a forward pass computed, each (K, h, B): pre-activations z, their activations a, and y.
+
+    `y[i]` went into the layer behind: a[i], less what dropout left out by its `masks`.
+    """
+
+    z: list[Tensor]
+    a: list[Tensor]
+    y: list[Tensor]
+    masks: Sequence[Tensor]
+
+
+class Block:
+    """Members `part` of a stack, K networks of one shape: their parameters, and the layers behind the first.
+
+    Parameters per member are layer one's weights, `first` (K, h*D), a part of the stack's one matrix, and
+    everything behind them, `rest` (K, n), so that an optimizer's update is two calls whatever the depth.
+    """
+
+    def __init__(self, part: Slice, trials: Sequence[Trial], widths: Sequence[int], wide: Tensor) -> None:
+        """Start trials of these widths with layer one's weights in `wide` (K*h, D)."""
+        self.part, self.widths = part, widths
+        device, dtype = wide.device, wide.dtype
+        starts = {trial.seed: _start(widths, trial.seed) for trial in trials}
+        self.first = wide.view(part.size, widths[1] * widths[0])
+        self.first_weights = wide.view(part.size, widths[1], widths[0])
+        self.first.copy_(torch.stack([torch.from_numpy(starts[trial.seed][0]) for trial in trials]))
+        rest = torch.stack([torch.from_numpy(starts[trial.seed][1]) for trial in trials])
+        self.rest = rest.to(device, dtype)
+        self.grad_rest = torch.empty_like(self.rest)
+        self.weights, self.biases = self._views(self.rest)
+        self.grad_weights, self.grad_biases = self._views(self.grad_rest)
+        named = [str(trial.arm.settings.get("activation", "identity")) for trial in trials]
+        self.activations = Activations(named)
+        self.masks = Masks(trials, widths[1:-1], device, dtype)
+
+    def _views(self, rest: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights (K, out, in) of the layers behind the first, and biases (K, out, 1) of all."""
+        weights, biases, at = [], [rest[:, : self.widths[1], None]], self.widths[1]
+        for i, o in itertools.pairwise(self.widths[1:]):
+            weights.append(rest[:, at : at + o * i].view(-1, o, i))
+            biases.append(rest[:, at + o * i : at + o * i + o, None])
+            at += o * i + o
+        return weights, biases
+
+    @property
+    def parameters(self) -> int:
+        """How many each member has."""
+        return self.first.shape[1] + self.rest.shape[1]
+
+    def forward(self, product: Tensor, masks: Sequence[Tensor] = ()) -> Pass:
+        """All layers for layer one's product (K, h, B), which becomes its pre-activations.
+
+        `masks` (K, h, B), one a hidden layer, are dropout's; without them nothing is left out.
+        """
+        done = Pass([product.add_(self.biases[0])], [], [], masks)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases[1:], strict=True)):
+            a = self.activations.forward(done.z[-1])
+            done.a.append(a)
+            done.y.append(a * masks[i] if masks else a)
+            done.z.append(torch.bmm(weight, done.y[-1]).add_(bias))
+        return done
+
+    def backward(self, done: Pass, grad: Tensor) -> Tensor:
+        """The gradient at layer one's pre-activations (K, h, B) from that at the logits (K, C, B).
+
+        Those of `rest` go into `grad_rest`.
+        """
+        for i in reversed(range(len(self.weights))):
+            self.grad_weights[i].copy_(torch.bmm(grad, done.y[i].mT))
+            torch.sum(grad, 2, keepdim=True, out=self.grad_biases[i + 1])
+            grad = torch.bmm(self.weights[i].mT, grad)
+            if done.masks:
+                grad.mul_(done.masks[i])
+            grad = self.activations.backward(grad, done.z[i], done.a[i])
+        torch.sum(grad, 2, keepdim=True, out=self.grad_biases[0])
+        return grad
+
+    def member_weights(self, k: int) -> dict[str, Floats]:
+        """One member's weights under torch.nn.Linear's names, in the order of its layers."""
+        weights = [self.first_weights[k], *(w[k] for w in self.weights)]
+        named = {}
+        for i, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
+            named[f"{i}.weight"] = weight.cpu().numpy().copy()
+            named[f"{i}.bias"] = bias[k, :, 0].cpu().numpy().copy()
+        return named
+
+
+def _start(widths: Sequence[int], seed: int) -> tuple[Floats, Floats]:
+    """A seed's initial weights: layer one's, and everything behind them in the order of `Block.rest`."""
+    first, *others = initial_layers(widths, stream(seed, "weights"))
+    rest = [first.bias, *(x.ravel() for layer in others for x in (layer.weight, layer.bias))]
+    return first.weight.ravel(), np.concatenate(rest)

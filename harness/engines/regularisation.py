@@ -1,0 +1,122 @@
+"""Dropout and label smoothing in PyTorch: what the stacked and the loop engine do while training alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.dropout import uniforms
+from harness.trials import Trial
+
+
+class Masks:
+    """The dropout of a stack: at each step a mask a hidden layer, by which its activations are multiplied.
+
+    A mask is 0 where a unit is left out and 1 / (1 - p) where it stays; members without dropout have ones.
+    Multiplying mixes no members, and leaves a NaN where it is.
+
+    Source: Srivastava et al. 2014, "Dropout", inverted as in torch.nn.Dropout.
+    """
+
+    def __init__(
+        self, trials: Sequence[Trial], widths: Sequence[int], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """The masks of trials whose hidden layers have these widths."""
+        shares = [float(trial.arm.settings.get("dropout", 0.0)) for trial in trials]  # type: ignore[arg-type]
+        self.widths = widths if any(shares) else []
+        self.seeds = list(dict.fromkeys(trial.seed for trial in trials))
+        self.rows = torch.tensor([self.seeds.index(trial.seed) for trial in trials], device=device)
+        if len(set(shares)) == 1:
+            shares = shares[:1]
+        # Compared as float32 in every engine, whatever they train in: that is what is drawn.
+        self.shares = torch.tensor(shares, dtype=torch.float32, device=device)[:, None, None]
+        scales = [1 / (1 - share) for share in shares]
+        self.scales = torch.tensor(scales, dtype=dtype, device=device)[:, None, None]
+
+    def at(self, step: int, batch: int) -> list[Tensor]:
+        """The masks of a step's batch, layer by layer, (K, h, B), or (1, h, B) where all members share one.
+
+        None at all where no member has dropout.
+        """
+        return [self._mask(layer, step, width, batch) for layer, width in enumerate(self.widths)]
+
+    def _mask(self, layer: int, step: int, width: int, batch: int) -> Tensor:
+        drawn = [uniforms(seed, layer, step, width, batch) for seed in self.seeds]
+        u = torch.from_numpy(np.stack(drawn)).to(self.shares.device)
+        if len(self.seeds) > 1:
+            u = u.index_select(0, self.rows)
+        mask = self.scales.new_empty(max(len(u), len(self.shares)), width, batch)
+        # Straight into floats: through a mask of booleans it takes seven times as long.
+        return torch.ge(u, self.shares, out=mask).mul_(self.scales)
+
+
+class SeededDropout(nn.Module):
+    """torch.nn.Dropout for the loop engine: at `step`, it leaves out what a trial's own stream says."""
+
+    def __init__(self, p: float, seed: int, layer: int) -> None:
+        super().__init__()
+        self.p, self.seed, self.layer, self.step = p, seed, layer, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activations (B, h), some of them left out; as they are in inference mode."""
+        if not self.training:
+            return x
+        u = uniforms(self.seed, self.layer, self.step, x.shape[1], len(x)).T
+        stays = torch.from_numpy(u >= np.float32(self.p))
+        return x * stays.to(x.device, x.dtype).mul_(1 / (1 - self.p))
+
+    def extra_repr(self) -> str:
+        """Its share, for print(model)."""
+        return f"p={self.p}"
+
+
+def seed_dropout(net: nn.Module, trial: Trial) -> list[SeededDropout]:
+    """Put the trial's own dropout in the place of each torch.nn.Dropout of an mlp; gives the new modules.
+
+    Another architecture's dropout goes on drawing from torch's own generator.
+    """
+    if trial.arm.settings["architecture"] != "mlp":
+        return []
+    places = [name for name, module in net.named_modules() if isinstance(module, nn.Dropout)]
+    seeded = [
+        SeededDropout(net.get_submodule(name).p, trial.seed, layer)  # type: ignore[arg-type]
+        for layer, name in enumerate(places)
+    ]
+    for name, module in zip(places, seeded, strict=True):
+        net.set_submodule(name, module)
+    return seeded
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """Label smoothing s of k members over C classes: the target t becomes (1 - s) t + s / C.
+
+    `keep` is 1 - s and `spread` s / C: floats where all members agree, else (k, 1, 1).
+
+    Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", as torch.nn.CrossEntropyLoss.
+    """
+
+    keep: float | Tensor
+    spread: float | Tensor
+
+    def __call__(self, target: Tensor) -> Tensor:
+        """The smoothed target: (B, C) or (k, B, C)."""
+        return target * self.keep + self.spread
+
+
+def smoothing(
+    trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype
+) -> Smoothing | None:
+    """The label smoothing of some trials; None where none has any."""
+    shares = [float(trial.arm.settings["label_smoothing"]) for trial in trials]  # type: ignore[arg-type]
+    if not any(shares):
+        return None
+    keep, spread = [1 - share for share in shares], [share / classes for share in shares]
+    if len(set(shares)) == 1:
+        return Smoothing(keep[0], spread[0])
+    tensors = torch.tensor([keep, spread], dtype=dtype, device=device)[..., None, None]
+    return Smoothing(tensors[0], tensors[1])
