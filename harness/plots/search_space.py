@@ -16,7 +16,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.tri import Triangulation
 
-from harness.plots.scales import LEAST_ERROR, kind_of, least_error, number, places, ticks, value_axis, words
+from harness.plots.scales import (
+    LEAST_ERROR,
+    kind_of,
+    least_error,
+    number,
+    places,
+    ticks,
+    value_axis,
+    values_at,
+    words,
+)
 from harness.plots.search import BEST, FAILED, PRUNED
 from harness.plots.style import GREY, styled, subplots
 
@@ -46,7 +56,7 @@ class Dimension:
         high: the greatest.
         levels: the values of a category, as text.
         step: between the values; 0 where all between low and high are.
-        least: of accuracies, the error where the axis ends.
+        least: of accuracies, as from `least_error`.
     """
 
     name: str
@@ -335,6 +345,5 @@ def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int
 def _back(at: NDArray[np.float64], values: pd.Series[Any], objective: str, *, maximize: bool) -> list[str]:
     """The words of a colour bar's ticks: from places back to the values."""
     kind, signed = kind_of(objective, values), at * (1 if maximize else -1)
-    if kind == "error":
-        return [f"{100 * (1 - 10**-place):.3g}\u00a0%" for place in signed]
-    return [number(float(10**place if kind == "log" else place)) for place in signed]
+    told = values_at(signed, kind, least_error(values)).tolist()
+    return [f"{100 * value:.3g}\u00a0%" if kind == "error" else number(value) for value in told]
