@@ -278,7 +278,8 @@ class _Search:
             self.study.in_phase("search", {one.arm: one.settings for one in batch}),
             self.engine,
             device=self.devices[0],
-            processes=self.workers,
+            # Twice as many stacks as workers, so that none waits long for the last one at a rung.
+            processes=2 * self.workers if self.workers > 1 else 1,
         )
         self._grow(plan)
         progress.out = len(batch)
