@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -126,5 +127,15 @@ def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> It
 
 
 def table(search: Search) -> dict[str, Any]:
-    """The table as study.toml has it, everything resolved."""
-    return search.model_dump() | {"direction": search.directions}
+    """The table as study.toml has it, everything resolved; a storage's password is not written down."""
+    return search.model_dump() | {"direction": search.directions, "storage": shown(search.storage)}
+
+
+def shown(url: str) -> str:
+    """A URL without its passwords.
+
+    >>> shown("postgresql+psycopg://ann:secret@db/trials")
+    'postgresql+psycopg://ann:***@db/trials'
+    """
+    hidden = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", url)
+    return re.sub(r"([?&][a-z_]*passw[a-z]*=)[^&]*", r"\1***", hidden)

@@ -34,11 +34,11 @@ ORDER: list[set[str]] = [
     {"checkpoints", "parts", "provenance", "exports", "predictions", "weights", "live"},
     {"pictures"},
     {"gallery", "comparison"},
-    {"report"},
     {"executors", "tuning"},
     {"training", "models"},
     {"display", "data_commands"},
     {"search"},
+    {"report"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -494,6 +494,6 @@ def test_workers_are_as_many_as_memory_affords(tmp_path: Path, monkeypatch: pyte
     for kilobytes, workers in ((100, 1), (2_000_000, 2), (64_000_000, 8)):
         # Free memory is little where the system has used it for files; what counts is what it can give.
         memory.write_text(f"MemTotal: 64000000 kB\nMemFree: 100 kB\nMemAvailable: {kilobytes} kB\n")
-        assert training._affordable(8, []) == workers
+        assert training.affordable(8, []) == workers
     memory.unlink()
-    assert training._affordable(8, []) == 8
+    assert training.affordable(8, []) == 8

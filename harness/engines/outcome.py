@@ -84,7 +84,11 @@ class Outcome:
             for p in self.curve
         ]
         final = {
-            split: Evaluation(*(part[at] for part in _arrays(seen)), _each(seen.metrics, at))
+            split: replace(
+                seen,
+                **{name: getattr(seen, name)[at] for name in ("loss", "accuracy", "predicted", "confidence")},
+                metrics=_each(seen.metrics, at),
+            )
             for split, seen in self.final.items()
         }
         diverged, parameters = self.diverged_step[at], self.parameters[at]
@@ -116,10 +120,6 @@ class Outcome:
         self.curve = [
             Point(*row, {name: values[i] for name, values in measured.items()}) for i, row in enumerate(rows)
         ]
-
-
-def _arrays(seen: Evaluation) -> tuple[NDArray[Any], ...]:
-    return seen.loss, seen.accuracy, seen.predicted, seen.confidence
 
 
 def _each(values: Mapping[str, Floats], at: NDArray[np.int64]) -> dict[str, Floats]:

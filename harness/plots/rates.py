@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
+from harness.plots.scales import LEAST_ERROR, error, share, ticks
 from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
 
 if TYPE_CHECKING:
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 
     from harness.plots.style import Color
 
-LEAST_ERROR = 1e-4  # the axis of accuracies ends here: 100 % lies at no finite place
-TICKS = [
-    [0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999],
-    [*np.arange(0.1, 0.9, 0.1).round(1), 0.85, *np.arange(0.9, 1, 0.01).round(2), 0.995, 0.998],
-    list(np.arange(0.1, 1, 0.005).round(3)),
-    list(np.arange(0.1, 1, 0.002).round(3)),
-]
-"""Shares to name on the axis: the first of these that has three within the limits."""
 MARKERS = "os^Dv<>pPX"
 CHOSEN: dict[str, Any] = {"ls": "", "mfc": "none", "ms": 11, "mew": 1.8}
 BROKEN: dict[str, Any] = {"ls": "", "marker": "x", "ms": 6, "mew": 1.8, "clip_on": False}
@@ -130,24 +123,15 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
     return max(float(least), low - 0.5 * (1 - low), 0.0), min(float(most), 1 - (1 - high) / 1.5)
 
 
-def _error(share: Any) -> Any:
-    return -np.log10(np.maximum(1 - np.asarray(share, dtype=float), LEAST_ERROR))
-
-
-def _share(place: Any) -> Any:
-    return 1 - 10 ** -np.asarray(place, dtype=float)
-
-
 def _scale(ax: Axes, table: pd.DataFrame) -> None:
     """Lr on a log axis, accuracy on one that is logarithmic in the error."""
     low, high = _limits(table)
-    ax.set_yscale("function", functions=(_error, _share))
-    ends = _error(np.array([low, high]))
+    ax.set_yscale("function", functions=(error, share))
+    ends = error(np.array([low, high]))
     room = 0.08 * (float(np.ptp(ends)) or 0.1)
     below = 0.045 * table["line"].nunique() * float(np.ptp(ends)) * bool(table["unfinished"].any())
-    ax.set_ylim(max(float(_share(ends[0] - room - below)), -1.0), float(_share(ends[1] + room)))
-    within = [[share for share in shares if low <= share <= high] for shares in TICKS]
-    ax.yaxis.set_major_locator(FixedLocator(next((few for few in within if len(few) > 2), [low, high])))
+    ax.set_ylim(max(float(share(ends[0] - room - below)), -1.0), float(share(ends[1] + room)))
+    ax.yaxis.set_major_locator(FixedLocator(ticks(low, high)))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(percent_tick)
     ax.set_xscale("log")

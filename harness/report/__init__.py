@@ -8,6 +8,7 @@ every selection reads the validation split, and what has no data says so.
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ from harness.report import (
     ladder,
     rates,
     samples,
+    search,
+    searched,
     table_files,
     verdict_views,
     words,
@@ -36,9 +39,11 @@ from harness.report.section import Section
 from harness.report.tables import Table, arms, choices, missing, provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
+
+    from harness.report.tables import Missing
 
 __all__ = [
     "Drawn", "Judgement", "Look", "Reading", "answers", "arm_confusion", "arm_panels", "draw", "judgement",
@@ -61,33 +66,92 @@ def write(folder: Path, out: Path | None = None) -> Path:
         The page.
 
     Raises:
-        UsageError: `folder` is no results folder, or the [contrasts] of its study.toml cannot be read.
+        UsageError: `folder` is no results folder, the [contrasts] of its study.toml or a search's
+            suggestions.csv cannot be read.
         MachineError: the page, a figure or a table cannot be written.
     """
     reading = read(folder)
     page = out or Path(folder) / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        models, data, parts = list(best.looks(reading)), list(samples.looks(reading)), sections(reading)
-        judged = judgement(reading)
-        own: list[Section | Look] = [*parts, *models, *data]
-        looked = (figure for part in own for figure in part.drawn)
-        drawn = [
-            (figure, save(figure, page.parent / "figures"))
-            for figure in (*judged.drawn, *draw(reading), *looked)
-        ]
-        told = (table for part in parts for table in part.tables if table.data is not None)
+        contents = _search(reading) if searched.searches(reading) else _comparison(reading)
+        looked = (figure for part in contents.parts for figure in part.drawn)
+        drawn = [(figure, save(figure, page.parent / "figures")) for figure in (*contents.drawn, *looked)]
+        told = (table for part in contents.sections for table in part.tables if table.data is not None)
         filed = [
-            (table, table_files.save(table, page.parent / "tables"))
-            for table in (*judged.tables, *verdict_views.effects(reading), *told)
+            (table, table_files.save(table, page.parent / "tables")) for table in (*contents.filed, *told)
         ]
-        content = _render(reading, judged, drawn, filed, parts, models, data)
-        page.write_text(content, encoding="utf-8", newline="\n")
+        page.write_text(_render(reading, contents, drawn, filed), encoding="utf-8", newline="\n")
     except OSError as error:
         raise MachineError(
             f"the report {page} cannot be written: {error}; choose another place with --out"
         ) from error
     return page
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What stands on a page beside the facts of its folder.
+
+    Attributes:
+        answers: paragraphs of sentences.
+        tables: shown above the figures, that of all arms below.
+        filed: tables that are written to files, those of `sections` aside.
+        drawn: figures without a section.
+        sections: parts with a heading.
+        models: looks at the best model of each data set.
+        data: looks at each data set.
+        missing: trials without a result.
+        facts: beside those of every folder.
+    """
+
+    answers: Sequence[Sequence[str]]
+    tables: Sequence[Table]
+    filed: Sequence[Table]
+    drawn: Sequence[Drawn]
+    sections: Sequence[Section]
+    models: Sequence[Look]
+    data: Sequence[Look]
+    missing: Sequence[Missing]
+    facts: Mapping[str, object]
+
+    @property
+    def parts(self) -> list[Section | Look]:
+        """All that shows figures of its own, in the page's order."""
+        return [*self.sections, *self.models, *self.data]
+
+
+def _comparison(reading: Reading) -> Contents:
+    """What compares the arms of a study."""
+    models, data, parts = list(best.looks(reading)), list(samples.looks(reading)), sections(reading)
+    judged = judgement(reading)
+    return Contents(
+        answers=[*judged.answers, *answers(reading)],
+        tables=[*judged.tables, *_tables(reading)],
+        filed=[*judged.tables, *verdict_views.effects(reading)],
+        drawn=[*judged.drawn, *draw(reading)],
+        sections=parts,
+        models=models,
+        data=data,
+        missing=[*missing(reading), *judged.missing],
+        facts={"beside": judged.tuned},
+    )
+
+
+def _search(reading: Reading) -> Contents:
+    """What a search found: its suggestions are no arms to be ranked, and none of them saw test."""
+    found = searched.read(reading)
+    return Contents(
+        answers=search.answers(found),
+        tables=[],
+        filed=[],
+        drawn=[],
+        sections=search.sections(found),
+        models=[],
+        data=list(samples.looks(reading)),
+        missing=missing(reading),
+        facts={"beside": False, "suggestions": len(found.suggestions), "searched": search.facts(found)},
+    )
 
 
 def draw(reading: Reading) -> Iterator[Drawn]:
@@ -122,12 +186,9 @@ def save(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
 
 def _render(
     reading: Reading,
-    judged: Judgement,
+    contents: Contents,
     drawn: Sequence[tuple[Drawn, tuple[Path, Path]]],
     filed: Sequence[tuple[Table, tuple[Path, Path]]],
-    parts: Sequence[Section],
-    models: Sequence[Look],
-    data: Sequence[Look],
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -135,7 +196,7 @@ def _render(
     )  # fmt: skip
     study = reading.results.study.get("study", {})
     inlined = {figure.name: shown for (figure, _), shown in zip(drawn, _inlined(drawn), strict=True)}
-    looked: list[Sequence[Section] | Sequence[Look]] = [parts, models, data]
+    looked: list[Sequence[Section] | Sequence[Look]] = [contents.sections, contents.models, contents.data]
     parts_shown, models_shown, data_shown = (
         [(part, [inlined.pop(figure.name) for figure in part.drawn]) for part in of] for of in looked
     )
@@ -143,9 +204,10 @@ def _render(
         name=study.get("name", reading.results.folder.name),
         hypothesis=study.get("hypothesis", ""),
         design=reading.design,
-        facts={**_facts(reading), "beside": judged.tuned},
-        answers=[*judged.answers, *answers(reading)],
-        tables=[*judged.tables, *_tables(reading)],
+        phase=study.get("phase", "fixed"),
+        facts={**_facts(reading), **contents.facts},
+        answers=contents.answers,
+        tables=contents.tables,
         filed=[
             (table.title, [(file.name, table_files.uri(file)) for file in files]) for table, files in filed
         ],
@@ -153,7 +215,7 @@ def _render(
         sections=parts_shown,
         models=models_shown,
         data=data_shown,
-        missing=[*missing(reading), *judged.missing],
+        missing=contents.missing,
         provenance=list(provenance(reading.results.provenance)),
     )
 

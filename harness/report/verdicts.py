@@ -298,6 +298,12 @@ def question(reading: Reading, *, tuned: bool) -> str:
             f"rests {rests}: that it might have fallen otherwise is in none of these intervals, so a small "
             "difference may be one between two choices."
         )
+    if reading.results.study.get("study", {}).get("phase") == "confirmed":
+        return (
+            "They compare the winner of a search with the baseline at the settings that the study gives it, "
+            "with seeds that chose neither. The winner was searched for and the baseline was not: the "
+            "difference is what the search gained, not the effect of any one choice."
+        )
     if "lr" in reading.axes:
         return "The learning rate is one of the choices varied; no arm had it tuned."
     rates: list[float] = list(reading.trials["lr"].dropna().unique()) if "lr" in reading.trials else []

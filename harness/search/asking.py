@@ -28,6 +28,8 @@ from harness.trials import identity_of, resolve
 
 MOST_ASKED = 20
 """How often a sampler that repeats itself is asked for one suggestion, before a point is drawn at random."""
+MOST_DRAWN = 1000
+"""How many points are drawn at random to find a new one, before all of them are looked at."""
 ASKED, REACHED, SECONDS, REASON = "asked", "reached", "seconds", "reason"
 """User attributes of stored trials: asks before it, evaluations it got, when it was told, why it stopped."""
 
@@ -128,30 +130,34 @@ class Asker:
 
     def _new(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, Settings] | None:
         """A point that was not asked for yet: the sampler's, or of one that repeats itself, any."""
-        for attempt in range(2 * MOST_ASKED):
-            if attempt >= MOST_ASKED:
-                self._study.enqueue_trial(self.space.walk(lambda p: at_random(p, rng))[0])
-            asked = self._study.ask()
-            drawn, settings = self.space.walk(lambda p, asked=asked: suggest(asked, p))  # type: ignore[misc]
-            if self._is_new(settings):
-                return asked, drawn, settings
-            self._study.tell(asked, state=TrialState.FAIL)
-        return self._left(rng)
+        for _ in range(MOST_ASKED):
+            found = self._asked()
+            if self._is_new(found[2]):
+                return found
+            self._study.tell(found[0], state=TrialState.FAIL)
+        left = self._left(rng)
+        if left is None:
+            return None
+        self._study.enqueue_trial(left)
+        found = self._asked()
+        self._is_new(found[2])
+        return found
 
-    def _left(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, Settings] | None:
-        """One of the points that are left of a finite space; None if there is none."""
+    def _asked(self) -> tuple[optuna.Trial, Drawn, Settings]:
+        asked = self._study.ask()
+        return asked, *self.space.walk(lambda parameter: suggest(asked, parameter))
+
+    def _left(self, rng: np.random.Generator) -> Drawn | None:
+        """A point that is left, any of them; None if there is none."""
+        for _ in range(MOST_DRAWN):
+            drawn, settings = self.space.walk(lambda parameter: at_random(parameter, rng))
+            if self._identity(settings) not in self._seen:
+                return drawn
         if not self.space.finite:
             return None
-        left = [
-            drawn for drawn in self.space.points() if self._is_new(self.space.settings(drawn), keep=False)
-        ]
-        if not left:
-            return None
-        self._study.enqueue_trial(left[int(rng.integers(len(left)))])
-        asked = self._study.ask()
-        drawn, settings = self.space.walk(lambda p: suggest(asked, p))
-        self._is_new(settings)
-        return asked, drawn, settings
+        points = self.space.points()
+        left = [drawn for drawn in points if self._identity(self.space.settings(drawn)) not in self._seen]
+        return left[int(rng.integers(len(left)))] if left else None
 
     def _is_new(self, settings: Settings) -> bool:
         identity = self._identity(settings)

@@ -35,10 +35,7 @@ def in_words(error: Exception, where: str) -> UsageError | MachineError | None:
     if isinstance(error, ImportError):
         return _of_import(error, where)
     if isinstance(error, ArgumentError):
-        return UsageError(
-            f"[search] storage = {where!r} is no database URL: {error}. Write it as "
-            "postgresql+psycopg://user@host:5432/database, sqlite:///path/to.db, or use sqlite or journal."
-        )
+        return no_url(error, where)
     if isinstance(error, RuntimeError) and "optuna" in str(error):
         return UsageError(
             f"{where} was made by another version of Optuna: {error} Or choose another [search] storage."
@@ -50,8 +47,16 @@ def in_words(error: Exception, where: str) -> UsageError | MachineError | None:
     return None
 
 
+def no_url(error: Exception, where: str) -> UsageError:
+    """Say that a URL cannot be read."""
+    return UsageError(
+        f"[search] storage = {where!r} is no database URL: {error}. Write it as "
+        "postgresql+psycopg://user@host:5432/database, sqlite:///path/to.db, or use sqlite or journal."
+    )
+
+
 def _of_driver(error: BaseException, where: str) -> UsageError | MachineError:
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).rstrip(".?")
     if not isinstance(error, sqlite3.Error):
         return MachineError(
             f"database {where} cannot be used: {said}. {SAFE}; start it, or mend the URL in [search] "
@@ -68,16 +73,16 @@ def _of_driver(error: BaseException, where: str) -> UsageError | MachineError:
             f"{where} is locked by another program, and stayed so: {said}. {SAFE}; close what writes into "
             f"it, {AGAIN}."
         )
-    advice = (
-        "free some space" if code == sqlite3.SQLITE_FULL else "check the file's and its folder's permissions"
-    )
-    return MachineError(f"{where} cannot be written: {said}. {SAFE}; {advice}, {AGAIN}.")
+    return _unwritten(where, said, full=code == sqlite3.SQLITE_FULL)
 
 
 def _of_system(error: OSError, where: str) -> MachineError:
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    advice = "free some space" if full else "check the file's and its folder's permissions"
-    return MachineError(f"{where} cannot be written: {error.strerror or error}. {SAFE}; {advice}, {AGAIN}.")
+    return _unwritten(where, error.strerror or str(error), full=error.errno in {errno.ENOSPC, errno.EDQUOT})
+
+
+def _unwritten(where: str, said: str, *, full: bool) -> MachineError:
+    advice = "free some space" if full else "check that its folder is there and can be written"
+    return MachineError(f"{where} cannot be written: {said}. {SAFE}; {advice}, {AGAIN}.")
 
 
 def _of_import(error: ImportError, where: str) -> UsageError:

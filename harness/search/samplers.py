@@ -55,11 +55,11 @@ def make(search: Search, space: Space, *, seed: int) -> BaseSampler:
             case "qmc":
                 return SobolSampler([p.name for p in space.parameters], seed=search.seed)
             case "tpe":
-                # The liar: suggestions that are out count as bad ones, so that a batch spreads. Groups:
-                # conditional parameters are drawn together with those that they go with.
-                return TPESampler(seed=seed, constant_liar=True, multivariate=True, group=True)
+                # The liar: suggestions that are out count as bad ones, so that a batch spreads. One parameter
+                # at a time: in batches of 32 that found better points than Optuna's joint estimators did.
+                return TPESampler(seed=seed, constant_liar=True, multivariate=False)
             case "cmaes":
-                numbers = {p.name: distribution(p.values) for p in numbers_of_all(space)}
+                numbers = {p.name: distribution(p.values) for p in _numbers(space)}
                 return CmaSampler(numbers, seed=seed, population=_population(search.batch))
             case "gp":
                 return GPSampler(seed=seed, warn_independent_sampling=False)
@@ -92,7 +92,35 @@ def unconditional(space: Space) -> list[Parameter]:
     return [parameter for parameter in space.parameters if parameter.name in drawn]
 
 
-def numbers_of_all(space: Space) -> list[Parameter]:
+def problems(search: Search, space: Space) -> list[str]:
+    """What a sampler cannot do in a space at all."""
+    numbers = [p.name for p in _numbers(space)] if search.sampler == "cmaes" else []
+    if search.sampler != "cmaes" or len(numbers) > 1:
+        return []
+    told = ", ".join(numbers) or "none"
+    return [f"search.sampler = 'cmaes' varies numbers that every suggestion has: {told}; it needs at least 2"]
+
+
+def remarks(search: Search, space: Space) -> list[str]:
+    """What a sampler does not do in a space, in words for the plan."""
+    name = search.sampler
+    if name in {"random", "qmc"}:
+        return [f"{name} learns nothing from what was told"]
+    if name == "tpe":
+        return []
+    told = []
+    kept = {p.name for p in (_numbers(space) if name == "cmaes" else unconditional(space))}
+    rest = [p.name for p in space.parameters if p.name not in kept]
+    if rest:
+        told.append(f"{name} draws at random: {', '.join(rest)}")
+    if name == "gp":
+        told.append("gp takes about a second for each suggestion, more the more there are")
+    if name in {"gp", "nsga2"} and search.pruner.name != "none":
+        told.append(f"{name} learns nothing from suggestions that are pruned")
+    return told
+
+
+def _numbers(space: Space) -> list[Parameter]:
     """What CMA-ES can vary: numbers that every suggestion has."""
     return [p for p in unconditional(space) if not isinstance(p.values, Choices)]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import numpy as np
+import pandas as pd
 
 from harness import results, stats
 from harness.costs import cost
@@ -18,8 +19,8 @@ from harness.parameters import Choices, Parameter
 from harness.plan import Engine, Plan, make
 from harness.search import pruners, samplers, suggestions
 from harness.search.asking import arm_of, at_random
-from harness.search.searching import BASELINE, CONFIRMED, WINNER, Found, Progress, evaluations_of, holds
-from harness.settings import as_text
+from harness.search.searching import Found, Progress, evaluations_of, holds
+from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
@@ -60,7 +61,7 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
 
 
 def _values(parameter: Parameter) -> str:
-    values = parameter.values
+    values = parameter.values  # noqa: PD011 (no frame's)
     if isinstance(values, Choices):
         return "one of " + ", ".join(values.names)
     how = ", log" if values.log else f", every {values.step}" if values.step not in {None, 1} else ""
@@ -177,7 +178,7 @@ def _best(found: Found, study: Study) -> None:
     table.add_column("settings")
     for number in order:
         trial = found.trials[number]
-        values = [f"{value:.4g}" for value in trial.values]
+        values = [f"{value:.4g}" for value in trial.values or ()]  # noqa: PD011 (Optuna's, no frame's)
         table.add_row(str(number), *values, words(trial.params))
     Console().print(table)
 
@@ -197,8 +198,8 @@ def _verdict(found: Found, study: Study) -> None:
     if not {WINNER, BASELINE} <= set(trials["arm"]):
         click.echo("the best suggestion is the baseline itself")
         return
-    pairs = [(WINNER, BASELINE)]
-    differences = stats.paired_differences(trials, pairs, contrasts.metric, "arm")
+    pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
+    differences = stats.paired_differences(trials, pairs, contrasts.metric)
     judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha)
     for row in judged.to_dict("records"):
         click.echo(

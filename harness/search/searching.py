@@ -27,11 +27,9 @@ from harness.provenance import Provenance
 from harness.search import outcomes, pruners, rounds, storages, suggestions
 from harness.search.asking import SECONDS, Asker, Suggestion, arm_of, drawn_of
 from harness.search.stages import Workers
+from harness.settings import BASELINE, CONFIRMED, WINNER
 from harness.study import Study
 from harness.trials import resolve
-
-CONFIRMED = "confirmed"
-BASELINE, WINNER = "baseline", "winner"
 
 
 @dataclass
@@ -130,7 +128,7 @@ def check(study: Study) -> None:
     for drawn in _corners(study):
         settings = resolve(study.baseline | drawn)
         n = train_size(settings)
-        if int(settings["batch_size"]) > n:  # type: ignore[call-overload]
+        if int(settings["batch_size"]) > n:  # type: ignore[arg-type]
             raise UsageError(
                 f"{study.name}: batch_size can be {settings['batch_size']}, and {settings['dataset']} has "
                 f"{n} training images. Lower it in [space] or [baseline]."
@@ -278,7 +276,8 @@ class _Search:
             self.study.in_phase("search", {one.arm: one.settings for one in batch}),
             self.engine,
             device=self.devices[0],
-            processes=self.workers,
+            # Twice as many stacks as workers, so that none waits long for the last one at a rung.
+            processes=2 * self.workers if self.workers > 1 else 1,
         )
         self._grow(plan)
         progress.out = len(batch)

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import MachineError, UsageError
-from harness.search import failures
+from harness.search import failures, journals
 from harness.search.silence import silenced
+from harness.searches import shown
 
 if TYPE_CHECKING:
     import optuna
@@ -30,12 +31,11 @@ FILES = {"sqlite": "optuna.db", "journal": "optuna.journal"}
 ABOUT = "harness."  # in front of the user attributes that say what is searched
 LOCK_SECONDS = 10
 """How long one try waits for a SQLite file that is locked; Optuna tries five times to add a trial."""
-STALE_SECONDS = 10
+STALE_SECONDS = 5
 """After which a journal's lock counts as a killed writer's; no write takes so long."""
 CONNECT_SECONDS = 10
 """How long a server may take to answer, where its driver is one of those that are told so."""
 CONNECT_TIMEOUTS = ("psycopg", "psycopg2", "pymysql", "mysqldb")
-JOURNAL_START = b'{"op_code":'
 
 
 class Storage:
@@ -55,7 +55,8 @@ class Storage:
         self._study = study
         self._mend = mend
         self._known = 0
-        self._known = len(self.trials())
+        with _in_words(self.shown):
+            self._known = len(self._finished(study.get_trials(deepcopy=False)))
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial, by number, from 0 without a gap.
@@ -65,15 +66,16 @@ class Storage:
             MachineError: the storage cannot be read.
         """
         with _in_words(self.shown):
-            trials = self._study.get_trials()
-        open_ones = [trial for trial in trials if not trial.state.is_finished()]
-        if open_ones:
-            first = open_ones[0]
-            raise UsageError(
-                f"{self.shown}: trial {first.number} of study {self._study.study_name!r} is "
-                f"{first.state.name}: another program works on this study, and a search must be its only "
-                "writer. Give this search another [study] name or [search] storage, or delete the study."
-            )
+            return self._finished(self._study.get_trials())
+
+    def _finished(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        for trial in trials:
+            if not trial.state.is_finished():
+                raise UsageError(
+                    f"{self.shown}: trial {trial.number} of study {self._study.study_name!r} is "
+                    f"{trial.state.name}: another program works on this study, and a search must be its only "
+                    "writer. Give this search another [study] name or [search] storage, or delete the study."
+                )
         return trials
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
@@ -142,16 +144,6 @@ def open(  # noqa: A001
         raise
 
 
-def shown(url: str) -> str:
-    """A URL without its passwords.
-
-    >>> shown("postgresql+psycopg://ann:secret@db/trials")
-    'postgresql+psycopg://ann:***@db/trials'
-    """
-    hidden = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", url)
-    return re.sub(r"([?&][a-z_]*passw[a-z]*=)[^&]*", r"\1***", hidden)
-
-
 def _url(where: str, folder: Path) -> str:
     if "://" in where:
         if re.match(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)", where):
@@ -179,7 +171,10 @@ def _database(url: str) -> _Opened:
     from sqlalchemy.engine import make_url
 
     with _in_words(shown(url)):
-        parsed = make_url(url)
+        try:
+            parsed = make_url(url)
+        except ValueError as error:  # a port that is no number
+            raise failures.no_url(error, shown(url)) from error
         options: dict[str, Any] = {}
         if parsed.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": LOCK_SECONDS}
@@ -197,38 +192,22 @@ def _journal(path: Path) -> _Opened:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-    lock = JournalFileOpenLock(str(path.absolute()), grace_period=STALE_SECONDS)
+    file = str(path.absolute())
+    lock = JournalFileOpenLock(file, grace_period=STALE_SECONDS)
 
     def mend() -> None:
-        _cut_torn_line(path, lock)
+        journals.cut_torn_line(path, lock)
 
     with _in_words(str(path)):
-        mend()
+        if path.exists():
+            journals.check(path)
+            mend()
         try:
-            storage = JournalStorage(JournalFileBackend(str(path.absolute()), lock))
+            storage = JournalStorage(JournalFileBackend(file, lock))
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-            raise UsageError(
-                f"{path} is damaged, or no journal of Optuna's: {error}. Bring back a copy, or move it away "
-                "and run again: the search then starts anew."
-            ) from error
+            # Optuna replays the lines, and checks none of them.
+            raise journals.damaged(path, "what it says cannot be replayed") from error
     return storage, str(path), mend, lambda: None
-
-
-def _cut_torn_line(path: Path, lock: Any) -> None:
-    """Cut what a killed writer left after the last whole line, where Optuna would go on and spoil both."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("r+b") as file:
-        start = file.read(len(JOURNAL_START))
-        file.seek(-1, 2)
-        if file.read(1) == b"\n" or not JOURNAL_START.startswith(start[: len(JOURNAL_START)]):
-            return
-        lock.acquire()
-        try:
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
-        finally:
-            lock.release()
 
 
 def _study(storage: optuna.storages.BaseStorage, name: str, directions: Sequence[str]) -> optuna.Study:
@@ -246,15 +225,11 @@ def _check_same(study: optuna.Study, where: str, about: Mapping[str, Any]) -> No
     """Write down what is searched in a study without trials; in one with trials it must be the same."""
     here = {ABOUT + key: json.loads(json.dumps(value)) for key, value in about.items()}
     there = {key: value for key, value in study.user_attrs.items() if key.startswith(ABOUT)}
-    directions = [direction.name.lower() for direction in study.directions]
-    if not study.get_trials(deepcopy=False) and directions == about["directions"]:
-        # The writer may have been killed between two entries; those that are there are checked all the same.
-        for key in here.keys() - there.keys():
-            study.set_user_attr(key, here[key])
-        there = {**here, **there}
-    there[ABOUT + "directions"] = directions
+    there[ABOUT + "directions"] = [direction.name.lower() for direction in study.directions]
+    # Without trials, entries may be missing: it is new, or its writer was killed between two entries.
+    missing = [] if study.get_trials(deepcopy=False) else [key for key in here if key not in there]
     keys = [*here, *(key for key in there if key not in here)]
-    differ = [key for key in keys if _text(there, key) != _text(here, key)]
+    differ = [key for key in keys if key not in missing and _text(there, key) != _text(here, key)]
     if differ:
         lines = [
             f"  {key.removeprefix(ABOUT)}: there {_text(there, key)}, here {_text(here, key)}"
@@ -265,6 +240,8 @@ def _check_same(study: optuna.Study, where: str, about: Mapping[str, Any]) -> No
             + "\nChoose another folder with --results, another [study] name or [search] storage, or move it "
             "away."
         )
+    for key in missing:
+        study.set_user_attr(key, here[key])
 
 
 def _text(entries: Mapping[str, Any], key: str) -> str:

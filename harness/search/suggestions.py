@@ -49,7 +49,8 @@ def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
     if trial.state == TrialState.COMPLETE:
         return {name: f"{v:.7g}" for name, v in zip(search.objective, trial.values, strict=True)}
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
-        return {search.objective[0]: f"{trial.intermediate_values[trial.last_step]:.7g}"}
+        last = max(trial.intermediate_values)
+        return {search.objective[0]: f"{trial.intermediate_values[last]:.7g}"}
     return {}
 
 

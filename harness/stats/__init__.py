@@ -15,7 +15,7 @@ that a study declared before it ran are judged on test.
 """
 
 from harness.stats.balance import as_array, whole_block, whole_cells
-from harness.stats.budgets import expected_best
+from harness.stats.budgets import best_quantiles, expected_best
 from harness.stats.calibrations import calibration, ece
 from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, paired_differences
@@ -26,14 +26,16 @@ from harness.stats.factorial import anova, anova_cells, interaction
 from harness.stats.levels import level_differences
 from harness.stats.per_sample import mcnemar, sample_bootstrap
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
+from harness.stats.searches import best_so_far, pareto_front
 from harness.stats.summaries import CONFIDENCE, OUTCOMES, finished, outcomes, rank_arms, summarise
 from harness.stats.verdicts import VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array", "axis_spreads", "calibration",
-    "confusion_differences", "confusion_matrix", "contrasts", "detectable_difference", "ece",
-    "effect_cells", "expected_best", "finished", "holm", "interaction", "interquartile_mean",
-    "level_differences", "main_effects", "mcnemar", "mean_curves", "outcomes", "paired_differences",
-    "power", "probability_of_improvement", "rank_arms", "sample_bootstrap", "seed_effects", "seeds_needed",
-    "summarise", "verdicts", "whole_block", "whole_cells", "wilcoxon_floor",
+    "CONFIDENCE", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array", "axis_spreads",
+    "best_quantiles", "best_so_far", "calibration", "confusion_differences", "confusion_matrix",
+    "contrasts", "detectable_difference", "ece", "effect_cells", "expected_best", "finished", "holm",
+    "interaction", "interquartile_mean", "level_differences", "main_effects", "mcnemar", "mean_curves",
+    "outcomes", "paired_differences", "pareto_front", "power", "probability_of_improvement",
+    "rank_arms", "sample_bootstrap", "seed_effects", "seeds_needed", "summarise", "verdicts",
+    "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

@@ -1,0 +1,124 @@
+"""Axes on which a search's values can be told apart: accuracies by their error, losses by factors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+
+from harness.plots.style import percent_tick
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, NDArray
+
+Kind: TypeAlias = Literal["error", "log", "linear"]
+
+LEAST_ERROR = 1e-4  # the axis of accuracies ends here: 100 % lies at no finite place
+SPAN = 5  # values that differ by more than this factor want a logarithmic axis
+TICKS: Sequence[Sequence[float]] = [
+    [0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999],
+    [*np.arange(0.1, 0.9, 0.1).round(1), 0.85, *np.arange(0.9, 1, 0.01).round(2), 0.995, 0.998],
+    list(np.arange(0.1, 1, 0.005).round(3)),
+    list(np.arange(0.1, 1, 0.002).round(3)),
+]
+"""Shares to name on the axis: the first of these that has three within the limits."""
+
+
+def error(share: Any, least: float = LEAST_ERROR) -> Any:
+    """Where an accuracy lies on an axis that is logarithmic in the error; none beyond that of `least`."""
+    return -np.log10(np.maximum(1 - np.asarray(share, dtype=float), least))
+
+
+def share(place: Any) -> Any:
+    """The accuracy at a place of `error`."""
+    return 1 - 10 ** -np.asarray(place, dtype=float)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Shares to name between two."""
+    within = [[share for share in shares if low <= share <= high] for shares in TICKS]
+    return next((few for few in within if len(few) > 2), [low, high])
+
+
+def kind_of(name: str, values: ArrayLike) -> Kind:
+    """How an axis of a quantity is best laid out: by its name, and by what its values span."""
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    if name.endswith("accuracy"):
+        return "error"
+    wide = known.size and known.min() > 0 and known.max() / known.min() > SPAN
+    return "log" if wide else "linear"
+
+
+def places(values: ArrayLike, kind: Kind) -> NDArray[np.float64]:
+    """Values as distances along an axis of this kind, so that colours grow as the axis does."""
+    known = np.asarray(values, dtype=float)
+    if kind == "linear":
+        return known
+    return np.asarray(error(known, _least(known)) if kind == "error" else np.log10(known), dtype=float)
+
+
+def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike) -> None:
+    """Lay an axis out for a quantity: scale, limits around all of its values, ticks, label."""
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    kind, axis = kind_of(name, known), ax.xaxis if which == "x" else ax.yaxis
+    setter = ax.set_xscale if which == "x" else ax.set_yscale
+    if kind == "error":
+        least = _least(known)
+        setter("function", functions=(lambda values: error(values, least), share))
+    elif kind == "log":
+        setter("log")
+    if known.size:
+        ends = places([known.min(), known.max()], kind)
+        room = 0.06 * (float(np.ptp(ends)) or 0.1)
+        low, high = _values(np.array([ends[0] - room, ends[1] + room]), kind)
+        (ax.set_xlim if which == "x" else ax.set_ylim)(low, high)
+        if kind == "error":
+            axis.set_major_locator(FixedLocator(ticks(max(low, 0), high)))
+        elif kind == "log":
+            few = high / low < 1000
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=7))
+    if kind == "error":
+        axis.set_major_formatter(percent_tick)
+    else:
+        axis.set_major_formatter(lambda value, _: number(value))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_label_text(words(name))
+
+
+def number(value: float) -> str:
+    """A number as short as a tick wants it: 20000 is "20k".
+
+    >>> [number(value) for value in (0.03, 150, 20000, 3.5e6)]
+    ['0.03', '150', '20k', '3.5M']
+    """
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= unit:
+            return f"{value / (1e3 if letter == 'k' else unit):.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def words(name: str) -> str:
+    """A quantity's name as an axis says it: "val_accuracy" is "val accuracy"."""
+    return name.replace("_", " ")
+
+
+def _least(known: NDArray[np.float64]) -> float:
+    """The error where the axis ends: half of the smallest one there is, so that 100 % lies just beyond it."""
+    errors = 1 - known[np.isfinite(known)]
+    errors = errors[errors > 0]
+    return max(LEAST_ERROR, float(errors.min()) / 2) if errors.size else LEAST_ERROR
+
+
+def _values(ends: NDArray[np.float64], kind: Kind) -> tuple[float, float]:
+    if kind == "error":
+        ends = share(ends)
+    elif kind == "log":
+        ends = 10**ends
+    return float(ends[0]), float(ends[1])

@@ -1,0 +1,71 @@
+"""Learning curves of a search's best suggestions beside those of the pruned ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from harness import plots
+from harness.report.figures import Drawn
+from harness.report.section import Section
+
+if TYPE_CHECKING:
+    from harness.report.searched import Objective, Searched
+
+BEST_CURVES = 5
+MOST_RUNGS = 14  # epochs at which something was pruned; of more, nothing can be read
+PRUNING = (
+    "Validation, mean over the search seeds: the best {best} complete suggestions, and faint the pruned "
+    "ones, each to its last evaluation. Dotted: epochs at which suggestions were pruned."
+)
+
+
+def section(searched: Searched) -> Section | None:
+    """Learning curves of the best few beside the pruned ones."""
+    title = "Learning curves and pruning"
+    curves = learning_curves(searched)
+    if curves.empty:
+        return None
+    ends = curves[curves["pruned"]].groupby("number")["epoch"].max().value_counts().sort_index()
+    rungs = pd.DataFrame({"epoch": ends.index, "pruned": ends.to_numpy()})
+    shown = rungs if len(rungs) <= MOST_RUNGS else rungs.iloc[:0]
+    figure = plots.pruning_figure(curves, shown, _curve_name(searched.objective))
+    best = curves.loc[~curves["pruned"], "number"].nunique()
+    words = []
+    if len(rungs):
+        where = ", ".join(
+            f"{row['pruned']:.0f} at epoch {row['epoch']:g}" for row in rungs.to_dict("records")
+        )
+        cut = f"{int(rungs['pruned'].sum())} suggestions were pruned"
+        words = [
+            f"{cut}: {where}." if len(rungs) <= MOST_RUNGS else f"{cut}, at {len(rungs)} different epochs."
+        ]
+    drawn = [Drawn("search-curves", title, PRUNING.format(best=best), figure)]
+    return Section("learning", title, words, [], drawn)
+
+
+def learning_curves(searched: Searched) -> pd.DataFrame:
+    """number, label, pruned, epoch, value: val of the best complete and of all pruned suggestions.
+
+    Means over the search seeds, of the first objective; of val accuracy where that is not measured while
+    training. The observation before training is left out where there are others.
+    """
+    found, objective = searched.suggestions, searched.objective
+    column = _curve_name(objective).removeprefix("val_")
+    epochs, trials = searched.reading.results.epochs, searched.reading.trials
+    if column not in epochs:
+        return pd.DataFrame()
+    done = searched.complete.sort_values("value", ascending=not objective.maximize, kind="stable")
+    wanted = pd.concat([done.head(BEST_CURVES), found[found["state"].eq("pruned")]])
+    wanted = wanted[["number", "arm"]].assign(pruned=wanted["state"].eq("pruned"), label=wanted["arm"])
+    val = epochs.loc[epochs["split"].eq("val"), ["trial_id", "epoch", column]]
+    table = wanted.merge(trials[["arm", "trial_id"]], on="arm").merge(val, on="trial_id")
+    by = ["number", "label", "pruned", "epoch"]
+    curves = table.groupby(by, sort=False)[column].mean().rename("value").reset_index().dropna()
+    trained = curves[curves["epoch"].gt(0)]
+    return trained if len(trained) else curves
+
+
+def _curve_name(objective: Objective) -> str:
+    return objective.name if objective.name.startswith("val_") else "val_accuracy"
