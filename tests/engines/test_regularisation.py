@@ -163,8 +163,7 @@ def test_the_stacks_training_loss_is_torchs_member_by_member() -> None:
     stack = Stack(members, data, [], CPU, torch.float64)
     x, y = torch.from_numpy(data.train.x[:32]), torch.from_numpy(data.train.y[:32])
     target = nn.functional.one_hot(y, 10).double()
-    (done,) = stack.forward(x)
-    z = done.z[-1].clone().requires_grad_()
+    z = stack.forward(x)[0].z[-1].clone().requires_grad_()
     expected = torch.stack(
         [nn.CrossEntropyLoss(label_smoothing=s)(own.T, y) for s, own in zip(shares, z, strict=True)]
     )
