@@ -39,7 +39,7 @@ def of_round(found: Round, objectives: Sequence[str]) -> dict[str, Ended]:
             step = int(outcome.diverged_step[k])
             reason = share.reasons.get(trial.trial_id, "")
             curves = {name: curve(outcome, k, name) for name in objectives if name.startswith("val_")}
-            parameters = int(np.broadcast_to(outcome.parameters, outcome.diverged_step.shape)[k])
+            parameters = int(outcome.parameters[k])
             status = "diverged" if step else "pruned" if reason else "ok"
             ended[trial.trial_id] = Ended(status, diverged(step) if step else reason, curves, parameters)
     return ended

@@ -19,8 +19,8 @@ from harness.parameters import Choices, Parameter
 from harness.plan import Engine, Plan, make
 from harness.search import pruners, samplers, suggestions
 from harness.search.asking import arm_of, at_random
-from harness.search.searching import BASELINE, CONFIRMED, WINNER, Found, Progress, evaluations_of, holds
-from harness.settings import as_text
+from harness.search.searching import Found, Progress, evaluations_of, holds
+from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from

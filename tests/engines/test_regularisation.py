@@ -160,10 +160,11 @@ def test_the_stacks_training_loss_is_torchs_member_by_member() -> None:
     shares = [0.1, 0.0, 0.4]
     members = [trial(label_smoothing=s, steps=1) for s in shares]
     data = prepare(members[0].arm.settings, np.float64)
-    stack = Stack(members, data, CPU, torch.float64)
+    stack = Stack(members, data, [], CPU, torch.float64)
     x, y = torch.from_numpy(data.train.x[:32]), torch.from_numpy(data.train.y[:32])
     target = nn.functional.one_hot(y, 10).double()
-    z = stack.forward(x).z[-1].clone().requires_grad_()
+    (done,) = stack.forward(x)
+    z = done.z[-1].clone().requires_grad_()
     expected = torch.stack(
         [nn.CrossEntropyLoss(label_smoothing=s)(own.T, y) for s, own in zip(shares, z, strict=True)]
     )
