@@ -23,7 +23,7 @@ SEARCH: dict[str, Any] = {
 
 
 def suggestions(count: int = 40, seed: int = 0) -> pd.DataFrame:
-    """Accuracy falls with lr's distance from 0.1 and with nothing else; every tenth fails, some are pruned."""
+    """Accuracy falls with the distance of lr from 0.1 alone; every tenth fails, another is pruned."""
     rng = np.random.default_rng(seed)
     number = np.arange(count)
     lr = 10 ** rng.uniform(-3, 0, count)

@@ -134,11 +134,16 @@ def test_what_is_minimized_has_a_falling_best(tmp_path: Path) -> None:
     assert (curve["low"] <= curve["high"]).all()
 
 
-def test_importance_finds_the_one_parameter_that_matters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forests take their time."""
     monkeypatch.setattr(importance, "RESAMPLES", {importance.PED_ANOVA: 20, importance.FANOVA: 3})
     monkeypatch.setattr(importance, "FORESTS", 3)
+    monkeypatch.setattr(importance, "TREES", 8)
+
+
+@pytest.mark.usefixtures("_few_resamples")
+def test_importance_finds_the_one_parameter_that_matters(tmp_path: Path) -> None:
     found = read(write(tmp_path, suggestions(60)))
     table = importance.judge(found)
     assert set(table["evaluator"]) == {"PED-ANOVA", "fANOVA"}
@@ -199,11 +204,12 @@ def test_a_search_that_has_told_nothing_yet_is_a_page_that_says_so(tmp_path: Pat
         answer = " ".join(search.answers(found)[0])
         assert "nothing to conclude" in answer
         assert f"{len(table)} of 40 suggestions have been told so far" in answer
-        assert [section.name for section in search.sections(found)][0] == "searched"
+        assert search.sections(found)[0].name == "searched"
 
 
 def test_a_damaged_table_of_suggestions_says_what_to_do(tmp_path: Path) -> None:
-    folder = write(tmp_path, suggestions().drop(columns="state"))
+    folder = write(tmp_path, suggestions())
+    suggestions().drop(columns="state").to_csv(folder / "suggestions.csv", index=False)
     with pytest.raises(UsageError, match=r"suggestions\.csv cannot be read: .*state.*Run the search again"):
         read(folder)
 
@@ -220,6 +226,7 @@ STUDY = {
 }
 
 
+@pytest.mark.usefixtures("_few_resamples")
 def test_the_page_of_a_real_search(tmp_path: Path) -> None:
     train(parse(STUDY), tmp_path, device="cpu", workers=1)
     page = report.write(tmp_path)
