@@ -103,9 +103,9 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
 
     loaded, processes = _load(study, overrides), workers or cores()
     if loaded.search is not None:
-        from harness.search import screen, searching
+        from harness.search import checks, screen
 
-        searching.check(loaded)
+        checks.check(loaded)
         screen.plan(loaded, how["engine"], processes)
         return
     folder = results or Path("results") / loaded.name

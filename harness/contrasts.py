@@ -51,6 +51,17 @@ class Contrasts(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
+def problems_of_search(given: Contrasts, phase: str) -> Iterator[str]:
+    """What a search cannot compare: it compares the winner with the baseline, by what did not choose."""
+    if phase != "confirmed" and (given.pairs or given.levels):
+        yield "[contrasts]: a search compares its winner with [baseline]; take pairs and levels out"
+    if given.metric == "val_accuracy":
+        yield (
+            "contrasts.metric = 'val_accuracy': the winner is chosen by val, which cannot judge it; allowed: "
+            "test_accuracy"
+        )
+
+
 def resolve(
     given: Contrasts, design: str, axes: Mapping[str, Sequence[Any]], baseline: Mapping[str, Any]
 ) -> Contrasts:

@@ -102,6 +102,11 @@ class Layers(Entry):
         """The depth, then the widths of the deepest network."""
         return [Parameter("hidden.depth", self.values), *self._widths(max(_numbers(self.values)))]
 
+    @property
+    def depths(self) -> set[str]:
+        """The depths it may draw, as text."""
+        return {str(depth) for depth in _numbers(self.values)}
+
     def _widths(self, depth: int) -> list[Parameter]:
         if self.same:
             return [Parameter("hidden.width", self.width)] if depth else []
@@ -162,14 +167,17 @@ class Space:
 
     def points(self) -> Iterator[Drawn]:
         """All that can be drawn, of a space without floats; the deepest first."""
-        unexplored: list[list[Any]] = [[]]
-        while unexplored:
-            prefix = unexplored.pop()
-            try:
-                yield self.walk(_Prefix(prefix))[0]
-            except _Beyond as beyond:
-                values = list(_numbers_or_names(beyond.parameter.values))
-                unexplored += [[*prefix, value] for value in reversed(values)]
+        return self._points([])
+
+    def _points(self, prefix: list[Any]) -> Iterator[Drawn]:
+        """The points that begin with some draws; as they are asked for, since there may be very many."""
+        try:
+            drawn = self.walk(_Prefix(prefix))[0]
+        except _Beyond as beyond:
+            for value in _numbers_or_names(beyond.parameter.values):
+                yield from self._points([*prefix, value])
+        else:
+            yield drawn
 
     @property
     def finite(self) -> bool:

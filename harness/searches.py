@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -23,6 +24,8 @@ DIRECTIONS: Mapping[str, Direction] = {
 """What is sought of the harness's own objectives."""
 COSTS = ("parameters", "training_flops")
 """Objectives that are known of the settings, without validation."""
+COLUMNS = ("number", "arm", "batch", "state", "reason", "evaluations", "seconds")
+"""What suggestions.csv says of a suggestion, beside its objectives and parameters."""
 SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2")
 """The samplers that can look for more than one thing at once."""
 
@@ -73,6 +76,39 @@ class Search(BaseModel):
     def _one(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("pruner", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if isinstance(value, Mapping) and "name" not in value:
+            raise ValueError("a name, or a table with a name, such as { name = 'hyperband', reduction = 3 }")
+        return value
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _one_or_two(cls, value: object) -> object:
+        if isinstance(value, list) and not 1 <= len(value) <= 2:
+            raise ValueError("one objective, or two")
+        return value
+
+    @field_validator("diverged", mode="before")
+    @classmethod
+    def _worst(cls, value: object) -> object:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if value != "fail" and not number:
+            raise ValueError("'fail', or a number that a suggestion counts as that diverged")
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _lasting(cls, value: str) -> str:
+        if re.match(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)", value):
+            raise ValueError("one that lasts: sqlite (a file in the results folder) or sqlite:///path/to.db")
+        if "://" not in value and value not in {"sqlite", "journal"}:
+            raise ValueError(
+                "sqlite, journal, or an SQLAlchemy URL such as postgresql+psycopg://user@host/database"
+            )
+        return value
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: object) -> object:
@@ -109,6 +145,9 @@ def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> It
         yield f"search.objective = {search.objective}: nothing in it says how well a network does"
     if len(set(search.objective)) < len(search.objective):
         yield f"search.objective = {search.objective}: an objective is listed twice"
+    for name, way in zip(search.objective, search.direction, strict=False):
+        if DIRECTIONS.get(name, way) != way:
+            yield f"search.direction = {way!r}: allowed for {name}: {DIRECTIONS[name]}; or take it out"
     if search.direction and len(search.direction) != len(search.objective):
         yield f"search.direction = {search.direction}: allowed: one for each of {search.objective}"
     if len(search.objective) > 1 and search.sampler not in SEVERAL_OBJECTIVES:
@@ -118,6 +157,7 @@ def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> It
         yield f"search.pruner = {search.pruner.name!r}: allowed with two objectives: none"
     if len(search.objective) > 1 and search.diverged != "fail":
         yield "search.diverged: with two objectives a diverged suggestion has failed; allowed: 'fail'"
+    yield from _worst(search)
     if search.sampler == "nsga2" and len(search.objective) == 1:
         yield "search.sampler = 'nsga2' needs two objectives, such as ['val_accuracy', 'parameters']"
     both = sorted(set(search.seeds) & set(seeds))
@@ -125,6 +165,18 @@ def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> It
         yield f"search.seeds: {both} are seeds of the study too; what is found is confirmed with fresh seeds"
     if len(set(search.seeds)) < len(search.seeds):
         yield "search.seeds: a seed is listed twice"
+
+
+def _worst(search: Search) -> Iterator[str]:
+    """A declared worst value that is none: accuracies and the like end at 1, losses at 0."""
+    if search.diverged == "fail" or len(search.objective) > 1 or search.objective[0] not in DIRECTIONS:
+        return
+    highest = DIRECTIONS[search.objective[0]] == "maximize"
+    if search.diverged >= 1 if highest else search.diverged <= 0:
+        yield (
+            f"search.diverged = {search.diverged:g}: nothing has a better {search.objective[0]}; allowed: "
+            "'fail', or a value as bad as it gets"
+        )
 
 
 def table(search: Search) -> dict[str, Any]:

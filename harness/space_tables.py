@@ -12,14 +12,18 @@ Of head and loss, where both are free, pairs are drawn that fit: one parameter.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness import plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.checking import Checker, Settings
+from harness.errors import did_you_mean
 from harness.parameters import COMPONENTS, Choices, Entry, Floats, Ints, Layers, Space, Values
+from harness.searches import COLUMNS, COSTS
 from harness.settings import CORE, DEFAULTS, TAKEN, Setting, as_text
 from harness.spaces import FIXED as SAME_FOR_ALL
 
@@ -34,11 +38,14 @@ def read(table: Mapping[str, Any], baseline: Settings, checker: Checker) -> Spac
     """The space of a study file; what is wrong with it is told to the checker."""
     told = checker.problems
     entries: list[Entry] = []
+    registries = plugins.registries()
+    # What it names that is not there has been told.
+    baseline = {k: v for k, v in baseline.items() if k not in COMPONENTS or v in registries[k]}
     for name, given in table.items():
         found = _entry(name, given, checker)
         if found is not None:
             entries.append(found)
-    entries = _paired(entries, baseline, told)
+    entries = _paired(entries, baseline, table, told)
     entries.sort(key=_turn)
     space = Space(tuple(entries), baseline, table)
     if not table:
@@ -56,7 +63,7 @@ def _turn(entry: Entry) -> int:
 
 def _entry(name: str, given: object, checker: Checker) -> Entry | None:
     where, told = f"space.{name}", checker.problems
-    if isinstance(given, list) and given and all(isinstance(value, Mapping) for value in given):
+    if isinstance(given, list) and any(isinstance(value, Mapping) for value in given):
         return _linked(name, given, {}, checker)
     if name in FIXED:
         told.append(f"{where}: is the same for all suggestions, or they could not be compared")
@@ -77,7 +84,7 @@ def _entry(name: str, given: object, checker: Checker) -> Entry | None:
         values = table.pop("values")
         told += [f"{where}.{key}: unknown key beside values; allowed: when" for key in table]
         listed = values if isinstance(values, list) else [values]
-        linked = all(isinstance(value, Mapping) for value in listed)
+        linked = any(isinstance(value, Mapping) for value in listed)
         return (_linked if linked else _choices)(name, listed, when, checker)
     if name == "hidden":
         return _layers(table, when, checker)
@@ -113,7 +120,7 @@ def _choices(name: str, given: Sequence[Any], when: Mapping[str, Any], checker: 
 
 def _linked(name: str, given: Sequence[Any], when: Mapping[str, Any], checker: Checker) -> Entry | None:
     where, told = f"space.{name}", checker.problems
-    if name in {*checker.known, *TAKEN}:
+    if name in {*checker.known, *TAKEN, *COLUMNS, *COSTS}:
         taken = "setting" if name in checker.known else "column of the results"
         told.append(f"{where}: linked settings need a name that is no {taken}'s own")
     before = len(told)
@@ -142,8 +149,8 @@ def _several(where: str, names: Sequence[str], told: list[str]) -> bool:
 
 def _layers(table: dict[str, Any], when: Mapping[str, Any], checker: Checker) -> Entry | None:
     where, told = "space.hidden", checker.problems
-    same = table.pop("same", False)
-    if set(table) != {"depth", "width"} or not isinstance(same, bool):
+    same = table.get("same", False)
+    if not {"depth", "width"} <= set(table) <= {"depth", "width", "same"} or not isinstance(same, bool):
         told.append(
             f"{where} = {table!r}: allowed: a list of lists of widths, or {{ depth = .., width = .. }}, each "
             "a list or { low = .., high = .. }, and same = true for one width in all layers"
@@ -218,19 +225,28 @@ def _wrong_bounds(low: Any, high: Any, table: Mapping[str, Any]) -> str:
     if log:
         return "step and log = true: allowed is one of them"
     whole = isinstance(low, int)
-    if isinstance(step, bool) or not isinstance(step, int if whole else int | float) or step <= 0:
+    number = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
+    if not number or not 0 < step < math.inf:
         return f"step = {step!r}: allowed: a {'whole ' if whole else ''}number above 0"
     if step > high - low:
         return f"step = {step:g} goes beyond high = {high:g} at once"
+    count = (high - low) / step
+    if abs(count - round(count)) > 1e-6:
+        below, above = (f"{low + step * whole:g}" for whole in (math.floor(count), math.ceil(count)))
+        return f"steps of {step:g} from low = {low:g} miss high = {high:g}; allowed: {below} or {above}"
     return ""
 
 
-def _paired(entries: list[Entry], baseline: Settings, told: list[str]) -> list[Entry]:
+def _paired(
+    entries: list[Entry], baseline: Settings, table: Mapping[str, Any], told: list[str]
+) -> list[Entry]:
     """Entries in which a free head and a free loss are pairs that fit; what does not fit at all is told."""
     given = {**DEFAULTS, **baseline}
     by_name = {entry.name: entry for entry in entries}
     head, loss = by_name.get("head"), by_name.get("loss")
-    if given["match"] == "ignore" or (head is None and loss is None):
+    unread = {"head", "loss"} & set(table) - set(by_name)
+    elsewhere = any(entry.sets & {"head", "loss"} for entry in entries if entry not in (head, loss))
+    if given["match"] == "ignore" or unread or elsewhere or (head is None and loss is None):
         return entries
     sides = [
         list(entry.values.names) if entry and isinstance(entry.values, Choices) else [str(given[axis])]
@@ -265,46 +281,102 @@ def _contradictions(space: Space) -> Iterator[str]:
         if one in owner and other in {*owner, *space.baseline} and (one == "epochs" or other in owner):
             yield f"space.{one} and {other}: a budget is one or the other"
             break
+    yield from _misfits(space)
     yield from _never(space)
+
+
+def _misfits(space: Space) -> Iterator[str]:
+    """Heads and losses that linked settings bring together, and that do not fit."""
+    given: dict[str, Any] = {**DEFAULTS, **space.baseline}
+    deciding = [entry for entry in space.entries if entry.sets & {"head", "loss"}]
+    if given["match"] == "ignore" or all(entry.name in {"head", "loss", PAIR} for entry in deciding):
+        return  # pairs were made to fit
+    for drawn in itertools.product(*(entry.means.items() for entry in deciding)):
+        meant = given | {key: value for _, settings in drawn for key, value in settings.items()}
+        head, loss = heads[str(meant["head"])], losses[str(meant["loss"])]
+        if loss.form(head.kind) is None:
+            named = " with ".join(
+                f"space.{e.name} {name!r}" for e, (name, _) in zip(deciding, drawn, strict=True)
+            )
+            yield (
+                f"{named}: loss {loss.name!r} takes {' or '.join(loss.forms)}; head {head.name!r} gives "
+                f"{head.kind}; link those that fit, or see match = 'ignore'"
+            )
+
+
+Possible: TypeAlias = "dict[str, set[str]]"
+"""What settings and parameters can be, as text; nothing of numbers from a range."""
 
 
 def _never(space: Space) -> Iterator[str]:
     """Entries that apply nowhere: no component of the space has them, or `when` cannot come true."""
-    possible: dict[str, set[str]] = {}
+    possible: Possible = {}
     given = {**DEFAULTS, **space.baseline}
-    for entry in space.entries:
-        for key, allowed in entry.when.items():
-            there = possible.get(key, {as_text(given[key])} if key in given else set())
-            if not there:
-                yield f"space.{entry.name}.when: {key!r} is nothing that is drawn before it"
-            elif not there & set(allowed):
-                yield (
-                    f"space.{entry.name}.when: {key} is never {' or '.join(allowed)}; it is "
-                    f"{', '.join(sorted(there))}"
-                )
+    left = list(space.entries)
+    while left:
+        entry, later = left.pop(0), {name for other in left for name in (other.name, *other.sets)}
+        told = list(_unmet(entry, possible, given, later - {*possible}))
+        yield from told
+        if not told and not any(_somewhere(name, entry, possible, given) for name in entry.sets):
+            yield f"space.{entry.name}: {_nowhere(entry)}"
         for key in entry.sets:
             drawn = {as_text(meant[key]) for meant in entry.means.values() if key in meant}
-            possible[key] = drawn | ({as_text(given[key])} if entry.when and key in given else set())
+            fixed = entry.when or not all(key in meant for meant in entry.means.values())
+            possible[key] = drawn | ({as_text(given[key])} if fixed and key in given else set())
         if isinstance(entry.values, Choices):
             possible[entry.name] = {*entry.values.names}
-        if not entry.means and entry.name != "hidden" and not _somewhere(entry.name, possible, given):
-            having = ", ".join(_having(entry.name))
-            yield f"space.{entry.name}: nothing in this search has it; {having} would"
+        if isinstance(entry, Layers):
+            possible["hidden.depth"] = entry.depths
 
 
-def _somewhere(name: str, possible: Mapping[str, set[str]], given: Mapping[str, Any]) -> bool:
+def _unmet(entry: Entry, possible: Possible, given: Mapping[str, Any], later: set[str]) -> Iterator[str]:
+    """What is wrong with an entry's `when`."""
+    where = f"space.{entry.name}.when"
+    for key, allowed in entry.when.items():
+        there = possible.get(key, {as_text(given[key])} if key in given else set())
+        unknown = [value for value in allowed if key in COMPONENTS and value not in plugins.registries()[key]]
+        if key in {entry.name, *entry.sets}:
+            yield f"{where}: {key} cannot depend on itself"
+        elif key in later:
+            yield (
+                f"{where}: {key} is drawn after {entry.name}: components come first, then hidden and linked "
+                "settings, then the others, as the file has them; turn the condition round, or link the two"
+            )
+        elif key not in possible and key not in given:
+            yield f"{where}.{key}: unknown; {did_you_mean(key, {*possible, *given})}"
+        elif not allowed:
+            yield f"{where}: {key} = [] is never so; allowed: {', '.join(sorted(there))}"
+        elif not there:
+            yield f"{where}: {key} is a number from a range; a condition needs one that is drawn from a list"
+        elif unknown:
+            names = [component.name for component in plugins.registries()[key]]
+            yield f"{where}: unknown {key} {unknown[0]!r}; {did_you_mean(unknown[0], names)}"
+        elif not there & set(allowed):
+            yield f"{where}: {key} is never {' or '.join(allowed)}; it is {', '.join(sorted(there))}"
+
+
+def _somewhere(name: str, entry: Entry, possible: Possible, given: Mapping[str, Any]) -> bool:
+    """Whether a setting of an entry has an effect somewhere, where the entry's `when` is true."""
+    if name in {"activation", "dropout"} and possible.get("hidden", {as_text(given.get("hidden"))}) == {"[]"}:
+        return False
     registries = plugins.registries()
     for axis in COMPONENTS:
-        for component in possible.get(axis, {str(given[axis])}):
+        there = possible.get(axis, {str(given[axis])})
+        for component in there & {*entry.when.get(axis, there)}:
             if name in getattr(registries[axis][component], "settings", {}):
                 return True
     return name in CORE
 
 
-def _having(name: str) -> list[str]:
-    return [
-        f"{axis} {entry.name!r}"
+def _nowhere(entry: Entry) -> str:
+    """Why an entry has no effect."""
+    having = [
+        f"{axis} {found.name!r}"
         for axis in COMPONENTS
-        for entry in plugins.registries()[axis]
-        if name in getattr(entry.component, "settings", {})
+        for found in plugins.registries()[axis]
+        if entry.sets & {*getattr(found.component, "settings", {})}
     ]
+    if entry.sets & {"activation", "dropout"}:
+        return "a network without hidden layers (hidden = []) has none"
+    where = " where its `when` is true" if entry.when else ""
+    return f"nothing in this search has it{where}; {', '.join(having)} would"

@@ -286,6 +286,8 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
             "contrasts.metric = 'val_accuracy': tuned arms are chosen by it, so it cannot judge them; "
             "allowed with [tune]: test_accuracy"
         )
+    if about is not None and about.design == "search" and compared is not None:
+        problems += contrasts.problems_of_search(compared, about.phase)
     if about is not None and tune is not None:
         problems += spaces.problems(tune, checker.spaces, about.seeds, baseline, axes)
     if about is not None:
@@ -332,14 +334,30 @@ def _validated(model: type[M], where: str, table: object, problems: list[str]) -
             key = ".".join([where, *map(str, problem["loc"])])
             given = str(problem["input"]) if isinstance(problem["input"], Path) else problem["input"]
             if problem["type"] == "extra_forbidden":
-                problems.append(f"{key}: unknown key; {did_you_mean(key.split('.')[-1], model.model_fields)}")
+                allowed = _fields(model, problem["loc"])
+                problems.append(f"{key}: unknown key; {did_you_mean(key.split('.')[-1], allowed)}")
             elif problem["type"] == "missing":
                 problems.append(
                     f"{key}: missing; give {'the study' if where == 'study' else 'it'} a {key.split('.')[-1]}"
                 )
             else:
-                problems.append(f"{key} = {given!r}: allowed: {problem['msg'].removeprefix('Value error, ')}")
+                problems.append(f"{key} = {given!r}: allowed: {_said(problem['msg'])}")
         return None
+
+
+def _said(message: str) -> str:
+    """What pydantic says is allowed."""
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+
+
+def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> Iterable[str]:
+    """The fields of the table that a key is in, which may be a table of the model's."""
+    for key in loc[:-1]:
+        inner = model.model_fields[str(key)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ()
+        model = inner
+    return model.model_fields
 
 
 def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> dict[str, Folder]:

@@ -19,7 +19,8 @@ from harness.parameters import Choices, Parameter
 from harness.plan import Engine, Plan, make
 from harness.search import pruners, samplers, suggestions
 from harness.search.asking import arm_of, at_random
-from harness.search.searching import Found, Progress, evaluations_of, holds
+from harness.search.checks import evaluations_of, holds
+from harness.search.searching import Found, Progress
 from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
 
@@ -51,6 +52,9 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
     if rungs:
         at = ", ".join(map(str, rungs))
         click.echo(f"pruner {search.pruner.name}: asked after evaluation {at} of {most}")
+    elif search.pruner.name != "none":
+        note = f"pruner {search.pruner.name} stops nothing: no suggestion gets more than {most} evaluations"
+        click.secho(f"note: {note}", fg="yellow", err=True)
     for remark in samplers.remarks(search, space):
         click.secho(f"note: {remark}", fg="yellow", err=True)
     seconds = cost(_sampled(study, engine), processes).seconds * search.suggestions / SAMPLED

@@ -6,7 +6,6 @@ that is killed between the two asks for the same batch again, finds the part, an
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,13 +17,10 @@ from optuna.trial import FrozenTrial
 
 from harness import parts, results, training
 from harness.axes.datasets import datasets
-from harness.batches import Budget
-from harness.checking import Settings
-from harness.data import train_size
 from harness.errors import UsageError
 from harness.plan import Engine, Plan, cores, make
 from harness.provenance import Provenance
-from harness.search import outcomes, pruners, rounds, samplers, storages, suggestions
+from harness.search import checks, outcomes, pruners, rounds, storages, suggestions
 from harness.search.asking import SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, halved
 from harness.search.stages import Workers
 from harness.settings import BASELINE, CONFIRMED, WINNER
@@ -101,7 +97,7 @@ def search(
         MachineError: the results or the storage cannot be written.
     """
     folder = training.folder_of(study, folder)
-    check(study)
+    checks.check(study)
     training.check(study.in_phase("search"), folder, engine)
     with results.claimed(folder):
         running = _Search(study, folder, engine, training.choose_devices(device, engine), workers)
@@ -110,68 +106,6 @@ def search(
         finally:
             running.storage.close()
         return replace(found, confirmed=_confirm(found, study, folder, (engine, device, workers, confirm)))
-
-
-def check(study: Study) -> None:
-    """Raise UsageError where a study is no search, or asks for more suggestions than its space holds."""
-    if study.search is None or study.space is None:
-        raise UsageError(
-            f"{study.name} is a study of design {study.about.design!r}. Train it with `harness run`; a "
-            "search has design = 'search', [search] and [space]."
-        )
-    told = samplers.problems(study.search, study.space)
-    if told:
-        raise UsageError("\n".join([f"{study.name}: nothing was run", *(f"  - {one}" for one in told)]))
-    held = holds(study, study.search.suggestions)
-    if held is not None and held < study.search.suggestions:
-        raise UsageError(
-            f"{study.name}: search.suggestions = {study.search.suggestions}, and [space] holds {held} "
-            f"different settings. Allowed: 1 to {held}, or a wider space."
-        )
-    for drawn in _corners(study):
-        settings = resolve(study.baseline | drawn)
-        n = train_size(settings)
-        if int(settings["batch_size"]) > n:  # type: ignore[arg-type]
-            raise UsageError(
-                f"{study.name}: batch_size can be {settings['batch_size']}, and {settings['dataset']} has "
-                f"{n} training images. Lower it in [space] or [baseline]."
-            )
-
-
-def holds(study: Study, enough: int) -> int | None:
-    """How many different settings a space holds, counted up to `enough`; None of one with floats."""
-    assert study.space is not None  # noqa: S101 (asked of searches only)
-    if not study.space.finite:
-        return None
-    seen: set[str] = set()
-    for drawn in study.space.points():
-        seen.add(str(sorted(resolve(study.baseline | study.space.settings(drawn)).items())))
-        if len(seen) >= enough:
-            break
-    return len(seen)
-
-
-def _corners(study: Study) -> list[dict[str, Any]]:
-    """The ends of what decides how long a suggestion trains: settings, beside the baseline's."""
-    assert study.space is not None  # noqa: S101 (asked of searches only)
-    ends: dict[str, list[Any]] = {}
-    for entry in study.space.entries:
-        for key in ("epochs", "steps", "batch_size"):
-            listed = [meant[key] for meant in entry.means.values() if key in meant]
-            if entry.name == key and not entry.means:
-                listed = [entry.values.low, entry.values.high]  # type: ignore[union-attr]
-            if listed:
-                ends[key] = [*ends.get(key, []), *listed]
-    return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
-
-
-def evaluations_of(study: Study) -> list[int]:
-    """How many evaluations suggestions get, at the ends of what decides it."""
-    return [_evaluations(resolve(study.baseline | drawn)) for drawn in _corners(study)]
-
-
-def _evaluations(resolved: Settings) -> int:
-    return len(Budget.of(resolved, train_size(resolved)).eval_steps) - 1
 
 
 class _Search:
@@ -212,7 +146,7 @@ class _Search:
 
     def _begin(self) -> None:
         """Know what an earlier run of this search was told."""
-        evaluations = evaluations_of(self.study)
+        evaluations = checks.evaluations_of(self.study)
         self.trials, self.half = halved(self.storage.trials())
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
         self.asker = Asker(self.search, self.space, max(evaluations))
@@ -273,7 +207,9 @@ class _Search:
         """Ask for one batch, train it, and tell what came of it; whether there was anything left to ask."""
         count = min(self.search.batch, self.search.suggestions - len(self.trials))
         count = self.half[0].user_attrs[SIZE] if self.half else count
-        batch = self.asker.ask(count, lambda settings: _evaluations(resolve(self.study.baseline | settings)))
+        batch = self.asker.ask(
+            count, lambda settings: checks.evaluations(resolve(self.study.baseline | settings))
+        )
         if not batch:
             return False
         plan = make(

@@ -14,18 +14,17 @@ from harness import results
 from harness.parameters import Space
 from harness.search.asking import REACHED, REASON, SECONDS, arm_of
 from harness.search.pruners import BATCH
-from harness.searches import Search
+from harness.searches import COLUMNS, Search
 from harness.settings import as_text
 
 FILE = "suggestions.csv"
-ABOUT = ["number", "arm", "batch", "state", "reason", "evaluations", "seconds"]
 STATES: Mapping[TrialState, str] = {
     TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"
 }  # fmt: skip
 
 
 def table(trials: Sequence[FrozenTrial], search: Search, space: Space) -> pd.DataFrame:
-    """The suggestions as text: ABOUT, the objectives, and the parameters of the space, empty if not drawn."""
+    """The suggestions as text: COLUMNS, the objectives, and the parameters, empty if not drawn."""
     names = [parameter.name for parameter in space.parameters]
     rows = [
         {
@@ -41,7 +40,7 @@ def table(trials: Sequence[FrozenTrial], search: Search, space: Space) -> pd.Dat
         }
         for number, trial in enumerate(trials)
     ]
-    return pd.DataFrame(rows, columns=[*ABOUT, *search.objective, *names])
+    return pd.DataFrame(rows, columns=[*COLUMNS, *search.objective, *names])
 
 
 def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
