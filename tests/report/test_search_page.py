@@ -41,7 +41,7 @@ def test_the_best_is_the_best_complete_one_and_every_outcome_is_counted(known: S
     table = suggestions()
     complete = table[table["state"].eq("complete")]
     assert known.best is not None
-    assert known.best["number"] == complete.loc[complete["val_accuracy"].idxmax(), "number"]
+    assert known.best["number"] == complete.nlargest(1, "val_accuracy")["number"].item()
     answer = " ".join(search.answers(known)[-1])
     assert answer.startswith("40 suggestions: 32 complete, 4 pruned, 4 failed.")
     assert "the loss was nan (4)" in answer
@@ -53,7 +53,8 @@ def test_the_best_is_the_best_complete_one_and_every_outcome_is_counted(known: S
 
 def test_a_diverged_suggestion_that_counts_as_a_declared_value_is_never_the_best(tmp_path: Path) -> None:
     table = suggestions()
-    table.loc[0, ["val_accuracy", "reason"]] = [0.999, "seed 2000 diverged"]
+    table.loc[0, "val_accuracy"] = 0.999
+    table.loc[0, "reason"] = "seed 2000 diverged"
     found = read(write(tmp_path, table, diverged=0.999))
     assert found.best is not None
     assert found.best["number"] != 0
@@ -148,12 +149,12 @@ def test_importance_finds_the_one_parameter_that_matters(tmp_path: Path) -> None
     table = importance.judge(found)
     assert set(table["evaluator"]) == {"PED-ANOVA", "fANOVA"}
     for _, each in table.groupby("evaluator"):
-        assert each.loc[each["importance"].idxmax(), "parameter"] == "lr"
+        assert each.nlargest(1, "importance")["parameter"].item() == "lr"
         assert each["importance"].sum() == pytest.approx(1)
         assert (each["low"] <= each["high"]).all() or each["low"].isna().any()
     forest = table[table["evaluator"].eq("fANOVA")].set_index("parameter")
-    assert np.isnan(forest.loc["momentum", "importance"])  # which only some suggestions have
-    assert forest.loc["lr", "seed_low"] <= forest.loc["lr", "importance"] <= forest.loc["lr", "seed_high"]
+    assert pd.isna(forest["importance"]["momentum"])  # which only some suggestions have
+    assert forest["seed_low"]["lr"] <= forest["importance"]["lr"] <= forest["seed_high"]["lr"]
     words = told(looked.mattered(found, table))
     assert "fANOVA does not judge momentum" in words
     assert "12 suggestions pruned or failed" in words
