@@ -356,8 +356,8 @@ def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None
         return found, conditions
     if not (found.folder / CONFIRMED / "trials.csv").is_file():
         raise UsageError(
-            f"{found.folder}: the search's winner is not confirmed yet. Run `harness search` again to go on, or "
-            "choose a suggestion with --where arm=..."
+            f"{found.folder}: the search's winner is not confirmed yet. Run `harness search` again to go on, "
+            "or choose a suggestion with --where arm=..."
         )
     return read(found.folder / CONFIRMED), f"arm={WINNER}"
 

@@ -32,7 +32,8 @@ class Pruning(BaseModel):
 
     `halving` and `hyperband` keep the best of `reduction` at each rung, the first at evaluation `first`, the
     next ones `reduction` times later each. The others never prune the first `startup` suggestions, nor any
-    before evaluation `warmup`; `percentile` keeps so many percent, `patient` waits `patience` evaluations.
+    in its first `warmup` evaluations; `percentile` keeps so many percent, `patient` waits `patience`
+    evaluations.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

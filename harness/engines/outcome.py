@@ -91,9 +91,13 @@ class Outcome:
             )
             for split, seen in self.final.items()
         }
-        diverged, parameters = self.diverged_step[at], self.parameters[at]
         return replace(
-            self, diverged_step=diverged, parameters=parameters, curve=curve, final=final, weights=[]
+            self,
+            diverged_step=self.diverged_step[at],
+            parameters=self.parameters[at],
+            curve=curve,
+            final=final,
+            weights=[],
         )
 
     def values(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from postgres_server import PASSWORD, Postgres
 
+from harness import searches
 from harness.errors import MachineError, UsageError
 from harness.search import storages
 from harness.search.storages import Storage
@@ -533,7 +534,7 @@ def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_passwords_are_not_shown(url: str, expected: str) -> None:
-    assert storages.shown(url) == expected
+    assert searches.shown(url) == expected
 
 
 def test_optuna_says_nothing_and_keeps_its_settings(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
