@@ -24,6 +24,15 @@ def ablate(session: nox.Session) -> None:
 
 
 @nox.session
+def search(session: nox.Session) -> None:
+    """Search a study's space, confirm the winner, draw the report; `nox -s search -- STUDY --set ...`."""
+    install(session)
+    named = session.posargs and not session.posargs[0].startswith("-")
+    study = () if named else ("search",)
+    session.run("harness", "search", "--report", *study, *session.posargs)
+
+
+@nox.session
 def report(session: nox.Session) -> None:
     """Draw the report of a results folder: results/choices, or `nox -s report -- FOLDER`."""
     install(session)

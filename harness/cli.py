@@ -14,6 +14,7 @@ from harness.data_commands import data
 from harness.errors import MachineError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from harness.results import Results
     from harness.study import Study
 
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
@@ -329,6 +330,8 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
             raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, gallery.KINDS)}")
     found = read(results)
     which, conditions = asked.pop("trial"), asked.pop("where")
+    if which in {None, "best"}:
+        found, conditions = _winner(found, conditions)
     if which == "best" or (which is None and not conditions):
         chosen = [row for _, row in selection.best(found, conditions).iterrows()]
     else:
@@ -344,6 +347,21 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
             click.echo(f"  written: {png} and .svg")
 
 
+def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:
+    """Of a search's folder, where the best is to be chosen: the winner, as it was confirmed."""
+    from harness.results import read
+    from harness.settings import CONFIRMED, WINNER
+
+    if conditions or found.study["study"].get("phase") != "search":
+        return found, conditions
+    if not (found.folder / CONFIRMED / "trials.csv").is_file():
+        raise UsageError(
+            f"{found.folder}: the search's winner is not confirmed yet. Run `harness search` again to go on, "
+            "or choose a suggestion with --where arm=..."
+        )
+    return read(found.folder / CONFIRMED), f"arm={WINNER}"
+
+
 @harness.command()
 @click.argument("trial", required=False)
 @click.option(
@@ -354,13 +372,16 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
 def export(trial: str | None, results: Path | None, where: str | None, out: Path | None) -> None:
     """Write a trained trial for PyTorch: its weights, and the settings to rebuild it.
 
-    TRIAL is a trial_id, or "best" (by val accuracy; with --where, of those that meet the conditions).
+    TRIAL is a trial_id, or "best" (by val accuracy; with --where, of those that meet the conditions; of a
+    search, its confirmed winner).
     """
     from harness import results as storage
 
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
     found = storage.read(results or storage.folder_with(trial))
+    if trial == "best":
+        found, where = _winner(found, where)
     from harness import models
 
     row = models.choose(found, trial, where)

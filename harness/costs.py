@@ -24,6 +24,7 @@ class Cost:
 
 
 STEP_SECONDS = 250e-6  # a stack's Python and dispatch, per step, measured with 4 activations and 4 outputs
+BLOCK_SECONDS = 125e-6  # more of it for each further shape
 PASSES = {"sgd": 0, "momentum": 6, "nesterov": 7, "adam": 4, "adamw": 4, "adagrad": 6, "rmsprop": 8}
 BYTES_PER_SECOND = 15e9  # an optimizer's passes over weights and state in cache, one core
 FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reach
@@ -41,15 +42,18 @@ def cost(plan: Plan, processes: int, *, flops: Callable[[], float] | None = None
 def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
     """Estimate one stack's seconds on one core that reaches so many FLOP/s."""
     settings = stack.trials[0].arm.settings
-    n, parameters, test = _sizes(settings)
+    n, _, test = _sizes(settings)
     budget = Budget.of(settings, n)
+    each = [(trial.arm.settings, _sizes(trial.arm.settings)[1]) for trial in stack.trials]
     evaluated = len(budget.eval_steps) * datasets[str(settings["dataset"])].facts.train + test
-    k, samples = len(stack.trials), budget.steps * budget.batch_size
-    arithmetic = k * parameters * (4 * samples + 2 * evaluated) / rate
+    samples = budget.steps * budget.batch_size
+    arithmetic = sum(parameters for _, parameters in each) * (4 * samples + 2 * evaluated) / rate
     if stack.engine != "stacked":
         return arithmetic + budget.steps * LONE_STEP_SECONDS[stack.engine]
-    passes = sum(PASSES.get(str(trial.arm.settings["optimizer"]), 8) for trial in stack.trials)
-    return arithmetic + budget.steps * (STEP_SECONDS + passes * parameters * 4 / BYTES_PER_SECOND)
+    traffic = sum(PASSES.get(str(own["optimizer"]), 8) * parameters * 4 for own, parameters in each)
+    further = len({str(own["hidden"]) for own, _ in each}) - 1
+    dispatch = STEP_SECONDS + further * BLOCK_SECONDS
+    return arithmetic + budget.steps * (dispatch + traffic / BYTES_PER_SECOND)
 
 
 def _sizes(settings: Mapping[str, Value]) -> tuple[int, int, int]:
@@ -66,14 +70,15 @@ def _sizes(settings: Mapping[str, Value]) -> tuple[int, int, int]:
 
 def _bytes(stack: Stack, study: Study) -> int:
     settings = stack.trials[0].arm.settings
-    n, parameters, test = _sizes(settings)
+    n, _, test = _sizes(settings)
+    parameters = sum(_sizes(trial.arm.settings)[1] for trial in stack.trials)
     facts = datasets[str(settings["dataset"])].facts
     kept = {"train": n, "val": facts.train - n, "test": test}
     rows = 300 + 2 * 60 * len(Budget.of(settings, n).eval_steps) + 2 * 30 * len(facts.classes) ** 2
     predictions = 3 * sum(kept[split] for split in study.about.keep_predictions)
-    weights = {"all": 4 * parameters, "best": 4 * parameters / len(stack.trials), "none": 0}
+    weights = {"all": 4 * parameters, "best": 4 * parameters / len(stack.trials), "none": 0.0}
     # Rows are there twice: in the parts, which are the truth, and in the CSVs made from them.
-    return int(len(stack.trials) * (1.3 * rows + predictions + weights[study.about.keep_weights]))
+    return int(len(stack.trials) * (1.3 * rows + predictions) + weights[study.about.keep_weights])
 
 
 def flops_per_second() -> float:

@@ -18,6 +18,7 @@ from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.plan import Plan, cores, datasets_of
 from harness.registry import HOUSE
+from harness.searches import shown
 
 
 class Provenance:
@@ -29,7 +30,7 @@ class Provenance:
         self.start = time.monotonic()
         about = {"versions": _versions(), "commit": _commit(), "device": _device_name(devices[0])}
         self.run: dict[str, Any] = {
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": " ".join([Path(sys.argv[0]).name, *map(shown, sys.argv[1:])]),
             "started": _now(),
             **about,  # a folder may be trained in several sittings, by several versions
         }
@@ -108,7 +109,7 @@ def _now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    names = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "ablation-harness")
+    names = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "optuna", "ablation-harness")
     found = {"python": platform.python_version()}
     for name in names:
         try:

@@ -35,7 +35,8 @@ class Pruning(BaseModel):
 
     `halving` and `hyperband` keep the best of `reduction` at each rung, the first at evaluation `first`, the
     next ones `reduction` times later each. The others never prune the first `startup` suggestions, nor any
-    before evaluation `warmup`; `percentile` keeps so many percent, `patient` waits `patience` evaluations.
+    in its first `warmup` evaluations; `percentile` keeps so many percent, `patient` waits `patience`
+    evaluations.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -179,5 +180,15 @@ def _worst(search: Search) -> Iterator[str]:
 
 
 def table(search: Search) -> dict[str, Any]:
-    """The table as study.toml has it, everything resolved."""
-    return search.model_dump() | {"direction": search.directions}
+    """The table as study.toml has it, everything resolved; a storage's password is not written down."""
+    return search.model_dump() | {"direction": search.directions, "storage": shown(search.storage)}
+
+
+def shown(url: str) -> str:
+    """A URL without its passwords.
+
+    >>> shown("postgresql+psycopg://ann:secret@db/trials")
+    'postgresql+psycopg://ann:***@db/trials'
+    """
+    hidden = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", url)
+    return re.sub(r"([?&][a-z_]*passw[a-z]*=)[^&]*", r"\1***", hidden)

@@ -149,6 +149,8 @@ COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
 """What trials.csv says of a trial beside its settings."""
 TUNING, TUNED, CHOSEN = "tuning", "tuned", "chosen.csv"
 """What a study that tunes has in its results folder: two results folders, and what each arm chose."""
+CONFIRMED, BASELINE, WINNER = "confirmed", "baseline", "winner"
+"""The results folder in which a search confirms what it found, and its two arms."""
 OF_ARM = "of_arm"
 """The column that says whose settings a trial tries, while a study tunes."""
 TAKEN = (

@@ -150,6 +150,8 @@ class Study:
         changed: dict[str, Any] = {"phase": phase}
         if phase in {"tuning", "search"}:
             changed |= {"keep_predictions": [], "keep_weights": "none"}
+        if phase == "confirmed" and self.about.keep_weights == "best":
+            changed["keep_weights"] = "all"  # the winner's are wanted, whichever arm has the best trial
         return replace(self, about=self.about.model_copy(update=changed), chosen=chosen or {})
 
     @cached_property

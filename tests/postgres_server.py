@@ -44,15 +44,6 @@ class Postgres:
     def stop(self, mode: str = "fast") -> None:
         self.command("pg_ctl", "-s", "-w", "-m", mode, "stop")
 
-    def create(self, database: str) -> str:
-        """Make an empty database; its URL."""
-        import psycopg
-
-        server = self.url("postgres").replace("+psycopg", "")
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"')
-        return self.url(database)
-
 
 def _binaries() -> Path | None:
     found = [path.parent for root in ROOTS for path in Path(root).glob("**/bin/initdb")]

@@ -95,6 +95,33 @@ def test_weights_that_were_not_kept_are_trained_again(
     assert "note" not in told
 
 
+def test_a_trial_of_a_stack_of_several_shapes_is_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = parse(
+        {
+            "study": {
+                "name": "shapes",
+                "seeds": 1,
+                "keep_predictions": ["val", "test"],
+                "keep_weights": "none",
+            },
+            "baseline": {"dataset": "digits", "epochs": 2, "batch_size": 128, "lr": 0.2},
+            "axes": {"hidden": [[], [8], [16, 8], [12, 12, 12]]},
+        }
+    )
+    training.train(study, tmp_path / "shapes", workers=1)
+    found = results.read(tmp_path / "shapes")
+    assert found.trials["group_size"].tolist() == [4] * 4
+    for _, row in found.trials.iterrows():
+        model = models.restore(found, row)
+        assert not model.kept
+        assert sum(p.numel() for p in model.classifier.parameters()) == row["parameters"]
+        chosen = models.probabilities(found, row).argmax(1)
+        assert np.array_equal(chosen, predictions(found, row)["test_predicted"])
+    assert "note" not in capsys.readouterr().err
+
+
 def test_an_export_reaches_the_same_accuracy_to_the_last_sample(found: Results, tmp_path: Path) -> None:
     row = models.choose(found, "best")
     done = models.export(found, row, tmp_path / "out")

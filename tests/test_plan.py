@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -20,7 +21,18 @@ from harness.batches import Budget
 from harness.costs import Cost, cost, stack_seconds
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.plan import MEMORY_BYTES, SAME_IN_A_GROUP, STACK_BYTES, Plan, Stack, cut, make, stack_bytes
+from harness.plan import (
+    MEMORY_BYTES,
+    SAME_IN_A_GROUP,
+    STACK_BYTES,
+    Plan,
+    Stack,
+    cut,
+    make,
+    member_bytes,
+    side_by_side,
+    stack_bytes,
+)
 from harness.registry import HOUSE
 from harness.study import Study, parse
 
@@ -112,7 +124,7 @@ def test_a_batch_may_be_the_train_split_and_no_larger(study_of: Make) -> None:
 # ----------------------------------------------------------------------------------------------------- stacks
 
 
-def test_groups_share_batches_and_shape(study_of: Make) -> None:
+def test_groups_share_batches(study_of: Make) -> None:
     plan = make(study_of(WIDE))
     for stack in plan.stacks:
         for name in SAME_IN_A_GROUP:
@@ -170,6 +182,56 @@ def test_a_group_is_cut_evenly_and_whole(count: int, widest: int, least: int) ->
     assert max(widths) - min(widths) <= 1
     assert len(pieces) >= min(least, count)
     assert max(widths) <= widest
+
+
+SHAPES = [[], [16], [16, 16], [40], [16, 40, 16]]
+
+
+def shapes_of(stack: Stack) -> list[str]:
+    return [str(trial.arm.settings["hidden"]) for trial in stack.trials]
+
+
+def test_shapes_share_a_stack_where_none_fills_one(study_of: Make) -> None:
+    axes = {"hidden": SHAPES, "optimizer": ["sgd", "momentum", "adam"]}
+    study = study_of(axes, batch_size=128, study={"seeds": 2})
+    plan = make(study)
+    assert [len(stack.trials) for stack in plan.stacks] == [15, 15]
+    for stack in plan.stacks:
+        assert len({trial.seed for trial in stack.trials}) == 1
+        runs = [shape for shape, _ in itertools.groupby(shapes_of(stack))]
+        assert sorted(runs) == sorted(map(str, SHAPES)), "the members of a shape are in one place"
+        assert stack.trials == tuple(side_by_side(stack.trials))
+        assert stack_bytes(stack) == sum(member_bytes(trial.arm.settings) for trial in stack.trials)
+        assert stack_seconds(stack) > 0
+    again = make(study, known=as_known(plan))
+    assert as_known(again) == as_known(plan)
+
+
+def test_a_shape_that_fills_half_a_stack_stays_by_itself(study_of: Make) -> None:
+    half = STACK_BYTES // 2 // (4 * 64 * 256)  # members of 64-256-..
+    for count, mixed in ((half - 1, True), (half, False)):
+        rates = [0.001 * (i + 1) for i in range(count)]
+        axes = {"hidden": [[256], [8], [9]], "lr": rates}
+        plan = make(study_of(axes, batch_size=128, study={"seeds": 1}))
+        together = [set(shapes_of(stack)) for stack in plan.stacks]
+        assert any({"[8]", "[9]"} <= shapes for shapes in together)
+        assert any({"[8]", "[256]"} <= shapes for shapes in together) is mixed
+
+
+def test_shapes_are_cut_where_their_bytes_fill_a_stack(study_of: Make) -> None:
+    shapes = [[256 + i] * (1 + i % 3) for i in range(100)]
+    plan = make(study_of({"hidden": shapes}, study={"seeds": 1}))
+    assert 1 < len(plan.stacks) < 10
+    for stack in plan.stacks:
+        first = sum(4 * 64 * trial.arm.settings["hidden"][0] for trial in stack.trials)  # type: ignore[index, misc]
+        assert first <= STACK_BYTES
+        assert stack_bytes(stack) <= MEMORY_BYTES
+
+
+def test_seeds_that_share_a_stack_keep_to_their_shape(study_of: Make) -> None:
+    plan = make(study_of({"hidden": SHAPES}, batch_size=8, study={"seeds": 3}))
+    assert sorted(len(stack.trials) for stack in plan.stacks) == [3] * 5
+    assert all(len(set(shapes_of(stack))) == 1 for stack in plan.stacks)
 
 
 def test_a_stack_fits_in_memory_whatever_its_shape(study_of: Make) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.axes.activations import Activation, activations
 from harness.axes.architectures import initial_layers
 from harness.engines.outcome import Floats
-from harness.engines.regularisation import Masks
+from harness.engines.regularisation import Draws, Masks
 from harness.engines.updates import Slice, slices
 from harness.streams import stream
 from harness.trials import Trial
@@ -82,7 +82,9 @@ class Block:
     everything behind them, `rest` (K, n), so that an optimizer's update is two calls whatever the depth.
     """
 
-    def __init__(self, part: Slice, trials: Sequence[Trial], widths: Sequence[int], wide: Tensor) -> None:
+    def __init__(
+        self, part: Slice, trials: Sequence[Trial], widths: Sequence[int], wide: Tensor, draws: Draws
+    ) -> None:
         """Start trials of these widths with layer one's weights in `wide` (K*h, D)."""
         self.part, self.widths = part, widths
         device, dtype = wide.device, wide.dtype
@@ -97,7 +99,7 @@ class Block:
         self.grad_weights, self.grad_biases = self._views(self.grad_rest)
         named = [str(trial.arm.settings.get("activation", "identity")) for trial in trials]
         self.activations = Activations(named)
-        self.masks = Masks(trials, widths[1:-1], device, dtype)
+        self.masks = Masks(trials, widths[1:-1], device, dtype, draws)
 
     def _views(self, rest: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Weights (K, out, in) of the layers behind the first, and biases (K, out, 1) of all."""

@@ -91,8 +91,14 @@ class Outcome:
             )
             for split, seen in self.final.items()
         }
-        own = {"diverged_step": self.diverged_step[at], "parameters": self.parameters[at]}
-        return replace(self, **own, curve=curve, final=final, weights=[])
+        return replace(
+            self,
+            diverged_step=self.diverged_step[at],
+            parameters=self.parameters[at],
+            curve=curve,
+            final=final,
+            weights=[],
+        )
 
     def values(self) -> dict[str, Any]:
         """What was observed so far, as a State has it: the curve of P points by columns (P,) and (P, K)."""

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.dropout import uniforms
 from harness.trials import Trial
+
+
+class Draws:
+    """`uniforms` for the blocks of a stack: drawn once a step, of which a narrower one has the first rows."""
+
+    def __init__(self, shapes: Sequence[Sequence[int]]) -> None:
+        """The draws of blocks whose hidden layers have these widths."""
+        self.widest = [max(layer) for layer in itertools.zip_longest(*shapes, fillvalue=0)]
+        self.step = 0
+        self.drawn: dict[tuple[int, int], NDArray[np.float32]] = {}
+
+    def __call__(self, seed: int, layer: int, step: int, width: int, batch: int) -> NDArray[np.float32]:
+        """As `uniforms`."""
+        if step != self.step:
+            self.step, self.drawn = step, {}
+        if (seed, layer) not in self.drawn:
+            self.drawn[seed, layer] = uniforms(seed, layer, step, self.widest[layer], batch)
+        return self.drawn[seed, layer][:width]
 
 
 class Masks:
@@ -23,9 +43,15 @@ class Masks:
     """
 
     def __init__(
-        self, trials: Sequence[Trial], widths: Sequence[int], device: torch.device, dtype: torch.dtype
+        self,
+        trials: Sequence[Trial],
+        widths: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype,
+        draw: Callable[..., NDArray[np.float32]] = uniforms,
     ) -> None:
-        """The masks of trials whose hidden layers have these widths."""
+        """The masks of trials whose hidden layers have these widths; `draw` is `uniforms`, or keeps them."""
+        self.draw = draw
         shares = [float(trial.arm.settings.get("dropout", 0.0)) for trial in trials]  # type: ignore[arg-type]
         self.widths = widths if any(shares) else []
         self.seeds = list(dict.fromkeys(trial.seed for trial in trials))
@@ -45,7 +71,7 @@ class Masks:
         return [self._mask(layer, step, width, batch) for layer, width in enumerate(self.widths)]
 
     def _mask(self, layer: int, step: int, width: int, batch: int) -> Tensor:
-        drawn = [uniforms(seed, layer, step, width, batch) for seed in self.seeds]
+        drawn = [self.draw(seed, layer, step, width, batch) for seed in self.seeds]
         u = torch.from_numpy(np.stack(drawn)).to(self.shares.device)
         if len(self.seeds) > 1:
             u = u.index_select(0, self.rows)

@@ -29,7 +29,7 @@ from harness.axes.metrics import Metric
 from harness.data import Data, Samples
 from harness.engines.blocks import Block, Pass, joined
 from harness.engines.outcome import Evaluation, Floats
-from harness.engines.regularisation import Smoothing, smoothing
+from harness.engines.regularisation import Draws, Smoothing, smoothing
 from harness.engines.spans import spans
 from harness.engines.updates import Updates, exact, slices
 from harness.trials import Trial
@@ -171,8 +171,9 @@ class Stack:
         shapes = list(slices([_widths(trial, data) for trial in trials]))
         self.rows = [part.size * widths[1] for part, widths in shapes]
         self.wide = torch.empty(sum(self.rows), data.inputs, device=device, dtype=dtype)
+        draws = Draws([widths[1:-1] for _, widths in shapes])
         self.blocks = [
-            Block(part, trials[part.members], widths, rows)
+            Block(part, trials[part.members], widths, rows, draws)
             for (part, widths), rows in zip(shapes, self.wide.split(self.rows), strict=True)
         ]
         shared = len({trial.seed for trial in trials}) == 1

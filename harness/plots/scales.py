@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -54,12 +55,38 @@ def kind_of(name: str, values: ArrayLike) -> Kind:
     return "log" if wide else "linear"
 
 
-def places(values: ArrayLike, kind: Kind) -> NDArray[np.float64]:
-    """Values as distances along an axis of this kind, so that colours grow as the axis does."""
+def places(values: ArrayLike, kind: Kind, least: float = LEAST_ERROR) -> NDArray[np.float64]:
+    """Values as distances along an axis of this kind, so that colours grow as the axis does.
+
+    Args:
+        values: any shape.
+        kind: as from `kind_of`.
+        least: of accuracies, the error from which on the axis is even; `least_error` of all that it shows.
+    """
     known = np.asarray(values, dtype=float)
     if kind == "linear":
         return known
-    return np.asarray(error(known, _least(known)) if kind == "error" else np.log10(known), dtype=float)
+    return np.asarray(_to_end(known, least) if kind == "error" else np.log10(known), dtype=float)
+
+
+def values_at(at: ArrayLike, kind: Kind, least: float = LEAST_ERROR) -> NDArray[np.float64]:
+    """The values at places: what undoes `places`."""
+    known = np.asarray(at, dtype=float)
+    if kind == "linear":
+        return known
+    return np.asarray(_from_end(known, least) if kind == "error" else 10**known, dtype=float)
+
+
+def _to_end(shares: Any, least: float) -> Any:
+    """Where accuracies lie: by the logarithm of the error, and evenly from that of `least` on to 100 %."""
+    shares = np.asarray(shares, dtype=float)
+    return error(shares, least) + np.maximum(shares - (1 - least), 0) / (least * math.log(10))
+
+
+def _from_end(place: Any, least: float) -> Any:
+    """The accuracy at a place of `_to_end`."""
+    place, end = np.asarray(place, dtype=float), -math.log10(least)
+    return share(np.minimum(place, end)) + np.maximum(place - end, 0) * least * math.log(10)
 
 
 def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike) -> None:
@@ -67,19 +94,20 @@ def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike)
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     kind, axis = kind_of(name, known), ax.xaxis if which == "x" else ax.yaxis
+    least = least_error(known)
     setter = ax.set_xscale if which == "x" else ax.set_yscale
     if kind == "error":
-        least = _least(known)
-        setter("function", functions=(lambda values: error(values, least), share))
+        setter("function", functions=(lambda of: _to_end(of, least), lambda of: _from_end(of, least)))
     elif kind == "log":
         setter("log")
     if known.size:
-        ends = places([known.min(), known.max()], kind)
+        ends = places([known.min(), known.max()], kind, least)
         room = 0.06 * (float(np.ptp(ends)) or 0.1)
-        low, high = _values(np.array([ends[0] - room, ends[1] + room]), kind)
+        low, high = values_at([ends[0] - room, ends[1] + room], kind, least).tolist()
         (ax.set_xlim if which == "x" else ax.set_ylim)(low, high)
         if kind == "error":
-            axis.set_major_locator(FixedLocator(ticks(max(low, 0), high)))
+            named = [share for share in ticks(max(low, 0), min(high, 1)) if share <= 1 - least]
+            axis.set_major_locator(FixedLocator([*named, *([1.0] if known.max() == 1 else [])]))
         elif kind == "log":
             few = high / low < 1000
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=7))
@@ -109,16 +137,9 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _least(known: NDArray[np.float64]) -> float:
-    """The error where the axis ends: half of the smallest one there is, so that 100 % lies just beyond it."""
+def least_error(values: ArrayLike) -> float:
+    """The smallest error there is, that of 100 % aside, which lies at no finite place of a logarithm."""
+    known = np.asarray(values, dtype=float)
     errors = 1 - known[np.isfinite(known)]
-    errors = errors[errors > 0]
-    return max(LEAST_ERROR, float(errors.min()) / 2) if errors.size else LEAST_ERROR
-
-
-def _values(ends: NDArray[np.float64], kind: Kind) -> tuple[float, float]:
-    if kind == "error":
-        ends = share(ends)
-    elif kind == "log":
-        ends = 10**ends
-    return float(ends[0]), float(ends[1])
+    errors = errors[errors > 1e-9]
+    return max(LEAST_ERROR, float(errors.min())) if errors.size else LEAST_ERROR

@@ -147,7 +147,7 @@ def front_figure(table: pd.DataFrame, names: Sequence[str], maximize: Sequence[b
     value_axis(ax, "x", across, table[across])
     _legend(figure, [
         Line2D([], [], color=BLUE, marker="o", ms=6, label="front"),
-        Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="beaten in both"),
+        Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="beaten"),
         Line2D([], [], **BEST, label=f"best {words(upright)}"),
     ])  # fmt: skip
     return figure
@@ -182,7 +182,9 @@ def pruning_figure(curves: pd.DataFrame, rungs: pd.DataFrame, objective: str) ->
         ax.axvline(row["epoch"], color=GREY, lw=0.8, ls=(0, (1, 2)), zorder=0)
         ax.text(row["epoch"], 1.01, f"{row['pruned']}", ha="center", va="bottom", fontsize=9, color=GREY,
                 transform=ax.get_xaxis_transform())  # fmt: skip
-    ax.set_xlabel("epoch" + ("; above, how many were pruned there" if len(rungs) else ""))
+    if curves["epoch"].mod(1).eq(0).all():
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("epoch")
     _legend(figure, keys)
     return figure
 

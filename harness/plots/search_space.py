@@ -8,21 +8,31 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.tri import Triangulation
 
-from harness.plots.scales import kind_of, number, places, ticks, value_axis, words
+from harness.plots.scales import (
+    LEAST_ERROR,
+    kind_of,
+    least_error,
+    number,
+    places,
+    ticks,
+    value_axis,
+    values_at,
+    words,
+)
 from harness.plots.search import BEST, FAILED, PRUNED
 from harness.plots.style import GREY, styled, subplots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -31,6 +41,7 @@ VALUES = mpl.colormaps["viridis"]
 NUMBERS = mpl.colormaps["cividis"]
 ABSENT = -0.09  # where a line passes an axis on which its suggestion has no value
 WORST_LEFT = 0.1  # of the values: below this quantile one colour stands for all, or the best look alike
+MOST_NAMED = 6  # steps of an axis that names each of its values
 LONGEST = 14  # letters of a category that stands beside an axis
 
 
@@ -44,7 +55,8 @@ class Dimension:
         low: the least value, of numbers.
         high: the greatest.
         levels: the values of a category, as text.
-        whole: whether only whole numbers are values.
+        step: between the values; 0 where all between low and high are.
+        least: of accuracies, as from `least_error`.
     """
 
     name: str
@@ -52,7 +64,15 @@ class Dimension:
     low: float = math.nan
     high: float = math.nan
     levels: Sequence[str] = ()
-    whole: bool = False
+    step: float = 0
+    least: float = LEAST_ERROR
+
+    @property
+    def few(self) -> list[float]:
+        """The values themselves, where they are numbers and so few that an axis can name them all."""
+        if not self.step or self.high - self.low > MOST_NAMED * self.step:
+            return []
+        return [float(value) for value in np.arange(self.low, self.high + self.step / 2, self.step)]
 
     def places(self, column: pd.Series[Any]) -> NDArray[np.float64]:
         """Where values lie between the ends of the range, in 0..1; NaN where there is none."""
@@ -120,13 +140,14 @@ def parallel_figure(
 
 def _of_values(values: pd.Series[Any], objective: str) -> Dimension:
     """The objective as the last axis, on a scale that tells its values apart."""
-    return Dimension("value", "linear", float(values.min()), float(values.max()), (objective,))
+    low, high = float(values.min()), float(values.max())
+    return Dimension("value", "linear", low, high, (objective,), least=least_error(values))
 
 
 def _spread(axis: Dimension, table: pd.DataFrame) -> NDArray[np.float64]:
     """Places on an axis; those of one category beside each other, by number, so that they can be counted."""
     if axis.name == "value":
-        at = places(table["value"], kind_of(axis.levels[0], table["value"]))
+        at = places(table["value"], kind_of(axis.levels[0], table["value"]), axis.least)
         return np.asarray((at - at.min()) / (np.ptp(at) or 1.0), dtype=float)
     found = axis.places(table[axis.name])
     if axis.kind == "category":
@@ -149,9 +170,8 @@ def _marks(axis: Dimension) -> list[tuple[float, str]]:
     if axis.name == "value":
         return _value_marks(axis)
     middle = math.sqrt(axis.low * axis.high) if axis.kind == "log" else (axis.low + axis.high) / 2
-    ends = [(0.0, number(axis.low)), (1.0, number(axis.high))]
-    between = axis.kind == "log" or not axis.whole or middle.is_integer()
-    return [*ends, (0.5, f"{middle:.2g}")] if between else ends
+    values = pd.Series(axis.few or [axis.low, float(f"{middle:.2g}"), axis.high])
+    return list(zip(axis.places(values).tolist(), map(number, values), strict=True))
 
 
 def _value_marks(axis: Dimension) -> list[tuple[float, str]]:
@@ -159,7 +179,7 @@ def _value_marks(axis: Dimension) -> list[tuple[float, str]]:
     kind, ends = kind_of(axis.levels[0], [axis.low, axis.high]), [axis.low, axis.high]
     within = ticks(axis.low, axis.high) if kind == "error" else MaxNLocator(5).tick_values(*ends)
     values = np.array([*ends, *(value for value in within if axis.low < value < axis.high)])
-    at = places(values, kind)
+    at = places(values, kind, axis.least)
     at = (at - at[0]) / (at[1] - at[0] or 1.0)
     keep = [place for place in range(len(at)) if place < 2 or 0.05 < at[place] < 0.95]
     told = (lambda x: f"{100 * x:.4g}\u00a0%") if kind == "error" else number
@@ -174,7 +194,7 @@ def _shades(
     values: pd.Series[Any], objective: str, *, maximize: bool
 ) -> tuple[Normalize, NDArray[np.float64]]:
     """Colours' places, the better the lighter; the worst tenth shares the darkest."""
-    at = places(values, kind_of(objective, values)) * (1 if maximize else -1)
+    at = places(values, kind_of(objective, values), least_error(values)) * (1 if maximize else -1)
     low, high = np.nanquantile(at, WORST_LEFT), np.nanmax(at)
     return Normalize(low, high if high > low else low + 1, clip=True), at
 
@@ -260,7 +280,7 @@ def _across(ax: Axes, axis: Dimension, which: Literal["x", "y"]) -> None:
     else:
         room = 0.04 * (high - low or 1.0)
         limits(low - room, high + room)
-        of.set_major_locator(MaxNLocator(5, integer=axis.whole))
+        of.set_major_locator(FixedLocator(axis.few) if axis.few else MaxNLocator(5, integer=axis.step >= 1))
     of.set_major_formatter(lambda value, _: number(value))
 
 
@@ -325,6 +345,5 @@ def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int
 def _back(at: NDArray[np.float64], values: pd.Series[Any], objective: str, *, maximize: bool) -> list[str]:
     """The words of a colour bar's ticks: from places back to the values."""
     kind, signed = kind_of(objective, values), at * (1 if maximize else -1)
-    if kind == "error":
-        return [f"{100 * (1 - 10**-place):.3g}\u00a0%" for place in signed]
-    return [number(float(10**place if kind == "log" else place)) for place in signed]
+    told = values_at(signed, kind, least_error(values)).tolist()
+    return [f"{100 * value:.3g}\u00a0%" if kind == "error" else number(value) for value in told]

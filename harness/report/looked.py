@@ -56,8 +56,8 @@ def mattered(searched: Searched, found: pd.DataFrame) -> Section:
 def _evaluators(searched: Searched, found: pd.DataFrame) -> Iterator[str]:
     """What the two evaluators ask, of which suggestions, and what they leave out."""
     left = len(searched.suggestions) - len(searched.complete)
-    why = "they have no value at the end of a training"
-    but = f" The {left} pruned or failed ones are left out: {why}." if left else ""
+    told = f"{count(left, 'suggestion')} pruned or failed, without a value at the end of a training"
+    but = f" Left out: {told}." if left else ""
     yield (
         f"For {plots.words(searched.objective.name)}, of {len(searched.complete)} complete suggestions.{but} "
         "PED-ANOVA, Optuna's default, asks which parameters set the best tenth of the suggestions apart from "

@@ -9,40 +9,47 @@ import pandas as pd
 from harness import plots
 from harness.report.figures import Drawn
 from harness.report.section import Section
+from harness.report.words import count
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.report.searched import Objective, Searched
 
 BEST_CURVES = 5
 MOST_RUNGS = 14  # epochs at which something was pruned; of more, nothing can be read
-PRUNING = (
-    "Validation, mean over the search seeds: the best {best} complete suggestions, and faint the pruned "
-    "ones, each to its last evaluation. Dotted: epochs at which suggestions were pruned."
+BEST = "Validation, mean over the search seeds: the best {best} complete suggestions."
+PRUNED = (
+    " Faint: pruned ones, each to its last evaluation. Dotted: epochs at which suggestions were pruned, "
+    "above how many."
 )
 
 
 def section(searched: Searched) -> Section | None:
     """Learning curves of the best few beside the pruned ones."""
-    title = "Learning curves and pruning"
     curves = learning_curves(searched)
     if curves.empty:
         return None
+    title = "Learning curves and pruning" if curves["pruned"].any() else "Learning curves"
     ends = curves[curves["pruned"]].groupby("number")["epoch"].max().value_counts().sort_index()
     rungs = pd.DataFrame({"epoch": ends.index, "pruned": ends.to_numpy()})
     shown = rungs if len(rungs) <= MOST_RUNGS else rungs.iloc[:0]
     figure = plots.pruning_figure(curves, shown, _curve_name(searched.objective))
     best = curves.loc[~curves["pruned"], "number"].nunique()
-    words = []
-    if len(rungs):
-        where = ", ".join(
-            f"{row['pruned']:.0f} at epoch {row['epoch']:g}" for row in rungs.to_dict("records")
-        )
-        cut = f"{int(rungs['pruned'].sum())} suggestions were pruned"
-        words = [
-            f"{cut}: {where}." if len(rungs) <= MOST_RUNGS else f"{cut}, at {len(rungs)} different epochs."
-        ]
-    drawn = [Drawn("search-curves", title, PRUNING.format(best=best), figure)]
-    return Section("learning", title, words, [], drawn)
+    caption = BEST.format(best=best) + (PRUNED if len(rungs) else "")
+    return Section(
+        "learning", title, list(_words(rungs)), [], [Drawn("search-curves", title, caption, figure)]
+    )
+
+
+def _words(rungs: pd.DataFrame) -> Iterator[str]:
+    """Where suggestions were pruned."""
+    cut = f"{count(int(rungs['pruned'].sum()), 'suggestion')} pruned"
+    if len(rungs) > MOST_RUNGS:
+        yield f"{cut}, at {len(rungs)} different epochs."
+    elif len(rungs):
+        at = [f"{row['pruned']:.0f} at epoch {row['epoch']:g}" for row in rungs.to_dict("records")]
+        yield f"{cut}: {', '.join(at)}."
 
 
 def learning_curves(searched: Searched) -> pd.DataFrame:

@@ -53,7 +53,9 @@ def answers(searched: Searched) -> list[list[str]]:
             ["No suggestion has been trained to its end, so there is nothing to conclude.", *_told(searched)]
         ]
     there = [each for each in searched.parameters if pd.notna(best[each.name])]
-    settings = ", ".join(f"{each.name} {search_tables.setting(each, best[each.name]).text}" for each in there)
+    settings = "; ".join(
+        f"{each.name} = {search_tables.setting(each, best[each.name]).text}" for each in there
+    )
     name = plots.words(objective.name)
     of = count(len(searched.complete), "complete suggestion")
     first = [
@@ -217,9 +219,9 @@ def _budget_words(searched: Searched, curve: pd.DataFrame) -> Iterator[str]:
         )
     if searched.suggestions["state"].eq("pruned").any():
         yield (
-            "Pruned suggestions count with the value at which they were stopped, though a smaller search might "
-            "have trained them on: with a pruner this curve is an approximation, and too low rather than too "
-            "high."
+            "Pruned suggestions count with the value at which they were stopped, though a smaller search "
+            "might have trained them on: with a pruner this curve is an approximation, and too low rather "
+            "than too high."
         )
 
 
@@ -227,11 +229,15 @@ def _front(searched: Searched) -> Section | None:
     """The Pareto front, of a search with two objectives."""
     if len(searched.objectives) < 2 or searched.complete.empty:
         return None
-    names, ways = zip(*((each.name, each.maximize) for each in searched.objectives), strict=True)
+    ordered = sorted(searched.objectives, key=lambda each: each != searched.objective)
+    names, ways = [each.name for each in ordered], [each.maximize for each in ordered]
     done = searched.complete
-    table = done.assign(front=stats.pareto_front(done[list(names)].to_numpy(dtype=float), ways))
-    figure = plots.front_figure(table, names, ways)
+    table = done.assign(front=stats.pareto_front(done[names].to_numpy(dtype=float), ways))
+    beaten = list(table.loc[table["best"] & ~table["front"], "arm"])
+    tie = "is beaten by one of the front: as good, and better in the other objective."
+    words = [f"The best by {plots.words(names[0])}, {beaten[0]}, {tie}"] if beaten else []
     title = f"{plots.words(names[0])} against {plots.words(names[1])}"
     caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
+    figure = plots.front_figure(table, names, ways)
     drawn = [Drawn("search-front", title[0].upper() + title[1:], caption, figure)]
-    return Section("front-of-two", "The Pareto front", [], [search_tables.front(searched, table)], drawn)
+    return Section("pareto", "The Pareto front", words, [search_tables.front(searched, table)], drawn)

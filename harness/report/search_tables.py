@@ -42,7 +42,8 @@ FRONT = (
 IMPORTANCE = (
     "Shares of the importance of all parameters that an evaluator judges; the two judge different things, "
     "and fANOVA fewer parameters, so their shares are not of one whole. Under each the middle 90\u00a0% over "
-    "bootstrap resamples of the suggestions; seeds: fANOVA's lowest and highest over the seeds of its forest."
+    "bootstrap resamples of the suggestions (which hold fewer different ones, so that a share may lie "
+    "outside); seeds: fANOVA's lowest and highest over the seeds of its forest."
 )
 
 

@@ -89,8 +89,8 @@ def dimension(parameter: Parameter) -> Dimension:
     values = parameter.values
     if isinstance(values, Choices):
         return Dimension(parameter.name, "category", levels=values.names)
-    ends = float(values.low), float(values.high)
-    return Dimension(parameter.name, "log" if values.log else "linear", *ends, whole=isinstance(values, Ints))
+    ends, step = (float(values.low), float(values.high)), float(values.step or 0)
+    return Dimension(parameter.name, "log" if values.log else "linear", *ends, step=step)
 
 
 def edge(parameter: Parameter, value: Any) -> str:

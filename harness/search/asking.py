@@ -30,8 +30,8 @@ MOST_ASKED = 20
 """How often a sampler that repeats itself is asked for one suggestion, before a point is drawn at random."""
 MOST_DRAWN = 1000
 """How many points are drawn at random to find a new one, before all of them are looked at."""
-ASKED, REACHED, SECONDS, REASON = "asked", "reached", "seconds", "reason"
-"""User attributes of stored trials: asks before it, evaluations it got, when it was told, why it stopped."""
+ASKED, SIZE, REACHED, SECONDS, REASON = "asked", "batch_size", "reached", "seconds", "reason"
+"""User attributes: asks before it, its batch's size, evaluations it got, when it was told, why it stopped."""
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,13 @@ class Asker:
             for suggestion, one in zip(batch, told, strict=True):
                 values = list(one.values) if one.state == TrialState.COMPLETE else None
                 self._study.tell(suggestion.trial, values, state=one.state)
-                frozen.append(self._frozen(suggestion, one, seconds))
+                frozen.append(self._frozen(suggestion, one, len(batch), seconds))
         return frozen
 
-    def _frozen(self, suggestion: Suggestion, told: Told, seconds: float) -> FrozenTrial:
+    def _frozen(self, suggestion: Suggestion, told: Told, size: int, seconds: float) -> FrozenTrial:
         memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
-        attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, REACHED: told.reached}
+        attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, SIZE: size}
+        attributes[REACHED] = told.reached
         attributes[SECONDS] = round(seconds, 3)
         if told.reason:
             attributes[REASON] = told.reason
@@ -218,6 +219,14 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
 def at_random(parameter: Parameter, rng: np.random.Generator) -> Any:
     """A value of a parameter, each as probable as any other."""
     return samplers.at(samplers.distribution(parameter.values), rng.random())
+
+
+def halved(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """The trials of whole batches, and those of one that was killed while it was stored, if there is one."""
+    last = [trial for trial in trials if trial.user_attrs[BATCH] == trials[-1].user_attrs[BATCH]]
+    if not last or len(last) == last[0].user_attrs[SIZE]:
+        return list(trials), []
+    return list(trials[: -len(last)]), last
 
 
 def drawn_of(trial: FrozenTrial) -> Drawn:

@@ -14,10 +14,9 @@ from harness.parameters import Space
 from harness.plan import misfit
 from harness.search import samplers
 from harness.searches import Search
+from harness.settings import BASELINE
 from harness.study import Study
 from harness.trials import Arm, resolve
-
-BASELINE = "baseline"
 
 
 def check(study: Study) -> None:

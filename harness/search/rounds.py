@@ -78,16 +78,24 @@ def train(
         # In the order of the plan: who is done first must not decide who is asked first.
         found.going.sort(key=lambda reached: reached.stage.stack.group)
         _report(batch, found, asker, setup, reported)
-        stopped = asker.pruned(batch) if rung in setup.rungs else set()
-        _part(found, rung, _arms(batch, stopped))
+        _part(found, rung, _stopped(batch, found, asker) if rung in setup.rungs else set())
         if not found.going:
             break
     tell(1.0)
     return found
 
 
-def _arms(batch: Sequence[Suggestion], numbers: set[int]) -> set[str]:
-    return {suggestion.arm for suggestion in batch if suggestion.number in numbers}
+def _stopped(batch: Sequence[Suggestion], found: Round, asker: Asker) -> set[str]:
+    """The arms that the pruner stops, of those that would go on."""
+    going = {
+        trial.arm.name
+        for reached in found.going
+        if reached.stage.until < budget_of(reached.stage.stack).steps
+        for trial in reached.stage.stack.trials
+    } - {*_lost(found)}
+    asked = [suggestion for suggestion in batch if suggestion.arm in going]
+    stopped = asker.pruned(asked)
+    return {suggestion.arm for suggestion in asked if suggestion.number in stopped}
 
 
 def _next(reached: Reached, rung: int, setup: Setup) -> Stage:

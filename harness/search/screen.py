@@ -19,9 +19,9 @@ from harness.parameters import Choices, Parameter
 from harness.plan import Engine, Plan, make
 from harness.search import pruners, samplers, suggestions
 from harness.search.asking import arm_of, at_random
-from harness.search.checks import BASELINE, evaluations_of, holds
-from harness.search.searching import CONFIRMED, WINNER, Found, Progress
-from harness.settings import as_text
+from harness.search.checks import evaluations_of, holds
+from harness.search.searching import Found, Progress
+from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from

@@ -17,17 +17,15 @@ from optuna.trial import FrozenTrial
 
 from harness import parts, results, training
 from harness.axes.datasets import datasets
+from harness.errors import UsageError
 from harness.plan import Engine, Plan, cores, make
 from harness.provenance import Provenance
 from harness.search import checks, outcomes, pruners, rounds, storages, suggestions
-from harness.search.asking import SECONDS, Asker, Suggestion, arm_of, drawn_of
-from harness.search.checks import BASELINE
+from harness.search.asking import SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, halved
 from harness.search.stages import Workers
+from harness.settings import BASELINE, CONFIRMED, WINNER
 from harness.study import Study
 from harness.trials import resolve
-
-CONFIRMED = "confirmed"
-WINNER = "winner"
 
 
 @dataclass
@@ -149,7 +147,7 @@ class _Search:
     def _begin(self) -> None:
         """Know what an earlier run of this search was told."""
         evaluations = checks.evaluations_of(self.study)
-        self.trials = self.storage.trials()
+        self.trials, self.half = halved(self.storage.trials())
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
         self.asker = Asker(self.search, self.space, max(evaluations))
         self.asker.know(self.trials)
@@ -208,6 +206,7 @@ class _Search:
     def _batch(self, workers: Workers, progress: Progress) -> bool:
         """Ask for one batch, train it, and tell what came of it; whether there was anything left to ask."""
         count = min(self.search.batch, self.search.suggestions - len(self.trials))
+        count = self.half[0].user_attrs[SIZE] if self.half else count
         batch = self.asker.ask(
             count, lambda settings: checks.evaluations(resolve(self.study.baseline | settings))
         )
@@ -226,12 +225,23 @@ class _Search:
         trials = {one.arm: [trial for trial in plan.trials if trial.arm.name == one.arm] for one in batch}
         told = [outcomes.told(trials[one.arm], ended, self.search) for one in batch]
         frozen = self.asker.tell(batch, told, self.before + time.monotonic() - self.start)
-        with self.asker.timed():
-            self.storage.add(frozen)
-        self.trials = [*self.trials, *frozen]
+        self._store(frozen)
         suggestions.write(self.folder, self.trials, self.search, self.space)
         self._note(progress)
         return True
+
+    def _store(self, frozen: Sequence[FrozenTrial]) -> None:
+        """Add a batch to the storage; of one that was killed meanwhile, what is missing."""
+        for there, here in zip(self.half, frozen, strict=False):
+            if there.params != here.params:
+                raise UsageError(
+                    f"{self.storage.shown}: the batch that was being stored when the search was killed "
+                    "cannot be asked for again (another version of Optuna, or another [search]). Choose "
+                    "another folder with --results, or move this one away."
+                )
+        with self.asker.timed():
+            self.storage.add(frozen[len(self.half) :])
+        self.trials, self.half = [*self.trials, *frozen], []
 
     def _ended(
         self, batch: Sequence[Suggestion], plan: Plan, workers: Workers, progress: Progress

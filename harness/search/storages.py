@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import MachineError, UsageError
 from harness.search import failures, journals
 from harness.search.silence import silenced
+from harness.searches import shown
 
 if TYPE_CHECKING:
     import optuna
@@ -141,16 +142,6 @@ def open(  # noqa: A001
     except BaseException:
         close()
         raise
-
-
-def shown(url: str) -> str:
-    """A URL without its passwords.
-
-    >>> shown("postgresql+psycopg://ann:secret@db/trials")
-    'postgresql+psycopg://ann:***@db/trials'
-    """
-    hidden = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", url)
-    return re.sub(r"([?&][a-z_]*passw[a-z]*=)[^&]*", r"\1***", hidden)
 
 
 def _url(where: str, folder: Path) -> str:

@@ -62,13 +62,13 @@ def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Sp
 def ranked(trials: Sequence[FrozenTrial], search: Search) -> list[int]:
     """The numbers of the complete suggestions, best first by the first objective on val; test has no part.
 
-    With two objectives it is the one that says how well a network does. One that diverged and was given the
-    declared worst value is not among them.
+    With two objectives it is the one that says how well a network does; of equal ones, the better by the
+    other. One that diverged and was given the declared worst value is not among them.
     """
-    place = next(i for i, name in enumerate(search.objective) if name.startswith("val_"))
-    sign = -1 if search.directions[place] == "maximize" else 1
+    places = sorted(range(len(search.objective)), key=lambda i: not search.objective[i].startswith("val_"))
+    signs = [-1 if direction == "maximize" else 1 for direction in search.directions]
     complete = [
-        (sign * trial.values[place], number)  # noqa: PD011 (Optuna's, no frame's)
+        ([signs[i] * trial.values[i] for i in places], number)  # noqa: PD011 (Optuna's, no frame's)
         for number, trial in enumerate(trials)
         if trial.state == TrialState.COMPLETE and REASON not in trial.user_attrs
     ]

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from harness.axes.datasets import datasets
 
 
-def mnist() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
-    """Train, val and test in memory."""
-    images = datasets["mnist"].load()
+def in_memory(name: str = "mnist") -> tuple[TensorDataset, TensorDataset, TensorDataset]:
+    """Train, val and test of MNIST or FashionMNIST."""
+    images = datasets[name].load()
     x = torch.from_numpy(images.train_images.reshape(-1, 784)).float() / 255
     y = torch.from_numpy(images.train_labels)
     test = torch.from_numpy(images.test_images.reshape(-1, 784)).float() / 255

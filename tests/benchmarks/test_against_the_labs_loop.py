@@ -53,7 +53,7 @@ def test_default_study_at_batch_32(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    splits, folder = labs_loop.mnist(), tmp_path / "results"
+    splits, folder = labs_loop.in_memory(), tmp_path / "results"
     ratios, accuracies = [], []
     for _ in range(ROUNDS):
         start = time.perf_counter()

@@ -66,7 +66,7 @@ def harness_run(study: Path, folder: Path) -> None:
 
 
 def test_rung_0_over_five_seeds(benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    splits, folder, study = labs_loop.mnist(), tmp_path / "results", tmp_path / "rung0.toml"
+    splits, folder, study = labs_loop.in_memory(), tmp_path / "results", tmp_path / "rung0.toml"
     study.write_text(STUDY)
     ours, loops, accuracies = [], [], []
     for _ in range(ROUNDS):

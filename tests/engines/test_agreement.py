@@ -340,6 +340,18 @@ DIVERGING: dict[str, dict[str, Any]] = {
 OVERFLOW = {"head": "identity", "loss": "mse", "optimizer": "rmsprop", "lr": 1e30}
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_engines_agree_on_members_with_a_learning_rate_each(optimizer: str) -> None:
+    """All else alike, Adam takes one fused step for all; its lengths differ by lr, schedule and decay."""
+    members = [
+        trial("a", optimizer=optimizer, lr=1e-3),
+        trial("b", optimizer=optimizer, lr=2e-2, schedule="cosine"),
+        trial("c", optimizer=optimizer, lr=3e-4, weight_decay=0.1),
+        trial("d", optimizer=optimizer, lr=1e-3, weight_decay=0.02),
+    ]
+    assert_engines_agree(members)
+
+
 @pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
 def test_seeds_that_share_a_stack_train_as_they_would_alone(sampling: str) -> None:
     arms: list[dict[str, Any]] = [

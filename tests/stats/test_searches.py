@@ -1,0 +1,50 @@
+"""The best so far, the front that nothing beats, and what a smaller search would mostly have found."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import stats
+
+VALUES = st.lists(st.one_of(st.floats(0, 1), st.just(math.nan)), min_size=1, max_size=12)
+
+
+@given(VALUES)
+def test_the_best_so_far_is_the_best_of_those_before(values: list[float]) -> None:
+    for maximize, best in ((True, max), (False, min)):
+        found = stats.best_so_far(values, maximize=maximize)
+        for at in range(len(values)):
+            known = [value for value in values[: at + 1] if not math.isnan(value)]
+            assert math.isnan(found[at]) if not known else found[at] == best(known)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
+def test_the_front_is_what_no_other_row_beats(rows: list[tuple[int, int]]) -> None:
+    front = stats.pareto_front(rows, [True, False])
+    for row, on in zip(rows, front, strict=True):
+        beaten = any(a >= row[0] and b <= row[1] and (a, b) != row for a, b in rows)
+        assert on != beaten
+
+
+def test_a_row_without_a_value_is_on_no_front_and_beats_nothing() -> None:
+    assert stats.pareto_front([[math.nan, 0], [0.1, 9]], [True, False]).tolist() == [False, True]
+    with pytest.raises(ValueError, match="do not have 3 objectives"):
+        stats.pareto_front([[1, 2]], [True, True, True])
+
+
+def test_quantiles_of_the_best_are_those_over_all_subsets() -> None:
+    values = [0.2, 0.9, math.nan, 0.5, 0.7]
+    table = stats.best_quantiles(values, range(1, 6), (0.25, 0.75)).set_index("budget")
+    for budget in range(1, 6):
+        kept = np.where(np.isnan(values), -np.inf, values)
+        best = [max(subset) for subset in itertools.combinations(kept, budget)]
+        low, high = np.quantile(best, [0.25, 0.75], method="inverted_cdf")
+        wanted = [end if np.isfinite(end) else math.nan for end in (low, high)]
+        assert table[table.index == budget].to_numpy()[0].tolist() == pytest.approx(wanted, nan_ok=True)
+    assert stats.best_quantiles(values, [6])[["low", "high"]].isna().to_numpy().all()
