@@ -144,6 +144,7 @@ def test_a_finite_space_is_used_up_exactly(tmp_path: Path) -> None:
     assert not told(tmp_path / "s").duplicated(["lr", "activation", "hidden"]).any()
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(tmp_path: Path, folder: Path) -> None:
     search(study(), tmp_path / "s", workers=2)
     two, one = told(tmp_path / "s"), told(folder)
