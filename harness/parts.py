@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness import results
 from harness.data import SPLITS, Data, Split, prepare
 from harness.engines.outcome import Outcome, Point
-from harness.plan import Stack
+from harness.grouping import Stack
 from harness.settings import OUTCOME, outcome_columns
 from harness.trials import Trial
 

@@ -13,8 +13,8 @@ from harness.axes.datasets import Dataset
 from harness.batches import Budget
 from harness.costs import stack_seconds
 from harness.engines.outcome import Outcome
+from harness.grouping import Stack, budget_of
 from harness.parts import Trained
-from harness.plan import Stack, budget_of
 from harness.search.asking import Asker, Suggestion
 from harness.search.stages import Reached, Stage, Workers
 from harness.trials import Trial

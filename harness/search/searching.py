@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial
 from harness import parts, results, training
 from harness.axes.datasets import datasets
 from harness.errors import UsageError
-from harness.plan import Engine, Plan, cores, make
+from harness.grouping import Engine
+from harness.plan import Plan, cores, make
 from harness.provenance import Provenance
 from harness.search import checks, outcomes, pruners, rounds, storages, suggestions
 from harness.search.asking import SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, halved

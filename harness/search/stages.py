@@ -21,7 +21,7 @@ from harness import executors
 from harness.axes.datasets import Dataset, datasets
 from harness.batches import Budget
 from harness.engines.states import State
-from harness.plan import Stack
+from harness.grouping import Stack
 
 if TYPE_CHECKING:
     from harness.engines.outcome import Outcome
