@@ -55,7 +55,7 @@ def read(table: Mapping[str, Any], baseline: Settings, checker: Checker) -> Spac
 
 
 def _turn(entry: Entry) -> int:
-    """Components are drawn first, for their settings; `hidden` before `activation`, which it may spare."""
+    """Components come first, for their settings; `hidden` before `activation`, which it may leave out."""
     if entry.sets & {*COMPONENTS} - {"activation"}:
         return 1 if entry.when else 0
     if entry.name == "hidden":
@@ -341,9 +341,8 @@ def _unmet(entry: Entry, possible: Possible, given: Mapping[str, Any], later: se
             yield f"{where}: {key} cannot depend on itself"
         elif key in later:
             yield (
-                f"{where}: {key} is drawn after {entry.name}: components come first, then hidden, "
-                "activation and linked settings, then the others as the file has them; turn the condition "
-                "round, or link the two"
+                f"{where}: {key} is drawn after {entry.name}: components come first, then hidden, activation "
+                "and linked settings, then the others as they stand; turn the condition round or link the two"
             )
         elif key not in possible and key not in given:
             yield f"{where}.{key}: unknown; {did_you_mean(key, {*possible, *given})}"
