@@ -695,3 +695,74 @@ def test_data_check_says_what_is_missing(
     answer = harness("data", "check", "mnits")
     assert answer.code == 2
     in_order(answer.stderr, "'mnits'", "did you mean 'mnist'")
+
+
+# ------------------------------------------------------------------------------------------------- searches
+
+SEARCH = """
+[study]
+name = "found"
+design = "search"
+seeds = 2
+[baseline]
+dataset = "digits"
+hidden = [4]
+epochs = 3
+[search]
+suggestions = 4
+batch = 2
+pruner = "halving"
+[space]
+lr = { low = 0.001, high = 1.0, log = true }
+activation = ["relu", "tanh"]
+"""
+
+
+def test_a_search_says_what_it_found(harness: Harness) -> None:
+    answer = harness("search", study(SEARCH), "--workers", 1)
+    assert answer.code == 0, answer.stderr
+    in_order(
+        answer.stdout, "the best suggestions, by val", r"4 suggestions: .*complete", "4 of them now, in",
+        r"winner - baseline on test: [+-]", r"results: results/found/suggestions\.csv",
+    )  # fmt: skip
+    again = harness("search", study(SEARCH), "--workers", 1, "--set", "search.suggestions=5")
+    assert again.code == 0, again.stderr
+    in_order(again.stdout, "5 suggestions: ", "1 of them now")
+
+
+def test_the_plan_of_a_search(harness: Harness) -> None:
+    answer = harness("plan", study(SEARCH), "--workers", 2)
+    assert answer.code == 0, answer.stderr
+    in_order(
+        answer.stdout, "found: search", "4 suggestions in batches of 2, sampler tpe", "maximize val_accuracy",
+        r"activation +one of relu, tanh", r"lr +0\.001 to 1, log", r"halving: asked after evaluation 1 of 3",
+        "about .* on 2 cores", "then the winner and the baseline with 2 fresh seeds and test, in confirmed/",
+    )  # fmt: skip
+    assert [path.name for path in Path().iterdir()] == ["study.toml"]
+
+
+def test_the_plan_says_where_a_pruner_stops_nothing(harness: Harness) -> None:
+    answer = harness("plan", study(SEARCH), "--set", "epochs=1")
+    assert answer.code == 0
+    assert "pruner halving stops nothing: no suggestion gets more than 1 evaluations" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "message"),
+    [
+        ("run", SEARCH, "found is a study of design 'search': use `harness search`, not `harness run`"),
+        ("search", GOOD, "good is a study of design 'grid': use `harness run`, not `harness search`"),
+        ("search", SEARCH.replace("low = 0.001", "low = 2"), "space.lr: low = 2 must lie below high = 1"),
+        (
+            "search",
+            SEARCH.replace("= 4", "= 0"),
+            "search.suggestions = 0: allowed: greater than or equal to 1",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("no_torch")
+def test_what_is_no_search_is_told(harness: Harness, command: str, text: str, message: str) -> None:
+    answer = harness(command, study(text))
+    assert answer.code == 2
+    assert message in answer.stderr
+    assert [path.name for path in Path().iterdir()] == ["study.toml"]
