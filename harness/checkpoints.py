@@ -33,7 +33,7 @@ from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
-from harness.plan import Stack
+from harness.grouping import Stack
 from harness.trials import SEMANTICS, Trial
 
 FORMAT = 3

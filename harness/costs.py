@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from harness.axes.datasets import datasets
 from harness.batches import Budget
 from harness.data import train_size
-from harness.plan import Plan, Stack
+from harness.grouping import Stack
+from harness.plan import Plan
 from harness.settings import Value
 from harness.study import Study
 

@@ -23,7 +23,7 @@ from harness import checkpoints, plugins
 from harness.axes.datasets import Dataset, datasets
 from harness.board import Board, Ticker
 from harness.errors import MachineError, UsageError
-from harness.plan import Stack
+from harness.grouping import Stack
 
 MOST_TRIES = 3  # of a stack whose worker process dies
 

@@ -28,7 +28,7 @@ import pandas as pd
 from harness import results
 from harness.board import LOSS
 from harness.data import TRAINED_ON
-from harness.plan import budget_of
+from harness.grouping import budget_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

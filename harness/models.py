@@ -30,7 +30,8 @@ from harness.data import Split, prepare
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.executors import quiet_arithmetic
-from harness.plan import Stack, make
+from harness.grouping import Stack
+from harness.plan import make
 from harness.results import Results
 from harness.settings import Value
 from harness.study import load as load_study

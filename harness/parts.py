@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness import results
 from harness.data import SPLITS, Data, Split, prepare
 from harness.engines.outcome import Outcome, Point
-from harness.plan import Stack
+from harness.grouping import Stack
 from harness.settings import OUTCOME, outcome_columns
 from harness.trials import Trial
 
@@ -70,15 +70,21 @@ def write_batch(
         {"trial_id": trial_id, "status": "failed", "reason": message, "group": stack.group}
         for trial_id, (stack, message) in failed.items()
     ]
-    trials = [pd.DataFrame(rows, columns=["trial_id", *OUTCOME])] if rows else []
-    confusion = [
-        _confusion(share, prepare(share.trials[0].arm.settings)) for _, share in shares if share.outcome.final
-    ]
-    tables = {
-        "trials": pd.concat([*(_trials(stack, share) for stack, share in shares), *trials]),
-        "epochs": pd.concat([*(_epochs(share) for _, share in shares), results.empty("epochs")]),
-        "confusion": pd.concat([*confusion, results.empty("confusion")]),
+    frames = {
+        "trials": [_trials(stack, share) for stack, share in shares],
+        "epochs": [_epochs(share) for _, share in shares],
+        "confusion": [
+            _confusion(share, prepare(share.trials[0].arm.settings))
+            for _, share in shares
+            if share.outcome.final
+        ],
     }
+    if rows:
+        frames["trials"].append(pd.DataFrame(rows))
+    # Columns of nothing beside others would make their numbers objects, which are written unrounded.
+    tables = {name: pd.concat(some) if some else results.empty(name) for name, some in frames.items()}
+    every = dict.fromkeys(["trial_id", *OUTCOME, *tables["trials"].columns])
+    tables["trials"] = tables["trials"].reindex(columns=list(every))
     results.write_part(folder, name, tables)
 
 

@@ -33,7 +33,8 @@ from filelock import FileLock, Timeout
 
 from harness.checking import known_settings
 from harness.errors import MachineError, UsageError
-from harness.plan import Plan, Stack
+from harness.grouping import Stack
+from harness.plan import Plan
 from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, as_text, outcome_columns
 from harness.study import Study
 

@@ -15,7 +15,8 @@ from harness.axes.metrics import metrics
 from harness.board import Board
 from harness.costs import stack_seconds
 from harness.errors import MachineError, UsageError
-from harness.plan import Engine, Plan, Stack, budget_of, cores, datasets_of, make, stack_bytes
+from harness.grouping import Engine, Stack, budget_of, stack_bytes
+from harness.plan import Plan, cores, datasets_of, make
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.settings import TUNED, TUNING

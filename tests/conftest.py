@@ -11,7 +11,7 @@ import pytest
 import torch
 from postgres_server import Postgres, serving
 
-from harness import plan, report, training
+from harness import grouping, report, training
 from harness.report import Reading
 from harness.study import Study, parse
 
@@ -50,7 +50,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def a_stack_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans of this process keep seeds apart, for tests that need several stacks."""
-    monkeypatch.setattr(plan, "GATHERED", 0)
+    monkeypatch.setattr(grouping, "GATHERED", 0)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import plan, results, training
+from harness import grouping, results, training
 from harness.board import ACCURACY, LOSS, Board, Ticker
 from harness.data import Split
 from harness.engines.outcome import Evaluation, Outcome
@@ -77,7 +77,9 @@ def test_a_second_try_starts_from_nothing() -> None:
 
 
 @pytest.mark.parametrize("engine", ["stacked", "numpy"])
-def test_a_run_leaves_its_curves_on_the_board(study_of: Make, tmp_path: Path, engine: plan.Engine) -> None:
+def test_a_run_leaves_its_curves_on_the_board(
+    study_of: Make, tmp_path: Path, engine: grouping.Engine
+) -> None:
     runs: list[training.Progress] = []
 
     def listen(progress: training.Progress) -> Any:

@@ -16,7 +16,7 @@ from harness.board import Board
 from harness.engines import stacked
 from harness.errors import MachineError
 from harness.executors import Work
-from harness.plan import ENGINES, Engine
+from harness.grouping import ENGINES, Engine
 from harness.study import Study, load
 
 Make = Callable[..., Study]

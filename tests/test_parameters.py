@@ -112,7 +112,8 @@ def test_points_are_all_walks_each_once(found: Space, data: st.DataObject) -> No
     rounded = {tuple((k, _rounded(v)) for k, v in point) for point in points}
     assert tuple((k, _rounded(v)) for k, v in drawn.items()) in rounded
     for point in points:
-        assert tuple(found.walk(lambda p, point=dict(point): point[p.name])[0].items()) == point
+        own = dict(point)
+        assert tuple(found.walk(lambda p, own=own: own[p.name])[0].items()) == point  # type: ignore[misc]
 
 
 def _rounded(value: Any) -> Any:

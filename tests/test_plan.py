@@ -21,18 +21,17 @@ from harness.batches import Budget
 from harness.costs import Cost, cost, stack_seconds
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.plan import (
+from harness.grouping import (
     MEMORY_BYTES,
     SAME_IN_A_GROUP,
     STACK_BYTES,
-    Plan,
     Stack,
     cut,
-    make,
     member_bytes,
     side_by_side,
     stack_bytes,
 )
+from harness.plan import Plan, make
 from harness.registry import HOUSE
 from harness.study import Study, parse
 

@@ -20,7 +20,7 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import Optimizer, optimizers
 from harness.batches import Budget, epoch_order
-from harness.data import TRAINED_ON, Data, Samples, Split
+from harness.data import Data, Samples, Split
 from harness.engines.outcome import (
     EVALUATION_BATCH,
     TELL_EVERY,
@@ -244,7 +244,7 @@ class _Run:
     def observe(self, step: int) -> None:
         """Evaluate train and val; the last time for good."""
         last = step == self.budget.steps
-        for split in TRAINED_ON:
+        for split in self.watch.splits:
             if len(self.data[split].y):
                 seen = self.evaluate(split)
                 self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)

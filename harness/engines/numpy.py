@@ -28,7 +28,7 @@ from harness.axes.heads import Kind, heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget, epoch_order
-from harness.data import TRAINED_ON, Data, Samples
+from harness.data import Data, Samples
 from harness.dropout import uniforms
 from harness.engines import states
 from harness.engines.outcome import EVALUATION_BATCH, TELL_EVERY, UNWATCHED, Evaluation, Outcome, Watch
@@ -210,7 +210,7 @@ def _run(
 
 def _observe(step: int, network: Network, data: Data, budget: Budget, outcome: Outcome, watch: Watch) -> None:
     """Evaluate train and val; the last time for good."""
-    for split in TRAINED_ON:
+    for split in watch.splits:
         if len(data[split].y):
             seen = evaluate(network, data[split], watch.metrics)
             outcome.observe(budget.epoch_of(step), step, split, seen, last=step == budget.steps)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.batches import Budget
-from harness.data import Split
+from harness.data import TRAINED_ON, Split
 from harness.engines.states import NEVER, Checkpoints, State
 
 EVALUATION_BATCH = 2000  # images in a forward pass of one network
@@ -154,7 +154,8 @@ class Watch:
     been observed so far. `metrics` are measured at every evaluation, beside loss and accuracy. `checkpoints`
     keep the engine's state, to go on from. `sealed`: the test set stays closed, because something will be
     chosen by these trials. `until`: the step, one of evaluation, after which the engine stops, gives its
-    state to the checkpoints and opens no test set, so that trials can go on from there; 0: the end.
+    state to the checkpoints and opens no test set, so that trials can go on from there; 0: the end. `splits`
+    are those that are evaluated while training goes on.
     """
 
     tell: Callable[[float, Outcome], None] = _tell_nobody
@@ -162,6 +163,7 @@ class Watch:
     checkpoints: Checkpoints = NEVER
     sealed: bool = False
     until: int = 0
+    splits: Sequence[Split] = TRAINED_ON
 
     def stop(self, budget: Budget) -> int:
         """The step after which the engine stops.

@@ -194,7 +194,8 @@ class _Run:
     def observe(self, step: int) -> None:
         """Evaluate train and val; the last time for good."""
         last = step == self.budget.steps
-        for split, x in self.pixels.items():
+        for split in self.watch.splits:
+            x = self.pixels[split]
             if len(x):
                 seen = self.stack.evaluate(self.data[split], x, self.metrics, keep=last)
                 self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)

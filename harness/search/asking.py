@@ -183,10 +183,18 @@ class Asker:
         with self.timed():
             frozen = []
             for suggestion, one in zip(batch, told, strict=True):
+                self._catch_up(suggestion, one)
                 values = list(one.values) if one.state == TrialState.COMPLETE else None
                 self._study.tell(suggestion.trial, values, state=one.state)
                 frozen.append(self._frozen(suggestion, one, len(batch), seconds))
         return frozen
+
+    def _catch_up(self, suggestion: Suggestion, told: Told) -> None:
+        """Report what was not: of a batch that an earlier run trained, everything."""
+        known = self._study.get_trials(deepcopy=False)[suggestion.trial.number].intermediate_values
+        for evaluation, value in told.intermediate.items():
+            if evaluation not in known:
+                suggestion.trial.report(value, evaluation)
 
     def _frozen(self, suggestion: Suggestion, told: Told, size: int, seconds: float) -> FrozenTrial:
         memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
@@ -221,7 +229,7 @@ def at_random(parameter: Parameter, rng: np.random.Generator) -> Any:
     return samplers.at(samplers.distribution(parameter.values), rng.random())
 
 
-def halved(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+def whole_batches(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
     """The trials of whole batches, and those of one that was killed while it was stored, if there is one."""
     last = [trial for trial in trials if trial.user_attrs[BATCH] == trials[-1].user_attrs[BATCH]]
     if not last or len(last) == last[0].user_attrs[SIZE]:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from harness.batches import Budget
 from harness.data import train_size
-from harness.plan import widths_of
+from harness.grouping import widths_of
 from harness.search.asking import Told
 from harness.search.rounds import Round, curve, rounded
 from harness.searches import Search

@@ -13,8 +13,8 @@ from harness.axes.datasets import Dataset
 from harness.batches import Budget
 from harness.costs import stack_seconds
 from harness.engines.outcome import Outcome
+from harness.grouping import Stack, budget_of
 from harness.parts import Trained
-from harness.plan import Stack, budget_of
 from harness.search.asking import Asker, Suggestion
 from harness.search.stages import Reached, Stage, Workers
 from harness.trials import Trial
@@ -28,7 +28,7 @@ class Setup:
     """How the stacks of a search train, whichever batch it is."""
 
     workers: Workers
-    device: str
+    devices: Sequence[str]
     rungs: Sequence[int]
     objective: str
     declared: Mapping[str, Dataset] = field(default_factory=dict)
@@ -64,7 +64,9 @@ def train(
         setup: how to train.
         tell: told now and then which share of the stages between two rungs is done.
     """
-    found = Round([Reached(Stage(stack, 0, setup.device)) for stack in stacks])
+    found = Round(
+        [Reached(Stage(stack, 0, setup.devices[i % len(setup.devices)])) for i, stack in enumerate(stacks)]
+    )
     reported: set[tuple[int, int]] = set()
     last = max((len(budget_of(stack).eval_steps) - 1 for stack in stacks), default=0)
     rungs = [*(rung for rung in setup.rungs if rung < last), last]
@@ -103,7 +105,9 @@ def _next(reached: Reached, rung: int, setup: Setup) -> Stage:
     stack = reached.stage.stack
     steps = budget_of(stack).eval_steps
     until = steps[min(rung, len(steps) - 1)]
-    return Stage(stack, until, setup.device, reached.state, setup.declared, setup.metrics, reached.seconds)
+    return Stage(
+        stack, until, reached.stage.device, reached.state, setup.declared, setup.metrics, reached.seconds
+    )
 
 
 def _report(

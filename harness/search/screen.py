@@ -15,8 +15,9 @@ import pandas as pd
 from harness import results, stats
 from harness.costs import cost
 from harness.display import duration, repeated, summary
+from harness.grouping import Engine
 from harness.parameters import Choices, Parameter
-from harness.plan import Engine, Plan, make
+from harness.plan import Plan, make
 from harness.search import pruners, samplers, suggestions
 from harness.search.asking import arm_of, at_random
 from harness.search.checks import evaluations_of, holds

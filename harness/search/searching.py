@@ -7,7 +7,7 @@ that is killed between the two asks for the same batch again, finds the part, an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,17 +15,18 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from harness import parts, results, training
+from harness import parts, plugins, results, training
 from harness.axes.datasets import datasets
 from harness.errors import UsageError
-from harness.plan import Engine, Plan, cores, make
+from harness.grouping import Engine
+from harness.plan import Plan, cores, make
 from harness.provenance import Provenance
 from harness.search import checks, outcomes, pruners, rounds, storages, suggestions
-from harness.search.asking import SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, halved
+from harness.search.asking import SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
 from harness.search.stages import Workers
 from harness.settings import BASELINE, CONFIRMED, WINNER
 from harness.study import Study
-from harness.trials import resolve
+from harness.trials import SEMANTICS, arms, resolve
 
 
 @dataclass
@@ -142,12 +143,22 @@ class _Search:
         entries |= {f"baseline.{name}": value for name, value in self.study.baseline.items()}
         search = self.search
         entries |= {"objective": search.objective, "seeds": search.seeds, "diverged": search.diverged}
-        return {**entries, "data": self.data.facts.digest}
+        entries |= {f"source of {name}": digest for name, digest in self._sources()}
+        return {**entries, "data": self.data.facts.digest, "semantics": SEMANTICS}
+
+    def _sources(self) -> Iterator[tuple[str, str]]:
+        """The third-party components that a suggestion may have, and what defines them."""
+        for arm in arms(self._everything()):
+            for axis, registry in plugins.registries().items():
+                if axis in arm.settings:
+                    entry = registry.entry(str(arm.settings[axis]))
+                    if entry.source_digest:
+                        yield f"{axis} {entry.name}", entry.source_digest
 
     def _begin(self) -> None:
         """Know what an earlier run of this search was told."""
         evaluations = checks.evaluations_of(self.study)
-        self.trials, self.half = halved(self.storage.trials())
+        self.trials, self.half = whole_batches(self.storage.trials())
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
         self.asker = Asker(self.search, self.space, max(evaluations))
         self.asker.know(self.trials)
@@ -254,7 +265,7 @@ class _Search:
             return ended | outcomes.of_part(part, self.search.objective)
         setup = rounds.Setup(
             workers,
-            self.devices[0],
+            self.devices,
             self.rungs,
             self.search.objective[0],
             self.study.datasets,

@@ -24,9 +24,9 @@ from harness.stats.detectable import detectable_difference, power, seeds_needed,
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
 from harness.stats.factorial import anova, anova_cells, interaction
 from harness.stats.levels import level_differences
+from harness.stats.optima import best_so_far, pareto_front
 from harness.stats.per_sample import mcnemar, sample_bootstrap
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
-from harness.stats.searches import best_so_far, pareto_front
 from harness.stats.summaries import CONFIDENCE, OUTCOMES, finished, outcomes, rank_arms, summarise
 from harness.stats.verdicts import VERDICTS, holm, verdicts
 

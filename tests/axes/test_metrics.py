@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import formulas, plan, results, training
+from harness import formulas, grouping, plan, results, training
 from harness.axes.heads import heads
 from harness.axes.metrics import metrics
 from harness.data import SPLITS, prepare
@@ -21,7 +21,7 @@ from harness.engines import loop, stack, stacked
 from harness.engines import numpy as by_hand
 from harness.engines.outcome import Outcome, Watch
 from harness.errors import UsageError
-from harness.plan import Engine
+from harness.grouping import Engine
 from harness.study import Study, load
 from harness.testing import check_component, metric_fault
 from harness.trials import Trial, trials
@@ -104,7 +104,7 @@ def outcomes(study: Study) -> tuple[list[Trial], Outcome, dict[str, list[Outcome
     """A seed's trials in float64: as a stack, and one by one by the two other engines."""
     watch, dtype = Watch(metrics=OWN), np.float64
     members = [trial for trial in trials(study)[0] if trial.seed == 0]
-    members.sort(key=plan.order)
+    members.sort(key=grouping.order)
     data = prepare(members[0].arm.settings, dtype)
     alone = {
         module.__name__: [module.train([trial], data, dtype=dtype, watch=watch) for trial in members]

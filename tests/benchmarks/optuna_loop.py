@@ -2,8 +2,9 @@
 
 The space is that of ablations/search_speed.toml, written out by hand; parameters have the same names, so that
 the winner can be trained by the harness too. TPE and Hyperband are Optuna's own, with their defaults, over
-SQLite. Of several processes on one storage each has a core, one thread, and TPE's constant liar, as Optuna's
-documentation advises.
+SQLite. One process has the threads that torch takes; of several on one storage each has one thread, and TPE's
+constant liar, as Optuna's documentation advises. Threads that share cores with other programs wait for each
+other: the rate of one process means something on a quiet machine alone.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ def storage(folder: Path) -> str:
 
 def load(folder: Path) -> optuna.Study:
     """The study of a folder, made where there is none."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=3)
     return optuna.create_study(
         study_name=NAME, storage=storage(folder), pruner=pruner, direction="maximize", load_if_exists=True
@@ -158,7 +160,6 @@ def search(rival: Rival, folder: Path, seconds: float, seed: int) -> list[Done]:
         seed: of the samplers; another for each process and each call.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     load(folder)
     spawn = multiprocessing.get_context("spawn")
     ready = spawn.Barrier(rival.processes)
@@ -172,7 +173,6 @@ _data: list[TensorDataset] = []
 
 
 def _begin(ready: Any, processes: int) -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's word for the liar
     if processes > 1:
         torch.set_num_threads(1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness import grouping
 from harness import plan as planning
 from harness.axes.activations import activations
 from harness.axes.datasets import Images, datasets
@@ -122,7 +123,7 @@ def alone(one: Trial, dtype: Any = np.float64) -> Outcome:
 @functools.cache
 def all_together(dtype: Any) -> tuple[list[str], Outcome]:
     """Every case as a member of one stack, in the plan's order."""
-    ordered = sorted(CASES.values(), key=planning.order)
+    ordered = sorted(CASES.values(), key=grouping.order)
     return [case.arm.name for case in ordered], stack(ordered, dtype)
 
 
@@ -325,7 +326,7 @@ def neighbours(count: int) -> list[Trial]:
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "adam", "activation": "gelu"}], ids=str)
 def test_neighbours_do_not_change_a_trial(count: int, settings: dict[str, Any]) -> None:
     mine = trial("mine", lr=0.0123, **settings)
-    members = sorted([mine, *neighbours(count)], key=planning.order)
+    members = sorted([mine, *neighbours(count)], key=grouping.order)
     together, lone = stack(members), stack([mine])
     assert len(members) == count + 1
     assert_same_weights(together, members.index(mine), lone, 0, 1e-10)
@@ -365,7 +366,7 @@ def test_seeds_that_share_a_stack_train_as_they_would_alone(sampling: str) -> No
         for seed in (0, 1, 2)
         for i, arm in enumerate(arms)
     ]
-    members.sort(key=planning.order)
+    members.sort(key=grouping.order)
     together = stack(members)
     for k, member in enumerate(members):
         assert_same_weights(together, k, alone(member), 0, 1e-10)
@@ -395,7 +396,7 @@ def test_a_diverging_member_changes_no_bit_of_another(bad: dict[str, Any]) -> No
     ]  # fmt: skip
 
     def with_lr(lr: float) -> list[Trial]:
-        return sorted([trial("c2", **{**bad, "lr": lr}), *others], key=planning.order)
+        return sorted([trial("c2", **{**bad, "lr": lr}), *others], key=grouping.order)
 
     wild, tame = with_lr(bad["lr"]), with_lr(1e-3)
     k = [member.arm.name for member in wild].index("c2")
@@ -475,7 +476,7 @@ def test_a_third_partys_components_train_in_the_stack_by_autograd(register: Call
         trial("all", activation="swish2", head="spherical", loss="focal", optimizer="signed"),
         trial("none"),
     ]
-    members.sort(key=planning.order)
+    members.sort(key=grouping.order)
     for axis, name in [
         ("activation", "swish2"), ("head", "spherical"), ("loss", "focal"), ("optimizer", "signed")
     ]:  # fmt: skip
@@ -506,7 +507,7 @@ def test_a_third_partys_switch_may_differ_within_a_stack(register: Callable[...,
         trial("c", optimizer="switched", way="b"),
         trial("d", optimizer="switched", way="b", lr=0.01),
     ]
-    assert_engines_agree(sorted(members, key=planning.order))
+    assert_engines_agree(sorted(members, key=grouping.order))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from test_agreement import (
     trial,
 )
 
-from harness import costs, formulas, plan, results, training
+from harness import costs, formulas, grouping, plan, results, training
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -443,7 +443,7 @@ def test_a_run_by_numpy_has_the_rows_of_a_run_by_stacks(
 ) -> None:
     axes = {"activation": ["relu", "silu"], "optimizer": ["sgd", "adamw"]}
     frames = {}
-    engines: tuple[plan.Engine, ...] = ("stacked", "numpy")
+    engines: tuple[grouping.Engine, ...] = ("stacked", "numpy")
     for name in engines:
         training.train(study_of(axes), tmp_path / name, engine=name, workers=1)
         frames[name] = results.read(tmp_path / name)

@@ -12,7 +12,7 @@ from test_agreement import assert_same_observations, assert_same_weights
 from test_rungs import RUNG, from_a_rung, trained, trial
 from test_states import assert_same_bits, in_two_sittings
 
-from harness import plan as planning
+from harness import grouping
 from harness.engines.outcome import Outcome
 from harness.trials import Trial
 
@@ -34,7 +34,7 @@ def ragged(*seeds: int, **changed: dict[str, Any]) -> list[Trial]:
     """Members of five shapes, with every shape's in one place."""
     arms = {**ARMS, **changed}
     members = [trial(name, seed, **arm) for seed in seeds for name, arm in arms.items()]
-    return planning.side_by_side(members)
+    return grouping.side_by_side(members)
 
 
 def assert_same_members(a: Outcome, ks: Sequence[int], b: Outcome, js: Sequence[int]) -> None:

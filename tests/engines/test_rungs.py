@@ -12,8 +12,7 @@ import pytest
 from test_agreement import assert_same_observations, assert_same_weights
 from test_states import assert_same_bits
 
-from harness import checkpoints
-from harness import plan as planning
+from harness import checkpoints, grouping
 from harness.batches import Budget
 from harness.data import prepare
 from harness.engines import loop, numpy, stacked
@@ -47,7 +46,7 @@ def mixed(*seeds: int) -> list[Trial]:
         "h": {"optimizer": "adam", "lr": 1e-3, "loss": "ql"},
     }
     members = [trial(name, seed, **arm) for seed in seeds for name, arm in arms.items()]
-    return sorted(members, key=planning.order)
+    return sorted(members, key=grouping.order)
 
 
 @dataclass
@@ -162,7 +161,7 @@ def test_some_go_on_as_if_alone_from_the_start(names: str, seeds: tuple[int, ...
 
 def test_who_diverged_before_the_rung_stays_diverged(tmp_path: Path) -> None:
     wild = trial("wild", optimizer="momentum", lr=1e25, loss="mse")
-    members = sorted([*mixed(1), wild], key=planning.order)
+    members = sorted([*mixed(1), wild], key=grouping.order)
     at = members.index(wild)
     whole = trained("stacked", members)
     assert 0 < whole.diverged_step[at] < RUNG

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import grouping
 from harness import plan as planning
 from harness.axes.heads import heads
 from harness.batches import Budget
@@ -96,7 +97,7 @@ def test_the_plans_order_puts_like_beside_like() -> None:
     for activation, centered, name in itertools.product(("relu", "tanh"), (False, True), ("rmsprop", "adam")):
         own: dict[str, Any] = {"centered": centered} if name == "rmsprop" else {"lr": 0.1 + centered}
         members.append(trial(f"{name} {centered} {activation}", optimizer=name, activation=activation, **own))
-    ordered = sorted(members, key=planning.order)
+    ordered = sorted(members, key=grouping.order)
     assert len(list(slices([one.arm.settings["optimizer"] for one in ordered]))) == 2
     assert len(list(slices([one.arm.settings.get("centered") for one in ordered]))) == 3
     assert len(list(slices([one.arm.settings["activation"] for one in ordered]))) == 6

@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness import checkpoints, formulas
-from harness import plan as planning
+from harness import checkpoints, formulas, grouping
 from harness.axes.architectures import architectures
 from harness.axes.optimizers import Scalar, optimizers
 from harness.batches import Budget
@@ -146,7 +145,7 @@ LATE: dict[str, Any] = {"loss": "ql", "optimizer": "momentum", "lr": 5.0}
 def test_a_mixed_stack_goes_on_bit_for_bit_divergence_included(at: int, tmp_path: Path) -> None:
     """One member has diverged by every checkpoint, one does so between the first two, the others never."""
     wild = {"early": trial("early", lr=1e25, loss="mse"), "late": trial("late", **LATE)}
-    members = sorted([*CASES.values(), *wild.values()], key=planning.order)
+    members = sorted([*CASES.values(), *wild.values()], key=grouping.order)
     whole = trained("stacked", members)
     steps = {member.arm.name: int(s) for member, s in zip(members, whole.diverged_step, strict=True)}
     assert {name for name, step in steps.items() if step} == {"early", "late"}
