@@ -103,7 +103,7 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
 
     loaded, processes = _load(study, overrides), workers or cores()
     if loaded.search is not None:
-        from harness.search import checks, screen
+        from harness.searching import checks, screen
 
         checks.check(loaded)
         screen.plan(loaded, how["engine"], processes)
@@ -190,11 +190,12 @@ def search(study: str, overrides: Sequence[str], results: Path | None, report: b
     loaded = _load(study, overrides)
     _check_design(loaded, "search")
     from harness import display
-    from harness.search import screen, searching
+    from harness.searching import screen
+    from harness.searching.search import search as searched
 
     folder = results or Path("results") / loaded.name
     try:
-        found = searching.search(loaded, folder, display=screen.progress, confirm=display.progress, **how)
+        found = searched(loaded, folder, display=screen.progress, confirm=display.progress, **how)
     except KeyboardInterrupt:
         words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
         click.echo(f"\n{words}", err=True)

@@ -38,7 +38,7 @@ ORDER: list[set[str]] = [
     {"executors", "tuning"},
     {"training", "models"},
     {"display", "data_commands"},
-    {"search"},
+    {"searching"},
     {"report"},
     {"cli"},
     {"__main__", "__init__"},

@@ -14,7 +14,7 @@ import pytest
 from harness import searches
 from harness.errors import UsageError
 from harness.registry import HOUSE
-from harness.search import checks
+from harness.searching import checks
 from harness.study import Study, parse
 
 HEAD: dict[str, Any] = {"name": "s", "design": "search", "seeds": 2}

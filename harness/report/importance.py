@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.parameters import Choices, Ints
-from harness.search.silence import silenced
+from harness.searching.silence import silenced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +121,7 @@ def _trial(row: Mapping[Any, Any], parameters: Mapping[str, Parameter]) -> optun
     """A complete suggestion as Optuna has it."""
     import optuna
 
-    from harness.search.samplers import distribution
+    from harness.searching.samplers import distribution
 
     there = {name: each for name, each in parameters.items() if not pd.isna(row[name])}
     return optuna.create_trial(

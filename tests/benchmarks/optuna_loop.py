@@ -1,6 +1,6 @@
 """The search that an Optuna user writes: `study.optimize` over the labs' loop, a suggestion at a time.
 
-The space is that of ablations/search_speed.toml, written out by hand; parameters have the same names, so that
+The space is that of ablations/search.toml, written out by hand; parameters have the same names, so that
 the winner can be trained by the harness too. TPE and Hyperband are Optuna's own, with their defaults, over
 SQLite. One process has the threads that torch takes; of several on one storage each has one thread, and TPE's
 constant liar, as Optuna's documentation advises. Threads that share cores with other programs wait for each

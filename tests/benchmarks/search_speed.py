@@ -29,12 +29,12 @@ from rich.table import Table
 from harness import results, stats, study, training
 from harness.checking import Settings
 from harness.display import duration
-from harness.search import searching
-from harness.search.asking import REACHED, drawn_of
+from harness.searching import search
+from harness.searching.asking import REACHED, drawn_of
 from harness.settings import as_text
 from harness.study import Study
 
-STUDY, FILE, HARNESS = "search_speed", "search_speed.csv", "harness search"
+STUDY, FILE, HARNESS = "search", "search_speed.csv", "harness search"
 ONE_PROCESS, TWO_PROCESSES = Rival(1), Rival(2)
 WITHOUT_LOADER = Rival(2, "slices")
 COUNTED = ("suggestions", "complete", "epochs")
@@ -84,10 +84,10 @@ def run(contest: Contest) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def harness_round(contest: Contest, i: int) -> searching.Found:
+def harness_round(contest: Contest, i: int) -> search.Found:
     """Go on with the harness's search; its own confirmation is cut short, and outside of the clock."""
     suggestions = f"search.suggestions={(i + 1) * contest.suggestions}"
-    return searching.search(contest.study(suggestions, "seeds=1"), contest.folder / "harness")
+    return search.search(contest.study(suggestions, "seeds=1"), contest.folder / "harness")
 
 
 def _row(i: int, search: str, load: float, done: Sequence[optuna_loop.Done]) -> dict[str, object]:
@@ -132,7 +132,7 @@ def winners(contest: Contest) -> dict[str, Settings]:
     space = contest.study().space
     assert space is not None
     found: dict[str, Settings] = {}
-    last = searching.search(
+    last = search.search(
         contest.study(f"search.suggestions={contest.rounds * contest.suggestions}", "seeds=1"),
         contest.folder / "harness",
     )

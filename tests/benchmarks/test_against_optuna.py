@@ -16,7 +16,7 @@ from search_speed import Contest
 from torch.utils.data import TensorDataset
 
 from harness import results, training
-from harness.search import samplers
+from harness.searching import samplers
 
 MODEST = {
     "optimizer": "momentum", "activation": "relu", "schedule": "linear", "hidden.depth": 2,

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.report import confirmation, importance, looked, pruning, search, search_tables, searched
 from harness.report.searched import Searched
 from harness.report.section import Section
-from harness.search.searching import search as train
+from harness.searching.search import search as train
 from harness.study import parse
 
 

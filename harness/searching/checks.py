@@ -12,8 +12,8 @@ from harness.data import train_size
 from harness.errors import UsageError
 from harness.parameters import Space
 from harness.plan import misfit
-from harness.search import samplers
 from harness.searches import Search
+from harness.searching import samplers
 from harness.settings import BASELINE
 from harness.study import Study
 from harness.trials import Arm, resolve

@@ -21,9 +21,9 @@ from harness.errors import UsageError
 from harness.grouping import Engine
 from harness.plan import Plan, cores, make
 from harness.provenance import Provenance
-from harness.search import checks, outcomes, pruners, rounds, storages, suggestions
-from harness.search.asking import SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
-from harness.search.stages import Workers
+from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
+from harness.searching.asking import SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
+from harness.searching.stages import Workers
 from harness.settings import BASELINE, CONFIRMED, WINNER
 from harness.study import Study
 from harness.trials import SEMANTICS, arms, resolve

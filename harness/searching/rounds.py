@@ -15,8 +15,8 @@ from harness.costs import stack_seconds
 from harness.engines.outcome import Outcome
 from harness.grouping import Stack, budget_of
 from harness.parts import Trained
-from harness.search.asking import Asker, Suggestion
-from harness.search.stages import Reached, Stage, Workers
+from harness.searching.asking import Asker, Suggestion
+from harness.searching.stages import Reached, Stage, Workers
 from harness.trials import Trial
 
 PRUNED = "pruned after evaluation {}"

@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.checking import Settings
 from harness.parameters import Choices, Drawn, Floats, Parameter, Space
-from harness.search import pruners, samplers
-from harness.search.pruners import BATCH, EVALUATIONS
-from harness.search.silence import silenced
 from harness.searches import Search
+from harness.searching import pruners, samplers
+from harness.searching.pruners import BATCH, EVALUATIONS
+from harness.searching.silence import silenced
 from harness.trials import identity_of, resolve
 
 MOST_ASKED = 20

@@ -20,8 +20,8 @@ import pytest
 from harness import parts, results
 from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
-from harness.search import rounds, searching, storages
-from harness.search.searching import Found
+from harness.searching import rounds, search, storages
+from harness.searching.search import Found
 from harness.study import Study, parse
 
 TABLES: dict[str, Any] = {
@@ -41,7 +41,7 @@ def study(
 
 
 def search(given: Study, folder: Path, **how: Any) -> Found:
-    return searching.search(given, folder, **{"workers": 1, **how})
+    return search.search(given, folder, **{"workers": 1, **how})
 
 
 def told(folder: Path) -> pd.DataFrame:

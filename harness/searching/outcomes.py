@@ -14,9 +14,9 @@ from optuna.trial import TrialState
 from harness.batches import Budget
 from harness.data import train_size
 from harness.grouping import widths_of
-from harness.search.asking import Told
-from harness.search.rounds import Round, curve, rounded
 from harness.searches import Search
+from harness.searching.asking import Told
+from harness.searching.rounds import Round, curve, rounded
 from harness.trials import Trial
 
 

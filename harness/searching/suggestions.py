@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import results
 from harness.parameters import Space
-from harness.search.asking import REACHED, REASON, SECONDS, arm_of
-from harness.search.pruners import BATCH
 from harness.searches import COLUMNS, Search
+from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
+from harness.searching.pruners import BATCH
 from harness.settings import as_text
 
 FILE = "suggestions.csv"

@@ -16,8 +16,8 @@ from optuna.study import StudyDirection as Best
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from harness.parameters import Choices, Entry, Floats, Ints, Layers, Space
-from harness.search import samplers
 from harness.searches import Sampler, Search
+from harness.searching import samplers
 
 NAMES: tuple[Sampler, ...] = get_args(Sampler)
 BATCH = 8

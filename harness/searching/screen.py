@@ -18,10 +18,10 @@ from harness.display import duration, repeated, summary
 from harness.grouping import Engine
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make
-from harness.search import pruners, samplers, suggestions
-from harness.search.asking import arm_of, at_random
-from harness.search.checks import evaluations_of, holds
-from harness.search.searching import Found, Progress
+from harness.searching import pruners, samplers, suggestions
+from harness.searching.asking import arm_of, at_random
+from harness.searching.checks import evaluations_of, holds
+from harness.searching.search import Found, Progress
 from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
 

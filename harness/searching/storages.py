@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import MachineError, UsageError
-from harness.search import failures, journals
-from harness.search.silence import silenced
 from harness.searches import shown
+from harness.searching import failures, journals
+from harness.searching.silence import silenced
 
 if TYPE_CHECKING:
     import optuna

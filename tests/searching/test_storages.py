@@ -24,8 +24,8 @@ from postgres_server import PASSWORD, Postgres
 
 from harness import searches
 from harness.errors import MachineError, UsageError
-from harness.search import storages
-from harness.search.storages import Storage
+from harness.searching import storages
+from harness.searching.storages import Storage
 
 TESTS = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 ABOUT = {"space.lr": {"low": 1e-4, "high": 1.0, "log": True}, "sampler": "tpe", "seeds": [2000, 2001]}
@@ -547,5 +547,5 @@ def test_optuna_says_nothing_and_keeps_its_settings(place: Place, capfd: pytest.
 
 
 def test_importing_storages_imports_neither_optuna_nor_sqlalchemy() -> None:
-    code = "import sys, harness.search.storages; sys.exit(bool({'optuna', 'sqlalchemy'} & {*sys.modules}))"
+    code = "import sys, harness.searching.storages; sys.exit(bool({'optuna', 'sqlalchemy'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
