@@ -20,7 +20,8 @@ import pytest
 from harness import parts, results
 from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
-from harness.searching import rounds, search, storages
+from harness.searching import rounds, storages
+from harness.searching import search as searching
 from harness.searching.search import Found
 from harness.study import Study, parse
 
@@ -41,7 +42,7 @@ def study(
 
 
 def search(given: Study, folder: Path, **how: Any) -> Found:
-    return search.search(given, folder, **{"workers": 1, **how})
+    return searching.search(given, folder, **{"workers": 1, **how})
 
 
 def told(folder: Path) -> pd.DataFrame:
