@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.models import load_model as load_model
     from harness.results import Results as Results
     from harness.results import read as read
+    from harness.searching.search import search as search
     from harness.study import load as load
     from harness.study import parse as parse
     from harness.torch_data import loader as loader
@@ -24,9 +25,21 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Results": "results", "read": "results", "run": "training", "load": "study", "parse": "study",
+    "search": "searching.search",
     "compare": "comparison", "load_model": "models", "loader": "torch_data", "split_dataset": "torch_data",
 }  # fmt: skip
-__all__ = ["Results", "compare", "load", "load_model", "loader", "parse", "read", "run", "split_dataset"]
+__all__ = [
+    "Results",
+    "compare",
+    "load",
+    "load_model",
+    "loader",
+    "parse",
+    "read",
+    "run",
+    "search",
+    "split_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -351,7 +351,7 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
 def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:
     """Of a search's folder, where the best is to be chosen: the winner, as it was confirmed."""
     from harness.results import read
-    from harness.settings import CONFIRMED, WINNER
+    from harness.settings import BASELINE, CONFIRMED, WINNER
 
     if conditions or found.study["study"].get("phase") != "search":
         return found, conditions
@@ -360,7 +360,9 @@ def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None
             f"{found.folder}: the search's winner is not confirmed yet. Run `harness search` again to go on, "
             "or choose a suggestion with --where arm=..."
         )
-    return read(found.folder / CONFIRMED), f"arm={WINNER}"
+    confirmed = read(found.folder / CONFIRMED)
+    # Where the search found nothing better than the baseline's own settings, they are the winner.
+    return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
 
 
 @harness.command()

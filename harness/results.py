@@ -21,7 +21,7 @@ import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,7 +245,7 @@ def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
     """
     if set_aside:
         for path in (folder / "parts").glob("*.zip"):
-            if _read_part(path) is None:
+            if read_part(path) is None:
                 path.rename(path.with_suffix(".damaged"))
     outcome = _parts(folder)["trials"]
     if outcome.empty:
@@ -278,7 +278,7 @@ def _text(source: Any) -> pd.DataFrame:
     return pd.read_csv(source, dtype=str, keep_default_na=False)
 
 
-def _read_part(path: Path) -> dict[str, pd.DataFrame] | None:
+def read_part(path: Path) -> dict[str, pd.DataFrame] | None:
     """A part's tables, as text; None if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -287,16 +287,19 @@ def _read_part(path: Path) -> dict[str, pd.DataFrame] | None:
         return None
 
 
-def read_part(folder: Path, group: str) -> dict[str, pd.DataFrame] | None:
-    """The tables of one part, as text; None if there is none, or it is damaged."""
-    return _read_part(folder / "parts" / f"{group}.zip")
+def rows_of(folder: Path, ids: Collection[str]) -> dict[str, pd.DataFrame]:
+    """The rows of some trials in the parts, as text: of a trial that is in several, those of the last."""
+    tables = _parts(folder)
+    trials = tables["trials"].drop_duplicates("trial_id", keep="last")
+    tables["trials"] = trials[trials["trial_id"].isin(set(ids))]
+    return {name: frame[frame["trial_id"].isin(set(ids))] for name, frame in tables.items()}
 
 
 def _parts(folder: Path) -> dict[str, pd.DataFrame]:
     """All sound parts' tables, concatenated, as text."""
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for path in sorted((folder / "parts").glob("*.zip")):
-        for name, frame in (_read_part(path) or {}).items():
+        for name, frame in (read_part(path) or {}).items():
             tables[name].append(frame)
     return {
         name: pd.concat(frames, ignore_index=True) if frames else empty(name)

@@ -151,6 +151,8 @@ TUNING, TUNED, CHOSEN = "tuning", "tuned", "chosen.csv"
 """What a study that tunes has in its results folder: two results folders, and what each arm chose."""
 CONFIRMED, BASELINE, WINNER = "confirmed", "baseline", "winner"
 """The results folder in which a search confirms what it found, and its two arms."""
+WINNERS = "winners.csv"
+"""For which of a search's suggestions the test set was opened, and when."""
 OF_ARM = "of_arm"
 """The column that says whose settings a trial tries, while a study tunes."""
 TAKEN = (

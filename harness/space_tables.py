@@ -266,8 +266,12 @@ def _paired(
         ]
     if head is None or loss is None or len(fitting) < 2:
         return entries
+    if head.when != loss.when:
+        told.append(
+            "space.head and space.loss are drawn as pairs that fit; give both the same `when`, or none"
+        )
     means: dict[str, Settings] = {f"{h} + {s}": {"head": h, "loss": s} for h, s in fitting}
-    pair = Entry(PAIR, Choices(tuple(means)), means, {**head.when, **loss.when})
+    pair = Entry(PAIR, Choices(tuple(means)), means, head.when)
     return [pair, *(entry for entry in entries if entry not in (head, loss))]
 
 

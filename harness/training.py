@@ -139,6 +139,10 @@ def train(
 
     One with a [tune] table is trained in three phases (`harness.tuning`), each into a folder of its own.
     """
+    if study.search is not None and study.about.phase == "fixed":
+        raise UsageError(
+            f"{study.name} is a search: use `harness search`, or harness.search(study) in Python, not run"
+        )
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
     check(study, folder, engine, checkpoint_every)  # before the folder is touched
     with results.claimed(folder):

@@ -155,11 +155,15 @@ def _best(found: pd.DataFrame, objectives: Sequence[Objective]) -> pd.Series[boo
     """Which suggestion is the best; one that diverged is none, even where it counts as a declared value."""
     whole = found["state"].eq("complete") & found["reason"].eq("")
     whole &= found[[each.name for each in objectives]].notna().all(axis=1)
-    values = found["value"].where(whole)
     if not whole.any():
         return whole
-    best = values.idxmax() if _leading(objectives).maximize else values.idxmin()
-    return pd.Series(found.index == best, found.index)
+    # As the search chooses its winner: of equal ones the better by the other objective, then the first.
+    first = _leading(objectives)
+    order = [first, *(each for each in objectives if each != first)]
+    ranked = found[whole].sort_values(
+        [*(each.name for each in order), "number"], ascending=[*(not each.maximize for each in order), True]
+    )
+    return pd.Series(found.index == ranked.index[0], found.index)
 
 
 def _confirmed(reading: Reading, doubts: list[str]) -> Reading | None:

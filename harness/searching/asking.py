@@ -200,7 +200,7 @@ class Asker:
         memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
         attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, SIZE: size}
         attributes[REACHED] = told.reached
-        attributes[SECONDS] = round(seconds, 3)
+        attributes |= {SECONDS: round(seconds, 3), "sampler": self.search.sampler}
         if told.reason:
             attributes[REASON] = told.reason
         return create_trial(

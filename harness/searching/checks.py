@@ -26,6 +26,11 @@ def check(study: Study) -> None:
             f"{study.name} is a study of design {study.about.design!r}. Train it with `harness run`; a "
             "search has design = 'search', [search] and [space]."
         )
+    if study.about.phase == "confirmed":
+        raise UsageError(
+            f"{study.path} is the confirmation of a search. Use the search's own study file, or the "
+            "study.toml of the folder above it."
+        )
     problems = list(_problems(study, study.search, study.space))
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
@@ -76,6 +81,9 @@ def _corners(study: Study) -> list[dict[str, Any]]:
             listed = [meant[key] for meant in entry.means.values() if key in meant]
             if entry.name == key and not entry.means:
                 listed = [entry.values.low, entry.values.high]  # type: ignore[union-attr]
+            always = not entry.when and all(key in meant for meant in entry.means.values())
+            if listed and not always:  # where it is not drawn, the baseline's value counts
+                listed += [resolve(study.baseline)[key]] if key in resolve(study.baseline) else []
             if listed:
                 ends[key] = [*ends.get(key, []), *listed]
     return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]

@@ -70,7 +70,7 @@ def of_part(tables: Mapping[str, pd.DataFrame], objectives: Sequence[str]) -> di
 def _curve(values: pd.Series[str]) -> Iterator[tuple[int, float]]:
     for evaluation, value in enumerate(values):
         if evaluation:
-            yield evaluation, float(value) if value else math.nan
+            yield evaluation, rounded(float(value)) if value else math.nan
 
 
 def told(trials: Sequence[Trial], ended: Mapping[str, Ended], search: Search) -> Told:
@@ -93,14 +93,24 @@ def told(trials: Sequence[Trial], ended: Mapping[str, Ended], search: Search) ->
         if at is None:
             continue
         reason = f"seed {trials[at].seed} {status}: {own[at].reason}"
-        if status == "diverged" and search.diverged != "fail":
-            return Told(TrialState.COMPLETE, [float(search.diverged)], intermediate, reached, reason)
+        if status == "diverged":
+            return _lost(search, intermediate, reached, reason)
         return Told(TrialState.FAIL, [], intermediate, reached, reason)
     pruned = next((one for one in own if one.status == "pruned"), None)
     if pruned is not None:
         return Told(TrialState.PRUNED, [], intermediate, reached, pruned.reason)
     values = [_value(name, trials[0], own) for name in search.objective]
+    for name, value in zip(search.objective, values, strict=True):
+        if not math.isfinite(value):
+            return _lost(search, intermediate, reached, f"{name} is {value}, not finite")
     return Told(TrialState.COMPLETE, values, intermediate, reached)
+
+
+def _lost(search: Search, intermediate: Mapping[int, float], reached: int, reason: str) -> Told:
+    """What is told of a suggestion that came to no number: that it failed, or the declared worst value."""
+    if search.diverged == "fail":
+        return Told(TrialState.FAIL, [], intermediate, reached, reason)
+    return Told(TrialState.COMPLETE, [float(search.diverged)], intermediate, reached, reason)
 
 
 def _value(name: str, trial: Trial, own: Sequence[Ended]) -> float:

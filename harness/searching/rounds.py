@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -74,9 +74,9 @@ def train(
         stages = [_next(reached, rung, setup) for reached in found.going]
         stages.sort(key=lambda stage: stack_seconds(stage.stack) * stage.until, reverse=True)
         found.going = []
-        for count, reached in enumerate(setup.workers.train(stages), 1):
+        for count, reached in enumerate(_trained(stages, setup.workers), 1):
             found.going.append(reached)
-            tell((done + count / len(stages)) / len(rungs))
+            tell((done + min(1.0, count / len(stages))) / len(rungs))
         # In the order of the plan: who is done first must not decide who is asked first.
         found.going.sort(key=lambda reached: reached.stage.stack.group)
         _report(batch, found, asker, setup, reported)
@@ -85,6 +85,28 @@ def train(
             break
     tell(1.0)
     return found
+
+
+def _trained(stages: Sequence[Stage], workers: Workers) -> Iterator[Reached]:
+    """Train stages; a stack that fails is trained again in halves, so that only who is guilty fails."""
+    waiting = list(stages)
+    while waiting:
+        halves: list[Stage] = []
+        for reached in workers.train(waiting):
+            if reached.failure and len(reached.stage.stack.trials) > 1:
+                halves += _halves(reached.stage)
+            else:
+                yield reached
+        waiting = halves
+
+
+def _halves(stage: Stage) -> Iterator[Stage]:
+    """A stage as two, of half the members each."""
+    stack, count = stage.stack, len(stage.stack.trials)
+    engine = importlib.import_module(f"harness.engines.{stack.engine}")
+    for keep in (range(count // 2), range(count // 2, count)):
+        state = stage.state and engine.select(stage.state, stack.trials, list(keep))
+        yield replace(stage, stack=replace(stack, trials=tuple(stack.trials[k] for k in keep)), state=state)
 
 
 def _stopped(batch: Sequence[Suggestion], found: Round, asker: Asker) -> set[str]:
@@ -138,9 +160,9 @@ def _report(
 
 
 def curve(outcome: Outcome, k: int, objective: str) -> dict[int, float]:
-    """A member's objective on val by evaluation, from 1; as the results have it, to seven digits."""
-    metric = objective.removeprefix("val_")
-    points = [point for point in outcome.curve if point.split == "val"]
+    """A member's objective on val by evaluation, from 1, up to where it diverged; as the results have it."""
+    metric, end = objective.removeprefix("val_"), outcome.diverged_step[k]
+    points = [point for point in outcome.curve if point.split == "val" and (not end or point.step < end)]
     values = {
         i: float(getattr(p, metric)[k] if metric in {"loss", "accuracy"} else p.metrics[metric][k])
         for i, p in enumerate(points)

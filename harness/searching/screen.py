@@ -206,6 +206,13 @@ def _verdict(found: Found, study: Study) -> None:
     pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
     differences = stats.paired_differences(trials, pairs, contrasts.metric)
     judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha)
+    earlier = suggestions.winners(found.folder)["number"].tolist()[:-1]
+    if earlier:
+        told = ", ".join(f"suggestion {number}" for number in earlier)
+        click.secho(
+            f"note: test was opened before for {told}, which the search has found better ones than since",
+            fg="yellow", err=True,
+        )  # fmt: skip
     for row in judged.to_dict("records"):
         click.echo(
             f"winner - baseline on test: {100 * row['difference']:+.2f} points "

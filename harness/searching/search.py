@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
 
 from harness import parts, plugins, results, training
 from harness.axes.datasets import datasets
@@ -64,10 +65,15 @@ class Found:
     confirmed: training.Summary | None = None
 
     @property
+    def suggestions(self) -> pd.DataFrame:
+        """suggestions.csv."""
+        return pd.read_csv(self.folder / suggestions.FILE)
+
+    @property
     def failed(self) -> bool:
         """Whether a trial could not be trained, here or in the confirmation; one that diverged was."""
         reasons = suggestions.failures(self.trials)
-        return any(reason != "diverged" for reason in reasons) or bool(
+        return any(" failed: " in reason for reason in reasons) or bool(
             self.confirmed and self.confirmed.statuses.get("failed")
         )
 
@@ -107,6 +113,10 @@ def search(
         finally:
             running.storage.close()
         return replace(found, confirmed=_confirm(found, study, folder, (engine, device, workers, confirm)))
+
+
+def _ids(plan: Plan, suggestion: Suggestion) -> list[str]:
+    return [trial.trial_id for trial in plan.trials if trial.arm.name == suggestion.arm]
 
 
 class _Search:
@@ -162,10 +172,24 @@ class _Search:
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
         self.asker = Asker(self.search, self.space, max(evaluations))
         self.asker.know(self.trials)
+        self.asked = False
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
         chosen = {arm_of(i): self.space.settings(drawn_of(one)) for i, one in enumerate(self.trials)}
         if chosen:
             self._grow(make(self.study.in_phase("search", chosen), self.engine, self.known))
+            self._check_whole()
+
+    def _check_whole(self) -> None:
+        """Raise UsageError where the storage has suggestions that were trained into another folder."""
+        there = results.finished(self.folder)
+        complete = {arm_of(i) for i, one in enumerate(self.trials) if one.state == TrialState.COMPLETE}
+        lost = {one.arm.name for one in self.plan.trials if one.trial_id not in there} & complete
+        if lost:
+            raise UsageError(
+                f"{self.storage.shown} holds {len(lost)} suggestions whose trials are not in {self.folder}: "
+                "they were trained into another folder, or their parts were removed. Choose that folder with "
+                "--results, or give this search another name or another [search] storage."
+            )
 
     def _grow(self, more: Plan) -> None:
         """Write down that there are more suggestions than before, with their stacks."""
@@ -223,13 +247,7 @@ class _Search:
         )
         if not batch:
             return False
-        plan = make(
-            self.study.in_phase("search", {one.arm: one.settings for one in batch}),
-            self.engine,
-            device=self.devices[0],
-            # Twice as many stacks as workers, so that none waits long for the last one at a rung.
-            processes=2 * self.workers if self.workers > 1 else 1,
-        )
+        plan = self._planned(batch)
         self._grow(plan)
         progress.out = len(batch)
         ended = self._ended(batch, plan, workers, progress)
@@ -258,33 +276,44 @@ class _Search:
         self, batch: Sequence[Suggestion], plan: Plan, workers: Workers, progress: Progress
     ) -> dict[str, outcomes.Ended]:
         """What came of a batch's trials: read, where an earlier run has trained them, else trained now."""
-        name = rounds.name_of(plan.trials)
         ended = {trial_id: outcomes.Ended("failed", why) for trial_id, why in plan.skipped.items()}
-        part = results.read_part(self.folder, name)
-        if part is not None:
-            return ended | outcomes.of_part(part, self.search.objective)
-        setup = rounds.Setup(
-            workers,
-            self.devices,
-            self.rungs,
-            self.search.objective[0],
-            self.study.datasets,
-            self.study.metrics,
-        )
+        if not self.asked:  # only the first batch of a run can have been trained by an earlier one
+            ids = [trial.trial_id for trial in plan.trials]
+            ended |= outcomes.of_part(results.rows_of(self.folder, ids), self.search.objective)
+        self.asked = True
+        left = [one for one in batch if any(i not in ended for i in _ids(plan, one))]
+        if not left:
+            return ended
+        if len(left) < len(batch):
+            plan = self._planned(left)
+        workers.limit(training.affordable(workers.count, plan.stacks))
+        study, first = self.study, self.search.objective[0]
+        setup = rounds.Setup(workers, self.devices, self.rungs, first, study.datasets, study.metrics)
 
         def tell(share: float) -> None:
             progress.share = share
 
-        found = rounds.train(batch, plan.stacks, self.asker, setup, tell)
-        parts.write_batch(self.folder, name, found.shares, found.failed)
+        found = rounds.train(left, plan.stacks, self.asker, setup, tell)
+        parts.write_batch(self.folder, rounds.name_of(plan.trials), found.shares, found.failed)
         return ended | outcomes.of_round(found, self.search.objective)
+
+    def _planned(self, batch: Sequence[Suggestion]) -> Plan:
+        """The stacks of a batch: as they were cut before, if they were."""
+        return make(
+            self.study.in_phase("search", {one.arm: one.settings for one in batch}),
+            self.engine,
+            self.known,
+            device=self.devices[0],
+            # Twice as many stacks as workers, so that none waits long for the last one at a rung.
+            processes=2 * self.workers if self.workers > 1 else 1,
+        )
 
     def _note(self, progress: Progress) -> None:
         """Show how far the search is."""
         progress.done, progress.out, progress.share = len(self.trials), 0, 0.0
         progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)
-        progress.best = None if best is None else self.trials[best].values[0]
+        progress.best = None if best is None else self.trials[best].values[0]  # noqa: PD011 (Optuna's)
 
 
 How = tuple[Engine, str, "int | None", "training.Display | None"]
@@ -295,6 +324,7 @@ def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Sum
     if found.winner is None or study.space is None:
         return None
     settings = study.space.settings(drawn_of(found.trials[found.winner]))
+    suggestions.note_winner(folder, found.winner, len(found.trials))
     confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
     declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
     confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))

@@ -107,6 +107,12 @@ class Workers:
         self.count, self.modules = count, modules
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
 
+    def limit(self, count: int) -> None:
+        """Have no more workers than memory allows for what is to come."""
+        if count < self.count:
+            self._stop()
+            self.count = count
+
     def __enter__(self) -> Workers:
         return self
 

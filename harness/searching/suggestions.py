@@ -15,9 +15,10 @@ from harness.parameters import Space
 from harness.searches import COLUMNS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
-from harness.settings import as_text
+from harness.settings import WINNERS, as_text
 
 FILE = "suggestions.csv"
+DIVERGED = "diverged"
 STATES: Mapping[TrialState, str] = {
     TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"
 }  # fmt: skip
@@ -59,6 +60,21 @@ def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Sp
     results.write(folder / FILE, content.encode())
 
 
+def note_winner(folder: Path, number: int, suggestions: int) -> None:
+    """Write down for which suggestion the test set is opened, after how many; once for each winner."""
+    before = winners(folder)
+    if not len(before) or int(before["number"].iloc[-1]) != number:
+        row = pd.DataFrame({"number": [number], "suggestions": [suggestions]})
+        content = pd.concat([before, row]).to_csv(index=False, lineterminator="\n")
+        results.write(folder / WINNERS, content.encode())
+
+
+def winners(folder: Path) -> pd.DataFrame:
+    """The suggestions that test was opened for, in turn: number, and how many suggestions there were then."""
+    path = folder / WINNERS
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame({"number": [], "suggestions": []}, dtype=int)
+
+
 def ranked(trials: Sequence[FrozenTrial], search: Search) -> list[int]:
     """The numbers of the complete suggestions, best first by the first objective on val; test has no part.
 
@@ -88,4 +104,4 @@ def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 def failures(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     """Reason -> how many suggestions failed for it; steps and seeds aside, which differ."""
     told = (trial.user_attrs.get(REASON, "") for trial in trials if trial.state == TrialState.FAIL)
-    return dict(Counter("diverged" if " diverged: " in reason else reason for reason in told))
+    return dict(Counter(DIVERGED if " diverged: " in reason else reason for reason in told))

@@ -108,11 +108,11 @@ def show(rounds: pd.DataFrame) -> None:
         table.add_column(name, justify="right")
     table.add_column("times fewer suggestions", justify="right")
     ours = rounds[rounds["search"] == HARNESS].set_index("round")
-    for search, own in rounds.groupby("search", sort=False):
+    for searched, own in rounds.groupby("search", sort=False):
         rates = [_spread(own[f"{name}_per_hour"], 0) for name in COUNTED]
         theirs = own.set_index("round")["suggestions_per_hour"]
-        ratio = "" if search == HARNESS else _spread(ours["suggestions_per_hour"] / theirs, 1)
-        table.add_row(str(search), *rates, ratio)
+        ratio = "" if searched == HARNESS else _spread(ours["suggestions_per_hour"] / theirs, 1)
+        table.add_row(str(searched), *rates, ratio)
     Console(width=130).print(table)
     share = 100 * ours["optuna_seconds"] / ours["seconds"]
     took = duration(float(ours["seconds"].sum()))

@@ -71,7 +71,7 @@ def whole(folder: Path, count: int) -> None:
     in_parts = [
         trial_id
         for part in sorted((folder / "parts").iterdir())
-        for trial_id in results.read_part(folder, part.stem)["trials"]["trial_id"]  # type: ignore[index]
+        for trial_id in results.read_part(part)["trials"]["trial_id"]  # type: ignore[index]
     ]
     assert sorted(in_parts) == sorted(there["trial_id"])
 
