@@ -92,7 +92,10 @@ def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
 
 def decay_into(grad: Tensor, param: Tensor, weight_decay: Scalar) -> None:
     """L2 penalty: grad += weight_decay * param."""
-    if not is_zero(weight_decay):
+    if isinstance(weight_decay, (int, float)):
+        if weight_decay:
+            grad.add_(param, alpha=weight_decay)
+    else:
         grad.add_(param * cast(weight_decay, param))
 
 

@@ -35,20 +35,23 @@ class Activations:
 
     def forward(self, z: Tensor) -> Tensor:
         """Activations of pre-activations."""
+        if len(self.parts) == 1:
+            return self.parts[0].forward(z)
         pieces = z.split(self.sizes)
         return joined([part.forward(piece) for part, piece in zip(self.parts, pieces, strict=True)])
 
     def backward(self, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
         """Gradient at z from the gradient at a."""
+        if len(self.parts) == 1:
+            return _backward(self.parts[0], grad, z, a)
         pieces = zip(
             self.parts, grad.split(self.sizes), z.split(self.sizes), a.split(self.sizes), strict=True
         )
-        return joined(
-            [
-                part.backward(g, x, y) if part.backward is not None else _derivative(part.forward, x, g)
-                for part, g, x, y in pieces
-            ]
-        )
+        return joined([_backward(*piece) for piece in pieces])
+
+
+def _backward(part: Activation, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    return part.backward(grad, z, a) if part.backward is not None else _derivative(part.forward, z, grad)
 
 
 def joined(pieces: Sequence[Tensor]) -> Tensor:

@@ -71,10 +71,10 @@ class Masks:
         return [self._mask(layer, step, width, batch) for layer, width in enumerate(self.widths)]
 
     def _mask(self, layer: int, step: int, width: int, batch: int) -> Tensor:
-        drawn = [self.draw(seed, layer, step, width, batch) for seed in self.seeds]
-        u = torch.from_numpy(np.stack(drawn)).to(self.shares.device)
-        if len(self.seeds) > 1:
-            u = u.index_select(0, self.rows)
+        drawn = [torch.from_numpy(self.draw(seed, layer, step, width, batch)) for seed in self.seeds]
+        u = drawn[0][None].to(self.shares.device)
+        if len(drawn) > 1:
+            u = torch.stack(drawn).to(self.shares.device).index_select(0, self.rows)
         mask = self.scales.new_empty(max(len(u), len(self.shares)), width, batch)
         # Straight into floats: through a mask of booleans it takes seven times as long.
         return torch.ge(u, self.shares, out=mask).mul_(self.scales)

@@ -98,7 +98,7 @@ class Outputs:
     def _split(self, x: Tensor) -> Sequence[Tensor]:
         """Each output's members' part of (K, ...)."""
         x = x.index_select(0, self.places) if self.moved else x
-        return x.split(self.sizes)  # type: ignore[no-any-return]
+        return torch.split_with_sizes(x, self.sizes)
 
     def _gather(self, pieces: Sequence[Tensor]) -> Tensor:
         together = joined(pieces)
@@ -188,7 +188,7 @@ class Stack:
         `masks` are dropout's, of each block; without them nothing is left out.
         """
         if x.ndim == 2:
-            products = torch.mm(self.wide, x.t()).split(self.rows)
+            products: tuple[Tensor, ...] = torch.split_with_sizes(torch.mm(self.wide, x.t()), self.rows)
             shaped = [
                 product.view(block.part.size, block.widths[1], len(x))
                 for block, product in zip(self.blocks, products, strict=True)
@@ -205,7 +205,7 @@ class Stack:
         """
         passes = self.forward(x, [block.masks.at(t, x.shape[-2]) for block in self.blocks])
         loss, grad = self.outputs.loss_and_gradient(joined([done.z[-1] for done in passes]), target)
-        pieces = grad.split(self.sizes)
+        pieces: tuple[Tensor, ...] = torch.split_with_sizes(grad, self.sizes)
         grads = [block.backward(*each) for block, *each in zip(self.blocks, passes, pieces, strict=True)]
         for span in self.spans:
             span.update(t, x, grads)

@@ -172,7 +172,7 @@ class _Search:
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
         self.asker = Asker(self.search, self.space, max(evaluations))
         self.asker.know(self.trials)
-        self.asked = False
+        self.there = frozenset(results.finished(self.folder, set_aside=True))
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
         chosen = {arm_of(i): self.space.settings(drawn_of(one)) for i, one in enumerate(self.trials)}
         if chosen:
@@ -181,9 +181,8 @@ class _Search:
 
     def _check_whole(self) -> None:
         """Raise UsageError where the storage has suggestions that were trained into another folder."""
-        there = results.finished(self.folder)
         complete = {arm_of(i) for i, one in enumerate(self.trials) if one.state == TrialState.COMPLETE}
-        lost = {one.arm.name for one in self.plan.trials if one.trial_id not in there} & complete
+        lost = {one.arm.name for one in self.plan.trials if one.trial_id not in self.there} & complete
         if lost:
             raise UsageError(
                 f"{self.storage.shown} holds {len(lost)} suggestions whose trials are not in {self.folder}: "
@@ -277,10 +276,9 @@ class _Search:
     ) -> dict[str, outcomes.Ended]:
         """What came of a batch's trials: read, where an earlier run has trained them, else trained now."""
         ended = {trial_id: outcomes.Ended("failed", why) for trial_id, why in plan.skipped.items()}
-        if not self.asked:  # only the first batch of a run can have been trained by an earlier one
-            ids = [trial.trial_id for trial in plan.trials]
-            ended |= outcomes.of_part(results.rows_of(self.folder, ids), self.search.objective)
-        self.asked = True
+        known = self.there.intersection(trial.trial_id for trial in plan.trials)
+        if known:
+            ended |= outcomes.of_part(results.rows_of(self.folder, known), self.search.objective)
         left = [one for one in batch if any(i not in ended for i in _ids(plan, one))]
         if not left:
             return ended

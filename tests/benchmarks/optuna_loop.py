@@ -114,7 +114,7 @@ def objective(trial: BaseTrial, train: TensorDataset, val: TensorDataset, feed: 
     model = network(trial)
     step = optimizer(trial, model)
     loss_function = nn.CrossEntropyLoss(label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2))
-    size = trial.suggest_categorical("batch_size", [32, 64, 128])
+    size = trial.suggest_categorical("batch_size", [64, 128, 256])
     schedule = trial.suggest_categorical("schedule", ["constant", "linear", "cosine"])
     steps = EPOCHS * math.ceil(len(train) / size)
     rate = torch.optim.lr_scheduler.LambdaLR(step, lambda t: factor(schedule, t / steps))

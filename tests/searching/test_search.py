@@ -17,13 +17,13 @@ import optuna
 import pandas as pd
 import pytest
 
-from harness import parts, results
+from harness import parts, results, training
 from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
 from harness.searching import rounds, storages
 from harness.searching import search as searching
 from harness.searching.search import Found
-from harness.study import Study, parse
+from harness.study import Study, load, parse
 
 TABLES: dict[str, Any] = {
     "study": {"name": "s", "design": "search", "seeds": 2},
@@ -450,6 +450,17 @@ def test_a_component_that_raises_fails_alone(tmp_path: Path, monkeypatch: pytest
     whole(tmp_path / "s", 4)
 
 
+@pytest.mark.usefixtures("registries")
+def test_of_a_stack_only_the_guilty_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It passes the trial by which plans decide, on six samples, and shares a stack with others.
+    given = with_plugin(tmp_path, 'if x.shape[-1] > 6: raise ValueError("too many")', monkeypatch)
+    Path("armed").touch()
+    search(given, tmp_path / "s")
+    table = told(tmp_path / "s").set_index("activation")
+    assert set(table.loc[["faulty"], "state"]) == {"failed"}
+    assert set(table.loc[["relu"], "state"]) == {"complete"}
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("registries")
 def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,3 +547,49 @@ def test_a_search_that_is_killed_twice_and_interrupted_comes_to_the_same(tmp_pat
     assert "winner - baseline on test" in stdout
     pd.testing.assert_frame_equal(told(folder), told(unkilled / "results" / "s"))
     whole(folder, 9)
+
+
+def test_what_is_read_from_parts_is_what_was_told_live(tmp_path: Path) -> None:
+    given = study(
+        {"suggestions": 12, "batch": 4, "pruner": "halving", "sampler": "tpe"},
+        {"lr": {"low": 1e-3, "high": 1e27, "log": True}, "momentum": {"low": 0.1, "high": 0.9}},
+        optimizer="momentum",
+        epochs=4,
+    )
+    search(given, tmp_path)
+    before = told(tmp_path)
+    assert set(before["state"]) == {"complete", "pruned", "failed"}
+    (tmp_path / "optuna.db").unlink()  # and all that Optuna knew
+    parts_before = sorted(path.name for path in (tmp_path / "parts").iterdir())
+    search(given, tmp_path)
+    pd.testing.assert_frame_equal(told(tmp_path), before)
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == parts_before
+
+
+def test_numbers_are_written_as_in_every_folder(folder: Path) -> None:
+    with (folder / "epochs.csv").open() as file:
+        rows = [line.strip().split(",") for line in file][1:]
+    assert max(len(row[4].replace(".", "").strip("0")) for row in rows) <= 7
+
+
+def test_test_that_is_opened_for_another_winner_is_written_down(tmp_path: Path) -> None:
+    for suggestions in (1, 6):
+        search(study({"suggestions": suggestions, "batch": 3}), tmp_path)
+    winners = pd.read_csv(tmp_path / "winners.csv")
+    assert winners["suggestions"].tolist() == [1, 6]
+    assert winners["number"].is_unique
+
+
+def test_a_storage_that_another_folder_filled_is_refused(tmp_path: Path) -> None:
+    given = study({"storage": f"sqlite:///{tmp_path}/shared.db"})
+    search(given, tmp_path / "one")
+    with pytest.raises(UsageError, match="trained into another folder"):
+        search(given, tmp_path / "other")
+
+
+def test_a_search_is_not_run_and_its_confirmation_not_searched(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UsageError, match="harness search"):
+        training.run(study(), tmp_path / "s")
+    with pytest.raises(UsageError, match="confirmation of a search"):
+        search(load(folder / "confirmed" / "study.toml"), tmp_path / "s")
+    assert not (tmp_path / "s").exists()

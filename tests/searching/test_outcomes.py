@@ -1,0 +1,61 @@
+"""What is told of a suggestion, from what came of its trials."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from optuna.trial import TrialState
+
+from harness.searches import Search
+from harness.searching.outcomes import Ended, told, training_flops
+from harness.study import parse
+from harness.trials import Trial, trials
+
+
+def members(seeds: int = 2, **baseline: object) -> list[Trial]:
+    tables = {"study": {"name": "s", "seeds": seeds}, "baseline": {"dataset": "digits"} | baseline}
+    return trials(parse(tables))[0]
+
+
+def ended(*statuses: str, values: float = 0.5) -> dict[str, Ended]:
+    own = members(len(statuses))
+    curves = {"val_accuracy": {1: 0.25, 2: values}}
+    return {
+        trial.trial_id: Ended(status, "why", curves, 100) for trial, status in zip(own, statuses, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("statuses", "state"),
+    [
+        (("ok", "ok"), TrialState.COMPLETE),
+        (("pruned", "pruned"), TrialState.PRUNED),
+        (("ok", "diverged"), TrialState.FAIL),
+        (("pruned", "diverged"), TrialState.FAIL),
+        (("failed", "ok"), TrialState.FAIL),
+    ],
+)
+def test_the_worst_of_the_seeds_decides(statuses: tuple[str, str], state: TrialState) -> None:
+    found = told(members(), ended(*statuses), Search())
+    assert found.state == state
+    assert found.intermediate == {1: 0.25, 2: 0.5}
+    assert found.reached == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_no_result(value: float) -> None:
+    found = told(members(), ended("ok", "ok", values=value), Search())
+    assert (found.state, found.values) == (TrialState.FAIL, [])
+    assert "not finite" in found.reason
+    worst = told(members(), ended("ok", "ok", values=value), Search(diverged=0.1))
+    assert (worst.state, worst.values) == (TrialState.COMPLETE, [0.1])
+    assert worst.reason
+
+
+def test_training_flops_are_those_of_the_products() -> None:
+    (trial,) = members(1, hidden=[16], epochs=3, batch_size=100, val_fraction=0.0)
+    samples, first, second = 3 * 1437, 64 * 16, 16 * 10
+    assert training_flops(trial) == samples * (4 * first + 6 * second)
+    (trial,) = members(1, hidden=[16], steps=20, batch_size=100, val_fraction=0.0)
+    assert training_flops(trial) == (1437 + 5 * 100) * (4 * first + 6 * second)
