@@ -18,6 +18,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -188,7 +189,7 @@ class Stack:
         `masks` are dropout's, of each block; without them nothing is left out.
         """
         if x.ndim == 2:
-            products: tuple[Tensor, ...] = torch.split_with_sizes(torch.mm(self.wide, x.t()), self.rows)
+            products: Any = torch.split_with_sizes(torch.mm(self.wide, x.t()), self.rows)
             shaped = [
                 product.view(block.part.size, block.widths[1], len(x))
                 for block, product in zip(self.blocks, products, strict=True)
@@ -205,7 +206,7 @@ class Stack:
         """
         passes = self.forward(x, [block.masks.at(t, x.shape[-2]) for block in self.blocks])
         loss, grad = self.outputs.loss_and_gradient(joined([done.z[-1] for done in passes]), target)
-        pieces: tuple[Tensor, ...] = torch.split_with_sizes(grad, self.sizes)
+        pieces: Any = torch.split_with_sizes(grad, self.sizes)
         grads = [block.backward(*each) for block, *each in zip(self.blocks, passes, pieces, strict=True)]
         for span in self.spans:
             span.update(t, x, grads)

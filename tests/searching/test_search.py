@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
+from postgres_server import Postgres
 
 from harness import parts, results, training
 from harness.errors import MachineError, UsageError
@@ -397,6 +398,20 @@ def test_a_journal_keeps_it_as_well(tmp_path: Path, folder: Path) -> None:
     search(study({"storage": "journal"}), tmp_path / "s")
     assert (tmp_path / "s" / "optuna.journal").is_file()
     pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
+
+
+def test_a_database_server_keeps_it_as_well(tmp_path: Path, folder: Path, postgres: Postgres) -> None:
+    where = postgres.url("postgres")
+    given = study({"storage": where})
+    half = study({"storage": where, "suggestions": 3})
+    search(half, tmp_path)
+    search(given, tmp_path)
+    pd.testing.assert_frame_equal(told(tmp_path), told(folder))
+    storage = optuna.storages.RDBStorage(where)
+    kept = optuna.load_study(study_name="s", storage=storage)
+    assert [trial.state.name for trial in kept.trials] == ["COMPLETE"] * 6
+    storage.engine.dispose()
+    assert "***" in (tmp_path / "study.toml").read_text()  # in place of the password
 
 
 PLUGIN = """
