@@ -63,7 +63,8 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--results", type=click.Path(path_type=Path),
                      help="Results folder; results/<study>/ by default."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-                     help="A baseline value (lr=0.05) or an axis (activation=relu,tanh). Repeatable."),
+                     help="A baseline value (lr=0.05), an axis (activation=relu,tanh), or a key of a table "
+                     "(search.suggestions=64). Repeatable."),
         click.argument("study"),
     ):  # fmt: skip
         command = option(command)

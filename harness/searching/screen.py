@@ -24,6 +24,7 @@ from harness.searching.checks import evaluations_of, holds
 from harness.searching.search import Found, Progress
 from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
+from harness.trials import resolve
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
 SHOWN = 5  # of the best suggestions
@@ -46,8 +47,11 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
     )
     told = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
     click.echo(f"to {' and '.join(told)}, by val alone; test stays closed until the winner is known")
-    for parameter in space.parameters:
-        click.echo(f"  {parameter.name:<18} {_values(parameter)}")
+    for entry in space.entries:
+        when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
+        for parameter in entry.parameters:
+            click.echo(f"  {parameter.name:<18} {_values(parameter)}{when}")
+    click.echo(f"a component's own setting is drawn where the component is; baseline: {_baseline(study)}")
     most = max(evaluations_of(study))
     rungs = pruners.rungs(search.pruner, most)
     if rungs:
@@ -59,10 +63,20 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
     for remark in samplers.remarks(search, space):
         click.secho(f"note: {remark}", fg="yellow", err=True)
     seconds = cost(_sampled(study, engine), processes).seconds * search.suggestions / SAMPLED
-    less = ", without what is pruned" if rungs else ""
-    click.echo(f"about {duration(seconds)} on {processes} cores (an estimate{less})")
+    less = ", less what is pruned" if rungs else ""
+    click.echo(
+        f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "
+        "confirmation and report come on top)"
+    )
     fresh = len(study.about.seeds)
     click.echo(f"then the winner and the baseline with {fresh} fresh seeds and test, in {CONFIRMED}/")
+
+
+def _baseline(study: Study) -> str:
+    """What the winner is compared with, in words: the settings that make the most difference."""
+    settings = resolve(study.baseline)
+    told = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
+    return ", ".join(f"{name} {as_text(settings[name])}" for name in told if name in settings)
 
 
 def _values(parameter: Parameter) -> str:
@@ -151,6 +165,8 @@ def found(found: Found, study: Study) -> None:
     click.echo(f"{len(found.trials)} suggestions: {counts}")
     for reason, count in suggestions.failures(found.trials).items():
         click.secho(f"  {count} failed: {reason}", fg="red", err=True)
+    if not found.asked:
+        click.echo(f"nothing was left to ask for: {search.suggestions} suggestions are wanted")
     if len(found.trials) < search.suggestions:
         click.secho(f"note: the space holds no more than {len(found.trials)} settings", fg="yellow", err=True)
     if found.asked:

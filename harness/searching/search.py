@@ -53,10 +53,10 @@ Display = Callable[[Progress], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to."""
+    """What a search came to: `trials` are Optuna's, one a suggestion, `winner` the number of the best."""
 
     folder: Path
-    trials: Sequence[FrozenTrial]
+    trials: Sequence[FrozenTrial] = field(repr=False)
     winner: int | None
     seconds: float
     optuna_seconds: float
