@@ -186,7 +186,7 @@ BAD_STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "a baseline that is no table": ("baseline = 3\n" + HEAD, (r"\[baseline\] = 3: allowed: a table",)),
     "an unknown design": (
         HEAD + 'design = "factorial"\n',
-        (r"study\.design = 'factorial': allowed: ", "'grid', 'one-factor' or 'ladder'"),
+        (r"study\.design = 'factorial': allowed: ", "'grid', 'one-factor', 'ladder' or 'search'"),
     ),
     "no name": ("[study]\nseeds = 2\n", (r"study\.name: missing",)),
     "a name that is a path": ('[study]\nname = "../x"\n', (r"study\.name = '\.\./x': allowed: ",)),

@@ -412,7 +412,7 @@ def test_problems_of_tables_are_told_at_once(tmp_path: Path) -> None:
     told = str(caught.value)
     for words in (
         "[datasets.mnist]: the name is taken by a data set in harness/axes/datasets.py",
-        "datasets.scans.format = 'jpeg': allowed: Input should be 'png', 'npy' or 'idx'",
+        "datasets.scans.format = 'jpeg': allowed: 'png', 'npy' or 'idx'",
         f"datasets.scans.path = '{tmp_path / 'none'}': allowed: a folder that is there",
         "datasets.scans.clases: unknown key; did you mean 'classes'?",
         "datasets.more.classes = ['a', 'a']: allowed: a name for each class, none twice",
