@@ -14,22 +14,24 @@ def install(session: nox.Session, *extras: str) -> None:
     session.install("-e", target, "-c", "constraints.txt", silent=True)
 
 
+def named(session: nox.Session, default: str) -> list[str]:
+    """What was asked for behind `--`, with a study to begin with."""
+    asked = list(session.posargs)
+    return asked if asked and not asked[0].startswith("-") else [default, *asked]
+
+
 @nox.session
 def ablate(session: nox.Session) -> None:
     """Train a study and draw its report: the main job, or `nox -s ablate -- STUDY --set ...`."""
     install(session)
-    named = session.posargs and not session.posargs[0].startswith("-")
-    study = () if named else ("choices",)
-    session.run("harness", "run", "--report", *study, *session.posargs)
+    session.run("harness", "run", "--report", *named(session, "choices"))
 
 
 @nox.session
 def search(session: nox.Session) -> None:
     """Search a study's space, confirm the winner, draw the report; `nox -s search -- STUDY --set ...`."""
     install(session)
-    named = session.posargs and not session.posargs[0].startswith("-")
-    study = () if named else ("search",)
-    session.run("harness", "search", "--report", *study, *session.posargs)
+    session.run("harness", "search", "--report", *named(session, "search"))
 
 
 @nox.session

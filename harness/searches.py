@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from harness.errors import did_you_mean
-from harness.settings import Seed
+from harness.settings import Seed, listed_seeds
 
 Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
 Direction = Literal["maximize", "minimize"]
@@ -26,6 +26,8 @@ COSTS = ("parameters", "training_flops")
 """Objectives that are known of the settings, without validation."""
 COLUMNS = ("number", "arm", "batch", "state", "reason", "evaluations", "seconds")
 """What suggestions.csv says of a suggestion, beside its objectives and parameters."""
+IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")
+"""Storages that would keep nothing."""
 SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2")
 """The samplers that can look for more than one thing at once."""
 
@@ -101,7 +103,7 @@ class Search(BaseModel):
     @field_validator("storage")
     @classmethod
     def _lasting(cls, value: str) -> str:
-        if re.match(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)", value):
+        if IN_MEMORY.match(value):
             raise ValueError("one that lasts: sqlite (a file in the results folder) or sqlite:///path/to.db")
         if "://" not in value and value not in {"sqlite", "journal"}:
             raise ValueError(
@@ -112,11 +114,7 @@ class Search(BaseModel):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: object) -> object:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value < 1:
-                raise ValueError("a suggestion needs at least 1 seed")
-            return list(range(FIRST_SEED, FIRST_SEED + value))
-        return value
+        return listed_seeds(value, "a suggestion", FIRST_SEED)
 
     @property
     def directions(self) -> list[Direction]:

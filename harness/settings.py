@@ -43,6 +43,19 @@ def _interval(value: object) -> object:
     return f"{count} {unit.rstrip('s')}{'s' if count != '1' else ''}"
 
 
+def listed_seeds(value: object, whose: str, first: int = 0) -> object:
+    """A count of seeds as the list it means, from `first` on; anything else as it is.
+
+    Raises:
+        ValueError: there are none; says that `whose` needs one.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if value < 1:
+        raise ValueError(f"{whose} needs at least 1 seed")
+    return list(range(first, first + value))
+
+
 TYPES: dict[str, Any] = {
     "lr": Annotated[FiniteFloat, Field(gt=0, le=1e30)],  # beyond, float32 itself overflows
     "momentum": Fraction,

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from harness.settings import Seed, Setting, Value, as_text
+from harness.settings import Seed, Setting, Value, as_text, listed_seeds
 
 FIRST_SEED = 1000
 """Where tuning seeds begin that are given as a count: apart from a study's own 0, 1, 2 .."""
@@ -77,11 +77,7 @@ class Tune(BaseModel):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: object) -> object:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value < 1:
-                raise ValueError("tuning needs at least 1 seed")
-            return list(range(FIRST_SEED, FIRST_SEED + value))
-        return value
+        return listed_seeds(value, "tuning", FIRST_SEED)
 
 
 def check(where: str, given: object, known: Mapping[str, Setting]) -> tuple[Space, list[str]]:

@@ -25,7 +25,7 @@ from harness.overrides import apply
 from harness.parameters import Space as SearchSpace
 from harness.registry import HOUSE
 from harness.searches import Search
-from harness.settings import OF_ARM, Seed
+from harness.settings import OF_ARM, Seed, listed_seeds
 from harness.spaces import Space, Tune
 
 Design = Literal["grid", "one-factor", "ladder", "search"]
@@ -56,11 +56,7 @@ class About(BaseModel):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: object) -> object:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value < 1:
-                raise ValueError("a study needs at least 1 seed")
-            return list(range(value))
-        return value
+        return listed_seeds(value, "a study")
 
     @field_validator("seeds")
     @classmethod

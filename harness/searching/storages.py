@@ -12,14 +12,13 @@ server says: no connection, a wrong password, a lock, a full disk.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import MachineError, UsageError
-from harness.searches import shown
+from harness.searches import IN_MEMORY, shown
 from harness.searching import failures, journals
 from harness.searching.silence import silenced
 
@@ -146,7 +145,7 @@ def open(  # noqa: A001
 
 def _url(where: str, folder: Path) -> str:
     if "://" in where:
-        if re.match(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)", where):
+        if IN_MEMORY.match(where):
             raise UsageError(
                 f"[search] storage = {where!r} is in memory and would keep nothing. Use sqlite (a file in "
                 "the results folder) or name a file: sqlite:///path/to.db"
