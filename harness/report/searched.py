@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import results
+from harness import results, stats
 from harness.errors import UsageError
 from harness.parameters import Parameter
 from harness.report.reading import Reading, prepare
@@ -154,16 +154,12 @@ def _leading(objectives: Sequence[Objective]) -> Objective:
 def _best(found: pd.DataFrame, objectives: Sequence[Objective]) -> pd.Series[bool]:
     """Which suggestion is the best; one that diverged is none, even where it counts as a declared value."""
     whole = found["state"].eq("complete") & found["reason"].eq("")
-    whole &= found[[each.name for each in objectives]].notna().all(axis=1)
-    if not whole.any():
-        return whole
-    # As the search chooses its winner: of equal ones the better by the other objective, then the first.
     first = _leading(objectives)
     order = [first, *(each for each in objectives if each != first)]
-    ranked = found[whole].sort_values(
-        [*(each.name for each in order), "number"], ascending=[*(not each.maximize for each in order), True]
-    )
-    return pd.Series(found.index == ranked.index[0], found.index)
+    values = found[[each.name for each in order]].where(whole)
+    # As the search chooses its winner.
+    best = stats.ranked(values, [each.maximize for each in order])[:1]
+    return pd.Series(np.isin(np.arange(len(found)), best), found.index)
 
 
 def _confirmed(reading: Reading, doubts: list[str]) -> Reading | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from harness.axes.datasets import Dataset
-from harness.batches import Budget
 from harness.costs import stack_seconds
 from harness.engines.outcome import Outcome
 from harness.grouping import Stack, budget_of
@@ -238,8 +237,3 @@ def name_of(trials: Sequence[Trial]) -> str:
     """The name of a batch's part."""
     text = " ".join(trial.trial_id for trial in trials)
     return "b" + hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def evaluations_of(trial: Trial, n: int) -> int:
-    """How many evaluations a trial gets after its start, of n training images."""
-    return len(Budget.of(trial.arm.settings, n).eval_steps) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import results
+from harness import results, stats
 from harness.parameters import Space
 from harness.searches import COLUMNS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
@@ -82,13 +83,15 @@ def ranked(trials: Sequence[FrozenTrial], search: Search) -> list[int]:
     other. One that diverged and was given the declared worst value is not among them.
     """
     places = sorted(range(len(search.objective)), key=lambda i: not search.objective[i].startswith("val_"))
-    signs = [-1 if direction == "maximize" else 1 for direction in search.directions]
-    complete = [
-        ([signs[i] * trial.values[i] for i in places], number)  # noqa: PD011 (Optuna's, no frame's)
-        for number, trial in enumerate(trials)
-        if trial.state == TrialState.COMPLETE and REASON not in trial.user_attrs
+    values = [
+        [trial.values[i] if _whole(trial) else math.nan for i in places]  # noqa: PD011 (Optuna's, no frame's)
+        for trial in trials
     ]
-    return [number for _, number in sorted(complete)]
+    return list(map(int, stats.ranked(values, [search.directions[i] == "maximize" for i in places])))
+
+
+def _whole(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and REASON not in trial.user_attrs
 
 
 def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:

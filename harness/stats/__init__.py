@@ -24,7 +24,7 @@ from harness.stats.detectable import detectable_difference, power, seeds_needed,
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
 from harness.stats.factorial import anova, anova_cells, interaction
 from harness.stats.levels import level_differences
-from harness.stats.optima import best_so_far, pareto_front
+from harness.stats.optima import best_so_far, pareto_front, ranked
 from harness.stats.per_sample import mcnemar, sample_bootstrap
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
 from harness.stats.summaries import CONFIDENCE, OUTCOMES, finished, outcomes, rank_arms, summarise
@@ -36,6 +36,6 @@ __all__ = [
     "contrasts", "detectable_difference", "ece", "effect_cells", "expected_best", "finished", "holm",
     "interaction", "interquartile_mean", "level_differences", "main_effects", "mcnemar", "mean_curves",
     "outcomes", "paired_differences", "pareto_front", "power", "probability_of_improvement",
-    "rank_arms", "sample_bootstrap", "seed_effects", "seeds_needed", "summarise", "verdicts",
+    "rank_arms", "ranked", "sample_bootstrap", "seed_effects", "seeds_needed", "summarise", "verdicts",
     "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

@@ -29,6 +29,22 @@ def best_so_far(values: ArrayLike, *, maximize: bool = True) -> NDArray[np.float
     return np.asarray(best.accumulate(np.asarray(values, dtype=float)), dtype=float)
 
 
+def ranked(values: ArrayLike, maximize: Sequence[bool]) -> NDArray[np.intp]:
+    """The rows, best first: by the first objective, of equal ones by the next, of equal rows the first.
+
+    Args:
+        values: (suggestions, objectives); a row with a NaN has no rank.
+        maximize: for each objective, whether more is better.
+
+    >>> ranked([[0.9, 500], [float("nan"), 1], [0.9, 100], [0.95, 900]], [True, False])
+    array([3, 2, 0])
+    """
+    rows = np.asarray(values, dtype=float).reshape(-1, len(maximize))
+    costs = rows * np.where(maximize, -1.0, 1.0)
+    order = np.lexsort(costs.T[::-1])  # by the last key first; stable
+    return np.asarray(order[~np.isnan(rows[order]).any(axis=1)], dtype=np.intp)
+
+
 def pareto_front(values: ArrayLike, maximize: Sequence[bool]) -> NDArray[np.bool_]:
     """Which rows no other row beats: none is at least as good in every objective and better in one.
 

@@ -48,3 +48,10 @@ def test_quantiles_of_the_best_are_those_over_all_subsets() -> None:
         wanted = [end if np.isfinite(end) else math.nan for end in (low, high)]
         assert table[table.index == budget].to_numpy()[0].tolist() == pytest.approx(wanted, nan_ok=True)
     assert stats.best_quantiles(values, [6])[["low", "high"]].isna().to_numpy().all()
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.8, 0.9, float("nan")]), st.integers(1, 3)), max_size=8))
+def test_ranks_are_pythons(rows: list[tuple[float, int]]) -> None:
+    known = [i for i, row in enumerate(rows) if not np.isnan(row[0])]
+    expected = sorted(known, key=lambda i: (-rows[i][0], rows[i][1]))
+    assert stats.ranked(np.array(rows, float).reshape(-1, 2), [True, False]).tolist() == expected
