@@ -28,7 +28,7 @@ LABEL_SETTINGS = ("label_noise", "label_noise_seed")
 CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity, so that what is made of it can be kept
 class Samples:
     """One split: pixels x (N, D), labels y (N,), and each sample's place in the original data set."""
 

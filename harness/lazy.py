@@ -13,7 +13,9 @@ else:
         """Stands where `import torch` would, and imports it at the first attribute asked for."""
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(importlib.import_module("torch"), name)
+            found = getattr(importlib.import_module("torch"), name)
+            vars(self)[name] = found  # asked for many times a step
+            return found
 
     torch = _Torch()
 

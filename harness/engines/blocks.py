@@ -81,21 +81,25 @@ class Pass(NamedTuple):
 class Block:
     """Members `part` of a stack, K networks of one shape: their parameters, and the layers behind the first.
 
-    Parameters per member are layer one's weights, `first` (K, h*D), a part of the stack's one matrix, and
-    everything behind them, `rest` (K, n), so that an optimizer's update is two calls whatever the depth.
+    Parameters per member are layer one's weights (layer_one.py), and everything behind them, `rest` (K, n),
+    so that an optimizer's update is two calls whatever the depth.
     """
 
     def __init__(
-        self, part: Slice, trials: Sequence[Trial], widths: Sequence[int], wide: Tensor, draws: Draws
+        self,
+        part: Slice,
+        trials: Sequence[Trial],
+        widths: Sequence[int],
+        draws: Draws,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
-        """Start trials of these widths with layer one's weights in `wide` (K*h, D)."""
+        """Start trials of these widths (inputs, hidden .., classes)."""
         self.part, self.widths = part, widths
-        device, dtype = wide.device, wide.dtype
-        starts = {trial.seed: _start(widths, trial.seed) for trial in trials}
-        self.first = wide.view(part.size, widths[1] * widths[0])
-        self.first_weights = wide.view(part.size, widths[1], widths[0])
-        self.first.copy_(torch.stack([torch.from_numpy(starts[trial.seed][0]) for trial in trials]))
-        rest = torch.stack([torch.from_numpy(starts[trial.seed][1]) for trial in trials])
+        self.seeds = [trial.seed for trial in trials]
+        self.starts = {seed: _start(widths, seed) for seed in self.seeds}
+        rest = torch.stack([torch.from_numpy(self.starts[seed][1]) for seed in self.seeds])
         self.rest = rest.to(device, dtype)
         self.grad_rest = torch.empty_like(self.rest)
         self.weights, self.biases = self._views(self.rest)
@@ -116,7 +120,11 @@ class Block:
     @property
     def parameters(self) -> int:
         """How many each member has."""
-        return self.first.shape[1] + self.rest.shape[1]
+        return self.widths[0] * self.widths[1] + self.rest.shape[1]
+
+    def first_start(self) -> Tensor:
+        """The weights (K, h*D) that layer one starts from."""
+        return torch.stack([torch.from_numpy(self.starts[seed][0]) for seed in self.seeds])
 
     def forward(self, product: Tensor, masks: Sequence[Tensor] = ()) -> Pass:
         """All layers for layer one's product (K, h, B), which becomes its pre-activations.
@@ -146,9 +154,9 @@ class Block:
         torch.sum(grad, 2, keepdim=True, out=self.grad_biases[0])
         return grad
 
-    def member_weights(self, k: int) -> dict[str, Floats]:
-        """One member's weights under torch.nn.Linear's names, in the order of its layers."""
-        weights = [self.first_weights[k], *(w[k] for w in self.weights)]
+    def member_weights(self, k: int, first: Tensor) -> dict[str, Floats]:
+        """One member's weights under torch.nn.Linear's names, in the order of its layers; `first` (h*D,)."""
+        weights = [first.view(self.widths[1], -1), *(w[k] for w in self.weights)]
         named = {}
         for i, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
             named[f"{i}.weight"] = weight.cpu().numpy().copy()

@@ -1,11 +1,12 @@
 """A stack: K multilayer perceptrons as one, and their training step.
 
-Layout is what makes it fast. Everything is feature-major and member by member: layer one's weights are one
-matrix (H, D), so that all members' first layers are one wide GEMM with the batch they share, whatever their
-shapes; behind it, members of one shape are a block (blocks.py), whose activations are (K, h, B) and whose
-layers are small batched products. Logits are one (K, C, B) again, so that heads and losses know no shapes,
-and class-wise reductions run along contiguous samples. A network sees its output as (K, B, C), a view.
-Nothing is copied to change its layout, but logits and layer one's gradients of several blocks, to be joined.
+Layout is what makes it fast. Everything is feature-major and member by member: layer one (layer_one.py) is
+one product of all members' weights with the batch they share, whatever their shapes; behind it, members
+of one shape are a block (blocks.py), whose activations are (K, h, B) and whose layers are small batched
+products.
+Logits are one (K, C, B) again, so that heads and losses know no shapes, and class-wise reductions run along
+contiguous samples. A network sees its output as (K, B, C), a view.
+Nothing is copied to change its layout, but what belongs to several blocks, to be joined.
 
 No autograd touches the big matrices. Where a component has a closed-form derivative it is used; where it has
 none, autograd differentiates that component alone. Settings that differ between members are tensors over
@@ -28,10 +29,13 @@ from harness.axes.heads import Head, heads, softmax
 from harness.axes.losses import Form, losses
 from harness.axes.metrics import Metric
 from harness.data import Data, Samples
+from harness.engines import sparse
 from harness.engines.blocks import Block, Pass, joined
+from harness.engines.dense import Dense
+from harness.engines.layer_one import Images, LayerOne
 from harness.engines.outcome import Evaluation, Floats
 from harness.engines.regularisation import Draws, Smoothing, smoothing
-from harness.engines.spans import spans
+from harness.engines.sparse import Sparse
 from harness.engines.updates import Updates, exact, slices
 from harness.trials import Trial
 
@@ -155,8 +159,7 @@ def _output(
 class Stack:
     """K networks, their parameters and one training step.
 
-    Members of one shape are a block. Layer one's weights of all of them are one matrix, `wide` (H, D): a row
-    is a hidden unit of a member.
+    Members of one shape are a block; `first` is layer one of all of them.
     """
 
     def __init__(
@@ -170,61 +173,61 @@ class Stack:
         self.trials, self.classes = trials, len(data.classes)
         self.device, self.dtype = device, dtype
         shapes = list(slices([_widths(trial, data) for trial in trials]))
-        self.rows = [part.size * widths[1] for part, widths in shapes]
-        self.wide = torch.empty(sum(self.rows), data.inputs, device=device, dtype=dtype)
         draws = Draws([widths[1:-1] for _, widths in shapes])
         self.blocks = [
-            Block(part, trials[part.members], widths, rows, draws)
-            for (part, widths), rows in zip(shapes, self.wide.split(self.rows), strict=True)
+            Block(part, trials[part.members], widths, draws, device=device, dtype=dtype)
+            for part, widths in shapes
         ]
-        shared = len({trial.seed for trial in trials}) == 1
-        self.spans = spans(updates, self.blocks, self.wide, shared=shared)
-        self.parts = [part for span in self.spans for part in span.parts]
+        self.units = sum(block.part.size * block.widths[1] for block in self.blocks)
+        self.seeds = list(dict.fromkeys(trial.seed for trial in trials))
+        rows = [self.seeds.index(trial.seed) for trial in trials]
+        self.first: LayerOne = (
+            Sparse(trials, self.blocks, updates, data.inputs, rows)
+            if device.type == "cpu" and sparse.pays(data.train)
+            else Dense(self.blocks, updates, data.inputs, rows)
+        )
+        for place, block in enumerate(self.blocks):
+            self.first.set_weights(place, block.first_start().to(device, dtype))
         self.outputs = Outputs(trials, self.classes, device, dtype)
         self.sizes = [part.size for part, _ in shapes]
 
-    def forward(self, x: Tensor, masks: Sequence[Sequence[Tensor]] = ()) -> list[Pass]:
-        """All layers of each block for a batch x: (B, D) that all members see, or (K, B, D), one a member.
+    def forward(self, seen: Any, masks: Sequence[Sequence[Tensor]] = ()) -> list[Pass]:
+        """All layers of each block, for batches as layer one sees them.
 
         `masks` are dropout's, of each block; without them nothing is left out.
         """
-        if x.ndim == 2:
-            products: Any = torch.split_with_sizes(torch.mm(self.wide, x.t()), self.rows)
-            shaped = [
-                product.view(block.part.size, block.widths[1], len(x))
-                for block, product in zip(self.blocks, products, strict=True)
-            ]
-        else:
-            shaped = [torch.bmm(block.first_weights, x[block.part.members].mT) for block in self.blocks]
-        left_out = masks or [()] * len(self.blocks)
-        return [block.forward(*each) for block, *each in zip(self.blocks, shaped, left_out, strict=True)]
+        shaped = self.first.products(seen)
+        left_out: Sequence[Sequence[Tensor]] = masks or [()] * len(self.blocks)
+        return [
+            block.forward(product, own)
+            for block, product, own in zip(self.blocks, shaped, left_out, strict=True)
+        ]
 
-    def step(self, t: int, x: Tensor, target: Tensor) -> Tensor:
-        """Train on one batch x (B, D), target (B, C), or on one a member: x (K, B, D), target (K, B, C).
+    def step(self, t: int, seen: Any, target: Tensor) -> Tensor:
+        """Train on a batch as layer one sees it, with its target (B, C), or (K, B, C), one a member.
 
         Step t counts from 1. Gives the mean losses (K,).
         """
-        passes = self.forward(x, [block.masks.at(t, x.shape[-2]) for block in self.blocks])
+        passes = self.forward(seen, [block.masks.at(t, target.shape[-2]) for block in self.blocks])
         loss, grad = self.outputs.loss_and_gradient(joined([done.z[-1] for done in passes]), target)
         pieces: Any = torch.split_with_sizes(grad, self.sizes)
         grads = [block.backward(*each) for block, *each in zip(self.blocks, passes, pieces, strict=True)]
-        for span in self.spans:
-            span.update(t, x, grads)
+        self.first.update(t, seen, grads)
         return loss
 
     def evaluate(
-        self, samples: Samples, x: Tensor, metrics: Sequence[Metric] = (), *, keep: bool
+        self, samples: Samples, images: Images, metrics: Sequence[Metric] = (), *, keep: bool
     ) -> Evaluation:
-        """Losses, accuracies, metrics and (with `keep`) predictions on a split of pixels `x` (N, D)."""
+        """Losses, accuracies, metrics and (with `keep`) predictions on a split, as layer one sees it."""
         k, n = len(self.trials), len(samples.y)
         y = torch.from_numpy(samples.y).to(self.device)
         loss = torch.zeros(k, dtype=exact(self.device), device=self.device)
         right = torch.zeros(k, dtype=torch.int64, device=self.device)
         sums = [torch.zeros_like(loss) for _ in metrics]
         predicted, confidence = [], []
-        chunk = max(64, EVALUATED_AT_ONCE // (len(self.wide)))
-        for x_chunk, y_chunk in zip(x.split(chunk), y.split(chunk), strict=True):
-            z = joined([done.z[-1] for done in self.forward(x_chunk)])
+        chunk = max(64, EVALUATED_AT_ONCE // self.units)
+        for seen, y_chunk in zip(images.chunks(chunk), y.split(chunk), strict=True):
+            z = joined([done.z[-1] for done in self.forward(seen)])
             target = torch.nn.functional.one_hot(y_chunk, self.classes).to(self.dtype)
             losses_, best, sure, values = self.outputs.judge(z, target, metrics, sure=keep)
             loss += losses_.to(loss.dtype).sum(1)
@@ -242,10 +245,14 @@ class Stack:
             {metric.name: (total / n).cpu().numpy() for metric, total in zip(metrics, sums, strict=True)},
         )
 
-    def member_weights(self, k: int) -> dict[str, Floats]:
-        """One member's weights under torch.nn.Linear's names, in the order of its layers."""
-        block = next(block for block in self.blocks if k < block.part.last)
-        return block.member_weights(k - block.part.first)
+    def weights(self) -> list[dict[str, Floats]]:
+        """Each member's weights under torch.nn.Linear's names, in the order of its layers."""
+        firsts = [self.first.weights(place) for place in range(len(self.blocks))]
+        return [
+            block.member_weights(k, first[k])
+            for block, first in zip(self.blocks, firsts, strict=True)
+            for k in range(block.part.size)
+        ]
 
 
 def _widths(trial: Trial, data: Data) -> list[int]:

@@ -6,6 +6,7 @@ Here is the run: batches, evaluations, divergence. The arithmetic is in stack.py
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data
 from harness.engines import outcome as outcomes
 from harness.engines import updates as optimizing
-from harness.engines.outcome import UNWATCHED, Floats, Outcome, Watch
+from harness.engines.outcome import UNWATCHED, Outcome, Watch
 from harness.engines.stack import Stack
 from harness.engines.states import State
 from harness.engines.updates import Updates, shape, slices, update_key
@@ -98,22 +99,19 @@ class _Run:
         self.outcome, self.watch = outcome, watch
         self.metrics = [metrics[name] for name in watch.metrics]
         self.due, self.stop = frozenset(budget.eval_steps), watch.stop(budget)
-        self.pixels = {split: self._resident(data[split].x) for split in TRAINED_ON}
+        self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
         y = torch.from_numpy(data.train.y).to(stack.device)
         self.target = torch.nn.functional.one_hot(y, len(data.classes)).to(stack.dtype)
         self.losses = torch.zeros(LOSSES_KEPT, len(stack.trials), dtype=stack.dtype, device=stack.device)
-
-    def _resident(self, x: Floats) -> Tensor:
-        return torch.from_numpy(x).to(self.stack.device)
 
     def train(self, sampling: str) -> None:
         """Take all steps up to the last that is wanted, or stop when every member has diverged."""
         step, budget = self.begin(), self.budget
         per_epoch = budget.steps_per_epoch
         for epoch in range(step // per_epoch, budget.epochs if step < self.stop else 0):
-            for x, target in self.batches(epoch, sampling, taken=step % per_epoch):
+            for seen, target in self.batches(epoch, sampling, taken=step % per_epoch):
                 step += 1
-                loss = self.stack.step(step, x, target)
+                loss = self.stack.step(step, seen, target)
                 self.losses[(step - 1) % LOSSES_KEPT] = loss
                 look = step in self.due or step % LOSSES_KEPT == 0
                 if look:
@@ -145,44 +143,41 @@ class _Run:
 
     def values(self) -> dict[str, Any]:
         """All that it takes to go on from here, once the losses were looked at."""
-        blocks = {
-            f"block.{i}.{name}": value
-            for i, block in enumerate(self.stack.blocks)
-            for name, value in (("first", block.first), ("rest", block.rest))
-        }
-        updates = {
-            f"update.{i}.{name}": value
-            for i, part in enumerate(self.stack.parts)
-            for name, value in part.update.values().items()
-        }
-        return {**blocks, **updates, **self.outcome.values()}
+        stack, first = self.stack, self.stack.first
+        values: dict[str, Any] = {}
+        for i, block in enumerate(stack.blocks):
+            values |= {f"block.{i}.first": first.weights(i), f"block.{i}.rest": block.rest}
+        for i, part in enumerate(first.parts):
+            for name, kept in part.update.values().items():
+                of_first = name.startswith("0.") and np.shape(kept) == part.first.shape
+                values[f"update.{i}.{name}"] = first.plain(part, kept) if of_first else kept
+        return {**values, **self.outcome.values()}
 
     def go_on(self, state: State) -> None:
         """Be where the run was whose state this is."""
-        for i, block in enumerate(self.stack.blocks):
-            for name, param in (("first", block.first), ("rest", block.rest)):
-                param.copy_(torch.from_numpy(state.values[f"block.{i}.{name}"]))
-        for i, part in enumerate(self.stack.parts):
-            part.update.go_on(state.under(f"update.{i}."), [part.first, part.rest])
+        stack, first = self.stack, self.stack.first
+        for i, block in enumerate(stack.blocks):
+            weights = torch.from_numpy(state.values[f"block.{i}.first"])
+            first.set_weights(i, weights.to(stack.device))
+            block.rest.copy_(torch.from_numpy(state.values[f"block.{i}.rest"]))
+        for i, part in enumerate(first.parts):
+            layout = partial(first.laid, part)
+            part.update.go_on(state.under(f"update.{i}."), [part.first, part.rest], layout)
         self.outcome.go_on(state)
 
-    def batches(self, epoch: int, sampling: str, taken: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's batches after those taken: x (B, D) and target (B, C); one a member with several seeds.
+    def batches(self, epoch: int, sampling: str, taken: int) -> Iterator[tuple[Any, Tensor]]:
+        """An epoch's batches after those taken, as layer one sees them, and their targets.
 
-        They are (K, B, D) and (K, B, C) then.
+        These are (B, C), or (K, B, C), one a member, with several seeds.
         """
-        train, size = self.pixels["train"], self.budget.batch_size
-        seeds = list(dict.fromkeys(trial.seed for trial in self.stack.trials))
+        seeds = self.stack.seeds
         orders = np.stack([epoch_order(seed, epoch, self.budget, sampling) for seed in seeds])
-        shared = len(seeds) == 1
-        rows = [0] if shared else [seeds.index(trial.seed) for trial in self.stack.trials]
-        order = torch.from_numpy(orders).to(train.device)[rows]
-        space = train.new_empty(len(rows) * size, train.shape[1])
-        for index in order.split(size, 1)[taken:]:
-            flat = index.reshape(-1)
-            x = torch.index_select(train, 0, flat, out=space[: len(flat)])
-            target = self.target.index_select(0, flat)
-            yield (x, target) if shared else (x.view(*index.shape, -1), target.view(*index.shape, -1))
+        order = torch.from_numpy(orders).to(self.stack.device)
+        rows = [seeds.index(trial.seed) for trial in self.stack.trials]
+        own = order[0] if len(seeds) == 1 else order[rows]
+        size = self.budget.batch_size
+        for index, mine in zip(order.split(size, -1)[taken:], own.split(size, -1)[taken:], strict=True):
+            yield self.images["train"].at(index), self.target[mine]
 
     def look_at_losses(self, step: int) -> None:
         """Find out which members' batch losses stopped being finite since the last look."""
@@ -195,17 +190,17 @@ class _Run:
         """Evaluate train and val; the last time for good."""
         last = step == self.budget.steps
         for split in self.watch.splits:
-            x = self.pixels[split]
-            if len(x):
-                seen = self.stack.evaluate(self.data[split], x, self.metrics, keep=last)
+            images = self.images[split]
+            if len(images):
+                seen = self.stack.evaluate(self.data[split], images, self.metrics, keep=last)
                 self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)
 
     def finish(self) -> Outcome:
         """Open the test set at the end, once, unless it is sealed, and take the weights along."""
         ended = self.stop == self.budget.steps
         if ended and not self.watch.sealed and not (self.outcome.diverged_step > 0).all():
-            x = self._resident(self.data.test.x)
-            seen = self.stack.evaluate(self.data.test, x, self.metrics, keep=True)
+            images = self.stack.first.images(self.data.test)
+            seen = self.stack.evaluate(self.data.test, images, self.metrics, keep=True)
             self.outcome.final["test"] = seen
-        self.outcome.weights = [self.stack.member_weights(k) for k in range(len(self.stack.trials))]
+        self.outcome.weights = self.stack.weights()
         return self.outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,9 +143,15 @@ class Updates:
         """What the optimizer keeps between steps, by the parameters' place and the state's name."""
         return {f"{i}.{name}": value for i, state in enumerate(self.states) for name, value in state.items()}
 
-    def go_on(self, values: Mapping[str, Any], params: Sequence[Tensor]) -> None:
-        """Keep what `values` gave, for parameters (k, n)."""
+    def go_on(
+        self, values: Mapping[str, Any], params: Sequence[Tensor], laid: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Keep what `values` gave, for layer one's parameters and the rest, (k, n).
+
+        `laid` lays out what was kept beside each of layer one's weights (k, h*D) as these are.
+        """
         for name, value in values.items():
             place, _, kept = name.partition(".")
-            like = params[int(place)]
-            self.states[int(place)][kept] = restored_value(value, like)
+            if place == "0" and np.ndim(value) == 2 and np.shape(value)[1] > 1:
+                value = laid(torch.from_numpy(value)).numpy()  # noqa: PLW2901
+            self.states[int(place)][kept] = restored_value(value, params[int(place)])

@@ -19,7 +19,7 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import Scalar, State, optimizers, slot
 from harness.axes.schedules import schedules
 from harness.data import prepare
-from harness.engines import loop, stacked
+from harness.engines import kernels, loop, sparse, stacked
 from harness.engines.outcome import Outcome
 from harness.registry import Registry
 from harness.testing import stacks
@@ -58,6 +58,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, params=["dense", "sparse"])
+def layer_one(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both forms of layer one, whatever share of an image is zero."""
+    if request.param == "sparse" and kernels.why_not():
+        pytest.skip(f"no kernels: {kernels.why_not()}")
+    monkeypatch.setattr(sparse, "DENSEST", 1.0 if request.param == "sparse" else 0.0)
 
 
 def trial(name: str = "base", seed: int = 0, **settings: Any) -> Trial:
@@ -121,10 +129,19 @@ def alone(one: Trial, dtype: Any = np.float64) -> Outcome:
 
 
 @functools.cache
-def all_together(dtype: Any) -> tuple[list[str], Outcome]:
-    """Every case as a member of one stack, in the plan's order."""
+def _all_together(dtype: Any, _densest: float) -> tuple[list[str], Outcome]:
     ordered = sorted(CASES.values(), key=grouping.order)
     return [case.arm.name for case in ordered], stack(ordered, dtype)
+
+
+def all_together(dtype: Any) -> tuple[list[str], Outcome]:
+    """Every case as a member of one stack, in the plan's order."""
+    return _all_together(dtype, sparse.DENSEST)
+
+
+@functools.cache
+def case_alone(name: str, dtype: Any) -> Outcome:
+    return alone(CASES[name], dtype)
 
 
 def assert_same_weights(a: Outcome, k: int, b: Outcome, j: int, tolerance: float) -> None:
@@ -175,7 +192,7 @@ def assert_engines_agree(trials: Sequence[Trial], dtype: Any = np.float64) -> Ou
 @every_case
 def test_a_member_of_a_mixed_stack_is_the_plain_pytorch_loop(name: str, dtype: Any) -> None:
     names, together = all_together(dtype)
-    reference, k = alone(CASES[name], dtype), names.index(name)
+    reference, k = case_alone(name, dtype), names.index(name)
     assert reference.diverged_step[0] == 0
     assert_same_weights(together, k, reference, 0, TOLERANCE[dtype])
     flips = 0 if dtype is np.float64 else 8

@@ -161,9 +161,14 @@ def test_the_stacks_training_loss_is_torchs_member_by_member() -> None:
     members = [trial(label_smoothing=s, steps=1) for s in shares]
     data = prepare(members[0].arm.settings, np.float64)
     stack = Stack(members, data, [], CPU, torch.float64)
-    x, y = torch.from_numpy(data.train.x[:32]), torch.from_numpy(data.train.y[:32])
+    y = torch.from_numpy(data.train.y[:32])
     target = nn.functional.one_hot(y, 10).double()
-    z = stack.forward(x)[0].z[-1].clone().requires_grad_()
+    z = (
+        stack.forward(stack.first.images(data.train).at(torch.arange(32)[None]))[0]
+        .z[-1]
+        .clone()
+        .requires_grad_()
+    )
     expected = torch.stack(
         [nn.CrossEntropyLoss(label_smoothing=s)(own.T, y) for s, own in zip(shares, z, strict=True)]
     )

@@ -207,7 +207,7 @@ def test_plain_sgd_keeps_no_gradient_of_layer_one(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(stack.Stack, "__init__", keep)
     for changed in ({}, {"weight_decay": 0.1}, {"optimizer": "adam"}):
         trained(stacked, trial(steps=2, **changed))
-    assert [bool(one.spans[0].grad.numel()) for one in made] == [False, True, True]
+    assert [bool(one.first.parts[0].grad_first.numel()) for one in made] == [False, True, True]
 
 
 def test_arms_of_a_seed_start_from_the_same_weights_and_seeds_from_others(

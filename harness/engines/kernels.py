@@ -1,0 +1,126 @@
+"""The C kernels of kernels.c: compiled for this machine at first use, kept in the cache, called by pointer.
+
+Where there is no C compiler, or HARNESS_KERNELS=off, the engine does the same in PyTorch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from harness import sources
+
+SOURCE = Path(__file__).with_name("kernels.c")
+SWITCH = "HARNESS_KERNELS"
+FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
+REALS = {"float32": "float", "float64": "double"}
+LANES = 16
+"""Hidden units of a tile: LANES in kernels.c."""
+WIDEST = 8
+"""Tiles that read a turned batch together: WIDEST in kernels.c."""
+TILE = np.dtype(
+    [("row", "i8"), ("rows", "i4"), ("block", "i4"), ("batch", "i4"), ("member", "i4")], align=True
+)
+"""The struct `tile` of kernels.c."""
+
+
+class Images(Structure):
+    """The struct `images` of kernels.c."""
+
+    _fields_ = [("row", c_void_p), ("column", c_void_p), ("value", c_void_p)]
+
+
+class Turned(Structure):
+    """The struct `turned` of kernels.c."""
+
+    _fields_ = [("start", c_void_p), ("sample", c_void_p), ("value", c_void_p)]
+
+
+class Task(Structure):
+    """The struct `task` of kernels.c."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("w", "one", "two", "tiles", "grads", "lr", "settings")),
+        *((name, c_int64) for name in ("count", "first_member", "n", "t", "b", "d")),
+        *((name, c_void_p) for name in ("occurs", "sums")),
+    ]
+
+
+class UnavailableError(Exception):
+    """The kernels cannot be had here, and why."""
+
+
+@functools.cache
+def library(dtype: DTypeLike) -> ctypes.CDLL:
+    """The kernels for float32 or float64, compiled if they are not in the cache.
+
+    Raises:
+        UnavailableError: there is no compiler, or it fails; or they are switched off.
+    """
+    if os.environ.get(SWITCH, "").lower() in {"off", "0", "no"}:
+        raise UnavailableError(f"switched off by {SWITCH}")
+    loaded = ctypes.CDLL(str(_compiled(REALS[np.dtype(dtype).name])))
+    signatures: dict[str, list[Any]] = {
+        "compress": [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p],
+        "turn": [Images, c_void_p, c_int64, c_int64, c_int64, Turned],
+        "products": [c_void_p, c_void_p, c_int64, Images, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
+        "step_first": [c_int, POINTER(Task), Turned],
+        "step_rest": [c_int, POINTER(Task), c_void_p, c_int64],
+    }
+    for name, arguments in signatures.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, None
+    loaded.compressed_size.argtypes, loaded.compressed_size.restype = [c_void_p, c_int64], c_int64
+    return loaded
+
+
+def why_not(dtype: DTypeLike = np.float32) -> str:
+    """Why the kernels are not used here; empty where they are."""
+    try:
+        library(np.dtype(dtype).name)
+    except UnavailableError as missing:
+        return str(missing)
+    return ""
+
+
+def _compiled(real: str) -> Path:
+    compiler = shutil.which(os.environ.get("CC") or "cc")
+    if compiler is None:
+        raise UnavailableError("no C compiler (cc) is installed")
+    key = hashlib.sha256(b"\n".join([SOURCE.read_bytes(), *map(str.encode, (*FLAGS, _cpu(), compiler))]))
+    folder = sources.cache_root() / "kernels"
+    target = folder / f"{real}-{key.hexdigest()[:16]}.so"
+    if not target.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                made = Path(scratch) / "kernels.so"
+                command = [compiler, *FLAGS, f"-DREAL={real}", "-o", str(made), str(SOURCE)]
+                subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+                made.replace(target)  # whole or not at all: other processes compile at the same time
+        except subprocess.SubprocessError as error:
+            said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[:1]
+            raise UnavailableError(f"{compiler} fails on {SOURCE.name}: {' '.join(said)}") from error
+        except OSError as error:
+            raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from error
+    return target
+
+
+def _cpu() -> str:
+    """What -march=native depends on: a cache may be shared by machines."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return platform.machine() + " ".join(told[:2])

@@ -1,0 +1,277 @@
+"""Layer one without the pixels that are zero, and optimizers' steps while the gradient is in registers.
+
+In the kernels of kernels.c, on the CPU. MNIST's pixels are 81 % zeros.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.data import Samples
+from harness.engines import kernels
+from harness.engines.blocks import Block
+from harness.engines.kernels import LANES, TILE, WIDEST
+from harness.engines.layer_one import Part, part_of
+from harness.engines.rules import GRADIENT, rule_of, table
+from harness.engines.updates import Updates
+from harness.trials import Trial
+
+DENSEST = 0.4
+"""The share of pixels that are not zero, at most, where leaving out the others pays: ARCHITECTURE.md."""
+
+
+def address(array: NDArray[np.generic]) -> int:
+    """Where the first element is; it takes some microseconds."""
+    return int(array.ctypes.data)
+
+
+def addresses(tensors: Sequence[Tensor]) -> Any:
+    """An array of where each tensor's first element is."""
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """N images of D pixels: image n has value[row[n]:row[n + 1]] at the pixels `column`.
+
+    `occurs` (D,) says which pixels are not zero in every image.
+    """
+
+    row: NDArray[np.int64]
+    column: NDArray[np.uint16]
+    value: NDArray[np.floating]
+    occurs: NDArray[np.uint8]
+
+    @functools.cached_property
+    def struct(self) -> kernels.Images:
+        """For the kernels."""
+        return kernels.Images(address(self.row), address(self.column), address(self.value))
+
+    @functools.cached_property
+    def occurs_at(self) -> int:
+        """Where `occurs` is."""
+        return address(self.occurs)
+
+
+@functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
+def compressed(samples: Samples) -> Compressed:
+    """A split's images without their zeros."""
+    x = samples.x
+    library = kernels.library(x.dtype.name)
+    size = library.compressed_size(address(x), x.size)
+    row = np.empty(len(x) + 1, np.int64)
+    column, value = np.empty(size, np.uint16), np.empty(size, x.dtype)
+    library.compress(address(x), len(x), x.shape[1], address(row), address(column), address(value))
+    occurs = np.zeros(x.shape[1], np.uint8)
+    occurs[column] = 1
+    return Compressed(row, column, value, occurs)
+
+
+def pays(samples: Samples) -> bool:
+    """Whether there are kernels for these images, and zeros enough to leave out."""
+    if samples.x.shape[1] > np.iinfo(np.uint16).max or kernels.why_not(samples.x.dtype.name):
+        return False
+    return density(samples) <= DENSEST
+
+
+@functools.lru_cache(maxsize=2)
+def density(samples: Samples) -> float:
+    """The share of pixels that are not zero."""
+    x = samples.x
+    return float(kernels.library(x.dtype.name).compressed_size(address(x), x.size) / x.size)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Batches of a split by their places (S, B), contiguous: one for all members, or one a seed."""
+
+    of: Compressed
+    index: Tensor
+
+
+class SparseImages:
+    """A split whose images are compressed."""
+
+    def __init__(self, of: Compressed) -> None:
+        self.of = of
+
+    def __len__(self) -> int:
+        return len(self.of.row) - 1
+
+    def at(self, index: Tensor) -> Seen:
+        """Batches by their places (S, B)."""
+        return Seen(self.of, index.contiguous())
+
+    def chunks(self, size: int) -> Iterator[Seen]:
+        """All images in their order."""
+        places = torch.arange(len(self))
+        for chunk in places.split(size):
+            yield Seen(self.of, chunk[None])
+
+
+class Sparse:
+    """Layer one's weights of all members as tiles (T, D, LANES): LANES hidden units of a member, or fewer."""
+
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        blocks: Sequence[Block],
+        updates: Sequence[Updates],
+        inputs: int,
+        seeds: Sequence[int],
+    ) -> None:
+        """Layer one of blocks of a stack; see `Dense`."""
+        self.blocks, self.inputs = blocks, inputs
+        self.dtype = blocks[0].rest.dtype
+        self.library = kernels.library(str(self.dtype).removeprefix("torch."))
+        self.tiles = _tiles(blocks, seeds)
+        self.first_tiles = np.flatnonzero(np.diff(self.tiles["member"], prepend=-1))
+        self.together = self.tiles.copy()
+        self.together["batch"] = 0  # all see the same
+        self.tiles_at = (address(self.together), address(self.tiles))
+        self.all_weights = torch.zeros(len(self.tiles), inputs, LANES, dtype=self.dtype)
+        ends = np.cumsum([block.part.size * _tiles_a_member(block) for block in blocks])
+        pieces = self.all_weights.tensor_split(ends[:-1].tolist())
+        self.firsts = [piece.view(block.part.size, -1) for block, piece in zip(blocks, pieces, strict=True)]
+        self.starts = torch.empty(len(set(seeds)), inputs + 2, dtype=torch.int32)
+        self.samples, self.values = torch.empty(0, dtype=torch.int32), self.all_weights.new_empty(0)
+        self.sums = self.all_weights.new_empty(0)
+        self.steps = [
+            _Step(self, update, trials[update.part.members], self._part(update)) for update in updates
+        ]
+        self.parts: Sequence[Part] = [step.part for step in self.steps]
+
+    def _part(self, update: Updates) -> Part:
+        return part_of(update, self.blocks, self.firsts, self.all_weights.new_empty(0))
+
+    def images(self, samples: Samples) -> SparseImages:
+        """A split, compressed."""
+        return SparseImages(compressed(samples))
+
+    def products(self, seen: Seen) -> list[Tensor]:
+        """Each block's products (k, h, B) with batches."""
+        size = seen.index.shape[1]
+        made = [self.all_weights.new_empty(block.part.size, block.widths[1], size) for block in self.blocks]
+        self.library.products(
+            self.all_weights.data_ptr(), self.tiles_at[len(seen.index) > 1], len(self.tiles), seen.of.struct,
+            seen.index.data_ptr(), size, self.inputs, self._room(2 * size), addresses(made),
+        )  # fmt: skip
+        return made
+
+    def update(self, t: int, seen: Seen, grads: Sequence[Tensor]) -> None:
+        """Take step t of all parameters."""
+        turned, size = self._turn(seen), seen.index.shape[1]
+        held = [grad.contiguous() for grad in grads]
+        where, sums = ctypes.addressof(pointers := addresses(held)), self._room(WIDEST * size)
+        for step in self.steps:
+            step.take(t, size, turned, seen.of, where, sums)
+        del pointers  # not before: the kernels read it
+
+    def _turn(self, seen: Seen) -> kernels.Turned:
+        """The batches pixel by pixel."""
+        batches, size = seen.index.shape
+        if len(self.samples) < (most := batches * size * self.inputs):
+            self.samples, self.values = self.samples.new_empty(most), self.values.new_empty(most)
+        turned = kernels.Turned(self.starts.data_ptr(), self.samples.data_ptr(), self.values.data_ptr())
+        self.library.turn(seen.of.struct, seen.index.data_ptr(), batches, size, self.inputs, turned)
+        return turned
+
+    def _room(self, vectors: int) -> int:
+        """Where there is room for so many vectors."""
+        if len(self.sums) < vectors * LANES:
+            self.sums = self.all_weights.new_empty(vectors * LANES)
+        return self.sums.data_ptr()
+
+    def weights(self, block: int) -> Tensor:
+        """A block's weights (k, h*D), a copy."""
+        return self._plain(block, self.firsts[block])
+
+    def set_weights(self, block: int, weights: Tensor) -> None:
+        """Put weights (k, h*D) into their places."""
+        self.firsts[block].copy_(self._laid(block, weights))
+
+    def plain(self, part: Part, kept: Tensor) -> Tensor:
+        """What is laid out as tiles, as (k, h*D)."""
+        return self._plain(part.block, kept)
+
+    def laid(self, part: Part, plain: Tensor) -> Tensor:
+        """What is (k, h*D), laid out as tiles."""
+        return self._laid(part.block, plain)
+
+    def _plain(self, block: int, tiles: Tensor) -> Tensor:
+        k, h = len(tiles), self.blocks[block].widths[1]
+        rows = tiles.view(k, -1, self.inputs, LANES).transpose(2, 3).reshape(k, -1, self.inputs)
+        return rows[:, :h].reshape(k, -1)
+
+    def _laid(self, block: int, plain: Tensor) -> Tensor:
+        k, h = len(plain), self.blocks[block].widths[1]
+        rows = plain.new_zeros(k, _tiles_a_member(self.blocks[block]) * LANES, self.inputs)
+        rows[:, :h] = plain.view(k, h, self.inputs)
+        return rows.view(k, -1, LANES, self.inputs).transpose(2, 3).reshape(k, -1)
+
+
+class _Step:
+    """An optimizer's steps of its members: in the kernels, or in PyTorch where they do not know it."""
+
+    def __init__(self, layer: Sparse, update: Updates, trials: Sequence[Trial], part: Part) -> None:
+        self.layer, self.update, self.part = layer, update, part
+        self.rule = rule_of(trials)
+        first = int(layer.first_tiles[update.part.first])
+        last = [*layer.first_tiles.tolist(), len(layer.tiles)][update.part.last]
+        self.settings = table(self.rule, trials) if self.rule else np.empty((len(trials), 0))
+        self.rates = update.rates.contiguous()
+        self.task = kernels.Task(
+            tiles=address(layer.tiles) + first * TILE.itemsize, settings=address(self.settings),
+            count=last - first, first_member=update.part.first, n=self.settings.shape[1], d=layer.inputs,
+        )  # fmt: skip
+        self.grad = torch.empty_like(part.first) if self.rule is None else part.grad_first
+
+    def take(self, t: int, size: int, turned: kernels.Turned, of: Compressed, grads: int, sums: int) -> None:
+        """Take step t by a batch of this size, turned; `grads` and `sums` are addresses."""
+        task, part, library = self.task, self.part, self.layer.library
+        task.t, task.b, task.grads, task.sums, task.occurs = t, size, grads, sums, of.occurs_at
+        task.lr = self.rates[t - 1].data_ptr()
+        if self.rule is None:
+            self._point(self.grad, {}, ())
+            library.step_first(GRADIENT, ctypes.byref(task), turned)
+            self.update.apply(t, [part.first, part.rest], [self.grad, part.grad_rest])
+            return
+        first, rest = self.update.states
+        self._point(part.first, first, self.rule.states)
+        library.step_first(self.rule.number, ctypes.byref(task), turned)
+        count, task.count = task.count, len(part.rest)
+        self._point(part.rest, rest, self.rule.states)
+        library.step_rest(self.rule.number, ctypes.byref(task), part.grad_rest.data_ptr(), part.rest.shape[1])
+        task.count = count
+
+    def _point(self, w: Tensor, state: dict[str, Tensor], names: Sequence[str]) -> None:
+        """Let the task be about parameters and their states, which are made at first use."""
+        for name in names:
+            if name not in state:
+                state[name] = torch.zeros_like(w)
+        where = [w.data_ptr(), *(state[name].data_ptr() for name in names)]
+        self.task.w, self.task.one, self.task.two = (*where, where[0], where[0])[:3]
+
+
+def _tiles_a_member(block: Block) -> int:
+    return -(-block.widths[1] // LANES)
+
+
+def _tiles(blocks: Sequence[Block], seeds: Sequence[int]) -> NDArray[np.void]:
+    """The tiles of all members."""
+    rows = [
+        (k * block.widths[1] + unit, min(LANES, block.widths[1] - unit), place, seeds[member], member)
+        for place, block in enumerate(blocks)
+        for k, member in enumerate(range(block.part.first, block.part.last))
+        for unit in range(0, block.widths[1], LANES)
+    ]
+    return np.array(rows, TILE)
