@@ -163,7 +163,7 @@ def probabilities(found: Results, row: pd.Series[Any], split: Split = "test") ->
 
 
 def _probabilities(model: Model, split: Split) -> Iterator[NDArray[np.floating[Any]]]:
-    from harness.engines.stack import probabilities
+    from harness.engines.outputs import probabilities
 
     for output in _outputs(model.classifier, model.trial.arm.settings, split):
         yield probabilities(model.classifier.output, output).numpy()

@@ -11,12 +11,17 @@
    and an optimizer's state are read and written once.
 
    No sum runs over tiles or lanes, and none in an order that depends on what stands beside it: a member's bits
-   are its own. Compiled once with REAL float and once with double. */
+   are its own. Compiled once with REAL float and REAL_BYTES 4, and once with double and 8. */
 
 #include <stdint.h>
 #include <string.h>
 
 #define LANES 16
+#if REAL_BYTES == 4
+typedef int32_t int_of_real;
+#else
+typedef int64_t int_of_real;
+#endif
 #define INLINE static inline __attribute__((always_inline))
 #define EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
 
@@ -116,7 +121,7 @@ INLINE void transpose(vector m[LANES])
 
 /* sums (B, g, LANES), of tile g, to rows (rows, B), and back */
 
-INLINE void lay_out(const REAL *restrict sums, int g, int width, int64_t b, int rows, REAL *restrict z)
+static void lay_out(const REAL *restrict sums, int g, int width, int64_t b, int rows, REAL *restrict z)
 {
     int64_t i = 0;
     for (; rows == LANES && i + LANES <= b; i += LANES) {
@@ -129,7 +134,7 @@ INLINE void lay_out(const REAL *restrict sums, int g, int width, int64_t b, int 
         for (int u = 0; u < rows; u++) z[u * b + i] = sums[(i * width + g) * LANES + u];
 }
 
-INLINE void take_up(REAL *restrict sums, int g, int width, int64_t b, int rows, const REAL *restrict z)
+static void take_up(REAL *restrict sums, int g, int width, int64_t b, int rows, const REAL *restrict z)
 {
     int64_t i = 0;
     for (; rows == LANES && i + LANES <= b; i += LANES) {
@@ -231,7 +236,7 @@ INLINE vector square_root(vector x)
 {
     vector root;
     for (int u = 0; u < LANES; u++)
-        root[u] = sizeof(REAL) == 4 ? (REAL)__builtin_sqrtf((float)x[u]) : (REAL)__builtin_sqrt(x[u]);
+        root[u] = REAL_BYTES == 4 ? (REAL)__builtin_sqrtf((float)x[u]) : (REAL)__builtin_sqrt(x[u]);
     return root;
 }
 
@@ -365,4 +370,315 @@ void step_rest(enum rule rule, const task *k, const REAL *grad, int64_t size)
     case ADAM: step_rows(ADAM, k, grad, size); break;
     case ADAMW: step_rows(ADAMW, k, grad, size); break;
     }
+}
+
+/* ------------------------------------------------------------------------------------------ exp, tanh, log */
+
+typedef int_of_real integers __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
+
+/* a where the mask is set, else b: no arithmetic, so that a NaN stays where it is */
+INLINE vector chosen(integers mask, vector a, vector b)
+{
+    return (vector)((mask & (integers)a) | (~mask & (integers)b));
+}
+
+/* e^x, to 1 ulp or so; beyond the range of normal numbers it stays at the range's end. Cephes' polynomial. */
+INLINE vector exponential(vector given)
+{
+#if REAL_BYTES == 4
+    const vector zero = {0}, one = zero + 1;
+    vector x = chosen(given > 88.37f, zero + 88.37f, given);
+    x = chosen(x < -87.33f, zero - 87.33f, x);
+    vector n = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: rounds to an integer */
+    const integers power = ((integers)n - 0x4b400000) << 23;
+    n -= 12582912.0f;
+    const vector r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vector p = one * 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1;
+    return chosen(given != given, given, (vector)((integers)p + power));
+#else
+    vector e;
+    for (int u = 0; u < LANES; u++) e[u] = __builtin_exp(given[u]);
+    return e;
+#endif
+}
+
+INLINE vector tangent(vector x)
+{
+#if REAL_BYTES == 4
+    const vector zero = {0};
+    const vector size = chosen(x < 0, zero - x, x), square = x * x;
+    vector p = zero - 5.70498872745e-3f; /* Cephes' polynomial, near 0 */
+    p = p * square + 2.06390887954e-2f;
+    p = p * square - 5.37397155531e-2f;
+    p = p * square + 1.33314422036e-1f;
+    p = p * square - 3.33332819422e-1f;
+    const vector near = p * square * x + x, far = 1 - 2 / (exponential(2 * size) + 1);
+    return chosen(size < 0.625f, near, chosen(x < 0, zero - far, far));
+#else
+    vector t;
+    for (int u = 0; u < LANES; u++) t[u] = __builtin_tanh(x[u]);
+    return t;
+#endif
+}
+
+INLINE REAL logarithm(REAL x) { return REAL_BYTES == 4 ? (REAL)__builtin_logf(x) : (REAL)__builtin_log(x); }
+
+/* --------------------------------------------------------------------------- the layers behind the first one */
+
+enum activation { IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, SILU };
+
+INLINE vector activated(enum activation what, vector x)
+{
+    const vector zero = {0};
+    switch (what) {
+    case IDENTITY: return x;
+    case RELU: return chosen(x < 0, zero, x);
+    case LEAKY_RELU: return chosen(x < 0, x * (REAL)0.01, x);
+    case SIGMOID: return 1 / (1 + exponential(zero - x));
+    case TANH: return tangent(x);
+    case SILU: return x / (1 + exponential(zero - x));
+    }
+    return x;
+}
+
+/* the gradient at x, from that at y = activated(x) */
+INLINE vector derived(enum activation what, vector grad, vector x, vector y)
+{
+    const vector zero = {0};
+    switch (what) {
+    case IDENTITY: return grad;
+    case RELU: return chosen(y <= 0, zero, grad);
+    case LEAKY_RELU: return chosen(x > 0, grad, grad * (REAL)0.01);
+    case SIGMOID: return grad * (1 - y) * y;
+    case TANH: return grad * (1 - y * y);
+    case SILU: {
+        const vector s = 1 / (1 + exponential(zero - x));
+        return grad * s * (1 + x * (1 - s));
+    }
+    }
+    return grad;
+}
+
+INLINE void activate(enum activation what, const REAL *restrict x, REAL *restrict y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES)
+        *(vector *)(y + i) = activated(what, *(const vector *)(x + i));
+}
+
+INLINE void derive(enum activation what, REAL *restrict grad, const REAL *restrict x, const REAL *restrict y,
+                   int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        vector *g = (vector *)(grad + i);
+        *g = derived(what, *g, *(const vector *)(x + i), *(const vector *)(y + i));
+    }
+}
+
+#define OF_EACH_ACTIVATION(DO) \
+    DO(IDENTITY) DO(RELU) DO(LEAKY_RELU) DO(SIGMOID) DO(TANH) DO(SILU)
+
+/* out (rows, `columns`) = start + x y, where x (rows, inner) has any strides and y's rows are vectors. */
+typedef struct {
+    const REAL *x, *y, *start; /* start (rows,), or NULL for zero */
+    int64_t across, along, step; /* of x from row to row, along a row; from row to row of y */
+    int64_t inner, columns;
+    REAL *out;
+    int64_t out_step;
+} product_of;
+
+INLINE void panel(int rows, int wide, const product_of *p, int64_t row, int64_t column)
+{
+    vector sum[8][2];
+    EACH(r, rows) EACH(v, wide) sum[r][v] = (vector){0} + (p->start ? p->start[row + r] : 0);
+    const REAL *x = p->x + row * p->across, *y = p->y + column;
+    for (int64_t i = 0; i < p->inner; i++, x += p->along, y += p->step) {
+        vector own[2];
+        EACH(v, wide) own[v] = *(const vector *)(y + v * LANES);
+        EACH(r, rows) EACH(v, wide) sum[r][v] += x[r * p->across] * own[v];
+    }
+    EACH(r, rows) EACH(v, wide) {
+        REAL *out = p->out + (row + r) * p->out_step + column + v * LANES;
+        const int64_t left = p->columns - column - v * LANES;
+        if (left >= LANES) *(vector *)out = sum[r][v];
+        else memcpy(out, &sum[r][v], left * sizeof(REAL));
+    }
+}
+
+static void multiply(const product_of *p, int64_t rows)
+{
+    int64_t column = 0;
+    for (; p->columns - column > LANES; column += 2 * LANES) {
+        int64_t row = 0;
+        for (; row + 4 <= rows; row += 4) panel(4, 2, p, row, column);
+        for (; row + 2 <= rows; row += 2) panel(2, 2, p, row, column);
+        for (; row < rows; row++) panel(1, 2, p, row, column);
+    }
+    for (; column < p->columns; column += LANES) {
+        int64_t row = 0;
+        for (; row + 8 <= rows; row += 8) panel(8, 1, p, row, column);
+        for (; row + 4 <= rows; row += 4) panel(4, 1, p, row, column);
+        for (; row + 2 <= rows; row += 2) panel(2, 1, p, row, column);
+        for (; row < rows; row++) panel(1, 1, p, row, column);
+    }
+}
+
+#define FILLED(n) (((n) + LANES - 1) / LANES * LANES)
+
+/* a (h, b), to (b, FILLED(h)), filled up with zeros */
+static void turn_matrix(const REAL *restrict a, int64_t h, int64_t b, REAL *restrict to)
+{
+    for (int64_t r = 0; r < h; r += LANES)
+        for (int64_t i = 0; i < b; i += LANES) {
+            vector m[LANES];
+            EACH(u, LANES) m[u] = r + u < h ? *(const vector *)(a + (r + u) * b + i) : (vector){0};
+            transpose(m);
+            EACH(j, LANES) *(vector *)(to + (i + j) * FILLED(h) + r) = m[j];
+        }
+}
+
+INLINE REAL sum_of(const REAL *x, int64_t n)
+{
+    vector sum = {0};
+    REAL total = 0;
+    for (int64_t i = 0; i < n; i += LANES) sum += *(const vector *)(x + i);
+    EACH(u, LANES) total += sum[u];
+    return total;
+}
+
+typedef struct {      /* k members of one shape; b is a multiple of LANES */
+    int64_t k, b, n, depth;
+    const int64_t *widths;     /* (depth + 1,): hidden .., classes */
+    const int32_t *activation; /* (k,) */
+    REAL *rest, *grad_rest;    /* (k, n): layer one's biases, then each layer's weights and biases */
+    REAL *const *z;            /* depth + 1 of (k, h, b): pre-activations, the last one logits */
+    REAL *const *a;            /* depth of (k, h, b): activations */
+    REAL *scratch;             /* room for 3 * b * the largest FILLED width */
+} network;
+
+/* From layer one's products, in z[0], to the logits. */
+void forward_rest(const network *net)
+{
+    const int64_t b = net->b, *h = net->widths;
+    for (int64_t k = 0; k < net->k; k++) {
+        const REAL *rest = net->rest + k * net->n;
+        REAL *z = net->z[0] + k * h[0] * b;
+        for (int64_t u = 0; u < h[0]; u++)
+            for (int64_t i = 0; i < b; i += LANES) *(vector *)(z + u * b + i) += rest[u];
+        rest += h[0];
+        for (int64_t l = 0; l < net->depth; l++) {
+            REAL *a = net->a[l] + k * h[l] * b;
+            switch (net->activation[k]) {
+#define DO(WHAT) case WHAT: activate(WHAT, z, a, h[l] * b); break;
+                OF_EACH_ACTIVATION(DO)
+#undef DO
+            }
+            z = net->z[l + 1] + k * h[l + 1] * b;
+            multiply(&(product_of){rest, a, rest + h[l] * h[l + 1], h[l], 1, b, h[l], b, z, b}, h[l + 1]);
+            rest += (h[l] + 1) * h[l + 1];
+        }
+    }
+}
+
+/* From the gradients at the logits, (k, C, b), to those at layer one's products, in `first`, and grad_rest. */
+void backward_rest(const network *net, const REAL *grad, REAL *first)
+{
+    const int64_t b = net->b, *h = net->widths;
+    int64_t widest = 0;
+    for (int64_t l = 0; l < net->depth; l++) widest = h[l] > widest ? h[l] : widest;
+    REAL *turned = net->scratch, *held[2] = {turned + FILLED(widest) * b, turned + 2 * FILLED(widest) * b};
+    for (int64_t k = 0; k < net->k; k++) {
+        int64_t at = net->n;
+        const REAL *g = grad + k * h[net->depth] * b;
+        for (int64_t l = net->depth - 1; l >= 0; l--) {
+            at -= (h[l] + 1) * h[l + 1];
+            const REAL *w = net->rest + k * net->n + at, *a = net->a[l] + k * h[l] * b;
+            REAL *grad_w = net->grad_rest + k * net->n + at;
+            REAL *next = l ? held[l & 1] : first + k * h[0] * b;
+            turn_matrix(a, h[l], b, turned);
+            multiply(&(product_of){g, turned, 0, b, 1, FILLED(h[l]), b, h[l], grad_w, h[l]}, h[l + 1]);
+            for (int64_t o = 0; o < h[l + 1]; o++) grad_w[h[l] * h[l + 1] + o] = sum_of(g + o * b, b);
+            multiply(&(product_of){w, g, 0, 1, h[l], b, h[l + 1], b, next, b}, h[l]);
+            switch (net->activation[k]) {
+#define DO(WHAT) case WHAT: derive(WHAT, next, net->z[l] + k * h[l] * b, a, h[l] * b); break;
+                OF_EACH_ACTIVATION(DO)
+#undef DO
+            }
+            g = next;
+        }
+        if (!net->depth) memcpy(first + k * h[0] * b, g, h[0] * b * sizeof(REAL));
+        for (int64_t u = 0; u < h[0]; u++) net->grad_rest[k * net->n + u] = sum_of(g + u * b, b);
+    }
+}
+
+/* ------------------------------------------------------------------------------------- softmax cross-entropy */
+
+/* Of logits (c, b) at samples i..i + LANES: their maximum, and the sum of e^(z - maximum). */
+static vector exponentials(const REAL *z, int64_t c, int64_t b, int64_t i, vector *most)
+{
+    vector m = *(const vector *)(z + i), sum = {0};
+    for (int64_t j = 1; j < c; j++) {
+        const vector own = *(const vector *)(z + j * b + i);
+        m = chosen((own > m) | (own != own), own, m);
+    }
+    for (int64_t j = 0; j < c; j++) sum += exponential(*(const vector *)(z + j * b + i) - m);
+    *most = m;
+    return sum;
+}
+
+/* Mean losses (k,) of logits (k, c, b), and their gradient (k, c, b). Targets are (b, c), or (k, b, c) where
+   `own` is set, and of member k smoothed to keep[k] * target + spread[k]. `scratch` has room for c * b. */
+void cross_entropy(const REAL *z, const REAL *target, int64_t own, int64_t k, int64_t c, int64_t b,
+                   const REAL *keep, const REAL *spread, REAL *scratch, REAL *loss, REAL *grad)
+{
+    for (int64_t m = 0; m < k; m++, z += c * b, grad += c * b) {
+        if (own || !m)
+            for (int64_t i = 0; i < b; i++)
+                for (int64_t j = 0; j < c; j++) scratch[j * b + i] = target[(own * m * b + i) * c + j];
+        vector total = {0};
+        for (int64_t i = 0; i < b; i += LANES) {
+            vector most, log, sum = exponentials(z, c, b, i, &most), hit = {0};
+            for (int u = 0; u < LANES; u++) log[u] = logarithm(sum[u]);
+            for (int64_t j = 0; j < c; j++) {
+                const vector shifted = *(const vector *)(z + j * b + i) - most;
+                const vector t = keep[m] * *(const vector *)(scratch + j * b + i) + spread[m];
+                hit += t * shifted;
+                *(vector *)(grad + j * b + i) = (exponential(shifted) / sum - t) / (REAL)b;
+            }
+            total += log - hit;
+        }
+        loss[m] = 0;
+        for (int u = 0; u < LANES; u++) loss[m] += total[u] / (REAL)b;
+    }
+}
+
+/* Of logits (k, c, b) with labels (b,): sums of losses and of hits (k,) are added to; where `best` is not NULL,
+   the first largest class and its probability are written at [m * step + i]. */
+void judge(const REAL *z, const int64_t *label, int64_t k, int64_t c, int64_t b, double *loss, int64_t *hits,
+           int64_t *best, REAL *sure, int64_t step)
+{
+    for (int64_t m = 0; m < k; m++, z += c * b)
+        for (int64_t i = 0; i < b; i += LANES) {
+            vector most, sum = exponentials(z, c, b, i, &most);
+            integers first = {0}, open = ~first;
+            first += (int_of_real)(c - 1);
+            for (int64_t j = 0; j < c; j++) {
+                const vector own = *(const vector *)(z + j * b + i);
+                const integers is = open & (own == most);
+                sum += 0 * (own - most); /* a logit that is not finite leaves no loss that is */
+                first = (is & (int_of_real)j) | (~is & first);
+                open &= ~is;
+            }
+            for (int u = 0; u < LANES; u++) {
+                const int64_t y = label[i + u];
+                loss[m] += logarithm(sum[u]) - (z[y * b + i + u] - most[u]);
+                hits[m] += first[u] == y;
+                if (best) best[m * step + i + u] = first[u], sure[m * step + i + u] = 1 / sum[u];
+            }
+        }
 }

@@ -25,7 +25,7 @@ from harness import sources
 SOURCE = Path(__file__).with_name("kernels.c")
 SWITCH = "HARNESS_KERNELS"
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
-REALS = {"float32": "float", "float64": "double"}
+REALS = {"float32": ("float", 4), "float64": ("double", 8)}
 LANES = 16
 """Hidden units of a tile: LANES in kernels.c."""
 WIDEST = 8
@@ -58,6 +58,15 @@ class Task(Structure):
     ]
 
 
+class Network(Structure):
+    """The struct `network` of kernels.c."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("k", "b", "n", "depth")),
+        *((name, c_void_p) for name in ("widths", "activation", "rest", "grad_rest", "z", "a", "scratch")),
+    ]
+
+
 class UnavailableError(Exception):
     """The kernels cannot be had here, and why."""
 
@@ -71,13 +80,17 @@ def library(dtype: DTypeLike) -> ctypes.CDLL:
     """
     if os.environ.get(SWITCH, "").lower() in {"off", "0", "no"}:
         raise UnavailableError(f"switched off by {SWITCH}")
-    loaded = ctypes.CDLL(str(_compiled(REALS[np.dtype(dtype).name])))
+    loaded = ctypes.CDLL(str(_compiled(*REALS[np.dtype(dtype).name])))
     signatures: dict[str, list[Any]] = {
         "compress": [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p],
         "turn": [Images, c_void_p, c_int64, c_int64, c_int64, Turned],
         "products": [c_void_p, c_void_p, c_int64, Images, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
         "step_first": [c_int, POINTER(Task), Turned],
         "step_rest": [c_int, POINTER(Task), c_void_p, c_int64],
+        "forward_rest": [POINTER(Network)],
+        "backward_rest": [POINTER(Network), c_void_p, c_void_p],
+        "cross_entropy": [c_void_p, c_void_p, *4 * [c_int64], *5 * [c_void_p]],
+        "judge": [c_void_p, c_void_p, *3 * [c_int64], *4 * [c_void_p], c_int64],
     }
     for name, arguments in signatures.items():
         function = getattr(loaded, name)
@@ -95,7 +108,7 @@ def why_not(dtype: DTypeLike = np.float32) -> str:
     return ""
 
 
-def _compiled(real: str) -> Path:
+def _compiled(real: str, size: int) -> Path:
     compiler = shutil.which(os.environ.get("CC") or "cc")
     if compiler is None:
         raise UnavailableError("no C compiler (cc) is installed")
@@ -107,7 +120,8 @@ def _compiled(real: str) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 made = Path(scratch) / "kernels.so"
-                command = [compiler, *FLAGS, f"-DREAL={real}", "-o", str(made), str(SOURCE)]
+                defined = (f"-DREAL={real}", f"-DREAL_BYTES={size}")
+                command = [compiler, *FLAGS, *defined, "-o", str(made), str(SOURCE), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
                 made.replace(target)  # whole or not at all: other processes compile at the same time
         except subprocess.SubprocessError as error:

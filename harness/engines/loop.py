@@ -30,9 +30,9 @@ from harness.engines.outcome import (
     Outcome,
     Watch,
 )  # fmt: skip
+from harness.engines.outputs import probabilities, probability
 from harness.engines.rates import learning_rates
 from harness.engines.regularisation import seed_dropout, smoothing
-from harness.engines.stack import probabilities, probability
 from harness.engines.states import State, select_alone
 from harness.engines.updates import restored
 from harness.errors import UsageError

@@ -134,11 +134,16 @@ class Smoothing:
         return target * self.keep + self.spread
 
 
+def label_smoothing(trials: Sequence[Trial]) -> list[float]:
+    """The share of each trial's labels that is smoothed."""
+    return [float(trial.arm.settings["label_smoothing"]) for trial in trials]  # type: ignore[arg-type]
+
+
 def smoothing(
     trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype
 ) -> Smoothing | None:
     """The label smoothing of some trials; None where none has any."""
-    shares = [float(trial.arm.settings["label_smoothing"]) for trial in trials]  # type: ignore[arg-type]
+    shares = label_smoothing(trials)
     if not any(shares):
         return None
     keep, spread = [1 - share for share in shares], [share / classes for share in shares]

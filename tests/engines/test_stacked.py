@@ -18,8 +18,8 @@ from harness.batches import Budget
 from harness.data import SPLITS, Data, Samples, Split, prepare
 from harness.engines import loop, numpy, stack, stacked
 from harness.engines.outcome import Outcome, Watch
+from harness.engines.outputs import first_largest, probability
 from harness.engines.rates import learning_rates
-from harness.engines.stack import first_largest, probability
 from harness.engines.updates import slices
 from harness.trials import Arm, Trial, resolve
 
