@@ -83,6 +83,19 @@ def validity(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed, as ratios measured side by side."""
+    """Speed side by side with what one could use instead, about 15 minutes; `nox -s bench -- --all`.
+
+    `-- --only jax,harness --cells 32:sgd` measures less. Whole files are run on request:
+    `nox -s bench -- tests/benchmarks/test_batch_size_one.py`.
+    """
     install(session, "bench")
-    session.run("pytest", "tests/benchmarks", "-m", "", *session.posargs)
+    named_files = any(part.startswith("tests/") for part in session.posargs)
+    files = () if named_files else ("tests/benchmarks/test_side_by_side.py",)
+    session.run(
+        "pytest",
+        "-p",
+        "bench_options",
+        *files,
+        *session.posargs,
+        env={"PYTHONPATH": "tests/benchmarks"},
+    )
