@@ -61,8 +61,9 @@ class Peer:
 
 HARNESS = "harness"
 _FUSED = ("fused", "foreach")
+_THREADS = (Form(threads=1), Form())
 PEERS: dict[str, Peer] = {
-    "labs_loop": Peer("labs' DataLoader loop", "labs_loop", cuda=True),
+    "labs_loop": Peer("labs' DataLoader loop", "labs_loop", _THREADS, cuda=True),
     "in_memory": Peer(
         "tensors in memory, 1 process", "in_memory", tuple(Form(variant=v, threads=1) for v in _FUSED),
         cuda=True,
@@ -76,7 +77,7 @@ PEERS: dict[str, Peer] = {
         needs=("jax",), whole=True, cuda=True,
     ),
     "sklearn": Peer("scikit-learn MLPClassifier", "sklearn_mlp", (Form(True),)),
-    "lightning": Peer("Lightning", "lightning_trainer", needs=("lightning",), slow=True),
+    "lightning": Peer("Lightning", "lightning_trainer", _THREADS, needs=("lightning",), slow=True),
     "ray": Peer("Ray Tune, a trial a core", "ray_tune", (Form(variant="fused"),), needs=("ray",), slow=True),
     HARNESS: Peer("harness, whole run", "harness_run", whole=True, fresh=True, cuda=True),
     "harness_command": Peer(
