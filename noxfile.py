@@ -85,17 +85,10 @@ def validity(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Speed side by side with what one could use instead, about 15 minutes; `nox -s bench -- --all`.
 
-    `-- --only jax,harness --cells 32:sgd` measures less. Whole files are run on request:
-    `nox -s bench -- tests/benchmarks/test_batch_size_one.py`.
+    `-- --only jax,harness --cells 32:sgd` measures less; `-- -k rung` runs other benchmarks by name.
     """
     install(session, "bench")
-    named_files = any(part.startswith("tests/") for part in session.posargs)
-    files = () if named_files else ("tests/benchmarks/test_side_by_side.py",)
-    session.run(
-        "pytest",
-        "-p",
-        "bench_options",
-        *files,
-        *session.posargs,
-        env={"PYTHONPATH": "tests/benchmarks"},
-    )
+    everything = "-k" in session.posargs
+    chosen = "tests/benchmarks" if everything else "tests/benchmarks/test_side_by_side.py"
+    options = {"PYTHONPATH": "tests/benchmarks"}  # where the plugin is
+    session.run("pytest", "-p", "bench_options", chosen, *session.posargs, env=options)

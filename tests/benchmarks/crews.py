@@ -177,4 +177,5 @@ def as_one(timings: Sequence[Timing]) -> Mapping[str, Any]:
         "steps_timed": slowest.steps,
         "trials_timed": sum(timing.trials for timing in timings),
         "extrapolated": slowest.extrapolated,
+        "device": slowest.device,
     }

@@ -45,7 +45,8 @@ def time(share: Share, start: Start, chunk: int = 100, warm_up: int = 5) -> Timi
         timing = in_parts(share, start, data, chunk, min(chunk, warm_up))
     else:
         timing = whole(share, start, data)
-    return replace(timing, load=loaded, seconds=loaded + timing.seconds, measured=loaded + timing.measured)
+    seconds, measured = loaded + timing.seconds, loaded + timing.measured
+    return replace(timing, load=loaded, seconds=seconds, measured=measured, device=share.device)
 
 
 def whole(share: Share, start: Start, data: Data) -> Timing:

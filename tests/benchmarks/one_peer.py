@@ -25,6 +25,7 @@ def settle(core: int, threads: int) -> None:
         os.sched_setaffinity(0, {core})
     if threads:
         os.environ.update({pool: str(threads) for pool in POOLS})
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # others need the GPU's memory in their turn
     if threads == 1:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_ONE_THREAD}".strip()
 

@@ -30,7 +30,8 @@ def ratios(rounds: pd.DataFrame) -> pd.DataFrame:
     own["ratio"] = own["seconds"].to_numpy() / ours.reindex(keys).to_numpy()
     own["microseconds_per_step"] = 1e6 * own["seconds"] / (own["trials"] * own["steps"])
     own["trials_per_hour"] = 3600 * own["trials"] / own["seconds"]
-    own["gemm_share"] = own["gflop"] / own["seconds"] / own["gemm_gflops"]
+    # The rate is the cores': a GPU's time has no share in it.
+    own["gemm_share"] = (own["gflop"] / own["seconds"] / own["gemm_gflops"]).where(own["device"].eq("cpu"))
     return own
 
 
@@ -38,12 +39,13 @@ def summary(rounds: pd.DataFrame) -> pd.DataFrame:
     """A row a cell and peer: medians over rounds, and the lowest and highest ratio.
 
     Returns:
-        cell, peer, form, rounds, ratio, low, high, microseconds_per_step, trials_per_hour, gemm_share,
-        compile_seconds, steps_timed, extrapolated.
+        cell, peer, form, device, rounds, ratio, low, high, microseconds_per_step, trials_per_hour,
+        gemm_share, compile_seconds, steps_timed, extrapolated.
     """
     grouped = ratios(rounds).groupby(["cell", "peer"], sort=False)
     found = grouped.agg(
-        form=("form", "first"), rounds=("round", "nunique"), ratio=("ratio", "median"), low=("ratio", "min"),
+        form=("form", "first"), device=("device", "first"), rounds=("round", "nunique"),
+        ratio=("ratio", "median"), low=("ratio", "min"),
         high=("ratio", "max"), microseconds_per_step=("microseconds_per_step", "median"),
         trials_per_hour=("trials_per_hour", "median"), gemm_share=("gemm_share", "median"),
         compile_seconds=("compile_seconds", "median"), steps_timed=("steps_timed", "median"),
@@ -65,6 +67,11 @@ def costs(rounds: pd.DataFrame) -> pd.DataFrame:
     own = own[own["dataset"].ne(MAIN)].copy()
     own["milliseconds_per_trial"] = 1000 * own["seconds"] / own["trials"]
     return own[["peer", "trials", "milliseconds_per_trial", "extrapolated"]].reset_index(drop=True)
+
+
+def share_of(share: float, device: str) -> str:
+    """`42 %`; the device's name where the cores' rate says nothing."""
+    return f"{100 * share:.0f} %" if device == "cpu" else device
 
 
 def spread(median: float, low: float, high: float) -> str:
@@ -91,7 +98,7 @@ def show(rounds: pd.DataFrame, console: Console | None = None) -> None:
             ratio = "1" if row["peer"] == HARNESS else spread(row["ratio"], row["low"], row["high"])
             table.add_row(
                 PEERS[row["peer"]].title, row["form"], ratio, f"{row['microseconds_per_step']:.1f}",
-                f"{row['trials_per_hour']:,.0f}", f"{100 * row['gemm_share']:.0f} %",
+                f"{row['trials_per_hour']:,.0f}", share_of(row["gemm_share"], row["device"]),
                 f"{row['compile_seconds']:.1f} s" if row["compile_seconds"] else "",
                 row["extrapolated"] or "all of it",
             )  # fmt: skip

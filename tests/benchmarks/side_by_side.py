@@ -62,7 +62,7 @@ class Bench:
             self.tell(f"  {peer.title} failed: {error}")
             return {"peer": name, "form": form.words, "failed": str(error), "accuracies": []}
         accuracies = [one for timing in timings for one in timing.accuracies]
-        told = {"peer": name, "form": form.words, "device": device, "failed": "", "accuracies": accuracies}
+        told = {"peer": name, "form": form.words, "failed": "", "accuracies": accuracies}
         return {**told, **as_one(timings)}
 
     def forms(self, name: str) -> Sequence[Form]:

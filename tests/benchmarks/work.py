@@ -162,6 +162,7 @@ class Timing:
         trials: trials that were trained.
         extrapolated: in words, how `seconds` was made of what was measured; empty where it was measured.
         accuracies: test accuracies of trials that were trained to the end.
+        device: where it really was trained.
     """
 
     seconds: float
@@ -172,6 +173,7 @@ class Timing:
     trials: int = 0
     extrapolated: str = ""
     accuracies: list[float] = field(default_factory=list)
+    device: str = "cpu"
 
 
 def as_json(share: Share) -> dict[str, Any]:

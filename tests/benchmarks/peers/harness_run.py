@@ -61,5 +61,11 @@ def _timing(share: Share, found: results.Results, seconds: float) -> Timing:
         raise RuntimeError(f"{len(trials)} of {share.work.trials} trials:\n{trials['status'].value_counts()}")
     accuracies = [float(one) for one in trials["test_accuracy"].fillna(0)]
     return Timing(
-        seconds, seconds, 0.0, steps=share.work.steps, trials=share.work.trials, accuracies=accuracies
+        seconds,
+        seconds,
+        0.0,
+        steps=share.work.steps,
+        trials=share.work.trials,
+        accuracies=accuracies,
+        device=share.device,
     )

@@ -162,11 +162,14 @@ def _steps(share: Share) -> int:
 
 
 def prepare(share: Share) -> None:
-    """Compile."""
+    """Compile; for a GPU where JAX has one and it is wanted."""
+    if share.device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
     compiled(share.work, len(share.first), _steps(share))
 
 
 def time(share: Share) -> Timing:
     """One group, whole; or in parts, for a try."""
     timing = groups.time(share, Members, CHUNK, warm_up=CHUNK)
-    return replace(timing, set_up=compiled(share.work, len(share.first), _steps(share)).seconds)
+    took = compiled(share.work, len(share.first), _steps(share)).seconds
+    return replace(timing, set_up=took, device="cuda" if jax.default_backend() == "gpu" else "cpu")

@@ -1,4 +1,4 @@
-"""The loop that the labs write by hand, one trial after the other; with one thread, or those that torch takes."""
+"""The loop that the labs write by hand, a trial at a time; with one thread, or those that torch takes."""
 
 from __future__ import annotations
 
