@@ -94,7 +94,7 @@ def test_shares_hold_every_trial_once() -> None:
 
 def test_steps_and_evaluations_are_multiplied(clock: list[float]) -> None:
     made = Work(trials=6, epochs=3)
-    share = Share(made, made.rates, members=2)
+    share = Share(made, made.rates, members=2, slice=1.0)
     group = Ticking(clock)
 
     def start(_data: Data, _share: Share) -> Ticking:
@@ -216,6 +216,16 @@ def test_forms_that_few_trials_make_the_same_are_tried_once(monkeypatch: pytest.
     assert side_by_side.distinct(forms, Work(trials=512)) == list(forms)
     assert side_by_side.distinct(forms, Work(trials=8)) == [Form(True, 16), Form(False, 16)]
     assert [f.members for f in side_by_side.distinct(forms, Work(trials=64))] == [16, 32, 16, 32, 64]
+
+
+def test_only_k_is_tried_again_at_another_batch_size() -> None:
+    bench = side_by_side.Bench(Selection(), crews.Crews(), print)
+    forms = PEERS["jax"].forms
+    assert side_by_side.still_open(bench, "jax", Work()) == forms
+    bench.best["jax", Work()] = Form(True, 32)
+    assert side_by_side.still_open(bench, "jax", Work(batch_size=16)) == [f for f in forms if f.a_core]
+    assert side_by_side.still_open(bench, "jax", Work(optimizer="adam")) == forms
+    assert side_by_side.still_open(bench, "vmap", Work()) == PEERS["vmap"].forms
 
 
 @pytest.mark.parametrize("optimizer", cells.OPTIMIZERS)

@@ -76,4 +76,6 @@ def _costs(ax: Axes, found: pd.DataFrame) -> None:
         axis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("trials of one epoch on digits, in one run")
     ax.set_ylabel("milliseconds a trial")
+    told = "the harness starts its workers inside the clock; others start, and JAX compiles, before it"
+    ax.set_title(told, loc="left", fontsize=9)
     ax.legend(frameon=False)

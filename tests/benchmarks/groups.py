@@ -11,8 +11,6 @@ from work import Share, Timing, load
 
 from harness.data import Data, Split
 
-SLICE = 1.0  # seconds of training that are timed where not all is
-
 
 class Group(Protocol):
     """The trials of one group, in training."""
@@ -74,13 +72,13 @@ def _trained(share: Share, start: Start, data: Data) -> Sequence[float]:
 
 
 def in_parts(share: Share, start: Start, data: Data, chunk: int, warm_up: int) -> Timing:
-    """Steps of the first group for a second or so and each evaluation once, multiplied; without loading."""
+    """Steps of the first group for `slice` seconds and each evaluation once, multiplied; without loading."""
     begun, work, n = clock.perf_counter(), share.work, len(share.first)
     group = start(data, share)
     started = clock.perf_counter() - begun
     group.train(warm_up)
     steps, before = 0, clock.perf_counter()
-    while steps == 0 or clock.perf_counter() - before < SLICE:
+    while steps == 0 or clock.perf_counter() - before < share.slice:
         group.train(chunk)
         steps += chunk
     step = (clock.perf_counter() - before) / steps

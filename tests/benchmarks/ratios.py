@@ -119,7 +119,10 @@ def _show_costs(rounds: pd.DataFrame, console: Console) -> None:
     if found.empty:
         return
     wide = found.pivot_table(index="trials", columns="peer", values="milliseconds_per_trial", sort=False)
-    table = Table(title="milliseconds a trial, of one epoch on digits", title_justify="left")
+    table = Table(
+        title="milliseconds a trial, of one epoch on digits (start of processes: harness alone)",
+        title_justify="left",
+    )
     table.add_column("trials", justify="right")
     for name in wide.columns:
         table.add_column(PEERS[str(name)].title, justify="right")

@@ -20,11 +20,12 @@ import pandas as pd
 from cells import COUNTED, Selection, optimizers_of, short
 from crews import Crews, PeerError, as_one, missing
 from peers import HARNESS, PEERS, Form
-from work import Extent, Work, words
+from work import SLICE, Extent, Work, words
 
 from harness.plan import cores
 from harness.provenance import _commit, _cpu
 
+TRY = 0.3  # seconds of steps in a short try
 SAME = 0.015  # accuracies that differ by less are the same
 PACKAGES = ("torch", "numpy", "jax", "scikit-learn", "lightning", "ray")
 GEMM = Form(a_core=True)
@@ -52,12 +53,12 @@ class Bench:
     best: dict[tuple[str, Work], Form] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
 
-    def time(self, name: str, form: Form, work: Work, extent: Extent) -> Row:
+    def time(self, name: str, form: Form, work: Work, extent: Extent, seconds: float = SLICE) -> Row:
         """Time a peer once; `failed` says why it could not be."""
         peer = PEERS[name]
         device = self.selection.device if peer.cuda else "cpu"
         try:
-            timings = self.crews.time(peer, form, work, extent=extent, device=device)
+            timings = self.crews.time(peer, form, work, extent=extent, device=device, slice=seconds)
         except PeerError as error:
             self.tell(f"  {peer.title} failed: {error}")
             return {"peer": name, "form": form.words, "failed": str(error), "accuracies": []}
@@ -141,14 +142,25 @@ def check_accuracies(bench: Bench) -> pd.DataFrame:
 def choose_forms(bench: Bench, work: Work) -> None:
     """The best form of each of a cell's peers, by a short try of each."""
     for name in bench.taking_part(work):
-        forms = distinct(bench.forms(name), work)
+        forms = distinct(still_open(bench, name, work), work)
         if len(forms) == 1:
             bench.best[name, work] = forms[0]
             continue
-        tried = {form: bench.time(name, form, work, "parts").get("seconds", float("inf")) for form in forms}
+        tried = {
+            form: bench.time(name, form, work, "parts", TRY).get("seconds", float("inf")) for form in forms
+        }
         bench.best[name, work] = min(tried, key=tried.__getitem__)
         told = "; ".join(f"{form.words}: {seconds:.1f} s" for form, seconds in tried.items())
         bench.tell(f"{words(work)}: {PEERS[name].title}: {told}")
+
+
+def still_open(bench: Bench, name: str, work: Work) -> Sequence[Form]:
+    """The forms to try: processes and variant as in an earlier cell of this shape and optimizer, any K."""
+    for (peer, other), best in bench.best.items():
+        if (peer, other.hidden, other.optimizer) == (name, work.hidden, work.optimizer):
+            like = (best.a_core, best.threads, best.variant)
+            return [f for f in bench.forms(name) if (f.a_core, f.threads, f.variant) == like]
+    return bench.forms(name)
 
 
 def distinct(forms: Sequence[Form], work: Work) -> list[Form]:

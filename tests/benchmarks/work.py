@@ -17,6 +17,7 @@ from harness.settings import Value
 
 VAL_FRACTION = 0.1
 LADDER = (-3.0, 1.0)  # octaves: learning rates from 1/8 to 2 times the optimizer's default
+SLICE = 0.7
 LEAST_BATCH = 16  # below it the ladder is lowered in proportion, so that no peer trains on NaN
 
 
@@ -123,6 +124,7 @@ class Share:
         device: cpu or cuda.
         cores: cores that the peer has, all processes together.
         extent: how much is really done: steps and evaluations timed apart, one group, or all groups.
+        slice: seconds of steps that are timed in `parts`, at least.
     """
 
     work: Work
@@ -132,6 +134,7 @@ class Share:
     device: str = "cpu"
     cores: int = 1
     extent: Extent = "parts"
+    slice: float = SLICE
 
     @property
     def groups(self) -> float:
