@@ -12,7 +12,7 @@ from peers import HARNESS, PEERS
 from harness.plots.style import COLORS, nothing, styled, subplots
 
 MARKERS = "os^Dv<>pPX"
-TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 @styled
@@ -31,6 +31,8 @@ def figure(rounds: pd.DataFrame) -> Figure:
 
 
 def _look(peer: str) -> dict[str, object]:
+    if peer == HARNESS:
+        return {"color": "0.1", "marker": "o"}
     place = list(PEERS).index(peer)
     return {"color": COLORS[place % len(COLORS)], "marker": MARKERS[place % len(MARKERS)]}
 
