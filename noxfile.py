@@ -83,6 +83,12 @@ def validity(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed, as ratios measured side by side."""
+    """Speed side by side with what one could use instead, about 15 minutes; `nox -s bench -- --all`.
+
+    `-- --only jax,harness --cells 32:sgd` measures less; `-- -k rung` runs other benchmarks by name.
+    """
     install(session, "bench")
-    session.run("pytest", "tests/benchmarks", "-m", "", *session.posargs)
+    everything = "-k" in session.posargs
+    chosen = "tests/benchmarks" if everything else "tests/benchmarks/test_side_by_side.py"
+    options = {"PYTHONPATH": "tests/benchmarks"}  # where the plugin is
+    session.run("pytest", "-p", "bench_options", chosen, *session.posargs, env=options)
