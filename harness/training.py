@@ -233,7 +233,7 @@ def _together(done: Sequence[Summary]) -> Summary:
 
 
 def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
-    statuses = results.count_statuses(results.read(folder).trials)
+    statuses = results.count_statuses(results.read_trials(folder))
     return Summary(folder, statuses, progress.done - progress.failed, seconds, progress.failures)
 
 
