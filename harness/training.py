@@ -16,7 +16,7 @@ from harness.board import Board
 from harness.costs import stack_seconds
 from harness.errors import MachineError, UsageError
 from harness.grouping import Engine, Stack, budget_of, stack_bytes
-from harness.plan import Plan, cores, datasets_of, make
+from harness.plan import Plan, arrange, cores, datasets_of, draw
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.settings import TUNED, TUNING
@@ -144,9 +144,9 @@ def train(
             f"{study.name} is a search: use `harness search`, or harness.search(study) in Python, not run"
         )
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
-    check(study, folder, engine, checkpoint_every)  # before the folder is touched
+    drawn = check(study, folder, engine, checkpoint_every)  # before the folder is touched
     with results.claimed(folder):
-        first = _train(study, folder, how)
+        first = _train(drawn, folder, how)
         if study.tune is None or study.about.phase != "fixed":
             return first
         tries, tuned = _claimed(study.in_phase("tuning"), folder / TUNING, how), folder / TUNED
@@ -176,31 +176,33 @@ class _How:
 
 def _claimed(study: Study, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in one folder, which is held for that."""
-    check(study, folder, how.engine, how.checkpoint_every)
+    drawn = check(study, folder, how.engine, how.checkpoint_every)
     with results.claimed(folder):
-        return _train(study, folder, how)
+        return _train(drawn, folder, how)
 
 
 def check(
     study: Study, folder: Path, engine: Engine = "stacked", checkpoint_every: str = checkpoints.EVERY
-) -> None:
-    """Raise UsageError where the folder is another study's, or the data are others."""
+) -> Plan:
+    """Raise UsageError where the folder is another study's, or the data are others; gives what was drawn."""
     checkpoints.Cadence.of(checkpoint_every)
-    results.check_same(folder, study, _digests(study, engine))
+    drawn = draw(study, engine)
+    results.check_same(folder, study, _digests(drawn))
+    return drawn
 
 
-def _digests(study: Study, engine: Engine) -> dict[str, str]:
-    return {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
+def _digests(plan: Plan) -> dict[str, str]:
+    return {name: datasets[name].facts.digest for name in datasets_of(plan)}
 
 
-def _train(study: Study, folder: Path, how: _How) -> Summary:
+def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in a folder that is held."""
-    start, digests = time.monotonic(), _digests(study, how.engine)
+    start, study, digests = time.monotonic(), drawn.study, _digests(drawn)
     known = results.check_same(folder, study, digests)
     devices = choose_devices(how.device, how.engine)
     count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
     finished = results.finished(folder, set_aside=True)
-    plan = make(study, how.engine, results.stacks_of(known), devices[0], count, finished)
+    plan = arrange(drawn, how.engine, results.stacks_of(known), devices[0], count, finished)
     for name in digests:
         datasets[name].load()
     todo = results.unfinished(plan, finished)
