@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from harness.settings import TUNED, TUNING
 from harness.study import Phase, Study
 
 MEMORY = Path("/proc/meminfo")
+GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
 WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
 
 
@@ -203,24 +205,27 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
     finished = results.finished(folder, set_aside=True)
     plan = arrange(drawn, how.engine, results.stacks_of(known), devices[0], count, finished)
-    for name in digests:
-        datasets[name].load()
     todo = results.unfinished(plan, finished)
-    notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
-    results.begin(folder, plan, {**known.get("data", {}), **digests})
     count = affordable(min(count, len(todo)), todo)
-    provenance = Provenance(folder, plan, devices, count)
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
-    progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
-    try:
-        with (how.display or nullcontext)(progress):
-            for done in _execute(works, progress.board, count, plan):
-                progress.note(folder, done)
-    finally:
-        if (folder / checkpoints.FOLDER).exists():
-            checkpoints.tidy(folder, results.finished(folder))
-        results.consolidate(folder)
-        provenance.finish(progress.done - progress.failed)
+    board = _board([work.stack for work in works])
+    with executors.started(works, board, count, third_party_modules(plan)) as trained:
+        for name in digests:
+            datasets[name].load()
+        notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
+        results.begin(folder, plan, {**known.get("data", {}), **digests})
+        provenance = Provenance(folder, plan, devices, count)
+        progress = _progress(works, board, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
+        try:
+            # Closed before the folder is consolidated: no part may land after that.
+            with (how.display or nullcontext)(progress), closing(trained):
+                for done in trained:
+                    progress.note(folder, done)
+        finally:
+            if (folder / checkpoints.FOLDER).exists():
+                checkpoints.tidy(folder, results.finished(folder))
+            results.consolidate(folder)
+            provenance.finish(progress.done - progress.failed)
     return _summary(folder, progress, time.monotonic() - start)
 
 
@@ -239,21 +244,15 @@ def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
     return Summary(folder, statuses, progress.done - progress.failed, seconds, progress.failures)
 
 
-def _progress(works: Sequence[executors.Work], notes: Sequence[str], study: Study) -> Progress:
-    stacks = [work.stack for work in works]
-    sizes = [len(stack.trials) for stack in stacks]
+def _board(stacks: Sequence[Stack]) -> Board:
     evaluations = max((len(budget_of(stack).eval_steps) for stack in stacks), default=1)
-    title = TITLES[study.about.phase]
-    return Progress(sum(sizes), Board(sizes, evaluations), stacks, notes, title)
+    return Board([len(stack.trials) for stack in stacks], evaluations)
 
 
-def _execute(
-    works: Sequence[executors.Work], board: Board, count: int, plan: Plan
-) -> Iterator[executors.Done]:
-    modules = third_party_modules(plan)
-    if count <= 1 or modules is None:
-        return executors.inline(works, board)
-    return executors.processes(works, board, count, modules)
+def _progress(works: Sequence[executors.Work], board: Board, notes: Sequence[str], study: Study) -> Progress:
+    stacks = [work.stack for work in works]
+    total = sum(len(stack.trials) for stack in stacks)
+    return Progress(total, board, stacks, notes, TITLES[study.about.phase])
 
 
 def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
@@ -267,7 +266,7 @@ def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
         raise UsageError(
             f"--device {device}: the numpy engine computes on the CPU. Use --device auto or cpu."
         )
-    if device == "cpu" or engine == "numpy":
+    if device == "cpu" or engine == "numpy" or (device == "auto" and not _may_have_gpu()):
         return ["cpu"]
     import torch
 
@@ -281,6 +280,11 @@ def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
     raise MachineError(
         f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu."
     )
+
+
+def _may_have_gpu() -> bool:
+    """False where there is surely no GPU for torch: to ask torch itself costs its import, a second or two."""
+    return sys.platform != "linux" or any(next(Path("/dev").glob(name), None) for name in GPU_FILES)
 
 
 def _works(

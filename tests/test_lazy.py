@@ -131,6 +131,12 @@ def test_plan_answers_without_torch(study: Path) -> None:
     assert "torch" not in heavy
 
 
+def test_torch_is_imported_where_stacks_are_trained(study: Path) -> None:
+    heavy, done = command("run", "small.toml", "--device", "cpu", "--workers", "2", cwd=study)
+    assert done.returncode == 0, done.stderr
+    assert heavy == {"pandas"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
