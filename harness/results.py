@@ -94,7 +94,7 @@ def write_part(folder: Path, group: str, tables: Mapping[str, pd.DataFrame]) -> 
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in TABLES:
             table = tables[name]
-            text = csv_rows.confusion(table) if name == "confusion" else _csv(table, SIGNIFICANT)
+            text = csv_rows.confusion(table) if name == "confusion" else csv_rows.written(table, SIGNIFICANT)
             # Level 1: a fifth of the time of the default, for a quarter more bytes.
             archive.writestr(zipfile.ZipInfo(f"{name}.csv"), text, zipfile.ZIP_DEFLATED, 1)
     write(folder / "parts" / f"{group}.zip", buffer.getvalue())
@@ -246,15 +246,16 @@ def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
 
     A damaged part counts for nothing; the run that holds the folder also sets it aside.
     """
-    done: dict[str, str] = {}
+    sound = []
     for path in sorted((folder / "parts").glob("*.zip")):
         part = _part(path)
         if part is not None:
-            rows = part.trials[part.trials["status"].isin(FINISHED)]
-            done |= zip(rows["trial_id"], rows["status"], strict=True)
+            sound.append(part.trials)
         elif set_aside:
             path.rename(path.with_suffix(".damaged"))
-    return done
+    outcome = csv_rows.concatenated(sound, empty("trials"))
+    done = outcome[outcome["status"].isin(FINISHED)]
+    return dict(zip(done["trial_id"], done["status"], strict=True))
 
 
 # ------------------------------------------------------------------------------------------- consolidation
@@ -262,7 +263,7 @@ def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
 
 def consolidate(folder: Path) -> None:
     """Remake the tidy CSVs from the parts, and keep of the weights what the study asks for."""
-    _write_tables(folder, _merged(folder, _text(folder / "trials.csv")))
+    _write_tables(folder, _merged(folder, csv_rows.read(folder / "trials.csv")))
     _prune_weights(folder)
 
 
@@ -272,20 +273,11 @@ def _write_tables(folder: Path, tables: Mapping[str, str]) -> None:
         write(folder / f"{name}.csv", tables[name].encode())
 
 
-def _csv(frame: pd.DataFrame, float_format: str | None = None) -> str:
-    return frame.to_csv(index=False, float_format=float_format, lineterminator="\n")
-
-
-def _text(source: Any) -> pd.DataFrame:
-    # As text, digits stay as they were written; nothing is parsed and printed again.
-    return pd.read_csv(source, dtype=str, keep_default_na=False)
-
-
 @dataclass(frozen=True)
 class _Part:
-    """A part as it was read: its trials, and the text of the tables that have many rows."""
+    """A part's tables, each the text of a CSV."""
 
-    trials: pd.DataFrame
+    trials: str
     epochs: str
     confusion: str
 
@@ -294,8 +286,7 @@ def _part(path: Path) -> _Part | None:
     """A part; None if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
-            trials, *texts = (archive.read(f"{name}.csv").decode() for name in TABLES)
-            return _Part(_text(io.StringIO(trials)), *texts)
+            return _Part(*(archive.read(f"{name}.csv").decode() for name in TABLES))
     except DAMAGE:
         return None
 
@@ -305,8 +296,7 @@ def read_part(path: Path) -> dict[str, pd.DataFrame] | None:
     part = _part(path)
     if part is None:
         return None
-    many = {name: _text(io.StringIO(getattr(part, name))) for name in ("epochs", "confusion")}
-    return {"trials": part.trials, **many}
+    return {name: csv_rows.read(io.StringIO(getattr(part, name))) for name in TABLES}
 
 
 def rows_of(folder: Path, ids: Collection[str]) -> dict[str, pd.DataFrame]:
@@ -334,28 +324,18 @@ def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
     for i, trial_id in enumerate(rows["trial_id"]):
         place.setdefault(trial_id, i)  # of arms that chose the same settings
     columns = [*EPOCHS, *tracked]
-    epochs = [_with_columns(part.epochs, columns) for part in parts]
-    outcomes = [part.trials for part in parts]
+    epochs = [csv_rows.with_columns(part.epochs, columns) for part in parts]
+    outcome = csv_rows.concatenated([part.trials for part in parts], empty("trials"))
     return {
-        "trials": _csv(_merged_trials(rows, outcomes, outcome_columns(tracked))),
+        "trials": csv_rows.written(_merged_trials(rows, outcome, outcome_columns(tracked))),
         "epochs": csv_rows.merged(columns, epochs, place),
         "confusion": csv_rows.merged(csv_rows.CONFUSION, [part.confusion for part in parts], place),
     }
 
 
-def _with_columns(text: str, columns: list[str]) -> str:
-    """A CSV with these columns, in which cells that it has not are empty."""
-    if csv_rows.header(text) == columns:
-        return text
-    return _csv(_text(io.StringIO(text)).reindex(columns=columns, fill_value=""))
-
-
-def _merged_trials(
-    rows: pd.DataFrame, outcomes: Sequence[pd.DataFrame], columns: Sequence[str]
-) -> pd.DataFrame:
+def _merged_trials(rows: pd.DataFrame, outcome: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The planned trials' rows with what came of them, as text."""
     known = rows.loc[:, :"seed"].assign(_skipped=rows["reason"].where(rows["status"] == "skipped", ""))
-    outcome = pd.concat([empty("trials"), *outcomes], ignore_index=True)
     outcome = outcome.reindex(columns=["trial_id", *columns], fill_value="")
     # A trial that failed in one stack and finished in a later one has finished.
     outcome = outcome.sort_values("status", key=lambda s: ~s.isin(FINISHED), kind="stable")
@@ -426,7 +406,7 @@ def _study(folder: Path) -> dict[str, Any]:
 def _read_tables(folder: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Some of a results folder's tables, typed."""
     with _told(folder):
-        return {name: _typed(_text(source)) for name, source in _current(folder, names).items()}
+        return {name: _typed(csv_rows.read(source)) for name, source in _current(folder, names).items()}
 
 
 @contextmanager
@@ -451,7 +431,7 @@ def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
     folders = sorted(path.parent for path in under.glob("**/trials.csv"))
     # What arms tried is no result; and a tuned trial that is among the fixed ones, too, is found there.
     folders = [folder for folder in folders if folder.name != TUNING and (folder / "study.toml").is_file()]
-    having = [folder for folder in folders if trial in set(_text(folder / "trials.csv")["trial_id"])]
+    having = [folder for folder in folders if trial in set(csv_rows.read(folder / "trials.csv")["trial_id"])]
     having = [folder for folder in having if folder.parent not in having]
     folders = [folder for folder in folders if folder.parent not in folders]
     if trial in {None, "best"}:
@@ -468,7 +448,7 @@ def _current(folder: Path, names: Sequence[str]) -> dict[str, Path | io.StringIO
     written = (folder / "trials.csv").stat().st_mtime
     parts = [path.stat().st_mtime for path in (folder / "parts").glob("*.zip")]
     if not (folder / "epochs.csv").is_file() or any(time > written for time in parts):
-        tables = _merged(folder, _text(folder / "trials.csv"))
+        tables = _merged(folder, csv_rows.read(folder / "trials.csv"))
         return {name: io.StringIO(tables[name]) for name in names}
     return {name: folder / f"{name}.csv" for name in names}
 

@@ -42,3 +42,16 @@ def test_tables_are_merged_in_order_of_place_and_of_coming() -> None:
 def test_of_nothing_there_is_the_header() -> None:
     assert csv_rows.merged(["a", "b"], [], {}) == csv_rows.merged(["a", "b"], ["a,b\n"], {}) == "a,b\n"
     assert csv_rows.header("a,b\n1,2\n") == ["a", "b"]
+
+
+def test_tables_of_several_headers_are_read_under_all_of_their_columns() -> None:
+    nothing = pd.DataFrame(columns=["id", "x"], dtype=str)
+    read = csv_rows.concatenated(["id,x\na,1\n", "id,y\nb,2\n", "id,x\nc,03\n"], nothing).fillna("")
+    assert sorted(map(tuple, read[["id", "x", "y"]].to_numpy())) == [
+        ("a", "1", ""),
+        ("b", "", "2"),
+        ("c", "03", ""),
+    ]
+    assert csv_rows.concatenated([], nothing).empty
+    assert csv_rows.with_columns("id,x\na,1\n", ["id", "z", "x"]) == "id,z,x\na,,1\n"
+    assert csv_rows.with_columns("id,x\na,1\n", ["id", "x"]) == "id,x\na,1\n"
