@@ -6,14 +6,17 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.axes.datasets import datasets
 from harness.batches import Budget
 from harness.data import train_size
-from harness.grouping import Stack
-from harness.plan import Plan
 from harness.settings import Value
-from harness.study import Study
+
+if TYPE_CHECKING:
+    from harness.grouping import Stack
+    from harness.plan import Plan
+    from harness.study import Study
 
 
 @dataclass(frozen=True)

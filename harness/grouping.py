@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import itertools
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from harness import plugins
 from harness.axes.datasets import datasets
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget
+from harness.costs import stack_seconds
 from harness.data import train_size
 from harness.settings import Value
 from harness.trials import Arm, Trial
@@ -37,6 +39,10 @@ GATHERED = 400
 
 Each member then has a batch of its own, which is copied for it: worth it while dispatch is what costs.
 """
+EVEN = 1.02
+"""How much later than the others a process may end, and what a cut must gain to be worth it."""
+CUTS = 8
+"""Cuts a process, at most, that are tried to let all of them end together."""
 MEMORY_BYTES = 2**30
 """All of a stack, at most, on a CPU: weights, gradients, an optimizer's states, and what is in flight."""
 
@@ -63,8 +69,8 @@ def stack(
     stacks = []
     for trained_by, members in together:
         parts = cut(members, lambda trial: widest(trial, device), least)
-        stacks += [Stack(_name(trained_by, part), trained_by, tuple(part)) for part in parts]
-    return stacks, routed
+        stacks += [_stack(trained_by, part) for part in parts]
+    return balanced(stacks, processes), routed
 
 
 Groups: TypeAlias = "dict[tuple[Any, ...], dict[int, list[Trial]]]"
@@ -221,9 +227,52 @@ def cut(members: Sequence[Trial], most: Callable[[Trial], int], least: int = 1) 
         count += 1
 
 
-def _name(engine: str, members: Sequence[Trial]) -> str:
+def balanced(stacks: Sequence[Stack], processes: int) -> list[Stack]:
+    """The stacks with some of them cut in two, so that all processes end at about the same time.
+
+    The last stack of the process that ends last is cut, again and again, which may help after several cuts
+    only. Kept are the first stacks after which no later ones end sooner by more than a fiftieth: to be cut
+    costs a stack dispatch, which the estimate of its seconds counts.
+    """
+    timed = [(stack_seconds(stack), stack) for stack in stacks]
+    aim = EVEN * sum(seconds for seconds, _ in timed) / processes
+    best, best_end = list(stacks), math.inf
+    for _ in range(1 + CUTS * processes):
+        ends = shared_out([seconds for seconds, _ in timed], processes)
+        end, latest = max(((sum(timed[i][0] for i in own), own) for own in ends), default=(0.0, []))
+        if EVEN * end < best_end:
+            best, best_end = [stack for _, stack in timed], end
+        wide = [i for i in latest if len(timed[i][1].trials) > 1]
+        if best_end <= aim or not wide:
+            break
+        halves = _halves(timed[wide[-1]][1])
+        timed[wide[-1] : wide[-1] + 1] = [(stack_seconds(half), half) for half in halves]
+    return best
+
+
+def shared_out(seconds: Sequence[float], processes: int) -> list[list[int]]:
+    """Who trains what, longest first and each as soon as a process is free: places in `seconds` a process.
+
+    Processes that get nothing are left out.
+    """
+    free = [(0.0, process) for process in range(processes)]
+    own: list[list[int]] = [[] for _ in free]
+    for i in sorted(range(len(seconds)), key=lambda i: -seconds[i]):
+        now, process = heapq.heappop(free)
+        own[process].append(i)
+        heapq.heappush(free, (now + seconds[i], process))
+    return [places for places in own if places]
+
+
+def _halves(whole: Stack) -> list[Stack]:
+    """A stack as two, members that share a component still side by side."""
+    middle = len(whole.trials) // 2
+    return [_stack(whole.engine, part) for part in (whole.trials[:middle], whole.trials[middle:])]
+
+
+def _stack(engine: Engine, members: Sequence[Trial]) -> Stack:
     text = " ".join([engine, *(trial.trial_id for trial in members)])
-    return "g" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return Stack("g" + hashlib.sha256(text.encode()).hexdigest()[:8], engine, tuple(members))
 
 
 def budget_of(stack: Stack) -> Budget:
