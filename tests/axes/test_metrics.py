@@ -17,7 +17,7 @@ from harness import formulas, grouping, plan, results, training
 from harness.axes.heads import heads
 from harness.axes.metrics import metrics
 from harness.data import SPLITS, prepare
-from harness.engines import loop, outputs, stacked
+from harness.engines import loop, outputs, stack, stacked
 from harness.engines import numpy as by_hand
 from harness.engines.outcome import Outcome, Watch
 from harness.errors import UsageError
@@ -161,7 +161,7 @@ def test_nothing_is_computed_for_metrics_that_nobody_tracks(
     def never(*_: Any) -> None:
         raise AssertionError("probabilities of all classes were computed")
 
-    monkeypatch.setattr(stack, "probabilities", never)
+    monkeypatch.setattr(outputs, "probabilities", never)
     (trial,) = trials(study_of(epochs=1, study={"seeds": 1}))[0]
     outcome = stacked.train([trial], prepare(trial.arm.settings))
     assert outcome.final["test"].metrics == {}
