@@ -17,6 +17,7 @@ from harness.axes.optimizers import optimizers
 from harness.batches import Budget
 from harness.costs import stack_seconds
 from harness.data import train_size
+from harness.known import knows
 from harness.settings import Value
 from harness.trials import Arm, Trial
 
@@ -63,7 +64,7 @@ def stack(
 
     The arguments are those of `plan.make`.
     """
-    groups, routed = _grouped(todo, engine, done)
+    groups, routed = _grouped(todo, engine, done, apart=device == "cpu")
     together = _shapes_together(_seeds_together(groups, device, processes), device, done)
     least = math.ceil(processes / max(1, len(together)))
     stacks = []
@@ -77,8 +78,13 @@ Groups: TypeAlias = "dict[tuple[Any, ...], dict[int, list[Trial]]]"
 """(engine, what its trials share) -> seed -> trials."""
 
 
-def _grouped(todo: Iterable[Trial], engine: Engine, done: Container[str]) -> tuple[Groups, dict[str, int]]:
-    """Which trials may train together, and the reasons why others train alone, in the loop engine."""
+def _grouped(
+    todo: Iterable[Trial], engine: Engine, done: Container[str], *, apart: bool
+) -> tuple[Groups, dict[str, int]]:
+    """Which trials may train together, and the reasons why others train alone, in the loop engine.
+
+    `apart`: those that the kernels know from end to end train much faster, and among themselves.
+    """
     groups: Groups = {}
     routed: dict[str, int] = {}
     why = _Routes()
@@ -88,7 +94,8 @@ def _grouped(todo: Iterable[Trial], engine: Engine, done: Container[str]) -> tup
             routed[reason] = routed.get(reason, 0) + 1
         key: tuple[Any, ...] = ("loop" if reason else engine, trial.trial_id)
         if engine == "stacked" and not reason:
-            key = (engine, trial.trial_id in done, str(trial.arm.settings["hidden"]), *_group_key(trial))
+            own = (trial.trial_id in done, apart and knows(trial.arm.settings))
+            key = (engine, *own, str(trial.arm.settings["hidden"]), *_group_key(trial))
         groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
     return groups, routed
 
@@ -154,7 +161,8 @@ def _shapes_together(
         first, key = members[0], (place,)
         seeds = len({trial.seed for trial in members})
         if engine == "stacked" and seeds == 1 and 2 * len(members) < widest(first, device):
-            key = (first.seed, first.trial_id in done, *_group_key(first))
+            own = (first.trial_id in done, device == "cpu" and knows(first.arm.settings))
+            key = (first.seed, *own, *_group_key(first))
         together.setdefault(key, (engine, []))[1].extend(members)
     return list(together.values())
 

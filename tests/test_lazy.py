@@ -22,7 +22,7 @@ ORDER: list[set[str]] = [
     {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
     {"registry", "idx", "splits", "label_noise", "sources"},
     {"axes", "decoded"},
-    {"plugins", "batches", "dropout", "data", "folders"},
+    {"plugins", "batches", "dropout", "data", "folders", "known"},
     {"spaces", "overrides", "contrasts", "costs"},
     {"testing", "checking", "formulas", "board"},
     {"parameters", "searches"},

@@ -27,7 +27,7 @@ PROC = Path("/proc")
 needs_proc = pytest.mark.skipif(not (PROC / "self/stat").exists(), reason="reads processes from /proc")
 LONG: dict[str, Any] = {
     "study": {"name": "long", "seeds": 3, "resample_split": True},  # which keeps seeds apart
-    "baseline": {"dataset": "digits", "epochs": 6, "hidden": [16]},
+    "baseline": {"dataset": "digits", "epochs": 6, "hidden": [16], "loss": "mse"},
     "axes": {"activation": ["relu", "tanh"], "optimizer": ["sgd", "adam"], "batch_size": [16, 32]},
 }
 """A study of 6 stacks, each of which trains for a good part of a second."""

@@ -5,7 +5,8 @@ Here is the run: batches, evaluations, divergence. The arithmetic is in stack.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -102,30 +103,35 @@ class _Run:
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
         y = torch.from_numpy(data.train.y).to(stack.device)
         self.target = torch.nn.functional.one_hot(y, len(data.classes)).to(stack.dtype)
+        self.rows = [stack.seeds.index(trial.seed) for trial in stack.trials]
         self.losses = torch.zeros(LOSSES_KEPT, len(stack.trials), dtype=stack.dtype, device=stack.device)
 
     def train(self, sampling: str) -> None:
         """Take all steps up to the last that is wanted, or stop when every member has diverged."""
-        step, budget = self.begin(), self.budget
-        per_epoch = budget.steps_per_epoch
-        for epoch in range(step // per_epoch, budget.epochs if step < self.stop else 0):
-            for seen, target in self.batches(epoch, sampling, taken=step % per_epoch):
-                step += 1
-                loss = self.stack.step(step, seen, target)
-                self.losses[(step - 1) % LOSSES_KEPT] = loss
-                look = step in self.due or step % LOSSES_KEPT == 0
-                if look:
-                    self.look_at_losses(step)
-                    self.watch.tell(step / budget.steps, self.outcome)
-                if step in self.due:
-                    self.observe(step)
-                if (self.outcome.diverged_step > 0).all():
+        step, per_epoch = self.begin(), self.budget.steps_per_epoch
+        while step < self.stop:
+            orders = self.orders(step // per_epoch, sampling)
+            taken = step % per_epoch
+            while taken < per_epoch:
+                count = self.advance(step, orders, taken)
+                step, taken = step + count, taken + count
+                if (step in self.due or step % LOSSES_KEPT == 0) and not self.look(step):
                     return
-                if step == self.stop:
-                    self.pause(step)
-                    return
-                if look and self.watch.checkpoints.due(step, budget):
-                    self.watch.checkpoints.save(step, self.values())
+
+    def look(self, step: int) -> bool:
+        """Look up from the steps; False where there are no more to take."""
+        self.look_at_losses(step)
+        self.watch.tell(step / self.budget.steps, self.outcome)
+        if step in self.due:
+            self.observe(step)
+        if (self.outcome.diverged_step > 0).all():
+            return False
+        if step == self.stop:
+            self.pause(step)
+            return False
+        if self.watch.checkpoints.due(step, self.budget):
+            self.watch.checkpoints.save(step, self.values())
+        return True
 
     def pause(self, step: int) -> None:
         """Keep the state for those who go on from here, unless the budget ends here."""
@@ -165,19 +171,28 @@ class _Run:
             part.update.go_on(state.under(f"update.{i}."), [part.first, part.rest], layout)
         self.outcome.go_on(state)
 
-    def batches(self, epoch: int, sampling: str, taken: int) -> Iterator[tuple[Any, Tensor]]:
-        """An epoch's batches after those taken, as layer one sees them, and their targets.
-
-        These are (B, C), or (K, B, C), one a member, with several seeds.
-        """
+    def orders(self, epoch: int, sampling: str) -> Tensor:
+        """The images of an epoch in the order of each seed, (S, n)."""
         seeds = self.stack.seeds
-        orders = np.stack([epoch_order(seed, epoch, self.budget, sampling) for seed in seeds])
-        order = torch.from_numpy(orders).to(self.stack.device)
-        rows = [seeds.index(trial.seed) for trial in self.stack.trials]
-        own = order[0] if len(seeds) == 1 else order[rows]
-        size = self.budget.batch_size
-        for index, mine in zip(order.split(size, -1)[taken:], own.split(size, -1)[taken:], strict=True):
-            yield self.images["train"].at(index), self.target[mine]
+        drawn = np.stack([epoch_order(seed, epoch, self.budget, sampling) for seed in seeds])
+        return torch.from_numpy(drawn).to(self.stack.device)
+
+    def advance(self, step: int, orders: Tensor, taken: int) -> int:
+        """Take a step, or a stretch of them up to the next look, of an epoch; gives how many."""
+        size, kept = self.budget.batch_size, step % LOSSES_KEPT
+        first, stretches = taken * size, self.stack.stretches
+        if stretches is None:
+            index = orders[:, first : first + size]
+            own = index[0] if len(index) == 1 else index[self.rows]
+            seen = self.images["train"].at(index)
+            self.losses[kept] = self.stack.step(step + 1, seen, self.target[own])
+            return 1
+        due = self.budget.eval_steps[bisect_right(self.budget.eval_steps, step)]
+        whole = (orders.shape[1] - first) // size
+        count = min(stretches.most(size), max(whole, 1), due - step, LOSSES_KEPT - kept)
+        index = orders[:, first : first + count * size].reshape(len(orders), count, -1)
+        stretches.take(step + 1, self.data.train, index, self.losses[kept : kept + count])
+        return count
 
     def look_at_losses(self, step: int) -> None:
         """Find out which members' batch losses stopped being finite since the last look."""
