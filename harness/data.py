@@ -104,7 +104,7 @@ def _prepare(
     pixels = PixelStatistics(facts.pixel_max, raw)
 
     def samples(x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64]) -> Samples:
-        flat = np.empty((len(x), 0), dtype)
+        flat = np.empty((len(x), raw[0].size), dtype)
         for i in range(0, len(x), CHUNK):
             chunk = apply(x[i : i + CHUNK].astype(dtype), pixels)
             if not i:
