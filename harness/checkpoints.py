@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from harness import results
 from harness.axes.metrics import metrics
 from harness.batches import Budget
+from harness.engines import kernels
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
 from harness.grouping import Stack
@@ -88,12 +89,14 @@ class Origin:
     engine: str
     device: str
     dtype: str
+    kernels: str
 
     @classmethod
     def here(cls, engine: str, device: str) -> Origin:
         """What a stack is trained by in this run; float32, as in all runs."""
         kind = "cpu" if engine == "numpy" else device.partition(":")[0]
-        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32")
+        compiled = "C" if engine == "stacked" and kind == "cpu" and not kernels.why_not() else "PyTorch"
+        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", compiled)
 
     @classmethod
     def parse(cls, text: str) -> Origin:

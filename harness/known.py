@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ACTIVATIONS: Mapping[str, int] = {
     "identity": 0, "relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "silu": 5,
 }  # fmt: skip
-"""`enum activation` of kernels.c."""
+"""`enum activation` in C."""
 CROSS_ENTROPIES = {("identity", "ce"), ("log_softmax", "nll")}
 """Head and loss that together are the softmax cross-entropy of the logits."""
 NARROW = 128
@@ -37,7 +37,7 @@ GRADIENT = 0
 
 @dataclass(frozen=True)
 class Rule:
-    """`enum rule` of kernels.c: its number, the states it keeps, and its settings in the kernel's order.
+    """`enum rule` in C: its number, the states it keeps, and its settings in the kernel's order.
 
     The states' names are those of the optimizer's function, which does the same in PyTorch.
     """

@@ -16,6 +16,7 @@ from typing import Any
 from harness import results
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
+from harness.engines import kernels
 from harness.plan import Plan, cores, datasets_of
 from harness.registry import HOUSE
 from harness.searches import shown
@@ -28,7 +29,12 @@ class Provenance:
         self.path = folder / "provenance.json"
         earlier = _earlier(folder).get("runs", [])
         self.start = time.monotonic()
-        about = {"versions": _versions(), "commit": _commit(), "device": _device_name(devices[0])}
+        about = {
+            "versions": _versions(),
+            "commit": _commit(),
+            "device": _device_name(devices[0]),
+            "kernels": kernels.why_not() or "compiled",
+        }
         self.run: dict[str, Any] = {
             "command": " ".join([Path(sys.argv[0]).name, *map(shown, sys.argv[1:])]),
             "started": _now(),

@@ -15,6 +15,7 @@ from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
 from harness.costs import stack_seconds
+from harness.engines import kernels
 from harness.errors import MachineError, UsageError
 from harness.grouping import Engine, Stack, budget_of, stack_bytes
 from harness.plan import Plan, arrange, cores, datasets_of, draw
@@ -215,7 +216,8 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
         results.begin(folder, plan, {**known.get("data", {}), **digests})
         provenance = Provenance(folder, plan, devices, count)
-        progress = _progress(works, board, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
+        notes += [*metric_notes(folder, plan), *_kernel_notes(works)]
+        progress = _progress(works, board, [*plan.warnings, *notes], study)
         try:
             # Closed before the folder is consolidated: no part may land after that.
             with (how.display or nullcontext)(progress), closing(trained):
@@ -227,6 +229,16 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
             results.consolidate(folder)
             provenance.finish(progress.done - progress.failed)
     return _summary(folder, progress, time.monotonic() - start)
+
+
+def _kernel_notes(works: Sequence[executors.Work]) -> list[str]:
+    """Why the kernels are not used, where they would be."""
+    missing = (
+        kernels.why_not() if any(w.device == "cpu" and w.stack.engine == "stacked" for w in works) else ""
+    )
+    if not missing:
+        return []
+    return [f"{missing}: PyTorch computes what the kernels would, which takes several times as long"]
 
 
 def _together(done: Sequence[Summary]) -> Summary:

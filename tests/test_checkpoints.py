@@ -28,6 +28,7 @@ from harness import checkpoints, cli, executors, plan, results, training
 from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.checkpoints import Cadence, DamagedError, Header, Origin, ShareCheckpoint
+from harness.engines import kernels
 from harness.engines import stack as stacks
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
@@ -157,9 +158,14 @@ def test_another_origin_is_refused_and_named(path: Path, field: str) -> None:
 
 
 def test_an_origin_says_what_decides_the_bits() -> None:
-    assert Origin.here("stacked", "cuda:1") == dataclasses.replace(HERE, device="cuda")
+    assert Origin.here("stacked", "cuda:1") == dataclasses.replace(HERE, device="cuda", kernels="PyTorch")
     own = Origin.here("numpy", "cuda:1")
     assert (own.device, own.libraries) == ("cpu", f"numpy {np.__version__}")
+
+
+def test_a_checkpoint_of_the_kernels_is_none_of_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "why_not", lambda: "no C compiler (cc) is installed")
+    assert HERE.unlike(Origin.here("stacked", "cpu")) == "kernels C there, PyTorch here"
 
 
 # ---------------------------------------------------------------------------------------------------- cadence

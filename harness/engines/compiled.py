@@ -1,4 +1,4 @@
-"""Blocks and outputs in the kernels of kernels.c, where these know the components (known.py)."""
+"""Blocks and outputs in C (kernels/), where these know the components (known.py)."""
 
 from __future__ import annotations
 

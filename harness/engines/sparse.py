@@ -1,6 +1,6 @@
 """Layer one without the pixels that are zero, and optimizers' steps while the gradient is in registers.
 
-In the kernels of kernels.c, on the CPU. MNIST's pixels are 81 % zeros.
+In C (kernels/), on the CPU. MNIST's pixels are 81 % zeros.
 """
 
 from __future__ import annotations
@@ -97,6 +97,28 @@ def density(samples: Samples) -> float:
     return float(kernels.library(x.dtype.name).compressed_size(address(x), x.size) / x.size)
 
 
+class Turning:
+    """Turns batches: pixel by pixel, in which images it is not zero. Its memory is reused."""
+
+    def __init__(self, like: Tensor, inputs: int) -> None:
+        """For images of so many pixels, in the type of `like`."""
+        self.inputs = inputs
+        self.starts, self.samples = torch.empty(2, 0, dtype=torch.int32)
+        self.values = like.new_empty(0)
+
+    def __call__(self, of: Compressed, index: Tensor) -> kernels.Turned:
+        """Batches (.., B) by their places, contiguous."""
+        size, batches = index.shape[-1], index.numel() // index.shape[-1]
+        if len(self.starts) < (starts := batches * (self.inputs + 2)):
+            self.starts = self.starts.new_empty(starts)
+        if len(self.samples) < (values := index.numel() * self.inputs):
+            self.samples, self.values = self.samples.new_empty(values), self.values.new_empty(values)
+        turned = kernels.Turned(self.starts.data_ptr(), self.samples.data_ptr(), self.values.data_ptr())
+        library = kernels.library(of.value.dtype.name)
+        library.turn(of.struct, index.data_ptr(), batches, size, self.inputs, turned)
+        return turned
+
+
 @dataclass(frozen=True)
 class Seen:
     """Batches of a split by their places (S, B), contiguous: one for all members, or one a seed."""
@@ -149,8 +171,7 @@ class Sparse:
         ends = np.cumsum([block.part.size * _tiles_a_member(block) for block in blocks])
         pieces = self.all_weights.tensor_split(ends[:-1].tolist())
         self.firsts = [piece.view(block.part.size, -1) for block, piece in zip(blocks, pieces, strict=True)]
-        self.starts = torch.empty(len(set(seeds)), inputs + 2, dtype=torch.int32)
-        self.samples, self.values = torch.empty(0, dtype=torch.int32), self.all_weights.new_empty(0)
+        self.turn = Turning(self.all_weights, inputs)
         self.sums = self.all_weights.new_empty(0)
         self.steps = [
             Step(self, update, trials[update.part.members], self._part(update)) for update in updates
@@ -176,21 +197,12 @@ class Sparse:
 
     def update(self, t: int, seen: Seen, grads: Sequence[Tensor]) -> None:
         """Take step t of all parameters."""
-        turned, size = self._turn(seen), seen.index.shape[1]
+        turned, size = self.turn(seen.of, seen.index), seen.index.shape[1]
         held = [grad.contiguous() for grad in grads]
         where, sums = ctypes.addressof(pointers := addresses(held)), self._room(WIDEST * size)
         for step in self.steps:
             step.take(t, size, turned, seen.of, where, sums)
         del pointers  # not before: the kernels read it
-
-    def _turn(self, seen: Seen) -> kernels.Turned:
-        """The batches pixel by pixel."""
-        batches, size = seen.index.shape
-        if len(self.samples) < (most := batches * size * self.inputs):
-            self.samples, self.values = self.samples.new_empty(most), self.values.new_empty(most)
-        turned = kernels.Turned(self.starts.data_ptr(), self.samples.data_ptr(), self.values.data_ptr())
-        self.library.turn(seen.of.struct, seen.index.data_ptr(), batches, size, self.inputs, turned)
-        return turned
 
     def _room(self, vectors: int) -> int:
         """Where there is room for so many vectors."""

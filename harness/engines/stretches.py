@@ -21,7 +21,7 @@ from harness.engines.compiled import CompiledBlock, CrossEntropy
 from harness.engines.kernels import LANES
 from harness.engines.layer_one import LayerOne
 from harness.engines.outputs import Outputs
-from harness.engines.sparse import Sparse, Step, address, compressed
+from harness.engines.sparse import Sparse, Step, Turning, address, compressed
 from harness.trials import Trial
 
 CACHED = 5 * 2**18
@@ -29,7 +29,7 @@ CACHED = 5 * 2**18
 TURNED = 2**22
 """Values of all of a stretch's batches, at most, zeros included."""
 DEEPEST = 30
-"""Layers behind the first, at most: DEEPEST in kernels.c."""
+"""Layers behind the first, at most: DEEPEST in C."""
 
 
 @functools.lru_cache(maxsize=2)
@@ -48,8 +48,7 @@ class Stretches:
         classes = blocks[0].widths[-1]
         smoothed = CrossEntropy(shares, classes, first.dtype)
         self.first, self.members = first, [_Members(first, step, blocks, smoothed) for step in first.steps]
-        self.starts = torch.empty(0, dtype=torch.int32)
-        self.samples, self.values = self.starts, first.all_weights.new_empty(0)
+        self.turn = Turning(first.all_weights, first.inputs)
         self.room = first.all_weights.new_empty(0)
         self.seeds = len({trial.seed for trial in trials})
 
@@ -67,16 +66,10 @@ class Stretches:
             losses: (steps, K), where the mean losses go.
         """
         of, y, count = compressed(samples), labels(samples), index.shape[2]
-        index = torch.nn.functional.pad(
-            index.transpose(0, 1), (0, -count % LANES), value=of.size
-        ).contiguous()
+        filled = torch.nn.functional.pad(index.transpose(0, 1), (0, -count % LANES), value=of.size)
+        index, library = filled.contiguous(), self.first.library
         steps, seeds, size = index.shape
-        inputs, library = self.first.inputs, self.first.library
-        if len(self.samples) < (values := index.numel() * inputs):
-            self.starts = self.starts.new_empty(steps * seeds * (inputs + 2))
-            self.samples, self.values = self.samples.new_empty(values), self.values.new_empty(values)
-        turned = kernels.Turned(self.starts.data_ptr(), self.samples.data_ptr(), self.values.data_ptr())
-        library.turn(of.struct, index.data_ptr(), steps * seeds, size, inputs, turned)
+        turned = self.turn(of, index)
         stretch = kernels.Stretch(
             x=of.struct, batches=turned, occurs=of.occurs_at, index=index.data_ptr(), label=y.data_ptr(),
             t=t, steps=steps, seeds=seeds, b=size, count=count,

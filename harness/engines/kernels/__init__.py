@@ -1,4 +1,4 @@
-"""The C kernels of kernels.c: compiled for this machine at first use, kept in the cache, called by pointer.
+"""The C kernels beside this file: compiled for this machine at first use, and kept in the cache.
 
 Where there is no C compiler, or HARNESS_KERNELS=off, the engine does the same in PyTorch.
 """
@@ -23,33 +23,34 @@ from numpy.typing import DTypeLike
 from harness import sources
 
 SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
 SWITCH = "HARNESS_KERNELS"
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
 LANES = 16
-"""Hidden units of a tile: LANES in kernels.c."""
+"""Hidden units of a tile: LANES in C."""
 WIDEST = 8
-"""Tiles that read a turned batch together: WIDEST in kernels.c."""
+"""Tiles that read a turned batch together: WIDEST in C."""
 TILE = np.dtype(
     [("row", "i8"), ("rows", "i4"), ("block", "i4"), ("batch", "i4"), ("member", "i4")], align=True
 )
-"""The struct `tile` of kernels.c."""
+"""The struct `tile` in C."""
 
 
 class Images(Structure):
-    """The struct `images` of kernels.c."""
+    """The struct `images` in C."""
 
     _fields_ = [("row", c_void_p), ("column", c_void_p), ("value", c_void_p)]
 
 
 class Turned(Structure):
-    """The struct `turned` of kernels.c."""
+    """The struct `turned` in C."""
 
     _fields_ = [("start", c_void_p), ("sample", c_void_p), ("value", c_void_p)]
 
 
 class Task(Structure):
-    """The struct `task` of kernels.c."""
+    """The struct `task` in C."""
 
     _fields_ = [
         *((name, c_void_p) for name in ("w", "one", "two", "tiles", "grads", "lr", "settings")),
@@ -59,7 +60,7 @@ class Task(Structure):
 
 
 class Network(Structure):
-    """The struct `network` of kernels.c."""
+    """The struct `network` in C."""
 
     _fields_ = [
         *((name, c_int64) for name in ("k", "b", "n", "depth")),
@@ -68,7 +69,7 @@ class Network(Structure):
 
 
 class Members(Structure):
-    """The struct `members` of kernels.c."""
+    """The struct `members` in C."""
 
     _fields_ = [
         *((name, c_int64) for name in ("k", "n", "d", "depth", "settings_each")),
@@ -79,7 +80,7 @@ class Members(Structure):
 
 
 class Stretch(Structure):
-    """The struct `stretch` of kernels.c."""
+    """The struct `stretch` in C."""
 
     _fields_ = [
         ("x", Images), ("batches", Turned),
@@ -101,7 +102,11 @@ def library(dtype: DTypeLike) -> ctypes.CDLL:
     """
     if os.environ.get(SWITCH, "").lower() in {"off", "0", "no"}:
         raise UnavailableError(f"switched off by {SWITCH}")
-    loaded = ctypes.CDLL(str(_compiled(*REALS[np.dtype(dtype).name])))
+    path = _compiled(*REALS[np.dtype(dtype).name])
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be loaded ({error}). Delete it") from error
     at, n, task, members = c_void_p, c_int64, POINTER(Task), POINTER(Members)
     signatures: dict[str, list[Any]] = {
         "compress": [at, n, n, at, at, at],
@@ -134,10 +139,12 @@ def why_not(dtype: DTypeLike = np.float32) -> str:
 
 
 def _compiled(real: str, size: int) -> Path:
-    compiler = shutil.which(os.environ.get("CC") or "cc")
+    name = os.environ.get("CC") or "cc"
+    compiler = shutil.which(name)
     if compiler is None:
-        raise UnavailableError("no C compiler (cc) is installed")
-    key = hashlib.sha256(b"\n".join([SOURCE.read_bytes(), *map(str.encode, (*FLAGS, _cpu(), compiler))]))
+        raise UnavailableError(f"no C compiler ({name}) is installed")
+    parts = [*(path.read_bytes() for path in SOURCES), *map(str.encode, (*FLAGS, _cpu(), compiler))]
+    key = hashlib.sha256(b"\n".join(parts))
     folder = sources.cache_root() / "kernels"
     target = folder / f"{real}-{key.hexdigest()[:16]}.so"
     if not target.exists():

@@ -1,0 +1,265 @@
+"""The kernels do what PyTorch does, step by step and in stretches; without them all goes on in PyTorch."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import grouping, training
+from harness.data import Data, Samples, prepare
+from harness.engines import kernels, sparse, stacked
+from harness.engines import outputs as outputs_
+from harness.engines import stack as engine_stack
+from harness.engines.outcome import Outcome
+from harness.engines.sparse import Turning, compressed
+from harness.known import ACTIVATIONS, CROSS_ENTROPIES, RULES, knows
+from harness.registry import HOUSE
+from harness.study import load
+from harness.trials import Arm, Trial, resolve
+
+pytestmark = pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}")
+steady = settings(deadline=None, max_examples=25)  # time depends on the machine
+TIGHT = 1e-11
+
+
+@pytest.fixture(autouse=True)
+def all_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse, "DENSEST", 1.0)
+
+
+def trial(seed: int = 0, **changed: Any) -> Trial:
+    base: dict[str, Any] = {"dataset": "digits", "steps": 90, "batch_size": 32, "eval_every": "40 steps"}
+    made = resolve({**base, "hidden": [12], **changed})
+    return Trial(f"t{seed}{sorted(changed.items())}", Arm(str(changed), made), seed)
+
+
+def train(members: Sequence[Trial], dtype: Any = np.float64, data: Data | None = None) -> Outcome:
+    return stacked.train(members, data or prepare(members[0].arm.settings, dtype), dtype=dtype)
+
+
+def step_by_step(members: Sequence[Trial], monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """By the same layer one, and PyTorch's operations behind it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_stack, "stretches", lambda *_: None)
+        patch.setattr(engine_stack, "knows_layers", lambda _: False)
+        patch.setattr(outputs_, "knows_output", lambda _: False)
+        return train(members)
+
+
+def assert_same(a: Outcome, b: Outcome, tolerance: float) -> None:
+    assert (a.diverged_step == b.diverged_step).all()
+    fine = a.diverged_step == 0
+    for p, q in zip(a.curve, b.curve, strict=True):
+        np.testing.assert_allclose(p.loss[fine], q.loss[fine], rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(p.accuracy[fine], q.accuracy[fine], atol=tolerance)
+    for k in np.flatnonzero(fine):
+        for name, expected in b.weights[k].items():
+            np.testing.assert_allclose(a.weights[k][name], expected, rtol=tolerance, atol=tolerance)
+    for split, end in b.final.items():
+        assert (a.final[split].predicted[fine] == end.predicted[fine]).all()
+        np.testing.assert_allclose(a.final[split].confidence[fine], end.confidence[fine], rtol=tolerance)
+
+
+# ------------------------------------------------------------------------------------------- a step's pieces
+
+
+def images(n: int, d: int, seed: int = 0) -> Samples:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d)) * (rng.random((n, d)) < 0.3)
+    x[n // 2] = 0  # an image without any pixels
+    return Samples(x, rng.integers(0, 3, n), np.arange(n))
+
+
+@steady
+@given(n=st.integers(1, 20), d=st.integers(1, 30), size=st.integers(1, 9), seed=st.integers(0, 9))
+def test_a_turned_batch_is_its_transpose(n: int, d: int, size: int, seed: int) -> None:
+    samples = images(n, d, seed)
+    index = torch.from_numpy(np.random.default_rng(seed).integers(0, n, (2, size)))
+    turning = Turning(torch.empty(0, dtype=torch.float64), d)
+    turning(compressed(samples), index)
+    for batch in range(2):
+        start = turning.starts[batch * (d + 2) :][: d + 1].tolist()
+        sample, value = (x[batch * size * d :].numpy() for x in (turning.samples, turning.values))
+        dense = np.zeros((d, size))
+        for pixel, (a, b) in enumerate(itertools.pairwise(start)):
+            dense[pixel, sample[a:b]] = value[a:b]
+        assert (dense == samples.x[index[batch]].T).all()
+
+
+def test_compressed_images_end_with_an_empty_one() -> None:
+    of = compressed(images(7, 5))
+    assert of.size == 7
+    assert of.row[7] == of.row[8] == len(of.value)
+    assert of.occurs.tolist() == (images(7, 5).x != 0).any(0).astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    "z",
+    [
+        [[1.0, 5.0, 5.0], [2.0, 2.0, 2.0], [-900.0, 900.0, 0.0]],  # ties: the first one
+        [[np.nan, 1.0, 0.0], [np.inf, 0.0, 1.0], [-np.inf, 0.0, 1.0]],
+        [[0.0, -np.inf, -np.inf], [np.nan] * 3, [np.inf, np.inf, 0.0]],
+    ],
+)
+def test_an_evaluation_is_pytorchs_whatever_the_logits(z: list[list[float]]) -> None:
+    logits = torch.tensor(z, dtype=torch.float64).T.repeat(2, 1, 16)[:, :, :48]  # (2, C = 3, B = 48)
+    y = torch.arange(48) % 3
+    (known,) = outputs_.Outputs([trial()] * 2, 3, torch.device("cpu"), torch.float64).parts
+    assert known.kernel is not None
+    plain = outputs_.Output(known.head, known.form, {}, None)
+    ours, theirs = (output.judge(logits, y, (), keep=True) for output in (known, plain))
+    torch.testing.assert_close(ours.loss, theirs.loss, equal_nan=True)
+    assert ours.right.tolist() == theirs.right.tolist()
+    assert ours.best is not None
+    assert theirs.best is not None
+    assert ours.best.tolist() == theirs.best.tolist()
+    finite = logits.isfinite().all(1)
+    assert ours.sure is not None
+    assert theirs.sure is not None
+    torch.testing.assert_close(ours.sure[finite], theirs.sure[finite])
+
+
+def test_float32_losses_are_within_rounding_of_float64s() -> None:
+    """The kernels' exponential is a polynomial of their own."""
+    z = torch.linspace(-80, 80, 3 * 10 * 1600, dtype=torch.float64)[torch.randperm(48000)].view(3, 10, 1600)
+    y = torch.arange(1600) % 10
+    parts = [
+        outputs_.Outputs([trial()] * 3, 10, torch.device("cpu"), dtype).parts[0]
+        for dtype in (torch.float32, torch.float64)
+    ]
+    ours = parts[0].judge(z.float(), y, (), keep=True)
+    exact = parts[1].judge(z.float().double(), y, (), keep=True)
+    torch.testing.assert_close(ours.loss, exact.loss, rtol=1e-6, atol=0)
+    assert ours.sure is not None
+    assert exact.sure is not None
+    torch.testing.assert_close(ours.sure.double(), exact.sure, rtol=1e-6, atol=1e-7)
+
+
+# ---------------------------------------------------------------------------------------------- whole trials
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("head", "loss"), sorted(CROSS_ENTROPIES))
+def test_a_stretch_is_its_steps(
+    activation: str, head: str, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Widths that fill vectors and that do not, any depth, two seeds, smoothed labels."""
+    for hidden in ([16], [24, 9, 33], []):
+        members = [
+            trial(seed, activation=activation, head=head, loss=loss, hidden=hidden, lr=0.03 * (1 + k),
+                  label_smoothing=0.1 * k)
+            for k, seed in enumerate((3, 4, 3))
+        ]  # fmt: skip
+        assert all(knows(one.arm.settings) for one in members)
+        assert_same(train(members), step_by_step(members, monkeypatch), TIGHT)
+
+
+@pytest.mark.parametrize("optimizer", RULES)
+@pytest.mark.parametrize("batch_size", [1, 20, 64])
+def test_every_rule_and_batch_size(optimizer: str, batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On epochs whose last batch is short, with settings that differ from member to member."""
+    budget: dict[str, Any] = {"epochs": 3, "steps": None} if batch_size > 1 else {"steps": 300}
+    lr = {"sgd": 0.02, "momentum": 0.01, "nesterov": 0.01}.get(optimizer, 1e-3)
+    members = [
+        trial(
+            k % 2, optimizer=optimizer, lr=lr * (1 + k), weight_decay=0.01 * k, schedule="cosine",
+            batch_size=batch_size, eval_every="50 steps", **budget,
+        )
+        for k in range(5)
+    ]  # fmt: skip
+    assert_same(train(members), step_by_step(members, monkeypatch), 1e-9)
+
+
+def test_shapes_and_rules_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [
+        trial(optimizer=optimizer, hidden=hidden, activation=activation)
+        for (optimizer, hidden), activation in zip(
+            itertools.product(RULES, ([5], [40, 17])), itertools.cycle(ACTIVATIONS), strict=False
+        )
+    ]
+    members = grouping.side_by_side(made)
+    assert_same(train(members), step_by_step(members, monkeypatch), 1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 8, 30])
+def test_a_members_bits_are_its_own(count: int) -> None:
+    """Float32, to the last bit, whoever trains beside it."""
+    mine = trial(hidden=[24, 10], optimizer="adam", lr=0.002)
+    others = [trial(hidden=[24, 10], optimizer="adam", lr=0.001 * (2 + k)) for k in range(count)]
+    alone, among = train([mine], np.float32), train([*others, mine], np.float32)
+    for name, expected in alone.weights[0].items():
+        assert (among.weights[-1][name] == expected).all()
+    assert [p.loss[-1] for p in among.curve] == [p.loss[0] for p in alone.curve]
+
+
+def test_divergence_is_dated_alike_and_stays_inside_its_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [trial(lr=lr, preprocessing="raw", optimizer="momentum") for lr in (1e-4, 1e9, 1e30)]
+    ours = train(members)
+    assert (ours.diverged_step > 0).tolist() == [False, True, True]
+    assert_same(ours, step_by_step(members, monkeypatch), TIGHT)
+    assert all((ours.weights[0][name] == w).all() for name, w in train(members[:1]).weights[0].items())
+
+
+def test_it_learns_mnist() -> None:
+    members = [trial(dataset="mnist", steps=800, hidden=[32, 32], optimizer=o) for o in ("sgd", "adam")]
+    outcome = train(members, np.float32)
+    assert (outcome.final["test"].accuracy > 0.9).all()
+
+
+# ---------------------------------------------------------------------------------------- without a compiler
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"HARNESS_KERNELS": "off"}, "switched off by HARNESS_KERNELS"),
+        ({"CC": "no-such-compiler"}, "no C compiler (no-such-compiler) is installed"),
+        ({"CC": "false"}, "fails on kernels.c"),
+    ],
+)
+def test_without_kernels_a_run_says_so_and_goes_on(changed: dict[str, str], why: str, tmp_path: Path) -> None:
+    study = tmp_path / "small.toml"
+    study.write_text(
+        '[study]\nname = "small"\nseeds = 2\n'
+        '[baseline]\ndataset = "digits"\nepochs = 2\n[axes]\nlr = [0.1, 0.2]\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(study), "--results", str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(HOUSE.parent), **changed},
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert why in " ".join((done.stdout + done.stderr).split())
+    assert "PyTorch computes what the kernels would" in " ".join((done.stdout + done.stderr).split())
+    assert why in (tmp_path / "out" / "provenance.json").read_text()
+    with_kernels = training.run(load(study), tmp_path / "kernels", workers=1)
+    assert with_kernels.trials["status"].eq("ok").all()
+
+
+def test_a_damaged_cache_is_no_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kernels").write_text("a file where the folder should be")
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    with pytest.raises(kernels.UnavailableError, match="cannot be written"):
+        kernels.library.__wrapped__("float32")
+
+
+def test_a_damaged_kernel_in_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    kernels.library.__wrapped__("float32")
+    (made,) = (tmp_path / "kernels").glob("*.so")
+    made.with_suffix(".old").write_bytes(made.read_bytes())
+    made.unlink()
+    made.write_bytes(b"\x7fELF")
+    with pytest.raises(kernels.UnavailableError, match=f"{made.name} cannot be loaded.*Delete it"):
+        kernels.library.__wrapped__("float32")
