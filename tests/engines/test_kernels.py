@@ -94,7 +94,7 @@ def test_a_turned_batch_is_its_transpose(n: int, d: int, size: int, seed: int) -
         dense = np.zeros((d, size))
         for pixel, (a, b) in enumerate(itertools.pairwise(start)):
             dense[pixel, sample[a:b]] = value[a:b]
-        assert (dense == samples.x[index[batch]].T).all()
+        assert (dense == samples.x[index[batch].numpy()].T).all()
 
 
 def test_compressed_images_end_with_an_empty_one() -> None:
@@ -200,11 +200,14 @@ def test_a_members_bits_are_its_own(count: int) -> None:
     alone, among = train([mine], np.float32), train([*others, mine], np.float32)
     for name, expected in alone.weights[0].items():
         assert (among.weights[-1][name] == expected).all()
-    assert [p.loss[-1] for p in among.curve] == [p.loss[0] for p in alone.curve]
+    for p, q in zip(among.curve, alone.curve, strict=True):
+        # Evaluations sum over samples in chunks, whose size depends on the stack.
+        assert p.loss[-1] == pytest.approx(q.loss[0], rel=1e-7)
 
 
 def test_divergence_is_dated_alike_and_stays_inside_its_member(monkeypatch: pytest.MonkeyPatch) -> None:
-    members = [trial(lr=lr, preprocessing="raw", optimizer="momentum") for lr in (1e-4, 1e9, 1e30)]
+    wild: dict[str, Any] = {"preprocessing": "raw", "optimizer": "momentum", "activation": "identity"}
+    members = [trial(lr=lr, **wild) for lr in (1e-6, 1e100, 1e200)]
     ours = train(members)
     assert (ours.diverged_step > 0).tolist() == [False, True, True]
     assert_same(ours, step_by_step(members, monkeypatch), TIGHT)
@@ -256,10 +259,7 @@ def test_a_damaged_cache_is_no_kernel(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_damaged_kernel_in_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-    kernels.library.__wrapped__("float32")
-    (made,) = (tmp_path / "kernels").glob("*.so")
-    made.with_suffix(".old").write_bytes(made.read_bytes())
-    made.unlink()
-    made.write_bytes(b"\x7fELF")
+    made = kernels._compiled("float", 4)
+    made.write_bytes(made.read_bytes()[:100])
     with pytest.raises(kernels.UnavailableError, match=f"{made.name} cannot be loaded.*Delete it"):
         kernels.library.__wrapped__("float32")

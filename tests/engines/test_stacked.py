@@ -16,7 +16,7 @@ from harness import plan as planning
 from harness.axes.heads import heads
 from harness.batches import Budget
 from harness.data import SPLITS, Data, Samples, Split, prepare
-from harness.engines import loop, numpy, stack, stacked
+from harness.engines import loop, numpy, sparse, stack, stacked
 from harness.engines.outcome import Outcome, Watch
 from harness.engines.outputs import first_largest, probability
 from harness.engines.rates import learning_rates
@@ -197,6 +197,7 @@ def test_divergence_is_dated_whenever_losses_are_looked_at(monkeypatch: pytest.M
 
 def test_plain_sgd_keeps_no_gradient_of_layer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is accumulated into the weights; with weight decay, or any other optimizer, it is not."""
+    monkeypatch.setattr(sparse, "DENSEST", 0.0)
     made: list[stack.Stack] = []
     start = stack.Stack.__init__
 
