@@ -68,7 +68,7 @@ class Stack:
         ]
         self.units = sum(block.part.size * block.widths[1] for block in self.blocks)
         self.seeds = list(dict.fromkeys(trial.seed for trial in trials))
-        rows = [self.seeds.index(trial.seed) for trial in trials]
+        self.rows = rows = [self.seeds.index(trial.seed) for trial in trials]
         self.first: LayerOne = (
             Sparse(trials, self.blocks, updates, data.inputs, rows)
             if device.type == "cpu" and sparse.pays(data.train)
@@ -91,12 +91,17 @@ class Stack:
             for block, product, own in zip(self.blocks, shaped, left_out, strict=True)
         ]
 
-    def step(self, t: int, seen: Any, target: Tensor) -> Tensor:
+    def step(
+        self, t: Any, seen: Any, target: Tensor, masks: Sequence[Sequence[Tensor]] | None = None
+    ) -> Tensor:
         """Train on a batch as layer one sees it, with its target (B, C), or (K, B, C), one a member.
 
-        Step t counts from 1. Gives the mean losses (K,).
+        Step t counts from 1; with `masks`, dropout's of each block, it may be a tensor, as optimizers take
+        it. Gives the mean losses (K,).
         """
-        passes = self.forward(seen, [block.masks.at(t, target.shape[-2]) for block in self.blocks])
+        if masks is None:
+            masks = [block.masks.at(t, target.shape[-2]) for block in self.blocks]
+        passes = self.forward(seen, masks)
         loss, grad = self.outputs.loss_and_gradient(joined([done.z[-1] for done in passes]), target)
         pieces: Any = torch.split_with_sizes(grad, self.sizes)
         grads = [block.backward(*each) for block, *each in zip(self.blocks, passes, pieces, strict=True)]

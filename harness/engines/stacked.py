@@ -1,30 +1,30 @@
 """The stacked engine: compatible trials train as one; those of a seed on the same batches.
 
-Here is the run: batches, evaluations, divergence. The arithmetic is in stack.py and updates.py.
+Here is the run: epochs, evaluations, divergence. Steps are taken in steps.py, or in captured.py on a GPU; the
+arithmetic is in stack.py and updates.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from harness.axes.metrics import metrics
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data
+from harness.engines import captured
 from harness.engines import outcome as outcomes
 from harness.engines import updates as optimizing
 from harness.engines.outcome import UNWATCHED, Outcome, Watch
 from harness.engines.stack import Stack
 from harness.engines.states import State
-from harness.engines.updates import Updates, shape, slices, update_key
+from harness.engines.steps import LOSSES_KEPT, Eager, Feed
+from harness.engines.updates import shape, update_key, updates_of
 from harness.trials import Trial
-
-LOSSES_KEPT = 64  # batch losses gathered before they are looked at: one look costs as much as a step
 
 
 @torch.no_grad()
@@ -46,13 +46,16 @@ def train(
         watch: what the run wants besides; told now and then how far the stack is.
     """
     where = torch.device(device)
+    with captured.streaming(where):
+        return _train(trials, data, where, torch.from_numpy(np.empty(0, dtype)).dtype, watch)
+
+
+def _train(
+    trials: Sequence[Trial], data: Data, where: torch.device, dtype: torch.dtype, watch: Watch
+) -> Outcome:
     settings = trials[0].arm.settings
     budget = Budget.of(settings, len(data.train.y))
-    updates = [
-        Updates(part, trials[part.members], budget, where)
-        for part, _ in slices([update_key(trial) for trial in trials])
-    ]
-    stack = Stack(trials, data, updates, where, torch.from_numpy(np.empty(0, dtype)).dtype)
+    stack = Stack(trials, data, updates_of(trials, budget, where), where, dtype)
     outcome = Outcome(
         diverged_step=np.zeros(len(trials), np.int64),
         parameters=np.repeat([block.parameters for block in stack.blocks], stack.sizes),
@@ -100,19 +103,18 @@ class _Run:
         self.metrics = [metrics[name] for name in watch.metrics]
         self.due, self.stop = frozenset(budget.eval_steps), watch.stop(budget)
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
-        y = torch.from_numpy(data.train.y).to(stack.device)
-        self.target = torch.nn.functional.one_hot(y, len(data.classes)).to(stack.dtype)
-        self.losses = torch.zeros(LOSSES_KEPT, len(stack.trials), dtype=stack.dtype, device=stack.device)
+        feed = Feed.of(stack, data, self.images["train"], budget)
+        self.losses = feed.losses
+        self.steps = captured.steps(stack, data, feed, outcome.notes.append) or Eager(stack, feed)
 
     def train(self, sampling: str) -> None:
         """Take all steps up to the last that is wanted, or stop when every member has diverged."""
         step, budget = self.begin(), self.budget
         per_epoch = budget.steps_per_epoch
         for epoch in range(step // per_epoch, budget.epochs if step < self.stop else 0):
-            for seen, target in self.batches(epoch, sampling, taken=step % per_epoch):
+            orders = [epoch_order(seed, epoch, budget, sampling) for seed in self.stack.seeds]
+            for _ in self.steps.epoch(np.stack(orders), step):
                 step += 1
-                loss = self.stack.step(step, seen, target)
-                self.losses[(step - 1) % LOSSES_KEPT] = loss
                 look = step in self.due or step % LOSSES_KEPT == 0
                 if look:
                     self.look_at_losses(step)
@@ -164,20 +166,6 @@ class _Run:
             layout = partial(first.laid, part)
             part.update.go_on(state.under(f"update.{i}."), [part.first, part.rest], layout)
         self.outcome.go_on(state)
-
-    def batches(self, epoch: int, sampling: str, taken: int) -> Iterator[tuple[Any, Tensor]]:
-        """An epoch's batches after those taken, as layer one sees them, and their targets.
-
-        These are (B, C), or (K, B, C), one a member, with several seeds.
-        """
-        seeds = self.stack.seeds
-        orders = np.stack([epoch_order(seed, epoch, self.budget, sampling) for seed in seeds])
-        order = torch.from_numpy(orders).to(self.stack.device)
-        rows = [seeds.index(trial.seed) for trial in self.stack.trials]
-        own = order[0] if len(seeds) == 1 else order[rows]
-        size = self.budget.batch_size
-        for index, mine in zip(order.split(size, -1)[taken:], own.split(size, -1)[taken:], strict=True):
-            yield self.images["train"].at(index), self.target[mine]
 
     def look_at_losses(self, step: int) -> None:
         """Find out which members' batch losses stopped being finite since the last look."""
