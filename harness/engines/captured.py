@@ -28,7 +28,7 @@ from harness.batches import Budget
 from harness.data import Data
 from harness.dropout import uniforms
 from harness.engines.stack import Stack
-from harness.engines.steps import LOSSES_KEPT, Feed
+from harness.engines.steps import Feed
 from harness.engines.updates import Updates, update_key, updates_of
 from harness.trials import Trial
 
@@ -123,7 +123,7 @@ class Captured:
         self.taken = torch.zeros(1, dtype=torch.int64, device=stack.device)
         self.orders = self.taken.new_zeros(len(stack.seeds), per_epoch, size)
         self.rows = torch.tensor(stack.rows, device=stack.device)
-        self.dropout = Uniforms(stack, size)
+        self.dropout = Uniforms(stack, size, feed.kept)
         self.graphs: dict[int, Graph] = {}
         self.warm: Counter[int] = Counter()
 
@@ -154,7 +154,7 @@ class Captured:
         stack, feed = self.stack, self.feed
         index = self.orders.index_select(1, self.taken % self.orders.shape[1])[:, 0, :size]
         mine = index[0] if len(index) == 1 else index.index_select(0, self.rows)
-        place = self.taken % LOSSES_KEPT
+        place = self.taken % feed.kept
         t = (self.taken[0] + 1).double()
         masks = self.dropout.masks(place, size)
         loss = stack.step(t, feed.images.at(index), feed.target[mine], masks)
@@ -183,36 +183,36 @@ class Captured:
 
 
 class Uniforms:
-    """Dropout's numbers of the steps to come, on the device: `numbers` of each layer, (LOSSES_KEPT, S, h, B).
+    """Dropout's numbers of the steps to come, on the device: `numbers` of each layer, (T, S, h, B).
 
-    They are drawn as everywhere, by NumPy, as many steps at a time as losses are looked at together.
+    They are drawn as everywhere, by NumPy, as many steps T at a time as losses are looked at together.
     """
 
-    def __init__(self, stack: Stack, batch: int) -> None:
+    def __init__(self, stack: Stack, batch: int, kept: int) -> None:
+        self.kept, self.until = kept, 0
         self.blocks = [block.masks for block in stack.blocks]
         self.seeds = list(dict.fromkeys(s for masks in self.blocks if masks.widths for s in masks.seeds))
         widest = map(max, itertools.zip_longest(*(masks.widths for masks in self.blocks), fillvalue=0))
         self.numbers = [
-            torch.zeros(LOSSES_KEPT, len(self.seeds), width, batch, device=stack.device) for width in widest
+            torch.zeros(kept, len(self.seeds), width, batch, device=stack.device) for width in widest
         ]
         self.places = [
             torch.tensor([self.seeds.index(s) for s in masks.seeds if masks.widths], device=stack.device)
             for masks in self.blocks
         ]
-        self.until = 0
 
     def ready(self, step: int, sizes: Sequence[int]) -> None:
         """Have the numbers of the step after `step` others; `sizes` are those of an epoch's batches."""
-        if not self.numbers or self.until - LOSSES_KEPT <= step < self.until:
+        if not self.numbers or self.until - self.kept <= step < self.until:
             return
-        self.until = step - step % LOSSES_KEPT + LOSSES_KEPT
+        self.until = step - step % self.kept + self.kept
         for layer, numbers in enumerate(self.numbers):
             drawn = np.zeros(numbers.shape, np.float32)
             for own in range(step, self.until):
                 size = sizes[own % len(sizes)]
                 for place, seed in enumerate(self.seeds):
                     u = uniforms(seed, layer, own + 1, numbers.shape[2], size)
-                    drawn[own % LOSSES_KEPT, place, :, :size] = u
+                    drawn[own % self.kept, place, :, :size] = u
             numbers.copy_(torch.from_numpy(drawn))
 
     def masks(self, place: Tensor, size: int) -> list[list[Tensor]]:

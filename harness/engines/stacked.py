@@ -22,7 +22,7 @@ from harness.engines import updates as optimizing
 from harness.engines.outcome import UNWATCHED, Outcome, Watch
 from harness.engines.stack import Stack
 from harness.engines.states import State
-from harness.engines.steps import LOSSES_KEPT, Eager, Feed
+from harness.engines.steps import Eager, Feed
 from harness.engines.updates import shape, update_key, updates_of
 from harness.trials import Trial
 
@@ -104,7 +104,7 @@ class _Run:
         self.due, self.stop = frozenset(budget.eval_steps), watch.stop(budget)
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
         feed = Feed.of(stack, data, self.images["train"], budget)
-        self.losses = feed.losses
+        self.losses, self.kept = feed.losses, feed.kept
         self.steps = captured.steps(stack, data, feed, outcome.notes.append) or Eager(stack, feed)
 
     def train(self, sampling: str) -> None:
@@ -115,7 +115,7 @@ class _Run:
             orders = [epoch_order(seed, epoch, budget, sampling) for seed in self.stack.seeds]
             for _ in self.steps.epoch(np.stack(orders), step):
                 step += 1
-                look = step in self.due or step % LOSSES_KEPT == 0
+                look = step in self.due or step % self.kept == 0
                 if look:
                     self.look_at_losses(step)
                     self.watch.tell(step / budget.steps, self.outcome)
@@ -169,7 +169,7 @@ class _Run:
 
     def look_at_losses(self, step: int) -> None:
         """Find out which members' batch losses stopped being finite since the last look."""
-        count = (step - 1) % LOSSES_KEPT + 1
+        count = (step - 1) % self.kept + 1
         kept = self.losses[:count].cpu().numpy()
         for i in np.flatnonzero(~np.isfinite(kept).all(1)):
             self.outcome.note_divergence(step - count + 1 + int(i), kept[i])

@@ -23,13 +23,18 @@ LOSSES_KEPT = 64  # batch losses gathered before they are looked at: one look co
 class Feed:
     """What a stack's steps read, the train split's images and one-hot target (N, C), and what they write.
 
-    That is `losses` (LOSSES_KEPT, K): those of step t's batch go into row (t - 1) % LOSSES_KEPT.
+    That is `losses` (T, K): those of step t's batch go into row (t - 1) % T.
     """
 
     images: Images
     target: Tensor
     budget: Budget
     losses: Tensor
+
+    @property
+    def kept(self) -> int:
+        """Steps whose losses are kept, T."""
+        return len(self.losses)
 
     @classmethod
     def of(cls, stack: Stack, data: Data, images: Images, budget: Budget) -> Feed:
@@ -60,11 +65,11 @@ class Eager:
 
     def epoch(self, orders: NDArray[np.int64], taken: int) -> Iterator[None]:
         """As `Steps.epoch`."""
-        stack, feed, size = self.stack, self.feed, self.feed.budget.batch_size
+        stack, feed, size, kept = self.stack, self.feed, self.feed.budget.batch_size, self.feed.kept
         order = torch.from_numpy(orders).to(stack.device)
         own = order[0] if len(stack.seeds) == 1 else order[stack.rows]
         done = taken % feed.budget.steps_per_epoch
         batches = zip(order.split(size, -1)[done:], own.split(size, -1)[done:], strict=True)
         for step, (index, mine) in enumerate(batches, taken):
-            feed.losses[step % LOSSES_KEPT] = stack.step(step + 1, feed.images.at(index), feed.target[mine])
+            feed.losses[step % kept] = stack.step(step + 1, feed.images.at(index), feed.target[mine])
             yield
