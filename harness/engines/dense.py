@@ -12,7 +12,8 @@ from torch import Tensor
 from harness.axes.optimizers import Count
 from harness.data import Samples
 from harness.engines.blocks import Block, joined
-from harness.engines.layer_one import Part, block_of, part_of
+from harness.engines.layer_one import Images, Part, block_of, part_of
+from harness.engines.resident import ResidentImages
 from harness.engines.updates import Updates
 
 
@@ -65,8 +66,10 @@ class Dense:
         self.spans = spans(updates, blocks, self.firsts, self.wide, shared=self.shared)
         self.parts: Sequence[Part] = [part for span in self.spans for part in span.parts]
 
-    def images(self, samples: Samples) -> DenseImages:
-        """A split on the device."""
+    def images(self, samples: Samples) -> Images:
+        """A split on the device; in bytes on a GPU."""
+        if self.wide.is_cuda:
+            return ResidentImages(samples, self.seeds, self.wide.device)
         return DenseImages(torch.from_numpy(samples.x).to(self.wide.device), self.seeds)
 
     def products(self, seen: Tensor) -> list[Tensor]:

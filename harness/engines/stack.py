@@ -39,6 +39,7 @@ from harness.engines.updates import Updates, slices
 from harness.trials import Trial
 
 EVALUATED_AT_ONCE = 2**19  # values of layer one in flight: keeps an evaluation's activations in cache
+EVALUATED_AT_ONCE_CUDA = 2**28  # of the widest layers, on a GPU, if there is memory for sixteen times as many
 
 
 class Stack:
@@ -114,7 +115,7 @@ class Stack:
         """Losses, accuracies, metrics and (with `keep`) predictions on a split, as layer one sees it."""
         n = len(samples.y)
         y = torch.from_numpy(samples.y).to(self.device)
-        chunk = max(64, EVALUATED_AT_ONCE // self.units // LANES * LANES)
+        chunk = max(64, self._at_once() // LANES * LANES)
         each = [
             self.outputs.judge(joined([done.z[-1] for done in self.forward(seen)]), own, metrics, keep=keep)
             for seen, own in zip(images.chunks(chunk), y.split(chunk), strict=True)
@@ -135,6 +136,14 @@ class Stack:
             together([one.sure for one in each], np.float64),
             {metric.name: mean([one.metrics[i] for one in each]) for i, metric in enumerate(metrics)},
         )
+
+    def _at_once(self) -> int:
+        """Images that are evaluated together: what a CPU's cache bears, or a GPU's memory."""
+        if self.device.type != "cuda":
+            return EVALUATED_AT_ONCE // self.units
+        free, _ = torch.cuda.mem_get_info(self.device)
+        widest = sum(block.part.size * max(block.widths[1:]) for block in self.blocks)
+        return min(EVALUATED_AT_ONCE_CUDA, free // (16 * self.dtype.itemsize)) // widest
 
     def weights(self) -> list[dict[str, Floats]]:
         """Each member's weights under torch.nn.Linear's names, in the order of its layers."""

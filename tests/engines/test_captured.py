@@ -16,12 +16,16 @@ from torch.utils._pytree import tree_leaves
 from harness import grouping
 from harness.axes.losses import losses
 from harness.axes.optimizers import Count, Scalar, State, optimizers
-from harness.data import prepare
+from harness.axes.preprocessing import preprocessings
+from harness.data import Samples, prepare
 from harness.engines import captured, kernels, stacked
+from harness.engines.dense import Dense, DenseImages
 from harness.engines.outcome import Outcome, Watch
+from harness.engines.resident import ResidentImages, coded
 from harness.engines.states import State as Kept
 from harness.trials import Arm, Trial, resolve
 
+CPU = torch.device("cpu")
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
 
@@ -80,34 +84,58 @@ def trial(name: str = "base", seed: int = 0, **settings: Any) -> Trial:
     return Trial(f"t_{name}", Arm(name, resolve({**BASE, **settings})), seed)
 
 
-@pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the kernels, which are the CPU's: what is left is what a GPU computes."""
-    monkeypatch.setattr(kernels, "why_not", lambda *_: "as on a GPU")
+@dataclasses.dataclass
+class Device:
+    """Where stacks train, the graphs they are recorded as, and how far apart the same bits may be there."""
+
+    name: str
+    kind: Any
+    bits: float
+    graphs: list[Any] = dataclasses.field(default_factory=list)
+
+    def make(self) -> Any:
+        self.graphs.append(self.kind())
+        return self.graphs[-1]
+
+    def train(self, trials: Sequence[Trial], dtype: Any = np.float64, watch: Watch | None = None) -> Outcome:
+        data = prepare(trials[0].arm.settings, dtype)
+        return stacked.train(trials, data, self.name, dtype, watch or Watch())
+
+    def eagerly(self, trials: Sequence[Trial], dtype: Any = np.float64) -> Outcome:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(captured, "graphs", lambda _: None)
+            return self.train(trials, dtype)
 
 
-@pytest.fixture
-def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
-    """The tapes that stacks are recorded on from now on."""
-    made: list[Tape] = []
+class CountedGraph(captured.CudaGraph):
+    """A CUDA graph whose replays are counted."""
 
-    def make() -> Tape:
-        made.append(Tape())
-        return made[-1]
+    def __init__(self) -> None:
+        super().__init__(torch.device("cuda"))
+        self.replayed = 0
 
-    monkeypatch.setattr(captured, "graphs", lambda _: make)
+    def replay(self) -> None:
+        self.replayed += 1
+        super().replay()
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, CUDA])])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A GPU; or a CPU that computes as one, without its kernels, with images in bytes, recording on tapes."""
+    if request.param == "cuda":
+        made = Device("cuda", CountedGraph, 1e-6)
+    else:
+        made = Device("cpu", Tape, 0)
+        monkeypatch.setattr(kernels, "why_not", lambda *_: "as on a GPU")
+        monkeypatch.setattr(Dense, "images", resident)
+    monkeypatch.setattr(captured, "graphs", lambda _: made.make)
     return made
 
 
-def train(trials: Sequence[Trial], dtype: Any = np.float64, watch: Watch | None = None) -> Outcome:
-    data = prepare(trials[0].arm.settings, dtype)
-    return stacked.train(trials, data, dtype=dtype, watch=watch or Watch())
-
-
-def eagerly(trials: Sequence[Trial], dtype: Any = np.float64) -> Outcome:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(captured, "graphs", lambda _: None)
-        return train(trials, dtype)
+def resident(dense: Dense, samples: Samples) -> Any:
+    if dense.wide.is_meta:  # what a step is tried with
+        return DenseImages(torch.from_numpy(samples.x).to("meta"), dense.seeds)
+    return ResidentImages(samples, dense.seeds, dense.wide.device)
 
 
 def assert_same(a: Outcome, b: Outcome, tolerance: float = 1e-12) -> None:
@@ -167,46 +195,46 @@ STACKS: dict[str, list[Trial]] = {
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_replayed_steps_are_the_eager_ones(name: str, tapes: list[Tape]) -> None:
+def test_replayed_steps_are_the_eager_ones(name: str, device: Device) -> None:
     trials = STACKS[name]
     if name == "seeds":
         trials = sorted(trials, key=grouping.order)
-    outcome = train(trials)
+    outcome = device.train(trials)
     assert not outcome.notes
-    assert outcome.steps_done == eagerly(trials).steps_done
-    assert sum(tape.replayed for tape in tapes) == outcome.steps_done - captured.WARM_UP * len(tapes)
-    assert_same(outcome, eagerly(trials))
+    assert outcome.steps_done == device.eagerly(trials).steps_done
+    assert sum(graph.replayed for graph in device.graphs) == outcome.steps_done - captured.WARM_UP * len(
+        device.graphs
+    )
+    assert_same(outcome, device.eagerly(trials))
 
 
-def test_an_epochs_short_last_batch_has_a_graph_of_its_own(tapes: list[Tape]) -> None:
-    train([trial()])
-    assert [tape.replayed for tape in tapes] == [6 * 12 - captured.WARM_UP, 6 - captured.WARM_UP]
+def test_an_epochs_short_last_batch_has_a_graph_of_its_own(device: Device) -> None:
+    device.train([trial()])
+    assert [graph.replayed for graph in device.graphs] == [6 * 12 - captured.WARM_UP, 6 - captured.WARM_UP]
 
 
-def test_replayed_steps_have_the_bits_of_the_warm_up(
-    tapes: list[Tape], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replayed_steps_have_the_bits_of_the_warm_up(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32: what is recorded is what is run operation by operation."""
-    replayed = train(STACKS["mixed"], np.float32)
-    assert sum(tape.replayed for tape in tapes) > 60
+    replayed = device.train(STACKS["mixed"], np.float32)
+    assert sum(graph.replayed for graph in device.graphs) > 60
     monkeypatch.setattr(captured, "WARM_UP", 10**6)
-    assert_same(replayed, train(STACKS["mixed"], np.float32), 0)
+    assert_same(replayed, device.train(STACKS["mixed"], np.float32), device.bits)
 
 
-def test_replayed_steps_are_the_eager_ones_in_float32(tapes: list[Tape]) -> None:
+def test_replayed_steps_are_the_eager_ones_in_float32(device: Device) -> None:
     trials = STACKS["dropout"]
-    assert_same(train(trials, np.float32), eagerly(trials, np.float32), 1e-5)
-    assert tapes
+    assert_same(device.train(trials, np.float32), device.eagerly(trials, np.float32), 1e-5)
+    assert device.graphs
 
 
-def test_a_divergence_is_found_at_the_same_step(tapes: list[Tape]) -> None:
+def test_a_divergence_is_found_at_the_same_step(device: Device) -> None:
     wild: dict[str, Any] = {"loss": "mse", "optimizer": "momentum", "lr": 1e6, "preprocessing": "standardize"}
     trials = [trial("a", **wild), trial("b", **{**wild, "lr": 0.01}), trial("c", **{**wild, "lr": 1e3})]
-    outcome = train(trials, np.float32)
-    assert tapes
+    outcome = device.train(trials, np.float32)
+    assert device.graphs
     assert outcome.diverged_step[1] == 0
     assert captured.WARM_UP < outcome.diverged_step[0] != outcome.diverged_step[2]
-    assert outcome.diverged_step.tolist() == eagerly(trials, np.float32).diverged_step.tolist()
+    assert outcome.diverged_step.tolist() == device.eagerly(trials, np.float32).diverged_step.tolist()
 
 
 @dataclasses.dataclass
@@ -224,22 +252,20 @@ class Folder:
         return step == self.at
 
     def save(self, step: int, values: Any) -> None:
-        arrays = {n: v.numpy().copy() if isinstance(v, Tensor) else v for n, v in values.items()}
+        arrays = {n: v.cpu().numpy().copy() if isinstance(v, Tensor) else v for n, v in values.items()}
         self.kept = Kept(step, {n: v.copy() if isinstance(v, np.ndarray) else v for n, v in arrays.items()})
 
 
 @pytest.mark.parametrize("name", ["mixed", "dropout"])
 @pytest.mark.parametrize("at", [26, 64], ids=["at an evaluation", "amid an epoch"])
-def test_a_resumed_stack_has_the_bits_of_one_that_was_not_killed(
-    name: str, at: int, tapes: list[Tape]
-) -> None:
+def test_a_resumed_stack_has_the_bits_of_one_that_was_not_killed(name: str, at: int, device: Device) -> None:
     folder = Folder(at)
-    whole = train(STACKS[name], np.float32, Watch(checkpoints=folder))
+    whole = device.train(STACKS[name], np.float32, Watch(checkpoints=folder))
     assert folder.kept is not None
     assert folder.kept.step == at
-    resumed = train(STACKS[name], np.float32, Watch(checkpoints=Folder(0, go_on=folder.kept)))
-    assert_same(resumed, whole, 0)
-    assert len(tapes) == (4 if at == 26 else 3)  # there are too few short batches left to record one
+    resumed = device.train(STACKS[name], np.float32, Watch(checkpoints=Folder(0, go_on=folder.kept)))
+    assert_same(resumed, whole, device.bits)
+    assert len(device.graphs) == (4 if at == 26 else 3)  # there are too few short batches left to record one
 
 
 # ------------------------------------------------------------------------------------------- third parties
@@ -291,26 +317,26 @@ def register() -> Iterator[Callable[..., str]]:
     ],
 )
 def test_an_optimizer_that_cannot_be_replayed_is_not_and_says_why(
-    register: Callable[..., str], tapes: list[Tape], function: Any, why: str
+    register: Callable[..., str], device: Device, function: Any, why: str
 ) -> None:
     name = register(optimizers, function)
     trials = [trial(optimizer=name), trial("other")]
-    outcome = train(trials)
+    outcome = device.train(trials)
     (note,) = outcome.notes
     assert note.startswith(f"optimizer {name!r} {why}")
     assert note.endswith(captured.OTHERWISE)
-    assert not tapes
-    assert_same(outcome, eagerly(trials), 0)
+    assert not device.graphs
+    assert_same(outcome, device.eagerly(trials), device.bits)
 
 
 def test_a_third_partys_optimizer_of_plain_arithmetic_is_replayed(
-    register: Callable[..., str], tapes: list[Tape]
+    register: Callable[..., str], device: Device
 ) -> None:
     trials = [trial(optimizer=register(optimizers, simple))]
-    outcome = train(trials)
-    assert len(tapes) == 2
+    outcome = device.train(trials)
+    assert len(device.graphs) == 2
     assert not outcome.notes
-    assert_same(outcome, eagerly(trials))
+    assert_same(outcome, device.eagerly(trials))
 
 
 def asking(z: Tensor, target: Tensor) -> Tensor:
@@ -320,39 +346,39 @@ def asking(z: Tensor, target: Tensor) -> Tensor:
 
 
 def test_a_loss_that_looks_at_numbers_is_not_replayed_and_says_why(
-    register: Callable[..., str], tapes: list[Tape]
+    register: Callable[..., str], device: Device
 ) -> None:
     trials = [trial(loss=register(losses, asking, takes="logits"))]
-    outcome = train(trials)
+    outcome = device.train(trials)
     (note,) = outcome.notes
     assert note.startswith("a step cannot be recorded as a CUDA graph (")
-    assert not tapes
-    assert_same(outcome, eagerly(trials), 0)
+    assert not device.graphs
+    assert_same(outcome, device.eagerly(trials), device.bits)
 
 
 def test_what_fails_while_it_is_recorded_is_computed_otherwise(
-    tapes: list[Tape], monkeypatch: pytest.MonkeyPatch
+    device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_self: Tape, _record: Callable[[], None]) -> None:
+    def failing(_self: Any, _record: Callable[[], None]) -> None:
         raise RuntimeError("capture failed")
 
-    monkeypatch.setattr(Tape, "capture", failing)
-    outcome = train(STACKS["adam"])
-    assert len(tapes) == len(outcome.notes) == 2
+    monkeypatch.setattr(device.kind, "capture", failing)
+    outcome = device.train(STACKS["adam"])
+    assert len(device.graphs) == len(outcome.notes) == 2
     assert all("(RuntimeError: capture failed)" in note for note in outcome.notes)
-    assert_same(outcome, eagerly(STACKS["adam"]))
+    assert_same(outcome, device.eagerly(STACKS["adam"]))
 
 
 def test_memory_that_is_short_while_recording_is_the_executors_matter(
-    tapes: list[Tape], monkeypatch: pytest.MonkeyPatch
+    device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_self: Tape, _record: Callable[[], None]) -> None:
+    def full(_self: Any, _record: Callable[[], None]) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Tape, "capture", full)
+    monkeypatch.setattr(device.kind, "capture", full)
     with pytest.raises(torch.OutOfMemoryError):
-        train([trial()])
-    assert tapes
+        device.train([trial()])
+    assert device.graphs
 
 
 def test_representatives_have_every_component_of_a_stack() -> None:
@@ -364,3 +390,33 @@ def test_representatives_have_every_component_of_a_stack() -> None:
     for axis in ("optimizer", "activation", "head", "loss"):
         assert {t.arm.settings[axis] for t in few} == {t.arm.settings[axis] for t in members}
     assert {one.seed for one in few} == {0, 1}
+
+
+# ------------------------------------------------------------------------------------------------- images
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in preprocessings])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_images_in_bytes_are_those_in_floats(name: str, dtype: Any) -> None:
+    samples = prepare(trial(preprocessing=name).arm.settings, dtype).train
+    rows, places = [0, 1, 1], torch.tensor([[5, 0, 1292], [7, 7, 3]])
+    images, plain = ResidentImages(samples, rows, CPU), DenseImages(torch.from_numpy(samples.x), rows)
+    codes = coded(samples, CPU).codes
+    assert codes is not None
+    assert codes.dtype == torch.uint8
+    assert len(images) == len(plain)
+    for index in (places, places[:1]):
+        assert torch.equal(images.at(index), plain.at(index))
+    assert all(torch.equal(a, b) for a, b in zip(images.chunks(500), plain.chunks(500), strict=True))
+
+
+@pytest.mark.parametrize("spoilt", ["many values", "no number"])
+def test_images_that_no_palette_has_stay_as_they_are(spoilt: str) -> None:
+    samples = prepare(trial().arm.settings, np.float32).train
+    x = samples.x.copy()
+    x[:9] = np.random.default_rng(0).random((9, x.shape[1])) if spoilt == "many values" else np.nan
+    images = ResidentImages(dataclasses.replace(samples, x=x), [0], CPU)
+    assert images.coded.codes is None
+    index = torch.tensor([[8, 3, 200]])
+    assert np.array_equal(images.at(index).numpy(), x[[8, 3, 200]], equal_nan=True)
+    assert np.array_equal(torch.cat(list(images.chunks(1000))).numpy(), x, equal_nan=True)
