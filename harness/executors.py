@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -93,10 +93,12 @@ def _until_a_death(
     """Train what is waiting, a stack a worker at a time; gives back what was in flight when a worker died."""
     crew = pool(min(workers, len(waiting)), board, modules)
     flying: dict[concurrent.futures.Future[Done], Work] = {}
+    devices = list(dict.fromkeys(work.device for work in waiting))
     try:
         while waiting or flying:
             while waiting and len(flying) < workers:
-                flying[crew.submit(train, waiting[0])] = waiting[0]
+                work = replace(waiting[0], device=idlest(devices, flying.values()))
+                flying[crew.submit(train, work)] = work
                 waiting.popleft()
             finished, _ = concurrent.futures.wait(flying, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in finished:
@@ -109,6 +111,12 @@ def _until_a_death(
     finally:
         stop(crew)
     return []
+
+
+def idlest(devices: Sequence[str], flying: Iterable[Work]) -> str:
+    """The device that trains the fewest stacks; of several GPUs, a free one, whichever was done first."""
+    busy = [work.device for work in flying]
+    return min(devices, key=busy.count)
 
 
 def pool(workers: int, board: Board | None, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
