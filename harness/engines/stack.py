@@ -39,7 +39,7 @@ from harness.engines.updates import Updates, slices
 from harness.trials import Trial
 
 EVALUATED_AT_ONCE = 2**19  # values of layer one in flight: keeps an evaluation's activations in cache
-EVALUATED_AT_ONCE_CUDA = 2**28  # of the widest layers, on a GPU, if there is memory for sixteen times as many
+EVALUATED_AT_ONCE_CUDA = 2**28  # of the widest layers, on a GPU, if they are not a 64th of its memory
 
 
 class Stack:
@@ -141,9 +141,10 @@ class Stack:
         """Images that are evaluated together: what a CPU's cache bears, or a GPU's memory."""
         if self.device.type != "cuda":
             return EVALUATED_AT_ONCE // self.units
-        free, _ = torch.cuda.mem_get_info(self.device)
+        # Of all memory, not of what is free now: a sum's bits depend on how it is cut.
+        memory = torch.cuda.get_device_properties(self.device).total_memory
         widest = sum(block.part.size * max(block.widths[1:]) for block in self.blocks)
-        return min(EVALUATED_AT_ONCE_CUDA, free // (16 * self.dtype.itemsize)) // widest
+        return min(EVALUATED_AT_ONCE_CUDA, memory // (64 * self.dtype.itemsize)) // widest
 
     def weights(self) -> list[dict[str, Floats]]:
         """Each member's weights under torch.nn.Linear's names, in the order of its layers."""

@@ -18,7 +18,7 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import Count, Scalar, State, optimizers
 from harness.axes.preprocessing import preprocessings
 from harness.data import Samples, prepare
-from harness.engines import captured, kernels, stacked
+from harness.engines import captured, kernels, loop, stacked
 from harness.engines.dense import Dense, DenseImages
 from harness.engines.outcome import Outcome, Watch
 from harness.engines.resident import ResidentImages, coded
@@ -206,6 +206,22 @@ def test_replayed_steps_are_the_eager_ones(name: str, device: Device) -> None:
         device.graphs
     )
     assert_same(outcome, device.eagerly(trials))
+
+
+def test_replayed_steps_are_those_of_the_plain_pytorch_loop(device: Device) -> None:
+    members: list[dict[str, Any]] = [
+        {"optimizer": "adam", "schedule": "cosine", "dropout": 0.3},
+        {"optimizer": "momentum", "dampening": 0.3, "head": "softmax", "loss": "ql"},
+        {"schedule": "linear", "label_smoothing": 0.1, "hidden": [16, 8]},
+    ]
+    trials = [trial(str(i), **own) for i, own in enumerate(members)]
+    together = device.train(trials)
+    assert device.graphs
+    for k, one in enumerate(trials):
+        data = prepare(one.arm.settings, np.float64)
+        alone = loop.train([one], data, device.name, np.float64)
+        for name, weight in alone.weights[0].items():
+            assert np.abs(together.weights[k][name] - weight).max() <= 1e-10 * np.abs(weight).max()
 
 
 def test_an_epochs_short_last_batch_has_a_graph_of_its_own(device: Device) -> None:
