@@ -385,6 +385,18 @@ def test_what_fails_while_it_is_recorded_is_computed_otherwise(
     assert_same(outcome, device.eagerly(STACKS["adam"]))
 
 
+def test_a_state_that_is_replaced_while_it_is_recorded_is_the_old_one_again(
+    register: Callable[..., str], device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the trial on tensors without numbers did not show it."""
+    monkeypatch.setattr(captured, "why_not", lambda *_: "")
+    trials = [trial(optimizer=register(optimizers, rebinding))]
+    outcome = device.train(trials)
+    assert len(device.graphs) == len(outcome.notes) == 2
+    assert not any(graph.replayed for graph in device.graphs)
+    assert_same(outcome, device.eagerly(trials), device.bits)
+
+
 def test_memory_that_is_short_while_recording_is_the_executors_matter(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
