@@ -6,14 +6,18 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.axes.datasets import datasets
 from harness.batches import Budget
 from harness.data import train_size
-from harness.grouping import Stack
-from harness.plan import Plan
+from harness.known import knows
 from harness.settings import Value
-from harness.study import Study
+
+if TYPE_CHECKING:
+    from harness.grouping import Stack
+    from harness.plan import Plan
+    from harness.study import Study
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Cost:
 
 STEP_SECONDS = 250e-6  # a stack's Python and dispatch, per step, measured with 4 activations and 4 outputs
 BLOCK_SECONDS = 125e-6  # more of it for each further shape
+STRETCH_SECONDS = 20e-6  # of a step, where many are one call: a batch is turned
 PASSES = {"sgd": 0, "momentum": 6, "nesterov": 7, "adam": 4, "adamw": 4, "adagrad": 6, "rmsprop": 8}
 BYTES_PER_SECOND = 15e9  # an optimizer's passes over weights and state in cache, one core
 FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reach
@@ -54,6 +59,8 @@ def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
     traffic = sum(PASSES.get(str(own["optimizer"]), 8) * parameters * 4 for own, parameters in each)
     further = len({str(own["hidden"]) for own, _ in each}) - 1
     dispatch = STEP_SECONDS + further * BLOCK_SECONDS
+    if all(knows(own) for own, _ in each):
+        dispatch = STRETCH_SECONDS
     return arithmetic + budget.steps * (dispatch + traffic / BYTES_PER_SECOND)
 
 

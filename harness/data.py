@@ -101,15 +101,16 @@ def _prepare(
     images = load(settings["dataset"])
     train, val, test = divide(settings).values()
     raw = images.train_images[train]
-    pixels = PixelStatistics(facts.pixel_max, float(raw.mean()), float(raw.std()))
+    pixels = PixelStatistics(facts.pixel_max, raw)
 
     def samples(x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64]) -> Samples:
-        chunks = [
-            apply(x[i : i + CHUNK].astype(dtype), pixels).reshape(len(x[i : i + CHUNK]), -1).astype(dtype)
-            for i in range(0, len(x), CHUNK)
-        ]
-        flat = np.concatenate(chunks) if chunks else np.empty((0, raw[0].size), dtype)
-        return Samples(np.ascontiguousarray(flat), y, index)
+        flat = np.empty((len(x), raw[0].size), dtype)
+        for i in range(0, len(x), CHUNK):
+            chunk = apply(x[i : i + CHUNK].astype(dtype), pixels)
+            if not i:
+                flat = np.empty((len(x), chunk[0].size), dtype)
+            flat[i : i + CHUNK] = chunk.reshape(len(chunk), -1)
+        return Samples(flat, y, index)
 
     labels = images.train_labels[train]
     if settings.get("label_noise"):

@@ -138,7 +138,7 @@ def _arms(folder: Path, which: str = "") -> None:
 
     from harness import results, stats
 
-    ranked = stats.rank_arms(results.read(folder).trials)
+    ranked = stats.rank_arms(results.read_trials(folder))
     for dataset, arms in ranked.groupby("dataset", sort=False):
         title = f"{dataset!s}: {which}arms by val accuracy, mean over seeds [95 % interval]"
         table = Table(title=title, title_justify="left")

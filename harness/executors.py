@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -58,13 +58,67 @@ class Done:
     notes: Sequence[str] = ()
 
 
-def inline(works: Sequence[Work], board: Board) -> Iterator[Done]:
+def inline(works: Sequence[Work], board: Board) -> Generator[Done]:
     """Train in this process, one stack after the other: simplest to follow, and to debug."""
     for work in works:
         yield train(work, board)
 
 
-def processes(works: Sequence[Work], board: Board, workers: int, modules: Sequence[str]) -> Iterator[Done]:
+@contextmanager
+def started(
+    works: Sequence[Work], board: Board, workers: int, modules: Sequence[str] | None
+) -> Iterator[Generator[Done]]:
+    """Have workers begin with their imports, which take seconds, while the block readies what they will need.
+
+    Gives the stacks as they are done, which nothing trains before the first is asked for. At the block's end
+    the workers are ended, whatever happened in it.
+
+    Args:
+        works: what to train.
+        board: where to tell how far it is.
+        workers: processes; of one, this one, and none is started.
+        modules: what a worker must import to know the components; None where it cannot, and this one trains.
+    """
+    if workers <= 1 or modules is None:
+        yield inline(works, board)
+        return
+    crew = pool(workers, board, modules)
+    try:
+        warm(crew, workers, {work.stack.engine for work in works})
+        yield processes(works, board, workers, modules, crew)
+    finally:
+        stop(crew)
+
+
+def warm(crew: concurrent.futures.ProcessPoolExecutor, workers: int, engines: Collection[str]) -> None:
+    """Start workers, and have them import what trains; one that cannot will say so when it is to train."""
+    for _ in range(workers):
+        _submit(crew, _import_engines, sorted(engines))
+
+
+def _import_engines(engines: Sequence[str]) -> None:
+    for name in ("harness.parts", *(f"harness.engines.{engine}" for engine in engines)):
+        importlib.import_module(name)
+
+
+def _submit(crew: concurrent.futures.ProcessPoolExecutor, *call: Any) -> concurrent.futures.Future[Any]:
+    """Submit a call; a worker started for it never hears of Ctrl-C, which is the parent's to handle."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        return crew.submit(*call)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # a child inherits what is blocked
+    try:
+        return crew.submit(*call)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def processes(
+    works: Sequence[Work],
+    board: Board,
+    workers: int,
+    modules: Sequence[str],
+    crew: concurrent.futures.ProcessPoolExecutor,
+) -> Generator[Done]:
     """Train in worker processes, one thread each; yields stacks as they are done, in any order.
 
     A worker that dies (killed, out of memory) takes no other's work along: what was in flight is tried again,
@@ -72,33 +126,37 @@ def processes(works: Sequence[Work], board: Board, workers: int, modules: Sequen
     """
     waiting = deque(works)
     while waiting:
-        in_flight = yield from _until_a_death(waiting, board, workers, modules)
+        in_flight = yield from _until_a_death(waiting, crew, workers)
         for work in in_flight:
             yield from _again(work, board, modules)
+        if waiting:
+            crew = pool(min(workers, len(waiting)), board, modules)
 
 
 def _again(work: Work, board: Board, modules: Sequence[str]) -> Iterator[Done]:
     """Try a stack, whose worker has died once, by itself: whole, then in halves."""
     for attempt in range(2, MOST_TRIES + 1):
         smaller = replace(work, shares=2 ** (attempt - 2))
-        if not (yield from _until_a_death(deque([smaller]), board, 1, modules)):
+        if not (yield from _until_a_death(deque([smaller]), pool(1, board, modules), 1)):
             return
     message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
     yield Done(work.stack, failure=message)
 
 
 def _until_a_death(
-    waiting: deque[Work], board: Board, workers: int, modules: Sequence[str]
+    waiting: deque[Work], crew: concurrent.futures.ProcessPoolExecutor, workers: int
 ) -> Generator[Done, None, list[Work]]:
-    """Train what is waiting, a stack a worker at a time; gives back what was in flight when a worker died."""
-    crew = pool(min(workers, len(waiting)), board, modules)
+    """Train what is waiting, a stack a worker at a time; gives back what was in flight when a worker died.
+
+    The crew is ended, whichever way.
+    """
     flying: dict[concurrent.futures.Future[Done], Work] = {}
     devices = list(dict.fromkeys(work.device for work in waiting))
     try:
         while waiting or flying:
             while waiting and len(flying) < workers:
                 work = replace(waiting[0], device=idlest(devices, flying.values()))
-                flying[crew.submit(train, work)] = work
+                flying[_submit(crew, train, work)] = work
                 waiting.popleft()
             finished, _ = concurrent.futures.wait(flying, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in finished:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import itertools
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -14,7 +15,9 @@ from harness import plugins
 from harness.axes.datasets import datasets
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget
+from harness.costs import stack_seconds
 from harness.data import train_size
+from harness.known import knows
 from harness.settings import Value
 from harness.trials import Arm, Trial
 
@@ -42,6 +45,10 @@ Each member then has a batch of its own, which is copied for it: worth it while 
 """
 GATHERED_CUDA = 2**15
 """The same on a GPU: as many bytes of MNIST as layer one of 1,024 members of 784-32-.. has. Not measured."""
+EVEN = 1.02
+"""How much later than the others a process may end, and what a cut must gain to be worth it."""
+CUTS = 8
+"""Cuts a process, at most, that are tried to let all of them end together."""
 MEMORY_BYTES = 2**30
 """All of a stack, at most, on a CPU: weights, gradients, an optimizer's states, and what is in flight."""
 
@@ -62,22 +69,27 @@ def stack(
 
     The arguments are those of `plan.make`.
     """
-    groups, routed = _grouped(todo, engine, done)
+    groups, routed = _grouped(todo, engine, done, apart=device == "cpu")
     together = _shapes_together(_seeds_together(groups, device, processes), device, done)
     least = math.ceil(processes / max(1, len(together)))
     stacks = []
     for trained_by, members in together:
         parts = cut(members, lambda trial: widest(trial, device), least)
-        stacks += [Stack(_name(trained_by, part), trained_by, tuple(part)) for part in parts]
-    return stacks, routed
+        stacks += [_stack(trained_by, part) for part in parts]
+    return balanced(stacks, processes), routed
 
 
 Groups: TypeAlias = "dict[tuple[Any, ...], dict[int, list[Trial]]]"
 """(engine, what its trials share) -> seed -> trials."""
 
 
-def _grouped(todo: Iterable[Trial], engine: Engine, done: Container[str]) -> tuple[Groups, dict[str, int]]:
-    """Which trials may train together, and the reasons why others train alone, in the loop engine."""
+def _grouped(
+    todo: Iterable[Trial], engine: Engine, done: Container[str], *, apart: bool
+) -> tuple[Groups, dict[str, int]]:
+    """Which trials may train together, and the reasons why others train alone, in the loop engine.
+
+    `apart`: those that the kernels know from end to end train much faster, and among themselves.
+    """
     groups: Groups = {}
     routed: dict[str, int] = {}
     why = _Routes()
@@ -87,7 +99,8 @@ def _grouped(todo: Iterable[Trial], engine: Engine, done: Container[str]) -> tup
             routed[reason] = routed.get(reason, 0) + 1
         key: tuple[Any, ...] = ("loop" if reason else engine, trial.trial_id)
         if engine == "stacked" and not reason:
-            key = (engine, trial.trial_id in done, str(trial.arm.settings["hidden"]), *_group_key(trial))
+            own = (trial.trial_id in done, apart and knows(trial.arm.settings))
+            key = (engine, *own, str(trial.arm.settings["hidden"]), *_group_key(trial))
         groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
     return groups, routed
 
@@ -154,7 +167,8 @@ def _shapes_together(
         first, key = members[0], (place,)
         seeds = len({trial.seed for trial in members})
         if engine == "stacked" and seeds == 1 and 2 * len(members) < widest(first, device):
-            key = (first.seed, first.trial_id in done, *_group_key(first))
+            own = (first.trial_id in done, device == "cpu" and knows(first.arm.settings))
+            key = (first.seed, *own, *_group_key(first))
         together.setdefault(key, (engine, []))[1].extend(members)
     return list(together.values())
 
@@ -233,9 +247,52 @@ def cut(members: Sequence[Trial], most: Callable[[Trial], int], least: int = 1) 
         count += 1
 
 
-def _name(engine: str, members: Sequence[Trial]) -> str:
+def balanced(stacks: Sequence[Stack], processes: int) -> list[Stack]:
+    """The stacks with some of them cut in two, so that all processes end at about the same time.
+
+    The last stack of the process that ends last is cut, again and again, which may help after several cuts
+    only. Kept are the first stacks after which no later ones end sooner by more than a fiftieth: to be cut
+    costs a stack dispatch, which the estimate of its seconds counts.
+    """
+    timed = [(stack_seconds(stack), stack) for stack in stacks]
+    aim = EVEN * sum(seconds for seconds, _ in timed) / processes
+    best, best_end = list(stacks), math.inf
+    for _ in range(1 + CUTS * processes):
+        ends = shared_out([seconds for seconds, _ in timed], processes)
+        end, latest = max(((sum(timed[i][0] for i in own), own) for own in ends), default=(0.0, []))
+        if EVEN * end < best_end:
+            best, best_end = [stack for _, stack in timed], end
+        wide = [i for i in latest if len(timed[i][1].trials) > 1]
+        if best_end <= aim or not wide:
+            break
+        halves = _halves(timed[wide[-1]][1])
+        timed[wide[-1] : wide[-1] + 1] = [(stack_seconds(half), half) for half in halves]
+    return best
+
+
+def shared_out(seconds: Sequence[float], processes: int) -> list[list[int]]:
+    """Who trains what, longest first and each as soon as a process is free: places in `seconds` a process.
+
+    Processes that get nothing are left out.
+    """
+    free = [(0.0, process) for process in range(processes)]
+    own: list[list[int]] = [[] for _ in free]
+    for i in sorted(range(len(seconds)), key=lambda i: -seconds[i]):
+        now, process = heapq.heappop(free)
+        own[process].append(i)
+        heapq.heappush(free, (now + seconds[i], process))
+    return [places for places in own if places]
+
+
+def _halves(whole: Stack) -> list[Stack]:
+    """A stack as two, members that share a component still side by side."""
+    middle = len(whole.trials) // 2
+    return [_stack(whole.engine, part) for part in (whole.trials[:middle], whole.trials[middle:])]
+
+
+def _stack(engine: Engine, members: Sequence[Trial]) -> Stack:
     text = " ".join([engine, *(trial.trial_id for trial in members)])
-    return "g" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return Stack("g" + hashlib.sha256(text.encode()).hexdigest()[:8], engine, tuple(members))
 
 
 def budget_of(stack: Stack) -> Budget:

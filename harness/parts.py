@@ -15,8 +15,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from harness import results
+from harness.csv_rows import CONFUSION
 from harness.data import SPLITS, Data, Split, prepare
-from harness.engines.outcome import Outcome, Point
+from harness.engines.outcome import Floats, Outcome, Point
 from harness.grouping import Stack
 from harness.settings import OUTCOME, outcome_columns
 from harness.trials import Trial
@@ -147,50 +148,47 @@ def _tracked(share: Trained) -> Sequence[str]:
 
 def _epochs(share: Trained) -> pd.DataFrame:
     """A row a trial, evaluation and split, up to where the trial diverged."""
-    frames = []
-    diverged = share.outcome.diverged_step
-    for k, trial in enumerate(share.trials):
-        seen = [p for p in share.outcome.curve if not diverged[k] or p.step < diverged[k]]
-        frames.append(
-            pd.DataFrame(
-                {
-                    "trial_id": trial.trial_id,
-                    "epoch": [f"{p.epoch:.7g}" for p in seen],
-                    "step": [p.step for p in seen],
-                    "split": [p.split for p in seen],
-                    "loss": [float(p.loss[k]) for p in seen],
-                    "accuracy": [float(p.accuracy[k]) for p in seen],
-                    **{name: [float(p.metrics[name][k]) for p in seen] for name in _tracked(share)},
-                }
-            )
-        )
-    return pd.concat(frames)
+    curve, diverged = share.outcome.curve, share.outcome.diverged_step
+    step = np.array([point.step for point in curve], np.int64)
+    member, at = np.nonzero((diverged == 0)[:, None] | (step < diverged[:, None]))
+
+    def seen(values: Sequence[Floats]) -> NDArray[np.float64]:
+        """One value a row, of a value (K,) a point."""
+        return np.array(values, np.float64).reshape(len(curve), len(diverged))[at, member]
+
+    return pd.DataFrame(
+        {
+            "trial_id": _text([trial.trial_id for trial in share.trials])[member],
+            "epoch": _text([f"{point.epoch:.7g}" for point in curve])[at],
+            "step": step[at],
+            "split": _text([point.split for point in curve])[at],
+            "loss": seen([point.loss for point in curve]),
+            "accuracy": seen([point.accuracy for point in curve]),
+            **{name: seen([point.metrics[name] for point in curve]) for name in _tracked(share)},
+        }
+    )
 
 
 def _confusion(share: Trained, data: Data) -> pd.DataFrame:
-    classes = len(data.classes)
-    frames = [results.empty("confusion")]
-    for split in ("val", "test"):
-        if split not in share.outcome.final:
-            continue
-        cells = data[split].y * classes + share.outcome.final[split].predicted
-        for k, trial in enumerate(share.trials):
-            if share.outcome.diverged_step[k]:
-                continue
+    """A row a trial, split and pair of label and prediction that there was, of val and test."""
+    classes, final = len(data.classes), share.outcome.final
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in CONFUSION}
+    for split in (split for split in ("val", "test") if split in final):
+        cells = data[split].y * classes + final[split].predicted
+        for k in np.flatnonzero(share.outcome.diverged_step == 0).tolist():
             counts = np.bincount(cells[k], minlength=classes * classes)
             at = np.flatnonzero(counts)
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "trial_id": trial.trial_id,
-                        "split": split,
-                        "label": at // classes,
-                        "prediction": at % classes,
-                        "count": counts[at],
-                    }
-                )
-            )
-    return pd.concat(frames)
+            whose = _text([share.trials[k].trial_id, split]).repeat(len(at)).reshape(2, -1)
+            for name, values in zip(CONFUSION, (*whose, *divmod(at, classes), counts[at]), strict=True):
+                columns[name].append(values)
+    if not columns["trial_id"]:
+        return results.empty("confusion")
+    return pd.DataFrame({name: np.concatenate(values) for name, values in columns.items()})
+
+
+def _text(values: Sequence[str]) -> NDArray[np.object_]:
+    """Texts as an array, of which an index takes as many as are wanted."""
+    return np.array(values, object)
 
 
 def _write_predictions(

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -64,7 +64,7 @@ def make(
     processes: int = 1,
     done: Container[str] = (),
 ) -> Plan:
-    """Plan a study.
+    """Plan a study: draw its trials, and put them into stacks.
 
     Args:
         study: a validated study.
@@ -79,28 +79,41 @@ def make(
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
             this engine cannot.
     """
-    everything, merged = trials(study)
-    _check_batch_sizes(everything)
-    _check_pairs(study, everything, merged)
-    _check_tries(study)
+    return arrange(draw(study, engine), engine, known, device, processes, done)
+
+
+def draw(study: Study, engine: Engine = "stacked") -> Plan:
+    """A plan without its stacks: which trials there are, checked as `make` checks them."""
+    everything, merged = check(study)
     reasons: dict[tuple[str, str, str], str] = {}
     skipped = {
         trial.trial_id: reason
         for trial in everything
         if (reason := misfit(trial.arm, reasons) or _unchosen(study, trial.arm))
     }
-    todo = {trial.trial_id: trial for trial in everything if trial.trial_id not in skipped}
+    if engine == "numpy":
+        _check_formulas((one for one in everything if one.trial_id not in skipped), study.metrics)
+    else:
+        _check_metrics(study.metrics)
+    return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
+
+
+def arrange(
+    drawn: Plan,
+    engine: Engine = "stacked",
+    known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
+    device: str = "cpu",
+    processes: int = 1,
+    done: Container[str] = (),
+) -> Plan:
+    """A plan with its trials in stacks; the arguments are those of `make`, the plan is what `draw` gave."""
+    todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
     stacks = []
     for group, kept_engine, ids in known:
         if all(i in todo for i in ids):
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
-    if engine == "numpy":
-        _check_formulas(todo.values(), study.metrics)
-    else:
-        _check_metrics(study.metrics)
     new, routed = stack(todo.values(), engine, device, processes, done)
-    stacks += new
-    return Plan(study, everything, stacks, skipped, merged, routed, _warnings(study, everything))
+    return replace(drawn, stacks=[*stacks, *new], routed=routed)
 
 
 def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
@@ -125,12 +138,13 @@ def _unchosen(study: Study, arm: Arm) -> str:
     return "none of the settings it tried finished with every tuning seed"
 
 
-def check(study: Study) -> None:
-    """Raise what `make` would raise, before anything heavy is imported."""
+def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
+    """The `trials` of a study, or what `make` would raise of it, before anything heavy is imported."""
     everything, merged = trials(study)
     _check_batch_sizes(everything)
     _check_pairs(study, everything, merged)
     _check_tries(study)
+    return everything, merged
 
 
 def _check_tries(study: Study) -> None:

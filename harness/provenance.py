@@ -83,7 +83,7 @@ def _metric_sources(folder: Path, plan: Plan) -> dict[str, list[str]]:
 
 def metric_notes(folder: Path, plan: Plan) -> list[str]:
     """Where a results folder's column of a tracked metric is not whole, or not of one meaning: in words."""
-    trials = results.read(folder).trials
+    trials = results.read_trials(folder)
     planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
     done = trials[planned & trials["status"].eq("ok")]
     sources, told = _metric_sources(folder, plan), []

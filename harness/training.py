@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from harness.board import Board
 from harness.costs import stack_seconds
 from harness.errors import MachineError, UsageError
 from harness.grouping import Engine, Stack, budget_of, stack_bytes
-from harness.plan import Plan, cores, datasets_of, make
+from harness.plan import Plan, arrange, cores, datasets_of, draw
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.settings import TUNED, TUNING
 from harness.study import Phase, Study
 
 MEMORY = Path("/proc/meminfo")
+GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
 WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
 
 
@@ -149,9 +151,9 @@ def train(
             f"{study.name} is a search: use `harness search`, or harness.search(study) in Python, not run"
         )
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
-    check(study, folder, engine, checkpoint_every)  # before the folder is touched
+    drawn = check(study, folder, engine, checkpoint_every)  # before the folder is touched
     with results.claimed(folder):
-        first = _train(study, folder, how)
+        first = _train(drawn, folder, how)
         if study.tune is None or study.about.phase != "fixed":
             return first
         tries, tuned = _claimed(study.in_phase("tuning"), folder / TUNING, how), folder / TUNED
@@ -181,49 +183,54 @@ class _How:
 
 def _claimed(study: Study, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in one folder, which is held for that."""
-    check(study, folder, how.engine, how.checkpoint_every)
+    drawn = check(study, folder, how.engine, how.checkpoint_every)
     with results.claimed(folder):
-        return _train(study, folder, how)
+        return _train(drawn, folder, how)
 
 
 def check(
     study: Study, folder: Path, engine: Engine = "stacked", checkpoint_every: str = checkpoints.EVERY
-) -> None:
-    """Raise UsageError where the folder is another study's, or the data are others."""
+) -> Plan:
+    """Raise UsageError where the folder is another study's, or the data are others; gives what was drawn."""
     checkpoints.Cadence.of(checkpoint_every)
-    results.check_same(folder, study, _digests(study, engine))
+    drawn = draw(study, engine)
+    results.check_same(folder, study, _digests(drawn))
+    return drawn
 
 
-def _digests(study: Study, engine: Engine) -> dict[str, str]:
-    return {name: datasets[name].facts.digest for name in datasets_of(make(study, engine))}
+def _digests(plan: Plan) -> dict[str, str]:
+    return {name: datasets[name].facts.digest for name in datasets_of(plan)}
 
 
-def _train(study: Study, folder: Path, how: _How) -> Summary:
+def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in a folder that is held."""
-    start, digests = time.monotonic(), _digests(study, how.engine)
+    start, study, digests = time.monotonic(), drawn.study, _digests(drawn)
     known = results.check_same(folder, study, digests)
     devices = choose_devices(how.device, how.engine)
     count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
     finished = results.finished(folder, set_aside=True)
-    plan = make(study, how.engine, results.stacks_of(known), devices[0], count, finished)
-    for name in digests:
-        datasets[name].load()
+    plan = arrange(drawn, how.engine, results.stacks_of(known), devices[0], count, finished)
     todo = results.unfinished(plan, finished)
-    notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
-    results.begin(folder, plan, {**known.get("data", {}), **digests})
     count = affordable(min(count, len(todo)), todo)
-    provenance = Provenance(folder, plan, devices, count)
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
-    progress = _progress(works, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
-    try:
-        with (how.display or nullcontext)(progress):
-            for done in _execute(works, progress.board, count, plan):
-                progress.note(folder, done)
-    finally:
-        if (folder / checkpoints.FOLDER).exists():
-            checkpoints.tidy(folder, results.finished(folder))
-        results.consolidate(folder)
-        provenance.finish(progress.done - progress.failed)
+    board = _board([work.stack for work in works])
+    with executors.started(works, board, count, third_party_modules(plan)) as trained:
+        for name in digests:
+            datasets[name].load()
+        notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
+        results.begin(folder, plan, {**known.get("data", {}), **digests})
+        provenance = Provenance(folder, plan, devices, count)
+        progress = _progress(works, board, [*plan.warnings, *notes, *metric_notes(folder, plan)], study)
+        try:
+            # Closed before the folder is consolidated: no part may land after that.
+            with (how.display or nullcontext)(progress), closing(trained):
+                for done in trained:
+                    progress.note(folder, done)
+        finally:
+            if (folder / checkpoints.FOLDER).exists():
+                checkpoints.tidy(folder, results.finished(folder))
+            results.consolidate(folder)
+            provenance.finish(progress.done - progress.failed)
     return _summary(folder, progress, time.monotonic() - start)
 
 
@@ -239,26 +246,20 @@ def _together(done: Sequence[Summary]) -> Summary:
 
 
 def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
-    statuses = results.count_statuses(results.read(folder).trials)
+    statuses = results.count_statuses(results.read_trials(folder))
     trained = progress.done - progress.failed
     return Summary(folder, statuses, trained, seconds, progress.failures, notes=list(progress.told))
 
 
-def _progress(works: Sequence[executors.Work], notes: Sequence[str], study: Study) -> Progress:
-    stacks = [work.stack for work in works]
-    sizes = [len(stack.trials) for stack in stacks]
+def _board(stacks: Sequence[Stack]) -> Board:
     evaluations = max((len(budget_of(stack).eval_steps) for stack in stacks), default=1)
-    title = TITLES[study.about.phase]
-    return Progress(sum(sizes), Board(sizes, evaluations), stacks, notes, title)
+    return Board([len(stack.trials) for stack in stacks], evaluations)
 
 
-def _execute(
-    works: Sequence[executors.Work], board: Board, count: int, plan: Plan
-) -> Iterator[executors.Done]:
-    modules = third_party_modules(plan)
-    if count <= 1 or modules is None:
-        return executors.inline(works, board)
-    return executors.processes(works, board, count, modules)
+def _progress(works: Sequence[executors.Work], board: Board, notes: Sequence[str], study: Study) -> Progress:
+    stacks = [work.stack for work in works]
+    total = sum(len(stack.trials) for stack in stacks)
+    return Progress(total, board, stacks, notes, TITLES[study.about.phase])
 
 
 def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
@@ -272,7 +273,7 @@ def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
         raise UsageError(
             f"--device {device}: the numpy engine computes on the CPU. Use --device auto or cpu."
         )
-    if device == "cpu" or engine == "numpy":
+    if device == "cpu" or engine == "numpy" or (device == "auto" and not _may_have_gpu()):
         return ["cpu"]
     import torch
 
@@ -286,6 +287,11 @@ def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
     raise MachineError(
         f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu."
     )
+
+
+def _may_have_gpu() -> bool:
+    """False where there is surely no GPU for torch: to ask torch itself costs its import, a second or two."""
+    return sys.platform != "linux" or any(next(Path("/dev").glob(name), None) for name in GPU_FILES)
 
 
 def _works(

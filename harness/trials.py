@@ -24,6 +24,7 @@ from harness.study import Study
 
 SEMANTICS = 1
 """The version of what training means. Part of every trial_id: raise it when results change."""
+SORTED = json.JSONEncoder(sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -228,4 +229,4 @@ def identity_of(settings: Settings) -> str:
     if dataset.known is None:  # a person's own: what a full pixel is says how pixels are scaled
         counted["pixel_max"] = dataset.facts.pixel_max
     content = [SEMANTICS, dataset.facts.digest, [d for d in digests if d], counted]
-    return json.dumps(content, sort_keys=True)
+    return SORTED.encode(content)

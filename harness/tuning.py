@@ -40,7 +40,7 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
     Raises:
         UsageError: trials of the tuning phase are missing or failed.
     """
-    found = results.read(folder / TUNING).trials
+    found = results.read_trials(folder / TUNING)
     tried = found.set_index("trial_id")[["status", "val_accuracy"]]
     chosen: dict[str, Settings] = {}
     rows = []

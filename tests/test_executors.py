@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import tomli_w
 import torch
 
 from harness import display, executors, parts, plan, plugins, results, training
+from harness.axes.datasets import Dataset
 from harness.board import Board
 from harness.engines import captured, stacked
 from harness.errors import MachineError
@@ -160,6 +162,34 @@ def test_the_board_ends_at_the_trials_trained(
     works = [Work(stack, tmp_path, "cpu", [], "none", place) for place, stack in enumerate(stacks)]
     assert len(list(executors.inline(works, board))) == len(stacks)
     assert list(board.trained) == [len(stack.trials) for stack in stacks]
+
+
+# -------------------------------------------------------------------------------- workers that begin early
+
+
+def test_workers_end_when_what_they_would_train_on_cannot_be_had(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = []
+
+    def load(_: Dataset) -> None:
+        alive.append(len(multiprocessing.active_children()))
+        raise MachineError("no data")
+
+    monkeypatch.setattr(Dataset, "load", load)
+    with pytest.raises(MachineError, match="no data"):
+        training.train(study_of(), tmp_path, device="cpu", workers=2)
+    assert alive == [2]
+    assert not multiprocessing.active_children()
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_one_worker_is_this_process(study_of: Make, tmp_path: Path) -> None:
+    (stack,) = plan.make(study_of(study={"seeds": 1})).stacks
+    with executors.started([Work(stack, tmp_path, "cpu", [], "none")], Board([1], 3), 1, []) as trained:
+        assert not multiprocessing.active_children()
+        assert not list(tmp_path.iterdir())
+        assert [done.statuses for done in trained] == [{"ok": 1}]
 
 
 # ------------------------------------------------------------------------------------------- workers that die

@@ -19,11 +19,11 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
-    {"errors", "lazy", "settings", "streams", "stats", "plots"},
+    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
     {"registry", "idx", "splits", "label_noise", "sources"},
     {"axes", "decoded"},
-    {"plugins", "batches", "dropout", "data", "folders"},
-    {"spaces", "overrides", "contrasts"},
+    {"plugins", "batches", "dropout", "data", "folders", "known"},
+    {"spaces", "overrides", "contrasts", "costs"},
     {"testing", "checking", "formulas", "board"},
     {"parameters", "searches"},
     {"space_tables"},
@@ -31,7 +31,7 @@ ORDER: list[set[str]] = [
     {"trials"},
     {"grouping", "torch_data"},
     {"plan"},
-    {"costs", "engines", "results", "looks", "selection", "sheets"},
+    {"engines", "results", "looks", "selection", "sheets"},
     {"checkpoints", "parts", "provenance", "exports", "predictions", "weights", "live"},
     {"pictures"},
     {"gallery", "comparison"},
@@ -129,6 +129,12 @@ def test_plan_answers_without_torch(study: Path) -> None:
     heavy, done = command("plan", "small.toml", cwd=study)
     assert done.returncode == 0, done.stderr
     assert "torch" not in heavy
+
+
+def test_torch_is_imported_where_stacks_are_trained(study: Path) -> None:
+    heavy, done = command("run", "small.toml", "--device", "cpu", "--workers", "2", cwd=study)
+    assert done.returncode == 0, done.stderr
+    assert heavy == {"pandas"}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from harness.grouping import (
     side_by_side,
     stack_bytes,
 )
+from harness.known import knows
 from harness.plan import Plan, make
 from harness.registry import HOUSE
 from harness.study import Study, parse
@@ -187,7 +188,7 @@ def test_seeds_share_a_stack_sooner_on_a_gpu(study_of: Make) -> None:
     study = study_of({"lr": [0.01 * i for i in range(1, 41)]}, study={"seeds": 3})
     assert len(make(study).stacks) == 3
     assert len(make(study, device="cuda:0").stacks) == 1
-    assert len(make(study, device="cuda:0", processes=2).stacks) == 2
+    assert len(make(study, device="cuda:0", processes=2).stacks) >= 2
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
@@ -230,14 +231,14 @@ def test_shapes_share_a_stack_where_none_fills_one(study_of: Make) -> None:
 
 
 def test_a_shape_that_fills_half_a_stack_stays_by_itself(study_of: Make) -> None:
-    half = STACK_BYTES // 2 // (4 * 64 * 256)  # members of 64-256-..
+    half = STACK_BYTES // 2 // (4 * 64 * 128)  # members of 64-128-..
     for count, mixed in ((half - 1, True), (half, False)):
         rates = [0.001 * (i + 1) for i in range(count)]
-        axes = {"hidden": [[256], [8], [9]], "lr": rates}
+        axes = {"hidden": [[128], [8], [9]], "lr": rates}
         plan = make(study_of(axes, batch_size=128, study={"seeds": 1}))
         together = [set(shapes_of(stack)) for stack in plan.stacks]
         assert any({"[8]", "[9]"} <= shapes for shapes in together)
-        assert any({"[8]", "[256]"} <= shapes for shapes in together) is mixed
+        assert any({"[8]", "[128]"} <= shapes for shapes in together) is mixed
 
 
 def test_shapes_are_cut_where_their_bytes_fill_a_stack(study_of: Make) -> None:
@@ -264,11 +265,20 @@ def test_a_stack_fits_in_memory_whatever_its_shape(study_of: Make) -> None:
         assert sum(len(stack.trials) for stack in plan.stacks) == len(rates)
 
 
-def test_dropout_and_smoothing_keep_no_trials_apart(study_of: Make) -> None:
-    """Nor does what dropout holds in memory make a stack too large, whichever member has it."""
-    axes: dict[str, Any] = {"dropout": [0.0, 0.3], "label_smoothing": [0.0, 0.1]}
-    (stack,) = make(study_of(axes, study={"seeds": 1})).stacks
-    assert len(stack.trials) == 4
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_the_kernels_know_trains_by_itself_where_there_are_kernels(study_of: Make, device: str) -> None:
+    """So that it is not held up by the rest; labels may be smoothed."""
+    axes: dict[str, Any] = {
+        "dropout": [0.0, 0.3], "label_smoothing": [0.0, 0.1], "loss": ["ce", "mse"],
+    }  # fmt: skip
+    plan = make(study_of(axes, study={"seeds": 1}), device=device)
+    known = [{knows(trial.arm.settings) for trial in stack.trials} for stack in plan.stacks]
+    assert sorted(len(stack.trials) for stack in plan.stacks) == ([2, 6] if device == "cpu" else [8])
+    assert all(len(own) == (1 if device == "cpu" else 2) for own in known)
+
+
+def test_dropout_makes_no_stack_too_large(study_of: Make) -> None:
+    """What it holds in memory counts, whichever member has it."""
     rates = [0.001 * i for i in range(1, 41)]
     large: dict[str, Any] = {"hidden": [8, 2000], "batch_size": 1024, "study": {"seeds": 1}}
     plan = make(study_of({"dropout": [0.0, 0.3], "lr": rates}, **large))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import results, training
+from harness import csv_rows, results, training
 from harness.checking import known_settings
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
@@ -329,7 +330,7 @@ def test_no_damage_of_a_part_is_a_crash_or_a_wrong_row(copied: Path) -> None:
     part = min((copied / "parts").glob("*.zip"))
     content = part.read_bytes()
     with zipfile.ZipFile(part) as archive:
-        members = set(results._text(archive.open("trials.csv"))["trial_id"])
+        members = set(csv_rows.read(io.StringIO(archive.read("trials.csv").decode()))["trial_id"])
     for spoiled in damaged(content):
         part.write_bytes(spoiled)
         found = results.finished(copied)

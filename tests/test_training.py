@@ -27,7 +27,7 @@ PROC = Path("/proc")
 needs_proc = pytest.mark.skipif(not (PROC / "self/stat").exists(), reason="reads processes from /proc")
 LONG: dict[str, Any] = {
     "study": {"name": "long", "seeds": 3, "resample_split": True},  # which keeps seeds apart
-    "baseline": {"dataset": "digits", "epochs": 6, "hidden": [16]},
+    "baseline": {"dataset": "digits", "epochs": 6, "hidden": [16], "loss": "mse"},
     "axes": {"activation": ["relu", "tanh"], "optimizer": ["sgd", "adam"], "batch_size": [16, 32]},
 }
 """A study of 6 stacks, each of which trains for a good part of a second."""
@@ -497,3 +497,16 @@ def test_workers_are_as_many_as_memory_affords(tmp_path: Path, monkeypatch: pyte
         assert training.affordable(8, []) == workers
     memory.unlink()
     assert training.affordable(8, []) == 8
+
+
+def test_torch_is_not_asked_for_a_gpu_where_no_driver_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(training, "GPU_FILES", ("no such*",))
+    assert training.choose_devices("auto") == ["cpu"]
+    assert training.choose_devices("cuda") == ["cuda:0", "cuda:1"]
+    monkeypatch.setattr(training, "GPU_FILES", ("nul*",))  # as if /dev/null were a GPU's
+    assert training.choose_devices("auto") == ["cuda:0", "cuda:1"]

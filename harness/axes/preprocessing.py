@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,23 @@ Pixels = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """What a preprocessing may know: the full pixel's value, and train's mean and sd over all pixels."""
+    """What a preprocessing may know: the full pixel's value, and train's mean and sd over all pixels.
+
+    These are computed when they are asked for: on MNIST that takes as long as all the rest.
+    """
 
     max: float
-    mean: float
-    sd: float
+    train: NDArray[np.uint8]
+
+    @functools.cached_property
+    def mean(self) -> float:
+        """Train's mean over all pixels."""
+        return float(self.train.mean())
+
+    @functools.cached_property
+    def sd(self) -> float:
+        """Train's standard deviation over all pixels."""
+        return float(self.train.std())
 
 
 @dataclass(frozen=True)

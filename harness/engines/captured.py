@@ -124,19 +124,22 @@ class Captured:
         self.orders = self.taken.new_zeros(len(stack.seeds), per_epoch, size)
         self.rows = torch.tensor(stack.rows, device=stack.device)
         self.dropout = Uniforms(stack, size, feed.kept)
+        self.sizes: list[int] = []  # of an epoch's batches
         self.graphs: dict[int, Graph] = {}
         self.warm: Counter[int] = Counter()
 
-    def epoch(self, orders: NDArray[np.int64], taken: int) -> Iterator[None]:
-        """As `Steps.epoch`."""
-        budget, n = self.feed.budget, orders.shape[1]
+    def begin(self, orders: NDArray[np.int64], step: int) -> None:
+        """As `Steps.begin`."""
+        size, n = self.feed.budget.batch_size, orders.shape[1]
         self.orders.view(len(orders), -1)[:, :n].copy_(torch.from_numpy(orders))
-        self.taken.fill_(taken)
-        sizes = [min(budget.batch_size, n - at) for at in range(0, n, budget.batch_size)]
-        for step in range(taken, taken - taken % len(sizes) + len(sizes)):
-            self.dropout.ready(step, sizes)
-            self.take(sizes[step % len(sizes)])
-            yield
+        self.taken.fill_(step)
+        self.sizes = [min(size, n - at) for at in range(0, n, size)]
+
+    def advance(self, step: int) -> int:
+        """As `Steps.advance`: one."""
+        self.dropout.ready(step, self.sizes)
+        self.take(self.sizes[step % len(self.sizes)])
+        return 1
 
     def take(self, size: int) -> None:
         """Take the next step, on a batch of this size."""

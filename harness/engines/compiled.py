@@ -1,12 +1,9 @@
-"""Blocks and outputs in the kernels of kernels.c, where these know every component; the rest is PyTorch's.
-
-A component that is not named here is none the worse for it: its members are computed by its own function.
-"""
+"""Blocks and outputs in the kernels of kernels.c, where these know the components (known.py)."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,43 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.axes.activations import activations
-from harness.axes.heads import heads
-from harness.axes.losses import losses
 from harness.engines import kernels
 from harness.engines.blocks import Block, Pass
 from harness.engines.kernels import LANES
 from harness.engines.regularisation import Draws
 from harness.engines.sparse import address, addresses
 from harness.engines.updates import Slice
-from harness.registry import Registry
+from harness.known import ACTIVATIONS
 from harness.trials import Trial
-
-ACTIVATIONS: Mapping[str, int] = {
-    "identity": 0, "relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "silu": 5,
-}  # fmt: skip
-"""`enum activation` of kernels.c."""
-CROSS_ENTROPIES = {("identity", "ce"), ("log_softmax", "nll")}
-"""Head and loss that together are the softmax cross-entropy of the logits."""
-NARROW = 128
-"""Hidden units of a layer, at most: PyTorch's products are the faster ones beyond."""
-
-
-def ours(registry: Registry[Any], name: str) -> bool:
-    """Whether a component is the harness's own, which the kernels may know."""
-    return not registry.entry(name).source_digest
-
-
-def knows_block(trials: Sequence[Trial], widths: Sequence[int]) -> bool:
-    """Whether the kernels know the layers of trials of these widths (inputs, hidden .., classes)."""
-    named = {str(trial.arm.settings.get("activation", "identity")) for trial in trials}
-    known = all(name in ACTIVATIONS and ours(activations, name) for name in named)
-    return known and max(widths[1:]) <= NARROW
-
-
-def knows_output(head: str, loss: str) -> bool:
-    """Whether the kernels know a head with a loss."""
-    return (head, loss) in CROSS_ENTROPIES and ours(heads, head) and ours(losses, loss)
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,27 @@ class Network(Structure):
     ]
 
 
+class Members(Structure):
+    """The struct `members` of kernels.c."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("k", "n", "d", "depth", "settings_each")),
+        *((name, c_void_p) for name in ("widths", "activation", "tiles", "w", "one", "two")),
+        *((name, c_void_p) for name in ("rest", "rest_one", "rest_two", "grad_rest")),
+        *((name, c_void_p) for name in ("settings", "keep", "spread")),
+    ]
+
+
+class Stretch(Structure):
+    """The struct `stretch` of kernels.c."""
+
+    _fields_ = [
+        ("x", Images), ("batches", Turned),
+        *((name, c_void_p) for name in ("occurs", "index", "label")),
+        *((name, c_int64) for name in ("t", "steps", "seeds", "b", "count")),
+    ]  # fmt: skip
+
+
 class UnavailableError(Exception):
     """The kernels cannot be had here, and why."""
 
@@ -81,21 +102,25 @@ def library(dtype: DTypeLike) -> ctypes.CDLL:
     if os.environ.get(SWITCH, "").lower() in {"off", "0", "no"}:
         raise UnavailableError(f"switched off by {SWITCH}")
     loaded = ctypes.CDLL(str(_compiled(*REALS[np.dtype(dtype).name])))
+    at, n, task, members = c_void_p, c_int64, POINTER(Task), POINTER(Members)
     signatures: dict[str, list[Any]] = {
-        "compress": [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p],
-        "turn": [Images, c_void_p, c_int64, c_int64, c_int64, Turned],
-        "products": [c_void_p, c_void_p, c_int64, Images, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
-        "step_first": [c_int, POINTER(Task), Turned],
-        "step_rest": [c_int, POINTER(Task), c_void_p, c_int64],
+        "compress": [at, n, n, at, at, at],
+        "turn": [Images, at, n, n, n, Turned],
+        "products": [at, at, n, Images, at, n, n, at, at],
+        "step_first": [c_int, task, Turned],
+        "step_rest": [c_int, task, at, n],
         "forward_rest": [POINTER(Network)],
-        "backward_rest": [POINTER(Network), c_void_p, c_void_p],
-        "cross_entropy": [c_void_p, c_void_p, *4 * [c_int64], *5 * [c_void_p]],
-        "judge": [c_void_p, c_void_p, *3 * [c_int64], *4 * [c_void_p], c_int64],
+        "backward_rest": [POINTER(Network), at, at],
+        "cross_entropy": [at, at, *4 * [n], *5 * [at]],
+        "judge": [at, at, *3 * [n], *4 * [at], n],
+        "train_stretch": [c_int, members, POINTER(Stretch), n, at, n, at, n, at],
     }
     for name, arguments in signatures.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
     loaded.compressed_size.argtypes, loaded.compressed_size.restype = [c_void_p, c_int64], c_int64
+    loaded.stretch_room.argtypes = [POINTER(Members), c_int64, c_int64]
+    loaded.stretch_room.restype = c_int64
     return loaded
 
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from harness.axes.heads import Head, heads, softmax
 from harness.axes.losses import Form, losses
 from harness.axes.metrics import Metric
-from harness.engines import compiled, kernels
+from harness.engines import kernels
 from harness.engines.blocks import joined
 from harness.engines.compiled import CrossEntropy
 from harness.engines.regularisation import Smoothing, label_smoothing, smoothing
 from harness.engines.updates import exact, slices
+from harness.known import knows_output
 from harness.trials import Trial
 
 
@@ -161,7 +162,7 @@ def _output(
         for name in loss.settings
     }
     name = str(dtype).removeprefix("torch.")
-    known = device.type == "cpu" and compiled.knows_output(key[0], key[1]) and not kernels.why_not(name)
+    known = device.type == "cpu" and knows_output(trials[0].arm.settings) and not kernels.why_not(name)
     kernel = CrossEntropy(label_smoothing(trials), classes, dtype) if known else None
     return Output(head, form, settings, smoothing(trials, classes, device, dtype), kernel)
 

@@ -21,11 +21,11 @@ from harness.engines import kernels
 from harness.engines.blocks import Block
 from harness.engines.kernels import LANES, TILE, WIDEST
 from harness.engines.layer_one import Part, part_of
-from harness.engines.rules import GRADIENT, rule_of, table
 from harness.engines.updates import Updates
+from harness.known import GRADIENT, rule_of, table
 from harness.trials import Trial
 
-DENSEST = 0.4
+DENSEST = 0.6
 """The share of pixels that are not zero, at most, where leaving out the others pays: ARCHITECTURE.md."""
 
 
@@ -43,7 +43,8 @@ def addresses(tensors: Sequence[Tensor]) -> Any:
 class Compressed:
     """N images of D pixels: image n has value[row[n]:row[n + 1]] at the pixels `column`.
 
-    `occurs` (D,) says which pixels are not zero in every image.
+    `occurs` (D,) says which pixels are not zero in every image. There is one more image, without any pixels,
+    to fill batches up with.
     """
 
     row: NDArray[np.int64]
@@ -55,6 +56,11 @@ class Compressed:
     def struct(self) -> kernels.Images:
         """For the kernels."""
         return kernels.Images(address(self.row), address(self.column), address(self.value))
+
+    @property
+    def size(self) -> int:
+        """How many images, N."""
+        return len(self.row) - 2
 
     @functools.cached_property
     def occurs_at(self) -> int:
@@ -68,9 +74,10 @@ def compressed(samples: Samples) -> Compressed:
     x = samples.x
     library = kernels.library(x.dtype.name)
     size = library.compressed_size(address(x), x.size)
-    row = np.empty(len(x) + 1, np.int64)
+    row = np.empty(len(x) + 2, np.int64)
     column, value = np.empty(size, np.uint16), np.empty(size, x.dtype)
     library.compress(address(x), len(x), x.shape[1], address(row), address(column), address(value))
+    row[-1] = row[-2]
     occurs = np.zeros(x.shape[1], np.uint8)
     occurs[column] = 1
     return Compressed(row, column, value, occurs)
@@ -105,7 +112,7 @@ class SparseImages:
         self.of = of
 
     def __len__(self) -> int:
-        return len(self.of.row) - 1
+        return self.of.size
 
     def at(self, index: Tensor) -> Seen:
         """Batches by their places (S, B)."""
@@ -146,7 +153,7 @@ class Sparse:
         self.samples, self.values = torch.empty(0, dtype=torch.int32), self.all_weights.new_empty(0)
         self.sums = self.all_weights.new_empty(0)
         self.steps = [
-            _Step(self, update, trials[update.part.members], self._part(update)) for update in updates
+            Step(self, update, trials[update.part.members], self._part(update)) for update in updates
         ]
         self.parts: Sequence[Part] = [step.part for step in self.steps]
 
@@ -219,14 +226,15 @@ class Sparse:
         return rows.view(k, -1, LANES, self.inputs).transpose(2, 3).reshape(k, -1)
 
 
-class _Step:
+class Step:
     """An optimizer's steps of its members: in the kernels, or in PyTorch where they do not know it."""
 
     def __init__(self, layer: Sparse, update: Updates, trials: Sequence[Trial], part: Part) -> None:
         self.layer, self.update, self.part = layer, update, part
-        self.rule = rule_of(trials)
+        self.rule = rule_of(trials[0].arm.settings)
         first = int(layer.first_tiles[update.part.first])
         last = [*layer.first_tiles.tolist(), len(layer.tiles)][update.part.last]
+        self.tiles = layer.tiles[first:last]
         self.settings = table(self.rule, trials) if self.rule else np.empty((len(trials), 0))
         self.rates = update.rates.contiguous()
         self.task = kernels.Task(
@@ -241,25 +249,29 @@ class _Step:
         task.t, task.b, task.grads, task.sums, task.occurs = t, size, grads, sums, of.occurs_at
         task.lr = self.rates[t - 1].data_ptr()
         if self.rule is None:
-            self._point(self.grad, {}, ())
+            task.w = task.one = task.two = self.grad.data_ptr()
             library.step_first(GRADIENT, ctypes.byref(task), turned)
             self.update.apply(t, [part.first, part.rest], [self.grad, part.grad_rest])
             return
-        first, rest = self.update.states
-        self._point(part.first, first, self.rule.states)
+        task.w, (task.one, task.two) = part.first.data_ptr(), self.states(0, part.first)
         library.step_first(self.rule.number, ctypes.byref(task), turned)
         count, task.count = task.count, len(part.rest)
-        self._point(part.rest, rest, self.rule.states)
+        task.w, (task.one, task.two) = part.rest.data_ptr(), self.states(1, part.rest)
         library.step_rest(self.rule.number, ctypes.byref(task), part.grad_rest.data_ptr(), part.rest.shape[1])
         task.count = count
 
-    def _point(self, w: Tensor, state: dict[str, Tensor], names: Sequence[str]) -> None:
-        """Let the task be about parameters and their states, which are made at first use."""
-        for name in names:
+    def states(self, place: int, w: Tensor) -> tuple[int, int]:
+        """Where the rule's states of parameters w are, layer one's (0) or the rest's (1), made at first use.
+
+        What the rule has none of is w itself.
+        """
+        state, where = self.update.states[place], []
+        for name in self.rule.states if self.rule else ():
             if name not in state:
                 state[name] = torch.zeros_like(w)
-        where = [w.data_ptr(), *(state[name].data_ptr() for name in names)]
-        self.task.w, self.task.one, self.task.two = (*where, where[0], where[0])[:3]
+            where.append(state[name].data_ptr())
+        one, two, *_ = (*where, w.data_ptr(), w.data_ptr())
+        return one, two
 
 
 def _tiles_a_member(block: Block) -> int:

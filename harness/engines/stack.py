@@ -27,7 +27,7 @@ from harness.axes.metrics import Metric
 from harness.data import Data, Samples
 from harness.engines import kernels, sparse
 from harness.engines.blocks import Block, Pass, joined
-from harness.engines.compiled import CompiledBlock, knows_block
+from harness.engines.compiled import CompiledBlock
 from harness.engines.dense import Dense
 from harness.engines.kernels import LANES
 from harness.engines.layer_one import Images, LayerOne
@@ -35,7 +35,9 @@ from harness.engines.outcome import Evaluation, Floats
 from harness.engines.outputs import Outputs
 from harness.engines.regularisation import Draws
 from harness.engines.sparse import Sparse
+from harness.engines.stretches import stretches
 from harness.engines.updates import Updates, slices
+from harness.known import knows_layers
 from harness.trials import Trial
 
 EVALUATED_AT_ONCE = 2**19  # values of layer one in flight: keeps an evaluation's activations in cache
@@ -61,11 +63,12 @@ class Stack:
         shapes = list(slices([_widths(trial, data) for trial in trials]))
         draws = Draws([widths[1:-1] for _, widths in shapes])
         native = device.type == "cpu" and not kernels.why_not(str(dtype).removeprefix("torch."))
+        known = [native and all(knows_layers(t.arm.settings) for t in trials[p.members]) for p, _ in shapes]
         self.blocks = [
-            (CompiledBlock if native and knows_block(trials[part.members], widths) else Block)(
+            (CompiledBlock if own else Block)(
                 part, trials[part.members], widths, draws, device=device, dtype=dtype
             )
-            for part, widths in shapes
+            for (part, widths), own in zip(shapes, known, strict=True)
         ]
         self.units = sum(block.part.size * block.widths[1] for block in self.blocks)
         self.seeds = list(dict.fromkeys(trial.seed for trial in trials))
@@ -79,6 +82,7 @@ class Stack:
             self.first.set_weights(place, block.first_start().to(device, dtype))
         self.outputs = Outputs(trials, self.classes, device, dtype)
         self.sizes = [part.size for part, _ in shapes]
+        self.stretches = stretches(trials, self.first, self.blocks, self.outputs)
 
     def forward(self, seen: Any, masks: Sequence[Sequence[Tensor]] = ()) -> list[Pass]:
         """All layers of each block, for batches as layer one sees them.

@@ -22,7 +22,7 @@ from harness.engines import updates as optimizing
 from harness.engines.outcome import UNWATCHED, Outcome, Watch
 from harness.engines.stack import Stack
 from harness.engines.states import State
-from harness.engines.steps import Eager, Feed
+from harness.engines.steps import Feed, eager
 from harness.engines.updates import shape, update_key, updates_of
 from harness.trials import Trial
 
@@ -105,29 +105,34 @@ class _Run:
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
         feed = Feed.of(stack, data, self.images["train"], budget)
         self.losses, self.kept = feed.losses, feed.kept
-        self.steps = captured.steps(stack, data, feed, outcome.notes.append) or Eager(stack, feed)
+        self.steps = captured.steps(stack, data, feed, outcome.notes.append) or eager(stack, feed)
 
     def train(self, sampling: str) -> None:
         """Take all steps up to the last that is wanted, or stop when every member has diverged."""
-        step, budget = self.begin(), self.budget
-        per_epoch = budget.steps_per_epoch
-        for epoch in range(step // per_epoch, budget.epochs if step < self.stop else 0):
-            orders = [epoch_order(seed, epoch, budget, sampling) for seed in self.stack.seeds]
-            for _ in self.steps.epoch(np.stack(orders), step):
-                step += 1
-                look = step in self.due or step % self.kept == 0
-                if look:
-                    self.look_at_losses(step)
-                    self.watch.tell(step / budget.steps, self.outcome)
-                if step in self.due:
-                    self.observe(step)
-                if (self.outcome.diverged_step > 0).all():
+        step, per_epoch = self.begin(), self.budget.steps_per_epoch
+        while step < self.stop:
+            epoch = step // per_epoch
+            orders = [epoch_order(seed, epoch, self.budget, sampling) for seed in self.stack.seeds]
+            self.steps.begin(np.stack(orders), step)
+            while step < (epoch + 1) * per_epoch:
+                step += self.steps.advance(step)
+                if (step in self.due or step % self.kept == 0) and not self.look(step):
                     return
-                if step == self.stop:
-                    self.pause(step)
-                    return
-                if look and self.watch.checkpoints.due(step, budget):
-                    self.watch.checkpoints.save(step, self.values())
+
+    def look(self, step: int) -> bool:
+        """Look up from the steps; False where there are no more to take."""
+        self.look_at_losses(step)
+        self.watch.tell(step / self.budget.steps, self.outcome)
+        if step in self.due:
+            self.observe(step)
+        if (self.outcome.diverged_step > 0).all():
+            return False
+        if step == self.stop:
+            self.pause(step)
+            return False
+        if self.watch.checkpoints.due(step, self.budget):
+            self.watch.checkpoints.save(step, self.values())
+        return True
 
     def pause(self, step: int) -> None:
         """Keep the state for those who go on from here, unless the budget ends here."""

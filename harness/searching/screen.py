@@ -215,7 +215,7 @@ def words(drawn: Mapping[str, Any]) -> str:
 def _verdict(found: Found, study: Study) -> None:
     """What the fresh seeds say of the winner and the baseline."""
     contrasts = study.contrasts
-    trials = results.read(found.folder / CONFIRMED).trials
+    trials = results.read_trials(found.folder / CONFIRMED)
     if not {WINNER, BASELINE} <= set(trials["arm"]):
         click.echo("the best suggestion is the baseline itself")
         return

@@ -17,7 +17,7 @@ from harness import formulas, grouping, plan, results, training
 from harness.axes.heads import heads
 from harness.axes.metrics import metrics
 from harness.data import SPLITS, prepare
-from harness.engines import loop, stack, stacked
+from harness.engines import loop, outputs, stack, stacked
 from harness.engines import numpy as by_hand
 from harness.engines.outcome import Outcome, Watch
 from harness.errors import UsageError
@@ -81,10 +81,10 @@ def test_probability_and_briers_score_have_the_worked_values() -> None:
 def test_probabilities_are_those_that_confidence_is_taken_from(head: str) -> None:
     z = torch.randn(3, 7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     f = heads[head].forward(z)
-    chosen, p = f.argmax(-1), stack.probabilities(heads[head], f)
+    chosen, p = f.argmax(-1), outputs.probabilities(heads[head], f)
     torch.testing.assert_close(p.sum(-1), torch.ones(3, 7, dtype=torch.float64))
     at = p.gather(-1, chosen[..., None])[..., 0]
-    torch.testing.assert_close(at, stack.probability(heads[head], f, chosen))
+    torch.testing.assert_close(at, outputs.probability(heads[head], f, chosen))
     np.testing.assert_allclose(
         by_hand.probabilities(heads[head].kind, f[0].numpy()), p[0].numpy(), rtol=1e-12
     )
@@ -161,7 +161,7 @@ def test_nothing_is_computed_for_metrics_that_nobody_tracks(
     def never(*_: Any) -> None:
         raise AssertionError("probabilities of all classes were computed")
 
-    monkeypatch.setattr(stack, "probabilities", never)
+    monkeypatch.setattr(outputs, "probabilities", never)
     (trial,) = trials(study_of(epochs=1, study={"seeds": 1}))[0]
     outcome = stacked.train([trial], prepare(trial.arm.settings))
     assert outcome.final["test"].metrics == {}

@@ -20,6 +20,7 @@ from harness.axes.optimizers import Scalar, State, optimizers, slot
 from harness.axes.schedules import schedules
 from harness.data import prepare
 from harness.engines import kernels, loop, sparse, stacked
+from harness.engines import stack as engine_stack
 from harness.engines.outcome import Outcome
 from harness.registry import Registry
 from harness.testing import stacks
@@ -232,8 +233,10 @@ def test_members_are_regularised_as_they_would_be_alone() -> None:
     assert len(set(losses_.tolist())) == len(members) - 4  # the same twice over, once a seed and activation
 
 
-def test_regularised_members_keep_their_bits_in_any_company() -> None:
+def test_regularised_members_keep_their_bits_in_any_company(monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32: a mask of ones and a smoothing of 0 change nothing, and what others leave out is theirs."""
+    monkeypatch.setattr(engine_stack, "knows_layers", lambda _: False)  # as with dropout, without it
+    monkeypatch.setattr(engine_stack, "stretches", lambda *_: None)
     plain, both = trial("plain"), trial("both", dropout=0.3, label_smoothing=0.1)
     others = [trial(f"other {p}", dropout=p, label_smoothing=p / 2) for p in (0.1, 0.45)]
     pairs = [stack([plain, other], np.float32) for other in (plain, both)]

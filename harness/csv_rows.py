@@ -1,0 +1,79 @@
+"""Rows of a results folder's CSVs as text: written at once, and put in another order without being parsed.
+
+A study of 10,000 trials has millions of them: to read a cell and print it again costs more than to train it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+CONFUSION = ["trial_id", "split", "label", "prediction", "count"]
+"""The columns of confusion.csv."""
+RUN = re.compile(r"^([^,\n]*),.*\n(?:\1,.*\n)*", re.MULTILINE)  # rows that begin with the same cell
+
+
+def written(frame: pd.DataFrame, float_format: str | None = None) -> str:
+    """A table as a CSV."""
+    return frame.to_csv(index=False, float_format=float_format, lineterminator="\n")
+
+
+def read(source: Path | io.StringIO) -> pd.DataFrame:
+    """A CSV as text: digits stay as they were written; nothing is parsed and printed again."""
+    return pd.read_csv(source, dtype=str, keep_default_na=False)
+
+
+def concatenated(texts: Iterable[str], nothing: pd.DataFrame) -> pd.DataFrame:
+    """Several CSVs, read as one, under the columns of all and of `nothing`, a table without rows.
+
+    Each header's are read at once: a reading costs some milliseconds, however few its rows.
+    """
+    bodies: dict[str, list[str]] = {}
+    for text in texts:
+        first, _, body = text.partition("\n")
+        bodies.setdefault(first, []).append(body)
+    frames = [read(io.StringIO("".join([first, "\n", *own]))) for first, own in bodies.items()]
+    return pd.concat([nothing, *frames], ignore_index=True)
+
+
+def with_columns(text: str, columns: list[str]) -> str:
+    """A CSV with these columns, in which cells that it has not are empty."""
+    if header(text) == columns:
+        return text
+    return written(read(io.StringIO(text)).reindex(columns=columns, fill_value=""))
+
+
+def confusion(frame: pd.DataFrame) -> str:
+    """A table of `CONFUSION` as `to_csv` writes it, in a quarter of its time: ids and whole numbers."""
+    cells = zip(*(frame[column].tolist() for column in CONFUSION), strict=True)
+    rows = [f"{trial},{split},{label},{said},{count}\n" for trial, split, label, said, count in cells]
+    return ",".join(CONFUSION) + "\n" + "".join(rows)
+
+
+def header(text: str) -> list[str]:
+    """The columns of a CSV."""
+    return text.partition("\n")[0].split(",")
+
+
+def merged(columns: Iterable[str], texts: Iterable[str], place: Mapping[str, int]) -> str:
+    """Several CSVs of the same columns as one, their rows in the order of their first cells.
+
+    Rows of one first cell stay in the order in which they come.
+
+    Args:
+        columns: what all of them have; no cell is quoted.
+        texts: the CSVs, each with its header.
+        place: first cell -> its place in the order; rows of other cells are left out.
+    """
+    runs = [
+        (place[run[1]], run[0])
+        for text in texts
+        for run in RUN.finditer(text, text.index("\n") + 1)
+        if run[1] in place
+    ]
+    runs.sort(key=lambda run: run[0])
+    return ",".join(columns) + "\n" + "".join(rows for _, rows in runs)
