@@ -103,6 +103,8 @@ def summary(summary: Summary) -> None:
     click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
     if summary.unchosen:
         click.secho(f"not tuned: {summary.unchosen}. Run the same command again.", fg="red", err=True)
+    for note in summary.notes[:MOST_SHOWN]:
+        click.secho(f"note: {note}", fg="yellow", err=True)
     for failure in summary.failures[:MOST_SHOWN]:
         click.secho(f"failed: {failure}", fg="red", err=True)
     tuned = "; chosen.csv, tuning/, tuned/" if summary.tuned else ""

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -47,11 +47,15 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """A stack that was trained: how many trials of each status; or the message of its failure."""
+    """A stack that was trained: how many trials of each status; or the message of its failure.
+
+    `notes` say what its engine did otherwise than expected.
+    """
 
     stack: Stack
     statuses: dict[str, int] = field(default_factory=dict)
     failure: str = ""
+    notes: Sequence[str] = ()
 
 
 def inline(works: Sequence[Work], board: Board) -> Generator[Done]:
@@ -147,10 +151,12 @@ def _until_a_death(
     The crew is ended, whichever way.
     """
     flying: dict[concurrent.futures.Future[Done], Work] = {}
+    devices = list(dict.fromkeys(work.device for work in waiting))
     try:
         while waiting or flying:
             while waiting and len(flying) < workers:
-                flying[_submit(crew, train, waiting[0])] = waiting[0]
+                work = replace(waiting[0], device=idlest(devices, flying.values()))
+                flying[_submit(crew, train, work)] = work
                 waiting.popleft()
             finished, _ = concurrent.futures.wait(flying, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in finished:
@@ -163,6 +169,12 @@ def _until_a_death(
     finally:
         stop(crew)
     return []
+
+
+def idlest(devices: Sequence[str], flying: Iterable[Work]) -> str:
+    """The device that trains the fewest stacks; of several GPUs, a free one, whichever was done first."""
+    busy = [work.device for work in flying]
+    return min(devices, key=busy.count)
 
 
 def pool(workers: int, board: Board | None, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
@@ -209,9 +221,9 @@ def _die_with_parent() -> None:
 
 @contextmanager
 def quiet_arithmetic(engine: str) -> Iterator[None]:
-    """One thread, and no subnormal numbers, which a dying network would slow its whole stack with.
+    """One thread, no subnormal numbers, which a dying network would slow its whole stack with, and no TF32.
 
-    Both are put back, because the process may be a notebook's. NumPy has no switch for subnormal numbers; and
+    All are put back, because the process may be a notebook's. NumPy has no switch for subnormal numbers; and
     where it is the engine, torch is not imported.
     """
     if engine == "numpy":
@@ -220,12 +232,14 @@ def quiet_arithmetic(engine: str) -> Iterator[None]:
         return
     import torch
 
-    threads = torch.get_num_threads()
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("highest")  # float32 is float32, on every device
     try:
         yield
     finally:
+        torch.set_float32_matmul_precision(precision)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
 
@@ -256,7 +270,7 @@ def train(work: Work, board: Board | None = None) -> Done:
         parts.write_failure(work.folder, work.stack, message)
         return Done(work.stack, {"failed": len(work.stack.trials)}, message)
     checkpoints.remove(work.folder, work.stack.group)
-    return Done(work.stack, statuses)
+    return Done(work.stack, statuses, notes=[note for share in shares for note in share.outcome.notes])
 
 
 def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:

@@ -42,6 +42,8 @@ class Summary:
     """The folder of the tuned phase, where there was one."""
     unchosen: str = ""
     """Why nothing was chosen, though the study tunes."""
+    notes: Sequence[str] = ()
+    """What engines did otherwise than expected, each once."""
 
 
 @dataclass
@@ -60,10 +62,13 @@ class Progress:
     done: int = 0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
+    told: dict[str, None] = field(default_factory=dict)
+    """What engines did otherwise than expected, each once."""
 
     def note(self, folder: Path, done: executors.Done) -> None:
         """A stack is done; one that failed without leaving a part gets one."""
         self.done += len(done.stack.trials)
+        self.told |= dict.fromkeys(done.notes)
         if done.failure:
             self.failed += len(done.stack.trials)
             self.board.clear([stack.group for stack in self.stacks].index(done.stack.group))
@@ -248,12 +253,14 @@ def _together(done: Sequence[Summary]) -> Summary:
         statuses[status] = statuses.get(status, 0) + count
     failures = [failure for summary in done for failure in summary.failures]
     trained, seconds = (sum(getattr(one, what) for one in done) for what in ("trained", "seconds"))
-    return Summary(done[0].folder, statuses, trained, seconds, failures)
+    notes = list(dict.fromkeys(note for summary in done for note in summary.notes))
+    return Summary(done[0].folder, statuses, trained, seconds, failures, notes=notes)
 
 
 def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
     statuses = results.count_statuses(results.read_trials(folder))
-    return Summary(folder, statuses, progress.done - progress.failed, seconds, progress.failures)
+    trained = progress.done - progress.failed
+    return Summary(folder, statuses, trained, seconds, progress.failures, notes=list(progress.told))
 
 
 def _board(stacks: Sequence[Stack]) -> Board:

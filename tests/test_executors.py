@@ -12,13 +12,14 @@ import pytest
 import tomli_w
 import torch
 
-from harness import executors, parts, plan, plugins, results, training
+from harness import display, executors, parts, plan, plugins, results, training
 from harness.axes.datasets import Dataset
 from harness.board import Board
-from harness.engines import stacked
+from harness.engines import captured, stacked
 from harness.errors import MachineError
 from harness.executors import Work
 from harness.grouping import ENGINES, Engine
+from harness.searching import stages
 from harness.study import Study, load
 
 Make = Callable[..., Study]
@@ -95,8 +96,14 @@ def test_a_part_that_cannot_be_written_stops_the_run(study_of: Make, tmp_path: P
 def test_training_in_this_process_leaves_its_arithmetic_as_it_was(study_of: Make, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("high")
     training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
     assert torch.get_num_threads() == 2
+    assert torch.get_float32_matmul_precision() == "high"
+    with executors.quiet_arithmetic("stacked"):
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cuda.matmul.allow_tf32
+    torch.set_float32_matmul_precision("highest")
     assert np.multiply(np.float64(5e-324), 1.0) > 0  # subnormal numbers are there again
     torch.set_num_threads(before)
 
@@ -109,7 +116,40 @@ def test_a_stack_in_shares_trains_every_trial_once(study_of: Make, tmp_path: Pat
     assert set(results.finished(tmp_path)) == {trial.trial_id for trial in stack.trials}
 
 
+def test_a_stack_goes_to_the_gpu_that_is_free(study_of: Make, tmp_path: Path) -> None:
+    (stack,) = plan.make(study_of()).stacks
+    gpus = ["cuda:0", "cuda:1", "cuda:2"]
+    busy = [Work(stack, tmp_path, device, [], "none") for device in ("cuda:2", "cuda:0")]
+    assert executors.idlest(gpus, busy) == "cuda:1"
+    assert executors.idlest(gpus, []) == "cuda:0"
+    assert executors.idlest(["cpu"], [Work(stack, tmp_path, "cpu", [], "none")] * 3) == "cpu"
+
+
 # --------------------------------------------------------------------------------------------------- progress
+
+
+def noting(_stack: Any, _data: Any, _feed: Any, note: Callable[[str], None]) -> None:
+    note("a step cannot be recorded")
+
+
+def test_what_an_engine_did_otherwise_is_told_once(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(captured, "steps", noting)
+    study = study_of({"batch_size": [32, 64]}, epochs=1, study={"seeds": 1})
+    summary = training.train(study, tmp_path, device="cpu", workers=1)
+    assert summary.notes == ["a step cannot be recorded"]
+    assert summary.statuses == {"ok": 2}
+    display.summary(summary)
+    assert "note: a step cannot be recorded" in capsys.readouterr().err
+
+
+def test_a_search_tells_what_an_engine_did_otherwise(study_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captured, "steps", noting)
+    (stack,) = plan.make(study_of(epochs=1, study={"seeds": 1})).stacks
+    with pytest.warns(RuntimeWarning, match="a step cannot be recorded"):
+        reached = stages.train(stages.Stage(stack, 0, "cpu"))
+    assert not reached.failure
 
 
 @pytest.mark.parametrize("engine", ["stacked", "loop"])

@@ -25,7 +25,9 @@ from harness.grouping import (
     MEMORY_BYTES,
     SAME_IN_A_GROUP,
     STACK_BYTES,
+    STACK_BYTES_CUDA,
     Stack,
+    budget_of,
     cut,
     member_bytes,
     side_by_side,
@@ -166,6 +168,27 @@ def test_a_stack_is_never_wider_than_its_bytes(study_of: Make) -> None:
     assert max(sizes) * height <= STACK_BYTES < (max(sizes) + 1) * height * 2
     assert sum(sizes) == 100
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_gpus_stacks_are_as_wide_as_their_memory(study_of: Make) -> None:
+    lrs = [0.001 * i for i in range(1, 1001)]
+    for hidden, epochs in (([32, 32], 10), ([32, 32], 30_000), ([4096, 4096], 10)):
+        budget: dict[str, Any] = {"epochs": epochs, "eval_every": "1000 epochs"}
+        stacks = make(
+            study_of({"lr": lrs}, study={"seeds": 1}, hidden=hidden, **budget), device="cuda"
+        ).stacks
+        sizes = [len(stack.trials) for stack in stacks]
+        assert sum(sizes) == 1000
+        each = stack_bytes(stacks[0]) // sizes[0] + 8 * budget_of(stacks[0]).steps  # a learning rate a step
+        assert max(sizes) * each <= STACK_BYTES_CUDA
+        assert (len(sizes) > 1) == (1000 * each > STACK_BYTES_CUDA)
+
+
+def test_seeds_share_a_stack_sooner_on_a_gpu(study_of: Make) -> None:
+    study = study_of({"lr": [0.01 * i for i in range(1, 41)]}, study={"seeds": 3})
+    assert len(make(study).stacks) == 3
+    assert len(make(study, device="cuda:0").stacks) == 1
+    assert len(make(study, device="cuda:0", processes=2).stacks) >= 2
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))

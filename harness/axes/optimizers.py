@@ -4,7 +4,9 @@ An optimizer is a function `update(param, grad, state, t, *, lr, ...)`:
 
 - `param` and `grad` (k, n): a row is one trial's parameters. `grad` may be overwritten.
 - `state`: what the optimizer keeps between steps, a dict of tensors like `param`; empty at first.
-- `t`: the number of this step, from 1.
+- `t`: the number of this step, from 1: an int; on a GPU a float64 tensor (), because a step is recorded once
+  there and replayed. An optimizer that needs an int (`if t == 1:`), or that puts a new tensor into `state` at
+  each step where it could change the one that is there, is not replayed, and slower there: the run says so.
 - keyword-only parameters are its settings, with their defaults: a float where all k trials agree, else a
   float64 tensor (k, 1). Do small arithmetic on them as they come and `cast` the result to param's type.
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Scalar: TypeAlias = "float | Tensor"
+Count: TypeAlias = "int | Tensor"
 State: TypeAlias = "dict[str, Tensor]"
 
 
@@ -101,19 +104,20 @@ def decay_into(grad: Tensor, param: Tensor, weight_decay: Scalar) -> None:
 
 @optimizers.register("sgd", torch_class="SGD", linear=True)
 def sgd(
-    param: Tensor, grad: Tensor, _state: State, _t: int, *, lr: Scalar = 0.1, weight_decay: Scalar = 0.0
+    param: Tensor, grad: Tensor, _state: State, _t: Count, *, lr: Scalar = 0.1, weight_decay: Scalar = 0.0
 ) -> None:
     """Gradient descent, nothing else: p -= lr g."""
     decay_into(grad, param, weight_decay)
     descend(param, grad, lr)
 
 
-def _velocity(grad: Tensor, state: State, t: int, momentum: Scalar, dampening: Scalar) -> Tensor:
+def _velocity(grad: Tensor, state: State, t: Count, momentum: Scalar, dampening: Scalar) -> Tensor:
     """Buf = momentum buf + (1 - dampening) g; as in torch, the first step is not dampened."""
     buf = slot(state, "velocity", grad).mul_(cast(momentum, grad))
-    if t == 1 or is_zero(dampening):
+    if is_zero(dampening):
         return buf.add_(grad)
-    return buf.add_(grad * cast(1 - dampening, grad))
+    later = 1 - 0.0 ** (t - 1)  # 0 at the first step, 1 ever after
+    return buf.add_(grad * cast(1 - dampening * later, grad))
 
 
 @optimizers.register("momentum", torch_class="SGD")
@@ -121,7 +125,7 @@ def momentum(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    t: Count,
     *,
     lr: Scalar = 0.02,
     momentum: Scalar = 0.9,
@@ -139,7 +143,7 @@ def nesterov(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    t: Count,
     *,
     lr: Scalar = 0.02,
     momentum: Scalar = 0.9,
@@ -156,7 +160,7 @@ def rmsprop(
     param: Tensor,
     grad: Tensor,
     state: State,
-    _t: int,
+    _t: Count,
     *,
     lr: Scalar = 1e-3,
     alpha: Scalar = 0.99,
@@ -185,7 +189,7 @@ def _adam(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    t: Count,
     lr: Scalar,
     betas: tuple[Scalar, Scalar],
     eps: Scalar,
@@ -211,7 +215,7 @@ def _fused_adam(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    t: Count,
     lr: float,
     betas: tuple[float, float],
     eps: float,
@@ -221,7 +225,10 @@ def _fused_adam(
     """torch's own one-pass Adam, three times faster: where all trials of the stack agree on betas and eps."""
     from torch.optim.adam import adam as one_pass
 
-    count = torch.full((), t - 1, dtype=torch.float32, device=param.device)
+    if isinstance(t, int):
+        count = torch.full((), t - 1, dtype=torch.float32, device=param.device)
+    else:
+        count = (t - 1).to(torch.float32)
     one_pass(
         [param],
         [grad],
@@ -245,7 +252,7 @@ def _scaled_adam(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    t: Count,
     lr: Scalar,
     betas: tuple[float, float],
     eps: float,
@@ -265,7 +272,7 @@ def adam(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    t: Count,
     *,
     lr: Scalar = 1e-3,
     betas: tuple[Scalar, Scalar] = (0.9, 0.999),
@@ -287,7 +294,7 @@ def adamw(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    t: Count,
     *,
     lr: Scalar = 1e-3,
     betas: tuple[Scalar, Scalar] = (0.9, 0.999),
@@ -309,7 +316,7 @@ def adagrad(
     param: Tensor,
     grad: Tensor,
     state: State,
-    t: int,
+    t: Count,
     *,
     lr: Scalar = 1e-2,
     lr_decay: Scalar = 0.0,

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.axes.optimizers import Count
 from harness.data import Samples
 from harness.engines.blocks import Block, joined
-from harness.engines.layer_one import Part, block_of, part_of
+from harness.engines.layer_one import Images, Part, block_of, part_of
+from harness.engines.resident import ResidentImages
 from harness.engines.updates import Updates
 
 
@@ -64,8 +66,10 @@ class Dense:
         self.spans = spans(updates, blocks, self.firsts, self.wide, shared=self.shared)
         self.parts: Sequence[Part] = [part for span in self.spans for part in span.parts]
 
-    def images(self, samples: Samples) -> DenseImages:
-        """A split on the device."""
+    def images(self, samples: Samples) -> Images:
+        """A split on the device; in bytes on a GPU."""
+        if self.wide.is_cuda:
+            return ResidentImages(samples, self.seeds, self.wide.device)
         return DenseImages(torch.from_numpy(samples.x).to(self.wide.device), self.seeds)
 
     def products(self, seen: Tensor) -> list[Tensor]:
@@ -81,7 +85,7 @@ class Dense:
             for block, first in zip(self.blocks, self.firsts, strict=True)
         ]
 
-    def update(self, t: int, seen: Tensor, grads: Sequence[Tensor]) -> None:
+    def update(self, t: Count, seen: Tensor, grads: Sequence[Tensor]) -> None:
         """Take step t of all parameters."""
         for span in self.spans:
             span.update(t, seen, grads)
@@ -127,7 +131,7 @@ class Span:
             part_of(update, blocks, firsts, grad) for update, grad in zip(updates, grads, strict=True)
         ]
 
-    def update(self, t: int, x: Tensor, grads: Sequence[Tensor]) -> None:
+    def update(self, t: Count, x: Tensor, grads: Sequence[Tensor]) -> None:
         """Take step t on a batch x, from the gradients at the blocks' first pre-activations (k, h, B)."""
         seen = x if x.ndim == 2 else x[self.members]
         pieces = [grads[part.block][part.members] for part in self.parts]

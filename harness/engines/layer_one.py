@@ -61,10 +61,10 @@ class LayerOne(Protocol):
     def products(self, seen: Any) -> list[Tensor]:
         """Each block's products of weights and images, (k, h, B)."""
 
-    def update(self, t: int, seen: Any, grads: Sequence[Tensor]) -> None:
+    def update(self, t: Any, seen: Any, grads: Sequence[Tensor]) -> None:
         """Take step t (from 1) of all parameters, from the gradients at the blocks' products (k, h, B).
 
-        Those of `rest` are in the blocks.
+        Those of `rest` are in the blocks. The dense form also takes a tensor t, as optimizers do.
         """
 
     def weights(self, block: int) -> Tensor:

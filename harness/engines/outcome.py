@@ -53,7 +53,8 @@ class Outcome:
     `diverged_step` (K,) is 0, or the first step (from 1) whose batch's loss, or after which an evaluated
     loss, was not finite. `weights` holds one {name: array} a trial, `parameters` (K,) how
     many there are. `epochs_done` and `steps_done` are where
-    the engine stopped; where that was before the budget's end, `final` is empty.
+    the engine stopped; where that was before the budget's end, `final` is empty. `notes` say to a person
+    what was done otherwise than expected, and why.
     """
 
     diverged_step: NDArray[np.int64]
@@ -63,6 +64,7 @@ class Outcome:
     curve: list[Point] = field(default_factory=list)
     final: dict[Split, Evaluation] = field(default_factory=dict)
     weights: list[dict[str, Floats]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def observe(self, epoch: float, step: int, split: Split, seen: Evaluation, *, last: bool) -> None:
         """Add what was seen of train or val after so many steps; the last time it is final."""

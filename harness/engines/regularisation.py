@@ -72,10 +72,14 @@ class Masks:
 
     def _mask(self, layer: int, step: int, width: int, batch: int) -> Tensor:
         drawn = [torch.from_numpy(self.draw(seed, layer, step, width, batch)) for seed in self.seeds]
-        u = drawn[0][None].to(self.shares.device)
-        if len(drawn) > 1:
-            u = torch.stack(drawn).to(self.shares.device).index_select(0, self.rows)
-        mask = self.scales.new_empty(max(len(u), len(self.shares)), width, batch)
+        u = drawn[0][None] if len(drawn) == 1 else torch.stack(drawn)
+        return self.of(u.to(self.shares.device))
+
+    def of(self, u: Tensor) -> Tensor:
+        """The mask (K, h, B), or (1, h, B), that uniform numbers (S, h, B) make, a layer's of each seed."""
+        if len(u) > 1:
+            u = u.index_select(0, self.rows)
+        mask = self.scales.new_empty(max(len(u), len(self.shares)), *u.shape[1:])
         # Straight into floats: through a mask of booleans it takes seven times as long.
         return torch.ge(u, self.shares, out=mask).mul_(self.scales)
 

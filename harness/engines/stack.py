@@ -41,6 +41,7 @@ from harness.known import knows_layers
 from harness.trials import Trial
 
 EVALUATED_AT_ONCE = 2**19  # values of layer one in flight: keeps an evaluation's activations in cache
+EVALUATED_AT_ONCE_CUDA = 2**28  # of the widest layers, on a GPU, if they are not a 64th of its memory
 
 
 class Stack:
@@ -71,7 +72,7 @@ class Stack:
         ]
         self.units = sum(block.part.size * block.widths[1] for block in self.blocks)
         self.seeds = list(dict.fromkeys(trial.seed for trial in trials))
-        rows = [self.seeds.index(trial.seed) for trial in trials]
+        self.rows = rows = [self.seeds.index(trial.seed) for trial in trials]
         self.first: LayerOne = (
             Sparse(trials, self.blocks, updates, data.inputs, rows)
             if device.type == "cpu" and sparse.pays(data.train)
@@ -95,12 +96,17 @@ class Stack:
             for block, product, own in zip(self.blocks, shaped, left_out, strict=True)
         ]
 
-    def step(self, t: int, seen: Any, target: Tensor) -> Tensor:
+    def step(
+        self, t: Any, seen: Any, target: Tensor, masks: Sequence[Sequence[Tensor]] | None = None
+    ) -> Tensor:
         """Train on a batch as layer one sees it, with its target (B, C), or (K, B, C), one a member.
 
-        Step t counts from 1. Gives the mean losses (K,).
+        Step t counts from 1; with `masks`, dropout's of each block, it may be a tensor, as optimizers take
+        it. Gives the mean losses (K,).
         """
-        passes = self.forward(seen, [block.masks.at(t, target.shape[-2]) for block in self.blocks])
+        if masks is None:
+            masks = [block.masks.at(t, target.shape[-2]) for block in self.blocks]
+        passes = self.forward(seen, masks)
         loss, grad = self.outputs.loss_and_gradient(joined([done.z[-1] for done in passes]), target)
         pieces: Any = torch.split_with_sizes(grad, self.sizes)
         grads = [block.backward(*each) for block, *each in zip(self.blocks, passes, pieces, strict=True)]
@@ -113,7 +119,7 @@ class Stack:
         """Losses, accuracies, metrics and (with `keep`) predictions on a split, as layer one sees it."""
         n = len(samples.y)
         y = torch.from_numpy(samples.y).to(self.device)
-        chunk = max(64, EVALUATED_AT_ONCE // self.units // LANES * LANES)
+        chunk = max(64, self._at_once() // LANES * LANES)
         each = [
             self.outputs.judge(joined([done.z[-1] for done in self.forward(seen)]), own, metrics, keep=keep)
             for seen, own in zip(images.chunks(chunk), y.split(chunk), strict=True)
@@ -134,6 +140,15 @@ class Stack:
             together([one.sure for one in each], np.float64),
             {metric.name: mean([one.metrics[i] for one in each]) for i, metric in enumerate(metrics)},
         )
+
+    def _at_once(self) -> int:
+        """Images that are evaluated together: what a CPU's cache bears, or a GPU's memory."""
+        if self.device.type != "cuda":
+            return EVALUATED_AT_ONCE // self.units
+        # Of all memory, not of what is free now: a sum's bits depend on how it is cut.
+        memory = torch.cuda.get_device_properties(self.device).total_memory
+        widest = sum(block.part.size * max(block.widths[1:]) for block in self.blocks)
+        return min(EVALUATED_AT_ONCE_CUDA, memory // (64 * self.dtype.itemsize)) // widest
 
     def weights(self) -> list[dict[str, Floats]]:
         """Each member's weights under torch.nn.Linear's names, in the order of its layers."""

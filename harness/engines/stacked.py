@@ -1,31 +1,30 @@
 """The stacked engine: compatible trials train as one; those of a seed on the same batches.
 
-Here is the run: batches, evaluations, divergence. The arithmetic is in stack.py and updates.py.
+Here is the run: epochs, evaluations, divergence. Steps are taken in steps.py, or in captured.py on a GPU; the
+arithmetic is in stack.py and updates.py.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from harness.axes.metrics import metrics
 from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data
+from harness.engines import captured
 from harness.engines import outcome as outcomes
 from harness.engines import updates as optimizing
 from harness.engines.outcome import UNWATCHED, Outcome, Watch
 from harness.engines.stack import Stack
 from harness.engines.states import State
-from harness.engines.updates import Updates, shape, slices, update_key
+from harness.engines.steps import Feed, eager
+from harness.engines.updates import shape, update_key, updates_of
 from harness.trials import Trial
-
-LOSSES_KEPT = 64  # batch losses gathered before they are looked at: one look costs as much as a step
 
 
 @torch.no_grad()
@@ -47,13 +46,16 @@ def train(
         watch: what the run wants besides; told now and then how far the stack is.
     """
     where = torch.device(device)
+    with captured.streaming(where):
+        return _train(trials, data, where, torch.from_numpy(np.empty(0, dtype)).dtype, watch)
+
+
+def _train(
+    trials: Sequence[Trial], data: Data, where: torch.device, dtype: torch.dtype, watch: Watch
+) -> Outcome:
     settings = trials[0].arm.settings
     budget = Budget.of(settings, len(data.train.y))
-    updates = [
-        Updates(part, trials[part.members], budget, where)
-        for part, _ in slices([update_key(trial) for trial in trials])
-    ]
-    stack = Stack(trials, data, updates, where, torch.from_numpy(np.empty(0, dtype)).dtype)
+    stack = Stack(trials, data, updates_of(trials, budget, where), where, dtype)
     outcome = Outcome(
         diverged_step=np.zeros(len(trials), np.int64),
         parameters=np.repeat([block.parameters for block in stack.blocks], stack.sizes),
@@ -101,21 +103,20 @@ class _Run:
         self.metrics = [metrics[name] for name in watch.metrics]
         self.due, self.stop = frozenset(budget.eval_steps), watch.stop(budget)
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
-        y = torch.from_numpy(data.train.y).to(stack.device)
-        self.target = torch.nn.functional.one_hot(y, len(data.classes)).to(stack.dtype)
-        self.rows = [stack.seeds.index(trial.seed) for trial in stack.trials]
-        self.losses = torch.zeros(LOSSES_KEPT, len(stack.trials), dtype=stack.dtype, device=stack.device)
+        feed = Feed.of(stack, data, self.images["train"], budget)
+        self.losses, self.kept = feed.losses, feed.kept
+        self.steps = captured.steps(stack, data, feed, outcome.notes.append) or eager(stack, feed)
 
     def train(self, sampling: str) -> None:
         """Take all steps up to the last that is wanted, or stop when every member has diverged."""
         step, per_epoch = self.begin(), self.budget.steps_per_epoch
         while step < self.stop:
-            orders = self.orders(step // per_epoch, sampling)
-            taken = step % per_epoch
-            while taken < per_epoch:
-                count = self.advance(step, orders, taken)
-                step, taken = step + count, taken + count
-                if (step in self.due or step % LOSSES_KEPT == 0) and not self.look(step):
+            epoch = step // per_epoch
+            orders = [epoch_order(seed, epoch, self.budget, sampling) for seed in self.stack.seeds]
+            self.steps.begin(np.stack(orders), step)
+            while step < (epoch + 1) * per_epoch:
+                step += self.steps.advance(step)
+                if (step in self.due or step % self.kept == 0) and not self.look(step):
                     return
 
     def look(self, step: int) -> bool:
@@ -171,32 +172,9 @@ class _Run:
             part.update.go_on(state.under(f"update.{i}."), [part.first, part.rest], layout)
         self.outcome.go_on(state)
 
-    def orders(self, epoch: int, sampling: str) -> Tensor:
-        """The images of an epoch in the order of each seed, (S, n)."""
-        seeds = self.stack.seeds
-        drawn = np.stack([epoch_order(seed, epoch, self.budget, sampling) for seed in seeds])
-        return torch.from_numpy(drawn).to(self.stack.device)
-
-    def advance(self, step: int, orders: Tensor, taken: int) -> int:
-        """Take a step, or a stretch of them up to the next look, of an epoch; gives how many."""
-        size, kept = self.budget.batch_size, step % LOSSES_KEPT
-        first, stretches = taken * size, self.stack.stretches
-        if stretches is None:
-            index = orders[:, first : first + size]
-            own = index[0] if len(index) == 1 else index[self.rows]
-            seen = self.images["train"].at(index)
-            self.losses[kept] = self.stack.step(step + 1, seen, self.target[own])
-            return 1
-        due = self.budget.eval_steps[bisect_right(self.budget.eval_steps, step)]
-        whole = (orders.shape[1] - first) // size
-        count = min(stretches.most(size), max(whole, 1), due - step, LOSSES_KEPT - kept)
-        index = orders[:, first : first + count * size].reshape(len(orders), count, -1)
-        stretches.take(step + 1, self.data.train, index, self.losses[kept : kept + count])
-        return count
-
     def look_at_losses(self, step: int) -> None:
         """Find out which members' batch losses stopped being finite since the last look."""
-        count = (step - 1) % LOSSES_KEPT + 1
+        count = (step - 1) % self.kept + 1
         kept = self.losses[:count].cpu().numpy()
         for i in np.flatnonzero(~np.isfinite(kept).all(1)):
             self.outcome.note_divergence(step - count + 1 + int(i), kept[i])

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.axes.optimizers import Optimizer, State, optimizers
+from harness.axes.optimizers import Count, Optimizer, State, optimizers
 from harness.batches import Budget
 from harness.engines.rates import learning_rates
 from harness.engines.states import under
@@ -111,7 +111,7 @@ class Updates:
     def __init__(self, part: Slice, trials: Sequence[Trial], budget: Budget, device: torch.device) -> None:
         self.part, self.rule = part, rule(trials[0])
         self.optimizer: Optimizer = optimizers[str(trials[0].arm.settings["optimizer"])]
-        self.states: list[State] = [{}, {}]
+        self.states: list[State] = [{}, {}]  # of layer one's weights, and of the rest
         self.settings = {
             name: self._setting([trial.arm.settings[name] for trial in trials], device)
             for name in self.optimizer.settings
@@ -121,6 +121,7 @@ class Updates:
         self.agree = bool((rates == rates[:, :1]).all())
         self.rates = torch.from_numpy(rates).to(device, exact(device))
         self.rate_list: list[float] = rates[:, 0].tolist() if self.agree else []
+        self.steady = bool((rates == rates[0]).all())
         self.folds = self.optimizer.linear and not any(t.arm.settings["weight_decay"] for t in trials)
 
     @staticmethod
@@ -130,11 +131,20 @@ class Updates:
         table = torch.tensor(values, dtype=exact(device), device=device)
         return table[:, None] if table.ndim == 1 else tuple(column[:, None] for column in table.T)
 
-    def rate(self, t: int) -> float | Tensor:
+    def rate(self, t: Count) -> float | Tensor:
         """The learning rate of step t, from 1: a float, or (k, 1)."""
+        if not isinstance(t, int):
+            return self._replayed_rate(t)
         return self.rate_list[t - 1] if self.agree else self.rates[t - 1, :, None]
 
-    def apply(self, t: int, params: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+    def _replayed_rate(self, t: Tensor) -> float | Tensor:
+        """The rate of a step whose number is known on the device alone: read there, unless all are alike."""
+        if self.steady:
+            return self.rate(1)
+        rates = self.rates[:, :1] if self.agree else self.rates
+        return rates.index_select(0, t.long().sub_(1).view(1)).T
+
+    def apply(self, t: Count, params: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
         """Update parameters (k, n) in place."""
         for param, grad, state in zip(params, grads, self.states[-len(params) :], strict=True):
             self.optimizer.update(param, grad, state, t, lr=self.rate(t), **self.settings)
@@ -155,3 +165,9 @@ class Updates:
             if place == "0" and np.ndim(value) == 2 and np.shape(value)[1] > 1:
                 value = laid(torch.from_numpy(value)).numpy()  # noqa: PLW2901
             self.states[int(place)][kept] = restored_value(value, params[int(place)])
+
+
+def updates_of(trials: Sequence[Trial], budget: Budget, device: torch.device) -> list[Updates]:
+    """The optimizers of a stack's trials, in their order."""
+    parts = slices([update_key(trial) for trial in trials])
+    return [Updates(part, trials[part.members], budget, device) for part, _ in parts]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import importlib
 import time
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -97,6 +98,8 @@ def train(stage: Stage) -> Reached:
     except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
         message = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
         return Reached(stage, failure=message, seconds=time.perf_counter() - start)
+    for note in outcome.notes:
+        warnings.warn(note, RuntimeWarning, stacklevel=2)
     return Reached(stage, replace(outcome, weights=[]), handed.after, time.perf_counter() - start)
 
 

@@ -114,6 +114,30 @@ def test_contract(name: str) -> None:
     check_component("optimizer", name)
 
 
+def by_counter(optimizer: Optimizer, p: Tensor, settings: dict[str, Any], rates: list[Any]) -> Tensor:
+    """As `by_us`, with the step's number as a tensor, which is what a replayed step has."""
+    p, state, counter = p.clone(), dict[str, Tensor](), torch.zeros((), dtype=torch.float64)
+    own = {name: value for name, value in settings.items() if name != "lr"}
+    for t, rate in enumerate(rates, 1):
+        counter.add_(1)
+        optimizer.update(p, slope(p, t), state, counter, lr=rate, **arguments(own))
+    assert counter == len(rates)
+    return p
+
+
+@pytest.mark.parametrize(("name", "varied"), pairs())
+def test_the_steps_number_may_be_a_tensor(name: str, varied: dict[str, list[Any]]) -> None:
+    optimizer, members = optimizers[name], members_of(optimizers[name], varied)
+    for settings in (members[0], tensor_settings(members)):
+        rates = [settings["lr"]] * STEPS
+        got, expected = (way(optimizer, start(), settings, rates) for way in (by_counter, by_us))
+        assert torch.allclose(got, expected, rtol=1e-13, atol=1e-15)
+    rates = rates_of(float(members[0]["lr"]))
+    one = [torch.tensor([[rate]], dtype=torch.float64) for rate in rates]  # as a schedule's comes to a graph
+    got = by_counter(optimizer, start(), members[0], one)
+    assert torch.allclose(got, by_us(optimizer, start(), members[0], rates), rtol=1e-12, atol=1e-14)
+
+
 def test_there_are_those_the_readme_promises() -> None:
     names = {entry.name for entry in optimizers}
     assert names >= {"sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "adagrad"}

@@ -16,7 +16,7 @@ from harness import plan as planning
 from harness.axes.heads import heads
 from harness.batches import Budget
 from harness.data import SPLITS, Data, Samples, Split, prepare
-from harness.engines import loop, numpy, sparse, stack, stacked
+from harness.engines import loop, numpy, sparse, stack, stacked, steps
 from harness.engines.outcome import Outcome, Watch
 from harness.engines.outputs import first_largest, probability
 from harness.engines.rates import learning_rates
@@ -191,7 +191,7 @@ def test_divergence_is_dated_whenever_losses_are_looked_at(monkeypatch: pytest.M
     expected = trained(loop, wild).diverged_step[0]
     assert expected > 1
     for kept in (1, 3, 64):
-        monkeypatch.setattr(stacked, "LOSSES_KEPT", kept)
+        monkeypatch.setattr(steps, "LOSSES_KEPT", kept)
         assert trained(stacked, wild).diverged_step[0] == expected
 
 
