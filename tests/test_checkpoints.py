@@ -28,9 +28,11 @@ from harness import checkpoints, cli, executors, plan, results, training
 from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.checkpoints import Cadence, DamagedError, Header, Origin, ShareCheckpoint
+from harness.data import Samples
 from harness.engines import kernels
 from harness.engines import stack as stacks
 from harness.engines.states import State
+from harness.engines.stretches import Stretches
 from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
 from harness.study import Study, load, parse
@@ -291,14 +293,19 @@ def dies_after(saves: int) -> Iterator[None]:
 def counted() -> Iterator[list[int]]:
     """The steps that stacks take meanwhile."""
     steps: list[int] = []
-    whole = stacks.Stack.step
+    one, many = stacks.Stack.step, Stretches.take
 
     def step(self: stacks.Stack, t: int, *arguments: Any) -> Any:
         steps.append(t)
-        return whole(self, t, *arguments)
+        return one(self, t, *arguments)
+
+    def take(self: Stretches, t: int, samples: Samples, index: torch.Tensor, losses: torch.Tensor) -> None:
+        steps.extend(range(t, t + index.shape[1]))
+        many(self, t, samples, index, losses)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacks.Stack, "step", step)
+        patch.setattr(Stretches, "take", take)
         yield steps
 
 
@@ -539,6 +546,7 @@ def test_a_stack_that_failed_keeps_its_checkpoint_and_says_so(
     (path,) = kept(cut)
     with monkeypatch.context() as patch:
         patch.setattr(stacks.Stack, "step", lambda *_: 1 / 0)
+        patch.setattr(Stretches, "take", lambda *_: 1 / 0)
         summary, _ = train(study, cut)
     assert summary.statuses == {"ok": 2, "failed": 2}
     assert f"starts over without checkpoints/{path.name}" in summary.failures[0]
@@ -614,7 +622,7 @@ def command(study: Path, folder: Path) -> list[str]:
 def test_kill_9_in_the_middle_of_long_stacks_and_the_next_run_ends_in_the_same_folder(tmp_path: Path) -> None:
     tables = {
         "study": {"name": "long", "seeds": 2, "resample_split": True},  # a stack a seed
-        "baseline": {"dataset": "digits", "epochs": 25, "hidden": [16]},
+        "baseline": {"dataset": "digits", "epochs": 800, "hidden": [16]},
         "axes": {"optimizer": ["momentum", "adam"]},
     }
     path, folder = tmp_path / "long.toml", tmp_path / "killed"
