@@ -25,7 +25,8 @@ from harness import sources
 SOURCE = Path(__file__).with_name("kernels.c")
 SOURCES = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
 SWITCH = "HARNESS_KERNELS"
-FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
+NATIVE = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
+FLAGS = ("-O3", NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
 LANES = 16
 """Hidden units of a tile: LANES in C."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import groups
 import torch
@@ -41,6 +41,12 @@ def tensors(data: Data, device: str) -> dict[Split, tuple[Tensor, Tensor]]:
     }
 
 
+def orders(y: Tensor, size: int) -> Iterator[Tensor]:
+    """The places of each batch, pass after pass; an order is drawn once a pass, whatever is timed of it."""
+    while True:
+        yield from torch.randperm(len(y), device=y.device).split(size)
+
+
 class Trial:
     """One trial in training."""
 
@@ -49,12 +55,12 @@ class Trial:
         self.model = network(share.work).to(share.device)
         fused = True if share.variant == "fused" else None
         self.optimizer = optimizer(self.model, share.work.optimizer, rate or share.first[0], fused)
+        self.batches = orders(self.data["train"][1], self.batch_size)
 
     def train(self, steps: int) -> None:
-        """So many batches of a new order."""
+        """The next so many batches."""
         x, y = self.data["train"]
-        order = torch.randperm(len(y), device=y.device)
-        for batch in order.split(self.batch_size)[:steps]:
+        for batch in itertools.islice(self.batches, steps):
             loss = F.cross_entropy(self.model(x[batch]), y[batch])
             self.optimizer.zero_grad()
             loss.backward()

@@ -28,11 +28,12 @@ class Trial:
         )  # fmt: skip
         self.model = self.lab.model()
         self.optimizer = optimizer(self.model, work.optimizer, rate)
+        loader = DataLoader(self.data["train"], batch_size=work.batch_size, shuffle=True)
+        self.batches = itertools.chain.from_iterable(itertools.repeat(loader))  # pass after pass
 
     def train(self, steps: int) -> None:
-        """So many batches of a new order."""
-        batches = DataLoader(self.data["train"], batch_size=self.lab.batch_size, shuffle=True)
-        for x, y in itertools.islice(batches, steps):
+        """The next so many batches."""
+        for x, y in itertools.islice(self.batches, steps):
             loss = self.lab.loss(self.model(x), y)
             self.optimizer.zero_grad()
             loss.backward()

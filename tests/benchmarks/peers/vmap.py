@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import groups
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from work import Share, Timing
 
 from harness.data import Data, Split
-from peers.in_memory import _wait, network, tensors
+from peers.in_memory import _wait, network, orders, tensors
 
 EVALUATED = 2_000  # images at once
 
@@ -30,6 +31,7 @@ class Members:
             name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in self.parameters.items()
         }
         self.step = 0
+        self.batches = orders(self.data["train"][1], share.work.batch_size)
         skeleton = network(share.work).to("meta")
 
         def outputs(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -43,10 +45,9 @@ class Members:
         self.gradients = vmap(grad(loss), in_dims=(0, None, None))
 
     def train(self, steps: int) -> None:
-        """So many batches of a new order, the same for all members."""
+        """The next so many batches, the same for all members."""
         x, y = self.data["train"]
-        order = torch.randperm(len(y), device=y.device)
-        for batch in order.split(self.work.batch_size)[:steps]:
+        for batch in itertools.islice(self.batches, steps):
             self._update(self.gradients(self.parameters, x[batch], y[batch]))
         _wait(y)
 
