@@ -88,7 +88,7 @@ def bench(session: nox.Session) -> None:
     `-- --only jax,harness --cells 32:sgd` measures less; `-- -k rung` runs other benchmarks by name.
     """
     install(session, "bench")
-    everything = "-k" in session.posargs
+    everything = any(argument.startswith("-k") for argument in session.posargs)
     chosen = "tests/benchmarks" if everything else "tests/benchmarks/test_side_by_side.py"
     options = {"PYTHONPATH": "tests/benchmarks"}  # where the plugin is
     session.run("pytest", "-p", "bench_options", chosen, *session.posargs, env=options)

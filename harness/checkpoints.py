@@ -95,8 +95,8 @@ class Origin:
     def here(cls, engine: str, device: str) -> Origin:
         """What a stack is trained by in this run; float32, as in all runs."""
         kind = "cpu" if engine == "numpy" else device.partition(":")[0]
-        compiled = "C" if engine == "stacked" and kind == "cpu" and not kernels.why_not() else "PyTorch"
-        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", compiled)
+        own = kernels.identity() if engine == "stacked" and kind == "cpu" else ""
+        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", own or "PyTorch")
 
     @classmethod
     def parse(cls, text: str) -> Origin:

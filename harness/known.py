@@ -5,6 +5,7 @@ A component that is not named here is none the worse for it: its own function co
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,12 @@ ACTIVATIONS: Mapping[str, int] = {
 """`enum activation` in C."""
 CROSS_ENTROPIES = {("identity", "ce"), ("log_softmax", "nll")}
 """Head and loss that together are the softmax cross-entropy of the logits."""
+ZEROS_KEPT = {"unit", "raw"}
+"""Preprocessings that leave a pixel of zero at zero."""
+SWITCH = "HARNESS_KERNELS"
+"""The environment variable that switches the kernels off,"""
+OFF = {"off", "0", "no"}
+"""and how."""
 NARROW = 128
 """Hidden units of a layer, at most: PyTorch's products are the faster ones beyond."""
 
@@ -84,8 +91,11 @@ def knows_output(settings: Mapping[str, Value]) -> bool:
 
 def knows(settings: Mapping[str, Value]) -> bool:
     """Whether the kernels know all of a trial, so that it may train in stretches of steps."""
-    known = rule_of(settings) is not None and knows_layers(settings) and knows_output(settings)
-    return known and not settings.get("dropout")
+    if settings.get("dropout") or str(settings["preprocessing"]) not in ZEROS_KEPT:
+        return False
+    if os.environ.get(SWITCH, "").lower() in OFF:
+        return False
+    return rule_of(settings) is not None and knows_layers(settings) and knows_output(settings)
 
 
 def table(rule: Rule, trials: Sequence[Trial]) -> NDArray[np.float64]:

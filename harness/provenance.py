@@ -33,7 +33,7 @@ class Provenance:
             "versions": _versions(),
             "commit": _commit(),
             "device": _device_name(devices[0]),
-            "kernels": kernels.why_not() or "compiled",
+            "kernels": _kernels(plan, devices[0]),
         }
         self.run: dict[str, Any] = {
             "command": " ".join([Path(sys.argv[0]).name, *map(shown, sys.argv[1:])]),
@@ -143,6 +143,13 @@ def _device_name(device: str) -> str:
     import torch
 
     return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def _kernels(plan: Plan, device: str) -> str:
+    """Which of the stacked engine's kernels compute, or why none do."""
+    if device != "cpu" or all(stack.engine != "stacked" for stack in plan.stacks):
+        return "not used"
+    return kernels.why_not() or kernels.identity()
 
 
 def _cpu() -> str:

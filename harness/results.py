@@ -286,9 +286,10 @@ def _part(path: Path) -> _Part | None:
     """A part; None if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return _Part(*(archive.read(f"{name}.csv").decode() for name in TABLES))
+            texts = [archive.read(f"{name}.csv").decode() for name in TABLES]
     except DAMAGE:
         return None
+    return _Part(*texts) if all("\n" in text for text in texts) else None
 
 
 def read_part(path: Path) -> dict[str, pd.DataFrame] | None:

@@ -166,8 +166,8 @@ def test_an_origin_says_what_decides_the_bits() -> None:
 
 
 def test_a_checkpoint_of_the_kernels_is_none_of_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "why_not", lambda: "no C compiler (cc) is installed")
-    assert HERE.unlike(Origin.here("stacked", "cpu")) == "kernels C there, PyTorch here"
+    monkeypatch.setattr(kernels, "identity", lambda: "")
+    assert HERE.unlike(Origin.here("stacked", "cpu")) == f"kernels {HERE.kernels} there, PyTorch here"
 
 
 # ---------------------------------------------------------------------------------------------------- cadence

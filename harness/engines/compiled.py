@@ -51,7 +51,7 @@ class CompiledBlock(Block):
     ) -> None:
         """As `Block`; the kernels know these trials."""
         super().__init__(part, trials, widths, draws, device=device, dtype=dtype)
-        self.library = kernels.library(str(self.rest.dtype).removeprefix("torch."))
+        self.library = kernels.library(self.rest.dtype)
         named = [str(trial.arm.settings.get("activation", "identity")) for trial in trials]
         self.codes = np.array([ACTIVATIONS[name] for name in named], np.int32)
         self.shape = np.array(self.widths[1:], np.int64)
@@ -105,7 +105,7 @@ class CrossEntropy:
 
     def __init__(self, shares: Sequence[float], classes: int, dtype: torch.dtype) -> None:
         """`shares` (k,) of label smoothing."""
-        self.library = kernels.library(str(dtype).removeprefix("torch."))
+        self.library = kernels.library(dtype)
         self.keep = torch.tensor([1 - share for share in shares], dtype=dtype)
         self.spread = torch.tensor([share / classes for share in shares], dtype=dtype)
 

@@ -161,8 +161,7 @@ def _output(
         name: torch.tensor([[trial.arm.settings[name]] for trial in trials], dtype=dtype, device=device)
         for name in loss.settings
     }
-    name = str(dtype).removeprefix("torch.")
-    known = device.type == "cpu" and knows_output(trials[0].arm.settings) and not kernels.why_not(name)
+    known = device.type == "cpu" and knows_output(trials[0].arm.settings) and not kernels.why_not(dtype)
     kernel = CrossEntropy(label_smoothing(trials), classes, dtype) if known else None
     return Output(head, form, settings, smoothing(trials, classes, device, dtype), kernel)
 

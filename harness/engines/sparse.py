@@ -43,8 +43,8 @@ def addresses(tensors: Sequence[Tensor]) -> Any:
 class Compressed:
     """N images of D pixels: image n has value[row[n]:row[n + 1]] at the pixels `column`.
 
-    `occurs` (D,) says which pixels are not zero in every image. There is one more image, without any pixels,
-    to fill batches up with.
+    `occurs` (D,) says which pixels are not zero in at least one image. There is one more image, without any
+    pixels, to fill batches up with.
     """
 
     row: NDArray[np.int64]
@@ -72,7 +72,7 @@ class Compressed:
 def compressed(samples: Samples) -> Compressed:
     """A split's images without their zeros."""
     x = samples.x
-    library = kernels.library(x.dtype.name)
+    library = kernels.library(x.dtype)
     size = library.compressed_size(address(x), x.size)
     row = np.empty(len(x) + 2, np.int64)
     column, value = np.empty(size, np.uint16), np.empty(size, x.dtype)
@@ -85,7 +85,7 @@ def compressed(samples: Samples) -> Compressed:
 
 def pays(samples: Samples) -> bool:
     """Whether there are kernels for these images, and zeros enough to leave out."""
-    if samples.x.shape[1] > np.iinfo(np.uint16).max or kernels.why_not(samples.x.dtype.name):
+    if samples.x.shape[1] > np.iinfo(np.uint16).max or kernels.why_not(samples.x.dtype):
         return False
     return density(samples) <= DENSEST
 
@@ -94,7 +94,7 @@ def pays(samples: Samples) -> bool:
 def density(samples: Samples) -> float:
     """The share of pixels that are not zero."""
     x = samples.x
-    return float(kernels.library(x.dtype.name).compressed_size(address(x), x.size) / x.size)
+    return float(kernels.library(x.dtype).compressed_size(address(x), x.size) / x.size)
 
 
 class Turning:
@@ -114,7 +114,7 @@ class Turning:
         if len(self.samples) < (values := index.numel() * self.inputs):
             self.samples, self.values = self.samples.new_empty(values), self.values.new_empty(values)
         turned = kernels.Turned(self.starts.data_ptr(), self.samples.data_ptr(), self.values.data_ptr())
-        library = kernels.library(of.value.dtype.name)
+        library = kernels.library(of.value.dtype)
         library.turn(of.struct, index.data_ptr(), batches, size, self.inputs, turned)
         return turned
 
@@ -161,7 +161,7 @@ class Sparse:
         """Layer one of blocks of a stack; see `Dense`."""
         self.blocks, self.inputs = blocks, inputs
         self.dtype = blocks[0].rest.dtype
-        self.library = kernels.library(str(self.dtype).removeprefix("torch."))
+        self.library = kernels.library(self.dtype)
         self.tiles = _tiles(blocks, seeds)
         self.first_tiles = np.flatnonzero(np.diff(self.tiles["member"], prepend=-1))
         self.together = self.tiles.copy()
@@ -223,8 +223,10 @@ class Sparse:
         return self._plain(part.block, kept)
 
     def laid(self, part: Part, plain: Tensor) -> Tensor:
-        """What is (k, h*D), laid out as tiles."""
-        return self._laid(part.block, plain)
+        """What is (k, h*D), laid out as tiles; anything else that an optimizer keeps, as it is."""
+        block = self.blocks[part.block]
+        like_weights = plain.shape[1] == block.widths[0] * block.widths[1]
+        return self._laid(part.block, plain) if like_weights else plain
 
     def _plain(self, block: int, tiles: Tensor) -> Tensor:
         k, h = len(tiles), self.blocks[block].widths[1]

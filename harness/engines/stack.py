@@ -62,7 +62,7 @@ class Stack:
         self.device, self.dtype = device, dtype
         shapes = list(slices([_widths(trial, data) for trial in trials]))
         draws = Draws([widths[1:-1] for _, widths in shapes])
-        native = device.type == "cpu" and not kernels.why_not(str(dtype).removeprefix("torch."))
+        native = device.type == "cpu" and not kernels.why_not(dtype)
         known = [native and all(knows_layers(t.arm.settings) for t in trials[p.members]) for p, _ in shapes]
         self.blocks = [
             (CompiledBlock if own else Block)(

@@ -21,6 +21,7 @@ from harness.engines.compiled import CompiledBlock, CrossEntropy
 from harness.engines.kernels import LANES
 from harness.engines.layer_one import LayerOne
 from harness.engines.outputs import Outputs
+from harness.engines.regularisation import label_smoothing
 from harness.engines.sparse import Sparse, Step, Turning, address, compressed
 from harness.trials import Trial
 
@@ -54,7 +55,8 @@ class Stretches:
 
     def most(self, batch_size: int) -> int:
         """Steps of this batch size that a stretch may have."""
-        return max(1, TURNED // (self.seeds * batch_size * self.first.inputs))
+        filled = batch_size + -batch_size % LANES
+        return max(1, TURNED // (self.seeds * filled * self.first.inputs))
 
     def take(self, t: int, samples: Samples, index: Tensor, losses: Tensor) -> None:
         """Take steps t, t + 1, ... on batches by their places.
@@ -134,5 +136,4 @@ def stretches(
         return None
     if any(output.kernel is None for output in outputs.parts):
         return None
-    shares = [float(trial.arm.settings["label_smoothing"]) for trial in trials]  # type: ignore[arg-type]
-    return Stretches(trials, first, known, shares)
+    return Stretches(trials, first, known, label_smoothing(trials))

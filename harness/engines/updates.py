@@ -162,7 +162,7 @@ class Updates:
         """
         for name, value in values.items():
             place, _, kept = name.partition(".")
-            if place == "0" and np.ndim(value) == 2 and np.shape(value)[1] > 1:
+            if place == "0" and np.ndim(value) == 2:
                 value = laid(torch.from_numpy(value)).numpy()  # noqa: PLW2901
             self.states[int(place)][kept] = restored_value(value, params[int(place)])
 

@@ -1,13 +1,10 @@
-"""The kernels do what PyTorch does, step by step and in stretches; without them all goes on in PyTorch."""
+"""The kernels do what PyTorch does, step by step and in stretches."""
 
 from __future__ import annotations
 
+import ctypes
 import itertools
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import grouping, training
+from harness import grouping
 from harness.data import Data, Samples, prepare
 from harness.engines import kernels, sparse, stacked
 from harness.engines import outputs as outputs_
 from harness.engines import stack as engine_stack
 from harness.engines.outcome import Outcome
 from harness.engines.sparse import Turning, compressed
+from harness.engines.stretches import DEEPEST, Stretches
 from harness.known import ACTIVATIONS, CROSS_ENTROPIES, RULES, knows
-from harness.registry import HOUSE
-from harness.study import load
 from harness.trials import Arm, Trial, resolve
 
 pytestmark = pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}")
@@ -104,6 +100,7 @@ def test_compressed_images_end_with_an_empty_one() -> None:
     assert of.occurs.tolist() == (images(7, 5).x != 0).any(0).astype(int).tolist()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize(
     "z",
     [
@@ -112,10 +109,10 @@ def test_compressed_images_end_with_an_empty_one() -> None:
         [[0.0, -np.inf, -np.inf], [np.nan] * 3, [np.inf, np.inf, 0.0]],
     ],
 )
-def test_an_evaluation_is_pytorchs_whatever_the_logits(z: list[list[float]]) -> None:
-    logits = torch.tensor(z, dtype=torch.float64).T.repeat(2, 1, 16)[:, :, :48]  # (2, C = 3, B = 48)
+def test_an_evaluation_is_pytorchs_whatever_the_logits(z: list[list[float]], dtype: torch.dtype) -> None:
+    logits = torch.tensor(z, dtype=dtype).T.repeat(2, 1, 16)[:, :, :48]  # (2, C = 3, B = 48)
     y = torch.arange(48) % 3
-    (known,) = outputs_.Outputs([trial()] * 2, 3, torch.device("cpu"), torch.float64).parts
+    (known,) = outputs_.Outputs([trial()] * 2, 3, torch.device("cpu"), dtype).parts
     assert known.kernel is not None
     plain = outputs_.Output(known.head, known.form, {}, None)
     ours, theirs = (output.judge(logits, y, (), keep=True) for output in (known, plain))
@@ -192,17 +189,31 @@ def test_shapes_and_rules_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(train(members), step_by_step(members, monkeypatch), 1e-9)
 
 
-@pytest.mark.parametrize("count", [1, 8, 30])
-def test_a_members_bits_are_its_own(count: int) -> None:
-    """Float32, to the last bit, whoever trains beside it."""
-    mine = trial(hidden=[24, 10], optimizer="adam", lr=0.002)
-    others = [trial(hidden=[24, 10], optimizer="adam", lr=0.001 * (2 + k)) for k in range(count)]
-    alone, among = train([mine], np.float32), train([*others, mine], np.float32)
-    for name, expected in alone.weights[0].items():
-        assert (among.weights[-1][name] == expected).all()
-    for p, q in zip(among.curve, alone.curve, strict=True):
-        # Evaluations sum over samples in chunks, whose size depends on the stack.
-        assert p.loss[-1] == pytest.approx(q.loss[0], rel=1e-7)
+@pytest.mark.parametrize("optimizer", RULES)
+@pytest.mark.parametrize("hidden", [[16], [24, 10]], ids=str)
+def test_a_members_bits_are_its_own(optimizer: str, hidden: list[int]) -> None:
+    """Float32, to the last bit, whoever trains beside it, before it or behind it."""
+    same: dict[str, Any] = {"hidden": hidden, "optimizer": optimizer, "steps": 40}
+    mine = trial(lr=0.002, **same)
+    alone = train([mine], np.float32)
+    for before, behind in ((1, 0), (0, 3), (7, 0), (2, 6), (0, 15)):
+        others = [trial(lr=0.001 * (3 + k), **same) for k in range(before + behind)]
+        among = train([*others[:before], mine, *others[before:]], np.float32)
+        for name, expected in alone.weights[0].items():
+            assert (among.weights[before][name] == expected).all()
+        for p, q in zip(among.curve, alone.curve, strict=True):
+            # Evaluations sum over samples in chunks, whose size depends on the stack.
+            assert p.loss[before] == pytest.approx(q.loss[0], rel=1e-7)
+
+
+@pytest.mark.parametrize("batch_size", [1, 20, 32])
+def test_where_a_stretch_is_cut_changes_no_bit(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [trial(k % 2, optimizer=o, batch_size=batch_size) for k, o in enumerate(("adam", "sgd"))]
+    whole = train(members, np.float32)
+    monkeypatch.setattr(Stretches, "most", lambda *_: 1)
+    single = train(members, np.float32)
+    for a, b in zip(whole.weights, single.weights, strict=True):
+        assert all((a[name] == b[name]).all() for name in a)
 
 
 def test_divergence_is_dated_alike_and_stays_inside_its_member(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,52 +225,23 @@ def test_divergence_is_dated_alike_and_stays_inside_its_member(monkeypatch: pyte
     assert all((ours.weights[0][name] == w).all() for name, w in train(members[:1]).weights[0].items())
 
 
+def test_structs_and_constants_are_those_of_c() -> None:
+    told = (ctypes.c_int64 * 10)()
+    kernels.library("float32").layout(told)
+    structs = (
+        kernels.Images,
+        kernels.Turned,
+        kernels.Task,
+        kernels.Network,
+        kernels.Members,
+        kernels.Stretch,
+    )
+    assert list(told) == [
+        kernels.LANES, kernels.WIDEST, DEEPEST, kernels.TILE.itemsize, *map(ctypes.sizeof, structs)
+    ]  # fmt: skip
+
+
 def test_it_learns_mnist() -> None:
     members = [trial(dataset="mnist", steps=800, hidden=[32, 32], optimizer=o) for o in ("sgd", "adam")]
     outcome = train(members, np.float32)
     assert (outcome.final["test"].accuracy > 0.9).all()
-
-
-# ---------------------------------------------------------------------------------------- without a compiler
-
-
-@pytest.mark.parametrize(
-    ("changed", "why"),
-    [
-        ({"HARNESS_KERNELS": "off"}, "switched off by HARNESS_KERNELS"),
-        ({"CC": "no-such-compiler"}, "no C compiler (no-such-compiler) is installed"),
-        ({"CC": "false"}, "fails on kernels.c"),
-    ],
-)
-def test_without_kernels_a_run_says_so_and_goes_on(changed: dict[str, str], why: str, tmp_path: Path) -> None:
-    study = tmp_path / "small.toml"
-    study.write_text(
-        '[study]\nname = "small"\nseeds = 2\n'
-        '[baseline]\ndataset = "digits"\nepochs = 2\n[axes]\nlr = [0.1, 0.2]\n'
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(study), "--results", str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": str(HOUSE.parent), **changed},
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert why in " ".join((done.stdout + done.stderr).split())
-    assert "PyTorch computes what the kernels would" in " ".join((done.stdout + done.stderr).split())
-    assert why in (tmp_path / "out" / "provenance.json").read_text()
-    with_kernels = training.run(load(study), tmp_path / "kernels", workers=1)
-    assert with_kernels.trials["status"].eq("ok").all()
-
-
-def test_a_damaged_cache_is_no_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "kernels").write_text("a file where the folder should be")
-    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-    with pytest.raises(kernels.UnavailableError, match="cannot be written"):
-        kernels.library.__wrapped__("float32")
-
-
-def test_a_damaged_kernel_in_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-    made = kernels._compiled("float", 4)
-    made.write_bytes(made.read_bytes()[:100])
-    with pytest.raises(kernels.UnavailableError, match=f"{made.name} cannot be loaded.*Delete it"):
-        kernels.library.__wrapped__("float32")

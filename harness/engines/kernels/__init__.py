@@ -10,21 +10,24 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from harness import sources
+from harness.known import OFF, SWITCH
 
 SOURCE = Path(__file__).with_name("kernels.c")
 SOURCES = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
-SWITCH = "HARNESS_KERNELS"
+LONGEST = 120  # seconds for a compiler
 NATIVE = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
 FLAGS = ("-O3", NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
@@ -94,20 +97,59 @@ class UnavailableError(Exception):
     """The kernels cannot be had here, and why."""
 
 
-@functools.cache
-def library(dtype: DTypeLike) -> ctypes.CDLL:
+@dataclass(frozen=True)
+class _Found:
+    """The kernels, and what tells them from those of another machine or compiler; or why there are none."""
+
+    library: ctypes.CDLL | None = None
+    identity: str = ""
+    missing: str = ""
+
+
+def name_of(dtype: object) -> str:
+    """float32 or float64, of a type of NumPy's or PyTorch's, or by its name."""
+    return str(dtype).removeprefix("torch.")
+
+
+def library(dtype: object) -> ctypes.CDLL:
     """The kernels for float32 or float64, compiled if they are not in the cache.
 
     Raises:
         UnavailableError: there is no compiler, or it fails; or they are switched off.
     """
-    if os.environ.get(SWITCH, "").lower() in {"off", "0", "no"}:
-        raise UnavailableError(f"switched off by {SWITCH}")
-    path = _compiled(*REALS[np.dtype(dtype).name])
+    found = _find(name_of(dtype))
+    if found.library is None:
+        raise UnavailableError(found.missing)
+    return found.library
+
+
+def why_not(dtype: object = "float32") -> str:
+    """Why the kernels are not used here; empty where they are."""
+    return _find(name_of(dtype)).missing
+
+
+def identity(dtype: object = "float32") -> str:
+    """What decides the bits that they compute: source, compiler, flags and processor, as a digest."""
+    return _find(name_of(dtype)).identity
+
+
+@functools.cache  # of what is missing, too: to find that out may take a compiler a minute
+def _find(dtype: str) -> _Found:
+    if os.environ.get(SWITCH, "").lower() in OFF:
+        return _Found(missing=f"switched off by {SWITCH}")
     try:
-        loaded = ctypes.CDLL(str(path))
+        path = _compiled(*REALS[dtype])
+        return _Found(_declared(ctypes.CDLL(str(path))), path.stem)
+    except UnavailableError as error:
+        return _Found(missing=str(error))
     except OSError as error:
-        raise UnavailableError(f"{path} cannot be loaded ({error}). Delete it") from error
+        return _Found(
+            missing=f"a kernel cannot be loaded: {error}. Delete {sources.cache_root() / 'kernels'}"
+        )
+
+
+def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
+    """The kernels' functions with the types of their arguments."""
     at, n, task, members = c_void_p, c_int64, POINTER(Task), POINTER(Members)
     signatures: dict[str, list[Any]] = {
         "compress": [at, n, n, at, at, at],
@@ -118,6 +160,7 @@ def library(dtype: DTypeLike) -> ctypes.CDLL:
         "forward_rest": [POINTER(Network)],
         "backward_rest": [POINTER(Network), at, at],
         "cross_entropy": [at, at, *4 * [n], *5 * [at]],
+        "layout": [at],
         "judge": [at, at, *3 * [n], *4 * [at], n],
         "train_stretch": [c_int, members, POINTER(Stretch), n, at, n, at, n, at],
     }
@@ -130,21 +173,11 @@ def library(dtype: DTypeLike) -> ctypes.CDLL:
     return loaded
 
 
-def why_not(dtype: DTypeLike = np.float32) -> str:
-    """Why the kernels are not used here; empty where they are."""
-    try:
-        library(np.dtype(dtype).name)
-    except UnavailableError as missing:
-        return str(missing)
-    return ""
-
-
 def _compiled(real: str, size: int) -> Path:
-    name = os.environ.get("CC") or "cc"
-    compiler = shutil.which(name)
-    if compiler is None:
-        raise UnavailableError(f"no C compiler ({name}) is installed")
-    parts = [*(path.read_bytes() for path in SOURCES), *map(str.encode, (*FLAGS, _cpu(), compiler))]
+    compiler = shlex.split(os.environ.get("CC") or "cc")  # with arguments of its own, perhaps
+    if shutil.which(compiler[0]) is None:
+        raise UnavailableError(f"no C compiler ({compiler[0]}) is installed")
+    parts = [*(path.read_bytes() for path in SOURCES), *map(str.encode, (*FLAGS, _cpu(), *compiler))]
     key = hashlib.sha256(b"\n".join(parts))
     folder = sources.cache_root() / "kernels"
     target = folder / f"{real}-{key.hexdigest()[:16]}.so"
@@ -154,15 +187,25 @@ def _compiled(real: str, size: int) -> Path:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 made = Path(scratch) / "kernels.so"
                 defined = (f"-DREAL={real}", f"-DREAL_BYTES={size}")
-                command = [compiler, *FLAGS, *defined, "-o", str(made), str(SOURCE), "-lm"]
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+                _run([*compiler, *FLAGS, *defined, "-o", str(made), str(SOURCE), "-lm"])
                 made.replace(target)  # whole or not at all: other processes compile at the same time
-        except subprocess.SubprocessError as error:
-            said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[:1]
-            raise UnavailableError(f"{compiler} fails on {SOURCE.name}: {' '.join(said)}") from error
         except OSError as error:
-            raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from error
+            if not target.exists():
+                raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from error
     return target
+
+
+def _run(command: Sequence[str]) -> None:
+    """Run a compiler."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"{command[0]} took more than {LONGEST} s on {SOURCE.name}") from error
+    except OSError as error:
+        raise UnavailableError(f"{command[0]} cannot be started: {error.strerror}") from error
+    if done.returncode:
+        said = " ".join(done.stderr.strip().splitlines()[:1])
+        raise UnavailableError(f"{command[0]} fails on {SOURCE.name}: {said}")
 
 
 def _cpu() -> str:
@@ -170,4 +213,6 @@ def _cpu() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    return platform.machine() + " ".join(told[:2])
+    return " ".join(
+        [platform.machine(), platform.processor(), platform.node() if not told else "", *told[:2]]
+    )
