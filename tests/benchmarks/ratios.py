@@ -75,8 +75,10 @@ def share_of(share: float, device: str) -> str:
 
 
 def spread(median: float, low: float, high: float) -> str:
-    """`4.1 (3.9 to 4.4)`."""
+    """`4.1 (3.9 to 4.4)`; a single round has no spread."""
     digits = 0 if median >= 100 else 1 if median >= 10 else 2
+    if low == high:
+        return f"{median:.{digits}f} (1 round)"
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 

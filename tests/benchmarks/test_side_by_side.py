@@ -15,6 +15,7 @@ import torch
 from cells import Selection
 from peers import HARNESS
 
+from harness.errors import UsageError
 from harness.plots.style import save
 
 
@@ -36,9 +37,12 @@ def selection(config: pytest.Config) -> Selection:
         chosen = cells.chosen_cells(told, given("--epochs", 3))
         asked = dataclasses.replace(asked, cells=chosen, counts=(), everywhere=True)
     if (counts := given("--counts", None)) is not None:
+        if not all(n.strip().isdecimal() for n in counts.split(",")):
+            raise UsageError(f"--counts {counts!r}: allowed are numbers of trials, such as 10,100, or 0")
         numbers = tuple(int(n) for n in counts.split(",") if int(n))
         asked = dataclasses.replace(asked, counts=numbers)
-    minutes = given("--minutes", None) or asked.minutes
+    minutes = given("--minutes", None)
+    minutes = asked.minutes if minutes is None else minutes
     return dataclasses.replace(asked, rounds=given("--rounds", 3), minutes=minutes)
 
 
