@@ -1,0 +1,87 @@
+"""What layer one costs in the kernels and in PyTorch, one core: `python tests/benchmarks/kernel_costs.py`.
+
+Microseconds a member and step of 784-32-... on MNIST's batches, the least of 200 calls.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+
+import torch
+
+from harness.batches import Budget
+from harness.data import prepare
+from harness.engines import kernels
+from harness.engines.sparse import Sparse, SparseImages, compressed
+from harness.engines.stack import Stack
+from harness.engines.updates import updates_of
+from harness.trials import Arm, Trial, resolve
+
+MEMBERS, CALLS = 32, 200
+
+
+def least(call: Callable[[], object]) -> float:
+    """Microseconds of the fastest of many calls."""
+    best = float("inf")
+    for _ in range(CALLS):
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best * 1e6
+
+
+def stack_of(optimizer: str, batch_size: int) -> tuple[Stack, SparseImages]:
+    """Members of one optimizer, and the train split's images."""
+    settings = resolve({"dataset": "mnist", "batch_size": batch_size, "optimizer": optimizer, "epochs": 1})
+    trials = [Trial(f"t{k}", Arm(str(k), settings), 0) for k in range(MEMBERS)]
+    data = prepare(settings)
+    cpu = torch.device("cpu")
+    updates = updates_of(trials, Budget.of(settings, len(data.train.y)), cpu)
+    stack = Stack(trials, data, updates, cpu, torch.float32)
+    return stack, SparseImages(compressed(data.train))
+
+
+def in_kernels(optimizer: str, size: int) -> tuple[float, float, float]:
+    """Of a batch of this size: the product, the optimizer's step, and the turning of the batch."""
+    stack, images = stack_of(optimizer, size)
+    first, grad = stack.first, torch.randn(MEMBERS, 32, size) * 1e-6
+    assert isinstance(first, Sparse)
+    seen = images.at(torch.randperm(len(images))[None, :size])
+    first.update(1, seen, [grad])  # so that states are there, and the step knows its memory
+    turned, step, library = first.turn(seen.of, seen.index), first.steps[0], kernels.library("float32")
+    pointers = (ctypes.c_void_p * 1)(grad.data_ptr())
+    step.task.grads, step.task.w = ctypes.addressof(pointers), step.part.first.data_ptr()
+    step.task.one, step.task.two = step.states(0, step.part.first)
+    number = step.rule.number if step.rule else 0
+    return (
+        least(lambda: first.products(seen)),
+        least(lambda: library.step_first(number, ctypes.byref(step.task), turned)),
+        least(lambda: first.turn(seen.of, seen.index)),
+    )
+
+
+def in_pytorch(pixels: torch.Tensor, size: int) -> tuple[float, float]:
+    """The product, and the gradient's that is accumulated into the weights."""
+    wide, x = torch.randn(MEMBERS * 32, 784) / 28, pixels[torch.randperm(len(pixels))[:size]]
+    rows = torch.randn(MEMBERS * 32, size) * 1e-6
+    return least(lambda: wide @ x.t()), least(lambda: wide.addmm_(rows, x, alpha=-1e-3))
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    pixels = torch.from_numpy(prepare(resolve({"dataset": "mnist", "epochs": 1})).train.x)
+    print("batch  product: PyTorch, kernel   SGD's step: PyTorch, kernel   Adam's step: kernel   turned")
+    for size in (16, 32, 128):
+        theirs, folded = (value / MEMBERS for value in in_pytorch(pixels, size))
+        product, sgd, turned = in_kernels("sgd", size)
+        _, adam, _ = in_kernels("adam", size)
+        ours = f"{product / MEMBERS:6.1f}   {folded:19.1f}, {sgd / MEMBERS:6.1f}   {adam / MEMBERS:19.1f}"
+        print(f"{size:5}  {theirs:16.1f}, {ours}   {turned:12.1f}")
+
+
+if __name__ == "__main__":
+    main()
