@@ -34,7 +34,9 @@ ZEROS_KEPT = {"unit", "raw"}
 SWITCH = "HARNESS_KERNELS"
 """The environment variable that switches the kernels off,"""
 OFF = {"off", "0", "no"}
-"""and how."""
+"""and how,"""
+ON = {"on", "1", "yes"}
+"""or has them used without a self-test."""
 NARROW = 128
 """Hidden units of a layer, at most: PyTorch's products are the faster ones beyond."""
 

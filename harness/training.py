@@ -243,7 +243,7 @@ def _kernel_notes(works: Sequence[executors.Work]) -> list[str]:
     )
     if not missing:
         return []
-    return [f"{missing}: PyTorch computes what the kernels would, which takes several times as long"]
+    return [f"{missing}: PyTorch computes what the kernels would"]
 
 
 def _together(done: Sequence[Summary]) -> Summary:
