@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_kernels import RULES, all_sparse, assert_same, step_by_step, train, trial
+from test_kernels import all_sparse, assert_same, step_by_step, train, trial
 
+from harness import sources
 from harness.engines import kernel_self_test, kernels
-from harness.known import ACTIVATIONS
+from harness.known import ACTIVATIONS, RULES
 
 __all__ = ["all_sparse"]  # a fixture of every test here
 COMPILER = Path(__file__).with_name("compiler_for.py")
@@ -68,7 +69,7 @@ def test_float32_at_every_width_is_float64_but_for_rounding(width: int) -> None:
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of its own, for which the kernels are copied, not compiled."""
-    real = next((kernels.sources.cache_root() / "kernels").glob(f"{kernels.identity()}.so"))
+    real = next((sources.cache_root() / "kernels").glob(f"{kernels.identity()}.so"))
     copy = tmp_path / "copy.py"
     copy.write_text(f"import shutil, sys\nshutil.copy({str(real)!r}, sys.argv[sys.argv.index('-o') + 1])\n")
     monkeypatch.setenv("CC", f"{sys.executable} {copy}")
@@ -81,8 +82,13 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("verdict", ["", "the kernels take 3.0 times as long as PyTorch"])
 def test_a_verdict_is_kept_and_followed(verdict: str, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(kernels, "_self_test", lambda: asked.append(1) or verdict)
+    asked: list[str] = []
+
+    def self_test() -> str:
+        asked.append(verdict)
+        return verdict
+
+    monkeypatch.setattr(kernels, "_self_test", self_test)
     for _ in range(2):
         assert kernels.why_not().startswith(verdict)
         assert bool(kernels.identity()) is not bool(verdict)
