@@ -62,16 +62,27 @@ def check(names: Sequence[str], study: str | None) -> None:
         if name in declared:
             facts = datasets[name].facts
             height, width = facts.shape
+            word = "read, but look at it again" if facts.warnings else "ok"
             click.echo(
-                f"{name}: ok: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
+                f"{name}: {word}: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
                 f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
             )
+            _say_of(name)
             continue
         for state in sources.check(name):
             click.echo(str(state))
             sound = sound and state.status == "ok"
     if not sound:
         sys.exit(1)
+
+
+def _say_of(name: str) -> None:
+    """Say what a reader of a data set's numbers should know: how it was divided, what in it is the same."""
+    from harness.axes.datasets import datasets
+
+    known = datasets[name]
+    for sentence in (*filter(None, [known.remark]), *known.facts.warnings):
+        click.echo(f"note: {name}: {sentence}")
 
 
 @data.command("export")
@@ -150,6 +161,8 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
     dataset, chosen = _shown(what, study, overrides)
     from harness import looks
 
+    for name in dict.fromkeys(str(part["dataset"]) for part in looks.divisions(chosen, dataset).values()):
+        _say_of(name)
     kinds: tuple[looks.Kind, ...] = ("counts", "row")
     if grid or "label" in asked:
         kinds = ("grid",) if grid else ()
