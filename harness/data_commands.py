@@ -131,6 +131,11 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     help="Draw the images that most trained models of a results folder get wrong; all of them in a CSV.",
 )
 @click.option(
+    "--where",
+    metavar="CONDITIONS",
+    help="The trained models that --hardest asks, chosen as by harness show: lr=0.1,seed=0.  [default: all]",
+)
+@click.option(
     "--set",
     "overrides",
     multiple=True,
@@ -155,9 +160,11 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
         if grid or "label" in asked:
             raise UsageError("--hardest draws no --label and no --grid: ask for them one by one")
         if study or overrides:
-            raise UsageError("--hardest takes --split, --count and --out; its results say the rest")
+            raise UsageError("--hardest takes --where, --split, --count and --out; its results say the rest")
         _hardest(what, asked, out)
         return
+    if "where" in asked:
+        raise UsageError("--where says which trained models --hardest asks: give --hardest RESULTS too")
     dataset, chosen = _shown(what, study, overrides)
     from harness import looks
 
@@ -182,7 +189,9 @@ def _hardest(dataset: str, asked: dict[str, Any], out: Path) -> None:
             f"{found.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
         )
     wanted = asked.get("split", "test"), asked.get("count", 18)
-    for words, path in gallery.draw_hardest(found, *wanted, folder=out, dataset=dataset):
+    for words, path in gallery.draw_hardest(
+        found, *wanted, folder=out, dataset=dataset, conditions=asked.get("where", "")
+    ):
         click.echo(words)
         click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")
 
