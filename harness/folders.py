@@ -385,8 +385,10 @@ def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str])
         # Not all of range(count): a stray label of a billion would name a billion classes.
         missing = [i for i in range(min(count, len(present) + MOST_NAMED)) if i not in present][:MOST_NAMED]
         told = _some([f"{i} ({names[i]})" if names else str(i) for i in missing], count - len(present))
+        top = next(part for part in parts if part.labels.max() == highest)
+        where = "" if names else f" ({top.label(int(top.labels.argmax()))} is {highest})"
         problems.append(
-            f"{place}: no train image of class {told}, of classes 0..{count - 1}; add some, "
+            f"{place}: no train image of class {told}, of classes 0..{count - 1}{where}; add some, "
             f"or {'name fewer classes' if names else 'number the classes without a gap'}"
         )
 

@@ -285,7 +285,7 @@ def fashion_mnist() -> Images:
 def digits() -> Images:
     """Handwritten digits, 8x8, pixels 0..16; first 1,437 train, last 360 test; comes with scikit-learn.
 
-    The images come writer by writer: those of val have others of the same hand in train, those of test do not.
+    The images come writer by writer: val's have others of the same hand in train, those of test do not.
 
     Source: Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning
     Repository (1998); the test part of it, as scikit-learn ships it. Licence: CC BY 4.0.

@@ -62,8 +62,9 @@ class Function(nn.Module):
 class Classifier(nn.Module):
     """A trial's network: `net` gives logits (B, C), `head` the output (B, C).
 
-    Its state_dict has the names that `net` gives its weights, for an mlp those of a plain torch.nn.Sequential,
-    as an exported model.pt has them. One of an earlier version, with "net." before them, is loaded too.
+    Its state_dict has the names that `net` gives its weights, for an mlp those of a plain
+    torch.nn.Sequential, as an exported model.pt has them. One of an earlier
+    version, with "net." before them, is loaded too.
     """
 
     def __init__(self, trial: Trial, inputs: int, classes: int) -> None:
