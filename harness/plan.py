@@ -8,6 +8,7 @@ import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.axes.datasets import datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -242,6 +243,8 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
             told.append(
                 f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
             )
+    for name in sorted({str(trial.arm.settings["dataset"]) for trial in everything}):
+        told += [f"data set {name!r}: {sentence}" for sentence in datasets[name].facts.warnings]
     return told
 
 
