@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
@@ -12,6 +17,27 @@ def install(session: nox.Session, *extras: str) -> None:
     """Install the harness as the committed constraints pin it."""
     target = f".[{','.join(extras)}]" if extras else "."
     session.install("-e", target, "-c", "constraints.txt", silent=True)
+
+
+FAST = "not slow and not network"
+KERNELS_ARE_USED = (
+    "import json; kernels = json.load(open('results/choices/provenance.json'))['runs'][-1]['kernels']; "
+    "print('kernels:', kernels); assert kernels.startswith('float'), kernels"
+)
+PYTHONS = ("3.15", "3.14", "3.13", "3.12", "3.11")
+"""Those that may be at hand, the newest first."""
+
+
+def newest_python() -> str:
+    """The newest Python at hand; the oldest supported one where there is no other."""
+    return next((version for version in PYTHONS if shutil.which(f"python{version}")), PYTHONS[-1])
+
+
+def lowest_versions() -> list[str]:
+    """What pyproject.toml asks for, each at the lowest version that it allows."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["tests"]]
+    return [re.sub(r">=([\w.]+).*", r"==\1", requirement) for requirement in asked]
 
 
 def named(session: nox.Session, default: str) -> list[str]:
@@ -45,18 +71,42 @@ def report(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The fast tests, on real images; `nox -s tests -- -m slow` and the like choose others."""
     install(session, "tests")
-    chosen = () if "-m" in session.posargs else ("-m", "not slow and not network")
-    session.run(
-        "pytest",
-        "tests",
-        "--ignore",
-        "tests/benchmarks",
-        "--numprocesses",
-        "2",
-        "--cov",
-        *chosen,
-        *session.posargs,
-    )
+    run_tests(session, "--cov")
+
+
+def run_tests(session: nox.Session, *options: str) -> None:
+    """Run the fast tests, or those that were asked for, on two cores."""
+    chosen = () if "-m" in session.posargs else ("-m", FAST)
+    everything = ("tests", "--ignore", "tests/benchmarks", "--numprocesses", "2")
+    session.run("pytest", *everything, *options, *chosen, *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The fast tests with the lowest versions of what pyproject.toml asks for."""
+    session.install("-e", ".", *lowest_versions(), silent=True)
+    run_tests(session)
+
+
+@nox.session(python=newest_python())
+def newest(session: nox.Session) -> None:
+    """The fast tests on the newest Python at hand."""
+    install(session, "tests")
+    run_tests(session)
+
+
+@nox.session
+def installed(session: nox.Session) -> None:
+    """The built wheel, alone in an environment and away from the checkout: it trains the default study."""
+    elsewhere = Path(session.create_tmp()).resolve()
+    session.run("pip", "wheel", ".", "--no-deps", "--wheel-dir", str(elsewhere), silent=True)
+    (wheel,) = elsewhere.glob("*.whl")
+    session.install("--force-reinstall", "--no-deps", str(wheel), silent=True)
+    session.install(str(wheel), "-c", "constraints.txt", silent=True)
+    session.chdir(elsewhere)
+    session.run("harness", "run", "choices", "--set", "dataset=digits", "--report", *session.posargs)
+    session.run("python", "-c", "import harness, sys; sys.exit('site-packages' not in harness.__file__)")
+    session.run("python", "-c", KERNELS_ARE_USED)
 
 
 @nox.session
