@@ -1,0 +1,113 @@
+"""Searches whose workers, storages and disks fail have the numbers of one that nothing disturbed."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from harness import executors
+from harness.searching import stages
+from harness.study import Study
+
+HALVING: dict[str, Any] = {
+    "study": {"name": "s", "design": "search", "seeds": 1},
+    "baseline": {"dataset": "digits", "hidden": [4], "epochs": 4, "batch_size": 64},
+    "search": {
+        "sampler": "random", "suggestions": 8, "batch": 4, "pruner": {"name": "halving", "reduction": 2}
+    },
+    "space": {"lr": {"low": 0.01, "high": 0.5}},
+}  # fmt: skip
+
+
+def study(baseline: dict[str, Any] | None = None, **search: Any) -> Study:
+    """A small search, with some of its entries changed."""
+    changed = {"search": HALVING["search"] | search, "baseline": HALVING["baseline"] | (baseline or {})}
+    return harness.parse(HALVING | changed)
+
+
+def numbers(folder: Path, without: tuple[str, ...] = ()) -> list[bytes]:
+    """suggestions.csv and trials.csv as bytes, but for the columns of time."""
+    texts = []
+    for name, timed in (("suggestions.csv", "seconds"), ("trials.csv", "group_seconds")):
+        rows = [line.split(b",") for line in (folder / name).read_bytes().splitlines()]
+        left_out = {
+            rows[0].index(column.encode()) for column in (timed, *without) if column.encode() in rows[0]
+        }
+        texts += [b",".join(cell for k, cell in enumerate(row) if k not in left_out) for row in rows]
+    return texts
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search that nothing disturbed, planned for two workers as the disturbed ones are."""
+    place = tmp_path_factory.mktemp("undisturbed") / "s"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executors, "pool", Crew.of([]))
+        harness.search(study(), place, workers=2)
+    return place
+
+
+# ------------------------------------------------------------------------------------------- workers that die
+
+
+class Crew(concurrent.futures.ThreadPoolExecutor):
+    """Worker processes as a search sees them, of which one dies before some submissions, counted over all."""
+
+    _processes: Any = None
+
+    def __init__(self, deaths: list[int], submitted: list[int]) -> None:
+        super().__init__(1)
+        self.deaths, self.submitted, self.broken = deaths, submitted, False
+
+    @classmethod
+    def of(cls, deaths: list[int]) -> Any:
+        """What makes crews in place of `executors.pool`."""
+        submitted = [0]
+        return lambda *_: cls(deaths, submitted)
+
+    def submit(self, *call: Any, **named: Any) -> Any:
+        """Submit a call, as `ProcessPoolExecutor` does: it raises where a worker is known to be dead."""
+        self.submitted[0] += 1
+        self.broken |= self.submitted[0] in self.deaths
+        if self.broken:
+            raise BrokenProcessPool("a child process terminated abruptly")
+        return super().submit(*call, **named)
+
+
+@pytest.mark.parametrize("deaths", [[2], [5], [5, 6, 9]])
+def test_a_worker_that_dies_idle_changes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, deaths: list[int]
+) -> None:
+    monkeypatch.setattr(executors, "pool", Crew.of(deaths))
+    harness.search(study(), tmp_path / "s", workers=2)
+    assert numbers(tmp_path / "s") == numbers(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", range(6))
+def test_a_killed_worker_changes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, rung: int
+) -> None:
+    """A worker process is killed before the stages of a rung: three rungs a batch, two batches."""
+    train, calls = stages.Workers.train, [0]
+
+    def killing(self: stages.Workers, given: Sequence[stages.Stage]) -> Iterator[stages.Reached]:
+        if calls[0] == rung and self._pool is not None:
+            worker = next(iter(self._pool._processes.values()))
+            os.kill(worker.pid or 0, signal.SIGKILL)
+            worker.join()
+        calls[0] += 1
+        return train(self, given)
+
+    monkeypatch.setattr(stages.Workers, "train", killing)
+    harness.search(study(), tmp_path / "s", workers=2)
+    assert calls[0] == 6
+    assert numbers(tmp_path / "s") == numbers(undisturbed)
