@@ -24,7 +24,7 @@ ORDER: list[set[str]] = [
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known"},
     {"spaces", "overrides", "contrasts", "costs"},
-    {"testing", "checking", "formulas", "board"},
+    {"testing", "checking", "formulas", "board", "spawning"},
     {"parameters", "searches"},
     {"space_tables"},
     {"study"},

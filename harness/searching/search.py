@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import parts, plugins, results, training
+from harness import parts, plugins, results, spawning, training
 from harness.axes.datasets import datasets
 from harness.errors import UsageError
 from harness.grouping import Engine
@@ -103,6 +103,7 @@ def search(
         UsageError: the study is no search, or the folder or the storage is another's.
         MachineError: the results or the storage cannot be written.
     """
+    spawning.check_main()
     folder = training.folder_of(study, folder)
     checks.check(study)
     training.check(study.in_phase("search"), folder, engine)
@@ -206,11 +207,12 @@ class _Search:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
         provenance = Provenance(self.folder, self.plan, self.devices, self.workers)
         modules = training.third_party_modules(make(self._everything(), self.engine))
+        count = spawning.possible(self.workers)
         progress = Progress(self.search.suggestions)
         self._note(progress)
         before = len(self.trials)
         try:
-            with (display or nullcontext)(progress), Workers(self.workers, modules) as workers:
+            with (display or nullcontext)(progress), Workers(count, modules) as workers:
                 while len(self.trials) < self.search.suggestions:
                     if not self._batch(workers, progress):
                         break
