@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ import pytest
 
 import harness
 from harness import executors
+from harness.axes.metrics import metrics
 from harness.searching import stages
 from harness.study import Study
 
@@ -111,3 +113,48 @@ def test_a_killed_worker_changes_no_number(
     harness.search(study(), tmp_path / "s", workers=2)
     assert calls[0] == 6
     assert numbers(tmp_path / "s") == numbers(undisturbed)
+
+
+# ----------------------------------------------------------------------------------- what is no longer finite
+
+
+def fragile(p: Any, target: Any) -> Any:
+    """Give the probability of the true class, and NaN once a network has learned something."""
+    own = (p * target).sum(-1)
+    learned = (own.mean(-1, keepdim=True) > 0.12) & (p.shape[-2] > 100)  # not where a plan tries it
+    return own.masked_fill(learned, math.nan)
+
+
+@pytest.fixture
+def _fragile() -> Iterator[None]:
+    before = dict(metrics._entries)
+    metrics.register("fragile")(fragile)
+    yield
+    metrics._entries.clear()
+    metrics._entries.update(before)
+
+
+@pytest.mark.usefixtures("_fragile")
+@pytest.mark.parametrize(
+    ("pruner", "diverged"),
+    [
+        ({"name": "median", "startup": 0}, "fail"),
+        ({"name": "patient", "startup": 0, "patience": 1}, 0.0),
+        ({"name": "halving"}, "fail"),
+    ],
+)
+def test_what_is_nan_after_a_good_value_is_stopped_and_told_as_diverged(
+    tmp_path: Path, pruner: dict[str, Any], diverged: str | float
+) -> None:
+    tables = HALVING | {"study": HALVING["study"] | {"metrics": ["fragile"]}}
+    changed = {"objective": "val_fragile", "direction": "maximize", "pruner": pruner, "diverged": diverged}
+    tables |= {"search": HALVING["search"] | changed | {"suggestions": 3, "batch": 3}}
+    tables |= {"baseline": HALVING["baseline"] | {"epochs": 8}, "space": {"lr": {"low": 0.05, "high": 0.2}}}
+    found = harness.search(harness.parse(tables), tmp_path / "s", workers=1)
+    table = found.suggestions
+    assert (table["evaluations"] < 8).all()
+    assert set(table["reason"]) <= {"val_fragile is nan, not finite", "pruned after evaluation 1"}
+    lost = table[table["reason"].str.startswith("val_")]
+    assert len(lost)
+    assert set(lost["state"]) == ({"failed"} if diverged == "fail" else {"complete"})
+    assert found.winner is None or found.winner not in set(lost["number"])
