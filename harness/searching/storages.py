@@ -201,9 +201,11 @@ def _journal(path: Path) -> _Opened:
     lock = JournalFileOpenLock(file, grace_period=STALE_SECONDS)
 
     def mend() -> None:
+        journals.free(path)
         journals.cut_torn_line(path, lock)
 
     with _in_words(str(path)):
+        journals.free(path)
         if path.exists():
             journals.check(path)
             mend()

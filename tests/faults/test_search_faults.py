@@ -16,7 +16,7 @@ import pytest
 import harness
 from harness import executors
 from harness.axes.metrics import metrics
-from harness.searching import stages
+from harness.searching import journals, stages
 from harness.study import Study
 
 HALVING: dict[str, Any] = {
@@ -158,3 +158,28 @@ def test_what_is_nan_after_a_good_value_is_stopped_and_told_as_diverged(
     assert len(lost)
     assert set(lost["state"]) == ({"failed"} if diverged == "fail" else {"complete"})
     assert found.winner is None or found.winner not in set(lost["number"])
+
+
+# ----------------------------------------------------------------------------------------- a lock left behind
+
+
+@pytest.mark.parametrize("left", ["file", "link"])
+def test_a_lock_that_a_kill_left_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    """Of our own writer a file; of a dashboard started in another folder, a link to nowhere."""
+    monkeypatch.setattr(journals, "LEFT_SECONDS", 0.1)
+    small = study(storage="journal", suggestions=2, batch=2, pruner="none")
+    harness.search(small, tmp_path / "s", workers=1)
+    lock = tmp_path / "s" / "optuna.journal.lock"
+    lock.touch() if left == "file" else lock.symlink_to("nowhere/optuna.journal")
+    harness.search(small, tmp_path / "s", workers=1)  # nothing is left to write
+    assert not lock.is_symlink()
+    assert not lock.exists()
+    lock.touch() if left == "file" else lock.symlink_to("nowhere/optuna.journal")
+    found = harness.search(
+        study(storage="journal", suggestions=3, batch=2, pruner="none"), tmp_path / "s", workers=1
+    )
+    assert len(found.suggestions) == 3
+    assert not lock.is_symlink()
+    assert not lock.exists()
