@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.engines.outcome import Outcome
 
 MOST_TRIES = 3  # of a stage whose worker process dies
+DIED = "its worker process died (killed, or out of memory)"
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,7 @@ class Workers:
         for _ in range(MOST_TRIES - 1):
             for reached in self._until_a_death([stage]):
                 return reached
-        message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
-        return Reached(stage, failure=message)
+        return Reached(stage, failure=f"{DIED} {MOST_TRIES} times")
 
     def _until_a_death(self, stages: Sequence[Stage]) -> Generator[Reached, None, list[Stage]]:
         """Train stages; gives back those that are left when a worker died."""

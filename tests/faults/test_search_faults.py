@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import harness
@@ -91,6 +92,40 @@ def test_a_worker_that_dies_idle_changes_no_number(
     monkeypatch.setattr(executors, "pool", Crew.of(deaths))
     harness.search(study(), tmp_path / "s", workers=2)
     assert numbers(tmp_path / "s") == numbers(undisturbed)
+
+
+class Deadly(Crew):
+    """Workers that die whenever they train the second suggestion."""
+
+    def submit(self, *call: Any, **named: Any) -> Any:
+        """Submit a call, but for the second suggestion's."""
+        trials = call[1].stack.trials if isinstance(call[1], stages.Stage) else []
+        if any(trial.arm.name == "suggestion 1" for trial in trials):
+            raise BrokenProcessPool("a child process terminated abruptly")
+        return super().submit(*call, **named)
+
+
+def test_a_suggestion_whose_worker_died_is_asked_for_again_on_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = study(suggestions=3, batch=3, pruner="none")
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "pool", Deadly.of([]))
+        first = harness.search(given, tmp_path / "s", workers=2)
+    assert first.failed
+    before = first.suggestions
+    assert before["state"].tolist() == ["complete", "failed", "complete"]
+    assert "its worker process died" in before["reason"][1]
+    again = harness.search(given, tmp_path / "s", workers=1)
+    table = again.suggestions
+    assert not again.failed
+    assert again.asked == 1
+    assert table["state"].tolist() == ["complete", "failed", "complete", "complete"]
+    assert table["lr"][3] == table["lr"][1]
+    pd.testing.assert_frame_equal(table[:3], before)
+    whole = harness.search(given, tmp_path / "whole", workers=1).suggestions
+    assert table["val_accuracy"][3] == whole["val_accuracy"][1]
+    assert harness.search(given, tmp_path / "s", workers=1).asked == 0
 
 
 @pytest.mark.slow
