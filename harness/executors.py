@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,9 @@ def started(
 
 def warm(crew: concurrent.futures.ProcessPoolExecutor, workers: int, engines: Collection[str]) -> None:
     """Start workers, and have them import what trains; one that cannot will say so when it is to train."""
-    for _ in range(workers):
-        _submit(crew, _import_engines, sorted(engines))
+    with suppress(BrokenProcessPool):  # the first may be dead before the last is started
+        for _ in range(workers):
+            _submit(crew, _import_engines, sorted(engines))
 
 
 def _import_engines(engines: Sequence[str]) -> None:

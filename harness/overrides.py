@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from harness.errors import did_you_mean
+from harness.urls import without_passwords
 
 DOTTED = ("contrasts", "tune", "search", "space")
 """Tables whose keys are set as TABLE.KEY=VALUE."""
@@ -26,10 +27,15 @@ def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not key:
-            problems.append(f"--set {override!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
+            problems.append(
+                f"--set {without_passwords(override)!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis"
+            )
             continue
         if given.setdefault(key, text) != text:
-            problems.append(f"--set {key} is given twice, as {given[key]!r} and as {text!r}")
+            told = [
+                without_passwords(f"{key}={value}").removeprefix(f"{key}=") for value in (given[key], text)
+            ]
+            problems.append(f"--set {key} is given twice, as {told[0]!r} and as {told[1]!r}")
             continue
         problems += _override(key, _values(text), tables, about)
     if {"epochs", "steps"} <= set(given):

@@ -307,7 +307,9 @@ def rows_of(folder: Path, ids: Collection[str]) -> dict[str, pd.DataFrame]:
         name: pd.concat([part[name] for part in parts], ignore_index=True) if parts else empty(name)
         for name in TABLES
     }
-    tables["trials"] = tables["trials"].drop_duplicates("trial_id", keep="last")
+    # A trial that failed in one part and finished in another has finished.
+    trials = tables["trials"].sort_values("status", key=lambda s: s.isin(FINISHED), kind="stable")
+    tables["trials"] = trials.drop_duplicates("trial_id", keep="last")
     return {name: frame[frame["trial_id"].isin(set(ids))] for name, frame in tables.items()}
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from harness.errors import did_you_mean
 from harness.settings import Seed, listed_seeds
+from harness.urls import HIDDEN, shown
 
 Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
 Direction = Literal["maximize", "minimize"]
@@ -105,7 +106,7 @@ class Search(BaseModel):
     def _lasting(cls, value: str) -> str:
         if IN_MEMORY.match(value):
             raise ValueError("one that lasts: sqlite (a file in the results folder) or sqlite:///path/to.db")
-        if "://" not in value and value not in {"sqlite", "journal"}:
+        if "://" not in value and value not in {"sqlite", "journal", HIDDEN}:
             raise ValueError(
                 "sqlite, journal, or an SQLAlchemy URL such as postgresql+psycopg://user@host/database"
             )
@@ -180,13 +181,3 @@ def _worst(search: Search) -> Iterator[str]:
 def table(search: Search) -> dict[str, Any]:
     """The table as study.toml has it, everything resolved; a storage's password is not written down."""
     return search.model_dump() | {"direction": search.directions, "storage": shown(search.storage)}
-
-
-def shown(url: str) -> str:
-    """A URL without its passwords.
-
-    >>> shown("postgresql+psycopg://ann:secret@db/trials")
-    'postgresql+psycopg://ann:***@db/trials'
-    """
-    hidden = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", url)
-    return re.sub(r"([?&][a-z_]*passw[a-z]*=)[^&]*", r"\1***", hidden)

@@ -27,6 +27,7 @@ from harness.registry import HOUSE
 from harness.searches import Search
 from harness.settings import OF_ARM, Seed, listed_seeds
 from harness.spaces import Space, Tune
+from harness.urls import shown, without_passwords
 
 Design = Literal["grid", "one-factor", "ladder", "search"]
 Phase = Literal["fixed", "tuning", "tuned", "search", "confirmed"]
@@ -337,7 +338,8 @@ def _validated(model: type[M], where: str, table: object, problems: list[str]) -
                     f"{key}: missing; give {'the study' if where == 'study' else 'it'} a {key.split('.')[-1]}"
                 )
             else:
-                problems.append(f"{key} = {given!r}: allowed: {_said(problem['msg'])}")
+                given = shown(given) if key == "search.storage" and isinstance(given, str) else given
+                problems.append(f"{key} = {without_passwords(repr(given))}: allowed: {_said(problem['msg'])}")
         return None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, executors, parts, plugins, results, tuning
+from harness import checkpoints, executors, parts, plugins, results, spawning, tuning
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
@@ -147,6 +147,7 @@ def train(
 
     One with a [tune] table is trained in three phases (`harness.tuning`), each into a folder of its own.
     """
+    spawning.check_main()
     if study.search is not None and study.about.phase == "fixed":
         raise UsageError(
             f"{study.name} is a search: use `harness search`, or harness.search(study) in Python, not run"
@@ -212,7 +213,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     finished = results.finished(folder, set_aside=True)
     plan = arrange(drawn, how.engine, results.stacks_of(known), devices[0], count, finished)
     todo = results.unfinished(plan, finished)
-    count = affordable(min(count, len(todo)), todo)
+    count = spawning.possible(affordable(min(count, len(todo)), todo))
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
     board = _board([work.stack for work in works])
     with executors.started(works, board, count, third_party_modules(plan)) as trained:

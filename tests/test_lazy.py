@@ -19,13 +19,13 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
+    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows", "urls"},
     {"bounds", "remedies", "likeness", "layouts", "registry", "splits", "label_noise", "sources"},
     {"idx", "npy"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known"},
     {"spaces", "overrides", "contrasts", "costs"},
-    {"testing", "checking", "formulas", "board"},
+    {"testing", "checking", "formulas", "board", "spawning"},
     {"parameters", "searches"},
     {"space_tables"},
     {"study"},
