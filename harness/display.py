@@ -155,6 +155,8 @@ def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
     if not row["n"]:
         return "", name, "no finished trial", ""
     interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["n"] > 1 else ""
+    if row["n"] > 1 and row["low"] != row["low"]:  # NaN: values without a spread have no interval
+        interval = " [one value in all seeds]"
     return f"{row['rank']:.0f}", name, f"{row['mean']:.4f}{interval}", f"{row['shown_mean']:.4f}"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness import results, stats
+from harness.comparison.words import interval
 from harness.costs import cost
 from harness.display import duration, repeated, summary
 from harness.grouping import Engine
@@ -221,7 +222,8 @@ def _verdict(found: Found, study: Study) -> None:
         return
     pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
     differences = stats.paired_differences(trials, pairs, contrasts.metric)
-    judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha)
+    ends = stats.difference_limits(contrasts.metric)
+    judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha, within=ends)
     earlier = suggestions.winners(found.folder)["number"].tolist()[:-1]
     if earlier:
         told = ", ".join(f"suggestion {number}" for number in earlier)
@@ -231,6 +233,5 @@ def _verdict(found: Found, study: Study) -> None:
         )  # fmt: skip
     for row in judged.to_dict("records"):
         click.echo(
-            f"winner - baseline on test: {100 * row['difference']:+.2f} points "
-            f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], {row['n']} fresh seeds: {row['verdict']}"
+            f"winner - baseline on test: {interval(row)} points, {row['n']} fresh seeds: {row['verdict']}"
         )
