@@ -188,6 +188,7 @@ def _best(found: Found, study: Study) -> None:
     """A table of the best suggestions: their objectives and what was drawn."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     search = study.search
     assert search is not None  # noqa: S101
@@ -196,12 +197,12 @@ def _best(found: Found, study: Study) -> None:
         return
     table = Table(title="the best suggestions, by val", title_justify="left")
     for column in ("suggestion", *search.objective):
-        table.add_column(column, justify="right")
-    table.add_column("settings")
+        table.add_column(Text(column), justify="right", overflow="fold")
+    table.add_column("settings", overflow="fold")
     for number in order:
         trial = found.trials[number]
         values = [f"{value:.4g}" for value in trial.values or ()]  # noqa: PD011 (Optuna's, no frame's)
-        table.add_row(str(number), *values, words(trial.params))
+        table.add_row(str(number), *values, Text(words(trial.params)))
     Console().print(table)
 
 
