@@ -135,19 +135,20 @@ def _arms(folder: Path, which: str = "") -> None:
     """A table of the arms of each data set: all of a few, else the best and the last."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from harness import results, stats
 
     ranked = stats.rank_arms(results.read_trials(folder))
     for dataset, arms in ranked.groupby("dataset", sort=False):
         title = f"{dataset!s}: {which}arms by val accuracy, mean over seeds [95 % interval]"
-        table = Table(title=title, title_justify="left")
+        table = Table(title=Text(title), title_justify="left")
         for column in ("rank", "arm", "val accuracy", "test accuracy"):
-            table.add_column(column, justify="left" if column == "arm" else "right")
+            table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
         shown = arms if len(arms) <= 2 * MOST_SHOWN else arms.iloc[[*range(MOST_SHOWN), -1]]
         for row in shown.to_dict("records"):
             name = str(row["arm"]).replace(f"dataset={dataset!s}, ", "")
-            table.add_row(*_cells(name, row))
+            table.add_row(*map(Text, _cells(name, row)))  # as they are: a name may look like markup
         Console().print(table)
 
 
@@ -155,6 +156,8 @@ def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
     if not row["n"]:
         return "", name, "no finished trial", ""
     interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["n"] > 1 else ""
+    if row["n"] > 1 and row["low"] != row["low"]:  # NaN: values without a spread have no interval
+        interval = " [one value in all seeds]"
     return f"{row['rank']:.0f}", name, f"{row['mean']:.4f}{interval}", f"{row['shown_mean']:.4f}"
 
 
@@ -289,7 +292,7 @@ def _bar(progress: Progress) -> Iterator[None]:
     from rich.text import Text
 
     columns = (
-        TextColumn(progress.title), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
+        TextColumn(progress.title, markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
     )  # fmt: skip
     bar, now = Bar(*columns), Text(style="dim")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 from harness.errors import did_you_mean
 from harness.urls import without_passwords
 
+NAME = re.compile(r"""\s*(?:"(?:\\.|[^"\\])*"|'[^']*')\s*(?=,|$)|[^,]+""")  # quoted, or up to a comma
 DOTTED = ("contrasts", "tune", "search", "space")
 """Tables whose keys are set as TABLE.KEY=VALUE."""
+PLAIN = ("study", "baseline", "axes")
+"""Tables whose keys are set as KEY=VALUE: which is meant is known by the key."""
 
 
 def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str]) -> list[str]:
@@ -31,20 +35,27 @@ def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str
                 f"--set {without_passwords(override)!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis"
             )
             continue
+        table, dot, inner = key.partition(".")
+        if dot and table in PLAIN and key not in tables["axes"]:
+            if told := _misplaced(table, inner, text, tables, about):
+                problems.append(f"--set {key}: {told}")
+                continue
+            key = inner
         if given.setdefault(key, text) != text:
             told = [
                 without_passwords(f"{key}={value}").removeprefix(f"{key}=") for value in (given[key], text)
             ]
             problems.append(f"--set {key} is given twice, as {told[0]!r} and as {told[1]!r}")
             continue
-        problems += _override(key, _values(text), tables, about)
+        problems += _override(key, text, tables, about)
     if {"epochs", "steps"} <= set(given):
         problems.append("--set epochs and --set steps: a budget is one or the other")
     return problems
 
 
-def _override(key: str, values: list[Any], tables: dict[str, Any], about: Container[str]) -> list[str]:
-    axes: dict[str, Any] = tables["axes"]
+def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]) -> list[str]:
+    axes = tables["axes"]
+    values = _texts(text, axes.get(key)) or _values(text)
     named = {axis: _named(axes[axis]) for axis in axes}
     grid = tables["study"].get("design", "grid") == "grid"
     table, dot, inner = key.partition(".")
@@ -56,10 +67,11 @@ def _override(key: str, values: list[Any], tables: dict[str, Any], about: Contai
     elif key in about:
         tables["study"][key] = values[0] if len(values) == 1 else values
     elif named.get(key):
-        unknown = [str(value) for value in values if str(value) not in named[key]]
+        chosen = _names(text, named[key])
+        unknown = [name for name in chosen if name not in named[key]]
         if unknown:
             return [f"--set {key}: {did_you_mean(unknown[0], named[key])}"]
-        axes[key] = [named[key][str(value)] for value in values]
+        axes[key] = [named[key][name] for name in chosen]
     elif len(values) > 1 or (key in axes and grid):
         axes[key] = values
     else:
@@ -74,10 +86,42 @@ def _override(key: str, values: list[Any], tables: dict[str, Any], about: Contai
     return []
 
 
+def _misplaced(table: str, key: str, text: str, tables: Mapping[str, Any], about: Container[str]) -> str:
+    """Why TABLE.KEY is not meant by `--set KEY`, and what to write; empty where it is."""
+    axes = tables["axes"]
+    if (table == "study") != (key in about):
+        return f"[{table}] has no key {key!r}; write --set {key}={text}"
+    grid = tables["study"].get("design", "grid") == "grid"
+    if table == "baseline" and ((key in axes and grid) or len(_values(text)) > 1):
+        return f"the baseline has one value, which an axis of a grid replaces; write --set {key}={text}"
+    if table == "axes" and not (key in axes and grid) and len(_values(text)) == 1:
+        return f"an axis needs values, as in --set {key}={text},..; for one value write --set {key}={text}"
+    return ""
+
+
 def _named(values: object) -> dict[str, Mapping[str, Any]]:
     """The values of a linked axis by name; of any other, none."""
     tables = [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
     return {str(table.get("name")): table for table in tables}
+
+
+def _names(text: str, known: Container[str]) -> list[str]:
+    """The names that a text lists: as they are written, whatever they look like, or in quotes."""
+    if text.strip() in known:  # a name may hold a comma
+        return [text.strip()]
+    return [_name(part[0].strip()) for part in NAME.finditer(text) if part[0].strip()]
+
+
+def _texts(text: str, axis: object) -> list[Any]:
+    """The texts of an axis of texts, such as "1.10", that are asked for; none where others are meant."""
+    known = [value for value in axis if isinstance(value, str)] if isinstance(axis, list) else []
+    asked = _names(text, known) if known else []
+    return asked if set(asked) <= set(known) else []
+
+
+def _name(text: str) -> str:
+    value = _value(text) if text[:1] in {'"', "'"} else text
+    return value if isinstance(value, str) else text
 
 
 def _values(text: str) -> list[Any]:

@@ -33,6 +33,7 @@ from filelock import FileLock, Timeout
 
 from harness import csv_rows
 from harness.checking import known_settings
+from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
 from harness.grouping import Stack
 from harness.plan import Plan
@@ -385,7 +386,8 @@ def read(folder: Path | str) -> Results:
         UsageError: it is no results folder, or cannot be read.
     """
     folder = Path(folder)
-    study, frames = _study(folder), _read_tables(folder, TABLES)
+    study = _study(folder)
+    frames = _read_tables(folder, TABLES, study)
     path = folder / "provenance.json"
     provenance = read_json(path) if path.exists() else {}
     return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
@@ -397,7 +399,7 @@ def read_trials(folder: Path | str) -> pd.DataFrame:
     Raises:
         UsageError: it is no results folder, or cannot be read.
     """
-    return _read_tables(Path(folder), ["trials"])["trials"]
+    return _read_tables(Path(folder), ["trials"], _study(Path(folder)))["trials"]
 
 
 def _study(folder: Path) -> dict[str, Any]:
@@ -406,10 +408,12 @@ def _study(folder: Path) -> dict[str, Any]:
         return tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
 
 
-def _read_tables(folder: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Some of a results folder's tables, typed."""
+def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Some of a results folder's tables, typed as its study has their columns."""
+    text = {"trials": text_columns(study)}  # in epochs.csv, loss is a number
     with _told(folder):
-        return {name: _typed(csv_rows.read(source)) for name, source in _current(folder, names).items()}
+        current = _current(folder, names).items()
+        return {name: typed(csv_rows.read(source), text.get(name, TEXT)) for name, source in current}
 
 
 @contextmanager
@@ -454,20 +458,6 @@ def _current(folder: Path, names: Sequence[str]) -> dict[str, Path | io.StringIO
         tables = _merged(folder, csv_rows.read(folder / "trials.csv"))
         return {name: io.StringIO(tables[name]) for name in names}
     return {name: folder / f"{name}.csv" for name in names}
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text to numbers where a whole column is numbers; empty is missing. Names stay text."""
-    frame = frame.copy()
-    for column in frame.columns:
-        if column in {"trial_id", "arm", "hidden", "group", "status", "reason"}:
-            continue
-        values = frame[column].replace("", None)
-        try:
-            frame[column] = pd.to_numeric(values)
-        except (ValueError, TypeError):
-            frame[column] = values
-    return frame
 
 
 def count_statuses(trials: pd.DataFrame) -> dict[str, int]:

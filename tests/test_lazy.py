@@ -26,7 +26,7 @@ ORDER: list[set[str]] = [
     {"plugins", "batches", "dropout", "data", "folders", "known"},
     {"spaces", "overrides", "contrasts", "costs"},
     {"testing", "checking", "formulas", "board", "spawning"},
-    {"parameters", "searches"},
+    {"parameters", "searches", "columns"},
     {"space_tables"},
     {"study"},
     {"trials"},

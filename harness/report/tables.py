@@ -185,8 +185,11 @@ def _measured(reading: Reading) -> dict[str, dict[Any, dict[Any, Any]]]:
 def _mean(row: Mapping[Any, Any]) -> Cell:
     if not row["n"]:
         return Cell(NONE, key=math.nan)
-    mean, low, high = (f"{row[key]:.3g}".replace("-", "\u2212") for key in ("mean", "low", "high"))
-    return Cell(mean, f"{low} to {high}" if row["n"] > 1 else "one seed", float(row["mean"]))
+    return Cell(_three(row["mean"]), span(row, _three), float(row["mean"]))
+
+
+def _three(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\u2212")
 
 
 def _level_cell(level: str) -> Cell:

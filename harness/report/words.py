@@ -111,9 +111,9 @@ def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
         f"Exploratory: on {dataset} the largest change from {comparison.reference} is {row['label']}: "
         f"{points(row['difference'], sign=True)} points of val accuracy ({interval(row)})."
     )
-    if row["n"] > 1 and not told:
+    if row["n"] > 1 and not told and not math.isnan(row["low"]):
         yield "Its interval contains 0: with these seeds it cannot be told from no change."
-    elif row["n"] > 1 and len(here) > 1:
+    elif told and len(here) > 1:
         clear = int(((here["low"] > 0) | (here["high"] < 0)).sum())
         yield (
             f"Of {count(len(here), 'such difference')}, {clear} with an interval that excludes 0 (each by "

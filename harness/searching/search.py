@@ -67,7 +67,7 @@ class Found:
     @property
     def suggestions(self) -> pd.DataFrame:
         """suggestions.csv."""
-        return pd.read_csv(self.folder / suggestions.FILE)
+        return suggestions.read(self.folder)
 
     @property
     def failed(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import results, stats
+from harness import columns, results, stats
 from harness.parameters import Space
 from harness.searches import COLUMNS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
@@ -61,6 +62,12 @@ def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Sp
     """Write suggestions.csv into a search's results folder."""
     content = table(trials, search, space).to_csv(index=False, lineterminator="\n")
     results.write(folder / FILE, content.encode())
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """suggestions.csv of a search's results folder; names are text, whatever they look like."""
+    study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
+    return columns.read(folder / FILE, study)
 
 
 def note_winner(folder: Path, number: int, suggestions: int) -> None:
