@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from harness.errors import did_you_mean
+from harness import toml_text
+from harness.errors import did_you_mean, quoted
 
 DOTTED = ("contrasts", "tune", "search", "space")
 """Tables whose keys are set as TABLE.KEY=VALUE."""
@@ -26,12 +26,17 @@ def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not key:
-            problems.append(f"--set {override!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
+            problems.append(f"--set {quoted(override)}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
             continue
         if given.setdefault(key, text) != text:
-            problems.append(f"--set {key} is given twice, as {given[key]!r} and as {text!r}")
+            problems.append(f"--set {key} is given twice, as {quoted(given[key])} and as {quoted(text)}")
             continue
-        problems += _override(key, _values(text), tables, about)
+        try:
+            values = _values(text)
+        except ValueError as error:
+            problems.append(f"--set {key} = {quoted(text)}: {error}")
+            continue
+        problems += _override(key, values, tables, about)
     if {"epochs", "steps"} <= set(given):
         problems.append("--set epochs and --set steps: a budget is one or the other")
     return problems
@@ -77,13 +82,21 @@ def _named(values: object) -> dict[str, Mapping[str, Any]]:
 def _values(text: str) -> list[Any]:
     """`0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
     try:
-        return list(tomllib.loads(f"value = [{text}]")["value"]) or [""]
-    except tomllib.TOMLDecodeError:
+        return list(_read(f"[{text}]")) or [""]
+    except toml_text.NoToml:
         return [_value(part.strip()) for part in text.split(",")]
 
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _read(text)
+    except toml_text.NoToml:
         return text
+
+
+def _read(value: str) -> Any:
+    """A TOML value; raises NoToml where it is none, ValueError where no value could be so large or deep."""
+    found = toml_text.tables(f"value = {value}")
+    if len(found) > 1 or "\n" in value:
+        raise toml_text.NoToml
+    return found["value"]

@@ -19,8 +19,19 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
+    {"limits"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
-    {"bounds", "remedies", "likeness", "layouts", "registry", "splits", "label_noise", "sources"},
+    {
+        "bounds",
+        "remedies",
+        "likeness",
+        "layouts",
+        "registry",
+        "splits",
+        "label_noise",
+        "sources",
+        "toml_text",
+    },
     {"idx", "npy"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known"},
