@@ -83,20 +83,20 @@ def _values(text: str) -> list[Any]:
     """`0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
     try:
         return list(_read(f"[{text}]")) or [""]
-    except toml_text.NoToml:
+    except toml_text.NoTomlError:
         return [_value(part.strip()) for part in text.split(",")]
 
 
 def _value(text: str) -> Any:
     try:
         return _read(text)
-    except toml_text.NoToml:
+    except toml_text.NoTomlError:
         return text
 
 
 def _read(value: str) -> Any:
-    """A TOML value; raises NoToml where it is none, ValueError where no value could be so large or deep."""
+    """A TOML value; raises NoTomlError where it is none, ValueError where nobody could read it."""
     found = toml_text.tables(f"value = {value}")
     if len(found) > 1 or "\n" in value:
-        raise toml_text.NoToml
+        raise toml_text.NoTomlError
     return found["value"]

@@ -154,8 +154,9 @@ def _layers(table: dict[str, Any], when: Mapping[str, Any], checker: Checker) ->
     same = table.get("same", False)
     if not {"depth", "width"} <= set(table) <= {"depth", "width", "same"} or not isinstance(same, bool):
         told.append(
-            f"{where} = {quoted(table)}: allowed: a list of lists of widths, or {{ depth = .., width = .. }}, each "
-            "a list or { low = .., high = .. }, and same = true for one width in all layers"
+            f"{where} = {quoted(table)}: allowed: a list of lists of widths, or "
+            "{ depth = .., width = .. }, each a list or { low = .., high = .. }, and same = true for one "
+            "width in all layers"
         )
         return None
     depth = _whole(f"{where}.depth", table["depth"], 0, told)

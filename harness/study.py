@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -241,7 +241,7 @@ def find(study: str | Path) -> Path:
     for folder in folders:
         if _is_file(folder / f"{study}.toml"):
             return folder / f"{study}.toml"
-    if os.path.isdir(given):  # False of what no path can be
+    if _is(Path.is_dir, given):
         raise UsageError(f"{given} is a folder; allowed: a study file, such as {given / 'study.toml'}")
     known = {file.stem for folder in folders for file in folder.glob("*.toml")}
     raise UsageError(
@@ -250,8 +250,12 @@ def find(study: str | Path) -> Path:
 
 
 def _is_file(path: Path) -> bool:
+    return _is(Path.is_file, path)
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
     try:
-        return path.is_file()
+        return kind(path)
     except OSError:  # no name that a file could have
         return False
 
@@ -299,8 +303,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     if about is not None and search is not None:
         problems += searches.problems(search, about.seeds, about.metrics or ())
     if about is not None and not problems:
-        found = _sized(about, axes, steps, tune, checker.spaces, search)
-        problems += [problem for problem in found if problem]
+        problems += filter(None, _sized(about, axes, steps, tune, checker.spaces, search))
     if problems or about is None:
         raise UsageError(_listed(file, list(dict.fromkeys(problems))))
     found = Study(

@@ -17,7 +17,7 @@ BITS = 14_000  # of the shortest number that Python's int() refuses to read, nea
 NESTED = f"brackets in one another; allowed: up to {DEPTH}"
 
 
-class NoToml(ValueError):
+class NoTomlError(ValueError):
     """Text that is no TOML."""
 
 
@@ -51,7 +51,8 @@ def _text(content: bytes) -> str:
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
         raise ValueError(
             f"is not UTF-8 text: byte {error.start} (line {line}, column {column}) is "
-            f"0x{content[error.start]:02x}; it may be Latin-1. In your editor, save it with the encoding UTF-8"
+            f"0x{content[error.start]:02x}; "
+            "it may be Latin-1. In your editor, save it with the encoding UTF-8"
         ) from error
 
 
@@ -59,13 +60,13 @@ def tables(text: str) -> dict[str, Any]:
     """TOML text as tables.
 
     Raises:
-        NoToml: it is none; with what is wrong, in words.
+        NoTomlError: it is none; with what is wrong, in words.
         ValueError: it holds numbers too long or brackets too deep to be read; in words.
     """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise NoToml(f"is not valid TOML: {error}") from error
+        raise NoTomlError(f"is not valid TOML: {error}") from error
     except ValueError as error:  # Python's own, of int()
         raise ValueError(f"has {DIGITS}") from error
     except RecursionError as error:

@@ -21,17 +21,7 @@ HOUSE = Path(harness.__file__).parent
 ORDER: list[set[str]] = [
     {"limits"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
-    {
-        "bounds",
-        "remedies",
-        "likeness",
-        "layouts",
-        "registry",
-        "splits",
-        "label_noise",
-        "sources",
-        "toml_text",
-    },
+    {"bounds", "remedies", "likeness", "layouts", "registry", "splits", "label_noise", "sources", "toml_text"},
     {"idx", "npy"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known"},
