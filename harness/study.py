@@ -279,7 +279,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     tune = _tuned(raw, checker)
     chosen = {arm: checker.table(f"chosen.{arm}", values) for arm, values in raw["chosen"].items()}
     problems += _contradictions(about, baseline, axes, steps, tune)
-    if about is not None and about.phase == "fixed" and chosen:
+    if chosen and about is not None and about.phase == "fixed":
         problems.append("[chosen]: only in a study.toml that tuning or a search wrote; take it out")
     search, space = _searched(raw, about, baseline, checker)
     if about is not None and compared is not None:
@@ -288,11 +288,8 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     if tune is None and checker.spaces:
         told = ", ".join(checker.spaces)
         problems.append(f"{told}: a space to tune, in a study without [tune]; add the table, or take it out")
-    if tune is not None and compared is not None and compared.metric == "val_accuracy":
-        problems.append(
-            "contrasts.metric = 'val_accuracy': tuned arms are chosen by it, so it cannot judge them; "
-            "allowed with [tune]: test_accuracy"
-        )
+    if compared is not None and compared.metric == "val_accuracy":
+        problems += _unjudged_by_val(baseline, axes, tune)
     if about is not None and about.design == "search" and compared is not None:
         problems += contrasts.problems_of_search(compared, about.phase)
     if about is not None and tune is not None:
@@ -501,6 +498,22 @@ def _searched(
         return None, None
     search = _validated(Search, "search", raw["search"], checker.problems)
     return search, space_tables.read(raw["space"], baseline, checker)
+
+
+def _unjudged_by_val(
+    baseline: Settings, axes: Mapping[str, Sequence[Any]], tune: Tune | None
+) -> Iterator[str]:
+    """Why val accuracy cannot judge a study's contrasts, where it cannot."""
+    if {*axes.get("val_fraction", [baseline.get("val_fraction")])} == {0}:
+        yield (
+            "contrasts.metric = 'val_accuracy': val_fraction = 0 leaves no images to measure it on; allowed: "
+            "test_accuracy, or a val_fraction above 0"
+        )
+    if tune is not None:
+        yield (
+            "contrasts.metric = 'val_accuracy': tuned arms are chosen by it, so it cannot judge them; "
+            "allowed with [tune]: test_accuracy"
+        )
 
 
 def _contradictions(

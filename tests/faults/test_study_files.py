@@ -176,6 +176,10 @@ ODD: list[tuple[dict[str, Any], str, object, str]] = [
     (SMALL, "datasets.own", {"format": "idx", "path": "~nobody-called-so/x"}, "a folder; could not"),
     (SMALL, "datasets.own", {"format": "idx", "path": "x" * 300}, "allowed: a folder; file name too long"),
     (SMALL, "datasets.own", {"format": "idx", "path": "\0"}, "allowed: a folder that is there"),
+    (
+        changed(SMALL, "baseline.val_fraction", 0), "contrasts.metric", "val_accuracy",
+        "contrasts.metric = 'val_accuracy': val_fraction = 0 leaves no images to measure it on",
+    ),
     (SMALL, "baseline.deep", NESTED, "has brackets in one another; allowed: up to 20"),
     (SMALL, "baseline.lr", 10**5000, "is a whole number of more than 4,300 digits; allowed are those of 64"),
     (SMALL, "baseline", {1: 2}, "baseline: the key 1 is int; allowed: text"),
@@ -264,3 +268,24 @@ def test_a_folder_is_no_study_file(tmp_path: Path) -> None:
     code, told = planned(tmp_path)
     assert code == 2
     assert told == f"{tmp_path} is a folder; allowed: a study file, such as {tmp_path / 'study.toml'}"
+
+
+# ------------------------------------------------------------------------------------- without a val split
+
+
+def test_trials_without_val_images_are_finished_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = TEXT.replace('"digits"', '"digits"\nhidden = []\nepochs = 1\nval_fraction = 0\noptimizer = "adam"')
+    Path("small.toml").write_text(text)
+    done = CliRunner().invoke(command, ["run", "small.toml", "--workers", "1"], standalone_mode=False)
+    assert done.exception is None
+    assert done.output.startswith("digits: arms, unranked without val images, mean")
+    assert done.output.count("no val images") == 2
+    assert "no finished trial" not in done.output
+    trials = harness.read(Path("results/small")).trials
+    for accuracy in trials.groupby("arm")["test_accuracy"].mean():
+        assert f" {accuracy:.4f} " in done.output
+    done = CliRunner().invoke(
+        command, ["export", "best", "--results", "results/small"], standalone_mode=False
+    )
+    assert "no trial has a val accuracy, and nothing is selected on test" in str(done.exception)
