@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.training import Progress, Summary
 
 LINE_EVERY = 10.0  # seconds, where there is no terminal
+UNRANKED = "arms, unranked without val images"
 MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
 
 
@@ -141,7 +142,8 @@ def _arms(folder: Path, which: str = "") -> None:
 
     ranked = stats.rank_arms(results.read_trials(folder))
     for dataset, arms in ranked.groupby("dataset", sort=False):
-        title = f"{dataset!s}: {which}arms by val accuracy, mean over seeds [95 % interval]"
+        by = "arms by val accuracy" if arms["n"].any() or not arms["ok"].any() else UNRANKED
+        title = f"{dataset!s}: {which}{by}, mean over seeds [95 % interval]"
         table = Table(title=Text(title), title_justify="left")
         for column in ("rank", "arm", "val accuracy", "test accuracy"):
             table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
@@ -153,8 +155,10 @@ def _arms(folder: Path, which: str = "") -> None:
 
 
 def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
-    if not row["n"]:
+    if not row["ok"]:
         return "", name, "no finished trial", ""
+    if not row["n"]:
+        return "", name, "no val images", f"{row['shown_mean']:.4f}"
     interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["n"] > 1 else ""
     if row["n"] > 1 and row["low"] != row["low"]:  # NaN: values without a spread have no interval
         interval = " [one value in all seeds]"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from harness.errors import did_you_mean
+from harness import toml_text
+from harness.errors import did_you_mean, quoted
 from harness.urls import without_passwords
 
 NAME = re.compile(r"""\s*(?:"(?:\\.|[^"\\])*"|'[^']*')\s*(?=,|$)|[^,]+""")  # quoted, or up to a comma
@@ -31,9 +31,7 @@ def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not key:
-            problems.append(
-                f"--set {without_passwords(override)!r}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis"
-            )
+            problems.append(f"--set {_said(override)}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
             continue
         table, dot, inner = key.partition(".")
         if dot and table in PLAIN and key not in tables["axes"]:
@@ -42,15 +40,21 @@ def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str
                 continue
             key = inner
         if given.setdefault(key, text) != text:
-            told = [
-                without_passwords(f"{key}={value}").removeprefix(f"{key}=") for value in (given[key], text)
-            ]
-            problems.append(f"--set {key} is given twice, as {told[0]!r} and as {told[1]!r}")
+            values = (_said(f"{key}={value}").replace(f"{key}=", "", 1) for value in (given[key], text))
+            problems.append(f"--set {key} is given twice, as {' and as '.join(values)}")
             continue
-        problems += _override(key, text, tables, about)
+        try:
+            problems += _override(key, text, tables, about)
+        except ValueError as error:  # a number or a nesting that nobody could read
+            problems.append(f"--set {_said(override)}: {error}")
     if {"epochs", "steps"} <= set(given):
         problems.append("--set epochs and --set steps: a budget is one or the other")
     return problems
+
+
+def _said(override: str) -> str:
+    """An override as a message repeats it: no password of a URL, and a long one by its two ends."""
+    return quoted(override, lambda text: repr(without_passwords(str(text))))
 
 
 def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]) -> list[str]:
@@ -127,13 +131,21 @@ def _name(text: str) -> str:
 def _values(text: str) -> list[Any]:
     """`0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
     try:
-        return list(tomllib.loads(f"value = [{text}]")["value"]) or [""]
-    except tomllib.TOMLDecodeError:
+        return list(_read(f"[{text}]")) or [""]
+    except toml_text.NoTomlError:
         return [_value(part.strip()) for part in text.split(",")]
 
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _read(text)
+    except toml_text.NoTomlError:
         return text
+
+
+def _read(value: str) -> Any:
+    """A TOML value; raises NoTomlError where it is none, ValueError where nobody could read it."""
+    found = toml_text.tables(f"value = {value}")
+    if len(found) > 1 or "\n" in value:
+        raise toml_text.NoTomlError
+    return found["value"]

@@ -367,10 +367,13 @@ def test_a_study_that_is_not_there(harness: Harness) -> None:
 
 @pytest.mark.usefixtures("no_torch")
 def test_a_study_that_is_no_text(harness: Harness) -> None:
-    Path("binary.toml").write_bytes(b"\xff\xfe\x00")
+    Path("binary.toml").write_bytes(b"\xff\x00")
     answer = harness("run", "binary.toml")
     assert answer.code == 2
-    in_order(answer.stderr, r"^error: study file binary\.toml cannot be read: ")
+    in_order(
+        answer.stderr,
+        r"^error: study file binary\.toml is not UTF-8 text: byte 0 \(line 1, column 1\) is 0xff",
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads any file")

@@ -19,8 +19,10 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
+    {"limits"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows", "urls"},
-    {"bounds", "remedies", "likeness", "layouts", "registry", "splits", "label_noise", "sources"},
+    {"bounds", "remedies", "likeness", "layouts", "toml_text"},
+    {"registry", "splits", "label_noise", "sources"},
     {"idx", "npy"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known"},

@@ -164,10 +164,13 @@ def arms(reading: Reading) -> Table:
         ]
         for row in rank(reading).to_dict("records")
     ]
-    note = (
-        "Mean over the finished seeds, under it the 95\u00a0% Student-t interval. Ranked by validation "
-        "accuracy; arms with a diverged or failed seed rank after those without, since survivors flatter."
+    ranked = (
+        "Ranked by validation accuracy; arms with a diverged or failed seed rank after those without, since "
+        "survivors flatter."
+        if reading.trials["val_accuracy"].notna().any()
+        else "Without a validation accuracy nothing is ranked: in the study's order."
     )
+    note = f"Mean over the finished seeds, under it the 95\u00a0% Student-t interval. {ranked}"
     return Table("arms", "All arms", note, columns, rows)
 
 
