@@ -12,6 +12,13 @@ class UsageError(Exception):
     exit_code = 2
 
 
+class ComponentError(UsageError):
+    """A component raises, or gives what it must not.
+
+    Before a training this is wrong usage; while a stack trains it is that stack's failure alone.
+    """
+
+
 class MachineError(Exception):
     """The request was sound and the machine could not do it: no network, a full disk. Exit code 1."""
 
@@ -28,3 +35,14 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(given, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}Allowed: {', '.join(names)}"
+
+
+def in_words(error: BaseException) -> str:
+    r"""Say on one line what an exception says.
+
+    >>> in_words(ValueError("no\nnumber")), in_words(SystemExit(3))
+    ('ValueError: no number', 'sys.exit(3)')
+    """
+    if isinstance(error, SystemExit):
+        return f"sys.exit({'' if error.code is None else error.code!r})"
+    return f"{type(error).__name__}: {error}".replace("\n", " ")[:500].removesuffix(": ")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from harness import contrasts, plugins, searches, space_tables, spaces
 from harness.axes.datasets import Dataset, Images, datasets
 from harness.axes.metrics import metrics, taken
-from harness.checking import BESIDE, Checker, Settings, known_settings
+from harness.checking import Checker, Settings, known_settings
 from harness.contrasts import Contrasts
 from harness.errors import UsageError, did_you_mean
 from harness.folders import Folder
@@ -25,7 +25,7 @@ from harness.overrides import apply
 from harness.parameters import Space as SearchSpace
 from harness.registry import HOUSE
 from harness.searches import Search
-from harness.settings import OF_ARM, Seed, listed_seeds
+from harness.settings import BESIDE, OF_ARM, Seed, listed_seeds
 from harness.spaces import Space, Tune
 
 Design = Literal["grid", "one-factor", "ladder", "search"]
