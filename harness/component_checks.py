@@ -216,7 +216,7 @@ def _of_kind(what: str, kind: str, f: Tensor) -> None:
 
 def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
     """Raise ComponentError where a form of a loss is none; with `smooth`, also of smoothed labels."""
-    _right_way_round(what, component.function, "the output")
+    _right_way_round(what, component.function, "the output comes")
     settings = loss_settings(component)
     for kind, form in component.forms.items():
         named, x = f"{what} of {kind}", like_output(kind, noise(SAMPLES, CLASSES))
@@ -257,7 +257,7 @@ def _right_way_round(what: str, function: Callable[..., Any], first: str) -> Non
     names = _positional(function)[:2]
     if len(names) == 2 and names[0] in LABELS and names[1] in OUTPUTS:
         raise ComponentError(
-            f"{what} takes ({', '.join(names)}): {first} comes first, the target second; swap the parameters"
+            f"{what} takes ({', '.join(names)}): {first} first, the target second; swap the parameters"
         )
 
 
@@ -331,7 +331,7 @@ def _sample_by_sample(
 
 def metric(what: str, component: Metric) -> None:
     """Raise ComponentError where a metric is none, alone or on a stack, where every metric is measured."""
-    _right_way_round(what, component.function, "the probabilities")
+    _right_way_round(what, component.function, "the probabilities come")
     p, targets = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1), one_hot().expand(MEMBERS, SAMPLES, CLASSES)
     alone = [call(what, component.function, p[k], targets[k]) for k in range(MEMBERS)]
     together = call(what, component.function, p, targets)

@@ -108,15 +108,18 @@ def _prepare(
     ours = apply is preprocessings[registered].apply
     named = registered if ours else getattr(apply, "__name__", type(apply).__name__)
 
-    def samples(x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64]) -> Samples:
-        flat = np.empty((len(x), raw[0].size), dtype)
+    def samples(
+        x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64], width: int = 0
+    ) -> Samples:
+        flat = np.empty((len(x), width or raw[0].size), dtype)
         for i in range(0, len(x), CHUNK):
             chunk = applied(named, apply, x[i : i + CHUNK].astype(dtype), pixels)
-            if not i:
+            if not i and not width:
                 flat = np.empty((len(x), chunk.shape[1]), dtype)
             if chunk.shape[1] != flat.shape[1]:
                 raise ComponentError(
-                    f"preprocessing {named!r} gives {flat.shape[1]} pixels, then {chunk.shape[1]}"
+                    f"preprocessing {named!r} gives {flat.shape[1]} pixels an image, then {chunk.shape[1]}; "
+                    "allowed: as many for each"
                 )
             flat[i : i + CHUNK] = chunk
         return Samples(flat, y, index)
@@ -125,10 +128,12 @@ def _prepare(
     if settings.get("label_noise"):
         rng = stream(settings.get("label_noise_seed", 0), "label_noise")
         labels = flip(labels, settings["label_noise"], len(facts.classes), rng)
+    trained_on = samples(raw, labels, train)
+    width = trained_on.x.shape[1]
     return Data(
-        train=samples(raw, labels, train),
-        val=samples(images.train_images[val], images.train_labels[val], val),
-        test=samples(images.test_images, images.test_labels, test),
+        train=trained_on,
+        val=samples(images.train_images[val], images.train_labels[val], val, width),
+        test=samples(images.test_images, images.test_labels, test, width),
         classes=facts.classes,
     )
 

@@ -225,8 +225,8 @@ def quiet_arithmetic(engine: str) -> Iterator[None]:
     """One thread, no subnormal numbers, which a dying network would slow its whole stack with, and no TF32.
 
     New tensors are float32 and have gradients, whatever a notebook has set. All is put back, because the
-    process may be a notebook's. NumPy has no switch for subnormal numbers; where it is the engine, torch is not
-    imported.
+    process may be a notebook's. NumPy has no switch for subnormal numbers; where it is the engine, torch is
+    not imported.
     """
     if engine == "numpy":
         with threadpool_limits(1, user_api="blas"):

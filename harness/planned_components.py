@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,27 +22,32 @@ from harness.batches import Budget
 from harness.data import train_size
 from harness.errors import ComponentError
 from harness.lazy import torch
-from harness.trials import Arm
+from harness.settings import Value
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Settings: TypeAlias = "Mapping[str, Value]"
 CHECKED_ALONE = ("activation", "head", "loss", "optimizer")
 """Axes whose components are checked without a study's settings."""
 PIXELS = 12  # images that a preprocessing is tried on
 
 
-def problems(arms: Iterable[Arm]) -> list[str]:
-    """How the third-party components of these arms break their contracts, a sentence each, with its place."""
+def problems(arms: Iterable[Settings]) -> list[str]:
+    """Say how third-party components break their contracts, a sentence each, with its place.
+
+    Args:
+        arms: the resolved settings of arms that are to be trained.
+    """
     distinct = list({id(arm): arm for arm in arms}.values())
     told: list[str] = []
     for axis, registry in plugins.registries().items():
-        names = dict.fromkeys(str(arm.settings[axis]) for arm in distinct if axis in arm.settings)
+        names = dict.fromkeys(str(arm[axis]) for arm in distinct if axis in arm)
         for entry in [registry.entry(name) for name in names]:
             if entry.source_digest:
-                own = [arm for arm in distinct if arm.settings.get(axis) == entry.name]
+                own = [arm for arm in distinct if arm.get(axis) == entry.name]
                 told += [
-                    f"{entry.where}: {fault}" for fault in _faults(axis, entry.name, entry.component, own)
+                    f"{entry.where}: {fault}" for fault in faults(axis, entry.name, entry.component, own)
                 ]
     return list(dict.fromkeys(told))
 
@@ -61,13 +66,13 @@ def raised_in(error: BaseException) -> str:
     return ""
 
 
-def _faults(axis: str, name: str, component: Any, arms: Sequence[Arm]) -> Iterator[str]:
+def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> Iterator[str]:
     """Say what is wrong with a component, by the settings of the arms that use it."""
     if axis in CHECKED_ALONE:
         from harness import component_checks
 
         smooth = (
-            {"smooth": any(arm.settings.get("label_smoothing") for arm in arms)} if axis == "loss" else {}
+            {"smooth": any(arm.get("label_smoothing") for arm in arms)} if axis == "loss" else {}
         )
         fault = component_checks.fault(axis, name, component, **smooth)
         yield from [fault] if fault else []
@@ -86,23 +91,23 @@ def _faults(axis: str, name: str, component: Any, arms: Sequence[Arm]) -> Iterat
             return
 
 
-def _key(axis: str, component: Any, arm: Arm) -> str:
+def _key(axis: str, component: Any, arm: Settings) -> str:
     """What of an arm's settings this kind of component is given."""
     own = [*getattr(component, "settings", ()), "dataset"]
     own += ["epochs", "steps", "batch_size", "val_fraction"] if axis == "schedule" else []
     own += ["activation"] if axis == "architecture" else []
-    return str([arm.settings.get(name) for name in own])
+    return str([arm.get(name) for name in own])
 
 
-def _schedule(name: str, arm: Arm) -> None:
-    schedule, budget = schedules[name], Budget.of(arm.settings, train_size(arm.settings))
-    own = {setting: arm.settings[setting] for setting in schedule.settings}
+def _schedule(name: str, arm: Settings) -> None:
+    schedule, budget = schedules[name], Budget.of(arm, train_size(arm))
+    own = {setting: arm[setting] for setting in schedule.settings}
     factors(schedule, Clock.of(budget.steps, budget.steps_per_epoch), own)
 
 
-def _preprocessing(name: str, arm: Arm) -> None:
+def _preprocessing(name: str, arm: Settings) -> None:
     """Raise ComponentError where one gives no pixels, or an image others than with other images beside it."""
-    facts, apply = datasets[str(arm.settings["dataset"])].facts, preprocessings[name].apply
+    facts, apply = datasets[str(arm["dataset"])].facts, preprocessings[name].apply
     images = _images(facts)
     pixels = PixelStatistics(facts.pixel_max, images)
     together, half = (
@@ -122,25 +127,25 @@ def _images(facts: Facts) -> Any:
     return rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
 
 
-def _architecture(name: str, arm: Arm) -> None:
+def _architecture(name: str, arm: Settings) -> None:
     """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
     from harness.component_checks import call, noise
 
-    facts = datasets[str(arm.settings["dataset"])].facts
+    facts = datasets[str(arm["dataset"])].facts
     inputs, classes = math.prod(facts.shape), len(facts.classes)
     what, component = f"architecture {name!r}", architectures[name]
-    own = {setting: arm.settings[setting] for setting in component.settings}
+    own = {setting: arm[setting] for setting in component.settings}
     net = call(what, component.build, inputs, classes, _activation(arm), **own)
     if not isinstance(net, torch.nn.Module):
         raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
     _check_network(what, net, noise(4, inputs).float(), classes)
 
 
-def _activation(arm: Arm) -> Any:
+def _activation(arm: Settings) -> Any:
     """Makes modules of an arm's activation."""
     from harness.axes.activations import activations
 
-    forward = activations[str(arm.settings.get("activation", "identity"))].forward
+    forward = activations[str(arm.get("activation", "identity"))].forward
 
     class Applied(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -152,14 +157,12 @@ def _activation(arm: Arm) -> Any:
 def _check_network(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
     from harness.component_checks import call, tensor
 
-    parameters = list(net.parameters())
-    if not parameters:
+    if not list(net.parameters()):
         raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")
-    y = tensor(f"{what}'s network", call(f"{what}'s network", net.float(), x), (len(x), classes),
-               f"logits of {classes} classes for pixels {tuple(x.shape)}")  # fmt: skip
+    named = f"the network of {what}"
+    means = f"logits of {classes} classes for pixels {tuple(x.shape)}"
+    y = tensor(named, call(named, net.float(), x), (len(x), classes), means)
     if not y.requires_grad:
-        raise ComponentError(
-            f"{what}'s network gives logits without a gradient: nothing of it would be learned"
-        )
+        raise ComponentError(f"{named} gives logits without a gradient: nothing of it would be learned")
     if not y.isfinite().all():
-        raise ComponentError(f"{what}'s network gives logits that are not finite on ordinary numbers")
+        raise ComponentError(f"{named} gives logits that are not finite on ordinary numbers")

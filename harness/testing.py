@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import component_checks, plugins
+from harness import component_checks, planned_components, plugins
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -30,6 +30,7 @@ from harness.component_checks import (
     one_hot,
 )  # fmt: skip
 from harness.errors import UsageError, in_words
+from harness.settings import DEFAULTS
 
 STACKED = ("activation", "head", "loss", "optimizer")
 """Axes whose components a stack applies to many members at once."""
@@ -109,12 +110,27 @@ def check_component(axis: str, name: str) -> None:
     """
     entry = plugins.catalogue()[axis].entry(name)
     assert entry.summary, f"{axis} {name!r} needs a docstring for `harness list`"  # noqa: S101
-    if axis in component_checks.CHECKS:
-        fault = component_checks.fault(axis, name, entry.component)
-        assert not fault, fault  # noqa: S101
+    fault = _fault(axis, name, entry.component)
+    assert not fault, fault  # noqa: S101
     if axis in STACKED and getattr(entry.component, "stackable", True):
         reason = why_alone(axis, name)
         assert not reason, reason  # noqa: S101
+
+
+def _fault(axis: str, name: str, component: Any) -> str:
+    """How a component breaks the contract of its axis; those that need settings have the defaults, on digits."""
+    if axis in component_checks.CHECKS:
+        return component_checks.fault(axis, name, component)
+    if axis == "dataset":
+        try:
+            component.facts  # noqa: B018 (which are found by loading, unless they are known)
+        except UsageError as error:
+            return str(error)
+        return ""
+    own = {key: setting.default for key, setting in getattr(component, "settings", {}).items()}
+    given = {**DEFAULTS, "dataset": "digits", "activation": "identity", **own}
+    defaults: Any = {key: value for key, value in given.items() if value is not None}
+    return next(planned_components.faults(axis, name, component, [defaults]), "")
 
 
 def metric_fault(name: str) -> str:

@@ -76,11 +76,11 @@ def applied(name: str, apply: Callable[..., Pixels], x: Pixels, pixels: PixelSta
 
 def _arguments(apply: Callable[..., Pixels]) -> int:
     """How many arguments a preprocessing takes: images and statistics, or images alone."""
+    if isinstance(apply, np.ufunc):  # whose second is where the result goes
+        return 1
     try:
         inspect.signature(apply).bind(0, 0)
-    except TypeError:
-        return 1
-    except ValueError:  # a function in C, which does not say
+    except (TypeError, ValueError):  # one argument; or a function in C, which does not say
         return 1
     return 2
 
