@@ -63,18 +63,15 @@ def close(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-7)
 
 
-def call(
-    what: str, function: Callable[..., Any], *given: Any, changes: int = 0, seed: int = 0, **settings: Any
-) -> Any:
+def call(what: str, function: Callable[..., Any], *given: Any, changes: int = 0, seed: int = 0) -> Any:
     """Call a component as an engine does, from a seeded random state, and leave the process as it was.
 
     Args:
         what: the component in words, for faults.
-        function: it, or its derivative.
+        function: it, or its derivative; with its settings, a functools.partial.
         given: its arguments, by position.
         changes: how many of the first of them it may change in place.
         seed: of torch's generator, for a component that draws.
-        settings: its own, by name.
 
     Raises:
         ComponentError: it raises, ends the process, or changes arguments or settings of the process.
@@ -83,7 +80,7 @@ def call(
     shapes = ", ".join(str(tuple(x.shape)) if hasattr(x, "shape") else type(x).__name__ for x in given)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        result = called(what, function, *given, note=f" (it was called with {shapes})", **settings)
+        result = called(what, function, *given, note=f" (it was called with {shapes})")
     for place, (x, old) in enumerate(zip(given[changes:], before, strict=True)):
         if old is not None and not torch.equal(x.detach(), old):
             raise ComponentError(
@@ -157,8 +154,8 @@ def same_derivative(what: str, closed: object, derived: Tensor, x: Tensor) -> No
     if not close(closed, derived):
         other = ~torch.isclose(closed.double(), derived, rtol=1e-5, atol=1e-7)
         place = tuple(other.nonzero()[0].tolist())
-        at, got, right = (float(numbers[place]) for numbers in (x, closed, derived))
-        raise ComponentError(f"{told}: at x = {at:.4g}, got {got:.4g}, autograd gives {right:.4g}")
+        at, mine, right = (float(numbers[place]) for numbers in (x, closed, derived))
+        raise ComponentError(f"{told}: at x = {at:.4g}, got {mine:.4g}, autograd gives {right:.4g}")
 
 
 def activation(what: str, component: Activation) -> None:
@@ -168,7 +165,9 @@ def activation(what: str, component: Activation) -> None:
     value_and_gradient(what, component.forward, x)
     draws(what, component.forward, x)
     _single(what, component.forward, x)
-    for z in (x, 2 * noise(MEMBERS, CLASSES, SAMPLES)) if component.backward is not None else ():
+    if component.backward is None:
+        return
+    for z in (x, 2 * noise(MEMBERS, CLASSES, SAMPLES)):
         grad = torch.ones_like(z).cumsum(-1)
         y, derived = value_and_gradient(what, component.forward, z, lambda y: torch.ones_like(y).cumsum(-1))
         closed = call(f"the closed-form derivative of {what}", component.backward, grad, z, y, changes=1)
@@ -223,7 +222,7 @@ def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
         try:
             _form(named, form, x, one_hot(), settings)
         except ComponentError as fault:
-            swapped = Form(lambda f, t, form=form, **own: form.forward(t, f, **own))  # type: ignore[misc]
+            swapped = Form(lambda f, t, form=form, **own: form.forward(t, f, **own))
             if _faultless(_form, named, swapped, x, one_hot(), settings):
                 raise ComponentError(
                     f"{fault}. With its arguments swapped it works: the output comes first, the target second"
@@ -273,21 +272,23 @@ def _positional(function: Callable[..., Any]) -> list[str]:
 def _form(what: str, form: Form, x: Tensor, target: Tensor, settings: Mapping[str, Tensor]) -> None:
     """Raise ComponentError where a loss on one kind of output x (B, C) is none."""
     forward = functools.partial(against, form.forward, target, settings)
-    _a_value_a_sample(what, call(what, form.forward, x, target, **settings), "loss")
+    own = functools.partial(form.forward, **settings)
+    _a_value_a_sample(what, call(what, own, x, target), "loss")
     _, derived = value_and_gradient(what, forward, x)
     draws(what, forward, x)
-    _sample_by_sample(what, functools.partial(form.forward, **settings), x, target, "loss")
+    _sample_by_sample(what, own, x, target, "loss")
     if form.gradient is None:
         return
-    gradient = functools.partial(call, f"the closed-form derivative of {what}", form.gradient)
-    same_derivative(what, gradient(x, target, **settings), derived, x)
+    gradient = functools.partial(form.gradient, **settings)
+    closed = functools.partial(call, f"the closed-form derivative of {what}", gradient)
+    same_derivative(what, closed(x, target), derived, x)
     several = torch.stack([x, x.flip(0), x.roll(1, 0)])
     try:
         _, derived = value_and_gradient(what, forward, several)
     except ComponentError:
         return  # the forward knows no stacks, so that the loop engine trains it, by autograd
-    if close(derived[0], gradient(x, target, **settings)):
-        same_derivative(what, gradient(several, target, **settings), derived, several)
+    if close(derived[0], closed(x, target)):
+        same_derivative(what, closed(several, target), derived, several)
 
 
 def against(
@@ -366,7 +367,7 @@ def optimizer(what: str, component: Optimizer) -> None:
     plain = settings | {"weight_decay": 0.0} if "weight_decay" in settings else settings
     if component.linear:
         param = start.clone()
-        call(what, component.update, param, grad.clone(), {}, 1, changes=3, **plain)
+        call(what, functools.partial(component.update, **plain), param, grad.clone(), {}, 1, changes=3)
         if not close(param, start - lr * grad):
             raise ComponentError(
                 f"{what} is declared linear = True, and does otherwise than param -= lr * grad"
@@ -381,6 +382,7 @@ def optimizer_settings(component: Optimizer) -> dict[str, Any]:
 
 def _take_steps(what: str, component: Optimizer, param: Tensor, settings: Mapping[str, Any]) -> None:
     """Take some steps in place, on gradients that are 0 here and there, as those of unused pixels are."""
+    update = functools.partial(component.update, **settings)
     state: dict[str, Tensor] = {}
     shape, dtype = param.shape, param.dtype
     start = param.clone()
@@ -388,7 +390,7 @@ def _take_steps(what: str, component: Optimizer, param: Tensor, settings: Mappin
         grad = torch.sin(t + 3 * start)
         grad.view(-1)[0] = 0.0
         with torch.no_grad():
-            call(what, component.update, param, grad, state, t, changes=3, **settings)
+            call(what, update, param, grad, state, t, changes=3)
         if param.shape != shape or param.dtype != dtype:
             raise ComponentError(
                 f"{what} makes {param.dtype} of shape {tuple(param.shape)} of parameters {dtype} of shape "
@@ -404,13 +406,13 @@ def _take_steps(what: str, component: Optimizer, param: Tensor, settings: Mappin
 
 def elementwise(what: str, component: Optimizer) -> bool:
     """Whether an optimizer treats every element of its parameters by itself."""
-    settings, changed = optimizer_settings(component), []
+    update, changed = functools.partial(component.update, **optimizer_settings(component)), []
     for seed in (0, 1):
         param, grad, state = noise(2, CLASSES), noise(2, CLASSES, seed=2), {}  # type: ignore[var-annotated]
         grad[0, 0] += seed
         for t in range(1, STEPS + 1):
             with torch.no_grad():
-                call(what, component.update, param, grad.clone(), state, t, changes=3, **settings)
+                call(what, update, param, grad.clone(), state, t, changes=3)
         changed.append(param.view(-1)[1:])
     return close(*changed)
 

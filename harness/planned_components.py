@@ -5,6 +5,7 @@ The harness's own are not called here: a plan of them needs no torch.
 
 from __future__ import annotations
 
+import functools
 import math
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,9 +72,7 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
     if axis in CHECKED_ALONE:
         from harness import component_checks
 
-        smooth = (
-            {"smooth": any(arm.get("label_smoothing") for arm in arms)} if axis == "loss" else {}
-        )
+        smooth = {"smooth": any(arm.get("label_smoothing") for arm in arms)} if axis == "loss" else {}
         fault = component_checks.fault(axis, name, component, **smooth)
         yield from [fault] if fault else []
         return
@@ -135,7 +134,7 @@ def _architecture(name: str, arm: Settings) -> None:
     inputs, classes = math.prod(facts.shape), len(facts.classes)
     what, component = f"architecture {name!r}", architectures[name]
     own = {setting: arm[setting] for setting in component.settings}
-    net = call(what, component.build, inputs, classes, _activation(arm), **own)
+    net = call(what, functools.partial(component.build, **own), inputs, classes, _activation(arm))
     if not isinstance(net, torch.nn.Module):
         raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
     _check_network(what, net, noise(4, inputs).float(), classes)

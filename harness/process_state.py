@@ -100,22 +100,21 @@ def kept() -> Iterator[list[str]]:
             _switch(name.removeprefix("the environment variable "))(before[name])
 
 
-def called(what: str, function: Callable[..., Any], *given: Any, note: str = "", **settings: Any) -> Any:
+def called(what: str, function: Callable[..., Any], *given: Any, note: str = "") -> Any:
     """Call a component, and leave the process as it was.
 
     Args:
         what: the component, in words.
-        function: it.
+        function: it; with its settings, a functools.partial.
         given: its arguments, by position: what a person's parameters are called is their own.
         note: what an error says besides, such as how it was called.
-        settings: its settings, by name.
 
     Raises:
         ComponentError: it raises, ends the process, or changes what decides numbers in all of the process.
     """
     try:
         with kept() as changed:
-            result = function(*given, **settings)
+            result = function(*given)
     except (UsageError, MachineError):  # in words already
         raise
     except (Exception, SystemExit) as error:

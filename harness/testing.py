@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import component_checks, planned_components, plugins
+from harness import component_checks, planned_components, plugins, process_state
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -64,8 +64,9 @@ def why_alone(axis: str, name: str) -> str:
         reason = _reason(what, axis, component)
         if reason:
             return f"{what} {reason}"
-        if stacks(axis, name):
-            return ""
+        with process_state.kept():
+            if stacks(axis, name):
+                return ""
     except UsageError as fault:
         return str(fault)
     except Exception as error:  # noqa: BLE001 (whatever is wrong with it, no other trial shall share it)
@@ -118,7 +119,7 @@ def check_component(axis: str, name: str) -> None:
 
 
 def _fault(axis: str, name: str, component: Any) -> str:
-    """How a component breaks the contract of its axis; those that need settings have the defaults, on digits."""
+    """Say how a component breaks its contract; one that needs settings has the defaults, on digits."""
     if axis in component_checks.CHECKS:
         return component_checks.fault(axis, name, component)
     if axis == "dataset":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ def factors(schedule: Schedule, clock: Clock, settings: Mapping[str, Any]) -> Fa
     told, steps = f"schedule {schedule.name!r}", len(clock.step)
     allowed = f"allowed: an array ({steps},), a finite factor of at least 0 for each step"
     note = f" (it was called with a Clock of {steps} steps)"
-    result = np.asarray(called(told, schedule.factor, clock, note=note, **settings))
+    result = np.asarray(called(told, functools.partial(schedule.factor, **settings), clock, note=note))
     if result.shape != (steps,) or result.dtype.kind not in "biuf":
         raise ComponentError(f"{told} gives {shape_in_words(result)}; {allowed}")
     bad = np.flatnonzero(~(np.isfinite(result) & (result >= 0)))

@@ -59,11 +59,13 @@ def as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 def answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """`answer("plan", plugin, *lines)`: exit code, stdout and stderr of the command on a study with the plugin."""
+    """`answer("plan", plugin, *lines)`: exit code, stdout and stderr of a command."""
 
     def run(command: str, plugin: str, *baseline: str, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
         Path("own.py").write_text(HEAD + plugin)
-        text = STUDY.replace('dataset = "digits"', "") if any("dataset" in line for line in baseline) else STUDY
+        text = (
+            STUDY.replace('dataset = "digits"', "") if any("dataset" in line for line in baseline) else STUDY
+        )
         Path("own.toml").write_text(text + "\n".join(baseline))
         monkeypatch.setattr(sys, "argv", ["harness", command, "own.toml", *options])
         with pytest.raises(SystemExit) as ended:
@@ -92,91 +94,147 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "softmax over the batch": (
         "loss",
         f"{LOSS}    z = z.softmax(-2)\n    return -(target * z.log()).sum(-1)",
-        r"own.py:14: loss 'mine' of logits: the loss of one sample changes with the other samples in the batch",
+        r"own.py:14: loss 'mine' of logits: the loss of one sample changes with the other samples in the b",
     ),
     "softmax over dimension 0": (
-        "loss", f"{LOSS}    return -(target * z.log_softmax(0)).sum(-1)", "the loss of one sample changes with",
+        "loss",
+        f"{LOSS}    return -(target * z.log_softmax(0)).sum(-1)",
+        "the loss of one sample changes with",
     ),
     "weights of the batch's classes": (
-        "loss", f"{LOSS}    return ({CE}) * (target / target.mean(0).add(1)).sum(-1)", "the loss of one sample",
+        "loss",
+        f"{LOSS}    return ({CE}) * (target / target.mean(0).add(1)).sum(-1)",
+        "the loss of one sample",
     ),
     "a wrong gradient": (
         "loss",
-        '@losses.register("mine", takes="logits", gradient=lambda z, t: z.softmax(-1) - 2 * t)\n'
-        f'def mine(z, target):\n    """Mine."""\n    return {CE}',
-        r"the closed-form derivative of loss 'mine' of logits is not autograd's: at x = \S+, got \S+, autograd "
-        r"gives \S+",
+        (
+            '@losses.register("mine", takes="logits", gradient=lambda z, t: z.softmax(-1) - 2 * t)\n'
+            f'def mine(z, target):\n    """Mine."""\n    return {CE}'
+        ),
+        (
+            r"the closed-form derivative of loss 'mine' of logits is not autograd's: at x = \S+, got \S+, "
+            r"autograd gives \S+"
+        ),
     ),
     "the mean": (
-        "loss", f"{LOSS}    return ({CE}).mean()",
-        r"loss 'mine' of logits gives one number for the whole batch; allowed: one value a sample, .*no \.mean\(\)",
+        "loss",
+        f"{LOSS}    return ({CE}).mean()",
+        r"loss 'mine' of logits gives one number for the whole batch; allowed: one value .*no \.mean\(\)",
     ),
-    "no sum": ("loss", f"{LOSS}    return (z - target) ** 2", r"gives shape \(6, 5\); .*sum over the classes, "),
+    "no sum": (
+        "loss",
+        f"{LOSS}    return (z - target) ** 2",
+        r"gives shape \(6, 5\); .*sum over the classes, ",
+    ),
     "labels first, by name": (
         "loss",
-        '@losses.register("mine", takes="logits")\ndef mine(labels, pred):\n    """Mine."""\n'
-        "    return -(labels * pred.log_softmax(-1)).sum(-1)",
+        (
+            '@losses.register("mine", takes="logits")\ndef mine(labels, pred):\n    """Mine."""\n'
+            "    return -(labels * pred.log_softmax(-1)).sum(-1)"
+        ),
         r"takes \(labels, pred\): the output comes first, the target second; swap the parameters",
     ),
     "labels first, by what comes out": (
         "loss",
-        '@losses.register("mine", takes="probabilities")\ndef mine(a, b):\n    """Mine."""\n'
-        "    return -(a * b.log()).sum(-1)",
+        (
+            '@losses.register("mine", takes="probabilities")\ndef mine(a, b):\n    """Mine."""\n'
+            "    return -(a * b.log()).sum(-1)"
+        ),
         r"With its arguments swapped it works: the output comes first, the target second",
     ),
     "one argument": (
         "loss",
         '@losses.register("mine", takes="logits")\ndef mine(z):\n    """Mine."""\n    return z.sum(-1)',
-        r"loss 'mine' of logits raises TypeError: mine\(\) takes 1 positional argument .*called with \(6, 5\), ",
+        r"loss 'mine' of logits raises TypeError: mine\(\) takes 1 positional .*called with \(6, 5\), ",
     ),
-    "a target changed in place": ("loss", f"{LOSS}    target *= 0.9\n    return {CE}", "changes its argument 2 in"),
-    "no gradient": ("loss", f"{LOSS}    return (z.argmax(-1) != target.argmax(-1)).float()", "without a gradient"),
+    "a target changed in place": (
+        "loss",
+        f"{LOSS}    target *= 0.9\n    return {CE}",
+        "changes its argument 2 in",
+    ),
+    "no gradient": (
+        "loss",
+        f"{LOSS}    return (z.argmax(-1) != target.argmax(-1)).float()",
+        "without a gradient",
+    ),
     "a list": ("loss", f"{LOSS}    return [0.0] * len(z)", "gives list; allowed: a tensor of shape"),
-    "the end of the process": ("loss", f"{LOSS}    sys.exit(3)", r"loss 'mine' of logits raises sys.exit\(3\)"),
-    "an argument missing": ("loss", LOSS.replace("target", "target, weight") + f"    return {CE}", "raises TypeError"),
+    "the end of the process": (
+        "loss",
+        f"{LOSS}    sys.exit(3)",
+        r"loss 'mine' of logits raises sys.exit\(3\)",
+    ),
+    "an argument missing": (
+        "loss",
+        LOSS.replace("target", "target, weight") + f"    return {CE}",
+        "raises TypeError",
+    ),
     "the default dtype": (
-        "loss", f"{LOSS}    torch.set_default_dtype(torch.float64)\n    return {CE}",
+        "loss",
+        f"{LOSS}    torch.set_default_dtype(torch.float64)\n    return {CE}",
         "changes settings of the whole process: torch's default dtype to torch.float64",
     ),
-    "the folder": ("loss", f"{LOSS}    os.chdir('/')\n    return {CE}", "whole process: the current folder to /"),
+    "the folder": (
+        "loss",
+        f"{LOSS}    os.chdir('/')\n    return {CE}",
+        "whole process: the current folder to /",
+    ),
     "random numbers of NumPy": (
-        "loss", f"{LOSS}    return ({CE}) * np.random.rand()", "other values when it is called again",
+        "loss",
+        f"{LOSS}    return ({CE}) * np.random.rand()",
+        "other values when it is called again",
     ),
     # heads
     "a head over the batch": (
-        "head", HEADED.format("probabilities") + "z.softmax(0)",
+        "head",
+        HEADED.format("probabilities") + "z.softmax(0)",
         "head 'mine': the output of one sample changes with the other samples in the batch",
     ),
     "a head of another kind": (
-        "head", HEADED.format("probabilities") + "z.sigmoid()",
+        "head",
+        HEADED.format("probabilities") + "z.sigmoid()",
         r"head 'mine' declares kind = 'probabilities', and the probabilities of a sample sum to",
     ),
-    "a head with fewer classes": ("head", HEADED.format("logits") + "z[..., 1:]", r"gives shape \(6, 4\); allowed"),
+    "a head with fewer classes": (
+        "head",
+        HEADED.format("logits") + "z[..., 1:]",
+        r"gives shape \(6, 4\); allowed",
+    ),
     # activations
     "a wrong derivative": (
         "activation",
-        '@activations.register("mine", backward=lambda grad, x, y: grad * y)\n'
-        'def mine(x):\n    """Mine."""\n    return x.tanh()',
-        r"the closed-form derivative of activation 'mine' is not autograd's: at x = \S+, got \S+, autograd gives",
+        (
+            '@activations.register("mine", backward=lambda grad, x, y: grad * y)\n'
+            'def mine(x):\n    """Mine."""\n    return x.tanh()'
+        ),
+        r"the closed-form derivative of activation 'mine' is not autograd's: at x = \S+, got \S+, auto",
     ),
     "double precision": (
-        "activation", f"{ACTIVATION}    return x.double().tanh()", "gives torch.float64 of float32; allowed",
+        "activation",
+        f"{ACTIVATION}    return x.double().tanh()",
+        "gives torch.float64 of float32; allowed",
     ),
     "in place": ("activation", f"{ACTIVATION}    return x.tanh_()", "changes its argument 1 in place"),
     # optimizers
     "an optimizer that gives what it should change": (
-        "optimizer", f"{OPTIMIZER}    return param - lr * grad",
+        "optimizer",
+        f"{OPTIMIZER}    return param - lr * grad",
         "optimizer 'mine' changes no parameter: it must change `param` in place",
     ),
     "an optimizer that divides by zero": (
-        "optimizer", f"{OPTIMIZER}    param.sub_(lr * grad / (1 - 0.9 ** (t - 1)))",
+        "optimizer",
+        f"{OPTIMIZER}    param.sub_(lr * grad / (1 - 0.9 ** (t - 1)))",
         "parameters that are not finite at step 1",
     ),
     "an optimizer of no gradient": (
-        "optimizer", f"{OPTIMIZER}    param.sub_(lr * grad / grad.abs())", "at step 1 where the gradient is 0",
+        "optimizer",
+        f"{OPTIMIZER}    param.sub_(lr * grad / grad.abs())",
+        "at step 1 where the gradient is 0",
     ),
     "another shape": (
-        "optimizer", f"{OPTIMIZER}    param.data = param.new_zeros(3)", r"of shape \(3,\) of parameters",
+        "optimizer",
+        f"{OPTIMIZER}    param.data = param.new_zeros(3)",
+        r"of shape \(3,\) of parameters",
     ),
     "falsely linear": (
         "optimizer",
@@ -189,67 +247,99 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         r"optimizer 'mine' \(own.py:14\) cannot be registered: it needs a setting lr",
     ),
     "a column's name": (
-        "optimizer", OPTIMIZER.replace("lr=0.1", "lr=0.1, seed=0") + "    param.sub_(lr * grad)",
+        "optimizer",
+        OPTIMIZER.replace("lr=0.1", "lr=0.1, seed=0") + "    param.sub_(lr * grad)",
         r"optimizer 'mine' \(own.py:14\) cannot be registered: its setting 'seed' has the name of a column",
     ),
     "another column's name": (
-        "optimizer", OPTIMIZER.replace("lr=0.1", "lr=0.1, trial_id='a'") + "    param.sub_(lr * grad)",
+        "optimizer",
+        OPTIMIZER.replace("lr=0.1", "lr=0.1, trial_id='a'") + "    param.sub_(lr * grad)",
         "its setting 'trial_id' has the name of a column",
     ),
     "no default": (
-        "optimizer", OPTIMIZER.replace("lr=0.1", "lr=0.1, beta") + "    param.sub_(lr * grad)",
+        "optimizer",
+        OPTIMIZER.replace("lr=0.1", "lr=0.1, beta") + "    param.sub_(lr * grad)",
         "its setting 'beta' has no default",
     ),
     # schedules
     "no factors": ("schedule", f"{SCHEDULE}None", r"schedule 'mine' gives None; allowed: an array \(\d+,\)"),
     "one factor": ("schedule", f"{SCHEDULE}0.5", r"schedule 'mine' gives shape \(\); allowed"),
-    "a negative factor": ("schedule", f"{SCHEDULE}1 - clock.step", r"schedule 'mine' gives -1 at step 2; allowed"),
-    "an infinite factor": (
-        "schedule", f"{SCHEDULE}np.where(clock.step < 9, 1, np.nan)", r"schedule 'mine' gives nan at step 9",
+    "a negative factor": (
+        "schedule",
+        f"{SCHEDULE}1 - clock.step",
+        r"schedule 'mine' gives -1 at step 2; allowed",
     ),
-    "a schedule that raises": ("schedule", f"{SCHEDULE}clock.nothing", "schedule 'mine' raises AttributeError: "),
+    "an infinite factor": (
+        "schedule",
+        f"{SCHEDULE}np.where(clock.step < 9, 1, np.nan)",
+        r"schedule 'mine' gives nan at step 9",
+    ),
+    "a schedule that raises": (
+        "schedule",
+        f"{SCHEDULE}clock.nothing",
+        "schedule 'mine' raises AttributeError: ",
+    ),
     # preprocessings
     "a ragged list": ("preprocessing", f"{PIXELS}[None]", r"preprocessing 'mine' gives \[None\] for images "),
     "one number": ("preprocessing", f"{PIXELS}x.mean()", r"preprocessing 'mine' gives shape \(\) for images"),
     "no numbers": ("preprocessing", f"{PIXELS}x * np.nan", "gives pixels that are not finite for"),
     "images that know each other": (
-        "preprocessing", f"{PIXELS}x - x.mean(0)", "the pixels of one image change with the images beside it",
+        "preprocessing",
+        f"{PIXELS}x - x.mean(0)",
+        "the pixels of one image change with the images beside it",
     ),
     "three arguments": (
-        "preprocessing", PIXELS.replace("x, pixels", "x, pixels, more") + "x",
+        "preprocessing",
+        PIXELS.replace("x, pixels", "x, pixels, more") + "x",
         "preprocessing 'mine' raises TypeError: .*allowed: a function of both, or of the images alone",
     ),
     # architectures
     "no module": ("architecture", f"{NETWORK}    return inputs", "gives int; allowed: a torch.nn.Module"),
     "no parameters": ("architecture", f"{NETWORK}    return torch.nn.Flatten()", "has no parameters: keep"),
     "too few classes": (
-        "architecture", f"{NETWORK}    return torch.nn.Linear(inputs, classes - 1)",
+        "architecture",
+        f"{NETWORK}    return torch.nn.Linear(inputs, classes - 1)",
         r"the network of architecture 'mine' gives shape \(4, 9\); allowed: \(4, 10\), logits of 10 classes",
     ),
     "other inputs": (
-        "architecture", f"{NETWORK}    return torch.nn.Linear(784, classes)", "the network of architecture 'mine' raises RuntimeError: mat1",
+        "architecture",
+        f"{NETWORK}    return torch.nn.Linear(784, classes)",
+        "the network of architecture 'mine' raises RuntimeError: mat1",
     ),
     # data sets
     "a data set that raises": (
-        "dataset", f"{DATA}    return open('nowhere.npy')",
+        "dataset",
+        f"{DATA}    return open('nowhere.npy')",
         "data set 'mine': its function raises FileNotFoundError: ",
     ),
-    "a data set that ends the process": ("dataset", f"{DATA}    sys.exit(3)", r"its function raises sys.exit\(3\)"),
+    "a data set that ends the process": (
+        "dataset",
+        f"{DATA}    sys.exit(3)",
+        r"its function raises sys.exit\(3\)",
+    ),
     # metrics
     "a metric of the batch": (
-        "metrics", f"{METRIC}(p.argmax(-1) == target.argmax(-1)).float().mean()", r"gives \(\) for probabilities",
+        "metrics",
+        f"{METRIC}(p.argmax(-1) == target.argmax(-1)).float().mean()",
+        r"gives \(\) for probabilities",
     ),
     "a metric of labels first": (
-        "metrics", METRIC.replace("p, target", "labels, probs") + "(labels * probs).sum(-1)",
+        "metrics",
+        METRIC.replace("p, target", "labels, probs") + "(labels * probs).sum(-1)",
         r"takes \(labels, probs\): the probabilities come first",
     ),
     "a metric that compares samples": (
-        "metrics", f"{METRIC}(p * target).sum(-1) - (p * target).sum(-1).mean(-1, keepdim=True)",
+        "metrics",
+        f"{METRIC}(p * target).sum(-1) - (p * target).sum(-1).mean(-1, keepdim=True)",
         "the value of one sample changes with the other samples",
     ),
     # the file
-    "a plugin that ends the process": ("activation", "sys.exit(3)", r"plugin \S*own.py fails when it is run: sys.exit"),
-}  # fmt: skip
+    "a plugin that ends the process": (
+        "activation",
+        "sys.exit(3)",
+        r"plugin \S*own.py fails when it is run: sys.exit",
+    ),
+}
 
 
 def chosen(axis: str, name: str = "mine") -> list[str]:
@@ -296,7 +386,7 @@ def test_check_component_says_the_same(mistake: str) -> None:
     assert re.search(words.removeprefix("own.py:14: "), str(told.value).replace("\n", " "))
 
 
-# ------------------------------------------------------------------------------- what is right trains as before
+# --------------------------------------------------------------------------- what is right trains as before
 
 MENDED = f"""
 {LOSS}    return -(target * z.log_softmax(-1)).sum(-1)
@@ -306,7 +396,7 @@ def named(a, b, *, strength=1.0):
     '''Names of one's own.'''
     return strength * (torch.logsumexp(a, -1) - (a * b).sum(-1))
 
-@heads.register("own_head", kind="probabilities", backward=lambda u, v: v * (u - (u * v).sum(-1, keepdim=True)))
+@heads.register("own_head", kind="probabilities", backward=lambda u, v: v * (u - (u * v).sum(-1, True)))
 def own_head(logits_):
     '''Softmax.'''
     return logits_.softmax(-1)
@@ -354,7 +444,7 @@ SAME = {
     "loss": "ours", "loss of other names": "ours", "optimizer": "ours", "schedule": "ours",
     "preprocessing": "ours", "activation": "tanh", "head": "softmax",
 }  # fmt: skip
-SMALL: dict[str, Any] = {"dataset": "digits", "epochs": 2, "hidden": [8], "lr": 0.5, "batch_size": 64}
+SMALL: dict[str, Any] = {"dataset": "digits", "epochs": 2, "hidden": [16], "lr": 0.5}
 
 
 def test_components_with_names_of_their_own_train_as_the_harness_does(
@@ -366,18 +456,20 @@ def test_components_with_names_of_their_own_train_as_the_harness_does(
         "baseline": SMALL,
         "axes": {"case": [{"name": name, **settings} for name, settings in CASES.items()]},
     }
-    losses: dict[str, Any] = {}
-    for engine in ("stacked", "loop"):
-        rows = harness.run(harness.parse(tables), engine, engine=engine, workers=1, device="cpu").trials
-        rows = rows.set_index("case")
-        assert set(rows["status"]) == {"ok"}
-        assert set(rows["engine"]) == {engine}
-        for own, ours in SAME.items():
-            assert rows.loc[own, "train_loss"] == pytest.approx(rows.loc[ours, "train_loss"], rel=1e-4), own
-        assert rows.loc["loss", "test_accuracy"] > 0.8
-        assert rows["test_own_metric"].between(0.3, 1).all()
-        losses[engine] = rows["test_loss"]
-    assert losses["stacked"].to_numpy() == pytest.approx(losses["loop"].to_numpy(), rel=1e-3)
+    study = harness.parse(tables)
+    rows = harness.run(study, "stacked", workers=1, device="cpu").trials.set_index("case")
+    assert set(rows["status"]) == {"ok"}
+    assert set(rows["engine"]) == {"stacked"}
+    losses, right = rows["train_loss"].to_dict(), rows["test_accuracy"].to_dict()
+    for own, ours in SAME.items():
+        assert losses[own] == pytest.approx(losses[ours], rel=1e-4), own
+    assert right["loss"] == pytest.approx(right["ours"], abs=0.01)
+    assert right["loss"] > 0.75
+    assert rows["test_own_metric"].between(0.3, 1).all()
+    tables["axes"] = {"case": [{"name": name, **CASES[name]} for name in ("loss", "activation", "head")]}
+    loop = harness.run(harness.parse(tables), "loop", engine="loop", workers=1, device="cpu").trials
+    for name, loss in loop.set_index("case")["train_loss"].to_dict().items():
+        assert loss == pytest.approx(losses[name], rel=1e-3), name
     told = capsys.readouterr()
     assert told.out == ""
     assert "printed by a component" in told.err
@@ -435,7 +527,7 @@ def test_a_fault_in_training_fails_its_stack_and_the_others_go_on(
     assert Path.cwd() == here
     rows = harness.read("out").trials.set_index("case")
     assert rows["status"].to_dict() == {"mine": "failed", "other": "ok"}
-    assert reason in rows.loc["mine", "reason"]
+    assert reason in rows["reason"].to_dict()["mine"]
 
 
 def test_what_a_plugin_sets_for_the_whole_process_is_put_back_and_said(
@@ -443,17 +535,25 @@ def test_what_a_plugin_sets_for_the_whole_process_is_put_back_and_said(
 ) -> None:
     here = Path.cwd()
     plugin = "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)\nos.chdir('/')\n"
-    plugin += "torch.use_deterministic_algorithms(True)\nos.environ['HARNESS_KERNELS'] = 'off'\nprint('hello')\n"
+    plugin += "os.environ['HARNESS_KERNELS'] = 'off'\nprint('hello')\n"
     code, out, told = answer("plan", plugin + ACTIVATION + "    return x.tanh()", *chosen("activation"))
     assert code == 0, told
     assert Path.cwd() == here
     assert torch.get_default_dtype() == torch.float32
     assert torch.is_grad_enabled()
-    assert not torch.are_deterministic_algorithms_enabled()
     assert "HARNESS_KERNELS" not in os.environ
     assert "hello" not in out
-    for words in ("default dtype to torch.float64", "the current folder to /", "deterministic algorithms"):
+    for words in ("default dtype to torch.float64", "the current folder to /", "HARNESS_KERNELS to off"):
         assert words in told
+
+
+@pytest.mark.slow  # torch imports its compiler to switch them
+def test_deterministic_algorithms_are_put_back(answer: Callable[..., tuple[int, str, str]]) -> None:
+    plugin = "torch.use_deterministic_algorithms(True, warn_only=True)\n" + ACTIVATION
+    code, _, told = answer("plan", plugin + "    return x.tanh()", *chosen("activation"))
+    assert code == 0, told
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "torch's deterministic algorithms to (True, True)" in told
 
 
 def test_a_notebooks_default_dtype_changes_no_number() -> None:
@@ -488,7 +588,7 @@ def unit() -> torch.Tensor:
         (lambda x: x.nothing, "preprocessing '<lambda>' raises AttributeError: "),
         (lambda: 0, r"raises TypeError: .* allowed: a function of both, or of the images alone"),
         (lambda x: [["a"]] * len(x), r"preprocessing '<lambda>' gives \[\['a'\]"),
-        (lambda x: x[:3], r"gives shape \(3, 8, 8\) for images \(1293, 8, 8\); allowed: numbers \(1293, ...\)"),
+        (lambda x: x[:3], r"gives shape \(3, 8, 8\) for images \(1293, 8, 8\); allowed: numbers \(1293, "),
         (lambda x: x * np.inf, "gives pixels that are not finite for 1293 of 1293 images"),
         (lambda x: x[:, : len(x) % 4 + 1], "gives 16 pixels an image, then 8; allowed"),
         (lambda x, pixels: pixels.train.sort(0) or x, "raises ValueError: .*read-only"),
