@@ -14,11 +14,9 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
 from harness.errors import did_you_mean, quoted
-from harness.settings import CORE, TAKEN, Setting, Value
+from harness.settings import BESIDE, CORE, TAKEN, Setting, Value
 
 Settings: TypeAlias = "dict[str, Value]"
-BESIDE = ("name", "tune")
-"""Keys of linked settings that are no settings: what they are called, and what they may tune."""
 
 
 def known_settings() -> dict[str, Setting]:

@@ -14,6 +14,13 @@ class UsageError(Exception):
     exit_code = 2
 
 
+class ComponentError(UsageError):
+    """A component raises, or gives what it must not.
+
+    Before a training this is wrong usage; while a stack trains it is that stack's failure alone.
+    """
+
+
 class MachineError(Exception):
     """The request was sound and the machine could not do it: no network, a full disk. Exit code 1."""
 
@@ -44,3 +51,14 @@ def quoted(value: object, spell: Callable[[object], str] = repr) -> str:
         return "(a whole number of more than 4,300 digits)"
     half = LONGEST // 2
     return text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
+
+
+def in_words(error: BaseException) -> str:
+    r"""Say on one line what an exception says.
+
+    >>> in_words(ValueError("no\nnumber")), in_words(SystemExit(3))
+    ('ValueError: no number', 'sys.exit(3)')
+    """
+    if isinstance(error, SystemExit):
+        return f"sys.exit({'' if error.code is None else error.code!r})"
+    return f"{type(error).__name__}: {error}".replace("\n", " ")[:500].removesuffix(": ")

@@ -19,11 +19,12 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from harness import checkpoints, plugins
+from harness import checkpoints, plugins, process_state
 from harness.axes.datasets import Dataset, datasets
 from harness.board import Board, Ticker
-from harness.errors import MachineError, UsageError
+from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.grouping import Stack
+from harness.planned_components import raised_in
 
 MOST_TRIES = 3  # of a stack whose worker process dies
 
@@ -224,8 +225,9 @@ def _die_with_parent() -> None:
 def quiet_arithmetic(engine: str) -> Iterator[None]:
     """One thread, no subnormal numbers, which a dying network would slow its whole stack with, and no TF32.
 
-    All are put back, because the process may be a notebook's. NumPy has no switch for subnormal numbers; and
-    where it is the engine, torch is not imported.
+    New tensors are float32 and have gradients, whatever a notebook has set. All is put back, because the
+    process may be a notebook's. NumPy has no switch for subnormal numbers; where it is the engine, torch is
+    not imported.
     """
     if engine == "numpy":
         with threadpool_limits(1, user_api="blas"):
@@ -234,12 +236,16 @@ def quiet_arithmetic(engine: str) -> Iterator[None]:
     import torch
 
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("highest")  # float32 is float32, on every device
     try:
-        yield
+        with torch.enable_grad():
+            yield
     finally:
+        torch.set_default_dtype(dtype)
         torch.set_float32_matmul_precision(precision)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
@@ -259,19 +265,36 @@ def train(work: Work, board: Board | None = None) -> Done:
     try:
         data = prepare(work.stack.trials[0].arm.settings)
         with quiet_arithmetic(work.stack.engine):
-            shares = _train_in_shares(work, data, board)
+            shares = _undisturbed(work, data, board)
         statuses = parts.write(
             work.folder, work.stack, data, shares, work.keep_predictions, work.keep_weights
         )
+    except ComponentError as error:
+        return _failed(work, str(error).replace("\n", " "))
     except (MachineError, UsageError):
         raise
-    except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
-        message = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
-        message += checkpoints.hint(work.folder, work.stack.group)
-        parts.write_failure(work.folder, work.stack, message)
-        return Done(work.stack, {"failed": len(work.stack.trials)}, message)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a component does wrong, others go on)
+        return _failed(work, in_words(error) + raised_in(error))
     checkpoints.remove(work.folder, work.stack.group)
     return Done(work.stack, statuses, notes=[note for share in shares for note in share.outcome.notes])
+
+
+def _failed(work: Work, message: str) -> Done:
+    """Write down that a stack failed, and why."""
+    from harness import parts
+
+    message += checkpoints.hint(work.folder, work.stack.group)
+    parts.write_failure(work.folder, work.stack, message)
+    return Done(work.stack, {"failed": len(work.stack.trials)}, message)
+
+
+def _undisturbed(work: Work, data: Any, board: Board | None) -> list[Any]:
+    """Train a stack; one whose components changed how the process computes has no numbers to be believed."""
+    with process_state.kept() as changed:
+        shares = _train_in_shares(work, data, board)
+    if changed:
+        raise ComponentError(f"a component changed settings of the whole process: {', '.join(changed)}")
+    return shares
 
 
 def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:

@@ -19,6 +19,7 @@ from harness.costs import evaluations, too_large
 from harness.data import train_size
 from harness.errors import UsageError
 from harness.grouping import Engine, Stack, stack
+from harness.planned_components import problems
 from harness.study import Study
 from harness.trials import Arm, Trial, trials, tries_problems
 
@@ -98,6 +99,7 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         _check_formulas((one for one in everything if one.trial_id not in skipped), study.metrics)
     else:
         _check_metrics(study.metrics)
+    _check_components(study, [one.arm for one in everything if one.trial_id not in skipped])
     return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
 
 
@@ -227,6 +229,11 @@ def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
             f"the numpy engine has no formula written by hand for\n{listed}\n"
             f"Take --engine stacked or loop, where PyTorch computes and differentiates any component.{less}"
         )
+
+
+def _check_components(study: Study, arms: Sequence[Arm]) -> None:
+    """Raise UsageError where a third party's component, which arms use, breaks its contract."""
+    _refuse(study, problems(arm.settings for arm in arms))
 
 
 def _check_metrics(tracked: Sequence[str]) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError
+from harness import process_state
+from harness.errors import UsageError, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,12 +57,13 @@ def load_installed() -> None:
     """
     for point in importlib.metadata.entry_points(group=GROUP):
         try:
-            point.load()
-        except Exception as error:
+            with _undisturbed(f"package entry point {point.name}", quiet=True):
+                point.load()
+        except (Exception, SystemExit) as error:
             package = point.dist.name if point.dist else "unknown"
             raise UsageError(
                 f"the components of package {package!r} (entry point {point.name} = {point.value}) "
-                f"cannot be imported: {error!r}. Mend or uninstall it."
+                f"cannot be imported: {in_words(error)}. Mend or uninstall it."
             ) from error
 
 
@@ -91,10 +95,22 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except UsageError:
+        with _undisturbed(f"plugin {path}", quiet=quiet):
+            spec.loader.exec_module(module)
+    except BaseException as error:
         del sys.modules[name]
-        raise
-    except Exception as error:
-        del sys.modules[name]
-        raise UsageError(f"plugin {path} fails when it is run: {error!r}") from error
+        if isinstance(error, (UsageError, KeyboardInterrupt)):
+            raise
+        raise UsageError(f"plugin {path} fails when it is run: {in_words(error)}") from error
+
+
+@contextmanager
+def _undisturbed(what: str, *, quiet: bool) -> Iterator[None]:
+    """Put back what a third party's file sets for the whole process, and say so unless `quiet`."""
+    with process_state.kept() as changed:
+        yield
+    if changed and not quiet:
+        print(
+            f"note: {what} sets {', '.join(changed)}; put back, because it would hold for every component",
+            file=sys.stderr,
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -209,6 +209,10 @@ TAKEN = (
 """Names a linked axis cannot have: columns of the results, and of the tables that reports make of them."""
 
 
+BESIDE = ("name", "tune")
+"""Keys of linked settings that are no settings: what they are called, and what they may tune."""
+
+
 def as_text(value: object) -> str:
     """A value as CSVs and names show it: empty for not applicable, lists as in TOML."""
     if value is None:
@@ -227,3 +231,41 @@ def declared(function: Callable[..., Any]) -> dict[str, Setting]:
             default = None if parameter.default is inspect.Parameter.empty else parameter.default
             settings[name] = Setting(name, list(default) if isinstance(default, tuple) else default)
     return settings
+
+
+def check_declared(
+    function: Callable[..., Any], by_classes: Iterable[str] = (), *, only_numbers: bool = False
+) -> None:
+    """Check the settings that a component's function declares.
+
+    Args:
+        function: whose keyword-only parameters are settings.
+        by_classes: those whose defaults depend on the number of classes.
+        only_numbers: whether texts and tuples are none of its settings.
+
+    Raises:
+        TypeError: a name is one that results or studies use, or a default is none that a study could hold.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError as error:
+        raise TypeError("Python cannot tell its parameters: wrap it in a function of your own") from error
+    for one in parameters:
+        if one.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if one.name in {*TAKEN, *CORE, *BESIDE}:
+            raise TypeError(
+                f"its setting {one.name!r} has the name of a column of the results or of a setting of every "
+                f"study; rename it, for instance {function.__name__}_{one.name}"
+            )
+        fits = isinstance(one.default, (int, float)) or (not only_numbers and _is_text_or_tuple(one.default))
+        if one.name not in by_classes and not fits:
+            got = "no default" if one.default is one.empty else f"the default {one.default!r}"
+            more = "" if only_numbers else ", a text, true or false, or a tuple of numbers"
+            raise TypeError(f"its setting {one.name!r} has {got}; allowed: a number{more} ({one.name}=0.1)")
+
+
+def _is_text_or_tuple(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(one, (int, float)) for one in value)
+    return isinstance(value, str)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from harness import contrasts, limits, plugins, searches, space_tables, spaces, toml_text
 from harness.axes.datasets import Dataset, Images, datasets
 from harness.axes.metrics import metrics, taken
-from harness.checking import BESIDE, Checker, Settings, known_settings
+from harness.checking import Checker, Settings, known_settings
 from harness.contrasts import Contrasts
 from harness.errors import UsageError, did_you_mean, quoted
 from harness.folders import Folder
@@ -24,7 +24,7 @@ from harness.overrides import apply
 from harness.parameters import Space as SearchSpace
 from harness.registry import HOUSE
 from harness.searches import Search
-from harness.settings import OF_ARM, Seed, listed_seeds, no_seed_twice
+from harness.settings import BESIDE, OF_ARM, Seed, listed_seeds, no_seed_twice
 from harness.spaces import Space, Tune
 from harness.urls import shown, without_passwords
 

@@ -16,9 +16,9 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
-from harness.checking import BESIDE, Settings
+from harness.checking import Settings
 from harness.errors import UsageError
-from harness.settings import CORE, OF_ARM, as_text
+from harness.settings import BESIDE, CORE, OF_ARM, as_text
 from harness.spaces import points, words
 from harness.study import Study
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import likeness, remedies
 from harness.errors import MachineError, UsageError
+from harness.process_state import called
 from harness.registry import Registry
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ class Dataset:
         """Read the images and check them.
 
         Raises:
-            UsageError: the function returns what is no Images, or others than the first time.
+            UsageError: the function raises, or returns what is no Images, or others than the first time.
             MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
         """
-        images = self.read()
+        images: Images = called(f"data set {self.name!r}: its function", self.read)
         got = digest(images) if self.known or self._found else self._meet(images)
         if got != self.facts.digest:
             kind = MachineError if self.known else UsageError
