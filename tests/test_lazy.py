@@ -20,6 +20,8 @@ HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
     {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
+    {"python_files", "bytecode"},
+    {"digests"},
     {"registry", "idx", "splits", "label_noise", "sources"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known"},
