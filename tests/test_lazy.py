@@ -21,7 +21,8 @@ HOUSE = Path(harness.__file__).parent
 ORDER: list[set[str]] = [
     {"limits"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows", "urls"},
-    {"bounds", "remedies", "likeness", "layouts", "toml_text"},
+    {"bounds", "remedies", "likeness", "layouts", "toml_text", "python_files", "bytecode"},
+    {"digests"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
     {"idx", "npy"},
     {"axes", "decoded"},
