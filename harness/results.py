@@ -7,6 +7,7 @@
       weights/<trial_id>.safetensors           final weights
       checkpoints/<group>-<trial_id>.safetensors   long stacks in training; gone when they are finished
       study.toml  plan.json  provenance.json
+      retrain.json                             which stacks are still to be trained anew, while some are
 
 Everything here is DataFrames and text; nothing imports torch.
 """
@@ -33,6 +34,7 @@ from filelock import FileLock, Timeout
 
 from harness import csv_rows
 from harness.checking import known_settings
+from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
 from harness.grouping import Stack
 from harness.plan import Plan
@@ -41,6 +43,8 @@ from harness.study import Study
 
 SCHEMA = 1
 TABLES = ("trials", "epochs", "confusion")
+OLD = "retrain.json"
+"""Which stacks are still to be trained anew, while a folder is."""
 FINISHED = ("ok", "diverged", "pruned")
 DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 SIGNIFICANT = "%.7g"  # float32 holds no more
@@ -219,7 +223,7 @@ def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
     known = before.pop("changed_after", 0)
     table.pop("changed_after")
     declared = before.get("declared") or table["declared"]
-    changed = declared and before != table and len(finished(folder))
+    changed = declared and before != table and len(finished(folder, with_old=True))
     return table | {"changed_after": changed or known}
 
 
@@ -241,13 +245,16 @@ def planned(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns, dtype=str)
 
 
-def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
+def finished(folder: Path, *, set_aside: bool = False, with_old: bool = False) -> dict[str, str]:
     """trial_id -> status (ok, diverged, pruned) of every trial that need not be trained again.
 
-    A damaged part counts for nothing; the run that holds the folder also sets it aside.
+    A damaged part counts for nothing; the run that holds the folder also sets it aside. A part that is to be
+    renewed counts for nothing, either, unless `with_old`.
     """
-    sound = []
+    sound, old = [], frozenset() if with_old else to_renew(folder)
     for path in sorted((folder / "parts").glob("*.zip")):
+        if path.stem in old:
+            continue
         part = _part(path)
         if part is not None:
             sound.append(part.trials)
@@ -256,6 +263,39 @@ def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
     outcome = csv_rows.concatenated(sound, empty("trials"))
     done = outcome[outcome["status"].isin(FINISHED)]
     return dict(zip(done["trial_id"], done["status"], strict=True))
+
+
+# ---------------------------------------------------------------------------------------- training anew
+
+
+def mark_old(folder: Path) -> None:
+    """Have all that a folder holds trained anew: its parts stay, and count, until others take their place."""
+    groups = sorted(path.stem for path in (folder / "parts").glob("*.zip"))
+    if groups:
+        write(folder / OLD, json.dumps({"groups": groups}, indent=1).encode())
+    for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
+        checkpoint.unlink(missing_ok=True)
+
+
+def renewed(folder: Path, group: str) -> None:
+    """A stack that was to be trained anew is."""
+    old = to_renew(folder)
+    if group not in old:
+        return
+    left = sorted(old - {group})
+    if left:
+        write(folder / OLD, json.dumps({"groups": left}, indent=1).encode())
+    else:
+        (folder / OLD).unlink(missing_ok=True)
+
+
+def to_renew(folder: Path) -> frozenset[str]:
+    """The stacks that are still to be trained anew."""
+    path = folder / OLD
+    if not path.is_file():
+        return frozenset()
+    groups = read_json(path).get("groups")
+    return frozenset(map(str, groups)) if isinstance(groups, list) else frozenset()
 
 
 # ------------------------------------------------------------------------------------------- consolidation
@@ -307,7 +347,9 @@ def rows_of(folder: Path, ids: Collection[str]) -> dict[str, pd.DataFrame]:
         name: pd.concat([part[name] for part in parts], ignore_index=True) if parts else empty(name)
         for name in TABLES
     }
-    tables["trials"] = tables["trials"].drop_duplicates("trial_id", keep="last")
+    # A trial that failed in one part and finished in another has finished.
+    trials = tables["trials"].sort_values("status", key=lambda s: s.isin(FINISHED), kind="stable")
+    tables["trials"] = trials.drop_duplicates("trial_id", keep="last")
     return {name: frame[frame["trial_id"].isin(set(ids))] for name, frame in tables.items()}
 
 
@@ -319,7 +361,7 @@ def empty(name: str) -> pd.DataFrame:
 
 def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
     """The three tables, as CSVs, in the plan's order; `rows` are the planned trials'."""
-    parts = [part for path in sorted((folder / "parts").glob("*.zip")) if (part := _part(path))]
+    parts = _parts(folder)
     tracked = _tracked(folder, [part.epochs for part in parts])
     place: dict[str, int] = {}
     for i, trial_id in enumerate(rows["trial_id"]):
@@ -332,6 +374,24 @@ def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
         "epochs": csv_rows.merged(columns, epochs, place),
         "confusion": csv_rows.merged(csv_rows.CONFUSION, [part.confusion for part in parts], place),
     }
+
+
+def _parts(folder: Path) -> list[_Part]:
+    """The sound parts; of those that are to be renewed, the trials that no other part has."""
+    old = to_renew(folder)
+    paths = sorted((folder / "parts").glob("*.zip"), key=lambda path: (path.stem in old, path.name))
+    there: set[str] = set()
+    parts = []
+    for path in paths:
+        part = _part(path)
+        if part is None:
+            continue
+        if path.stem in old:
+            part = _Part(*(csv_rows.without(getattr(part, name), there) for name in TABLES))
+        elif old:
+            there |= set(csv_rows.read(io.StringIO(part.trials))["trial_id"])
+        parts.append(part)
+    return parts
 
 
 def _merged_trials(rows: pd.DataFrame, outcome: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -383,7 +443,8 @@ def read(folder: Path | str) -> Results:
         UsageError: it is no results folder, or cannot be read.
     """
     folder = Path(folder)
-    study, frames = _study(folder), _read_tables(folder, TABLES)
+    study = _study(folder)
+    frames = _read_tables(folder, TABLES, study)
     path = folder / "provenance.json"
     provenance = read_json(path) if path.exists() else {}
     return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
@@ -395,7 +456,7 @@ def read_trials(folder: Path | str) -> pd.DataFrame:
     Raises:
         UsageError: it is no results folder, or cannot be read.
     """
-    return _read_tables(Path(folder), ["trials"])["trials"]
+    return _read_tables(Path(folder), ["trials"], _study(Path(folder)))["trials"]
 
 
 def _study(folder: Path) -> dict[str, Any]:
@@ -404,10 +465,12 @@ def _study(folder: Path) -> dict[str, Any]:
         return tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
 
 
-def _read_tables(folder: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Some of a results folder's tables, typed."""
+def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Some of a results folder's tables, typed as its study has their columns."""
+    text = {"trials": text_columns(study)}  # in epochs.csv, loss is a number
     with _told(folder):
-        return {name: _typed(csv_rows.read(source)) for name, source in _current(folder, names).items()}
+        current = _current(folder, names).items()
+        return {name: typed(csv_rows.read(source), text.get(name, TEXT)) for name, source in current}
 
 
 @contextmanager
@@ -452,20 +515,6 @@ def _current(folder: Path, names: Sequence[str]) -> dict[str, Path | io.StringIO
         tables = _merged(folder, csv_rows.read(folder / "trials.csv"))
         return {name: io.StringIO(tables[name]) for name in names}
     return {name: folder / f"{name}.csv" for name in names}
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text to numbers where a whole column is numbers; empty is missing. Names stay text."""
-    frame = frame.copy()
-    for column in frame.columns:
-        if column in {"trial_id", "arm", "hidden", "group", "status", "reason"}:
-            continue
-        values = frame[column].replace("", None)
-        try:
-            frame[column] = pd.to_numeric(values)
-        except (ValueError, TypeError):
-            frame[column] = values
-    return frame
 
 
 def count_statuses(trials: pd.DataFrame) -> dict[str, int]:

@@ -11,13 +11,14 @@ A study with a [tune] table is three results folders, each an ordinary one:
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness import results
+from harness import columns, results
 from harness.checking import Settings
 from harness.errors import UsageError
 from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
@@ -68,7 +69,8 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
 
 def read(folder: Path) -> pd.DataFrame:
     """chosen.csv: dataset, arm, a column a tuned setting, val_accuracy, seeds, tried, unfinished, edge."""
-    return pd.read_csv(folder / CHOSEN, keep_default_na=False, na_values={"val_accuracy": ""})
+    study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
+    return columns.read(folder / CHOSEN, study)
 
 
 def _tries(study: Study) -> dict[str, list[Arm]]:

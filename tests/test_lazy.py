@@ -19,14 +19,17 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
-    {"bounds", "remedies", "likeness", "layouts", "registry", "splits", "label_noise", "sources"},
+    {"limits"},
+    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows", "urls"},
+    {"bounds", "remedies", "likeness", "layouts", "toml_text", "python_files", "bytecode"},
+    {"digests"},
+    {"registry", "process_state", "splits", "label_noise", "sources"},
     {"idx", "npy"},
     {"axes", "decoded"},
-    {"plugins", "batches", "dropout", "data", "folders", "known"},
-    {"spaces", "overrides", "contrasts", "costs"},
-    {"testing", "checking", "formulas", "board"},
-    {"parameters", "searches"},
+    {"plugins", "batches", "dropout", "data", "folders", "known", "component_checks"},
+    {"spaces", "overrides", "contrasts", "costs", "planned_components"},
+    {"testing", "checking", "formulas", "board", "spawning"},
+    {"parameters", "searches", "columns"},
     {"space_tables"},
     {"study"},
     {"trials"},

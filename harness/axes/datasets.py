@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import likeness, remedies
 from harness.errors import MachineError, UsageError
+from harness.process_state import called
 from harness.registry import Registry
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Dataset:
     known: Facts | None = None
     remark: str = ""
     _found: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _source: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.known is None and self.classes == ():
@@ -99,14 +101,20 @@ class Dataset:
             self.load()
         return self.known or self._found["facts"]
 
+    def refresh(self, source: str) -> None:
+        """Find the facts anew where another source digest decides them, because a value was set, say."""
+        if self._source and self._source != [source]:
+            self._found.clear()
+        self._source[:] = [source]
+
     def load(self) -> Images:
         """Read the images and check them.
 
         Raises:
-            UsageError: the function returns what is no Images, or others than the first time.
+            UsageError: the function raises, or returns what is no Images, or others than the first time.
             MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
         """
-        images = self.read()
+        images: Images = called(f"data set {self.name!r}: its function", self.read)
         got = digest(images) if self.known or self._found else self._meet(images)
         if got != self.facts.digest:
             kind = MachineError if self.known else UsageError

@@ -168,6 +168,8 @@ class UpdateOptimizer(torch.optim.Optimizer):
         self.t += 1
         for group in self.param_groups:
             for param in group["params"]:
+                if param.grad is None:  # nothing that the loss sees; torch's own leave it, too
+                    continue
                 state = self.state[param]
                 self.optimizer.update(param, param.grad, state, self.t, lr=group["lr"], **self.settings)
 
