@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import harness
-from harness import executors
+from harness import executors, report
 from harness.axes.metrics import metrics
 from harness.searching import journals, stages
 from harness.study import Study
@@ -218,3 +218,21 @@ def test_a_lock_that_a_kill_left_is_taken_away(
     assert len(found.suggestions) == 3
     assert not lock.is_symlink()
     assert not lock.exists()
+
+
+def test_a_search_of_which_all_diverges_has_no_winner(tmp_path: Path) -> None:
+    tables = HALVING | {"space": {"lr": {"low": 1e25, "high": 1e27}}}
+    tables |= {"search": HALVING["search"] | {"suggestions": 2, "batch": 2}}
+    found = harness.search(harness.parse(tables), tmp_path / "s", workers=1)
+    assert (found.winner, found.confirmed, found.failed) == (None, None, False)
+    assert found.suggestions["reason"].str.contains("the loss was not finite").all()
+
+
+@pytest.mark.slow
+def test_a_search_of_which_all_has_the_declared_worst_value_has_a_page(tmp_path: Path) -> None:
+    tables = HALVING | {"space": {"lr": {"low": 1e25, "high": 1e27}}}
+    tables |= {"search": HALVING["search"] | {"suggestions": 2, "batch": 2, "diverged": 0.1}}
+    found = harness.search(harness.parse(tables), tmp_path / "s", workers=1)
+    assert (found.winner, found.confirmed, found.failed) == (None, None, False)
+    page = report.write(tmp_path / "s").read_text(encoding="utf-8")  # a warning would be an error
+    assert "nothing to conclude" in page
