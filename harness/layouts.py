@@ -46,7 +46,8 @@ def words(folder: Path, form: str, seen: list[str]) -> list[str]:
 
 def _names(folder: Path) -> tuple[list[str], list[str]]:
     """The names of files and of folders in a folder, the first few thousand; none where it cannot be read."""
-    files, folders = [], []
+    files: list[str] = []
+    folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in itertools.islice(entries, MOST_LOOKED_AT):
