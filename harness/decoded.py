@@ -132,9 +132,8 @@ def _png(path: Path) -> NDArray[np.uint8]:
                 raise ValueError(f"is a film of {pictures} pictures; allowed: one. Save each by itself")
             transparent = image.has_transparency_data
             if transparent or image.mode not in GREY:
-                raise ValueError(
-                    f"is a PNG of mode {image.mode} {remedies.png(image.mode, transparent=transparent)}"
-                )
+                remedy = remedies.png(image.mode, transparent=transparent)
+                raise ValueError(f"is a PNG of mode {image.mode} {remedy}")
             upright = ImageOps.exif_transpose(image)  # as every viewer shows it
             return np.asarray(upright.convert("L") if upright.mode == "1" else upright, np.uint8)
     except UnidentifiedImageError:

@@ -97,7 +97,7 @@ def _images(names: list[str]) -> Iterator[str]:
     if foreign:
         yield (
             f"train/ holds {_some(foreign)}, which is no PNG: save each anew with "
-            "Image.open(path).convert('L').save(path.with_suffix('.png'))"
+            "ImageOps.exif_transpose(Image.open(path)).convert('L').save(path.with_suffix('.png'))"
         )
     unnumbered = [Path(name) for name in names if not NUMBERED.fullmatch(name)]
     words = {
