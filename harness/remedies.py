@@ -23,9 +23,9 @@ UPRIGHT = "image = ImageOps.exif_transpose(image); "
 
 
 def png(mode: str, *, transparent: bool) -> str:
-    """Say what a PNG of this Pillow mode is, and how it becomes 8-bit grey: "(..); allowed: .. Mend it: code".
+    """Say what a PNG of this Pillow mode is, and how it becomes 8-bit grey: "(..); allowed: .., then code".
 
-    What is not of 16 bits gets the same code, because a person mends a folder, not a file: of colours some may
+    What is not of 16 bits gets the same code, because a person mends a folder, not a file: some colours may
     be transparent, and those would come out black.
 
     Args:
