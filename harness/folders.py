@@ -132,7 +132,8 @@ def read(folder: Folder, name: str) -> Images:
             _check_pixels(folder, listed, pixels, problems)
         _check_labels(folder, [listed for listed, _ in found], problems)
     if problems:
-        problems = [*layouts.words(folder.path, folder.format, problems), *problems]
+        if len(found) < len(PARTS):  # not all files were where this format has them
+            problems = [*layouts.words(folder.path, folder.format), *problems]
         told = "".join(f"\n  - {problem}" for problem in problems[:MOST_TOLD])
         more = f"\n  - and {len(problems) - MOST_TOLD:,} more" if len(problems) > MOST_TOLD else ""
         raise UsageError(
