@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import os
+import shutil
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from harness import limits, plugins
+from harness import bounds, limits, plugins
 from harness.axes.datasets import datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.contrasts import Contrasts, default_pairs, pair_problems
-from harness.costs import evaluations, too_large
+from harness.costs import disk_bytes, evaluations, too_large
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.grouping import Engine, Stack, stack
+from harness.grouping import Engine, Stack, stack, stack_bytes
 from harness.planned_components import problems
 from harness.study import Study
 from harness.trials import Arm, Trial, components_of, trials, tries_problems
@@ -282,6 +285,30 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
 def datasets_of(plan: Plan) -> list[str]:
     """The data sets a plan trains on."""
     return sorted({str(trial.arm.settings["dataset"]) for trial in plan.trials})
+
+
+def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Path) -> list[str]:
+    """What this machine has too little of to train stacks into a folder, in words; by estimate.
+
+    `processes` of them train at once in its memory; none where a GPU trains them.
+    """
+    told = []
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    needed, free = disk_bytes(stacks, study), shutil.disk_usage(there).free
+    if needed > free:
+        told.append(
+            f"about {needed / 1e9:,.1f} GB on disk are needed, and {free / 1e9:,.1f} GB are free in {there}: "
+            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
+            "--results"
+        )
+    held, memory = sum(heapq.nlargest(processes, map(stack_bytes, stacks))), bounds.memory()
+    if held > memory:
+        at_once = min(processes, len(stacks))
+        told.append(
+            f"about {held / 1e9:,.1f} GB of memory are needed for {at_once} stacks at once, and this machine "
+            f"has {memory / 1e9:,.1f} GB: lower hidden, batch_size, steps or --workers"
+        )
+    return told
 
 
 def cores() -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import copy
 import math
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,6 +220,27 @@ def test_very_many_problems_are_counted_and_equal_ones_are_told_once() -> None:
     assert told.endswith("\n  - and 950 more")
     assert problems(changed(SMALL, "axes.lr", [-1] * 1000)).startswith("study: 1 problem, ")
     assert len(problems(changed(SMALL, "axes", "x" * 10_000))) < 1000
+
+
+def test_a_plan_says_what_the_machine_has_too_little_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(TEXT)
+    plain = CliRunner().invoke(command, ["plan", "small.toml"], standalone_mode=False)
+    assert "are needed" not in plain.output + plain.stderr
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr("harness.bounds.memory", lambda: 1000)
+    short = CliRunner().invoke(command, ["plan", "small.toml", "--workers", "1"], standalone_mode=False)
+    assert short.exception is None
+    assert f"note: about 0.0 GB on disk are needed, and 0.0 GB are free in {tmp_path}: " in short.stderr
+    assert "GB of memory are needed for 1 stacks at once, and this machine has 0.0 GB: lower" in short.stderr
+    settings = ["epochs=1000000", "eval_every=100 epochs", "batch_size=2"]
+    asked = [text for setting in settings for text in ("--set", setting)]
+    long = CliRunner().invoke(
+        command, ["plan", "small.toml", "--engine", "loop", *asked], standalone_mode=False
+    )
+    assert re.search(r"about \d+ days on", long.output)
 
 
 # ------------------------------------------------------------------------------------------ the file itself
