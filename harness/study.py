@@ -368,8 +368,14 @@ def _load_plugins(table: Mapping[str, Any], folder: Path) -> None:
     plugins.load_installed()
     named = table.get("plugins", [])
     for name in named if isinstance(named, list) else []:
-        if isinstance(name, str):  # else its check tells
+        if not isinstance(name, str):
+            continue  # which its check tells
+        try:
             plugins.load_file(folder / name)
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise UsageError(
+                f"plugin {quoted(name)} is no path of a file ({_reason(error)}); correct `plugins`"
+            ) from error
 
 
 def _validated(model: type[M], where: str, table: object, problems: list[str]) -> M | None:
@@ -394,8 +400,12 @@ def _validated(model: type[M], where: str, table: object, problems: list[str]) -
 
 
 def _said(message: str) -> str:
-    """What pydantic says is allowed."""
+    """What pydantic says is allowed, in fewer words."""
     message = re.sub(r"a valid dictionary( or instance of \w+)?", "a table", message)
+    message = re.sub(r"(?:List|String) should have (at (?:least|most) .*?)(?: after .*)?$", r"\1", message)
+    message = re.sub(
+        r"String should match pattern .*", "letters, digits, _ . -, a letter or digit first", message
+    )
     return message.removeprefix("Value error, ").removeprefix("Input should be ")
 
 
