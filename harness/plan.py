@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from harness.planned_components import problems
 from harness.study import Study
 from harness.trials import Arm, Trial, components_of, trials, tries_problems
 
+DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
+"""The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
 MOST_TOLD = 6  # problems of arms that an error lists
 
 
@@ -188,15 +191,19 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
 
 def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
     """Raise UsageError where an arm, or all trials together, ask for more than anybody waits for."""
+    trials_of: dict[tuple[str, ...], int] = {}
+    first: dict[tuple[str, ...], Arm] = {}
     arms = {id(trial.arm): trial.arm for trial in everything}
-    told = [f"{problem} (arm {arm.name!r})" for arm in arms.values() for problem in too_large(arm.settings)]
-    if not told:
-        looks = {key: evaluations(arm.settings) for key, arm in arms.items()}
-        total = sum(looks[id(trial.arm)] for trial in everything)
-        if total > limits.EVALUATIONS_OF_ALL:
-            counted = f"{total:,} evaluations in all {len(everything):,} trials"
-            allowed = f"allowed: up to {limits.EVALUATIONS_OF_ALL:,}. Evaluate less often, or train fewer"
-            told = [f"eval_every: {counted}, two rows each in epochs.csv; {allowed}"]
+    for arm, count in Counter(id(trial.arm) for trial in everything).items():
+        size = tuple(str(arms[arm].settings.get(name)) for name in DECIDING_SIZE)
+        first.setdefault(size, arms[arm])
+        trials_of[size] = trials_of.get(size, 0) + count
+    told = [f"{problem} (arm {arm.name!r})" for arm in first.values() for problem in too_large(arm.settings)]
+    total = sum(evaluations(arm.settings) * trials_of[size] for size, arm in first.items())
+    if not told and total > limits.EVALUATIONS_OF_ALL:
+        counted = f"{total:,} evaluations in all {len(everything):,} trials"
+        allowed = f"allowed: up to {limits.EVALUATIONS_OF_ALL:,}. Evaluate less often, or train fewer"
+        told = [f"eval_every: {counted}, two rows each in epochs.csv; {allowed}"]
     _refuse(study, told)
 
 
