@@ -154,6 +154,18 @@ def test_a_search_is_bounded_like_a_plan(tmp_path: Path, monkeypatch: pytest.Mon
             harness.search(harness.parse({**SEARCH, "space": space}), tmp_path / "out")
 
 
+@pytest.mark.slow
+def test_a_search_of_very_deep_networks_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("deep.toml").write_text(
+        '[study]\nname = "deep"\ndesign = "search"\nseeds = 1\n[baseline]\ndataset = "digits"\n'
+        "[search]\nsuggestions = 2\n[space]\nhidden = { depth = [1, 700], width = 8 }\n"
+    )
+    done = CliRunner().invoke(command, ["plan", "deep.toml"], standalone_mode=False)
+    assert done.exception is None
+    assert "2 of at least 2 suggestions" in done.output
+
+
 ODD: list[tuple[dict[str, Any], str, object, str]] = [
     (SMALL, "baseline.lr", math.nan, "baseline.lr = NaN: allowed: a finite number"),
     (SMALL, "baseline.lr", math.inf, "baseline.lr = Infinity: allowed: a finite number"),
@@ -168,6 +180,8 @@ ODD: list[tuple[dict[str, Any], str, object, str]] = [
     (TUNED, "tune.seeds", [1000, 1000], "tune.seeds = [1000, 1000]: allowed: every seed once"),
     (SMALL, "chosen", {"x": []}, "chosen.x = []: allowed: a table of settings"),
     (SMALL, "chosen", {"x": {"lr": 0.1}}, "[chosen]: only in a study.toml that tuning or a search wrote"),
+    (SMALL, "study.phase", "tuned", "study.phase = 'tuned': only for a study with [tune]"),
+    (SMALL, "study.phase", "confirmed", "study.phase = 'confirmed': only for design = 'search'"),
     (SMALL, "tune", 3, "tune = 3: allowed: a table"),
     (SMALL, "study.plugins", [3], "study.plugins.0 = 3: allowed: a valid string"),
     (SMALL, "study.plugins", "own.py", "study.plugins = 'own.py': allowed: a valid list"),
