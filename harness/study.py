@@ -37,6 +37,7 @@ NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
 LONGEST_NAME = 100
 """Characters of a study's name: a folder is called by it, and files begin with it."""
 MOST_TOLD = 50  # problems of a file
+LONGEST_PROBLEM = 2000  # characters
 REFERENCE = "reference"
 """The folder in results/ that is no study's: it holds results that are committed."""
 M = TypeVar("M", bound=BaseModel)
@@ -317,7 +318,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
 
 def _listed(file: str, problems: Sequence[str]) -> str:
     """All problems of a file in words; of very many, the first ones and how many there are."""
-    told = [f"  - {problem}" for problem in problems[:MOST_TOLD]]
+    told = [f"  - {quoted(problem, str, LONGEST_PROBLEM)}" for problem in problems[:MOST_TOLD]]
     more = [f"  - and {len(problems) - MOST_TOLD:,} more"] if len(problems) > MOST_TOLD else []
     head = f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run"
     return "\n".join([head, *told, *more])

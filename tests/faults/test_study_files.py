@@ -241,6 +241,7 @@ def test_very_many_problems_are_counted_and_equal_ones_are_told_once() -> None:
     assert told.endswith("\n  - and 950 more")
     assert problems(changed(SMALL, "axes.lr", [-1] * 1000)).startswith("study: 1 problem, ")
     assert len(problems(changed(SMALL, "axes", "x" * 10_000))) < 1000
+    assert len(problems(changed(SMALL, "baseline." + "x" * 10_000, 1))) < 3000
 
 
 def test_a_plan_says_what_the_machine_has_too_little_of(
