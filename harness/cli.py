@@ -100,7 +100,7 @@ def _settings(component: object) -> str:
 def plan(study: str, overrides: Sequence[str], results: Path | None, workers: int | None, **how: Any) -> None:
     """Say what a study comes to, without training: arms, trials, what is skipped and why, time and bytes."""
     from harness import display
-    from harness.plan import cores, make
+    from harness.plan import cores, make, shortages
 
     loaded, processes = _load(study, overrides), workers or cores()
     if loaded.search is not None:
@@ -122,7 +122,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         from harness.provenance import metric_notes
 
         planned = replace(planned, warnings=[*planned.warnings, *metric_notes(folder, planned)])
-    display.plan(planned, processes, kept.get("done", {}))
+    done = kept.get("done", {})
+    left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
+    short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
+    display.plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), how["engine"], device=device, processes=processes)
         display.tuning_plan(planned, tries, processes)

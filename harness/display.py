@@ -86,8 +86,12 @@ def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person would say it."""
-    minute, hour = 60, 3600
+    """Seconds, minutes .. or years, as a person would say it."""
+    minute, hour, day = 60, 3600, 86_400
+    if seconds > 700 * day:
+        return f"{seconds / day / 365:,.0f} years"
+    if seconds > 3 * day:
+        return f"{seconds / day:.0f} days"
     if seconds < 1.5 * minute:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / minute:.1f} min" if seconds < 1.5 * hour else f"{seconds / hour:.1f} h"

@@ -61,14 +61,17 @@ def listed_seeds(value: object, whose: str, first: int = 0) -> object:
         ValueError: there are none, says that `whose` needs one; or more than anybody wants, so that a seed
             was meant, and not a count.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
+    if isinstance(value, list):
         return value
-    if value < 1:
+    count = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if count is None:
+        raise ValueError("a list of seeds, or a count of them")
+    if count < 1:
         raise ValueError(f"{whose} needs at least 1 seed")
-    if value > limits.SEEDS:
-        one = f"; for this one seed write [{value}]" if value <= limits.SEED else ""
+    if count > limits.SEEDS:
+        one = f"; for this one seed write [{count}]" if count <= limits.SEED else ""
         raise ValueError(f"a list of seeds, or a count of them up to {limits.SEEDS:,}: that is a count{one}")
-    return list(range(first, first + value))
+    return list(range(first, first + count))
 
 
 def no_seed_twice(seeds: list[int]) -> list[int]:

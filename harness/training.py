@@ -18,7 +18,7 @@ from harness.costs import stack_seconds
 from harness.engines import kernels
 from harness.errors import MachineError, UsageError
 from harness.grouping import Engine, Stack, budget_of, stack_bytes
-from harness.plan import Plan, arrange, cores, datasets_of, draw
+from harness.plan import Plan, arrange, cores, datasets_of, draw, shortages
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.settings import TUNED, TUNING
@@ -233,6 +233,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         results.begin(folder, plan, {**known.get("data", {}), **digests})
         provenance = Provenance(folder, plan, devices, count)
         notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]
+        notes += shortages(todo, study, count if devices[0] == "cpu" else 0, folder)
         progress = _progress(works, board, [*plan.warnings, *notes], study)
         try:
             # Closed before the folder is consolidated: no part may land after that.
