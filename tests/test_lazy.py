@@ -19,8 +19,8 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
-    {"bounds", "remedies", "likeness", "layouts", "registry", "splits", "label_noise", "sources"},
+    {"errors", "lazy", "settings", "streams", "stats", "plots"},
+    {"bounds", "remedies", "likeness", "layouts", "registry", "splits", "label_noise", "sources", "csv_rows"},
     {"idx", "npy"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known"},
