@@ -143,8 +143,11 @@ def _arms(folder: Path, which: str = "") -> None:
     from rich.text import Text
 
     from harness import results, stats
+    from harness.selection import shown_arms
 
-    ranked = stats.rank_arms(results.read_trials(folder))
+    trials = results.read_trials(folder)
+    shown_as = shown_arms(trials)
+    ranked = stats.rank_arms(trials)
     for dataset, arms in ranked.groupby("dataset", sort=False):
         by = "arms by val accuracy" if arms["n"].any() or not arms["ok"].any() else UNRANKED
         title = f"{dataset!s}: {which}{by}, mean over seeds [95 % interval]"
@@ -153,7 +156,7 @@ def _arms(folder: Path, which: str = "") -> None:
             table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
         shown = arms if len(arms) <= 2 * MOST_SHOWN else arms.iloc[[*range(MOST_SHOWN), -1]]
         for row in shown.to_dict("records"):
-            name = str(row["arm"]).replace(f"dataset={dataset!s}, ", "")
+            name = shown_as[str(row["arm"])].replace(f"dataset={dataset!s}, ", "")
             table.add_row(*map(Text, _cells(name, row)))  # as they are: a name may look like markup
         Console().print(table)
 

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from harness import decoded, idx, layouts, npy, remedies
 from harness.axes.datasets import Dataset, Images
 from harness.errors import UsageError
+from harness.settings import CONTROL_WORDS, control_character
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,8 +73,10 @@ class Folder(BaseModel):
     @field_validator("classes")
     @classmethod
     def _no_name_twice(cls, names: list[str] | None) -> list[str] | None:
-        if names is not None and (len(set(names)) < len(names) or not all(names)):
+        if names is not None and (len(set(names)) < len(names) or not all(name.strip() for name in names)):
             raise ValueError("a name for each class, none twice")
+        if any(map(control_character, names or [])):
+            raise ValueError(f"names without {CONTROL_WORDS}")
         return names
 
     @model_validator(mode="after")

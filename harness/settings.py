@@ -44,6 +44,10 @@ def _layers(widths: list[int]) -> list[int]:
     return widths
 
 
+CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+CONTROL_WORDS = "control characters such as a line end, a tab or an escape"
+
+
 def _interval(value: object) -> object:
     """A whole number means epochs; one epoch is one spelling."""
     if isinstance(value, int) and not isinstance(value, bool) and value <= limits.EVERY:
@@ -125,6 +129,8 @@ class Setting:
         Raises:
             ValueError: with what is allowed, in words.
         """
+        if control_character(value):
+            raise ValueError(f"text without {CONTROL_WORDS}")
         try:
             checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(value)
         except ValidationError as error:
@@ -132,6 +138,11 @@ class Setting:
                 error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             ) from None
         return checked
+
+
+def control_character(value: object) -> bool:
+    """Whether a text holds a character that ends a line or moves the cursor, which no name can hold."""
+    return isinstance(value, str) and re.search(CONTROL, value) is not None
 
 
 @functools.cache

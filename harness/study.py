@@ -282,6 +282,8 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     steps = checker.named("steps", raw.get("steps", []))
     compared = _validated(Contrasts, "contrasts", raw.get("contrasts", {}), problems)
     tune = _tuned(raw, checker)
+    for arm in raw["chosen"]:
+        checker.name("an arm in [chosen]", arm)
     chosen = {arm: checker.table(f"chosen.{arm}", values) for arm, values in raw["chosen"].items()}
     problems += _contradictions(about, baseline, axes, steps, tune)
     if chosen and about is not None and about.phase == "fixed":

@@ -20,8 +20,8 @@ HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
     {"limits"},
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows", "urls"},
-    {"bounds", "remedies", "likeness", "layouts", "toml_text", "python_files", "bytecode"},
+    {"errors", "lazy", "settings", "streams", "stats", "plots", "urls"},
+    {"bounds", "remedies", "likeness", "layouts", "toml_text", "python_files", "bytecode", "csv_rows"},
     {"digests"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
     {"idx", "npy"},

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, results, stats
+from harness import columns, csv_rows, results, stats
 from harness.parameters import Space
 from harness.searches import COLUMNS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
@@ -60,8 +60,7 @@ def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
 
 def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Space) -> None:
     """Write suggestions.csv into a search's results folder."""
-    content = table(trials, search, space).to_csv(index=False, lineterminator="\n")
-    results.write(folder / FILE, content.encode())
+    results.write(folder / FILE, csv_rows.written(table(trials, search, space)).encode())
 
 
 def read(folder: Path) -> pd.DataFrame:
