@@ -86,8 +86,10 @@ def prepare(
     With `label_noise`, some labels of the train split are wrong; those of val and test never are.
     """
     chosen = tuple((name, settings[name]) for name in (*DATA_SETTINGS, *LABEL_SETTINGS) if name in settings)
-    apply = apply or preprocessings[str(settings["preprocessing"])].apply
-    return _prepare(chosen, np.dtype(dtype), datasets[str(settings["dataset"])].facts, apply)
+    own = preprocessings.entry(str(settings["preprocessing"]))
+    source = "" if apply else own.source_digest
+    facts = datasets[str(settings["dataset"])].facts
+    return _prepare(chosen, np.dtype(dtype), facts, apply or own.component.apply, source)
 
 
 @functools.lru_cache(maxsize=2)
@@ -96,6 +98,7 @@ def _prepare(
     dtype: np.dtype[Any],
     facts: Facts,
     apply: Callable[..., Pixels],
+    source: str,  # noqa: ARG001 (all that the function reads, for the cache)
 ) -> Data:
     # Facts and function are told apart as well as their names: a study or a notebook may redefine a name.
     settings = dict(chosen)

@@ -25,6 +25,7 @@ from harness.board import Board, Ticker
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.grouping import Stack
 from harness.planned_components import raised_in
+from harness.trials import Trial, components_of, is_still
 
 MOST_TRIES = 3  # of a stack whose worker process dies
 
@@ -198,19 +199,49 @@ def stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
 
 
 _board: Board | None = None
+_refusal: str | None = None
+"""In a worker process: why it could not load the components; empty where it could."""
+_sources = plugins.sources()
+"""In a worker process: what its components were when they were loaded."""
 
 
 def _start_worker(board: Board | None, modules: Sequence[str]) -> None:
-    global _board  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
+    global _board, _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
     _board = board
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        _load(modules)
+        _refusal = ""
+    except Exception as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
+        _refusal = str(error) or repr(error)
+
+
+def _load(modules: Sequence[str]) -> None:
     plugins.load_installed()
     for module in modules:
         if module.endswith(".py"):
             plugins.load_file(Path(module), quiet=True)
         else:
             importlib.import_module(module)
+
+
+def check_components(trial: Trial) -> None:
+    """Raise MachineError where this worker process has other components than a trial's id says."""
+    if _refusal is None:  # the process that drew the trials
+        return
+    again = "start it again; --workers 1 trains in the process that has read the study"
+    if _refusal:
+        raise MachineError(
+            f"a worker process cannot load the study's components: {_refusal}; mend it, and {again}"
+        )
+    if not is_still(trial, _sources):
+        names = ", ".join(f"{axis} {one.name!r} ({one.where})" for axis, one in components_of([trial]))
+        raise MachineError(
+            f"a worker process has another {names or trial.arm.settings['dataset']} than the study was "
+            "planned with: its file changed while the study was running, or it reads a value that was set "
+            f"after it was loaded, or that differs from process to process. To go on, {again}"
+        )
 
 
 def _die_with_parent() -> None:
@@ -262,6 +293,7 @@ def train(work: Work, board: Board | None = None) -> Done:
 
     board = _board if board is None else board
     datasets.declare(work.declared, "the study")
+    check_components(work.stack.trials[0])
     try:
         data = prepare(work.stack.trials[0].arm.settings)
         with quiet_arithmetic(work.stack.engine):

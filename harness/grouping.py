@@ -126,7 +126,7 @@ class _Routes:
 
     @staticmethod
     def _try(axis: str, name: str) -> str:
-        if not plugins.registries()[axis].entry(name).source_digest:
+        if not plugins.registries()[axis].entry(name).third_party:
             return ""
         from harness.testing import why_alone
 

@@ -67,7 +67,7 @@ RULES: Mapping[str, Rule] = {
 
 def _ours(registry: Registry[Any], name: str) -> bool:
     """Whether a component is the harness's own, which the kernels may know."""
-    return not registry.entry(name).source_digest
+    return not registry.entry(name).third_party
 
 
 def rule_of(settings: Mapping[str, Value]) -> Rule | None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import limits
+from harness import limits, plugins
 from harness.axes.datasets import datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -21,7 +21,7 @@ from harness.errors import UsageError
 from harness.grouping import Engine, Stack, stack
 from harness.planned_components import problems
 from harness.study import Study
-from harness.trials import Arm, Trial, trials, tries_problems
+from harness.trials import Arm, Trial, components_of, trials, tries_problems
 
 MOST_TOLD = 6  # problems of arms that an error lists
 
@@ -238,7 +238,7 @@ def _check_components(study: Study, arms: Sequence[Arm]) -> None:
 
 def _check_metrics(tracked: Sequence[str]) -> None:
     """A third party's metrics are tried once, because a fault would show in the first evaluation only."""
-    theirs = [name for name in tracked if metrics.entry(name).source_digest]
+    theirs = [name for name in tracked if metrics.entry(name).third_party]
     if not theirs:
         return
     from harness import testing  # imports torch
@@ -272,7 +272,11 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
             )
     for name in sorted({str(trial.arm.settings["dataset"]) for trial in everything}):
         told += [f"data set {name!r}: {sentence}" for sentence in datasets[name].facts.warnings]
-    return told
+    advice = "Where it did, train all anew: harness run --retrain"
+    if study.search is not None:
+        advice = "Where it did, search into a new folder: --results"
+    tracked = [("metric", metrics.entry(name)) for name in study.metrics]
+    return told + plugins.unseen([*components_of(everything), *tracked], advice)
 
 
 def datasets_of(plan: Plan) -> list[str]:

@@ -45,7 +45,7 @@ def problems(arms: Iterable[Settings]) -> list[str]:
     for axis, registry in plugins.registries().items():
         names = dict.fromkeys(str(arm[axis]) for arm in distinct if axis in arm)
         for entry in [registry.entry(name) for name in names]:
-            if entry.source_digest:
+            if entry.third_party:
                 own = [arm for arm in distinct if arm.get(axis) == entry.name]
                 told += [
                     f"{entry.where}: {fault}" for fault in faults(axis, entry.name, entry.component, own)
@@ -62,7 +62,7 @@ def raised_in(error: BaseException) -> str:
     places = {f"{Path(code.co_filename).name}:{code.co_firstlineno}" for code in frames}
     for axis, registry in plugins.catalogue().items():
         for entry in registry:
-            if entry.source_digest and entry.where in places:
+            if entry.third_party and entry.where in places:
                 return f", in {axis} {entry.name!r} ({entry.where})"
     return ""
 

@@ -7,6 +7,7 @@
       weights/<trial_id>.safetensors           final weights
       checkpoints/<group>-<trial_id>.safetensors   long stacks in training; gone when they are finished
       study.toml  plan.json  provenance.json
+      retrain.json                             which stacks are still to be trained anew, while some are
 
 Everything here is DataFrames and text; nothing imports torch.
 """
@@ -42,6 +43,8 @@ from harness.study import Study
 
 SCHEMA = 1
 TABLES = ("trials", "epochs", "confusion")
+OLD = "retrain.json"
+"""Which stacks are still to be trained anew, while a folder is."""
 FINISHED = ("ok", "diverged", "pruned")
 DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 SIGNIFICANT = "%.7g"  # float32 holds no more
@@ -220,7 +223,7 @@ def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
     known = before.pop("changed_after", 0)
     table.pop("changed_after")
     declared = before.get("declared") or table["declared"]
-    changed = declared and before != table and len(finished(folder))
+    changed = declared and before != table and len(finished(folder, with_old=True))
     return table | {"changed_after": changed or known}
 
 
@@ -242,13 +245,16 @@ def planned(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns, dtype=str)
 
 
-def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
+def finished(folder: Path, *, set_aside: bool = False, with_old: bool = False) -> dict[str, str]:
     """trial_id -> status (ok, diverged, pruned) of every trial that need not be trained again.
 
-    A damaged part counts for nothing; the run that holds the folder also sets it aside.
+    A damaged part counts for nothing; the run that holds the folder also sets it aside. A part that is to be
+    renewed counts for nothing, either, unless `with_old`.
     """
-    sound = []
+    sound, old = [], frozenset() if with_old else to_renew(folder)
     for path in sorted((folder / "parts").glob("*.zip")):
+        if path.stem in old:
+            continue
         part = _part(path)
         if part is not None:
             sound.append(part.trials)
@@ -257,6 +263,39 @@ def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
     outcome = csv_rows.concatenated(sound, empty("trials"))
     done = outcome[outcome["status"].isin(FINISHED)]
     return dict(zip(done["trial_id"], done["status"], strict=True))
+
+
+# ---------------------------------------------------------------------------------------- training anew
+
+
+def mark_old(folder: Path) -> None:
+    """Have all that a folder holds trained anew: its parts stay, and count, until others take their place."""
+    groups = sorted(path.stem for path in (folder / "parts").glob("*.zip"))
+    if groups:
+        write(folder / OLD, json.dumps({"groups": groups}, indent=1).encode())
+    for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
+        checkpoint.unlink(missing_ok=True)
+
+
+def renewed(folder: Path, group: str) -> None:
+    """A stack that was to be trained anew is."""
+    old = to_renew(folder)
+    if group not in old:
+        return
+    left = sorted(old - {group})
+    if left:
+        write(folder / OLD, json.dumps({"groups": left}, indent=1).encode())
+    else:
+        (folder / OLD).unlink(missing_ok=True)
+
+
+def to_renew(folder: Path) -> frozenset[str]:
+    """The stacks that are still to be trained anew."""
+    path = folder / OLD
+    if not path.is_file():
+        return frozenset()
+    groups = read_json(path).get("groups")
+    return frozenset(map(str, groups)) if isinstance(groups, list) else frozenset()
 
 
 # ------------------------------------------------------------------------------------------- consolidation
@@ -322,7 +361,7 @@ def empty(name: str) -> pd.DataFrame:
 
 def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
     """The three tables, as CSVs, in the plan's order; `rows` are the planned trials'."""
-    parts = [part for path in sorted((folder / "parts").glob("*.zip")) if (part := _part(path))]
+    parts = _parts(folder)
     tracked = _tracked(folder, [part.epochs for part in parts])
     place: dict[str, int] = {}
     for i, trial_id in enumerate(rows["trial_id"]):
@@ -335,6 +374,24 @@ def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
         "epochs": csv_rows.merged(columns, epochs, place),
         "confusion": csv_rows.merged(csv_rows.CONFUSION, [part.confusion for part in parts], place),
     }
+
+
+def _parts(folder: Path) -> list[_Part]:
+    """The sound parts; of those that are to be renewed, the trials that no other part has."""
+    old = to_renew(folder)
+    paths = sorted((folder / "parts").glob("*.zip"), key=lambda path: (path.stem in old, path.name))
+    there: set[str] = set()
+    parts = []
+    for path in paths:
+        part = _part(path)
+        if part is None:
+            continue
+        if path.stem in old:
+            part = _Part(*(csv_rows.without(getattr(part, name), there) for name in TABLES))
+        elif old:
+            there |= set(csv_rows.read(io.StringIO(part.trials))["trial_id"])
+        parts.append(part)
+    return parts
 
 
 def _merged_trials(rows: pd.DataFrame, outcome: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -170,6 +170,9 @@ class Study:
     def declare(self) -> None:
         """Make the study's own data sets known in this process, in place of another study's."""
         datasets.declare(self.datasets, f"study {self.name}")
+        for entry in datasets:
+            if entry.third_party:
+                entry.component.refresh(entry.source_digest)
 
     @property
     def linked_axes(self) -> list[str]:
@@ -458,7 +461,7 @@ def _tracked(about: About, folder: Path) -> list[str]:
     return [
         entry.name
         for entry in metrics
-        if entry.source_digest and (entry.module in own or not entry.module.startswith(plugins.FILE))
+        if entry.third_party and (entry.module in own or not entry.module.startswith(plugins.FILE))
     ]
 
 

@@ -22,6 +22,8 @@ ORDER: list[set[str]] = [
     {"limits"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows", "urls"},
     {"bounds", "remedies", "likeness", "layouts", "toml_text"},
+    {"python_files", "bytecode"},
+    {"digests"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
     {"idx", "npy"},
     {"axes", "decoded"},

@@ -84,6 +84,7 @@ class Dataset:
     known: Facts | None = None
     remark: str = ""
     _found: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _source: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.known is None and self.classes == ():
@@ -99,6 +100,12 @@ class Dataset:
         if self.known is None and not self._found:
             self.load()
         return self.known or self._found["facts"]
+
+    def refresh(self, source: str) -> None:
+        """Find the facts anew where another source digest decides them, because a value was set, say."""
+        if self._source and self._source != [source]:
+            self._found.clear()
+        self._source[:] = [source]
 
     def load(self) -> Images:
         """Read the images and check them.

@@ -163,7 +163,7 @@ class _Search:
             for axis, registry in plugins.registries().items():
                 if axis in arm.settings:
                     entry = registry.entry(str(arm.settings[axis]))
-                    if entry.source_digest:
+                    if entry.third_party:
                         yield f"{axis} {entry.name}", entry.source_digest
 
     def _begin(self) -> None:

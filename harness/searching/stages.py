@@ -87,6 +87,7 @@ def train(stage: Stage) -> Reached:
 
     start = time.perf_counter() - stage.seconds
     datasets.declare(stage.declared, "the study")
+    executors.check_components(stage.stack.trials[0])
     handed = _Handed(stage.state)
     try:
         data = prepare(stage.stack.trials[0].arm.settings)
