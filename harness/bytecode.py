@@ -88,8 +88,11 @@ def constant(value: Any) -> str:
     """A constant as text, the same in every process: sets in order, 1 other than 1.0 and True."""
     if isinstance(value, CodeType):
         return f"code({_text(value)})"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(constant, value))})"
-    if isinstance(value, frozenset):
-        return f"{{{', '.join(sorted(map(constant, value)))}}}"
-    return f"{type(value).__name__} {value!r}"
+    kind = type(value).__name__
+    if isinstance(value, tuple | list):
+        return f"{kind} [{', '.join(map(constant, value))}]"
+    if isinstance(value, frozenset | set):
+        return f"{kind} {{{', '.join(sorted(map(constant, value)))}}}"
+    if isinstance(value, dict):
+        return f"{kind} {{{', '.join(f'{constant(k)}: {constant(v)}' for k, v in value.items())}}}"
+    return f"{kind} {value!r}"

@@ -283,7 +283,7 @@ class _Walk:
         """What decides a class beside its file's text."""
         if self._again(kind):
             return ""
-        parts = {f"base {i}": self.bound(base.__name__, base, file) for i, base in enumerate(kind.__bases__)}
+        parts = {f"base {i}": self._rest_of_base(base) for i, base in enumerate(kind.__bases__)}
         for name, value in sorted(_members(kind).items()):
             plain = _function(value)
             node = file.bindings.get(f"{kind.__qualname__}.{name}")
@@ -293,6 +293,15 @@ class _Walk:
             elif not (node is not None and _says(node, value)):
                 parts[name] = self.text(value, f"{kind.__name__}.{name}")
         return _joined({f"{kind.__name__}.{name}": text for name, text in parts.items()})
+
+    def _rest_of_base(self, base: type) -> str:
+        """What decides a base class beside the text that names it."""
+        file = self._home_of(base)
+        if file is None:
+            self.reach.add_module(base.__module__)
+            return ""
+        self.reach.add_file(file, base.__module__)
+        return self.rest_of_class(base, file)
 
     def _class(self, kind: type, where: str) -> str:
         """A class, whole: by name where it is the harness's, Python's or a package's."""
@@ -494,7 +503,7 @@ def _says(node: ast.AST, value: Any) -> bool:
         literal = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
-    return type(literal) is type(value) and repr(literal) == repr(value)
+    return bytecode.constant(literal) == bytecode.constant(value)
 
 
 def _written_defaults(function: types.FunctionType, file: PythonFile) -> dict[str, ast.expr]:
