@@ -230,7 +230,12 @@ def _place(function: object, caller: FrameType) -> str:
     name, line = caller.f_code.co_filename, caller.f_lineno
     if code is not None and (python_files.ours(Path(name)) or not _packaged(Path(code.co_filename), caller)):
         name, line = code.co_filename, code.co_firstlineno
-    path = Path(name)
+    return place(name, line)
+
+
+def place(file: str, line: int) -> str:
+    """A line of code as messages name it ("file.py:12"); of a notebook's cell, which is no file, in words."""
+    path = Path(file)
     if python_files.ours(path):
         return f"harness/{path.relative_to(HOUSE).as_posix()}:{line}"
     return f"{path.name}:{line}" if path.is_file() else f"a notebook's cell, line {line}"

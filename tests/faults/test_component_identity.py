@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import harness
@@ -476,15 +477,20 @@ def test_workers_refuse_where_a_value_was_set_in_this_process_alone(
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("x * float(open('beta.txt').read())", "what mine reads by open"),
+        (
+            "x * float(BETA.read_text())\nfrom pathlib import Path\nBETA = Path('beta.txt')",
+            "reads by read_text",
+        ),
         ("x * float(torch.load('beta.pt'))", "what mine reads by torch.load"),
-        ("x + torch.rand(1, generator=RANDOM)\nRANDOM = torch.Generator()", "RANDOM (Generator)"),
-        ("__import__('importlib').import_module('somewhere').f(x)", "what mine reads by __import__"),
+        ("x * TABLE[0]\nTABLE = memoryview(b'ab')", "TABLE (memoryview)"),
+        ("x * importlib.import_module('math').e\nimport importlib", "what mine reads by import_module"),
         ("x * COUNT.setdefault(1, 2)\nCOUNT = {}", "COUNT, which mine changes itself"),
     ],
 )
 def test_the_plan_says_what_no_id_tells(folder: Path, body: str, told: str) -> None:
     (folder / "own.py").write_text(MINE.format(body))
+    (folder / "beta.txt").write_text("1")
+    torch.save(torch.ones(()), folder / "beta.pt")
     done = command("plan", "own.toml")
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
