@@ -79,7 +79,7 @@ _loaded: dict[str, Sequence[PythonFile]] = {}
 
 
 def module_of(path: Path) -> str:
-    """The name of the module that a plugin file becomes, the same in every process of a machine."""
+    """Name the module that a plugin file becomes, the same in every process of a machine."""
     path = path.resolve()
     return f"{FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
@@ -148,7 +148,7 @@ def _unload(name: str) -> None:
 
 
 def _is_of(module: ModuleType, file: PythonFile) -> bool:
-    """Whether a module was loaded from a file."""
+    """Tell whether a module was loaded from a file."""
     origin = getattr(module, "__file__", None)
     return isinstance(origin, str) and origin.endswith(file.path.name) and Path(origin).resolve() == file.path
 
@@ -157,7 +157,7 @@ def _is_of(module: ModuleType, file: PythonFile) -> bool:
 
 
 def sources() -> Callable[[str, str], str]:
-    """(axis, name) -> the source digest of a component as it stands now; each is looked at once."""
+    """Make a map of (axis, name) to a component's source digest as it is now; each is looked at once."""
     axes = registries()
     return functools.cache(lambda axis, name: axes[axis].entry(name).source_digest)
 
@@ -178,7 +178,7 @@ def check_unchanged(components: Iterable[Entry[Any]]) -> None:
 
 
 def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[str]:
-    """What decides third-party components and is no part of a trial's id, in words.
+    """Say what decides third-party components and is no part of a trial's id, in words.
 
     Args:
         components: (axis, component).

@@ -253,7 +253,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
 
 
 def _old_notes(folder: Path, todo: Sequence[Stack]) -> list[str]:
-    """How much is trained although it was finished, or was being so when a run was stopped."""
+    """Say how much is trained although it was finished, or was being so when a run was stopped."""
     old = results.to_renew(folder)
     count = sum(len(stack.trials) for stack in todo if stack.group in old)
     if not count:
