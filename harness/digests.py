@@ -238,7 +238,7 @@ class _Walk:
         return self.text(value, name)
 
     def _own(self, module: types.ModuleType) -> bool:
-        """Tell whether a module is a person's: not the harness's, not Python's, of no package with a version."""
+        """Tell whether a module is a person's: not the harness's or Python's, of no installed package."""
         spec = getattr(module, "__spec__", None)
         if spec is None or not spec.has_location or not spec.origin:
             return False

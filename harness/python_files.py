@@ -65,7 +65,7 @@ class PythonFile:
 
     @functools.cached_property
     def bindings(self) -> Mapping[str, ast.AST | None]:
-        """Map a name ("NAME", "Class.NAME") to the one statement or value that binds it; None if several do."""
+        """Map a name ("NAME", "Class.NAME") to the one statement or value that binds it; None of several."""
         found: dict[str, ast.AST | None] = {}
         for name, node in _bound(self.tree.body, ""):
             found[name] = None if name in found else node

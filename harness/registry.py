@@ -50,7 +50,7 @@ class Entry(Generic[T]):
 
     @property
     def source_digest(self) -> str:
-        """Give the SHA-256 of all that decides it now, a part of its trials' ids; empty for the harness's own."""
+        """Give the SHA-256 of all that decides it now, for its trials' ids; empty for the harness's own."""
         return self.look().digest if self.look else ""
 
 
