@@ -337,18 +337,32 @@ HELPERS = {
 
 
 @pytest.mark.parametrize("how", HELPERS)
-def test_a_changed_helper_is_trained_again(folder: Path, how: str) -> None:
+def test_a_changed_helper_makes_another_component(folder: Path, how: str) -> None:
     for name, text in HELPERS[how].items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    tanh = run(harness.load("own.toml", SMALL), "a")
-    assert run(harness.load("own.toml", SMALL), "a") == (tanh[0], 0)
+    half, digests = torch.tensor(0.5), []
     (path,) = folder.rglob("my_helpers.py")
-    rewrite(path, "torch.tanh", "torch.sign")
+    for name, right in (("tanh", half.tanh()), ("sign", half.sign())):
+        rewrite(path, "torch.tanh", f"torch.{name}")
+        harness.load("own.toml")
+        digests.append(digest())
+        harness.load("own.toml")
+        assert digest() == digests[-1]
+        assert activations["mine"].forward(half) == right
+    assert digests[0] != digests[1]
+
+
+def test_a_changed_helper_is_trained_again(folder: Path) -> None:
+    for name, text in HELPERS["at its top"].items():
+        (folder / name).write_text(text)
+    tanh = run(harness.load("own.toml", SMALL), "a")
+    rewrite(folder / "my_helpers.py", "torch.tanh", "torch.sign")
     sign = run(harness.load("own.toml", SMALL), "a")
     (folder / "own.py").write_text(MINE.format("torch.sign(x)"))
     assert run(harness.load("own.toml", SMALL), "b") == sign
     assert sign[0] != tanh[0]
+    assert sign[1] == 1
 
 
 def package(site: Path, name: str, version: str) -> None:
@@ -499,13 +513,20 @@ def test_the_plan_says_what_no_id_tells(folder: Path, body: str, told: str) -> N
     assert "harness run --retrain" in said
 
 
+READ = "float(__import__('pathlib').Path('beta.txt').read_text())"
+BETA = MINE.format(f"x * {READ}")
+
+
+def set_words() -> list[str]:
+    return [word for setting in SMALL for word in ("--set", setting)]
+
+
 def test_retrain_trains_anew_what_is_finished(folder: Path) -> None:
     (folder / "beta.txt").write_text("1")
     (folder / "own.py").write_text(
         MINE.format("x * float(__import__('pathlib').Path('beta.txt').read_text())")
     )
-    words: tuple[str, ...] = ("run", "own.toml", "--workers", "1", "--device", "cpu", "--results", "a")
-    words += tuple(word for setting in SMALL for word in ("--set", setting))
+    words = ["run", "own.toml", "--workers", "1", "--device", "cpu", "--results", "a", *set_words()]
     command(*words)
     before = harness.read("a").trials.val_accuracy.tolist()
     (folder / "beta.txt").write_text("0")
@@ -555,6 +576,38 @@ def test_a_retraining_that_is_stopped_loses_nothing_and_goes_on_without_the_opti
     assert not (folder / "a" / "retrain.json").exists()
 
 
+def test_a_retraining_of_fewer_trials_leaves_the_others_to_be_trained(folder: Path) -> None:
+    """Trials that share a stack with those that are trained anew are old, too: none is there twice."""
+    (folder / "beta.txt").write_text("1")
+    (folder / "own.py").write_text(BETA)
+    run(harness.load("own.toml", [*SMALL[:2], "seeds=3"]), "a")
+    (folder / "beta.txt").write_text("0")
+    assert run(harness.load("own.toml", [*SMALL[:2], "seeds=2"]), "a", retrain=True)[1] == 2
+    grown = harness.load("own.toml", [*SMALL[:2], "seeds=3"])
+    trained = run(grown, "a")
+    found, fresh = harness.read("a"), harness.run(grown, "b", workers=1, device="cpu")
+    assert trained[1] >= 1
+    assert found.trials.val_accuracy.tolist() == pytest.approx(fresh.trials.val_accuracy.tolist(), abs=0.01)
+    assert not found.epochs.duplicated(["trial_id", "step", "split"]).any()
+    assert run(grown, "a")[1] == 0
+
+
+def test_a_retraining_that_fails_leaves_the_old_part_beside(folder: Path) -> None:
+    (folder / "beta.txt").write_text("1")
+    (folder / "own.py").write_text(MINE.format(f"x / (x.numel() < 100 or {READ})"))
+    study = harness.load("own.toml", SMALL)
+    run(study, "a")
+    (folder / "beta.txt").write_text("?")
+    summary = CliRunner().invoke(
+        cli.harness, ["run", "own.toml", "--retrain", "--workers", "1", "--results", "a", *set_words()]
+    )
+    assert summary.exit_code == 1
+    assert harness.read("a").trials.status.tolist() == ["failed"]
+    assert len(list((folder / "a" / "parts").glob("*.replaced"))) == 1
+    (folder / "beta.txt").write_text("1")
+    assert run(study, "a")[1] == 1
+
+
 # --------------------------------------------------------------------------- what may be registered, and how
 
 SAME = {
@@ -570,9 +623,17 @@ SAME = {
 
 
 @pytest.mark.parametrize("what", SAME)
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
-def test_whatever_can_be_called_is_a_component(folder: Path, what: str, engine: str) -> None:
+def test_whatever_can_be_called_is_a_component(folder: Path, what: str) -> None:
     given, body = SAME[what]
+    (folder / "own.py").write_text(f'{IMPORTS}activations.register("mine")({given})\n')
+    assert command("plan", "own.toml").exit_code == 0
+    x = torch.linspace(-2, 2, 5)
+    assert torch.equal(activations["mine"].forward(x), eval(body, {"torch": torch, "x": x}))  # noqa: S307
+
+
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_a_module_trains_as_the_function_does(folder: Path, engine: Any) -> None:
+    given, body = SAME["a module"]
     (folder / "own.py").write_text(f'{IMPORTS}activations.register("mine")({given})\n')
     got = run(harness.load("own.toml", SMALL), "a", engine=engine)
     (folder / "own.py").write_text(MINE.format(body))
