@@ -100,7 +100,7 @@ def header(text: str) -> list[str]:
 
 
 def without(text: str, cells: Collection[str]) -> str:
-    """A CSV without the rows that begin with one of these cells."""
+    """Take out of a CSV the rows that begin with one of these cells."""
     rows = (run[0] for run in RUN.finditer(text, text.index("\n") + 1) if run[1] not in cells)
     return text.partition("\n")[0] + "\n" + "".join(rows)
 

@@ -282,11 +282,16 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
             )
     for name in sorted({str(trial.arm.settings["dataset"]) for trial in everything}):
         told += [f"data set {name!r}: {sentence}" for sentence in datasets[name].facts.warnings]
+    return told + unseen(study, everything)
+
+
+def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say what decides trials' numbers and stands in no id, because it cannot be looked at."""
     advice = "Where it did, train all anew: harness run --retrain"
     if study.search is not None:
         advice = "Where it did, search into a new folder: --results"
     tracked = [("metric", metrics.entry(name)) for name in study.metrics]
-    return told + plugins.unseen([*components_of(everything), *tracked], advice)
+    return plugins.unseen([*components_of(everything), *tracked], advice)
 
 
 def datasets_of(plan: Plan) -> list[str]:

@@ -278,7 +278,7 @@ def mark_old(folder: Path) -> None:
 
 
 def renewed(folder: Path, group: str) -> None:
-    """A stack that was to be trained anew is."""
+    """Note that a stack which was to be trained anew is."""
     old = to_renew(folder)
     if group not in old:
         return
@@ -290,7 +290,7 @@ def renewed(folder: Path, group: str) -> None:
 
 
 def to_renew(folder: Path) -> frozenset[str]:
-    """The stacks that are still to be trained anew."""
+    """Give the stacks that are still to be trained anew."""
     path = folder / OLD
     if not path.is_file():
         return frozenset()
@@ -377,7 +377,7 @@ def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _parts(folder: Path) -> list[_Part]:
-    """The sound parts; of those that are to be renewed, the trials that no other part has."""
+    """Read the sound parts; of those that are to be renewed, the trials that no other part has."""
     old = to_renew(folder)
     paths = sorted((folder / "parts").glob("*.zip"), key=lambda path: (path.stem in old, path.name))
     there: set[str] = set()

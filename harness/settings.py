@@ -270,7 +270,7 @@ def check_declared(
         if one.name in {*TAKEN, *CORE, *BESIDE}:
             raise TypeError(
                 f"its setting {one.name!r} has the name of a column of the results or of a setting of every "
-                f"study; rename it, for instance {function.__name__}_{one.name}"
+                f"study; rename it, for instance {getattr(function, '__name__', 'my')}_{one.name}"
             )
         fits = isinstance(one.default, (int, float)) or (not only_numbers and _is_text_or_tuple(one.default))
         if one.name not in by_classes and not fits:

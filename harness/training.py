@@ -232,8 +232,8 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
         results.begin(folder, plan, {**known.get("data", {}), **digests})
         provenance = Provenance(folder, plan, devices, count)
-        notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]
         notes += shortages(todo, study, count if devices[0] == "cpu" else 0, folder)
+        notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]
         progress = _progress(works, board, [*plan.warnings, *notes], study)
         try:
             # Closed before the folder is consolidated: no part may land after that.
@@ -254,7 +254,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
 
 
 def _old_notes(folder: Path, todo: Sequence[Stack]) -> list[str]:
-    """How much is trained although it was finished, or was being so when a run was stopped."""
+    """Say how much is trained although it was finished, or was being so when a run was stopped."""
     old = results.to_renew(folder)
     count = sum(len(stack.trials) for stack in todo if stack.group in old)
     if not count:

@@ -21,7 +21,9 @@ HOUSE = Path(harness.__file__).parent
 ORDER: list[set[str]] = [
     {"limits"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "urls"},
-    {"bounds", "remedies", "likeness", "layouts", "toml_text", "python_files", "bytecode", "csv_rows"},
+    {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows"},
+    {"python_files", "bytecode", "objects"},
+    {"file_texts"},
     {"digests"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
     {"idx", "npy"},
