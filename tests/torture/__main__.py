@@ -21,7 +21,15 @@ def kinds() -> dict[str, Kind]:
     """All kinds, by name, in the order in which they run."""
     from torture import disks, faulty_plugins, folders, images, kills, limits, studies
 
-    there = (studies.KIND, images.KIND, folders.KIND, faulty_plugins.KIND, kills.KIND, disks.KIND, limits.KIND)
+    there = (
+        studies.KIND,
+        images.KIND,
+        folders.KIND,
+        faulty_plugins.KIND,
+        kills.KIND,
+        disks.KIND,
+        limits.KIND,
+    )
     return {kind.name: kind for kind in there}
 
 
@@ -30,12 +38,20 @@ def kinds() -> dict[str, Kind]:
 @click.option("--count", type=click.IntRange(min=1), help="Cases of each kind; by default a long run's.")
 @click.option("--seed", type=click.IntRange(min=0), help="The first seed; by default the next ones undone.")
 @click.option("--short", is_flag=True, help="A few cases of each kind, as among the fast tests.")
-@click.option("--repeat", is_flag=True, help="Run the seeds again although they are done; nothing is counted.")
+@click.option(
+    "--repeat", is_flag=True, help="Run the seeds again although they are done; nothing is counted."
+)
 @click.option("--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/torture"), show_default=True,
               help="The folder of the ledger, counts.json.")  # fmt: skip
 def main(
-    only: tuple[str, ...], count: int | None, seed: int | None, short: bool, repeat: bool, workers: int, out: Path
+    only: tuple[str, ...],
+    count: int | None,
+    seed: int | None,
+    short: bool,
+    repeat: bool,
+    workers: int,
+    out: Path,
 ) -> None:
     """Damage studies, results, data and machines on purpose; say what came out that must not.
 
@@ -92,7 +108,9 @@ def _tell(ledger: Ledger, names: tuple[str, ...]) -> None:
     for name in names:
         tally = ledger.tally(name)
         counted = ", ".join(f"{count:,} {what}" for what, count in sorted(tally.counts.items()))
-        click.echo(f"{name}: {tally.cases:,} cases ({counted or 'nothing counted'}), {len(tally.faults)} faults")
+        click.echo(
+            f"{name}: {tally.cases:,} cases ({counted or 'nothing counted'}), {len(tally.faults)} faults"
+        )
         for what, known in sorted(tally.faults.items(), key=lambda item: -int(item[1]["count"])):
             click.echo(f"  FAULT {what}: {known['count']:,} times; smallest with --seed {known['seed']}:")
             click.echo("".join(f"    {line}\n" for line in str(known["smallest"]).splitlines()), nl=False)

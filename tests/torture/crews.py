@@ -127,7 +127,9 @@ def _ended(child: _Child, waiting: deque[deque[int]], *, late: bool) -> Iterator
     status = _end(child)
     if child.seeds:
         seed = child.seeds.popleft()
-        what = "hangs" if late else f"dies of signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ends"
+        what = (
+            "hangs" if late else f"dies of signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ends"
+        )
         place = forks.innermost(child.folder / ("stalls" if late else "faults"))
         yield Over(seed, {}, [Fault(f"the process {what}, {place}")])
         if child.seeds:

@@ -67,7 +67,9 @@ def _swap(rng: random.Random, path: Path, others: Sequence[Path]) -> None:
 
 
 def _duplicate(rng: random.Random, path: Path, _others: Sequence[Path]) -> None:
-    name = rng.choice([f"{path.stem} (1){path.suffix}", f"a{path.name}", f"{path.name}~", f".tmp-{path.name}"])
+    name = rng.choice(
+        [f"{path.stem} (1){path.suffix}", f"a{path.name}", f"{path.name}~", f".tmp-{path.name}"]
+    )
     shutil.copy(path, path.with_name(name))
 
 
@@ -134,7 +136,13 @@ def _types(rng: random.Random, path: Path, others: Sequence[Path]) -> None:
 
 
 def _places(node: Any) -> list[tuple[Any, Any]]:
-    items = list(node.items()) if isinstance(node, dict) else list(enumerate(node)) if isinstance(node, list) else []
+    items = (
+        list(node.items())
+        if isinstance(node, dict)
+        else list(enumerate(node))
+        if isinstance(node, list)
+        else []
+    )
     return [(node, key) for key, _ in items] + [place for _, value in items for place in _places(value)]
 
 

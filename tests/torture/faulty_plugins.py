@@ -44,6 +44,11 @@ class Odd(Exception):
 def fault():
 {fault}
 
+def noise():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 17, (40, 8, 8)).astype(np.uint8), np.arange(40) % 2
+    return Images(x, y, x, y)
+
 def called():
     global CALLS
     CALLS += 1
@@ -51,33 +56,28 @@ def called():
         fault()
 
 """
-COMPONENTS: Mapping[str, str] = {
-    "activation": '@activations.register("bad")\ndef bad(x):\n    """Bad."""\n    called()\n    return {torch.relu(x)}',
-    "head": '@heads.register("bad", kind="logits")\ndef bad(z):\n    """Bad."""\n    called()\n    return {z * 1}',
-    "loss": '@losses.register("bad", takes="logits")\ndef bad(f, target):\n    """Bad."""\n    called()\n'
-    "    return {(f - target).square().sum(-1)}",
-    "optimizer": '@optimizers.register("bad")\ndef bad(param, grad, state, t, *, lr=0.1):\n    """Bad."""\n    called()\n'
-    "    param.sub_(grad * lr)\n    return {None}",
-    "schedule": '@schedules.register("bad")\ndef bad(clock):\n    """Bad."""\n    called()\n'
-    "    return {np.ones(len(clock.step))}",
-    "preprocessing": '@preprocessings.register("bad")\ndef bad(x, pixels):\n    """Bad."""\n    called()\n'
-    "    return {x / pixels.max}",
-    "architecture": '@architectures.register("bad")\ndef bad(inputs, classes, activation):\n    """Bad."""\n    called()\n'
-    "    return {torch.nn.Linear(inputs, classes)}",
-    "metric": '@metrics.register("bad")\ndef bad(p, target):\n    """Bad."""\n    called()\n'
-    "    return {(p * target).sum(-1)}",
-    "dataset": '@datasets.register("bad", classes=("a", "b"), pixel_max=16)\ndef bad():\n    """Bad."""\n    called()\n'
-    "    rng = np.random.default_rng(0)\n"
-    "    x, y = rng.integers(0, 17, (40, 8, 8)).astype(np.uint8), np.arange(40) % 2\n"
-    "    return {Images(x, y, x, y)}",
-}  # fmt: skip
+COMPONENTS: Mapping[str, tuple[str, str, str]] = {
+    "activation": ("", "x", "torch.relu(x)"),
+    "head": (', kind="logits"', "z", "z * 1"),
+    "loss": (', takes="logits"', "f, target", "(f - target).square().sum(-1)"),
+    "optimizer": ("", "param, grad, state, t, *, lr=0.1", "param.sub_(grad * lr)"),
+    "schedule": ("", "clock", "np.ones(len(clock.step))"),
+    "preprocessing": ("", "x, pixels", "x / pixels.max"),
+    "architecture": ("", "inputs, classes, activation", "torch.nn.Linear(inputs, classes)"),
+    "metric": ("", "p, target", "(p * target).sum(-1)"),
+    "dataset": (', classes=("a", "b"), pixel_max=16', "", "noise()"),
+}
+"""Axis -> the facts beside its name, the parameters, and the right value."""
+AXES = {"loss": "losses"}
+"""Registries whose names are no plural in s."""
 HOUSE: Mapping[str, str] = {
     "activation": "relu", "head": "identity", "loss": "ce", "optimizer": "sgd", "schedule": "constant",
     "preprocessing": "unit", "architecture": "mlp", "dataset": "digits",
 }  # fmt: skip
 FAULTS: Mapping[str, str] = {
     **{f"raise {what}": f"raise {what}" for what in (
-        "ValueError('no')", "KeyError('k')", "TypeError()", "AssertionError", "StopIteration", "GeneratorExit",
+        "ValueError('no')", "KeyError('k')", "TypeError()", "AssertionError", "StopIteration",
+    "GeneratorExit",
         "MemoryError('much')", "RecursionError", "OSError(28, 'No space left on device')", "Odd()",
         "SystemExit(3)", "SystemExit(0)", "SystemExit('words')", "KeyboardInterrupt", "BaseException('b')",
         "Exception('[/] [bold]x $y$ \\r\\n two')", "UnicodeDecodeError('utf-8', b'x', 0, 1, 'r')",
@@ -86,15 +86,20 @@ FAULTS: Mapping[str, str] = {
     "exit": "sys.exit(3)", "hang": "time.sleep(1000)", "loop": "while True: pass",
     "print": "print('x' * 100000); print('y', file=sys.stderr)",
     "fork": "pid = os.fork()\nif not pid:\n    os._exit(0)\nos.waitpid(pid, 0)",
-    "default type": "torch.set_default_dtype(torch.float64)", "seeds": "torch.manual_seed(0); np.random.seed(0); random.seed(0)",
+    "default type": "torch.set_default_dtype(torch.float64)",
+    "seeds": "torch.manual_seed(0); np.random.seed(0); random.seed(0)",
     "no gradients": "torch.set_grad_enabled(False)", "threads": "torch.set_num_threads(2)",
     "folder": "os.chdir('/')", "environment": "os.environ.clear()", "recursion": "sys.setrecursionlimit(150)",
-    "warnings": "warnings.simplefilter('error')", "warn": "warnings.warn('w')", "NumPy's errors": "np.seterr(all='raise')",
+    "warnings": "warnings.simplefilter('error')", "warn": "warnings.warn('w')",
+    "NumPy's errors": "np.seterr(all='raise')",
     "signals": "signal.signal(signal.SIGINT, signal.SIG_IGN)", "umask": "os.umask(0o777)",
-    "logging": "logging.disable(100); logging.getLogger().handlers.clear()", "locale": "locale.setlocale(locale.LC_ALL, 'C')",
-    "builtins": "builtins.print = lambda *a, **k: None", "modules": "sys.modules.pop('harness.results', None)",
+    "logging": "logging.disable(100); logging.getLogger().handlers.clear()",
+    "locale": "locale.setlocale(locale.LC_ALL, 'C')",
+    "builtins": "builtins.print = lambda *a, **k: None",
+    "modules": "sys.modules.pop('harness.results', None)",
     "collector": "gc.disable()", "deterministic": "torch.use_deterministic_algorithms(True)",
-    "registry": "activations.remove('relu') if 'relu' in activations else None", "deep": "(lambda f: f(f))(lambda f: f(f))",
+    "registry": "activations.remove('relu') if 'relu' in activations else None",
+    "deep": "(lambda f: f(f))(lambda f: f(f))",
 }  # fmt: skip
 GIVEN: Sequence[str] = (
     "None", "1.0", "'x'", "[]", "torch.zeros(3)", "torch.zeros(2, 2, 2, 2, 2)", "np.zeros(3)", "float('nan')",
@@ -126,18 +131,26 @@ def plugins() -> list[Faulty]:
         last = "\nfault()\n" if after is None else "\n"
         lines = "".join(f"    {line}\n" for line in body.split("\n"))
         head = HEAD.format(fault=lines, after=10**9 if after is None else after)
-        found.append(Faulty(axis, f"{name} {place}", head + _right(axis) + last))
+        found.append(Faulty(axis, f"{name} {place}", head + _component(axis) + last))
     for given, axis in itertools.product(GIVEN, [axis for axis in COMPONENTS if axis != "optimizer"]):
         head = HEAD.format(fault="    pass\n", after=0)
-        right = COMPONENTS[axis].rpartition("return ")[2].strip("{}")
-        body = COMPONENTS[axis].rpartition("return ")[0] + f"return {given.replace('{}', f'({right})')}\n"
+        body = _component(axis, given.replace("{}", f"({COMPONENTS[axis][2]})"))
         found.append(Faulty(axis, f"gives back {given}", head + body))
     return found
 
 
-def _right(axis: str) -> str:
-    before, _, right = COMPONENTS[axis].rpartition("return ")
-    return f"{before}return {right[1:-1]}\n"
+def _component(axis: str, given: str = "") -> str:
+    """A component's source; it gives back the right value, or another."""
+    facts, parameters, right = COMPONENTS[axis]
+    lines = [
+        f'@{AXES.get(axis, axis + "s")}.register("bad"{facts})',
+        f"def bad({parameters}):",
+        '    """Bad."""',
+        "    called()",
+        f"    return {given or right}",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _study(axis: str, source: str, folder: Path) -> Path:
@@ -160,7 +173,7 @@ def _prepare(folder: Path, short: bool) -> Mapping[str, pd.DataFrame]:
     for axis in list(COMPONENTS)[: 2 if short else None]:
         place = folder / axis
         place.mkdir()
-        study = _study(axis, HEAD.format(fault="    pass\n", after=0) + _right(axis), place)
+        study = _study(axis, HEAD.format(fault="    pass\n", after=0) + _component(axis), place)
         words = ("run", study, "--results", place / "results", "--workers", "1")
         outcome = forks.apart(lambda words=words: oracle.command(*words), place, 60)  # type: ignore[misc]
         if outcome.code != 0:
@@ -199,9 +212,13 @@ def _run(seed: int, folder: Path, prepared: Mapping[str, pd.DataFrame]) -> Case:
         reasons = " ".join(trials["reason"])
         if outcome.code == 0 or "failed" in set(trials["status"]):
             _same(faulty, prepared[faulty.axis], _house(faulty.axis, results), smallest, case)
-    told = f"{outcome.words} {reasons}".replace(str(folder), "").replace("running the study's plugin /faulty.py", "")
+    told = f"{outcome.words} {reasons}".replace(str(folder), "").replace(
+        "running the study's plugin /faulty.py", ""
+    )
     if outcome.code in {1, 2} and not outcome.raised and "bad" not in told and "faulty.py" not in told:
-        case.faults.append(Fault("the component is not named", f"{smallest}\n{outcome.words[:800]} {reasons[:300]}"))
+        case.faults.append(
+            Fault("the component is not named", f"{smallest}\n{outcome.words[:800]} {reasons[:300]}")
+        )
     return case
 
 

@@ -132,7 +132,13 @@ def _words(name: str, sound: Prepared, folder: Path) -> Sequence[str | Path]:
 
 def _allowed(name: str, folder: Path) -> Sequence[Path]:
     """The folders that a command may write to."""
-    beside = {"export": "exported", "show": "figures", "hardest": "figures", "run": "results", "report": "results"}
+    beside = {
+        "export": "exported",
+        "show": "figures",
+        "hardest": "figures",
+        "run": "results",
+        "report": "results",
+    }
     return [folder / beside[name]] if name in beside else [folder / "nothing"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import os
 import resource
 import select
@@ -20,28 +21,32 @@ from typing import NoReturn
 from torture import oracle
 from torture.oracle import Outcome
 
+NEEDED = (
+    "matplotlib.pyplot", "sqlalchemy", "safetensors.numpy", "harness.comparison", "harness.display",
+    "harness.gallery", "harness.looks", "harness.models", "harness.report", "harness.searching.search",
+    "harness.searching.screen", "harness.training",
+)  # fmt: skip
 MOST_SAID = 5_000  # characters of output that a forked process hands over
 ROOM = 4 << 30  # bytes of address space that a case may take beside what was there
 
 
 def warm() -> None:
     """Import and run what every case needs, so that forked processes have it."""
-    import os
-
     os.environ.setdefault("MPLBACKEND", "agg")
     import torch
 
     torch.set_num_threads(1)
-    import matplotlib.pyplot  # noqa: F401 (imported to be there)
-    import pandas  # noqa: F401
-    import sqlalchemy  # noqa: F401
-
     import harness
-    from harness import comparison, display, gallery, looks, models, report, training  # noqa: F401
-    from harness.engines import kernels, stacked  # noqa: F401
-    from harness.searching import screen, search  # noqa: F401
 
-    study = {"study": {"name": "warm", "seeds": 1}, "baseline": {"dataset": "digits", "hidden": [4], "epochs": 1}}
+    for name in NEEDED:
+        with suppress(
+            ModuleNotFoundError
+        ):  # a module that is elsewhere now is imported by the first that needs it
+            importlib.import_module(name)
+    study = {
+        "study": {"name": "warm", "seeds": 1},
+        "baseline": {"dataset": "digits", "hidden": [4], "epochs": 1},
+    }
     with tempfile.TemporaryDirectory() as folder:
         harness.run(harness.parse(study), Path(folder) / "results", workers=1)
 

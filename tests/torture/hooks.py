@@ -27,8 +27,8 @@ EVERYWHERE = ("/dev/", "/proc/", "/sys/")
 class Watch:
     """Below `roots`, operations are counted; at operation `at`, `act` is called with its kind and path.
 
-    `changes` counts those only that write; `written` are those, whichever are counted. `outside` gets what is written outside of `allowed`; `unpickled`
-    what a pickle asked for by name.
+    `changes` counts those only that write; `written` are those, whichever are counted. `outside` gets what is
+    written outside of `allowed`; `unpickled` what a pickle asked for by name.
     """
 
     roots: Sequence[str] = ()
@@ -127,7 +127,7 @@ def _counted(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def counted(descriptor: int, *rest: Any) -> Any:
         if _watch.roots and not _watch.busy:
             try:
-                path = os.readlink(f"/proc/self/fd/{descriptor}")
+                path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
             except OSError:
                 path = ""
             operation(kind, path, changes=True)

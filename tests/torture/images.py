@@ -8,7 +8,7 @@ import re
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,12 @@ def _gz(folder: Path, part: str, images: Any, labels: Any) -> None:
     _idx(folder, part, images, labels, packed=True)
 
 
-WRITERS: Mapping[str, Callable[[Path, str, Any, Any], None]] = {"png": _png, "npy": _npy, "idx": _idx, "gz": _gz}
+WRITERS: Mapping[str, Callable[[Path, str, Any, Any], None]] = {
+    "png": _png,
+    "npy": _npy,
+    "idx": _idx,
+    "gz": _gz,
+}
 
 
 def _study(folder: Path, kind: str) -> Path:
@@ -178,7 +183,9 @@ def _inside_png(rng: random.Random, path: Path) -> None:
     how = rng.randrange(5)
     if how <= 1 and chunks:  # modest sizes only: Pillow's own guards are not what is tried here
         width, height = rng.choice([(0, 8), (8, 0), (4, 8), (9, 8), (8, 9), (64, 64), (8, 8)])
-        rest = bytes([rng.choice([1, 2, 4, 8, 16, 3]), rng.choice([0, 2, 3, 4, 6, 1]), 0, 0, rng.choice([0, 1])])
+        rest = bytes(
+            [rng.choice([1, 2, 4, 8, 16, 3]), rng.choice([0, 2, 3, 4, 6, 1]), 0, 0, rng.choice([0, 1])]
+        )
         chunks[0] = (b"IHDR", struct.pack(">II", width, height) + rest)
     elif how == 2 and len(chunks) > 1:
         del chunks[rng.randrange(1, len(chunks))]
@@ -192,13 +199,20 @@ def _inside_png(rng: random.Random, path: Path) -> None:
 
 
 HEADS = (
-    "{'descr': '|u1', 'fortran_order': False, 'shape': (8, 8), }", "{'descr': '<i8', 'shape': (3,)}", "{}", "[]",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (8, 8)}", "'x'", "{'descr': '|u1', 'fortran_order': 1, 'shape': 8}",
-    "{'descr': '|u1', 'fortran_order': True, 'shape': (8, 8)}", "{'descr': '|u1', 'fortran_order': False, 'shape': ()}",
-    "{'descr': '|u1', 'fortran_order': False, 'shape': (-8, 8)}", "{'descr': 'x', 'fortran_order': False, 'shape': (8, 8)}",
-    "{'descr': '|u1', 'fortran_order': False, 'shape': (8.0, 8)}", "{'descr': [('a', '|u1')], 'fortran_order': False, 'shape': (8, 8)}",
-    "{'descr': '|u1', 'fortran_order': False, 'shape': (True, 8)}", "{'descr': '|O', 'fortran_order': False, 'shape': (8,)}",
-    "{'descr': '|u1', 'fortran_order': False, 'shape': (8, 8), 'x': 1}", "{'descr': '|b1', 'fortran_order': False, 'shape': (8, 8)}",
+    "{'descr': '|u1', 'fortran_order': False, 'shape': (8, 8), }", "{'descr': '<i8', 'shape': (3,)}", "{}",
+    "[]",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (8, 8)}", "'x'",
+    "{'descr': '|u1', 'fortran_order': 1, 'shape': 8}",
+    "{'descr': '|u1', 'fortran_order': True, 'shape': (8, 8)}",
+    "{'descr': '|u1', 'fortran_order': False, 'shape': ()}",
+    "{'descr': '|u1', 'fortran_order': False, 'shape': (-8, 8)}",
+    "{'descr': 'x', 'fortran_order': False, 'shape': (8, 8)}",
+    "{'descr': '|u1', 'fortran_order': False, 'shape': (8.0, 8)}",
+    "{'descr': [('a', '|u1')], 'fortran_order': False, 'shape': (8, 8)}",
+    "{'descr': '|u1', 'fortran_order': False, 'shape': (True, 8)}",
+    "{'descr': '|O', 'fortran_order': False, 'shape': (8,)}",
+    "{'descr': '|u1', 'fortran_order': False, 'shape': (8, 8), 'x': 1}",
+    "{'descr': '|b1', 'fortran_order': False, 'shape': (8, 8)}",
 )  # fmt: skip
 
 

@@ -35,7 +35,9 @@ class Prepared:
 
 def _prepare(folder: Path, short: bool) -> Prepared:
     there = scenarios.scenarios(folder, short=short)
-    return Prepared(there, rounds([one.operations for one in there], [RARE.get(one.name, 1) for one in there]))
+    return Prepared(
+        there, rounds([one.operations for one in there], [RARE.get(one.name, 1) for one in there])
+    )
 
 
 def rounds(operations: Sequence[int], rare: Sequence[int]) -> list[tuple[int, int]]:
@@ -78,7 +80,9 @@ def judge(scenario: Scenario, outcome: Outcome, folder: Path, smallest: str, cas
     """The command again: it comes to the same end, or says in words what is in its way."""
     sound = case.judge(outcome, smallest)
     if sound and outcome.code != 0 and scenario.name not in {"export", "data export"}:
-        case.faults.append(Fault(f"{scenario.name} again: exit code {outcome.code}: {oracle.generic(outcome.err)}", smallest))
+        case.faults.append(
+            Fault(f"{scenario.name} again: exit code {outcome.code}: {oracle.generic(outcome.err)}", smallest)
+        )
     elif sound and outcome.code == 0 and (differs := scenario.difference(folder)):
         case.faults.append(Fault(f"{scenario.name} again in silence: {differs}", smallest))
 
@@ -101,7 +105,7 @@ def _killed(scenario: Scenario, who: str, operation: int, folder: Path, rng: ran
 
 @dataclass
 class _Striker:
-    """An action: kills one or several of the processes, once, at an operation of the parent or of a worker."""
+    """An action: kills some of the processes, once, at an operation of the parent or of a worker."""
 
     who: str
     at: int

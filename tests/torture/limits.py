@@ -66,12 +66,18 @@ def _run(seed: int, folder: Path, there: Sequence[Scenario]) -> Case:
         return scenario.run(*more, folder=folder)
 
     outcome = forks.apart(work, folder, 120)
-    if outcome.code is None and name == "memory" and forks.innermost(folder.parent / "faults") != "in harness":
+    if (
+        outcome.code is None
+        and name == "memory"
+        and forks.innermost(folder.parent / "faults") != "in harness"
+    ):
         case.count("outside software died without memory")
     else:
         sound = case.judge(outcome, smallest, quoted=name == "memory")
         if sound and outcome.code == 0 and (differs := scenario.difference(folder)):
-            case.faults.append(Fault(f"{scenario.name} with little {name}: exit code 0, and {differs}", smallest))
+            case.faults.append(
+                Fault(f"{scenario.name} with little {name}: exit code 0, and {differs}", smallest)
+            )
     again = forks.apart(lambda: scenario.run(watched={}, folder=folder), folder, 120)
     kills.judge(replace(scenario), again, folder, f"{smallest}; then again", case)
     return case

@@ -18,7 +18,9 @@ TABLES = ("study", "baseline", "axes", "steps", "contrasts", "tune", "search", "
 
 def places(node: Any) -> Iterator[Place]:
     """Every place of some tables, however deep."""
-    items: Any = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    items: Any = (
+        node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    )
     for key, value in list(items):
         yield node, key
         yield from places(value)
@@ -151,7 +153,9 @@ def _byte(rng: random.Random, data: bytes) -> bytes:
 
 def _sign(rng: random.Random, data: bytes) -> bytes:
     i = rng.randrange(len(data) + 1)
-    sign = rng.choice([b"[", b"]", b"{", b"}", b'"', b"'", b"'''", b"=", b",", b"#", b".", b"\n", b"\\", b"_"])
+    sign = rng.choice(
+        [b"[", b"]", b"{", b"}", b'"', b"'", b"'''", b"=", b",", b"#", b".", b"\n", b"\\", b"_"]
+    )
     return data[:i] + sign + data[i:]
 
 
@@ -181,7 +185,9 @@ SETS = ("fitting", "wild", "list", "odd")
 
 def override(rng: random.Random) -> str:
     """One `--set`: mostly a key and a value, now and then neither."""
-    key = rng.choice([*FITTING, "search.suggestions", "tune.budget", "space.lr", "contrasts.margin", "output"])
+    key = rng.choice(
+        [*FITTING, "search.suggestions", "tune.budget", "space.lr", "contrasts.margin", "output"]
+    )
     how = rng.choice(SETS)
     if how == "fitting":
         return f"{key.strip()}={_text(rng.choice(FITTING.get(key, [1, 'softmax + CE'])))}"
@@ -189,7 +195,9 @@ def override(rng: random.Random) -> str:
         return f"{key}={','.join(_text(value) for value in FITTING.get(key, [1, 2]))}"
     if how == "wild":
         return f"{key}={_text(_wild(rng))}"
-    return rng.choice([key, "=", f"={key}", f"{key}=", f"baseline.{key}=1", f"{key}=[", f"{key}=,,", f"{key}==1"])
+    return rng.choice(
+        [key, "=", f"={key}", f"{key}=", f"baseline.{key}=1", f"{key}=[", f"{key}=,,", f"{key}==1"]
+    )
 
 
 def _text(value: Any) -> str:
@@ -204,7 +212,9 @@ def names(rng: random.Random) -> Sequence[tuple[str, int]]:
     kinds = list(OF_TABLES)
     weights = [OF_TABLES[kind][1] for kind in kinds]
     gentle = rng.random() < 0.45
-    chosen = ["fitting"] * rng.randrange(1, 4) if gentle else rng.choices(kinds, weights, k=rng.randrange(1, 5))
+    chosen = (
+        ["fitting"] * rng.randrange(1, 4) if gentle else rng.choices(kinds, weights, k=rng.randrange(1, 5))
+    )
     if not gentle and rng.random() < 0.4:
         chosen += [f"text {name}" for name in rng.choices(list(OF_TEXT), k=rng.randrange(1, 3))]
     if rng.random() < 0.3:

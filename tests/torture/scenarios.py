@@ -1,4 +1,4 @@
-"""Commands that write, ready to be killed or to meet a bad disk: what they begin with, and what they end with."""
+"""Commands that write, ready to be killed or to meet a bad disk: how they begin, and how they end."""
 
 from __future__ import annotations
 
@@ -203,7 +203,9 @@ def _training(name: str, study: Path) -> Scenario:
     words = ("search" if search else "run", "study.toml", "--results", "results", "--workers", "1")
     if not search:
         words = (*words, "--checkpoint-every", "1 epochs")
-    more = {"tune": ["results/tuning", "results/tuned"], "report": []}.get(name, ["results/confirmed"] if search else [])
+    more = {"tune": ["results/tuning", "results/tuned"], "report": []}.get(
+        name, ["results/confirmed"] if search else []
+    )
     workers = name != "report"
     return Scenario(name, words, "results", {"study.toml": study}, ["results", *more], workers=workers)
 
@@ -224,12 +226,10 @@ def _measured(scenario: Scenario, folder: Path) -> Scenario:
     tables, files = scenario.end(folder)
     seconds = time.monotonic() - start
     operations, writes = map(int, outcome.outside)
-    return replace(
-        scenario, operations=operations, writes=writes, ends=tables, bytes=files, seconds=seconds
-    )
+    return replace(scenario, operations=operations, writes=writes, ends=tables, bytes=files, seconds=seconds)
 
 
 def quick_workers() -> None:
-    """Have worker processes forked instead of spawned, which costs seconds: nothing else about them differs."""
+    """Have worker processes forked instead of spawned, which costs seconds."""
     context = multiprocessing.get_context
     multiprocessing.get_context = lambda method=None: context("fork" if method == "spawn" else method)  # type: ignore[assignment]

@@ -67,7 +67,9 @@ def _prepare(_folder: Path, _short: bool) -> list[Mapping[str, Any]]:
     import harness
 
     house = Path(harness.__file__).parent
-    shipped = [path for folder in (house, house.parent) for path in sorted((folder / "ablations").glob("*.toml"))]
+    shipped = [
+        path for folder in (house, house.parent) for path in sorted((folder / "ablations").glob("*.toml"))
+    ]
     return [*BASES, *BASES, *(tomllib.loads(path.read_text(encoding="utf-8")) for path in shipped)]
 
 
@@ -131,7 +133,9 @@ def _command(draft: Draft, folder: Path, case: Case, refused: bool, seed: int) -
             case.faults.append(Fault("another exit code as a process of its own", _shown(draft)))
     if planned.code == 0 and sound and seed % TRAINED == 0 and _small(planned.out):
         case.count("trained")
-        word = "search" if "design: search" in planned.out or "search" in planned.out.split("\n")[0] else "run"
+        word = (
+            "search" if "design: search" in planned.out or "search" in planned.out.split("\n")[0] else "run"
+        )
         done = oracle.command(word, "study.toml", *sets, "--workers", "1", allowed=[folder])
         case.judge(done, _shown(draft))
 
@@ -140,7 +144,11 @@ def _small(words: str) -> bool:
     """Whether a plan's words promise that a study is trained at once, on what is there."""
     seconds = re.search(r"about ([\d.]+) s\b", words)
     trials = [int(count.replace(",", "")) for count in re.findall(r"= ([\d,]+) trials", words)]
-    return bool(seconds) and float(seconds[1] if seconds else 1e9) < MOST_SECONDS and max(trials, default=0) < MOST_TRIALS
+    return (
+        bool(seconds)
+        and float(seconds[1] if seconds else 1e9) < MOST_SECONDS
+        and max(trials, default=0) < MOST_TRIALS
+    )
 
 
 def _shrunk(draft: Draft, folder: Path, error: BaseException) -> Draft:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +73,8 @@ FITTING: Mapping[str, Sequence[Any]] = {
     "weight_decay": [0.0, 0.01], "schedule": ["constant", "linear", "exponential", "cosine"],
     "gamma": [0.9, 1.0], "batch_size": [1, 32, 100], "epochs": [1, 2], "steps": [1, 20],
     "sampling": ["shuffle", "sequential", "replacement"], "match": ["kind", "ignore"],
-    "eval_every": ["1 epoch", "2 epochs", "5 steps", 1], "label_noise": [0.0, 0.3], "label_noise_seed": [0, 3],
+    "eval_every": ["1 epoch", "2 epochs", "5 steps", 1], "label_noise": [0.0, 0.3],
+    "label_noise_seed": [0, 3],
     "label_smoothing": [0.0, 0.1], "name": ["a", "A-1.b", "1.10"], "hypothesis": ["", "Better?"],
     "design": ["grid", "one-factor", "ladder", "search"], "seeds": [1, 2, [0, 5]],
     "metrics": [[], ["top3"], "brier"], "resample_split": [True, False], "plugins": [[]],
@@ -82,14 +83,17 @@ FITTING: Mapping[str, Sequence[Any]] = {
     "margin": [0.001, 0.1], "alpha ": [0.05], "declared": [True, False], "changed_after": [0, 3],
     "pairs": [[], [["a", "b"]]], "levels": [[], [{"axis": "activation"}]], "axis": ["activation", "lr"],
     "within": [[], ["output"]], "reference": ["relu", 0.1], "budget": [2, 3], "log": [True, False],
-    "low": [0.001, 1], "high": [2, 1.0], "step": [1, 0.5], "sampler": ["tpe", "random", "nsga2", "cmaes", "grid"],
+    "low": [0.001, 1], "high": [2, 1.0], "step": [1, 0.5],
+    "sampler": ["tpe", "random", "nsga2", "cmaes", "grid"],
     "pruner": ["none", "median", {"name": "hyperband"}, {"name": "percentile", "percentile": 50.0}],
     "suggestions": [2, 6], "batch": [1, 4], "objective": ["val_loss", ["val_accuracy", "seconds"]],
     "direction": ["maximize", ["minimize"]], "diverged": ["fail", 0.0, 10.0], "seed": [0, 9],
     "storage": ["sqlite", "journal", "sqlite:///x.db"], "format": ["png", "npy", "idx"], "path": [".", "no"],
-    "classes": [["a", "b", "c"]], "pixel_max": [255, 16], "order": ["name", "number"], "depth": [1, {"low": 1, "high": 2}],
+    "classes": [["a", "b", "c"]], "pixel_max": [255, 16], "order": ["name", "number"],
+    "depth": [1, {"low": 1, "high": 2}],
     "width": [4, {"low": 2, "high": 8}], "same": [True], "when": [{"optimizer": ["sgd"]}], "values": [[1, 2]],
-    "space": [{"lr": [0.1, 0.2]}], "tune": [{"lr": [0.1, 1.0]}], "startup": [0], "warmup": [2], "patience": [1],
+    "space": [{"lr": [0.1, 0.2]}], "tune": [{"lr": [0.1, 1.0]}], "startup": [0], "warmup": [2],
+    "patience": [1],
     "reduction": [2, 3], "first": [1], "percentile": [25.0], "ccql_weight": [1.0], "dampening": [0.1],
 }  # fmt: skip
 """Key -> values that it may have somewhere."""
@@ -97,13 +101,15 @@ FITTING: Mapping[str, Sequence[Any]] = {
 NAMES = [
     "", " ", ".", "..", "../x", "/", "a/b", "None", "nan", "1.10", "1e-3", "true", "baseline", "winner",
     "trial_id", "label", "a,b", "a=b", 'say "x"', "it's", "[/]", "[bold]x[/bold]", "$x$", "$", "$a $b", "_{",
-    "\\frac", "a\rb", "a\nb", "a\tb", "\u0000", "\u001b[31m", "\u200b", "\u202ex", "=1+1", "@x", "-x", "+x", "ß",
+    "\\frac", "a\rb", "a\nb", "a\tb", "\u0000", "\u001b[31m", "\u200b", "\u202ex", "=1+1", "@x", "-x", "+x",
+    "ß",
     "中文", "한국어", "😀", "\ud83d".encode("utf-16", "surrogatepass").decode("utf-16", "replace"), "x" * 300,
     "CON", "~nobody_there/x", "%s", "{}", "{0}", "<script>", "&amp;", "name", "tune", "test_accuracy",
 ]  # fmt: skip
 """Texts that are somebody's markup, path, formula or number."""
 NUMBERS = [
-    0, -1, 1, 2, 3, 255, 256, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 10**20, -(2**63), 0.0, -0.0, 0.5, 1.0,
+    0, -1, 1, 2, 3, 255, 256, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 10**20, -(2**63), 0.0, -0.0, 0.5,
+    1.0,
     1e-320, 1e-45, 1e38, 1e300, float("inf"), float("-inf"), float("nan"), 0.1 + 0.2,
 ]  # fmt: skip
 LARGE = [10**6, 20261128, 10**9, 10**12, 10**100]
@@ -111,7 +117,7 @@ LARGE = [10**6, 20261128, 10**9, 10**12, 10**100]
 OTHERS: Sequence[Any] = [
     True, False, [], {}, [[]], [{}], {"name": ""}, {"name": "x"}, {"low": 1}, {"low": 1, "high": 0},
     {"low": 0.0, "high": 1.0, "log": True}, {"low": 1, "high": 9, "step": 5}, {"values": []},
-    {"values": [1, 1]}, [1, "a"], [1, 1], [None] * 0, datetime.date(2026, 1, 1), datetime.time(1, 2),
-    datetime.datetime(2026, 1, 1, 1, 1, tzinfo=datetime.UTC), [[1, 2], [1, 2]], ["relu", "relu"],
+    {"values": [1, 1]}, [1, "a"], [1, 1], [None] * 0, dt.date(2026, 1, 1), dt.time(1, 2),
+    dt.datetime(2026, 1, 1, 1, 1, tzinfo=dt.UTC), [[1, 2], [1, 2]], ["relu", "relu"],
     "1 step", "0 epochs", "1 epochs ", "9999999999 steps", [0.9, 1.0], [-1], [0], [4, 0], [1.5],
 ]  # fmt: skip
