@@ -62,7 +62,7 @@ def cases(kind: Kind, seeds: Sequence[int], folder: Path, prepared: Any, workers
                 late = time.monotonic() - child.heard > kind.patience
                 if ended or late:
                     children.remove(child)
-                    yield from _ended(child, waiting, late=late and not ended)
+                    yield from _ended(child, waiting, kind, prepared, late=late and not ended)
     finally:
         for child in children:
             _end(child)
@@ -118,7 +118,9 @@ def _heard(child: _Child) -> bool:
     return not data
 
 
-def _ended(child: _Child, waiting: deque[deque[int]], *, late: bool) -> Iterator[Over]:
+def _ended(
+    child: _Child, waiting: deque[deque[int]], kind: Kind, prepared: Any, *, late: bool
+) -> Iterator[Over]:
     """A child is over: where it did not come to its end, the case it was in is a fault, the rest waits."""
     if late:
         with contextlib.suppress(ProcessLookupError):
@@ -131,7 +133,9 @@ def _ended(child: _Child, waiting: deque[deque[int]], *, late: bool) -> Iterator
             "hangs" if late else f"dies of signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ends"
         )
         place = forks.innermost(child.folder / ("stalls" if late else "faults"))
-        yield Over(seed, {}, [Fault(f"the process {what}, {place}")])
+        # Of what outside software does not bear, no input is kept.
+        smallest = kind.recipe(seed, prepared) if place.startswith("in ") and "outside" not in place else ""
+        yield Over(seed, {}, [Fault(f"the process {what}, {place}", smallest)])
         if child.seeds:
             waiting.append(child.seeds)
     shutil.rmtree(child.folder, ignore_errors=True)

@@ -96,7 +96,7 @@ class _Raw(io.FileIO):
         operation("write", self.name, changes=True)
         return super().write(data)
 
-    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int | None:
         operation("read", self.name, changes=False)
         return super().readinto(buffer)
 

@@ -222,11 +222,12 @@ def _inside_npy(rng: random.Random, path: Path) -> None:
     start = 10 + int.from_bytes(data[8:10], "little")
     head = rng.choice(HEADS).encode()
     if rng.random() < 0.3:
-        head = bytearray(data[10:start])
-        head[rng.randrange(len(head))] = rng.choice(b"0123456789(),'<>|uifO ")
+        letters = bytearray(data[10:start])
+        letters[rng.randrange(len(letters))] = rng.choice(b"0123456789(),'<>|uifO ")
+        head = bytes(letters)
     length = struct.pack("<H", len(head)) if rng.random() < 0.9 else rng.randbytes(2)
     version = bytes([rng.choice([1, 1, 1, 2, 3, 9]), 0])
-    path.write_bytes(data[:6] + version + length + bytes(head) + data[start:])
+    path.write_bytes(data[:6] + version + length + head + data[start:])
 
 
 def _idx_bytes(rng: random.Random, data: bytes) -> bytes:

@@ -21,6 +21,7 @@ class Kind:
         prepare: what all cases share, given an empty folder and whether few cases follow, for which less is
             enough; run once, before processes are forked.
         run: one case, by its seed: it is given an empty folder and what was prepared.
+        recipe: a case's input in words, for one that kills or hangs its process.
         chunk: how many cases one forked process runs, one after the other.
         patience: seconds after which a case counts as hanging.
     """
@@ -31,5 +32,6 @@ class Kind:
     short: int
     prepare: Callable[[Path, bool], Any]
     run: Callable[[int, Path, Any], Case]
+    recipe: Callable[[int, Any], str] = lambda _seed, _prepared: ""
     chunk: int = 50
     patience: float = 60.0

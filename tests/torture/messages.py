@@ -17,7 +17,8 @@ RAISED = {"UsageError", "ValueError", "MachineError"}
 LISTS = {"problems", "told", "self"}
 CHECKERS = (
     "study", "checking", "overrides", "settings", "spaces", "contrasts", "searches", "space_tables",
-    "parameters", "folders", "searching/checks", "searching/samplers", "searching/pruners",
+    "parameters", "folders", "layouts", "decoded", "idx",
+    "searching/checks", "searching/samplers", "searching/pruners",
 )  # fmt: skip
 """The modules that check study files, without .py; those that are there are read."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import tomli_w
 
-from torture.values import FITTING, LARGE, NAMES, NUMBERS, OTHERS
+from torture.values import FITTING, LARGE, NAMES, NUMBERS, OTHERS, SLIPS
 
 Tables = dict[str, Any]
 Place = tuple[Any, Any]
@@ -124,9 +125,22 @@ def wrap(rng: random.Random, tables: Tables) -> None:
         node[key] = [node[key]] if rng.random() < 0.5 else {"name": node[key]}
 
 
+def slip(rng: random.Random, tables: Tables) -> None:
+    """What people get wrong."""
+    _merge(tables, rng.choice(SLIPS))
+
+
+def _merge(into: Any, tables: Mapping[str, Any]) -> None:
+    for key, value in tables.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), MutableMapping):
+            _merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
 OF_TABLES: Mapping[str, tuple[Callable[[random.Random, Tables], None], float]] = {
     "fitting": (fitting, 4), "more": (more, 2), "wild": (wild, 3), "drop": (drop, 1), "rename": (rename, 1),
-    "double": (double, 1), "swap": (swap, 1), "move": (move, 0.3), "wrap": (wrap, 0.5),
+    "double": (double, 1), "swap": (swap, 1), "move": (move, 0.3), "wrap": (wrap, 0.5), "slip": (slip, 3),
 }  # fmt: skip
 """Name -> a mutation of tables and how often it is drawn."""
 

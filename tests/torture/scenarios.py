@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import copy
 import gzip
 import hashlib
 import multiprocessing
@@ -123,12 +122,12 @@ def _toy(folder: Path) -> Iterator[None]:
 
     pins, places = sources.PINS, sources.sources_of
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()}
-    sources.PINS = {**pins, "toy": digests}  # type: ignore[misc]
+    sources.PINS = {**pins, "toy": digests}
     sources.sources_of = lambda *_: [sources.local_folder(folder / "shelf")]
     try:
         yield
     finally:
-        sources.PINS, sources.sources_of = pins, places  # type: ignore[misc]
+        sources.PINS, sources.sources_of = pins, places
 
 
 def _studies(folder: Path, storages: Mapping[str, str]) -> dict[str, Path]:
@@ -136,9 +135,8 @@ def _studies(folder: Path, storages: Mapping[str, str]) -> dict[str, Path]:
     files = {}
     named = {name: tables for name, tables in STUDIES.items() if name != "search"}
     for name, url in storages.items():
-        tables = copy.deepcopy(dict(STUDIES["search"]))
-        tables["search"]["storage"] = url
-        named[f"search {name}"] = tables
+        search = {**STUDIES["search"]["search"], "storage": url}
+        named[f"search {name}"] = {**STUDIES["search"], "search": search}
     for name, tables in named.items():
         files[name] = folder / f"{name}.toml"
         files[name].write_text(tomli_w.dumps(dict(tables)), encoding="utf-8")
@@ -200,7 +198,14 @@ def _others(folder: Path, study: Path) -> list[Scenario]:
 
 def _training(name: str, study: Path) -> Scenario:
     search = name.startswith("search")
-    words = ("search" if search else "run", "study.toml", "--results", "results", "--workers", "1")
+    words: tuple[str, ...] = (
+        "search" if search else "run",
+        "study.toml",
+        "--results",
+        "results",
+        "--workers",
+        "1",
+    )
     if not search:
         words = (*words, "--checkpoint-every", "1 epochs")
     more = {"tune": ["results/tuning", "results/tuned"], "report": []}.get(

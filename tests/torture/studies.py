@@ -20,6 +20,7 @@ from torture.oracle import Case, Fault, Outcome
 from torture.values import BASES
 
 PLANNED, TRAINED, REAL = 5, 20, 100  # of so many studies one is planned, of valid ones trained, one is real
+WRONG = 25  # of so many that are planned, one is given to every command
 MOST_SECONDS, MOST_TRIALS = 3.0, 40  # of a study that is trained
 Mutations = Sequence[tuple[str, int]]
 
@@ -90,6 +91,11 @@ def _run(seed: int, folder: Path, bases: Sequence[Mapping[str, Any]]) -> Case:
     return case
 
 
+def _recipe(seed: int, bases: Sequence[Mapping[str, Any]]) -> str:
+    rng = random.Random(seed)
+    return _shown(Draft(rng.choice(bases), mutations.names(rng)))
+
+
 def _load(draft: Draft, folder: Path, case: Case | None = None) -> str | BaseException:
     """Load a study: "" where it is valid, what it says where it is not, or the exception that got out."""
     import harness
@@ -125,6 +131,10 @@ def _command(draft: Draft, folder: Path, case: Case, refused: bool, seed: int) -
     sound = case.judge(planned, _shown(draft))
     if refused and planned.code == 0:
         case.faults.append(Fault("planned though loading it is refused", _shown(draft)))
+    if seed % WRONG == 0:
+        for words in (("run", "study.toml"), ("search", "study.toml"), ("plan", "stdy"), ("plan", "no.toml")):
+            if words[1] != "study.toml" or refused:
+                case.judge(oracle.command(*words, *sets, allowed=[folder]), f"{words}\n{_shown(draft)}")
     if seed % REAL == 0 and "\0" not in "".join(sets):
         case.count("real processes")
         outcome = oracle.real(["plan", "study.toml", *sets], cwd=folder)
@@ -196,4 +206,4 @@ def _shown(draft: Draft) -> str:
     return re.sub(r"(.)\1{40,}", lambda run: f"{run[1]} ({len(run[0])} times)", text)
 
 
-KIND = Kind("studies", "mutated study files", 100_000, 150, _prepare, _run, chunk=500, patience=30)
+KIND = Kind("studies", "mutated study files", 100_000, 150, _prepare, _run, _recipe, chunk=500, patience=30)
