@@ -14,7 +14,7 @@ from torture.kinds import Kind
 from torture.ledger import Ledger, Tally
 
 WRITE_EVERY = 5.0  # seconds between two writes of the ledger
-MOST_SHOWN = 40  # messages that nobody was told
+MOST_SHOWN = 200  # messages that nobody was told
 
 
 def kinds() -> dict[str, Kind]:

@@ -135,6 +135,7 @@ def _command(draft: Draft, folder: Path, case: Case, refused: bool, seed: int) -
         for words in (("run", "study.toml"), ("search", "study.toml"), ("plan", "stdy"), ("plan", "no.toml")):
             if words[1] != "study.toml" or refused:
                 case.judge(oracle.command(*words, *sets, allowed=[folder]), f"{words}\n{_shown(draft)}")
+        case.judge(_in_python(folder, overrides), _shown(draft))
     if seed % REAL == 0 and "\0" not in "".join(sets):
         case.count("real processes")
         outcome = oracle.real(["plan", "study.toml", *sets], cwd=folder)
@@ -148,6 +149,21 @@ def _command(draft: Draft, folder: Path, case: Case, refused: bool, seed: int) -
         )
         done = oracle.command(word, "study.toml", *sets, "--workers", "1", allowed=[folder])
         case.judge(done, _shown(draft))
+
+
+def _in_python(folder: Path, overrides: Sequence[str]) -> Outcome:
+    """A search asked for in Python, which has no command to keep it from what is none."""
+    import harness
+
+    try:
+        study = harness.load(folder / "study.toml", overrides)
+        if study.search is None:
+            harness.search(study, folder / "searched", workers=1)
+    except (UsageError, MachineError) as error:
+        return Outcome(2, err=str(error))
+    except Exception as error:  # noqa: BLE001 (whatever gets out is what we look for)
+        return Outcome(1, raised=oracle.signature(error))
+    return Outcome(0)
 
 
 def _small(words: str) -> bool:
