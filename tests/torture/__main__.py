@@ -19,11 +19,12 @@ MOST_SHOWN = 200  # messages that nobody was told
 
 def kinds() -> dict[str, Kind]:
     """All kinds, by name, in the order in which they run."""
-    from torture import disks, faulty_plugins, folders, images, kills, limits, studies
+    from torture import caches, disks, faulty_plugins, folders, images, kills, limits, studies
 
     there = (
         studies.KIND,
         images.KIND,
+        caches.KIND,
         folders.KIND,
         faulty_plugins.KIND,
         kills.KIND,

@@ -80,7 +80,7 @@ WRITERS: Mapping[str, Callable[[Path, str, Any, Any], None]] = {
 }
 
 
-def _study(folder: Path, kind: str) -> Path:
+def study(folder: Path, kind: str) -> Path:
     """The study file that declares a folder beside it, named data."""
     tables = {
         "study": {"name": "own", "seeds": 1},
@@ -99,19 +99,20 @@ def _prepare(folder: Path, short: bool) -> Mapping[str, Prepared]:
         place.mkdir()
         for part in OF_PART:
             WRITERS[kind](place / "data", part, *_part(part))
-        study = _study(place, kind)
+        file = study(place, kind)
 
-        def made(place: Path = place, study: Path = study) -> Outcome:
-            oracle.command("run", study, "--results", place / "results", "--workers", "1")
-            return oracle.command("data", "check", "--study", study)
+        def made(place: Path = place, file: Path = file) -> Outcome:
+            oracle.command("run", file, "--results", place / "results", "--workers", "1")
+            return oracle.command("data", "check", "--study", file)
 
         checked = forks.apart(made, place, 60)
         tables = oracle.tables(place / "results")
-        prepared[kind] = Prepared(place / "data", _digest(checked), place / "results", tables)
+        prepared[kind] = Prepared(place / "data", digest(checked), place / "results", tables)
     return prepared
 
 
-def _digest(outcome: Outcome) -> str:
+def digest(outcome: Outcome) -> str:
+    """The SHA-256 that `data check` says."""
     found = re.search(r"SHA-256 ([0-9a-f]{64})", outcome.out)
     return found[1] if found else ""
 
@@ -121,23 +122,23 @@ def _run(seed: int, folder: Path, prepared: Mapping[str, Prepared]) -> Case:
     kind = rng.choice(list(prepared))
     sound = prepared[kind]
     shutil.copytree(sound.folder, folder / "data")
-    study = _study(folder, kind)
+    file = study(folder, kind)
     struck = [_strike(rng, folder / "data") for _ in range(rng.choice([1, 1, 2]))]
     smallest = f"{kind}: " + ", then ".join(f"{name} {file}" for name, file in struck)
     case.count(kind)
-    checked = oracle.command("data", "check", "--study", study, allowed=[folder / "cache"])
+    checked = oracle.command("data", "check", "--study", file, allowed=[folder / "cache"])
     case.judge(checked, smallest)
-    if checked.code == 0 and not _digest(checked):
+    if checked.code == 0 and not digest(checked):
         case.faults.append(Fault("checked, and no digest", smallest))
     if seed % 10 == 0:
         _trained(sound, checked, folder, smallest, case)
     if seed % 40 == 1:
-        shown = oracle.command("data", "show", "scans", "--study", study, "--out", folder / "figures",
+        shown = oracle.command("data", "show", "scans", "--study", file, "--out", folder / "figures",
                                allowed=[folder / "figures"])  # fmt: skip
         case.judge(shown, f"{smallest}; then data show")
     if seed % 100 == 0:
         case.count("real processes")
-        outcome = oracle.real(["data", "check", "--study", study], cwd=folder)
+        outcome = oracle.real(["data", "check", "--study", file], cwd=folder)
         case.judge(outcome, smallest)
         if outcome.code != checked.code:
             case.faults.append(Fault("another exit code as a process of its own", smallest))
@@ -151,7 +152,7 @@ def _trained(sound: Prepared, checked: Outcome, folder: Path, smallest: str, cas
     words = ("run", folder / "study.toml", "--results", folder / "results", "--workers", "1")
     outcome = oracle.command(*words, allowed=[folder / "results"])
     case.judge(outcome, f"{smallest}; then run")
-    if outcome.code == 0 and _digest(checked) != sound.digest and not SAID.search(outcome.err):
+    if outcome.code == 0 and digest(checked) != sound.digest and not SAID.search(outcome.err):
         case.faults.append(Fault("other images in a folder of the undamaged ones, unsaid", smallest))
     if outcome.code == 0 and (differs := oracle.difference(sound.tables, oracle.tables(folder / "results"))):
         case.faults.append(Fault(f"run in silence: {differs}", smallest))

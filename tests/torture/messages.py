@@ -15,22 +15,34 @@ from pathlib import Path
 SHORTEST = 12  # characters of a piece of text by which a message is known
 RAISED = {"UsageError", "ValueError", "MachineError"}
 LISTS = {"problems", "told", "self"}
-CHECKERS = (
-    "study", "checking", "overrides", "settings", "spaces", "contrasts", "searches", "space_tables",
-    "parameters", "folders", "layouts", "decoded", "idx",
-    "searching/checks", "searching/samplers", "searching/pruners",
-)  # fmt: skip
-"""The modules that check study files, without .py; those that are there are read."""
+FIRST = ("study", "searching/checks", "searching/samplers")
+"""The modules that check a study; what the first imports checks with it."""
+BESIDE = ("sources",)
+"""Modules among them that fetch, and check no study."""
 
 
 def sources() -> list[Path]:
-    """The checkers' source files."""
+    """The checkers' source files: the modules above, and whatever loading a study file imports."""
     import harness
 
     house = Path(harness.__file__).parent
-    files = [house / f"{name}.py" for name in CHECKERS]
-    packages = [path for name in CHECKERS for path in (house / name).glob("*.py")]
-    return [path for path in files if path.is_file()] + packages
+    found: dict[str, Path] = {}
+    waiting = [*FIRST]
+    while waiting:
+        name = waiting.pop(0)
+        path = house / f"{name}.py" if (house / f"{name}.py").is_file() else house / name / "__init__.py"
+        if name not in found and name not in BESIDE and path.is_file():
+            found[name] = path
+            waiting += _imported(path) if name not in FIRST[1:] else []
+    return list(found.values())
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """The harness's modules that a file imports at its top."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "harness":
+            inner = (node.module or "").partition(".")[2].replace(".", "/")
+            yield from ([inner] if inner else [alias.name for alias in node.names])
 
 
 @functools.cache

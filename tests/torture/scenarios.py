@@ -91,7 +91,7 @@ class Scenario:
         os.environ["HARNESS_DATA"] = str(folder / "cache")
         if watched is not None:
             hooks.watch(roots=hooks.below(folder / self.written), **watched)
-        with _toy(folder):
+        with toy(folder):
             return oracle.command(*self.words, *more, allowed=[folder])
 
     def end(self, folder: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
@@ -116,7 +116,7 @@ class Scenario:
 
 
 @contextlib.contextmanager
-def _toy(folder: Path) -> Iterator[None]:
+def toy(folder: Path) -> Iterator[None]:
     """A data set `toy` that is fetched from a folder beside."""
     from harness import sources
 
