@@ -22,7 +22,7 @@ def _prepare(folder: Path, short: bool) -> images.Prepared:
         (folder / "shelf").mkdir(exist_ok=True)
         (folder / "shelf" / f"{name}.gz").write_bytes(gzip.compress(data, mtime=0))
     del short
-    return images.KIND.prepare(folder, True)["png"]
+    return images.prepare(folder, True)["png"]
 
 
 def _run(seed: int, folder: Path, sound: images.Prepared) -> Case:

@@ -92,7 +92,8 @@ def study(folder: Path, kind: str) -> Path:
     return path
 
 
-def _prepare(folder: Path, short: bool) -> Mapping[str, Prepared]:
+def prepare(folder: Path, short: bool) -> Mapping[str, Prepared]:
+    """A data set of each format, of two where few are enough, and a study trained on it."""
     prepared = {}
     for kind in FORMATS[: 2 if short else None]:
         place = folder / kind
@@ -272,4 +273,4 @@ INSIDE: Mapping[str, Callable[[random.Random, Path], None]] = {
     ".png": _inside_png, ".npy": _inside_npy, ".gz": _inside_gz, "": _inside_idx,
 }  # fmt: skip
 
-KIND = Kind("images", "damaged data files", 20_000, 40, _prepare, _run, chunk=200, patience=60)
+KIND = Kind("images", "damaged data files", 20_000, 40, prepare, _run, chunk=200, patience=60)
