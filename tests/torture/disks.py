@@ -52,4 +52,4 @@ def _run(seed: int, folder: Path, prepared: Prepared) -> Case:
     return case
 
 
-KIND = Kind("disks", "errors of a disk", 600, 6, _prepare, _run, chunk=10, patience=300)
+KIND = Kind("disks", "errors of a disk", 600, 4, _prepare, _run, chunk=10, patience=300)

@@ -235,4 +235,4 @@ def _same(faulty: Faulty, before: pd.DataFrame, after: pd.DataFrame, smallest: s
             return
 
 
-KIND = Kind("plugins", "faulty plugins", 1500, 6, _prepare, _run, chunk=10, patience=90)
+KIND = Kind("plugins", "faulty plugins", 1500, 4, _prepare, _run, chunk=10, patience=90)

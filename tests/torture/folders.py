@@ -184,4 +184,4 @@ def _arrays(data: bytes) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in safetensors.numpy.load(data).items()}
 
 
-KIND = Kind("folders", "damaged results folders", 5000, 8, _prepare, _run, chunk=25, patience=60)
+KIND = Kind("folders", "damaged results folders", 5000, 4, _prepare, _run, chunk=25, patience=60)

@@ -273,4 +273,4 @@ INSIDE: Mapping[str, Callable[[random.Random, Path], None]] = {
     ".png": _inside_png, ".npy": _inside_npy, ".gz": _inside_gz, "": _inside_idx,
 }  # fmt: skip
 
-KIND = Kind("images", "damaged data files", 20_000, 40, prepare, _run, chunk=200, patience=60)
+KIND = Kind("images", "damaged data files", 20_000, 25, prepare, _run, chunk=200, patience=60)

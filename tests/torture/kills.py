@@ -137,4 +137,4 @@ class _Striker:
         return True
 
 
-KIND = Kind("kills", "kills", 1000, 10, _prepare, _run, chunk=10, patience=400)
+KIND = Kind("kills", "kills", 1000, 6, _prepare, _run, chunk=10, patience=400)

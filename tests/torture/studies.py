@@ -222,4 +222,4 @@ def _shown(draft: Draft) -> str:
     return re.sub(r"(.)\1{40,}", lambda run: f"{run[1]} ({len(run[0])} times)", text)
 
 
-KIND = Kind("studies", "mutated study files", 100_000, 150, _prepare, _run, _recipe, chunk=500, patience=30)
+KIND = Kind("studies", "mutated study files", 100_000, 100, _prepare, _run, _recipe, chunk=500, patience=30)
