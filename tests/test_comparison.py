@@ -57,7 +57,8 @@ def edited(tmp_path: Path) -> Callable[..., Path]:
 
     def make(folder: Path, trials: Edit | None = None, **plan: Any) -> Path:
         copy = tmp_path / f"copy{len(list(tmp_path.iterdir()))}"
-        shutil.copytree(folder, copy)
+        # As it is published, and of before there were checksums: else what is edited is read from the parts.
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("parts", "checksums.json", "planned*"))
         if trials is not None:
             frame = pd.read_csv(copy / "trials.csv", dtype=str, keep_default_na=False)
             trials(frame).to_csv(copy / "trials.csv", index=False, lineterminator="\n")
@@ -381,7 +382,6 @@ def _cut(folder: Path) -> None:
 
 
 def _no_parts(folder: Path) -> None:
-    shutil.rmtree(folder / "parts")
     (folder / "epochs.csv").unlink()
 
 

@@ -19,7 +19,8 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows"},
+    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows", "files"},
+    {"checksums"},
     {"registry", "idx", "splits", "label_noise", "sources"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known"},
@@ -30,7 +31,9 @@ ORDER: list[set[str]] = [
     {"study"},
     {"trials"},
     {"grouping", "torch_data"},
-    {"plan"},
+    {"plan", "documents"},
+    {"part_files"},
+    {"standing"},
     {"engines", "results", "looks", "selection", "sheets"},
     {"checkpoints", "parts", "provenance", "exports", "predictions", "weights", "live"},
     {"pictures"},
