@@ -64,7 +64,10 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
         MachineError: it cannot be had.
     """
     if dataset not in datasets or datasets[dataset].known is None:
-        load_study(found.folder / "study.toml")  # which declares the person's own
+        try:
+            load_study(found.folder / "study.toml")  # which declares the person's own
+        except UsageError as error:
+            raise UsageError(f"the images of {dataset} are not at hand: {error}") from error
     facts = datasets[dataset].facts
     path = found.folder / "plan.json"
     trained_on = documents.plan(found.folder)["data"] if path.is_file() else {}

@@ -62,7 +62,7 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
                 "edge": edge(points[best], points) if finished else "",
             }
         )
-    results.write(folder / CHOSEN, _csv(rows))
+    results.write_tables(folder, {CHOSEN: _csv(rows)})
     return chosen
 
 

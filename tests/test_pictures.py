@@ -42,7 +42,7 @@ def test_images_that_are_not_those_that_were_predicted_are_refused(
     monkeypatch.setattr(documents, "plan", lambda _: {"data": {"digits": "f" * 64}})
     with pytest.raises(UsageError, match="digest ffffffffffff there"):
         pictures.see(found, best)
-    monkeypatch.setattr(results, "read_json", lambda _: {})
+    monkeypatch.setattr(documents, "plan", lambda _: {"data": {}})
     monkeypatch.setattr(pictures, "load", lambda _: replace(DIGITS, test_labels=DIGITS.test_labels[::-1]))
     with pytest.raises(UsageError, match="the labels of digits are not those"):
         pictures.see(found, best)

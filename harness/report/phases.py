@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import results
+from harness import results, standing
 from harness.errors import UsageError
 from harness.settings import CHOSEN, TUNED, TUNING, as_text
 
@@ -73,6 +73,7 @@ def _chosen(path: Path, doubts: list[str]) -> pd.DataFrame:
     """What a chosen.csv holds; no rows, and a doubt, where it cannot be read."""
     if path.is_file():
         try:
+            standing.check(path.parent, path.name)
             chosen = pd.read_csv(path, dtype={"dataset": str, "arm": str, "edge": str})
             return chosen[[*FACTS, *(name for name in chosen if name not in FACTS)]]
         except (OSError, ValueError, KeyError) as error:
