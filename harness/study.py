@@ -388,8 +388,8 @@ def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> di
 def _unread(name: str) -> Images:
     """Refuse to read the data of a study with problems, which a results folder may be of all the same."""
     raise UsageError(
-        f"the images of {name!r} are not at hand: [datasets.{name}] names a folder that is not here, or not as "
-        "it should be"
+        f"the images of {name!r} are not at hand: [datasets.{name}] names a folder that is not here, or not "
+        "as it should be"
     )
 
 
