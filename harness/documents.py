@@ -209,7 +209,7 @@ def _check_trials(frame: pd.DataFrame) -> None:
     if not frame["status"].fillna("").isin(STATUSES).all():
         odd = frame["status"][~frame["status"].fillna("").isin(STATUSES)].iloc[0]
         raise ValueError(f"a status is {_short(odd)}; allowed: {', '.join(filter(None, STATUSES))}")
-    groups = frame["group"].dropna().unique() if "group" in frame else []
+    groups = list(frame["group"].dropna().unique()) if "group" in frame else []
     odd = [group for group in groups if group != "" and not files.is_name(group)]  # empty: not trained yet
     if odd:
         raise ValueError(f"a group is {_short(odd[0])}")

@@ -46,12 +46,28 @@ def read(path: Path) -> Part | None:
     try:
         content = path.read_bytes()
         texts = files.members(content, [*(f"{name}.csv" for name in TABLES), WRITTEN])
-        tables = [_checked(name, texts[f"{name}.csv"]) for name in TABLES]
+        trials, epochs, confusion = (_checked(name, texts[f"{name}.csv"]) for name in TABLES)
         written = files.json_value(texts.get(WRITTEN, "{}"))
         listed = {_inside(name): str(digest) for name, digest in written.items()}
     except (*files.DAMAGE, AttributeError):
         return None
-    return Part(path.name, checksums.digest(content), *tables, listed)
+    return Part(path.name, checksums.digest(content), trials, epochs, confusion, listed)
+
+
+def whole(folder: Path) -> tuple[list[Part], list[Path]]:
+    """The parts that are what a run wrote, and the paths of the others: damaged ones, and changed ones.
+
+    A part that checksums.json does not know is one of a run that was killed, and counts if it can be read.
+    """
+    record = checksums.read(folder) or checksums.Record()
+    sound, others = [], []
+    for path in paths(folder):
+        part = read(path)
+        if part is None or record.parts.get(path.name, part.digest) != part.digest:
+            others.append(path)
+        else:
+            sound.append(part)
+    return sound, others
 
 
 def _checked(name: str, text: str) -> str:

@@ -229,11 +229,17 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}. Move the folder away and run again.") from error
 
 
-def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
+def begin(folder: Path, plan: Plan, digests: Mapping[str, str], again: Collection[str] = ()) -> None:
     """Write down the stacks, the study, and a row for every planned trial, before anything is trained.
 
     The stacks come first: they make the folder a results folder, in which a killed run can be resumed. Rows
     of finished trials stay whole.
+
+    Args:
+        folder: a results folder that this run holds.
+        plan: what is planned.
+        digests: data set -> digest of its images.
+        again: the groups that are about to be trained, whose parts, if they are there, will be others.
     """
     stacks = [
         {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
@@ -246,7 +252,7 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
     write(folder / "study.toml", tomli_w.dumps(tables).encode())
     rows = planned(plan)
     write(folder / PLANNED, gzip.compress(csv_rows.written(rows).encode(), 1, mtime=0))
-    _write_tables(folder, rows)
+    _write_tables(folder, rows, again)
 
 
 def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
@@ -291,14 +297,15 @@ def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
     A damaged part counts for nothing; the run that holds the folder also sets it aside. Nor does it count a
     stack whose weights or predictions are not what was written any more: it trains that again.
     """
-    sound = []
-    for path in part_files.paths(folder):
-        part = part_files.read(path)
-        if part is None and set_aside:
+    parts, damaged = part_files.whole(folder)
+    if set_aside:
+        for path in damaged:
             path.replace(path.with_suffix(".damaged"))
-            documents.say(f"{path} is damaged; it is set aside, and what it held is trained again")
-        elif part is not None and not (set_aside and _spoiled(folder, part)):
-            sound.append(part.trials)
+            documents.say(
+                f"{path}: damaged, or changed after the run; set aside, and its trials are trained again"
+            )
+        parts = [part for part in parts if not _spoiled(folder, part)]
+    sound = [part.trials for part in parts]
     outcome = csv_rows.concatenated(sound, empty("trials"))
     done = outcome[outcome["status"].isin(FINISHED)]
     return dict(zip(done["trial_id"], done["status"], strict=True))
@@ -322,10 +329,12 @@ def consolidate(folder: Path) -> None:
     _prune_weights(folder)
 
 
-def _write_tables(folder: Path, rows: pd.DataFrame) -> None:
-    parts = _parts(folder)
+def _write_tables(folder: Path, rows: pd.DataFrame, again: Collection[str] = ()) -> None:
+    """Write the three tables; parts of the groups that are trained `again` are not held against them."""
+    parts, _ = part_files.whole(folder)
     tables = _merged(folder, rows, parts)
-    write_tables(folder, {f"{name}.csv": tables[name].encode() for name in reversed(TABLES)}, parts)
+    contents = {f"{name}.csv": tables[name].encode() for name in reversed(TABLES)}
+    write_tables(folder, contents, [part for part in parts if part.name.removesuffix(".zip") not in again])
 
 
 def _planned_rows(folder: Path) -> pd.DataFrame:
@@ -350,31 +359,29 @@ def _as_planned(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _parts(folder: Path) -> list[part_files.Part]:
-    """The parts that are whole."""
-    return [part for path in part_files.paths(folder) if (part := part_files.read(path))]
-
-
 def read_part(path: Path) -> dict[str, pd.DataFrame] | None:
     """A part's tables, as text; None if it is damaged."""
     part = part_files.read(path)
-    if part is None:
-        return None
+    return None if part is None else _frames(part)
+
+
+def _frames(part: part_files.Part) -> dict[str, pd.DataFrame]:
     return {name: csv_rows.read(io.StringIO(getattr(part, name))) for name in TABLES}
 
 
 def digest_of(folder: Path, name: str, group: str = "") -> str:
     """The SHA-256 of the weights or predictions that a run wrote under this name; empty if none is known."""
-    part = part_files.read(folder / "parts" / f"{group}.zip") if files.is_name(group) else None
-    if part is not None and name in part.files:
-        return part.files[name]
-    record = checksums.read(folder)
+    record, part = checksums.read(folder), f"{group}.zip"
+    if files.is_name(group) and (record is None or part not in record.parts):
+        there = part_files.read(folder / "parts" / part)
+        if there is not None:
+            return there.files.get(name, "")
     return record.files.get(name, "") if record else ""
 
 
 def rows_of(folder: Path, ids: Collection[str]) -> dict[str, pd.DataFrame]:
     """The rows of some trials in the parts, as text: of a trial that is in several, those of the last."""
-    parts = [part for path in part_files.paths(folder) if (part := read_part(path))]
+    parts = [_frames(part) for part in part_files.whole(folder)[0]]
     tables = {
         name: pd.concat([part[name] for part in parts], ignore_index=True) if parts else empty(name)
         for name in TABLES
@@ -523,7 +530,7 @@ def _current(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Some tables as they stand: the CSVs as they were written, or else what the parts make of them."""
     there = standing.tables(folder, [f"{name}.csv" for name in names])
     if there is None:
-        return _merged(folder, _planned_rows(folder), _parts(folder))
+        return _merged(folder, _planned_rows(folder), part_files.whole(folder)[0])
     return {name: there[f"{name}.csv"].decode("utf-8-sig") for name in names}
 
 

@@ -5,13 +5,16 @@ What the parts hold decides, and never a file's time, which a copy changes.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import checksums, part_files
+from harness import checksums, csv_rows, part_files
 from harness.checksums import Record
-from harness.documents import say
+from harness.documents import STATUSES, say
 from harness.errors import UsageError
+
+FINISHED = STATUSES[:3]
 
 
 def tables(folder: Path, names: Sequence[str]) -> dict[str, bytes] | None:
@@ -26,17 +29,41 @@ def tables(folder: Path, names: Sequence[str]) -> dict[str, bytes] | None:
         OSError: a table cannot be read.
     """
     record, contents = _at_one_moment(folder, names)
-    parts = part_files.paths(folder)
     if record is None and (folder / checksums.FILE).exists():
         say(f"{folder / checksums.FILE} is damaged, so that a changed table is not noticed")
     changed = [name for name, content in contents.items() if not _stands(record, name, content)]
-    if parts and (record is None or changed or not record.settled or _newer(parts, record.parts)):
-        if changed and record is not None and record.settled:
-            say(_remade(folder, changed, record.parts))
+    if part_files.paths(folder) and not _written(folder, record, contents, changed):
         return None
     if changed and (record is not None or contents[changed[0]] is None):
         raise UsageError(_lost(folder / changed[0]))
     return {name: (content or b"").replace(b"\r\n", b"\n") for name, content in contents.items()}
+
+
+def _written(
+    folder: Path, record: Record | None, contents: Mapping[str, bytes | None], changed: Sequence[str]
+) -> bool:
+    """Whether the tables of a folder with parts are what the parts come to, or more; says what is amiss."""
+    parts, damaged = part_files.whole(folder)
+    if damaged:
+        names = " and ".join(str(path) for path in damaged)
+        say(f"{names}: damaged, or changed after the run, so not read; `harness run` trains its trials again")
+    if record is None:
+        return not changed and _has_more(contents.get("trials.csv") or b"", parts)
+    if changed and record.settled:
+        say(_remade(folder, changed, record.parts))
+    return not changed and record.settled and all(part.name in record.parts for part in parts)
+
+
+def _has_more(content: bytes, parts: Sequence[part_files.Part]) -> bool:
+    """Whether a trials.csv without checksums has all trials that parts have finished, and others."""
+    try:
+        trials = csv_rows.read(io.StringIO(content.decode("utf-8-sig")))
+        written = set(trials["trial_id"][trials["status"].isin(FINISHED)])
+    except (ValueError, KeyError):
+        return False
+    tables = [csv_rows.read(io.StringIO(part.trials)) for part in parts]
+    done = {name for table in tables for name in table["trial_id"][table["status"].isin(FINISHED)]}
+    return done < written
 
 
 def check(folder: Path, name: str) -> None:
@@ -68,12 +95,6 @@ def _bytes(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _newer(parts: Sequence[Path], known: Mapping[str, str]) -> bool:
-    """Whether a whole part is there that the tables were not made from."""
-    other = (path for path in parts if checksums.digest(path.read_bytes()) != known.get(path.name))
-    return any(part_files.read(path) is not None for path in other)
 
 
 def _remade(folder: Path, changed: Sequence[str], known: Mapping[str, str]) -> str:

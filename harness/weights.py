@@ -117,12 +117,11 @@ def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
     classes = len(datasets[str(settings["dataset"])].facts.classes)
     network = engine.Network(weights.trial, data.inputs, classes, np.float32)
     for i in range(len(network.weights)):
-        named = weights.named.get(f"{i}.weight"), weights.named.get(f"{i}.bias")
-        if [getattr(array, "shape", None) for array in named] != [
-            network.weights[i].shape, network.biases[i].shape,
-        ]:  # fmt: skip
+        weight, bias = (weights.named.get(f"{i}.{what}") for what in ("weight", "bias"))
+        shapes = network.weights[i].shape, network.biases[i].shape
+        if weight is None or bias is None or (weight.shape, bias.shape) != shapes:
             raise MachineError(f"the weights of {weights.trial.trial_id} are of another network. {REMOVE}")
-        network.weights[i], network.biases[i] = named
+        network.weights[i], network.biases[i] = weight, bias
     x = data[split].x
     parts = [
         engine.probabilities(network.kind, network.forward(x[i : i + EVALUATION_BATCH]).f)
