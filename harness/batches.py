@@ -29,13 +29,8 @@ class Budget:
     @classmethod
     def of(cls, settings: Mapping[str, Value], n: int) -> Budget:
         """The budget of a trial's settings on n training images."""
-        batch_size = int(settings["batch_size"])  # type: ignore[arg-type]
-        per_epoch = math.ceil(n / batch_size)
-        steps = int(settings["steps"]) if "steps" in settings else int(settings["epochs"]) * per_epoch  # type: ignore[arg-type]
-        count, unit = str(settings["eval_every"]).split()
-        every = int(count) * (per_epoch if unit.startswith("epoch") else 1)
-        evaluated = (*range(0, steps, every), steps)
-        return cls(n, batch_size, steps, evaluated)
+        steps, every = extent(settings, n)
+        return cls(n, int(settings["batch_size"]), steps, (*range(0, steps, every), steps))  # type: ignore[arg-type]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -50,6 +45,14 @@ class Budget:
     def epoch_of(self, step: int) -> float:
         """Passes completed after so many steps."""
         return step / self.steps_per_epoch
+
+
+def extent(settings: Mapping[str, Value], n: int) -> tuple[int, int]:
+    """The steps of a trial on n training images, and after how many of them it is evaluated each time."""
+    per_epoch = math.ceil(n / int(settings["batch_size"]))  # type: ignore[arg-type]
+    steps = int(settings["steps"]) if "steps" in settings else int(settings["epochs"]) * per_epoch  # type: ignore[arg-type]
+    count, unit = str(settings["eval_every"]).split()
+    return steps, int(count) * (per_epoch if unit.startswith("epoch") else 1)
 
 
 def epoch_order(seed: int, epoch: int, budget: Budget, sampling: str) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,12 +13,10 @@ from harness.axes.architectures import architectures
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
-from harness.errors import did_you_mean
-from harness.settings import CORE, TAKEN, Setting, Value
+from harness.errors import did_you_mean, quoted
+from harness.settings import BESIDE, CORE, TAKEN, Setting, Value
 
 Settings: TypeAlias = "dict[str, Value]"
-BESIDE = ("name", "tune")
-"""Keys of linked settings that are no settings: what they are called, and what they may tune."""
 
 
 def known_settings() -> dict[str, Setting]:
@@ -31,6 +30,11 @@ def known_settings() -> dict[str, Setting]:
     return known
 
 
+def _json(value: object) -> str:
+    """A value as TOML has it, nearly."""
+    return quoted(value, functools.partial(json.dumps, default=str))
+
+
 @dataclass
 class Checker:
     """Checks tables against the settings there are; what is wrong is added to `problems`."""
@@ -39,8 +43,11 @@ class Checker:
     problems: list[str]
     spaces: dict[str, spaces.Space] = field(default_factory=dict)
 
-    def table(self, where: str, table: Mapping[str, object]) -> Settings:
+    def table(self, where: str, table: object) -> Settings:
         """A table of settings."""
+        if not isinstance(table, Mapping):
+            self.problems.append(f"{where} = {quoted(table)}: allowed: a table of settings")
+            return {}
         return {key: self.value(f"{where}.{key}", key, value) for key, value in table.items()}
 
     def value(self, where: str, key: str, value: object) -> Value:
@@ -51,20 +58,20 @@ class Checker:
         try:
             checked = self.known[key].check(value)
         except ValueError as error:
-            self.problems.append(f"{where} = {json.dumps(value, default=str)}: allowed: {error}")
+            self.problems.append(f"{where} = {_json(value)}: allowed: {error}")
             return ""
         registry = plugins.registries().get(key)
         if registry is not None and checked not in registry:
             names = [entry.name for entry in registry]
             self.problems.append(
-                f"{where} = {json.dumps(value)}: unknown {key}; {did_you_mean(str(value), names)}"
+                f"{where} = {_json(value)}: unknown {key}; {did_you_mean(str(value), names)}"
             )
         return checked
 
     def axis(self, axis: str, values: object) -> list[Any]:
         """The values of an axis: a setting's, or linked settings under names."""
         if not isinstance(values, list):
-            self.problems.append(f"axes.{axis} = {values!r}: allowed: a list of values")
+            self.problems.append(f"axes.{axis} = {quoted(values)}: allowed: a list of values")
             return []
         if not values:
             self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
@@ -88,7 +95,9 @@ class Checker:
         for i, table in enumerate(tables if isinstance(tables, list) else [tables]):
             name = table.get("name") if isinstance(table, Mapping) else None
             if not isinstance(table, Mapping) or not isinstance(name, str) or not name:
-                self.problems.append(f"{where}[{i}] = {table!r}: allowed: a table with a name and settings")
+                self.problems.append(
+                    f"{where}[{i}] = {quoted(table)}: allowed: a table with a name and settings"
+                )
                 continue
             settings = {key: value for key, value in table.items() if key not in BESIDE}
             if name in {other["name"] for other in checked}:

@@ -103,7 +103,7 @@ def list_(axis: str | None) -> None:
         if axis in {None, name}:
             click.secho(name, bold=True)
             for entry in registry:
-                origin = f"  [{entry.where}]" if entry.source_digest else ""
+                origin = f"  [{entry.where}]" if entry.third_party else ""
                 click.echo(f"  {entry.name:<16} {entry.summary}{_settings(entry.component)}{origin}")
 
 
@@ -161,6 +161,13 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
     show_default=True,
     help="How often a long stack is kept, to go on from: 'N seconds', 'N minutes', 'N epochs', or never.",
 )
+@click.option(
+    "--retrain",
+    is_flag=True,
+    help="Train all trials anew, although they are finished: for a change that their ids do not tell. The "
+    "old results stay until the new ones of their stack are written; a run that is stopped goes on without "
+    "--retrain.",
+)
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 @click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
 def run(
@@ -188,7 +195,8 @@ def run(
     try:
         summary = training.train(loaded, folder, display=shown, **how)
     except KeyboardInterrupt:
-        words = f"interrupted: what is finished is kept in {folder}. The same command goes on from there."
+        again = "The same command without --retrain" if how["retrain"] else "The same command"
+        words = f"interrupted: what is finished is kept in {folder}. {again} goes on from there."
         click.echo(f"\n{words}", err=True)
         raise
     display.summary(summary)

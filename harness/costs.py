@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness import limits
 from harness.axes.datasets import datasets
-from harness.batches import Budget
+from harness.batches import Budget, extent
 from harness.data import train_size
 from harness.known import knows
-from harness.settings import Value
+from harness.settings import Value, as_text
 
 if TYPE_CHECKING:
     from harness.grouping import Stack
@@ -74,6 +75,34 @@ def _sizes(settings: Mapping[str, Value]) -> tuple[int, int, int]:
         sum((i + 1) * o for i, o in itertools.pairwise(widths)),
         facts.test,
     )
+
+
+def evaluations(settings: Mapping[str, Value]) -> int:
+    """How often a trial is evaluated after its start; counted, not listed."""
+    steps, every = extent(settings, train_size(settings))
+    return len(range(0, steps, every))
+
+
+def too_large(settings: Mapping[str, Value]) -> Iterator[str]:
+    """What of a trial's settings asks for more than one trial may have (`limits`), in words."""
+    n, parameters, _ = _sizes(settings)
+    steps, _ = extent(settings, n)
+    looks = evaluations(settings)
+    if steps > limits.STEPS:
+        yield (
+            f"epochs = {settings['epochs']:,} with batch_size = {settings['batch_size']}: {steps:,} steps; "
+            f"allowed: up to {limits.STEPS:,} a trial. Lower epochs, or raise batch_size"
+        )
+    elif looks > limits.EVALUATIONS:
+        yield (
+            f"eval_every = {settings['eval_every']!r}: {looks:,} evaluations in {steps:,} steps; allowed: up "
+            f"to {limits.EVALUATIONS:,} a trial. Evaluate less often: eval_every = '{steps // 1000} steps'"
+        )
+    if parameters > limits.PARAMETERS:
+        yield (
+            f"hidden = {as_text(settings['hidden'])[:60]}: {parameters:,} parameters; allowed: up to "
+            f"{limits.PARAMETERS:,}. Make its layers narrower"
+        )
 
 
 def _bytes(stack: Stack, study: Study) -> int:

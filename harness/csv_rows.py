@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -57,6 +57,12 @@ def confusion(frame: pd.DataFrame) -> str:
 def header(text: str) -> list[str]:
     """The columns of a CSV."""
     return text.partition("\n")[0].split(",")
+
+
+def without(text: str, cells: Collection[str]) -> str:
+    """A CSV without the rows that begin with one of these cells."""
+    rows = (run[0] for run in RUN.finditer(text, text.index("\n") + 1) if run[1] not in cells)
+    return text.partition("\n")[0] + "\n" + "".join(rows)
 
 
 def merged(columns: Iterable[str], texts: Iterable[str], place: Mapping[str, int]) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.axes.datasets import Facts, Images, datasets
-from harness.axes.preprocessing import Pixels, PixelStatistics, preprocessings
+from harness.axes.preprocessing import Pixels, PixelStatistics, applied, preprocessings
+from harness.errors import ComponentError
 from harness.label_noise import flip
 from harness.settings import Value
 from harness.splits import size, split
@@ -78,15 +79,17 @@ def divide(settings: Mapping[str, Value]) -> dict[Split, NDArray[np.int64]]:
 def prepare(
     settings: Mapping[str, Value],
     dtype: DTypeLike = np.float32,
-    apply: Callable[[Pixels, PixelStatistics], Pixels] | None = None,
+    apply: Callable[..., Pixels] | None = None,
 ) -> Data:
     """Load, split and preprocess what these settings name; with `apply` in place of their preprocessing.
 
     With `label_noise`, some labels of the train split are wrong; those of val and test never are.
     """
     chosen = tuple((name, settings[name]) for name in (*DATA_SETTINGS, *LABEL_SETTINGS) if name in settings)
-    apply = apply or preprocessings[str(settings["preprocessing"])].apply
-    return _prepare(chosen, np.dtype(dtype), datasets[str(settings["dataset"])].facts, apply)
+    own = preprocessings.entry(str(settings["preprocessing"]))
+    source = "" if apply else own.source_digest
+    facts = datasets[str(settings["dataset"])].facts
+    return _prepare(chosen, np.dtype(dtype), facts, apply or own.component.apply, source)
 
 
 @functools.lru_cache(maxsize=2)
@@ -94,32 +97,46 @@ def _prepare(
     chosen: tuple[tuple[str, Any], ...],
     dtype: np.dtype[Any],
     facts: Facts,
-    apply: Callable[[Pixels, PixelStatistics], Pixels],
+    apply: Callable[..., Pixels],
+    source: str,  # noqa: ARG001 (all that the function reads, for the cache)
 ) -> Data:
     # Facts and function are told apart as well as their names: a study or a notebook may redefine a name.
     settings = dict(chosen)
     images = load(settings["dataset"])
     train, val, test = divide(settings).values()
     raw = images.train_images[train]
+    raw.setflags(write=False)  # a preprocessing sees it
     pixels = PixelStatistics(facts.pixel_max, raw)
+    registered = str(settings["preprocessing"])
+    ours = apply is preprocessings[registered].apply
+    named = registered if ours else getattr(apply, "__name__", type(apply).__name__)
 
-    def samples(x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64]) -> Samples:
-        flat = np.empty((len(x), raw[0].size), dtype)
+    def samples(
+        x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64], width: int = 0
+    ) -> Samples:
+        flat = np.empty((len(x), width or raw[0].size), dtype)
         for i in range(0, len(x), CHUNK):
-            chunk = apply(x[i : i + CHUNK].astype(dtype), pixels)
-            if not i:
-                flat = np.empty((len(x), chunk[0].size), dtype)
-            flat[i : i + CHUNK] = chunk.reshape(len(chunk), -1)
+            chunk = applied(named, apply, x[i : i + CHUNK].astype(dtype), pixels)
+            if not i and not width:
+                flat = np.empty((len(x), chunk.shape[1]), dtype)
+            if chunk.shape[1] != flat.shape[1]:
+                raise ComponentError(
+                    f"preprocessing {named!r} gives {flat.shape[1]} pixels an image, then {chunk.shape[1]}; "
+                    "allowed: as many for each"
+                )
+            flat[i : i + CHUNK] = chunk
         return Samples(flat, y, index)
 
     labels = images.train_labels[train]
     if settings.get("label_noise"):
         rng = stream(settings.get("label_noise_seed", 0), "label_noise")
         labels = flip(labels, settings["label_noise"], len(facts.classes), rng)
+    trained_on = samples(raw, labels, train)
+    width = trained_on.x.shape[1]
     return Data(
-        train=samples(raw, labels, train),
-        val=samples(images.train_images[val], images.train_labels[val], val),
-        test=samples(images.test_images, images.test_labels, test),
+        train=trained_on,
+        val=samples(images.train_images[val], images.train_labels[val], val, width),
+        test=samples(images.test_images, images.test_labels, test, width),
         classes=facts.classes,
     )
 

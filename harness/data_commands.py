@@ -62,16 +62,27 @@ def check(names: Sequence[str], study: str | None) -> None:
         if name in declared:
             facts = datasets[name].facts
             height, width = facts.shape
+            word = "read, but look at it again" if facts.warnings else "ok"
             click.echo(
-                f"{name}: ok: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
+                f"{name}: {word}: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
                 f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
             )
+            _say_of(name)
             continue
         for state in sources.check(name):
             click.echo(str(state))
             sound = sound and state.status == "ok"
     if not sound:
         sys.exit(1)
+
+
+def _say_of(name: str) -> None:
+    """Say what a reader of a data set's numbers should know: how it was divided, what in it is the same."""
+    from harness.axes.datasets import datasets
+
+    known = datasets[name]
+    for sentence in (*filter(None, [known.remark]), *known.facts.warnings):
+        click.echo(f"note: {name}: {sentence}")
 
 
 @data.command("export")
@@ -120,6 +131,11 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     help="Draw the images that most trained models of a results folder get wrong; all of them in a CSV.",
 )
 @click.option(
+    "--where",
+    metavar="CONDITIONS",
+    help="The trained models that --hardest asks, chosen as by harness show: lr=0.1,seed=0.  [default: all]",
+)
+@click.option(
     "--set",
     "overrides",
     multiple=True,
@@ -144,12 +160,16 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
         if grid or "label" in asked:
             raise UsageError("--hardest draws no --label and no --grid: ask for them one by one")
         if study or overrides:
-            raise UsageError("--hardest takes --split, --count and --out; its results say the rest")
+            raise UsageError("--hardest takes --where, --split, --count and --out; its results say the rest")
         _hardest(what, asked, out)
         return
+    if "where" in asked:
+        raise UsageError("--where says which trained models --hardest asks: give --hardest RESULTS too")
     dataset, chosen = _shown(what, study, overrides)
     from harness import looks
 
+    for name in dict.fromkeys(str(part["dataset"]) for part in looks.divisions(chosen, dataset).values()):
+        _say_of(name)
     kinds: tuple[looks.Kind, ...] = ("counts", "row")
     if grid or "label" in asked:
         kinds = ("grid",) if grid else ()
@@ -169,7 +189,9 @@ def _hardest(dataset: str, asked: dict[str, Any], out: Path) -> None:
             f"{found.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
         )
     wanted = asked.get("split", "test"), asked.get("count", 18)
-    for words, path in gallery.draw_hardest(found, *wanted, folder=out, dataset=dataset):
+    for words, path in gallery.draw_hardest(
+        found, *wanted, folder=out, dataset=dataset, conditions=asked.get("where", "")
+    ):
         click.echo(words)
         click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import io
-import math
 import multiprocessing
+import os
+import struct
 import sys
 import tempfile
 import time
-import zipfile
-import zlib
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from harness import sources
+from harness import bounds, npy, remedies, sources
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Kind = Literal["png", "npy"]
-VERSION = 1  # of what decoding means; part of every cache key
+VERSION = 2  # of what decoding means; part of every cache key
 SLOW = 1.0  # seconds: what takes longer is shown, and kept
 SETTLED = 2.0  # seconds: a file just written may change once more within its time stamp's resolution
 MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
@@ -64,7 +63,7 @@ def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
     path = (
         sources.cache_root()
         / "folders"
-        / f"{hashlib.sha256(str(files[0].parent).encode()).hexdigest()[:16]}.npz"
+        / f"{hashlib.sha256(os.fsencode(files[0].parent)).hexdigest()[:16]}.npz"
     )
     kept = _read(path, key, len(files))
     if kept is not None:
@@ -88,10 +87,18 @@ def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
         except OSError as error:
             problems.append(f"{path}: cannot be read ({error.strerror or error}); copy it again")
             continue
-        except (ValueError, SyntaxError) as error:
+        except ValueError as error:
             problems.append(f"{path}: {error}")
             continue
+        except Exception as error:  # noqa: BLE001 (a damaged file makes Pillow raise whatever it will)
+            problems.append(f"{path}: cannot be decoded ({error}); copy it again")
+            continue
         if not images.size:
+            if fault := bounds.too_large(len(files) * image.size):
+                problems.append(
+                    f"{len(files):,} images of {image.shape[0]} x {image.shape[1]} pixels take {fault}"
+                )
+                break
             first, images = path, np.empty((len(files), *image.shape), np.uint8)
         if image.shape == images.shape[1:]:
             images[i] = image
@@ -107,23 +114,48 @@ def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
 def _png(path: Path) -> NDArray[np.uint8]:
     """One PNG as (H, W).
 
+    A picture that says how the camera was held (EXIF orientation) is turned upright.
+
     Raises:
         OSError, SyntaxError: as Pillow says that it is damaged or cut.
-        ValueError: it is not grey of 8 bits.
+        ValueError: it is not grey of 8 bits, or too large.
     """
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode not in GREY:
+        with _strict(Image.DecompressionBombWarning), Image.open(path, formats=("PNG",)) as image:
+            if fault := _size_fault(image.height, image.width):
+                raise ValueError(fault)
+            if getattr(image, "n_frames", 1) > 1:
+                raise ValueError(f"is a film of {image.n_frames} pictures; allowed: one. Save each by itself")
+            transparent = image.has_transparency_data
+            if transparent or image.mode not in GREY:
                 raise ValueError(
-                    f"is a PNG of mode {image.mode} (colour, alpha or more than 8 bits); allowed: "
-                    "8-bit grey. Convert it first (Pillow: image.convert('L'))"
+                    f"is a PNG of mode {image.mode} {remedies.png(image.mode, transparent=transparent)}"
                 )
-            return np.asarray(image.convert("L") if image.mode == "1" else image, np.uint8)
+            upright = ImageOps.exif_transpose(image)  # as every viewer shows it
+            return np.asarray(upright.convert("L") if upright.mode == "1" else upright, np.uint8)
     except UnidentifiedImageError:
         raise ValueError("is no PNG, or its beginning is damaged; copy it again") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError(_size_fault(*_written_size(path))) from None
+
+
+@contextmanager
+def _strict(error: type[Warning]) -> Iterator[None]:
+    """Make what Pillow warns of (damaged EXIF, a broken film, a bomb) an error, and keep the rest quiet."""
+    with warnings.catch_warnings(action="ignore"):
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("error", error)
+        yield
+
+
+def _written_size(path: Path) -> tuple[int, int]:
+    """Height and width as a PNG's first chunk says them."""
+    with path.open("rb") as file:
+        width, height = struct.unpack(">II", file.read(24)[16:])
+    return height, width
 
 
 def _npy(path: Path) -> NDArray[np.uint8]:
@@ -131,47 +163,26 @@ def _npy(path: Path) -> NDArray[np.uint8]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is damaged, cut, or no grey image.
+        ValueError: it is damaged, cut, too large, or no grey image.
     """
-    import numpy as np
 
-    data = path.read_bytes()
-    if data[:6] != b"\x93NUMPY" or len(data) < 12:
-        raise ValueError("is no .npy file, or cut within its header; write it again with np.save")
-    start = (
-        10 + int.from_bytes(data[8:10], "little")
-        if data[6] == 1
-        else 12 + int.from_bytes(data[8:12], "little")
+    def check(header: npy.Header) -> str:
+        if header.dtype == "uint8" and len(header.shape) == 2 and 0 not in header.shape:
+            return _size_fault(*header.shape)
+        remedy = remedies.pixels(header.dtype, header.shape)
+        return f"got {header}; allowed: uint8 of shape (height, width); {remedy}"
+
+    return npy.read(path, check)
+
+
+def _size_fault(height: int, width: int) -> str:
+    """Why an image of this size is not read; empty where it is."""
+    if height * width <= bounds.MOST_PIXELS:
+        return ""
+    return (
+        f"is {height} x {width} pixels; allowed: up to {bounds.MOST_PIXELS:,} pixels an image (each is an "
+        "input of the network). Make the images smaller"
     )
-    shape, order, kind = _header(data[:start])
-    if kind != "uint8" or len(shape) != 2 or 0 in shape:
-        raise ValueError(
-            f"got {kind} of shape {shape}; allowed: uint8 of shape (height, width). "
-            "Convert colour to grey first"
-        )
-    if len(data) - start != math.prod(shape):
-        raise ValueError(
-            f"is cut or damaged: shape {shape} makes {math.prod(shape)} bytes after its header, "
-            f"got {len(data) - start}; copy it again"
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape, order=order)
-
-
-@functools.lru_cache(maxsize=64)
-def _header(head: bytes) -> tuple[tuple[int, ...], Literal["C", "F"], str]:
-    """Shape, order and type from a .npy header: NumPy's parser takes longer than reading a small image."""
-    import numpy as np
-
-    stream = io.BytesIO(head)
-    try:
-        version = np.lib.format.read_magic(stream)
-        parse = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = parse(stream)
-    except Exception as error:
-        raise ValueError(f"its .npy header is damaged ({error}); write it again with np.save") from error
-    return shape, "F" if fortran else "C", dtype.name
 
 
 # -------------------------------------------------------------------------------------------- the cache
@@ -185,7 +196,8 @@ def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
     total, newest = hashlib.sha256(f"{VERSION} {kind}".encode()), 0
     for path in files:
         stat = path.stat()
-        total.update(f"\0{path}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}".encode())
+        times = f"\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        total.update(b"\0" + os.fsencode(path) + times.encode())
         newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
     return total.hexdigest(), newest / 1e9
 
@@ -199,7 +211,7 @@ def _read(path: Path, key: str, count: int) -> NDArray[np.uint8] | None:
             if str(archive["key"]) != key:
                 return None
             images: NDArray[np.uint8] = archive["images"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # noqa: BLE001 (damaged, it makes zipfile and NumPy raise whatever they will)
         return None
     return images if images.dtype == np.uint8 and images.ndim == 3 and len(images) == count else None
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.training import Progress, Summary
 
 LINE_EVERY = 10.0  # seconds, where there is no terminal
+UNRANKED = "arms, unranked without val images"
 MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
 
 
@@ -135,26 +136,32 @@ def _arms(folder: Path, which: str = "") -> None:
     """A table of the arms of each data set: all of a few, else the best and the last."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from harness import results, stats
 
     ranked = stats.rank_arms(results.read_trials(folder))
     for dataset, arms in ranked.groupby("dataset", sort=False):
-        title = f"{dataset!s}: {which}arms by val accuracy, mean over seeds [95 % interval]"
-        table = Table(title=title, title_justify="left")
+        by = "arms by val accuracy" if arms["n"].any() or not arms["ok"].any() else UNRANKED
+        title = f"{dataset!s}: {which}{by}, mean over seeds [95 % interval]"
+        table = Table(title=Text(title), title_justify="left")
         for column in ("rank", "arm", "val accuracy", "test accuracy"):
-            table.add_column(column, justify="left" if column == "arm" else "right")
+            table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
         shown = arms if len(arms) <= 2 * MOST_SHOWN else arms.iloc[[*range(MOST_SHOWN), -1]]
         for row in shown.to_dict("records"):
             name = str(row["arm"]).replace(f"dataset={dataset!s}, ", "")
-            table.add_row(*_cells(name, row))
+            table.add_row(*map(Text, _cells(name, row)))  # as they are: a name may look like markup
         Console().print(table)
 
 
 def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
-    if not row["n"]:
+    if not row["ok"]:
         return "", name, "no finished trial", ""
+    if not row["n"]:
+        return "", name, "no val images", f"{row['shown_mean']:.4f}"
     interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["n"] > 1 else ""
+    if row["n"] > 1 and row["low"] != row["low"]:  # NaN: values without a spread have no interval
+        interval = " [one value in all seeds]"
     return f"{row['rank']:.0f}", name, f"{row['mean']:.4f}{interval}", f"{row['shown_mean']:.4f}"
 
 
@@ -289,7 +296,7 @@ def _bar(progress: Progress) -> Iterator[None]:
     from rich.text import Text
 
     columns = (
-        TextColumn(progress.title), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
+        TextColumn(progress.title, markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
     )  # fmt: skip
     bar, now = Bar(*columns), Text(style="dim")

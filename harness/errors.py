@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+LONGEST = 200  # characters of a value that a message repeats
 
 
 class UsageError(Exception):
     """What was asked for cannot be done as asked: a study file, an option, a folder. Exit code 2."""
 
     exit_code = 2
+
+
+class ComponentError(UsageError):
+    """A component raises, or gives what it must not.
+
+    Before a training this is wrong usage; while a stack trains it is that stack's failure alone.
+    """
 
 
 class MachineError(Exception):
@@ -24,7 +33,32 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     >>> did_you_mean("relo", ["relu", "tanh"])
     "did you mean 'relu'? Allowed: relu, tanh"
     """
-    names = sorted(allowed)
+    names, given = sorted(allowed), given[:LONGEST]
     close = difflib.get_close_matches(given, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}Allowed: {', '.join(names)}"
+
+
+def quoted(value: object, spell: Callable[[object], str] = repr) -> str:
+    """A value as a message repeats it: spelt out, a long one by its two ends.
+
+    >>> quoted("sgd"), len(quoted([0] * 1000))
+    ("'sgd'", 203)
+    """
+    try:
+        text = spell(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "(a whole number of more than 4,300 digits)"
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
+
+
+def in_words(error: BaseException) -> str:
+    r"""Say on one line what an exception says.
+
+    >>> in_words(ValueError("no\nnumber")), in_words(SystemExit(3))
+    ('ValueError: no number', 'sys.exit(3)')
+    """
+    if isinstance(error, SystemExit):
+        return f"sys.exit({'' if error.code is None else error.code!r})"
+    return f"{type(error).__name__}: {error}".replace("\n", " ")[:500].removesuffix(": ")

@@ -12,18 +12,20 @@ import threading
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from harness import checkpoints, plugins
+from harness import checkpoints, plugins, process_state
 from harness.axes.datasets import Dataset, datasets
 from harness.board import Board, Ticker
-from harness.errors import MachineError, UsageError
+from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.grouping import Stack
+from harness.planned_components import raised_in
+from harness.trials import Trial, components_of, is_still
 
 MOST_TRIES = 3  # of a stack whose worker process dies
 
@@ -92,8 +94,9 @@ def started(
 
 def warm(crew: concurrent.futures.ProcessPoolExecutor, workers: int, engines: Collection[str]) -> None:
     """Start workers, and have them import what trains; one that cannot will say so when it is to train."""
-    for _ in range(workers):
-        _submit(crew, _import_engines, sorted(engines))
+    with suppress(BrokenProcessPool):  # the first may be dead before the last is started
+        for _ in range(workers):
+            _submit(crew, _import_engines, sorted(engines))
 
 
 def _import_engines(engines: Sequence[str]) -> None:
@@ -196,19 +199,49 @@ def stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
 
 
 _board: Board | None = None
+_refusal: str | None = None
+"""In a worker process: why it could not load the components; empty where it could."""
+_sources = plugins.sources()
+"""In a worker process: what its components were when they were loaded."""
 
 
 def _start_worker(board: Board | None, modules: Sequence[str]) -> None:
-    global _board  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
+    global _board, _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
     _board = board
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        _load(modules)
+        _refusal = ""
+    except Exception as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
+        _refusal = str(error) or repr(error)
+
+
+def _load(modules: Sequence[str]) -> None:
     plugins.load_installed()
     for module in modules:
         if module.endswith(".py"):
             plugins.load_file(Path(module), quiet=True)
         else:
             importlib.import_module(module)
+
+
+def check_components(trial: Trial) -> None:
+    """Raise MachineError where this worker process has other components than a trial's id says."""
+    if _refusal is None:  # the process that drew the trials
+        return
+    again = "start it again; --workers 1 trains in the process that has read the study"
+    if _refusal:
+        raise MachineError(
+            f"a worker process cannot load the study's components: {_refusal}; mend it, and {again}"
+        )
+    if not is_still(trial, _sources):
+        names = ", ".join(f"{axis} {one.name!r} ({one.where})" for axis, one in components_of([trial]))
+        raise MachineError(
+            f"a worker process has another {names or trial.arm.settings['dataset']} than the study was "
+            "planned with: its file changed while the study was running, or it reads a value that was set "
+            f"after it was loaded, or that differs from process to process. To go on, {again}"
+        )
 
 
 def _die_with_parent() -> None:
@@ -223,8 +256,9 @@ def _die_with_parent() -> None:
 def quiet_arithmetic(engine: str) -> Iterator[None]:
     """One thread, no subnormal numbers, which a dying network would slow its whole stack with, and no TF32.
 
-    All are put back, because the process may be a notebook's. NumPy has no switch for subnormal numbers; and
-    where it is the engine, torch is not imported.
+    New tensors are float32 and have gradients, whatever a notebook has set. All is put back, because the
+    process may be a notebook's. NumPy has no switch for subnormal numbers; where it is the engine, torch is
+    not imported.
     """
     if engine == "numpy":
         with threadpool_limits(1, user_api="blas"):
@@ -233,12 +267,16 @@ def quiet_arithmetic(engine: str) -> Iterator[None]:
     import torch
 
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("highest")  # float32 is float32, on every device
     try:
-        yield
+        with torch.enable_grad():
+            yield
     finally:
+        torch.set_default_dtype(dtype)
         torch.set_float32_matmul_precision(precision)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
@@ -255,22 +293,40 @@ def train(work: Work, board: Board | None = None) -> Done:
 
     board = _board if board is None else board
     datasets.declare(work.declared, "the study")
+    check_components(work.stack.trials[0])
     try:
         data = prepare(work.stack.trials[0].arm.settings)
         with quiet_arithmetic(work.stack.engine):
-            shares = _train_in_shares(work, data, board)
+            shares = _undisturbed(work, data, board)
         statuses = parts.write(
             work.folder, work.stack, data, shares, work.keep_predictions, work.keep_weights
         )
+    except ComponentError as error:
+        return _failed(work, str(error).replace("\n", " "))
     except (MachineError, UsageError):
         raise
-    except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
-        message = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
-        message += checkpoints.hint(work.folder, work.stack.group)
-        parts.write_failure(work.folder, work.stack, message)
-        return Done(work.stack, {"failed": len(work.stack.trials)}, message)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a component does wrong, others go on)
+        return _failed(work, in_words(error) + raised_in(error))
     checkpoints.remove(work.folder, work.stack.group)
     return Done(work.stack, statuses, notes=[note for share in shares for note in share.outcome.notes])
+
+
+def _failed(work: Work, message: str) -> Done:
+    """Write down that a stack failed, and why."""
+    from harness import parts
+
+    message += checkpoints.hint(work.folder, work.stack.group)
+    parts.write_failure(work.folder, work.stack, message)
+    return Done(work.stack, {"failed": len(work.stack.trials)}, message)
+
+
+def _undisturbed(work: Work, data: Any, board: Board | None) -> list[Any]:
+    """Train a stack; one whose components changed how the process computes has no numbers to be believed."""
+    with process_state.kept() as changed:
+        shares = _train_in_shares(work, data, board)
+    if changed:
+        raise ComponentError(f"a component changed settings of the whole process: {', '.join(changed)}")
+    return shares
 
 
 def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:

@@ -2,17 +2,20 @@
 
     png   train/7_000123.png ..., test/...: the label is the name's part before "_"
     npy   train_imgs/img_00000.npy ..., test_imgs/..., train_labels.npy, test_labels.npy
-    idx   train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... (or test-...), as they are or .gz
+    idx   train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... (or test-...), as they are or .gz, with a
+          dot for the dash before idx, or each in a folder of its own name
 
 A study declares one as [datasets.NAME]; `exports` writes any data set in each format.
 """
 
 from __future__ import annotations
 
+import filecmp
 import functools
 import itertools
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from harness import decoded, idx
+from harness import decoded, idx, layouts, npy, remedies
 from harness.axes.datasets import Dataset, Images
 from harness.errors import UsageError
 
@@ -32,7 +35,12 @@ Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
 MOST_TOLD = 10  # problems of one folder; beyond it their number
 MOST_NAMED = 5  # files or classes in one problem
-LITTER = {"Thumbs.db", "desktop.ini"}  # what file browsers leave behind, as are names with a dot in front
+LITTER = {
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "__macosx",
+}  # what file browsers and archives leave behind
 
 
 class Folder(BaseModel):
@@ -124,6 +132,7 @@ def read(folder: Folder, name: str) -> Images:
             _check_pixels(folder, listed, pixels, problems)
         _check_labels(folder, [listed for listed, _ in found], problems)
     if problems:
+        problems = [*layouts.words(folder.path, folder.format, problems), *problems]
         told = "".join(f"\n  - {problem}" for problem in problems[:MOST_TOLD])
         more = f"\n  - and {len(problems) - MOST_TOLD:,} more" if len(problems) > MOST_TOLD else ""
         raise UsageError(
@@ -164,16 +173,31 @@ def _files(folder: Path, allowed: str, problems: list[str]) -> list[Path]:
     """The files of a folder by name, without litter; a missing or empty folder is a problem."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted((e.name, e.is_file()) for e in entries if not e.name.startswith("."))
+            found = sorted((e.name, _is_file(e)) for e in entries if not is_litter(e.name))
     except OSError as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
         problems.append(f"{folder}: {reason}; allowed: {allowed}")
         return []
-    files = [name for name, is_file in found if is_file and name not in LITTER]
     problems += [f"{folder / name}: is no file; move it away" for name, is_file in found if not is_file]
+    files = [name for name, is_file in found if is_file]
+    odd = [name for name in files if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in name)]
+    problems += [f"{folder}: a file's name holds what is no letter: {name!a}; rename it" for name in odd]
     if not files:
         problems.append(f"{folder}: holds no file; allowed: {allowed}")
-    return [folder / name for name in files]
+    return [folder / name for name in files if name not in odd]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """It is an ordinary file: no folder, no loop of links, no named pipe (opening one waits for a writer)."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def is_litter(name: str) -> bool:
+    """A file browser or an archive left this name behind."""
+    return name.startswith(".") or name.lower().rstrip("\r") in {*LITTER, "icon"}
 
 
 def _list_png(folder: Folder, part: Part, problems: list[str]) -> _Listed | None:
@@ -231,14 +255,14 @@ def _list_npy(folder: Path, part: Part, problems: list[str]) -> _Listed | None:
 
 
 def _npy_labels(path: Path, problems: list[str]) -> NDArray[np.int64] | None:
-    import numpy as np
-
     try:
-        labels = np.load(path, allow_pickle=False)
+        labels = npy.read(path)
     except FileNotFoundError:
         problems.append(f"{path}: is missing; allowed: whole numbers of shape (N,), written with np.save")
-    except Exception as error:  # noqa: BLE001 (a damaged header makes NumPy raise whatever it will)
-        problems.append(f"{path}: cannot be read as .npy ({error}); write it again with np.save")
+    except OSError as error:
+        problems.append(f"{path}: cannot be read ({error.strerror or error})")
+    except ValueError as error:
+        problems.append(f"{path}: {error}")
     else:
         return _labels(path, labels, problems)
     return None
@@ -256,9 +280,10 @@ def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa:
             continue
         (path, pixels), (labelled_by, raw) = images, labels
         if pixels.ndim != 3 or pixels.dtype != "uint8" or not pixels.size:
+            remedy = remedies.pixels(pixels.dtype, pixels.shape, "images", stacked=True)
             problems.append(
                 f"{path}: got {pixels.dtype} of shape {pixels.shape}; allowed: uint8 of shape "
-                "(N, height, width), at least one image. Convert colour to grey first"
+                f"(N, height, width), at least one image; {remedy}"
             )
             continue
         checked = _labels(labelled_by, raw, problems)
@@ -279,33 +304,51 @@ def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa:
 
 
 def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path, NDArray[Any]] | None:
-    """An IDX file of one of these names, as it is or .gz (as it is first, where both are there)."""
-    there = [path for stem in stems for end in ("", ".gz") if (path := folder / (stem + end)).is_file()]
-    if len({path.name.removesuffix(".gz") for path in there}) > 1:
-        problems.append(f"{there[0]} and {there[-1].name}: both are there; keep one of them")
+    """An IDX file of one of these names, in any of the spellings that archives of MNIST have.
+
+    As it is before .gz where both are there, and as MNIST's own page spells it before any other.
+    """
+    there = [(stem, path) for stem in stems for path in _spellings(folder, stem) if path.is_file()]
     if not there:
-        problems.append(f"{folder / stems[0]}: is missing; allowed: {' or '.join(stems)}, or .gz of it")
+        fault = "is no file" if (folder / stems[0]).exists() else "is missing"
+        problems.append(f"{folder / stems[0]}: {fault}; allowed: {' or '.join(stems)}, or .gz of it")
         return None
+    (stem, first), *others = there
+    rivals = [path for other, path in others if other != stem or _differs(first, path)]
+    if rivals:
+        problems.append(f"{first} and {rivals[0].relative_to(folder)}: both are there; keep one of them")
     try:
-        return there[0], idx.read(there[0])
+        return first, idx.read(first)
     except UsageError as error:
         problems.append(str(error))
         return None
 
 
+def _spellings(folder: Path, stem: str) -> list[Path]:
+    """The places of a file of MNIST's: a dot for the dash before "idx", in a folder of its name, or .gz."""
+    names = (stem, stem.replace("-idx", ".idx"))
+    places = [folder, *(folder / name for name in names)]
+    return [place / (name + end) for place in places for name in names for end in ("", ".gz")]
+
+
+def _differs(first: Path, other: Path) -> bool:
+    """Two files, of which neither or both are packed, hold other bytes."""
+    return (first.suffix == ".gz") == (other.suffix == ".gz") and not filecmp.cmp(first, other, shallow=False)
+
+
 # ------------------------------------------------------------------------------------------------ checks
 
 
-def _labels(path: Path, labels: object, problems: list[str]) -> NDArray[np.int64] | None:
+def _labels(path: Path, labels: NDArray[Any], problems: list[str]) -> NDArray[np.int64] | None:
     """Labels of shape (N,) as int64."""
     import numpy as np
 
-    if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
+    if labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
         return labels.astype(np.int64)
-    got = f"{labels.dtype} of shape {labels.shape}" if isinstance(labels, np.ndarray) else "an archive"
+    fault = "labels" if labels.dtype.kind in "iufb" else "labels are not numbers"
     problems.append(
-        f"{path}: labels are not numbers: got {got}; allowed: whole numbers of shape (N,), at least one. "
-        "Number the classes from 0 (labels.astype(np.int64))"
+        f"{path}: {fault}: got {labels.dtype} of shape {labels.shape}; allowed: whole numbers of shape (N,), "
+        f"at least one; {remedies.labels(labels.dtype, labels.shape)}"
     )
     return None
 
@@ -342,8 +385,10 @@ def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str])
         # Not all of range(count): a stray label of a billion would name a billion classes.
         missing = [i for i in range(min(count, len(present) + MOST_NAMED)) if i not in present][:MOST_NAMED]
         told = _some([f"{i} ({names[i]})" if names else str(i) for i in missing], count - len(present))
+        top = next(part for part in parts if part.labels.max() == highest)
+        where = "" if names else f" ({top.label(int(top.labels.argmax()))} is {highest})"
         problems.append(
-            f"{place}: no train image of class {told}, of classes 0..{count - 1}; add some, "
+            f"{place}: no train image of class {told}, of classes 0..{count - 1}{where}; add some, "
             f"or {'name fewer classes' if names else 'number the classes without a gap'}"
         )
 

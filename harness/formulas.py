@@ -522,7 +522,7 @@ def missing(settings: Mapping[str, Value]) -> list[str]:
         if axis not in settings:
             continue
         entry = plugins.registries()[axis].entry(str(settings[axis]))
-        if entry.source_digest or entry.name not in names:
+        if entry.third_party or entry.name not in names:
             told.append(f"{axis} {entry.name!r} ({entry.where}); it has: {', '.join(names)}")
     return told
 
@@ -533,5 +533,5 @@ def missing_metrics(names: Sequence[str]) -> list[str]:
     return [
         f"metric {entry.name!r} ({entry.where}); it has: {', '.join(METRICS)}"
         for entry in entries
-        if entry.source_digest or entry.name not in METRICS
+        if entry.third_party or entry.name not in METRICS
     ]

@@ -10,9 +10,11 @@ kept; images come from the data set, in the order of which every prediction has 
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +22,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from harness import predictions, results
+from harness import predictions, results, selection
 from harness.data import Split
 from harness.errors import MachineError
 from harness.looks import short
@@ -41,6 +43,7 @@ Probabilities = Callable[[Results, "pd.Series[Any]", Split], "NDArray[np.floatin
 RED, TRUE = "#c00000", COLORS[2]
 MOST_ROWS = 20  # classes with mistakes that one figure shows
 MOST_BARS = 12  # classes with a bar of their own
+LONGEST_WORDS = 60  # characters of conditions in the name of a file
 COUNTS: dict[str, int] = {"predictions": 18, "probabilities": 6, "failures": 10}
 
 
@@ -186,11 +189,14 @@ def _bars(ax: Axes, pictures: Pictures, row: Any, given: NDArray[np.floating[Any
 
 
 @mpl.rc_context(STYLE)
-def hardest_figure(of: Pictures, table: pd.DataFrame, split: Split, count: int = 18) -> Figure:
+def hardest_figure(
+    of: Pictures, table: pd.DataFrame, split: Split, count: int = 18, conditions: str = ""
+) -> Figure:
     """Images at the head of `hardest`: name, label, most common prediction, share of wrong trials."""
     tiles = [_hard(of, row) for row in table.head(count).to_dict("records")]
     trials = int(table["trials"].max()) if len(table) else 0
     models = f"{trials:,} trained models" if trials != 1 else "1 trained model"
+    models += f" ({conditions})" if conditions else ""
     title = (
         f"{of.dataset}, {split}: what most of {models} get wrong, or are least sure of. Above each: label, "
         "most common prediction, share of models that are wrong"
@@ -263,21 +269,34 @@ def _figure(
 
 
 def draw_hardest(
-    found: Results, split: Split, count: int, folder: Path, dataset: str
+    found: Results, split: Split, count: int, folder: Path, dataset: str, conditions: str = ""
 ) -> Iterator[tuple[str, Path]]:
     """Draw the images that most trained models get wrong; all of them, in this order, into a CSV beside.
 
+    With `conditions`, as `selection.where` has them, only the models that meet them have a vote.
+
     Raises:
-        UsageError: nothing has finished on the data set, or the split was not kept.
+        UsageError: nothing has finished on the data set, the split was not kept, or a condition is wrong.
         MachineError: the folder cannot be written, or the data cannot be had.
     """
-    table = hardest(found, dataset, split)
-    stem = f"{dataset}-{split}-hardest"
-    figure = hardest_figure(originals(found, dataset, split), table, split, count)
-    yield f"{dataset}: the images of {split} that most models get wrong", _saved(figure, folder, stem)
+    voting = replace(found, trials=selection.where(found.trials, conditions))
+    table = hardest(voting, dataset, split)
+    stem = f"{dataset}-{split}-hardest{_file_words(conditions)}"
+    figure = hardest_figure(originals(found, dataset, split), table, split, count, conditions)
+    among = f" of those with {conditions}" if conditions else ""
+    words = f"{dataset}: the images of {split} that most models{among} get wrong"
+    yield words, _saved(figure, folder, stem)
     path = folder / f"{stem}.csv"
     results.write(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
     yield f"{dataset}: all {len(table):,} images of {split}, in this order", path
+
+
+def _file_words(conditions: str) -> str:
+    """Conditions as the end of a file's name, other ones for other conditions."""
+    if not conditions:
+        return ""
+    plain = re.sub(r"[^\w.=-]+", "-", conditions)[:LONGEST_WORDS]
+    return f"-{plain}-{hashlib.sha256(conditions.encode()).hexdigest()[:6]}"
 
 
 def _saved(figure: Figure, folder: Path, stem: str) -> Path:

@@ -126,15 +126,11 @@ class _Routes:
 
     @staticmethod
     def _try(axis: str, name: str) -> str:
-        if not plugins.registries()[axis].entry(name).source_digest:
+        if not plugins.registries()[axis].entry(name).third_party:
             return ""
-        from harness.testing import stacks
+        from harness.testing import why_alone
 
-        try:
-            same = stacks(axis, name)
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with it, no other trial shall share it)
-            return f"{axis} {name!r} fails on a stack ({type(error).__name__}: {error})"
-        return "" if same else f"{axis} {name!r} treats a stack otherwise than its members"
+        return why_alone(axis, name)
 
 
 def _group_key(trial: Trial) -> tuple[Any, ...]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
+import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from harness import bounds
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 # The third byte of the magic number -> NumPy's name of the type.
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MOST_DIMENSIONS = 8  # images have 3; NumPy would take 64
+CHUNK = 1 << 24  # bytes
 
 
 def read(path: Path) -> NDArray[Any]:
@@ -29,10 +35,12 @@ def read(path: Path) -> NDArray[Any]:
         UsageError: the file cannot be read or is no whole IDX file; names it.
     """
     try:
-        data = path.read_bytes()
+        if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
+            raise UsageError(f"{path}: cannot be read as IDX: it is no file")
+        with path.open("rb") as file:
+            return _unpacked(file, os.fstat(file.fileno()).st_size, str(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read as IDX: {error.strerror or error}") from error
-    return parse(data, str(path))
 
 
 def parse(data: bytes, name: str) -> NDArray[Any]:
@@ -46,31 +54,84 @@ def parse(data: bytes, name: str) -> NDArray[Any]:
     Raises:
         UsageError: the magic number, the length or the compression is wrong; names the file.
     """
+    return _unpacked(io.BytesIO(data), len(data), name)
+
+
+def _unpacked(file: BinaryIO, size: int, name: str) -> NDArray[Any]:
+    """The array of a file of `size` bytes, which may be gzipped."""
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if not packed:
+        return _array(file, size, name)
+    try:
+        with gzip.GzipFile(fileobj=file) as stream:
+            return _array(cast("BinaryIO", stream), None, name)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{name}: damaged or cut gzip ({error}); fetch or copy it again") from error
+
+
+def _array(stream: BinaryIO, size: int | None, name: str) -> NDArray[Any]:
+    """Read the header, then the values: never more than the header says, and one byte to see that it ends.
+
+    Args:
+        stream: at its beginning.
+        size: its bytes, where they are known without reading; else None.
+        name: what errors call it.
+    """
     import numpy as np
 
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UsageError(f"{name}: damaged or cut gzip ({error}); fetch or copy it again") from error
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in DTYPES:
-        raise UsageError(
-            f"{name}: not an IDX file: it starts with {data[:4].hex(' ') or 'nothing'}, allowed is 00 00, "
-            f"a type ({', '.join(f'{code:02x}' for code in DTYPES)}) and the number of dimensions"
-        )
-    dtype, start = np.dtype(DTYPES[data[2]]), 4 + 4 * data[3]
-    if len(data) < start:
-        raise UsageError(f"{name}: cut within its header: {len(data)} bytes of {start}; copy it again")
-    shape = struct.unpack(f">{data[3]}I", data[4:start])
+    shape, dtype = _header(stream, name)
+    start = 4 + 4 * len(shape)
     expected = start + math.prod(shape) * dtype.itemsize
-    if len(data) != expected:
-        fault = "cut" if len(data) < expected else "longer than its header says"
+    if size in {None, expected} and (fault := bounds.too_large(expected)):
         raise UsageError(
-            f"{name}: {fault}: shape {shape} of {dtype.name} makes {expected} bytes, got {len(data)}; "
+            f"{name}: its header says shape {shape} of {dtype.name}: {fault}; fetch or copy it again"
+        )
+    values = b"" if size not in {None, expected} else _take(stream, expected - start + 1)
+    got = start + len(values) if size is None else size
+    if got != expected:
+        fault = "cut" if got < expected else "longer than its header says"
+        more = "at least " if size is None and got > expected else ""
+        raise UsageError(
+            f"{name}: {fault}: shape {shape} of {dtype.name} makes {expected} bytes, got {more}{got}; "
             "copy it again"
         )
-    # astype copies: an array over the bytes themselves would be read-only, which torch warns about.
-    return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    try:
+        # astype copies: an array over the bytes themselves would be read-only, which torch warns about.
+        return np.frombuffer(values, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    except ValueError as error:  # no values, in more rows and columns than an array can have
+        raise UsageError(f"{name}: its header says shape {shape}: {error}; copy it again") from error
+
+
+def _header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type, as a file's first bytes say them."""
+    import numpy as np
+
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
+        raise UsageError(
+            f"{name}: not an IDX file: it starts with {magic.hex(' ') or 'nothing'}, allowed is 00 00, "
+            f"a type ({', '.join(f'{code:02x}' for code in DTYPES)}) and the number of dimensions"
+        )
+    if magic[3] > MOST_DIMENSIONS:
+        raise UsageError(
+            f"{name}: not an IDX file, or damaged: its header says {magic[3]} dimensions; allowed: up to "
+            f"{MOST_DIMENSIONS}. Copy it again"
+        )
+    sizes = stream.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise UsageError(
+            f"{name}: cut within its header: {4 + len(sizes)} bytes of {4 + 4 * magic[3]}; copy it again"
+        )
+    return struct.unpack(f">{magic[3]}I", sizes), np.dtype(DTYPES[magic[2]])
+
+
+def _take(stream: BinaryIO, most: int) -> bytearray:
+    """The next bytes of a stream, at most so many; memory grows with what is there, not what is asked for."""
+    taken = bytearray()
+    while len(taken) < most and (chunk := stream.read(min(CHUNK, most - len(taken)))):
+        taken += chunk
+    return taken
 
 
 def pack(array: NDArray[Any]) -> bytes:

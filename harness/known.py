@@ -34,7 +34,9 @@ ZEROS_KEPT = {"unit", "raw"}
 SWITCH = "HARNESS_KERNELS"
 """The environment variable that switches the kernels off,"""
 OFF = {"off", "0", "no"}
-"""and how."""
+"""and how,"""
+ON = {"on", "1", "yes"}
+"""or has them used without a self-test."""
 NARROW = 128
 """Hidden units of a layer, at most: PyTorch's products are the faster ones beyond."""
 
@@ -65,7 +67,7 @@ RULES: Mapping[str, Rule] = {
 
 def _ours(registry: Registry[Any], name: str) -> bool:
     """Whether a component is the harness's own, which the kernels may know."""
-    return not registry.entry(name).source_digest
+    return not registry.entry(name).third_party
 
 
 def rule_of(settings: Mapping[str, Value]) -> Rule | None:

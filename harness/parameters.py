@@ -100,12 +100,17 @@ class Layers(Entry):
     @property
     def parameters(self) -> list[Parameter]:
         """The depth, then the widths of the deepest network."""
-        return [Parameter("hidden.depth", self.values), *self._widths(max(_numbers(self.values)))]
+        return [Parameter("hidden.depth", self.values), *self._widths(_highest(self.values))]
 
     @property
     def depths(self) -> set[str]:
         """The depths it may draw, as text."""
         return {str(depth) for depth in _numbers(self.values)}
+
+    @property
+    def largest(self) -> list[int]:
+        """The deepest and widest `hidden` that it may draw."""
+        return [_highest(self.width)] * _highest(self.values)
 
     def _widths(self, depth: int) -> list[Parameter]:
         if self.same:
@@ -215,6 +220,10 @@ def _numbers_or_names(values: Values) -> Iterator[Any]:
 
 def _numbers(values: Values) -> list[int]:
     return [int(value) for value in _numbers_or_names(values)]
+
+
+def _highest(values: Values) -> int:
+    return int(values.high) if isinstance(values, Ints) else max(_numbers(values))
 
 
 def _fits(entry: Entry, drawn: Drawn, given: Mapping[str, Any]) -> bool:

@@ -90,7 +90,14 @@ def write_batch(
 
 
 def write_failure(folder: Path, stack: Stack, message: str) -> None:
-    """Write that a stack's trials failed, and why; they are tried again on the next run."""
+    """Write that a stack's trials failed, and why; they are tried again on the next run.
+
+    Where they had finished before, and were to be trained anew, that part stays beside it (.replaced).
+    """
+    before = folder / "parts" / f"{stack.group}.zip"
+    part = results.read_part(before)
+    if part is not None and part["trials"]["status"].isin(results.FINISHED).any():
+        before.replace(before.with_suffix(".replaced"))
     rows = [
         {"trial_id": t.trial_id, "status": "failed", "reason": message, "group": stack.group}
         for t in stack.trials

@@ -8,16 +8,20 @@ import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness import limits, plugins
+from harness.axes.datasets import datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.contrasts import Contrasts, default_pairs, pair_problems
+from harness.costs import evaluations, too_large
 from harness.data import train_size
 from harness.errors import UsageError
 from harness.grouping import Engine, Stack, stack
+from harness.planned_components import problems
 from harness.study import Study
-from harness.trials import Arm, Trial, trials, tries_problems
+from harness.trials import Arm, Trial, components_of, trials, tries_problems
 
 MOST_TOLD = 6  # problems of arms that an error lists
 
@@ -95,6 +99,7 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         _check_formulas((one for one in everything if one.trial_id not in skipped), study.metrics)
     else:
         _check_metrics(study.metrics)
+    _check_components(study, [one.arm for one in everything if one.trial_id not in skipped])
     return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
 
 
@@ -142,6 +147,7 @@ def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """The `trials` of a study, or what `make` would raise of it, before anything heavy is imported."""
     everything, merged = trials(study)
     _check_batch_sizes(everything)
+    _check_sizes(study, everything)
     _check_pairs(study, everything, merged)
     _check_tries(study)
     return everything, merged
@@ -151,14 +157,17 @@ def _check_tries(study: Study) -> None:
     """Raise UsageError where arms would not tune alike: what they have, and as many different settings."""
     if study.tune is None or study.about.phase != "fixed":
         return
-    _check_batch_sizes(trials(study.in_phase("tuning"))[0])
-    told = tries_problems(study)
-    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
-    _refuse(study, [*told[:MOST_TOLD], *more])
+    tries = trials(study.in_phase("tuning"))[0]
+    _check_batch_sizes(tries)
+    _check_sizes(study, tries)
+    _refuse(study, tries_problems(study))
 
 
-def _refuse(study: Study, told: Sequence[str]) -> None:
-    """Raise UsageError if there is anything to tell."""
+def _refuse(study: Study, problems: Sequence[str]) -> None:
+    """Raise UsageError if there is anything to tell; of many problems the first ones and their number."""
+    told = list(problems[:MOST_TOLD])
+    if len(problems) > MOST_TOLD:
+        told.append(f"and {len(problems) - MOST_TOLD} more")
     if told:
         raise UsageError("\n".join([f"{study.name}: nothing was run", *(f"  - {one}" for one in told)]))
 
@@ -172,6 +181,20 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
                 f"{arm.settings['dataset']} has {n} "
                 f"training images with val_fraction = {arm.settings['val_fraction']:g}; allowed: 1 to {n}"
             )
+
+
+def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
+    """Raise UsageError where an arm, or all trials together, ask for more than anybody waits for."""
+    arms = {id(trial.arm): trial.arm for trial in everything}
+    told = [f"{problem} (arm {arm.name!r})" for arm in arms.values() for problem in too_large(arm.settings)]
+    if not told:
+        looks = {key: evaluations(arm.settings) for key, arm in arms.items()}
+        total = sum(looks[id(trial.arm)] for trial in everything)
+        if total > limits.EVALUATIONS_OF_ALL:
+            counted = f"{total:,} evaluations in all {len(everything):,} trials"
+            allowed = f"allowed: up to {limits.EVALUATIONS_OF_ALL:,}. Evaluate less often, or train fewer"
+            told = [f"eval_every: {counted}, two rows each in epochs.csv; {allowed}"]
+    _refuse(study, told)
 
 
 def _check_pairs(study: Study, everything: Sequence[Trial], merged: Mapping[str, Sequence[str]]) -> None:
@@ -208,9 +231,14 @@ def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
         )
 
 
+def _check_components(study: Study, arms: Sequence[Arm]) -> None:
+    """Raise UsageError where a third party's component, which arms use, breaks its contract."""
+    _refuse(study, problems(arm.settings for arm in arms))
+
+
 def _check_metrics(tracked: Sequence[str]) -> None:
     """A third party's metrics are tried once, because a fault would show in the first evaluation only."""
-    theirs = [name for name in tracked if metrics.entry(name).source_digest]
+    theirs = [name for name in tracked if metrics.entry(name).third_party]
     if not theirs:
         return
     from harness import testing  # imports torch
@@ -242,7 +270,13 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
             told.append(
                 f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
             )
-    return told
+    for name in sorted({str(trial.arm.settings["dataset"]) for trial in everything}):
+        told += [f"data set {name!r}: {sentence}" for sentence in datasets[name].facts.warnings]
+    advice = "Where it did, train all anew: harness run --retrain"
+    if study.search is not None:
+        advice = "Where it did, search into a new folder: --results"
+    tracked = [("metric", metrics.entry(name)) for name in study.metrics]
+    return told + plugins.unseen([*components_of(everything), *tracked], advice)
 
 
 def datasets_of(plan: Plan) -> list[str]:

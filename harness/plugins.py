@@ -6,19 +6,28 @@ A Python entry point in the group `harness.components` (a module to import), a f
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError
+from harness import process_state, python_files, registry
+from harness.errors import MachineError, UsageError, in_words
+from harness.registry import NOTEBOOK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import ModuleType
 
-    from harness.registry import Registry
+    from harness.python_files import PythonFile
+    from harness.registry import Entry, Registry
 
+MOST_TOLD = 4  # of what a look at a component cannot see
 GROUP = "harness.components"
 
 
@@ -36,7 +45,7 @@ def registries() -> Mapping[str, Registry[Any]]:
     axes: list[Registry[Any]] = [
         datasets, preprocessings, architectures, activations, heads, losses, optimizers, schedules
     ]  # fmt: skip
-    return {registry.axis: registry for registry in axes}
+    return {one.axis: one for one in axes}
 
 
 def catalogue() -> Mapping[str, Registry[Any]]:
@@ -54,32 +63,38 @@ def load_installed() -> None:
     """
     for point in importlib.metadata.entry_points(group=GROUP):
         try:
-            point.load()
-        except Exception as error:
+            with _undisturbed(f"package entry point {point.name}", quiet=True):
+                point.load()
+        except (Exception, SystemExit) as error:
             package = point.dist.name if point.dist else "unknown"
             raise UsageError(
                 f"the components of package {package!r} (entry point {point.name} = {point.value}) "
-                f"cannot be imported: {error!r}. Mend or uninstall it."
+                f"cannot be imported: {in_words(error)}. Mend or uninstall it."
             ) from error
 
 
-FILE = "harness_plugin_"
+FILE = registry.PLUGIN
+_loaded: dict[str, Sequence[PythonFile]] = {}
+"""Module of a plugin file -> it and the files that it imports, as they were when it was loaded."""
 
 
 def module_of(path: Path) -> str:
-    """The name of the module that a plugin file becomes in this process."""
+    """The name of the module that a plugin file becomes, the same in every process of a machine."""
     path = path.resolve()
-    return f"{FILE}{path.stem}_{abs(hash(str(path))):x}"
+    return f"{FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
 
 def load_file(path: Path, *, quiet: bool = False) -> None:
-    """Run a study's plugin file, once a process however often it is named; says so, because it runs code.
+    """Run a study's plugin file; says so, because it runs code.
+
+    However often it is named, it runs once, and again when it, or a file beside it that it imports, has
+    changed: then all that it registered is replaced.
 
     Raises:
         UsageError: the file is missing or does not run.
     """
     path, name = path.resolve(), module_of(path)
-    if name in sys.modules:
+    if name in sys.modules and not python_files.changed(_loaded.get(name, ())):
         return
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
@@ -88,13 +103,93 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
         )
     if not quiet:
         print(f"running the study's plugin {path}", file=sys.stderr)
+    _unload(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except UsageError:
-        del sys.modules[name]
-        raise
-    except Exception as error:
-        del sys.modules[name]
-        raise UsageError(f"plugin {path} fails when it is run: {error!r}") from error
+        # Compiled from the bytes that are remembered: Python's own cache may be of a file of the same second.
+        file = python_files.remember(path, path.read_bytes())
+        with _undisturbed(f"plugin {path}", quiet=quiet):
+            exec(compile(file.content, str(path), "exec", dont_inherit=True), vars(module))  # noqa: S102 (a plugin)
+    except BaseException as error:
+        _unload(name)
+        if isinstance(error, (UsageError, KeyboardInterrupt)):
+            raise
+        raise UsageError(f"plugin {path} fails when it is run: {in_words(error)}") from error
+    _loaded[name] = python_files.reached(file, name)
+
+
+@contextmanager
+def _undisturbed(what: str, *, quiet: bool) -> Iterator[None]:
+    """Put back what a third party's file sets for the whole process, and say so unless `quiet`."""
+    with process_state.kept() as changed:
+        yield
+    if changed and not quiet:
+        print(
+            f"note: {what} sets {', '.join(changed)}; put back, because it would hold for every component",
+            file=sys.stderr,
+        )
+
+
+def _unload(name: str) -> None:
+    """Take out what a plugin registered, and modules beside it that have changed or import one that has."""
+    for components in catalogue().values():
+        components.remove_of(name)
+    sys.modules.pop(name, None)
+    files = _loaded.pop(name, ())
+    for file in python_files.dependents(files, python_files.changed(files)):
+        modules = [one for one, module in sys.modules.items() if _is_of(module, file) and one != NOTEBOOK]
+        for one in modules:
+            del sys.modules[one]
+        Path(importlib.util.cache_from_source(str(file.path))).unlink(missing_ok=True)
+        python_files.forget([file])
+    importlib.invalidate_caches()
+
+
+def _is_of(module: ModuleType, file: PythonFile) -> bool:
+    """Whether a module was loaded from a file."""
+    origin = getattr(module, "__file__", None)
+    return isinstance(origin, str) and origin.endswith(file.path.name) and Path(origin).resolve() == file.path
+
+
+# -------------------------------------------------------------------------- what components are, and were
+
+
+def sources() -> Callable[[str, str], str]:
+    """(axis, name) -> the source digest of a component as it stands now; each is looked at once."""
+    axes = registries()
+    return functools.cache(lambda axis, name: axes[axis].entry(name).source_digest)
+
+
+def check_unchanged(components: Iterable[Entry[Any]]) -> None:
+    """Raise MachineError where a file that defines third-party components is not the one that was loaded.
+
+    What a script or a notebook itself defines is trained in its own process, whatever its file says by now.
+    """
+    looks = [entry.look() for entry in components if entry.look and entry.module != NOTEBOOK]
+    changed = python_files.changed({file.path: file for look in looks for file in look.files}.values())
+    if changed:
+        names = ", ".join(sorted(file.path.name for file in changed))
+        raise MachineError(
+            f"{names} changed while the study was running; start it again (in Python: load the study again; "
+            "a module that was imported, in a new process)"
+        )
+
+
+def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[str]:
+    """What decides third-party components and is no part of a trial's id, in words.
+
+    Args:
+        components: (axis, component).
+        advice: how to have trials trained all the same.
+    """
+    told = []
+    for axis, entry in components:
+        parts = entry.look().unseen if entry.look and axis != "dataset" else ()  # of a data set, images count
+        if parts:
+            listed = "; ".join(parts[:MOST_TOLD]) + ("; ..." if len(parts) > MOST_TOLD else "")
+            told.append(
+                f"{axis} {entry.name!r} ({entry.where}): a trial's id does not tell if this changes: "
+                f"{listed}. {advice}"
+            )
+    return told

@@ -19,7 +19,7 @@ from harness.axes.metrics import metrics
 from harness.engines import kernels
 from harness.plan import Plan, cores, datasets_of
 from harness.registry import HOUSE
-from harness.searches import shown
+from harness.urls import without_passwords
 
 
 class Provenance:
@@ -37,7 +37,7 @@ class Provenance:
             "kernels": _kernels(plan, devices[0]),
         }
         self.run: dict[str, Any] = {
-            "command": " ".join([Path(sys.argv[0]).name, *map(shown, sys.argv[1:])]),
+            "command": " ".join([Path(sys.argv[0]).name, *map(without_passwords, sys.argv[1:])]),
             "started": _now(),
             **about,  # a folder may be trained in several sittings, by several versions
         }

@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
+from harness import digests, python_files
+from harness.digests import Look
 from harness.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-HOUSE = Path(__file__).parent
+PLUGIN = "harness_plugin_"
+"""How the modules of plugin files are called."""
+NOTEBOOK = "__main__"
+HOUSE = python_files.HOUSE
 
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
     """One registered component and what there is to know of it without running it.
 
-    `source_digest` is empty for the harness's own components (the version of the training semantics
-    stands for them); for a third party's it is the SHA-256 of the file that defines it, and part of
-    every `trial_id` that uses it. `declared` marks what a study file declares, for that study alone.
+    `look` looks at a third party's component as it stands now (`harness.digests`); the harness's own have
+    none, because the version of the training semantics stands for them. `module` is the one that registers
+    it, `spec` how that was found when it was loaded. `declared` marks what a study file declares, for that
+    study alone.
     """
 
     name: str
     component: T
     summary: str
     where: str
-    source_digest: str = ""
+    look: Callable[[], Look] | None = None
     module: str = ""
     declared: bool = False
+    spec: ModuleSpec | None = None
+
+    @property
+    def third_party(self) -> bool:
+        """Whether it is not the harness's own."""
+        return self.look is not None
+
+    @property
+    def source_digest(self) -> str:
+        """All that decides it now: a part of every `trial_id` that uses it; empty for the harness's own."""
+        return self.look().digest if self.look else ""
 
 
 class Registry(Generic[T]):
@@ -59,26 +79,44 @@ class Registry(Generic[T]):
     def register(self, name: str, **facts: Any) -> Callable[[F], F]:
         """Register the decorated function under `name`; the function itself comes back unchanged.
 
+        A notebook's cell that is run again, or a module that is loaded again, replaces what it registered.
+
         Raises:
             UsageError: the name is taken, or the component does not know one of the facts.
         """
+        _check_name(self.axis, name)
 
         def decorate(function: F) -> F:
-            where, digest = _origin(function)
-            if name in self._entries:
+            entry = self._entry(name, function, facts, sys._getframe(1))
+            before = self._entries.get(name)
+            if before is not None and not _replaces(entry, before):
                 raise UsageError(
-                    f"{self.axis} {name!r} is defined twice: in {self._entries[name].where} and in {where}. "
+                    f"{self.axis} {name!r} is defined twice: in {before.where} and in {entry.where}. "
                     "Rename one of them."
                 )
-            try:
-                component = self._make(name, function, **facts)
-            except TypeError as error:
-                raise UsageError(f"{self.axis} {name!r} ({where}) cannot be registered: {error}") from error
-            summary = (inspect.getdoc(function) or "").split("\n", maxsplit=1)[0]
-            self._entries[name] = Entry(name, component, summary, where, digest, function.__module__)
+            self._entries[name] = entry
             return function
 
         return decorate
+
+    def _entry(self, name: str, function: Any, facts: Mapping[str, Any], caller: FrameType) -> Entry[T]:
+        """The entry of a component that is registered in the frame `caller`."""
+        where = _place(function, caller)
+        if problem := _unfit(function):
+            raise UsageError(f"{self.axis} {name!r} ({where}) cannot be registered: {problem}")
+        try:
+            component = self._make(name, _callable(function), **facts)
+            getattr(component, "settings", None)  # of a function whose parameters cannot be read
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{self.axis} {name!r} ({where}) cannot be registered: {error}") from error
+        summary = _summary(function)
+        if python_files.ours(Path(caller.f_code.co_filename)):
+            return Entry(name, component, summary, where, module=caller.f_globals["__name__"])
+        module = _module(function, caller)
+        file = _file(function, caller)
+        spec = getattr(sys.modules.get(module), "__spec__", None)
+        look = functools.partial(digests.look, function, facts, file, module)
+        return Entry(name, component, summary, where, look, module, spec=spec)
 
     def declare(self, components: Mapping[str, T], where: str) -> None:
         """Put in what a study file declares, in place of what the study before it declared.
@@ -119,16 +157,106 @@ class Registry(Generic[T]):
         return len(self._entries)
 
     def remove(self, name: str) -> None:
-        """Take a component out again (a notebook that redefines one; tests)."""
+        """Take a component out again."""
         del self._entries[self.entry(name).name]
 
+    def remove_of(self, module: str) -> None:
+        """Take out again all that a module registered."""
+        for entry in [entry for entry in self if entry.module == module]:
+            del self._entries[entry.name]
 
-def _origin(function: Callable[..., Any]) -> tuple[str, str]:
-    """Where a function is defined ("file.py:12"), and a third party's file digest."""
-    code = inspect.unwrap(function).__code__
-    path = Path(code.co_filename)
-    if path.is_relative_to(HOUSE):
-        return f"harness/{path.relative_to(HOUSE).as_posix()}:{code.co_firstlineno}", ""
-    # A notebook cell has no file: its compiled code stands in for the source.
-    source = path.read_bytes() if path.is_file() else code.co_code + repr(code.co_consts).encode()
-    return f"{path.name}:{code.co_firstlineno}", hashlib.sha256(source).hexdigest()
+
+def _check_name(axis: str, name: object) -> None:
+    """Raise UsageError where a component is given in place of its name."""
+    if not isinstance(name, str):
+        shown = type(name).__name__ if not hasattr(name, "__name__") else name.__name__
+        raise UsageError(
+            f"register({shown}): a component is registered under a name. Write "
+            f'@register("{shown.lower()}") above a function, or register("{shown.lower()}")(...) for the '
+            f"{axis} that is there already."
+        )
+
+
+def _replaces(entry: Entry[Any], before: Entry[Any]) -> bool:
+    """Whether a component is an earlier one's next version: a cell run again, or a module loaded again."""
+    if not before.third_party or entry.module != before.module:
+        return False
+    return entry.module == NOTEBOOK or entry.spec is not before.spec
+
+
+def _unfit(function: object) -> str:
+    """Why something cannot be a component, in words; empty where it can."""
+    if not callable(function):
+        return f"got {type(function).__name__}; allowed is a function, or what can be called like one"
+    if not _is_module(function):
+        return ""
+    trained = [name for name, one in function.named_parameters() if one.requires_grad]  # type: ignore[attr-defined]
+    if trained:
+        return (
+            f"{type(function).__name__} has parameters ({', '.join(trained)}), which no optimizer would "
+            "train there. Make it part of an architecture, or fix them: requires_grad_(False)"
+        )
+    return ""
+
+
+def _is_module(function: object) -> bool:
+    """Whether something is an instance of torch.nn.Module, which is not imported for that."""
+    kinds = ((kind.__module__, kind.__name__) for kind in type(function).__mro__)
+    return ("torch.nn.modules.module", "Module") in kinds
+
+
+def _callable(function: Any) -> Any:
+    """A component as engines call it: a network that took in a module would train it as its own."""
+    if not _is_module(function):
+        return function
+
+    def apply(*arguments: Any, **named: Any) -> Any:
+        return function(*arguments, **named)
+
+    apply.__name__ = type(function).__name__
+    return apply
+
+
+def _summary(function: Any) -> str:
+    """The first line of what a component says of itself."""
+    told = function.func if isinstance(function, functools.partial) else function
+    lines = (inspect.getdoc(told) or "").strip().splitlines()
+    return lines[0] if lines else ""
+
+
+def _place(function: object, caller: FrameType) -> str:
+    """Where a component is defined ("file.py:12"), or registered, where it has no code of its own."""
+    code = digests.code_of(function)
+    name, line = caller.f_code.co_filename, caller.f_lineno
+    if code is not None and (python_files.ours(Path(name)) or not _packaged(Path(code.co_filename), caller)):
+        name, line = code.co_filename, code.co_firstlineno
+    path = Path(name)
+    if python_files.ours(path):
+        return f"harness/{path.relative_to(HOUSE).as_posix()}:{line}"
+    return f"{path.name}:{line}" if path.is_file() else f"a notebook's cell, line {line}"
+
+
+def _module(function: object, caller: FrameType) -> str:
+    """The module that a worker process must import for a component to be there."""
+    names = [str(caller.f_globals.get("__name__", "")), str(getattr(function, "__module__", None) or "")]
+    if NOTEBOOK in names:
+        return NOTEBOOK
+    return next((name for name in names if name.startswith(PLUGIN)), names[0])
+
+
+def _file(function: object, caller: FrameType) -> python_files.PythonFile | None:
+    """The file that defines a component, else the one that registers it; None of a notebook's."""
+    code = digests.code_of(function)
+    for name in (code.co_filename if code else "", caller.f_code.co_filename):
+        path = Path(name).resolve()
+        if name and path.is_file() and not python_files.covered(path) and not _packaged(path, caller):
+            return python_files.remember(path, path.read_bytes())
+    return None
+
+
+def _packaged(path: Path, caller: FrameType) -> bool:
+    """Whether a file is of an installed package that is not the one that registers."""
+    top = str(caller.f_globals.get("__name__", "")).partition(".")[0]
+    if top.startswith(PLUGIN):  # wherever a study lies, the harness's own ones in site-packages
+        return False
+    return python_files.installed(path) and top not in path.parts and path.stem != top

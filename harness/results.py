@@ -9,6 +9,7 @@
       study.toml  plan.json  provenance.json
       checksums.json                           the SHA-256 of the CSVs, of weights and predictions
       planned.csv.gz                           the planned trials' rows, from which trials.csv is made anew
+      retrain.json                             which stacks are still to be trained anew, while some are
 
 Everything here is DataFrames and text; nothing imports torch.
 """
@@ -34,6 +35,7 @@ from filelock import FileLock, Timeout
 
 from harness import checksums, csv_rows, documents, files, part_files, standing
 from harness.checking import known_settings
+from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
 from harness.grouping import Stack
 from harness.plan import Plan
@@ -42,6 +44,8 @@ from harness.study import Study
 
 SCHEMA = 1
 TABLES = part_files.TABLES
+OLD = "retrain.json"
+"""Which stacks are still to be trained anew, while a folder is."""
 FINISHED = ("ok", "diverged", "pruned")
 DAMAGE = files.DAMAGE
 PLANNED = "planned.csv.gz"
@@ -269,7 +273,7 @@ def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
         return table
     table.pop("changed_after")
     declared = before.get("declared") or table["declared"]
-    changed = declared and before != table and len(finished(folder))
+    changed = declared and before != table and len(finished(folder, with_old=True))
     return table | {"changed_after": changed or known}
 
 
@@ -291,12 +295,14 @@ def planned(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns, dtype=str)
 
 
-def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
+def finished(folder: Path, *, set_aside: bool = False, with_old: bool = False) -> dict[str, str]:
     """trial_id -> status (ok, diverged, pruned) of every trial that need not be trained again.
 
     A damaged part counts for nothing; the run that holds the folder also sets it aside. Nor does it count a
-    stack whose weights or predictions are not what was written any more: it trains that again.
+    stack whose weights or predictions are not what was written any more: it trains that again. A part that is
+    to be renewed counts for nothing, either, unless `with_old`.
     """
+    old = frozenset() if with_old else to_renew(folder)
     parts, damaged = part_files.whole(folder)
     if set_aside:
         for path in damaged:
@@ -305,7 +311,7 @@ def finished(folder: Path, *, set_aside: bool = False) -> dict[str, str]:
                 f"{path}: damaged, or changed after the run; set aside, and its trials are trained again"
             )
         parts = [part for part in parts if not _spoiled(folder, part)]
-    sound = [part.trials for part in parts]
+    sound = [part.trials for part in parts if part.name.removesuffix(".zip") not in old]
     outcome = csv_rows.concatenated(sound, empty("trials"))
     done = outcome[outcome["status"].isin(FINISHED)]
     return dict(zip(done["trial_id"], done["status"], strict=True))
@@ -320,6 +326,39 @@ def _spoiled(folder: Path, part: part_files.Part) -> bool:
     return bool(odd)
 
 
+# ---------------------------------------------------------------------------------------- training anew
+
+
+def mark_old(folder: Path) -> None:
+    """Have all that a folder holds trained anew: its parts stay, and count, until others take their place."""
+    groups = sorted(path.stem for path in (folder / "parts").glob("*.zip"))
+    if groups:
+        write(folder / OLD, json.dumps({"groups": groups}, indent=1).encode())
+    for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
+        checkpoint.unlink(missing_ok=True)
+
+
+def renewed(folder: Path, group: str) -> None:
+    """A stack that was to be trained anew is."""
+    old = to_renew(folder)
+    if group not in old:
+        return
+    left = sorted(old - {group})
+    if left:
+        write(folder / OLD, json.dumps({"groups": left}, indent=1).encode())
+    else:
+        (folder / OLD).unlink(missing_ok=True)
+
+
+def to_renew(folder: Path) -> frozenset[str]:
+    """The stacks that are still to be trained anew."""
+    path = folder / OLD
+    if not path.is_file():
+        return frozenset()
+    groups = read_json(path).get("groups")
+    return frozenset(map(str, groups)) if isinstance(groups, list) else frozenset()
+
+
 # ------------------------------------------------------------------------------------------- consolidation
 
 
@@ -331,7 +370,7 @@ def consolidate(folder: Path) -> None:
 
 def _write_tables(folder: Path, rows: pd.DataFrame, again: Collection[str] = ()) -> None:
     """Write the three tables; parts of the groups that are trained `again` are not held against them."""
-    parts, _ = part_files.whole(folder)
+    parts = _parts(folder)
     tables = _merged(folder, rows, parts)
     contents = {f"{name}.csv": tables[name].encode() for name in reversed(TABLES)}
     write_tables(folder, contents, [part for part in parts if part.name.removesuffix(".zip") not in again])
@@ -386,7 +425,9 @@ def rows_of(folder: Path, ids: Collection[str]) -> dict[str, pd.DataFrame]:
         name: pd.concat([part[name] for part in parts], ignore_index=True) if parts else empty(name)
         for name in TABLES
     }
-    tables["trials"] = tables["trials"].drop_duplicates("trial_id", keep="last")
+    # A trial that failed in one part and finished in another has finished.
+    trials = tables["trials"].sort_values("status", key=lambda s: s.isin(FINISHED), kind="stable")
+    tables["trials"] = trials.drop_duplicates("trial_id", keep="last")
     return {name: frame[frame["trial_id"].isin(set(ids))] for name, frame in tables.items()}
 
 
@@ -410,6 +451,21 @@ def _merged(folder: Path, rows: pd.DataFrame, parts: Sequence[part_files.Part]) 
         "epochs": csv_rows.merged(columns, epochs, place),
         "confusion": csv_rows.merged(csv_rows.CONFUSION, [part.confusion for part in parts], place),
     }
+
+
+def _parts(folder: Path) -> list[part_files.Part]:
+    """The sound parts; of those that are to be renewed, the trials that no other part has."""
+    old = {f"{group}.zip" for group in to_renew(folder)}
+    sound, _ = part_files.whole(folder)
+    if not old:
+        return sound
+    new = [part for part in sound if part.name not in old]
+    there = {name for part in new for name in csv_rows.read(io.StringIO(part.trials))["trial_id"]}
+    left = (part for part in sound if part.name in old)
+    return new + [
+        replace(part, **{name: csv_rows.without(getattr(part, name), there) for name in TABLES})
+        for part in left
+    ]
 
 
 def _merged_trials(rows: pd.DataFrame, outcome: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -460,8 +516,9 @@ def read(folder: Path | str) -> Results:
         UsageError: it is no results folder, or cannot be read.
     """
     folder = Path(folder)
-    frames = _read_tables(folder, TABLES)
-    study, provenance = documents.study(folder), documents.provenance(folder)
+    study = _study(folder)
+    frames = _read_tables(folder, TABLES, study)
+    provenance = documents.provenance(folder)
     return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
 
 
@@ -471,22 +528,28 @@ def read_trials(folder: Path | str) -> pd.DataFrame:
     Raises:
         UsageError: it is no results folder, or cannot be read.
     """
-    return _read_tables(Path(folder), ["trials"])["trials"]
+    return _read_tables(Path(folder), ["trials"], _study(Path(folder)))["trials"]
 
 
-def _read_tables(folder: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Some of a results folder's tables, typed and checked."""
+def _study(folder: Path) -> dict[str, Any]:
+    """What study.toml says of a results folder; raises UsageError where it is none."""
     if not (folder / "trials.csv").is_file():
         raise UsageError(
             f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/."
         )
+    return documents.study(folder)
+
+
+def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Some of a results folder's tables, typed as its study has their columns, and checked."""
+    text = {"trials": text_columns(study)}  # in epochs.csv, loss is a number
     remade = part_files.paths(folder)
     advice = REMAKE if remade else documents.AGAIN
     frames, name = {}, "trials"
     try:
         current = _current(folder, names)
         for name in names:
-            frames[name] = _typed(csv_rows.read(io.StringIO(current[name])))
+            frames[name] = typed(csv_rows.read(io.StringIO(current[name])), text.get(name, TEXT))
             documents.check_table(name, frames[name])
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
@@ -530,22 +593,8 @@ def _current(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Some tables as they stand: the CSVs as they were written, or else what the parts make of them."""
     there = standing.tables(folder, [f"{name}.csv" for name in names])
     if there is None:
-        return _merged(folder, _planned_rows(folder), part_files.whole(folder)[0])
+        return _merged(folder, _planned_rows(folder), _parts(folder))
     return {name: there[f"{name}.csv"].decode("utf-8-sig") for name in names}
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text to numbers where a whole column is numbers; empty is missing. Names stay text."""
-    frame = frame.copy()
-    for column in frame.columns:
-        if column in {"trial_id", "arm", "hidden", "group", "status", "reason"}:
-            continue
-        values = frame[column].replace("", None)
-        try:
-            frame[column] = pd.to_numeric(values)
-        except (ValueError, TypeError):
-            frame[column] = values
-    return frame
 
 
 def count_statuses(trials: pd.DataFrame) -> dict[str, int]:

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
+from harness import limits
 from harness.errors import did_you_mean
-from harness.settings import Seed, listed_seeds
+from harness.settings import Seed, listed_seeds, no_seed_twice
+from harness.urls import HIDDEN, shown
 
 Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
 Direction = Literal["maximize", "minimize"]
@@ -32,6 +34,9 @@ SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2"
 """The samplers that can look for more than one thing at once."""
 
 
+Evaluations = limits.at_most(limits.EVALUATIONS, "no suggestion gets more evaluations")
+
+
 class Pruning(BaseModel):
     """Who stops suggestions early, and when; evaluations are epochs, if `eval_every` is one epoch.
 
@@ -44,12 +49,12 @@ class Pruning(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Literal["none", "median", "percentile", "patient", "halving", "hyperband"] = "none"
-    reduction: Annotated[int, Field(ge=2)] = 3
-    first: Annotated[int, Field(ge=1)] = 1
+    reduction: Annotated[int, Field(ge=2), Evaluations] = 3
+    first: Annotated[int, Field(ge=1), Evaluations] = 1
     percentile: Annotated[FiniteFloat, Field(gt=0, lt=100)] = 25.0
-    startup: Annotated[int, Field(ge=0)] = 10
-    warmup: Annotated[int, Field(ge=0)] = 1
-    patience: Annotated[int, Field(ge=1)] = 2
+    startup: Annotated[int, Field(ge=0), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 10
+    warmup: Annotated[int, Field(ge=0), Evaluations] = 1
+    patience: Annotated[int, Field(ge=1), Evaluations] = 2
 
 
 class Search(BaseModel):
@@ -59,8 +64,12 @@ class Search(BaseModel):
 
     sampler: Sampler = "tpe"
     pruner: Pruning = Pruning()
-    suggestions: Annotated[int, Field(ge=1)] = 100
-    batch: Annotated[int, Field(ge=1)] = 32
+    suggestions: Annotated[
+        int, Field(ge=1), limits.at_most(limits.SUGGESTIONS, "its storage and sampler hold all of them")
+    ] = 100
+    batch: Annotated[
+        int, Field(ge=1), limits.at_most(limits.TOGETHER, "all are asked for before one is trained")
+    ] = 32
     seeds: Annotated[list[Seed], Field(min_length=1)] = [FIRST_SEED]
     objective: Annotated[list[str], Field(min_length=1, max_length=2)] = ["val_accuracy"]
     direction: list[Direction] = []
@@ -105,7 +114,7 @@ class Search(BaseModel):
     def _lasting(cls, value: str) -> str:
         if IN_MEMORY.match(value):
             raise ValueError("one that lasts: sqlite (a file in the results folder) or sqlite:///path/to.db")
-        if "://" not in value and value not in {"sqlite", "journal"}:
+        if "://" not in value and value not in {"sqlite", "journal", HIDDEN}:
             raise ValueError(
                 "sqlite, journal, or an SQLAlchemy URL such as postgresql+psycopg://user@host/database"
             )
@@ -115,6 +124,11 @@ class Search(BaseModel):
     @classmethod
     def _count_of_seeds(cls, value: object) -> object:
         return listed_seeds(value, "a suggestion", FIRST_SEED)
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_seed_twice(cls, value: list[int]) -> list[int]:
+        return no_seed_twice(value)
 
     @property
     def directions(self) -> list[Direction]:
@@ -161,8 +175,6 @@ def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> It
     both = sorted(set(search.seeds) & set(seeds))
     if both:
         yield f"search.seeds: {both} are seeds of the study too; what is found is confirmed with fresh seeds"
-    if len(set(search.seeds)) < len(search.seeds):
-        yield "search.seeds: a seed is listed twice"
 
 
 def _worst(search: Search) -> Iterator[str]:
@@ -180,13 +192,3 @@ def _worst(search: Search) -> Iterator[str]:
 def table(search: Search) -> dict[str, Any]:
     """The table as study.toml has it, everything resolved; a storage's password is not written down."""
     return search.model_dump() | {"direction": search.directions, "storage": shown(search.storage)}
-
-
-def shown(url: str) -> str:
-    """A URL without its passwords.
-
-    >>> shown("postgresql+psycopg://ann:secret@db/trials")
-    'postgresql+psycopg://ann:***@db/trials'
-    """
-    hidden = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", url)
-    return re.sub(r"([?&][a-z_]*passw[a-z]*=)[^&]*", r"\1***", hidden)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import tomllib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     import pandas as pd
 
     from harness.results import Results
 
 NOT_APPLICABLE = "not applicable"
+COMMA = re.compile(r",(?![^\[]*\])")  # one in a list ends no value
+QUOTED = re.compile(r"""\s*("(?:\\.|[^"\\])*"|'[^']*')\s*(?:,|$)""")
 MOST_TOLD = 6  # values of a column, or trials, that an error lists
 
 
@@ -28,30 +34,63 @@ def as_word(value: object) -> str:
 
 
 def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:
-    """The trials that meet all conditions, written as "activation=relu,seed=0" or "hidden=[32, 32]".
+    """The trials that meet all conditions: "activation=relu,seed=0", "hidden=[32, 32]", 'arm="ReLU, lr 0.1"'.
+
+    Names are met as they are written, numbers in any spelling. A value with a comma needs no quotes where a
+    name in the column is just that.
 
     Raises:
         UsageError: a condition is no SETTING=VALUE, names no column, or no trial is left.
     """
-    for condition in filter(None, re.split(r",(?![^\[]*\])", conditions)):
-        column, equals, value = (part.strip() for part in condition.partition("="))
-        if not equals:
-            raise UsageError(f"--where {condition!r}: allowed: SETTING=VALUE, several separated by commas")
+    while conditions.strip(" ,"):
+        conditions = conditions.lstrip(" ,")
+        column, equals, text = conditions.partition("=")
+        column = column.strip()
+        told = conditions.partition(",")[0]
+        if not equals or "," in column:
+            raise UsageError(f"--where {told!r}: allowed: SETTING=VALUE, several separated by commas")
         if column not in trials:
-            raise UsageError(f"--where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
+            raise UsageError(f"--where {told!r}: no such column; {did_you_mean(column, trials.columns)}")
         words = trials[column].map(as_word)
-        trials = trials[words.map(_spelling).eq(_spelling(value))]
-        if trials.empty:
-            raise UsageError(f"--where {condition!r}: no trial is left; {did_you_mean(value, set(words))}")
+        value, conditions = _first_value(text, set(words))
+        met = _meets(words, value, numbers=_holds_numbers(trials[column]))
+        if not met.any():
+            told = f"{column}={value}"
+            raise UsageError(f"--where {told!r}: no trial is left; {did_you_mean(value, set(words))}")
+        trials = trials[met]
     return trials
 
 
+def _first_value(text: str, names: Container[str]) -> tuple[str, str]:
+    """The value that a text begins with, out of its quotes, and the conditions behind it."""
+    quoted = QUOTED.match(text)
+    if quoted:
+        with suppress(tomllib.TOMLDecodeError):
+            return str(tomllib.loads(f"value = {quoted[1]}")["value"]), text[quoted.end() :]
+    ends = [*(comma.start() for comma in COMMA.finditer(text)), len(text)]
+    # A name as a whole, commas included, comes before the shortest value.
+    end = next((end for end in reversed(ends) if text[:end].strip() in names), ends[0])
+    return text[:end].strip(), text[end + 1 :]
+
+
+def _holds_numbers(column: pd.Series[Any]) -> bool:
+    return column.dtype.kind in "biuf"
+
+
+def _meets(words: pd.Series[Any], value: str, *, numbers: bool) -> pd.Series[Any]:
+    """Which words are a value: a number in any spelling; a name as it is, or else but for its spaces."""
+    if numbers:
+        return words.map(_spelling).eq(_spelling(value))
+    same = words.eq(value)
+    return same if same.any() else words.str.replace(" ", "").eq(value.replace(" ", ""))
+
+
 def _spelling(value: str) -> str:
-    """One spelling of a value: 0.10 is 0.1, and [32,32] is [32, 32]."""
+    """One spelling of a number: 0.10 is 0.1; anything else as it is."""
     try:
         return as_word(float(value))
     except ValueError:
-        return value.replace(" ", "")
+        return value
 
 
 def choose(found: Results, trial: str | None = None, conditions: str | None = None) -> pd.Series[Any]:

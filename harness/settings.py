@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -24,20 +24,31 @@ from pydantic import (
     ValidationError,
 )
 
+from harness import limits
+
 Value: TypeAlias = "str | bool | int | float | list[int] | list[float]"
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0), AfterValidator(abs)]  # abs: -0.0 is 0.0
 Fraction = Annotated[FiniteFloat, Field(ge=0, lt=1), AfterValidator(abs)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0), limits.at_most(limits.SEED, "a seed has 64 bits")]
+Whole = Annotated[int, Field(ge=-limits.SEED), limits.at_most(limits.SEED, "a whole number has 64 bits")]
+Number = Annotated[FiniteFloat, AfterValidator(lambda value: value + 0.0)]  # -0.0 is 0.0
+Depth = Annotated[int, Field(ge=0), limits.at_most(limits.LAYERS, "layers of one network")]
+Width = Annotated[int, Field(ge=1), limits.at_most(limits.WIDTH, "units of one layer")]
+
+
+def _layers(widths: list[int]) -> list[int]:
+    if len(widths) > limits.LAYERS:
+        raise ValueError(f"at most {limits.LAYERS:,} layers, these are {len(widths):,}")
+    return widths
 
 
 def _interval(value: object) -> object:
     """A whole number means epochs; one epoch is one spelling."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value <= limits.EVERY:
         value = f"{value} epochs"
-    if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d* (epoch|step)s?", value):
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]{0,11} (epoch|step)s?", value):
         raise ValueError("'1 epoch', '5 epochs', '50 steps' or the like")
     count, unit = value.split()
     return f"{count} {unit.rstrip('s')}{'s' if count != '1' else ''}"
@@ -47,13 +58,24 @@ def listed_seeds(value: object, whose: str, first: int = 0) -> object:
     """A count of seeds as the list it means, from `first` on; anything else as it is.
 
     Raises:
-        ValueError: there are none; says that `whose` needs one.
+        ValueError: there are none, says that `whose` needs one; or more than anybody wants, so that a seed
+            was meant, and not a count.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     if value < 1:
         raise ValueError(f"{whose} needs at least 1 seed")
+    if value > limits.SEEDS:
+        one = f"; for this one seed write [{value}]" if value <= limits.SEED else ""
+        raise ValueError(f"a list of seeds, or a count of them up to {limits.SEEDS:,}: that is a count{one}")
     return list(range(first, first + value))
+
+
+def no_seed_twice(seeds: list[int]) -> list[int]:
+    """The seeds, if none is listed twice; else raises ValueError."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("every seed once: a seed is listed twice")
+    return seeds
 
 
 TYPES: dict[str, Any] = {
@@ -68,7 +90,9 @@ TYPES: dict[str, Any] = {
     "initial_accumulator_value": NotNegative,
     "ccql_weight": NotNegative,
     "gamma": Annotated[FiniteFloat, Field(gt=0, le=1)],
-    "hidden": list[Count],
+    "hidden": Annotated[list[Width], AfterValidator(_layers)],
+    "hidden.depth": Depth,
+    "hidden.width": Width,
     "dropout": Fraction,
     "val_fraction": Fraction,
     "val_split": Literal["stratified", "balanced", "random"],
@@ -76,9 +100,9 @@ TYPES: dict[str, Any] = {
     "label_noise": Fraction,
     "label_noise_seed": Seed,
     "label_smoothing": Fraction,
-    "batch_size": Count,
-    "epochs": Count,
-    "steps": Count,
+    "batch_size": Annotated[int, Field(ge=1), limits.at_most(limits.BATCH, "no data set has more images")],
+    "epochs": Annotated[int, Field(ge=1), limits.at_most(limits.EPOCHS, "more would train for years")],
+    "steps": Annotated[int, Field(ge=1), limits.at_most(limits.STEPS, "more would train for months")],
     "sampling": Literal["shuffle", "sequential", "replacement"],
     "match": Literal["kind", "ignore"],
     "eval_every": Annotated[str, BeforeValidator(_interval)],
@@ -110,7 +134,7 @@ class Setting:
 @functools.cache
 def _adapter(name: str, kind: str) -> TypeAdapter[Any]:
     """Checks a setting: by name where its limits are known, else by the type of its default."""
-    unlisted: Any = {"str": str, "bool": bool, "int": int, "list": list[FiniteFloat]}.get(kind, FiniteFloat)
+    unlisted: Any = {"str": str, "bool": bool, "int": Whole, "list": list[Number]}.get(kind, Number)
     return TypeAdapter(TYPES.get(name, unlisted), config=ConfigDict(strict=True))
 
 
@@ -185,6 +209,10 @@ TAKEN = (
 """Names a linked axis cannot have: columns of the results, and of the tables that reports make of them."""
 
 
+BESIDE = ("name", "tune")
+"""Keys of linked settings that are no settings: what they are called, and what they may tune."""
+
+
 def as_text(value: object) -> str:
     """A value as CSVs and names show it: empty for not applicable, lists as in TOML."""
     if value is None:
@@ -203,3 +231,41 @@ def declared(function: Callable[..., Any]) -> dict[str, Setting]:
             default = None if parameter.default is inspect.Parameter.empty else parameter.default
             settings[name] = Setting(name, list(default) if isinstance(default, tuple) else default)
     return settings
+
+
+def check_declared(
+    function: Callable[..., Any], by_classes: Iterable[str] = (), *, only_numbers: bool = False
+) -> None:
+    """Check the settings that a component's function declares.
+
+    Args:
+        function: whose keyword-only parameters are settings.
+        by_classes: those whose defaults depend on the number of classes.
+        only_numbers: whether texts and tuples are none of its settings.
+
+    Raises:
+        TypeError: a name is one that results or studies use, or a default is none that a study could hold.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError as error:
+        raise TypeError("Python cannot tell its parameters: wrap it in a function of your own") from error
+    for one in parameters:
+        if one.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if one.name in {*TAKEN, *CORE, *BESIDE}:
+            raise TypeError(
+                f"its setting {one.name!r} has the name of a column of the results or of a setting of every "
+                f"study; rename it, for instance {function.__name__}_{one.name}"
+            )
+        fits = isinstance(one.default, (int, float)) or (not only_numbers and _is_text_or_tuple(one.default))
+        if one.name not in by_classes and not fits:
+            got = "no default" if one.default is one.empty else f"the default {one.default!r}"
+            more = "" if only_numbers else ", a text, true or false, or a tuple of numbers"
+            raise TypeError(f"its setting {one.name!r} has {got}; allowed: a number{more} ({one.name}=0.1)")
+
+
+def _is_text_or_tuple(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(one, (int, float)) for one in value)
+    return isinstance(value, str)

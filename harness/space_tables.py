@@ -21,7 +21,7 @@ from harness import plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.checking import Checker, Settings
-from harness.errors import did_you_mean
+from harness.errors import did_you_mean, quoted
 from harness.parameters import COMPONENTS, Choices, Entry, Floats, Ints, Layers, Space, Values
 from harness.searches import COLUMNS, COSTS
 from harness.settings import CORE, DEFAULTS, TAKEN, Setting, as_text
@@ -77,7 +77,7 @@ def _entry(name: str, given: object, checker: Checker) -> Entry | None:
         return _choices(name, given, {}, checker)
     if not isinstance(given, Mapping):
         told.append(
-            f"{where} = {given!r}: allowed: a list of at least two values, or {{ low = .., high = .. }}"
+            f"{where} = {quoted(given)}: allowed: a list of at least two values, or {{ low = .., high = .. }}"
         )
         return None
     table = dict(given)
@@ -101,7 +101,7 @@ def _is_linked(given: Mapping[str, Any]) -> bool:
 
 def _when(where: str, given: object, told: list[str]) -> dict[str, tuple[str, ...]]:
     if not isinstance(given, Mapping):
-        told.append(f"{where}.when = {given!r}: allowed: a table such as {{ optimizer = ['sgd'] }}")
+        told.append(f"{where}.when = {quoted(given)}: allowed: a table such as {{ optimizer = ['sgd'] }}")
         return {}
     return {
         key: tuple(as_text(value) for value in (values if isinstance(values, list) else [values]))
@@ -129,7 +129,7 @@ def _linked(name: str, given: Sequence[Any], when: Mapping[str, Any], checker: C
     tables = checker.named(where, list(given))
     told += [
         f"{where}: {key} is the same for all suggestions, or they could not be compared"
-        for key in {key for table in tables for key in table} & {*FIXED}
+        for key in sorted({key for table in tables for key in table} & {*FIXED})
     ]
     names = tuple(str(table["name"]) for table in tables)
     if len(told) > before or not _several(where, names, told):
@@ -144,7 +144,7 @@ def _several(where: str, names: Sequence[str], told: list[str]) -> bool:
     if len(set(names)) < len(names):
         told.append(f"{where}: a value is listed twice")
     elif len(names) < 2:
-        one = f"its one value {names[0]!r}" if names else "no value"
+        one = f"its one value {quoted(names[0])}" if names else "no value"
         told.append(f"{where}: {one} leaves nothing to choose; put it into [baseline], or list several")
     return len(set(names)) == len(names) > 1
 
@@ -154,8 +154,9 @@ def _layers(table: dict[str, Any], when: Mapping[str, Any], checker: Checker) ->
     same = table.get("same", False)
     if not {"depth", "width"} <= set(table) <= {"depth", "width", "same"} or not isinstance(same, bool):
         told.append(
-            f"{where} = {table!r}: allowed: a list of lists of widths, or {{ depth = .., width = .. }}, each "
-            "a list or { low = .., high = .. }, and same = true for one width in all layers"
+            f"{where} = {quoted(table)}: allowed: a list of lists of widths, or "
+            "{ depth = .., width = .. }, each a list or { low = .., high = .. }, and same = true for one "
+            "width in all layers"
         )
         return None
     depth = _whole(f"{where}.depth", table["depth"], 0, told)
@@ -167,7 +168,7 @@ def _layers(table: dict[str, Any], when: Mapping[str, Any], checker: Checker) ->
 
 def _whole(where: str, given: object, least: int, told: list[str]) -> Ints | Choices | None:
     """Numbers of layers or of units."""
-    setting = Setting("steps" if least else "split_seed", None)  # whole numbers from 1, or from 0
+    setting = Setting("hidden.width" if least else "hidden.depth", None)
     if isinstance(given, Mapping):
         found = _range(where, dict(given), setting, told)
         return found if isinstance(found, Ints) else None
@@ -176,7 +177,7 @@ def _whole(where: str, given: object, least: int, told: list[str]) -> Ints | Cho
         try:
             setting.check(value)
         except ValueError as error:
-            told.append(f"{where} = {value!r}: allowed: {error}")
+            told.append(f"{where} = {quoted(value)}: allowed: {error}")
             return None
     names = tuple(as_text(value) for value in values)
     if len(names) == 1:
@@ -187,7 +188,7 @@ def _whole(where: str, given: object, least: int, told: list[str]) -> Ints | Cho
 def _bounds(where: str, name: str, table: dict[str, Any], checker: Checker) -> Values | None:
     setting = checker.known[name]
     if isinstance(setting.default, str | bool | list) or name in {"hidden", "eval_every", "sampling"}:
-        checker.problems.append(f"{where} = {table!r}: it has no order; allowed: a list of values")
+        checker.problems.append(f"{where} = {quoted(table)}: it has no order; allowed: a list of values")
         return None
     return _range(where, table, setting, checker.problems)
 
@@ -202,7 +203,7 @@ def _range(where: str, table: dict[str, Any], setting: Setting, told: list[str])
     try:
         low, high = (setting.check(table[key]) for key in ("low", "high"))
     except ValueError as error:
-        told.append(f"{where} = {table!r}: allowed: {error}")
+        told.append(f"{where} = {quoted(table)}: allowed: {error}")
         return None
     wrong = _wrong_bounds(low, high, table)
     if wrong:
@@ -217,7 +218,7 @@ def _range(where: str, table: dict[str, Any], setting: Setting, told: list[str])
 def _wrong_bounds(low: Any, high: Any, table: Mapping[str, Any]) -> str:
     log, step = table.get("log", False), table.get("step")
     if not isinstance(log, bool):
-        return f"log = {log!r}: allowed: true or false"
+        return f"log = {quoted(log)}: allowed: true or false"
     if low >= high:
         return f"low = {low:g} must lie below high = {high:g}"
     if log and low <= 0:
@@ -229,9 +230,9 @@ def _wrong_bounds(low: Any, high: Any, table: Mapping[str, Any]) -> str:
     whole = isinstance(low, int)
     number = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
     if not number or not 0 < step < math.inf:
-        return f"step = {step!r}: allowed: a {'whole ' if whole else ''}number above 0"
+        return f"step = {quoted(step)}: allowed: a {'whole ' if whole else ''}number above 0"
     if step > high - low:
-        return f"step = {step:g} goes beyond high = {high:g} at once"
+        return f"step = {quoted(step)} goes beyond high = {high:g} at once"
     count = (high - low) / step
     if abs(count - round(count)) > 1e-6:
         below, above = (f"{low + step * whole:g}" for whole in (math.floor(count), math.ceil(count)))
@@ -356,7 +357,7 @@ def _unmet(entry: Entry, possible: Possible, given: Mapping[str, Any], later: se
             yield f"{where}: {key} is a number from a range; a condition needs one that is drawn from a list"
         elif unknown:
             names = [component.name for component in plugins.registries()[key]]
-            yield f"{where}: unknown {key} {unknown[0]!r}; {did_you_mean(unknown[0], names)}"
+            yield f"{where}: unknown {key} {quoted(unknown[0])}; {did_you_mean(unknown[0], names)}"
         elif not there & set(allowed):
             yield f"{where}: {key} is never {' or '.join(allowed)}; it is {', '.join(sorted(there))}"
 

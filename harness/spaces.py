@@ -22,7 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-from harness.settings import Seed, Setting, Value, as_text, listed_seeds
+from harness import limits
+from harness.errors import quoted
+from harness.settings import Seed, Setting, Value, as_text, listed_seeds, no_seed_twice
 
 FIRST_SEED = 1000
 """Where tuning seeds begin that are given as a count: apart from a study's own 0, 1, 2 .."""
@@ -71,7 +73,7 @@ class Tune(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     seeds: Annotated[list[Seed], Field(min_length=1)] = [FIRST_SEED, FIRST_SEED + 1]
-    budget: Annotated[int, Field(ge=2)] | None = None
+    budget: Annotated[int, Field(ge=2), limits.at_most(limits.BUDGET, "settings of one arm")] | None = None
     space: dict[str, Any] = {}
 
     @field_validator("seeds", mode="before")
@@ -79,11 +81,16 @@ class Tune(BaseModel):
     def _count_of_seeds(cls, value: object) -> object:
         return listed_seeds(value, "tuning", FIRST_SEED)
 
+    @field_validator("seeds")
+    @classmethod
+    def _no_seed_twice(cls, value: list[int]) -> list[int]:
+        return no_seed_twice(value)
+
 
 def check(where: str, given: object, known: Mapping[str, Setting]) -> tuple[Space, list[str]]:
     """A space as a study file has it, validated, and what is wrong with it."""
     if not isinstance(given, Mapping):
-        return {}, [f"{where} = {given!r}: allowed: a table of settings, each a list or low and high"]
+        return {}, [f"{where} = {quoted(given)}: allowed: a table of settings, each a list or low and high"]
     space: Space = {}
     told: list[str] = []
     for name, values in given.items():
@@ -96,7 +103,7 @@ def check(where: str, given: object, known: Mapping[str, Setting]) -> tuple[Spac
             _list(f"{where}.{name}", values, known[name], space, told)
         else:
             told.append(
-                f"{where}.{name} = {values!r}: allowed: a list of at least two values, or "
+                f"{where}.{name} = {quoted(values)}: allowed: a list of at least two values, or "
                 "{ low = .., high = .., log = true }"
             )
     return space, told
@@ -110,7 +117,7 @@ def _range(where: str, given: Mapping[str, Any], setting: Setting, space: Space,
     except ValidationError as error:
         told += [f"{where}: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()]
     except ValueError as error:
-        told.append(f"{where} = {dict(given)}: allowed: {error}")
+        told.append(f"{where} = {quoted(dict(given))}: allowed: {error}")
     else:
         space[setting.name] = found
 
@@ -121,7 +128,7 @@ def _list(where: str, given: Sequence[Any], setting: Setting, space: Space, told
         try:
             values.append(setting.check(value))
         except ValueError as error:
-            told.append(f"{where} = {value!r}: allowed: {error}")
+            told.append(f"{where} = {quoted(value)}: allowed: {error}")
     if len({as_text(value) for value in values}) < len(values):
         told.append(f"{where}: a value is listed twice")
     space[setting.name] = values

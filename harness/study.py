@@ -6,8 +6,7 @@ import copy
 import functools
 import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,19 +14,20 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from harness import contrasts, plugins, searches, space_tables, spaces
+from harness import contrasts, limits, plugins, searches, space_tables, spaces, toml_text
 from harness.axes.datasets import Dataset, Images, datasets
 from harness.axes.metrics import metrics, taken
-from harness.checking import BESIDE, Checker, Settings, known_settings
+from harness.checking import Checker, Settings, known_settings
 from harness.contrasts import Contrasts
-from harness.errors import UsageError, did_you_mean
+from harness.errors import UsageError, did_you_mean, quoted
 from harness.folders import Folder
 from harness.overrides import apply
 from harness.parameters import Space as SearchSpace
 from harness.registry import HOUSE
 from harness.searches import Search
-from harness.settings import OF_ARM, Seed, listed_seeds
+from harness.settings import BESIDE, OF_ARM, Seed, listed_seeds, no_seed_twice
 from harness.spaces import Space, Tune
+from harness.urls import shown, without_passwords
 
 Design = Literal["grid", "one-factor", "ladder", "search"]
 Phase = Literal["fixed", "tuning", "tuned", "search", "confirmed"]
@@ -35,6 +35,11 @@ TABLES = (
     "study", "baseline", "axes", "steps", "contrasts", "tune", "search", "space", "chosen", "datasets",
 )  # fmt: skip
 NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
+LONGEST_NAME = 100
+"""Characters of a study's name: a folder is called by it, and files begin with it."""
+MOST_TOLD = 50  # problems of a file
+REFERENCE = "reference"
+"""The folder in results/ that is no study's: it holds results that are committed."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -43,7 +48,7 @@ class About(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     hypothesis: str = ""
     design: Design = "grid"
     seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
@@ -54,6 +59,15 @@ class About(BaseModel):
     keep_weights: Literal["best", "all", "none"] = "best"
     phase: Phase = "fixed"
 
+    @field_validator("name")
+    @classmethod
+    def _a_folders(cls, value: str) -> str:
+        if value.endswith("."):
+            raise ValueError("a name that does not end with a dot, which some systems drop from a folder's")
+        if value.casefold() == REFERENCE:
+            raise ValueError(f"another name: results/{REFERENCE} holds the results that are kept")
+        return value
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: object) -> object:
@@ -62,9 +76,7 @@ class About(BaseModel):
     @field_validator("seeds")
     @classmethod
     def _no_seed_twice(cls, value: list[int]) -> list[int]:
-        if len(set(value)) < len(value):
-            raise ValueError("a seed is listed twice")
-        return value
+        return no_seed_twice(value)
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -159,6 +171,9 @@ class Study:
     def declare(self) -> None:
         """Make the study's own data sets known in this process, in place of another study's."""
         datasets.declare(self.datasets, f"study {self.name}")
+        for entry in datasets:
+            if entry.third_party:
+                entry.component.refresh(entry.source_digest)
 
     @property
     def linked_axes(self) -> list[str]:
@@ -217,15 +232,7 @@ def load(study: str | Path, overrides: Sequence[str] = ()) -> Study:
         UsageError: with everything that is wrong, at once.
     """
     path = find(study)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"study file {path} cannot be read: {error}") from error
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"study file {path} is not valid TOML: {error}") from error
-    return parse(tables, overrides, path)
+    return parse(toml_text.read(path), overrides, path)
 
 
 def find(study: str | Path) -> Path:
@@ -239,6 +246,8 @@ def find(study: str | Path) -> Path:
     for folder in folders:
         if _is_file(folder / f"{study}.toml"):
             return folder / f"{study}.toml"
+    if _is(Path.is_dir, given):
+        raise UsageError(f"{given} is a folder; allowed: a study file, such as {given / 'study.toml'}")
     known = {file.stem for folder in folders for file in folder.glob("*.toml")}
     raise UsageError(
         f"there is no study {str(study)!r}: {did_you_mean(str(study), known)}, or a path to a .toml file"
@@ -246,8 +255,12 @@ def find(study: str | Path) -> Path:
 
 
 def _is_file(path: Path) -> bool:
+    return _is(Path.is_file, path)
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
     try:
-        return path.is_file()
+        return kind(path)
     except OSError:  # no name that a file could have
         return False
 
@@ -271,6 +284,8 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     tune = _tuned(raw, checker)
     chosen = {arm: checker.table(f"chosen.{arm}", values) for arm, values in raw["chosen"].items()}
     problems += _contradictions(about, baseline, axes, steps, tune)
+    if chosen and about is not None and about.phase == "fixed":
+        problems.append("[chosen]: only in a study.toml that tuning or a search wrote; take it out")
     search, space = _searched(raw, about, baseline, checker)
     if about is not None and compared is not None:
         problems += contrasts.problems(compared, about.design, axes)
@@ -278,11 +293,8 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     if tune is None and checker.spaces:
         told = ", ".join(checker.spaces)
         problems.append(f"{told}: a space to tune, in a study without [tune]; add the table, or take it out")
-    if tune is not None and compared is not None and compared.metric == "val_accuracy":
-        problems.append(
-            "contrasts.metric = 'val_accuracy': tuned arms are chosen by it, so it cannot judge them; "
-            "allowed with [tune]: test_accuracy"
-        )
+    if compared is not None and compared.metric == "val_accuracy":
+        problems += _unjudged_by_val(baseline, axes, tune)
     if about is not None and about.design == "search" and compared is not None:
         problems += contrasts.problems_of_search(compared, about.phase)
     if about is not None and tune is not None:
@@ -292,11 +304,10 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
         problems += _metric_problems(about.metrics or (), [*checker.known, *axes])
     if about is not None and search is not None:
         problems += searches.problems(search, about.seeds, about.metrics or ())
+    if about is not None and not problems:
+        problems += filter(None, _sized(about, axes, steps, tune, checker.spaces, search))
     if problems or about is None:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise UsageError(
-            f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n{listed}"
-        )
+        raise UsageError(_listed(file, list(dict.fromkeys(problems))))
     found = Study(
         about, baseline, axes, steps, path, folders, compared or Contrasts(), tune, checker.spaces, chosen,
         search, space,
@@ -305,13 +316,51 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     return found
 
 
+def _listed(file: str, problems: Sequence[str]) -> str:
+    """All problems of a file in words; of very many, the first ones and how many there are."""
+    told = [f"  - {problem}" for problem in problems[:MOST_TOLD]]
+    more = [f"  - and {len(problems) - MOST_TOLD:,} more"] if len(problems) > MOST_TOLD else []
+    head = f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run"
+    return "\n".join([head, *told, *more])
+
+
+def _sized(
+    about: About,
+    axes: Mapping[str, Sequence[Any]],
+    steps: Sequence[Any],
+    tune: Tune | None,
+    own: Mapping[str, Space],
+    search: Search | None,
+) -> Iterator[str]:
+    """What is too large to be planned: more trials than a plan can hold, in any of the study's phases."""
+    if about.phase in {"search", "confirmed"}:
+        return
+    if search is not None:
+        yield limits.trials_problem(
+            "search.suggestions", {"suggestions": search.suggestions, "seeds": len(search.seeds)}
+        )
+        yield limits.trials_problem("study.seeds", {"arms": 2, "seeds": len(about.seeds)})
+        return
+    arms = limits.arms(about.design, axes, steps)
+    yield limits.trials_problem(
+        "[steps]" if about.design == "ladder" else "[axes]", {"arms": arms, "seeds": len(about.seeds)}
+    )
+    if tune is not None:
+        shared = own.get(spaces.ALL, {})
+        tries = max(spaces.size({**shared, **space}) or tune.budget or 0 for space in own.values())
+        yield limits.trials_problem(
+            "[tune]", {"arms": arms, "settings to try": tries, "tuning seeds": len(tune.seeds)}
+        )
+
+
 def _raw(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     """A copy of the tables, for overrides to change; what is no table is told, and left out."""
+    toml_text.check_plain(tables)
     raw = copy.deepcopy(dict(tables))
-    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in set(raw) - set(TABLES)]
+    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in raw if key not in TABLES]
     for key in ("study", "baseline", "axes", "chosen", "search", "space", "datasets"):
         if not isinstance(raw.setdefault(key, {}), Mapping):
-            problems.append(f"[{key}] = {raw[key]!r}: allowed: a table")
+            problems.append(f"[{key}] = {quoted(raw[key])}: allowed: a table")
             raw[key] = {}
     return raw
 
@@ -320,7 +369,8 @@ def _load_plugins(table: Mapping[str, Any], folder: Path) -> None:
     plugins.load_installed()
     named = table.get("plugins", [])
     for name in named if isinstance(named, list) else []:
-        plugins.load_file(folder / str(name))
+        if isinstance(name, str):  # else its check tells
+            plugins.load_file(folder / name)
 
 
 def _validated(model: type[M], where: str, table: object, problems: list[str]) -> M | None:
@@ -338,12 +388,15 @@ def _validated(model: type[M], where: str, table: object, problems: list[str]) -
                     f"{key}: missing; give {'the study' if where == 'study' else 'it'} a {key.split('.')[-1]}"
                 )
             else:
-                problems.append(f"{key} = {given!r}: allowed: {_said(problem['msg'])}")
+                given = shown(given) if key == "search.storage" and isinstance(given, str) else given
+                said = quoted(given, lambda value: without_passwords(repr(value)))
+                problems.append(f"{key} = {said}: allowed: {_said(problem['msg'])}")
         return None
 
 
 def _said(message: str) -> str:
     """What pydantic says is allowed."""
+    message = re.sub(r"a valid dictionary( or instance of \w+)?", "a table", message)
     return message.removeprefix("Value error, ").removeprefix("Input should be ")
 
 
@@ -373,16 +426,27 @@ def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> di
         else:
             names[name] = Dataset(name, functools.partial(_unread, name), classes=None)
         if not isinstance(given, Mapping):
-            problems.append(f"datasets.{name} = {given!r}: allowed: a table with format and path")
+            problems.append(f"datasets.{name} = {quoted(given)}: allowed: a table with format and path")
             continue
         table = dict(given)
-        if isinstance(table.get("path"), str):
-            table["path"] = (folder / Path(table["path"]).expanduser()).absolute()
-        checked = _validated(Folder, f"datasets.{name}", table, problems)
+        try:
+            if isinstance(table.get("path"), str):
+                table["path"] = (folder / Path(table["path"]).expanduser()).absolute()
+            checked = _validated(Folder, f"datasets.{name}", table, problems)
+        except (OSError, RuntimeError) as error:  # no such user; a name that no folder can have
+            problems.append(
+                f"datasets.{name}.path = {quoted(given['path'])}: allowed: a folder; {_reason(error)}"
+            )
+            continue
         if checked is not None:
             folders[name] = checked
     datasets.declare(names, "the study")
     return folders
+
+
+def _reason(error: Exception) -> str:
+    """Why a path is none, without the path."""
+    return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
 
 
 def _unread(name: str) -> Images:
@@ -402,7 +466,7 @@ def _tracked(about: About, folder: Path) -> list[str]:
     return [
         entry.name
         for entry in metrics
-        if entry.source_digest and (entry.module in own or not entry.module.startswith(plugins.FILE))
+        if entry.third_party and (entry.module in own or not entry.module.startswith(plugins.FILE))
     ]
 
 
@@ -447,6 +511,22 @@ def _searched(
     return search, space_tables.read(raw["space"], baseline, checker)
 
 
+def _unjudged_by_val(
+    baseline: Settings, axes: Mapping[str, Sequence[Any]], tune: Tune | None
+) -> Iterator[str]:
+    """Why val accuracy cannot judge a study's contrasts, where it cannot."""
+    if {*axes.get("val_fraction", [baseline.get("val_fraction")])} == {0}:
+        yield (
+            "contrasts.metric = 'val_accuracy': val_fraction = 0 leaves no images to measure it on; allowed: "
+            "test_accuracy, or a val_fraction above 0"
+        )
+    if tune is not None:
+        yield (
+            "contrasts.metric = 'val_accuracy': tuned arms are chosen by it, so it cannot judge them; "
+            "allowed with [tune]: test_accuracy"
+        )
+
+
 def _contradictions(
     about: About | None,
     baseline: Settings,
@@ -477,9 +557,8 @@ def _contradictions(
         problems.append("study.design = 'one-factor': needs [axes] to vary one at a time")
     sets: dict[str, str] = {}
     for axis, values in axes.items():
-        for key in {key for value in values for key in (value if isinstance(value, Mapping) else [axis])} - {
-            *BESIDE
-        }:
+        given = {key for value in values for key in (value if isinstance(value, Mapping) else [axis])}
+        for key in sorted(given - {*BESIDE}):
             if key in sets:
                 problems.append(f"axes.{axis} and axes.{sets[key]} both set {key}")
             sets[key] = axis

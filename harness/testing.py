@@ -13,14 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import plugins
+from harness import component_checks, planned_components, plugins, process_state
 from harness.axes.activations import activations
 from harness.axes.heads import heads
-from harness.axes.losses import Loss, losses
+from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import State, optimizers
+from harness.component_checks import (
+    CLASSES,
+    MEMBERS,
+    SAMPLES,
+    STEPS,
+    against,
+    loss_settings,
+    noise,
+    one_hot,
+)  # fmt: skip
+from harness.errors import UsageError, in_words
+from harness.settings import DEFAULTS
 
-MEMBERS, SAMPLES, CLASSES, STEPS = 3, 6, 5, 4
+STACKED = ("activation", "head", "loss", "optimizer")
+"""Axes whose components a stack applies to many members at once."""
 
 
 def stacks(axis: str, name: str) -> bool:
@@ -33,7 +46,61 @@ def stacks(axis: str, name: str) -> bool:
     together, alone = {
         "activation": _activation, "head": _head, "loss": _loss, "optimizer": _optimizer
     }[axis](name)  # fmt: skip
-    return all(torch.allclose(t, a, rtol=1e-9, atol=1e-12) for t, a in zip(together, alone, strict=True))
+    return all(
+        t.shape == a.shape and torch.allclose(t, a, rtol=1e-9, atol=1e-12)
+        for t, a in zip(together, alone, strict=True)
+    )
+
+
+def why_alone(axis: str, name: str) -> str:
+    """Why a component cannot be stacked, in words; empty where it can.
+
+    Args:
+        axis: "activation", "head", "loss" or "optimizer".
+        name: a registered component, which keeps its contract otherwise.
+    """
+    what, component = f"{axis} {name!r}", plugins.registries()[axis][name]
+    try:
+        reason = _reason(what, axis, component)
+        if reason:
+            return f"{what} {reason}"
+        with process_state.kept():
+            if stacks(axis, name):
+                return ""
+    except UsageError as fault:
+        return str(fault)
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with it, no other trial shall share it)
+        return f"{what} fails on a stack ({in_words(error)})"
+    return (
+        f"{what} gives the members of a stack other values than each alone (dimensions are counted from the "
+        "end, dim=-1; settings are a number a member)"
+    )
+
+
+def _reason(what: str, axis: str, component: Any) -> str:
+    """What a component does that a stack does not allow, where that can be told; else empty."""
+    if axis == "optimizer":
+        if component_checks.elementwise(what, component):
+            return ""
+        return (
+            "changes an element by what others are (a norm or mean over the whole tensor?); declare it "
+            "stackable=False, and it is given one tensor of one trial at a time"
+        )
+    x = 2 * noise(SAMPLES, CLASSES)
+    function = component.forward if axis != "loss" else _lone(component)
+    if component_checks.draws(what, function, x.softmax(-1) if axis == "loss" else x):
+        return "draws random numbers, which a stack's members would share"
+    if axis == "activation" and component_checks.reaches(what, function, x):
+        return "mixes the samples of a batch: its value for one changes with the others"
+    if axis == "activation" and component_checks.reaches(what, function, x, dim=1):
+        return "mixes the units of a layer: its value for one changes with the others"
+    return ""
+
+
+def _lone(loss: Any) -> Callable[[Tensor], Tensor]:
+    """A loss as a function of the output (B, C) alone."""
+    form = next(iter(loss.forms.values()))
+    return lambda f: form.forward(f, one_hot(), **loss_settings(loss))
 
 
 def check_component(axis: str, name: str) -> None:
@@ -44,13 +111,27 @@ def check_component(axis: str, name: str) -> None:
     """
     entry = plugins.catalogue()[axis].entry(name)
     assert entry.summary, f"{axis} {name!r} needs a docstring for `harness list`"  # noqa: S101
-    if axis in {"activation", "head", "loss"}:
-        _check_derivative(axis, name)
-    if axis == "metric":
-        fault = metric_fault(name)
-        assert not fault, f"metric {name!r} {fault}"  # noqa: S101
-    if axis in {"activation", "head", "loss", "optimizer"} and getattr(entry.component, "stackable", True):
-        assert stacks(axis, name), f"{axis} {name!r} treats a stack otherwise than its members"  # noqa: S101
+    fault = _fault(axis, name, entry.component)
+    assert not fault, fault  # noqa: S101
+    if axis in STACKED and getattr(entry.component, "stackable", True):
+        reason = why_alone(axis, name)
+        assert not reason, reason  # noqa: S101
+
+
+def _fault(axis: str, name: str, component: Any) -> str:
+    """Say how a component breaks its contract; one that needs settings has the defaults, on digits."""
+    if axis in component_checks.CHECKS:
+        return component_checks.fault(axis, name, component)
+    if axis == "dataset":
+        try:
+            component.facts  # noqa: B018 (which are found by loading, unless they are known)
+        except UsageError as error:
+            return str(error)
+        return ""
+    own = {key: setting.default for key, setting in getattr(component, "settings", {}).items()}
+    given = {**DEFAULTS, "dataset": "digits", "activation": "identity", **own}
+    defaults: Any = {key: value for key, value in given.items() if value is not None}
+    return next(planned_components.faults(axis, name, component, [defaults]), "")
 
 
 def metric_fault(name: str) -> str:
@@ -58,38 +139,8 @@ def metric_fault(name: str) -> str:
 
     It gives finite values, one a sample, and to the members of a stack what it gives to each alone.
     """
-    function = metrics[name].function
-    p = _noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
-    target = _target().expand_as(p)
-    try:
-        alone, together = [function(p[k], target[k]) for k in range(MEMBERS)], function(p, target)
-    except Exception as error:  # noqa: BLE001 (whatever a third party's function raises is its fault)
-        return f"raises {type(error).__name__}: {error}"
-    for values, given in ((alone[0], p[0]), (together, p)):
-        expected = tuple(given.shape[:-1])
-        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        if got != expected:
-            return f"gives {got} for probabilities {tuple(given.shape)}; one value a sample is {expected}"
-    if not together.isfinite().all():
-        return "is not finite on ordinary probabilities"
-    if not torch.allclose(together.double(), torch.stack(alone).double(), rtol=1e-9, atol=1e-12):
-        return "treats a stack otherwise than its members"
-    return ""
-
-
-def _noise(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-
-
-def _target(member: int = 0) -> Tensor:
-    """One-hot rows (B, C); each member's labels are others, and otherwise distributed."""
-    labels = torch.arange(SAMPLES) % (CLASSES - member)
-    return torch.eye(CLASSES, dtype=torch.float64)[labels]
-
-
-def _smoothed(target: Tensor) -> Tensor:
-    """What `label_smoothing` makes of a target."""
-    return 0.8 * target + 0.2 / target.shape[-1]
+    fault = component_checks.fault("metric", name, metrics[name])
+    return fault.removeprefix(f"metric {name!r}").removeprefix(":").strip()
 
 
 def _derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
@@ -102,103 +153,66 @@ def _derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor
 
 def _activation(name: str) -> tuple[list[Tensor], list[Tensor]]:
     # Laid out as in a stack: (K, h, B), where alone it would be (B, h).
-    forward, x = activations[name].forward, _noise(MEMBERS, CLASSES, SAMPLES)
+    forward, x = activations[name].forward, noise(MEMBERS, CLASSES, SAMPLES)
     alone = [_derivatives(forward, member.T) for member in x]
     return _derivatives(forward, x), [torch.stack([part[i].T for part in alone]) for i in range(2)]
 
 
 def _head(name: str) -> tuple[list[Tensor], list[Tensor]]:
-    forward, x = heads[name].forward, _noise(MEMBERS, SAMPLES, CLASSES)
+    forward, x = heads[name].forward, noise(MEMBERS, SAMPLES, CLASSES)
     alone = [_derivatives(forward, member) for member in x]
     return _derivatives(forward, x), [torch.stack(parts) for parts in zip(*alone, strict=True)]
-
-
-def loss_settings(loss: Loss) -> dict[str, Any]:
-    """The defaults of a loss's settings, as the 0-dim tensors that a lone trial passes."""
-    values = {name: loss.default_of(name, CLASSES) for name in loss.settings}
-    return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
 def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
     """On a target that members share, as arms of a seed do, and on targets of their own, as seeds do."""
     loss = losses[name]
-    form, settings = next(iter(loss.forms.values())), loss_settings(loss)
-    stacked = {key: value.expand(MEMBERS, 1) for key, value in settings.items()}
-    x = _noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
+    form, defaults = next(iter(loss.forms.values())), loss_settings(loss)
+    lone = [{key: value * (1 - 0.1 * k) for key, value in defaults.items()} for k in range(MEMBERS)]
+    stacked = {key: torch.stack([one[key] for one in lone])[:, None] for key in defaults}
+    x = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
     together: list[Tensor] = []
     alone: list[Tensor] = []
-    own = torch.stack([_target(k) for k in range(MEMBERS)])
-    for target, targets in ((_target(), [_target()] * MEMBERS), (own, list(own))):
-        together += _derivatives(functools.partial(form.forward, target=target, **stacked), x)
+    own = torch.stack([one_hot(k) for k in range(MEMBERS)])
+    for target, targets in ((one_hot(), [one_hot()] * MEMBERS), (own, list(own))):
+        together += _derivatives(functools.partial(against, form.forward, target, stacked), x)
         members = [
-            _derivatives(functools.partial(form.forward, target=one, **settings), member)
-            for member, one in zip(x, targets, strict=True)
+            _derivatives(functools.partial(against, form.forward, one, settings), member)
+            for member, one, settings in zip(x, targets, lone, strict=True)
         ]
         alone += [torch.stack(parts) for parts in zip(*members, strict=True)]
     return together, alone
 
 
 def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Members with learning rates of their own, over a few steps, together and one by one."""
+    """Members with settings of their own, over a few steps, together and one by one."""
     optimizer = optimizers[name]
-    settings = {key: setting.default for key, setting in optimizer.settings.items() if key != "lr"}
-    own = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    rates = torch.tensor([[0.01], [0.02], [0.03]], dtype=torch.float64)
-    together = _noise(MEMBERS, CLASSES)
+    defaults = component_checks.optimizer_settings(optimizer)
+    lone = [{key: _varied(value, k) for key, value in defaults.items()} for k in range(MEMBERS)]
+    settings = {key: _column([one[key] for one in lone]) for key in defaults}
+    together = noise(MEMBERS, CLASSES)
     alone = [member.clone()[None] for member in together]
     state: State = {}
     states: list[State] = [{} for _ in alone]
     for t in range(1, STEPS + 1):
         grads = [torch.sin(t + member) for member in alone]
-        optimizer.update(together, torch.cat(grads), state, t, lr=rates, **own)
+        optimizer.update(together, torch.cat(grads), state, t, **settings)
         for k, member in enumerate(alone):
-            optimizer.update(member, grads[k], states[k], t, lr=float(rates[k, 0]), **own)
+            optimizer.update(member, grads[k], states[k], t, **lone[k])
     return [together], [torch.cat(alone)]
 
 
-def _check_derivative(axis: str, name: str) -> None:
-    if axis == "loss":
-        _check_loss(name)
-        return
-    component: Any = plugins.registries()[axis][name]
-    x = _noise(MEMBERS, SAMPLES, CLASSES)
-    y = component.forward(x)
-    grad = torch.ones_like(y).cumsum(-1)
-    if component.backward is None:
-        closed = None
-    else:
-        closed = component.backward(grad, x, y) if axis == "activation" else component.backward(grad, y)
-    _compare(f"{axis} {name!r}", component.forward, x, closed, grad)
+def _varied(value: Any, k: int) -> Any:
+    """Member k's value of a setting: numbers with a point differ, unless they are 0."""
+    if isinstance(value, tuple):
+        return tuple(_varied(one, k) for one in value)
+    return value * (1 - 0.1 * k) if isinstance(value, float) else value
 
 
-def _check_loss(name: str) -> None:
-    """Each form of a loss, on one-hot targets and on smoothed ones."""
-    component = losses[name]
-    settings = loss_settings(component)
-    x = _noise(MEMBERS, SAMPLES, CLASSES)
-    for kind, form in component.forms.items():
-        z = x.log_softmax(-1) if kind == "log_probabilities" else x.softmax(-1)
-        what, values = f"loss {name!r} of {kind}", []
-        for told, target in ((what, _target()), (f"{what}, labels smoothed,", _smoothed(_target()))):
-            closed = form.gradient and form.gradient(z, target, **settings)
-            _compare(told, functools.partial(form.forward, target=target, **settings), z, closed)
-            values.append(form.forward(z, target, **settings))
-        same = torch.allclose(values[0], values[1], rtol=1e-9, atol=1e-12)
-        assert not same, f"{what} does not change as labels are smoothed: it must read all of the target"  # noqa: S101
-
-
-def _compare(
-    what: str,
-    function: Callable[[Tensor], Tensor],
-    x: Tensor,
-    closed: Tensor | None,
-    grad: Tensor | None = None,
-) -> None:
-    x = x.clone().requires_grad_()
-    y = function(x)
-    (derived,) = torch.autograd.grad(y, x, torch.ones_like(y) if grad is None else grad)
-    assert y.isfinite().all(), f"{what} is not finite on ordinary numbers"  # noqa: S101
-    assert derived.isfinite().all(), f"{what} has a derivative that is not finite"  # noqa: S101
-    if closed is not None:
-        same = closed.shape == derived.shape and torch.allclose(closed, derived, rtol=1e-9, atol=1e-12)
-        assert same, f"the closed-form derivative of {what} is not autograd's"  # noqa: S101
+def _column(values: list[Any]) -> Any:
+    """The members' values as a stack's optimizer is given them."""
+    if isinstance(values[0], tuple):
+        return tuple(_column(list(column)) for column in zip(*values, strict=True))
+    if all(value == values[0] for value in values):
+        return values[0]
+    return torch.tensor(values, dtype=torch.float64)[:, None]

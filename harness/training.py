@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, executors, parts, plugins, results, tuning
+from harness import checkpoints, executors, parts, plugins, results, spawning, tuning
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
@@ -23,6 +23,7 @@ from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.settings import TUNED, TUNING
 from harness.study import Phase, Study
+from harness.trials import components_of
 
 MEMORY = Path("/proc/meminfo")
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
@@ -92,6 +93,7 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_every: str = checkpoints.EVERY,
+    retrain: bool = False,
     display: Display | None = None,
     live: bool = False,
 ) -> Results:
@@ -105,6 +107,9 @@ def run(
         workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
         checkpoint_every: how often a stack is kept, to be gone on from after a kill: "60 seconds",
             "5 epochs", or "never".
+        retrain: train all trials anew, although they are finished: where something has changed that their
+            ids do not tell. The old results stay until the new ones of their stack are written. A run that
+            is stopped goes on without it.
         display: a context manager made from a Progress, which changes while trials are trained.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
@@ -123,7 +128,7 @@ def run(
         display = beside(folder, display)
     train(
         study, folder, engine=engine, device=device, workers=workers,
-        checkpoint_every=checkpoint_every, display=display,
+        checkpoint_every=checkpoint_every, retrain=retrain, display=display,
     )  # fmt: skip
     return results.read(folder)
 
@@ -141,12 +146,14 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_every: str = checkpoints.EVERY,
+    retrain: bool = False,
     display: Display | None = None,
 ) -> Summary:
     """Train what is missing of a study; the arguments are `run`'s.
 
     One with a [tune] table is trained in three phases (`harness.tuning`), each into a folder of its own.
     """
+    spawning.check_main()
     if study.search is not None and study.about.phase == "fixed":
         raise UsageError(
             f"{study.name} is a search: use `harness search`, or harness.search(study) in Python, not run"
@@ -154,6 +161,8 @@ def train(
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
     drawn = check(study, folder, engine, checkpoint_every)  # before the folder is touched
     with results.claimed(folder):
+        for old in (folder, folder / TUNING, folder / TUNED) if retrain else ():
+            results.mark_old(old)
         first = _train(drawn, folder, how)
         if study.tune is None or study.about.phase != "fixed":
             return first
@@ -206,13 +215,15 @@ def _digests(plan: Plan) -> dict[str, str]:
 def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in a folder that is held."""
     start, study, digests = time.monotonic(), drawn.study, _digests(drawn)
+    components = [entry for _, entry in components_of(drawn.trials)]
+    plugins.check_unchanged(components)
     known = results.check_same(folder, study, digests)
     devices = choose_devices(how.device, how.engine)
     count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
     finished = results.finished(folder, set_aside=True)
     plan = arrange(drawn, how.engine, results.stacks_of(known), devices[0], count, finished)
     todo = results.unfinished(plan, finished)
-    count = affordable(min(count, len(todo)), todo)
+    count = spawning.possible(affordable(min(count, len(todo)), todo))
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
     board = _board([work.stack for work in works])
     with executors.started(works, board, count, third_party_modules(plan)) as trained:
@@ -222,19 +233,33 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         again = [stack.group for stack in todo]
         results.begin(folder, plan, {**known.get("data", {}), **digests}, again)
         provenance = Provenance(folder, plan, devices, count)
-        notes += [*metric_notes(folder, plan), *_kernel_notes(works)]
+        notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]
         progress = _progress(works, board, [*plan.warnings, *notes], study)
         try:
             # Closed before the folder is consolidated: no part may land after that.
             with (how.display or nullcontext)(progress), closing(trained):
                 for done in trained:
                     progress.note(folder, done)
+                    if not done.failure:
+                        results.renewed(folder, done.stack.group)
+        except MachineError:
+            plugins.check_unchanged(components)  # where a file has changed, that is the reason to tell
+            raise
         finally:
             if (folder / checkpoints.FOLDER).exists():
                 checkpoints.tidy(folder, results.finished(folder))
             results.consolidate(folder)
             provenance.finish(progress.done - progress.failed)
     return _summary(folder, progress, time.monotonic() - start)
+
+
+def _old_notes(folder: Path, todo: Sequence[Stack]) -> list[str]:
+    """How much is trained although it was finished, or was being so when a run was stopped."""
+    old = results.to_renew(folder)
+    count = sum(len(stack.trials) for stack in todo if stack.group in old)
+    if not count:
+        return []
+    return [f"{count} finished trials are trained anew; their results stay until the new ones are written"]
 
 
 def _kernel_notes(works: Sequence[executors.Work]) -> list[str]:
@@ -244,7 +269,7 @@ def _kernel_notes(works: Sequence[executors.Work]) -> list[str]:
     )
     if not missing:
         return []
-    return [f"{missing}: PyTorch computes what the kernels would, which takes several times as long"]
+    return [f"{missing}: PyTorch computes what the kernels would"]
 
 
 def _together(done: Sequence[Summary]) -> Summary:
@@ -353,7 +378,7 @@ def third_party_modules(plan: Plan) -> list[str] | None:
         for name in {str(t.arm.settings[axis]) for t in plan.trials if axis in t.arm.settings}
     ]
     for entry in [*chosen, *(metrics.entry(name) for name in plan.study.metrics)]:
-        if not entry.source_digest or entry.module.startswith(plugins.FILE):
+        if not entry.third_party or entry.module.startswith(plugins.FILE):
             continue
         if entry.module == "__main__":
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -16,9 +16,10 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
-from harness.checking import BESIDE, Settings
+from harness.checking import Settings
 from harness.errors import UsageError
-from harness.settings import CORE, OF_ARM, as_text
+from harness.registry import Entry
+from harness.settings import BESIDE, CORE, OF_ARM, as_text
 from harness.spaces import points, words
 from harness.study import Study
 
@@ -147,10 +148,10 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     identified: dict[str, str] = {}
     names: set[str] = set()
     merged: dict[str, list[str]] = {}
-    result = []
+    result, sources = [], plugins.sources()
     for arm in arms(study):
-        identity = identity_of(arm.settings)
-        meant = identity_of(arm.given) if arm.given else identity
+        identity = identity_of(arm.settings, sources)
+        meant = identity_of(arm.given, sources) if arm.given else identity
         if meant in identified:
             merged.setdefault(identified[meant], []).append(arm.name)
             continue
@@ -160,7 +161,7 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
             )
         names.add(arm.name)
         identified[meant] = arm.name
-        result += [trial(study, arm, seed, identity) for seed in study.seeds]
+        result += [trial(study, arm, seed, identity, sources) for seed in study.seeds]
     if study.about.phase != "tuned" and len({one.trial_id for one in result}) < len(result):
         raise AssertionError("two different trials share a trial_id; please report this")
     return result, merged
@@ -170,9 +171,10 @@ def tries_problems(study: Study) -> list[str]:
     """What is wrong with what arms would tune: every arm tries its lr, and as many settings as the others."""
     told: list[str] = []
     tries: dict[str, set[str]] = {}
+    sources = plugins.sources()
     for arm in arms(study.in_phase("tuning")):
         name = arm.labels[OF_ARM]
-        tries.setdefault(name, set()).add(identity_of(arm.settings))
+        tries.setdefault(name, set()).add(identity_of(arm.settings, sources))
         if "lr" not in arm.tried:
             told.append(f"arm {name!r} tunes no lr; give it a space, or all of them in [tune.space]")
         told += [
@@ -192,14 +194,18 @@ def tries_problems(study: Study) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def trial(study: Study, arm: Arm, seed: int, identity: str = "") -> Trial:
+Sources: TypeAlias = "Callable[[str, str], str]"
+"""(axis, name) -> the digest of all that decides a third party's component; `plugins.sources`."""
+
+
+def trial(study: Study, arm: Arm, seed: int, identity: str = "", sources: Sources | None = None) -> Trial:
     """An arm with one seed; with `resample_split` its split goes with the seed, too.
 
-    `identity`, where it is known already, is the arm's.
+    `identity` and `sources`, where they are known already, are the arm's and its components'.
     """
     if study.about.resample_split and "split_seed" in arm.settings:
         arm, identity = replace(arm, settings=arm.settings | {"split_seed": seed}), ""
-    return Trial(_trial_id(identity or identity_of(arm.settings), seed), arm, seed)
+    return Trial(_trial_id(identity or identity_of(arm.settings, sources), seed), arm, seed)
 
 
 def _trial_id(identity: str, seed: int) -> str:
@@ -207,12 +213,30 @@ def _trial_id(identity: str, seed: int) -> str:
     return "t" + hashlib.sha256(f"{identity}|{seed}".encode()).hexdigest()[:12]
 
 
-def identity_of(settings: Settings) -> str:
+def is_still(one: Trial, sources: Sources) -> bool:
+    """Whether this process would train what a trial's id says: components, data and version are the same."""
+    return _trial_id(identity_of(one.arm.settings, sources), one.seed) == one.trial_id
+
+
+def components_of(everything: Iterable[Trial]) -> list[tuple[str, Entry[Any]]]:
+    """(axis, component) of the third-party components that trials have, each once."""
+    arms = {id(one.arm): one.arm.settings for one in everything}.values()
+    named = {
+        (axis, str(settings[axis])): registry
+        for axis, registry in plugins.registries().items()
+        for settings in arms
+        if axis in settings
+    }
+    entries = [(axis, registry.entry(name)) for (axis, name), registry in named.items()]
+    return [(axis, entry) for axis, entry in entries if entry.third_party]
+
+
+def identity_of(settings: Settings, sources: Sources | None = None) -> str:
     """Everything but the seed that decides an arm's results, as text.
 
     Not: the study's name, engine, device, time. The mismatch setting `match` counts only where it matters.
     """
-    registries = plugins.registries()
+    sources = sources or plugins.sources()
     counted = dict(settings)
     later = ["label_noise", "label_smoothing", *(["dropout"] if counted["architecture"] == "mlp" else [])]
     for name in later:  # without them, the ids of before there were these settings
@@ -220,11 +244,7 @@ def identity_of(settings: Settings) -> str:
             counted.pop(name, None)
     if losses[str(settings["loss"])].form(heads[str(settings["head"])].kind) is not None:
         counted.pop("match")
-    digests = [
-        registry.entry(str(settings[axis])).source_digest
-        for axis, registry in registries.items()
-        if axis in settings
-    ]
+    digests = [sources(axis, str(settings[axis])) for axis in plugins.registries() if axis in settings]
     dataset = datasets[str(settings["dataset"])]
     if dataset.known is None:  # a person's own: what a full pixel is says how pixels are scaled
         counted["pixel_max"] = dataset.facts.pixel_max

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import results
+from harness import columns, documents, results
 from harness.checking import Settings
 from harness.errors import UsageError
 from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
@@ -68,7 +68,7 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
 
 def read(folder: Path) -> pd.DataFrame:
     """chosen.csv: dataset, arm, a column a tuned setting, val_accuracy, seeds, tried, unfinished, edge."""
-    return pd.read_csv(folder / CHOSEN, keep_default_na=False, na_values={"val_accuracy": ""})
+    return columns.read(folder / CHOSEN, documents.study(folder))
 
 
 def _tries(study: Study) -> dict[str, list[Arm]]:

@@ -367,10 +367,13 @@ def test_a_study_that_is_not_there(harness: Harness) -> None:
 
 @pytest.mark.usefixtures("no_torch")
 def test_a_study_that_is_no_text(harness: Harness) -> None:
-    Path("binary.toml").write_bytes(b"\xff\xfe\x00")
+    Path("binary.toml").write_bytes(b"\xff\x00")
     answer = harness("run", "binary.toml")
     assert answer.code == 2
-    in_order(answer.stderr, r"^error: study file binary\.toml cannot be read: ")
+    in_order(
+        answer.stderr,
+        r"^error: study file binary\.toml is not UTF-8 text: byte 0 \(line 1, column 1\) is 0xff",
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads any file")
@@ -418,24 +421,20 @@ def mine(x):
 """
 
 
-def test_a_component_that_raises_is_planned_and_fails_in_training_alone(harness: Harness) -> None:
+@pytest.mark.parametrize("command", [("plan",), ("run", "--workers", "1", "--results", "out")])
+def test_a_component_that_raises_is_told_before_anything_is_trained(
+    harness: Harness, command: tuple[str, ...]
+) -> None:
     Path("mine.py").write_text(RAISING)
     path = study(
         GOOD.replace("seeds = 1", 'seeds = 1\nplugins = ["mine.py"]')
         + '[axes]\nactivation = ["mine", "relu"]'
     )
-    answer = harness("plan", path)
-    assert answer.code == 0, answer.stderr
-    assert "1 trials train one by one in the loop engine: activation 'mine' " in answer.stdout
-    answer = harness("run", path, "--workers", "1", "--results", "out")
-    assert answer.code == 1
-    assert "failed: 1 trials of stack" in answer.stderr
-    assert "ValueError: never" in answer.stderr
+    answer = harness(command[0], path, *command[1:])
+    assert answer.code == 2
+    assert "mine.py:4: activation 'mine' raises ValueError: never" in answer.stderr
     assert "Traceback" not in answer.stderr
-    rows = Path("out/trials.csv").read_text().splitlines()
-    assert len(rows) == 3
-    assert "failed,ValueError: never" in rows[1]
-    assert ",ok," in rows[2]
+    assert not Path("out").exists()
 
 
 # -------------------------------------------------------------------------------------------- results folders

@@ -312,7 +312,7 @@ def test_a_trial_that_no_longer_finishes_is_worse(trained: Trained, edited: Edit
 def test_an_arm_that_diverged_throughout_has_no_data(trained: Trained, edited: Edited) -> None:
     gone = edited(trained(), lambda t: where(t, "diverged", "relu"))
     found = comparison.compare(trained(), gone)
-    assert found.arms["verdict"].tolist() == ["no data", "cannot tell"]  # ties of few seeds show little,
+    assert found.arms["verdict"].tolist() == ["no data", "the same in all seeds"]  # ties of few seeds show little,
     assert found.arms["identical"].tolist() == [0, found.arms["trials"][1]]  # yet these are no ties
     judged = comparison.gate(found)
     assert (judged.exit_code, judged.judged, len(judged.worse)) == (1, 2, 1)

@@ -287,7 +287,7 @@ def test_hardest_writes_a_figure_and_a_table_of_all_images(kept_results: Path, t
     [
         (["digit"], "did you mean 'digits'"),
         (["digits", "--grid"], "--hardest draws no --label and no --grid"),
-        (["digits", "--set", "val_split=balanced"], "--hardest takes --split, --count and --out"),
+        (["digits", "--set", "val_split=balanced"], "--hardest takes --where, --split, --count and --out"),
         (["digits", "--split", "train"], "no predictions of train"),
     ],
 )

@@ -371,7 +371,7 @@ def plugin(tmp_path: Path) -> Iterator[None]:
 def test_what_cannot_be_stacked_goes_to_the_loop_engine_with_its_reason(study_of: Make) -> None:
     plan = make(study_of({"activation": ["relu", "whole", "plain"], "optimizer": ["sgd", "declared"]}))
     assert plan.routed == {
-        "activation 'whole' treats a stack otherwise than its members": 2,
+        "activation 'whole' mixes the samples of a batch: its value for one changes with the others": 2,
         "optimizer 'declared' is declared stackable = False": 6,
     }
     engines = {

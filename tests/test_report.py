@@ -199,7 +199,10 @@ def test_without_a_val_split_nothing_is_chosen(rewritten: Callable[[Change], tup
         return replace(bare, epochs=results.epochs[results.epochs["split"].eq("train")])
 
     text, _ = rewritten(change)
-    assert "there is no validation accuracy, and nothing is chosen on test: no verdict" in text
+    assert (
+        "there is no validation accuracy (val_fraction = 0), so no arm is ranked or called the best" in text
+    )
+    assert "no arm has a finished trial" not in text
     assert "No validation split was held out" in text
     assert "mattered most" not in text
 

@@ -69,7 +69,7 @@ BAD = {
     "quoted suggestions": ("suggestions = '50'", "search.suggestions = '50': allowed: a valid integer"),
     "empty batches": ("batch = 0", "search.batch = 0: allowed: greater than or equal to 1"),
     "no seeds": ("seeds = 0", "search.seeds = 0: allowed: a suggestion needs at least 1 seed"),
-    "a seed twice": ("seeds = [5, 5]", "search.seeds: a seed is listed twice"),
+    "a seed twice": ("seeds = [5, 5]", "search.seeds = [5, 5]: allowed: every seed once"),
     "a negative seed": ("seeds = [-1]", "search.seeds.0 = -1: allowed: greater than or equal to 0"),
     "seeds that confirm": ("seeds = [1, 7]", "search.seeds: [1] are seeds of the study too"),
     "to choose by test": (

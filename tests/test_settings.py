@@ -134,6 +134,7 @@ def test_an_interval_has_one_spelling(count: int, unit: str, plural: str) -> Non
 
 GOOD: dict[str, list[object]] = {
     "betas": [[0, 0.5], [0.9, 0.999]], "hidden": [[], [3], [32, 32]], "gamma": [1, 0.5],
+    "hidden.depth": [0, 3], "hidden.width": [1, 32],
     "val_split": ["random"], "sampling": ["shuffle", "replacement"], "match": ["kind", "ignore"],
     "split_seed": [0, 7],
     "label_noise": [0.0, 0.4],

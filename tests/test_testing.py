@@ -100,7 +100,7 @@ def batch_loss(f: Tensor, target: Tensor) -> Tensor:
 
 def first_only(f: Tensor, target: Tensor, *, weight: Tensor = 0.5) -> Tensor:  # type: ignore[assignment]
     """Reads its setting as if it were one number."""
-    return (f - target).square().sum(-1) * weight.reshape(-1)[0] + f[:1].sum()
+    return (f - target).square().sum(-1) * weight.reshape(-1)[0]
 
 
 def by_norm(param: Tensor, grad: Tensor, state: State, t: int, *, lr: Scalar = 0.1) -> None:  # noqa: ARG001
@@ -114,16 +114,30 @@ def with_a_global_clock(param: Tensor, grad: Tensor, state: State, t: int, *, lr
     param.sub_(rate * grad)
 
 
+def with_a_global_mean(
+    param: Tensor, grad: Tensor, _state: State, _t: int, *, lr: Scalar = 0.1, beta: Scalar = 0.5
+) -> None:
+    """Reads only the first member's beta."""
+    rate = beta if isinstance(beta, float) else beta.reshape(-1)[0]
+    param.sub_(lr * grad * rate)
+
+
 @pytest.mark.parametrize(
-    ("registry", "function", "facts"),
+    ("registry", "function", "facts", "words"),
     [
-        (activations, over_features, {}),
-        (activations, over_the_batch, {}),
-        (heads, over_the_batch, {"kind": "logits"}),
-        (losses, batch_loss, {"takes": "logits"}),
-        (losses, first_only, {"takes": "logits"}),
-        (optimizers, by_norm, {}),
-        (optimizers, with_a_global_clock, {}),
+        (activations, over_features, {}, "'mine' mixes the units of a layer"),
+        (activations, over_the_batch, {}, "'mine' mixes the samples of a batch"),
+        (
+            heads,
+            over_the_batch,
+            {"kind": "logits"},
+            "'mine': the output of one sample changes with the other",
+        ),
+        (losses, batch_loss, {"takes": "logits"}, "'mine' of logits: the loss of one sample changes with"),
+        (losses, first_only, {"takes": "logits"}, "'mine' gives the members of a stack other values"),
+        (optimizers, by_norm, {}, "'mine' changes an element by what others are .* stackable=False"),
+        (optimizers, with_a_global_mean, {}, "'mine' gives the members of a stack other values"),
+        (optimizers, with_a_global_clock, {}, "'mine' gives the members of a stack other values"),
     ],
 )
 def test_what_mixes_the_members_of_a_stack_is_found_out(
@@ -131,12 +145,11 @@ def test_what_mixes_the_members_of_a_stack_is_found_out(
     registry: Registry[Any],
     function: Callable[..., Any],
     facts: dict[str, Any],
+    words: str,
 ) -> None:
     register(registry, function, **facts)
     assert not stacks(registry.axis, "mine")
-    with pytest.raises(
-        AssertionError, match=f"{registry.axis} 'mine' treats a stack otherwise than its members"
-    ):
+    with pytest.raises(AssertionError, match=f"{registry.axis} {words}"):
         check_component(registry.axis, "mine")
 
 

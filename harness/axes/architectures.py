@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.lazy import torch
 from harness.registry import Registry
-from harness.settings import Setting, declared
+from harness.settings import Setting, check_declared, declared
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +29,9 @@ class Architecture:
 
     name: str
     build: Callable[..., nn.Module]
+
+    def __post_init__(self) -> None:
+        check_declared(self.build)
 
     @property
     def settings(self) -> dict[str, Setting]:

@@ -18,7 +18,7 @@ from harness.axes.heads import KINDS, Kind
 from harness.errors import UsageError
 from harness.lazy import torch
 from harness.registry import Registry
-from harness.settings import Setting, Value, declared
+from harness.settings import Setting, Value, check_declared, declared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +48,7 @@ class Loss:
     """Defaults that depend on the number of classes."""
 
     def __post_init__(self) -> None:
+        check_declared(self.function, self.default, only_numbers=True)
         unknown = set(self.forms) - set(KINDS)
         if unknown:
             raise UsageError(f"loss {self.name!r} takes {sorted(unknown)}; the kinds are {', '.join(KINDS)}")

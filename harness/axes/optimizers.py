@@ -18,13 +18,14 @@ class each is tested against and trained with in the loop engine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from harness.lazy import torch
 from harness.registry import Registry
-from harness.settings import Setting, Value, declared
+from harness.settings import Setting, Value, check_declared, declared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,14 @@ class Optimizer:
     torch_settings: Mapping[str, Value] = field(default_factory=dict)
     stackable: bool = True
     linear: bool = False
+
+    def __post_init__(self) -> None:
+        check_declared(self.update)
+        lr = self.settings["lr"].default if "lr" in self.settings else None
+        if lr is None or isinstance(lr, (bool, str, list)) or not 0 < lr < math.inf:
+            raise TypeError(
+                "it needs a setting lr with a default above 0: def update(param, grad, state, t, *, lr=0.1)"
+            )
 
     @property
     def settings(self) -> dict[str, Setting]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import ComponentError
+from harness.process_state import called, shape_in_words
 from harness.registry import Registry
 
 Pixels = NDArray[np.floating[Any]]
@@ -38,13 +41,48 @@ class PixelStatistics:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """apply(x, pixels): images (N, H, W) in floats -> (N, ...), flattened afterwards."""
+    """apply(x, pixels), or apply(x): images (N, H, W) in floats -> (N, ...), flattened afterwards."""
 
     name: str
-    apply: Callable[[Pixels, PixelStatistics], Pixels]
+    apply: Callable[..., Pixels]
 
 
 preprocessings: Registry[Preprocessing] = Registry("preprocessing", Preprocessing)
+
+
+def applied(name: str, apply: Callable[..., Pixels], x: Pixels, pixels: PixelStatistics) -> Pixels:
+    """What a preprocessing makes of images x (N, H, W), which it may change: pixels (N, D), checked.
+
+    Raises:
+        ComponentError: it raises, or gives other than finite numbers for each image.
+    """
+    told, given = f"preprocessing {name!r}", (x, pixels)[: _arguments(apply)]
+    second = " and a PixelStatistics" if len(given) == 2 else ""
+    note = f" (called with images {x.shape}{second}; allowed: a function of both, or of the images alone)"
+    result = np.asarray(called(told, apply, *given, note=note))
+    if result.dtype.kind not in "biuf" or result.ndim < 2 or len(result) != len(x) or not result[0].size:
+        raise ComponentError(
+            f"{told} gives {shape_in_words(result)} for images {x.shape}; allowed: numbers ({len(x)}, ...), "
+            "the pixels of each image"
+        )
+    bad = ~np.isfinite(result.reshape(len(x), -1)).all(1)
+    if bad.any():
+        raise ComponentError(
+            f"{told} gives pixels that are not finite for {bad.sum()} of {len(x)} images, first of image "
+            f"{np.flatnonzero(bad)[0]} (a division by a spread of 0?)"
+        )
+    return result.reshape(len(x), -1)
+
+
+def _arguments(apply: Callable[..., Pixels]) -> int:
+    """How many arguments a preprocessing takes: images and statistics, or images alone."""
+    if isinstance(apply, np.ufunc):  # whose second is where the result goes
+        return 1
+    try:
+        inspect.signature(apply).bind(0, 0)
+    except (TypeError, ValueError):  # one argument; or a function in C, which does not say
+        return 1
+    return 2
 
 
 @preprocessings.register("unit")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import ComponentError
+from harness.process_state import called, shape_in_words
 from harness.registry import Registry
-from harness.settings import Setting, declared
+from harness.settings import Setting, check_declared, declared
 
 Factors = NDArray[np.float64]
 
@@ -35,6 +39,9 @@ class Schedule:
     name: str
     factor: Callable[..., Factors]
 
+    def __post_init__(self) -> None:
+        check_declared(self.factor)
+
     @property
     def settings(self) -> dict[str, Setting]:
         """The settings this schedule declares."""
@@ -42,6 +49,24 @@ class Schedule:
 
 
 schedules: Registry[Schedule] = Registry("schedule", Schedule)
+
+
+def factors(schedule: Schedule, clock: Clock, settings: Mapping[str, Any]) -> Factors:
+    """A schedule's factors (S,) on lr, checked.
+
+    Raises:
+        ComponentError: it raises, or gives other than a finite factor of at least 0 for each step.
+    """
+    told, steps = f"schedule {schedule.name!r}", len(clock.step)
+    allowed = f"allowed: an array ({steps},), a finite factor of at least 0 for each step"
+    note = f" (it was called with a Clock of {steps} steps)"
+    result = np.asarray(called(told, functools.partial(schedule.factor, **settings), clock, note=note))
+    if result.shape != (steps,) or result.dtype.kind not in "biuf":
+        raise ComponentError(f"{told} gives {shape_in_words(result)}; {allowed}")
+    bad = np.flatnonzero(~(np.isfinite(result) & (result >= 0)))
+    if bad.size:
+        raise ComponentError(f"{told} gives {result[bad[0]]} at step {bad[0]}; {allowed}")
+    return result.astype(np.float64)
 
 
 @schedules.register("constant")

@@ -54,7 +54,7 @@ def arm_verdicts(
     counts = counted.groupby(by, sort=False)[columns].sum().astype(int).reset_index()
     means = differences.groupby(by, sort=False)[["reference_value", "value"]].mean().reset_index()
     means = means.rename(columns={"reference_value": "a", "value": "b"})
-    told = stats.verdicts(differences, tuple(by), margin=margin, alpha=alpha)
+    told = stats.verdicts(differences, tuple(by), margin=margin, alpha=alpha, within=(-1.0, 1.0))
     arms = counts.merge(means, on=by, how="left").merge(told, on=by, how="left")
     arms["n"] = arms["n"].fillna(0).astype(int)
     arms["verdict"] = arms["verdict"].fillna("no data")
@@ -85,7 +85,8 @@ def pooled(differences: pd.DataFrame) -> pd.DataFrame:
         seeds = table["seed"].nunique()
         whole = table.groupby("arm")["seed"].transform("size").eq(seeds)
         within = table[whole].groupby("seed", as_index=False)["difference"].mean().assign(dataset=dataset)
-        told = stats.summarise(within, ["dataset"], "difference").rename(columns={"mean": "difference"})
+        told = stats.summarise(within, ["dataset"], "difference", within=(-1.0, 1.0))
+        told = told.rename(columns={"mean": "difference"})
         arms = table.loc[whole, "arm"].nunique()
         rows.append(told.assign(arms=arms, left_out=table["arm"].nunique() - arms))
     columns = ["dataset", "arms", "left_out", "n", "difference", "sd", "low", "high"]

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from harness.engines import kernels
 from harness.engines.blocks import Block, Pass
-from harness.engines.kernels import LANES
 from harness.engines.regularisation import Draws
 from harness.engines.sparse import address, addresses
 from harness.engines.updates import Slice
@@ -51,7 +50,7 @@ class CompiledBlock(Block):
     ) -> None:
         """As `Block`; the kernels know these trials."""
         super().__init__(part, trials, widths, draws, device=device, dtype=dtype)
-        self.library = kernels.library(self.rest.dtype)
+        self.library, self.lanes = kernels.library(self.rest.dtype), kernels.lanes(self.rest.dtype)
         named = [str(trial.arm.settings.get("activation", "identity")) for trial in trials]
         self.codes = np.array([ACTIVATIONS[name] for name in named], np.int32)
         self.shape = np.array(self.widths[1:], np.int64)
@@ -60,7 +59,7 @@ class CompiledBlock(Block):
     def forward(self, product: Tensor, masks: Sequence[Tensor] = ()) -> Pass:
         """As `Block.forward`; what it gives is overwritten by the next batch of this size."""
         size = product.shape[2]
-        if masks or size % LANES:
+        if masks or size % self.lanes:
             return super().forward(product, masks)
         buffers = self.of(size)
         buffers.z[0] = product
@@ -71,7 +70,7 @@ class CompiledBlock(Block):
     def backward(self, done: Pass, grad: Tensor) -> Tensor:
         """As `Block.backward`."""
         size = grad.shape[2]
-        if done.masks or size % LANES:
+        if done.masks or size % self.lanes:
             return super().backward(done, grad)
         buffers, grad = self.of(size), grad.contiguous()
         self.library.backward_rest(ctypes.byref(buffers.struct), grad.data_ptr(), buffers.first.data_ptr())
@@ -89,7 +88,7 @@ class CompiledBlock(Block):
             [self.rest.new_empty(k, h, size) for h in widths]
             for widths in (self.widths[1:], self.widths[1:-1])
         )
-        scratch = self.rest.new_empty(3 * size * (max(self.widths[1:]) + LANES))
+        scratch = self.rest.new_empty(3 * size * (max(self.widths[1:]) + self.lanes))
         held = (addresses(z), addresses(a))
         struct = kernels.Network(
             k=k, b=size, n=self.rest.shape[1], depth=len(a),
@@ -105,14 +104,13 @@ class CrossEntropy:
 
     def __init__(self, shares: Sequence[float], classes: int, dtype: torch.dtype) -> None:
         """`shares` (k,) of label smoothing."""
-        self.library = kernels.library(dtype)
+        self.library, self.lanes = kernels.library(dtype), kernels.lanes(dtype)
         self.keep = torch.tensor([1 - share for share in shares], dtype=dtype)
         self.spread = torch.tensor([share / classes for share in shares], dtype=dtype)
 
-    @staticmethod
-    def takes(z: Tensor) -> bool:
+    def takes(self, z: Tensor) -> bool:
         """Whether logits (k, C, B) are whole vectors."""
-        return z.shape[2] % LANES == 0
+        return z.shape[2] % self.lanes == 0
 
     def loss_and_gradient(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Mean losses (k,) of logits (k, C, B) against targets (B, C) or (k, B, C), and their gradient."""

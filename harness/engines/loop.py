@@ -60,7 +60,12 @@ class Function(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A trial's network: `net` gives logits (B, C), `head` the output (B, C)."""
+    """A trial's network: `net` gives logits (B, C), `head` the output (B, C).
+
+    Its state_dict has the names that `net` gives its weights, for an mlp those of a plain
+    torch.nn.Sequential, as an exported model.pt has them. One of an earlier
+    version, with "net." before them, is loaded too.
+    """
 
     def __init__(self, trial: Trial, inputs: int, classes: int) -> None:
         super().__init__()
@@ -75,6 +80,7 @@ class Classifier(nn.Module):
             self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **own)
         self.output = heads[str(settings["head"])]
         self.head = Function(self.output.forward)
+        self.register_load_state_dict_pre_hook(_under_net)
         if architecture.name == "mlp":
             self._start(trial, [inputs, *settings["hidden"], classes])  # type: ignore[misc]
 
@@ -87,10 +93,24 @@ class Classifier(nn.Module):
             module.weight.copy_(torch.from_numpy(layer.weight))
             module.bias.copy_(torch.from_numpy(layer.bias))
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The state of `net`, under its own names; arguments as torch.nn.Module's."""
+        return self.net.state_dict(*args, **kwargs)
+
     def forward(self, x: Tensor) -> Tensor:
         """The output (B, C) for pixels (B, D)."""
         output: Tensor = self.head(self.net(x))
         return output
+
+
+def _under_net(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Put the names of a Classifier's state, in place, where its weights are: below `net`."""
+    own = dict(model.net.state_dict()) if isinstance(model.net, nn.Module) else {}
+    given = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
+    if set(given) == {f"net.{name}" for name in own}:
+        return
+    for name in given:
+        state[f"{prefix}net.{name}"] = state.pop(prefix + name)
 
 
 class LossFunction(nn.Module):
@@ -148,6 +168,8 @@ class UpdateOptimizer(torch.optim.Optimizer):
         self.t += 1
         for group in self.param_groups:
             for param in group["params"]:
+                if param.grad is None:  # nothing that the loss sees; torch's own leave it, too
+                    continue
                 state = self.state[param]
                 self.optimizer.update(param, param.grad, state, self.t, lr=group["lr"], **self.settings)
 

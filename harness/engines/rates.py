@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.axes.schedules import Clock, schedules
+from harness.axes.schedules import Clock, factors, schedules
 from harness.batches import Budget
 from harness.engines.outcome import Floats
 from harness.trials import Trial
@@ -23,6 +23,6 @@ def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
         own = {name: settings[name] for name in schedule.settings}
         key = f"{schedule.name} {own}"
         if key not in columns:
-            columns[key] = schedule.factor(clock, **own)
+            columns[key] = factors(schedule, clock, own)
         rates[:, k] = float(settings["lr"]) * columns[key]  # type: ignore[arg-type]
     return rates

@@ -19,7 +19,7 @@ from torch import Tensor
 from harness.data import Samples
 from harness.engines import kernels
 from harness.engines.blocks import Block
-from harness.engines.kernels import LANES, TILE, WIDEST
+from harness.engines.kernels import TILE, WIDEST
 from harness.engines.layer_one import Part, part_of
 from harness.engines.updates import Updates
 from harness.known import GRADIENT, rule_of, table
@@ -161,14 +161,14 @@ class Sparse:
         """Layer one of blocks of a stack; see `Dense`."""
         self.blocks, self.inputs = blocks, inputs
         self.dtype = blocks[0].rest.dtype
-        self.library = kernels.library(self.dtype)
-        self.tiles = _tiles(blocks, seeds)
+        self.library, self.lanes = kernels.library(self.dtype), kernels.lanes(self.dtype)
+        self.tiles = _tiles(blocks, seeds, self.lanes)
         self.first_tiles = np.flatnonzero(np.diff(self.tiles["member"], prepend=-1))
         self.together = self.tiles.copy()
         self.together["batch"] = 0  # all see the same
         self.tiles_at = (address(self.together), address(self.tiles))
-        self.all_weights = torch.zeros(len(self.tiles), inputs, LANES, dtype=self.dtype)
-        ends = np.cumsum([block.part.size * _tiles_a_member(block) for block in blocks])
+        self.all_weights = torch.zeros(len(self.tiles), inputs, self.lanes, dtype=self.dtype)
+        ends = np.cumsum([block.part.size * _tiles_a_member(block, self.lanes) for block in blocks])
         pieces = self.all_weights.tensor_split(ends[:-1].tolist())
         self.firsts = [piece.view(block.part.size, -1) for block, piece in zip(blocks, pieces, strict=True)]
         self.turn = Turning(self.all_weights, inputs)
@@ -206,8 +206,8 @@ class Sparse:
 
     def _room(self, vectors: int) -> int:
         """Where there is room for so many vectors."""
-        if len(self.sums) < vectors * LANES:
-            self.sums = self.all_weights.new_empty(vectors * LANES)
+        if len(self.sums) < vectors * self.lanes:
+            self.sums = self.all_weights.new_empty(vectors * self.lanes)
         return self.sums.data_ptr()
 
     def weights(self, block: int) -> Tensor:
@@ -230,14 +230,14 @@ class Sparse:
 
     def _plain(self, block: int, tiles: Tensor) -> Tensor:
         k, h = len(tiles), self.blocks[block].widths[1]
-        rows = tiles.view(k, -1, self.inputs, LANES).transpose(2, 3).reshape(k, -1, self.inputs)
+        rows = tiles.view(k, -1, self.inputs, self.lanes).transpose(2, 3).reshape(k, -1, self.inputs)
         return rows[:, :h].reshape(k, -1)
 
     def _laid(self, block: int, plain: Tensor) -> Tensor:
         k, h = len(plain), self.blocks[block].widths[1]
-        rows = plain.new_zeros(k, _tiles_a_member(self.blocks[block]) * LANES, self.inputs)
+        rows = plain.new_zeros(k, _tiles_a_member(self.blocks[block], self.lanes) * self.lanes, self.inputs)
         rows[:, :h] = plain.view(k, h, self.inputs)
-        return rows.view(k, -1, LANES, self.inputs).transpose(2, 3).reshape(k, -1)
+        return rows.view(k, -1, self.lanes, self.inputs).transpose(2, 3).reshape(k, -1)
 
 
 class Step:
@@ -288,16 +288,16 @@ class Step:
         return one, two
 
 
-def _tiles_a_member(block: Block) -> int:
-    return -(-block.widths[1] // LANES)
+def _tiles_a_member(block: Block, lanes: int) -> int:
+    return -(-block.widths[1] // lanes)
 
 
-def _tiles(blocks: Sequence[Block], seeds: Sequence[int]) -> NDArray[np.void]:
+def _tiles(blocks: Sequence[Block], seeds: Sequence[int], lanes: int) -> NDArray[np.void]:
     """The tiles of all members."""
     rows = [
-        (k * block.widths[1] + unit, min(LANES, block.widths[1] - unit), place, seeds[member], member)
+        (k * block.widths[1] + unit, min(lanes, block.widths[1] - unit), place, seeds[member], member)
         for place, block in enumerate(blocks)
         for k, member in enumerate(range(block.part.first, block.part.last))
-        for unit in range(0, block.widths[1], LANES)
+        for unit in range(0, block.widths[1], lanes)
     ]
     return np.array(rows, TILE)

@@ -29,7 +29,7 @@ from harness.engines import kernels, sparse
 from harness.engines.blocks import Block, Pass, joined
 from harness.engines.compiled import CompiledBlock
 from harness.engines.dense import Dense
-from harness.engines.kernels import LANES
+from harness.engines.kernels import MOST_LANES
 from harness.engines.layer_one import Images, LayerOne
 from harness.engines.outcome import Evaluation, Floats
 from harness.engines.outputs import Outputs
@@ -119,7 +119,7 @@ class Stack:
         """Losses, accuracies, metrics and (with `keep`) predictions on a split, as layer one sees it."""
         n = len(samples.y)
         y = torch.from_numpy(samples.y).to(self.device)
-        chunk = max(64, self._at_once() // LANES * LANES)
+        chunk = max(64, self._at_once() // MOST_LANES * MOST_LANES)
         each = [
             self.outputs.judge(joined([done.z[-1] for done in self.forward(seen)]), own, metrics, keep=keep)
             for seen, own in zip(images.chunks(chunk), y.split(chunk), strict=True)

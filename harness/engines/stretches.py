@@ -18,7 +18,6 @@ from harness.data import Samples
 from harness.engines import kernels
 from harness.engines.blocks import Block
 from harness.engines.compiled import CompiledBlock, CrossEntropy
-from harness.engines.kernels import LANES
 from harness.engines.layer_one import LayerOne
 from harness.engines.outputs import Outputs
 from harness.engines.regularisation import label_smoothing
@@ -55,7 +54,7 @@ class Stretches:
 
     def most(self, batch_size: int) -> int:
         """Steps of this batch size that a stretch may have."""
-        filled = batch_size + -batch_size % LANES
+        filled = batch_size + -batch_size % self.first.lanes
         return max(1, TURNED // (self.seeds * filled * self.first.inputs))
 
     def take(self, t: int, samples: Samples, index: Tensor, losses: Tensor) -> None:
@@ -68,7 +67,7 @@ class Stretches:
             losses: (steps, K), where the mean losses go.
         """
         of, y, count = compressed(samples), labels(samples), index.shape[2]
-        filled = torch.nn.functional.pad(index.transpose(0, 1), (0, -count % LANES), value=of.size)
+        filled = torch.nn.functional.pad(index.transpose(0, 1), (0, -count % self.first.lanes), value=of.size)
         index, library = filled.contiguous(), self.first.library
         steps, seeds, size = index.shape
         turned = self.turn(of, index)

@@ -42,6 +42,7 @@ class _Look:
 LOOKS = {
     "better": _Look(COLORS[0], "#005a8e", ">"),
     "worse": _Look(COLORS[3], "#a84300", "<"),
+    "the same in all seeds": _Look(COLORS[2], "#00694d", "D"),
     "same within margin": _Look(COLORS[2], "#00694d", "s"),
 }
 OPEN = _Look("0.45", "0.35", "o")

@@ -37,6 +37,8 @@ STYLE: dict[Any, Any] = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
+    # Names are a person's own words: "$" is a dollar, and no mathematics.
+    "text.parse_math": False,
     "grid.color": "0.9",
     # Text stays text (searchable, small); ids depend on the content alone: same numbers, same bytes.
     "svg.fonttype": "none",

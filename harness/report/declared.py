@@ -153,7 +153,9 @@ def judge(reading: Reading, of: Family) -> Judged:
     planned = differences.groupby(KEY, sort=False, as_index=False).agg(
         planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max")
     )
-    table = planned.merge(stats.verdicts(differences, KEY, margin=of.margin, alpha=of.alpha), on=KEY)
+    ends = stats.difference_limits(of.metric)
+    judged = stats.verdicts(differences, KEY, margin=of.margin, alpha=of.alpha, within=ends)
+    table = planned.merge(judged, on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
     table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
     return Judged(of, table.reset_index(drop=True)[COLUMNS], doubts)

@@ -6,6 +6,7 @@ was picked for its size, on val.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -158,11 +159,14 @@ def _told(flips: Flips) -> str:
     verdict = f"p \u2264 0.05 in {clear} of {seeds} seeds" if seeds > 1 else alone
     by = points(float(interval["difference"]), sign=True)
     low, high = points(float(interval["low"])), points(float(interval["high"]))
+    ends = f"95\u00a0% interval {low} to {high} by a bootstrap over the images"
+    if math.isnan(interval["low"]):
+        ends = "the same on every image, so no interval over the images"
     return (
         f"Of {flips.right.shape[1]:,} test images, {arm} gets {tests['b'].mean():,.1f} right that "
         f"{reference} gets wrong, and {tests['c'].mean():,.1f} wrong that it gets right (over "
-        f"{count(seeds, 'seed')}): {by} points of test accuracy, 95\u00a0% interval {low} to {high} by "
-        "a bootstrap over the images, which says how far a test set of this size can be trusted, not what "
+        f"{count(seeds, 'seed')}): {by} points of test accuracy, {ends}, "
+        "which says how far a test set of this size can be trusted, not what "
         f"other seeds would give. McNemar's exact test: {verdict}."
     )
 

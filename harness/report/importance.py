@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from harness.report.searched import Searched
 
 PED_ANOVA, FANOVA = "PED-ANOVA", "fANOVA"
-FEWEST = 10
-"""Complete suggestions below which nothing is judged: the best tenth of them would be one."""
+FEWEST = 30
+"""Complete suggestions below which nothing is judged: of 10, both often put first what does not matter.
+
+docs/searches.md has the simulation that this is chosen by.
+"""
 STEADY = 50
 """From here on the best tenth holds five suggestions, as Optuna's documentation asks of PED-ANOVA."""
 RESAMPLES = {PED_ANOVA: 100, FANOVA: 20}

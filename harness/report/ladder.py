@@ -29,6 +29,7 @@ from harness.report.rungs import Changes, Ladder, Rung, class_pairs, ladders
 from harness.report.tables import NONE, Cell, Column, Table, accuracy_cell, difference_cell, troubles
 from harness.report.words import count, interval, points, span
 from harness.selection import NOT_APPLICABLE
+from harness.stats.verdicts import EQUAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -284,7 +285,7 @@ def _verdict(row: Mapping[Any, Any]) -> str:
     """What an interval says of its difference: one, same, adds, costs, open."""
     if row["n"] < 2:
         return "one"
-    if row["low"] == row["high"] == 0:
+    if math.isnan(row["low"]) and abs(row["difference"]) <= EQUAL:
         return "same"
     return "adds" if row["low"] > 0 else "costs" if row["high"] < 0 else "open"
 

@@ -45,7 +45,8 @@ def mattered(searched: Searched, found: pd.DataFrame) -> Section:
     """How important each parameter is, by both evaluators, and what to doubt of it."""
     title, many = "Importance", len(searched.complete)
     if found.empty:
-        told = f"{count(many, 'complete suggestion')}, and fewer than {importance.FEWEST} tell nothing of it"
+        told = f"{count(many, 'complete suggestion')}, and of fewer than {importance.FEWEST} either "
+        told += "evaluator often puts a parameter first that does not matter"
         return Section("importance", title, [f"Not judged: {told}."])
     words = [*_evaluators(searched, found), *_doubts(searched)]
     figure = plots.importance_figure(found)
@@ -63,7 +64,7 @@ def _evaluators(searched: Searched, found: pd.DataFrame) -> Iterator[str]:
         "PED-ANOVA, Optuna's default, asks which parameters set the best tenth of the suggestions apart from "
         "all of them (Watanabe et al. 2023). fANOVA asks how much of the variance over the whole space a "
         "parameter explains by itself, as random forests have learned it from the suggestions (Hutter et al. "
-        "2014): mostly that between bad and middling values."
+        "2014): mostly that between bad and middling values. Parameters stand in the order of PED-ANOVA."
     )
     for evaluator, each in found.groupby("evaluator", sort=False):
         absent = list(each.loc[each["importance"].isna(), "parameter"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import results, standing
+from harness import columns, csv_rows, results, standing
 from harness.errors import UsageError
 from harness.settings import CHOSEN, TUNED, TUNING, as_text
 
@@ -59,7 +59,7 @@ def read(root: Results) -> Phases | None:
                 found[name] = results.read(root.folder / name)
             except UsageError:
                 doubts.append(f"The folder {name}/ cannot be read, so the tuned comparison lacks it.")
-    chosen = _chosen(root.folder / CHOSEN, doubts)
+    chosen = _chosen(root, doubts)
     planned = "tune" in root.study and root.study.get("study", {}).get("phase", "fixed") == "fixed"
     if not (found or doubts or planned) and chosen.empty:
         return None
@@ -69,12 +69,13 @@ def read(root: Results) -> Phases | None:
     return Phases(found.get(TUNING), found.get(TUNED), chosen, doubts, "")
 
 
-def _chosen(path: Path, doubts: list[str]) -> pd.DataFrame:
-    """What a chosen.csv holds; no rows, and a doubt, where it cannot be read."""
+def _chosen(root: Results, doubts: list[str]) -> pd.DataFrame:
+    """What chosen.csv holds; no rows, and a doubt, where it cannot be read."""
+    path = root.folder / CHOSEN
     if path.is_file():
         try:
             standing.check(path.parent, path.name)
-            chosen = pd.read_csv(path, dtype={"dataset": str, "arm": str, "edge": str})
+            chosen = columns.read(path, root.study)
             return chosen[[*FACTS, *(name for name in chosen if name not in FACTS)]]
         except (OSError, ValueError, KeyError) as error:
             doubts.append(f"{CHOSEN} cannot be read ({error}), so what the arms chose is not shown.")
@@ -127,7 +128,7 @@ def _tables(found: Results) -> dict[str, Any]:
 
 def _other_choice(tuned: Results, path: Path) -> bool:
     """Whether tuned/ was trained with other choices than chosen.csv has."""
-    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    text = csv_rows.read(path)
     names = [name for name in text if name not in FACTS]
     chose = {
         row["arm"]: {name: row[name] for name in names if row[name] != ""} for row in text.to_dict("records")

@@ -86,7 +86,10 @@ def where(reading: Reading, conditions: str) -> Reading:
     Raises:
         UsageError: a condition is no SETTING=VALUE, names no column, or no trial is left.
     """
-    return replace(reading, trials=selection.where(reading.trials, conditions))
+    # As the folder has them, with numbers as numbers: the reading's own axes are words.
+    trials = reading.results.trials.loc[reading.trials.index]
+    told = trials.assign(label=reading.trials["label"], objective=reading.trials["objective"])
+    return replace(reading, trials=reading.trials.loc[selection.where(told, conditions).index])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import results, standing, stats
+from harness import columns, results, standing, stats
 from harness.errors import UsageError
 from harness.parameters import Parameter
 from harness.report.reading import Reading, prepare
@@ -121,15 +121,13 @@ def read(reading: Reading) -> Searched:
     needed = [*FACTS, *(objective.name for objective in objectives)]
     try:
         standing.check(path.parent, path.name)
-        # A name may be "None" or "NA": empty alone is missing.
-        text = {"arm": str, "state": str, "reason": str}
-        found = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+        found = columns.read(path, reading.results.study)
         found[needed]
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
             f"{path} cannot be read: {error}. Run the search again: it goes on from its storage and writes it"
         ) from error
-    found = found.assign(reason=found["reason"].fillna("")).sort_values("number", ignore_index=True)
+    found = found.sort_values("number", ignore_index=True)
     space = parameters(reading.results.study.get("space", {}), found.drop(columns=needed))
     words = {each.name: found[each.name].map(_word) for each in space if names_of(each)}
     found = found.assign(**words, value=found[_leading(objectives).name].astype(float))

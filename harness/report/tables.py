@@ -164,10 +164,13 @@ def arms(reading: Reading) -> Table:
         ]
         for row in rank(reading).to_dict("records")
     ]
-    note = (
-        "Mean over the finished seeds, under it the 95\u00a0% Student-t interval. Ranked by validation "
-        "accuracy; arms with a diverged or failed seed rank after those without, since survivors flatter."
+    ranked = (
+        "Ranked by validation accuracy; arms with a diverged or failed seed rank after those without, since "
+        "survivors flatter."
+        if reading.trials["val_accuracy"].notna().any()
+        else "Without a validation accuracy nothing is ranked: in the study's order."
     )
+    note = f"Mean over the finished seeds, under it the 95\u00a0% Student-t interval. {ranked}"
     return Table("arms", "All arms", note, columns, rows)
 
 
@@ -185,8 +188,11 @@ def _measured(reading: Reading) -> dict[str, dict[Any, dict[Any, Any]]]:
 def _mean(row: Mapping[Any, Any]) -> Cell:
     if not row["n"]:
         return Cell(NONE, key=math.nan)
-    mean, low, high = (f"{row[key]:.3g}".replace("-", "\u2212") for key in ("mean", "low", "high"))
-    return Cell(mean, f"{low} to {high}" if row["n"] > 1 else "one seed", float(row["mean"]))
+    return Cell(_three(row["mean"]), span(row, _three), float(row["mean"]))
+
+
+def _three(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\u2212")
 
 
 def _level_cell(level: str) -> Cell:

@@ -82,6 +82,8 @@ def sentence(row: Row, family: Family) -> str:
         sure = f"{interval({**row, 'low': low, 'high': high})}, {p}"
         less = ", which is within the margin" if row["within_margin"] else ""
         return f"{first} is {row['verdict']} than {second}{within} by {size}{less} ({sure})."
+    if row["verdict"] == stats.IDENTICAL:
+        return f"{first} and {second} have the same {words(family.metric)} in all {row['n']} seeds{within}."
     if row["verdict"] == "same within margin":
         return f"{first} and {second} are the same within {_margin(family)}{within}: {by} ({interval(row)})."
     return (
@@ -102,6 +104,7 @@ def _counts(rows: Sequence[Row], family: Family) -> str:
     told = {
         "better": "{} better",
         "worse": "{} worse",
+        stats.IDENTICAL: "{} the same in all seeds",
         "same within margin": f"{{}} the same within {_margin(family)}",
         "cannot tell": "{} cannot be told",
         "one seed": "{} with one seed and so no verdict",
@@ -114,8 +117,9 @@ def _counts(rows: Sequence[Row], family: Family) -> str:
 
 def _names(family: Family) -> dict[str, str]:
     """Verdicts as a sentence begins with them."""
-    names = {"better": "Better", "worse": "Worse", "same within margin": f"The same within {_margin(family)}"}
+    names = {"better": "Better", "worse": "Worse", stats.IDENTICAL: "The same in all seeds"}
     return names | {
+        "same within margin": f"The same within {_margin(family)}",
         "cannot tell": "Cannot be told", "one seed": "One seed, so no verdict", "no data": "No data"
     }  # fmt: skip
 

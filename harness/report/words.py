@@ -41,7 +41,10 @@ def answers(reading: Reading) -> list[list[str]]:
 def _choices(reading: Reading, dataset: str) -> Iterator[str]:
     """What mattered on one data set, by design."""
     if reading.trials["val_accuracy"].notna().sum() == 0:
-        yield f"On {dataset} there is no validation accuracy, and nothing is chosen on test: no verdict."
+        yield (
+            f"On {dataset} there is no validation accuracy (val_fraction = 0), so no arm is ranked or called "
+            "the best: nothing is chosen on test."
+        )
     elif reading.design == "grid":
         trials = reading.trials[reading.trials["dataset"].eq(dataset)]
         yield from _share_words(trials, reading.axes, dataset)
@@ -111,9 +114,9 @@ def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
         f"Exploratory: on {dataset} the largest change from {comparison.reference} is {row['label']}: "
         f"{points(row['difference'], sign=True)} points of val accuracy ({interval(row)})."
     )
-    if row["n"] > 1 and not told:
+    if row["n"] > 1 and not told and not math.isnan(row["low"]):
         yield "Its interval contains 0: with these seeds it cannot be told from no change."
-    elif row["n"] > 1 and len(here) > 1:
+    elif told and len(here) > 1:
         clear = int(((here["low"] > 0) | (here["high"] < 0)).sum())
         yield (
             f"Of {count(len(here), 'such difference')}, {clear} with an interval that excludes 0 (each by "
@@ -124,7 +127,8 @@ def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
 def _best(ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
     ranked = ranking[ranking["rank"].notna()]
     if ranked.empty:
-        yield f"On {dataset} no arm has a finished trial with a validation accuracy."
+        if not ranking["ok"].any():  # else they have no validation accuracy, as was said
+            yield f"On {dataset} no trial has finished."
         return
     best = ranked.iloc[0]
     among = f"The best of {len(ranked)} arms by validation" if len(ranked) > 1 else "The one arm"

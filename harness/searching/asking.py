@@ -32,6 +32,8 @@ MOST_DRAWN = 1000
 """How many points are drawn at random to find a new one, before all of them are looked at."""
 ASKED, SIZE, REACHED, SECONDS, REASON = "asked", "batch_size", "reached", "seconds", "reason"
 """User attributes: asks before it, its batch's size, evaluations it got, when it was told, why it stopped."""
+AGAIN = "again"
+"""The user attribute of a batch's trials that says which suggestions were asked for again in it."""
 
 
 @dataclass(frozen=True)
@@ -104,23 +106,29 @@ class Asker:
         self.batch = 1 + max((int(trial.user_attrs[BATCH]) for trial in before), default=-1)
         self._seen = {self._identity(self.space.settings(drawn_of(trial))) for trial in before}
 
-    def ask(self, count: int, evaluations: Callable[[Settings], int]) -> list[Suggestion]:
-        """A batch of suggestions, none of which was there before.
+    def ask(
+        self, count: int, evaluations: Callable[[Settings], int], again: Mapping[int, Drawn]
+    ) -> list[Suggestion]:
+        """Ask for a batch of suggestions, none of which was there before but those asked for again.
 
         Args:
             count: how many, at most: a finite space may be used up.
             evaluations: how many each gets of its settings, unpruned.
+            again: what suggestions drew that are asked for once more, under other numbers; by number.
         """
         with self.timed():
             seed = np.random.SeedSequence([self.search.seed, self.count]).generate_state(2)
             self._study.sampler = samplers.make(self.search, self.space, seed=int(seed[0]))
             rng = np.random.default_rng(int(seed[1]))
             batch = []
+            once_more = list(again.values())
             for number in range(self.count, self.count + count):
-                found = self._new(rng)
+                found = self._enqueued(once_more.pop(0)) if once_more else self._new(rng)
                 if found is None:
                     break
                 trial, drawn, settings = found
+                if again:
+                    trial.set_user_attr(AGAIN, list(again))
                 trial.set_user_attr(BATCH, self.batch)
                 trial.set_user_attr(EVALUATIONS, evaluations(settings))
                 batch.append(Suggestion(number, drawn, settings, trial))
@@ -138,7 +146,10 @@ class Asker:
         left = self._left(rng)
         if left is None:
             return None
-        self._study.enqueue_trial(left)
+        return self._enqueued(left)
+
+    def _enqueued(self, drawn: Drawn) -> tuple[optuna.Trial, Drawn, Settings]:
+        self._study.enqueue_trial(drawn)
         found = self._asked()
         self._is_new(found[2])
         return found

@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from harness.batches import Budget
+from harness import costs
 from harness.checking import Settings
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.parameters import Space
+from harness.parameters import Layers, Space
 from harness.plan import misfit
 from harness.searches import Search
 from harness.searching import samplers
@@ -55,6 +55,10 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
             f"batch_size can be {too_large[-1]}, and {baseline['dataset']} has {n} training images; lower it "
             "in [space] or [baseline]"
         )
+    else:
+        largest = [{"hidden": entry.largest} for entry in space.entries if isinstance(entry, Layers)]
+        corners = [resolve(study.baseline | corner) for corner in ({}, *_corners(study), *largest)]
+        yield from dict.fromkeys(problem for corner in corners for problem in costs.too_large(corner))
     if why := misfit(Arm(BASELINE, baseline), {}):
         yield f"[baseline], which the winner is compared with: {why}"
 
@@ -85,7 +89,8 @@ def _corners(study: Study) -> list[dict[str, Any]]:
             if listed and not always:  # where it is not drawn, the baseline's value counts
                 listed += [resolve(study.baseline)[key]] if key in resolve(study.baseline) else []
             if listed:
-                ends[key] = [*ends.get(key, []), *listed]
+                seen = [*ends.get(key, []), *listed]
+                ends[key] = [min(seen), max(seen)]
     return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
 
 
@@ -96,4 +101,4 @@ def evaluations_of(study: Study) -> list[int]:
 
 def evaluations(resolved: Settings) -> int:
     """How many evaluations a suggestion gets after its start, unpruned."""
-    return len(Budget.of(resolved, train_size(resolved)).eval_steps) - 1
+    return costs.evaluations(resolved)

@@ -6,6 +6,7 @@ import errno
 import sqlite3
 
 from harness.errors import MachineError, UsageError
+from harness.urls import place, said
 
 AGAIN = "then run the same command again: it goes on from here"
 SAFE = "What is finished is safe"
@@ -13,12 +14,12 @@ PACKAGES = {"psycopg": '"psycopg[binary]"', "psycopg2": "psycopg2-binary", "MySQ
 """Module of a database driver -> what pip calls it, where that is another name."""
 
 
-def in_words(error: Exception, where: str) -> UsageError | MachineError | None:
+def in_words(error: Exception, url: str) -> UsageError | MachineError | None:
     """Say what a storage's error means.
 
     Args:
         error: what was raised.
-        where: the storage, without passwords.
+        url: the storage's; no password of it is said.
 
     Returns:
         The error to raise in its place; None where the error is no storage's.
@@ -26,16 +27,17 @@ def in_words(error: Exception, where: str) -> UsageError | MachineError | None:
     import optuna
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
+    where = place(url)
     if isinstance(error, optuna.exceptions.StorageInternalError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, DBAPIError):
-        return _of_driver(error.orig or error, where)
+        return _of_driver(error.orig or error, url)
     if isinstance(error, OSError):
         return _of_system(error, where)
     if isinstance(error, ImportError):
         return _of_import(error, where)
     if isinstance(error, ArgumentError):
-        return no_url(error, where)
+        return no_url(error, url)
     if isinstance(error, RuntimeError) and "optuna" in str(error):
         return UsageError(
             f"{where} was made by another version of Optuna: {error} Or choose another [search] storage."
@@ -47,42 +49,42 @@ def in_words(error: Exception, where: str) -> UsageError | MachineError | None:
     return None
 
 
-def no_url(error: Exception, where: str) -> UsageError:
+def no_url(error: Exception, url: str) -> UsageError:
     """Say that a URL cannot be read."""
     return UsageError(
-        f"[search] storage = {where!r} is no database URL: {error}. Write it as "
+        f"[search] storage = {place(url)!r} is no database URL: {said(error, url)}. Write it as "
         "postgresql+psycopg://user@host:5432/database, sqlite:///path/to.db, or use sqlite or journal."
     )
 
 
-def _of_driver(error: BaseException, where: str) -> UsageError | MachineError:
-    said = " ".join(str(error).split()).rstrip(".?")
+def _of_driver(error: BaseException, url: str) -> UsageError | MachineError:
+    where, why = place(url), said(error, url).rstrip(".?")
     if not isinstance(error, sqlite3.Error):
         return MachineError(
-            f"database {where} cannot be used: {said}. {SAFE}; start it, or mend the URL in [search] "
+            f"database {where} cannot be used: {why}. {SAFE}; start it, or mend the URL in [search] "
             f"storage, {AGAIN}."
         )
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds in detail
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return UsageError(
-            f"{where} is damaged, or no SQLite database: {said}. Bring back a copy, or move it away and run "
+            f"{where} is damaged, or no SQLite database: {why}. Bring back a copy, or move it away and run "
             "again: the search then starts anew."
         )
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return MachineError(
-            f"{where} is locked by another program, and stayed so: {said}. {SAFE}; close what writes into "
+            f"{where} is locked by another program, and stayed so: {why}. {SAFE}; close what writes into "
             f"it, {AGAIN}."
         )
-    return _unwritten(where, said, full=code == sqlite3.SQLITE_FULL)
+    return _unwritten(where, why, full=code == sqlite3.SQLITE_FULL)
 
 
 def _of_system(error: OSError, where: str) -> MachineError:
     return _unwritten(where, error.strerror or str(error), full=error.errno in {errno.ENOSPC, errno.EDQUOT})
 
 
-def _unwritten(where: str, said: str, *, full: bool) -> MachineError:
+def _unwritten(where: str, why: str, *, full: bool) -> MachineError:
     advice = "free some space" if full else "check that its folder is there and can be written"
-    return MachineError(f"{where} cannot be written: {said}. {SAFE}; {advice}, {AGAIN}.")
+    return MachineError(f"{where} cannot be written: {why}. {SAFE}; {advice}, {AGAIN}.")
 
 
 def _of_import(error: ImportError, where: str) -> UsageError:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Protocol
 
 from harness.errors import UsageError
 
+LEFT_SECONDS = 5
+"""After which a lock that stays as it is counts as left by a killed writer: no write takes so long."""
 START = b'{"op_code":'  # of every line that Optuna writes
 
 
@@ -63,6 +66,32 @@ def cut_torn_line(path: Path, lock: Lock) -> None:
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
     finally:
         lock.release()
+
+
+def free(path: Path) -> None:
+    """Remove a lock of a journal that a killed writer left; wait for one that is held.
+
+    Optuna's locks do so when they are asked for, but not where the lock is a symbolic link to nowhere, as a
+    dashboard that was started in another folder leaves it: they would wait for ever.
+    """
+    lock = path.with_name(path.name + ".lock")
+    seen, since = _stamp(lock), time.monotonic()
+    while seen is not None:
+        if time.monotonic() - since > LEFT_SECONDS:
+            lock.unlink(missing_ok=True)
+            return
+        time.sleep(LEFT_SECONDS / 100)
+        if (now := _stamp(lock)) != seen:
+            seen, since = now, time.monotonic()
+
+
+def _stamp(lock: Path) -> tuple[int, int] | None:
+    """Which lock there is, and since when; None if there is none."""
+    try:
+        there = lock.lstat()
+    except OSError:
+        return None
+    return there.st_ino, there.st_mtime_ns
 
 
 def _torn(path: Path) -> bool:

@@ -87,23 +87,24 @@ def told(trials: Sequence[Trial], ended: Mapping[str, Ended], search: Search) ->
     common = sorted(set.intersection(*(set(one) for one in curves))) if len(search.objective) == 1 else []
     means = {i: float(np.mean([one[i] for one in curves])) for i in common}
     reached = max((max(one, default=0) for one in curves), default=0)
-    intermediate = {i: value for i, value in means.items() if math.isfinite(value)}
     for status in ("failed", "diverged"):
         at = next((i for i, one in enumerate(own) if one.status == status), None)
         if at is None:
             continue
         reason = f"seed {trials[at].seed} {status}: {own[at].reason}"
         if status == "diverged":
-            return _lost(search, intermediate, reached, reason)
-        return Told(TrialState.FAIL, [], intermediate, reached, reason)
+            return _lost(search, means, reached, reason)
+        return Told(TrialState.FAIL, [], means, reached, reason)
     pruned = next((one for one in own if one.status == "pruned"), None)
+    if pruned is not None and means and not math.isfinite(last := means[max(means)]):
+        return _lost(search, means, reached, f"{first} is {last}, not finite")
     if pruned is not None:
-        return Told(TrialState.PRUNED, [], intermediate, reached, pruned.reason)
+        return Told(TrialState.PRUNED, [], means, reached, pruned.reason)
     values = [_value(name, trials[0], own) for name in search.objective]
     for name, value in zip(search.objective, values, strict=True):
         if not math.isfinite(value):
-            return _lost(search, intermediate, reached, f"{name} is {value}, not finite")
-    return Told(TrialState.COMPLETE, values, intermediate, reached)
+            return _lost(search, means, reached, f"{name} is {value}, not finite")
+    return Told(TrialState.COMPLETE, values, means, reached)
 
 
 def _lost(search: Search, intermediate: Mapping[int, float], reached: int, reason: str) -> Told:

@@ -40,13 +40,13 @@ def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
         case "none":
             return NopPruner()
         case "median":
-            return MedianPruner(**calm)
+            return FinitePruner(MedianPruner(**calm))
         case "percentile":
-            return PercentilePruner(pruning.percentile, **calm)
+            return FinitePruner(PercentilePruner(pruning.percentile, **calm))
         case "patient":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
-                return PatientPruner(MedianPruner(**calm), patience=pruning.patience)
+                return FinitePruner(PatientPruner(MedianPruner(**calm), patience=pruning.patience))
         case "halving":
             return SynchronousHalving(rungs(pruning, evaluations), pruning.reduction, brackets=1)
         case "hyperband":
@@ -74,6 +74,22 @@ def rungs(pruning: Pruning, evaluations: int) -> list[int]:
     # Patience needs its evaluations, and one before them to be better than.
     first = pruning.patience + 2 if pruning.name == "patient" else 1
     return list(range(max(first, pruning.warmup + 1), evaluations))
+
+
+class FinitePruner(BasePruner):
+    """Another pruner, but that a suggestion whose last value is not finite stops at once.
+
+    Optuna's judge by the best value so far, so that one good value would keep alive what is NaN since.
+    """
+
+    def __init__(self, pruner: BasePruner) -> None:
+        self._pruner = pruner
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether a suggestion stops at the evaluation that it reported last."""
+        step = trial.last_step
+        lost = step is not None and not math.isfinite(trial.intermediate_values[step])
+        return lost or self._pruner.prune(study, trial)
 
 
 class SynchronousHalving(BasePruner):

@@ -12,6 +12,7 @@ import numpy as np
 from harness.axes.datasets import Dataset
 from harness.costs import stack_seconds
 from harness.engines.outcome import Outcome
+from harness.errors import MachineError
 from harness.grouping import Stack, budget_of
 from harness.parts import Trained
 from harness.searching.asking import Asker, Suggestion
@@ -82,8 +83,20 @@ def train(
         _part(found, rung, _stopped(batch, found, asker) if rung in setup.rungs else set())
         if not found.going:
             break
+    _check_whole(stacks, found)
     tell(1.0)
     return found
+
+
+def _check_whole(stacks: Sequence[Stack], found: Round) -> None:
+    """Raise MachineError where a trial of a batch has no end: a batch is told whole, or not at all."""
+    planned = {trial.trial_id for stack in stacks for trial in stack.trials}
+    ended = {trial.trial_id for _, share in found.shares for trial in share.trials} | set(found.failed)
+    if planned != ended:
+        raise MachineError(
+            f"{len(planned - ended)} of {len(planned)} trials of a batch came to no end, so that nothing of "
+            "it was written. Run the same command again: it asks for the same batch."
+        )
 
 
 def _trained(stages: Sequence[Stage], workers: Workers) -> Iterator[Reached]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness import results, stats
+from harness.comparison.words import interval
 from harness.costs import cost
 from harness.display import duration, repeated, summary
 from harness.grouping import Engine
@@ -187,6 +188,7 @@ def _best(found: Found, study: Study) -> None:
     """A table of the best suggestions: their objectives and what was drawn."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     search = study.search
     assert search is not None  # noqa: S101
@@ -195,12 +197,12 @@ def _best(found: Found, study: Study) -> None:
         return
     table = Table(title="the best suggestions, by val", title_justify="left")
     for column in ("suggestion", *search.objective):
-        table.add_column(column, justify="right")
-    table.add_column("settings")
+        table.add_column(Text(column), justify="right", overflow="fold")
+    table.add_column("settings", overflow="fold")
     for number in order:
         trial = found.trials[number]
         values = [f"{value:.4g}" for value in trial.values or ()]  # noqa: PD011 (Optuna's, no frame's)
-        table.add_row(str(number), *values, words(trial.params))
+        table.add_row(str(number), *values, Text(words(trial.params)))
     Console().print(table)
 
 
@@ -221,7 +223,8 @@ def _verdict(found: Found, study: Study) -> None:
         return
     pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
     differences = stats.paired_differences(trials, pairs, contrasts.metric)
-    judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha)
+    ends = stats.difference_limits(contrasts.metric)
+    judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha, within=ends)
     earlier = suggestions.winners(found.folder)["number"].tolist()[:-1]
     if earlier:
         told = ", ".join(f"suggestion {number}" for number in earlier)
@@ -231,6 +234,5 @@ def _verdict(found: Found, study: Study) -> None:
         )  # fmt: skip
     for row in judged.to_dict("records"):
         click.echo(
-            f"winner - baseline on test: {100 * row['difference']:+.2f} points "
-            f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], {row['n']} fresh seeds: {row['verdict']}"
+            f"winner - baseline on test: {interval(row)} points, {row['n']} fresh seeds: {row['verdict']}"
         )

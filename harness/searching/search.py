@@ -16,14 +16,14 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import parts, plugins, results, training
+from harness import parts, plugins, results, spawning, training
 from harness.axes.datasets import datasets
 from harness.errors import UsageError
 from harness.grouping import Engine
 from harness.plan import Plan, cores, make
 from harness.provenance import Provenance
 from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
-from harness.searching.asking import SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
+from harness.searching.asking import AGAIN, SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
 from harness.searching.stages import Workers
 from harness.settings import BASELINE, CONFIRMED, WINNER
 from harness.study import Study
@@ -67,7 +67,7 @@ class Found:
     @property
     def suggestions(self) -> pd.DataFrame:
         """suggestions.csv."""
-        return pd.read_csv(self.folder / suggestions.FILE)
+        return suggestions.read(self.folder)
 
     @property
     def failed(self) -> bool:
@@ -103,6 +103,7 @@ def search(
         UsageError: the study is no search, or the folder or the storage is another's.
         MachineError: the results or the storage cannot be written.
     """
+    spawning.check_main()
     folder = training.folder_of(study, folder)
     checks.check(study)
     training.check(study.in_phase("search"), folder, engine)
@@ -172,6 +173,9 @@ class _Search:
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
         self.asker = Asker(self.search, self.space, max(evaluations))
         self.asker.know(self.trials)
+        self.again, since = suggestions.died(self.trials)
+        # Who is asked for again takes nobody's place.
+        self.wanted = max(self.search.suggestions + len(since), len(self.trials)) + len(self.again)
         self.there = frozenset(results.finished(self.folder, set_aside=True))
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
         chosen = {arm_of(i): self.space.settings(drawn_of(one)) for i, one in enumerate(self.trials)}
@@ -206,12 +210,13 @@ class _Search:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
         provenance = Provenance(self.folder, self.plan, self.devices, self.workers)
         modules = training.third_party_modules(make(self._everything(), self.engine))
-        progress = Progress(self.search.suggestions)
+        count = spawning.possible(self.workers)
+        progress = Progress(self.wanted)
         self._note(progress)
         before = len(self.trials)
         try:
-            with (display or nullcontext)(progress), Workers(self.workers, modules) as workers:
-                while len(self.trials) < self.search.suggestions:
+            with (display or nullcontext)(progress), Workers(count, modules) as workers:
+                while len(self.trials) < self.wanted:
                     if not self._batch(workers, progress):
                         break
         finally:
@@ -239,10 +244,15 @@ class _Search:
 
     def _batch(self, workers: Workers, progress: Progress) -> bool:
         """Ask for one batch, train it, and tell what came of it; whether there was anything left to ask."""
-        count = min(self.search.batch, self.search.suggestions - len(self.trials))
-        count = self.half[0].user_attrs[SIZE] if self.half else count
+        count = min(self.search.batch, self.wanted - len(self.trials))
+        again = self.again[:count]
+        if self.half:
+            count, again = self.half[0].user_attrs[SIZE], self.half[0].user_attrs.get(AGAIN, [])
+        self.again = [number for number in self.again if number not in again]
         batch = self.asker.ask(
-            count, lambda settings: checks.evaluations(resolve(self.study.baseline | settings))
+            count,
+            lambda settings: checks.evaluations(resolve(self.study.baseline | settings)),
+            {number: drawn_of(self.trials[number]) for number in again},
         )
         if not batch:
             return False

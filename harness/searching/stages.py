@@ -11,6 +11,7 @@ import concurrent.futures
 import importlib
 import time
 import warnings
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from harness.engines.outcome import Outcome
 
 MOST_TRIES = 3  # of a stage whose worker process dies
+DIED = "its worker process died (killed, or out of memory)"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def train(stage: Stage) -> Reached:
 
     start = time.perf_counter() - stage.seconds
     datasets.declare(stage.declared, "the study")
+    executors.check_components(stage.stack.trials[0])
     handed = _Handed(stage.state)
     try:
         data = prepare(stage.stack.trials[0].arm.settings)
@@ -140,21 +143,36 @@ class Workers:
         for _ in range(MOST_TRIES - 1):
             for reached in self._until_a_death([stage]):
                 return reached
-        message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
-        return Reached(stage, failure=message)
+        return Reached(stage, failure=f"{DIED} {MOST_TRIES} times")
 
     def _until_a_death(self, stages: Sequence[Stage]) -> Generator[Reached, None, list[Stage]]:
         """Train stages; gives back those that are left when a worker died."""
-        if self._pool is None:
-            assert self.modules is not None  # noqa: S101 (else nothing trains in workers)
-            self._pool = executors.pool(self.count, None, self.modules)
         flying: dict[concurrent.futures.Future[Reached], Stage] = {}
+        waiting = deque(stages)
         try:
-            flying = {self._pool.submit(train, stage): stage for stage in stages}
+            while waiting:
+                future = self._submit(waiting[0], alone=not flying)
+                flying[future] = waiting.popleft()
             for future in concurrent.futures.as_completed(list(flying)):
                 reached = future.result()
                 del flying[future]
                 yield reached
         except BrokenProcessPool:
             self._stop()
-        return list(flying.values())
+        return [*flying.values(), *waiting]
+
+    def _submit(self, stage: Stage, *, alone: bool) -> concurrent.futures.Future[Reached]:
+        """Have a stage trained; if it is `alone`, by new workers where one died since, with nothing to do."""
+        try:
+            return self._started().submit(train, stage)
+        except BrokenProcessPool:
+            if not alone:
+                raise
+            self._stop()
+            return self._started().submit(train, stage)
+
+    def _started(self) -> concurrent.futures.ProcessPoolExecutor:
+        if self._pool is None:
+            assert self.modules is not None  # noqa: S101 (else nothing trains in workers)
+            self._pool = executors.pool(self.count, None, self.modules)
+        return self._pool

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import MachineError, UsageError
-from harness.searches import IN_MEMORY, shown
+from harness.searches import IN_MEMORY
 from harness.searching import failures, journals
 from harness.searching.silence import silenced
+from harness.urls import HIDDEN, MASK, place, shown
 
 if TYPE_CHECKING:
     import optuna
@@ -49,12 +50,12 @@ class Storage:
         self, study: optuna.Study, url: str, mend: Callable[[], None], close: Callable[[], None]
     ) -> None:
         self.url = url
-        self.shown = shown(url)
+        self.shown = place(url)
         self.close = close
         self._study = study
         self._mend = mend
         self._known = 0
-        with _in_words(self.shown):
+        with _in_words(self.url):
             self._known = len(self._finished(study.get_trials(deepcopy=False)))
 
     def trials(self) -> list[FrozenTrial]:
@@ -64,7 +65,7 @@ class Storage:
             UsageError: one is not finished, so another program works on this study.
             MachineError: the storage cannot be read.
         """
-        with _in_words(self.shown):
+        with _in_words(self.url):
             return self._finished(self._study.get_trials())
 
     def _finished(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -87,7 +88,7 @@ class Storage:
             MachineError: another program has added trials, or the storage cannot be written.
             ValueError: a trial has another number, or is not finished.
         """
-        with _in_words(self.shown):
+        with _in_words(self.url):
             self._check_alone()
             for trial in trials:
                 if trial.number not in {-1, self._known} or not trial.state.is_finished():
@@ -134,9 +135,9 @@ def open(  # noqa: A001
     else:
         storage, url, mend, close = _database(_url(where, folder))
     try:
-        with _in_words(shown(url)):
+        with _in_words(url):
             study = _study(storage, name, directions)
-            _check_same(study, shown(url), {**about, "directions": list(directions)})
+            _check_same(study, place(url), {**about, "directions": list(directions)})
         return Storage(study, url, mend, close)
     except BaseException:
         close()
@@ -144,17 +145,22 @@ def open(  # noqa: A001
 
 
 def _url(where: str, folder: Path) -> str:
+    if where == HIDDEN or f":{MASK}@" in where or where.endswith(MASK):
+        raise UsageError(
+            f"[search] storage = {where!r} is a URL whose password was not written down. Use the study's own "
+            "file, or give the URL again: --set search.storage=URL"
+        )
     if "://" in where:
         if IN_MEMORY.match(where):
             raise UsageError(
-                f"[search] storage = {where!r} is in memory and would keep nothing. Use sqlite (a file in "
-                "the results folder) or name a file: sqlite:///path/to.db"
+                f"[search] storage = {shown(where)!r} is in memory and would keep nothing. Use sqlite (a "
+                "file in the results folder) or name a file: sqlite:///path/to.db"
             )
         return where
     if where != "sqlite":
         raise UsageError(
-            f"[search] storage = {where!r} is no storage. Allowed: sqlite, journal, or an SQLAlchemy URL "
-            "such as postgresql+psycopg://user@host/database"
+            f"[search] storage = {shown(where)!r} is no storage. Allowed: sqlite, journal, or an SQLAlchemy "
+            "URL such as postgresql+psycopg://user@host/database"
         )
     from sqlalchemy.engine import URL
 
@@ -169,11 +175,11 @@ def _database(url: str) -> _Opened:
     import optuna
     from sqlalchemy.engine import make_url
 
-    with _in_words(shown(url)):
+    with _in_words(url):
         try:
             parsed = make_url(url)
         except ValueError as error:  # a port that is no number
-            raise failures.no_url(error, shown(url)) from error
+            raise failures.no_url(error, url) from error
         options: dict[str, Any] = {}
         if parsed.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": LOCK_SECONDS}
@@ -195,9 +201,11 @@ def _journal(path: Path) -> _Opened:
     lock = JournalFileOpenLock(file, grace_period=STALE_SECONDS)
 
     def mend() -> None:
+        journals.free(path)
         journals.cut_torn_line(path, lock)
 
     with _in_words(str(path)):
+        journals.free(path)
         if path.exists():
             journals.check(path)
             mend()
@@ -248,15 +256,15 @@ def _text(entries: Mapping[str, Any], key: str) -> str:
 
 
 @contextmanager
-def _in_words(where: str) -> Iterator[None]:
-    """Turn what Optuna, SQLAlchemy and the system raise into words about `where`."""
+def _in_words(url: str) -> Iterator[None]:
+    """Turn what Optuna, SQLAlchemy and the system raise into words about a URL or path, without passwords."""
     try:
         with silenced():
             yield
     except (UsageError, MachineError):
         raise
     except Exception as error:
-        told = failures.in_words(error, where)
+        told = failures.in_words(error, url)
         if told is None:
             raise
         raise told from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +12,14 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import results, standing, stats
+from harness import columns, documents, results, standing, stats
 from harness.documents import say
 from harness.errors import UsageError
 from harness.parameters import Space
 from harness.searches import COLUMNS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
+from harness.searching.stages import DIED
 from harness.settings import CONFIRMED, WINNERS, as_text
 
 FILE = "suggestions.csv"
@@ -61,6 +63,11 @@ def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Sp
     """Write suggestions.csv into a search's results folder."""
     content = table(trials, search, space).to_csv(index=False, lineterminator="\n")
     results.write_tables(folder, {FILE: content.encode()})
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """suggestions.csv of a search's results folder; names are text, whatever they look like."""
+    return columns.read(folder / FILE, documents.study(folder))
 
 
 def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[], Sequence[int]]) -> None:
@@ -133,7 +140,17 @@ def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     return dict(Counter(STATES[trial.state] for trial in trials))
 
 
+def died(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[int]]:
+    """The numbers of suggestions whose worker died: not asked for since, and asked for again since."""
+    last = {json.dumps(trial.params, sort_keys=True): number for number, trial in enumerate(trials)}
+    left = set(last.values())
+    numbers = [number for number, trial in enumerate(trials) if DIED in trial.user_attrs.get(REASON, "")]
+    return [n for n in numbers if n in left], [n for n in numbers if n not in left]
+
+
 def failures(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """Reason -> how many suggestions failed for it; steps and seeds aside, which differ."""
-    told = (trial.user_attrs.get(REASON, "") for trial in trials if trial.state == TrialState.FAIL)
+    """Reason -> how many suggestions failed for it, and were not asked for since; steps and seeds aside."""
+    since = set(died(trials)[1])
+    failed = (trial for n, trial in enumerate(trials) if trial.state == TrialState.FAIL and n not in since)
+    told = (trial.user_attrs.get(REASON, "") for trial in failed)
     return dict(Counter(DIVERGED if " diverged: " in reason else reason for reason in told))

@@ -6,7 +6,8 @@ and gives a new DataFrame; what is random takes a generator. Two rules hold thro
 Seeds are the unit of replication. Cells of a grid that share a seed share initial weights, batch order and
 split, so they are not independent draws; a value is first averaged within its seed, and the interval is
 Student's t over those seed-level numbers (Bouthillier et al. 2021, "Accounting for variance in machine
-learning benchmarks"). One seed gives no interval: it is NaN. Test samples are the unit where it is said.
+learning benchmarks"), cut off where a share ends. One seed gives no interval, nor do seeds that all gave
+the same value: it is NaN. Test samples are the unit where it is said.
 
 Nothing is imputed. Only trials with status `ok` carry a value; diverged and failed ones are counted.
 
@@ -27,15 +28,23 @@ from harness.stats.levels import level_differences
 from harness.stats.optima import best_so_far, pareto_front, ranked
 from harness.stats.per_sample import mcnemar, sample_bootstrap
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
-from harness.stats.summaries import CONFIDENCE, OUTCOMES, finished, outcomes, rank_arms, summarise
-from harness.stats.verdicts import VERDICTS, holm, verdicts
+from harness.stats.summaries import (
+    CONFIDENCE,
+    OUTCOMES,
+    difference_limits,
+    finished,
+    outcomes,
+    rank_arms,
+    summarise,
+)
+from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array", "axis_spreads",
+    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array", "axis_spreads",
     "best_quantiles", "best_so_far", "calibration", "confusion_differences", "confusion_matrix",
-    "contrasts", "detectable_difference", "ece", "effect_cells", "expected_best", "finished", "holm",
-    "interaction", "interquartile_mean", "level_differences", "main_effects", "mcnemar", "mean_curves",
-    "outcomes", "paired_differences", "pareto_front", "power", "probability_of_improvement",
+    "contrasts", "detectable_difference", "difference_limits", "ece", "effect_cells", "expected_best",
+    "finished", "holm", "interaction", "interquartile_mean", "level_differences", "main_effects", "mcnemar",
+    "mean_curves", "outcomes", "paired_differences", "pareto_front", "power", "probability_of_improvement",
     "rank_arms", "ranked", "sample_bootstrap", "seed_effects", "seeds_needed", "summarise", "verdicts",
     "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.stats.summaries import CONFIDENCE, finished, summarise
+from harness.stats.summaries import CONFIDENCE, difference_limits, finished, summarise
 
 
 def paired_differences(
@@ -61,7 +61,9 @@ def contrasts(
         `pairs`. A pair without a common seed on a data set has no row.
     """
     differences = paired_differences(trials, pairs, metric, arm)
-    table = summarise(differences, ["dataset", "arm", "reference"], "difference", confidence)
+    table = summarise(
+        differences, ["dataset", "arm", "reference"], "difference", confidence, difference_limits(metric)
+    )
     return table.rename(columns={"mean": "difference"})[
         ["dataset", "arm", "reference", "n", "difference", "low", "high"]
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.stats.summaries import CONFIDENCE, finished, summarise
+from harness.stats.summaries import CONFIDENCE, difference_limits, finished, limits, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,8 +76,10 @@ def main_effects(
     """
     seeds = seed_effects(trials, axes, metric)
     by = ["dataset", "axis", "level"]
-    effects = summarise(seeds, by, "effect", confidence).rename(columns={"mean": "effect"})
-    means = summarise(seeds, by, "value", confidence)[[*by, "mean"]]
+    effects = summarise(seeds, by, "effect", confidence, difference_limits(metric)).rename(
+        columns={"mean": "effect"}
+    )
+    means = summarise(seeds, by, "value", confidence, limits(metric))[[*by, "mean"]]
     return means.merge(effects.drop(columns="sd"), on=by, sort=False)
 
 
@@ -106,7 +108,8 @@ def axis_spreads(
         means = seeds.mean()
         best, worst = str(means.idxmax()), str(means.idxmin())
         paired = (seeds[best] - seeds[worst]).rename("difference").to_frame().assign(axis=axis)
-        interval = summarise(paired, ["axis"], "difference", confidence).iloc[0]
+        ends = difference_limits(metric)
+        interval = summarise(paired, ["axis"], "difference", confidence, ends).iloc[0]
         names = {"dataset": dataset, "axis": axis, "best": best, "worst": worst}
         sizes = {"best_mean": means[best], "worst_mean": means[worst], "spread": interval["mean"]}
         rows.append(names | sizes | {k: interval[k] for k in ("n", "low", "high")} | {"share": _share(block)})

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import special
 
 from harness.stats.balance import as_array, whole_block, whole_cells
-from harness.stats.summaries import CONFIDENCE, summarise
+from harness.stats.summaries import CONFIDENCE, difference_limits, limits, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -136,8 +136,10 @@ def interaction(
     if not tables:
         return pd.DataFrame(columns=columns)
     seeds = pd.concat(tables, ignore_index=True)
-    means = summarise(seeds, by, "value", confidence)
-    effects = summarise(seeds, by, "deviation", confidence).rename(
+    # A cell less its row, less its column, plus the whole: at most twice as far apart as values are.
+    deviations = 2 * difference_limits(metric)[0], 2 * difference_limits(metric)[1]
+    means = summarise(seeds, by, "value", confidence, limits(metric))
+    effects = summarise(seeds, by, "deviation", confidence, deviations).rename(
         columns={"mean": "effect", "low": "effect_low", "high": "effect_high"}
     )
     told = seeds.drop_duplicates(by)[[*by, "cells", "left_out"]]

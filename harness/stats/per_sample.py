@@ -64,7 +64,8 @@ def sample_bootstrap(
         confidence: coverage of the interval.
 
     Returns:
-        One row: seeds, samples, difference (accuracy of A - accuracy of B), low, high; NaN without samples.
+        One row: seeds, samples, difference (accuracy of A - accuracy of B), low, high; NaN without samples,
+        and no interval (NaN) where every sample adds the same.
 
     Raises:
         ValueError: shapes differ.
@@ -76,7 +77,8 @@ def sample_bootstrap(
         net, counts = np.unique(a.sum(axis=0) - b.sum(axis=0), return_counts=True)
         drawn = rng.multinomial(samples, counts / samples, size=resamples) @ net / a.size
         row["difference"] = float(counts @ net / a.size)
-        row["low"], row["high"] = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2])
+        if len(net) > 1:
+            row["low"], row["high"] = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return pd.DataFrame([row])
 
 

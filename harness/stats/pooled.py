@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.stats.summaries import CONFIDENCE
+from harness.stats.summaries import CONFIDENCE, SPREADLESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,6 +140,6 @@ def _row(
     drawn = np.fromiter(resampled, dtype=float) if several else np.empty(0)
     drawn = drawn[~np.isnan(drawn)]  # a resample may hold seeds without a value alone
     ends = [0.5 - confidence / 2, 0.5 + confidence / 2]
-    low, high = np.quantile(drawn, ends) if drawn.size else (np.nan, np.nan)
+    low, high = np.quantile(drawn, ends) if drawn.size and np.ptp(drawn) > SPREADLESS else (np.nan, np.nan)
     sizes = {"cells": values.shape[0], "seeds": values.shape[1], "n": int((~np.isnan(values)).sum())}
     return pd.DataFrame([sizes | {name: estimate, "low": low, "high": high}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,24 +12,48 @@ from scipy import stats
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
 CONFIDENCE = 0.95
+SPREADLESS = 1e-9
+"""Up to this part of their mean, values differ by rounding alone: they are one value."""
 OUTCOMES = ["ok", "diverged", "failed", "skipped", "pruned"]
 
 
+def limits(metric: str) -> tuple[float, float]:
+    """The least and the greatest value that a metric can have: an accuracy is a share."""
+    return (0.0, 1.0) if metric.endswith("accuracy") else (-math.inf, math.inf)
+
+
+def difference_limits(metric: str) -> tuple[float, float]:
+    """The least and the greatest difference of two values of a metric."""
+    low, high = limits(metric)
+    return low - high, high - low
+
+
 def summarise(
-    values: pd.DataFrame, by: Sequence[str], value: str, confidence: float = CONFIDENCE
+    values: pd.DataFrame,
+    by: Sequence[str],
+    value: str,
+    confidence: float = CONFIDENCE,
+    within: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
     """Mean and Student-t interval of `value` within each group, groups in order of appearance.
+
+    An interval ends where values end: Student's t knows nothing of the least and the greatest, and what it
+    gives beyond them is cut off, which costs no coverage.
 
     Args:
         values: one row an independent observation (a seed); NaN in `value` is not an observation.
         by: columns that name a group.
         value: the column to summarise.
         confidence: coverage of the interval, in 0..1.
+        within: the least and the greatest value there can be; by default, what the name `value` says.
 
     Returns:
         `by`, n (observations), mean, sd (divisor n - 1), low, high. With n = 1 there is no sd and no interval
-        (NaN), with n = 0 no mean either.
+        (NaN), with n = 0 no mean either. Observations that are all the same have an sd, 0, and no interval:
+        they show no spread to make one of.
 
     >>> three = pd.DataFrame({"arm": ["a"] * 3, "x": [1.0, 2.0, 3.0]})
     >>> summarise(three, ["arm"], "x").round(3).to_dict("records")
@@ -38,8 +63,15 @@ def summarise(
     table = grouped.agg(n="count", mean="mean", sd="std").reset_index()
     n = table["n"].to_numpy(dtype=float)
     critical = stats.t.ppf(0.5 + confidence / 2, np.where(n > 1, n - 1, np.nan))
-    half = critical * table["sd"].to_numpy(dtype=float) / np.sqrt(np.maximum(n, 1))
-    return table.assign(low=table["mean"] - half, high=table["mean"] + half)
+    mean, sd = (table[name].to_numpy(dtype=float) for name in ("mean", "sd"))
+    half = critical * np.where(sd > spreadless(mean), sd, np.nan) / np.sqrt(np.maximum(n, 1))
+    least, most = within or limits(value)
+    return table.assign(low=np.clip(mean - half, least, most), high=np.clip(mean + half, least, most))
+
+
+def spreadless(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The standard deviation up to which values of this mean differ by rounding alone."""
+    return np.maximum(SPREADLESS * np.abs(mean), 1e-12)
 
 
 def finished(trials: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-VERDICTS = ("better", "worse", "same within margin", "cannot tell", "one seed", "no data")
+IDENTICAL = "the same in all seeds"
+VERDICTS = ("better", "worse", "same within margin", IDENTICAL, "cannot tell", "one seed", "no data")
 # Differences of shares that are equal on paper differ by rounding; no accuracy is as fine as this.
 EQUAL = 1e-9
 
@@ -45,6 +46,7 @@ def verdicts(
     margin: float,
     alpha: float = 0.05,
     higher_is_better: bool = True,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> pd.DataFrame:
     """Judge each group of paired differences, all groups as one family.
 
@@ -56,7 +58,8 @@ def verdicts(
     Where all differences of several seeds are equal, zero included, there is no spread to estimate, so no t
     test and no interval. Sign tests stand in, as accuracies on a finite test set can be equal by chance:
     p_same is 1 / 2^n if the difference is inside the margin, else 1, and p is 2 / 2^n (0.0625 with five
-    seeds: never "better"), 1 if the difference is zero.
+    seeds: never "better"), 1 if the difference is zero. Arms that are equal in every seed, and have too few
+    for "same within margin", are called what was seen, "the same in all seeds"; it claims nothing of others.
 
     Args:
         differences: `by`, difference; a row a seed. NaN is no observation, but its group keeps its row.
@@ -64,6 +67,7 @@ def verdicts(
         margin: up to which arms count as the same, in the unit of `difference`.
         alpha: of the whole family.
         higher_is_better: False for losses: a negative difference is then "better".
+        within: the least and the greatest difference there can be, where intervals end.
 
     Returns:
         `by`, n (seeds), difference (mean), sd, low, high (95 % Student's t of this row by itself), p, p_holm,
@@ -81,7 +85,7 @@ def verdicts(
     if not margin > 0 or not 0 < alpha < 1:
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
     observed = differences.assign(difference=differences["difference"].astype(float))
-    table = summarise(observed, by, "difference").rename(columns={"mean": "difference"})
+    table = summarise(observed, by, "difference", within=within).rename(columns={"mean": "difference"})
     table[["p", "p_same"]] = _tests(table, margin)
     table["p_holm"], table["p_same_holm"] = holm(table["p"]), holm(table["p_same"])
     table["within_margin"] = table["p_same_holm"].le(alpha)
@@ -114,12 +118,14 @@ def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
 def _words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
     """The verdict of each row."""
     seen = table["p_holm"].le(alpha)
+    equal = table["n"].gt(1) & table["sd"].le(EQUAL) & table["difference"].abs().le(EQUAL)
     conditions = {
         "no data": table["n"].eq(0),
         "one seed": table["n"].eq(1),
         "better": seen & (sign * table["difference"]).gt(0),
         "worse": seen & (sign * table["difference"]).lt(0),
         "same within margin": table["within_margin"],
+        IDENTICAL: equal,
     }
     words = np.select([c.to_numpy() for c in conditions.values()], list(conditions), default="cannot tell")
     return words.astype(object)

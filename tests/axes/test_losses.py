@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from harness.axes.heads import heads
 from harness.axes.losses import Form, Loss, losses
+from harness.component_checks import loss_settings
 from harness.errors import UsageError
-from harness.testing import check_component, loss_settings
+from harness.testing import check_component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 every = pytest.mark.parametrize("name", [entry.name for entry in losses])

@@ -1,25 +1,33 @@
-"""What layer one costs in the kernels and in PyTorch, one core: `python tests/benchmarks/kernel_costs.py`.
+"""What the kernels and PyTorch take for the same, on one core: `python tests/benchmarks/kernel_costs.py`.
 
-Microseconds a member and step of 784-32-... on MNIST's batches, the least of 200 calls.
+First whole steps of 784-32-32-10, in processor time, the least of five times 256 steps; then layer one
+of 784-32-..., the least of 200 calls. Microseconds a member and step, on MNIST's batches. Other processors
+can be stood in for: `CC="python tests/engines/compiler_for.py x86-64-v3"`, and PyTorch held to it by
+ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from harness.batches import Budget
-from harness.data import prepare
+from harness.batches import Budget, epoch_order
+from harness.data import Data, prepare
 from harness.engines import kernels
 from harness.engines.sparse import Sparse, SparseImages, compressed
 from harness.engines.stack import Stack
+from harness.engines.steps import Feed, eager
 from harness.engines.updates import updates_of
+from harness.known import SWITCH
 from harness.trials import Arm, Trial, resolve
 
 MEMBERS, CALLS = 32, 200
+STEPS, ROUNDS = 256, 5
 
 
 def least(call: Callable[[], object]) -> float:
@@ -32,20 +40,48 @@ def least(call: Callable[[], object]) -> float:
     return best * 1e6
 
 
-def stack_of(optimizer: str, batch_size: int) -> tuple[Stack, SparseImages]:
-    """Members of one optimizer, and the train split's images."""
+def stack_of(optimizer: str, batch_size: int) -> tuple[Stack, Data]:
+    """Members of one optimizer, and what they train on."""
     settings = resolve({"dataset": "mnist", "batch_size": batch_size, "optimizer": optimizer, "epochs": 1})
     trials = [Trial(f"t{k}", Arm(str(k), settings), 0) for k in range(MEMBERS)]
     data = prepare(settings)
     cpu = torch.device("cpu")
     updates = updates_of(trials, Budget.of(settings, len(data.train.y)), cpu)
     stack = Stack(trials, data, updates, cpu, torch.float32)
-    return stack, SparseImages(compressed(data.train))
+    return stack, data
+
+
+def whole_steps(optimizer: str, batch_size: int, *, switch: str) -> float:
+    """Microseconds of processor time a member and step, with the kernels on or off."""
+    os.environ[SWITCH] = switch
+    kernels.forget()
+    stack, data = stack_of(optimizer, batch_size)
+    budget = Budget.of(stack.trials[0].arm.settings, len(data.train.y))
+    orders = np.stack([epoch_order(0, 0, budget, "shuffle")])
+    best = float("inf")
+    for _ in range(ROUNDS):
+        steps = eager(stack, Feed.of(stack, data, stack.first.images(data.train), budget))
+        steps.begin(orders, 0)
+        start, taken = time.process_time(), 0
+        while taken < STEPS:
+            taken += steps.advance(taken)
+        best = min(best, (time.process_time() - start) / taken)
+    return best * 1e6 / MEMBERS
+
+
+def compare_steps() -> None:
+    """Print what whole steps take, in PyTorch and in the kernels, and the ratio."""
+    print(f"whole steps, vectors of {kernels.lanes('float32')}: PyTorch, kernels, ratio")
+    for optimizer in ("sgd", "adam"):
+        for size in (16, 32, 128):
+            theirs, ours = (whole_steps(optimizer, size, switch=switch) for switch in ("off", "on"))
+            print(f"{optimizer:5} {size:5} {theirs:8.1f} {ours:8.1f} {theirs / ours:6.1f}")
 
 
 def in_kernels(optimizer: str, size: int) -> tuple[float, float, float]:
     """Of a batch of this size: the product, the optimizer's step, and the turning of the batch."""
-    stack, images = stack_of(optimizer, size)
+    stack, data = stack_of(optimizer, size)
+    images = SparseImages(compressed(data.train))
     first, grad = stack.first, torch.randn(MEMBERS, 32, size) * 1e-6
     assert isinstance(first, Sparse)
     seen = images.at(torch.randperm(len(images))[None, :size])
@@ -72,7 +108,10 @@ def in_pytorch(pixels: torch.Tensor, size: int) -> tuple[float, float]:
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     torch.manual_seed(0)
+    with torch.no_grad():
+        compare_steps()
     pixels = torch.from_numpy(prepare(resolve({"dataset": "mnist", "epochs": 1})).train.x)
     print("batch  product: PyTorch, kernel   SGD's step: PyTorch, kernel   Adam's step: kernel   turned")
     for size in (16, 32, 128):

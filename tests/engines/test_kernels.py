@@ -237,7 +237,7 @@ def test_structs_and_constants_are_those_of_c() -> None:
         kernels.Stretch,
     )
     assert list(told) == [
-        kernels.LANES, kernels.WIDEST, DEEPEST, kernels.TILE.itemsize, *map(ctypes.sizeof, structs)
+        kernels.lanes("float32"), kernels.WIDEST, DEEPEST, kernels.TILE.itemsize, *map(ctypes.sizeof, structs)
     ]  # fmt: skip
 
 

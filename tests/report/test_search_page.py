@@ -163,10 +163,10 @@ def test_importance_finds_the_one_parameter_that_matters(tmp_path: Path) -> None
 
 
 def test_few_complete_suggestions_have_no_importance_and_that_is_said(tmp_path: Path) -> None:
-    found = read(write(tmp_path, suggestions(10)))
+    found = read(write(tmp_path, suggestions(35)))
     table = importance.judge(found)
     assert table.empty
-    assert "8 complete suggestions, and fewer than 10" in told(looked.mattered(found, table))
+    assert "29 complete suggestions, and of fewer than 30" in told(looked.mattered(found, table))
     section = looked.section(found, table)
     assert "No contour" in told(section)
 

@@ -64,14 +64,16 @@ def test_each_verdict_has_its_numbers() -> None:
     table = judged(
         up=drawn(0.01, 0.001), down=drawn(-0.01, 0.001), same=drawn(0.0001, 0.001), unsure=drawn(0.001, 0.01),
         small=drawn(0.001, 0.0005), single=[0.05], none=[math.nan, math.nan],
+        equal=[0.0, 0.0],
     )  # fmt: skip
     assert table["verdict"].to_dict() == {
         "up": "better", "down": "worse", "same": "same within margin", "unsure": "cannot tell",
         "small": "better", "single": "one seed", "none": "no data",
+        "equal": "the same in all seeds",
     }  # fmt: skip
     assert set(table["verdict"]) == set(stats.VERDICTS)
     assert table.index[table["within_margin"]].tolist() == ["same", "small"]
-    assert table["n"].tolist() == [10, 10, 10, 10, 10, 1, 0]
+    assert table["n"].tolist() == [10, 10, 10, 10, 10, 1, 0, 2]
     assert table.loc["single", "difference"] == 0.05
     untold = ["sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm", "detectable", "more_seeds"]
     assert table.loc[["single", "none"], untold].isna().all(axis=None)
@@ -104,7 +106,7 @@ def test_what_could_be_seen_is_said_at_the_corrected_alpha() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "verdict"), [(2, "cannot tell"), (4, "cannot tell"), (5, "same within margin")]
+    ("n", "verdict"), [(2, "the same in all seeds"), (4, "the same in all seeds"), (5, "same within margin")]
 )
 def test_identical_arms_are_the_same_once_there_are_seeds_enough(n: int, verdict: str) -> None:
     row = judged(a=[0.0] * n).loc["a"]
@@ -119,7 +121,8 @@ def test_ties_by_chance_on_a_small_test_set_are_not_called_the_same() -> None:
     studies = right[:, 1] - right[:, 0]
     tied = [study for study in studies if not study.any()]
     assert len(tied) > 5
-    assert {judged(a=study).loc["a", "verdict"] for study in tied} == {"cannot tell"}
+    assert {judged(a=study).loc["a", "verdict"] for study in tied} == {"the same in all seeds"}
+    assert not any(judged(a=study).loc["a", "within_margin"] for study in tied)
 
 
 @pytest.mark.parametrize(

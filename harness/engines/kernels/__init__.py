@@ -1,6 +1,8 @@
-"""The C kernels beside this file: compiled for this machine at first use, and kept in the cache.
+"""The C kernels beside this file: compiled and tried at first use on a machine, and kept in the cache.
 
-Where there is no C compiler, or HARNESS_KERNELS=off, the engine does the same in PyTorch.
+The engine does the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
+self-test (`engines/kernel_self_test.py`, some seconds, once a machine) finds the kernels wrong or slower.
+HARNESS_KERNELS=on uses them untested.
 """
 
 from __future__ import annotations
@@ -13,17 +15,20 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness import sources
-from harness.known import OFF, SWITCH
+from harness.known import OFF, ON, SWITCH
 
 SOURCE = Path(__file__).with_name("kernels.c")
 SOURCES = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
@@ -31,8 +36,12 @@ LONGEST = 120  # seconds for a compiler
 NATIVE = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
 FLAGS = ("-O3", NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
-LANES = 16
-"""Hidden units of a tile: LANES in C."""
+MOST_LANES = 16
+"""LANES in C at most, and a multiple of any. It depends on the processor: see `lanes`."""
+LAYOUT = 10
+"""Numbers that `layout` in C tells."""
+PYTORCH_TUNING = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables that PyTorch's own speed depends on."""
 WIDEST = 8
 """Tiles that read a turned batch together: WIDEST in C."""
 TILE = np.dtype(
@@ -104,6 +113,7 @@ class _Found:
     library: ctypes.CDLL | None = None
     identity: str = ""
     missing: str = ""
+    lanes: int = 0
 
 
 def name_of(dtype: object) -> str:
@@ -123,6 +133,16 @@ def library(dtype: object) -> ctypes.CDLL:
     return found.library
 
 
+def lanes(dtype: object) -> int:
+    """Hidden units of a tile, and images of a vector: 16, 8 or 4, as the processor's registers hold.
+
+    Raises:
+        UnavailableError: as `library`.
+    """
+    library(dtype)
+    return _find(name_of(dtype)).lanes
+
+
 def why_not(dtype: object = "float32") -> str:
     """Why the kernels are not used here; empty where they are."""
     return _find(name_of(dtype)).missing
@@ -135,17 +155,28 @@ def identity(dtype: object = "float32") -> str:
 
 @functools.cache  # of what is missing, too: to find that out may take a compiler a minute
 def _find(dtype: str) -> _Found:
-    if os.environ.get(SWITCH, "").lower() in OFF:
+    switch = os.environ.get(SWITCH, "").lower()
+    if switch in OFF:
         return _Found(missing=f"switched off by {SWITCH}")
     try:
         path = _compiled(*REALS[dtype])
-        return _Found(_declared(ctypes.CDLL(str(path))), path.stem)
+        loaded = _declared(ctypes.CDLL(str(path)))
+        if dtype == "float32" and switch not in ON:  # float64 is for checks, not for speed
+            _check(path)
+        layout = (c_int64 * LAYOUT)()
+        loaded.layout(layout)
+        return _Found(loaded, path.stem, lanes=layout[0])
     except UnavailableError as error:
         return _Found(missing=str(error))
     except OSError as error:
         return _Found(
             missing=f"a kernel cannot be loaded: {error}. Delete {sources.cache_root() / 'kernels'}"
         )
+
+
+def forget() -> None:
+    """Look for the kernels anew when they are next asked for: the environment has changed."""
+    _find.cache_clear()
 
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
@@ -193,6 +224,43 @@ def _compiled(real: str, size: int) -> Path:
             if not target.exists():
                 raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from error
     return target
+
+
+def _check(path: Path) -> None:
+    """Try compiled kernels in a process of their own, or read what came of it before.
+
+    Raises:
+        UnavailableError: they are slower than PyTorch, compute something else, or end their process.
+    """
+    settings = [f"{name}={os.environ.get(name, '')}" for name in PYTORCH_TUNING]
+    of = hashlib.sha256("\n".join([metadata.version("torch"), *settings]).encode()).hexdigest()[:8]
+    kept = path.with_name(f"{path.stem}-{of}.txt")
+    if kept.exists():
+        complaint = kept.read_text(encoding="utf-8", errors="replace")
+    else:
+        complaint = _self_test()
+        with suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            made = Path(scratch) / kept.name
+            made.write_text(complaint, encoding="utf-8")
+            made.replace(kept)
+    if complaint:
+        raise UnavailableError(f"{complaint} (kept in {kept}; HARNESS_KERNELS=on uses them all the same)")
+
+
+def _self_test() -> str:
+    """Run the self-test; gives why the kernels are not to be used, or nothing."""
+    command = [sys.executable, "-m", "harness.engines.kernel_self_test"]
+    environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=LONGEST, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnavailableError(f"the self-test of the kernels cannot be run: {error}") from error
+    if done.returncode:
+        said = " ".join(done.stderr.strip().splitlines()[-1:])
+        return f"the self-test of the kernels ends with exit status {done.returncode} {said}".strip()
+    return done.stdout.strip()
 
 
 def _run(command: Sequence[str]) -> None:

@@ -3,7 +3,15 @@
 #include <stdint.h>
 #include <string.h>
 
+/* As many as a vector register of the target holds: GCC keeps wider vectors in memory, which takes over ten
+   times as long. */
+#if defined(__AVX512F__)
 #define LANES 16
+#elif defined(__AVX2__)
+#define LANES 8
+#else
+#define LANES 4 /* SSE, NEON */
+#endif
 #if REAL_BYTES == 4
 typedef int32_t int_of_real;
 #else
@@ -16,12 +24,23 @@ typedef REAL vector __attribute__((vector_size(LANES * sizeof(REAL)), aligned(si
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
+#if LANES == 16
 #define LOW(a, b) \
     __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define HIGH(a, b) \
     __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif LANES == 8
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
 #define INTERLEAVE(to, from) \
-    EACH(i, 8) { to[2 * i] = LOW(from[i], from[i + 8]); to[2 * i + 1] = HIGH(from[i], from[i + 8]); }
+    EACH(i, LANES / 2) { \
+        to[2 * i] = LOW(from[i], from[i + LANES / 2]); \
+        to[2 * i + 1] = HIGH(from[i], from[i + LANES / 2]); \
+    }
 #endif
 #endif
 
@@ -29,7 +48,13 @@ INLINE void transpose(vector m[LANES])
 {
 #ifdef INTERLEAVE
     vector t[LANES];
-    INTERLEAVE(t, m) INTERLEAVE(m, t) INTERLEAVE(t, m) INTERLEAVE(m, t)
+    INTERLEAVE(t, m) INTERLEAVE(m, t) /* as often as LANES can be halved */
+#if LANES == 16
+    INTERLEAVE(t, m) INTERLEAVE(m, t)
+#elif LANES == 8
+    INTERLEAVE(t, m)
+    EACH(i, LANES) m[i] = t[i];
+#endif
 #else
     for (int i = 0; i < LANES; i++)
         for (int j = 0; j < i; j++) {

@@ -1,0 +1,147 @@
+"""Layouts: what a folder holds that is in none of the three formats, and the way in.
+
+docs/own-images.md has a loop for each of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+MOST_LOOKED_AT = 5_000  # names in one folder
+MOST_NAMED = 5  # classes or files in one sentence
+OTHER_IMAGES = {".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+IMAGES = {".png", *OTHER_IMAGES}
+TABLES = {".csv", ".tsv", ".parquet", ".xlsx"}
+ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz"}
+WORD = re.compile(r"(.*?[^\d_\W].*?)[ _.-]*\(?\d*\)?\.[a-z]+", re.IGNORECASE)  # cat of cat_001.png
+NUMBERED = re.compile(r"\d{1,9}_.+\.png|img_\d+\.npy", re.IGNORECASE)
+
+
+def words(folder: Path, form: str, seen: list[str]) -> list[str]:
+    """Sentences on what else a folder holds; none where its problems are of files in the right places.
+
+    Args:
+        folder: what a study's table calls its path.
+        form: the format that the table says: png, npy or idx.
+        seen: the problems so far; a layout that cannot be another's is not looked for.
+    """
+    if not any(
+        "is missing" in line or "holds no file" in line or "fit" in line or "is no file" in line
+        for line in seen
+    ):
+        return []
+    names, folders = _names(folder)
+    inside, within = _names(folder / "train") if "train" in folders else ([], [])
+    told = [_other_format(form, names, folders, inside), *_foreign(names), *_images(inside)]
+    told.append(
+        _class_folders(folder / "train", within)
+        or ("" if "train" in folders else _class_folders(folder, folders))
+    )
+    return [f"{folder}: {sentence}. docs/own-images.md has it as a loop" for sentence in told if sentence]
+
+
+def _names(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of files and of folders in a folder, the first few thousand; none where it cannot be read."""
+    files, folders = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in itertools.islice(entries, MOST_LOOKED_AT):
+                if not entry.name.startswith((".", "__")):
+                    (folders if entry.is_dir() else files).append(entry.name)
+    except OSError:
+        return [], []
+    return sorted(files), sorted(folders)
+
+
+def _other_format(form: str, names: list[str], folders: list[str], inside: list[str]) -> str:
+    """What to say where another of the three formats fits."""
+    fits = {
+        "idx": any(re.search(r"[-.]idx\d-ubyte", name) for name in [*names, *folders]),
+        "npy": "train_imgs" in folders,
+        "png": any(NUMBERED.fullmatch(name) for name in inside if name.lower().endswith(".png")),
+    }
+    other = [name for name, fit in fits.items() if fit and name != form]
+    return (
+        "" if fits[form] or not other else f"it looks like format = {other[0]!r}, and the table says {form!r}"
+    )
+
+
+def _foreign(names: list[str]) -> Iterator[str]:
+    """What files of other formats at the folder's top are, and how they become images."""
+    by_end: dict[str, list[str]] = {}
+    for name in names:
+        by_end.setdefault(Path(name).suffix.lower(), []).append(name)
+    arrays = [*by_end.get(".npz", []), *(n for n in by_end.get(".npy", []) if not n.endswith("_labels.npy"))]
+    if arrays:
+        yield (
+            f"it holds {_some(arrays)}, arrays of many images: load them (np.load) and save each image x "
+            "of label y as train/ or test/ with Image.fromarray(x).save(f'train/{y}_{i:06d}.png')"
+        )
+    for ends, sentence in (
+        (
+            TABLES,
+            "tables: load one with pandas, and save each row's pixels as an image, as train/LABEL_NUMBER.png",
+        ),
+        (ARCHIVES, "packed: unpack it, and say the folder that comes out as the path"),
+    ):
+        if found := [name for end in sorted(ends) for name in by_end.get(end, [])]:
+            yield f"it holds {_some(found)}, {sentence}"
+    if found := [name for end in sorted(IMAGES) for name in by_end.get(end, [])]:
+        yield (
+            f"it holds {_some(found)} beside train/ and test/: put the images into these two, "
+            "in train/ those to learn from"
+        )
+
+
+def _images(names: list[str]) -> Iterator[str]:
+    """What images in train/ are that are no PNG, or named by a class in words."""
+    foreign = [name for name in names if Path(name).suffix.lower() in OTHER_IMAGES]
+    if foreign:
+        yield (
+            f"train/ holds {_some(foreign)}, which is no PNG: save each anew with "
+            "Image.open(path).convert('L').save(path.with_suffix('.png'))"
+        )
+    found = [WORD.fullmatch(name) for name in names if not NUMBERED.fullmatch(name)]
+    classes = sorted({match[1] for match in found if match and Path(match[0]).suffix.lower() in IMAGES})
+    if classes:
+        yield (
+            f"names in train/ begin with a class in words, {_some(classes)}: begin them with the class's "
+            f"number, {_numbered(classes)}, as 0_001.png; the words go into the table, "
+            f"classes = {_quoted(classes)}"
+        )
+
+
+def _class_folders(folder: Path, folders: list[str]) -> str:
+    """What to say of a folder a class, as torchvision's ImageFolder has it; empty where there is none."""
+    classes = [
+        name for name in folders if any(Path(n).suffix.lower() in IMAGES for n in _names(folder / name)[0])
+    ]
+    if not classes or set(classes) <= {"train", "test"}:
+        return ""
+    where = f"{folder.name}/" if folder.name == "train" else "it"
+    return (
+        f"{where} holds a folder a class, {_some(classes)}: move each {classes[0]}/NAME.png to "
+        f"train/0_NAME.png or test/0_NAME.png, with the class's number in front "
+        f"({_numbered(classes)}); the names go into the table, classes = {_quoted(classes)}"
+    )
+
+
+def _numbered(classes: list[str]) -> str:
+    return ", ".join(f"{name} {i}" for i, name in enumerate(classes[:MOST_NAMED])) + (
+        "" if len(classes) <= MOST_NAMED else ", .."
+    )
+
+
+def _quoted(classes: list[str]) -> str:
+    more = "" if len(classes) <= MOST_NAMED else ", .."
+    return "[" + ", ".join(f'"{name}"' for name in classes[:MOST_NAMED]) + more + "]"
+
+
+def _some(names: list[str]) -> str:
+    """A few of the names, in words."""
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

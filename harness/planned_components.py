@@ -1,0 +1,167 @@
+"""A plan's components that are a person's own, and what is wrong with them, before anything is trained.
+
+The harness's own are not called here: a plan of them needs no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from harness import plugins
+from harness.axes.architectures import architectures
+from harness.axes.datasets import Facts, datasets
+from harness.axes.preprocessing import PixelStatistics, applied, preprocessings
+from harness.axes.schedules import Clock, factors, schedules
+from harness.batches import Budget
+from harness.data import train_size
+from harness.errors import ComponentError
+from harness.lazy import torch
+from harness.settings import Value
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Settings: TypeAlias = "Mapping[str, Value]"
+CHECKED_ALONE = ("activation", "head", "loss", "optimizer")
+"""Axes whose components are checked without a study's settings."""
+PIXELS = 12  # images that a preprocessing is tried on
+
+
+def problems(arms: Iterable[Settings]) -> list[str]:
+    """Say how third-party components break their contracts, a sentence each, with its place.
+
+    Args:
+        arms: the resolved settings of arms that are to be trained.
+    """
+    distinct = list({id(arm): arm for arm in arms}.values())
+    told: list[str] = []
+    for axis, registry in plugins.registries().items():
+        names = dict.fromkeys(str(arm[axis]) for arm in distinct if axis in arm)
+        for entry in [registry.entry(name) for name in names]:
+            if entry.third_party:
+                own = [arm for arm in distinct if arm.get(axis) == entry.name]
+                told += [
+                    f"{entry.where}: {fault}" for fault in faults(axis, entry.name, entry.component, own)
+                ]
+    return list(dict.fromkeys(told))
+
+
+def raised_in(error: BaseException) -> str:
+    """Say in which third party's component an exception was raised, such as ", in loss 'mine' (own.py:4)".
+
+    Empty where it was raised in none.
+    """
+    frames = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    places = {f"{Path(code.co_filename).name}:{code.co_firstlineno}" for code in frames}
+    for axis, registry in plugins.catalogue().items():
+        for entry in registry:
+            if entry.third_party and entry.where in places:
+                return f", in {axis} {entry.name!r} ({entry.where})"
+    return ""
+
+
+def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> Iterator[str]:
+    """Say what is wrong with a component, by the settings of the arms that use it."""
+    if axis in CHECKED_ALONE:
+        from harness import component_checks
+
+        smooth = {"smooth": any(arm.get("label_smoothing") for arm in arms)} if axis == "loss" else {}
+        fault = component_checks.fault(axis, name, component, **smooth)
+        yield from [fault] if fault else []
+        return
+    check = {"preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture}.get(axis)
+    seen: set[str] = set()
+    for arm in arms if check is not None else ():
+        key = _key(axis, component, arm)
+        if key in seen or check is None:
+            continue
+        seen.add(key)
+        try:
+            check(name, arm)
+        except ComponentError as error:
+            yield str(error)
+            return
+
+
+def _key(axis: str, component: Any, arm: Settings) -> str:
+    """What of an arm's settings this kind of component is given."""
+    own = [*getattr(component, "settings", ()), "dataset"]
+    own += ["epochs", "steps", "batch_size", "val_fraction"] if axis == "schedule" else []
+    own += ["activation"] if axis == "architecture" else []
+    return str([arm.get(name) for name in own])
+
+
+def _schedule(name: str, arm: Settings) -> None:
+    schedule, budget = schedules[name], Budget.of(arm, train_size(arm))
+    own = {setting: arm[setting] for setting in schedule.settings}
+    factors(schedule, Clock.of(budget.steps, budget.steps_per_epoch), own)
+
+
+def _preprocessing(name: str, arm: Settings) -> None:
+    """Raise ComponentError where one gives no pixels, or an image others than with other images beside it."""
+    facts, apply = datasets[str(arm["dataset"])].facts, preprocessings[name].apply
+    images = _images(facts)
+    pixels = PixelStatistics(facts.pixel_max, images)
+    together, half = (
+        applied(name, apply, x.astype(np.float32), pixels) for x in (images, images[: PIXELS // 2])
+    )
+    told = f"preprocessing {name!r}"
+    if together.shape[1:] != half.shape[1:] or not np.allclose(together[: PIXELS // 2], half, 1e-5, 1e-6):
+        raise ComponentError(
+            f"{told}: the pixels of one image change with the images beside it, or at each call; what it may "
+            "know of all images is in its second argument (.mean, .sd and .max of train, and .train itself)"
+        )
+
+
+def _images(facts: Facts) -> Any:
+    """Images of no data set, (N, H, W): all pixel values are likely, and none is like another."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
+
+
+def _architecture(name: str, arm: Settings) -> None:
+    """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
+    from harness.component_checks import call, noise
+
+    facts = datasets[str(arm["dataset"])].facts
+    inputs, classes = math.prod(facts.shape), len(facts.classes)
+    what, component = f"architecture {name!r}", architectures[name]
+    own = {setting: arm[setting] for setting in component.settings}
+    net = call(what, functools.partial(component.build, **own), inputs, classes, _activation(arm))
+    if not isinstance(net, torch.nn.Module):
+        raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
+    _check_network(what, net, noise(4, inputs).float(), classes)
+
+
+def _activation(arm: Settings) -> Any:
+    """Makes modules of an arm's activation."""
+    from harness.axes.activations import activations
+
+    forward = activations[str(arm.get("activation", "identity"))].forward
+
+    class Applied(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return forward(x)
+
+    return Applied
+
+
+def _check_network(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
+    from harness.component_checks import call, tensor
+
+    if not list(net.parameters()):
+        raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")
+    named = f"the network of {what}"
+    means = f"logits of {classes} classes for pixels {tuple(x.shape)}"
+    y = tensor(named, call(named, net.float(), x), (len(x), classes), means)
+    if not y.requires_grad:
+        raise ComponentError(f"{named} gives logits without a gradient: nothing of it would be learned")
+    if not y.isfinite().all():
+        raise ComponentError(f"{named} gives logits that are not finite on ordinary numbers")

@@ -1,0 +1,134 @@
+"""Settings of the whole process that decide numbers: seen, and put back where another's code changes them.
+
+A third party's file or component runs in the harness's own process. What it sets there for its own ends
+(torch's default dtype, a folder to read from) would hold for every component, also for those of others.
+Needs no torch: where that is not imported, it is as it comes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ComponentError, MachineError, UsageError, in_words
+
+SWITCHES = "HARNESS_"
+"""How the environment variables begin that the harness itself reads."""
+
+
+def _torch_settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
+    """torch's settings by name in words: the value now, and what sets another."""
+    torch: Any = sys.modules["torch"]
+    deterministic = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    return {
+        "torch's default dtype": (torch.get_default_dtype(), torch.set_default_dtype),
+        "torch's default device": (
+            torch.get_default_device(),
+            lambda device: torch.set_default_device(None if device.type == "cpu" else device),
+        ),
+        "torch's number of threads": (torch.get_num_threads(), torch.set_num_threads),
+        "torch's deterministic algorithms": (
+            deterministic,
+            lambda both: torch.use_deterministic_algorithms(both[0], warn_only=both[1]),
+        ),
+        "torch's float32 matmul precision": (
+            torch.get_float32_matmul_precision(),
+            torch.set_float32_matmul_precision,
+        ),
+        "torch's gradients": (torch.is_grad_enabled(), torch._C._set_grad_enabled),
+    }
+
+
+def _switch(name: str) -> Callable[[str | None], object]:
+    return lambda value: os.environ.pop(name, "") if value is None else os.environ.update({name: value})
+
+
+def _settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
+    """All settings by name in words: the value now, and what sets another."""
+    own = {
+        f"the environment variable {name}": (value, _switch(name))
+        for name, value in os.environ.items()
+        if name.startswith(SWITCHES)
+    }
+    torch = _torch_settings() if hasattr(sys.modules.get("torch"), "get_default_dtype") else {}
+    return {"the current folder": (str(Path.cwd()), os.chdir), **own, **torch}
+
+
+def _as_imported() -> dict[str, Any]:
+    """Give torch's settings as an import leaves them; how many threads there are is the machine's matter."""
+    torch: Any = sys.modules["torch"]
+    return {
+        "torch's default dtype": torch.float32,
+        "torch's default device": torch.device("cpu"),
+        "torch's deterministic algorithms": (False, False),
+        "torch's float32 matmul precision": "highest",
+        "torch's gradients": True,
+    }
+
+
+@contextmanager
+def kept() -> Iterator[list[str]]:
+    """Put back, at the block's end, what decides numbers; what is printed in the block goes to stderr.
+
+    Gives a list that holds, after the block, what had been changed, in words.
+    """
+    before: Mapping[str, Any] = {name: value for name, (value, _) in _settings().items()}
+    had_torch = any(name.startswith("torch") for name in before)
+    changed: list[str] = []
+    try:
+        with redirect_stdout(sys.stderr), warnings.catch_warnings():
+            yield changed
+    finally:
+        now = _settings()
+        if not had_torch and any(name.startswith("torch") for name in now):
+            before = {**before, **_as_imported()}
+        for name, (value, put_back) in now.items():
+            new = name.startswith("the environment") and name not in before
+            if new or (name in before and before[name] != value):
+                changed.append(f"{name} to {value}")
+                put_back(before.get(name))
+        for name in before.keys() - now.keys():  # an environment variable that is gone
+            changed.append(name)
+            _switch(name.removeprefix("the environment variable "))(before[name])
+
+
+def called(what: str, function: Callable[..., Any], *given: Any, note: str = "") -> Any:
+    """Call a component, and leave the process as it was.
+
+    Args:
+        what: the component, in words.
+        function: it; with its settings, a functools.partial.
+        given: its arguments, by position: what a person's parameters are called is their own.
+        note: what an error says besides, such as how it was called.
+
+    Raises:
+        ComponentError: it raises, ends the process, or changes what decides numbers in all of the process.
+    """
+    try:
+        with kept() as changed:
+            result = function(*given)
+    except (UsageError, MachineError):  # in words already
+        raise
+    except (Exception, SystemExit) as error:
+        raise ComponentError(f"{what} raises {in_words(error)}{note}") from error
+    if changed:
+        raise ComponentError(f"{what} changes settings of the whole process: {', '.join(changed)}")
+    return result
+
+
+def shape_in_words(result: Any) -> str:
+    """An array's shape, or what it holds that is no number.
+
+    >>> import numpy as np
+    >>> shape_in_words(np.zeros((2, 3))), shape_in_words(np.asarray(None))
+    ('shape (2, 3)', 'None')
+    """
+    return f"shape {result.shape}" if result.dtype.kind in "biuf" else f"{result.tolist()!r:.60}"

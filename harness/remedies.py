@@ -1,0 +1,120 @@
+"""Remedies: the way from what a person has to grey images of a byte a pixel, in words that can be pasted.
+
+Each is tried out by `tests/faults/test_own_images.py`: images mended as a message says are taken, and are the
+same picture. docs/own-images.md has the same advice as loops over whole folders.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEEP = 257
+"""65535 / 255: what takes a 16-bit pixel to the 8-bit pixel of the same brightness."""
+LUMA = "[0.299, 0.587, 0.114]"
+"""Rec. ITU-R BT.601-7, the weights of red, green and blue that Pillow's convert("L") has too."""
+
+
+def png(mode: str, *, transparent: bool) -> str:
+    """What a PNG of this Pillow mode is, and how it becomes 8-bit grey: "(..); allowed: ... MEND IT: code".
+
+    Args:
+        mode: Pillow's name of the kind of pixels, such as "RGBA" or "I;16".
+        transparent: whether the file says of pixels that they are transparent.
+    """
+    allowed = "allowed: 8-bit grey. "
+    if mode.startswith("I"):
+        return (
+            f"(16 bits a pixel); {allowed}Divide by {DEEP}, all images alike (convert('L') would cut "
+            f"pixels to 255): grey = Image.fromarray((np.asarray(image) / {DEEP}).round().astype(np.uint8))"
+        )
+    if transparent:
+        return (
+            f"(transparent); {allowed}Paste it on a ground first (convert('L') alone drops what is drawn in "
+            "the transparency): ground = Image.new('RGBA', image.size, 'white'); "
+            "ground.alpha_composite(image.convert('RGBA')); grey = ground.convert('L')"
+        )
+    kind = "a colour's number a pixel" if mode == "P" else "colour"
+    return f"({kind}); {allowed}Convert it first: grey = image.convert('L')"
+
+
+def pixels(
+    dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "image", *, stacked: bool = False
+) -> str:
+    """How an array becomes a grey image (height, width) of uint8, with `stacked` (N, height, width) of them.
+
+    Args:
+        dtype: what the array holds.
+        shape: its shape.
+        name: what the code calls the array.
+        stacked: whether its first axis counts images.
+    """
+    taken = _grey(shape[1:] if stacked else shape, name, stacked=stacked)
+    if taken is None:
+        return "save one grey image a file" if not stacked else "save one array of shape (N, height, width)"
+    code, mixed = taken
+    way = "take it to grey: " if mixed else "save it as "
+    return way + _eight_bits(dtype, code, name, mixed=mixed)
+
+
+def _eight_bits(dtype: np.dtype[Any], code: str, name: str, *, mixed: bool) -> str:
+    """How grey values of this type, which `code` gives, become bytes."""
+    rounded = f"{code}.round().astype(np.uint8)" if mixed else f"{code}.astype(np.uint8)"
+    if dtype.kind == "f":
+        return (
+            f"{name} = ({code} * 255).round().astype(np.uint8) if white is 1.0, "
+            f"{name} = {code}.round().astype(np.uint8) if it is 255"
+        )
+    if dtype.kind == "b":
+        return f"{name} = ({code} * 255.0).round().astype(np.uint8)"
+    if dtype == "uint8":
+        return f"{name} = {rounded if mixed else code}"
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        return f"{name} = ({code} / {DEEP}).round().astype(np.uint8)"
+    if dtype.kind in "iu":
+        return f"{name} = {rounded} if its values are 0 to 255"
+    return f"{name} of numbers: uint8, 0 black and 255 white"
+
+
+def _grey(shape: tuple[int, ...], name: str, *, stacked: bool) -> tuple[str, bool] | None:
+    """Code that takes an array of this shape to grey, and whether it mixes colours into fractions."""
+    if len(shape) == 2:
+        return name, False
+    if len(shape) == 1:
+        side = math.isqrt(shape[0])
+        size = f"{side}, {side}" if side * side == shape[0] else "height, width"
+        return f"{name}.reshape({'-1, ' if stacked else ''}{size})", False
+    if len(shape) != 3:
+        return None
+    if shape[-1] in {1, 2}:
+        return f"{name}[..., 0]", False
+    if shape[0] in {1, 2}:
+        return f"{name}[:, 0]" if stacked else f"{name}[0]", False
+    if shape[-1] in {3, 4}:
+        return f"({name}[..., :3] @ {LUMA})", True
+    if shape[0] in {3, 4}:
+        return f"(np.moveaxis({name}, {1 if stacked else 0}, -1)[..., :3] @ {LUMA})", True
+    return None
+
+
+def labels(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    """How an array becomes labels (N,) of whole numbers."""
+    if 0 in shape or not shape:
+        return "save a number for each image"
+    if dtype.kind in "USO":
+        return (
+            "number the classes: names, labels = np.unique(labels.astype(str), return_inverse=True), and "
+            "classes = names.tolist() for the study's table"
+        )
+    if dtype.kind not in "iufb":
+        return "number the classes from 0"
+    flat = "labels.reshape(-1)" if math.prod(shape) == shape[0] else "labels.argmax(1)"
+    if len(shape) > 2 and math.prod(shape) != shape[0]:
+        return "save one number for each image"
+    if len(shape) == 2 and math.prod(shape) != shape[0]:
+        return f"of a column for each class (one-hot): labels = {flat}"
+    whole = "" if dtype.kind in "iu" else ".astype(np.int64)"
+    return f"labels = {'labels' if len(shape) == 1 else flat}{whole}"

@@ -1,0 +1,135 @@
+"""The kernels agree with PyTorch at every width of vectors, and a machine on which they lose does without."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_kernels import all_sparse, assert_same, step_by_step, train, trial
+
+from harness import sources
+from harness.engines import kernel_self_test, kernels
+from harness.known import ACTIVATIONS, RULES
+
+__all__ = ["all_sparse"]  # a fixture of every test here
+COMPILER = Path(__file__).with_name("compiler_for.py")
+CPU = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+LEVELS = {"x86-64-v4": ("avx512f", 16), "x86-64-v3": ("avx2", 8), "x86-64-v2": ("sse4_2", 4)}
+
+pytestmark = [
+    pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}"),
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the widths of x86-64"),
+]
+
+
+@pytest.fixture(params=["x86-64-v3", "x86-64-v2"])
+def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The kernels as they are compiled for a processor with narrower vectors; how wide those are."""
+    instruction, lanes = LEVELS[request.param]
+    if instruction not in CPU:
+        pytest.skip(f"this processor has no {instruction}")
+    monkeypatch.setenv("CC", f"{sys.executable} {COMPILER} {request.param}")
+    monkeypatch.setenv("HARNESS_KERNELS", "on")
+    kernels.forget()
+    yield lanes
+    kernels.forget()
+
+
+def test_the_native_width_is_the_processors() -> None:
+    assert kernels.lanes("float32") == next(lanes for name, lanes in LEVELS.values() if name in CPU)
+
+
+def test_every_rule_and_activation_at_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers that fill vectors and that do not, batches that do not, two seeds, smoothed labels."""
+    assert kernels.lanes("float64") == width
+    assert kernels.MOST_LANES % width == 0
+    for rule, activation in zip(RULES, list(ACTIVATIONS)[1:], strict=True):
+        for hidden in ([16], [24, 9, 33]):
+            members = [
+                trial(seed, optimizer=rule, activation=activation, hidden=hidden, lr=1e-3 * (1 + k),
+                      batch_size=20, label_smoothing=0.1 * k)
+                for k, seed in enumerate((3, 4, 3))
+            ]  # fmt: skip
+            assert_same(train(members), step_by_step(members, monkeypatch), 1e-9)
+
+
+def test_float32_at_every_width_is_float64_but_for_rounding(width: int) -> None:
+    assert kernels.lanes("float32") == width
+    members = [trial(activation=name, lr=0.01, steps=40) for name in ACTIVATIONS]
+    assert_same(train(members, np.float32), train(members), 2e-4)
+
+
+# ----------------------------------------------------------------------------------- the self-test's verdict
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of its own, for which the kernels are copied, not compiled."""
+    real = next((sources.cache_root() / "kernels").glob(f"{kernels.identity()}.so"))
+    copy = tmp_path / "copy.py"
+    copy.write_text(f"import shutil, sys\nshutil.copy({str(real)!r}, sys.argv[sys.argv.index('-o') + 1])\n")
+    monkeypatch.setenv("CC", f"{sys.executable} {copy}")
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    monkeypatch.delenv("HARNESS_KERNELS", raising=False)
+    kernels.forget()
+    yield tmp_path
+    kernels.forget()
+
+
+@pytest.mark.parametrize("verdict", ["", "the kernels take 3.0 times as long as PyTorch"])
+def test_a_verdict_is_kept_and_followed(verdict: str, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def self_test() -> str:
+        asked.append(verdict)
+        return verdict
+
+    monkeypatch.setattr(kernels, "_self_test", self_test)
+    for _ in range(2):
+        assert kernels.why_not().startswith(verdict)
+        assert bool(kernels.identity()) is not bool(verdict)
+        kernels.forget()
+    assert len(asked) == 1
+    assert [path.read_text() for path in copied.glob("kernels/*.txt")] == [verdict]
+    monkeypatch.setenv("HARNESS_KERNELS", "on")
+    kernels.forget()
+    assert not kernels.why_not()
+
+
+@pytest.mark.slow(reason="compiles the kernels, and times them in a process of their own")
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [
+        ("", ""),
+        ("-O0", "as long as PyTorch on this machine"),
+        ("-D__builtin_sqrtf=__builtin_cosf", "adam trains to other losses"),
+    ],
+)
+def test_kernels_that_are_slow_or_wrong_are_not_used(
+    options: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "compiler.py"
+    compiler.write_text(
+        "import subprocess, sys\n"
+        f"sys.exit(subprocess.run(['cc', *sys.argv[1:], *{options.split()!r}], check=False).returncode)\n"
+    )
+    monkeypatch.setenv("CC", f"{sys.executable} {compiler}")
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    monkeypatch.delenv("HARNESS_KERNELS", raising=False)
+    kernels.forget()
+    try:
+        assert bool(kernels.why_not()) is bool(verdict)
+        assert verdict in kernels.why_not()
+    finally:
+        kernels.forget()
+
+
+def test_made_up_images_are_learned() -> None:
+    """The self-test compares losses that have moved, not two networks that never learned."""
+    samples = kernel_self_test.images(64, 0)
+    assert samples.x.shape == (64, kernel_self_test.INPUTS)
+    assert 0.15 < (samples.x != 0).mean() < 0.25

@@ -1,0 +1,599 @@
+"""The id of a trial tells the whole truth: whatever decides a component's result is part of it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import harness
+from harness import cli, executors, plugins
+from harness.axes.activations import activations
+from harness.axes.datasets import DIGITS, Facts, datasets
+from harness.axes.metrics import metrics
+from harness.axes.preprocessing import preprocessings
+from harness.errors import MachineError, UsageError
+from harness.registry import HOUSE
+
+ABLATIONS = HOUSE.parent / "ablations"
+IMPORTS = "import torch\nfrom harness.axes.activations import activations\n"
+MINE = IMPORTS + '\n@activations.register("mine")\ndef mine(x):\n    """My own."""\n    return {}\n'
+STUDY = """
+[study]
+name = "own"
+seeds = 2
+plugins = ["own.py"]
+[baseline]
+dataset = "digits"
+activation = "mine"
+epochs = 5
+"""
+SMALL = ["epochs=1", "hidden=[4]", "seeds=1"]
+TANH, SIGN = 0.8924, 0.5243
+"""Mean val accuracy on digits: 5 epochs, seeds 0 and 1, as folders trained by fresh processes have it."""
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in a folder of its own, and take out again what a test brought in."""
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
+    modules = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for axis, registry in plugins.catalogue().items():
+        registry._entries.clear()
+        registry._entries.update(before[axis])
+    for name in set(sys.modules) - modules:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run a notebook's cells; a new kernel, unless `again`, has none of the components of the one before."""
+
+    def run(*cells: str, again: bool = False) -> None:
+        if not again:
+            monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+            for registry in plugins.catalogue().values():
+                registry.remove_of("__main__")
+        for cell in cells:
+            exec(compile(cell, "<a cell>", "exec"), vars(sys.modules["__main__"]))  # noqa: S102 (a notebook does)
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A study with a plugin beside it."""
+    (tmp_path / "own.toml").write_text(STUDY)
+    (tmp_path / "own.py").write_text(MINE.format("torch.tanh(x)"))
+    return tmp_path
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(cli.harness, words)
+
+
+def run(study: harness.study.Study, where: str, **how: Any) -> tuple[float, int]:
+    """The mean val accuracy, rounded, and how many trials were trained."""
+    found = harness.run(study, where, workers=1, device="cpu", **how)
+    return (
+        round(float(found.trials.val_accuracy.mean()), 4),
+        found.provenance["runs"][-1]["trials_trained"],
+    )
+
+
+def in_notebook(seeds: int = 1) -> harness.study.Study:
+    return harness.parse(
+        {
+            "study": {"name": "cells", "seeds": seeds},
+            "baseline": {"dataset": "digits", "activation": "mine", "epochs": 1, "hidden": [4]},
+        }
+    )
+
+
+def digest(axis: str = "activation", name: str = "mine") -> str:
+    return plugins.catalogue()[axis].entry(name).source_digest
+
+
+# --------------------------------------------------------------------------------------- what must stay
+
+COMMITTED = {
+    "best-mlp-fashion": "a7a725c2d32b38e4", "best-mlp-mnist": "6a62746dc81417ca", "choices": "fc0fcd53d48a92b3",
+    "lab1_learning_rate": "ed08d521af4236af", "lab2_losses": "2690ae6514cd7787", "lab3_fashion": "58cd6ac79b222823",
+    "lab3_numpy": "8b9c9a8007393dfe", "lab4_steps": "524613862919de43", "lab5_ladder": "b23dcd3f96470216",
+    "losses": "a2f0be85835c2055", "pitfalls": "e2659d6cf3f2ded5", "search": "d7da834e162e76cf",
+}  # fmt: skip
+"""Study -> the first digits of the SHA-256 of its trial_ids, in order, as commit 78458cf has them."""
+
+
+def test_the_ids_of_committed_studies_stay() -> None:
+    """A file's digest is its SHA-256, as it was, where the file says all there is."""
+    assert {path.stem for path in ABLATIONS.glob("*.toml")} == set(COMMITTED)
+    for name, expected in COMMITTED.items():
+        study = harness.load(ABLATIONS / f"{name}.toml")
+        if name == "pitfalls":  # MNIST itself is not needed to know who its trials are
+            sha = "87beb13ab14c60a39f8dbb54c3e90d91e3633920049fd45cd0aaaedd96c1fa21"
+            datasets["mnist_sorted"]._found["facts"] = Facts((28, 28), DIGITS, 60_000, 10_000, 255, sha)
+        ids = [trial.trial_id for trial in harness.trials.trials(study)[0]]
+        assert hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] == expected, name
+    source = (ABLATIONS / "sorted_mnist.py").read_bytes()
+    assert digest("dataset", "mnist_sorted") == hashlib.sha256(source).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MINE.format("torch.tanh(x)"),
+        MINE.format("x * BETA") + "\nBETA = 2.0\n",
+        MINE.format("helper(x, 3)") + "\ndef helper(x, n, *, power=(1, 2)):\n    return x * n\n",
+        MINE.format("pi * x") + "\nfrom math import pi\n",
+        MINE.format("Own.scale * Own.of(x)")
+        + "\nclass Own:\n    scale = 2\n    @staticmethod\n    def of(x):\n        return mine and x\n",
+    ],
+)
+def test_a_file_that_says_all_is_known_by_its_bytes(folder: Path, text: str) -> None:
+    (folder / "own.py").write_text(text)
+    harness.load("own.toml")
+    assert digest() == hashlib.sha256(text.encode()).hexdigest()
+
+
+# ------------------------------------------------------------------------------------------- notebooks
+
+
+def test_a_cell_that_was_mended_in_a_new_kernel_is_trained_again(kernel: Callable[..., None]) -> None:
+    kernel(MINE.format("torch.tanh(x)"))
+    tanh = run(in_notebook(), "a")
+    kernel(MINE.format("torch.sign(x)"))
+    sign = run(in_notebook(), "a")
+    assert sign == run(in_notebook(), "fresh")
+    assert (tanh[1], sign[1]) == (1, 1)
+    assert tanh[0] > sign[0]
+    assert run(in_notebook(), "a") == (sign[0], 0)
+
+
+SCALED = "S = {}\n" + MINE.format("x * S")
+MADE = IMPORTS + 'def make(b):\n    activations.register("mine")(lambda x: x * b)\nmake({})\n'
+HELPED = MINE.format("h(x)") + "\ndef h(x):\n    return {}\n"
+OBJECT = "class Own:\n    def __init__(self, b):\n        self.b = b\n    def __call__(self, x):\n        return x {} self.b\n"
+PAIRS = {
+    "a name it calls": (MINE.format("torch.tanh(x)"), MINE.format("torch.sign(x)")),
+    "a constant": (MINE.format("x * 1"), MINE.format("x * 1.0")),
+    "a global": (SCALED.format("1.0"), SCALED.format("-9.0")),
+    "a global list": (SCALED.format("[1, 2]"), SCALED.format("[2, 1]")),
+    "a global set": (SCALED.format("{'a', 'b'}"), SCALED.format("{'a', 'c'}")),
+    "a global array": (
+        SCALED.format("__import__('torch').zeros(3)"),
+        SCALED.format("__import__('torch').ones(3)"),
+    ),
+    "a closure": (MADE.format(1), MADE.format(2)),
+    "a default": (
+        MINE.replace("mine(x)", "mine(x, b=1)").format("x * b"),
+        MINE.replace("mine(x)", "mine(x, b=2)").format("x * b"),
+    ),
+    "a keyword's default": (
+        MINE.replace("mine(x)", "mine(x, *, b=1)").format("x * b"),
+        MINE.replace("mine(x)", "mine(x, *, b=2)").format("x * b"),
+    ),
+    "a function it calls": (HELPED.format("x + 1"), HELPED.format("x - 1")),
+    "a derivative it was registered with": (
+        MINE.replace('"mine")', '"mine", backward=lambda g, x, y: g)').format("x"),
+        MINE.replace('"mine")', '"mine", backward=lambda g, x, y: 2 * g)').format("x"),
+    ),
+    "an object's class": (
+        IMPORTS + OBJECT.format("+") + 'activations.register("mine")(Own(1))',
+        IMPORTS + OBJECT.format("-") + 'activations.register("mine")(Own(1))',
+    ),
+    "an object's state": (
+        IMPORTS + OBJECT.format("+") + 'activations.register("mine")(Own(1))',
+        IMPORTS + OBJECT.format("+") + 'activations.register("mine")(Own(2))',
+    ),
+    "a function of torch's": (
+        IMPORTS + 'activations.register("mine")(torch.tanh)',
+        IMPORTS + 'activations.register("mine")(torch.sin)',
+    ),
+    "a module's settings": (
+        IMPORTS + 'activations.register("mine")(torch.nn.LeakyReLU(0.1))',
+        IMPORTS + 'activations.register("mine")(torch.nn.LeakyReLU(0.2))',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PAIRS)
+def test_what_decides_a_cell_is_in_its_digest(kernel: Callable[..., None], what: str) -> None:
+    digests = []
+    for cell in PAIRS[what]:
+        kernel(cell)
+        digests.append(digest())
+        kernel("# a comment more\n\n" + cell.replace("My own.", "Mine, in other words."))
+        digests.append(digest())
+    assert digests[0] == digests[1] != digests[2] == digests[3]
+
+
+def test_a_global_counts_as_it_is_when_the_study_is_run(kernel: Callable[..., None]) -> None:
+    kernel(SCALED.format("1.0"))
+    first = digest()
+    kernel("S = -9.0", again=True)
+    assert digest() != first
+    kernel("S = 1.0", again=True)
+    assert digest() == first
+
+
+def test_digests_are_the_same_in_every_process(tmp_path: Path) -> None:
+    """An inner function, a set of texts and an object give no digest an address or an order."""
+    cell = (
+        "from harness.axes.activations import activations\n"
+        "NAMES = {'one', 'two', 'three'}\n" + OBJECT.format("+") + "own = Own(NAMES)\n"
+        "@activations.register('mine')\ndef mine(x):\n"
+        "    return (lambda z: own(z) if z in {'p', 'q', 'r'} or NAMES else z)(x)\n"
+    )
+    (tmp_path / "own.py").write_text(cell)
+    tell = "print(activations.entry('mine').source_digest)\n"
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(HOUSE.parent)},
+        ).stdout
+        for code in (cell + tell, "import sys; sys.path.insert(0, ''); from own import *\n" + tell)
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert done[0] == done[1]
+    assert done[2] == done[3]
+    assert len(done[0].strip()) == len(done[2].strip()) == 64
+
+
+def test_a_cell_that_is_run_again_replaces_what_it_registered(kernel: Callable[..., None]) -> None:
+    cell = (
+        MINE.format("torch.tanh(x)") + "from harness.axes.metrics import metrics\n"
+        "@metrics.register('own_metric')\ndef own_metric(p, target):\n    return (p * target).sum(-1)\n"
+    )
+    kernel(cell)
+    kernel(cell.replace("tanh", "sign"), again=True)
+    assert activations["mine"].forward(harness.lazy.torch.tensor(0.5)) == 1
+    assert metrics.entry("own_metric").module == "__main__"
+    with pytest.raises(UsageError, match="'relu' is defined twice: in harness/axes/activations.py"):
+        kernel(MINE.format("x").replace('"mine"', '"relu"'), again=True)
+
+
+def test_a_name_of_two_files_is_an_error_still(folder: Path) -> None:
+    harness.load("own.toml")
+    (folder / "other.py").write_text(MINE.format("x"))
+    with pytest.raises(UsageError, match=r"'mine' is defined twice: in own.py:4 and in other.py:4. Rename"):
+        plugins.load_file(folder / "other.py")
+    (folder / "other.py").write_text((MINE + MINE).format("x", "-x").replace("mine", "twice"))
+    with pytest.raises(UsageError, match=r"'twice' is defined twice: in other.py:4 and in other.py:10"):
+        plugins.load_file(folder / "other.py")
+
+
+# ---------------------------------------------------------------------------------------- files and helpers
+
+
+def test_an_edited_plugin_is_loaded_again_in_one_session(folder: Path) -> None:
+    assert run(harness.load("own.toml"), "a") == (TANH, 2)
+    rewrite(folder / "own.py", "torch.tanh", "torch.sign")  # of the same length, perhaps in the same second
+    assert run(harness.load("own.toml"), "a") == (SIGN, 2)
+    rewrite(folder / "own.py", "torch.sign", "torch.tanh")
+    assert run(harness.load("own.toml"), "a") == (TANH, 0)
+
+
+def test_a_plugin_that_failed_halfway_can_be_mended(folder: Path) -> None:
+    rewrite(folder / "own.py", "torch.tanh(x)", "torch.tanh(x)\n1 / 0")
+    with pytest.raises(UsageError, match="ZeroDivisionError"):
+        harness.load("own.toml")
+    rewrite(folder / "own.py", "\n1 / 0", "")
+    harness.load("own.toml")
+
+
+HELPER = "import torch\ndef f(x):\n    return torch.tanh(x)\n"
+HELPERS = {
+    "at its top": {"own.py": "from my_helpers import f\n" + MINE.format("f(x)"), "my_helpers.py": HELPER},
+    "in a function": {
+        "own.py": MINE.format("g(x)") + "\ndef g(x):\n    import my_helpers\n    return my_helpers.f(x)\n",
+        "my_helpers.py": HELPER,
+    },
+    "by another": {
+        "own.py": "import between\n" + MINE.format("between.f(x)"),
+        "between.py": "from my_helpers import f\n",
+        "my_helpers.py": HELPER,
+    },
+    "in a package": {
+        "own.py": "from parts.more import f\n" + MINE.format("f(x)"),
+        "parts/__init__.py": "",
+        "parts/more.py": "from .my_helpers import f\n",
+        "parts/my_helpers.py": HELPER,
+    },
+}
+
+
+@pytest.mark.parametrize("how", HELPERS)
+def test_a_changed_helper_is_trained_again(folder: Path, how: str) -> None:
+    for name, text in HELPERS[how].items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    tanh = run(harness.load("own.toml", SMALL), "a")
+    assert run(harness.load("own.toml", SMALL), "a") == (tanh[0], 0)
+    (path,) = folder.rglob("my_helpers.py")
+    rewrite(path, "torch.tanh", "torch.sign")
+    sign = run(harness.load("own.toml", SMALL), "a")
+    (folder / "own.py").write_text(MINE.format("torch.sign(x)"))
+    assert run(harness.load("own.toml", SMALL), "b") == sign
+    assert sign[0] != tanh[0]
+
+
+def package(site: Path, name: str, version: str) -> None:
+    """An installed package, as pip leaves it."""
+    info = site / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "top_level.txt").write_text(f"{name}\n")
+    (site / f"{name}.py").write_text("def f(x):\n    return x\n")
+
+
+def test_the_version_of_a_package_that_the_harness_does_not_need_counts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "own.py").write_text("import scipy, third_lib\n" + MINE.format("third_lib.f(x)"))
+    digests = []
+    for version in ("1.0", "2.0"):
+        site = folder / version / "site-packages"
+        package(site, "third_lib", version)
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(str(site))
+            sys.modules.pop("third_lib", None)
+            sys.modules.pop(plugins.module_of(folder / "own.py"), None)
+            activations._entries.pop("mine", None)
+            plugins.load_file(folder / "own.py")
+            digests.append(digest())
+        (site / "third_lib.py").unlink()
+    assert digests[0] != digests[1]
+
+
+def test_a_value_that_is_set_from_outside_counts(folder: Path) -> None:
+    (folder / "own.py").write_text(MINE.format("x * BETA") + "\nBETA = 1.0\n")
+    study = harness.load("own.toml", SMALL)
+    module = sys.modules[plugins.module_of(folder / "own.py")]
+    first = run(study, "a")
+    module.BETA = -9.0  # type: ignore[attr-defined]
+    second = run(study, "a")
+    assert second[1] == 1
+    assert second[0] != first[0]
+    module.BETA = 1.0  # type: ignore[attr-defined]
+    assert run(study, "a") == (first[0], 0)
+
+
+def test_data_and_preprocessing_follow_the_values_they_read(kernel: Callable[..., None]) -> None:
+    """What is kept in memory of a data set or of preprocessed pixels is of the values that are set now."""
+    cell = (
+        "from harness.axes.preprocessing import preprocessings\n"
+        "from harness.axes.datasets import DIGITS, Images, datasets\n"
+        "SCALE, COUNT = 1.0, 1000\n"
+        "@preprocessings.register('scaled')\ndef scaled(x, pixels):\n    return x * SCALE / pixels.max\n"
+        "@datasets.register('some', classes=DIGITS, pixel_max=16)\ndef some():\n"
+        "    d = datasets['digits'].load()\n"
+        "    return Images(d.train_images[:COUNT], d.train_labels[:COUNT], d.test_images, d.test_labels)\n"
+    )
+    kernel(cell)
+    assert preprocessings.entry("scaled").third_party
+    tables = {
+        "study": {"name": "data", "seeds": 1},
+        "baseline": {"dataset": "some", "preprocessing": "scaled", "epochs": 1, "hidden": [4]},
+    }
+    first = run(harness.parse(tables), "a")
+    kernel("SCALE, COUNT = 0.01, 200", again=True)
+    second = run(harness.parse(tables), "b")
+    kernel(cell.replace("1.0, 1000", "0.01, 200"))
+    assert run(harness.parse(tables), "fresh") == second
+    assert first[0] != second[0]
+
+
+# --------------------------------------------------------------------------------- while a study is running
+
+
+def test_a_plugin_that_is_edited_between_two_phases_stops_the_study(folder: Path) -> None:
+    text = (
+        STUDY + "[tune]\nseeds = 1\nbudget = 2\n[tune.space]\nlr = { low = 0.01, high = 1.0, log = true }\n"
+    )
+    (folder / "own.toml").write_text(text)
+
+    @contextmanager
+    def editing(_: object) -> Iterator[None]:
+        yield
+        rewrite(folder / "own.py", "torch.tanh", "torch.sign")
+
+    study = harness.load("own.toml", ["seeds=[7]", *SMALL[:2]])
+    with pytest.raises(MachineError, match=r"own.py changed while the study was running; start it again"):
+        harness.run(study, "a", workers=1, device="cpu", display=editing)
+    assert list(harness.read("a").trials.status) == ["ok"]  # the phase that was over
+    assert not (folder / "a" / "tuning" / "trials.csv").exists()
+    rewrite(folder / "own.py", "torch.sign", "torch.tanh")
+    assert run(harness.load("own.toml", ["seeds=[7]", *SMALL[:2]]), "a")[1] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("edit", [("torch.tanh", "torch.sign"), ("return", "retrun")])
+def test_workers_that_load_another_file_refuse(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, edit: tuple[str, str]
+) -> None:
+    warm = executors.warm
+
+    def edited(*arguments: Any) -> None:
+        rewrite(folder / "own.py", *edit)
+        warm(*arguments)
+
+    monkeypatch.setattr(executors, "warm", edited)
+    monkeypatch.setattr("harness.grouping.GATHERED", 0)  # two stacks, so that two workers are started
+    with pytest.raises(MachineError, match="own.py changed while the study was running; start it again"):
+        harness.run(harness.load("own.toml", SMALL[:2]), "a", workers=2, device="cpu")
+    assert harness.read("a").trials.status.isna().all()
+
+
+@pytest.mark.slow
+def test_workers_refuse_where_a_value_was_set_in_this_process_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "own.py").write_text(MINE.format("x * BETA") + "\nBETA = 1.0\n")
+    study = harness.load("own.toml", SMALL[:2])
+    sys.modules[plugins.module_of(folder / "own.py")].BETA = 2.0  # type: ignore[attr-defined]
+    monkeypatch.setattr("harness.grouping.GATHERED", 0)
+    with pytest.raises(MachineError, match=r"another activation 'mine' \(own.py:4\).*--workers 1 trains in"):
+        harness.run(study, "a", workers=2, device="cpu")
+    assert run(study, "a")[1] == 2  # as it advises
+
+
+# -------------------------------------------------------------------------------- what cannot be looked into
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("x * float(open('beta.txt').read())", "what mine reads by open"),
+        ("x * float(torch.load('beta.pt'))", "what mine reads by torch.load"),
+        ("x + torch.rand(1, generator=RANDOM)\nRANDOM = torch.Generator()", "RANDOM (Generator)"),
+        ("__import__('importlib').import_module('somewhere').f(x)", "what mine reads by __import__"),
+        ("x * COUNT.setdefault(1, 2)\nCOUNT = {}", "COUNT, which mine changes itself"),
+    ],
+)
+def test_the_plan_says_what_no_id_tells(folder: Path, body: str, told: str) -> None:
+    (folder / "own.py").write_text(MINE.format(body))
+    done = command("plan", "own.toml")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert "activation 'mine' (own.py:4): a trial's id does not tell if this changes" in said
+    assert told in said
+    assert "harness run --retrain" in said
+
+
+def test_retrain_trains_anew_what_is_finished(folder: Path) -> None:
+    (folder / "beta.txt").write_text("1")
+    (folder / "own.py").write_text(
+        MINE.format("x * float(__import__('pathlib').Path('beta.txt').read_text())")
+    )
+    words = ("run", "own.toml", "--workers", "1", "--device", "cpu", "--results", "a")
+    words += tuple(word for setting in SMALL for word in ("--set", setting))
+    command(*words)
+    before = harness.read("a").trials.val_accuracy.tolist()
+    (folder / "beta.txt").write_text("0")
+    assert "0 trials trained" in command(*words).output
+    assert harness.read("a").trials.val_accuracy.tolist() == before
+    done = command(*words, "--retrain")
+    assert done.exit_code == 0, done.output
+    assert "1 trial" in done.output
+    after = harness.read("a").trials.val_accuracy.tolist()
+    assert after != before
+    assert after == harness.run(harness.load("own.toml", SMALL), "b", workers=1).trials.val_accuracy.tolist()
+    assert "0 trials trained" in command(*words).output
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+def test_a_retraining_that_is_stopped_loses_nothing_and_goes_on_without_the_option(folder: Path) -> None:
+    (folder / "beta.txt").write_text("1")
+    (folder / "own.py").write_text(
+        MINE.format("x * float(__import__('pathlib').Path('beta.txt').read_text())")
+    )
+    study = harness.load("own.toml", SMALL[:2])
+    run(study, "a")
+    first = harness.read("a").trials
+    (folder / "beta.txt").write_text("0")
+
+    @contextmanager
+    def stopped(progress: Any) -> Iterator[None]:
+        note = progress.note
+
+        def stop(*arguments: Any) -> None:
+            note(*arguments)
+            if progress.done == 2:
+                raise KeyboardInterrupt
+
+        progress.note = stop
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, "a", retrain=True, display=stopped)
+    half = harness.read("a").trials
+    assert half.status.tolist() == ["ok", "ok"]
+    assert sum(half.group_seconds.to_numpy() != first.group_seconds.to_numpy()) >= 1
+    accuracy, trained = run(study, "a")
+    assert trained == 1  # the one whose end was not noted
+    assert accuracy == run(study, "fresh")[0]
+    assert run(study, "a")[1] == 0
+    assert not (folder / "a" / "retrain.json").exists()
+
+
+# --------------------------------------------------------------------------- what may be registered, and how
+
+SAME = {
+    "a module": ("torch.nn.Tanh()", "torch.tanh(x)"),
+    "a function of torch's": ("torch.tanh", "torch.tanh(x)"),
+    "a partial": (
+        "__import__('functools').partial(torch.nn.functional.leaky_relu, negative_slope=0.3)",
+        "torch.nn.functional.leaky_relu(x, 0.3)",
+    ),
+    "a method": ("torch.nn.Tanh().forward", "torch.tanh(x)"),
+    "an object": ("type('Own', (), {'__call__': lambda self, x: torch.tanh(x)})()", "torch.tanh(x)"),
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_whatever_can_be_called_is_a_component(folder: Path, what: str, engine: str) -> None:
+    given, body = SAME[what]
+    (folder / "own.py").write_text(f'{IMPORTS}activations.register("mine")({given})\n')
+    got = run(harness.load("own.toml", SMALL), "a", engine=engine)
+    (folder / "own.py").write_text(MINE.format(body))
+    assert run(harness.load("own.toml", SMALL), "b", engine=engine) == got
+
+
+@pytest.mark.parametrize(
+    ("registered", "told"),
+    [
+        (
+            'activations.register("mine")(torch.nn.PReLU())',
+            "PReLU has parameters (weight), which no optimizer",
+        ),
+        ('activations.register("mine")(3)', "got int; allowed is a function"),
+        ("activations.register(torch.nn.Mish())", 'register("mish")(...)'),
+        ("@activations.register\ndef mine(x):\n    return x", '@register("mine") above a function'),
+    ],
+)
+def test_what_cannot_be_a_component_is_said(folder: Path, registered: str, told: str) -> None:
+    (folder / "own.py").write_text(IMPORTS + registered)
+    done = command("plan", "own.toml")
+    assert isinstance(done.exception, UsageError)
+    assert told in str(done.exception)
+
+
+def test_a_loss_whose_parameters_cannot_be_read_is_said(folder: Path) -> None:
+    (folder / "own.py").write_text(
+        "import torch\nfrom harness.axes.losses import losses\n"
+        'losses.register("mine", takes="logits")(torch.poisson_nll_loss)\n'
+    )
+    with pytest.raises(UsageError, match=r"loss 'mine' \(own.py:3\) cannot be registered"):
+        harness.load("own.toml")
+
+
+def test_a_module_that_is_reloaded_replaces_what_it_registered(tmp_path: Path) -> None:
+    path = tmp_path / "third_plain.py"
+    path.write_text(MINE.format("torch.tanh(x)"))
+    module = importlib.import_module("third_plain")
+    first = digest()
+    path.write_text(MINE.format("torch.sign(x)  # another length"))
+    importlib.reload(module)
+    assert digest() != first

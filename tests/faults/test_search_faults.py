@@ -1,0 +1,220 @@
+"""Searches whose workers, storages and disks fail have the numbers of one that nothing disturbed."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import harness
+from harness import executors
+from harness.axes.metrics import metrics
+from harness.searching import journals, stages
+from harness.study import Study
+
+HALVING: dict[str, Any] = {
+    "study": {"name": "s", "design": "search", "seeds": 1},
+    "baseline": {"dataset": "digits", "hidden": [4], "epochs": 4, "batch_size": 64},
+    "search": {
+        "sampler": "random", "suggestions": 8, "batch": 4, "pruner": {"name": "halving", "reduction": 2}
+    },
+    "space": {"lr": {"low": 0.01, "high": 0.5}},
+}  # fmt: skip
+
+
+def study(baseline: dict[str, Any] | None = None, **search: Any) -> Study:
+    """A small search, with some of its entries changed."""
+    changed = {"search": HALVING["search"] | search, "baseline": HALVING["baseline"] | (baseline or {})}
+    return harness.parse(HALVING | changed)
+
+
+def numbers(folder: Path, without: tuple[str, ...] = ()) -> list[bytes]:
+    """suggestions.csv and trials.csv as bytes, but for the columns of time."""
+    texts = []
+    for name, timed in (("suggestions.csv", "seconds"), ("trials.csv", "group_seconds")):
+        rows = [line.split(b",") for line in (folder / name).read_bytes().splitlines()]
+        left_out = {
+            rows[0].index(column.encode()) for column in (timed, *without) if column.encode() in rows[0]
+        }
+        texts += [b",".join(cell for k, cell in enumerate(row) if k not in left_out) for row in rows]
+    return texts
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search that nothing disturbed, planned for two workers as the disturbed ones are."""
+    place = tmp_path_factory.mktemp("undisturbed") / "s"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executors, "pool", Crew.of([]))
+        harness.search(study(), place, workers=2)
+    return place
+
+
+# ------------------------------------------------------------------------------------------- workers that die
+
+
+class Crew(concurrent.futures.ThreadPoolExecutor):
+    """Worker processes as a search sees them, of which one dies before some submissions, counted over all."""
+
+    _processes: Any = None
+
+    def __init__(self, deaths: list[int], submitted: list[int]) -> None:
+        super().__init__(1)
+        self.deaths, self.submitted, self.broken = deaths, submitted, False
+
+    @classmethod
+    def of(cls, deaths: list[int]) -> Any:
+        """What makes crews in place of `executors.pool`."""
+        submitted = [0]
+        return lambda *_: cls(deaths, submitted)
+
+    def submit(self, *call: Any, **named: Any) -> Any:
+        """Submit a call, as `ProcessPoolExecutor` does: it raises where a worker is known to be dead."""
+        self.submitted[0] += 1
+        self.broken |= self.submitted[0] in self.deaths
+        if self.broken:
+            raise BrokenProcessPool("a child process terminated abruptly")
+        return super().submit(*call, **named)
+
+
+@pytest.mark.parametrize("deaths", [[2], [5], [5, 6, 9]])
+def test_a_worker_that_dies_idle_changes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, deaths: list[int]
+) -> None:
+    monkeypatch.setattr(executors, "pool", Crew.of(deaths))
+    harness.search(study(), tmp_path / "s", workers=2)
+    assert numbers(tmp_path / "s") == numbers(undisturbed)
+
+
+class Deadly(Crew):
+    """Workers that die whenever they train the second suggestion."""
+
+    def submit(self, *call: Any, **named: Any) -> Any:
+        """Submit a call, but for the second suggestion's."""
+        trials = call[1].stack.trials if isinstance(call[1], stages.Stage) else []
+        if any(trial.arm.name == "suggestion 1" for trial in trials):
+            raise BrokenProcessPool("a child process terminated abruptly")
+        return super().submit(*call, **named)
+
+
+def test_a_suggestion_whose_worker_died_is_asked_for_again_on_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = study(suggestions=3, batch=3, pruner="none")
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "pool", Deadly.of([]))
+        first = harness.search(given, tmp_path / "s", workers=2)
+    assert first.failed
+    before = first.suggestions
+    assert before["state"].tolist() == ["complete", "failed", "complete"]
+    assert "its worker process died" in before["reason"][1]
+    again = harness.search(given, tmp_path / "s", workers=1)
+    table = again.suggestions
+    assert not again.failed
+    assert again.asked == 1
+    assert table["state"].tolist() == ["complete", "failed", "complete", "complete"]
+    assert table["lr"][3] == table["lr"][1]
+    pd.testing.assert_frame_equal(table[:3], before)
+    whole = harness.search(given, tmp_path / "whole", workers=1).suggestions
+    assert table["val_accuracy"][3] == whole["val_accuracy"][1]
+    assert harness.search(given, tmp_path / "s", workers=1).asked == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", range(6))
+def test_a_killed_worker_changes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, rung: int
+) -> None:
+    """A worker process is killed before the stages of a rung: three rungs a batch, two batches."""
+    train, calls = stages.Workers.train, [0]
+
+    def killing(self: stages.Workers, given: Sequence[stages.Stage]) -> Iterator[stages.Reached]:
+        if calls[0] == rung and self._pool is not None:
+            worker = next(iter(self._pool._processes.values()))
+            os.kill(worker.pid or 0, signal.SIGKILL)
+            worker.join()
+        calls[0] += 1
+        return train(self, given)
+
+    monkeypatch.setattr(stages.Workers, "train", killing)
+    harness.search(study(), tmp_path / "s", workers=2)
+    assert calls[0] == 6
+    assert numbers(tmp_path / "s") == numbers(undisturbed)
+
+
+# ----------------------------------------------------------------------------------- what is no longer finite
+
+
+def fragile(p: Any, target: Any) -> Any:
+    """Give the probability of the true class, and NaN once a network has learned something."""
+    own = (p * target).sum(-1)
+    learned = (own.mean(-1, keepdim=True) > 0.12) & (p.shape[-2] > 100)  # not where a plan tries it
+    return own.masked_fill(learned, math.nan)
+
+
+@pytest.fixture
+def _fragile() -> Iterator[None]:
+    before = dict(metrics._entries)
+    metrics.register("fragile")(fragile)
+    yield
+    metrics._entries.clear()
+    metrics._entries.update(before)
+
+
+@pytest.mark.usefixtures("_fragile")
+@pytest.mark.parametrize(
+    ("pruner", "diverged"),
+    [
+        ({"name": "median", "startup": 0}, "fail"),
+        ({"name": "patient", "startup": 0, "patience": 1}, 0.0),
+        ({"name": "halving"}, "fail"),
+    ],
+)
+def test_what_is_nan_after_a_good_value_is_stopped_and_told_as_diverged(
+    tmp_path: Path, pruner: dict[str, Any], diverged: str | float
+) -> None:
+    tables = HALVING | {"study": HALVING["study"] | {"metrics": ["fragile"]}}
+    changed = {"objective": "val_fragile", "direction": "maximize", "pruner": pruner, "diverged": diverged}
+    tables |= {"search": HALVING["search"] | changed | {"suggestions": 3, "batch": 3}}
+    tables |= {"baseline": HALVING["baseline"] | {"epochs": 8}, "space": {"lr": {"low": 0.05, "high": 0.2}}}
+    found = harness.search(harness.parse(tables), tmp_path / "s", workers=1)
+    table = found.suggestions
+    assert (table["evaluations"] < 8).all()
+    assert set(table["reason"]) <= {"val_fragile is nan, not finite", "pruned after evaluation 1"}
+    lost = table[table["reason"].str.startswith("val_")]
+    assert len(lost)
+    assert set(lost["state"]) == ({"failed"} if diverged == "fail" else {"complete"})
+    assert found.winner is None or found.winner not in set(lost["number"])
+
+
+# ----------------------------------------------------------------------------------------- a lock left behind
+
+
+@pytest.mark.parametrize("left", ["file", "link"])
+def test_a_lock_that_a_kill_left_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    """Of our own writer a file; of a dashboard started in another folder, a link to nowhere."""
+    monkeypatch.setattr(journals, "LEFT_SECONDS", 0.1)
+    small = study(storage="journal", suggestions=2, batch=2, pruner="none")
+    harness.search(small, tmp_path / "s", workers=1)
+    lock = tmp_path / "s" / "optuna.journal.lock"
+    lock.touch() if left == "file" else lock.symlink_to("nowhere/optuna.journal")
+    harness.search(small, tmp_path / "s", workers=1)  # nothing is left to write
+    assert not lock.is_symlink()
+    assert not lock.exists()
+    lock.touch() if left == "file" else lock.symlink_to("nowhere/optuna.journal")
+    found = harness.search(
+        study(storage="journal", suggestions=3, batch=2, pruner="none"), tmp_path / "s", workers=1
+    )
+    assert len(found.suggestions) == 3
+    assert not lock.is_symlink()
+    assert not lock.exists()
