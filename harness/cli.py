@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -49,6 +50,23 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 (the last net: what nobody has foreseen becomes words, too)
+        _unforeseen(error)
+        sys.exit(1)
+
+
+def _unforeseen(error: Exception) -> None:
+    """Say what went wrong where nobody foresaw it; HARNESS_TRACEBACK=1 shows where in the harness it did."""
+    if os.environ.get("HARNESS_TRACEBACK"):
+        raise error
+    if isinstance(error, OSError):
+        click.echo(f"error: the machine could not do it: {error}", err=True)
+        return
+    click.echo(
+        f"error: {type(error).__name__}: {error}. This is a fault of the harness. Please report it with what "
+        "the same command says after HARNESS_TRACEBACK=1 in its environment.",
+        err=True,
+    )
 
 
 def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:

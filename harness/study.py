@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -436,7 +437,7 @@ def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> di
                 "rename yours"
             )
         else:
-            names[name] = Dataset(name, _unread, classes=None)
+            names[name] = Dataset(name, functools.partial(_unread, name), classes=None)
         if not isinstance(given, Mapping):
             problems.append(f"datasets.{name} = {quoted(given)}: allowed: a table with format and path")
             continue
@@ -461,8 +462,12 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
 
 
-def _unread() -> Images:
-    raise AssertionError("a study with problems reads no data")
+def _unread(name: str) -> Images:
+    """Refuse to read the data of a study with problems, which a results folder may be of all the same."""
+    raise UsageError(
+        f"the images of {name!r} are not at hand: [datasets.{name}] names a folder that is not here, or not "
+        "as it should be"
+    )
 
 
 def _tracked(about: About, folder: Path) -> list[str]:

@@ -230,7 +230,8 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         for name in digests:
             datasets[name].load()
         notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
-        results.begin(folder, plan, {**known.get("data", {}), **digests})
+        again = [stack.group for stack in todo]
+        results.begin(folder, plan, {**known.get("data", {}), **digests}, again)
         provenance = Provenance(folder, plan, devices, count)
         notes += shortages(todo, study, count if devices[0] == "cpu" else 0, folder)
         notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]

@@ -333,7 +333,9 @@ def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Sum
     if found.winner is None or study.space is None:
         return None
     settings = study.space.settings(drawn_of(found.trials[found.winner]))
-    suggestions.note_winner(folder, found.winner, len(found.trials))
+    suggestions.note_winner(
+        folder, found.winner, len(found.trials), lambda: _opened(found.trials, study, folder / CONFIRMED)
+    )
     confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
     declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
     confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))
@@ -341,3 +343,16 @@ def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Sum
     return training.train(
         confirmed, folder / CONFIRMED, engine=engine, device=device, workers=workers, display=display
     )
+
+
+def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
+    """The numbers of the suggestions whose settings were trained to confirm them."""
+    assert study.space is not None  # noqa: S101 (a search has one)
+    there = results.finished(folder).keys()
+    opened = []
+    for number, trial in enumerate(trials):
+        settings = study.space.settings(drawn_of(trial))
+        planned = make(study.in_phase("confirmed", {WINNER: settings})).trials
+        if there & {one.trial_id for one in planned if one.arm.name == WINNER}:
+            opened.append(number)
+    return opened
