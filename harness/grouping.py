@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from harness import plugins
 from harness.axes.datasets import datasets
 from harness.axes.optimizers import optimizers
-from harness.batches import Budget, extent
+from harness.batches import Budget
 from harness.costs import stack_seconds
 from harness.data import train_size
 from harness.known import knows
@@ -208,12 +208,9 @@ def _member_bytes_cuda(settings: Mapping[str, Value]) -> int:
 
 
 def stack_bytes(stack: Stack) -> int:
-    """What a stack holds in memory beside its data: its members, and their learning rates of all steps."""
+    """What a stack holds in memory beside its data."""
     every = [trial.arm.settings for trial in stack.trials]
-    steps, _ = extent(every[0], train_size(every[0]))
-    return 8 * steps * len(every) + sum(
-        member_bytes(settings) for settings in every if settings["architecture"] == "mlp"
-    )
+    return sum(member_bytes(settings) for settings in every if settings["architecture"] == "mlp")
 
 
 def widths_of(settings: Mapping[str, Value]) -> list[int]:

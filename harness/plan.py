@@ -18,6 +18,7 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
+from harness.batches import extent
 from harness.contrasts import Contrasts, default_pairs, pair_problems
 from harness.costs import disk_bytes, evaluations, too_large
 from harness.data import train_size
@@ -313,7 +314,7 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
             "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
             "--results"
         )
-    held, memory = sum(heapq.nlargest(processes, map(stack_bytes, stacks))), bounds.memory()
+    held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), bounds.memory()
     if held > memory:
         at_once = min(processes, len(stacks))
         told.append(
@@ -321,6 +322,12 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
             f"has {memory / 1e9:,.1f} GB: lower hidden, batch_size, steps or --workers"
         )
     return told
+
+
+def _held(stack: Stack) -> int:
+    """What a stack holds in memory beside its data, with the learning rate of every step."""
+    settings = stack.trials[0].arm.settings
+    return stack_bytes(stack) + 8 * extent(settings, train_size(settings))[0] * len(stack.trials)
 
 
 def cores() -> int:

@@ -27,6 +27,7 @@ from harness.grouping import (
     STACK_BYTES,
     STACK_BYTES_CUDA,
     Stack,
+    budget_of,
     cut,
     member_bytes,
     side_by_side,
@@ -178,7 +179,7 @@ def test_a_gpus_stacks_are_as_wide_as_their_memory(study_of: Make) -> None:
         ).stacks
         sizes = [len(stack.trials) for stack in stacks]
         assert sum(sizes) == 1000
-        each = stack_bytes(stacks[0]) // sizes[0]  # a learning rate a step among them
+        each = stack_bytes(stacks[0]) // sizes[0] + 8 * budget_of(stacks[0]).steps  # a learning rate a step
         assert max(sizes) * each <= STACK_BYTES_CUDA
         assert (len(sizes) > 1) == (1000 * each > STACK_BYTES_CUDA)
 
