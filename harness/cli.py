@@ -205,6 +205,8 @@ def run(
     display.summary(summary)
     if report:
         _report(folder)
+    elif live:
+        _unread()
     if summary.statuses.get("failed"):
         sys.exit(1)
 
@@ -256,6 +258,15 @@ def _report(folder: Path, out: Path | None = None) -> None:
 
     click.echo("drawing the report ...", err=True)
     click.echo(f"report: {write(folder, out)}")
+    _unread()
+
+
+def _unread() -> None:
+    """Say what stands in figures for names that no font of this machine has the letters of."""
+    from harness.plots import fonts
+
+    if fonts.note():
+        click.secho(f"note: {fonts.note()}", fg="yellow", err=True)
 
 
 @harness.command()
@@ -376,6 +387,7 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
         for kind, png in gallery.draw(found, row, wanted, out, models.probabilities):
             click.echo(f"{kind} of {wanted.split}")
             click.echo(f"  written: {png} and .svg")
+    _unread()
 
 
 def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:

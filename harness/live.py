@@ -162,10 +162,11 @@ def png(drawn: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
     import matplotlib as mpl
 
-    from harness.plots import STYLE
+    from harness.plots import STYLE, fonts
 
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):  # a figure asks for its fonts when it is laid out, which is now
+    # A figure asks for its fonts when it is laid out, which is now.
+    with mpl.rc_context(STYLE), fonts.readable(drawn):
         drawn.savefig(buffer, dpi=144, format="png")
     return buffer.getvalue()
 
