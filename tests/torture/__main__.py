@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -64,6 +65,7 @@ def main(
     ledger = Ledger.of(out.absolute() / "counts.json")
     if repeat:
         ledger = Ledger(Path(os.devnull))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it leaves no folder and no process behind
     forks.warm()
     hooks.install()
     with forks.scratch() as folder:

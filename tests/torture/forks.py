@@ -66,6 +66,7 @@ def scratch() -> Iterator[Path]:
 def settle(folder: Path) -> None:
     """Make a forked process a case's own: a group, a folder, output to files, a bound on memory."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
     for name in ("tmp", "cache"):
         (folder / name).mkdir(exist_ok=True)

@@ -18,10 +18,11 @@ import pandas as pd
 import tomli_w
 from PIL import Image
 
-from torture import damage, forks, oracle
+from torture import arrangements, damage, forks, oracle
 from torture.kinds import Kind
 from torture.oracle import SAID, Case, Fault, Outcome
 
+ARRANGED = 0.2  # of the cases: whole, and as people have it
 FORMATS = ("png", "npy", "idx", "gz")
 TRAIN, TEST, SIDE = 12, 6, 8
 OF_PART = {"train": TRAIN, "test": TEST}
@@ -124,7 +125,11 @@ def _run(seed: int, folder: Path, prepared: Mapping[str, Prepared]) -> Case:
     sound = prepared[kind]
     shutil.copytree(sound.folder, folder / "data")
     file = study(folder, kind)
-    struck = [_strike(rng, folder / "data") for _ in range(rng.choice([1, 1, 2]))]
+    if rng.random() < ARRANGED:
+        case.count("arranged otherwise")
+        struck = [(arrangements.arrange(rng, folder / "data", kind), "")]
+    else:
+        struck = [_strike(rng, folder / "data") for _ in range(rng.choice([1, 1, 2]))]
     smallest = f"{kind}: " + ", then ".join(f"{name} {file}" for name, file in struck)
     case.count(kind)
     checked = oracle.command("data", "check", "--study", file, allowed=[folder / "cache"])
