@@ -28,7 +28,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from harness import results
+from harness import files, results
 from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.engines import kernels
@@ -43,7 +43,7 @@ EVERY = "60 seconds"
 FOLDER = "checkpoints"
 ADVICE = "Run this with what made it, or delete it: its stack then trains from its start."
 LIBRARIES = {"stacked": ("torch", "numpy"), "loop": ("torch", "numpy"), "numpy": ("numpy",)}
-UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError)
+UNREADABLE = (*files.DAMAGE, SafetensorError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def write(path: Path, origin: Origin, header: Header, step: int, values: Mapping
     about = {name: json.dumps(asdict(part)) for name, part in (("origin", origin), ("header", header))}
     about["state"] = json.dumps({"step": step, "values": others})
     about["sha256"] = _digest(arrays, about)
-    results.write(path, safetensors.numpy.save(arrays, about))
+    results.write(path, files.steady(safetensors.numpy.save(arrays, about)))
 
 
 def read(path: Path, here: Origin) -> tuple[Header, State]:
@@ -188,8 +188,12 @@ def read(path: Path, here: Origin) -> tuple[Header, State]:
     origin, about, arrays = _contents(path)
     if unlike := origin.unlike(here):
         raise UsageError(f"{path} was made by another version or device: {unlike}. {ADVICE}")
-    state = json.loads(about["state"])
-    return Header(**json.loads(about["header"])), State(state["step"], {**arrays, **state["values"]})
+    try:
+        state = json.loads(about["state"])
+        step, values = int(state["step"]), {**arrays, **state["values"]}
+        return Header(**json.loads(about["header"])), State(step, values)
+    except UNREADABLE as error:
+        raise DamagedError(f"it cannot be read: {error!r}") from error
 
 
 def _contents(path: Path) -> tuple[Origin, dict[str, str], dict[str, NDArray[Any]]]:
@@ -349,9 +353,9 @@ def _is_finished(path: Path, finished: Collection[str]) -> bool:
     """Whether all trials of a checkpoint are; of one that cannot be read, nobody knows."""
     try:
         origin, about, _ = _contents(path)
-    except DamagedError:
+        return origin.format == FORMAT and set(json.loads(about["header"])["trials"]) <= set(finished)
+    except (DamagedError, *UNREADABLE):
         return False
-    return origin.format == FORMAT and set(json.loads(about["header"])["trials"]) <= set(finished)
 
 
 def remove(folder: Path, group: str) -> None:

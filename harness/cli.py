@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -49,6 +50,23 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 (the last net: what nobody has foreseen becomes words, too)
+        _unforeseen(error)
+        sys.exit(1)
+
+
+def _unforeseen(error: Exception) -> None:
+    """Say what went wrong where nobody foresaw it; HARNESS_TRACEBACK=1 shows where in the harness it did."""
+    if os.environ.get("HARNESS_TRACEBACK"):
+        raise error
+    if isinstance(error, OSError):
+        click.echo(f"error: the machine could not do it: {error}", err=True)
+        return
+    click.echo(
+        f"error: {type(error).__name__}: {error}. This is a fault of the harness. Please report it with what "
+        "the same command says after HARNESS_TRACEBACK=1 in its environment.",
+        err=True,
+    )
 
 
 def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,7 +118,7 @@ def _settings(component: object) -> str:
 def plan(study: str, overrides: Sequence[str], results: Path | None, workers: int | None, **how: Any) -> None:
     """Say what a study comes to, without training: arms, trials, what is skipped and why, time and bytes."""
     from harness import display
-    from harness.plan import cores, make
+    from harness.plan import cores, make, shortages
 
     loaded, processes = _load(study, overrides), workers or cores()
     if loaded.search is not None:
@@ -122,7 +140,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         from harness.provenance import metric_notes
 
         planned = replace(planned, warnings=[*planned.warnings, *metric_notes(folder, planned)])
-    display.plan(planned, processes, kept.get("done", {}))
+    done = kept.get("done", {})
+    left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
+    short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
+    display.plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), how["engine"], device=device, processes=processes)
         display.tuning_plan(planned, tries, processes)
@@ -184,6 +205,8 @@ def run(
     display.summary(summary)
     if report:
         _report(folder)
+    elif live:
+        _unread()
     if summary.statuses.get("failed"):
         sys.exit(1)
 
@@ -235,6 +258,15 @@ def _report(folder: Path, out: Path | None = None) -> None:
 
     click.echo("drawing the report ...", err=True)
     click.echo(f"report: {write(folder, out)}")
+    _unread()
+
+
+def _unread() -> None:
+    """Say what stands in figures for names that no font of this machine has the letters of."""
+    from harness.plots import fonts
+
+    if fonts.note():
+        click.secho(f"note: {fonts.note()}", fg="yellow", err=True)
 
 
 @harness.command()
@@ -355,6 +387,7 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
         for kind, png in gallery.draw(found, row, wanted, out, models.probabilities):
             click.echo(f"{kind} of {wanted.split}")
             click.echo(f"  written: {png} and .svg")
+    _unread()
 
 
 def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:

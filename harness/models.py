@@ -24,7 +24,7 @@ import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from harness import plugins, results, selection, weights
+from harness import files, plugins, results, selection, weights
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines.outcome import EVALUATION_BATCH
@@ -93,8 +93,15 @@ def restore(found: Results, row: pd.Series[Any]) -> Model:
     stack, trial = _planned(found, str(row["trial_id"]))
     path = weights.file_of(found, trial.trial_id)
     kept = path.is_file()
-    named = weights.arrays(path)[0] if kept else _trained_again(stack, trial, row)
-    return Model(row, trial, rebuild(trial, named), kept)
+    if not kept:
+        return Model(row, trial, rebuild(trial, _trained_again(stack, trial, row)), kept=False)
+    named = weights.kept(found, trial.trial_id, str(row["group"]))
+    try:
+        return Model(row, trial, rebuild(trial, named), kept)
+    except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise MachineError(
+            f"the weights {path} are not those of the trial's network ({error}). {weights.REMOVE}"
+        ) from error
 
 
 def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
@@ -225,7 +232,7 @@ def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
     draft = out.with_name(f".tmp-{out.name}")
     try:
         shutil.rmtree(draft, ignore_errors=True)  # an earlier one's, killed
-        results.write(draft / "model.safetensors", safetensors.numpy.save(arrays, strings))
+        results.write(draft / "model.safetensors", files.steady(safetensors.numpy.save(arrays, strings)))
         results.write(draft / "model.pt", _saved(state))
         results.write(draft / "trial.json", json.dumps(about, indent=1).encode())
         exported = _checked(draft, out, model, about["plugins"])
@@ -315,9 +322,10 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
     try:
         return _rebuilt(about, arrays)
     except UsageError as error:
-        files = ", ".join(about.get("plugins", [])) or "a package that is not installed here, or a notebook"
-        raise UsageError(f"{error}. It was defined in {files}: name it in plugin_files") from error
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        listed = about.get("plugins") or ["a package that is not installed here, or a notebook"]
+        sources = ", ".join(map(str, listed))
+        raise UsageError(f"{error}. It was defined in {sources}: name it in plugin_files") from error
+    except (*files.DAMAGE, AttributeError, IndexError) as error:
         raise UsageError(
             f"{folder} does not hold one whole export ({error}). Export the trial again."
         ) from error
@@ -325,10 +333,9 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return files.json_table(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}. Export the trial again.") from error
-    return about
 
 
 def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifier:

@@ -14,7 +14,7 @@ import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from harness import results
+from harness import checksums, files, results
 from harness.csv_rows import CONFUSION
 from harness.data import SPLITS, Data, Split, prepare
 from harness.engines.outcome import Floats, Outcome, Point
@@ -44,15 +44,15 @@ def write(
 
     Gives status -> count.
     """
-    _write_predictions(folder, stack, data, shares, keep)
+    written = _write_predictions(folder, stack, data, shares, keep)
     for share in shares:
-        _write_weights(folder, share, keep_weights)
+        written |= _write_weights(folder, share, keep_weights)
     tables = {
         "trials": pd.concat([_trials(stack, share) for share in shares]),
         "epochs": pd.concat([_epochs(share) for share in shares]),
         "confusion": pd.concat([_confusion(share, data) for share in shares]),
     }
-    results.write_part(folder, stack.group, tables)
+    results.write_part(folder, stack.group, tables, written)
     return results.count_statuses(tables["trials"])
 
 
@@ -200,17 +200,17 @@ def _text(values: Sequence[str]) -> NDArray[np.object_]:
 
 def _write_predictions(
     folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str]
-) -> None:
+) -> dict[str, str]:
     """One .npz a stack: trial_id (K,); of each kept split label, index (n,), predicted, confidence (K, n).
 
-    A diverged network predicts nothing.
+    A diverged network predicts nothing. Gives the file's name and SHA-256, if there is one.
     """
     sound = [(share, np.flatnonzero(share.outcome.diverged_step == 0)) for share in shares]
     sound = [(share, members) for share, members in sound if len(members)]
     seen_at_the_end = sound[0][0].outcome.final if sound else {}
     kept = [split for split in SPLITS if split in keep and split in seen_at_the_end]
     if not kept or not sound:
-        return
+        return {}
     ids = [share.trials[int(k)].trial_id for share, members in sound for k in members]
     arrays: dict[str, NDArray[Any]] = {"trial_id": np.array(ids)}
     small = np.uint8 if len(data.classes) <= 2**8 else np.uint16
@@ -222,17 +222,27 @@ def _write_predictions(
         arrays[f"{split}_confidence"] = np.concatenate([s.confidence[m] for s, m in seen]).astype(np.float16)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    results.write(folder / "predictions" / f"{stack.group}.npz", buffer.getvalue())
+    return _written(folder, f"predictions/{stack.group}.npz", buffer.getvalue())
 
 
-def _write_weights(folder: Path, share: Trained, keep: str) -> None:
-    """Final weights with the settings that rebuild the network: of all, or of the share's best by val."""
+def _written(folder: Path, name: str, content: bytes) -> dict[str, str]:
+    """Write a file of a results folder; gives its name and its SHA-256."""
+    results.write(folder / name, content)
+    return {name: checksums.digest(content)}
+
+
+def _write_weights(folder: Path, share: Trained, keep: str) -> dict[str, str]:
+    """Final weights with the settings that rebuild the network: of all, or of the share's best by val.
+
+    Gives the files' names and SHA-256.
+    """
     sound = np.flatnonzero(share.outcome.diverged_step == 0)
     if keep == "none" or not len(sound) or (keep == "best" and "val" not in share.outcome.final):
-        return
+        return {}
     if keep == "best":
         accuracy = share.outcome.final["val"].accuracy[sound]
         sound = sound[[int(accuracy.argmax())]]
+    written: dict[str, str] = {}
     for k in sound:
         trial = share.trials[int(k)]
         about = {
@@ -241,6 +251,6 @@ def _write_weights(folder: Path, share: Trained, keep: str) -> None:
             "seed": str(trial.seed),
         }
         named = {name: np.asarray(array, order="C") for name, array in share.outcome.weights[k].items()}
-        results.write(
-            folder / "weights" / f"{trial.trial_id}.safetensors", safetensors.numpy.save(named, about)
-        )
+        content = files.steady(safetensors.numpy.save(named, about))
+        written |= _written(folder, f"weights/{trial.trial_id}.safetensors", content)
+    return written

@@ -6,13 +6,13 @@ seen.table.query("wrong").sort_values("confidence")
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import predictions, results
+from harness import documents, predictions
 from harness.axes.datasets import Facts, datasets
 from harness.data import Split, load
 from harness.errors import UsageError
@@ -64,10 +64,13 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
         MachineError: it cannot be had.
     """
     if dataset not in datasets or datasets[dataset].known is None:
-        load_study(found.folder / "study.toml")  # which declares the person's own
+        try:
+            load_study(found.folder / "study.toml")  # which declares the person's own
+        except UsageError as error:
+            raise UsageError(f"the images of {dataset} are not at hand: {error}") from error
     facts = datasets[dataset].facts
     path = found.folder / "plan.json"
-    trained_on = results.read_json(path).get("data", {}) if path.is_file() else {}
+    trained_on = documents.plan(found.folder)["data"] if path.is_file() else {}
     if trained_on.get(dataset, facts.digest) != facts.digest:
         raise UsageError(
             f"{dataset} is not the data that {found.folder} was trained on: digest "
@@ -140,9 +143,15 @@ def hardest(found: Results, dataset: str, split: Split = "test") -> pd.DataFrame
         UsageError: nothing has finished, the split was not kept, or the data are other ones.
         MachineError: the data set cannot be had.
     """
-    table = predictions.hardest(predictions.stacks(found, dataset, split))
     of = originals(found, dataset, split)
-    _check_labels(found, of, table)
+
+    def checked() -> Iterator[predictions.Predictions]:
+        for said in predictions.stacks(found, dataset, split):
+            # Before they are summed up image by image: a wrong index would take memory for as many images.
+            _check_labels(found, of, pd.DataFrame({"index": said.index, "label": said.label}))
+            yield said
+
+    table = predictions.hardest(checked())
     table.insert(1, "name", [of.names[i] for i in table["index"]])
     for column in ("label", "prediction"):
         at = int(table.columns.get_loc(column))  # type: ignore[arg-type]

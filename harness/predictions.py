@@ -6,8 +6,7 @@ NumPy and pandas; images come in `gallery`.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness import checksums, files, results
 from harness.data import SPLITS, Split
 from harness.errors import UsageError
 from harness.results import DAMAGE, Results
@@ -56,16 +56,19 @@ def read(path: Path, split: Split) -> Predictions:
             f"{path} is missing: nothing was kept of these trials' predictions, or the folder was copied "
             f'without them. Set keep_predictions = ["{split}"] under [study] and train into a new folder.'
         )
+    written = results.digest_of(path.parent.parent, f"predictions/{path.name}", path.stem)
     try:
-        # From memory: NumPy leaves a damaged file open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            kept = [known for known in SPLITS if f"{known}_label" in file]
-            if split in kept:
-                return _checked(file, split)
+        content = path.read_bytes()
+        if written and checksums.digest(content) != written:
+            raise ValueError("it changed after the run that wrote it")
+        arrays = files.arrays(content)
+        kept = [known for known in SPLITS if f"{known}_label" in arrays]
+        if split in kept:
+            return _checked(arrays, split)
     except DAMAGE as error:
+        remove = "" if written else f"Remove it and its part, parts/{path.stem}.zip; then "
         raise UsageError(
-            f"{path} is damaged: {error}. Remove it and its part, parts/{path.stem}.zip; "
-            "the same `harness run` then trains this stack again."
+            f"{path} is damaged: {error}. {remove}`harness run` of its study trains this stack again."
         ) from error
     wanted = ", ".join(f'"{known}"' for known in SPLITS if known in kept or known == split)
     empty = " Without a val split (val_fraction = 0) there are none of val." if split == "val" else ""
@@ -76,7 +79,12 @@ def read(path: Path, split: Split) -> Predictions:
     )
 
 
-def _checked(file: Any, split: Split) -> Predictions:
+def _checked(file: Mapping[str, NDArray[Any]], split: Split) -> Predictions:
+    for name in (f"{split}_{what}" for what in ("label", "index", "predicted")):
+        if file[name].dtype.kind not in "iu" or (file[name].size and file[name].min() < 0):
+            raise ValueError(f"{name} is {file[name].dtype}; expected are whole numbers from 0 on")
+    if file[f"{split}_confidence"].dtype.kind != "f":
+        raise ValueError(f"{split}_confidence is {file[f'{split}_confidence'].dtype}; expected are floats")
     said = Predictions(
         tuple(str(trial_id) for trial_id in file["trial_id"]),
         file[f"{split}_label"].astype(np.int64),
@@ -84,6 +92,10 @@ def _checked(file: Any, split: Split) -> Predictions:
         file[f"{split}_predicted"].astype(np.int64),
         file[f"{split}_confidence"].astype(np.float32),
     )
+    if file["trial_id"].ndim != 1 or said.label.ndim != 1:
+        raise ValueError(f"trial_id or {split}_label is no list")
+    if len(np.unique(said.index)) < len(said.index):
+        raise ValueError(f"{split}_index has an image twice")
     shape = (len(said.trial_ids), len(said.label))
     for name in ("predicted", "confidence"):
         if getattr(said, name).shape != shape:

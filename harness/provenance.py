@@ -9,11 +9,11 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import results
+from harness import documents, files, results
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.engines import kernels
@@ -27,7 +27,8 @@ class Provenance:
 
     def __init__(self, folder: Path, plan: Plan, devices: Sequence[str], workers: int) -> None:
         self.path = folder / "provenance.json"
-        earlier = _earlier(folder).get("runs", [])
+        before = documents.provenance(folder)
+        _set_aside(self.path)
         self.start = time.monotonic()
         about = {
             "versions": _versions(),
@@ -55,8 +56,8 @@ class Provenance:
                 }
                 for name in datasets_of(plan)
             },
-            "metrics": _metric_sources(folder, plan),
-            "runs": [*earlier, self.run],
+            "metrics": _metric_sources(before, plan),
+            "runs": [*before.get("runs", []), self.run],
         }
         self._write()
 
@@ -73,14 +74,20 @@ class Provenance:
         results.write(self.path, json.dumps(self.content, indent=1).encode())
 
 
-def _earlier(folder: Path) -> dict[str, Any]:
-    path = folder / "provenance.json"
-    return results.read_json(path) if path.exists() else {}
+def _set_aside(path: Path) -> None:
+    """Keep a provenance.json that cannot be read under another name, which this run's then replaces."""
+    try:
+        if path.exists():
+            files.json_table(path)
+    except (OSError, ValueError):
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        documents.say(f"it is set aside as {aside.name}, and begun anew")
 
 
-def _metric_sources(folder: Path, plan: Plan) -> dict[str, list[str]]:
-    """Metric -> digests of the files that defined it, the plan's last."""
-    sources: dict[str, list[str]] = dict(_earlier(folder).get("metrics", {}))
+def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str]]:
+    """Metric -> digests of the files that defined it, by an earlier provenance.json, the plan's last."""
+    sources: dict[str, list[str]] = dict(before.get("metrics", {}))
     for name in plan.study.metrics:
         digest = metrics.entry(name).source_digest or "the harness's own"
         sources[name] = [*(known for known in sources.get(name, []) if known != digest), digest]
@@ -92,7 +99,7 @@ def metric_notes(folder: Path, plan: Plan) -> list[str]:
     trials = results.read_trials(folder)
     planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
     done = trials[planned & trials["status"].eq("ok")]
-    sources, told = _metric_sources(folder, plan), []
+    sources, told = _metric_sources(documents.provenance(folder), plan), []
     advice = "For whole columns of one meaning, run into a new folder with --results"
     for name in plan.study.metrics:
         column = f"train_{name}"

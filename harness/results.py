@@ -7,6 +7,8 @@
       weights/<trial_id>.safetensors           final weights
       checkpoints/<group>-<trial_id>.safetensors   long stacks in training; gone when they are finished
       study.toml  plan.json  provenance.json
+      checksums.json                           the SHA-256 of the CSVs, of weights and predictions
+      planned.csv.gz                           the planned trials' rows, from which trials.csv is made anew
       retrain.json                             which stacks are still to be trained anew, while some are
 
 Everything here is DataFrames and text; nothing imports torch.
@@ -15,16 +17,15 @@ Everything here is DataFrames and text; nothing imports torch.
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import os
-import tempfile
-import tomllib
+import secrets
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import pandas as pd
 import tomli_w
 from filelock import FileLock, Timeout
 
-from harness import csv_rows
+from harness import checksums, csv_rows, documents, files, part_files, standing
 from harness.checking import known_settings
 from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
@@ -42,11 +43,13 @@ from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, as_text, outcome_col
 from harness.study import Study
 
 SCHEMA = 1
-TABLES = ("trials", "epochs", "confusion")
+TABLES = part_files.TABLES
 OLD = "retrain.json"
 """Which stacks are still to be trained anew, while a folder is."""
 FINISHED = ("ok", "diverged", "pruned")
-DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+DAMAGE = files.DAMAGE
+PLANNED = "planned.csv.gz"
+MOST_PLANNED = 256 * 2**20  # bytes of all planned rows, unpacked
 SIGNIFICANT = "%.7g"  # float32 holds no more
 
 
@@ -74,12 +77,12 @@ def write(path: Path, content: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
-            temporary = Path(file.name)
+        draft = path.parent / f".tmp-{secrets.token_hex(8)}"
+        with draft.open("xb") as file:  # with the permissions that this process gives its files
+            temporary = draft
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         if temporary is not None:
@@ -92,8 +95,35 @@ def write(path: Path, content: bytes) -> None:
         ) from error
 
 
-def write_part(folder: Path, group: str, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write what one stack gave, as one atomic part."""
+def write_tables(
+    folder: Path, contents: Mapping[str, bytes], parts: Sequence[part_files.Part] | None = None
+) -> None:
+    """Write tables of a folder that is held, and their digests, so that a kill at any moment is no change.
+
+    Args:
+        folder: the results folder.
+        contents: file name -> content, written in this order.
+        parts: what the tables were made from, where they were.
+    """
+    record = (checksums.read(folder) or checksums.Record()).before(contents)
+    write(folder / checksums.FILE, record.content())
+    for name, content in contents.items():
+        write(folder / name, content)
+    record = record.after()
+    if parts is not None:
+        kept = {name: digest for part in parts for name, digest in part.files.items()}
+        record = replace(
+            record,
+            parts={part.name: part.digest for part in parts},
+            files={name: digest for name, digest in kept.items() if (folder / name).is_file()},
+        )
+    write(folder / checksums.FILE, record.content())
+
+
+def write_part(
+    folder: Path, group: str, tables: Mapping[str, pd.DataFrame], written: Mapping[str, str] | None = None
+) -> None:
+    """Write what one stack gave, as one atomic part; `written`: the digests of its other files, by name."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in TABLES:
@@ -101,6 +131,8 @@ def write_part(folder: Path, group: str, tables: Mapping[str, pd.DataFrame]) -> 
             text = csv_rows.confusion(table) if name == "confusion" else csv_rows.written(table, SIGNIFICANT)
             # Level 1: a fifth of the time of the default, for a quarter more bytes.
             archive.writestr(zipfile.ZipInfo(f"{name}.csv"), text, zipfile.ZIP_DEFLATED, 1)
+        listed = json.dumps(dict(written or {}), sort_keys=True)
+        archive.writestr(zipfile.ZipInfo(part_files.WRITTEN), listed, zipfile.ZIP_DEFLATED, 1)
     write(folder / "parts" / f"{group}.zip", buffer.getvalue())
 
 
@@ -130,7 +162,9 @@ def claimed(folder: Path) -> Iterator[None]:
         ) from error
     try:
         for leftover in folder.rglob(".tmp-*"):
-            leftover.unlink(missing_ok=True)
+            if leftover.is_symlink() or leftover.is_file():  # a folder is a killed export's, or a person's
+                with suppress(OSError):
+                    leftover.unlink()
         yield
     finally:
         lock.release()
@@ -147,7 +181,11 @@ def check_same(folder: Path, study: Study, digests: Mapping[str, str]) -> dict[s
     if folder.is_file():
         raise UsageError(f"{folder} is a file, no results folder. Choose another name with --results.")
     if not path.exists():
-        own = (".lock", ".tmp-")  # left by a run that was killed before it could write its plan
+        own = (
+            ".lock",
+            ".tmp-",
+            checksums.FILE,
+        )  # left by a run that was killed before it could write its plan
         strangers = [p.name for p in folder.glob("*") if not p.name.startswith(own)]
         if strangers:
             raise UsageError(
@@ -155,7 +193,7 @@ def check_same(folder: Path, study: Study, digests: Mapping[str, str]) -> dict[s
                 "Choose an empty or new one with --results."
             )
         return {}
-    plan = read_json(path)
+    plan = documents.plan(folder)
     advice = "Choose another folder with --results, or move this one away."
     if plan.get("schema") != SCHEMA:
         raise UsageError(
@@ -180,6 +218,9 @@ def check_same(folder: Path, study: Study, digests: Mapping[str, str]) -> dict[s
     return plan
 
 
+REMAKE = "`harness run` of its study writes it anew from parts/"
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
 
@@ -187,19 +228,22 @@ def read_json(path: Path) -> dict[str, Any]:
         UsageError: it cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return files.json_table(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}. Move the folder away and run again.") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds no JSON object. Move the folder away and run again.")
-    return content
 
 
-def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
+def begin(folder: Path, plan: Plan, digests: Mapping[str, str], again: Collection[str] = ()) -> None:
     """Write down the stacks, the study, and a row for every planned trial, before anything is trained.
 
     The stacks come first: they make the folder a results folder, in which a killed run can be resumed. Rows
     of finished trials stay whole.
+
+    Args:
+        folder: a results folder that this run holds.
+        plan: what is planned.
+        digests: data set -> digest of its images.
+        again: the groups that are about to be trained, whose parts, if they are there, will be others.
     """
     stacks = [
         {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
@@ -210,7 +254,9 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str]) -> None:
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
     tables = plan.study.tables(folder) | {"contrasts": _declared(folder, plan)}
     write(folder / "study.toml", tomli_w.dumps(tables).encode())
-    _write_tables(folder, _merged(folder, planned(plan)))
+    rows = planned(plan)
+    write(folder / PLANNED, gzip.compress(csv_rows.written(rows).encode(), 1, mtime=0))
+    _write_tables(folder, rows, again)
 
 
 def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
@@ -219,8 +265,12 @@ def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
     path = folder / "study.toml"
     if not path.is_file():
         return table
-    before = tomllib.loads(path.read_text(encoding="utf-8")).get("contrasts", table)
-    known = before.pop("changed_after", 0)
+    try:
+        before = files.toml_table(path).get("contrasts", table)
+        known = before.pop("changed_after", 0)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        documents.say(f"{path} was damaged ({error}) and is written anew")
+        return table
     table.pop("changed_after")
     declared = before.get("declared") or table["declared"]
     changed = declared and before != table and len(finished(folder, with_old=True))
@@ -248,21 +298,32 @@ def planned(plan: Plan) -> pd.DataFrame:
 def finished(folder: Path, *, set_aside: bool = False, with_old: bool = False) -> dict[str, str]:
     """trial_id -> status (ok, diverged, pruned) of every trial that need not be trained again.
 
-    A damaged part counts for nothing; the run that holds the folder also sets it aside. A part that is to be
-    renewed counts for nothing, either, unless `with_old`.
+    A damaged part counts for nothing; the run that holds the folder also sets it aside. Nor does it count a
+    stack whose weights or predictions are not what was written any more: it trains that again. A part that is
+    to be renewed counts for nothing, either, unless `with_old`.
     """
-    sound, old = [], frozenset() if with_old else to_renew(folder)
-    for path in sorted((folder / "parts").glob("*.zip")):
-        if path.stem in old:
-            continue
-        part = _part(path)
-        if part is not None:
-            sound.append(part.trials)
-        elif set_aside:
-            path.rename(path.with_suffix(".damaged"))
+    old = frozenset() if with_old else to_renew(folder)
+    parts, damaged = part_files.whole(folder)
+    if set_aside:
+        for path in damaged:
+            path.replace(path.with_suffix(".damaged"))
+            documents.say(
+                f"{path}: damaged, or changed after the run; set aside, and its trials are trained again"
+            )
+        parts = [part for part in parts if not _spoiled(folder, part)]
+    sound = [part.trials for part in parts if part.name.removesuffix(".zip") not in old]
     outcome = csv_rows.concatenated(sound, empty("trials"))
     done = outcome[outcome["status"].isin(FINISHED)]
     return dict(zip(done["trial_id"], done["status"], strict=True))
+
+
+def _spoiled(folder: Path, part: part_files.Part) -> bool:
+    """Whether a file written with a part is another one now; says which."""
+    odd = part_files.misfits(folder, part)
+    if odd:
+        names = " and ".join(str(folder / name) for name in odd)
+        documents.say(f"{names} changed after the run that wrote it: its stack is trained again")
+    return bool(odd)
 
 
 # ---------------------------------------------------------------------------------------- training anew
@@ -278,7 +339,7 @@ def mark_old(folder: Path) -> None:
 
 
 def renewed(folder: Path, group: str) -> None:
-    """A stack that was to be trained anew is."""
+    """Note that a stack which was to be trained anew is."""
     old = to_renew(folder)
     if group not in old:
         return
@@ -290,7 +351,7 @@ def renewed(folder: Path, group: str) -> None:
 
 
 def to_renew(folder: Path) -> frozenset[str]:
-    """The stacks that are still to be trained anew."""
+    """Give the stacks that are still to be trained anew."""
     path = folder / OLD
     if not path.is_file():
         return frozenset()
@@ -303,46 +364,63 @@ def to_renew(folder: Path) -> frozenset[str]:
 
 def consolidate(folder: Path) -> None:
     """Remake the tidy CSVs from the parts, and keep of the weights what the study asks for."""
-    _write_tables(folder, _merged(folder, csv_rows.read(folder / "trials.csv")))
+    _write_tables(folder, _planned_rows(folder))
     _prune_weights(folder)
 
 
-def _write_tables(folder: Path, tables: Mapping[str, str]) -> None:
-    # trials.csv last: newer than every part, it says that all three are complete.
-    for name in reversed(TABLES):
-        write(folder / f"{name}.csv", tables[name].encode())
+def _write_tables(folder: Path, rows: pd.DataFrame, again: Collection[str] = ()) -> None:
+    """Write the three tables; parts of the groups that are trained `again` are not held against them."""
+    parts = _parts(folder)
+    tables = _merged(folder, rows, parts)
+    contents = {f"{name}.csv": tables[name].encode() for name in reversed(TABLES)}
+    write_tables(folder, contents, [part for part in parts if part.name.removesuffix(".zip") not in again])
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A part's tables, each the text of a CSV."""
-
-    trials: str
-    epochs: str
-    confusion: str
-
-
-def _part(path: Path) -> _Part | None:
-    """A part; None if it is damaged."""
+def _planned_rows(folder: Path) -> pd.DataFrame:
+    """The planned trials' rows as they were written before anything was trained; else those of trials.csv."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            texts = [archive.read(f"{name}.csv").decode() for name in TABLES]
-    except DAMAGE:
-        return None
-    return _Part(*texts) if all("\n" in text for text in texts) else None
+        with gzip.open(folder / PLANNED) as file:
+            content = file.read(MOST_PLANNED + 1)
+        if len(content) > MOST_PLANNED:
+            raise ValueError(f"it would unpack to more than {MOST_PLANNED:,} bytes")
+        return _as_planned(csv_rows.read(io.StringIO(content.decode())))
+    except DAMAGE as error:
+        if (folder / PLANNED).exists():
+            documents.say(f"{folder / PLANNED} is damaged ({error}): trials.csv says what was planned")
+    return _as_planned(csv_rows.read(folder / "trials.csv"))
+
+
+def _as_planned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Planned trials' rows; raises ValueError where columns are missing that all have."""
+    lacking = [name for name in documents.NEEDED if name not in rows]
+    if lacking:
+        raise ValueError(f"trials.csv has no column {', '.join(lacking)}")
+    return rows
 
 
 def read_part(path: Path) -> dict[str, pd.DataFrame] | None:
     """A part's tables, as text; None if it is damaged."""
-    part = _part(path)
-    if part is None:
-        return None
+    part = part_files.read(path)
+    return None if part is None else _frames(part)
+
+
+def _frames(part: part_files.Part) -> dict[str, pd.DataFrame]:
     return {name: csv_rows.read(io.StringIO(getattr(part, name))) for name in TABLES}
+
+
+def digest_of(folder: Path, name: str, group: str = "") -> str:
+    """The SHA-256 of the weights or predictions that a run wrote under this name; empty if none is known."""
+    record, part = checksums.read(folder), f"{group}.zip"
+    if files.is_name(group) and (record is None or part not in record.parts):
+        there = part_files.read(folder / "parts" / part)
+        if there is not None:
+            return there.files.get(name, "")
+    return record.files.get(name, "") if record else ""
 
 
 def rows_of(folder: Path, ids: Collection[str]) -> dict[str, pd.DataFrame]:
     """The rows of some trials in the parts, as text: of a trial that is in several, those of the last."""
-    parts = [part for path in sorted((folder / "parts").glob("*.zip")) if (part := read_part(path))]
+    parts = [_frames(part) for part in part_files.whole(folder)[0]]
     tables = {
         name: pd.concat([part[name] for part in parts], ignore_index=True) if parts else empty(name)
         for name in TABLES
@@ -359,9 +437,8 @@ def empty(name: str) -> pd.DataFrame:
     return pd.DataFrame(columns=columns[name], dtype=str)
 
 
-def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
+def _merged(folder: Path, rows: pd.DataFrame, parts: Sequence[part_files.Part]) -> dict[str, str]:
     """The three tables, as CSVs, in the plan's order; `rows` are the planned trials'."""
-    parts = _parts(folder)
     tracked = _tracked(folder, [part.epochs for part in parts])
     place: dict[str, int] = {}
     for i, trial_id in enumerate(rows["trial_id"]):
@@ -376,22 +453,19 @@ def _merged(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _parts(folder: Path) -> list[_Part]:
-    """The sound parts; of those that are to be renewed, the trials that no other part has."""
-    old = to_renew(folder)
-    paths = sorted((folder / "parts").glob("*.zip"), key=lambda path: (path.stem in old, path.name))
-    there: set[str] = set()
-    parts = []
-    for path in paths:
-        part = _part(path)
-        if part is None:
-            continue
-        if path.stem in old:
-            part = _Part(*(csv_rows.without(getattr(part, name), there) for name in TABLES))
-        elif old:
-            there |= set(csv_rows.read(io.StringIO(part.trials))["trial_id"])
-        parts.append(part)
-    return parts
+def _parts(folder: Path) -> list[part_files.Part]:
+    """Read the sound parts; of those that are to be renewed, the trials that no other part has."""
+    old = {f"{group}.zip" for group in to_renew(folder)}
+    sound, _ = part_files.whole(folder)
+    if not old:
+        return sound
+    new = [part for part in sound if part.name not in old]
+    there = {name for part in new for name in csv_rows.read(io.StringIO(part.trials))["trial_id"]}
+    left = (part for part in sound if part.name in old)
+    return new + [
+        replace(part, **{name: csv_rows.without(getattr(part, name), there) for name in TABLES})
+        for part in left
+    ]
 
 
 def _merged_trials(rows: pd.DataFrame, outcome: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -411,15 +485,14 @@ def _merged_trials(rows: pd.DataFrame, outcome: pd.DataFrame, columns: Sequence[
 
 def _tracked(folder: Path, epochs: Sequence[str]) -> list[str]:
     """The metrics that have columns: the study's, in its order, then those that it tracked before."""
-    study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
-    listed: list[str] = study["study"].get("metrics", [])
+    listed: list[str] = documents.study(folder)["study"]["metrics"]
     there = {column for text in epochs for column in csv_rows.header(text)}
     return [*listed, *sorted(there - {*EPOCHS, *listed})]
 
 
 def _prune_weights(folder: Path) -> None:
     """With keep_weights = "best", leave the best finished trial of each data set, by val accuracy."""
-    kept = _study(folder)["study"].get("keep_weights", "best")
+    kept = documents.study(folder)["study"]["keep_weights"]
     if kept == "all":
         return
     trials = read_trials(folder)
@@ -445,8 +518,7 @@ def read(folder: Path | str) -> Results:
     folder = Path(folder)
     study = _study(folder)
     frames = _read_tables(folder, TABLES, study)
-    path = folder / "provenance.json"
-    provenance = read_json(path) if path.exists() else {}
+    provenance = documents.provenance(folder)
     return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
 
 
@@ -460,30 +532,31 @@ def read_trials(folder: Path | str) -> pd.DataFrame:
 
 
 def _study(folder: Path) -> dict[str, Any]:
-    """What study.toml says."""
-    with _told(folder):
-        return tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
-
-
-def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    """Some of a results folder's tables, typed as its study has their columns."""
-    text = {"trials": text_columns(study)}  # in epochs.csv, loss is a number
-    with _told(folder):
-        current = _current(folder, names).items()
-        return {name: typed(csv_rows.read(source), text.get(name, TEXT)) for name, source in current}
-
-
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Say in words why a folder cannot be read."""
+    """What study.toml says of a results folder; raises UsageError where it is none."""
     if not (folder / "trials.csv").is_file():
         raise UsageError(
             f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/."
         )
+    return documents.study(folder)
+
+
+def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Some of a results folder's tables, typed as its study has their columns, and checked."""
+    text = {"trials": text_columns(study)}  # in epochs.csv, loss is a number
+    remade = part_files.paths(folder)
+    advice = REMAKE if remade else documents.AGAIN
+    frames, name = {}, "trials"
     try:
-        yield
+        current = _current(folder, names)
+        for name in names:
+            frames[name] = typed(csv_rows.read(io.StringIO(current[name])), text.get(name, TEXT))
+            documents.check_table(name, frames[name])
     except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"results folder {folder} cannot be read: {error}") from error
+        raise UsageError(
+            f"{folder / name}.csv cannot be read, it was changed by another program or is damaged: {error}. "
+            f"{advice}."
+        ) from error
+    return frames
 
 
 def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
@@ -495,7 +568,7 @@ def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
     folders = sorted(path.parent for path in under.glob("**/trials.csv"))
     # What arms tried is no result; and a tuned trial that is among the fixed ones, too, is found there.
     folders = [folder for folder in folders if folder.name != TUNING and (folder / "study.toml").is_file()]
-    having = [folder for folder in folders if trial in set(csv_rows.read(folder / "trials.csv")["trial_id"])]
+    having = [folder for folder in folders if trial in _ids(folder)]
     having = [folder for folder in having if folder.parent not in having]
     folders = [folder for folder in folders if folder.parent not in folders]
     if trial in {None, "best"}:
@@ -507,14 +580,21 @@ def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
     raise UsageError(f"{what} Name one with --results; under {under}/ there are: {there}")
 
 
-def _current(folder: Path, names: Sequence[str]) -> dict[str, Path | io.StringIO]:
-    """Some tables as they stand: the CSVs, or where a run was killed, what they would be."""
-    written = (folder / "trials.csv").stat().st_mtime
-    parts = [path.stat().st_mtime for path in (folder / "parts").glob("*.zip")]
-    if not (folder / "epochs.csv").is_file() or any(time > written for time in parts):
-        tables = _merged(folder, csv_rows.read(folder / "trials.csv"))
-        return {name: io.StringIO(tables[name]) for name in names}
-    return {name: folder / f"{name}.csv" for name in names}
+def _ids(folder: Path) -> set[str]:
+    """The trial_ids of a results folder; none of one that cannot be read, which is said."""
+    try:
+        return set(read_trials(folder)["trial_id"])
+    except UsageError as error:
+        documents.say(str(error))
+        return set()
+
+
+def _current(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Some tables as they stand: the CSVs as they were written, or else what the parts make of them."""
+    there = standing.tables(folder, [f"{name}.csv" for name in names])
+    if there is None:
+        return _merged(folder, _planned_rows(folder), _parts(folder))
+    return {name: there[f"{name}.csv"].decode("utf-8-sig") for name in names}
 
 
 def count_statuses(trials: pd.DataFrame) -> dict[str, int]:

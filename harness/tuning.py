@@ -11,14 +11,13 @@ A study with a [tune] table is three results folders, each an ordinary one:
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness import columns, results
+from harness import columns, csv_rows, documents, results
 from harness.checking import Settings
 from harness.errors import UsageError
 from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
@@ -63,14 +62,13 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
                 "edge": edge(points[best], points) if finished else "",
             }
         )
-    results.write(folder / CHOSEN, _csv(rows))
+    results.write_tables(folder, {CHOSEN: _csv(rows)})
     return chosen
 
 
 def read(folder: Path) -> pd.DataFrame:
     """chosen.csv: dataset, arm, a column a tuned setting, val_accuracy, seeds, tried, unfinished, edge."""
-    study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
-    return columns.read(folder / CHOSEN, study)
+    return columns.read(folder / CHOSEN, documents.study(folder))
 
 
 def _tries(study: Study) -> dict[str, list[Arm]]:
@@ -99,7 +97,7 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     table = pd.DataFrame(rows)
     last = ["val_accuracy", "seeds", "tried", "unfinished", "edge"]
     table = table[[*table.columns.drop(last), *last]]
-    return table.to_csv(index=False, float_format=results.SIGNIFICANT, lineterminator="\n").encode()
+    return csv_rows.written(table, results.SIGNIFICANT).encode()
 
 
 def edge(chosen: Settings, points: Sequence[Settings]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
-from harness import formulas
+from harness import checksums, files, formulas, results
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines import numpy as engine
@@ -35,18 +34,46 @@ def file_of(found: Results, trial_id: str) -> Path:
     return found.folder / "weights" / f"{trial_id}.safetensors"
 
 
-def read(path: Path) -> Weights:
-    """A trial and its weights from its file, which says what rebuilds the network.
+def kept(found: Results, trial_id: str, group: str) -> dict[str, Array]:
+    """A trial's kept weights, seen to be what its run wrote.
+
+    Args:
+        found: a results folder, read.
+        trial_id: the trial's.
+        group: its stack's, in trials.csv.
 
     Raises:
-        MachineError: it cannot be read.
+        MachineError: they are not, or cannot be read.
     """
+    path = file_of(found, trial_id)
+    _check(path, results.digest_of(found.folder, f"weights/{path.name}", group))
+    return arrays(path)[0]
+
+
+def read(path: Path) -> Weights:
+    """A trial and its weights from its file in a results folder, which says what rebuilds the network.
+
+    Raises:
+        MachineError: it cannot be read, or is not what the run wrote.
+    """
+    _check(path, results.digest_of(path.parent.parent, f"weights/{path.name}"))
     named, about = arrays(path)
     try:
-        trial = Trial(about["trial_id"], Arm("", json.loads(about["settings"])), int(about["seed"]))
-    except (KeyError, ValueError) as error:
+        settings = files.json_value(about["settings"])
+        trial = Trial(about["trial_id"], Arm("", {**settings}), int(about["seed"]))
+    except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
     return Weights(trial, named)
+
+
+def _check(path: Path, digest: str) -> None:
+    """Raise MachineError where a file is not what was written; of a file without a digest, nobody knows."""
+    try:
+        same = not digest or checksums.digest(path.read_bytes()) == digest
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not same:
+        raise MachineError(f"the weights {path} changed after the run that wrote them. {REMOVE}")
 
 
 def arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -57,13 +84,23 @@ def arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+            named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            about = file.metadata() or {}
+        odd = [name for name, array in named.items() if array.dtype.kind == "f" and np.isnan(array).any()]
+        if odd:
+            raise ValueError(f"{', '.join(odd)} holds what is not a number")
+    except (*files.DAMAGE, safetensors.SafetensorError) as error:
         raise _unreadable(path, error) from error
+    return named, about
 
 
 def _unreadable(path: Path, error: Exception) -> MachineError:
     return MachineError(f"the weights {path} cannot be read: {error!r}. Remove the file and try again.")
+
+
+REMOVE = (
+    "`harness run` of the study trains the stack again; or remove the file, and it is trained where needed."
+)
 
 
 def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
@@ -80,7 +117,11 @@ def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
     classes = len(datasets[str(settings["dataset"])].facts.classes)
     network = engine.Network(weights.trial, data.inputs, classes, np.float32)
     for i in range(len(network.weights)):
-        network.weights[i], network.biases[i] = weights.named[f"{i}.weight"], weights.named[f"{i}.bias"]
+        weight, bias = (weights.named.get(f"{i}.{what}") for what in ("weight", "bias"))
+        shapes = network.weights[i].shape, network.biases[i].shape
+        if weight is None or bias is None or (weight.shape, bias.shape) != shapes:
+            raise MachineError(f"the weights of {weights.trial.trial_id} are of another network. {REMOVE}")
+        network.weights[i], network.biases[i] = weight, bias
     x = data[split].x
     parts = [
         engine.probabilities(network.kind, network.forward(x[i : i + EVALUATION_BATCH]).f)

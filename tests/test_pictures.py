@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import exports, pictures, predictions, results, selection, training
+from harness import documents, exports, pictures, predictions, results, selection, training
 from harness.axes.datasets import datasets
 from harness.errors import UsageError
 from harness.results import Results
@@ -39,10 +39,10 @@ def test_images_that_are_not_those_that_were_predicted_are_refused(
     found: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = selection.best(found).iloc[0]
-    monkeypatch.setattr(results, "read_json", lambda _: {"data": {"digits": "f" * 64}})
+    monkeypatch.setattr(documents, "plan", lambda _: {"data": {"digits": "f" * 64}})
     with pytest.raises(UsageError, match="digest ffffffffffff there"):
         pictures.see(found, best)
-    monkeypatch.setattr(results, "read_json", lambda _: {})
+    monkeypatch.setattr(documents, "plan", lambda _: {"data": {}})
     monkeypatch.setattr(pictures, "load", lambda _: replace(DIGITS, test_labels=DIGITS.test_labels[::-1]))
     with pytest.raises(UsageError, match="the labels of digits are not those"):
         pictures.see(found, best)

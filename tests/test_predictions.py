@@ -62,7 +62,9 @@ def test_missing_and_damaged_files_are_named(kept_results: Path, tmp_path: Path)
         path.write_bytes(content)
         with pytest.raises(UsageError, match=f"{path.name} is damaged") as caught:
             predictions.table(found, best, "test")
-        assert f"parts/{path.stem}.zip" in str(caught.value)
+        assert "`harness run` of its study trains this stack again" in str(caught.value)
+    for name in (folder / "checksums.json", folder / "parts" / f"{path.stem}.zip"):
+        name.unlink()  # as a folder of before there were checksums, of which the form alone can be checked
     np.savez(path, **{**arrays, "test_predicted": arrays["test_predicted"][:, 1:]})
     with pytest.raises(UsageError, match="test_predicted has shape"):
         predictions.table(found, best, "test")

@@ -244,7 +244,7 @@ def test_the_plan_names_every_trained_trial_once(folder: Path) -> None:
 def test_the_folder_holds_what_the_contract_names_and_nothing_else(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
         "trials.csv", "epochs.csv", "confusion.csv", "parts", "predictions", "weights", "study.toml",
-        "plan.json", "provenance.json",
+        "plan.json", "provenance.json", "checksums.json", "planned.csv.gz",
     }  # fmt: skip
 
 

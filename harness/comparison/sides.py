@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import results
+from harness import documents, results
 from harness.comparison.matching import SIDES
 from harness.errors import UsageError
 from harness.results import Results
@@ -87,7 +87,7 @@ def _plan(folder: Path) -> dict[str, Any]:
         raise UsageError(
             f"{folder} has no plan.json, which says what data its trials saw: copy the whole results folder"
         )
-    plan = results.read_json(path)
+    plan = documents.plan(folder)
     if plan.get("schema") != results.SCHEMA:
         raise UsageError(
             f"{folder} was written with results schema {plan.get('schema')!r}; this version reads "
@@ -98,13 +98,12 @@ def _plan(folder: Path) -> dict[str, Any]:
 
 def _check_whole(folder: Path) -> None:
     """Raise UsageError where a table is missing or cut off, and no parts are there to remake it from."""
-    parts = any((folder / "parts").glob("*.zip"))
+    if any((folder / "parts").glob("*.zip")):
+        return  # from which a table that is not whole is read instead
+    advice = "Copy the whole results folder again"
     for name in results.TABLES:
         path = folder / f"{name}.csv"
-        advice = "`harness run` of its study remakes it" if parts else "Copy the whole results folder again"
         if not path.is_file():
-            if name == "epochs" and parts:
-                continue  # it is remade from the parts, as after a kill
             raise UsageError(f"{path} is missing. {advice}.")
         with path.open("rb") as file:
             size = file.seek(0, 2)

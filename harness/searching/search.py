@@ -20,7 +20,7 @@ from harness import parts, plugins, results, spawning, training
 from harness.axes.datasets import datasets
 from harness.errors import UsageError
 from harness.grouping import Engine
-from harness.plan import Plan, cores, make
+from harness.plan import Plan, cores, make, unseen
 from harness.provenance import Provenance
 from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
 from harness.searching.asking import AGAIN, SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
@@ -163,7 +163,7 @@ class _Search:
             for axis, registry in plugins.registries().items():
                 if axis in arm.settings:
                     entry = registry.entry(str(arm.settings[axis]))
-                    if entry.source_digest:
+                    if entry.third_party:
                         yield f"{axis} {entry.name}", entry.source_digest
 
     def _begin(self) -> None:
@@ -209,9 +209,10 @@ class _Search:
     def run(self, display: Display | None) -> Found:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
         provenance = Provenance(self.folder, self.plan, self.devices, self.workers)
-        modules = training.third_party_modules(make(self._everything(), self.engine))
+        everything = make(self._everything(), self.engine)
+        modules = training.third_party_modules(everything)
         count = spawning.possible(self.workers)
-        progress = Progress(self.wanted)
+        progress = Progress(self.wanted, notes=unseen(self.study, everything.trials))
         self._note(progress)
         before = len(self.trials)
         try:
@@ -332,7 +333,9 @@ def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Sum
     if found.winner is None or study.space is None:
         return None
     settings = study.space.settings(drawn_of(found.trials[found.winner]))
-    suggestions.note_winner(folder, found.winner, len(found.trials))
+    suggestions.note_winner(
+        folder, found.winner, len(found.trials), lambda: _opened(found.trials, study, folder / CONFIRMED)
+    )
     confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
     declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
     confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))
@@ -340,3 +343,16 @@ def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Sum
     return training.train(
         confirmed, folder / CONFIRMED, engine=engine, device=device, workers=workers, display=display
     )
+
+
+def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
+    """The numbers of the suggestions whose settings were trained to confirm them."""
+    assert study.space is not None  # noqa: S101 (a search has one)
+    there = results.finished(folder).keys()
+    opened = []
+    for number, trial in enumerate(trials):
+        settings = study.space.settings(drawn_of(trial))
+        planned = make(study.in_phase("confirmed", {WINNER: settings})).trials
+        if there & {one.trial_id for one in planned if one.arm.name == WINNER}:
+            opened.append(number)
+    return opened

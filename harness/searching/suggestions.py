@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, results, stats
+from harness import columns, csv_rows, documents, results, standing, stats
+from harness.documents import say
+from harness.errors import UsageError
 from harness.parameters import Space
 from harness.searches import COLUMNS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
 from harness.searching.stages import DIED
-from harness.settings import WINNERS, as_text
+from harness.settings import CONFIRMED, WINNERS, as_text
 
 FILE = "suggestions.csv"
 DIVERGED = "diverged"
@@ -60,29 +61,55 @@ def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
 
 def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Space) -> None:
     """Write suggestions.csv into a search's results folder."""
-    content = table(trials, search, space).to_csv(index=False, lineterminator="\n")
-    results.write(folder / FILE, content.encode())
+    content = csv_rows.written(table(trials, search, space))
+    results.write_tables(folder, {FILE: content.encode()})
 
 
 def read(folder: Path) -> pd.DataFrame:
     """suggestions.csv of a search's results folder; names are text, whatever they look like."""
-    study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
-    return columns.read(folder / FILE, study)
+    return columns.read(folder / FILE, documents.study(folder))
 
 
-def note_winner(folder: Path, number: int, suggestions: int) -> None:
-    """Write down for which suggestion the test set is opened, after how many; once for each winner."""
-    before = winners(folder)
+def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[], Sequence[int]]) -> None:
+    """Write down for which suggestion the test set is opened, after how many; once for each winner.
+
+    Args:
+        folder: the search's results folder.
+        number: the winner's.
+        suggestions: how many there are.
+        opened: tells for which suggestions test was opened before, where winners.csv does not: what has been
+            trained in confirmed/. After how many suggestions that was is not known then.
+    """
+    try:
+        before = winners(folder)
+    except UsageError as error:
+        say(f"{error}: it is made anew from what is in {CONFIRMED}/")
+        before = pd.DataFrame({"number": list(opened())})
+        before["suggestions"] = ""
     if not len(before) or int(before["number"].iloc[-1]) != number:
         row = pd.DataFrame({"number": [number], "suggestions": [suggestions]})
-        content = pd.concat([before, row]).to_csv(index=False, lineterminator="\n")
-        results.write(folder / WINNERS, content.encode())
+        before = pd.concat([before[before["number"].ne(number)], row])
+    results.write_tables(folder, {WINNERS: before.to_csv(index=False, lineterminator="\n").encode()})
 
 
 def winners(folder: Path) -> pd.DataFrame:
-    """The suggestions that test was opened for, in turn: number, and how many suggestions there were then."""
+    """The suggestions that test was opened for, in turn: number, and how many suggestions there were then.
+
+    Raises:
+        UsageError: winners.csv is not what the search wrote.
+    """
     path = folder / WINNERS
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame({"number": [], "suggestions": []}, dtype=int)
+    if not path.is_file():
+        return pd.DataFrame({"number": [], "suggestions": []}, dtype=int)
+    try:
+        standing.check(folder, WINNERS)
+        table = pd.read_csv(path, dtype={"number": int})
+        sound = list(table) == ["number", "suggestions"] and table["number"].ge(0).all()
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    if not sound:
+        raise UsageError(f"{path} cannot be read: allowed are the columns number and suggestions, from 0 on")
+    return table
 
 
 def ranked(trials: Sequence[FrozenTrial], search: Search) -> list[int]:

@@ -74,7 +74,7 @@ def test_one_factor_shows_the_arms_that_differ_in_lr_only(sweep: Reading) -> Non
 def tuned(sweep_folder: Path, tmp_path: Path) -> Path:
     """A study of lr 0.3 whose arms were tuned over lr: as if, from the trials of the sweep."""
     folder = shutil.copytree(
-        sweep_folder, tmp_path / "study", ignore=shutil.ignore_patterns("parts", "pred*")
+        sweep_folder, tmp_path / "study", ignore=shutil.ignore_patterns("parts", "pred*", "checksums.json")
     )
     trials = pd.read_csv(folder / "trials.csv", dtype=str, keep_default_na=False)
     fixed = trials[trials["lr"].eq("0.3")]
