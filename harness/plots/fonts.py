@@ -28,7 +28,6 @@ HOUSE = "DejaVu Sans"
 """The font that matplotlib ships: the same layout on every machine."""
 BOXES = "Last Resort"
 """What matplotlib ships beside it: a font that has a box for every letter."""
-FACES = "sans-serif"
 _numbers: dict[str, int] = {}  # a run of letters that no font has -> its number, in this process
 
 
@@ -41,7 +40,7 @@ def readable(figure: Figure) -> Iterator[None]:
         return
     families, unread = holding(lacking)
     restored = _replaced(figure, functools.partial(_numbered, unread=unread)) if unread else []
-    with mpl.rc_context({f"font.{FACES}": [HOUSE, *families]}):
+    with mpl.rc_context({"font.sans-serif": [HOUSE, *families]}):
         try:
             yield
         finally:
@@ -112,7 +111,7 @@ def _axes(figure: Figure) -> list[Axis]:
 
 def _texts(figure: Figure) -> Iterator[str]:
     for text in figure.findobj(Text):
-        yield str(text.get_text())  # type: ignore[attr-defined]
+        yield str(text.get_text())
     for axis in _axes(figure):
         yield from _tick_labels(axis).values()
 
@@ -132,10 +131,10 @@ def _replaced(figure: Figure, spell: Callable[[str], str]) -> list[Callable[[], 
     """Spell the texts of a figure anew; gives what puts each back."""
     restored: list[Callable[[], None]] = []
     for text in figure.findobj(Text):
-        before = str(text.get_text())  # type: ignore[attr-defined]
+        before = str(text.get_text())
         if spell(before) != before:
-            text.set_text(spell(before))  # type: ignore[attr-defined]
-            restored.append(functools.partial(text.set_text, before))  # type: ignore[attr-defined]
+            text.set_text(spell(before))
+            restored.append(functools.partial(text.set_text, before))
     for axis in _axes(figure):
         labels, formatter = _tick_labels(axis), axis.get_major_formatter()
         if any(spell(label) != label for label in labels.values()):

@@ -30,8 +30,8 @@ VAL, TEST = COLORS[0], COLORS[1]
 GREY, SEED = "0.4", "0.15"
 STYLE: dict[Any, Any] = {
     **sns.axes_style("whitegrid"),
-    "font.family": fonts.FACES,
-    f"font.{fonts.FACES}": [fonts.HOUSE],
+    "font.family": "sans-serif",
+    "font.sans-serif": [fonts.HOUSE],
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,

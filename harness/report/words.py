@@ -225,7 +225,7 @@ def interval(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], s
     return f"95\u00a0% interval {words(row['low'])} to {words(row['high'])} over {row['n']:.0f} seeds"
 
 
-def span(row: Mapping[Any, Any], words: Callable[[float], str] = points) -> str:
+def span(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], str] = points) -> str:
     """The ends of an interval, where there is one."""
     if row["n"] > 1 and math.isnan(row["low"]):
         return "the same in all seeds"
