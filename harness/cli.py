@@ -69,6 +69,25 @@ def _unforeseen(error: Exception) -> None:
     )
 
 
+def _run_plugins(_: click.Context, __: click.Parameter, files: Sequence[Path]) -> None:
+    """Run the plugin files that a person vouches for."""
+    from harness import plugins
+
+    for file in files:
+        plugins.load_file(file)
+
+
+_plugin_option = click.option(
+    "--plugin",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    expose_value=False,
+    callback=_run_plugins,
+    help="A plugin file to run, which you trust. One that the study.toml of a results folder names is run by "
+    "no command without this, or your yes. Repeatable.",
+)
+
+
 def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--workers", type=click.IntRange(min=1),
@@ -83,6 +102,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
                      help="A baseline value (lr=0.05), an axis (activation=relu,tanh), or a key of a table "
                      "(search.suggestions=64). Repeatable."),
+        _plugin_option,
         click.argument("study"),
     ):  # fmt: skip
         command = option(command)
@@ -358,6 +378,7 @@ def compare_(a: Path, b: Path, fail_on: str | None, out: Path | None, **asked: A
     show_default=True,
     help="The folder that gets the figures.",
 )
+@_plugin_option
 def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **asked: Any) -> None:
     """Draw what a trained model says of single images: of the best by validation, or --trial, or --where.
 
@@ -414,6 +435,7 @@ def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None
 )
 @click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
 @click.option("--out", type=click.Path(path_type=Path), help="A new folder; exported/<trial_id> by default.")
+@_plugin_option
 def export(trial: str | None, results: Path | None, where: str | None, out: Path | None) -> None:
     """Write a trained trial for PyTorch: its weights, and the settings to rebuild it.
 

@@ -35,7 +35,7 @@ from harness.plan import make
 from harness.results import Results
 from harness.settings import Value
 from harness.study import load as load_study
-from harness.trials import Arm, Trial
+from harness.trials import Arm, Trial, is_still
 
 if TYPE_CHECKING:
     import torch
@@ -90,11 +90,13 @@ def restore(found: Results, row: pd.Series[Any]) -> Model:
         UsageError: the folder's study does not mean this trial any more, or its data or plugins have changed.
         MachineError: the weights cannot be read.
     """
-    stack, trial = _planned(found, str(row["trial_id"]))
-    path = weights.file_of(found, trial.trial_id)
+    path = weights.file_of(found, str(row["trial_id"]))
     kept = path.is_file()
-    if not kept:
-        return Model(row, trial, rebuild(trial, _trained_again(stack, trial, row)), kept=False)
+    trial = _vouched_for(path, str(row["trial_id"])) if kept else None
+    if trial is None:
+        stack, trial = _planned(found, str(row["trial_id"]))
+        if not kept:
+            return Model(row, trial, rebuild(trial, _trained_again(stack, trial, row)), kept=False)
     named = weights.kept(found, trial.trial_id, str(row["group"]))
     try:
         return Model(row, trial, rebuild(trial, named), kept)
@@ -112,6 +114,19 @@ def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     model = Classifier(trial, int(np.prod(facts.shape)), len(facts.classes)).float()
     load_weights(model, named)
     return model.eval()
+
+
+def _vouched_for(path: Path, trial_id: str) -> Trial | None:
+    """Give the trial that a file of weights is of, if its id says so, too, and all of it is known here.
+
+    Then the folder's study is not needed, nor a plugin that the study names for other trials.
+    """
+    try:
+        trial = weights.read(path).trial
+        same = trial.trial_id == trial_id and is_still(trial, plugins.sources())
+    except (UsageError, MachineError, KeyError, TypeError):
+        return None  # of a component or data set that the study may declare, or damaged, which is told later
+    return trial if same else None
 
 
 def _planned(found: Results, trial_id: str) -> tuple[Stack, Trial]:
@@ -235,7 +250,7 @@ def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
         results.write(draft / "model.safetensors", files.steady(safetensors.numpy.save(arrays, strings)))
         results.write(draft / "model.pt", _saved(state))
         results.write(draft / "trial.json", json.dumps(about, indent=1).encode())
-        exported = _checked(draft, out, model, about["plugins"])
+        exported = _checked(draft, out, model)
         draft.replace(out)
     except OSError as error:
         raise MachineError(
@@ -246,11 +261,11 @@ def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
     return exported
 
 
-def _checked(draft: Path, out: Path, model: Model, plugin_files: Sequence[str]) -> Exported:
+def _checked(draft: Path, out: Path, model: Model) -> Exported:
     """Load what was written, and hold it against trials.csv."""
     settings, test_accuracy = model.trial.arm.settings, float(model.row["test_accuracy"])
     images = datasets[str(settings["dataset"])].facts.test
-    got = right(load_model(draft, plugin_files), settings)
+    got = right(load_model(draft), settings)  # this process knows its components
     exported = Exported(out, got, round(test_accuracy * images), images)
     if model.kept and abs(exported.right - exported.stored) > ROUNDING * images:
         raise MachineError(

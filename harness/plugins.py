@@ -120,6 +120,31 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
     _loaded[name] = python_files.reached(file, name)
 
 
+def ask_first(path: Path, whose: Path) -> None:
+    """Have a person say yes before a file runs that a results folder's study names, and that has not run yet.
+
+    Args:
+        path: the plugin file.
+        whose: the study.toml that names it.
+
+    Raises:
+        UsageError: the answer is no, or nobody can be asked.
+    """
+    path = path.resolve()
+    if module_of(path) in sys.modules:
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        import click
+
+        if click.confirm(f"{whose} names the plugin {path}, which is code. Run it?", err=True):
+            return
+    raise UsageError(
+        f"{whose} names the plugin {path}, which is code, and it was not run: a results folder may be "
+        f"anybody's. Read it; if you trust it, say --plugin {path} (in Python: "
+        f"harness.load(.., plugin_files=[{str(path)!r}]))"
+    )
+
+
 @contextmanager
 def _undisturbed(what: str, *, quiet: bool) -> Iterator[None]:
     """Put back what a third party's file sets for the whole process, and say so unless `quiet`."""

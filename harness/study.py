@@ -222,17 +222,21 @@ def _place(path: Path, beside: Path | None) -> str:
 # ---------------------------------------------------------------------------------------- reading a file
 
 
-def load(study: str | Path, overrides: Sequence[str] = ()) -> Study:
+def load(study: str | Path, overrides: Sequence[str] = (), plugin_files: Sequence[str | Path] = ()) -> Study:
     """Read and validate a study file.
 
     Args:
         study: a path, or the name of a file in ./ablations or among those the package ships.
         overrides: "key=value" texts, as `--set` takes them.
+        plugin_files: files that define components of your own, which you trust; they are run. Those that a
+            study file names are run without that, but not those of a study.toml in a results folder.
 
     Raises:
         UsageError: with everything that is wrong, at once.
     """
     path = find(study)
+    for file in plugin_files:
+        plugins.load_file(Path(file))
     return parse(toml_text.read(path), overrides, path)
 
 
@@ -274,7 +278,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     problems += apply(overrides, raw, set(About.model_fields) - {"phase"})
     folder = path.parent if path else Path()
     datasets.declare({}, file)
-    _load_plugins(raw["study"], folder)
+    _load_plugins(raw["study"], path)
     about = _validated(About, "study", raw["study"], problems)
     folders = _folders(raw["datasets"], folder, problems)
     checker = Checker(known_settings(), problems)
@@ -368,13 +372,16 @@ def _raw(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     return raw
 
 
-def _load_plugins(table: Mapping[str, Any], folder: Path) -> None:
+def _load_plugins(table: Mapping[str, Any], path: Path | None) -> None:
+    folder = path.parent if path else Path()
     plugins.load_installed()
     named = table.get("plugins", [])
     for name in named if isinstance(named, list) else []:
         if not isinstance(name, str):
             continue  # which its check tells
         try:
+            if path is not None and path.name == "study.toml" and _is_file(folder / "trials.csv"):
+                plugins.ask_first(folder / name, path)
             plugins.load_file(folder / name)
         except (OSError, ValueError) as error:  # a name that no file can have
             raise UsageError(
