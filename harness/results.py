@@ -271,9 +271,9 @@ def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, TypeError) as error:
         documents.say(f"{path} was damaged ({error}) and is written anew")
         return table
-    table.pop("changed_after")
+    now = {key: value for key, value in table.items() if key != "changed_after"}
     declared = before.get("declared") or table["declared"]
-    changed = declared and before != table and len(finished(folder, with_old=True))
+    changed = declared and before != now and len(finished(folder, with_old=True))
     return table | {"changed_after": changed or known}
 
 

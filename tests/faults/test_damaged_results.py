@@ -209,6 +209,7 @@ def test_a_gate_is_not_passed_by_a_changed_digit(folder: Path, whole: Path, comm
 
 
 def test_the_advice_works(folder: Path, whole: Path, command: Command, capsys: Any) -> None:
+    study = (folder / "study.toml").read_bytes()
     written = {name: (folder / name).read_bytes() for name in ("trials.csv", "epochs.csv", "confusion.csv")}
     for name, content in written.items():
         (folder / name).write_bytes(content.replace(b"1", b"2"))
@@ -216,6 +217,7 @@ def test_the_advice_works(folder: Path, whole: Path, command: Command, capsys: A
     assert code == 0
     assert "0 trials trained" in printed
     assert {name: (folder / name).read_bytes() for name in written} == written
+    assert (folder / "study.toml").read_bytes() == study  # a run that goes on writes the same again
     capsys.readouterr()
     same(folder, whole)
     assert "note" not in capsys.readouterr().err
