@@ -82,6 +82,16 @@ def validity(session: nox.Session) -> None:
 
 
 @nox.session
+def torture(session: nox.Session) -> None:
+    """Damage done on purpose, by the thousand, into results/torture (about an hour of two cores).
+
+    `-- --only studies --count 1000 --seed 0` does less of it; docs/torture.md says what a case is.
+    """
+    install(session, "tests")
+    session.run("python", "-m", "torture", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed side by side with what one could use instead, about 15 minutes; `nox -s bench -- --all`.
 

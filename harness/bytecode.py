@@ -41,7 +41,7 @@ class Summary:
 
 @functools.lru_cache(maxsize=4096)
 def summary(code: CodeType) -> Summary:
-    """What there is to know of a code object."""
+    """Say what there is to know of a code object."""
     names: dict[str, None] = {}
     used: dict[str, set[str]] = {}
     imports: dict[str, None] = {}
@@ -77,7 +77,7 @@ def _nested(code: CodeType) -> list[CodeType]:
 
 
 def _text(code: CodeType) -> str:
-    """Instructions with their names and constants; a docstring is a constant that none of them uses."""
+    """Give instructions with their names and constants; a docstring is a constant that none of them uses."""
     parameters = code.co_argcount + code.co_kwonlyargcount
     steps = [f"{step.opname} {constant(step.argval)}" for step in dis.get_instructions(code)]
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x2F)
@@ -85,7 +85,7 @@ def _text(code: CodeType) -> str:
 
 
 def constant(value: Any) -> str:
-    """A constant as text, the same in every process: sets in order, 1 other than 1.0 and True."""
+    """Give a constant as text, the same in every process: sets in order, 1 other than 1.0 and True."""
     if isinstance(value, CodeType):
         return f"code({_text(value)})"
     kind = type(value).__name__

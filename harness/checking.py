@@ -14,7 +14,7 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
 from harness.errors import did_you_mean, quoted
-from harness.settings import BESIDE, CORE, TAKEN, Setting, Value
+from harness.settings import BESIDE, CONTROL_WORDS, CORE, TAKEN, Setting, Value, control_character
 
 Settings: TypeAlias = "dict[str, Value]"
 
@@ -75,6 +75,7 @@ class Checker:
             return []
         if not values:
             self.problems.append(f"axes.{axis} = []: an axis needs at least one value, or take it out")
+        self.name("an axis", axis)
         if any(isinstance(value, Mapping) for value in values):
             if axis in {*self.known, *TAKEN}:
                 taken = "setting" if axis in self.known else "column of the results"
@@ -94,11 +95,12 @@ class Checker:
         checked: list[Mapping[str, Any]] = []
         for i, table in enumerate(tables if isinstance(tables, list) else [tables]):
             name = table.get("name") if isinstance(table, Mapping) else None
-            if not isinstance(table, Mapping) or not isinstance(name, str) or not name:
+            if not isinstance(table, Mapping) or not isinstance(name, str) or not name.strip():
                 self.problems.append(
                     f"{where}[{i}] = {quoted(table)}: allowed: a table with a name and settings"
                 )
                 continue
+            self.name(f"{where}[{i}].name", name)
             settings = {key: value for key, value in table.items() if key not in BESIDE}
             if name in {other["name"] for other in checked}:
                 self.problems.append(f"{where}[{i}]: the name {name!r} is there twice")
@@ -107,6 +109,11 @@ class Checker:
                 self.space(spaces.place(where.removeprefix("axes."), name), table["tune"])
                 checked[-1] = {**checked[-1], "tune": table["tune"]}
         return checked
+
+    def name(self, where: str, name: str) -> None:
+        """A name that becomes a cell of CSVs and a word on the screen."""
+        if control_character(name):
+            self.problems.append(f"{where} = {json.dumps(name)}: allowed: a name without {CONTROL_WORDS}")
 
     def space(self, place: str, given: object) -> None:
         """A space of settings to tune; it is found under its place in `spaces`."""

@@ -118,7 +118,7 @@ def _settings(component: object) -> str:
 def plan(study: str, overrides: Sequence[str], results: Path | None, workers: int | None, **how: Any) -> None:
     """Say what a study comes to, without training: arms, trials, what is skipped and why, time and bytes."""
     from harness import display
-    from harness.plan import cores, make
+    from harness.plan import cores, make, shortages
 
     loaded, processes = _load(study, overrides), workers or cores()
     if loaded.search is not None:
@@ -140,7 +140,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         from harness.provenance import metric_notes
 
         planned = replace(planned, warnings=[*planned.warnings, *metric_notes(folder, planned)])
-    display.plan(planned, processes, kept.get("done", {}))
+    done = kept.get("done", {})
+    left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
+    short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
+    display.plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), how["engine"], device=device, processes=processes)
         display.tuning_plan(planned, tries, processes)
@@ -202,6 +205,8 @@ def run(
     display.summary(summary)
     if report:
         _report(folder)
+    elif live:
+        _unread()
     if summary.statuses.get("failed"):
         sys.exit(1)
 
@@ -253,6 +258,15 @@ def _report(folder: Path, out: Path | None = None) -> None:
 
     click.echo("drawing the report ...", err=True)
     click.echo(f"report: {write(folder, out)}")
+    _unread()
+
+
+def _unread() -> None:
+    """Say what stands in figures for names that no font of this machine has the letters of."""
+    from harness.plots import fonts
+
+    if fonts.note():
+        click.secho(f"note: {fonts.note()}", fg="yellow", err=True)
 
 
 @harness.command()
@@ -373,6 +387,7 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
         for kind, png in gallery.draw(found, row, wanted, out, models.probabilities):
             click.echo(f"{kind} of {wanted.split}")
             click.echo(f"  written: {png} and .svg")
+    _unread()
 
 
 def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:

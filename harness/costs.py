@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,12 @@ def cost(plan: Plan, processes: int, *, flops: Callable[[], float] | None = None
     """Estimate a plan's cost from arithmetic, memory traffic and dispatch; within a factor of two or so."""
     rate = (flops or flops_per_second)() * FLOPS_SHARE
     seconds = sum(stack_seconds(stack, rate) for stack in plan.stacks)
-    size = sum(_bytes(stack, plan.study) for stack in plan.stacks)
-    return Cost(seconds / max(1, min(processes, len(plan.stacks))), size)
+    return Cost(seconds / max(1, min(processes, len(plan.stacks))), disk_bytes(plan.stacks, plan.study))
+
+
+def disk_bytes(stacks: Iterable[Stack], study: Study) -> int:
+    """Estimate what stacks of a study leave in its results folder, in bytes."""
+    return sum(_bytes(stack, study) for stack in stacks)
 
 
 def stack_seconds(stack: Stack, rate: float = 1e11) -> float:

@@ -9,22 +9,62 @@ import io
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from harness.settings import CONTROL
+
 CONFUSION = ["trial_id", "split", "label", "prediction", "count"]
 """The columns of confusion.csv."""
+FORMULA = r"'*[=+@-]"
+"""How a cell begins that a spreadsheet would compute, after apostrophes that say that it should not."""
+NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)"
 RUN = re.compile(r"^([^,\n]*),.*\n(?:\1,.*\n)*", re.MULTILINE)  # rows that begin with the same cell
 
 
 def written(frame: pd.DataFrame, float_format: str | None = None) -> str:
-    """A table as a CSV."""
+    """A table as a CSV.
+
+    A name that a spreadsheet would compute, as it begins with = + - or @ and is no number, gets an apostrophe
+    before it, which `read` takes away. Control characters in reasons, which hold other people's messages,
+    become spaces.
+    """
+    frame = frame.copy(deep=False)
+    for name in frame:
+        if _holds_text(frame[name]):
+            frame[name] = _as_cells(frame[name])
     return frame.to_csv(index=False, float_format=float_format, lineterminator="\n")
 
 
+def _holds_text(column: pd.Series[Any]) -> bool:
+    return isinstance(column.dtype, pd.StringDtype) or (
+        column.dtype.kind == "O" and pd.api.types.infer_dtype(column) in {"string", "mixed", "mixed-integer"}
+    )
+
+
+def _as_cells(column: pd.Series[Any]) -> pd.Series[Any]:
+    if column.name == "reason":
+        column = column.str.replace(f"{CONTROL}+", " ", regex=True)
+    if not column.str.startswith(("=", "+", "-", "@", "'")).any():
+        return column
+    formula = column.str.match(FORMULA).eq(True) & ~column.str.fullmatch(NUMBER).eq(True)
+    return column.mask(formula, "'" + column.astype(str))
+
+
 def read(source: Path | io.StringIO) -> pd.DataFrame:
-    """A CSV as text: digits stay as they were written; nothing is parsed and printed again."""
-    return pd.read_csv(source, dtype=str, keep_default_na=False)
+    """A CSV of `written` as text: digits stay as they were; nothing is parsed and printed again."""
+    if isinstance(source, Path):
+        with source.open(encoding="utf-8", newline="") as file:
+            text = file.read()
+    else:
+        text = source.getvalue()
+    frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    if "'" in text:  # one search, where a search of each column would take as long as reading it
+        marked = re.compile("'" + FORMULA)
+        for name in frame:
+            frame[name] = frame[name].mask(frame[name].str.match(marked), frame[name].str[1:])
+    return frame
 
 
 def concatenated(texts: Iterable[str], nothing: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +100,7 @@ def header(text: str) -> list[str]:
 
 
 def without(text: str, cells: Collection[str]) -> str:
-    """A CSV without the rows that begin with one of these cells."""
+    """Take out of a CSV the rows that begin with one of these cells."""
     rows = (run[0] for run in RUN.finditer(text, text.index("\n") + 1) if run[1] not in cells)
     return text.partition("\n")[0] + "\n" + "".join(rows)
 

@@ -26,6 +26,7 @@ Kind = Literal["png", "npy"]
 VERSION = 2  # of what decoding means; part of every cache key
 SLOW = 1.0  # seconds: what takes longer is shown, and kept
 SETTLED = 2.0  # seconds: a file just written may change once more within its time stamp's resolution
+LEFT = 86_400.0  # seconds: a file half written is nobody's any more
 MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
 LINE_EVERY = 10.0  # seconds, where there is no terminal
 GREY = ("L", "1")  # Pillow's names for grey of 8 bits or fewer
@@ -127,13 +128,12 @@ def _png(path: Path) -> NDArray[np.uint8]:
         with _strict(Image.DecompressionBombWarning), Image.open(path, formats=("PNG",)) as image:
             if fault := _size_fault(image.height, image.width):
                 raise ValueError(fault)
-            if getattr(image, "n_frames", 1) > 1:
-                raise ValueError(f"is a film of {image.n_frames} pictures; allowed: one. Save each by itself")
+            if (pictures := int(getattr(image, "n_frames", 1))) > 1:
+                raise ValueError(f"is a film of {pictures} pictures; allowed: one. Save each by itself")
             transparent = image.has_transparency_data
             if transparent or image.mode not in GREY:
-                raise ValueError(
-                    f"is a PNG of mode {image.mode} {remedies.png(image.mode, transparent=transparent)}"
-                )
+                remedy = remedies.png(image.mode, transparent=transparent)
+                raise ValueError(f"is a PNG of mode {image.mode} {remedy}")
             upright = ImageOps.exif_transpose(image)  # as every viewer shows it
             return np.asarray(upright.convert("L") if upright.mode == "1" else upright, np.uint8)
     except UnidentifiedImageError:
@@ -230,6 +230,9 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
         temporary.replace(path)
         for old in sorted(path.parent.glob("*.npz"), key=lambda kept: kept.stat().st_mtime)[:-MOST_KEPT]:
             old.unlink(missing_ok=True)
+        for left in path.parent.glob(".tmp-*"):  # by a process that was killed, not by one that is writing
+            if left.stat().st_mtime < time.time() - LEFT:
+                left.unlink(missing_ok=True)
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

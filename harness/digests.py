@@ -29,10 +29,9 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
 
-from harness import bytecode, python_files
+from harness import bytecode, file_texts, objects, python_files
 from harness.python_files import PythonFile, Reach
 
-HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a `class` statement
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice)
 SAID = (
     re.Pattern, decimal.Decimal, fractions.Fraction, dt.date, dt.time, dt.timedelta, operator.itemgetter,
@@ -41,17 +40,11 @@ SAID = (
 """Types whose `repr` says all there is."""
 SILENT = {"logging", "warnings"}
 """Modules of Python's whose objects decide nothing."""
-OF_A_CLASS = {
-    "__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__",
-    "__annotate_func__", "__annotations_cache__", "__firstlineno__", "__static_attributes__", "__slots__",
-    "__match_args__", "__dataclass_fields__", "__dataclass_params__", "__abstractmethods__", "_abc_impl",
-    "__parameters__", "__orig_bases__", "__hash__",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at a component found.
+    """A look at a component found this.
 
     `unseen` says in words what could not be looked into; `files` are those that count.
     """
@@ -95,7 +88,7 @@ def _sha(text: str) -> str:
 
 
 def code_of(function: object) -> types.CodeType | None:
-    """The code of a function, whatever it is wrapped in; None of what has none, such as a C function."""
+    """Give the code of a function, whatever it is wrapped in; None of what has none, such as a C function."""
     inner = function
     for _ in range(100):
         if isinstance(inner, functools.partial):
@@ -113,7 +106,7 @@ def code_of(function: object) -> types.CodeType | None:
 
 
 class _Walk:
-    """One look: what has been met, what it reaches, and what could not be looked into."""
+    """One look is under way: what has been met, what it reaches, and what could not be looked into."""
 
     def __init__(self, top: str) -> None:
         self.reach = Reach(tops={top})
@@ -122,7 +115,7 @@ class _Walk:
         self._alive: list[object] = []  # so that no id is taken twice
 
     def component(self, function: Callable[..., Any], file: PythonFile | None) -> str:
-        """A component: of one that its file's text defines, what the text does not tell."""
+        """Give a component: of one that its file's text defines, what the text does not tell."""
         if isinstance(function, types.FunctionType) and file is not None and self._file_of(function) is file:
             return self.rest(function, file)
         if isinstance(function, type) and file is not None and self._home_of(function) is file:
@@ -130,7 +123,7 @@ class _Walk:
         return self.text(function, "the component")
 
     def facts(self, facts: Mapping[str, Any], file: PythonFile | None) -> Iterator[str]:
-        """What a component was registered with: its text tells all but what functions among it read."""
+        """Say what a component was registered with: its text tells all but what functions among it read."""
         for name, value in sorted(facts.items()):
             if file is None:
                 yield f"{name}: {self.text(value, name)}"
@@ -148,17 +141,17 @@ class _Walk:
     # ---------------------------------------------------------------------------------- functions
 
     def _file_of(self, function: types.FunctionType) -> PythonFile | None:
-        """The file that defines a function; None of a notebook's, or where its text is another one's."""
+        """Give the file that defines a function; None of a notebook's, or where its text is another one's."""
         path = Path(function.__code__.co_filename)
         if not path.is_absolute() and "__file__" in function.__globals__:
             path = Path(str(function.__globals__["__file__"])).with_name(path.name)
         file = python_files.known(path)
         if file is None or file.code is None:
             return None
-        return file if bytecode.summary(function.__code__).text in _codes(file) else None
+        return file if bytecode.summary(function.__code__).text in file_texts.codes(file) else None
 
     def rest(self, function: types.FunctionType, file: PythonFile | None) -> str:
-        """What decides a function beside its code: its values; empty where its file tells all."""
+        """Say what decides a function beside its code: its values; empty where its file tells all."""
         if self._again(function):
             return ""
         code = function.__code__
@@ -171,7 +164,7 @@ class _Walk:
             **{
                 f"closure {name}": self.text(cell.cell_contents, name)
                 for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)
-                if _full(cell)
+                if objects.is_full(cell)
             },
             **{f"global {name}": text for name, text in self._globals(function, summary, file)},
             **{
@@ -183,22 +176,22 @@ class _Walk:
         return _joined(parts)
 
     def _defaults(self, function: types.FunctionType, file: PythonFile | None) -> dict[str, str]:
-        """Values that parameters have by default, but for those that the file's text says."""
+        """Give values that parameters have by default, but for those that the file's text says."""
         code, told = function.__code__, {}
         positional = code.co_varnames[: code.co_argcount]
         given = function.__defaults__ or ()
         values = {**dict(zip(positional[len(positional) - len(given) :], given, strict=True))}
         values |= function.__kwdefaults__ or {}
-        written = _written_defaults(function, file) if file else {}
+        written = file_texts.written_defaults(function, file) if file else {}
         for name, value in values.items():
-            if name not in written or not _says(written[name], value):
+            if name not in written or not file_texts.says(written[name], value):
                 told[f"default {name}"] = self.text(value, name)
         return told
 
     def _globals(
         self, function: types.FunctionType, summary: bytecode.Summary, file: PythonFile | None
     ) -> Iterator[tuple[str, str]]:
-        """The globals that a function reads, but for those that are what the file's text says."""
+        """Give the globals that a function reads, but for those that are what the file's text says."""
         space = function.__globals__
         for name in summary.names:
             if name not in space:
@@ -214,7 +207,7 @@ class _Walk:
                 yield from self._attributes(name, value, summary)
 
     def bound(self, name: str, value: Any, file: PythonFile | None) -> str:
-        """A value under a name: what a file's text does not tell of it."""
+        """Give a value under a name: what a file's text does not tell of it."""
         node = file.bindings.get(name) if file else None
         if node is None or file is None:
             return self.text(value, name)
@@ -226,10 +219,10 @@ class _Walk:
             return self.rest_of_class(value, file) if same else self.text(value, name)
         if isinstance(node, ast.Import | ast.ImportFrom):
             return self._imported(name, value, node)
-        return "" if _says(node, value) else self.text(value, name)
+        return "" if file_texts.says(node, value) else self.text(value, name)
 
     def _imported(self, name: str, value: Any, node: ast.Import | ast.ImportFrom) -> str:
-        """A value that a file imports: nothing to tell where it is still what the module has."""
+        """Give a value that a file imports: nothing to tell where it is still what the module has."""
         for alias in node.names:
             if (alias.asname or alias.name.partition(".")[0]) != name:
                 continue
@@ -245,7 +238,7 @@ class _Walk:
         return self.text(value, name)
 
     def _own(self, module: types.ModuleType) -> bool:
-        """Whether a module is neither the harness's nor Python's, and of no package that has a version."""
+        """Tell whether a module is a person's: not the harness's or Python's, of no installed package."""
         spec = getattr(module, "__spec__", None)
         if spec is None or not spec.has_location or not spec.origin:
             return False
@@ -256,7 +249,7 @@ class _Walk:
     def _attributes(
         self, name: str, module: types.ModuleType, summary: bytecode.Summary
     ) -> Iterator[tuple[str, str]]:
-        """What a function may read of a module of its owner's: what its text does not tell."""
+        """Say what a function may read of a module of its owner's: what its text does not tell."""
         origin = getattr(module, "__file__", None)
         if not self._own(module) or not origin:
             return
@@ -272,7 +265,7 @@ class _Walk:
     # ------------------------------------------------------------------------------------ classes
 
     def _home_of(self, kind: type) -> PythonFile | None:
-        """The file that defines a class of its owner's."""
+        """Give the file that defines a class of its owner's."""
         module = sys.modules.get(kind.__module__)
         origin = getattr(module, "__file__", None)
         if module is None or not origin or not self._own(module):
@@ -280,22 +273,22 @@ class _Walk:
         return python_files.known(Path(origin).resolve())
 
     def rest_of_class(self, kind: type, file: PythonFile) -> str:
-        """What decides a class beside its file's text."""
+        """Say what decides a class beside its file's text."""
         if self._again(kind):
             return ""
         parts = {f"base {i}": self._rest_of_base(base) for i, base in enumerate(kind.__bases__)}
-        for name, value in sorted(_members(kind).items()):
-            plain = _function(value)
+        for name, value in sorted(objects.members(kind).items()):
+            plain = objects.plain_function(value)
             node = file.bindings.get(f"{kind.__qualname__}.{name}")
             if plain is not None:
                 same = self._file_of(plain) is not None
                 parts[name] = self.rest(plain, file) if same else self.text(plain, name)
-            elif not (node is not None and _says(node, value)):
+            elif not (node is not None and file_texts.says(node, value)):
                 parts[name] = self.text(value, f"{kind.__name__}.{name}")
         return _joined({f"{kind.__name__}.{name}": text for name, text in parts.items()})
 
     def _rest_of_base(self, base: type) -> str:
-        """What decides a base class beside the text that names it."""
+        """Say what decides a base class beside the text that names it."""
         file = self._home_of(base)
         if file is None:
             self.reach.add_module(base.__module__)
@@ -304,12 +297,12 @@ class _Walk:
         return self.rest_of_class(base, file)
 
     def _class(self, kind: type, where: str) -> str:
-        """A class, whole: by name where it is the harness's, Python's or a package's."""
+        """Give a class, whole: by name where it is the harness's, Python's or a package's."""
         name = f"{kind.__module__}.{kind.__qualname__}"
         if kind.__module__ == "__main__" and self._home_of(kind) is None:
             parts = {f"base {i}": self.text(base, where) for i, base in enumerate(kind.__bases__)}
-            for member, value in sorted(_members(kind).items()):
-                parts[member] = self.text(_function(value) or value, f"{kind.__name__}.{member}")
+            for member, value in sorted(objects.members(kind).items()):
+                parts[member] = self.text(objects.plain_function(value) or value, f"{kind.__name__}.{member}")
             return f"class {kind.__qualname__} ({_joined(parts)})"
         file = self._home_of(kind)
         if file is None:
@@ -321,7 +314,7 @@ class _Walk:
     # ------------------------------------------------------------------------------------- values
 
     def _again(self, value: object) -> bool:
-        """Whether a value was met before; else it is from now on."""
+        """Tell whether a value was met before; else it is from now on."""
         if id(value) in self._met:
             return True
         self._met[id(value)] = len(self._met)
@@ -329,7 +322,7 @@ class _Walk:
         return False
 
     def text(self, value: Any, where: str) -> str:
-        """A value, whole, as text; `where` is what a person calls its place."""
+        """Give a value, whole, as text; `where` is what a person calls its place."""
         if isinstance(value, PLAIN):
             return bytecode.constant(value)
         if isinstance(value, Enum):
@@ -343,10 +336,10 @@ class _Walk:
                 return how(value, where)
         if (cached := getattr(type(value), "__name__", "")) == "_lru_cache_wrapper":
             return f"{cached} {self.text(value.__wrapped__, where)}"
-        if (name := _name_of_compiled(value)) is not None:
+        if (name := objects.compiled_name(value)) is not None:
             self.reach.add_module(name.split(".")[0])
             return f"compiled {name}"
-        return self._array(value) or self._instance(value, where)
+        return objects.array(value) or self._instance(value, where)
 
     def _ways(self) -> Sequence[tuple[Any, Callable[[Any, str], str]]]:
         return (
@@ -392,40 +385,26 @@ class _Walk:
         return f"partial {self.text(value.func, where)} {self.text(given, where)}"
 
     def _function(self, function: types.FunctionType, where: str) -> str:
-        """A function, whole: by name where it is the harness's, Python's or a package's."""
+        """Give a function, whole: by name where it is the harness's, Python's or a package's."""
+        if original := vars(function).get("_torchdynamo_orig_callable"):
+            return f"torch.compile {self.text(original, where)}"
         path = Path(function.__code__.co_filename)
+        module = str(function.__globals__.get("__name__", ""))  # `__module__` may be what wraps() copied
         if path.is_file():
-            top = function.__module__.partition(".")[0]
-            apart = python_files.installed(path) and top not in self.reach.tops
+            apart = python_files.installed(path) and module.partition(".")[0] not in self.reach.tops
             if apart or python_files.covered(path):
-                self.reach.add_module(function.__module__)
-                closure = [cell.cell_contents for cell in function.__closure__ or () if _full(cell)]
+                self.reach.add_module(module)
+                closure = [cell.cell_contents for cell in function.__closure__ or () if objects.is_full(cell)]
                 inner = f" {self.text(closure, where)}" if closure else ""
-                return f"function {function.__module__}.{function.__qualname__}{inner}"
+                return f"function {module}.{function.__code__.co_qualname}{inner}"
         file = self._file_of(function)
         if file is None:
             return f"function {bytecode.summary(function.__code__).text} ({self.rest(function, None)})"
-        self.reach.add_file(file, function.__module__)
-        return f"function {file.label} {function.__qualname__} ({self.rest(function, file)})"
-
-    def _array(self, value: Any) -> str:
-        """An array, a tensor or one of their types; empty if it is none."""
-        top = type(value).__module__.partition(".")[0]
-        if top == "torch" and hasattr(value, "detach") and hasattr(value, "layout"):
-            try:
-                told = f"{type(value).__name__} {value.dtype} {tuple(value.shape)}"
-                plain = value.detach().cpu().contiguous().flatten().view(sys.modules["torch"].uint8)
-                return f"{told} {hashlib.sha256(plain.numpy().tobytes()).hexdigest()}"
-            except (RuntimeError, TypeError, NotImplementedError):
-                return ""
-        if top == "numpy" and hasattr(value, "tobytes") and not value.dtype.hasobject:
-            return f"{value.dtype.str} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-        if top in {"torch", "numpy"} and type(value).__name__ in {"dtype", "device", "Size", "layout"}:
-            return f"{top} {value}"
-        return f"{top} {value}" if type(value).__module__ == "torch._ops" else ""
+        self.reach.add_file(file, module)
+        return f"function {file.label} {function.__code__.co_qualname} ({self.rest(function, file)})"
 
     def _instance(self, value: Any, where: str) -> str:
-        """An object by its class and its state; of one that keeps it in C, what there is to say."""
+        """Give an object by its class and its state; of one that keeps it in C, what there is to say."""
         kind = type(value)
         if script := getattr(value, "_torchdynamo_inline", None):
             return f"script {self.text(script, where)}"
@@ -440,124 +419,33 @@ class _Walk:
             state = {one.name: getattr(value, one.name) for one in fields(value) if one.compare}
         elif kind.__module__ in SILENT:
             return told
-        elif _keeps_in_c(kind) or (path and python_files.covered(Path(path))):
+        elif objects.keeps_in_c(kind) or (path and python_files.covered(Path(path))):
             self.unseen[f"{where} ({kind.__name__})"] = None
             return told
         else:
-            state = _state(value)
+            state = objects.state_of(value)
             for name in self._changed_by(kind) & set(state):
                 self.unseen[f"{where}.{name}, which {kind.__name__} changes itself"] = None
                 del state[name]
         return f"{told} {_joined({k: self.text(v, f'{where}.{k}') for k, v in sorted(state.items())})}"
 
     def _changed_by(self, kind: type) -> set[str]:
-        """The attributes that a class of its owner's sets when it is called."""
+        """Give the attributes that a class of its owner's sets when it is called."""
         found: set[str] = set()
         for base in kind.__mro__:
             if self._home_of(base) is None and base.__module__ != "__main__":
                 continue
-            for name, member in _members(base).items():
-                plain = _function(member)
+            for name, member in objects.members(base).items():
+                plain = objects.plain_function(member)
                 if plain is not None and name not in {"__init__", "__new__", "__post_init__", "__setstate__"}:
                     found |= bytecode.summary(plain.__code__).kept
         return found
 
 
-# ------------------------------------------------------------------------------------------------- pieces
-
-
-@functools.lru_cache(maxsize=256)
-def _codes(file: PythonFile) -> frozenset[str]:
-    """What the functions of a file's text do."""
-    assert file.code is not None  # noqa: S101 (the one caller has looked)
-    waiting, found = [file.code], set()
-    while waiting:
-        code = waiting.pop()
-        found.add(bytecode.summary(code).text)
-        waiting += [const for const in code.co_consts if isinstance(const, types.CodeType)]
-    return frozenset(found)
-
-
 def _listed(value: object) -> list[object]:
-    """The entries of a registry; nothing of anything else."""
+    """Give the entries of a registry; nothing of anything else."""
     return list(value) if type(value).__name__ == "Registry" and isinstance(value, Iterable) else []
 
 
 def _joined(parts: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {text}" for name, text in parts.items() if text)
-
-
-def _full(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 (an empty cell raises)
-    except ValueError:
-        return False
-    return True
-
-
-def _says(node: ast.AST, value: Any) -> bool:
-    """Whether an expression is a literal of this value."""
-    if not isinstance(node, ast.expr):
-        return False
-    try:
-        literal = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return bytecode.constant(literal) == bytecode.constant(value)
-
-
-def _written_defaults(function: types.FunctionType, file: PythonFile) -> dict[str, ast.expr]:
-    """Parameter -> its default as the file's text has it; empty where several functions begin on one line."""
-    found = file.functions.get((function.__code__.co_name, function.__code__.co_firstlineno), [])
-    if len(found) != 1:
-        return {}
-    (arguments,) = found
-    positional = [*arguments.posonlyargs, *arguments.args]
-    given = positional[len(positional) - len(arguments.defaults) :]
-    pairs = [*zip(given, arguments.defaults, strict=True)]
-    pairs += [(one, d) for one, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d]
-    return {one.arg: default for one, default in pairs}
-
-
-def _members(kind: type) -> dict[str, Any]:
-    """What a class holds, without what Python puts there."""
-    return {name: value for name, value in vars(kind).items() if name not in OF_A_CLASS}
-
-
-def _function(member: object) -> types.FunctionType | None:
-    """The plain function of a class's member; None if it is none."""
-    inner = member.__func__ if isinstance(member, staticmethod | classmethod) else member
-    inner = inner.fget if isinstance(inner, property) else inner
-    return inner if isinstance(inner, types.FunctionType) else None
-
-
-def _name_of_compiled(value: object) -> str | None:
-    """The full name of a function that is written in C; None of anything else."""
-    if type(value).__name__ == "ufunc" and type(value).__module__ == "numpy":
-        return f"numpy.{value.__name__}"  # type: ignore[attr-defined]
-    compiled = (
-        types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
-        types.MethodWrapperType, types.ClassMethodDescriptorType, types.GetSetDescriptorType,
-        types.MemberDescriptorType,
-    )  # fmt: skip
-    if not isinstance(value, compiled):
-        return None
-    owner = getattr(value, "__objclass__", None) or type(getattr(value, "__self__", None))
-    module = getattr(value, "__module__", None) or owner.__module__
-    return f"{module}.{getattr(value, '__qualname__', value.__name__)}"
-
-
-def _keeps_in_c(kind: type) -> bool:
-    """Whether a class, or a base of it, is written in C: it may have a state that no attribute shows."""
-    return any(not base.__flags__ & HEAP_TYPE and base is not object for base in kind.__mro__)
-
-
-def _state(value: object) -> dict[str, Any]:
-    """The attributes of an object, in its `__dict__` and its slots."""
-    state = dict(getattr(value, "__dict__", {}))
-    for kind in type(value).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in {"__dict__", "__weakref__"} and hasattr(value, name):
-                state[name] = getattr(value, name)
-    return state

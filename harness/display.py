@@ -86,8 +86,12 @@ def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person would say it."""
-    minute, hour = 60, 3600
+    """Seconds, minutes .. or years, as a person would say it."""
+    minute, hour, day = 60, 3600, 86_400
+    if seconds > 700 * day:
+        return f"{seconds / day / 365:,.0f} years"
+    if seconds > 3 * day:
+        return f"{seconds / day:.0f} days"
     if seconds < 1.5 * minute:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / minute:.1f} min" if seconds < 1.5 * hour else f"{seconds / hour:.1f} h"
@@ -139,8 +143,11 @@ def _arms(folder: Path, which: str = "") -> None:
     from rich.text import Text
 
     from harness import results, stats
+    from harness.selection import shown_arms
 
-    ranked = stats.rank_arms(results.read_trials(folder))
+    trials = results.read_trials(folder)
+    shown_as = shown_arms(trials)
+    ranked = stats.rank_arms(trials)
     for dataset, arms in ranked.groupby("dataset", sort=False):
         by = "arms by val accuracy" if arms["n"].any() or not arms["ok"].any() else UNRANKED
         title = f"{dataset!s}: {which}{by}, mean over seeds [95 % interval]"
@@ -149,7 +156,7 @@ def _arms(folder: Path, which: str = "") -> None:
             table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
         shown = arms if len(arms) <= 2 * MOST_SHOWN else arms.iloc[[*range(MOST_SHOWN), -1]]
         for row in shown.to_dict("records"):
-            name = str(row["arm"]).replace(f"dataset={dataset!s}, ", "")
+            name = shown_as[str(row["arm"])].replace(f"dataset={dataset!s}, ", "")
             table.add_row(*map(Text, _cells(name, row)))  # as they are: a name may look like markup
         Console().print(table)
 

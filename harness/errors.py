@@ -39,7 +39,7 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     return f"{hint}Allowed: {', '.join(names)}"
 
 
-def quoted(value: object, spell: Callable[[object], str] = repr) -> str:
+def quoted(value: object, spell: Callable[[object], str] = repr, most: int = LONGEST) -> str:
     """A value as a message repeats it: spelt out, a long one by its two ends.
 
     >>> quoted("sgd"), len(quoted([0] * 1000))
@@ -49,8 +49,8 @@ def quoted(value: object, spell: Callable[[object], str] = repr) -> str:
         text = spell(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         return "(a whole number of more than 4,300 digits)"
-    half = LONGEST // 2
-    return text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
 
 
 def in_words(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import gzip
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -41,12 +42,13 @@ def export(dataset: Dataset, form: Format, folder: Path) -> str:
     scratch = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(f"{UNFINISHED}*"):
-            shutil.rmtree(stale)
-        scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
-        _write(images, form, scratch, len(dataset.facts.classes), f"writing {dataset.name}")
-        for path in sorted(scratch.iterdir()):
-            path.rename(folder / path.name)
+        with _alone(folder):
+            for stale in folder.glob(f"{UNFINISHED}*/"):
+                shutil.rmtree(stale)
+            scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+            _write(images, form, scratch, len(dataset.facts.classes), f"writing {dataset.name}")
+            for path in sorted(scratch.iterdir()):
+                path.rename(folder / path.name)
     except OSError as error:
         raise MachineError(
             f"{folder} cannot be written: {error.strerror or error}. Free some space or choose another folder"
@@ -55,6 +57,29 @@ def export(dataset: Dataset, form: Format, folder: Path) -> str:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
     return table(dataset, form, folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that no other export takes what this one has half written for a killed one's.
+
+    Raises:
+        UsageError: another process is writing into it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / f"{UNFINISHED}lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"{folder}: another export is writing into it; wait for its end, or choose another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def table(dataset: Dataset, form: Format, folder: Path) -> str:

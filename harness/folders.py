@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from harness import decoded, idx, layouts, npy, remedies
 from harness.axes.datasets import Dataset, Images
 from harness.errors import UsageError
+from harness.settings import CONTROL_WORDS, control_character
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,8 +73,10 @@ class Folder(BaseModel):
     @field_validator("classes")
     @classmethod
     def _no_name_twice(cls, names: list[str] | None) -> list[str] | None:
-        if names is not None and (len(set(names)) < len(names) or not all(names)):
+        if names is not None and (len(set(names)) < len(names) or not all(name.strip() for name in names)):
             raise ValueError("a name for each class, none twice")
+        if any(map(control_character, names or [])):
+            raise ValueError(f"names without {CONTROL_WORDS}")
         return names
 
     @model_validator(mode="after")
@@ -132,7 +135,8 @@ def read(folder: Folder, name: str) -> Images:
             _check_pixels(folder, listed, pixels, problems)
         _check_labels(folder, [listed for listed, _ in found], problems)
     if problems:
-        problems = [*layouts.words(folder.path, folder.format, problems), *problems]
+        if len(found) < len(PARTS):  # not all files were where this format has them
+            problems = [*layouts.words(folder.path, folder.format), *problems]
         told = "".join(f"\n  - {problem}" for problem in problems[:MOST_TOLD])
         more = f"\n  - and {len(problems) - MOST_TOLD:,} more" if len(problems) > MOST_TOLD else ""
         raise UsageError(

@@ -17,36 +17,30 @@ OTHER_IMAGES = {".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 IMAGES = {".png", *OTHER_IMAGES}
 TABLES = {".csv", ".tsv", ".parquet", ".xlsx"}
 ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz"}
-WORD = re.compile(r"(.*?[^\d_\W].*?)[ _.-]*\(?\d*\)?\.[a-z]+", re.IGNORECASE)  # cat of cat_001.png
 NUMBERED = re.compile(r"\d{1,9}_.+\.png|img_\d+\.npy", re.IGNORECASE)
 
 
-def words(folder: Path, form: str, seen: list[str]) -> list[str]:
-    """Sentences on what else a folder holds; none where its problems are of files in the right places.
+def words(folder: Path, form: str) -> list[str]:
+    """Sentences on what else a folder holds, and how it becomes what is taken; none where that is not known.
 
     Args:
         folder: what a study's table calls its path.
         form: the format that the table says: png, npy or idx.
-        seen: the problems so far; a layout that cannot be another's is not looked for.
     """
-    if not any(
-        "is missing" in line or "holds no file" in line or "fit" in line or "is no file" in line
-        for line in seen
-    ):
-        return []
     names, folders = _names(folder)
     inside, within = _names(folder / "train") if "train" in folders else ([], [])
-    told = [_other_format(form, names, folders, inside), *_foreign(names), *_images(inside)]
-    told.append(
-        _class_folders(folder / "train", within)
-        or ("" if "train" in folders else _class_folders(folder, folders))
-    )
-    return [f"{folder}: {sentence}. docs/own-images.md has it as a loop" for sentence in told if sentence]
+    other = _other_format(form, names, folders, inside)
+    told = [*_foreign(names), *_images(inside)]
+    told += _class_folders(folder / "train", within)
+    told += [] if "train" in folders else _class_folders(folder, folders)
+    loops = [f"{folder}: {sentence}. docs/own-images.md has it as a loop" for sentence in told]
+    return [f"{folder}: {other}", *loops] if other else loops
 
 
 def _names(folder: Path) -> tuple[list[str], list[str]]:
     """The names of files and of folders in a folder, the first few thousand; none where it cannot be read."""
-    files, folders = [], []
+    files: list[str] = []
+    folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in itertools.islice(entries, MOST_LOOKED_AT):
@@ -103,10 +97,15 @@ def _images(names: list[str]) -> Iterator[str]:
     if foreign:
         yield (
             f"train/ holds {_some(foreign)}, which is no PNG: save each anew with "
-            "Image.open(path).convert('L').save(path.with_suffix('.png'))"
+            "ImageOps.exif_transpose(Image.open(path)).convert('L').save(path.with_suffix('.png'))"
         )
-    found = [WORD.fullmatch(name) for name in names if not NUMBERED.fullmatch(name)]
-    classes = sorted({match[1] for match in found if match and Path(match[0]).suffix.lower() in IMAGES})
+    unnumbered = [Path(name) for name in names if not NUMBERED.fullmatch(name)]
+    words = {
+        path.stem.rstrip("0123456789()").rstrip(" _.-")
+        for path in unnumbered
+        if path.suffix.lower() in IMAGES
+    }
+    classes = sorted(word for word in words if any(map(str.isalpha, word)))  # cat of cat_001.png
     if classes:
         yield (
             f"names in train/ begin with a class in words, {_some(classes)}: begin them with the class's "
@@ -115,15 +114,15 @@ def _images(names: list[str]) -> Iterator[str]:
         )
 
 
-def _class_folders(folder: Path, folders: list[str]) -> str:
-    """What to say of a folder a class, as torchvision's ImageFolder has it; empty where there is none."""
+def _class_folders(folder: Path, folders: list[str]) -> Iterator[str]:
+    """What to say of a folder a class, as torchvision's ImageFolder has it; nothing where there is none."""
     classes = [
         name for name in folders if any(Path(n).suffix.lower() in IMAGES for n in _names(folder / name)[0])
     ]
     if not classes or set(classes) <= {"train", "test"}:
-        return ""
+        return
     where = f"{folder.name}/" if folder.name == "train" else "it"
-    return (
+    yield (
         f"{where} holds a folder a class, {_some(classes)}: move each {classes[0]}/NAME.png to "
         f"train/0_NAME.png or test/0_NAME.png, with the class's number in front "
         f"({_numbered(classes)}); the names go into the table, classes = {_quoted(classes)}"

@@ -29,6 +29,7 @@ from harness import results
 from harness.board import LOSS
 from harness.data import TRAINED_ON
 from harness.grouping import budget_of
+from harness.selection import shown_arms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -161,10 +162,11 @@ def png(drawn: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
     import matplotlib as mpl
 
-    from harness.plots import STYLE
+    from harness.plots import STYLE, fonts
 
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):  # a figure asks for its fonts when it is laid out, which is now
+    # A figure asks for its fonts when it is laid out, which is now.
+    with mpl.rc_context(STYLE), fonts.readable(drawn):
         drawn.savefig(buffer, dpi=144, format="png")
     return buffer.getvalue()
 
@@ -185,8 +187,7 @@ def _draw(ax: Axes, panel: Panel) -> None:
         ax.text(0.5, 0.5, "nothing was evaluated yet", ha="center", color=GREY, transform=ax.transAxes)
         return
     if len(panel.arms) <= MAX_ARMS:
-        for (arm, name), color in zip(short(panel.arms).items(), COLORS, strict=False):
-            ax.plot([], [], color=color, label=name)
+        for arm, color in zip(panel.arms, COLORS, strict=False):
             for split, line in panel.lines[panel.lines["arm"].eq(arm)].groupby("split"):
                 ax.plot(line["epoch"], line["value"], color=color, ls=DASHES[str(split)])
     else:
@@ -204,13 +205,15 @@ def _axes(ax: Axes, panel: Panel) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    from harness.plots import GREY, log_axis
+    from harness.plots import COLORS, GREY, log_axis
 
     log_axis(ax)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set(xlabel="epoch", ylabel="loss")
     keys, _ = ax.get_legend_handles_labels()
     if len(panel.arms) <= MAX_ARMS:
+        names = short(panel.arms).values()  # put in by hand: a plot's name that begins with "_" is left out
+        keys = [Line2D([], [], color=color, label=name) for name, color in zip(names, COLORS, strict=False)]
         keys += [Line2D([], [], color=GREY, ls=DASHES[split], label=split) for split in ("val", "train")]
     ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
 
@@ -320,7 +323,10 @@ class _Drawing:
 def _read(folder: Path) -> tuple[str, pd.DataFrame, pd.DataFrame]:
     """A results folder's study, trials, and curves."""
     found = results.read(folder)
-    return str(found.study["study"]["name"]), found.trials, found.epochs[COLUMNS]
+    trials = found.trials
+    if found.study["study"].get("design") == "one-factor":
+        trials = trials.assign(arm=trials["arm"].map(shown_arms(trials)))
+    return str(found.study["study"]["name"]), trials, found.epochs[COLUMNS]
 
 
 def _notebook() -> Callable[[bytes], None] | None:

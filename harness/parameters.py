@@ -171,18 +171,23 @@ class Space:
         return self.walk(lambda parameter: drawn[parameter.name])[1]
 
     def points(self) -> Iterator[Drawn]:
-        """All that can be drawn, of a space without floats; the deepest first."""
-        return self._points([])
-
-    def _points(self, prefix: list[Any]) -> Iterator[Drawn]:
-        """The points that begin with some draws; as they are asked for, since there may be very many."""
-        try:
-            drawn = self.walk(_Prefix(prefix))[0]
-        except _Beyond as beyond:
-            for value in _numbers_or_names(beyond.parameter.values):
-                yield from self._points([*prefix, value])
-        else:
-            yield drawn
+        """All that can be drawn, of a space without floats; as they are asked for, there may be very many."""
+        prefix: list[Any] = []
+        left: list[Iterator[Any]] = []  # of each place of the prefix, the values that come after it
+        while True:
+            try:
+                drawn = self.walk(_Prefix(prefix))[0]
+            except _Beyond as beyond:
+                prefix.append(None)
+                left.append(_numbers_or_names(beyond.parameter.values))
+            else:
+                yield drawn
+            while left and (value := next(left[-1], None)) is None:
+                prefix.pop()
+                left.pop()
+            if not left:
+                return
+            prefix[-1] = value
 
     @property
     def finite(self) -> bool:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import os
+import shutil
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from harness import limits, plugins
+from harness import bounds, limits, plugins
 from harness.axes.datasets import datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
+from harness.batches import extent
 from harness.contrasts import Contrasts, default_pairs, pair_problems
-from harness.costs import evaluations, too_large
+from harness.costs import disk_bytes, evaluations, too_large
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.grouping import Engine, Stack, stack
+from harness.grouping import Engine, Stack, stack, stack_bytes
 from harness.planned_components import problems
 from harness.study import Study
 from harness.trials import Arm, Trial, components_of, trials, tries_problems
 
+DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
+"""The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
 MOST_TOLD = 6  # problems of arms that an error lists
 
 
@@ -185,15 +192,19 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
 
 def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
     """Raise UsageError where an arm, or all trials together, ask for more than anybody waits for."""
+    trials_of: dict[tuple[str, ...], int] = {}
+    first: dict[tuple[str, ...], Arm] = {}
     arms = {id(trial.arm): trial.arm for trial in everything}
-    told = [f"{problem} (arm {arm.name!r})" for arm in arms.values() for problem in too_large(arm.settings)]
-    if not told:
-        looks = {key: evaluations(arm.settings) for key, arm in arms.items()}
-        total = sum(looks[id(trial.arm)] for trial in everything)
-        if total > limits.EVALUATIONS_OF_ALL:
-            counted = f"{total:,} evaluations in all {len(everything):,} trials"
-            allowed = f"allowed: up to {limits.EVALUATIONS_OF_ALL:,}. Evaluate less often, or train fewer"
-            told = [f"eval_every: {counted}, two rows each in epochs.csv; {allowed}"]
+    for arm, count in Counter(id(trial.arm) for trial in everything).items():
+        size = tuple(str(arms[arm].settings.get(name)) for name in DECIDING_SIZE)
+        first.setdefault(size, arms[arm])
+        trials_of[size] = trials_of.get(size, 0) + count
+    told = [f"{problem} (arm {arm.name!r})" for arm in first.values() for problem in too_large(arm.settings)]
+    total = sum(evaluations(arm.settings) * trials_of[size] for size, arm in first.items())
+    if not told and total > limits.EVALUATIONS_OF_ALL:
+        counted = f"{total:,} evaluations in all {len(everything):,} trials"
+        allowed = f"allowed: up to {limits.EVALUATIONS_OF_ALL:,}. Evaluate less often, or train fewer"
+        told = [f"eval_every: {counted}, two rows each in epochs.csv; {allowed}"]
     _refuse(study, told)
 
 
@@ -272,16 +283,51 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
             )
     for name in sorted({str(trial.arm.settings["dataset"]) for trial in everything}):
         told += [f"data set {name!r}: {sentence}" for sentence in datasets[name].facts.warnings]
+    return told + unseen(study, everything)
+
+
+def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say what decides trials' numbers and stands in no id, because it cannot be looked at."""
     advice = "Where it did, train all anew: harness run --retrain"
     if study.search is not None:
         advice = "Where it did, search into a new folder: --results"
     tracked = [("metric", metrics.entry(name)) for name in study.metrics]
-    return told + plugins.unseen([*components_of(everything), *tracked], advice)
+    return plugins.unseen([*components_of(everything), *tracked], advice)
 
 
 def datasets_of(plan: Plan) -> list[str]:
     """The data sets a plan trains on."""
     return sorted({str(trial.arm.settings["dataset"]) for trial in plan.trials})
+
+
+def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Path) -> list[str]:
+    """What this machine has too little of to train stacks into a folder, in words; by estimate.
+
+    `processes` of them train at once in its memory; none where a GPU trains them.
+    """
+    told = []
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    needed, free = disk_bytes(stacks, study), shutil.disk_usage(there).free
+    if needed > free:
+        told.append(
+            f"about {needed / 1e9:,.1f} GB on disk are needed, and {free / 1e9:,.1f} GB are free in {there}: "
+            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
+            "--results"
+        )
+    held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), bounds.memory()
+    if held > memory:
+        at_once = min(processes, len(stacks))
+        told.append(
+            f"about {held / 1e9:,.1f} GB of memory are needed for {at_once} stacks at once, and this machine "
+            f"has {memory / 1e9:,.1f} GB: lower hidden, batch_size, steps or --workers"
+        )
+    return told
+
+
+def _held(stack: Stack) -> int:
+    """What a stack holds in memory beside its data, with the learning rate of every step."""
+    settings = stack.trials[0].arm.settings
+    return stack_bytes(stack) + 8 * extent(settings, train_size(settings))[0] * len(stack.trials)
 
 
 def cores() -> int:

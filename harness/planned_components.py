@@ -9,7 +9,6 @@ import functools
 import math
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -23,6 +22,7 @@ from harness.batches import Budget
 from harness.data import train_size
 from harness.errors import ComponentError
 from harness.lazy import torch
+from harness.registry import place
 from harness.settings import Value
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def raised_in(error: BaseException) -> str:
     Empty where it was raised in none.
     """
     frames = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
-    places = {f"{Path(code.co_filename).name}:{code.co_firstlineno}" for code in frames}
+    places = {place(code.co_filename, code.co_firstlineno) for code in frames}
     for axis, registry in plugins.catalogue().items():
         for entry in registry:
             if entry.third_party and entry.where in places:

@@ -79,7 +79,7 @@ _loaded: dict[str, Sequence[PythonFile]] = {}
 
 
 def module_of(path: Path) -> str:
-    """The name of the module that a plugin file becomes, the same in every process of a machine."""
+    """Name the module that a plugin file becomes, the same in every process of a machine."""
     path = path.resolve()
     return f"{FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
@@ -109,8 +109,9 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
     try:
         # Compiled from the bytes that are remembered: Python's own cache may be of a file of the same second.
         file = python_files.remember(path, path.read_bytes())
+        code = compile(file.content, str(path), "exec", dont_inherit=True)
         with _undisturbed(f"plugin {path}", quiet=quiet):
-            exec(compile(file.content, str(path), "exec", dont_inherit=True), vars(module))  # noqa: S102 (a plugin)
+            exec(code, vars(module))  # noqa: S102 (a plugin)
     except BaseException as error:
         _unload(name)
         if isinstance(error, (UsageError, KeyboardInterrupt)):
@@ -147,7 +148,7 @@ def _unload(name: str) -> None:
 
 
 def _is_of(module: ModuleType, file: PythonFile) -> bool:
-    """Whether a module was loaded from a file."""
+    """Tell whether a module was loaded from a file."""
     origin = getattr(module, "__file__", None)
     return isinstance(origin, str) and origin.endswith(file.path.name) and Path(origin).resolve() == file.path
 
@@ -156,7 +157,7 @@ def _is_of(module: ModuleType, file: PythonFile) -> bool:
 
 
 def sources() -> Callable[[str, str], str]:
-    """(axis, name) -> the source digest of a component as it stands now; each is looked at once."""
+    """Make a map of (axis, name) to a component's source digest as it is now; each is looked at once."""
     axes = registries()
     return functools.cache(lambda axis, name: axes[axis].entry(name).source_digest)
 
@@ -177,7 +178,7 @@ def check_unchanged(components: Iterable[Entry[Any]]) -> None:
 
 
 def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[str]:
-    """What decides third-party components and is no part of a trial's id, in words.
+    """Say what decides third-party components and is no part of a trial's id, in words.
 
     Args:
         components: (axis, component).

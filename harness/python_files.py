@@ -37,18 +37,18 @@ class PythonFile:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of its bytes."""
+        """Give the SHA-256 of its bytes."""
         return hashlib.sha256(self.content).hexdigest()
 
     @property
     def label(self) -> str:
-        """Its name, the same on every machine."""
+        """Give its name, the same on every machine."""
         package = f"{self.path.parent.name}/" if self.path.stem == "__init__" else ""
         return f"{package}{self.path.name}"
 
     @functools.cached_property
     def tree(self) -> ast.Module:
-        """Its syntax; of a file that is no Python, an empty one's."""
+        """Give its syntax; of a file that is no Python, an empty one's."""
         try:
             return ast.parse(self.content)
         except (SyntaxError, ValueError):
@@ -56,7 +56,7 @@ class PythonFile:
 
     @functools.cached_property
     def code(self) -> CodeType | None:
-        """Its code as Python compiles it; None of a file that is no Python."""
+        """Give its code as Python compiles it; None of a file that is no Python."""
         try:
             compiled: CodeType = compile(self.content, str(self.path), "exec", dont_inherit=True)
         except (SyntaxError, ValueError):
@@ -65,7 +65,7 @@ class PythonFile:
 
     @functools.cached_property
     def bindings(self) -> Mapping[str, ast.AST | None]:
-        """Name ("NAME", "Class.NAME") -> the only statement or value that binds it; None if several do."""
+        """Map a name ("NAME", "Class.NAME") to the one statement or value that binds it; None of several."""
         found: dict[str, ast.AST | None] = {}
         for name, node in _bound(self.tree.body, ""):
             found[name] = None if name in found else node
@@ -73,7 +73,7 @@ class PythonFile:
 
     @functools.cached_property
     def functions(self) -> Mapping[tuple[str, int], list[ast.arguments]]:
-        """(name, first line) -> the parameters of the functions that begin there."""
+        """Map (name, first line) to the parameters of the functions that begin there."""
         found: dict[tuple[str, int], list[ast.arguments]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -85,7 +85,7 @@ class PythonFile:
 
 
 def _bound(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.AST | None]]:
-    """What statements bind, at the top of a file or of a class."""
+    """Say what statements bind, at the top of a file or of a class."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield prefix + node.name, node
@@ -114,7 +114,7 @@ _known: dict[Path, PythonFile] = {}
 
 
 def known(path: Path) -> PythonFile | None:
-    """A file as it was when it was loaded; None where there is none that can be read."""
+    """Give a file as it was when it was loaded; None where there is none that can be read."""
     try:
         path = path.resolve()
         if path not in _known:
@@ -133,7 +133,7 @@ def remember(path: Path, content: bytes) -> PythonFile:
 
 
 def changed(files: Iterable[PythonFile]) -> list[PythonFile]:
-    """The files that say something else by now, or are gone."""
+    """Give the files that say something else by now, or are gone."""
     return [file for file in files if _now(file.path) != file.content]
 
 
@@ -155,7 +155,7 @@ def forget(files: Iterable[PythonFile]) -> None:
 
 @dataclass
 class Reach:
-    """What code reaches by its imports: files of its own, installed packages, compiled modules."""
+    """Code reaches these by its imports: files of its own, installed packages, compiled modules."""
 
     files: dict[Path, PythonFile] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
@@ -164,7 +164,7 @@ class Reach:
     """Installed packages whose files are read: the component's own one."""
 
     def add_file(self, file: PythonFile, module: str = "") -> None:
-        """A file, and all that it imports, at its top or inside its functions."""
+        """Give a file, and all that it imports, at its top or inside its functions."""
         if file.path in self.files:
             return
         self.files[file.path] = file
@@ -172,7 +172,7 @@ class Reach:
             self.add_module(name)
 
     def add_module(self, name: str) -> None:
-        """A module by its full name; one that is not there reaches nothing."""
+        """Give a module by its full name; one that is not there reaches nothing."""
         for part in _and_parents(name):
             spec = spec_of(part)
             if spec is None:
@@ -180,7 +180,7 @@ class Reach:
             self.add_spec(part, spec)
 
     def add_spec(self, name: str, spec: ModuleSpec) -> None:
-        """A module by what Python found of it."""
+        """Give a module by what Python found of it."""
         origin = Path(spec.origin).resolve() if spec.has_location and spec.origin else None
         if origin is None or covered(origin):
             return
@@ -194,20 +194,20 @@ class Reach:
 
 
 def reached(file: PythonFile, module: str) -> list[PythonFile]:
-    """A file, and those beside it that it imports, directly or not."""
+    """Give a file, and those beside it that it imports, directly or not."""
     reach = Reach(tops={module.partition(".")[0]})
     reach.add_file(file, module)
     return list(reach.files.values())
 
 
 def dependents(files: Iterable[PythonFile], of: Iterable[PythonFile]) -> list[PythonFile]:
-    """Of files, those that are among `of`, or import one of them, directly or not."""
+    """Give of files, those that are among `of`, or import one of them, directly or not."""
     wanted = {file.path for file in of}
     return [file for file in files if wanted & {one.path for one in reached(file, _module_name(file))}]
 
 
 def _module_name(file: PythonFile) -> str:
-    """The name under which a file was imported; empty if it was not."""
+    """Give the name under which a file was imported; empty if it was not."""
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) == str(file.path):
             return name
@@ -215,7 +215,7 @@ def _module_name(file: PythonFile) -> str:
 
 
 def _imports(file: PythonFile, module: str) -> Iterator[str]:
-    """The modules that a file imports; `a.b` of `from a import b`, too, which may be one."""
+    """Give the modules that a file imports; `a.b` of `from a import b`, too, which may be one."""
     package = module if file.path.stem == "__init__" else module.rpartition(".")[0]
     for node in _run_statements(file.tree):
         if isinstance(node, ast.Import):
@@ -231,7 +231,7 @@ def _imports(file: PythonFile, module: str) -> Iterator[str]:
 
 
 def _run_statements(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only annotations need."""
+    """Give all nodes but those that only annotations need."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             yield from _run_statements(ast.Module(child.orelse, []))
@@ -246,7 +246,7 @@ def _and_parents(name: str) -> Iterator[str]:
 
 
 def spec_of(name: str) -> ModuleSpec | None:
-    """Where a module is, without importing it or its packages; None where Python finds none."""
+    """Say where a module is, without importing it or its packages; None where Python finds none."""
     module = sys.modules.get(name)
     if module is not None:
         return getattr(module, "__spec__", None)
@@ -263,7 +263,7 @@ def spec_of(name: str) -> ModuleSpec | None:
 
 
 def installed(path: Path) -> bool:
-    """Whether a package installer put a file there."""
+    """Tell whether a package installer put a file there."""
     return not INSTALLED.isdisjoint(path.parts)
 
 
@@ -273,12 +273,12 @@ def _standard() -> tuple[Path, ...]:
 
 
 def ours(path: Path) -> bool:
-    """Whether a file is the harness's; plugins of the studies that it ships are no part of it."""
+    """Tell whether a file is the harness's; plugins of the studies that it ships are no part of it."""
     return path.is_relative_to(HOUSE) and not path.is_relative_to(HOUSE / "ablations")
 
 
 def covered(path: Path) -> bool:
-    """Whether a file is the harness's own or Python's, whose versions stand in the provenance."""
+    """Tell whether a file is the harness's own or Python's, whose versions stand in the provenance."""
     if ours(path):
         return True
     return not installed(path) and any(path.is_relative_to(folder) for folder in _standard())
@@ -288,7 +288,7 @@ def covered(path: Path) -> bool:
 
 
 def versions(packages: Iterable[str]) -> list[str]:
-    """The distributions of packages that the harness itself does not depend on: "name==version", in order.
+    """Name the distributions of packages that the harness does not depend on: "name==version", in order.
 
     Args:
         packages: top-level names that are imported.
@@ -312,7 +312,7 @@ def _version(name: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _distributions(_path: tuple[str, ...]) -> Mapping[str, list[str]]:
-    """Top-level package -> its distributions, on this `sys.path`."""
+    """Map a top-level package to its distributions, on this `sys.path`."""
     return importlib.metadata.packages_distributions()
 
 
@@ -322,7 +322,7 @@ def _canonical(name: str) -> str:
 
 @functools.cache
 def _dependencies() -> frozenset[str]:
-    """The harness and the distributions that it needs, their own needs included."""
+    """Give the harness and the distributions that it needs, their own needs included."""
     found: set[str] = set()
     waiting = [DISTRIBUTION]
     while waiting:
@@ -335,7 +335,7 @@ def _dependencies() -> frozenset[str]:
 
 
 def _requirements(name: str) -> list[str]:
-    """What a distribution needs; of a checkout of the harness that is not installed, its pyproject says."""
+    """Say what a distribution needs; of a harness that is not installed, its pyproject does."""
     try:
         return importlib.metadata.requires(name) or []
     except importlib.metadata.PackageNotFoundError:

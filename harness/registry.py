@@ -45,12 +45,12 @@ class Entry(Generic[T]):
 
     @property
     def third_party(self) -> bool:
-        """Whether it is not the harness's own."""
+        """Tell whether it is not the harness's own."""
         return self.look is not None
 
     @property
     def source_digest(self) -> str:
-        """All that decides it now: a part of every `trial_id` that uses it; empty for the harness's own."""
+        """Give the SHA-256 of all that decides it now, for its trials' ids; empty for the harness's own."""
         return self.look().digest if self.look else ""
 
 
@@ -100,7 +100,7 @@ class Registry(Generic[T]):
         return decorate
 
     def _entry(self, name: str, function: Any, facts: Mapping[str, Any], caller: FrameType) -> Entry[T]:
-        """The entry of a component that is registered in the frame `caller`."""
+        """Make the entry of a component that is registered in the frame `caller`."""
         where = _place(function, caller)
         if problem := _unfit(function):
             raise UsageError(f"{self.axis} {name!r} ({where}) cannot be registered: {problem}")
@@ -178,14 +178,14 @@ def _check_name(axis: str, name: object) -> None:
 
 
 def _replaces(entry: Entry[Any], before: Entry[Any]) -> bool:
-    """Whether a component is an earlier one's next version: a cell run again, or a module loaded again."""
+    """Tell whether a component is an earlier one's next version: its cell or its module was run again."""
     if not before.third_party or entry.module != before.module:
         return False
     return entry.module == NOTEBOOK or entry.spec is not before.spec
 
 
 def _unfit(function: object) -> str:
-    """Why something cannot be a component, in words; empty where it can."""
+    """Say why something cannot be a component, in words; empty where it can."""
     if not callable(function):
         return f"got {type(function).__name__}; allowed is a function, or what can be called like one"
     if not _is_module(function):
@@ -200,13 +200,13 @@ def _unfit(function: object) -> str:
 
 
 def _is_module(function: object) -> bool:
-    """Whether something is an instance of torch.nn.Module, which is not imported for that."""
+    """Tell whether something is an instance of torch.nn.Module, which is not imported for that."""
     kinds = ((kind.__module__, kind.__name__) for kind in type(function).__mro__)
     return ("torch.nn.modules.module", "Module") in kinds
 
 
 def _callable(function: Any) -> Any:
-    """A component as engines call it: a network that took in a module would train it as its own."""
+    """Give a component as engines call it: a network that took in a module would train it as its own."""
     if not _is_module(function):
         return function
 
@@ -218,26 +218,31 @@ def _callable(function: Any) -> Any:
 
 
 def _summary(function: Any) -> str:
-    """The first line of what a component says of itself."""
+    """Give the first line of what a component says of itself."""
     told = function.func if isinstance(function, functools.partial) else function
     lines = (inspect.getdoc(told) or "").strip().splitlines()
     return lines[0] if lines else ""
 
 
 def _place(function: object, caller: FrameType) -> str:
-    """Where a component is defined ("file.py:12"), or registered, where it has no code of its own."""
+    """Say where a component is defined ("file.py:12"), or registered, where it has no code of its own."""
     code = digests.code_of(function)
     name, line = caller.f_code.co_filename, caller.f_lineno
     if code is not None and (python_files.ours(Path(name)) or not _packaged(Path(code.co_filename), caller)):
         name, line = code.co_filename, code.co_firstlineno
-    path = Path(name)
+    return place(name, line)
+
+
+def place(file: str, line: int) -> str:
+    """Name a line of code as messages do ("file.py:12"); of a notebook's cell, which is no file, in words."""
+    path = Path(file)
     if python_files.ours(path):
         return f"harness/{path.relative_to(HOUSE).as_posix()}:{line}"
     return f"{path.name}:{line}" if path.is_file() else f"a notebook's cell, line {line}"
 
 
 def _module(function: object, caller: FrameType) -> str:
-    """The module that a worker process must import for a component to be there."""
+    """Name the module that a worker process must import for a component to be there."""
     names = [str(caller.f_globals.get("__name__", "")), str(getattr(function, "__module__", None) or "")]
     if NOTEBOOK in names:
         return NOTEBOOK
@@ -245,7 +250,7 @@ def _module(function: object, caller: FrameType) -> str:
 
 
 def _file(function: object, caller: FrameType) -> python_files.PythonFile | None:
-    """The file that defines a component, else the one that registers it; None of a notebook's."""
+    """Give the file that defines a component, else the one that registers it; None of a notebook's."""
     code = digests.code_of(function)
     for name in (code.co_filename if code else "", caller.f_code.co_filename):
         path = Path(name).resolve()
@@ -255,7 +260,7 @@ def _file(function: object, caller: FrameType) -> python_files.PythonFile | None
 
 
 def _packaged(path: Path, caller: FrameType) -> bool:
-    """Whether a file is of an installed package that is not the one that registers."""
+    """Tell whether a file is of an installed package that is not the one that registers."""
     top = str(caller.f_globals.get("__name__", "")).partition(".")[0]
     if top.startswith(PLUGIN):  # wherever a study lies, the harness's own ones in site-packages
         return False

@@ -18,27 +18,32 @@ LUMA = "[0.299, 0.587, 0.114]"
 """Rec. ITU-R BT.601-7, the weights of red, green and blue that Pillow's convert("L") has too."""
 
 
+UPRIGHT = "image = ImageOps.exif_transpose(image); "
+"""Saved anew, a picture loses what it says of how the camera was held."""
+
+
 def png(mode: str, *, transparent: bool) -> str:
-    """What a PNG of this Pillow mode is, and how it becomes 8-bit grey: "(..); allowed: ... MEND IT: code".
+    """Say what a PNG of this Pillow mode is, and how it becomes 8-bit grey: "(..); allowed: .., then code".
+
+    What is not of 16 bits gets the same code, because a person mends a folder, not a file: some colours may
+    be transparent, and those would come out black.
 
     Args:
         mode: Pillow's name of the kind of pixels, such as "RGBA" or "I;16".
         transparent: whether the file says of pixels that they are transparent.
     """
-    allowed = "allowed: 8-bit grey. "
     if mode.startswith("I"):
         return (
-            f"(16 bits a pixel); {allowed}Divide by {DEEP}, all images alike (convert('L') would cut "
-            f"pixels to 255): grey = Image.fromarray((np.asarray(image) / {DEEP}).round().astype(np.uint8))"
+            f"(16 bits a pixel); allowed: 8-bit grey. Divide by {DEEP}, all images alike (convert('L') alone "
+            f"would cut pixels to 255): {UPRIGHT}"
+            f"grey = Image.fromarray((np.asarray(image) / {DEEP}).round().astype(np.uint8))"
         )
-    if transparent:
-        return (
-            f"(transparent); {allowed}Paste it on a ground first (convert('L') alone drops what is drawn in "
-            "the transparency): ground = Image.new('RGBA', image.size, 'white'); "
-            "ground.alpha_composite(image.convert('RGBA')); grey = ground.convert('L')"
-        )
-    kind = "a colour's number a pixel" if mode == "P" else "colour"
-    return f"({kind}); {allowed}Convert it first: grey = image.convert('L')"
+    kind = "transparent" if transparent else "a colour's number a pixel" if mode == "P" else "colour"
+    return (
+        f"({kind}); allowed: 8-bit grey. Paste it on a ground first (convert('L') alone would drop what is "
+        f"drawn in transparency): {UPRIGHT}ground = Image.new('RGBA', image.size, 'white'); "
+        "ground.alpha_composite(image.convert('RGBA')); grey = ground.convert('L')"
+    )
 
 
 def pixels(

@@ -339,7 +339,7 @@ def mark_old(folder: Path) -> None:
 
 
 def renewed(folder: Path, group: str) -> None:
-    """A stack that was to be trained anew is."""
+    """Note that a stack which was to be trained anew is."""
     old = to_renew(folder)
     if group not in old:
         return
@@ -351,7 +351,7 @@ def renewed(folder: Path, group: str) -> None:
 
 
 def to_renew(folder: Path) -> frozenset[str]:
-    """The stacks that are still to be trained anew."""
+    """Give the stacks that are still to be trained anew."""
     path = folder / OLD
     if not path.is_file():
         return frozenset()
@@ -454,7 +454,7 @@ def _merged(folder: Path, rows: pd.DataFrame, parts: Sequence[part_files.Part]) 
 
 
 def _parts(folder: Path) -> list[part_files.Part]:
-    """The sound parts; of those that are to be renewed, the trials that no other part has."""
+    """Read the sound parts; of those that are to be renewed, the trials that no other part has."""
     old = {f"{group}.zip" for group in to_renew(folder)}
     sound, _ = part_files.whole(folder)
     if not old:

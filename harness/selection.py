@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
+from harness.settings import BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 NOT_APPLICABLE = "not applicable"
 COMMA = re.compile(r",(?![^\[]*\])")  # one in a list ends no value
 QUOTED = re.compile(r"""\s*("(?:\\.|[^"\\])*"|'[^']*')\s*(?:,|$)""")
+MOST_VALUES = 3  # by which the baseline is named: of more axes the name would be a paragraph
 MOST_TOLD = 6  # values of a column, or trials, that an error lists
 
 
@@ -31,6 +33,24 @@ def as_word(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def shown_arms(trials: pd.DataFrame) -> dict[str, str]:
+    """Arm -> its name where arms are shown side by side: the baseline by its values on the axes varied.
+
+    Between lr=0.03 and lr=0.3 it is "lr=0.1 (baseline)". Its name in trials.csv stays "baseline".
+
+    Args:
+        trials: arm, and the columns of settings.
+    """
+    arms = {str(arm): str(arm) for arm in trials["arm"].drop_duplicates()}
+    varied = dict.fromkeys(arm.partition("=")[0] for arm in arms if "=" in arm)
+    axes = [axis for axis in varied if axis in trials and axis != "dataset"]
+    if BASELINE in arms and 0 < len(axes) <= MOST_VALUES:
+        first = trials[trials["arm"].eq(BASELINE)].iloc[0]
+        values = ", ".join(f"{axis}={as_word(first[axis])}" for axis in axes)
+        arms[BASELINE] = f"{values} ({BASELINE})"
+    return arms
 
 
 def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:

@@ -44,6 +44,10 @@ def _layers(widths: list[int]) -> list[int]:
     return widths
 
 
+CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+CONTROL_WORDS = "control characters such as a line end, a tab or an escape"
+
+
 def _interval(value: object) -> object:
     """A whole number means epochs; one epoch is one spelling."""
     if isinstance(value, int) and not isinstance(value, bool) and value <= limits.EVERY:
@@ -61,14 +65,17 @@ def listed_seeds(value: object, whose: str, first: int = 0) -> object:
         ValueError: there are none, says that `whose` needs one; or more than anybody wants, so that a seed
             was meant, and not a count.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
+    if isinstance(value, list):
         return value
-    if value < 1:
+    count = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if count is None:
+        raise ValueError("a list of seeds, or a count of them")
+    if count < 1:
         raise ValueError(f"{whose} needs at least 1 seed")
-    if value > limits.SEEDS:
-        one = f"; for this one seed write [{value}]" if value <= limits.SEED else ""
+    if count > limits.SEEDS:
+        one = f"; for this one seed write [{count}]" if count <= limits.SEED else ""
         raise ValueError(f"a list of seeds, or a count of them up to {limits.SEEDS:,}: that is a count{one}")
-    return list(range(first, first + value))
+    return list(range(first, first + count))
 
 
 def no_seed_twice(seeds: list[int]) -> list[int]:
@@ -122,6 +129,8 @@ class Setting:
         Raises:
             ValueError: with what is allowed, in words.
         """
+        if control_character(value):
+            raise ValueError(f"text without {CONTROL_WORDS}")
         try:
             checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(value)
         except ValidationError as error:
@@ -129,6 +138,11 @@ class Setting:
                 error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             ) from None
         return checked
+
+
+def control_character(value: object) -> bool:
+    """Whether a text holds a character that ends a line or moves the cursor, which no name can hold."""
+    return isinstance(value, str) and re.search(CONTROL, value) is not None
 
 
 @functools.cache
@@ -256,7 +270,7 @@ def check_declared(
         if one.name in {*TAKEN, *CORE, *BESIDE}:
             raise TypeError(
                 f"its setting {one.name!r} has the name of a column of the results or of a setting of every "
-                f"study; rename it, for instance {function.__name__}_{one.name}"
+                f"study; rename it, for instance {getattr(function, '__name__', 'my')}_{one.name}"
             )
         fits = isinstance(one.default, (int, float)) or (not only_numbers and _is_text_or_tuple(one.default))
         if one.name not in by_classes and not fits:

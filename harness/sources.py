@@ -43,6 +43,7 @@ PINS: Mapping[str, Mapping[str, str]] = {
     },
 }
 CHUNK = 1 << 20  # bytes
+LARGEST = 1 << 28  # bytes of one file, unpacked: those that are fetched have at most 47 MB
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds; a host behind a firewall must not hold a person up
 CLIENT_TIMEOUT, CLIENT_WORD = 600, 10  # seconds for one npm or apt-get command; between words of it
 LOCK_TIMEOUT = 1800  # seconds to wait for another process that fetches the same data set
@@ -84,11 +85,21 @@ class FileState:
 
 
 def cache_root() -> Path:
-    """The cache folder: `HARNESS_DATA` when it is set, else the platform's folder for caches."""
+    """The cache folder: `HARNESS_DATA` when it is set, else the platform's folder for caches.
+
+    Raises:
+        UsageError: `HARNESS_DATA` names the home of a user who is not there.
+    """
     import platformdirs
 
     chosen = os.environ.get("HARNESS_DATA")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("ablation-harness")
+    try:
+        chosen = chosen and str(Path(chosen).expanduser())
+    except RuntimeError as error:
+        raise UsageError(
+            f"HARNESS_DATA = {chosen!r}: {error}; allowed: a folder, for what is fetched"
+        ) from error
+    return Path(chosen) if chosen else platformdirs.user_cache_path("ablation-harness")
 
 
 def check(name: str, *, root: Path | None = None, pins: Mapping[str, str] | None = None) -> list[FileState]:
@@ -379,6 +390,8 @@ def _install(path: Path, temporary: Path, target: Path, expected: str) -> str:
             for chunk in _decompressed(path):
                 digest.update(chunk)
                 stream.write(chunk)
+                if stream.tell() > LARGEST:
+                    return f"damaged: it unpacks to over {LARGEST:,} bytes"
             stream.flush()
             os.fsync(stream.fileno())
         if digest.hexdigest() == expected:

@@ -38,6 +38,7 @@ NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
 LONGEST_NAME = 100
 """Characters of a study's name: a folder is called by it, and files begin with it."""
 MOST_TOLD = 50  # problems of a file
+LONGEST_PROBLEM = 2000  # characters
 REFERENCE = "reference"
 """The folder in results/ that is no study's: it holds results that are committed."""
 M = TypeVar("M", bound=BaseModel)
@@ -282,6 +283,8 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     steps = checker.named("steps", raw.get("steps", []))
     compared = _validated(Contrasts, "contrasts", raw.get("contrasts", {}), problems)
     tune = _tuned(raw, checker)
+    for arm in raw["chosen"]:
+        checker.name("an arm in [chosen]", arm)
     chosen = {arm: checker.table(f"chosen.{arm}", values) for arm, values in raw["chosen"].items()}
     problems += _contradictions(about, baseline, axes, steps, tune)
     if chosen and about is not None and about.phase == "fixed":
@@ -318,7 +321,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
 
 def _listed(file: str, problems: Sequence[str]) -> str:
     """All problems of a file in words; of very many, the first ones and how many there are."""
-    told = [f"  - {problem}" for problem in problems[:MOST_TOLD]]
+    told = [f"  - {quoted(problem, str, LONGEST_PROBLEM)}" for problem in problems[:MOST_TOLD]]
     more = [f"  - and {len(problems) - MOST_TOLD:,} more"] if len(problems) > MOST_TOLD else []
     head = f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run"
     return "\n".join([head, *told, *more])
@@ -369,8 +372,14 @@ def _load_plugins(table: Mapping[str, Any], folder: Path) -> None:
     plugins.load_installed()
     named = table.get("plugins", [])
     for name in named if isinstance(named, list) else []:
-        if isinstance(name, str):  # else its check tells
+        if not isinstance(name, str):
+            continue  # which its check tells
+        try:
             plugins.load_file(folder / name)
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise UsageError(
+                f"plugin {quoted(name)} is no path of a file ({_reason(error)}); correct `plugins`"
+            ) from error
 
 
 def _validated(model: type[M], where: str, table: object, problems: list[str]) -> M | None:
@@ -395,8 +404,12 @@ def _validated(model: type[M], where: str, table: object, problems: list[str]) -
 
 
 def _said(message: str) -> str:
-    """What pydantic says is allowed."""
+    """What pydantic says is allowed, in fewer words."""
     message = re.sub(r"a valid dictionary( or instance of \w+)?", "a table", message)
+    message = re.sub(r"(?:List|String) should have (at (?:least|most) .*?)(?: after .*)?$", r"\1", message)
+    message = re.sub(
+        r"String should match pattern .*", "letters, digits, _ . -, a letter or digit first", message
+    )
     return message.removeprefix("Value error, ").removeprefix("Input should be ")
 
 

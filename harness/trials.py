@@ -214,12 +214,12 @@ def _trial_id(identity: str, seed: int) -> str:
 
 
 def is_still(one: Trial, sources: Sources) -> bool:
-    """Whether this process would train what a trial's id says: components, data and version are the same."""
+    """Tell whether this process would train what a trial's id says: the same components and data."""
     return _trial_id(identity_of(one.arm.settings, sources), one.seed) == one.trial_id
 
 
 def components_of(everything: Iterable[Trial]) -> list[tuple[str, Entry[Any]]]:
-    """(axis, component) of the third-party components that trials have, each once."""
+    """Give (axis, component) of the third-party components that trials have, each once."""
     arms = {id(one.arm): one.arm.settings for one in everything}.values()
     named = {
         (axis, str(settings[axis])): registry

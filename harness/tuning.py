@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import columns, documents, results
+from harness import columns, csv_rows, documents, results
 from harness.checking import Settings
 from harness.errors import UsageError
 from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
@@ -97,7 +97,7 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     table = pd.DataFrame(rows)
     last = ["val_accuracy", "seeds", "tried", "unfinished", "edge"]
     table = table[[*table.columns.drop(last), *last]]
-    return table.to_csv(index=False, float_format=results.SIGNIFICANT, lineterminator="\n").encode()
+    return csv_rows.written(table, results.SIGNIFICANT).encode()
 
 
 def edge(chosen: Settings, points: Sequence[Settings]) -> str:

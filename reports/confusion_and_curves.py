@@ -9,10 +9,11 @@ import argparse
 from pathlib import Path
 
 from harness import plots, report
+from harness.errors import MachineError, UsageError
 
 
 def main() -> None:
-    """Read the command line, write two figures a data set."""
+    """Read the command line, and say in words what is wrong with it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -21,7 +22,20 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=3, help="at most this many arms a data set, best first")
     parser.add_argument("--out", default="arms", help="how the figures' names begin")
     options = parser.parse_args()
+    try:
+        draw(options)
+    except (UsageError, MachineError) as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
+    except OSError as error:
+        parser.exit(MachineError.exit_code, f"error: the figure cannot be written: {error}\n")
 
+
+def draw(options: argparse.Namespace) -> None:
+    """Write two figures a data set.
+
+    Raises:
+        UsageError: the folder is no results folder, or the conditions leave nothing.
+    """
     reading = report.where(report.read(options.results), options.where)
     ranking = report.rank(reading).query("rank.notna()")
     for dataset in dict.fromkeys(ranking["dataset"]):

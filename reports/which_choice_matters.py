@@ -9,25 +9,39 @@ import argparse
 from pathlib import Path
 
 from harness import plots, report, stats
+from harness.errors import MachineError, UsageError
 
 
 def main() -> None:
-    """Read the command line, print the spreads, write the figure."""
+    """Read the command line, and say in words what is wrong with it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", type=Path, help="results folder of a grid")
     parser.add_argument("--out", type=Path, default=Path("effects"), help="figure, without .png and .svg")
     options = parser.parse_args()
+    try:
+        draw(options.results, options.out)
+    except (UsageError, MachineError) as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
+    except OSError as error:
+        parser.exit(MachineError.exit_code, f"error: the figure cannot be written: {error}\n")
 
-    reading = report.read(options.results)
+
+def draw(folder: Path, out: Path) -> None:
+    """Print the spreads of a results folder's axes, and write the figure of their main effects.
+
+    Raises:
+        UsageError: the folder is no results folder, or of no axis are two levels finished.
+    """
+    reading = report.read(folder)
     spreads = stats.axis_spreads(reading.trials, reading.axes)
     effects = stats.main_effects(reading.trials, reading.axes)
     if effects.empty:
-        parser.error(f"{options.results} has no axis with two finished levels in common")
+        raise UsageError(f"{folder} has no axis with two finished levels in common; run a grid that has")
     print(spreads.round(4).to_string(index=False))
     figure = plots.effects_figure(effects, stats.seed_effects(reading.trials, reading.axes))
-    print(*plots.save(figure, options.out), sep="\n")
+    print(*plots.save(figure, out), sep="\n")
 
 
 if __name__ == "__main__":

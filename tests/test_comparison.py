@@ -312,8 +312,9 @@ def test_a_trial_that_no_longer_finishes_is_worse(trained: Trained, edited: Edit
 def test_an_arm_that_diverged_throughout_has_no_data(trained: Trained, edited: Edited) -> None:
     gone = edited(trained(), lambda t: where(t, "diverged", "relu"))
     found = comparison.compare(trained(), gone)
-    assert found.arms["verdict"].tolist() == ["no data", "the same in all seeds"]  # ties of few seeds show little,
-    assert found.arms["identical"].tolist() == [0, found.arms["trials"][1]]  # yet these are no ties
+    # Ties of few seeds show little, yet these are no ties.
+    assert found.arms["verdict"].tolist() == ["no data", "the same in all seeds"]
+    assert found.arms["identical"].tolist() == [0, found.arms["trials"][1]]
     judged = comparison.gate(found)
     assert (judged.exit_code, judged.judged, len(judged.worse)) == (1, 2, 1)
     nothing = edited(trained(), lambda t: where(t, "diverged", "relu", "tanh"))

@@ -20,8 +20,10 @@ HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
     {"limits"},
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "csv_rows", "urls", "files"},
-    {"bounds", "remedies", "likeness", "layouts", "toml_text", "python_files", "bytecode"},
+    {"errors", "lazy", "settings", "streams", "stats", "plots", "urls", "files"},
+    {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows"},
+    {"python_files", "bytecode", "objects"},
+    {"file_texts"},
     {"digests", "checksums"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
     {"idx", "npy"},

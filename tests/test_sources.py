@@ -148,6 +148,16 @@ def test_a_cut_or_wrong_gz_is_passed_over(root: Path, tmp_path: Path, data: byte
         fetch(tmp_path / "other", sources.local_folder(tmp_path / "bad"))
 
 
+def test_a_file_that_unpacks_to_more_than_any_has_is_not_unpacked_to_its_end(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "LARGEST", sources.CHUNK)
+    source = shelf(tmp_path / "bomb", FILES | {"file-0": gzip.compress(bytes(9 * sources.CHUNK))})
+    with pytest.raises(MachineError, match=r"file-0: damaged: it unpacks to over 1,048,576 bytes"):
+        fetch(root, source)
+    assert states(root)[0] == "missing"
+
+
 def test_a_later_source_is_asked_only_for_what_is_left(root: Path, tmp_path: Path) -> None:
     asked: list[Sequence[str]] = []
 

@@ -72,7 +72,7 @@ def test_each_arm_takes_what_is_best_by_val(folder: Path) -> None:
 
 def test_an_arm_that_finishes_nothing_chooses_nothing_and_is_told(folder: Path) -> None:
     row = tuning.read(folder).set_index("arm").loc["boom"]
-    assert math.isnan(row["lr"])
+    assert math.isnan(float(str(row["lr"])))
     assert (row["unfinished"], row["tried"]) == (3, 3)
     boom = results.read(folder / "tuned").trials.query("arm == 'boom'")
     assert set(boom["status"]) == {"skipped"}

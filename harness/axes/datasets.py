@@ -61,7 +61,7 @@ class Facts:
     test: int
     pixel_max: float
     digest: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import results
+from harness import csv_rows, results
 from harness.comparison.comparing import Comparison
 from harness.comparison.words import interval, p_value, percent, verdict
 from harness.errors import UsageError
@@ -28,7 +28,7 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
         MachineError: it cannot be written.
     """
     check_out(out)
-    text = comparison.arms.to_csv(index=False, float_format=results.SIGNIFICANT, lineterminator="\n")
+    text = csv_rows.written(comparison.arms, results.SIGNIFICANT)
     results.write(out / CSV, text.encode())
     results.write(out / LATEX, latex(comparison).encode())
     return [out / CSV, out / LATEX]

@@ -63,8 +63,8 @@ class Classifier(nn.Module):
     """A trial's network: `net` gives logits (B, C), `head` the output (B, C).
 
     Its state_dict has the names that `net` gives its weights, for an mlp those of a plain
-    torch.nn.Sequential, as an exported model.pt has them. One of an earlier
-    version, with "net." before them, is loaded too.
+    torch.nn.Sequential, as an exported model.pt has them. One of an earlier version, with "net." before its
+    names, is loaded too.
     """
 
     def __init__(self, trial: Trial, inputs: int, classes: int) -> None:
@@ -80,7 +80,7 @@ class Classifier(nn.Module):
             self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **own)
         self.output = heads[str(settings["head"])]
         self.head = Function(self.output.forward)
-        self.register_load_state_dict_pre_hook(_under_net)
+        nn.Module.register_load_state_dict_pre_hook(self, _under_net)
         if architecture.name == "mlp":
             self._start(trial, [inputs, *settings["hidden"], classes])  # type: ignore[misc]
 
@@ -93,7 +93,7 @@ class Classifier(nn.Module):
             module.weight.copy_(torch.from_numpy(layer.weight))
             module.bias.copy_(torch.from_numpy(layer.bias))
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The state of `net`, under its own names; arguments as torch.nn.Module's."""
         return self.net.state_dict(*args, **kwargs)
 

@@ -177,7 +177,7 @@ def pruning_figure(curves: pd.DataFrame, rungs: pd.DataFrame, objective: str) ->
         keys.append(Line2D([], [], color=GREY, lw=1, marker="x", ms=4, label="pruned"))
     value_axis(ax, "y", objective, curves["value"])
     first, last = curves["epoch"].min(), curves["epoch"].max()
-    ax.set_xlim(first - 0.02 * last, last * 1.02)
+    ax.set_xlim(first - 0.02 * (last or 1), (last or 1) * 1.02)
     for row in rungs.to_dict("records"):
         ax.axvline(row["epoch"], color=GREY, lw=0.8, ls=(0, (1, 2)), zorder=0)
         ax.text(row["epoch"], 1.01, f"{row['pruned']}", ha="center", va="bottom", fontsize=9, color=GREY,

@@ -13,6 +13,8 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from harness.plots import fonts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -28,9 +30,8 @@ VAL, TEST = COLORS[0], COLORS[1]
 GREY, SEED = "0.4", "0.15"
 STYLE: dict[Any, Any] = {
     **sns.axes_style("whitegrid"),
-    # The font that matplotlib ships: the same layout on every machine.
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
+    "font.sans-serif": [fonts.HOUSE],
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,
@@ -51,7 +52,7 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(STYLE), fonts.named():  # what is drawn here only to be measured needs no letters
             return draw(*args, **kwargs)
 
     return wrapper
@@ -61,10 +62,12 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write `stem`.png and `stem`.svg, without a date, so that the same results give the same bytes."""
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
-    figure.savefig(png, dpi=144, metadata={"Software": None})
+    with fonts.readable(figure):
+        figure.savefig(png, dpi=144, metadata={"Software": None})
     if figure.get_layout_engine() is not None:
         figure.set_layout_engine("none")  # laid out once: for a figure of many panels that is half the time
-    figure.savefig(svg, metadata={"Date": None})
+    with fonts.named():
+        figure.savefig(svg, metadata={"Date": None})
     return png, svg
 
 

@@ -212,6 +212,7 @@ def _render(
             (table.title, [(file.name, table_files.uri(file)) for file in files]) for table, files in filed
         ],
         figures=list(inlined.values()),
+        unread=plots.fonts.note(),
         sections=parts_shown,
         models=models_shown,
         data=data_shown,

@@ -74,6 +74,8 @@ def prepare(found: results.Results) -> Reading:
         label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
     else:
         label = trials["arm"].astype(str)
+        if study.get("study", {}).get("design") == "one-factor":
+            label = label.map(selection.shown_arms(trials))
     weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(as_word)
     weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
     objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight

@@ -9,6 +9,7 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
+from harness import csv_rows
 from harness.results import write
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def save(table: Table, folder: Path) -> tuple[Path, Path]:
     if table.data is None:
         raise ValueError(f"table {table.name!r} has no data to write")
     paths = folder / f"{table.name}.csv", folder / f"{table.name}.tex"
-    text = table.data.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+    text = csv_rows.written(table.data, "%.7g")
     for path, content in zip(paths, (text, latex(table)), strict=True):
         write(path, content.encode())
     return paths
@@ -54,6 +55,7 @@ def latex(table: Table) -> str:
     head = [column.name for column in table.columns]
     body = [[cell.text + (f" ({cell.small})" if cell.small else "") for cell in row] for row in table.rows]
     first, *rest = (" & ".join(map(escape, cells)) + r" \\" for cells in (head, *body))
+    rest = [f"{{}}{row}" if row.startswith("[") else row for row in rest]  # "\\\\[" would ask for a space
     lines = [f"% {_comment(table.title)}. {_comment(table.note)}", r"% Needs \usepackage{booktabs}."]
     lines += [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", first, r"\midrule", *rest, r"\bottomrule"]
     return "\n".join([*lines, r"\end{tabular}", ""])

@@ -171,7 +171,10 @@ def gap(reading: Reading, dataset: str, label: str) -> Iterator[str]:
         return
     loss, accuracy = (
         stats.summarise(
-            done.assign(gap=done[f"val_{what}"] - done[f"train_{what}"]), ["dataset"], "gap"
+            done.assign(gap=done[f"val_{what}"] - done[f"train_{what}"]),
+            ["dataset"],
+            "gap",
+            within=stats.difference_limits(what),
         ).iloc[0]
         for what in ("loss", "accuracy")
     )
@@ -198,7 +201,7 @@ def _signed(value: float) -> str:
 
 def _spanned(row: pd.Series[Any], words: Callable[[float], str]) -> str:
     """An interval in brackets, where there is one."""
-    return f" ({words(row['low'])} to {words(row['high'])})" if row["n"] > 1 else ""
+    return f" ({span(row, words)})" if row["n"] > 1 else ""
 
 
 def count(n: int, noun: str) -> str:
@@ -222,7 +225,7 @@ def interval(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], s
     return f"95\u00a0% interval {words(row['low'])} to {words(row['high'])} over {row['n']:.0f} seeds"
 
 
-def span(row: Mapping[Any, Any], words: Callable[[float], str] = points) -> str:
+def span(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], str] = points) -> str:
     """The ends of an interval, where there is one."""
     if row["n"] > 1 and math.isnan(row["low"]):
         return "the same in all seeds"

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from harness import costs
+from harness import costs, planned_components
 from harness.checking import Settings
 from harness.data import train_size
 from harness.errors import UsageError
@@ -61,6 +61,8 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
         yield from dict.fromkeys(problem for corner in corners for problem in costs.too_large(corner))
     if why := misfit(Arm(BASELINE, baseline), {}):
         yield f"[baseline], which the winner is compared with: {why}"
+    chosen = [meant for entry in space.entries for meant in entry.means.values()]
+    yield from planned_components.problems([baseline, *(resolve(study.baseline | one) for one in chosen)])
 
 
 def holds(study: Study, enough: int) -> int | None:

@@ -18,7 +18,7 @@ from harness.costs import cost
 from harness.display import duration, repeated, summary
 from harness.grouping import Engine
 from harness.parameters import Choices, Parameter
-from harness.plan import Plan, make
+from harness.plan import Plan, make, unseen
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, holds
@@ -63,7 +63,10 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
         click.secho(f"note: {note}", fg="yellow", err=True)
     for remark in samplers.remarks(search, space):
         click.secho(f"note: {remark}", fg="yellow", err=True)
-    seconds = cost(_sampled(study, engine), processes).seconds * search.suggestions / SAMPLED
+    sampled = _sampled(study, engine)
+    for warning in unseen(study, sampled.trials):
+        click.secho(f"note: {warning}", fg="yellow", err=True)
+    seconds = cost(sampled, processes).seconds * search.suggestions / SAMPLED
     less = ", less what is pruned" if rungs else ""
     click.echo(
         f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "

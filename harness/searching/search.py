@@ -20,7 +20,7 @@ from harness import parts, plugins, results, spawning, training
 from harness.axes.datasets import datasets
 from harness.errors import UsageError
 from harness.grouping import Engine
-from harness.plan import Plan, cores, make
+from harness.plan import Plan, cores, make, unseen
 from harness.provenance import Provenance
 from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
 from harness.searching.asking import AGAIN, SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
@@ -163,7 +163,7 @@ class _Search:
             for axis, registry in plugins.registries().items():
                 if axis in arm.settings:
                     entry = registry.entry(str(arm.settings[axis]))
-                    if entry.source_digest:
+                    if entry.third_party:
                         yield f"{axis} {entry.name}", entry.source_digest
 
     def _begin(self) -> None:
@@ -209,9 +209,10 @@ class _Search:
     def run(self, display: Display | None) -> Found:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
         provenance = Provenance(self.folder, self.plan, self.devices, self.workers)
-        modules = training.third_party_modules(make(self._everything(), self.engine))
+        everything = make(self._everything(), self.engine)
+        modules = training.third_party_modules(everything)
         count = spawning.possible(self.workers)
-        progress = Progress(self.wanted)
+        progress = Progress(self.wanted, notes=unseen(self.study, everything.trials))
         self._note(progress)
         before = len(self.trials)
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, documents, results, standing, stats
+from harness import columns, csv_rows, documents, results, standing, stats
 from harness.documents import say
 from harness.errors import UsageError
 from harness.parameters import Space
@@ -61,7 +61,7 @@ def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
 
 def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Space) -> None:
     """Write suggestions.csv into a search's results folder."""
-    content = table(trials, search, space).to_csv(index=False, lineterminator="\n")
+    content = csv_rows.written(table(trials, search, space))
     results.write_tables(folder, {FILE: content.encode()})
 
 

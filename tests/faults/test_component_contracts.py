@@ -386,6 +386,38 @@ def test_check_component_says_the_same(mistake: str) -> None:
     assert re.search(words.removeprefix("own.py:14: "), str(told.value).replace("\n", " "))
 
 
+SEARCH = """
+[study]
+name = "own"
+design = "search"
+seeds = 2
+plugins = ["own.py"]
+[search]
+suggestions = 4
+[baseline]
+dataset = "digits"
+epochs = 1
+[space]
+lr = { low = 0.01, high = 1.0, log = true }
+loss = ["ce", "mine"]
+"""
+
+
+@pytest.mark.parametrize("command", ["plan", "search"])
+def test_a_search_refuses_what_it_might_suggest(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, plugin, words = REFUSED["softmax over the batch"]
+    Path("own.py").write_text(HEAD + plugin)
+    Path("own.toml").write_text(SEARCH)
+    monkeypatch.setattr(sys, "argv", ["harness", command, "own.toml", "--results", "out"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert not Path("out").exists()
+
+
 # --------------------------------------------------------------------------- what is right trains as before
 
 MENDED = f"""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import harness
@@ -101,6 +102,12 @@ def run(study: harness.study.Study, where: str, **how: Any) -> tuple[float, int]
     )
 
 
+def losses_of(tables: dict[str, Any], where: str) -> list[float]:
+    """The losses of train."""
+    found = harness.run(harness.parse(tables), where, workers=1, device="cpu")
+    return [float(loss) for loss in found.trials.train_loss]
+
+
 def in_notebook(seeds: int = 1) -> harness.study.Study:
     return harness.parse(
         {
@@ -117,8 +124,9 @@ def digest(axis: str = "activation", name: str = "mine") -> str:
 # --------------------------------------------------------------------------------------- what must stay
 
 COMMITTED = {
-    "best-mlp-fashion": "a7a725c2d32b38e4", "best-mlp-mnist": "6a62746dc81417ca", "choices": "fc0fcd53d48a92b3",
-    "lab1_learning_rate": "ed08d521af4236af", "lab2_losses": "2690ae6514cd7787", "lab3_fashion": "58cd6ac79b222823",
+    "best-mlp-fashion": "a7a725c2d32b38e4", "best-mlp-mnist": "6a62746dc81417ca",
+    "choices": "fc0fcd53d48a92b3", "lab1_learning_rate": "ed08d521af4236af",
+    "lab2_losses": "2690ae6514cd7787", "lab3_fashion": "58cd6ac79b222823",
     "lab3_numpy": "8b9c9a8007393dfe", "lab4_steps": "524613862919de43", "lab5_ladder": "b23dcd3f96470216",
     "losses": "a2f0be85835c2055", "pitfalls": "e2659d6cf3f2ded5", "search": "d7da834e162e76cf",
 }  # fmt: skip
@@ -173,7 +181,12 @@ def test_a_cell_that_was_mended_in_a_new_kernel_is_trained_again(kernel: Callabl
 SCALED = "S = {}\n" + MINE.format("x * S")
 MADE = IMPORTS + 'def make(b):\n    activations.register("mine")(lambda x: x * b)\nmake({})\n'
 HELPED = MINE.format("h(x)") + "\ndef h(x):\n    return {}\n"
-OBJECT = "class Own:\n    def __init__(self, b):\n        self.b = b\n    def __call__(self, x):\n        return x {} self.b\n"
+OBJECT = """class Own:
+    def __init__(self, b):
+        self.b = b
+    def __call__(self, x):
+        return x {} self.b
+"""
 PAIRS = {
     "a name it calls": (MINE.format("torch.tanh(x)"), MINE.format("torch.sign(x)")),
     "a constant": (MINE.format("x * 1"), MINE.format("x * 1.0")),
@@ -269,7 +282,7 @@ def test_a_cell_that_is_run_again_replaces_what_it_registered(kernel: Callable[.
     kernel(cell.replace("tanh", "sign"), again=True)
     assert activations["mine"].forward(harness.lazy.torch.tensor(0.5)) == 1
     assert metrics.entry("own_metric").module == "__main__"
-    with pytest.raises(UsageError, match="'relu' is defined twice: in harness/axes/activations.py"):
+    with pytest.raises(UsageError, match=r"'relu' is defined twice: in harness/axes/activations\.py"):
         kernel(MINE.format("x").replace('"mine"', '"relu"'), again=True)
 
 
@@ -279,7 +292,7 @@ def test_a_name_of_two_files_is_an_error_still(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"'mine' is defined twice: in own.py:4 and in other.py:4. Rename"):
         plugins.load_file(folder / "other.py")
     (folder / "other.py").write_text((MINE + MINE).format("x", "-x").replace("mine", "twice"))
-    with pytest.raises(UsageError, match=r"'twice' is defined twice: in other.py:4 and in other.py:10"):
+    with pytest.raises(UsageError, match=r"'twice' is defined twice: in other.py:4 and in other.py:11"):
         plugins.load_file(folder / "other.py")
 
 
@@ -324,18 +337,32 @@ HELPERS = {
 
 
 @pytest.mark.parametrize("how", HELPERS)
-def test_a_changed_helper_is_trained_again(folder: Path, how: str) -> None:
+def test_a_changed_helper_makes_another_component(folder: Path, how: str) -> None:
     for name, text in HELPERS[how].items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    tanh = run(harness.load("own.toml", SMALL), "a")
-    assert run(harness.load("own.toml", SMALL), "a") == (tanh[0], 0)
+    half, digests = torch.tensor(0.5), []
     (path,) = folder.rglob("my_helpers.py")
-    rewrite(path, "torch.tanh", "torch.sign")
+    for name, right in (("tanh", half.tanh()), ("sign", half.sign())):
+        rewrite(path, "torch.tanh", f"torch.{name}")
+        harness.load("own.toml")
+        digests.append(digest())
+        harness.load("own.toml")
+        assert digest() == digests[-1]
+        assert activations["mine"].forward(half) == right
+    assert digests[0] != digests[1]
+
+
+def test_a_changed_helper_is_trained_again(folder: Path) -> None:
+    for name, text in HELPERS["at its top"].items():
+        (folder / name).write_text(text)
+    tanh = run(harness.load("own.toml", SMALL), "a")
+    rewrite(folder / "my_helpers.py", "torch.tanh", "torch.sign")
     sign = run(harness.load("own.toml", SMALL), "a")
     (folder / "own.py").write_text(MINE.format("torch.sign(x)"))
     assert run(harness.load("own.toml", SMALL), "b") == sign
     assert sign[0] != tanh[0]
+    assert sign[1] == 1
 
 
 def package(site: Path, name: str, version: str) -> None:
@@ -396,12 +423,12 @@ def test_data_and_preprocessing_follow_the_values_they_read(kernel: Callable[...
         "study": {"name": "data", "seeds": 1},
         "baseline": {"dataset": "some", "preprocessing": "scaled", "epochs": 1, "hidden": [4]},
     }
-    first = run(harness.parse(tables), "a")
-    kernel("SCALE, COUNT = 0.01, 200", again=True)
-    second = run(harness.parse(tables), "b")
-    kernel(cell.replace("1.0, 1000", "0.01, 200"))
-    assert run(harness.parse(tables), "fresh") == second
-    assert first[0] != second[0]
+    first = losses_of(tables, "a")
+    kernel("SCALE, COUNT = 0.5, 500", again=True)
+    second = losses_of(tables, "b")
+    kernel(cell.replace("1.0, 1000", "0.5, 500"))
+    assert losses_of(tables, "fresh") == second
+    assert first != second
 
 
 # --------------------------------------------------------------------------------- while a study is running
@@ -440,9 +467,9 @@ def test_workers_that_load_another_file_refuse(
 
     monkeypatch.setattr(executors, "warm", edited)
     monkeypatch.setattr("harness.grouping.GATHERED", 0)  # two stacks, so that two workers are started
-    with pytest.raises(MachineError, match="own.py changed while the study was running; start it again"):
+    with pytest.raises(MachineError, match=r"own\.py changed while the study was running; start it again"):
         harness.run(harness.load("own.toml", SMALL[:2]), "a", workers=2, device="cpu")
-    assert harness.read("a").trials.status.isna().all()
+    assert set(harness.read("a").trials.status.fillna("")) == {""}
 
 
 @pytest.mark.slow
@@ -464,15 +491,20 @@ def test_workers_refuse_where_a_value_was_set_in_this_process_alone(
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("x * float(open('beta.txt').read())", "what mine reads by open"),
+        (
+            "x * float(BETA.read_text())\nfrom pathlib import Path\nBETA = Path('beta.txt')",
+            "reads by read_text",
+        ),
         ("x * float(torch.load('beta.pt'))", "what mine reads by torch.load"),
-        ("x + torch.rand(1, generator=RANDOM)\nRANDOM = torch.Generator()", "RANDOM (Generator)"),
-        ("__import__('importlib').import_module('somewhere').f(x)", "what mine reads by __import__"),
+        ("x * TABLE[0]\nTABLE = memoryview(b'ab')", "TABLE (memoryview)"),
+        ("x * importlib.import_module('math').e\nimport importlib", "what mine reads by import_module"),
         ("x * COUNT.setdefault(1, 2)\nCOUNT = {}", "COUNT, which mine changes itself"),
     ],
 )
 def test_the_plan_says_what_no_id_tells(folder: Path, body: str, told: str) -> None:
     (folder / "own.py").write_text(MINE.format(body))
+    (folder / "beta.txt").write_text("1")
+    torch.save(torch.ones(()), folder / "beta.pt")
     done = command("plan", "own.toml")
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
@@ -481,13 +513,20 @@ def test_the_plan_says_what_no_id_tells(folder: Path, body: str, told: str) -> N
     assert "harness run --retrain" in said
 
 
+READ = "float(__import__('pathlib').Path('beta.txt').read_text())"
+BETA = MINE.format(f"x * {READ}")
+
+
+def set_words() -> list[str]:
+    return [word for setting in SMALL for word in ("--set", setting)]
+
+
 def test_retrain_trains_anew_what_is_finished(folder: Path) -> None:
     (folder / "beta.txt").write_text("1")
     (folder / "own.py").write_text(
         MINE.format("x * float(__import__('pathlib').Path('beta.txt').read_text())")
     )
-    words = ("run", "own.toml", "--workers", "1", "--device", "cpu", "--results", "a")
-    words += tuple(word for setting in SMALL for word in ("--set", setting))
+    words = ["run", "own.toml", "--workers", "1", "--device", "cpu", "--results", "a", *set_words()]
     command(*words)
     before = harness.read("a").trials.val_accuracy.tolist()
     (folder / "beta.txt").write_text("0")
@@ -537,6 +576,38 @@ def test_a_retraining_that_is_stopped_loses_nothing_and_goes_on_without_the_opti
     assert not (folder / "a" / "retrain.json").exists()
 
 
+def test_a_retraining_of_fewer_trials_leaves_the_others_to_be_trained(folder: Path) -> None:
+    """Trials that share a stack with those that are trained anew are old, too: none is there twice."""
+    (folder / "beta.txt").write_text("1")
+    (folder / "own.py").write_text(BETA)
+    run(harness.load("own.toml", [*SMALL[:2], "seeds=3"]), "a")
+    (folder / "beta.txt").write_text("0")
+    assert run(harness.load("own.toml", [*SMALL[:2], "seeds=2"]), "a", retrain=True)[1] == 2
+    grown = harness.load("own.toml", [*SMALL[:2], "seeds=3"])
+    trained = run(grown, "a")
+    found, fresh = harness.read("a"), harness.run(grown, "b", workers=1, device="cpu")
+    assert trained[1] >= 1
+    assert found.trials.val_accuracy.tolist() == pytest.approx(fresh.trials.val_accuracy.tolist(), abs=0.01)
+    assert not found.epochs.duplicated(["trial_id", "step", "split"]).any()
+    assert run(grown, "a")[1] == 0
+
+
+def test_a_retraining_that_fails_leaves_the_old_part_beside(folder: Path) -> None:
+    (folder / "beta.txt").write_text("1")
+    (folder / "own.py").write_text(MINE.format(f"x / (x.numel() < 100 or {READ})"))
+    study = harness.load("own.toml", SMALL)
+    run(study, "a")
+    (folder / "beta.txt").write_text("?")
+    summary = CliRunner().invoke(
+        cli.harness, ["run", "own.toml", "--retrain", "--workers", "1", "--results", "a", *set_words()]
+    )
+    assert summary.exit_code == 1
+    assert harness.read("a").trials.status.tolist() == ["failed"]
+    assert len(list((folder / "a" / "parts").glob("*.replaced"))) == 1
+    (folder / "beta.txt").write_text("1")
+    assert run(study, "a")[1] == 1
+
+
 # --------------------------------------------------------------------------- what may be registered, and how
 
 SAME = {
@@ -552,9 +623,17 @@ SAME = {
 
 
 @pytest.mark.parametrize("what", SAME)
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
-def test_whatever_can_be_called_is_a_component(folder: Path, what: str, engine: str) -> None:
+def test_whatever_can_be_called_is_a_component(folder: Path, what: str) -> None:
     given, body = SAME[what]
+    (folder / "own.py").write_text(f'{IMPORTS}activations.register("mine")({given})\n')
+    assert command("plan", "own.toml").exit_code == 0
+    x = torch.linspace(-2, 2, 5)
+    assert torch.equal(activations["mine"].forward(x), eval(body, {"torch": torch, "x": x}))  # noqa: S307
+
+
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_a_module_trains_as_the_function_does(folder: Path, engine: Any) -> None:
+    given, body = SAME["a module"]
     (folder / "own.py").write_text(f'{IMPORTS}activations.register("mine")({given})\n')
     got = run(harness.load("own.toml", SMALL), "a", engine=engine)
     (folder / "own.py").write_text(MINE.format(body))

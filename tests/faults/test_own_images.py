@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -104,12 +105,14 @@ def check(form: str = "png", table: str = "") -> str:
 
 def images() -> Images:
     """The images that the study just checked trains on."""
-    return datasets["mine"].load()
+    loaded: Images = datasets["mine"].load()
+    return loaded
 
 
 def by_name(places: range) -> Pixels:
     """Digits as the png format orders them: class by class."""
-    return SHADES[sorted(places, key=lambda i: (DIGITS.target[i], i))]
+    ordered: Pixels = SHADES[sorted(places, key=lambda i: (DIGITS.target[i], i))]
+    return ordered
 
 
 # ------------------------------------------------------------------------------- advice that can be pasted
@@ -141,6 +144,13 @@ def reddish(path: Path, image: Pixels) -> None:
     Image.fromarray(np.stack([image, image // 2, image // 4], -1)).save(path)
 
 
+def sideways(path: Path, image: Pixels) -> None:
+    """As a camera held sideways writes it: turned pixels, orientation 6."""
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(np.rot90(image).copy()).save(path, exif=tag)
+
+
 def backwards(path: Path, image: Pixels) -> None:
     """The number of a colour is its brightness turned round."""
     turned = Image.fromarray(255 - image).convert("P")
@@ -158,6 +168,7 @@ KINDS: dict[str, tuple[Save, NDArray[Any], str]] = {
     "a transparent palette": (see_through_palette, BLACK_ON_WHITE, "transparent"),
     "a palette": (backwards, SHADES, "a colour's number a pixel"),
     "colour": (reddish, LUMA, "colour"),
+    "colour, held sideways": (lambda p, a: sideways(p, np.stack([a] * 3, -1)), SHADES, "colour"),
 }
 
 
@@ -168,14 +179,22 @@ def test_a_png_mended_as_the_message_says_is_the_same_picture(kind: str) -> None
     said = check()
     assert word in said
     assert "60 problems" in said
-    for code in set(re.findall(r": ((?:ground|grey) = .*)", said)):
-        for path in Path("mine").rglob("*.png"):
-            scope: dict[str, Any] = {"Image": Image, "np": np, "image": Image.open(path)}
-            exec(code, scope)  # noqa: S102 (it is what a person would paste)
-            scope["grey"].save(path)
+    (code,) = set(re.findall(r": (image = .*)", said))
+    for path in Path("mine").rglob("*.png"):
+        scope: dict[str, Any] = {"Image": Image, "ImageOps": ImageOps, "np": np, "image": Image.open(path)}
+        exec(code, scope)  # noqa: S102 (it is what a person would paste)
+        scope["grey"].save(path)
     assert "mine: ok: 40 train" in check()
     order = sorted(TRAIN, key=lambda i: (DIGITS.target[i], i))
     np.testing.assert_allclose(images().train_images.astype(int), expected[order].astype(int), atol=1)
+
+
+def test_a_mixed_folder_is_mended_by_the_code_of_any_of_its_files() -> None:
+    pngs(lambda path, image: (ink if image.sum() % 2 else reddish)(path, image))
+    said = check()
+    assert "(transparent)" in said
+    assert "(colour)" in said
+    assert len(set(re.findall(r": (image = .*)", said))) == 1
 
 
 def test_a_scanners_16_bits_are_its_8_bits_within_a_step() -> None:
@@ -246,13 +265,6 @@ def test_labels_mended_as_the_message_says_are_the_same(given: NDArray[Any], wor
 
 
 # ------------------------------------------------------------------------------------- the same pictures
-
-
-def sideways(path: Path, image: Pixels) -> None:
-    """As a camera held sideways writes it: turned pixels, orientation 6."""
-    tag = Image.Exif()
-    tag[0x0112] = 6
-    Image.fromarray(np.rot90(image).copy()).save(path, exif=tag)
 
 
 def test_a_picture_that_says_how_it_was_held_is_turned_upright() -> None:
@@ -547,7 +559,8 @@ BOMBS: dict[str, tuple[str, str, Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_header_is_believed_no_further_than_its_file_goes(bomb: str) -> None:
     form, name, content, words = BOMBS[bomb]
-    {"png": pngs, "npy": npys, "idx": idxs}[form]()
+    make: dict[str, Callable[[], None]] = {"png": pngs, "npy": npys, "idx": idxs}
+    make[form]()
     path = Path("mine", name)
     path.write_bytes(content())
     said = check(form)
@@ -574,7 +587,7 @@ def test_a_flipped_or_cut_file_is_refused_in_words_or_read_as_it_stands(form: st
         idxs("{}-idx{}-ubyte" + form.removeprefix("idx"), gzip.compress if form == "idx.gz" else bytes)
     files = sorted(path for path in Path("mine").rglob("*") if path.is_file())
     rng = np.random.default_rng(0)
-    for _ in range(25):
+    for _ in range(15):
         path = files[rng.integers(len(files))]
         whole = path.read_bytes()
         damaged = bytearray(whole)
@@ -614,6 +627,43 @@ def test_a_flipped_byte_anywhere_in_the_cache_of_pixels_changes_no_pixel(
         np.testing.assert_array_equal(images().train_images, expected)
 
 
+def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.decoded.SLOW", -1.0)
+    monkeypatch.setattr("harness.decoded.SETTLED", -60.0)
+    monkeypatch.setenv("HARNESS_DATA", str(Path("cache").absolute()))
+    pngs()
+    Path("cache/folders").mkdir(parents=True)
+    for name in ("left", "live"):
+        Path(f"cache/folders/.tmp-{name}").write_bytes(b"half")
+    os.utime("cache/folders/.tmp-left", (0, 0))
+    check()
+    assert [path.name for path in Path("cache/folders").glob(".tmp-*")] == [".tmp-live"]
+
+
+def test_two_exports_do_not_write_into_one_folder() -> None:
+    Path("out").mkdir()
+    with FileLock("out/.export-lock"):
+        said = str(run("data", "export", "digits", "idx", "out").exception)
+    assert "another export is writing into it" in said
+    assert run("data", "export", "digits", "idx", "out").exception is None
+    assert len(list(Path("out").iterdir())) == 4
+
+
+def test_a_cache_in_the_home_of_nobody_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_DATA", "~nobody-of-this-name/cache")
+    error = run("data", "check", "mnist").exception
+    assert isinstance(error, UsageError)
+    assert "HARNESS_DATA = '~nobody-of-this-name/cache'" in str(error)
+
+
+def test_any_data_set_can_be_checked_by_its_name() -> None:
+    said = run("data", "check", "digits").output
+    assert "digits: ok: 1,437 train and 360 test images of 8 x 8 pixels" in said
+    assert "note: digits: val is drawn at random from the first 1,437 images" in said
+
+
 # -------------------------------------------------------------------------------------- trained on, and after
 
 
@@ -631,17 +681,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_hardest_asks_the_models_that_where_chooses(trained: Path) -> None:
-    def table(*words: str) -> list[str]:
+    def table(*words: str) -> NDArray[Any]:
         result = run("data", "show", "digits", "--hardest", str(trained), "--count", "1", *words)
         if result.exception is not None:
             raise result.exception
-        return next(line for line in result.output.splitlines() if line.endswith(".csv")).split()[-1:]
+        name = next(line for line in result.output.splitlines() if line.endswith(".csv")).split()[-1]
+        return np.genfromtxt(name, delimiter=",", names=True, dtype=None, encoding="utf-8")
 
-    everybody, good = table(), table("--where", "lr=0.01,loss=ce,seed=0")
-    rows = [
-        np.genfromtxt(name[0], delimiter=",", names=True, dtype=None, encoding="utf-8")
-        for name in (everybody, good)
-    ]
+    rows = [table(), table("--where", "lr=0.01,loss=ce,seed=0")]
     assert {len(row) for row in rows} == {360}
     assert set(rows[0]["trials"]) == {4}
     assert set(rows[1]["trials"]) == {1}

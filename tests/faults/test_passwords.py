@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness import cli, searches
+from harness import cli
+from harness.urls import shown
 
 SECRET = ("Xq7", "Zk9")  # a password is both, with something between them or nothing
 FORMS = {
@@ -98,7 +99,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.mark.parametrize(("url", "expected"), FORMS.items())
 def test_a_url_is_shown_without_its_password(url: str, expected: str) -> None:
-    assert searches.shown(url) == expected
+    assert shown(url) == expected
     assert hidden(expected)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import copy
 import math
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -152,6 +154,18 @@ def test_a_search_is_bounded_like_a_plan(tmp_path: Path, monkeypatch: pytest.Mon
             harness.search(harness.parse({**SEARCH, "space": space}), tmp_path / "out")
 
 
+@pytest.mark.slow
+def test_a_search_of_very_deep_networks_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("deep.toml").write_text(
+        '[study]\nname = "deep"\ndesign = "search"\nseeds = 1\n[baseline]\ndataset = "digits"\n'
+        "[search]\nsuggestions = 2\n[space]\nhidden = { depth = [1, 700], width = 8 }\n"
+    )
+    done = CliRunner().invoke(command, ["plan", "deep.toml"], standalone_mode=False)
+    assert done.exception is None
+    assert "2 of at least 2 suggestions" in done.output
+
+
 ODD: list[tuple[dict[str, Any], str, object, str]] = [
     (SMALL, "baseline.lr", math.nan, "baseline.lr = NaN: allowed: a finite number"),
     (SMALL, "baseline.lr", math.inf, "baseline.lr = Infinity: allowed: a finite number"),
@@ -166,10 +180,19 @@ ODD: list[tuple[dict[str, Any], str, object, str]] = [
     (TUNED, "tune.seeds", [1000, 1000], "tune.seeds = [1000, 1000]: allowed: every seed once"),
     (SMALL, "chosen", {"x": []}, "chosen.x = []: allowed: a table of settings"),
     (SMALL, "chosen", {"x": {"lr": 0.1}}, "[chosen]: only in a study.toml that tuning or a search wrote"),
+    (SMALL, "study.phase", "tuned", "study.phase = 'tuned': only for a study with [tune]"),
+    (SMALL, "study.phase", "confirmed", "study.phase = 'confirmed': only for design = 'search'"),
     (SMALL, "tune", 3, "tune = 3: allowed: a table"),
     (SMALL, "study.plugins", [3], "study.plugins.0 = 3: allowed: a valid string"),
     (SMALL, "study.plugins", "own.py", "study.plugins = 'own.py': allowed: a valid list"),
-    (SMALL, "study.name", "x" * 300, "at most 100 characters"),
+    (SMALL, "study.plugins", ["\0"], "plugin '\\x00' is no path of a file (embedded null byte); correct"),
+    (SMALL, "study.plugins", ["x" * 300], "is no path of a file (file name too long); correct `plugins`"),
+    (SMALL, "study.plugins", ["."], "is not a Python file that can be read; correct `plugins` in the study"),
+    (SMALL, "study.seeds", "5", "study.seeds = '5': allowed: a list of seeds, or a count of them"),
+    (SMALL, "study.seeds", True, "study.seeds = True: allowed: a list of seeds, or a count of them"),
+    (SMALL, "contrasts.pairs", [["a"]], "contrasts.pairs.0 = ['a']: allowed: at least 2 items"),
+    (SMALL, "study.name", "x" * 300, "allowed: at most 100 characters"),
+    (SMALL, "study.name", "a b", "allowed: letters, digits, _ . -, a letter or digit first"),
     (SMALL, "study.name", "..", "study.name = '..': allowed: "),
     (SMALL, "study.name", "a.", "allowed: a name that does not end with a dot"),
     (SMALL, "study.name", "reference", "results/reference holds the results that are kept"),
@@ -218,6 +241,28 @@ def test_very_many_problems_are_counted_and_equal_ones_are_told_once() -> None:
     assert told.endswith("\n  - and 950 more")
     assert problems(changed(SMALL, "axes.lr", [-1] * 1000)).startswith("study: 1 problem, ")
     assert len(problems(changed(SMALL, "axes", "x" * 10_000))) < 1000
+    assert len(problems(changed(SMALL, "baseline." + "x" * 10_000, 1))) < 3000
+
+
+def test_a_plan_says_what_the_machine_has_too_little_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(TEXT)
+    plain = CliRunner().invoke(command, ["plan", "small.toml"], standalone_mode=False)
+    assert "are needed" not in plain.output + plain.stderr
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr("harness.bounds.memory", lambda: 1000)
+    short = CliRunner().invoke(command, ["plan", "small.toml", "--workers", "1"], standalone_mode=False)
+    assert short.exception is None
+    assert f"note: about 0.0 GB on disk are needed, and 0.0 GB are free in {tmp_path}: " in short.stderr
+    assert "GB of memory are needed for 1 stacks at once, and this machine has 0.0 GB: lower" in short.stderr
+    settings = ["epochs=1000000", "eval_every=100 epochs", "batch_size=2"]
+    asked = [text for setting in settings for text in ("--set", setting)]
+    long = CliRunner().invoke(
+        command, ["plan", "small.toml", "--engine", "loop", *asked], standalone_mode=False
+    )
+    assert re.search(r"about \d+ days on", long.output)
 
 
 # ------------------------------------------------------------------------------------------ the file itself

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from searches import confirm, suggestions, write
@@ -242,3 +243,33 @@ def test_the_page_of_a_real_search(tmp_path: Path) -> None:
     confirmed = report.write(tmp_path / "confirmed").read_text(encoding="utf-8")
     assert "Confirmation of a search" in confirmed
     assert "The winner was searched for and the baseline was not" in confirmed
+
+
+def ranked_astray(count: int, seed: int) -> bool:
+    """Whether PED-ANOVA puts another than lr first, which alone matters, of so many random suggestions."""
+    rng = np.random.default_rng([seed, count])
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        "lr": optuna.distributions.FloatDistribution(1e-3, 1.0, log=True),
+        "dropout": optuna.distributions.FloatDistribution(0, 0.5),
+        "width": optuna.distributions.IntDistribution(8, 64, log=True),
+        "activation": optuna.distributions.CategoricalDistribution(["relu", "tanh"]),
+        "epochs": optuna.distributions.IntDistribution(1, 3),
+    }
+    trials = []
+    for _ in range(count):
+        power = rng.uniform(-3, 0)
+        drawn = {
+            "lr": float(10**power), "dropout": float(rng.uniform(0, 0.5)), "width": int(rng.integers(8, 65)),
+            "activation": str(rng.choice(["relu", "tanh"])), "epochs": int(rng.integers(1, 4)),
+        }  # fmt: skip
+        value = 0.98 - 0.2 * abs(power + 1) + 0.01 * rng.normal()
+        trials.append(optuna.create_trial(params=drawn, distributions=distributions, value=value))
+    found = importance._importances(importance.PED_ANOVA, trials, True, 0)
+    return max(found, key=lambda name: found[name]) != "lr"
+
+
+@pytest.mark.slow
+def test_as_many_suggestions_are_asked_for_as_tell_what_mattered() -> None:
+    astray = {n: sum(ranked_astray(n, seed) for seed in range(50)) for n in (10, importance.FEWEST)}
+    assert astray[10] > 10  # a fifth of the searches: too few to tell
+    assert astray[importance.FEWEST] <= 3

@@ -423,7 +423,7 @@ import torch
 @activations.register("faulty")
 def faulty(x):
     "Fails where it is told to."
-    if Path("armed").exists():
+    if Path("armed").exists() and max(x.shape) > 6:  # not while the plan tries it
         {fault}
     return torch.tanh(x)
 """

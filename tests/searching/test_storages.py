@@ -22,10 +22,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from postgres_server import PASSWORD, Postgres
 
-from harness import searches
 from harness.errors import MachineError, UsageError
 from harness.searching import storages
 from harness.searching.storages import Storage
+from harness.urls import shown
 
 TESTS = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 ABOUT = {"space.lr": {"low": 1e-4, "high": 1.0, "log": True}, "sampler": "tpe", "seeds": [2000, 2001]}
@@ -534,7 +534,7 @@ def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_passwords_are_not_shown(url: str, expected: str) -> None:
-    assert searches.shown(url) == expected
+    assert shown(url) == expected
 
 
 def test_optuna_says_nothing_and_keeps_its_settings(place: Place, capfd: pytest.CaptureFixture[str]) -> None:

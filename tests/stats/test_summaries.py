@@ -26,7 +26,9 @@ def test_interval_is_scipys_t_interval(values: list[float], confidence: float) -
     row = table.iloc[0]
     error = scipy_stats.sem(values)
     low, high = math.nan, math.nan
-    if np.std(values, ddof=1) > max(1e-9 * np.mean(values), 1e-12):  # else they differ by rounding alone
+    if float(np.std(values, ddof=1)) > max(
+        1e-9 * float(np.mean(values)), 1e-12
+    ):  # else they differ by rounding alone
         low, high = scipy_stats.t.interval(confidence, len(values) - 1, np.mean(values), error)
     npt.assert_allclose([row["low"], row["high"]], [low, high], rtol=1e-9, atol=1e-12)
     assert row["n"] == len(values)

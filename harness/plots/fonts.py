@@ -1,0 +1,149 @@
+"""Letters that the house's font has not: another font of this machine has them, or a number stands for them.
+
+Nothing is guessed by language: a font is asked for each letter. Numbers are the same in all figures of a
+process, and `note` is their key. SVG files keep the names, which a browser draws with fonts of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+HOUSE = "DejaVu Sans"
+"""The font that matplotlib ships: the same layout on every machine."""
+BOXES = "Last Resort"
+"""What matplotlib ships beside it: a font that has a box for every letter."""
+_numbers: dict[str, int] = {}  # a run of letters that no font has -> its number, in this process
+
+
+@contextmanager
+def readable(figure: Figure) -> Iterator[None]:
+    """Give a figure the fonts that its letters need while it is drawn, and numbers for what has none."""
+    lacking = frozenset(letter for text in _texts(figure) for letter in text if _lacks(letter))
+    if not lacking:
+        yield
+        return
+    families, unread = holding(lacking)
+    restored = _replaced(figure, functools.partial(_numbered, unread=unread)) if unread else []
+    with mpl.rc_context({"font.sans-serif": [HOUSE, *families]}):
+        try:
+            yield
+        finally:
+            for restore in restored:
+                restore()
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Keep names as they are while a figure is written as text: a browser finds fonts for them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def note() -> str:
+    """What the numbers in figures of this process stand for; empty where every letter has a font."""
+    if not _numbers:
+        return ""
+    key = ", ".join(f"[{number}] is {name}" for name, number in _numbers.items())
+    return (
+        f"no font on this machine has the letters of some names: in PNG figures {key}. SVG figures have the "
+        "names; with a font such as Noto Sans CJK installed, PNG figures have them too"
+    )
+
+
+def holding(letters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
+    """The fewest fonts of this machine, by and by, that have some letters; and the letters that none has."""
+    families, left = [], letters
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        if left and not font.name.startswith((HOUSE, BOXES)) and (here := left & _letters(font.fname)):
+            families.append(font.name)
+            left -= here
+    return list(dict.fromkeys(families)), left
+
+
+@functools.cache
+def _letters(path: str) -> frozenset[str]:
+    """The letters of a font file; none of one that cannot be read."""
+    try:
+        return frozenset(map(chr, FT2Font(path).get_charmap()))
+    except (OSError, RuntimeError):
+        return frozenset()
+
+
+def _lacks(letter: str) -> bool:
+    return not letter.isascii() and letter not in _letters(font_manager.findfont(HOUSE))
+
+
+def _numbered(text: str, unread: frozenset[str]) -> str:
+    """A text with a number in brackets for each run of letters that no font has, spaces between them too."""
+    if not unread & frozenset(text):
+        return text
+    letter = f"[{re.escape(''.join(unread))}]"
+    return re.sub(f"{letter}(?:\\s*{letter})*", lambda run: f"[{_number(run[0])}]", text)
+
+
+def _number(run: str) -> int:
+    return _numbers.setdefault(" ".join(run.split()), len(_numbers) + 1)
+
+
+# ------------------------------------------------------------------------------------- the texts of a figure
+
+
+def _axes(figure: Figure) -> list[Axis]:
+    return [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+
+
+def _texts(figure: Figure) -> Iterator[str]:
+    for text in figure.findobj(Text):
+        yield str(text.get_text())
+    for axis in _axes(figure):
+        yield from _tick_labels(axis).values()
+
+
+def _tick_labels(axis: Axis) -> dict[float, str]:
+    """The labels that an axis was given, by place; none where it makes them from numbers."""
+    formatter = axis.get_major_formatter()
+    if isinstance(formatter, FixedFormatter):
+        return dict(enumerate(map(str, formatter.seq)))
+    func = getattr(formatter, "func", None)
+    if isinstance(func, functools.partial) and func.args and isinstance(func.args[0], dict):
+        return func.args[0]
+    return {}
+
+
+def _replaced(figure: Figure, spell: Callable[[str], str]) -> list[Callable[[], None]]:
+    """Spell the texts of a figure anew; gives what puts each back."""
+    restored: list[Callable[[], None]] = []
+    for text in figure.findobj(Text):
+        before = str(text.get_text())
+        if spell(before) != before:
+            text.set_text(spell(before))
+            restored.append(functools.partial(text.set_text, before))
+    for axis in _axes(figure):
+        labels, formatter = _tick_labels(axis), axis.get_major_formatter()
+        if any(spell(label) != label for label in labels.values()):
+            spelled = {place: spell(label) for place, label in labels.items()}
+            func = getattr(formatter, "func", None)
+            axis.major.formatter = (
+                FuncFormatter(functools.partial(func.func, spelled))
+                if isinstance(func, functools.partial)
+                else FixedFormatter(list(spelled.values()))
+            )
+            restored.append(functools.partial(setattr, axis.major, "formatter", formatter))
+    return restored

@@ -1,0 +1,1 @@
+"""Damage done on purpose, by the thousand: `nox -s torture`. See docs/torture.md."""
