@@ -463,7 +463,12 @@ def _parts(folder: Path) -> list[part_files.Part]:
     there = {name for part in new for name in csv_rows.read(io.StringIO(part.trials))["trial_id"]}
     left = (part for part in sound if part.name in old)
     return new + [
-        replace(part, **{name: csv_rows.without(getattr(part, name), there) for name in TABLES})
+        replace(
+            part,
+            trials=csv_rows.without(part.trials, there),
+            epochs=csv_rows.without(part.epochs, there),
+            confusion=csv_rows.without(part.confusion, there),
+        )
         for part in left
     ]
 

@@ -148,10 +148,9 @@ def digit(column: str) -> Callable[[bytes], bytes]:
 
     def change(content: bytes) -> bytes:
         frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-        frame.loc[0, column] = {"0": "1"}.get(frame.loc[0, column][-1], "0").join(
-            [frame.loc[0, column][:-1], ""]
-        )
-        return frame.to_csv(index=False, lineterminator="\n").encode()
+        first, *others = frame[column].tolist()
+        frame[column] = [first[:-1] + ("1" if first.endswith("0") else "0"), *others]
+        return str(frame.to_csv(index=False, lineterminator="\n")).encode()
 
     return change
 
@@ -161,7 +160,7 @@ def saved(**how: Any) -> Callable[[bytes], bytes]:
 
     def change(content: bytes) -> bytes:
         frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-        return frame.to_csv(index=False, **how).encode(how.get("encoding", "utf-8"))
+        return str(frame.to_csv(index=False, **how)).encode()
 
     return change
 
