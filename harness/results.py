@@ -271,9 +271,9 @@ def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, TypeError) as error:
         documents.say(f"{path} was damaged ({error}) and is written anew")
         return table
-    table.pop("changed_after")
+    now = {key: value for key, value in table.items() if key != "changed_after"}
     declared = before.get("declared") or table["declared"]
-    changed = declared and before != table and len(finished(folder, with_old=True))
+    changed = declared and before != now and len(finished(folder, with_old=True))
     return table | {"changed_after": changed or known}
 
 
@@ -463,7 +463,12 @@ def _parts(folder: Path) -> list[part_files.Part]:
     there = {name for part in new for name in csv_rows.read(io.StringIO(part.trials))["trial_id"]}
     left = (part for part in sound if part.name in old)
     return new + [
-        replace(part, **{name: csv_rows.without(getattr(part, name), there) for name in TABLES})
+        replace(
+            part,
+            trials=csv_rows.without(part.trials, there),
+            epochs=csv_rows.without(part.epochs, there),
+            confusion=csv_rows.without(part.confusion, there),
+        )
         for part in left
     ]
 

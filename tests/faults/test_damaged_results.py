@@ -148,10 +148,9 @@ def digit(column: str) -> Callable[[bytes], bytes]:
 
     def change(content: bytes) -> bytes:
         frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-        frame.loc[0, column] = {"0": "1"}.get(frame.loc[0, column][-1], "0").join(
-            [frame.loc[0, column][:-1], ""]
-        )
-        return frame.to_csv(index=False, lineterminator="\n").encode()
+        first, *others = frame[column].tolist()
+        frame[column] = [first[:-1] + ("1" if first.endswith("0") else "0"), *others]
+        return str(frame.to_csv(index=False, lineterminator="\n")).encode()
 
     return change
 
@@ -161,7 +160,7 @@ def saved(**how: Any) -> Callable[[bytes], bytes]:
 
     def change(content: bytes) -> bytes:
         frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-        return frame.to_csv(index=False, **how).encode(how.get("encoding", "utf-8"))
+        return str(frame.to_csv(index=False, **how)).encode()
 
     return change
 
@@ -209,6 +208,7 @@ def test_a_gate_is_not_passed_by_a_changed_digit(folder: Path, whole: Path, comm
 
 
 def test_the_advice_works(folder: Path, whole: Path, command: Command, capsys: Any) -> None:
+    study = (folder / "study.toml").read_bytes()
     written = {name: (folder / name).read_bytes() for name in ("trials.csv", "epochs.csv", "confusion.csv")}
     for name, content in written.items():
         (folder / name).write_bytes(content.replace(b"1", b"2"))
@@ -216,6 +216,7 @@ def test_the_advice_works(folder: Path, whole: Path, command: Command, capsys: A
     assert code == 0
     assert "0 trials trained" in printed
     assert {name: (folder / name).read_bytes() for name in written} == written
+    assert (folder / "study.toml").read_bytes() == study  # a run that goes on writes the same again
     capsys.readouterr()
     same(folder, whole)
     assert "note" not in capsys.readouterr().err
