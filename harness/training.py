@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, executors, parts, plugins, results, spawning, tuning
+from harness import checkpoints, executors, grants, parts, plugins, results, spawning, tuning
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
@@ -25,7 +25,6 @@ from harness.settings import TUNED, TUNING
 from harness.study import Phase, Study
 from harness.trials import components_of
 
-MEMORY = Path("/proc/meminfo")
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
 WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
 
@@ -361,13 +360,11 @@ def _works(
 
 def affordable(count: int, todo: Sequence[Stack]) -> int:
     """As many workers as memory allows, each with the largest of the stacks."""
-    try:
-        lines = MEMORY.read_text().splitlines()
-        (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError):  # only Linux tells
+    left = grants.memory_left()
+    if left is None:
         return count
     largest = max((stack_bytes(stack) for stack in todo), default=0)
-    return max(1, min(count, kilobytes * 2**10 // (WORKER_BYTES + largest)))
+    return max(1, min(count, left // (WORKER_BYTES + largest)))
 
 
 def third_party_modules(plan: Plan) -> list[str] | None:
