@@ -1,4 +1,4 @@
-"""What the system grants this process of the machine: cores and memory, within the limits of a container or a job.
+"""What the system grants this process of the machine: cores and memory, of a container's or a job's.
 
 Linux alone sets such limits, by control groups, of version 2 (docs.kernel.org/admin-guide/cgroup-v2.html) or
 1 (docs.kernel.org/admin-guide/cgroup-v1/). Slurm, Docker and Kubernetes set them, and a group is also held by

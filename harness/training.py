@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -225,6 +226,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     count = spawning.possible(affordable(min(count, len(todo)), todo))
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
     board = _board([work.stack for work in works])
+    count = _heard(count, board)
     with executors.started(works, board, count, third_party_modules(plan)) as trained:
         for name in digests:
             datasets[name].load()
@@ -292,6 +294,19 @@ def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
 def _board(stacks: Sequence[Stack]) -> Board:
     evaluations = max((len(budget_of(stack).eval_steps) for stack in stacks), default=1)
     return Board([len(stack.trials) for stack in stacks], evaluations)
+
+
+def _heard(count: int, board: Board) -> int:
+    """As many workers as wanted, or one, which is this process, where the board has no others: it warns."""
+    if count > 1 and board.missing:
+        warnings.warn(
+            f"trains in this process, on one core: no memory can be shared with workers ({board.missing}). "
+            "Free or enlarge /dev/shm, or allow more open files (ulimit -n), for more",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return 1
+    return count
 
 
 def _progress(works: Sequence[executors.Work], board: Board, notes: Sequence[str], study: Study) -> Progress:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import concurrent.futures.process
+import errno
+import multiprocessing
+import threading
+import time
 from collections.abc import Callable, Mapping
+from multiprocessing.heap import Heap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from harness import bounds, grants, training
+from harness import bounds, executors, grants, grouping, plan, training
 from harness.cli import harness as command
+from harness.searching import stages
 from harness.study import Study
 
 Make = Callable[..., Study]
@@ -114,3 +122,65 @@ def test_plan_and_run_take_as_many_workers_as_are_granted(
     assert "on 3 cores" in done.output
     assert training.affordable(64, []) == 4  # of 0.9 GB each
     assert bounds.memory() <= 4 * GB
+
+
+# ------------------------------------------------------------------- workers that cannot be had, or are ended
+
+
+def no_process(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def no_semaphore(*_: object, **__: object) -> None:
+    raise NotImplementedError("This Python build lacks multiprocessing.synchronize")
+
+
+@pytest.mark.parametrize(
+    ("place", "fault", "words"),
+    [
+        ("multiprocessing.process.BaseProcess.start", no_process, "Too many open files.*ulimit -n"),
+        ("concurrent.futures.ProcessPoolExecutor.__init__", no_semaphore, "lacks.*mount /dev/shm"),
+        ("multiprocessing.heap.Arena.__init__", no_process, "Too many open files.*enlarge /dev/shm"),
+    ],
+)
+def test_where_no_worker_can_be_had_this_process_trains(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, fault: Any, words: str
+) -> None:
+    monkeypatch.setattr("multiprocessing.heap.BufferWrapper._heap", Heap())  # without room left
+    monkeypatch.setattr(grouping, "GATHERED", 0)
+    monkeypatch.setattr(place, fault)
+    with pytest.warns(RuntimeWarning, match=f"trains in this process, on one core: .*{words}"):
+        summary = training.train(study_of(epochs=1), tmp_path, device="cpu", workers=2)
+    assert summary.statuses == {"ok": 2}
+    assert not multiprocessing.active_children()
+
+
+def test_where_a_search_gets_no_worker_this_process_trains(
+    study_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (stack,) = plan.make(study_of(epochs=1, study={"seeds": 1})).stacks
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", no_process)
+    with (
+        stages.Workers(2, []) as workers,
+        pytest.warns(RuntimeWarning, match=r"trains in this process, on one core: .*Too many open files"),
+    ):
+        reached = list(workers.train([stages.Stage(stack, 0, "cpu")]))
+    assert [one.failure for one in reached] == [""]
+
+
+def test_a_pool_that_is_stopped_leaves_no_process_and_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool's own thread waits for the workers too, and may hear first that they ended, and say so late."""
+    thread = concurrent.futures.process._ExecutorManagerThread
+    slow = thread.join_executor_internals
+
+    def late(self: Any) -> None:
+        time.sleep(0.3)
+        slow(self)
+
+    monkeypatch.setattr(thread, "join_executor_internals", late)
+    before = set(threading.enumerate())
+    crew = executors.pool(1, None, [])
+    executors.submit(crew, int)
+    executors.stop(crew)
+    assert set(threading.enumerate()) == before
+    assert not multiprocessing.active_children()
