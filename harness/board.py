@@ -6,6 +6,7 @@ its places, and a number that is read while it is written is wrong for one look 
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 import multiprocessing
@@ -29,7 +30,8 @@ class Board:
     `trained` (S,) counts each stack's trials trained so far, in whole and broken numbers. `seen`
     (T, E, 2, 2) holds, of each trial and evaluation, on train and val, loss and accuracy; NaN where nothing
     has been seen yet. Trials are numbered stack by stack. It takes 16 bytes an evaluation of a trial, a
-    tenth of what its rows in epochs.csv will take.
+    tenth of what its rows in epochs.csv will take. `missing` says why the memory is this process's alone,
+    where it is (/dev/shm is full, too few open files): no worker process would be heard then.
 
     Args:
         sizes: the trials of each stack.
@@ -37,11 +39,10 @@ class Board:
     """
 
     def __init__(self, sizes: Sequence[int], evaluations: int) -> None:
-        context = multiprocessing.get_context("spawn")
         self.first = [0, *itertools.accumulate(sizes)]
         self.shape = (self.first[-1], evaluations, len(TRAINED_ON), 2)
-        self._trained = context.RawArray("d", max(1, len(sizes)))
-        self._seen = context.RawArray("f", max(1, math.prod(self.shape)))
+        places, looks = max(1, len(sizes)), max(1, math.prod(self.shape))
+        self.missing, self._trained, self._seen = _memory(places, looks)
         self.seen[:] = np.nan
 
     @property
@@ -69,6 +70,15 @@ class Board:
         sizes = np.diff(self.first)
         begun = ~np.isnan(self.seen[:, 0, 0, LOSS])
         return begun & np.repeat(self.trained < sizes, sizes)
+
+
+def _memory(places: int, looks: int) -> tuple[str, Any, Any]:
+    """Why no memory can be shared ("" where it can), and arrays of doubles and floats, zero all of them."""
+    context = multiprocessing.get_context("spawn")
+    try:
+        return "", context.RawArray("d", places), context.RawArray("f", looks)
+    except OSError as error:
+        return str(error), (ctypes.c_double * places)(), (ctypes.c_float * looks)()
 
 
 class Ticker:

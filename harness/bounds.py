@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 
+from harness import grants
+
 MOST_PIXELS = 1 << 24
 """Of one image, 4096 x 4096: every pixel is an input of a network, so that larger ones are a mistake."""
 
 
 def memory() -> int:
-    """The bytes of this machine's memory; where the system does not say, more than any has."""
+    """The bytes of this machine's memory, as many as a container or a job may have of it.
+
+    Where the system does not say, more than any machine has.
+    """
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return 1 << 62
+        there = 1 << 62
+    return min(there, grants.memory_limit() or there)
 
 
 def too_large(size: int) -> str:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,19 @@ from harness.planned_components import raised_in
 from harness.trials import Trial, components_of, is_still
 
 MOST_TRIES = 3  # of a stack whose worker process dies
+ENDING = 10.0  # seconds for a worker to end when it is told to, and for a pool's thread to have noticed
+NO_PROCESS = (OSError, NotImplementedError, ImportError)
+"""What starting a process raises: few open files or processes allowed, or no semaphores (no /dev/shm)."""
+
+
+class NoWorkerError(MachineError):
+    """No worker process can be started, at a moment when this process should not train in its place."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(
+            f"no worker process can be started ({in_words(reason)}). What is finished is safe; the same "
+            "command goes on from here, with --workers 1 in one process"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,19 +98,49 @@ def started(
     if workers <= 1 or modules is None:
         yield inline(works, board)
         return
-    crew = pool(workers, board, modules)
+    crew = _crew(works, board, workers, modules)
+    if crew is None:
+        yield inline(works, board)
+        return
     try:
-        warm(crew, workers, {work.stack.engine for work in works})
         yield processes(works, board, workers, modules, crew)
     finally:
         stop(crew)
+
+
+def _crew(
+    works: Sequence[Work], board: Board, workers: int, modules: Sequence[str]
+) -> concurrent.futures.ProcessPoolExecutor | None:
+    """Give workers at their imports; None, and a warning, where the machine starts none."""
+    crew = None
+    try:
+        crew = pool(workers, board, modules)
+        warm(crew, workers, {work.stack.engine for work in works})
+    except BaseException as error:
+        if crew is not None:
+            stop(crew)
+        if not isinstance(error, NO_PROCESS):
+            raise
+        warn_alone(error)
+        return None
+    return crew
+
+
+def warn_alone(error: BaseException) -> None:
+    """Warn that this process trains, because no worker can be started."""
+    warnings.warn(
+        f"trains in this process, on one core: no worker process can be started ({in_words(error)}). Allow "
+        "more open files or processes (ulimit -n, ulimit -u), or mount /dev/shm, for more",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def warm(crew: concurrent.futures.ProcessPoolExecutor, workers: int, engines: Collection[str]) -> None:
     """Start workers, and have them import what trains; one that cannot will say so when it is to train."""
     with suppress(BrokenProcessPool):  # the first may be dead before the last is started
         for _ in range(workers):
-            _submit(crew, _import_engines, sorted(engines))
+            submit(crew, _import_engines, sorted(engines))
 
 
 def _import_engines(engines: Sequence[str]) -> None:
@@ -104,7 +148,7 @@ def _import_engines(engines: Sequence[str]) -> None:
         importlib.import_module(name)
 
 
-def _submit(crew: concurrent.futures.ProcessPoolExecutor, *call: Any) -> concurrent.futures.Future[Any]:
+def submit(crew: concurrent.futures.ProcessPoolExecutor, *call: Any) -> concurrent.futures.Future[Any]:
     """Submit a call; a worker started for it never hears of Ctrl-C, which is the parent's to handle."""
     if not hasattr(signal, "pthread_sigmask"):  # not on Windows
         return crew.submit(*call)
@@ -133,17 +177,25 @@ def processes(
         for work in in_flight:
             yield from _again(work, board, modules)
         if waiting:
-            crew = pool(min(workers, len(waiting)), board, modules)
+            crew = _pool_again(min(workers, len(waiting)), board, modules)
 
 
 def _again(work: Work, board: Board, modules: Sequence[str]) -> Iterator[Done]:
     """Try a stack, whose worker has died once, by itself: whole, then in halves."""
     for attempt in range(2, MOST_TRIES + 1):
         smaller = replace(work, shares=2 ** (attempt - 2))
-        if not (yield from _until_a_death(deque([smaller]), pool(1, board, modules), 1)):
+        if not (yield from _until_a_death(deque([smaller]), _pool_again(1, board, modules), 1)):
             return
     message = f"its worker process died (killed, or out of memory) {MOST_TRIES} times"
     yield Done(work.stack, failure=message)
+
+
+def _pool_again(workers: int, board: Board, modules: Sequence[str]) -> concurrent.futures.ProcessPoolExecutor:
+    """Give a pool in place of one that a worker's death has ended; raises NoWorkerError."""
+    try:
+        return pool(workers, board, modules)
+    except NO_PROCESS as error:
+        raise NoWorkerError(error) from error
 
 
 def _until_a_death(
@@ -159,7 +211,7 @@ def _until_a_death(
         while waiting or flying:
             while waiting and len(flying) < workers:
                 work = replace(waiting[0], device=idlest(devices, flying.values()))
-                flying[_submit(crew, train, work)] = work
+                flying[_submitted(crew, work)] = work
                 waiting.popleft()
             finished, _ = concurrent.futures.wait(flying, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in finished:
@@ -172,6 +224,14 @@ def _until_a_death(
     finally:
         stop(crew)
     return []
+
+
+def _submitted(crew: concurrent.futures.ProcessPoolExecutor, work: Work) -> concurrent.futures.Future[Done]:
+    """Have a stack trained; raises NoWorkerError."""
+    try:
+        return submit(crew, train, work)
+    except NO_PROCESS as error:
+        raise NoWorkerError(error) from error
 
 
 def idlest(devices: Sequence[str], flying: Iterable[Work]) -> str:
@@ -189,13 +249,27 @@ def pool(workers: int, board: Board | None, modules: Sequence[str]) -> concurren
 
 
 def stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
-    """End the workers now; what they had not written they had not finished."""
-    running = list((pool._processes or {}).values())
+    """End the workers now, and the pool's thread; what they had not written they had not finished."""
+    running, thread, answers = list((pool._processes or {}).values()), _thread(pool), pool._result_queue
     pool.shutdown(wait=False, cancel_futures=True)
     for process in running:
         process.terminate()
-    for process in running:
-        process.join()  # no part may land once the run is over
+    for process in running:  # no part may land once the run is over
+        process.join(ENDING)
+        if process.is_alive():  # a component's own handler of signals, perhaps
+            process.kill()
+            process.join()
+    if thread is not None:
+        # It too waits for the workers: whom it has asked after first, nobody else learns to have ended before
+        # it says so. And of an answer that a worker was ended in, it would wait for the rest.
+        answers._writer.close()
+        thread.join(ENDING)
+
+
+def _thread(pool: concurrent.futures.ProcessPoolExecutor) -> threading.Thread | None:
+    """The thread that a pool hears its workers in; None before the first of them is started."""
+    thread: threading.Thread | None = pool._executor_manager_thread
+    return thread
 
 
 _board: Board | None = None

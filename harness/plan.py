@@ -5,14 +5,13 @@ from __future__ import annotations
 import heapq
 import json
 import math
-import os
 import shutil
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import bounds, limits, plugins
+from harness import bounds, grants, limits, plugins
 from harness.axes.datasets import datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -331,5 +330,5 @@ def _held(stack: Stack) -> int:
 
 
 def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores this process may use: of the machine's, as many as a container or a job grants."""
+    return grants.cores()

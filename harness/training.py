@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, executors, parts, plugins, results, spawning, tuning
+from harness import checkpoints, executors, grants, parts, plugins, results, spawning, tuning
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
@@ -25,7 +26,6 @@ from harness.settings import TUNED, TUNING
 from harness.study import Phase, Study
 from harness.trials import components_of
 
-MEMORY = Path("/proc/meminfo")
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
 WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
 
@@ -226,6 +226,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     count = spawning.possible(affordable(min(count, len(todo)), todo))
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
     board = _board([work.stack for work in works])
+    count = _heard(count, board)
     with executors.started(works, board, count, third_party_modules(plan)) as trained:
         for name in digests:
             datasets[name].load()
@@ -295,6 +296,19 @@ def _board(stacks: Sequence[Stack]) -> Board:
     return Board([len(stack.trials) for stack in stacks], evaluations)
 
 
+def _heard(count: int, board: Board) -> int:
+    """As many workers as wanted, or one, which is this process, where the board has no others: it warns."""
+    if count > 1 and board.missing:
+        warnings.warn(
+            f"trains in this process, on one core: no memory can be shared with workers ({board.missing}). "
+            "Free or enlarge /dev/shm, or allow more open files (ulimit -n), for more",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return 1
+    return count
+
+
 def _progress(works: Sequence[executors.Work], board: Board, notes: Sequence[str], study: Study) -> Progress:
     stacks = [work.stack for work in works]
     total = sum(len(stack.trials) for stack in stacks)
@@ -361,13 +375,11 @@ def _works(
 
 def affordable(count: int, todo: Sequence[Stack]) -> int:
     """As many workers as memory allows, each with the largest of the stacks."""
-    try:
-        lines = MEMORY.read_text().splitlines()
-        (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError):  # only Linux tells
+    left = grants.memory_left()
+    if left is None:
         return count
     largest = max((stack_bytes(stack) for stack in todo), default=0)
-    return max(1, min(count, kilobytes * 2**10 // (WORKER_BYTES + largest)))
+    return max(1, min(count, left // (WORKER_BYTES + largest)))
 
 
 def third_party_modules(plan: Plan) -> list[str] | None:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from harness import plugins, results, training
+from harness import grants, plugins, results, training
 from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
 from harness.study import Study, load
@@ -489,8 +489,9 @@ def test_a_device_that_is_not_there_is_the_machines_fault(
 
 
 def test_workers_are_as_many_as_memory_affords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = tmp_path / "meminfo"
-    monkeypatch.setattr(training, "MEMORY", memory)
+    memory = tmp_path / "proc/meminfo"
+    memory.parent.mkdir()
+    monkeypatch.setattr(grants, "ROOT", tmp_path)
     for kilobytes, workers in ((100, 1), (2_000_000, 2), (64_000_000, 8)):
         # Free memory is little where the system has used it for files; what counts is what it can give.
         memory.write_text(f"MemTotal: 64000000 kB\nMemFree: 100 kB\nMemAvailable: {kilobytes} kB\n")

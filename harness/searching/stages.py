@@ -135,7 +135,15 @@ class Workers:
         if self.count <= 1 or self.modules is None:
             yield from map(train, stages)
             return
-        for stage in (yield from self._until_a_death(stages)):
+        try:
+            left = yield from self._until_a_death(stages)
+        except executors.NoWorkerError as error:  # all are started with the first stage
+            executors.warn_alone(error.__cause__ or error)
+            self._stop()
+            self.count = 1
+            yield from map(train, stages)
+            return
+        for stage in left:
             yield self._alone(stage)
 
     def _alone(self, stage: Stage) -> Reached:
@@ -164,12 +172,14 @@ class Workers:
     def _submit(self, stage: Stage, *, alone: bool) -> concurrent.futures.Future[Reached]:
         """Have a stage trained; if it is `alone`, by new workers where one died since, with nothing to do."""
         try:
-            return self._started().submit(train, stage)
+            return executors.submit(self._started(), train, stage)
         except BrokenProcessPool:
             if not alone:
                 raise
             self._stop()
-            return self._started().submit(train, stage)
+            return executors.submit(self._started(), train, stage)
+        except executors.NO_PROCESS as error:
+            raise executors.NoWorkerError(error) from error
 
     def _started(self) -> concurrent.futures.ProcessPoolExecutor:
         if self._pool is None:

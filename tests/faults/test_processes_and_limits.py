@@ -1,0 +1,186 @@
+"""Processes and the limits of a machine: what is granted, workers, locks, signals, output."""
+
+from __future__ import annotations
+
+import concurrent.futures.process
+import errno
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.heap import Heap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from harness import bounds, executors, grants, grouping, plan, training
+from harness.cli import harness as command
+from harness.searching import stages
+from harness.study import Study
+
+Make = Callable[..., Study]
+GB = 2**30
+STUDY = """[study]
+name = "small"
+seeds = 2
+[baseline]
+dataset = "digits"
+hidden = [8]
+epochs = 1
+"""
+
+
+# ------------------------------------------------------------------------ what a container or a job grants
+
+
+def tree(root: Path, files: Mapping[str, object]) -> Path:
+    """Write a root folder's proc/ and sys/, file by file; a number is written as a line."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+    return root
+
+
+MACHINE = {"proc/meminfo": f"MemTotal: {64 * 2**20} kB\nMemAvailable: {32 * 2**20} kB"}
+V2 = "sys/fs/cgroup"
+SELF = {"proc/self/cgroup": "0::/"}
+LIMITS: dict[str, tuple[dict[str, object], int, int | None, int]] = {
+    # name: files, cores of 8, limit of memory, memory left
+    "no groups": ({}, 8, None, 32 * GB),
+    "v2, container": (
+        {"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "200000 100000", f"{V2}/memory.max": 8 * GB,
+         f"{V2}/memory.current": 5 * GB, f"{V2}/memory.stat": f"anon 1\ninactive_file {2 * GB}"},
+        2, 8 * GB, 5 * GB,
+    ),
+    "v2, the group above has less": (
+        {"proc/self/cgroup": "0::/job/step", f"{V2}/job/step/cpu.max": "max 100000",
+         f"{V2}/job/step/memory.max": "max", f"{V2}/job/cpu.max": "150000 50000",
+         f"{V2}/job/memory.max": 4 * GB, f"{V2}/job/memory.current": GB},
+        3, 4 * GB, 3 * GB,
+    ),
+    "v2, a share of a core": (SELF | {f"{V2}/cpu.max": "50000 100000"}, 1, None, 32 * GB),
+    "v2, two and a half cores": (SELF | {f"{V2}/cpu.max": "250000 100000"}, 3, None, 32 * GB),
+    "v2, the host's path": (
+        {"proc/self/cgroup": "0::/../../kubepods/pod1", f"{V2}/cpu.max": "100000 100000"}, 1, None, 32 * GB
+    ),
+    "v1": (
+        {"proc/self/cgroup": "4:memory:/slurm/job_1\n3:cpu,cpuacct:/slurm/job_1",
+         f"{V2}/cpu,cpuacct/slurm/job_1/cpu.cfs_quota_us": 400000,
+         f"{V2}/cpu,cpuacct/slurm/job_1/cpu.cfs_period_us": 100000,
+         f"{V2}/memory/slurm/job_1/memory.limit_in_bytes": 6 * GB,
+         f"{V2}/memory/slurm/job_1/memory.usage_in_bytes": 4 * GB,
+         f"{V2}/memory/slurm/job_1/memory.stat": f"inactive_file {GB}\ntotal_inactive_file {GB}"},
+        4, 6 * GB, 3 * GB,
+    ),
+    "v1, the host's path, no limit of memory": (
+        {"proc/self/cgroup": "4:memory:/docker/ab12\n3:cpu:/docker/ab12",
+         f"{V2}/cpu/cpu.cfs_quota_us": 100000,
+         f"{V2}/cpu/cpu.cfs_period_us": 100000, f"{V2}/memory/memory.limit_in_bytes": 2**63 - 4096,
+         f"{V2}/memory/memory.usage_in_bytes": GB},
+        1, None, 32 * GB,
+    ),
+    "v1, no quota": (
+        {"proc/self/cgroup": "3:cpu:/", f"{V2}/cpu/cpu.cfs_quota_us": -1,
+         f"{V2}/cpu/cpu.cfs_period_us": 100000},
+        8, None, 32 * GB,
+    ),
+    "full": (
+        {"proc/self/cgroup": "0::/", f"{V2}/memory.max": GB, f"{V2}/memory.current": 2 * GB}, 8, GB, 0
+    ),
+    "nonsense": (
+        {"proc/self/cgroup": "nonsense", f"{V2}/cpu.max": "many", f"{V2}/memory.max": "9" * 5000},
+        8, None, 32 * GB,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_cores_and_memory_are_what_the_groups_grant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    files, cores, limit, left = LIMITS[name]
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    root = tree(tmp_path, MACHINE | files)
+    assert grants.cores(root) == cores
+    assert grants.memory_limit(root) == limit
+    assert grants.memory_left(root) == left
+
+
+def test_plan_and_run_take_as_many_workers_as_are_granted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
+    files = {"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "300000 100000", f"{V2}/memory.max": 4 * GB}
+    monkeypatch.setattr(grants, "ROOT", tree(tmp_path / "root", MACHINE | files))
+    (tmp_path / "small.toml").write_text(STUDY)
+    done = CliRunner().invoke(
+        command, ["plan", str(tmp_path / "small.toml"), "--results", str(tmp_path / "r")]
+    )
+    assert "on 3 cores" in done.output
+    assert training.affordable(64, []) == 4  # of 0.9 GB each
+    assert bounds.memory() <= 4 * GB
+
+
+# ------------------------------------------------------------------- workers that cannot be had, or are ended
+
+
+def no_process(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def no_semaphore(*_: object, **__: object) -> None:
+    raise NotImplementedError("This Python build lacks multiprocessing.synchronize")
+
+
+@pytest.mark.parametrize(
+    ("place", "fault", "words"),
+    [
+        ("multiprocessing.process.BaseProcess.start", no_process, "Too many open files.*ulimit -n"),
+        ("concurrent.futures.ProcessPoolExecutor.__init__", no_semaphore, "lacks.*mount /dev/shm"),
+        ("multiprocessing.heap.Arena.__init__", no_process, "Too many open files.*enlarge /dev/shm"),
+    ],
+)
+def test_where_no_worker_can_be_had_this_process_trains(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, fault: Any, words: str
+) -> None:
+    monkeypatch.setattr("multiprocessing.heap.BufferWrapper._heap", Heap())  # without room left
+    monkeypatch.setattr(grouping, "GATHERED", 0)
+    monkeypatch.setattr(place, fault)
+    with pytest.warns(RuntimeWarning, match=f"trains in this process, on one core: .*{words}"):
+        summary = training.train(study_of(epochs=1), tmp_path, device="cpu", workers=2)
+    assert summary.statuses == {"ok": 2}
+    assert not multiprocessing.active_children()
+
+
+def test_where_a_search_gets_no_worker_this_process_trains(
+    study_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (stack,) = plan.make(study_of(epochs=1, study={"seeds": 1})).stacks
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", no_process)
+    with (
+        stages.Workers(2, []) as workers,
+        pytest.warns(RuntimeWarning, match=r"trains in this process, on one core: .*Too many open files"),
+    ):
+        reached = list(workers.train([stages.Stage(stack, 0, "cpu")]))
+    assert [one.failure for one in reached] == [""]
+
+
+def test_a_pool_that_is_stopped_leaves_no_process_and_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool's own thread waits for the workers too, and may hear first that they ended, and say so late."""
+    thread = concurrent.futures.process._ExecutorManagerThread
+    slow = thread.join_executor_internals
+
+    def late(self: Any) -> None:
+        time.sleep(0.3)
+        slow(self)
+
+    monkeypatch.setattr(thread, "join_executor_internals", late)
+    before = set(threading.enumerate())
+    crew = executors.pool(1, None, [])
+    executors.submit(crew, int)
+    executors.stop(crew)
+    assert set(threading.enumerate()) == before
+    assert not multiprocessing.active_children()
