@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import process_state, python_files, registry
+from harness import process_state, registry
+from harness.digests import python_files
 from harness.errors import MachineError, UsageError, in_words
 from harness.registry import NOTEBOOK
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
 
-    from harness.python_files import PythonFile
+    from harness.digests.python_files import PythonFile
     from harness.registry import Entry, Registry
 
 MOST_TOLD = 4  # of what a look at a component cannot see

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from harness import digests, python_files
-from harness.digests import Look
+from harness import digests
+from harness.digests import Look, python_files
 from harness.errors import UsageError, did_you_mean
 
 T = TypeVar("T")

@@ -22,8 +22,6 @@ ORDER: list[set[str]] = [
     {"limits", "grants"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "urls", "files"},
     {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows"},
-    {"python_files", "bytecode", "objects"},
-    {"file_texts"},
     {"digests", "checksums"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
     {"idx", "npy"},

@@ -21,7 +21,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType
 
-HOUSE = Path(__file__).parent
+HOUSE = Path(__file__).parents[1]
 INSTALLED = {"site-packages", "dist-packages"}
 DISTRIBUTION = "ablation-harness"
 ALWAYS = {"torch", "numpy"}

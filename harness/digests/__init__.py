@@ -29,8 +29,8 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
 
-from harness import bytecode, file_texts, objects, python_files
-from harness.python_files import PythonFile, Reach
+from harness.digests import bytecode, file_texts, objects, python_files
+from harness.digests.python_files import PythonFile, Reach
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice)
 SAID = (

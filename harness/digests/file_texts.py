@@ -7,8 +7,8 @@ import functools
 import types
 from typing import Any
 
-from harness import bytecode
-from harness.python_files import PythonFile
+from harness.digests import bytecode
+from harness.digests.python_files import PythonFile
 
 
 @functools.lru_cache(maxsize=256)
