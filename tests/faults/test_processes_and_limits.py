@@ -5,9 +5,13 @@ from __future__ import annotations
 import concurrent.futures.process
 import errno
 import multiprocessing
+import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from multiprocessing.heap import Heap
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness import bounds, executors, grants, grouping, plan, training
+import harness
+from harness import bounds, cli, executors, grants, grouping, plan, signals, training
 from harness.cli import harness as command
+from harness.errors import MachineError
 from harness.searching import stages
 from harness.study import Study
 
@@ -184,3 +190,147 @@ def test_a_pool_that_is_stopped_leaves_no_process_and_no_thread(monkeypatch: pyt
     executors.stop(crew)
     assert set(threading.enumerate()) == before
     assert not multiprocessing.active_children()
+
+
+# ------------------------------------------------------------------------------ folders and disks that go
+
+
+@contextmanager
+def after_a_stack(act: Callable[[], object], progress: training.Progress) -> Iterator[None]:
+    """Do something once the first stack of a run is done."""
+    note = progress.note
+
+    def noted(*arguments: Any) -> None:
+        note(*arguments)
+        if not acted:
+            acted.append(act())
+
+    acted: list[object] = []
+    progress.note = noted  # type: ignore[method-assign]
+    yield
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+def test_a_folder_that_is_renamed_while_a_run_writes_is_said_and_loses_nothing(
+    study_of: Make, tmp_path: Path
+) -> None:
+    study, folder, moved = study_of(epochs=1), tmp_path / "results", tmp_path / "moved"
+    display = partial(after_a_stack, lambda: folder.rename(moved))
+    with pytest.raises(MachineError, match=r"results is gone: it was deleted or renamed"):
+        training.train(study, folder, device="cpu", workers=1, display=display)
+    assert not folder.exists()  # it was not begun anew with what came later
+    moved.rename(folder)  # as the message says
+    assert training.train(study, folder, device="cpu", workers=1).trained == 1
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+def test_an_error_while_the_folder_is_put_in_order_hides_no_reason(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unwritable() -> None:
+        monkeypatch.setattr(Path, "unlink", no_disk)
+        monkeypatch.setattr(Path, "replace", no_disk)
+
+    study, display = study_of(epochs=1), partial(after_a_stack, unwritable)
+    with pytest.raises(MachineError, match=r"predictions/g\w+\.npz cannot be written: Input/output error"):
+        training.train(study, tmp_path, device="cpu", workers=1, display=display)
+    assert "is not put in order" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert training.train(study, tmp_path, device="cpu", workers=1).statuses == {"ok": 2}
+
+
+def no_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+# ----------------------------------------------------------------------------------- signals and the screen
+
+
+@pytest.fixture
+def run_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run `harness ARGUMENTS` in this process and a folder of its own that has small.toml; its exit code."""
+    (tmp_path / "small.toml").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+
+    def main(*arguments: str) -> Any:
+        monkeypatch.setattr("sys.argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code
+
+    return main
+
+
+RUN = ("run", "small.toml", "--device", "cpu", "--workers", "1")
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_stops_a_run_as_ctrl_c_does(
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)
+    again = partial(after_a_stack, partial(os.kill, os.getpid(), number))
+    monkeypatch.setattr("harness.display.progress", again)
+    try:
+        assert run_main(*RUN) == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert (
+        last == "interrupted: what is finished is kept in results/small. The same command goes on from there."
+    )
+    monkeypatch.undo()
+    assert len(harness_results("results/small", "ok")) == 1
+
+
+def harness_results(folder: str, status: str) -> Any:
+    rows = harness.read(folder).trials
+    return rows[rows["status"] == status]
+
+
+def test_a_signal_that_is_ignored_stays_ignored(run_main: Callable[..., Any]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with signals.stopping() as came:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not came
+        assert run_main("list", "head") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux alone has a full device")
+@pytest.mark.parametrize("arguments", [RUN, ("list",), ("plan", "small.toml")])
+def test_output_into_a_full_device_is_said_and_results_stay(
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str],
+) -> None:
+    monkeypatch.setattr("harness.display.progress", nullcontext)
+    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
+        monkeypatch.setattr("sys.stdout", full)
+        assert run_main(*arguments) == 1
+    assert "error: the output cannot be written: No space left on device" in capsys.readouterr().err
+    if arguments is RUN:
+        assert len(harness_results("results/small", "ok")) == 2
+
+
+def test_a_reader_that_goes_is_no_error(
+    run_main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    gone = os.fdopen(write, "w")
+    monkeypatch.setattr("sys.stdout", gone)
+    assert run_main("list") == 1
+    monkeypatch.undo()
+    assert capsys.readouterr().err == ""
+    with suppress(BrokenPipeError):
+        gone.close()
