@@ -285,7 +285,6 @@ def test_a_signal_stops_a_run_as_ctrl_c_does(
     assert (
         last == "interrupted: what is finished is kept in results/small. The same command goes on from there."
     )
-    monkeypatch.undo()
     assert len(harness_results("results/small", "ok")) == 1
 
 
