@@ -200,6 +200,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
     device = "cuda" if how["device"] == "cuda" else "cpu"
     planned = make(loaded, how["engine"], device=device, processes=processes, **kept)
+    if kept:
+        from harness import lineage
+
+        lineage.check(folder, planned, known)
     if kept and loaded.metrics:
         from harness.provenance import metric_notes
 

@@ -521,9 +521,9 @@ def _prune_weights(folder: Path) -> None:
     done = trials[(trials["status"] == "ok") & trials["trial_id"].isin(files)]
     done = done.dropna(subset=["val_accuracy"])
     best = set(done.loc[done.groupby("dataset")["val_accuracy"].idxmax(), "trial_id"])
-    for trial_id, path in files.items():
+    for trial_id in files.keys() & set(trials["trial_id"]):  # others were asked for by the study as it was
         if kept == "none" or trial_id not in best:
-            path.unlink()
+            files[trial_id].unlink()
 
 
 # -------------------------------------------------------------------------------------------------- reading

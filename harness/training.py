@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, executors, grants, parts, plugins, results, spawning, tuning
+from harness import checkpoints, executors, grants, lineage, parts, plugins, results, spawning, tuning
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
@@ -205,7 +205,7 @@ def check(
     """Raise UsageError where the folder is another study's, or the data are others; gives what was drawn."""
     checkpoints.Cadence.of(checkpoint_every)
     drawn = draw(study, engine)
-    results.check_same(folder, study, _digests(drawn))
+    lineage.check(folder, drawn, results.check_same(folder, study, _digests(drawn)))
     return drawn
 
 
@@ -235,6 +235,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         again = [stack.group for stack in todo]
         results.begin(folder, plan, {**known.get("data", {}), **digests}, again)
         provenance = Provenance(folder, plan, devices, count)
+        notes += lineage.notes(plan, known, finished)
         notes += shortages(todo, study, count if devices[0] == "cpu" else 0, folder)
         notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]
         progress = _progress(works, board, [*plan.warnings, *notes], study)

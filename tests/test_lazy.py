@@ -40,7 +40,7 @@ ORDER: list[set[str]] = [
     {"part_files"},
     {"standing"},
     {"engines", "results", "looks", "selection", "sheets"},
-    {"checkpoints", "parts", "provenance", "exports", "predictions", "weights", "live"},
+    {"checkpoints", "parts", "lineage", "provenance", "exports", "predictions", "weights", "live"},
     {"pictures"},
     {"gallery", "comparison"},
     {"executors", "tuning"},

@@ -333,3 +333,73 @@ def test_a_reader_that_goes_is_no_error(
     assert capsys.readouterr().err == ""
     with suppress(BrokenPipeError):
         gone.close()
+
+
+# ------------------------------------------------------------------- two studies of one name, one folder
+
+
+def kept(folder: Path) -> set[str]:
+    """The trials whose weights are there."""
+    return {path.stem for path in (folder / "weights").iterdir()}
+
+
+def test_a_study_that_shares_no_trial_with_its_folder_is_refused(
+    run_main: Callable[..., Any], capsys: Any
+) -> None:
+    folder = Path("results/small")
+    assert run_main(*RUN) == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    Path("small.toml").write_text(
+        STUDY.replace("[8]", "[4]") + 'lr = 0.3\n[axes]\nactivation = ["relu", "tanh"]\n'
+    )
+    capsys.readouterr()
+    for arguments in (RUN, ("plan", "small.toml"), (*RUN, "--retrain")):
+        assert run_main(*arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(
+            "error: results/small holds 2 finished trials of another study called 'small', "
+            "none of this one's: baseline.hidden is [8] there, [4] here; "
+        )
+        assert (
+            "baseline.lr is not given there, 0.3 here; and 1 more" not in said
+            or "axes.activation" not in said
+        )
+    assert {path: path.read_bytes() for path in before} == before
+    assert run_main(*RUN, "--results", "results/other") == 0  # as the message says
+    text = Path("small.toml").read_text()
+    Path("small.toml").write_text(text.replace('"small"', '"another"'))
+    assert run_main(*RUN) == 0
+    assert len(harness_results("results/another", "ok")) == 4
+
+
+def test_trials_that_leave_a_study_keep_their_weights_and_are_counted(
+    run_main: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, note = Path("results/small"), "2 finished trials of an earlier run are not in this study any more"
+    before: set[str] = set()
+    axes = (("0.1, 0.2", False), ("0.1, 0.2, 0.3", False), ("0.1, 0.05", True), ("0.1, 0.05", False))
+    for axis, said in axes:
+        Path("small.toml").write_text(STUDY.replace("= 2", "= 1") + f"[axes]\nlr = [{axis}]\n")
+        assert run_main(*RUN) == 0
+        assert (note in capsys.readouterr().err) is said
+        assert before <= kept(folder) or not said
+        before = kept(folder)
+    # That of lr = 0.3 was the best, and is not in the study any more.
+    (best,) = before - set(harness_results("results/small", "ok")["trial_id"])
+    Path("small.toml").write_text(STUDY.replace("= 2", "= 1") + "[axes]\nlr = [0.1, 0.2, 0.3]\n")
+    assert run_main(*RUN) == 0
+    assert "0 trials trained" in capsys.readouterr().out
+    assert best in set(harness_results("results/small", "ok")["trial_id"])
+
+
+def test_a_study_whose_component_was_changed_goes_on_in_its_folder(run_main: Callable[..., Any]) -> None:
+    Path("small.toml").write_text(
+        STUDY.replace("seeds = 2", 'seeds = 1\nplugins = ["mine.py"]') + 'activation = "mine"\n'
+    )
+    for body, trained in (("x.relu()", 1), ("x.tanh()", 1)):
+        Path("mine.py").write_text(
+            "from harness.axes.activations import activations\n\n\n"
+            f'@activations.register("mine")\ndef mine(x):\n    """Mine."""\n    return {body}\n'
+        )
+        assert run_main(*RUN) == 0
+        assert len(list(Path("results/small/parts").glob("*.zip"))) >= trained
