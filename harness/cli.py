@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from harness import signals
+from harness import places, signals
 from harness.data_commands import data
 from harness.errors import MachineError, UsageError, did_you_mean
 
@@ -322,6 +322,7 @@ def _report(folder: Path, out: Path | None = None) -> None:
         raise UsageError(
             f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/"
         )
+    places.check_file(out or folder / "report.html")
     from harness.report import write
 
     click.echo("drawing the report ...", err=True)
@@ -436,6 +437,7 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
     from harness import display, gallery, models, selection
     from harness.results import read
 
+    places.check_folder(out)
     for kind in kinds:
         if kind not in gallery.KINDS:
             raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, gallery.KINDS)}")
@@ -492,6 +494,7 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
     """
     from harness import results as storage
 
+    places.check_folder(out or Path("exported"))
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
     found = storage.read(results or storage.folder_with(trial))

@@ -26,7 +26,7 @@ ORDER: list[set[str]] = [
     {"file_texts"},
     {"digests", "checksums"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
-    {"idx", "npy"},
+    {"idx", "npy", "places"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known", "component_checks"},
     {"spaces", "overrides", "contrasts", "costs", "planned_components"},

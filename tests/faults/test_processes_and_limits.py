@@ -6,6 +6,7 @@ import concurrent.futures.process
 import errno
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -403,3 +404,50 @@ def test_a_study_whose_component_was_changed_goes_on_in_its_folder(run_main: Cal
         )
         assert run_main(*RUN) == 0
         assert len(list(Path("results/small/parts").glob("*.zip"))) >= trained
+
+
+# --------------------------------------------------------------------------------------- places to write to
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", "results", "--out"), ("export", "best", "--results", "results", "--out"),
+     ("compare", "results", "results", "--out"), ("data", "show", "digits", "--out"),
+     ("data", "export", "digits", "png"), ("report", "results", "--out")],
+    ids=lambda arguments: "-".join(arguments[:2]),
+)  # fmt: skip
+def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str],
+) -> None:
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("there was work before the place was looked at")
+
+    for work in (
+        "harness.results.read",
+        "harness.report.write",
+        "harness.looks.draw",
+        "harness.exports.export",
+    ):
+        monkeypatch.setattr(work, worked)
+    monkeypatch.setattr("harness.comparison.compare", worked)
+    Path("results").mkdir()
+    Path("results/trials.csv").touch()
+    Path("file").touch()
+    Path("dangling").symlink_to("nowhere")
+    cases = {"file/below/it": "file is no folder", "dangling/x/y": "dangling is no folder"}
+    if arguments[0] == "report":
+        cases |= {
+            "/dev/null": "it is no ordinary file; name a file",
+            "results": "it is a folder; name a file",
+        }
+    else:
+        cases |= {"/dev/null": "no folder", "file": "is (a file|no folder)", "n" * 300 + "/x": "too long"}
+    for place, words in cases.items():
+        assert run_main(*arguments, place) == 2
+        assert re.search(words, capsys.readouterr().err), place
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert run_main(*arguments, "new") == 2
+    assert "cannot be written by you; name another folder" in capsys.readouterr().err
