@@ -448,6 +448,6 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
     for place, words in cases.items():
         assert run_main(*arguments, place) == 2
         assert re.search(words, capsys.readouterr().err), place
-    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)
     assert run_main(*arguments, "new") == 2
     assert "cannot be written by you; name another folder" in capsys.readouterr().err
