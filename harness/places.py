@@ -16,7 +16,7 @@ def check_folder(folder: Path, option: str = "--out") -> None:
         option: what named it, for the message.
     """
     try:
-        there = next(one for one in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(one))
+        there = _nearest(folder.absolute())
         is_folder = there.is_dir()
     except (OSError, ValueError) as error:  # a name that is too long, a folder that may not be looked into
         raise UsageError(f"{option} {folder}: {error}; name another folder") from error
@@ -25,6 +25,15 @@ def check_folder(folder: Path, option: str = "--out") -> None:
         raise UsageError(f"{option} {folder}: {which} is no folder; name a new folder, or one that is there")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(f"{option} {folder}: {there} cannot be written by you; name another folder")
+
+
+def _nearest(path: Path) -> Path:
+    """Give what is there of a path: itself, or the nearest place above it; raises OSError, ValueError."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return _nearest(path.parent)
+    return path
 
 
 def check_file(path: Path, option: str = "--out") -> None:
