@@ -283,10 +283,11 @@ class ShareCheckpoint:
         """
         try:
             header = Header(self.group, self.trials, self.seconds, self.metrics)
+            results.check_there(self.path.parent.parent)
             write(self.path, self.here, header, step, values)
         except (MachineError, MemoryError, SafetensorError, TypeError, ValueError) as error:
             if not self.warned:
-                reason = error.__cause__ if isinstance(error, MachineError) else error
+                reason = error.__cause__ or error
                 print(
                     f"note: a checkpoint of stack {self.group} could not be written ({reason}). Its training "
                     "goes on; if it is stopped, it will go on from an earlier one or from its start.",

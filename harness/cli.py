@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from harness import places, signals
 from harness.data_commands import data
 from harness.errors import MachineError, UsageError, did_you_mean
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from harness.study import Study
 
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
+WRITERS = {__name__, "click.utils", "rich.console"}  # the modules that write to the screen
 
 
 class _Commands(click.Group):
@@ -40,19 +43,61 @@ def harness() -> None:
 
 def main() -> None:
     """Run the command; say what went wrong in words, without a traceback."""
+    with signals.stopping() as came:
+        code = _code(came)
+    sys.exit(code)
+
+
+def _code(came: Sequence[int]) -> Any:
+    """Run the command, and give its exit code; `came`: the signals that have stopped it."""
     try:
-        sys.exit(harness.main(standalone_mode=False) or 0)
+        code = _returned()
+        sys.stdout.flush()  # here its failure has words
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        with suppress(OSError):
+            error.show()
+        return 2
     except (UsageError, MachineError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _say(f"error: {error}")
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
+        return signals.code(came, INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last net: what nobody has foreseen becomes words, too)
-        _unforeseen(error)
-        sys.exit(1)
+        if not _is_of_output(error):
+            _unforeseen(error)
+        return signals.code(came, 1)
+    return code
+
+
+def _returned() -> Any:
+    """Give the command's exit code, also where it has ended by sys.exit."""
+    try:
+        return harness.main(standalone_mode=False) or 0
+    except SystemExit as end:
+        return end.code
+
+
+def _is_of_output(error: Exception) -> bool:
+    """Whether an error is that the screen cannot be written to; says so, unless its reader has gone."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if not isinstance(error, OSError) or last is None or last.tb_frame.f_globals["__name__"] not in WRITERS:
+        return False
+    if not isinstance(error, BrokenPipeError):
+        _say(
+            f"error: the output cannot be written: {error.strerror or error}. Files that were written before "
+            "are whole; after a training, the same command shows its results without training again"
+        )
+    with suppress(OSError, ValueError):  # or the interpreter would try once more, at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
+
+
+def _say(words: str) -> None:
+    """Write to stderr, if it can be written."""
+    with suppress(OSError):
+        click.echo(words, err=True)
 
 
 def _unforeseen(error: Exception) -> None:
@@ -60,12 +105,11 @@ def _unforeseen(error: Exception) -> None:
     if os.environ.get("HARNESS_TRACEBACK"):
         raise error
     if isinstance(error, OSError):
-        click.echo(f"error: the machine could not do it: {error}", err=True)
+        _say(f"error: the machine could not do it: {error}")
         return
-    click.echo(
+    _say(
         f"error: {type(error).__name__}: {error}. This is a fault of the harness. Please report it with what "
-        "the same command says after HARNESS_TRACEBACK=1 in its environment.",
-        err=True,
+        "the same command says after HARNESS_TRACEBACK=1 in its environment."
     )
 
 
@@ -156,6 +200,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
     device = "cuda" if how["device"] == "cuda" else "cpu"
     planned = make(loaded, how["engine"], device=device, processes=processes, **kept)
+    if kept:
+        from harness import lineage
+
+        lineage.check(folder, planned, known)
     if kept and loaded.metrics:
         from harness.provenance import metric_notes
 
@@ -220,7 +268,7 @@ def run(
     except KeyboardInterrupt:
         again = "The same command without --retrain" if how["retrain"] else "The same command"
         words = f"interrupted: what is finished is kept in {folder}. {again} goes on from there."
-        click.echo(f"\n{words}", err=True)
+        _say(f"\n{words}")
         raise
     display.summary(summary)
     if report:
@@ -250,7 +298,7 @@ def search(study: str, overrides: Sequence[str], results: Path | None, report: b
         found = searched(loaded, folder, display=screen.progress, confirm=display.progress, **how)
     except KeyboardInterrupt:
         words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
-        click.echo(f"\n{words}", err=True)
+        _say(f"\n{words}")
         raise
     screen.found(found, loaded)
     if report:
@@ -274,6 +322,7 @@ def _report(folder: Path, out: Path | None = None) -> None:
         raise UsageError(
             f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/"
         )
+    places.check_file(out or folder / "report.html")
     from harness.report import write
 
     click.echo("drawing the report ...", err=True)
@@ -388,6 +437,7 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
     from harness import display, gallery, models, selection
     from harness.results import read
 
+    places.check_folder(out)
     for kind in kinds:
         if kind not in gallery.KINDS:
             raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, gallery.KINDS)}")
@@ -444,6 +494,7 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
     """
     from harness import results as storage
 
+    places.check_folder(out or Path("exported"))
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
     found = storage.read(results or storage.folder_with(trial))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from harness import places
 from harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     from harness import exports
     from harness.axes.datasets import datasets
 
+    places.check_folder(folder, "FOLDER")
     _declared_in(study)
     table = exports.export(datasets[dataset], cast("exports.Format", format), folder)
     click.echo(f"# {folder}: whole. To use it, paste this into a study file:")
@@ -157,6 +159,7 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
 
     With --label, --grid or --hardest, draws these instead. Writes PNG and SVG.
     """  # fmt: skip
+    places.check_folder(out)
     asked = {name: value for name, value in asked.items() if value is not None}
     if "hardest" in asked:
         if grid or "label" in asked:

@@ -11,7 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -235,7 +235,8 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
                 left.unlink(missing_ok=True)
     except OSError as error:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # of the two errors, the first one is told
+                temporary.unlink()
         print(f"note: the decoded images cannot be kept in {path.parent}: {error}", file=sys.stderr)
 
 

@@ -250,7 +250,9 @@ def pool(workers: int, board: Board | None, modules: Sequence[str]) -> concurren
 
 def stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
     """End the workers now, and the pool's thread; what they had not written they had not finished."""
-    running, thread, answers = list((pool._processes or {}).values()), _thread(pool), pool._result_queue
+    running = list((pool._processes or {}).values())
+    thread: threading.Thread | None = getattr(pool, "_executor_manager_thread", None)  # none before a start
+    answers = getattr(pool, "_result_queue", None)
     pool.shutdown(wait=False, cancel_futures=True)
     for process in running:
         process.terminate()
@@ -259,17 +261,11 @@ def stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
         if process.is_alive():  # a component's own handler of signals, perhaps
             process.kill()
             process.join()
-    if thread is not None:
+    if thread is not None and answers is not None:
         # It too waits for the workers: whom it has asked after first, nobody else learns to have ended before
         # it says so. And of an answer that a worker was ended in, it would wait for the rest.
         answers._writer.close()
         thread.join(ENDING)
-
-
-def _thread(pool: concurrent.futures.ProcessPoolExecutor) -> threading.Thread | None:
-    """The thread that a pool hears its workers in; None before the first of them is started."""
-    thread: threading.Thread | None = pool._executor_manager_thread
-    return thread
 
 
 _board: Board | None = None

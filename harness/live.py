@@ -315,6 +315,7 @@ class _Drawing:
 
     def _write(self, curves: pd.DataFrame, state: str) -> None:
         picture = png(figure(panels(curves, self.trials), f"{self.name}: {state}"))
+        results.check_there(self.folder)
         results.write(self.folder / "live.png", picture)
         if self.show is not None:
             self.show(picture)

@@ -44,6 +44,7 @@ def write(
 
     Gives status -> count.
     """
+    results.check_there(folder)
     written = _write_predictions(folder, stack, data, shares, keep)
     for share in shares:
         written |= _write_weights(folder, share, keep_weights)

@@ -86,7 +86,8 @@ def write(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # the disk may be gone by now: its first error is what is told
+                temporary.unlink()
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         advice = "free some space" if full else "check the folder's permissions"
         raise MachineError(
@@ -123,7 +124,12 @@ def write_tables(
 def write_part(
     folder: Path, group: str, tables: Mapping[str, pd.DataFrame], written: Mapping[str, str] | None = None
 ) -> None:
-    """Write what one stack gave, as one atomic part; `written`: the digests of its other files, by name."""
+    """Write what one stack gave, as one atomic part; `written`: the digests of its other files, by name.
+
+    Raises:
+        MachineError: it cannot be written, or the folder is gone.
+    """
+    check_there(folder)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in TABLES:
@@ -137,6 +143,15 @@ def write_part(
 
 
 # ----------------------------------------------------------------------------------------- one run's folder
+
+
+def check_there(folder: Path) -> None:
+    """Raise MachineError where a folder is gone in the middle of a run, which must not begin it anew."""
+    if not folder.is_dir():
+        raise MachineError(
+            f"results folder {folder} is gone: it was deleted or renamed during the run. What was finished "
+            "is where it was moved to: move it back, and the same command goes on from there"
+        )
 
 
 @contextmanager
@@ -506,9 +521,9 @@ def _prune_weights(folder: Path) -> None:
     done = trials[(trials["status"] == "ok") & trials["trial_id"].isin(files)]
     done = done.dropna(subset=["val_accuracy"])
     best = set(done.loc[done.groupby("dataset")["val_accuracy"].idxmax(), "trial_id"])
-    for trial_id, path in files.items():
+    for trial_id in files.keys() & set(trials["trial_id"]):  # others were asked for by the study as it was
         if kept == "none" or trial_id not in best:
-            path.unlink()
+            files[trial_id].unlink()
 
 
 # -------------------------------------------------------------------------------------------------- reading

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, executors, grants, parts, plugins, results, spawning, tuning
+from harness import checkpoints, executors, grants, lineage, parts, plugins, results, spawning, tuning
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
@@ -27,6 +27,7 @@ from harness.study import Phase, Study
 from harness.trials import components_of
 
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
+AGAIN = "What is finished is safe in parts/; the same command makes the rest anew from there"
 WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
 
 
@@ -204,7 +205,7 @@ def check(
     """Raise UsageError where the folder is another study's, or the data are others; gives what was drawn."""
     checkpoints.Cadence.of(checkpoint_every)
     drawn = draw(study, engine)
-    results.check_same(folder, study, _digests(drawn))
+    lineage.check(folder, drawn, results.check_same(folder, study, _digests(drawn)))
     return drawn
 
 
@@ -234,12 +235,14 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         again = [stack.group for stack in todo]
         results.begin(folder, plan, {**known.get("data", {}), **digests}, again)
         provenance = Provenance(folder, plan, devices, count)
+        notes += lineage.notes(plan, known, finished)
         notes += shortages(todo, study, count if devices[0] == "cpu" else 0, folder)
         notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]
         progress = _progress(works, board, [*plan.warnings, *notes], study)
         try:
             # Closed before the folder is consolidated: no part may land after that.
-            with (how.display or nullcontext)(progress), closing(trained):
+            end = put_in_order(folder, lambda: _finish(folder, provenance, progress))
+            with end, (how.display or nullcontext)(progress), closing(trained):
                 for done in trained:
                     progress.note(folder, done)
                     if not done.failure:
@@ -247,12 +250,39 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         except MachineError:
             plugins.check_unchanged(components)  # where a file has changed, that is the reason to tell
             raise
-        finally:
-            if (folder / checkpoints.FOLDER).exists():
-                checkpoints.tidy(folder, results.finished(folder))
-            results.consolidate(folder)
-            provenance.finish(progress.done - progress.failed)
     return _summary(folder, progress, time.monotonic() - start)
+
+
+def _finish(folder: Path, provenance: Provenance, progress: Progress) -> None:
+    """Put a folder in order when a run is over, also one that was stopped."""
+    if (folder / checkpoints.FOLDER).exists():
+        checkpoints.tidy(folder, results.finished(folder))
+    results.consolidate(folder)
+    provenance.finish(progress.done - progress.failed)
+
+
+@contextmanager
+def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
+    """Finish a folder after the block; where the block fails, that is what is told, whatever comes after.
+
+    Raises:
+        MachineError: the folder is gone, or cannot be read or written.
+    """
+    try:
+        yield
+    except BaseException as first:
+        try:
+            finish()
+        except (OSError, MachineError, UsageError) as error:
+            if isinstance(first, Exception):
+                results.check_there(folder)
+            print(f"note: {folder} is not put in order: {error}", file=sys.stderr, flush=True)
+        raise
+    try:
+        finish()
+    except (OSError, UsageError) as error:
+        results.check_there(folder)
+        raise MachineError(f"{folder} is not put in order: {error}. {AGAIN}") from error
 
 
 def _old_notes(folder: Path, todo: Sequence[Stack]) -> list[str]:

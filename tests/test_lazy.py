@@ -19,12 +19,12 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
-    {"limits", "grants"},
+    {"limits", "grants", "signals"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "urls", "files"},
     {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows"},
     {"digests", "checksums"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
-    {"idx", "npy"},
+    {"idx", "npy", "places"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known", "component_checks"},
     {"spaces", "overrides", "contrasts", "costs", "planned_components"},
@@ -38,7 +38,7 @@ ORDER: list[set[str]] = [
     {"part_files"},
     {"standing"},
     {"engines", "results", "looks", "selection", "sheets"},
-    {"checkpoints", "parts", "provenance", "exports", "predictions", "weights", "live"},
+    {"checkpoints", "parts", "lineage", "provenance", "exports", "predictions", "weights", "live"},
     {"pictures"},
     {"gallery", "comparison"},
     {"executors", "tuning"},

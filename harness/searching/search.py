@@ -215,15 +215,17 @@ class _Search:
         progress = Progress(self.wanted, notes=unseen(self.study, everything.trials))
         self._note(progress)
         before = len(self.trials)
-        try:
-            with (display or nullcontext)(progress), Workers(count, modules) as workers:
-                while len(self.trials) < self.wanted:
-                    if not self._batch(workers, progress):
-                        break
-        finally:
+
+        def finish() -> None:
             suggestions.write(self.folder, self.trials, self.search, self.space)
             results.consolidate(self.folder)
             provenance.finish(len(self.trials) - before)
+
+        end = training.put_in_order(self.folder, finish)
+        with end, (display or nullcontext)(progress), Workers(count, modules) as workers:
+            while len(self.trials) < self.wanted:
+                if not self._batch(workers, progress):
+                    break
         return Found(
             self.folder,
             self.trials,

@@ -5,9 +5,14 @@ from __future__ import annotations
 import concurrent.futures.process
 import errno
 import multiprocessing
+import os
+import re
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from multiprocessing.heap import Heap
 from pathlib import Path
 from typing import Any
@@ -15,8 +20,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness import bounds, executors, grants, grouping, plan, training
+import harness
+from harness import bounds, cli, executors, grants, grouping, plan, signals, training
 from harness.cli import harness as command
+from harness.errors import MachineError
 from harness.searching import stages
 from harness.study import Study
 
@@ -184,3 +191,263 @@ def test_a_pool_that_is_stopped_leaves_no_process_and_no_thread(monkeypatch: pyt
     executors.stop(crew)
     assert set(threading.enumerate()) == before
     assert not multiprocessing.active_children()
+
+
+# ------------------------------------------------------------------------------ folders and disks that go
+
+
+@contextmanager
+def after_a_stack(act: Callable[[], object], progress: training.Progress) -> Iterator[None]:
+    """Do something once the first stack of a run is done."""
+    note = progress.note
+
+    def noted(*arguments: Any) -> None:
+        note(*arguments)
+        if not acted:
+            acted.append(act())
+
+    acted: list[object] = []
+    progress.note = noted  # type: ignore[method-assign]
+    yield
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+def test_a_folder_that_is_renamed_while_a_run_writes_is_said_and_loses_nothing(
+    study_of: Make, tmp_path: Path
+) -> None:
+    study, folder, moved = study_of(epochs=1), tmp_path / "results", tmp_path / "moved"
+    display = partial(after_a_stack, lambda: folder.rename(moved))
+    with pytest.raises(MachineError, match=r"results is gone: it was deleted or renamed"):
+        training.train(study, folder, device="cpu", workers=1, display=display)
+    assert not folder.exists()  # it was not begun anew with what came later
+    moved.rename(folder)  # as the message says
+    assert training.train(study, folder, device="cpu", workers=1).trained == 1
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+def test_an_error_while_the_folder_is_put_in_order_hides_no_reason(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unwritable() -> None:
+        monkeypatch.setattr(Path, "unlink", no_disk)
+        monkeypatch.setattr(Path, "replace", no_disk)
+
+    study, display = study_of(epochs=1), partial(after_a_stack, unwritable)
+    with pytest.raises(MachineError, match=r"predictions/g\w+\.npz cannot be written: Input/output error"):
+        training.train(study, tmp_path, device="cpu", workers=1, display=display)
+    assert "is not put in order" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert training.train(study, tmp_path, device="cpu", workers=1).statuses == {"ok": 2}
+
+
+def no_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+# ----------------------------------------------------------------------------------- signals and the screen
+
+
+@pytest.fixture
+def run_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run `harness ARGUMENTS` in this process and a folder of its own that has small.toml; its exit code."""
+    (tmp_path / "small.toml").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+
+    def main(*arguments: str) -> Any:
+        monkeypatch.setattr("sys.argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code
+
+    return main
+
+
+RUN = ("run", "small.toml", "--device", "cpu", "--workers", "1")
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_stops_a_run_as_ctrl_c_does(
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)
+    again = partial(after_a_stack, partial(os.kill, os.getpid(), number))
+    monkeypatch.setattr("harness.display.progress", again)
+    try:
+        assert run_main(*RUN) == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert (
+        last == "interrupted: what is finished is kept in results/small. The same command goes on from there."
+    )
+    assert len(harness_results("results/small", "ok")) == 1
+
+
+def harness_results(folder: str, status: str) -> Any:
+    rows = harness.read(folder).trials
+    return rows[rows["status"] == status]
+
+
+def test_a_signal_that_is_ignored_stays_ignored(run_main: Callable[..., Any]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with signals.stopping() as came:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not came
+        assert run_main("list", "head") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux alone has a full device")
+@pytest.mark.parametrize("arguments", [RUN, ("list",), ("plan", "small.toml")])
+def test_output_into_a_full_device_is_said_and_results_stay(
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str],
+) -> None:
+    monkeypatch.setattr("harness.display.progress", nullcontext)
+    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
+        monkeypatch.setattr("sys.stdout", full)
+        assert run_main(*arguments) == 1
+    assert "error: the output cannot be written: No space left on device" in capsys.readouterr().err
+    if arguments is RUN:
+        assert len(harness_results("results/small", "ok")) == 2
+
+
+def test_a_reader_that_goes_is_no_error(
+    run_main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    gone = os.fdopen(write, "w")
+    monkeypatch.setattr("sys.stdout", gone)
+    assert run_main("list") == 1
+    monkeypatch.undo()
+    assert capsys.readouterr().err == ""
+    with suppress(BrokenPipeError):
+        gone.close()
+
+
+# ------------------------------------------------------------------- two studies of one name, one folder
+
+
+def kept(folder: Path) -> set[str]:
+    """The trials whose weights are there."""
+    return {path.stem for path in (folder / "weights").iterdir()}
+
+
+def test_a_study_that_shares_no_trial_with_its_folder_is_refused(
+    run_main: Callable[..., Any], capsys: Any
+) -> None:
+    folder = Path("results/small")
+    assert run_main(*RUN) == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    Path("small.toml").write_text(
+        STUDY.replace("[8]", "[4]") + 'lr = 0.3\n[axes]\nactivation = ["relu", "tanh"]\n'
+    )
+    capsys.readouterr()
+    for arguments in (RUN, ("plan", "small.toml"), (*RUN, "--retrain")):
+        assert run_main(*arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(
+            "error: results/small holds 2 finished trials of another study called 'small', "
+            "none of this one's: baseline.hidden is [8] there, [4] here; "
+        )
+        assert (
+            "baseline.lr is not given there, 0.3 here; and 1 more" not in said
+            or "axes.activation" not in said
+        )
+    assert {path: path.read_bytes() for path in before} == before
+    assert run_main(*RUN, "--results", "results/other") == 0  # as the message says
+    text = Path("small.toml").read_text()
+    Path("small.toml").write_text(text.replace('"small"', '"another"'))
+    assert run_main(*RUN) == 0
+    assert len(harness_results("results/another", "ok")) == 4
+
+
+def test_trials_that_leave_a_study_keep_their_weights_and_are_counted(
+    run_main: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, note = Path("results/small"), "2 finished trials of an earlier run are not in this study any more"
+    before: set[str] = set()
+    axes = (("0.1, 0.2", False), ("0.1, 0.2, 0.3", False), ("0.1, 0.05", True), ("0.1, 0.05", False))
+    for axis, said in axes:
+        Path("small.toml").write_text(STUDY.replace("= 2", "= 1") + f"[axes]\nlr = [{axis}]\n")
+        assert run_main(*RUN) == 0
+        assert (note in capsys.readouterr().err) is said
+        assert before <= kept(folder) or not said
+        before = kept(folder)
+    # That of lr = 0.3 was the best, and is not in the study any more.
+    (best,) = before - set(harness_results("results/small", "ok")["trial_id"])
+    Path("small.toml").write_text(STUDY.replace("= 2", "= 1") + "[axes]\nlr = [0.1, 0.2, 0.3]\n")
+    assert run_main(*RUN) == 0
+    assert "0 trials trained" in capsys.readouterr().out
+    assert best in set(harness_results("results/small", "ok")["trial_id"])
+
+
+def test_a_study_whose_component_was_changed_goes_on_in_its_folder(run_main: Callable[..., Any]) -> None:
+    Path("small.toml").write_text(
+        STUDY.replace("seeds = 2", 'seeds = 1\nplugins = ["mine.py"]') + 'activation = "mine"\n'
+    )
+    for body, trained in (("x.relu()", 1), ("x.tanh()", 1)):
+        Path("mine.py").write_text(
+            "from harness.axes.activations import activations\n\n\n"
+            f'@activations.register("mine")\ndef mine(x):\n    """Mine."""\n    return {body}\n'
+        )
+        assert run_main(*RUN) == 0
+        assert len(list(Path("results/small/parts").glob("*.zip"))) >= trained
+
+
+# --------------------------------------------------------------------------------------- places to write to
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", "results", "--out"), ("export", "best", "--results", "results", "--out"),
+     ("compare", "results", "results", "--out"), ("data", "show", "digits", "--out"),
+     ("data", "export", "digits", "png"), ("report", "results", "--out")],
+    ids=lambda arguments: "-".join(arguments[:2]),
+)  # fmt: skip
+def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str],
+) -> None:
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("there was work before the place was looked at")
+
+    for work in (
+        "harness.results.read",
+        "harness.report.write",
+        "harness.looks.draw",
+        "harness.exports.export",
+    ):
+        monkeypatch.setattr(work, worked)
+    monkeypatch.setattr("harness.comparison.compare", worked)
+    Path("results").mkdir()
+    Path("results/trials.csv").touch()
+    Path("file").touch()
+    Path("dangling").symlink_to("nowhere")
+    cases = {"file/below/it": "file is no folder", "dangling/x/y": "dangling is no folder"}
+    if arguments[0] == "report":
+        cases |= {
+            "/dev/null": "it is no ordinary file; name a file",
+            "results": "it is a folder; name a file",
+        }
+    else:
+        cases |= {"/dev/null": "no folder", "file": "is (a file|no folder)", "n" * 300 + "/x": "too long"}
+    for place, words in cases.items():
+        assert run_main(*arguments, place) == 2
+        assert re.search(words, capsys.readouterr().err), place
+    monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)
+    assert run_main(*arguments, "new") == 2
+    assert "cannot be written by you; name another folder" in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""Places that a command writes to, looked at before it does any work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.errors import UsageError
+
+
+def check_folder(folder: Path, option: str = "--out") -> None:
+    """Raise UsageError where no files can be written into a folder, which need not be there yet.
+
+    Args:
+        folder: the place.
+        option: what named it, for the message.
+    """
+    try:
+        there = _nearest(folder.absolute())
+        is_folder = there.is_dir()
+    except (OSError, ValueError) as error:  # a name that is too long, a folder that may not be looked into
+        raise UsageError(f"{option} {folder}: {error}; name another folder") from error
+    if not is_folder:
+        which = "it" if there == folder.absolute() else str(there)
+        raise UsageError(f"{option} {folder}: {which} is no folder; name a new folder, or one that is there")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {folder}: {there} cannot be written by you; name another folder")
+
+
+def _nearest(path: Path) -> Path:
+    """Give what is there of a path: itself, or the nearest place above it; raises OSError, ValueError."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return _nearest(path.parent)
+    return path
+
+
+def check_file(path: Path, option: str = "--out") -> None:
+    """Raise UsageError where a file cannot be written, or something that is no file is in its place."""
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no ordinary file"
+        raise UsageError(f"{option} {path}: it is {kind}; name a file, for instance {path.name}.html")
+    check_folder(path.parent, option)
