@@ -19,12 +19,13 @@ import pandas as pd
 from torture import hooks
 
 CODES = (0, 1, 2)
+LAST_NET = "HARNESS_TRACEBACK"
 TIMING = ("group_seconds",)
 """Columns that no two runs share."""
 PYTHON = re.compile(
     r"object has no attribute|object is not (callable|iterable|subscriptable)|'NoneType'|unsupported operand"
     r"|(list|tuple|string) ind(ices|ex) (must be|out of)|unhashable type|invalid literal for int"
-    r"|positional arguments? |unexpected keyword|please report this|could not convert string to"
+    r"|positional arguments? |unexpected keyword|fault of the harness|could not convert string to"
     r"|not supported between instances|must be str|dictionary update sequence"
 )
 """What Python says to programmers, not to the person at the keyboard."""
@@ -95,6 +96,7 @@ def command(*arguments: str | Path, allowed: Sequence[Path] = ()) -> Outcome:
     from harness import cli
 
     sys.argv = ["harness", *map(str, arguments)]
+    os.environ[LAST_NET] = "1"  # what its last net holds is a fault, whose place we want to know
     seen = hooks.now()
     seen.allowed = hooks.below(*allowed, Path(tempfile.gettempdir())) if allowed else ()
     seen.outside.clear()
@@ -105,6 +107,9 @@ def command(*arguments: str | Path, allowed: Sequence[Path] = ()) -> Outcome:
         cli.main()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except OSError as error:  # which the command's last net says in these words
+        code = 1
+        print(f"error: the machine could not do it: {error}", file=sys.stderr)
     except BaseException as error:  # noqa: BLE001 (whatever gets out is what we look for)
         code, raised = 1, signature(error)
     seen.allowed = ()
@@ -190,7 +195,13 @@ def real(arguments: Sequence[str | Path], seconds: float = 120, **options: Any) 
     command = [sys.executable, "-m", "harness", *map(str, arguments)]
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL, **options
+            command,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name != LAST_NET},
+            **options,
         )
     except subprocess.TimeoutExpired as late:
         return Outcome(None, str(late.stdout or ""), str(late.stderr or ""))
