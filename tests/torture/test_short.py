@@ -24,7 +24,8 @@ def campaign(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_short_form_finds_nothing_and_counts_what_it_did(tmp_path: Path) -> None:
-    done = campaign(tmp_path, "--short", "--seed", "0")
+    done = campaign(tmp_path, "--short", "--seed", "44")
+    # Seeds with a kill of workers and without a limit of memory, where machines differ in what they do.
     assert done.returncode == 0, done.stdout + done.stderr
     known = {name: kind.short for name, kind in kinds().items()}
     ledger = Ledger.of(tmp_path / "counts.json")
