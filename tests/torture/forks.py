@@ -33,6 +33,8 @@ ROOM = 4 << 30  # bytes of address space that a case may take beside what was th
 def warm() -> None:
     """Import and run what every case needs, so that forked processes have it."""
     os.environ.setdefault("MPLBACKEND", "agg")
+    # A command that is killed while it asks git for its commit would leave this repository's index locked.
+    os.environ["GIT_DIR"] = os.devnull
     import torch
 
     torch.set_num_threads(1)
