@@ -58,7 +58,7 @@ def _run(seed: int, folder: Path, there: Sequence[Scenario]) -> Case:
     case.count(scenario.name, name)
     scenario.begin(folder)
     smallest = f"{scenario.name}: {amount:,} of {name}"
-    more = ["--workers", "2"] if scenario.workers and seed % 3 == 0 else []
+    more = ["--workers", "2"] if scenario.workers and seed // len(LIMITS) % 3 == 0 else []
 
     def work() -> Outcome:
         scenarios.quick_workers()
