@@ -444,10 +444,71 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
             "results": "it is a folder; name a file",
         }
     else:
-        cases |= {"/dev/null": "no folder", "file": "is (a file|no folder)", "n" * 300 + "/x": "too long"}
+        cases |= {
+            "/dev/null": "no folder|is a file",
+            "file": "is (a file|no folder)",
+            "n" * 300 + "/x": "too long",
+        }
     for place, words in cases.items():
         assert run_main(*arguments, place) == 2
         assert re.search(words, capsys.readouterr().err), place
     monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)
     assert run_main(*arguments, "new") == 2
     assert "cannot be written by you; name another folder" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------ files between processes and hosts
+
+
+@pytest.mark.parametrize("number", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_is_refused(
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: str,
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert run_main(*RUN) == 1
+    assert re.search(
+        r"error: \S*results/small is on a file system without locks \(flock\): .* Choose a local folder with "
+        "--results, or mount it with locks",
+        capsys.readouterr().err,
+    )
+    assert not Path("results/small/plan.json").exists()
+    assert run_main("data", "export", "digits", "npy", "exported") == 1
+    assert "Choose a local folder, or" in capsys.readouterr().err
+
+
+def test_temporary_files_of_live_writers_stay(
+    run_main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer may be on another machine, which neither its process's number nor the clock tells about."""
+    drafts: list[str] = []
+    replace = Path.replace
+
+    def noted(self: Path, target: Path) -> Path:
+        drafts.append(self.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    assert run_main(*RUN) == 0
+    machine, process, token = drafts[0].removeprefix(".tmp-").split("-")
+    assert process == str(os.getpid())
+    dead = 2**22 + 1  # no system numbers its processes so high
+    folder = Path("results/small/weights")
+    files = {
+        f".tmp-{machine}-{process}-{token}x": True,  # this process's
+        f".tmp-{machine}-{dead}-{token}": False,
+        f".tmp-00000000-{dead}-{token}": True,  # another machine's
+        f".tmp-00000000-{dead}-old": False,
+        ".tmp-3f786850e387550f": False,  # an older version's
+    }
+    for name in files:
+        (folder / name).write_text("half")
+    two_days = time.time() - 2 * 86_400
+    os.utime(folder / f".tmp-00000000-{dead}-old", (two_days, two_days))
+    assert run_main(*RUN) == 0
+    assert {name: (folder / name).exists() for name in files} == files
