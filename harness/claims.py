@@ -42,7 +42,7 @@ def hold(path: Path, advice: str, timeout: float = 0) -> BaseFileLock:
     """
     from filelock import FileLock, SoftFileLock, Timeout
 
-    lock = FileLock(path, timeout=timeout)
+    lock: BaseFileLock = FileLock(path, timeout=timeout)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a lock of another kind is taken, which a kill would leave

@@ -53,7 +53,7 @@ def tree(root: Path, files: Mapping[str, object]) -> Path:
 
 MACHINE = {"proc/meminfo": f"MemTotal: {64 * 2**20} kB\nMemAvailable: {32 * 2**20} kB"}
 V2 = "sys/fs/cgroup"
-SELF = {"proc/self/cgroup": "0::/"}
+SELF: dict[str, object] = {"proc/self/cgroup": "0::/"}
 LIMITS: dict[str, tuple[dict[str, object], int, int | None, int]] = {
     # name: files, cores of 8, limit of memory, memory left
     "no groups": ({}, 8, None, 32 * GB),
@@ -201,8 +201,8 @@ def after_a_stack(act: Callable[[], object], progress: training.Progress) -> Ite
     """Do something once the first stack of a run is done."""
     note = progress.note
 
-    def noted(*arguments: Any) -> None:
-        note(*arguments)
+    def noted(folder: Path, done: executors.Done) -> None:
+        note(folder, done)
         if not acted:
             acted.append(act())
 
@@ -512,3 +512,16 @@ def test_temporary_files_of_live_writers_stay(
     os.utime(folder / f".tmp-00000000-{dead}-old", (two_days, two_days))
     assert run_main(*RUN) == 0
     assert {name: (folder / name).exists() for name in files} == files
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+def test_a_part_whose_name_shows_late_is_not_missing(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing of a shared folder may be seconds old; a file in it that is asked for by name is there."""
+    glob = Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda self, pattern: [] if self.name == "parts" else glob(self, pattern)
+    )
+    summary = training.train(study_of(epochs=1), tmp_path / "small", device="cpu", workers=1)
+    assert summary.statuses == {"ok": 2}
