@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from harness import bounds, npy, remedies, sources
+from harness import bounds, claims, npy, remedies, sources
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +25,8 @@ T = TypeVar("T")
 Kind = Literal["png", "npy"]
 VERSION = 2  # of what decoding means; part of every cache key
 SLOW = 1.0  # seconds: what takes longer is shown, and kept
+OLD = 86_400.0  # seconds, more than any two clocks differ by
 SETTLED = 2.0  # seconds: a file just written may change once more within its time stamp's resolution
-LEFT = 86_400.0  # seconds: a file half written is nobody's any more
 MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
 LINE_EVERY = 10.0  # seconds, where there is no terminal
 GREY = ("L", "1")  # Pillow's names for grey of 8 bits or fewer
@@ -71,10 +71,24 @@ def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
         return kept
     start, before = time.monotonic(), len(problems)
     images = _decode(files, kind, name, problems)
-    slow = time.monotonic() - start > SLOW
-    if slow and len(problems) == before and newest < time.time() - SETTLED:
+    sound = len(problems) == before
+    if sound and time.monotonic() - start > SLOW and _settled(files, kind, (key, newest), start):
         _keep(path, key, images)
     return images
+
+
+def _settled(files: Sequence[Path], kind: Kind, state: tuple[str, float], start: float) -> bool:
+    """Whether files are what they were at `start`, in a way that any change from now on would show.
+
+    A file server's clock, which dates them, may be minutes off this machine's: only a day between the two
+    means anything. Else the files have stayed as they are for longer than time stamps are coarse.
+    """
+    if state[1] < time.time() - OLD:
+        return True
+    try:
+        return time.monotonic() - start >= SETTLED and _state(files, kind) == state
+    except OSError:
+        return False
 
 
 def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> NDArray[np.uint8]:
@@ -223,16 +237,14 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=claims.prefix(), delete=False) as file:
             temporary = Path(file.name)
             np.savez(file, key=np.array(key), images=images)
         temporary.chmod(0o644)
         temporary.replace(path)
         for old in sorted(path.parent.glob("*.npz"), key=lambda kept: kept.stat().st_mtime)[:-MOST_KEPT]:
             old.unlink(missing_ok=True)
-        for left in path.parent.glob(".tmp-*"):  # by a process that was killed, not by one that is writing
-            if left.stat().st_mtime < time.time() - LEFT:
-                left.unlink(missing_ok=True)
+        claims.sweep(path.parent, path.stat().st_mtime, held=False)
     except OSError as error:
         if temporary is not None:
             with suppress(OSError):  # of the two errors, the first one is told

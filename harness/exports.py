@@ -6,11 +6,11 @@ import gzip
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from harness import idx
+from harness import claims, idx
 from harness.axes.datasets import Dataset, Images
 from harness.decoded import counted
 from harness.errors import MachineError, UsageError
@@ -66,11 +66,10 @@ def _alone(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: another process is writing into it.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    lock = FileLock(folder / f"{UNFINISHED}lock")
     try:
-        lock.acquire(timeout=0)
+        lock = claims.hold(folder / f"{UNFINISHED}lock", "Choose a local folder")
     except Timeout:
         raise UsageError(
             f"{folder}: another export is writing into it; wait for its end, or choose another folder"
@@ -78,7 +77,8 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # the disk may be gone by now, whose error is told
+            Path(lock.lock_file).unlink()
         lock.release()
 
 

@@ -13,16 +13,16 @@ from harness import documents, results
 from harness.errors import UsageError, quoted
 from harness.plan import Plan
 
-DECIDING = ("baseline", "axes", "steps")
-"""The tables of a study that decide, with its seeds, which trials it has."""
+DECIDING = ("axes", "steps")
+"""The tables that make a study what it is: with others, none of whose trials is there, it is another one."""
 MOST_TOLD = 3  # differences that an error lists
 
 
 def check(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
     """Raise UsageError where the finished trials in a folder are those of another study of the same name.
 
-    A study that has grown, or lost some of its arms, shares trials with what it was; one whose components or
-    data were changed says the same as before.
+    A study that has grown, or lost some of its arms, shares trials with what it was; one whose components
+    were changed, or its baseline (`--set epochs=2`), varies the same as before: these go on, with `notes`.
 
     Args:
         folder: the results folder.
@@ -60,10 +60,12 @@ def _ids(known: Mapping[str, Any]) -> set[str]:
 
 
 def _differences(folder: Path, plan: Plan) -> list[str]:
-    """What differs between the study that a folder is of and this one, in words: there, and here."""
+    """Say what differs between a folder's study and this one; nothing where the same is varied."""
     there, here = documents.study(folder), tomllib.loads(tomli_w.dumps(plan.study.tables(folder)))
+    if all(there.get(table) == here.get(table) for table in DECIDING):
+        return []
     pairs = [("seeds", there["study"].get("seeds"), here["study"].get("seeds"))]
-    for table in DECIDING:
+    for table in (*DECIDING, "baseline"):
         before, now = there.get(table, {}), here.get(table, {})
         if isinstance(before, dict) and isinstance(now, dict):
             pairs += [(f"{table}.{key}", before.get(key), now.get(key)) for key in {**before, **now}]

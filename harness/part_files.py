@@ -36,9 +36,19 @@ class Part:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
+_heard: dict[Path, set[Path]] = {}
+"""Folder -> parts that this process knows to be written, since the listing of a shared one may be old."""
+
+
+def remember(folder: Path, group: str) -> None:
+    """Note that a stack's part was written by this run, in whichever process."""
+    _heard.setdefault(folder.absolute(), set()).add(folder / "parts" / f"{group}.zip")
+
+
 def paths(folder: Path) -> list[Path]:
     """A folder's parts, in order of their names."""
-    return sorted((folder / "parts").glob("*.zip"))
+    listed = set((folder / "parts").glob("*.zip"))
+    return sorted(listed | {path for path in _heard.get(folder.absolute(), ()) if path.is_file()})
 
 
 def read(path: Path) -> Part | None:

@@ -31,9 +31,9 @@ from typing import Any
 
 import pandas as pd
 import tomli_w
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from harness import checksums, csv_rows, documents, files, part_files, standing
+from harness import checksums, claims, csv_rows, documents, files, part_files, standing
 from harness.checking import known_settings
 from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
@@ -77,7 +77,7 @@ def write(path: Path, content: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.parent / f".tmp-{secrets.token_hex(8)}"
+        draft = path.parent / f"{claims.prefix()}{secrets.token_hex(8)}"
         with draft.open("xb") as file:  # with the permissions that this process gives its files
             temporary = draft
             file.write(content)
@@ -164,8 +164,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
+        lock = claims.hold(folder / ".lock", "Choose a local folder with --results")
     except Timeout:
         raise UsageError(
             f"another run is writing into {folder}. Wait for it, or choose another folder with --results"
@@ -176,10 +175,8 @@ def claimed(folder: Path) -> Iterator[None]:
             "Choose another with --results, or mend its permissions."
         ) from error
     try:
-        for leftover in folder.rglob(".tmp-*"):
-            if leftover.is_symlink() or leftover.is_file():  # a folder is a killed export's, or a person's
-                with suppress(OSError):
-                    leftover.unlink()
+        with suppress(OSError):
+            claims.sweep(folder, claims.time_of(folder / ".lock"), held=True)
         yield
     finally:
         lock.release()

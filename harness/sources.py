@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from harness import claims
 from harness.errors import MachineError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -464,19 +465,19 @@ def _alone(name: str, folder: Path) -> Iterator[None]:
         MachineError: another process held it for over LOCK_TIMEOUT seconds.
         OSError: the cache cannot be written.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    path, advice = folder / ".lock", "Set HARNESS_DATA to a local folder"
     try:
-        lock.acquire(timeout=0)
+        lock = claims.hold(path, advice)
     except Timeout:
         _say(f"{name}: another process is fetching it into {folder}; waiting ...")
         try:
-            lock.acquire(timeout=LOCK_TIMEOUT)
+            lock = claims.hold(path, advice, LOCK_TIMEOUT)
         except Timeout:
             raise MachineError(
-                f"{name}: another process has held {lock.lock_file} for over {LOCK_TIMEOUT} s. "
+                f"{name}: another process has held {path} for over {LOCK_TIMEOUT} s. "
                 "End it, or set HARNESS_DATA to another folder."
             ) from None
     try:

@@ -11,7 +11,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, executors, grants, lineage, parts, plugins, results, spawning, tuning
+from harness import (
+    checkpoints,
+    executors,
+    grants,
+    lineage,
+    part_files,
+    parts,
+    plugins,
+    results,
+    spawning,
+    tuning,
+)
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
@@ -245,6 +256,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
             with end, (how.display or nullcontext)(progress), closing(trained):
                 for done in trained:
                     progress.note(folder, done)
+                    part_files.remember(folder, done.stack.group)
                     if not done.failure:
                         results.renewed(folder, done.stack.group)
         except MachineError:

@@ -499,7 +499,8 @@ def test_a_narrower_run_leaves_the_checkpoints_of_the_wider_one(
     before, axes = path.read_bytes(), {"optimizer": ["sgd", "adam"]}
     about = {"seeds": 1 if narrower == "seeds" else 2, "resample_split": True}
     _, notes = train(study_of(axes, epochs=1 if narrower == "epochs" else 4, study=about), cut, "never")
-    assert notes == ["1 checkpoint of other settings stays: a run with those settings goes on from there"]
+    assert notes[0] == "1 checkpoint of other settings stays: a run with those settings goes on from there"
+    assert len(notes) == 1 + (narrower == "epochs")  # whose trials share none with the finished ones
     assert path.read_bytes() == before
     with counted() as steps:
         train(study, cut)

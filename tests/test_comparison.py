@@ -493,7 +493,7 @@ def test_a_file_in_the_folders_place_is_told_first(
     (tmp_path / "file").write_text("")
     answer = compare(trained(), trained(copy=1), "--out", tmp_path / "file")
     assert (answer.code, answer.stdout) == (2, "")
-    assert "is a file; a folder is meant" in answer.stderr
+    assert "is no folder; name a new folder, or one that is there" in answer.stderr
 
 
 def test_of_many_arms_the_table_shows_those_that_tell_and_counts_the_rest(trained: Trained) -> None:

@@ -9,15 +9,12 @@ import pandas as pd
 from harness import csv_rows, places, results
 from harness.comparison.comparing import Comparison
 from harness.comparison.words import interval, p_value, percent, verdict
-from harness.errors import UsageError
 
 CSV, LATEX = "differences.csv", "differences.tex"
 
 
 def check_out(out: Path) -> None:
     """Raise UsageError where no files can be written into `out`, before anything is computed."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file; a folder is meant, which gets {CSV} and {LATEX}")
     places.check_folder(out)
 
 

@@ -201,7 +201,8 @@ class _Search:
             more,
             study=study,
             trials=[*self.plan.trials, *more.trials],
-            stacks=[*self.plan.stacks, *more.stacks],
+            # A suggestion that is asked for again has the stack that it had before.
+            stacks=list({stack.group: stack for stack in (*self.plan.stacks, *more.stacks)}.values()),
             skipped={**self.plan.skipped, **more.skipped},
         )
         results.begin(self.folder, self.plan, self.digests)

@@ -53,7 +53,7 @@ def tree(root: Path, files: Mapping[str, object]) -> Path:
 
 MACHINE = {"proc/meminfo": f"MemTotal: {64 * 2**20} kB\nMemAvailable: {32 * 2**20} kB"}
 V2 = "sys/fs/cgroup"
-SELF = {"proc/self/cgroup": "0::/"}
+SELF: dict[str, object] = {"proc/self/cgroup": "0::/"}
 LIMITS: dict[str, tuple[dict[str, object], int, int | None, int]] = {
     # name: files, cores of 8, limit of memory, memory left
     "no groups": ({}, 8, None, 32 * GB),
@@ -201,8 +201,8 @@ def after_a_stack(act: Callable[[], object], progress: training.Progress) -> Ite
     """Do something once the first stack of a run is done."""
     note = progress.note
 
-    def noted(*arguments: Any) -> None:
-        note(*arguments)
+    def noted(folder: Path, done: executors.Done) -> None:
+        note(folder, done)
         if not acted:
             acted.append(act())
 
@@ -359,11 +359,8 @@ def test_a_study_that_shares_no_trial_with_its_folder_is_refused(
         said = capsys.readouterr().err
         assert said.startswith(
             "error: results/small holds 2 finished trials of another study called 'small', "
-            "none of this one's: baseline.hidden is [8] there, [4] here; "
-        )
-        assert (
-            "baseline.lr is not given there, 0.3 here; and 1 more" not in said
-            or "axes.activation" not in said
+            "none of this one's: axes.activation is not given there, ['relu', 'tanh'] here; "
+            "baseline.hidden is [8] there, [4] here; baseline.lr is not given there, 0.3 here. "
         )
     assert {path: path.read_bytes() for path in before} == before
     assert run_main(*RUN, "--results", "results/other") == 0  # as the message says
@@ -391,6 +388,9 @@ def test_trials_that_leave_a_study_keep_their_weights_and_are_counted(
     assert run_main(*RUN) == 0
     assert "0 trials trained" in capsys.readouterr().out
     assert best in set(harness_results("results/small", "ok")["trial_id"])
+    assert run_main(*RUN, "--set", "epochs=2") == 0  # the same study at another setting, none of it shared
+    assert "3 finished trials of an earlier run" in capsys.readouterr().err
+    assert best in kept(folder)
 
 
 def test_a_study_whose_component_was_changed_goes_on_in_its_folder(run_main: Callable[..., Any]) -> None:
@@ -444,10 +444,84 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
             "results": "it is a folder; name a file",
         }
     else:
-        cases |= {"/dev/null": "no folder", "file": "is (a file|no folder)", "n" * 300 + "/x": "too long"}
+        cases |= {
+            "/dev/null": "no folder|is a file",
+            "file": "is (a file|no folder)",
+            "n" * 300 + "/x": "too long",
+        }
     for place, words in cases.items():
         assert run_main(*arguments, place) == 2
         assert re.search(words, capsys.readouterr().err), place
     monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)
     assert run_main(*arguments, "new") == 2
     assert "cannot be written by you; name another folder" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------ files between processes and hosts
+
+
+@pytest.mark.parametrize("number", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_is_refused(
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: str,
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert run_main(*RUN) == 1
+    assert re.search(
+        r"error: \S*results/small is on a file system without locks \(flock\): .* Choose a local folder with "
+        "--results, or mount it with locks",
+        capsys.readouterr().err,
+    )
+    assert not Path("results/small/plan.json").exists()
+    assert run_main("data", "export", "digits", "npy", "exported") == 1
+    assert "Choose a local folder, or" in capsys.readouterr().err
+
+
+def test_temporary_files_of_live_writers_stay(
+    run_main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer may be on another machine, which neither its process's number nor the clock tells about."""
+    drafts: list[str] = []
+    replace = Path.replace
+
+    def noted(self: Path, target: Path) -> Path:
+        drafts.append(self.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    assert run_main(*RUN) == 0
+    machine, process, token = drafts[0].removeprefix(".tmp-").split("-")
+    assert process == str(os.getpid())
+    dead = 2**22 + 1  # no system numbers its processes so high
+    folder = Path("results/small/weights")
+    files = {
+        f".tmp-{machine}-{process}-{token}x": True,  # this process's
+        f".tmp-{machine}-{dead}-{token}": False,
+        f".tmp-00000000-{dead}-{token}": True,  # another machine's
+        f".tmp-00000000-{dead}-old": False,
+        ".tmp-3f786850e387550f": False,  # an older version's
+    }
+    for name in files:
+        (folder / name).write_text("half")
+    two_days = time.time() - 2 * 86_400
+    os.utime(folder / f".tmp-00000000-{dead}-old", (two_days, two_days))
+    assert run_main(*RUN) == 0
+    assert {name: (folder / name).exists() for name in files} == files
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+def test_a_part_whose_name_shows_late_is_not_missing(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing of a shared folder may be seconds old; a file in it that is asked for by name is there."""
+    glob = Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda self, pattern: [] if self.name == "parts" else glob(self, pattern)
+    )
+    summary = training.train(study_of(epochs=1), tmp_path / "small", device="cpu", workers=1)
+    assert summary.statuses == {"ok": 2}
