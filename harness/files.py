@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import struct
 import tomllib
@@ -49,7 +50,8 @@ def text(path: Path, most: int = MOST_TEXT) -> str:
         ValueError: it is longer than `most` bytes, or no UTF-8.
     """
     with path.open("rb") as file:
-        content = file.read(most + 1)
+        # Not most + 1 at once: Python takes the memory before it knows how much there is.
+        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return content.decode("utf-8-sig")

@@ -133,15 +133,24 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The harness's commit, with a mark where files differ from it; empty outside a checkout."""
+    """The harness's commit, with a mark where files differ from it; empty outside a checkout.
+
+    `git describe --dirty` would write the index under a lock, which a run that is killed would leave behind
+    (git 2.39, with --no-optional-locks too); `git status` can be asked not to.
+    """
+    commit = _git("describe", "--always", "--abbrev=12")
+    changed = commit and _git("status", "--porcelain", "--untracked-files=no")
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the harness's checkout; nothing where it cannot be asked."""
+    command = ["git", "--no-optional-locks", "-C", str(HOUSE), *arguments]
     try:
-        found = subprocess.run(
-            ["git", "-C", str(HOUSE), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return found.stdout.strip()
+    return done.stdout.strip()
 
 
 def _device_name(device: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +57,29 @@ def test_a_run_that_stops_is_listed_with_what_it_trained(
     (run,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
     assert run["trials_trained"] == 0
     assert "finished" in run
+
+
+def test_asking_for_the_commit_writes_nothing_into_the_repository(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A lock on the index, of a run that is killed, would stop its owner's next commit."""
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    (tmp_path / "file").write_text("as committed")
+    git("init")
+    git("add", "file")
+    git("commit", "-m", "one file")
+    monkeypatch.setattr(provenance, "HOUSE", tmp_path)
+    os.utime(tmp_path / "file", (1, 1))  # so that git would like to write down that it has not changed
+    before = (tmp_path / ".git/index").read_bytes()
+    clean = provenance._commit()
+    (tmp_path / "file").write_text("changed since")
+    assert clean
+    assert provenance._commit() == f"{clean}-dirty"
+    assert (tmp_path / ".git/index").read_bytes() == before
 
 
 def test_the_commit_is_this_checkouts_or_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
