@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def restore(found: Results, row: pd.Series[Any]) -> Model:
     """
     path = weights.file_of(found, str(row["trial_id"]))
     kept = path.is_file()
-    trial = _vouched_for(path, str(row["trial_id"])) if kept else None
+    trial = _vouched_for(path, row) if kept else None
     if trial is None:
         stack, trial = _planned(found, str(row["trial_id"]))
         if not kept:
@@ -116,14 +116,15 @@ def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     return model.eval()
 
 
-def _vouched_for(path: Path, trial_id: str) -> Trial | None:
+def _vouched_for(path: Path, row: pd.Series[Any]) -> Trial | None:
     """Give the trial that a file of weights is of, if its id says so, too, and all of it is known here.
 
     Then the folder's study is not needed, nor a plugin that the study names for other trials.
     """
     try:
-        trial = weights.read(path).trial
-        same = trial.trial_id == trial_id and is_still(trial, plugins.sources())
+        read = weights.read(path).trial
+        trial = replace(read, arm=replace(read.arm, name=str(row["arm"])))
+        same = trial.trial_id == row["trial_id"] and is_still(trial, plugins.sources())
     except (UsageError, MachineError, KeyError, TypeError):
         return None  # of a component or data set that the study may declare, or damaged, which is told later
     return trial if same else None

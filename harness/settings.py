@@ -129,14 +129,14 @@ class Setting:
         Raises:
             ValueError: with what is allowed, in words.
         """
-        if control_character(value):
-            raise ValueError(f"text without {CONTROL_WORDS}")
         try:
             checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(value)
         except ValidationError as error:
             raise ValueError(
                 error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             ) from None
+        if control_character(checked):
+            raise ValueError(f"text without {CONTROL_WORDS}")
         return checked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 from postgres_server import Postgres, serving
 
-from harness import grouping, report, training
+from harness import grouping, plugins, report, training
 from harness.report import Reading
 from harness.study import Study, parse
 
@@ -38,6 +39,19 @@ hypothesis.settings.load_profile("steady")
 def _one_thread() -> None:
     """As in the workers: the tests' own processes fill the cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _registered_for_one_test() -> Iterator[None]:
+    """Take out what a test registered: no test sees the components of those before it in its process."""
+    before = {axis: {entry.name for entry in registry} for axis, registry in plugins.catalogue().items()}
+    modules = set(sys.modules)
+    yield
+    for axis, registry in plugins.catalogue().items():
+        for entry in [entry for entry in registry if entry.name not in before[axis]]:
+            registry.remove(entry.name)
+    for name in [name for name in sys.modules if name.startswith(plugins.FILE) and name not in modules]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -367,7 +367,7 @@ def test_a_plan_for_numpy_trains_trials_one_by_one(study_of: Callable[..., Study
 
 def test_a_component_without_a_formula_is_told_before_any_compute(study_of: Callable[..., Study]) -> None:
     activations.register("swish2")(lambda x: x * torch.sigmoid(2 * x))
-    optimizers.register("still")(lambda param, grad, state, t, *, lr=0.1: None)  # noqa: ARG005
+    optimizers.register("still")(lambda param, grad, state, t, *, lr=0.1: param.sub_(lr * grad))  # noqa: ARG005
     try:
         study = study_of({"activation": ["swish2", "relu"], "optimizer": ["still", "sgd"]})
         with pytest.raises(UsageError) as told:

@@ -82,7 +82,6 @@ def called(*arguments: object, answer: str | None = None) -> Result:
         (["plan", "FOLDER/study.toml"], UsageError),
         (["run", "FOLDER/study.toml", "--results", "OUT"], UsageError),
         (["export", "best", "--where", "activation=relu", "--out", "OUT", "--results", "FOLDER"], None),
-        (["report", "FOLDER", "--out", "OUT.html"], None),
         (["compare", "FOLDER", "FOLDER"], None),
         (["show", "FOLDER", "predictions", "--where", "activation=theirs", "--out", "OUT"], None),
     ],
@@ -143,18 +142,21 @@ def test_nothing_in_a_results_folder_is_unpickled(theirs: tuple[Path, Path], tmp
         file.write_bytes(buffer.getvalue())
     for file in (tmp_path / "copy/weights").glob("*.safetensors"):
         file.write_bytes(buffer.getvalue())
+    folder, out = tmp_path / "copy", tmp_path / "out"
     for arguments in (
-        ["show", tmp_path / "copy", "predictions", "--trial", "best"],
-        ["report", tmp_path / "copy"],
+        ["show", folder, "predictions", "--trial", "best", "--out", out],
+        ["export", "best", "--results", folder, "--out", out],
     ):
         done = called(*arguments)
         assert done.exception is None or isinstance(done.exception, (UsageError, MachineError)), done.output
     assert not Noted.unpickled
 
 
-def test_a_report_asks_no_other_host(theirs: tuple[Path, Path]) -> None:
-    folder, _ = theirs
+def test_a_report_runs_no_plugin_and_asks_no_other_host(theirs: tuple[Path, Path]) -> None:
+    folder, log = theirs
+    before = log.read_text()
     assert called("report", folder).exit_code == 0
+    assert log.read_text() == before
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<script src" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "")

@@ -72,8 +72,8 @@ def test_arms_that_are_the_same_are_found_different_in_5_percent_of_studies(
 def divided_by_n(monkeypatch: pytest.MonkeyPatch) -> None:
     summarise, biased = verdicts.summarise, np.sqrt((N - 1) / N)
 
-    def summarised(*arguments: object) -> pd.DataFrame:
-        table: pd.DataFrame = summarise(*arguments)
+    def summarised(*arguments: object, **named: object) -> pd.DataFrame:
+        table: pd.DataFrame = summarise(*arguments, **named)
         half = (table["high"] - table["mean"]) * biased
         return table.assign(sd=table["sd"] * biased, low=table["mean"] - half, high=table["mean"] + half)
 
