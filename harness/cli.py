@@ -14,7 +14,7 @@ import click
 
 from harness import places, signals
 from harness.data_commands import data
-from harness.errors import MachineError, UsageError, did_you_mean
+from harness.errors import MachineError, UsageError, did_you_mean, in_words
 
 if TYPE_CHECKING:
     from harness.results import Results
@@ -62,7 +62,7 @@ def _code(came: Sequence[int]) -> Any:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return signals.code(came, INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 (the last net: what nobody has foreseen becomes words, too)
+    except BaseException as error:  # noqa: BLE001 (the last net: what nobody has foreseen becomes words, too)
         if not _is_of_output(error):
             _unforeseen(error)
         return signals.code(came, 1)
@@ -77,7 +77,7 @@ def _returned() -> Any:
         return end.code
 
 
-def _is_of_output(error: Exception) -> bool:
+def _is_of_output(error: BaseException) -> bool:
     """Whether an error is that the screen cannot be written to; says so, unless its reader has gone."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
@@ -100,7 +100,7 @@ def _say(words: str) -> None:
         click.echo(words, err=True)
 
 
-def _unforeseen(error: Exception) -> None:
+def _unforeseen(error: BaseException) -> None:
     """Say what went wrong where nobody foresaw it; HARNESS_TRACEBACK=1 shows where in the harness it did."""
     if os.environ.get("HARNESS_TRACEBACK"):
         raise error
@@ -108,7 +108,7 @@ def _unforeseen(error: Exception) -> None:
         _say(f"error: the machine could not do it: {error}")
         return
     _say(
-        f"error: {type(error).__name__}: {error}. This is a fault of the harness. Please report it with what "
+        f"error: {in_words(error)}. This is a fault of the harness. Please report it with what "
         "the same command says after HARNESS_TRACEBACK=1 in its environment."
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness import files
 from harness.settings import CONTROL
 
 CONFUSION = ["trial_id", "split", "label", "prediction", "count"]
@@ -54,11 +55,7 @@ def _as_cells(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def read(source: Path | io.StringIO) -> pd.DataFrame:
     """A CSV of `written` as text: digits stay as they were; nothing is parsed and printed again."""
-    if isinstance(source, Path):
-        with source.open(encoding="utf-8", newline="") as file:
-            text = file.read()
-    else:
-        text = source.getvalue()
+    text = files.content_of(source).decode() if isinstance(source, Path) else source.getvalue()
     frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     if "'" in text:  # one search, where a search of each column would take as long as reading it
         marked = re.compile("'" + FORMULA)
@@ -108,18 +105,19 @@ def without(text: str, cells: Collection[str]) -> str:
 def merged(columns: Iterable[str], texts: Iterable[str], place: Mapping[str, int]) -> str:
     """Several CSVs of the same columns as one, their rows in the order of their first cells.
 
-    Rows of one first cell stay in the order in which they come.
+    Rows of one first cell stay in the order in which they come; they are those of the first CSV that has it.
 
     Args:
         columns: what all of them have; no cell is quoted.
         texts: the CSVs, each with its header.
         place: first cell -> its place in the order; rows of other cells are left out.
     """
+    owner: dict[str, int] = {}
     runs = [
         (place[run[1]], run[0])
-        for text in texts
+        for i, text in enumerate(texts)
         for run in RUN.finditer(text, text.index("\n") + 1)
-        if run[1] in place
+        if run[1] in place and owner.setdefault(run[1], i) == i
     ]
     runs.sort(key=lambda run: run[0])
     return ",".join(columns) + "\n" + "".join(rows for _, rows in runs)

@@ -71,8 +71,9 @@ def _check_plan(content: dict[str, Any]) -> None:
             raise ValueError(f"stacks[{i}].engine = {_short(engine)}; allowed: {', '.join(get_args(Engine))}")
         if not isinstance(trials, list) or not trials or not all(map(files.is_name, trials)):
             raise ValueError(f"stacks[{i}].trials = {_short(trials)}; allowed: a list of trial_ids")
-    names = [stack["group"] for stack in stacks]
-    if len(set(names)) < len(names):
+    # A search that asks for a suggestion again, whose worker died, has its stack twice, with the same trials.
+    named = {(stack["group"], tuple(stack["trials"])) for stack in stacks}
+    if len({group for group, _ in named}) < len(named):
         raise ValueError("two stacks have one name")
 
 

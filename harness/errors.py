@@ -59,6 +59,12 @@ def in_words(error: BaseException) -> str:
     >>> in_words(ValueError("no\nnumber")), in_words(SystemExit(3))
     ('ValueError: no number', 'sys.exit(3)')
     """
-    if isinstance(error, SystemExit):
-        return f"sys.exit({'' if error.code is None else error.code!r})"
-    return f"{type(error).__name__}: {error}".replace("\n", " ")[:500].removesuffix(": ")
+    name = type(error).__name__
+    try:
+        if isinstance(error, SystemExit):
+            return f"sys.exit({'' if error.code is None else error.code!r})"
+        return f"{name}: {error}".replace("\n", " ")[:500].removesuffix(": ")
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 (an exception of a third party's, which cannot say what it is)
+        return name

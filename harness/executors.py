@@ -283,8 +283,8 @@ def _start_worker(board: Board | None, modules: Sequence[str]) -> None:
     try:
         _load(modules)
         _refusal = ""
-    except Exception as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
-        _refusal = str(error) or repr(error)
+    except BaseException as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
+        _refusal = str(error) if isinstance(error, UsageError) else in_words(error)
 
 
 def _load(modules: Sequence[str]) -> None:
@@ -373,9 +373,9 @@ def train(work: Work, board: Board | None = None) -> Done:
         )
     except ComponentError as error:
         return _failed(work, str(error).replace("\n", " "))
-    except (MachineError, UsageError):
+    except (MachineError, UsageError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a component does wrong, others go on)
+    except BaseException as error:  # noqa: BLE001 (whatever a component does wrong, others go on)
         return _failed(work, in_words(error) + raised_in(error))
     checkpoints.remove(work.folder, work.stack.group)
     return Done(work.stack, statuses, notes=[note for share in shares for note in share.outcome.notes])

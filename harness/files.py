@@ -1,10 +1,12 @@
 """Files that may be damaged, or come from anybody: read with their sizes bounded, written the same each time.
 
-Nothing here knows what a file means: what is wrong is a ValueError, which the reader puts into words.
+Nothing here knows what a file means: what is wrong is a ValueError, which the reader puts into words. A file
+that is there and cannot be read now, as a disk fails, is not taken for a damaged one: that is a MachineError.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -16,6 +18,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from harness.errors import MachineError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +37,7 @@ RATIO = 50
 """An archive may unpack to SPARE bytes and RATIO times its own: CSVs of results shrink to a tenth at most."""
 SPARE_ARRAYS = 256 * 2**20
 """The same of arrays: what a thousand dead networks predict of 60,000 images is next to nothing, packed."""
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """The form of a stack's name and of a trial_id: both name files, which must stay in their folder."""
 
@@ -42,16 +47,35 @@ def is_name(value: object) -> bool:
     return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
+def content_of(path: Path, most: int | None = None) -> bytes:
+    """A file's bytes, the first `most` of them if it is given.
+
+    Raises:
+        OSError: there is no such file.
+        MachineError: it is there, and the machine cannot read it now.
+    """
+    try:
+        with path.open("rb") as file:
+            # Not `most` at once: Python takes the memory before it knows how much there is.
+            return file.read(-1 if most is None else min(most, os.fstat(file.fileno()).st_size + 1))
+    except OSError as error:
+        if isinstance(error, ABSENT) or error.errno == errno.ELOOP or path.is_dir():
+            raise
+        raise MachineError(
+            f"{path} cannot be read: {error.strerror or error}. It may be whole, and nothing was made in its "
+            "place; check the disk and the file's permissions, then run the same command again"
+        ) from error
+
+
 def text(path: Path, most: int = MOST_TEXT) -> str:
     """A text file's content, without a byte order mark.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: there is no such file.
+        MachineError: it is there, and the machine cannot read it now.
         ValueError: it is longer than `most` bytes, or no UTF-8.
     """
-    with path.open("rb") as file:
-        # Not most + 1 at once: Python takes the memory before it knows how much there is.
-        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
+    content = content_of(path, most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return content.decode("utf-8-sig")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from harness.settings import EPOCHS, OUTCOME
 
 TABLES = ("trials", "epochs", "confusion")
 WRITTEN = "files.json"
+BATCH = re.compile(r"b[0-9a-f]{8}\.zip")
+"""The name of the part that a search writes of a batch: it holds trials of several stacks."""
 NEEDED: Mapping[str, list[str]] = {
     "trials": ["trial_id", "status", "reason"], "epochs": EPOCHS, "confusion": csv_rows.CONFUSION
 }  # fmt: skip
@@ -26,14 +28,32 @@ NEEDED: Mapping[str, list[str]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """A part's tables, each the text of a CSV; its name, its digest, and those of files written with it."""
+    """A part's tables, each the text of a CSV; its name, its digest, and those of files written with it.
+
+    `stacks` are the names of those whose trials it holds: its own, or those of a batch of a search.
+    """
 
     name: str
     digest: str
     trials: str
     epochs: str
     confusion: str
+    stacks: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def named(self) -> bool:
+        """Whether it has the name that a run gave it, and is no copy that was put beside it."""
+        return self.stacks in {(), (self.name.removesuffix(".zip"),)} or bool(BATCH.fullmatch(self.name))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder's parts: what a run wrote; paths of damaged and changed ones; copies under other names."""
+
+    sound: list[Part]
+    damaged: list[Path]
+    copies: list[Part]
 
 
 _heard: dict[Path, set[Path]] = {}
@@ -52,32 +72,51 @@ def paths(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> Part | None:
-    """A part; None if it is damaged."""
+    """A part; None if it is damaged, or not there.
+
+    Raises:
+        MachineError: it cannot be read now, and may be whole.
+    """
     try:
-        content = path.read_bytes()
+        content = files.content_of(path)
         texts = files.members(content, [*(f"{name}.csv" for name in TABLES), WRITTEN])
         trials, epochs, confusion = (_checked(name, texts[f"{name}.csv"]) for name in TABLES)
+        stacks = _stacks(csv_rows.read(io.StringIO(trials)))
         written = files.json_value(texts.get(WRITTEN, "{}"))
         listed = {_inside(name): str(digest) for name, digest in written.items()}
     except (*files.DAMAGE, AttributeError):
         return None
-    return Part(path.name, checksums.digest(content), trials, epochs, confusion, listed)
+    return Part(path.name, checksums.digest(content), trials, epochs, confusion, stacks, listed)
 
 
-def whole(folder: Path) -> tuple[list[Part], list[Path]]:
-    """The parts that are what a run wrote, and the paths of the others: damaged ones, and changed ones.
+def whole(folder: Path) -> Parts:
+    """The parts of a folder, sorted by what they are worth.
 
     A part that checksums.json does not know is one of a run that was killed, and counts if it can be read.
+
+    Raises:
+        MachineError: one cannot be read now, and may be whole.
     """
     record = checksums.read(folder) or checksums.Record()
-    sound, others = [], []
+    sorted_ = Parts([], [], [])
     for path in paths(folder):
         part = read(path)
         if part is None or record.parts.get(path.name, part.digest) != part.digest:
-            others.append(path)
+            sorted_.damaged.append(path)
+        elif part.named:
+            sorted_.sound.append(part)
         else:
-            sound.append(part)
-    return sound, others
+            sorted_.copies.append(part)
+    return sorted_
+
+
+def say_copies(folder: Path, copies: Sequence[Part]) -> None:
+    """Say which parts are not read because of their names, and what to do with them."""
+    for part in copies:
+        stack = f"{part.stacks[0]}.zip" if len(part.stacks) == 1 else "b########.zip, as it was"
+        there = (folder / "parts" / stack).exists()
+        advice = f"{stack} is there: remove this one" if there else f"rename it to {stack}, and it is read"
+        documents.say(f"{folder / 'parts' / part.name} is a part under another name, so not read; {advice}")
 
 
 def _checked(name: str, text: str) -> str:
@@ -106,6 +145,11 @@ def _check_trials(frame: pd.DataFrame) -> None:
         pd.to_numeric(frame[name].replace("", None))
 
 
+def _stacks(trials: pd.DataFrame) -> tuple[str, ...]:
+    """The names of the stacks that a part's trials were of, each once; () where its trials do not say."""
+    return tuple(dict.fromkeys(trials["group"])) if "group" in trials else ()
+
+
 def _rows(columns: int) -> re.Pattern[str]:
     """Rows of so many cells, none of them quoted."""
     return re.compile(rf'(?:[^,\n"]*(?:,[^,\n"]*){{{columns - 1}}}\n)+')
@@ -123,5 +167,5 @@ def misfits(folder: Path, part: Part) -> list[str]:
     return [
         name
         for name, digest in part.files.items()
-        if (folder / name).is_file() and checksums.digest((folder / name).read_bytes()) != digest
+        if (folder / name).is_file() and checksums.digest(files.content_of(folder / name)) != digest
     ]

@@ -66,7 +66,9 @@ def load_installed() -> None:
         try:
             with _undisturbed(f"package entry point {point.name}", quiet=True):
                 point.load()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             package = point.dist.name if point.dist else "unknown"
             raise UsageError(
                 f"the components of package {package!r} (entry point {point.name} = {point.value}) "

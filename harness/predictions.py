@@ -58,7 +58,7 @@ def read(path: Path, split: Split) -> Predictions:
         )
     written = results.digest_of(path.parent.parent, f"predictions/{path.name}", path.stem)
     try:
-        content = path.read_bytes()
+        content = files.content_of(path)
         if written and checksums.digest(content) != written:
             raise ValueError("it changed after the run that wrote it")
         arrays = files.arrays(content)

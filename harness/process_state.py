@@ -115,9 +115,9 @@ def called(what: str, function: Callable[..., Any], *given: Any, note: str = "")
     try:
         with kept() as changed:
             result = function(*given)
-    except (UsageError, MachineError):  # in words already
+    except (UsageError, MachineError, KeyboardInterrupt):  # in words already, or a person's wish
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise ComponentError(f"{what} raises {in_words(error)}{note}") from error
     if changed:
         raise ComponentError(f"{what} changes settings of the whole process: {', '.join(changed)}")

@@ -315,9 +315,11 @@ def finished(folder: Path, *, set_aside: bool = False, with_old: bool = False) -
     to be renewed counts for nothing, either, unless `with_old`.
     """
     old = frozenset() if with_old else to_renew(folder)
-    parts, damaged = part_files.whole(folder)
+    there = part_files.whole(folder)
+    parts = there.sound
     if set_aside:
-        for path in damaged:
+        part_files.say_copies(folder, there.copies)
+        for path in there.damaged:
             path.replace(path.with_suffix(".damaged"))
             documents.say(
                 f"{path}: damaged, or changed after the run; set aside, and its trials are trained again"
@@ -391,7 +393,7 @@ def _write_tables(folder: Path, rows: pd.DataFrame, again: Collection[str] = ())
 def _planned_rows(folder: Path) -> pd.DataFrame:
     """The planned trials' rows as they were written before anything was trained; else those of trials.csv."""
     try:
-        with gzip.open(folder / PLANNED) as file:
+        with gzip.open(io.BytesIO(files.content_of(folder / PLANNED))) as file:
             content = file.read(MOST_PLANNED + 1)
         if len(content) > MOST_PLANNED:
             raise ValueError(f"it would unpack to more than {MOST_PLANNED:,} bytes")
@@ -432,7 +434,7 @@ def digest_of(folder: Path, name: str, group: str = "") -> str:
 
 def rows_of(folder: Path, ids: Collection[str]) -> dict[str, pd.DataFrame]:
     """The rows of some trials in the parts, as text: of a trial that is in several, those of the last."""
-    parts = [_frames(part) for part in part_files.whole(folder)[0]]
+    parts = [_frames(part) for part in part_files.whole(folder).sound]
     tables = {
         name: pd.concat([part[name] for part in parts], ignore_index=True) if parts else empty(name)
         for name in TABLES
@@ -468,7 +470,7 @@ def _merged(folder: Path, rows: pd.DataFrame, parts: Sequence[part_files.Part]) 
 def _parts(folder: Path) -> list[part_files.Part]:
     """Read the sound parts; of those that are to be renewed, the trials that no other part has."""
     old = {f"{group}.zip" for group in to_renew(folder)}
-    sound, _ = part_files.whole(folder)
+    sound = part_files.whole(folder).sound
     if not old:
         return sound
     new = [part for part in sound if part.name not in old]
@@ -601,7 +603,7 @@ def _ids(folder: Path) -> set[str]:
     """The trial_ids of a results folder; none of one that cannot be read, which is said."""
     try:
         return set(read_trials(folder)["trial_id"])
-    except UsageError as error:
+    except (UsageError, MachineError) as error:
         documents.say(str(error))
         return set()
 

@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import checksums, csv_rows, part_files
+from harness import checksums, csv_rows, files, part_files
 from harness.checksums import Record
 from harness.documents import STATUSES, say
 from harness.errors import UsageError
@@ -26,7 +26,7 @@ def tables(folder: Path, names: Sequence[str]) -> dict[str, bytes] | None:
 
     Raises:
         UsageError: a table is not what the run wrote, or not there, and there are no parts.
-        OSError: a table cannot be read.
+        MachineError: a table or a part cannot be read now.
     """
     record, contents = _at_one_moment(folder, names)
     if record is None and (folder / checksums.FILE).exists():
@@ -43,9 +43,11 @@ def _written(
     folder: Path, record: Record | None, contents: Mapping[str, bytes | None], changed: Sequence[str]
 ) -> bool:
     """Whether the tables of a folder with parts are what the parts come to, or more; says what is amiss."""
-    parts, damaged = part_files.whole(folder)
-    if damaged:
-        names = " and ".join(str(path) for path in damaged)
+    there = part_files.whole(folder)
+    parts = there.sound
+    part_files.say_copies(folder, there.copies)
+    if there.damaged:
+        names = " and ".join(str(path) for path in there.damaged)
         say(f"{names}: damaged, or changed after the run, so not read; `harness run` trains its trials again")
     if record is None:
         return not changed and _has_more(contents.get("trials.csv") or b"", parts)
@@ -92,7 +94,7 @@ def _stands(record: Record | None, name: str, content: bytes | None) -> bool:
 def _bytes(path: Path) -> bytes | None:
     """A file's content; None where there is no such file."""
     try:
-        return path.read_bytes()
+        return files.content_of(path)
     except FileNotFoundError:
         return None
 

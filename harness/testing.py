@@ -69,7 +69,9 @@ def why_alone(axis: str, name: str) -> str:
                 return ""
     except UsageError as fault:
         return str(fault)
-    except Exception as error:  # noqa: BLE001 (whatever is wrong with it, no other trial shall share it)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 (whatever is wrong with it, no other trial shall share it)
         return f"{what} fails on a stack ({in_words(error)})"
     return (
         f"{what} gives the members of a stack other values than each alone (dimensions are counted from the "

@@ -38,6 +38,8 @@ def in_words(error: Exception, url: str) -> UsageError | MachineError | None:
         return _of_import(error, where)
     if isinstance(error, ArgumentError):
         return no_url(error, url)
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        return _of_system(error.__context__, where)  # a journal's lock, which says only that it is not held
     if isinstance(error, RuntimeError) and "optuna" in str(error):
         return UsageError(
             f"{where} was made by another version of Optuna: {error} Or choose another [search] storage."

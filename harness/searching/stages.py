@@ -23,7 +23,9 @@ from harness import executors
 from harness.axes.datasets import Dataset, datasets
 from harness.batches import Budget
 from harness.engines.states import State
+from harness.errors import ComponentError, MachineError, in_words
 from harness.grouping import Stack
+from harness.planned_components import raised_in
 
 if TYPE_CHECKING:
     from harness.engines.outcome import Outcome
@@ -98,8 +100,10 @@ def train(stage: Stage) -> Reached:
         )
         with executors.quiet_arithmetic(stage.stack.engine):
             outcome = engine.train(stage.stack.trials, data, stage.device, watch=watch)
-    except Exception as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
-        message = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
+    except (MachineError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)
+        message = in_words(error) + ("" if isinstance(error, ComponentError) else raised_in(error))
         return Reached(stage, failure=message, seconds=time.perf_counter() - start)
     for note in outcome.notes:
         warnings.warn(note, RuntimeWarning, stacklevel=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, csv_rows, documents, results, standing, stats
+from harness import columns, csv_rows, documents, files, results, standing, stats
 from harness.documents import say
 from harness.errors import UsageError
 from harness.parameters import Space
@@ -97,13 +98,14 @@ def winners(folder: Path) -> pd.DataFrame:
 
     Raises:
         UsageError: winners.csv is not what the search wrote.
+        MachineError: it cannot be read now.
     """
     path = folder / WINNERS
     if not path.is_file():
         return pd.DataFrame({"number": [], "suggestions": []}, dtype=int)
     try:
         standing.check(folder, WINNERS)
-        table = pd.read_csv(path, dtype={"number": int})
+        table = pd.read_csv(io.BytesIO(files.content_of(path)), dtype={"number": int})
         sound = list(table) == ["number", "suggestions"] and table["number"].ge(0).all()
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error

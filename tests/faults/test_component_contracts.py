@@ -80,6 +80,12 @@ def answer(
 CE = "torch.logsumexp(z, -1) - (target * z).sum(-1)"
 LOSS = '@losses.register("mine", takes="logits")\ndef mine(z, target):\n    """Mine."""\n'
 HEADED = '@heads.register("mine", kind="{}")\ndef mine(z):\n    """Mine."""\n    return '
+MUTE = """
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+    __repr__ = __str__
+"""
 ACTIVATION = '@activations.register("mine")\ndef mine(x):\n    """Mine."""\n'
 OPTIMIZER = '@optimizers.register("mine")\ndef mine(param, grad, state, t, *, lr=0.1):\n    """Mine."""\n'
 SCHEDULE = '@schedules.register("mine")\ndef mine(clock):\n    """Mine."""\n    return '
@@ -339,6 +345,22 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "sys.exit(3)",
         r"plugin \S*own.py fails when it is run: sys.exit",
     ),
+    "a plugin that raises what is no Exception": (
+        "activation",
+        "raise GeneratorExit",
+        r"plugin \S*own.py fails when it is run: GeneratorExit",
+    ),
+    # exceptions of an odd kind
+    "a loss that raises what is no Exception": (
+        "loss",
+        f"{LOSS}    raise GeneratorExit('words')",
+        "loss 'mine' of logits raises GeneratorExit: words",
+    ),
+    "a loss whose exception has no words": (
+        "loss",
+        f"{MUTE}{LOSS}    raise Mute",
+        r"loss 'mine' of logits raises Mute",
+    ),
 }
 
 
@@ -384,6 +406,24 @@ def test_check_component_says_the_same(mistake: str) -> None:
     with pytest.raises(AssertionError) as told:
         check_component(axis, "mine")
     assert re.search(words.removeprefix("own.py:14: "), str(told.value).replace("\n", " "))
+
+
+LATER = f"""
+calls = []
+
+{HEADED.format("logits")}z if len(calls) < 12 else stop()
+
+def stop():
+    raise GeneratorExit
+"""
+
+
+def test_what_is_no_exception_is_told_when_a_stack_is_tried() -> None:
+    text = LATER.replace("    return z", "    calls.append(0)\n    return z")
+    Path("own.py").write_text(HEAD + text)
+    plugins.load_file(Path("own.py"), quiet=True)
+    with pytest.raises(AssertionError, match=r"head 'mine' fails on a stack \(GeneratorExit\)"):
+        check_component("head", "mine")
 
 
 SEARCH = """
@@ -542,6 +582,11 @@ LATE = f"""
     [
         ("sys.exit(3)", "sys.exit(3), in loss 'mine' (own.py:15)"),
         ("raise ValueError('no\\nway')", "ValueError: no way, in loss 'mine' (own.py:15)"),
+        ("raise GeneratorExit('no')", "GeneratorExit: no, in loss 'mine' (own.py:15)"),
+        (
+            "raise type('Mute', (Exception,), {'__str__': lambda _: 1 / 0})",
+            "Mute, in loss 'mine' (own.py:15)",
+        ),
         ("os.chdir('/')", "a component changed settings of the whole process: the current folder to /"),
         ("torch.set_num_threads(2)", "whole process: torch's number of threads to 2"),
     ],

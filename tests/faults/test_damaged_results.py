@@ -312,6 +312,86 @@ def test_a_damaged_part_is_set_aside_and_trained_again(
     same(folder, whole)
 
 
+@pytest.mark.parametrize("name", ["{} (1).zip", "a{}.zip"])
+def test_a_copy_of_a_part_is_not_read_and_said(
+    folder: Path, whole: Path, name: str, command: Command, capsys: Any
+) -> None:
+    part = min((folder / "parts").glob("*.zip"))
+    copy = part.with_name(name.format(part.stem))
+    shutil.copy(part, copy)
+    (folder / "epochs.csv").write_text("")  # so that the parts are read
+    same(folder, whole)
+    printed = capsys.readouterr().err
+    assert (
+        f"{copy} is a part under another name, so not read; {part.name} is there: remove this one" in printed
+    )
+    code, printed = command("run", "small.toml", "--results", folder, "--workers", "1", "--device", "cpu")
+    assert code == 0
+    assert "0 trials trained" in printed
+    assert "remove this one" in " ".join(printed.split())
+    assert (folder / "epochs.csv").read_bytes() == (whole / "epochs.csv").read_bytes()
+    copy.unlink()
+    same(folder, whole)
+    assert "note" not in capsys.readouterr().err
+
+
+def test_a_part_that_was_renamed_is_read_when_it_has_its_name_again(
+    folder: Path, whole: Path, capsys: Any
+) -> None:
+    part = min((folder / "parts").glob("*.zip"))
+    other = part.rename(part.with_name("copy.zip"))
+    (folder / "trials.csv").write_text("")
+    assert harness.read(folder).trials["status"].eq("ok").sum() == 2
+    assert f"rename it to {part.name}, and it is read" in capsys.readouterr().err
+    other.rename(part)
+    same(folder, whole)
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], None]:
+    """`unreadable(path)`: the disk fails when this file is read; no file's, with None."""
+    failing: list[Path | None] = [None]
+    real = Path.open
+
+    def fail(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if self == failing[0] and "r" in mode:
+            raise OSError(5, "Input/output error", str(self))
+        return real(self, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", fail)
+    return lambda path: failing.__setitem__(0, path)
+
+
+@pytest.mark.parametrize("name", ["parts", "checksums.json", "study.toml", "plan.json"])
+def test_what_cannot_be_read_now_is_not_taken_for_lost(
+    folder: Path, whole: Path, name: str, command: Command, unreadable: Any
+) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    path = min((folder / "parts").glob("*.zip")) if name == "parts" else folder / name
+    unreadable(path)
+    run = ("run", "small.toml", "--results", folder, "--workers", "1", "--device", "cpu")
+    code, printed = command(*run)
+    assert code == 1
+    assert f"{path.name} cannot be read: Input/output error. It may be whole" in " ".join(printed.split())
+    unreadable(None)
+    assert {path: path.read_bytes() for path in before} == before
+    code, printed = command(*run)
+    assert code == 0
+    assert "0 trials trained" in printed
+    same(folder, whole)
+
+
+@pytest.mark.parametrize("name", ["parts", "trials.csv", "checksums.json", "study.toml", "provenance.json"])
+def test_a_reader_says_that_a_file_cannot_be_read_now(
+    folder: Path, name: str, command: Command, unreadable: Any
+) -> None:
+    path = min((folder / "parts").glob("*.zip")) if name == "parts" else folder / name
+    unreadable(path)
+    code, printed = command("compare", folder, folder)
+    assert code == 1
+    assert f"{path.name} cannot be read: Input/output error" in " ".join(printed.split())
+
+
 @pytest.mark.parametrize("kind", ["weights", "predictions"])
 @pytest.mark.parametrize("how", ["a bit", "cut", "empty"])
 def test_damaged_weights_and_predictions_are_noticed_and_made_again(

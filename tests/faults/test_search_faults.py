@@ -17,6 +17,7 @@ import pytest
 import harness
 from harness import executors, report
 from harness.axes.metrics import metrics
+from harness.errors import MachineError
 from harness.searching import journals, stages
 from harness.study import Study
 
@@ -235,3 +236,41 @@ def test_a_search_of_which_all_has_the_declared_worst_value_has_a_page(tmp_path:
     assert (found.winner, found.confirmed, found.failed) == (None, None, False)
     page = report.write(tmp_path / "s").read_text(encoding="utf-8")  # a warning would be an error
     assert "nothing to conclude" in page
+
+
+def test_a_disk_that_fails_under_a_search_has_words_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = study(storage="journal", suggestions=2, batch=2, pruner="none")
+    harness.search(small, tmp_path / "s", workers=1)
+    winners, trials = (tmp_path / "s" / name for name in ("winners.csv", "trials.csv"))
+    before, real = winners.read_bytes(), Path.open
+
+    def fail(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if self == winners and "r" in mode:
+            raise OSError(5, "Input/output error")
+        return real(self, mode, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(MachineError, match=r"winners\.csv cannot be read: Input/output error"):
+            harness.search(small, tmp_path / "s", workers=1)
+    assert winners.read_bytes() == before
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    more = study(storage="journal", suggestions=3, batch=2, pruner="none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.rename", read_only)  # with which Optuna lets a journal's lock go
+        with pytest.raises(MachineError, match=r"optuna\.journal cannot be written: Read-only file system"):
+            harness.search(more, tmp_path / "s", workers=1)
+    monkeypatch.setattr(journals, "LEFT_SECONDS", 0.1)
+    part = min((tmp_path / "s" / "parts").glob("b*.zip"))
+    copy = part.with_name(f"{part.stem} (1).zip")
+    copy.write_bytes(part.read_bytes())
+    harness.search(more, tmp_path / "s", workers=1)
+    assert f"{copy} is a part under another name" in capsys.readouterr().err
+    assert pd.read_csv(trials)["status"].eq("ok").all()
+    epochs = harness.read(tmp_path / "s").epochs
+    assert not epochs.duplicated(["trial_id", "epoch", "split"]).any()
