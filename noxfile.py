@@ -85,7 +85,7 @@ def run_tests(session: nox.Session, *options: str) -> None:
 def oldest(session: nox.Session) -> None:
     """The fast tests with the lowest versions of what pyproject.toml asks for."""
     session.install("-e", ".", *lowest_versions(), silent=True)
-    run_tests(session)
+    run_tests(session, "-W", "default")  # old packages deprecate themselves beside new ones
 
 
 @nox.session(python=newest_python())
