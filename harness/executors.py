@@ -373,8 +373,13 @@ def train(work: Work, board: Board | None = None) -> Done:
         )
     except ComponentError as error:
         return _failed(work, str(error).replace("\n", " "))
-    except (MachineError, UsageError, KeyboardInterrupt):
+    except (MachineError, KeyboardInterrupt):
         raise
+    except UsageError as error:
+        where = raised_in(error)
+        if not where:
+            raise
+        return _failed(work, f"{error}{where}")
     except BaseException as error:  # noqa: BLE001 (whatever a component does wrong, others go on)
         return _failed(work, in_words(error) + raised_in(error))
     checkpoints.remove(work.folder, work.stack.group)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from harness import digests
 from harness.digests import Look, python_files
-from harness.errors import UsageError, did_you_mean
+from harness.errors import ComponentError, UsageError, did_you_mean
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -157,8 +157,20 @@ class Registry(Generic[T]):
         return len(self._entries)
 
     def remove(self, name: str) -> None:
-        """Take a component out again."""
-        del self._entries[self.entry(name).name]
+        """Take a component out again.
+
+        Raises:
+            UsageError: there is none of this name, or it is the harness's own, which other studies count on.
+        """
+        entry = self.entry(name)
+        if not (entry.third_party or entry.declared):
+            caller = sys._getframe(1)
+            where = place(caller.f_code.co_filename, caller.f_lineno)
+            raise ComponentError(
+                f"{where} takes {self.axis} {name!r} out, which is "
+                "the harness's own; allowed: what was registered besides. Register yours under another name"
+            )
+        del self._entries[name]
 
     def remove_of(self, module: str) -> None:
         """Take out again all that a module registered."""

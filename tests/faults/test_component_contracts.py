@@ -350,6 +350,16 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "raise GeneratorExit",
         r"plugin \S*own.py fails when it is run: GeneratorExit",
     ),
+    "a plugin that takes the harness's own component out": (
+        "activation",
+        "activations.remove('relu')",
+        r"own.py:14 takes activation 'relu' out, which is the harness's own",
+    ),
+    "a loss that takes the harness's own component out": (
+        "loss",
+        f"{LOSS}    activations.remove('relu')",
+        r"own.py:17 takes activation 'relu' out, which is the harness's own",
+    ),
     # exceptions of an odd kind
     "a loss that raises what is no Exception": (
         "loss",
@@ -582,6 +592,8 @@ LATE = f"""
     [
         ("sys.exit(3)", "sys.exit(3), in loss 'mine' (own.py:15)"),
         ("raise ValueError('no\\nway')", "ValueError: no way, in loss 'mine' (own.py:15)"),
+        ("activations.remove('relu')", "takes activation 'relu' out, which is the harness's own"),
+        ("activations['none']", "unknown activation 'none': Allowed"),
         ("raise GeneratorExit('no')", "GeneratorExit: no, in loss 'mine' (own.py:15)"),
         (
             "raise type('Mute', (Exception,), {'__str__': lambda _: 1 / 0})",
