@@ -104,6 +104,9 @@ def _unforeseen(error: BaseException) -> None:
     """Say what went wrong where nobody foresaw it; HARNESS_TRACEBACK=1 shows where in the harness it did."""
     if os.environ.get("HARNESS_TRACEBACK"):
         raise error
+    if isinstance(error, MemoryError):
+        _say("error: there is not memory enough for this. End what else runs, or ask for less")
+        return
     if isinstance(error, OSError):
         _say(f"error: the machine could not do it: {error}")
         return
