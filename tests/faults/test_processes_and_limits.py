@@ -525,3 +525,30 @@ def test_a_part_whose_name_shows_late_is_not_missing(
     )
     summary = training.train(study_of(epochs=1), tmp_path / "small", device="cpu", workers=1)
     assert summary.statuses == {"ok": 2}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "there is not memory enough for this"),
+        (OSError(5, "Input/output error"), "the machine could not do it: [Errno 5] Input/output error"),
+        (RuntimeError("nobody foresaw it"), "RuntimeError: nobody foresaw it. This is a fault of the"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_nobody_foresaw_is_a_sentence(
+    error: Exception,
+    words: str,
+    run_main: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing() -> None:
+        raise error
+
+    monkeypatch.delenv("HARNESS_TRACEBACK", raising=False)
+    monkeypatch.setattr("harness.plugins.load_installed", failing)
+    assert run_main("list") == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {words}")
+    assert "Traceback" not in told
