@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from harness import grants
@@ -10,6 +11,7 @@ MOST_PIXELS = 1 << 24
 """Of one image, 4096 x 4096: every pixel is an input of a network, so that larger ones are a mistake."""
 
 
+@functools.cache
 def memory() -> int:
     """The bytes of this machine's memory, as many as a container or a job may have of it.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,14 +47,13 @@ class Record:
 
     def before(self, contents: Mapping[str, bytes]) -> Record:
         """The record while these tables are being written."""
-        both = {
-            name: (*self.tables.get(name, ())[-1:], digest(content)) for name, content in contents.items()
-        }
+        both = {name: (*self.tables.get(name, ()), digest(content)) for name, content in contents.items()}
         return replace(self, tables={**self.tables, **{k: tuple(dict.fromkeys(v)) for k, v in both.items()}})
 
-    def after(self) -> Record:
-        """The record when what was being written is there."""
-        return replace(self, tables={name: digests[-1:] for name, digests in self.tables.items()})
+    def after(self, names: Collection[str]) -> Record:
+        """The record when these tables are there; of others, a run that was killed left it open which is."""
+        settled = {name: digests[-1:] for name, digests in self.tables.items() if name in names}
+        return replace(self, tables={**self.tables, **settled})
 
     def content(self) -> bytes:
         """The file's content."""

@@ -296,8 +296,8 @@ def _load(modules: Sequence[str]) -> None:
             importlib.import_module(module)
 
 
-def check_components(trial: Trial) -> None:
-    """Raise MachineError where this worker process has other components than a trial's id says."""
+def check_components(trials: Sequence[Trial]) -> None:
+    """Raise MachineError where this worker process has other components than the trials' ids say."""
     if _refusal is None:  # the process that drew the trials
         return
     again = "start it again; --workers 1 trains in the process that has read the study"
@@ -305,7 +305,9 @@ def check_components(trial: Trial) -> None:
         raise MachineError(
             f"a worker process cannot load the study's components: {_refusal}; mend it, and {again}"
         )
-    if not is_still(trial, _sources):
+    for trial in {id(trial.arm): trial for trial in trials}.values():
+        if is_still(trial, _sources):
+            continue
         names = ", ".join(f"{axis} {one.name!r} ({one.where})" for axis, one in components_of([trial]))
         raise MachineError(
             f"a worker process has another {names or trial.arm.settings['dataset']} than the study was "
@@ -352,6 +354,15 @@ def quiet_arithmetic(engine: str) -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have a stack fail whose components change how the process computes: its numbers cannot be believed."""
+    with process_state.kept() as changed:
+        yield
+    if changed:
+        raise ComponentError(f"a component changed settings of the whole process: {', '.join(changed)}")
+
+
 def train(work: Work, board: Board | None = None) -> Done:
     """Train one stack and write its part. A fault of the stack is an answer, not an exception.
 
@@ -363,11 +374,11 @@ def train(work: Work, board: Board | None = None) -> Done:
 
     board = _board if board is None else board
     datasets.declare(work.declared, "the study")
-    check_components(work.stack.trials[0])
+    check_components(work.stack.trials)
     try:
         data = prepare(work.stack.trials[0].arm.settings)
-        with quiet_arithmetic(work.stack.engine):
-            shares = _undisturbed(work, data, board)
+        with quiet_arithmetic(work.stack.engine), undisturbed():
+            shares = _train_in_shares(work, data, board)
         statuses = parts.write(
             work.folder, work.stack, data, shares, work.keep_predictions, work.keep_weights
         )
@@ -393,15 +404,6 @@ def _failed(work: Work, message: str) -> Done:
     message += checkpoints.hint(work.folder, work.stack.group)
     parts.write_failure(work.folder, work.stack, message)
     return Done(work.stack, {"failed": len(work.stack.trials)}, message)
-
-
-def _undisturbed(work: Work, data: Any, board: Board | None) -> list[Any]:
-    """Train a stack; one whose components changed how the process computes has no numbers to be believed."""
-    with process_state.kept() as changed:
-        shares = _train_in_shares(work, data, board)
-    if changed:
-        raise ComponentError(f"a component changed settings of the whole process: {', '.join(changed)}")
-    return shares
 
 
 def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:

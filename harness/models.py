@@ -29,7 +29,7 @@ from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
-from harness.executors import quiet_arithmetic
+from harness.executors import quiet_arithmetic, undisturbed
 from harness.grouping import Stack
 from harness.plan import make
 from harness.results import Results
@@ -152,7 +152,7 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
     )
     engine = importlib.import_module(f"harness.engines.{stack.engine}")
     data = prepare(trial.arm.settings)
-    with quiet_arithmetic(stack.engine):
+    with quiet_arithmetic(stack.engine), undisturbed():
         outcome = engine.train(stack.trials, data)
     k = stack.trials.index(trial)
     if outcome.diverged_step[k]:

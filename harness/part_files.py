@@ -152,7 +152,7 @@ def _stacks(trials: pd.DataFrame) -> tuple[str, ...]:
 
 def _rows(columns: int) -> re.Pattern[str]:
     """Rows of so many cells, none of them quoted."""
-    return re.compile(rf'(?:[^,\n"]*(?:,[^,\n"]*){{{columns - 1}}}\n)+')
+    return re.compile(rf'(?:[^,\n"]*+(?:,[^,\n"]*+){{{columns - 1}}}\n)++')
 
 
 def _inside(name: str) -> str:

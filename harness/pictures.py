@@ -18,7 +18,7 @@ from harness.data import Split, load
 from harness.errors import UsageError
 from harness.looks import short
 from harness.results import Results
-from harness.study import load as load_study
+from harness.study import parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,10 +64,7 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
         MachineError: it cannot be had.
     """
     if dataset not in datasets or datasets[dataset].known is None:
-        try:
-            load_study(found.folder / "study.toml")  # which declares the person's own
-        except UsageError as error:
-            raise UsageError(f"the images of {dataset} are not at hand: {error}") from error
+        _declare(found, dataset)
     facts = datasets[dataset].facts
     path = found.folder / "plan.json"
     trained_on = documents.plan(found.folder)["data"] if path.is_file() else {}
@@ -85,6 +82,19 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
         else (images.train_images, images.train_labels, images.train_names)
     )
     return Pictures(dataset, facts, pixels, labels, names or [f"index {i}" for i in range(len(labels))])
+
+
+def _declare(found: Results, dataset: str) -> None:
+    """Make the data sets known that a folder's study declares; nothing else of the study is looked at."""
+    declared = found.study.get("datasets", {})
+    try:
+        parse({"study": {"name": "pictures"}, "datasets": declared}, path=found.folder / "study.toml")
+    except UsageError as error:
+        raise UsageError(f"the images of {dataset} are not at hand: {error}") from error
+    if dataset not in datasets:
+        raise UsageError(
+            f"the images of {dataset} are not at hand: a plugin registers it, which is not run for pictures"
+        )
 
 
 def see(found: Results, trial: pd.Series[Any], split: Split = "test") -> Seen:

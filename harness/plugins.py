@@ -12,7 +12,7 @@ import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +170,8 @@ def _unload(name: str) -> None:
         modules = [one for one, module in sys.modules.items() if _is_of(module, file) and one != NOTEBOOK]
         for one in modules:
             del sys.modules[one]
-        Path(importlib.util.cache_from_source(str(file.path))).unlink(missing_ok=True)
+        with suppress(OSError):  # another's folder: the file's own time tells Python
+            Path(importlib.util.cache_from_source(str(file.path))).unlink(missing_ok=True)
         python_files.forget([file])
     importlib.invalidate_caches()
 

@@ -110,7 +110,7 @@ def write_tables(
     write(folder / checksums.FILE, record.content())
     for name, content in contents.items():
         write(folder / name, content)
-    record = record.after()
+    record = record.after(contents)
     if parts is not None:
         kept = {name: digest for part in parts for name, digest in part.files.items()}
         record = replace(
@@ -587,10 +587,11 @@ def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
     folders = sorted(path.parent for path in under.glob("**/trials.csv"))
     # What arms tried is no result; and a tuned trial that is among the fixed ones, too, is found there.
     folders = [folder for folder in folders if folder.name != TUNING and (folder / "study.toml").is_file()]
-    having = [folder for folder in folders if trial in _ids(folder)]
+    anyone = trial in {None, "best"}
+    having = [] if anyone else [folder for folder in folders if trial in _ids(folder)]
     having = [folder for folder in having if folder.parent not in having]
     folders = [folder for folder in folders if folder.parent not in folders]
-    if trial in {None, "best"}:
+    if anyone:
         having = folders
     if len(having) == 1:
         return having[0]

@@ -267,8 +267,8 @@ def test_due_by_epochs_of_the_trial(study_of: Make, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------ whole runs, cut in the middle
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
+class Killed(KeyboardInterrupt):
+    """Stands for the end of the process: no fault of a component, which would fail its stack alone."""
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from harness import cli, display, gallery, pictures, predictions, results, selection, weights
 from harness.axes.datasets import Facts, datasets
-from harness.errors import MachineError, UsageError
+from harness.errors import UsageError
 from harness.pictures import Pictures, Seen
 from harness.results import Results
 
@@ -299,8 +299,8 @@ def test_what_hardest_cannot_do_is_a_usage_error(
     assert said in str(done.exception)
 
 
-def test_a_folder_that_cannot_be_written_is_the_machines_fault(kept_results: Path, tmp_path: Path) -> None:
+def test_a_file_is_no_folder_for_figures(kept_results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run("show", kept_results, "failures", "--out", tmp_path / "file")
-    assert isinstance(done.exception, MachineError)
+    assert isinstance(done.exception, UsageError)
     assert "--out" in str(done.exception)

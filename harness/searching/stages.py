@@ -89,7 +89,7 @@ def train(stage: Stage) -> Reached:
 
     start = time.perf_counter() - stage.seconds
     datasets.declare(stage.declared, "the study")
-    executors.check_components(stage.stack.trials[0])
+    executors.check_components(stage.stack.trials)
     handed = _Handed(stage.state)
     try:
         data = prepare(stage.stack.trials[0].arm.settings)
@@ -98,7 +98,7 @@ def train(stage: Stage) -> Reached:
         watch = Watch(
             metrics=stage.metrics, checkpoints=handed, sealed=True, until=stage.until, splits=("val",)
         )
-        with executors.quiet_arithmetic(stage.stack.engine):
+        with executors.quiet_arithmetic(stage.stack.engine), executors.undisturbed():
             outcome = engine.train(stage.stack.trials, data, stage.device, watch=watch)
     except (MachineError, KeyboardInterrupt):
         raise

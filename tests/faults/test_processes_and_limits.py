@@ -128,7 +128,9 @@ def test_plan_and_run_take_as_many_workers_as_are_granted(
     )
     assert "on 3 cores" in done.output
     assert training.affordable(64, []) == 4  # of 0.9 GB each
+    bounds.memory.cache_clear()
     assert bounds.memory() <= 4 * GB
+    bounds.memory.cache_clear()
 
 
 # ------------------------------------------------------------------- workers that cannot be had, or are ended

@@ -248,8 +248,12 @@ def _check(path: Path) -> None:
 
 
 def _self_test() -> str:
-    """Run the self-test; gives why the kernels are not to be used, or nothing."""
-    command = [sys.executable, "-m", "harness.engines.kernel_self_test"]
+    """Run the self-test; gives why the kernels are not to be used, or nothing.
+
+    Raises:
+        UnavailableError: it did not end; the next run tries again.
+    """
+    command = [sys.executable, "-P", "-m", "harness.engines.kernel_self_test"]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(
@@ -259,7 +263,9 @@ def _self_test() -> str:
         raise UnavailableError(f"the self-test of the kernels cannot be run: {error}") from error
     if done.returncode:
         said = " ".join(done.stderr.strip().splitlines()[-1:])
-        return f"the self-test of the kernels ends with exit status {done.returncode} {said}".strip()
+        raise UnavailableError(
+            f"the self-test of the kernels ends with exit status {done.returncode} {said}".strip()
+        )
     return done.stdout.strip()
 
 
