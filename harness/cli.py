@@ -274,6 +274,8 @@ def run(
         _say(f"\n{words}")
         raise
     display.summary(summary)
+    if not report and (folder / "report.html").is_file():
+        click.echo(f"note: its report.html is of before this run; `harness report {folder}` draws it anew")
     if report:
         _report(folder)
     elif live:

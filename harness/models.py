@@ -13,6 +13,7 @@ import io
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -360,6 +361,12 @@ def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifi
     from harness.engines.loop import Classifier
 
     trial = Trial(about["trial_id"], Arm(about["arm"], about["settings"]), about["seed"])
+    if str(trial.arm.settings["dataset"]) in datasets and not is_still(trial, plugins.sources()):
+        warnings.warn(
+            f"{trial.trial_id} is not what it was when it was trained: a component's source, the data or the "
+            "version of the harness has changed since, so that its outputs may differ",
+            stacklevel=3,
+        )
     model = Classifier(trial, int(np.prod(about["image"])), len(about["classes"])).float()
     model.net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()

@@ -541,6 +541,21 @@ def read(folder: Path | str) -> Results:
     return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
 
 
+def check_parts(folder: Path) -> None:
+    """Raise UsageError where trials.csv alone has finished trials: a run would write it without them."""
+    if part_files.paths(folder) or not (folder / "trials.csv").is_file():
+        return
+    try:
+        count = int(read_trials(folder)["status"].isin(FINISHED).sum())
+    except UsageError:  # unreadable, and no parts: there is nothing to lose
+        return
+    if count:
+        raise UsageError(
+            f"{folder} has {count:,} finished trials in trials.csv, and none of the parts/ that it was made "
+            "from. Copy parts/ back; or, to train all of them again, move the folder away"
+        )
+
+
 def read_trials(folder: Path | str) -> pd.DataFrame:
     """The trials of a results folder, as `read` gives them: the other tables of a large study take seconds.
 

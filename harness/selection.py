@@ -135,7 +135,7 @@ def choose(found: Results, trial: str | None = None, conditions: str | None = No
     if len(done) > 1:
         raise UsageError(
             f"{found.folder}: {len(done)} finished trials are meant; one is needed. {_apart(done)} "
-            'Say more with --where, or take the best by validation: "best" in place of a trial_id.'
+            'Say more with --where, or take the best by validation: "best" (show: --trial best).'
         )
     return done.iloc[0]
 

@@ -232,6 +232,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     known = results.check_same(folder, study, digests)
     devices = choose_devices(how.device, how.engine)
     count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
+    results.check_parts(folder)
     finished = results.finished(folder, set_aside=True)
     plan = arrange(drawn, how.engine, results.stacks_of(known), devices[0], count, finished)
     todo = results.unfinished(plan, finished)
@@ -249,6 +250,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
         notes += lineage.notes(plan, known, finished)
         notes += shortages(todo, study, count if devices[0] == "cpu" else 0, folder)
         notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]
+        notes += [] if todo else _engine_notes(folder, how.engine)
         progress = _progress(works, board, [*plan.warnings, *notes], study)
         try:
             # Closed before the folder is consolidated: no part may land after that.
@@ -295,6 +297,16 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
     except (OSError, UsageError) as error:
         results.check_there(folder)
         raise MachineError(f"{folder} is not put in order: {error}. {AGAIN}") from error
+
+
+def _engine_notes(folder: Path, engine: Engine) -> list[str]:
+    """Say where another engine than the one asked for has trained what is finished."""
+    engines = set(results.read_trials(folder)["engine"].dropna()) - {engine}
+    if not engines:
+        return []
+    others = " and ".join(sorted(engines))
+    done = f"the {engine} engine trains nothing: all trials are finished, by the {others} engine"
+    return [f"{done}. For a second opinion, train into another folder (--results)"]
 
 
 def _old_notes(folder: Path, todo: Sequence[Stack]) -> list[str]:

@@ -586,3 +586,17 @@ def test_what_nobody_foresaw_is_a_sentence(folder: Path, command: Command, monke
     code, printed = command("compare", folder, folder)
     assert code == 1
     assert "Input/output error" in printed
+
+
+def test_finished_trials_without_their_parts_are_not_trained_again_unasked(
+    study_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    study, folder = study_of(epochs=1, hidden=[4]), tmp_path / "results"
+    before = harness.run(study, folder, workers=1).trials
+    shutil.rmtree(folder / "parts")
+    with pytest.raises(UsageError, match=r"has 2 finished trials in trials.csv, and none of the parts/"):
+        harness.run(study, folder, workers=1)
+    pd.testing.assert_frame_equal(harness.read(folder).trials, before)
+    shutil.move(folder, tmp_path / "away")  # as the message advises
+    again = harness.run(study, folder, workers=1).trials
+    assert again["test_accuracy"].tolist() == before["test_accuracy"].tolist()
