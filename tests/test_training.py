@@ -200,8 +200,8 @@ def test_ctrl_c_while_workers_start_shows_no_traceback(long_study: Path, tmp_pat
     )
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    # A KeyboardInterrupt that is raised within exec of a text (a dataclass in the making) and caught still ends
-    # CPython by the signal; to a shell, both are 130.
+    # A KeyboardInterrupt that was raised within exec of a text (a dataclass in the making), and caught, still
+    # ends CPython by the signal; to a shell, both are 130.
     assert process.returncode in {130, -signal.SIGINT}, stderr
     assert "Traceback" not in stderr
     assert "goes on" in stderr
