@@ -228,7 +228,7 @@ def _inside_npy(rng: random.Random, path: Path) -> None:
     data = path.read_bytes()
     start = 10 + int.from_bytes(data[8:10], "little")
     head = rng.choice(HEADS).encode()
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and start > 10 and len(data) > 10:  # a mutation before may have cut it
         letters = bytearray(data[10:start])
         letters[rng.randrange(len(letters))] = rng.choice(b"0123456789(),'<>|uifO ")
         head = bytes(letters)
