@@ -1,4 +1,4 @@
-"""The splits as PyTorch's own Dataset and DataLoader: what the loop engine trains from, for anyone's loop.
+"""The splits as PyTorch's own Dataset and DataLoader, for anyone's loop.
 
 Example:
     >>> from harness.torch_data import loader, split_dataset
@@ -17,40 +17,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from harness.axes.datasets import datasets
-from harness.data import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Samples, Split, prepare
+from harness.data import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Split, prepare
 from harness.errors import UsageError, did_you_mean
 from harness.settings import CORE, Value
+from harness.torch_dataset import SplitDataset, collate
 from harness.trials import resolve
-
-
-class SplitDataset(Dataset[tuple[Tensor, Tensor]]):
-    """One split as a map-style Dataset: (pixels (D,) in floats, label () in int64) by place in the split.
-
-    Args:
-        samples: the split, as `harness.data.prepare` gives it.
-        shape: height and width of an image, for networks that want them back: `x.view(-1, 1, *shape)`.
-        classes: the class names, in label order.
-    """
-
-    def __init__(self, samples: Samples, shape: tuple[int, ...] = (), classes: Sequence[str] = ()) -> None:
-        self.x, self.y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
-        self.index = torch.from_numpy(samples.index)
-        self.shape, self.classes = shape or (samples.x.shape[1],), tuple(classes)
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
-        return self.x[place], self.y[place]
-
-
-def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """A batch of samples: pixels (B, D) and labels (B,)."""
-    x, y = zip(*samples, strict=True)
-    return torch.stack(x), torch.stack(y)
 
 
 def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:

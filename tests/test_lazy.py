@@ -28,6 +28,7 @@ ORDER: list[set[str]] = [
     {"idx", "npy", "places"},
     {"axes", "decoded"},
     {"plugins", "batches", "dropout", "data", "folders", "known", "component_checks"},
+    {"torch_dataset"},
     {"spaces", "overrides", "contrasts", "costs", "planned_components"},
     {"testing", "checking", "formulas", "board", "spawning"},
     {"parameters", "searches", "columns"},

@@ -37,7 +37,7 @@ from harness.engines.states import State, select_alone
 from harness.engines.updates import restored
 from harness.errors import UsageError
 from harness.streams import stream
-from harness.torch_data import SplitDataset, collate
+from harness.torch_dataset import SplitDataset, collate
 from harness.trials import Trial
 
 select = select_alone
