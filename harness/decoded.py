@@ -6,7 +6,6 @@ import hashlib
 import multiprocessing
 import os
 import struct
-import sys
 import tempfile
 import time
 import warnings
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from harness import bounds, claims, notes, npy, remedies, sources
+from harness import bounds, claims, notes, npy, progress_bar, remedies, sources
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +27,6 @@ SLOW = 1.0  # seconds: what takes longer is shown, and kept
 OLD = 86_400.0  # seconds, more than any two clocks differ by
 SETTLED = 2.0  # seconds: a file just written may change once more within its time stamp's resolution
 MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
-LINE_EVERY = 10.0  # seconds, where there is no terminal
 GREY = ("L", "1")  # Pillow's names for grey of 8 bits or fewer
 
 
@@ -255,24 +253,13 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
 # ------------------------------------------------------------------------------------------- the screen
 
 
-def counted(items: Iterable[T], total: int, words: str) -> Iterator[T]:
-    """Go through items; once it takes over a second, say how far it is: a bar, or now and then a line."""
+def counted(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """Go through items; show how far that is once it takes over a second."""
     if multiprocessing.parent_process() is not None:  # a worker's screen is its parent's
         yield from items
-    elif sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(items, words, total, delay=SLOW, unit=" images")
-    else:
-        yield from _lines(items, total, words)
-
-
-def _lines(items: Iterable[T], total: int, words: str) -> Iterator[T]:
-    start = told = time.monotonic()
-    for i, item in enumerate(items):
-        now = time.monotonic()
-        if i and now - told > (LINE_EVERY if told > start else SLOW):
-            left = (total - i) * (now - start) / i
-            notes.tell(f"{words}: {i:,} of {total:,} images, {left:.0f} s to go")
-            told = now
-        yield item
+        return
+    done = 0
+    with progress_bar.shown(title, "images", total, lambda: done, delay=SLOW):
+        for item in items:
+            yield item
+            done += 1

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Container, Hashable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import notes
+from harness import notes, progress_bar
 from harness.board import ACCURACY, LOSS
 from harness.costs import cost
 from harness.data import TRAINED_ON
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from harness.results import Results
     from harness.training import Progress, Summary
 
-LINE_EVERY = 10.0  # seconds, where there is no terminal
 UNRANKED = "arms, unranked without val images"
 MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
 
@@ -105,7 +101,7 @@ def summary(summary: Summary) -> None:
         _arms(summary.tuned, "tuned, ")
         _edges(summary.folder)
     counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
-    rate = f", {_rate(summary.trained, summary.seconds)}" if summary.trained else ""
+    rate = f", {progress_bar.rate(summary.trained, summary.seconds, 'trials')}" if summary.trained else ""
     click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
     if summary.unchosen:
         click.secho(f"not tuned: {summary.unchosen}. Run the same command again.", fg="red", err=True)
@@ -289,47 +285,9 @@ def progress(progress: Progress) -> Iterator[None]:
     if progress.total == 0:
         yield
         return
-    with _bar(progress) if sys.stderr.isatty() else _lines(progress):
-        yield
-
-
-@contextmanager
-def _bar(progress: Progress) -> Iterator[None]:
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-    from rich.text import Text
-
-    columns = (
-        TextColumn(progress.title, markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
-        TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
-    )  # fmt: skip
-    bar, now = Bar(*columns), Text(style="dim")
-    task = bar.add_task("", total=progress.total, rate="", left="")
-    start = time.monotonic()
-
-    def update() -> None:
-        rate, left = _pace(progress, time.monotonic() - start)
-        bar.update(task, completed=int(progress.trials), rate=rate, left=left)
-        now.plain = losses(progress)
-
-    with Live(Group(bar, now), console=Console(stderr=True)):
-        with repeated(update, 0.5):
-            yield
-        update()
-
-
-@contextmanager
-def _lines(progress: Progress) -> Iterator[None]:
-    start = time.monotonic()
-
-    def update() -> None:
-        rate, left = _pace(progress, time.monotonic() - start)
-        done = f"{progress.title}: {int(progress.trials)}/{progress.total} trials"
-        notes.tell(f"{done}  {rate}  {left}  {losses(progress)}")
-
-    with repeated(update, LINE_EVERY):
+    with progress_bar.shown(
+        progress.title, "trials", progress.total, lambda: progress.trials, lambda: losses(progress)
+    ):
         yield
 
 
@@ -360,35 +318,3 @@ def _medians(seen: Any, form: str) -> str:
 
     columns = [(split, seen[np.isfinite(seen[:, i]), i]) for i, split in enumerate(TRAINED_ON)]
     return " ".join(f"{split} {form.format(np.median(values))}" for split, values in columns if len(values))
-
-
-def _rate(trials: float, seconds: float) -> str:
-    """Trials a second, or a minute where they take longer."""
-    rate = trials / seconds
-    return f"{rate:.1f} trials/s" if rate >= 1 else f"{60 * rate:.1f} trials/min"
-
-
-def _pace(progress: Progress, seconds: float) -> tuple[str, str]:
-    trials = progress.trials
-    if trials < 0.5:
-        return "", ""
-    left = (progress.total - trials) * seconds / trials
-    return _rate(trials, seconds), f"ETA {int(left // 60)}:{int(left % 60):02d}"
-
-
-@contextmanager
-def repeated(update: Callable[[], None], every: float) -> Iterator[None]:
-    """Call `update` every so many seconds, in a thread of its own, until the block is left."""
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.wait(every):
-            update()
-
-    thread = threading.Thread(target=loop, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

@@ -21,7 +21,7 @@ HOUSE = Path(harness.__file__).parent
 ORDER: list[set[str]] = [
     {"limits", "grants", "signals"},
     {"errors", "lazy", "notes", "settings", "streams", "stats", "plots", "urls"},
-    {"files"},
+    {"files", "progress_bar"},
     {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows", "claims"},
     {"digests", "checksums"},
     {"registry", "process_state", "splits", "label_noise", "sources"},

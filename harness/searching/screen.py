@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +10,10 @@ import click
 import numpy as np
 import pandas as pd
 
-from harness import notes, results, stats
+from harness import notes, progress_bar, results, stats
 from harness.comparison.words import interval
 from harness.costs import cost
-from harness.display import duration, repeated, summary
+from harness.display import duration, summary
 from harness.grouping import Engine
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
@@ -29,7 +27,6 @@ from harness.trials import resolve
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
 SHOWN = 5  # of the best suggestions
-LINE_EVERY = 10.0  # seconds, where there is no terminal
 
 
 def plan(study: Study, engine: Engine, processes: int) -> None:
@@ -104,43 +101,9 @@ def progress(progress: Progress) -> Iterator[None]:
     """Show a search's notes, then its suggestions done, how they ended, the best, and the time to go."""
     for note in progress.notes:
         notes.warn(note)
-    with _bar(progress) if sys.stderr.isatty() else _lines(progress):
-        yield
-
-
-@contextmanager
-def _bar(progress: Progress) -> Iterator[None]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TextColumn("suggestions"),
-        TextColumn("{task.fields[told]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
-    )  # fmt: skip
-    start, first = time.monotonic(), progress.suggestions
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=progress.total, told="", left="")
-
-        def update() -> None:
-            left = _left(progress, first, time.monotonic() - start)
-            bar.update(task, completed=int(progress.suggestions), told=_told(progress), left=left)
-
-        with repeated(update, 0.5):
-            yield
-        update()
-
-
-@contextmanager
-def _lines(progress: Progress) -> Iterator[None]:
-    start, first = time.monotonic(), progress.suggestions
-
-    def update() -> None:
-        done = f"searching: {int(progress.suggestions)}/{progress.total} suggestions"
-        left = _left(progress, first, time.monotonic() - start)
-        notes.tell(f"{done}  {_told(progress)}  {left}")
-
-    with repeated(update, LINE_EVERY):
+    with progress_bar.shown(
+        "searching", "suggestions", progress.total, lambda: progress.suggestions, lambda: _told(progress)
+    ):
         yield
 
 
@@ -148,14 +111,6 @@ def _told(progress: Progress) -> str:
     """How suggestions ended, and the best of them."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
     return states if progress.best is None else f"{states}; best {progress.best:.4f}"
-
-
-def _left(progress: Progress, first: float, seconds: float) -> str:
-    done = progress.suggestions - first
-    if done < 0.5:
-        return ""
-    left = (progress.total - progress.suggestions) * seconds / done
-    return f"ETA {int(left // 60)}:{int(left % 60):02d}"
 
 
 def found(found: Found, study: Study) -> None:
