@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import click
 
-from harness import notes, places, signals
+from harness import places, signals
 from harness.data_commands import data
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
+from harness.show_commands import export, note_missing_letters, plugin_option, show
 
 if TYPE_CHECKING:
-    from harness.results import Results
     from harness.study import Study
 
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
@@ -116,25 +116,6 @@ def _unforeseen(error: BaseException) -> None:
     )
 
 
-def _run_plugins(_: click.Context, __: click.Parameter, files: Sequence[Path]) -> None:
-    """Run the plugin files that a person vouches for."""
-    from harness import plugins
-
-    for file in files:
-        plugins.load_file(file)
-
-
-_plugin_option = click.option(
-    "--plugin",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    expose_value=False,
-    callback=_run_plugins,
-    help="A plugin file to run, which you trust. One that the study.toml of a results folder names is run by "
-    "no command without this, or your yes. Repeatable.",
-)
-
-
 def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--workers", type=click.IntRange(min=1),
@@ -149,7 +130,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
                      help="A baseline value (lr=0.05), an axis (activation=relu,tanh), or a key of a table "
                      "(search.suggestions=64). Repeatable."),
-        _plugin_option,
+        plugin_option,
         click.argument("study"),
     ):  # fmt: skip
         command = option(command)
@@ -279,7 +260,7 @@ def run(
     if report:
         _report(folder)
     elif live:
-        _unread()
+        note_missing_letters()
     if summary.statuses.get("failed"):
         sys.exit(1)
 
@@ -332,15 +313,7 @@ def _report(folder: Path, out: Path | None = None) -> None:
 
     click.echo("drawing the report ...", err=True)
     click.echo(f"report: {write(folder, out)}")
-    _unread()
-
-
-def _unread() -> None:
-    """Say what stands in figures for names that no font of this machine has the letters of."""
-    from harness.plots import fonts
-
-    if fonts.note():
-        notes.warn(fonts.note())
+    note_missing_letters()
 
 
 @harness.command()
@@ -349,6 +322,12 @@ def _unread() -> None:
 def report(results: Path, out: Path | None) -> None:
     """Draw a results folder's figures and its report.html."""
     _report(results, out)
+
+
+class _CompareOptions(TypedDict):
+    metric: Literal["test_accuracy", "val_accuracy"]
+    margin: float
+    alpha: float
 
 
 @harness.command("compare")
@@ -383,7 +362,9 @@ def report(results: Path, out: Path | None) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A folder that gets differences.csv and differences.tex."
 )
-def compare_(a: Path, b: Path, fail_on: str | None, out: Path | None, **asked: Any) -> None:
+def compare_(
+    a: Path, b: Path, fail_on: str | None, out: Path | None, **options: Unpack[_CompareOptions]
+) -> None:
     """Compare two results folders: B minus A, trial by trial of equal settings and seed, arm by arm.
 
     A is what was, B what is: two commits, two machines, or one setting changed.
@@ -392,7 +373,7 @@ def compare_(a: Path, b: Path, fail_on: str | None, out: Path | None, **asked: A
 
     if out is not None:
         comparison.check_out(out)
-    found = comparison.compare(a, b, **asked)
+    found = comparison.compare(a, b, **options)
     display.comparison(found)
     for path in comparison.write(found, out) if out else ():
         click.echo(f"written: {path}")
@@ -401,118 +382,5 @@ def compare_(a: Path, b: Path, fail_on: str | None, out: Path | None, **asked: A
         sys.exit(code)
 
 
-@harness.command("show")
-@click.argument("results", type=click.Path(path_type=Path))
-@click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures]...")
-@click.option("--trial", help="Its trial_id; or best: by val accuracy, of each data set.  [default: best]")
-@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test"]),
-    default="test",
-    show_default=True,
-    help="The split; those that the study's keep_predictions names are there.",
-)
-@click.option(
-    "--count",
-    type=click.IntRange(1, 200),
-    help="How many images: 18 predictions, 6 probabilities, 10 failures a class by default.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which random images.")
-@click.option(
-    "--sample",
-    metavar="INDEX,...",
-    default="",
-    help="These images, by index or file name, as predictions and probabilities.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("figures"),
-    show_default=True,
-    help="The folder that gets the figures.",
-)
-@_plugin_option
-def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **asked: Any) -> None:
-    """Draw what a trained model says of single images: of the best by validation, or --trial, or --where.
-
-    predictions: random images with label and prediction. probabilities: images beside a bar a class.
-    failures: misclassified images, a row a class. By default all three. Writes PNG and SVG.
-    """
-    from harness import display, gallery, models, selection
-    from harness.results import read
-
-    places.check_folder(out)
-    for kind in kinds:
-        if kind not in gallery.KINDS:
-            raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, gallery.KINDS)}")
-    found = read(results)
-    which, conditions = asked.pop("trial"), asked.pop("where")
-    if which in {None, "best"}:
-        found, conditions = _winner(found, conditions)
-    if which == "best" or (which is None and not conditions):
-        chosen = [row for _, row in selection.best(found, conditions).iterrows()]
-    else:
-        chosen = [selection.choose(found, which, conditions)]
-    samples = tuple(filter(None, (name.strip() for name in sample.split(","))))
-    if samples and kinds and set(kinds) == {"failures"}:
-        raise UsageError("--sample chooses for predictions and probabilities; failures are all there are")
-    wanted = gallery.Asked(cast("Sequence[gallery.Kind]", kinds) or gallery.KINDS, samples=samples, **asked)
-    for row in chosen:
-        display.trial(found, row)
-        for kind, png in gallery.draw(found, row, wanted, out, models.probabilities):
-            click.echo(f"{kind} of {wanted.split}")
-            click.echo(f"  written: {png} and .svg")
-    _unread()
-
-
-def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:
-    """Of a search's folder, where the best is to be chosen: the winner, as it was confirmed."""
-    from harness.results import read
-    from harness.settings import BASELINE, CONFIRMED, WINNER
-
-    if conditions or found.study["study"].get("phase") != "search":
-        return found, conditions
-    if not (found.folder / CONFIRMED / "trials.csv").is_file():
-        raise UsageError(
-            f"{found.folder}: the search's winner is not confirmed yet. Run `harness search` again to go on, "
-            "or choose a suggestion with --where arm=..."
-        )
-    confirmed = read(found.folder / CONFIRMED)
-    # Where the search found nothing better than the baseline's own settings, they are the winner.
-    return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
-
-
-@harness.command()
-@click.argument("trial", required=False)
-@click.option(
-    "--results", type=click.Path(path_type=Path), help="Its results folder; looked for in results/ by id."
-)
-@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
-@click.option("--out", type=click.Path(path_type=Path), help="A new folder; exported/<trial_id> by default.")
-@_plugin_option
-def export(trial: str | None, results: Path | None, where: str | None, out: Path | None) -> None:
-    """Write a trained trial for PyTorch: its weights, and the settings to rebuild it.
-
-    TRIAL is a trial_id, or "best" (by val accuracy; with --where, of those that meet the conditions; of a
-    search, its confirmed winner).
-    """
-    from harness import results as storage
-
-    places.check_folder(out or Path("exported"))
-    if trial is None and where is None:
-        raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
-    found = storage.read(results or storage.folder_with(trial))
-    if trial == "best":
-        found, where = _winner(found, where)
-    from harness import models
-
-    row = models.choose(found, trial, where)
-    done = models.export(found, row, out or Path("exported") / str(row["trial_id"]))
-    same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
-    click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
-    click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")
-    click.echo(f"harness.load_model({str(done.folder)!r}) gives the network as a torch.nn.Module")
-
-
-harness.add_command(data)
+for command in (data, show, export):
+    harness.add_command(command)

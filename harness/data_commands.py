@@ -25,10 +25,10 @@ def data() -> None:
 @click.argument("names", nargs=-1)
 def fetch(names: Sequence[str]) -> None:
     """Bring data sets into the cache, verified: NAMES, or all."""
-    from harness import sources
+    from harness import cache, sources
 
-    for name in names or sources.PINS:
-        click.echo(f"{name}: {sources.fetch(name)}")
+    for name in names or cache.PINS:
+        click.echo(f"{name}: {sources.download(name)}")
 
 
 def _declared_in(study: str | None) -> Sequence[str]:
@@ -56,13 +56,13 @@ def check(names: Sequence[str], study: str | None) -> None:
 
     Exit code 1 if a file of the cache is missing or damaged, 2 if a declared folder is not what it should be.
     """
-    from harness import sources
+    from harness import cache
     from harness.axes.datasets import datasets
 
     declared = _declared_in(study)
     sound = True
-    for name in names or declared or sources.PINS:
-        if name in declared or (name in datasets and name not in sources.PINS):
+    for name in names or declared or cache.PINS:
+        if name in declared or (name in datasets and name not in cache.PINS):
             facts = datasets[name].facts
             height, width = facts.shape
             word = "read, but look at it again" if facts.warnings else "ok"
@@ -72,7 +72,7 @@ def check(names: Sequence[str], study: str | None) -> None:
             )
             _say_of(name)
             continue
-        for state in sources.check(name):
+        for state in cache.verify(name):
             click.echo(str(state))
             sound = sound and state.status == "ok"
     if not sound:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from harness import bounds, claims, notes, npy, progress_bar, remedies, sources
+from harness import bounds, cache, claims, notes, npy, progress_bar, remedies
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
         problems.append(f"{error.filename}: cannot be read ({error.strerror}); was it removed just now?")
         return np.empty((0, 0, 0), np.uint8)
     path = (
-        sources.cache_root()
+        cache.cache_root()
         / "folders"
         / f"{hashlib.sha256(os.fsencode(files[0].parent)).hexdigest()[:16]}.npz"
     )

@@ -312,7 +312,7 @@ def _fetched(name: str) -> Images:
 
     from harness import idx, sources
 
-    folder = sources.fetch(name)
+    folder = sources.download(name)
     return Images(
         idx.read(folder / "train-images-idx3-ubyte"),
         idx.read(folder / "train-labels-idx1-ubyte").astype(np.int64),
