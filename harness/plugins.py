@@ -193,8 +193,8 @@ def check_unchanged(components: Iterable[Entry[Any]]) -> None:
 
     What a script or a notebook itself defines is trained in its own process, whatever its file says by now.
     """
-    looks = [entry.look() for entry in components if entry.look and entry.module != NOTEBOOK]
-    changed = python_files.changed({file.path: file for look in looks for file in look.files}.values())
+    digests = [entry.take_digest() for entry in components if entry.take_digest and entry.module != NOTEBOOK]
+    changed = python_files.changed({file.path: file for digest in digests for file in digest.files}.values())
     if changed:
         names = ", ".join(sorted(file.path.name for file in changed))
         raise MachineError(
@@ -212,7 +212,9 @@ def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[st
     """
     told = []
     for axis, entry in components:
-        parts = entry.look().unseen if entry.look and axis != "dataset" else ()  # of a data set, images count
+        parts = (
+            entry.take_digest().unseen if entry.take_digest and axis != "dataset" else ()
+        )  # of a data set, images count
         if parts:
             listed = "; ".join(parts[:MOST_TOLD]) + ("; ..." if len(parts) > MOST_TOLD else "")
             told.append(

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from harness import digests
-from harness.digests import Look, python_files
+from harness.digests import ComponentDigest, python_files
 from harness.errors import ComponentError, UsageError, did_you_mean
 
 T = TypeVar("T")
@@ -28,17 +28,17 @@ HOUSE = python_files.HOUSE
 class Entry(Generic[T]):
     """One registered component and what there is to know of it without running it.
 
-    `look` looks at a third party's component as it stands now (`harness.digests`); the harness's own have
-    none, because the version of the training semantics stands for them. `module` is the one that registers
-    it, `spec` how that was found when it was loaded. `declared` marks what a study file declares, for that
-    study alone.
+    `take_digest` digests a third party's component as it stands now (`harness.digests`); the harness's own
+    have none, because the version of the training semantics stands for them. `module` is the one that
+    registers it, `spec` how that was found when it was loaded. `declared` marks what a study file declares,
+    for that study alone.
     """
 
     name: str
     component: T
     summary: str
     where: str
-    look: Callable[[], Look] | None = None
+    take_digest: Callable[[], ComponentDigest] | None = None
     module: str = ""
     declared: bool = False
     spec: ModuleSpec | None = None
@@ -46,12 +46,12 @@ class Entry(Generic[T]):
     @property
     def third_party(self) -> bool:
         """Tell whether it is not the harness's own."""
-        return self.look is not None
+        return self.take_digest is not None
 
     @property
     def source_digest(self) -> str:
         """Give the SHA-256 of all that decides it now, for its trials' ids; empty for the harness's own."""
-        return self.look().digest if self.look else ""
+        return self.take_digest().digest if self.take_digest else ""
 
 
 class Registry(Generic[T]):
@@ -115,8 +115,8 @@ class Registry(Generic[T]):
         module = _module(function, caller)
         file = _file(function, caller)
         spec = getattr(sys.modules.get(module), "__spec__", None)
-        look = functools.partial(digests.look, function, facts, file, module)
-        return Entry(name, component, summary, where, look, module, spec=spec)
+        take_digest = functools.partial(digests.digest_component, function, facts, file, module)
+        return Entry(name, component, summary, where, take_digest, module, spec=spec)
 
     def declare(self, components: Mapping[str, T], where: str) -> None:
         """Put in what a study file declares, in place of what the study before it declared.
