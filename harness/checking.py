@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -16,7 +16,9 @@ from harness.axes.schedules import schedules
 from harness.errors import did_you_mean, quoted
 from harness.settings import BESIDE, CONTROL_WORDS, CORE, TAKEN, Setting, Value, control_character
 
-Settings: TypeAlias = "dict[str, Value]"
+GivenSettings: TypeAlias = "dict[str, Value]"
+"""Settings as a study file gives them, checked; `trials.resolve` makes an arm's settings of them."""
+Settings: TypeAlias = GivenSettings
 
 
 def known_settings() -> dict[str, Setting]:
@@ -37,13 +39,17 @@ def _json(value: object) -> str:
 
 @dataclass
 class Checker:
-    """Checks tables against the settings there are; what is wrong is added to `problems`."""
+    """Checks tables against the settings there are; what is wrong is added to `problems`.
+
+    `datasets` are the names of the study's own data sets.
+    """
 
     known: Mapping[str, Setting]
     problems: list[str]
+    datasets: Collection[str] = ()
     spaces: dict[str, spaces.Space] = field(default_factory=dict)
 
-    def table(self, where: str, table: object) -> Settings:
+    def table(self, where: str, table: object) -> GivenSettings:
         """A table of settings."""
         if not isinstance(table, Mapping):
             self.problems.append(f"{where} = {quoted(table)}: allowed: a table of settings")
@@ -60,13 +66,17 @@ class Checker:
         except ValueError as error:
             self.problems.append(f"{where} = {_json(value)}: allowed: {error}")
             return ""
-        registry = plugins.registries().get(key)
-        if registry is not None and checked not in registry:
-            names = [entry.name for entry in registry]
+        names = self._names(key)
+        if names and checked not in names:
             self.problems.append(
                 f"{where} = {_json(value)}: unknown {key}; {did_you_mean(str(value), names)}"
             )
         return checked
+
+    def _names(self, key: str) -> list[str]:
+        """List the components that a setting may name; none where it names no component."""
+        registry = plugins.registries().get(key, ())
+        return [*(entry.name for entry in registry), *(self.datasets if key == "dataset" else ())]
 
     def axis(self, axis: str, values: object) -> list[Any]:
         """The values of an axis: a setting's, or linked settings under names."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness import limits
-from harness.axes.datasets import datasets
+from harness.arm_settings import Settings
 from harness.batches import Budget, extent
 from harness.data import train_size
 from harness.known import knows
-from harness.settings import Value, as_text
+from harness.settings import as_text
 
 if TYPE_CHECKING:
     from harness.grouping import Stack
@@ -56,7 +56,7 @@ def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
     n, _, test = _sizes(settings)
     budget = Budget.of(settings, n)
     each = [(trial.arm.settings, _sizes(trial.arm.settings)[1]) for trial in stack.trials]
-    evaluated = len(budget.eval_steps) * datasets[str(settings["dataset"])].facts.train + test
+    evaluated = len(budget.eval_steps) * settings.facts.train + test
     samples = budget.steps * budget.batch_size
     arithmetic = sum(parameters for _, parameters in each) * (4 * samples + 2 * evaluated) / rate
     if stack.engine != "stacked":
@@ -69,11 +69,10 @@ def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
     return arithmetic + budget.steps * (dispatch + traffic / BYTES_PER_SECOND)
 
 
-def _sizes(settings: Mapping[str, Value]) -> tuple[int, int, int]:
+def _sizes(settings: Settings) -> tuple[int, int, int]:
     """Training images, parameters and test images of a trial."""
-    facts = datasets[str(settings["dataset"])].facts
-    hidden = settings.get("hidden", [])
-    widths = [math.prod(facts.shape), *hidden, len(facts.classes)]  # type: ignore[misc]
+    facts = settings.facts
+    widths = [math.prod(facts.shape), *settings.hidden, len(facts.classes)]
     return (
         train_size(settings),
         sum((i + 1) * o for i, o in itertools.pairwise(widths)),
@@ -81,13 +80,13 @@ def _sizes(settings: Mapping[str, Value]) -> tuple[int, int, int]:
     )
 
 
-def evaluations(settings: Mapping[str, Value]) -> int:
+def evaluations(settings: Settings) -> int:
     """How often a trial is evaluated after its start; counted, not listed."""
     steps, every = extent(settings, train_size(settings))
     return len(range(0, steps, every))
 
 
-def too_large(settings: Mapping[str, Value]) -> Iterator[str]:
+def too_large(settings: Settings) -> Iterator[str]:
     """What of a trial's settings asks for more than one trial may have (`limits`), in words."""
     n, parameters, _ = _sizes(settings)
     steps, _ = extent(settings, n)
@@ -113,7 +112,7 @@ def _bytes(stack: Stack, study: Study) -> int:
     settings = stack.trials[0].arm.settings
     n, _, test = _sizes(settings)
     parameters = sum(_sizes(trial.arm.settings)[1] for trial in stack.trials)
-    facts = datasets[str(settings["dataset"])].facts
+    facts = settings.facts
     kept = {"train": n, "val": facts.train - n, "test": test}
     rows = 300 + 2 * 60 * len(Budget.of(settings, n).eval_steps) + 2 * 30 * len(facts.classes) ** 2
     predictions = 3 * sum(kept[split] for split in study.about.keep_predictions)

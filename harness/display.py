@@ -191,7 +191,7 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
     settings = {name: as_word(row[name]) for name in columns}
     settings = {name: value for name, value in settings.items() if value != NOT_APPLICABLE}
     axes = [name for name in plugins.registries() if name in settings]
-    usual = resolve({})
+    usual = dict(resolve({}))
     # A component's own settings have its defaults; of a person's own, not known here, nothing is known.
     with suppress(UsageError):
         usual = {**resolve({name: settings[name] for name in axes}), **{name: usual[name] for name in axes}}

@@ -6,19 +6,18 @@ import hashlib
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias, get_args
 
 from harness import plugins
-from harness.axes.datasets import datasets
+from harness.arm_settings import Settings
 from harness.axes.optimizers import optimizers
 from harness.batches import Budget
 from harness.costs import stack_seconds
 from harness.data import train_size
 from harness.known import knows
-from harness.settings import Value
 from harness.trials import Arm, Trial
 
 Engine = Literal["stacked", "loop", "numpy"]
@@ -144,7 +143,7 @@ def _seeds_together(groups: Groups, device: str, processes: int) -> list[tuple[E
     for (engine, *_), seeds in groups.items():
         members = max(map(len, seeds.values()))
         first = next(iter(seeds.values()))[0]
-        gathered = members * int(first.arm.settings["batch_size"])  # type: ignore[arg-type]
+        gathered = members * first.arm.settings.batch_size
         most = GATHERED_CUDA if device.startswith("cuda") else GATHERED
         fit = max(1, min(widest(first, device) // members, most // gathered))
         count = max(math.ceil(len(seeds) / fit), min(least, len(seeds)))
@@ -189,7 +188,7 @@ def widest(trial: Trial, device: str) -> int:
     return max(1, min(STACK_BYTES // layer_one, MEMORY_BYTES // member_bytes(settings)))
 
 
-def member_bytes(settings: Mapping[str, Value]) -> int:
+def member_bytes(settings: Settings) -> int:
     """What one member of a stack holds in memory: four times its weights, and activations both ways.
 
     With dropout also its masks, and what they leave of the activations.
@@ -197,13 +196,13 @@ def member_bytes(settings: Mapping[str, Value]) -> int:
     held = 6 if settings.get("dropout") else 4
     widths = widths_of(settings)
     weights = sum((i + 1) * o for i, o in itertools.pairwise(widths))
-    in_flight = int(settings["batch_size"]) * sum(widths[1:])  # type: ignore[arg-type]
+    in_flight = settings.batch_size * sum(widths[1:])
     return 4 * (4 * weights + held * in_flight)
 
 
-def _member_bytes_cuda(settings: Mapping[str, Value]) -> int:
+def _member_bytes_cuda(settings: Settings) -> int:
     """What one member holds on a GPU: as anywhere, a batch of its own, and a learning rate for every step."""
-    batch = 4 * int(settings["batch_size"]) * widths_of(settings)[0]  # type: ignore[arg-type]
+    batch = 4 * settings.batch_size * widths_of(settings)[0]
     return member_bytes(settings) + batch + 8 * Budget.of(settings, train_size(settings)).steps
 
 
@@ -213,10 +212,9 @@ def stack_bytes(stack: Stack) -> int:
     return sum(member_bytes(settings) for settings in every if settings["architecture"] == "mlp")
 
 
-def widths_of(settings: Mapping[str, Value]) -> list[int]:
+def widths_of(settings: Settings) -> list[int]:
     """Inputs, hidden widths, classes."""
-    facts = datasets[str(settings["dataset"])].facts
-    return [math.prod(facts.shape), *settings.get("hidden", []), len(facts.classes)]  # type: ignore[misc]
+    return [math.prod(settings.facts.shape), *settings.hidden, len(settings.facts.classes)]
 
 
 def side_by_side(members: Iterable[Trial]) -> list[Trial]:

@@ -248,7 +248,7 @@ def _write_weights(folder: Path, share: Trained, keep: str) -> dict[str, str]:
         trial = share.trials[int(k)]
         about = {
             "trial_id": trial.trial_id,
-            "settings": json.dumps(trial.arm.settings),
+            "settings": json.dumps(dict(trial.arm.settings)),
             "seed": str(trial.seed),
         }
         named = {name: np.asarray(array, order="C") for name, array in share.outcome.weights[k].items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import bounds, grants, limits, plugins
-from harness.axes.datasets import datasets
+from harness.axes.datasets import Dataset
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -59,6 +59,14 @@ class Plan:
         arms = [name for name, arm in self.arms.items() if arm.settings["dataset"] == dataset]
         pairs = default_pairs(self.study.about.design, arms)
         return found.model_copy(update={"pairs": pairs})
+
+    @property
+    def datasets(self) -> dict[str, Dataset]:
+        """The data sets that the plan trains on, by name."""
+        found = {
+            settings.dataset: settings.data for settings in (trial.arm.settings for trial in self.trials)
+        }
+        return dict(sorted(found.items()))
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -129,7 +137,7 @@ def arrange(
 
 def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
     """Why an arm's head and loss cannot meet; empty where they can."""
-    key = (str(arm.settings["head"]), str(arm.settings["loss"]), str(arm.settings["match"]))
+    key = (arm.settings.head, arm.settings.loss, arm.settings.match)
     if key not in known:
         head, loss = heads[key[0]], losses[key[1]]
         fits = loss.form(head.kind, key[2]) is not None
@@ -181,7 +189,7 @@ def _refuse(study: Study, problems: Sequence[str]) -> None:
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:
     for arm in {id(trial.arm): trial.arm for trial in everything}.values():
         n = train_size(arm.settings)
-        if int(arm.settings["batch_size"]) > n:  # type: ignore[arg-type]
+        if arm.settings.batch_size > n:
             raise UsageError(
                 f"batch_size = {arm.settings['batch_size']} (arm {arm.name!r}): "
                 f"{arm.settings['dataset']} has {n} "
@@ -280,8 +288,9 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
             told.append(
                 f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
             )
-    for name in sorted({str(trial.arm.settings["dataset"]) for trial in everything}):
-        told += [f"data set {name!r}: {sentence}" for sentence in datasets[name].facts.warnings]
+    arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
+    for name in sorted(arms):
+        told += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
     return told + unseen(study, everything)
 
 
@@ -292,11 +301,6 @@ def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
         advice = "Where it did, search into a new folder: --results"
     tracked = [("metric", metrics.entry(name)) for name in study.metrics]
     return plugins.unseen([*components_of(everything), *tracked], advice)
-
-
-def datasets_of(plan: Plan) -> list[str]:
-    """The data sets a plan trains on."""
-    return sorted({str(trial.arm.settings["dataset"]) for trial in plan.trials})
 
 
 def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Path) -> list[str]:

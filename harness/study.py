@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness import contrasts, limits, plugins, searches, space_tables, spaces, toml_text
-from harness.axes.datasets import Dataset, Images, datasets
+from harness.axes.datasets import Dataset, datasets, refresh
 from harness.axes.metrics import metrics, taken
-from harness.checking import Checker, Settings, known_settings
+from harness.checking import Checker, GivenSettings, known_settings
 from harness.contrasts import Contrasts
 from harness.errors import UsageError, did_you_mean, quoted
 from harness.folders import Folder
@@ -104,7 +102,7 @@ class Study:
     """
 
     about: About
-    baseline: Settings
+    baseline: GivenSettings
     axes: Mapping[str, Sequence[Any]]
     steps: Sequence[Mapping[str, Any]] = ()
     path: Path | None = None
@@ -112,9 +110,10 @@ class Study:
     contrasts: Contrasts = field(default_factory=Contrasts)
     tune: Tune | None = None
     spaces: Mapping[str, Space] = field(default_factory=dict)
-    chosen: Mapping[str, Settings] = field(default_factory=dict)
+    chosen: Mapping[str, GivenSettings] = field(default_factory=dict)
     search: Search | None = None
     space: SearchSpace | None = None
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -150,7 +149,7 @@ class Study:
             key: tried for space in (self.spaces.get(spaces.ALL, {}), *own) for key, tried in space.items()
         }
 
-    def in_phase(self, phase: Phase, chosen: Mapping[str, Settings] | None = None) -> Study:
+    def in_phase(self, phase: Phase, chosen: Mapping[str, GivenSettings] | None = None) -> Study:
         """The study in one of its phases: other settings, other seeds, and while it tunes a sealed test set.
 
         Args:
@@ -164,17 +163,16 @@ class Study:
             changed["keep_weights"] = "all"  # the winner's are wanted, whichever arm has the best trial
         return replace(self, about=self.about.model_copy(update=changed), chosen=chosen or {})
 
-    @cached_property
-    def datasets(self) -> dict[str, Dataset]:
-        """The study's own data sets; each finds its facts once, and travels to worker processes with them."""
-        return {name: folder.dataset(name) for name, folder in self.folders.items()}
+    def dataset(self, name: str) -> Dataset:
+        """Give a data set by its name: the study's own, or a registered one.
 
-    def declare(self) -> None:
-        """Make the study's own data sets known in this process, in place of another study's."""
-        datasets.declare(self.datasets, f"study {self.name}")
-        for entry in datasets:
-            if entry.third_party:
-                entry.component.refresh(entry.source_digest)
+        Raises:
+            UsageError: there is none; says what is close and what there is.
+        """
+        if name in self.datasets or name in datasets:
+            return self.datasets.get(name) or datasets[name]
+        names = [*(entry.name for entry in datasets), *self.datasets]
+        raise UsageError(f"unknown dataset {name!r}: {did_you_mean(name, names)}")
 
     @property
     def linked_axes(self) -> list[str]:
@@ -277,11 +275,10 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     raw = _raw(tables, problems)
     problems += apply(overrides, raw, set(About.model_fields) - {"phase"})
     folder = path.parent if path else Path()
-    datasets.declare({}, file)
     _load_plugins(raw["study"], path)
     about = _validated(About, "study", raw["study"], problems)
     folders = _folders(raw["datasets"], folder, problems)
-    checker = Checker(known_settings(), problems)
+    checker = Checker(known_settings(), problems, raw["datasets"].keys())
     baseline = checker.table("baseline", raw["baseline"])
     axes = {axis: checker.axis(axis, values) for axis, values in raw["axes"].items()}
     steps = checker.named("steps", raw.get("steps", []))
@@ -315,12 +312,11 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
         problems += filter(None, _sized(about, axes, steps, tune, checker.spaces, search))
     if problems or about is None:
         raise UsageError(_listed(file, list(dict.fromkeys(problems))))
-    found = Study(
+    refresh()
+    return Study(
         about, baseline, axes, steps, path, folders, compared or Contrasts(), tune, checker.spaces, chosen,
-        search, space,
+        search, space, {name: table.dataset(name) for name, table in folders.items()},
     )  # fmt: skip
-    found.declare()
-    return found
 
 
 def _listed(file: str, problems: Sequence[str]) -> str:
@@ -431,8 +427,8 @@ def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> Iterable[str]:
 
 
 def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> dict[str, Folder]:
-    """The [datasets.NAME] tables, and their names registered so that settings can be checked."""
-    folders, names = {}, {}
+    """The [datasets.NAME] tables, checked."""
+    folders = {}
     for name, given in tables.items():
         if not re.fullmatch(NAME, name):
             problems.append(
@@ -443,8 +439,6 @@ def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> di
                 f"[datasets.{name}]: the name is taken by a data set in {datasets.entry(name).where}; "
                 "rename yours"
             )
-        else:
-            names[name] = Dataset(name, functools.partial(_unread, name), classes=None)
         if not isinstance(given, Mapping):
             problems.append(f"datasets.{name} = {quoted(given)}: allowed: a table with format and path")
             continue
@@ -460,21 +454,12 @@ def _folders(tables: Mapping[str, Any], folder: Path, problems: list[str]) -> di
             continue
         if checked is not None:
             folders[name] = checked
-    datasets.declare(names, "the study")
     return folders
 
 
 def _reason(error: Exception) -> str:
     """Why a path is none, without the path."""
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
-
-
-def _unread(name: str) -> Images:
-    """Refuse to read the data of a study with problems, which a results folder may be of all the same."""
-    raise UsageError(
-        f"the images of {name!r} are not at hand: [datasets.{name}] names a folder that is not here, or not "
-        "as it should be"
-    )
 
 
 def _tracked(about: About, folder: Path) -> list[str]:
@@ -516,7 +501,7 @@ def _tuned(raw: Mapping[str, Any], checker: Checker) -> Tune | None:
 
 
 def _searched(
-    raw: Mapping[str, Any], about: About | None, baseline: Settings, checker: Checker
+    raw: Mapping[str, Any], about: About | None, baseline: GivenSettings, checker: Checker
 ) -> tuple[Search | None, SearchSpace | None]:
     """The [search] and [space] tables of a search; None of both of any other design."""
     design = about.design if about else ""
@@ -532,7 +517,7 @@ def _searched(
 
 
 def _unjudged_by_val(
-    baseline: Settings, axes: Mapping[str, Sequence[Any]], tune: Tune | None
+    baseline: GivenSettings, axes: Mapping[str, Sequence[Any]], tune: Tune | None
 ) -> Iterator[str]:
     """Why val accuracy cannot judge a study's contrasts, where it cannot."""
     if {*axes.get("val_fraction", [baseline.get("val_fraction")])} == {0}:
@@ -549,7 +534,7 @@ def _unjudged_by_val(
 
 def _contradictions(
     about: About | None,
-    baseline: Settings,
+    baseline: GivenSettings,
     axes: Mapping[str, Sequence[Any]],
     steps: Sequence[Mapping[str, Any]],
     tune: Tune | None,

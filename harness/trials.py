@@ -10,16 +10,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from harness import plugins
+from harness.arm_settings import Settings
 from harness.axes.architectures import architectures
-from harness.axes.datasets import datasets
+from harness.axes.datasets import Dataset, datasets, refresh
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
-from harness.checking import Settings
+from harness.checking import GivenSettings
 from harness.errors import UsageError
 from harness.registry import Entry
-from harness.settings import BESIDE, CORE, OF_ARM, as_text
+from harness.settings import BESIDE, CORE, OF_ARM, Value, as_text
 from harness.spaces import points, words
 from harness.study import Study
 
@@ -39,8 +40,8 @@ class Arm:
     name: str
     settings: Settings
     labels: Mapping[str, str] = field(default_factory=dict)
-    tried: Settings = field(default_factory=dict)
-    given: Settings = field(default_factory=dict)
+    tried: GivenSettings = field(default_factory=dict)
+    given: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +63,18 @@ def arms(study: Study) -> Iterator[Arm]:
         if study.about.phase == "tuning" and study.tune:
             for point in points(study.space_of(values), study.tune.budget or 0):
                 tried = f"{name}, {words(point)}"
-                yield Arm(tried, resolve(given | point), labels | {OF_ARM: name}, point)
+                yield Arm(tried, resolve(given | point, study.datasets), labels | {OF_ARM: name}, point)
         elif study.about.phase in {"search", "confirmed"}:
             for arm, chosen in study.chosen.items():
-                yield Arm(arm, resolve(given | chosen))
+                yield Arm(arm, resolve(given | chosen, study.datasets))
         elif study.about.phase == "tuned":
-            own = resolve(given | study.chosen.get(name, {}))
-            yield Arm(name, own, labels, given=resolve(given))
+            settings = resolve(given | study.chosen.get(name, {}), study.datasets)
+            yield Arm(name, settings, labels, given=resolve(given, study.datasets))
         else:
-            yield Arm(name, resolve(given), labels)
+            yield Arm(name, resolve(given, study.datasets), labels)
 
 
-Designed: TypeAlias = "tuple[str, Settings, list[tuple[str, str]]]"
+Designed: TypeAlias = "tuple[str, GivenSettings, list[tuple[str, str]]]"
 """An arm's name, its settings as given, and its linked values: (axis, name)."""
 
 
@@ -109,8 +110,18 @@ def _combine(study: Study, combination: Sequence[tuple[str, Any]]) -> Designed:
     return ", ".join(parts) or "baseline", settings, linked
 
 
-def resolve(given: Settings) -> Settings:
-    """Settings in canonical form: defaults filled in, what does not apply left out."""
+def settings_of(study: Study, given: Mapping[str, Value] | None = None) -> Settings:
+    """Resolve a study's baseline, with some settings in place of its own."""
+    return resolve({**study.baseline, **(given or {})}, study.datasets)
+
+
+def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | None = None) -> Settings:
+    """Bring settings into canonical form: fill in defaults, leave out what does not apply.
+
+    Args:
+        given: settings, checked.
+        study_datasets: the study's own data sets, by name; any other is registered.
+    """
     chosen: dict[str, Any] = {name: given.get(name, setting.default) for name, setting in CORE.items()}
     if given.get("steps") is not None:
         chosen.pop("epochs")
@@ -120,10 +131,11 @@ def resolve(given: Settings) -> Settings:
         del chosen["val_split"], chosen["split_seed"]
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
-    loss = losses[chosen["loss"]]
+    own = (study_datasets or {}).get(chosen["dataset"])
+    loss, facts = losses[chosen["loss"]], (own or datasets[chosen["dataset"]]).facts
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
-        **{n: loss.default_of(n, len(datasets[chosen["dataset"]].facts.classes)) for n in loss.settings},
+        **{n: loss.default_of(n, len(facts.classes)) for n in loss.settings},
         **{n: s.default for n, s in optimizers[chosen["optimizer"]].settings.items()},
         **{n: s.default for n, s in schedules[chosen["schedule"]].settings.items()},
     }
@@ -132,7 +144,7 @@ def resolve(given: Settings) -> Settings:
         del chosen["activation"]
         if chosen["architecture"] == "mlp":
             del chosen["dropout"]
-    return chosen
+    return Settings(chosen, own)
 
 
 def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
@@ -144,7 +156,7 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     Raises:
         UsageError: two arms that mean different things have the same name.
     """
-    study.declare()
+    refresh()
     identified: dict[str, str] = {}
     names: set[str] = set()
     merged: dict[str, list[str]] = {}
@@ -220,15 +232,9 @@ def is_still(one: Trial, sources: Sources) -> bool:
 
 def components_of(everything: Iterable[Trial]) -> list[tuple[str, Entry[Any]]]:
     """Give (axis, component) of the third-party components that trials have, each once."""
-    arms = {id(one.arm): one.arm.settings for one in everything}.values()
-    named = {
-        (axis, str(settings[axis])): registry
-        for axis, registry in plugins.registries().items()
-        for settings in arms
-        if axis in settings
-    }
-    entries = [(axis, registry.entry(name)) for (axis, name), registry in named.items()]
-    return [(axis, entry) for axis, entry in entries if entry.third_party]
+    arms = {id(trial.arm): trial.arm.settings for trial in everything}.values()
+    entries = {(axis, entry.name): entry for axis, entry in plugins.chosen_by(arms)}
+    return [(axis, entry) for (axis, _), entry in entries.items() if entry.third_party]
 
 
 def identity_of(settings: Settings, sources: Sources | None = None) -> str:
@@ -242,11 +248,10 @@ def identity_of(settings: Settings, sources: Sources | None = None) -> str:
     for name in later:  # without them, the ids of before there were these settings
         if not counted.get(name):
             counted.pop(name, None)
-    if losses[str(settings["loss"])].form(heads[str(settings["head"])].kind) is not None:
+    if losses[settings.loss].form(heads[settings.head].kind) is not None:
         counted.pop("match")
-    digests = [sources(axis, str(settings[axis])) for axis in plugins.registries() if axis in settings]
-    dataset = datasets[str(settings["dataset"])]
-    if dataset.known is None:  # a person's own: what a full pixel is says how pixels are scaled
-        counted["pixel_max"] = dataset.facts.pixel_max
-    content = [SEMANTICS, dataset.facts.digest, [d for d in digests if d], counted]
+    digests = [sources(axis, entry.name) for axis, entry in plugins.chosen_by([settings])]
+    if settings.data.known is None:  # a person's own: what a full pixel is says how pixels are scaled
+        counted["pixel_max"] = settings.facts.pixel_max
+    content = [SEMANTICS, settings.facts.digest, [digest for digest in digests if digest], counted]
     return SORTED.encode(content)

@@ -23,7 +23,7 @@ from harness.searching.checks import evaluations_of, holds
 from harness.searching.search import Found, Progress
 from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
-from harness.trials import resolve
+from harness.trials import settings_of
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
 SHOWN = 5  # of the best suggestions
@@ -75,7 +75,7 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
 
 def _baseline(study: Study) -> str:
     """What the winner is compared with, in words: the settings that make the most difference."""
-    settings = resolve(study.baseline)
+    settings = settings_of(study)
     told = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
     return ", ".join(f"{name} {as_text(settings[name])}" for name in told if name in settings)
 

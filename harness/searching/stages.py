@@ -13,13 +13,12 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness import executors, notes
-from harness.axes.datasets import Dataset, datasets
 from harness.batches import Budget
 from harness.engines.states import State
 from harness.errors import ComponentError, MachineError, in_words
@@ -41,7 +40,6 @@ class Stage:
     until: int
     device: str
     state: State | None = None
-    declared: Mapping[str, Dataset] = field(default_factory=dict)
     metrics: Sequence[str] = ()
     seconds: float = 0.0
 
@@ -87,7 +85,6 @@ def train(stage: Stage) -> Reached:
     from harness.engines.outcome import Watch
 
     start = time.perf_counter() - stage.seconds
-    datasets.declare(stage.declared, "the study")
     executors.check_components(stage.stack.trials)
     handed = _Handed(stage.state)
     try:

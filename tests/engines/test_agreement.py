@@ -29,11 +29,11 @@ from harness.trials import Arm, Trial, resolve
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.checking import Settings
+    from harness.checking import GivenSettings
 from harness.study import Study
 
 # 1,293 images in batches of 8: a pass is 162 steps, its last batch has 5 images; 210 steps begin a second.
-BASE: Settings = {
+BASE: GivenSettings = {
     "dataset": "digits",
     "steps": 210,
     "batch_size": 8,
