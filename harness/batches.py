@@ -14,7 +14,7 @@ from harness.streams import stream
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a trial trains on n images, and after which steps it is evaluated.
+    """The steps of a trial on n images, and those after which it is evaluated.
 
     The last batch of a pass may be short (n not a multiple of the batch size); with replacement every
     batch is full, and a pass is as many steps as it takes to draw n images.

@@ -41,7 +41,7 @@ LOCK_TIMEOUT = 1800  # seconds to wait for another process that downloads the sa
 
 
 class Unreadable(Exception):  # noqa: N818 (a reason to try another source, not an error a person meets)
-    """A file that a source handed over is cut or damaged; the message says how."""
+    """A downloaded file is cut or damaged; the message says how."""
 
 
 class DiskError(OSError):
@@ -50,7 +50,7 @@ class DiskError(OSError):
 
 @dataclass(frozen=True)
 class FileState:
-    """The state of one cached file; `got` is its SHA-256, empty when it is missing."""
+    """The state of one cached file; `got` is its SHA-256, "" if it is missing."""
 
     path: Path
     status: Literal["ok", "missing", "damaged"]
@@ -63,10 +63,10 @@ class FileState:
 
 
 def cache_root() -> Path:
-    """The cache folder: `HARNESS_DATA` when it is set, else the platform's folder for caches.
+    """Return the cache folder: `HARNESS_DATA` if it is set, else the platform's folder for caches.
 
     Raises:
-        UsageError: `HARNESS_DATA` names the home of a user who is not there.
+        UsageError: `HARNESS_DATA` names the home of an unknown user.
     """
     import platformdirs
 
@@ -75,13 +75,13 @@ def cache_root() -> Path:
         chosen = chosen and str(Path(chosen).expanduser())
     except RuntimeError as error:
         raise UsageError(
-            f"HARNESS_DATA = {chosen!r}: {error}; allowed: a folder, for what is fetched"
+            f"HARNESS_DATA = {chosen!r}: {error}; allowed: a folder for downloaded data"
         ) from error
     return Path(chosen) if chosen else platformdirs.user_cache_path("ablation-harness")
 
 
 def verify(name: str, *, root: Path | None = None, pins: Mapping[str, str] | None = None) -> list[FileState]:
-    """Hash the cached files of data set `name`; nothing is fetched, nothing is changed.
+    """Hash the cached files of data set `name`; nothing is downloaded or changed.
 
     Args:
         name: a key of PINS.
@@ -89,7 +89,7 @@ def verify(name: str, *, root: Path | None = None, pins: Mapping[str, str] | Non
         pins: file name -> SHA-256; `PINS[name]` by default.
 
     Raises:
-        UsageError: no data set of this name is fetched.
+        UsageError: no data set of this name is downloaded.
         MachineError: a cached file cannot be read.
     """
     folder = (root or cache_root()) / name
@@ -97,9 +97,9 @@ def verify(name: str, *, root: Path | None = None, pins: Mapping[str, str] | Non
 
 
 def pins_of(name: str) -> Mapping[str, str]:
-    """The files of data set `name` and their SHA-256."""
+    """Return the files of data set `name` and their SHA-256."""
     if name not in PINS:
-        raise UsageError(f"data set {name!r} is not one that is fetched: {did_you_mean(name, PINS)}")
+        raise UsageError(f"data set {name!r} is not downloaded: {did_you_mean(name, PINS)}")
     return PINS[name]
 
 
@@ -119,7 +119,7 @@ def _file_state(path: Path, expected: str) -> FileState:
 
 
 def install(path: Path, temporary: Path, target: Path, expected: str) -> str:
-    """Decompress `path`, verify it, and move it to `target` in one step; return what is wrong with it.
+    """Decompress `path`, verify it, and move it to `target` in one step; return its fault, or "".
 
     Raises:
         DiskError: the cache cannot be written.
@@ -145,7 +145,7 @@ def install(path: Path, temporary: Path, target: Path, expected: str) -> str:
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, gunzipped if it is gzip.
+    """Yield the bytes of a file, gunzipped if it is gzip.
 
     Raises:
         Unreadable: it cannot be read, or is cut or damaged gzip.
@@ -163,7 +163,7 @@ def _decompressed(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def locked(name: str, folder: Path) -> Iterator[None]:
-    """Hold the data set's lock, so that two processes never fetch it at once.
+    """Hold the data set's lock, so that two processes never download it at once.
 
     Raises:
         MachineError: another process held it for over LOCK_TIMEOUT seconds.

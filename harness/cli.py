@@ -42,14 +42,14 @@ def harness() -> None:
 
 
 def main() -> None:
-    """Run the command; say what went wrong in words, without a traceback."""
+    """Run the command; report errors in words, without a traceback."""
     with signals.stopping() as came:
         code = _code(came)
     sys.exit(code)
 
 
 def _code(came: Sequence[int]) -> Any:
-    """Run the command, and give its exit code; `came`: the signals that have stopped it."""
+    """Run the command and return its exit code; `came`: the signals that stopped it."""
     try:
         code = _returned()
         sys.stdout.flush()  # here its failure has words
@@ -62,7 +62,7 @@ def _code(came: Sequence[int]) -> Any:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return signals.code(came, INTERRUPTED)
-    except BaseException as error:  # noqa: BLE001 (the last net: what nobody has foreseen becomes words, too)
+    except BaseException as error:  # noqa: BLE001 (the last net: unforeseen errors become words, too)
         if not _is_of_output(error):
             _unforeseen(error)
         return signals.code(came, 1)
@@ -70,7 +70,7 @@ def _code(came: Sequence[int]) -> Any:
 
 
 def _returned() -> Any:
-    """Give the command's exit code, also where it has ended by sys.exit."""
+    """Return the command's exit code, also if it ended by sys.exit."""
     try:
         return harness.main(standalone_mode=False) or 0
     except SystemExit as end:
@@ -78,7 +78,7 @@ def _returned() -> Any:
 
 
 def _is_of_output(error: BaseException) -> bool:
-    """Whether an error is that the screen cannot be written to; says so, unless its reader has gone."""
+    """Return whether the error is a failure to write to the screen; report it unless the reader has gone."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
@@ -95,13 +95,13 @@ def _is_of_output(error: BaseException) -> bool:
 
 
 def _say(words: str) -> None:
-    """Write to stderr, if it can be written."""
+    """Write to stderr, if that is possible."""
     with suppress(OSError):
         click.echo(words, err=True)
 
 
 def _unforeseen(error: BaseException) -> None:
-    """Say what went wrong where nobody foresaw it; HARNESS_TRACEBACK=1 shows where in the harness it did."""
+    """Report an unforeseen error; HARNESS_TRACEBACK=1 shows its traceback."""
     if os.environ.get("HARNESS_TRACEBACK"):
         raise error
     if isinstance(error, MemoryError):
@@ -140,7 +140,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @harness.command("list")
 @click.argument("axis", required=False)
 def list_(axis: str | None) -> None:
-    """Show what can vary, and what can be measured: every registered component, one line each."""
+    """List every registered component of every axis and all metrics, one line each."""
     from harness import plugins
 
     plugins.load_installed()
@@ -164,7 +164,7 @@ def _settings(component: object) -> str:
 @harness.command()
 @_study_options
 def plan(study: str, overrides: Sequence[str], results: Path | None, workers: int | None, **how: Any) -> None:
-    """Say what a study comes to, without training: arms, trials, what is skipped and why, time and bytes."""
+    """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness import display
     from harness.plan import cores, make, shortages
 
@@ -294,7 +294,7 @@ def search(study: str, overrides: Sequence[str], results: Path | None, report: b
 
 
 def _check_design(study: Study, command: str) -> None:
-    """Raise UsageError where a command is not the one for a study's design."""
+    """Raise UsageError if the command does not fit the study's design."""
     design = study.about.design
     if (design == "search") != (command == "search"):
         other = "search" if design == "search" else "run"
@@ -306,7 +306,7 @@ def _check_design(study: Study, command: str) -> None:
 def _report(folder: Path, out: Path | None = None) -> None:
     if not (folder / "trials.csv").is_file():
         raise UsageError(
-            f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/"
+            f"{folder} is not a results folder: it has no trials.csv. Results are in results/<study>/"
         )
     places.check_file(out or folder / "report.html")
     from harness.report import write
@@ -367,7 +367,7 @@ def compare_(
 ) -> None:
     """Compare two results folders: B minus A, trial by trial of equal settings and seed, arm by arm.
 
-    A is what was, B what is: two commits, two machines, or one setting changed.
+    A is the old run, B the new one: two commits, two machines, or one changed setting.
     """
     from harness import comparison, display
 

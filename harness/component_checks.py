@@ -1,8 +1,8 @@
-"""Checks of a person's own component: it is called a few times on small numbers, before anything is trained.
+"""Contracts of components, checked by a few calls on small numbers before anything is trained.
 
-Every check calls by position, as the engines do: what parameters are called is a person's own. What breaks
-the contract is a ComponentError, a sentence that names the component; docs/component-contracts.md has the
-contracts. torch is imported when the first component is called.
+Every check calls by position, as the engines do: parameters may have any names. A breach is a ComponentError,
+a sentence that names the component; docs/component-contracts.md has the contracts. torch is imported when
+the first component is called.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ OUTPUTS = {
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal numbers in float64, the same every time."""
+    """Draw standard normal numbers in float64, the same every time."""
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def one_hot(member: int = 0) -> Tensor:
-    """One-hot rows (B, C); each member's labels are others, and otherwise distributed."""
+    """Make one-hot rows (B, C); each member has other labels, in another distribution."""
     labels = torch.arange(SAMPLES) % (CLASSES - member)
     return torch.eye(CLASSES, dtype=torch.float64)[labels]
 
 
 def smoothed(target: Tensor) -> Tensor:
-    """What `label_smoothing` makes of a target."""
+    """Smooth a target as `label_smoothing` does."""
     return 0.8 * target + 0.2 / target.shape[-1]
 
 
 def like_output(kind: str, x: Tensor) -> Tensor:
-    """Numbers (..., C) as a head of this kind would give them."""
+    """Turn logits (..., C) into outputs of a head of this kind."""
     if kind == "log_probabilities":
         return x.log_softmax(-1)
     return x.sigmoid() if kind == "scores" else x.softmax(-1) if kind == "probabilities" else x
 
 
 def close(a: Tensor, b: Tensor) -> bool:
-    """Whether values are the same to what single precision inside a component would leave of them."""
+    """Return whether values are equal to single precision, which a component may use inside."""
     return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-7)
 
 
@@ -90,7 +90,7 @@ def call(what: str, function: Callable[..., Any], *given: Any, changes: int = 0,
 
 
 def tensor(what: str, result: object, shape: Sequence[int], means: str) -> Tensor:
-    """A component's result, if it is a tensor of this shape; `means` says what the shape is."""
+    """Return a component's result if it is a tensor of this shape; `means` puts the shape into words."""
     if not isinstance(result, torch.Tensor):
         raise ComponentError(
             f"{what} gives {type(result).__name__}; allowed: a tensor of shape {tuple(shape)}, {means}"
@@ -106,7 +106,7 @@ def value_and_gradient(
     x: Tensor,
     grad: Callable[[Tensor], Tensor] = torch.ones_like,
 ) -> tuple[Tensor, Tensor]:
-    """What a function of one tensor gives, and autograd's derivative of it, times `grad` of its shape."""
+    """Return a function of one tensor and autograd's derivative of it, times `grad` of its shape."""
     leaf = x.clone().requires_grad_()
     y = call(what, function, leaf)
     if not isinstance(y, torch.Tensor) or not y.requires_grad:
@@ -123,7 +123,7 @@ def value_and_gradient(
 
 
 def reaches(what: str, function: Callable[[Tensor], Tensor], x: Tensor, dim: int = 0) -> bool:
-    """Whether the result for one row of x (along `dim`) changes with another row."""
+    """Return whether the result for one row of x (along `dim`) changes with another row."""
     other = x.clone()
     other.select(dim, 0).copy_(noise(*other.select(dim, 0).shape, seed=1))
     kept = [call(what, function, given).narrow(dim, 1, x.shape[dim] - 1) for given in (x, other)]
@@ -131,10 +131,10 @@ def reaches(what: str, function: Callable[[Tensor], Tensor], x: Tensor, dim: int
 
 
 def draws(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> bool:
-    """Whether a function draws random numbers.
+    """Return whether a function draws random numbers.
 
     Raises:
-        ComponentError: others than torch's generator gives, so that no seed of a study decides them.
+        ComponentError: the numbers are not from torch's generator, so that no seed of a study decides them.
     """
     first, again, other = (call(what, function, x, seed=seed) for seed in (0, 0, 1))
     if not close(first, again):
@@ -146,7 +146,7 @@ def draws(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> bool:
 
 
 def same_derivative(what: str, closed: object, derived: Tensor, x: Tensor) -> None:
-    """Raise ComponentError where a closed-form derivative is not autograd's; says where, and what."""
+    """Raise ComponentError if a closed-form derivative differs from autograd's, with the place and values."""
     told = f"the closed-form derivative of {what} is not autograd's"
     if not isinstance(closed, torch.Tensor) or closed.shape != derived.shape:
         got = f"shape {tuple(closed.shape)}" if isinstance(closed, torch.Tensor) else type(closed).__name__
@@ -159,7 +159,7 @@ def same_derivative(what: str, closed: object, derived: Tensor, x: Tensor) -> No
 
 
 def activation(what: str, component: Activation) -> None:
-    """Raise ComponentError where an activation is none; a closed form is also tried as a stack has it."""
+    """Raise ComponentError if an activation breaks its contract; a closed form is also tried on a stack."""
     x = 2 * noise(SAMPLES, CLASSES)
     tensor(what, call(what, component.forward, x), x.shape, "as it was given (samples, units)")
     value_and_gradient(what, component.forward, x)
@@ -175,7 +175,7 @@ def activation(what: str, component: Activation) -> None:
 
 
 def head(what: str, component: Head) -> None:
-    """Raise ComponentError where a head is none."""
+    """Raise ComponentError if a head breaks its contract."""
     z = 2 * noise(SAMPLES, CLASSES)
     tensor(what, call(what, component.forward, z), z.shape, "as it was given (samples, classes)")
     grad = torch.ones_like(z).cumsum(-1)
@@ -194,14 +194,14 @@ def head(what: str, component: Head) -> None:
 
 
 def _single(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> None:
-    """Raise ComponentError where single precision, in which is trained, does not stay single precision."""
+    """Raise ComponentError if single precision, which training uses, does not stay single precision."""
     got = call(what, function, x.float()).dtype
     if got != torch.float32:
         raise ComponentError(f"{what} gives {got} of float32; allowed: the type it was given (.to(x.dtype))")
 
 
 def _of_kind(what: str, kind: str, f: Tensor) -> None:
-    """Raise ComponentError where an output (B, C) is not of the kind that its head declares."""
+    """Raise ComponentError if an output (B, C) is not of the kind that its head declares."""
     told = f"{what} declares kind = {kind!r}, and"
     p = f.exp() if kind == "log_probabilities" else f
     if kind in {"scores", "probabilities"} and not ((p >= -1e-6) & (p <= 1 + 1e-6)).all():
@@ -214,7 +214,7 @@ def _of_kind(what: str, kind: str, f: Tensor) -> None:
 
 
 def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
-    """Raise ComponentError where a form of a loss is none; with `smooth`, also of smoothed labels."""
+    """Raise ComponentError if a form of a loss breaks its contract; with `smooth`, on smoothed labels too."""
     _right_way_round(what, component.function, "the output comes")
     settings = loss_settings(component)
     for kind, form in component.forms.items():
@@ -238,7 +238,7 @@ def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
 
 
 def loss_settings(component: Loss) -> dict[str, Any]:
-    """The defaults of a loss's settings, as the 0-dim tensors that a lone trial passes."""
+    """Return the defaults of a loss's settings, as the 0-dim tensors that a single trial passes."""
     values = {name: component.default_of(name, CLASSES) for name in component.settings}
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
@@ -252,7 +252,7 @@ def _faultless(check: Callable[..., None], *given: Any) -> bool:
 
 
 def _right_way_round(what: str, function: Callable[..., Any], first: str) -> None:
-    """Raise ComponentError where a function's own names say that it takes the labels first."""
+    """Raise ComponentError if a function's parameter names say that it takes the labels first."""
     names = _positional(function)[:2]
     if len(names) == 2 and names[0] in LABELS and names[1] in OUTPUTS:
         raise ComponentError(
@@ -261,7 +261,7 @@ def _right_way_round(what: str, function: Callable[..., Any], first: str) -> Non
 
 
 def _positional(function: Callable[..., Any]) -> list[str]:
-    """The names of a function's positional parameters; none of one that Python cannot look into."""
+    """Return the names of a function's positional parameters; none if Python cannot inspect it."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -270,7 +270,7 @@ def _positional(function: Callable[..., Any]) -> list[str]:
 
 
 def _form(what: str, form: Form, x: Tensor, target: Tensor, settings: Mapping[str, Tensor]) -> None:
-    """Raise ComponentError where a loss on one kind of output x (B, C) is none."""
+    """Raise ComponentError if a loss breaks its contract on one kind of output x (B, C)."""
     forward = functools.partial(against, form.forward, target, settings)
     own = functools.partial(form.forward, **settings)
     _a_value_a_sample(what, call(what, own, x, target), "loss")
@@ -294,12 +294,12 @@ def _form(what: str, form: Form, x: Tensor, target: Tensor, settings: Mapping[st
 def against(
     forward: Callable[..., Tensor], target: Tensor, settings: Mapping[str, Tensor], f: Tensor
 ) -> Tensor:
-    """A loss as the engines call it, for functions of the output alone."""
+    """Call a loss as the engines do, as a function of the output alone."""
     return forward(f, target, **settings)
 
 
 def _a_value_a_sample(what: str, result: object, value: str) -> None:
-    """Raise ComponentError where a result for (B, C) is not (B,), with what was probably meant."""
+    """Raise ComponentError if a result for (B, C) is not (B,), with a hint at the probable mistake."""
     shape = tuple(result.shape) if isinstance(result, torch.Tensor) else None
     if shape == ():
         raise ComponentError(
@@ -319,7 +319,7 @@ def _a_value_a_sample(what: str, result: object, value: str) -> None:
 def _sample_by_sample(
     what: str, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, target: Tensor, value: str
 ) -> None:
-    """Raise ComponentError where the value of one sample changes with another's output or label."""
+    """Raise ComponentError if the value of one sample changes with another's output or label."""
     other, label = x.flip(-1)[:1], target.flip(-1)[:1]
     pairs = [(x, target), (torch.cat([other, x[1:]]), target), (x, torch.cat([label, target[1:]]))]
     first, *changed = (call(what, function, *pair)[1:] for pair in pairs)
@@ -331,7 +331,7 @@ def _sample_by_sample(
 
 
 def metric(what: str, component: Metric) -> None:
-    """Raise ComponentError where a metric is none, alone or on a stack, where every metric is measured."""
+    """Raise ComponentError if a metric breaks its contract, alone or on a stack, as engines call it."""
     _right_way_round(what, component.function, "the probabilities come")
     p, targets = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1), one_hot().expand(MEMBERS, SAMPLES, CLASSES)
     alone = [call(what, component.function, p[k], targets[k]) for k in range(MEMBERS)]
@@ -352,7 +352,7 @@ def metric(what: str, component: Metric) -> None:
 
 
 def optimizer(what: str, component: Optimizer) -> None:
-    """Raise ComponentError where an optimizer is none, on a matrix and on a vector."""
+    """Raise ComponentError if an optimizer breaks its contract, on a matrix and on a vector."""
     settings = optimizer_settings(component)
     for shape in ((CLASSES, SAMPLES), (CLASSES,)):
         start = noise(*shape).float()
@@ -375,7 +375,7 @@ def optimizer(what: str, component: Optimizer) -> None:
 
 
 def optimizer_settings(component: Optimizer) -> dict[str, Any]:
-    """The defaults of an optimizer's settings, lr among them, as an engine passes them."""
+    """Return the defaults of an optimizer's settings, lr among them, as an engine passes them."""
     defaults = {name: setting.default for name, setting in component.settings.items()}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in defaults.items()}
 
@@ -405,7 +405,7 @@ def _take_steps(what: str, component: Optimizer, param: Tensor, settings: Mappin
 
 
 def elementwise(what: str, component: Optimizer) -> bool:
-    """Whether an optimizer treats every element of its parameters by itself."""
+    """Return whether an optimizer treats every element of its parameters by itself."""
     update, changed = functools.partial(component.update, **optimizer_settings(component)), []
     for seed in (0, 1):
         param, grad, state = noise(2, CLASSES), noise(2, CLASSES, seed=2), {}  # type: ignore[var-annotated]
@@ -423,7 +423,7 @@ CHECKS: Mapping[str, Callable[..., None]] = {
 
 
 def fault(axis: str, name: str, component: Any, **how: Any) -> str:
-    """How a component breaks its contract, in a sentence; empty where it keeps it.
+    """Return how a component breaks its contract, in a sentence, or "".
 
     Args:
         axis: "activation", "head", "loss", "optimizer" or "metric".

@@ -208,5 +208,5 @@ def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str 
         path = find(what)
     except UsageError as error:
         names = [entry.name for entry in datasets]
-        raise UsageError(f"{error}. It is no data set either: {did_you_mean(what, names)}") from None
+        raise UsageError(f"{error}. It is not a data set either: {did_you_mean(what, names)}") from None
     return None, load(path, overrides)

@@ -1,4 +1,4 @@
-"""What a person sees on the screen: a plan, a run's progress, and a table of what came out."""
+"""The screen: a plan, a run's progress, and a table of its results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them a
 
 
 def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
-    """Show what a study comes to: arms, trials, what is skipped and why, stacks, time and bytes.
+    """Show the plan of a study: arms, trials, skipped ones and why, stacks, time and bytes.
 
     Args:
         plan: the plan.
@@ -68,7 +68,7 @@ def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
 
 
 def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
-    """Show what tuning adds to a study: the trials that choose, and those of the tuned arms."""
+    """Show the trials that tuning adds to a study: those that choose, and those of the tuned arms."""
     seeds = len(tries.study.seeds)
     tuning, tuned = (duration(cost(one, processes).seconds) for one in (tries, plan))
     first = next(iter(plan.arms))
@@ -83,7 +83,7 @@ def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes .. or years, as a person would say it."""
+    """Put seconds into words, as seconds, minutes .. or years."""
     minute, hour, day = 60, 3600, 86_400
     if seconds > 700 * day:
         return f"{seconds / day / 365:,.0f} years"
@@ -95,7 +95,7 @@ def duration(seconds: float) -> str:
 
 
 def summary(summary: Summary) -> None:
-    """Show what a run did: a table of the arms, how many trials ended how, and where the results are."""
+    """Show the outcome of a run: a table of the arms, the trials' statuses, and the results folder."""
     _arms(summary.folder)
     if summary.tuned:
         _arms(summary.tuned, "tuned, ")
@@ -132,7 +132,7 @@ def _edges(folder: Path) -> None:
 
 
 def _arms(folder: Path, which: str = "") -> None:
-    """A table of the arms of each data set: all of a few, else the best and the last."""
+    """Show a table of the arms of each data set: all of a few, else the best and the last."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -168,7 +168,7 @@ def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
 
 
 def trial(found: Results, row: pd.Series[Any]) -> None:
-    """Show what a trial is: its settings that are no defaults or were varied, parameters, accuracies."""
+    """Show a trial: its settings that differ from the defaults or were varied, parameters, accuracies."""
     click.secho(f"{row['trial_id']}: {row['arm']}, seed {row['seed']}, on {row['dataset']}", bold=True)
     told = [f"{name} {value}" for name, value in telling_settings(found, row).items()]
     click.echo(f"  {', '.join(told) or 'all settings at their defaults'}")
@@ -181,7 +181,7 @@ def trial(found: Results, row: pd.Series[Any]) -> None:
 
 
 def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
-    """Of a trial's settings those that are no defaults, or that the study varied, as text."""
+    """Return, as text, a trial's settings that differ from the defaults or that the study varied."""
     from harness import plugins
     from harness.selection import NOT_APPLICABLE, as_word
     from harness.settings import as_text
@@ -207,7 +207,7 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
 
 
 def comparison(found: Comparison) -> None:
-    """Show two folders side by side: what matched, what did not, and a table of the arms."""
+    """Show two folders side by side: matched and unmatched trials, and a table of the arms."""
     from harness.comparison import words
 
     click.secho(f"A {found.a}\nB {found.b}", bold=True)
@@ -220,7 +220,7 @@ def comparison(found: Comparison) -> None:
 
 
 def _compared(dataset: str, arms: pd.DataFrame, found: Comparison) -> None:
-    """The arms of a data set, worst first: all of a few, else those that a verdict tells apart."""
+    """Show the arms of a data set, worst first: all of a few, else those with a verdict of a difference."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -247,10 +247,10 @@ def _compared(dataset: str, arms: pd.DataFrame, found: Comparison) -> None:
 
 
 def gate(found: Comparison, judged: Gate) -> int:
-    """Say whether B may pass, and give the exit code back.
+    """Show whether B passes the gate, and return the exit code.
 
     Raises:
-        UsageError: nothing got worse, but that cannot be said of everything.
+        UsageError: nothing got worse, but some comparisons are undecidable.
     """
     from harness.comparison import words
 
@@ -292,9 +292,9 @@ def progress(progress: Progress) -> Iterator[None]:
 
 
 def losses(progress: Progress) -> str:
-    """Train and val as they are now, in words: the medians over the trials in training; empty if none is.
+    """Put the present losses and accuracies into words: medians over the trials in training; "" if none is.
 
-    A loss of one kind cannot be told from that of another by its size: each has its own median.
+    Losses of different kinds are not comparable: each has its own median.
     """
     import numpy as np
 
@@ -313,7 +313,7 @@ def losses(progress: Progress) -> str:
 
 
 def _medians(seen: Any, form: str) -> str:
-    """Such as "train 0.231 val 0.262", of what has been seen of K trials (K, 2); diverged ones aside."""
+    """Return medians over K trials (K, 2), such as "train 0.231 val 0.262"; diverged ones are left out."""
     import numpy as np
 
     columns = [(split, seen[np.isfinite(seen[:, i]), i]) for i, split in enumerate(TRAINED_ON)]

@@ -9,7 +9,7 @@ LONGEST = 200  # characters of a value that a message repeats
 
 
 class UsageError(Exception):
-    """What was asked for cannot be done as asked: a study file, an option, a folder. Exit code 2."""
+    """A request cannot be met as it is: a study file, an option, a folder. Exit code 2."""
 
     exit_code = 2
 

@@ -61,7 +61,7 @@ def export(dataset: Dataset, form: Format, folder: Path) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that no other export takes what this one has half written for a killed one's.
+    """Hold a folder, so that no other export takes this one's unfinished files for those of a killed one.
 
     Raises:
         UsageError: another process is writing into it.

@@ -45,7 +45,7 @@ LITTER = {
 
 
 class Folder(BaseModel):
-    """A [datasets.NAME] table: where a person's own images are, and how they are written.
+    """A [datasets.NAME] table: the folder of a person's own images, and their format.
 
     Args:
         format: png, npy or idx.
@@ -86,12 +86,12 @@ class Folder(BaseModel):
         return self
 
     def dataset(self, name: str) -> Dataset:
-        """The data set, under the name that a study gives it; nothing is read yet."""
+        """Return the data set under the name that a study gives it; nothing is read yet."""
         classes = None if self.classes is None else tuple(self.classes)
         return Dataset(name, functools.partial(read, self, name), classes, self.pixel_max)
 
     def table(self) -> dict[str, Any]:
-        """What a study file says of it: only what differs from the default."""
+        """Return the table as a study file writes it: only values that differ from the defaults."""
         return {**self.model_dump(exclude_defaults=True), "path": self.path.as_posix()}
 
 
@@ -107,25 +107,25 @@ class _Listed:
     labelled_by: Path | None = None
 
     def label(self, i: int) -> str:
-        """Label i, as errors name it."""
+        """Name label i in an error."""
         return f"{self.labelled_by}: label {i}" if self.labelled_by else f"{self.files[i]}: its label"
 
     def image(self, i: int) -> str:
-        """Image i, as errors name it."""
+        """Name image i in an error."""
         return str(self.files[i]) if self.names else f"{self.files[0]}: image {i}"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The images' names; none where one file holds them all."""
+        """The images' names; none if one file holds them all."""
         single = self.labelled_by is not None and self.labelled_by.suffix != ".npy"
         return () if single else tuple(path.name for path in self.files)
 
 
 def read(folder: Folder, name: str) -> Images:
-    """Read and check a folder; `name` is what errors call the data set.
+    """Read and check a folder; errors call the data set `name`.
 
     Raises:
-        UsageError: with everything that is wrong, each problem with its file.
+        UsageError: lists all problems, each with its file.
     """
     problems: list[str] = []
     readers = {"png": _read_png, "npy": _read_npy, "idx": _read_idx}
@@ -164,7 +164,7 @@ def _read_npy(folder: Folder, name: str, problems: list[str]) -> Found:
 
 
 def _decode(folder: Folder, name: str, listed: Sequence[_Listed | None], problems: list[str]) -> Found:
-    """Both parts' pixels, decoded as one: they must be of one size."""
+    """Decode the pixels of both parts together, because they must have one size."""
     train, test = listed
     if problems or train is None or test is None:
         return []
@@ -174,7 +174,7 @@ def _decode(folder: Folder, name: str, listed: Sequence[_Listed | None], problem
 
 
 def _files(folder: Path, allowed: str, problems: list[str]) -> list[Path]:
-    """The files of a folder by name, without litter; a missing or empty folder is a problem."""
+    """List the files of a folder by name, without litter; a missing or empty folder is a problem."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((e.name, _is_file(e)) for e in entries if not is_litter(e.name))
@@ -182,17 +182,17 @@ def _files(folder: Path, allowed: str, problems: list[str]) -> list[Path]:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
         problems.append(f"{folder}: {reason}; allowed: {allowed}")
         return []
-    problems += [f"{folder / name}: is no file; move it away" for name, is_file in found if not is_file]
+    problems += [f"{folder / name}: is not a file; move it away" for name, is_file in found if not is_file]
     files = [name for name, is_file in found if is_file]
     odd = [name for name in files if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in name)]
-    problems += [f"{folder}: a file's name holds what is no letter: {name!a}; rename it" for name in odd]
+    problems += [f"{folder}: a file name contains a control character: {name!a}; rename it" for name in odd]
     if not files:
-        problems.append(f"{folder}: holds no file; allowed: {allowed}")
+        problems.append(f"{folder}: contains no file; allowed: {allowed}")
     return [folder / name for name in files if name not in odd]
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """It is an ordinary file: no folder, no loop of links, no named pipe (opening one waits for a writer)."""
+    """Return whether it is an ordinary file: not a folder, a loop of links or a named pipe (which blocks)."""
     try:
         return entry.is_file()
     except OSError:
@@ -200,7 +200,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def is_litter(name: str) -> bool:
-    """A file browser or an archive left this name behind."""
+    """Return whether a file browser or an archive left this name behind."""
     return name.startswith(".") or name.lower().rstrip("\r") in {*LITTER, "icon"}
 
 
@@ -314,7 +314,7 @@ def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path,
     """
     there = [(stem, path) for stem in stems for path in _spellings(folder, stem) if path.is_file()]
     if not there:
-        fault = "is no file" if (folder / stems[0]).exists() else "is missing"
+        fault = "is not a file" if (folder / stems[0]).exists() else "is missing"
         problems.append(f"{folder / stems[0]}: {fault}; allowed: {' or '.join(stems)}, or .gz of it")
         return None
     (stem, first), *others = there
@@ -398,5 +398,5 @@ def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str])
 
 
 def _some(named: Sequence[str], count: int) -> str:
-    """A few of `count`, in words."""
+    """List a few of `count`."""
     return ", ".join(named) + (f" and {count - len(named):,} more" if count > len(named) else "")

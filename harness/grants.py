@@ -1,4 +1,4 @@
-"""What the system grants this process of the machine: cores and memory, of a container's or a job's.
+"""Cores and memory that the system grants this process, by its container or its job.
 
 Linux alone sets such limits, by control groups, of version 2 (docs.kernel.org/admin-guide/cgroup-v2.html) or
 1 (docs.kernel.org/admin-guide/cgroup-v1/). Slurm, Docker and Kubernetes set them, and a group is also held by
@@ -64,7 +64,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _memberships(controller: str, root: Path) -> Iterator[tuple[Path, str]]:
-    """Where a controller's groups are, and which one this process is in, of both versions."""
+    """Yield the folder of a controller's groups and this process's group, for both versions."""
     mounted = root / "sys/fs/cgroup"
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, names, path = [*line.split(":", 2), "", ""][:3]

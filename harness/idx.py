@@ -32,11 +32,11 @@ def read(path: Path) -> NDArray[Any]:
         A writable array of the file's shape and type, in the machine's byte order.
 
     Raises:
-        UsageError: the file cannot be read or is no whole IDX file; names it.
+        UsageError: the file cannot be read or is not a complete IDX file; the message names it.
     """
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
-            raise UsageError(f"{path}: cannot be read as IDX: it is no file")
+            raise UsageError(f"{path}: cannot be read as IDX: it is not a file")
         with path.open("rb") as file:
             return _unpacked(file, os.fstat(file.fileno()).st_size, str(path))
     except OSError as error:

@@ -1,6 +1,6 @@
 """Likeness: images that are the same where they should differ, which no check of sizes and types sees.
 
-A folder that was mended the wrong way is all white, a copy too many puts the test images into train: both are
+A folder that was fixed the wrong way is all white, a copy too many puts the test images into train: both are
 read without a fault, and every number that is trained on them is worthless.
 """
 
@@ -67,7 +67,7 @@ def _flat(image: NDArray[np.uint8]) -> str:
 
 
 def _shared(train: Sequence[bytes], test: Sequence[bytes], images: Images) -> str:
-    """What test has of train."""
+    """Count test images that are also in train."""
     first = {seal: i for i, seal in reversed(list(enumerate(train)))}
     shared = [(i, first[seal]) for i, seal in enumerate(test) if seal in first]
     if not shared:
@@ -82,7 +82,7 @@ def _shared(train: Sequence[bytes], test: Sequence[bytes], images: Images) -> st
 
 
 def _contradicted(train: Sequence[bytes], images: Images) -> str:
-    """What train has under two labels."""
+    """Count train images that have two labels."""
     labels: dict[bytes, int] = {}
     twice: dict[bytes, int] = {}
     for i, (seal, label) in enumerate(zip(train, images.train_labels.tolist(), strict=True)):

@@ -23,7 +23,7 @@ PEEK = 1 << 16  # bytes: a small image whole, and every header (NumPy refuses th
 
 @dataclass(frozen=True)
 class Header:
-    """What a .npy file says of its values; `start` is how many bytes say it."""
+    """The header of a .npy file; `start` is its length in bytes."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -48,7 +48,7 @@ def read(path: Path, check: Callable[[Header], str] = lambda _: "") -> NDArray[A
     import numpy as np
 
     if not path.is_file() and path.exists():  # opening a named pipe would wait for a writer
-        raise ValueError("is no file; move it away")
+        raise ValueError("is not a file; move it away")
     with path.open("rb") as file:
         size, data = os.fstat(file.fileno()).st_size, file.read(PEEK)
         found = header(data[: _start(data)])
@@ -68,9 +68,9 @@ def read(path: Path, check: Callable[[Header], str] = lambda _: "") -> NDArray[A
 
 
 def _start(data: bytes) -> int:
-    """How many bytes the header takes, of which the first ones say so."""
+    """Return the header's length in bytes, which its first bytes say."""
     if data[:6] != b"\x93NUMPY" or len(data) < 12:
-        raise ValueError("is no .npy file, or cut within its header; write it again with np.save")
+        raise ValueError("is not a .npy file, or is cut within its header; write it again with np.save")
     if data[6] == 1:
         return 10 + int.from_bytes(data[8:10], "little")
     return 12 + int.from_bytes(data[8:12], "little")
@@ -78,7 +78,7 @@ def _start(data: bytes) -> int:
 
 @functools.lru_cache(maxsize=64)
 def header(head: bytes) -> Header:
-    """What a header says: NumPy's parser takes longer than reading a small image, so it is asked once.
+    """Parse a header, once for equal ones: NumPy's parser takes longer than reading a small image.
 
     Raises:
         ValueError: it is damaged, or of values that are not taken.

@@ -87,7 +87,7 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
 
 
 def _key(axis: str, component: Any, arm: Settings) -> str:
-    """What of an arm's settings this kind of component is given."""
+    """Return the part of an arm's settings that this kind of component is given."""
     own = [*getattr(component, "settings", ()), "dataset"]
     own += ["epochs", "steps", "batch_size", "val_fraction"] if axis == "schedule" else []
     own += ["activation"] if axis == "architecture" else []

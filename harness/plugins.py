@@ -82,7 +82,7 @@ def load_installed() -> None:
             package = point.dist.name if point.dist else "unknown"
             raise UsageError(
                 f"the components of package {package!r} (entry point {point.name} = {point.value}) "
-                f"cannot be imported: {in_words(error)}. Mend or uninstall it."
+                f"cannot be imported: {in_words(error)}. Fix or uninstall it."
             ) from error
 
 
@@ -134,14 +134,14 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
 
 
 def ask_first(path: Path, whose: Path) -> None:
-    """Have a person say yes before a file runs that a results folder's study names, and that has not run yet.
+    """Ask a person before running a file that a results folder's study names and that has not run yet.
 
     Args:
         path: the plugin file.
         whose: the study.toml that names it.
 
     Raises:
-        UsageError: the answer is no, or nobody can be asked.
+        UsageError: the answer is no, or there is no terminal to ask at.
     """
     path = path.resolve()
     if module_of(path) in sys.modules:
@@ -168,7 +168,7 @@ def _undisturbed(what: str, *, quiet: bool) -> Iterator[None]:
 
 
 def _unload(name: str) -> None:
-    """Take out what a plugin registered, and modules beside it that have changed or import one that has."""
+    """Remove a plugin's components, and modules beside it that have changed or import a changed one."""
     for components in catalogue().values():
         components.remove_of(name)
     sys.modules.pop(name, None)
@@ -214,7 +214,7 @@ def check_unchanged(components: Iterable[Entry[Any]]) -> None:
 
 
 def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[str]:
-    """Say what decides third-party components and is no part of a trial's id, in words.
+    """List, in words, what third-party components depend on that a trial's id does not include.
 
     Args:
         components: (axis, component).

@@ -18,7 +18,7 @@ from typing import Any
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 
 SWITCHES = "HARNESS_"
-"""How the environment variables begin that the harness itself reads."""
+"""Prefixes of the environment variables that the harness itself reads."""
 
 
 def _torch_settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
@@ -125,7 +125,7 @@ def called(what: str, function: Callable[..., Any], *given: Any, note: str = "")
 
 
 def shape_in_words(result: Any) -> str:
-    """An array's shape, or what it holds that is no number.
+    """Return an array's shape, or its values if they are not numbers.
 
     >>> import numpy as np
     >>> shape_in_words(np.zeros((2, 3))), shape_in_words(np.asarray(None))

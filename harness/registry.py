@@ -19,7 +19,7 @@ from harness.errors import ComponentError, UsageError, did_you_mean
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 PLUGIN = "harness_plugin_"
-"""How the modules of plugin files are called."""
+"""Prefix of the names of plugin files' modules."""
 NOTEBOOK = "__main__"
 HOUSE = python_files.HOUSE
 
@@ -142,7 +142,7 @@ class Registry(Generic[T]):
         """Take a component out again.
 
         Raises:
-            UsageError: there is none of this name, or it is the harness's own, which other studies count on.
+            UsageError: no component has this name, or it is the harness's own, which other studies depend on.
         """
         entry = self.entry(name)
         if not entry.third_party:
@@ -228,7 +228,7 @@ def _place(function: object, caller: FrameType) -> str:
 
 
 def place(file: str, line: int) -> str:
-    """Name a line of code as messages do ("file.py:12"); of a notebook's cell, which is no file, in words."""
+    """Name a line of code as messages do ("file.py:12"), and a notebook's cell in words."""
     path = Path(file)
     if python_files.ours(path):
         return f"harness/{path.relative_to(HOUSE).as_posix()}:{line}"

@@ -91,7 +91,7 @@ def show(
     out: Path,
     **images: Unpack[_ImageOptions],
 ) -> None:
-    """Draw what a trained model says of single images: of the best by validation, or --trial, or --where.
+    """Draw a trained model's predictions of single images: of the best by validation, or --trial, or --where.
 
     predictions: random images with label and prediction. probabilities: images beside a bar a class.
     failures: misclassified images, a row a class. By default all three. Writes PNG and SVG.
@@ -138,7 +138,7 @@ def _chosen(
 
 
 def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:
-    """Of a search's folder, where the best is to be chosen: the winner, as it was confirmed."""
+    """Return the confirmed winner instead of a search's folder where the best trial is to be chosen."""
     from harness.results import read
     from harness.settings import BASELINE, CONFIRMED, WINNER
 

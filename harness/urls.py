@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 HIDDEN = "(a URL)"
-"""What is shown of a URL that cannot be taken apart with certainty."""
+"""Text shown for a URL that cannot be parsed with certainty."""
 MASK = "***"
 HARMLESS = frozenset(
     {
@@ -20,9 +20,9 @@ HARMLESS = frozenset(
         "target_session_attrs", "timeout", "unix_socket", "uri",
     }
 )  # fmt: skip
-"""What may stand behind the question mark and be shown; any other key may hold a secret."""
+"""Keys of a URL's query that may be shown; any other may hold a secret."""
 AMBIGUOUS = frozenset("?&=#;:/")
-"""Of a user's name, a host or a database these would mean that a password was not taken for one."""
+"""Letters that in a user's name, host or database mean that a password was parsed as one of them."""
 SCHEME = re.compile(r"[\w+.\-]*://")
 SAFE = re.compile(rf"({'|'.join(sorted(HARMLESS))})=[\w./,%+\-]*")
 STORAGE = re.compile(r"(.*\bstorage\s*=\s*)([^\s'\"{\[].*)", re.DOTALL)
@@ -37,7 +37,7 @@ def shown(url: str) -> str:
     >>> shown("postgresql://ann:sec@ret@db/trials")
     '(a URL)'
     """
-    if re.fullmatch(r"[\w./\\\-]*", url):  # "sqlite", "journal", or a word that is no storage
+    if re.fullmatch(r"[\w./\\\-]*", url):  # "sqlite", "journal", or another word
         return url
     parsed = _parsed(url)
     if parsed is None:

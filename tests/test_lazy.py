@@ -57,7 +57,8 @@ ORDER: list[set[str]] = [
     {"gallery", "comparison"},
     {"executors", "tuning"},
     {"training", "models"},
-    {"display", "data_commands", "show_commands"},
+    {"display", "data_commands"},
+    {"show_commands"},
     {"searching"},
     {"report"},
     {"cli"},
@@ -182,6 +183,21 @@ def test_the_lazy_torch_is_torch() -> None:
     assert lazy.torch.nn.functional.relu is torch.nn.functional.relu
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = lazy.torch.no_such_thing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", harness.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(harness, name) is not None
+
+
+def test_registries_are_public() -> None:
+    from harness import activations, datasets, preprocessings
+    from harness.axes.activations import activations as registry
+
+    assert activations is registry
+    assert "relu" in activations
+    assert "digits" in datasets
+    assert "identity" in preprocessings or len(list(preprocessings)) > 1
 
 
 # ------------------------------------------------------------------------------------- which way they point

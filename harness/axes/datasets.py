@@ -44,7 +44,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan needs to know of a data set, without reading its pixels.
+    """The facts of a data set that a plan needs, without its pixels.
 
     Args:
         shape: height and width of an image in pixels.
@@ -111,7 +111,7 @@ class Dataset:
         """Read the images and check them.
 
         Raises:
-            UsageError: the function raises, or returns what is no Images, or others than the first time.
+            UsageError: the function raises, or returns something else than Images or than the first time.
             MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
         """
         images: Images = called(f"data set {self.name!r}: its function", self.read)
@@ -228,7 +228,7 @@ datasets: Registry[Dataset] = Registry("dataset", Dataset)
 
 
 def refresh() -> None:
-    """Have third-party data sets find their facts anew where their code has changed since."""
+    """Forget the facts of third-party data sets whose code has changed."""
     for entry in datasets:
         if entry.third_party:
             entry.component.refresh(entry.source_digest)

@@ -70,7 +70,7 @@ class Optimizer:
         return declared(self.update)
 
     def switches(self, settings: Mapping[str, Value]) -> tuple[str, ...]:
-        """Its settings that are no numbers: members of a stack share them to be updated as one."""
+        """Its settings that are not numbers: members of a stack share them to be updated together."""
         return tuple(str(settings[name]) for name in self.settings if isinstance(settings[name], (bool, str)))
 
 
@@ -83,7 +83,7 @@ def cast(value: Scalar, like: Tensor) -> Scalar:
 
 
 def is_zero(value: Scalar) -> bool:
-    """Whether a setting is 0 in all trials of the stack."""
+    """Return whether a setting is 0 in all trials of the stack."""
     return isinstance(value, (int, float)) and value == 0
 
 

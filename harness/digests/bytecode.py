@@ -77,7 +77,7 @@ def _nested(code: CodeType) -> list[CodeType]:
 
 
 def _text(code: CodeType) -> str:
-    """Give instructions with their names and constants; a docstring is a constant that none of them uses."""
+    """Give instructions with their names and constants; a docstring is a constant that none uses."""
     parameters = code.co_argcount + code.co_kwonlyargcount
     steps = [f"{step.opname} {constant(step.argval)}" for step in dis.get_instructions(code)]
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x2F)

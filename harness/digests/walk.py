@@ -149,7 +149,7 @@ class Walk:
         return "" if file_texts.says(node, value) else self.text(value, name)
 
     def _imported(self, name: str, value: Any, node: ast.Import | ast.ImportFrom) -> str:
-        """Give a value that a file imports: nothing to tell where it is still what the module has."""
+        """Give a value that a file imports: empty if it is still the module's."""
         for alias in node.names:
             if (alias.asname or alias.name.partition(".")[0]) != name:
                 continue

@@ -1,4 +1,4 @@
-"""What a person sees of a search: what it comes to, how far it is, and what it found."""
+"""A search on the screen: its plan, its progress and its results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = 5  # of the best suggestions
 
 
 def plan(study: Study, engine: Engine, processes: int) -> None:
-    """Show what a search comes to: what is drawn, how often, who stops early, and about how long it takes."""
+    """Show the plan of a search: its parameters, number of suggestions, pruner, and estimated time."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (asked of searches only)
     assert space is not None  # noqa: S101
@@ -74,7 +74,7 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
 
 
 def _baseline(study: Study) -> str:
-    """What the winner is compared with, in words: the settings that make the most difference."""
+    """Put the baseline, which the winner is compared with, into words: its most important settings."""
     settings = settings_of(study)
     told = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
     return ", ".join(f"{name} {as_text(settings[name])}" for name in told if name in settings)
@@ -89,7 +89,7 @@ def _values(parameter: Parameter) -> str:
 
 
 def _sampled(study: Study, engine: Engine) -> Plan:
-    """A plan of some random suggestions."""
+    """Plan some random suggestions."""
     assert study.space is not None  # noqa: S101
     rng = np.random.default_rng(0)
     drawn = [study.space.walk(lambda p: at_random(p, rng))[1] for _ in range(SAMPLED)]
@@ -108,13 +108,13 @@ def progress(progress: Progress) -> Iterator[None]:
 
 
 def _told(progress: Progress) -> str:
-    """How suggestions ended, and the best of them."""
+    """Count how suggestions ended, and name the best of them."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
     return states if progress.best is None else f"{states}; best {progress.best:.4f}"
 
 
 def found(found: Found, study: Study) -> None:
-    """Show what a search found: the best suggestions, how all ended, and what the confirmation says."""
+    """Show the results of a search: the best suggestions, how all ended, and the confirmation."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (it was searched)
     assert space is not None  # noqa: S101
@@ -143,7 +143,7 @@ def found(found: Found, study: Study) -> None:
 
 
 def _best(found: Found, study: Study) -> None:
-    """A table of the best suggestions: their objectives and what was drawn."""
+    """Show a table of the best suggestions: their objectives and parameters."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -173,7 +173,7 @@ def words(drawn: Mapping[str, Any]) -> str:
 
 
 def _verdict(found: Found, study: Study) -> None:
-    """What the fresh seeds say of the winner and the baseline."""
+    """Show the verdict of the fresh seeds on the winner and the baseline."""
     contrasts = study.contrasts
     trials = results.read_trials(found.folder / CONFIRMED)
     if not {WINNER, BASELINE} <= set(trials["arm"]):
