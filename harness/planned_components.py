@@ -124,7 +124,7 @@ def _images(facts: Facts) -> Any:
 
 def _architecture(name: str, arm: Settings) -> None:
     """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
-    from harness.component_checks import call, noise
+    from harness.probes import call, noise
 
     facts = arm.facts
     inputs, classes = math.prod(facts.shape), len(facts.classes)
@@ -150,7 +150,7 @@ def _activation(arm: Settings) -> Any:
 
 
 def _check_network(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
-    from harness.component_checks import call, tensor
+    from harness.probes import call, tensor
 
     if not list(net.parameters()):
         raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")

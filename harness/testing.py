@@ -19,17 +19,9 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import State, optimizers
-from harness.component_checks import (
-    CLASSES,
-    MEMBERS,
-    SAMPLES,
-    STEPS,
-    against,
-    loss_settings,
-    noise,
-    one_hot,
-)  # fmt: skip
+from harness.component_checks import against, loss_settings
 from harness.errors import UsageError, in_words
+from harness.probes import CLASSES, MEMBERS, SAMPLES, STEPS, draws, noise, one_hot, reaches
 from harness.settings import DEFAULTS
 
 STACKED = ("activation", "head", "loss", "optimizer")
@@ -90,11 +82,11 @@ def _reason(what: str, axis: str, component: Any) -> str:
         )
     x = 2 * noise(SAMPLES, CLASSES)
     function = component.forward if axis != "loss" else _lone(component)
-    if component_checks.draws(what, function, x.softmax(-1) if axis == "loss" else x):
+    if draws(what, function, x.softmax(-1) if axis == "loss" else x):
         return "draws random numbers, which a stack's members would share"
-    if axis == "activation" and component_checks.reaches(what, function, x):
+    if axis == "activation" and reaches(what, function, x):
         return "mixes the samples of a batch: its value for one changes with the others"
-    if axis == "activation" and component_checks.reaches(what, function, x, dim=1):
+    if axis == "activation" and reaches(what, function, x, dim=1):
         return "mixes the units of a layer: its value for one changes with the others"
     return ""
 
