@@ -68,14 +68,14 @@ def sha256(text: str) -> str:
 
 def code_of(function: object) -> types.CodeType | None:
     """Give the code of a function, whatever it is wrapped in; None of what has none, such as a C function."""
-    inner = function
+    inner: Any = function
     for _ in range(100):
         if isinstance(inner, functools.partial):
             inner = inner.func
         elif isinstance(inner, types.MethodType):
             inner = inner.__func__
         elif "_torchdynamo_orig_callable" in getattr(inner, "__dict__", ()):
-            inner = inner._torchdynamo_orig_callable  # type: ignore[attr-defined]
+            inner = inner._torchdynamo_orig_callable
         elif callable(wrapped := getattr(inner, "__dict__", {}).get("__wrapped__")):
             inner = wrapped
         else:
