@@ -177,7 +177,7 @@ def _npy(path: Path) -> NDArray[np.uint8]:
         ValueError: it is damaged, cut, too large, or not a grey image.
     """
 
-    def check(header: npy.Header) -> str:
+    def check(header: npy.NpyHeader) -> str:
         if header.dtype == "uint8" and len(header.shape) == 2 and 0 not in header.shape:
             return _size_fault(*header.shape)
         remedy = remedies.pixels(header.dtype, header.shape)

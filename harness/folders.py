@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from harness import decoded, idx, layouts, npy, remedies
 from harness.axes.datasets import Dataset, Images
-from harness.errors import UsageError
+from harness.errors import MOST_LISTED, UsageError, few
 from harness.settings import CONTROL_WORDS, control_character
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
 MOST_TOLD = 10  # problems of one folder; beyond it their number
-MOST_NAMED = 5  # files or classes in one problem
 LITTER = {
     "thumbs.db",
     "ehthumbs.db",
@@ -244,13 +243,13 @@ def _list_npy(folder: Path, part: Part, problems: list[str]) -> _Listed | None:
     if labels is None or not numbered:
         return None
     if missing := [i for i in range(len(labels)) if i not in numbered]:
-        names = _some([f"img_{i:05d}.npy" for i in missing[:MOST_NAMED]], len(missing))
+        names = few([f"img_{i:05d}.npy" for i in missing])
         problems.append(
             f"{images}: no {names}; {labelled_by.name} labels images 0 to {len(labels) - 1}, "
             f"{len(numbered):,} are there: add what is missing, or take its labels out"
         )
     if extra := sorted(i for i in numbered if i >= len(labels)):
-        names = _some([numbered[i].name for i in extra[:MOST_NAMED]], len(extra))
+        names = few([numbered[i].name for i in extra])
         problems.append(
             f"{labelled_by}: {len(labels):,} labels for {len(numbered):,} images: none for {names}; "
             "allowed: one an image, numbers from 0"
@@ -308,9 +307,9 @@ def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa:
 
 
 def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path, NDArray[Any]] | None:
-    """An IDX file of one of these names, in any of the spellings that archives of MNIST have.
+    """Read an IDX file of one of these names, in any of the spellings of MNIST's archives.
 
-    As it is before .gz where both are there, and as MNIST's own page spells it before any other.
+    A plain file comes before .gz if both exist, and the spelling of MNIST's own page before any other.
     """
     there = [(stem, path) for stem in stems for path in _spellings(folder, stem) if path.is_file()]
     if not there:
@@ -329,14 +328,14 @@ def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path,
 
 
 def _spellings(folder: Path, stem: str) -> list[Path]:
-    """The places of a file of MNIST's: a dot for the dash before "idx", in a folder of its name, or .gz."""
+    """List the places of one of MNIST's files: a dot before "idx", a folder of its name, or .gz."""
     names = (stem, stem.replace("-idx", ".idx"))
     places = [folder, *(folder / name for name in names)]
     return [place / (name + end) for place in places for name in names for end in ("", ".gz")]
 
 
 def _differs(first: Path, other: Path) -> bool:
-    """Two files, of which neither or both are packed, hold other bytes."""
+    """Return whether two files, of which neither or both are packed, contain different bytes."""
     return (first.suffix == ".gz") == (other.suffix == ".gz") and not filecmp.cmp(first, other, shallow=False)
 
 
@@ -344,7 +343,7 @@ def _differs(first: Path, other: Path) -> bool:
 
 
 def _labels(path: Path, labels: NDArray[Any], problems: list[str]) -> NDArray[np.int64] | None:
-    """Labels of shape (N,) as int64."""
+    """Return labels of shape (N,) as int64, or None and a problem."""
     import numpy as np
 
     if labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
@@ -367,7 +366,7 @@ def _check_pixels(folder: Folder, listed: _Listed, pixels: NDArray[np.uint8], pr
 
 
 def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str]) -> None:
-    """Labels are 0..C-1, C at least 2, and train has an image of each."""
+    """Check that labels are 0..C-1, C at least 2, and that train has an image of each."""
     import numpy as np
 
     names = folder.classes or []
@@ -387,16 +386,11 @@ def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str])
         problems.append(f"{place}: every label is 0; allowed: at least 2 classes")
     elif len(present) < count:
         # Not all of range(count): a stray label of a billion would name a billion classes.
-        missing = [i for i in range(min(count, len(present) + MOST_NAMED)) if i not in present][:MOST_NAMED]
-        told = _some([f"{i} ({names[i]})" if names else str(i) for i in missing], count - len(present))
+        missing = [i for i in range(min(count, len(present) + MOST_LISTED)) if i not in present]
+        absent = few([f"{i} ({names[i]})" if names else str(i) for i in missing], count - len(present))
         top = next(part for part in parts if part.labels.max() == highest)
         where = "" if names else f" ({top.label(int(top.labels.argmax()))} is {highest})"
         problems.append(
-            f"{place}: no train image of class {told}, of classes 0..{count - 1}{where}; add some, "
+            f"{place}: no train image of class {absent}, of classes 0..{count - 1}{where}; add some, "
             f"or {'name fewer classes' if names else 'number the classes without a gap'}"
         )
-
-
-def _some(named: Sequence[str], count: int) -> str:
-    """List a few of `count`."""
-    return ", ".join(named) + (f" and {count - len(named):,} more" if count > len(named) else "")

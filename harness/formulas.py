@@ -202,7 +202,7 @@ HEADS: dict[str, Formula] = {
 
 
 def smoothed(t: Array, share: float) -> Array:
-    """Smoothed targets: each is (1 - share) t, and share is spread over all C classes evenly."""
+    """Smooth targets: each becomes (1 - share) t, and share is spread evenly over all C classes."""
     return (1 - share) * t + share / t.shape[1]
 
 
@@ -497,7 +497,7 @@ METRICS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def loss_of(settings: Mapping[str, Value]) -> Formula:
-    """The formula of a trial's loss for the kind of output that its head gives.
+    """Return the formula of a trial's loss for its head's kind of output.
 
     Raises:
         KeyError: there is none.
@@ -528,7 +528,7 @@ def missing(settings: Mapping[str, Value]) -> list[str]:
 
 
 def missing_metrics(names: Sequence[str]) -> list[str]:
-    """The metrics that have no formula here, in words."""
+    """Name the metrics without a formula here."""
     entries = [metrics.entry(name) for name in names]
     return [
         f"metric {entry.name!r} ({entry.where}); it has: {', '.join(METRICS)}"

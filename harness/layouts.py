@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.errors import MOST_LISTED, few
+
 MOST_LOOKED_AT = 5_000  # names in one folder
-MOST_NAMED = 5  # classes or files in one sentence
 OTHER_IMAGES = {".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 IMAGES = {".png", *OTHER_IMAGES}
 TABLES = {".csv", ".tsv", ".parquet", ".xlsx"}
@@ -72,7 +73,7 @@ def _foreign(names: list[str]) -> Iterator[str]:
     arrays = [*by_end.get(".npz", []), *(n for n in by_end.get(".npy", []) if not n.endswith("_labels.npy"))]
     if arrays:
         yield (
-            f"it holds {_some(arrays)}, arrays of many images: load them (np.load) and save each image x "
+            f"it holds {few(arrays)}, arrays of many images: load them (np.load) and save each image x "
             "of label y as train/ or test/ with Image.fromarray(x).save(f'train/{y}_{i:06d}.png')"
         )
     for ends, sentence in (
@@ -83,10 +84,10 @@ def _foreign(names: list[str]) -> Iterator[str]:
         (ARCHIVES, "an archive: unpack it, and name the unpacked folder as the path"),
     ):
         if found := [name for end in sorted(ends) for name in by_end.get(end, [])]:
-            yield f"it holds {_some(found)}, {sentence}"
+            yield f"it holds {few(found)}, {sentence}"
     if found := [name for end in sorted(IMAGES) for name in by_end.get(end, [])]:
         yield (
-            f"it holds {_some(found)} beside train/ and test/: put the images into these two, "
+            f"it holds {few(found)} beside train/ and test/: put the images into these two, "
             "in train/ those to learn from"
         )
 
@@ -96,7 +97,7 @@ def _images(names: list[str]) -> Iterator[str]:
     foreign = [name for name in names if Path(name).suffix.lower() in OTHER_IMAGES]
     if foreign:
         yield (
-            f"train/ holds {_some(foreign)}, not PNG: save each again with "
+            f"train/ holds {few(foreign)}, not PNG: save each again with "
             "ImageOps.exif_transpose(Image.open(path)).convert('L').save(path.with_suffix('.png'))"
         )
     unnumbered = [Path(name) for name in names if not NUMBERED.fullmatch(name)]
@@ -108,7 +109,7 @@ def _images(names: list[str]) -> Iterator[str]:
     classes = sorted(word for word in words if any(map(str.isalpha, word)))  # cat of cat_001.png
     if classes:
         yield (
-            f"names in train/ begin with a class in words, {_some(classes)}: begin them with the class's "
+            f"names in train/ begin with a class in words, {few(classes)}: begin them with the class's "
             f"number, {_numbered(classes)}, as 0_001.png; the words go into the table, "
             f"classes = {_quoted(classes)}"
         )
@@ -123,24 +124,18 @@ def _class_folders(folder: Path, folders: list[str]) -> Iterator[str]:
         return
     where = f"{folder.name}/" if folder.name == "train" else "it"
     yield (
-        f"{where} holds a folder a class, {_some(classes)}: move each {classes[0]}/NAME.png to "
+        f"{where} holds a folder a class, {few(classes)}: move each {classes[0]}/NAME.png to "
         f"train/0_NAME.png or test/0_NAME.png, with the class's number in front "
         f"({_numbered(classes)}); the names go into the table, classes = {_quoted(classes)}"
     )
 
 
 def _numbered(classes: list[str]) -> str:
-    return ", ".join(f"{name} {i}" for i, name in enumerate(classes[:MOST_NAMED])) + (
-        "" if len(classes) <= MOST_NAMED else ", .."
+    return ", ".join(f"{name} {i}" for i, name in enumerate(classes[:MOST_LISTED])) + (
+        "" if len(classes) <= MOST_LISTED else ", .."
     )
 
 
 def _quoted(classes: list[str]) -> str:
-    more = "" if len(classes) <= MOST_NAMED else ", .."
-    return "[" + ", ".join(f'"{name}"' for name in classes[:MOST_NAMED]) + more + "]"
-
-
-def _some(names: list[str]) -> str:
-    """List a few of the names."""
-    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    more = "" if len(classes) <= MOST_LISTED else ", .."
+    return "[" + ", ".join(f'"{name}"' for name in classes[:MOST_LISTED]) + more + "]"

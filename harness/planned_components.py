@@ -117,7 +117,7 @@ def _preprocessing(name: str, arm: Settings) -> None:
 
 
 def _images(facts: Facts) -> Any:
-    """Images of no data set, (N, H, W): all pixel values are likely, and none is like another."""
+    """Draw images (N, H, W) with all pixel values equally likely, and no two alike."""
     rng = np.random.default_rng(0)
     return rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
 
@@ -137,7 +137,7 @@ def _architecture(name: str, arm: Settings) -> None:
 
 
 def _activation(arm: Settings) -> Any:
-    """Makes modules of an arm's activation."""
+    """Make modules of an arm's activation."""
     from harness.axes.activations import activations
 
     forward = activations[str(arm.get("activation", "identity"))].forward

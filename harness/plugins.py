@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from harness.digests.python_files import PythonFile
     from harness.registry import Entry, Registry
 
-MOST_TOLD = 4  # of what a look at a component cannot see
+MOST_TOLD = 4  # values that a component's digest cannot include
 GROUP = "harness.components"
 
 
 def registries() -> Mapping[str, Registry[Any]]:
-    """Setting -> the registry it chooses from."""
+    """Map each axis to its registry."""
     from harness.axes.activations import activations
     from harness.axes.architectures import architectures
     from harness.axes.datasets import datasets
@@ -47,11 +47,11 @@ def registries() -> Mapping[str, Registry[Any]]:
     axes: list[Registry[Any]] = [
         datasets, preprocessings, architectures, activations, heads, losses, optimizers, schedules
     ]  # fmt: skip
-    return {one.axis: one for one in axes}
+    return {registry.axis: registry for registry in axes}
 
 
 def catalogue() -> Mapping[str, Registry[Any]]:
-    """Kind of component -> its registry: those that settings choose from, and the metrics."""
+    """Map each kind of component to its registry: the axes and the metrics."""
     from harness.axes.metrics import metrics
 
     return {**registries(), metrics.axis: metrics}
@@ -67,10 +67,10 @@ def chosen_by(arms: Iterable[Settings]) -> Iterator[tuple[str, Entry[Any]]]:
 
 
 def load_installed() -> None:
-    """Import what installed packages offer under the entry point group.
+    """Import the entry points of installed packages that register components.
 
     Raises:
-        UsageError: one of them cannot be imported; names the package.
+        UsageError: one of them cannot be imported; the message names the package.
     """
     for point in importlib.metadata.entry_points(group=GROUP):
         try:
@@ -98,10 +98,10 @@ def module_of(path: Path) -> str:
 
 
 def load_file(path: Path, *, quiet: bool = False) -> None:
-    """Run a study's plugin file; says so, because it runs code.
+    """Run a study's plugin file, with a note, because it runs code.
 
-    However often it is named, it runs once, and again when it, or a file beside it that it imports, has
-    changed: then all that it registered is replaced.
+    It runs once, and again after a change of it or of a file beside it that it imports: then its components
+    are replaced.
 
     Raises:
         UsageError: the file is missing or does not run.
@@ -160,7 +160,7 @@ def ask_first(path: Path, whose: Path) -> None:
 
 @contextmanager
 def _undisturbed(what: str, *, quiet: bool) -> Iterator[None]:
-    """Put back what a third party's file sets for the whole process, and say so unless `quiet`."""
+    """Restore settings of the process that a third party's file changes, with a note unless `quiet`."""
     with process_state.kept() as changed:
         yield
     if changed and not quiet:

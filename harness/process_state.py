@@ -22,7 +22,7 @@ SWITCHES = "HARNESS_"
 
 
 def _torch_settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
-    """torch's settings by name in words: the value now, and what sets another."""
+    """Return torch's settings by name in words, each with its value and a function that sets it."""
     torch: Any = sys.modules["torch"]
     deterministic = (
         torch.are_deterministic_algorithms_enabled(),
@@ -52,7 +52,7 @@ def _switch(name: str) -> Callable[[str | None], object]:
 
 
 def _settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
-    """All settings by name in words: the value now, and what sets another."""
+    """Return all settings by name in words, each with its value and a function that sets it."""
     own = {
         f"the environment variable {name}": (value, _switch(name))
         for name, value in os.environ.items()

@@ -117,7 +117,7 @@ class Registry(Generic[T]):
         return Entry(name, component, summary, where, take_digest, module, spec=spec)
 
     def entry(self, name: str) -> Entry[T]:
-        """The entry called `name`.
+        """Return the entry called `name`.
 
         Raises:
             UsageError: there is none; says what is close and what there is.

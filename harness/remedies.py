@@ -85,7 +85,7 @@ def _eight_bits(dtype: np.dtype[Any], code: str, name: str, *, mixed: bool) -> s
 
 
 def _grey(shape: tuple[int, ...], name: str, *, stacked: bool) -> tuple[str, bool] | None:
-    """Code that takes an array of this shape to grey, and whether it mixes colours into fractions."""
+    """Return code that turns an array of this shape into grey, and whether it gives fractions."""
     if len(shape) == 2:
         return name, False
     if len(shape) == 1:

@@ -43,6 +43,15 @@ plugin_option = click.option(
 )
 
 
+figures_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("figures"),
+    show_default=True,
+    help="The folder that gets the figures.",
+)
+
+
 def note_missing_letters() -> None:
     """Tell which letters of names are missing in figures, because no font of this machine has them."""
     from harness.plots import fonts
@@ -75,13 +84,7 @@ def note_missing_letters() -> None:
     default="",
     help="These images, by index or file name, as predictions and probabilities.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("figures"),
-    show_default=True,
-    help="The folder that gets the figures.",
-)
+@figures_option
 @plugin_option
 def show(
     results: Path,

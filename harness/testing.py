@@ -92,13 +92,13 @@ def _reason(what: str, axis: str, component: Any) -> str:
 
 
 def _lone(loss: Any) -> Callable[[Tensor], Tensor]:
-    """A loss as a function of the output (B, C) alone."""
+    """Return a loss as a function of the output (B, C) alone."""
     form = next(iter(loss.forms.values()))
     return lambda f: form.forward(f, one_hot(), **loss_settings(loss))
 
 
 def check_component(axis: str, name: str) -> None:
-    """The contract of any component: described, finite, differentiable, and stackable where it says so.
+    """Assert a component's contract: described, finite, differentiable, and stackable if it says so.
 
     Raises:
         AssertionError: it breaks the contract; says which part.
@@ -159,7 +159,7 @@ def _head(name: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
-    """On a target that members share, as arms of a seed do, and on targets of their own, as seeds do."""
+    """Try a loss on a target that members share, as arms of a seed do, and on separate targets."""
     loss = losses[name]
     form, defaults = next(iter(loss.forms.values())), loss_settings(loss)
     lone = [{key: value * (1 - 0.1 * k) for key, value in defaults.items()} for k in range(MEMBERS)]
@@ -179,7 +179,7 @@ def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Members with settings of their own, over a few steps, together and one by one."""
+    """Try members with their own settings over a few steps, together and one by one."""
     optimizer = optimizers[name]
     defaults = component_checks.optimizer_settings(optimizer)
     lone = [{key: _varied(value, k) for key, value in defaults.items()} for k in range(MEMBERS)]
@@ -197,14 +197,14 @@ def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _varied(value: Any, k: int) -> Any:
-    """Member k's value of a setting: numbers with a point differ, unless they are 0."""
+    """Return member k's value of a setting: floats differ between members, unless they are 0."""
     if isinstance(value, tuple):
         return tuple(_varied(one, k) for one in value)
     return value * (1 - 0.1 * k) if isinstance(value, float) else value
 
 
 def _column(values: list[Any]) -> Any:
-    """The members' values as a stack's optimizer is given them."""
+    """Stack the members' values as a stack's optimizer receives them."""
     if isinstance(values[0], tuple):
         return tuple(_column(list(column)) for column in zip(*values, strict=True))
     if all(value == values[0] for value in values):

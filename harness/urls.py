@@ -30,7 +30,7 @@ ASSIGNED = re.compile(r"(?i)((?:passw\w*|pwd)\s*=\s*)('[^']*'|\"[^\"]*\"|\S+)")
 
 
 def shown(url: str) -> str:
-    """A storage's URL without its passwords; "(a URL)" where they cannot be told from the rest.
+    """Return a storage's URL without its passwords, or "(a URL)" if they cannot be told from the rest.
 
     >>> shown("postgresql+psycopg://ann:secret@db/trials?sslmode=require")
     'postgresql+psycopg://ann:***@db/trials?sslmode=require'
@@ -53,7 +53,7 @@ def shown(url: str) -> str:
 
 
 def place(where: str) -> str:
-    """A storage that was opened, for a person's eyes: its URL without passwords, or its file's path."""
+    """Describe an open storage by its URL without passwords, or its file's path."""
     return shown(where) if "://" in where else where
 
 
@@ -76,7 +76,7 @@ def _parsed(url: str) -> URL | None:
 
 
 def without_passwords(text: str) -> str:
-    """An argument of a command line, or another text, with no password of a URL that is in it.
+    """Remove the passwords of URLs from an argument of a command line, or another text.
 
     >>> without_passwords("search.storage=postgresql://ann:secret@db/trials")
     'search.storage=postgresql://ann:***@db/trials'
@@ -102,7 +102,7 @@ def said(error: BaseException, url: str) -> str:
 
 
 def _secrets(url: str) -> Iterator[str]:
-    """The URL, and what may stand of it in a driver's message that is not to be shown."""
+    """Return the URL and those parts of it that a driver's message must not show."""
     parsed = _parsed(url) if "://" in url else None
     if parsed is None or shown(url) == url:
         return

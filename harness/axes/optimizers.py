@@ -70,7 +70,7 @@ class Optimizer:
         return declared(self.update)
 
     def switches(self, settings: Mapping[str, Value]) -> tuple[str, ...]:
-        """Its settings that are not numbers: members of a stack share them to be updated together."""
+        """Return its settings that are not numbers: members of a stack share them to be updated together."""
         return tuple(str(settings[name]) for name in self.settings if isinstance(settings[name], (bool, str)))
 
 
@@ -78,7 +78,7 @@ optimizers: Registry[Optimizer] = Registry("optimizer", Optimizer)
 
 
 def cast(value: Scalar, like: Tensor) -> Scalar:
-    """A setting, or arithmetic on settings, in the parameters' type."""
+    """Convert a setting, or arithmetic on settings, to the parameters' type."""
     return value if isinstance(value, (int, float)) else value.to(like.dtype)
 
 
@@ -88,14 +88,14 @@ def is_zero(value: Scalar) -> bool:
 
 
 def slot(state: State, name: str, like: Tensor, start: Scalar = 0.0) -> Tensor:
-    """The state called `name`, made at first use with the value `start`."""
+    """Return the state called `name`, made at first use with the value `start`."""
     if name not in state:
         state[name] = torch.zeros_like(like).add_(cast(start, like))
     return state[name]
 
 
 def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
-    """param -= rate * direction."""
+    """Descend: param -= rate * direction."""
     if isinstance(rate, (int, float)):
         param.add_(direction, alpha=-rate)
     else:
@@ -103,7 +103,7 @@ def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
 
 
 def decay_into(grad: Tensor, param: Tensor, weight_decay: Scalar) -> None:
-    """L2 penalty: grad += weight_decay * param."""
+    """Add the gradient of the L2 penalty: grad += weight_decay * param."""
     if isinstance(weight_decay, (int, float)):
         if weight_decay:
             grad.add_(param, alpha=weight_decay)
@@ -121,7 +121,7 @@ def sgd(
 
 
 def _velocity(grad: Tensor, state: State, t: Count, momentum: Scalar, dampening: Scalar) -> Tensor:
-    """Buf = momentum buf + (1 - dampening) g; as in torch, the first step is not dampened."""
+    """Update buf = momentum buf + (1 - dampening) g; as in torch, the first step is not dampened."""
     buf = slot(state, "velocity", grad).mul_(cast(momentum, grad))
     if is_zero(dampening):
         return buf.add_(grad)

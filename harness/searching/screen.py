@@ -165,7 +165,7 @@ def _best(found: Found, study: Study) -> None:
 
 
 def words(drawn: Mapping[str, Any]) -> str:
-    """Parameters in words."""
+    """Put parameters into words."""
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in drawn.items()
