@@ -173,7 +173,7 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         from harness.searching import checks, screen
 
         checks.check(loaded)
-        screen.plan(loaded, how["engine"], processes)
+        screen.show_plan(loaded, how["engine"], processes)
         return
     folder = results or Path("results") / loaded.name
     kept: dict[str, Any] = {}
@@ -195,10 +195,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
     done = kept.get("done", {})
     left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
     short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
-    display.plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
+    display.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), how["engine"], device=device, processes=processes)
-        display.tuning_plan(planned, tries, processes)
+        display.show_tuning_plan(planned, tries, processes)
 
 
 def _load(study: str, overrides: Sequence[str]) -> Study:
@@ -241,7 +241,7 @@ def run(
     from harness import display, training
 
     folder = results or Path("results") / loaded.name
-    shown: training.Display = display.progress
+    shown: training.Display = display.show_progress
     if live:
         from harness.live import beside
 
@@ -254,7 +254,7 @@ def run(
         words = f"interrupted: what is finished is kept in {folder}. {again} goes on from there."
         _say(f"\n{words}")
         raise
-    display.summary(summary)
+    display.show_summary(summary)
     if not report and (folder / "report.html").is_file():
         click.echo(f"note: its report.html is of before this run; `harness report {folder}` draws it anew")
     if report:
@@ -281,12 +281,12 @@ def search(study: str, overrides: Sequence[str], results: Path | None, report: b
 
     folder = results or Path("results") / loaded.name
     try:
-        found = searched(loaded, folder, display=screen.progress, confirm=display.progress, **how)
+        found = searched(loaded, folder, display=screen.show_progress, confirm=display.show_progress, **how)
     except KeyboardInterrupt:
         words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
         _say(f"\n{words}")
         raise
-    screen.found(found, loaded)
+    screen.show_results(found, loaded)
     if report:
         _report(folder)
     if found.failed:
@@ -374,11 +374,11 @@ def compare_(
     if out is not None:
         comparison.check_out(out)
     found = comparison.compare(a, b, **options)
-    display.comparison(found)
+    display.show_comparison(found)
     for path in comparison.write(found, out) if out else ():
         click.echo(f"written: {path}")
     if fail_on:
-        code = display.gate(found, comparison.gate(found))
+        code = display.show_gate(found, comparison.gate(found))
         sys.exit(code)
 
 

@@ -120,7 +120,7 @@ def show(
     )
     folder, rows = _chosen(read(results), trial, where)
     for row in rows:
-        display.trial(folder, row)
+        display.show_trial(folder, row)
         for kind, png in gallery.draw(folder, row, request, out, models.probabilities):
             click.echo(f"{kind} of {request.split}")
             click.echo(f"  written: {png} and .svg")

@@ -66,7 +66,7 @@ def test_a_run_shows_them(
 
     monkeypatch.setattr(display, "losses", losses)
     study = study_of({"lr": [0.1, 0.2]}, epochs=40)
-    training.train(study, tmp_path, device="cpu", workers=1, display=display.progress)
+    training.train(study, tmp_path, device="cpu", workers=1, display=display.show_progress)
     err = capsys.readouterr().err
     if terminal:
         assert "4/4" in err
