@@ -157,8 +157,8 @@ def list_(axis: str | None) -> None:
 
 def _settings(component: object) -> str:
     settings = getattr(component, "settings", {})
-    told = [f"{name}={'by classes' if s.default is None else s.default}" for name, s in settings.items()]
-    return f"  ({', '.join(told)})" if told else ""
+    defaults = [f"{name}={'by classes' if s.default is None else s.default}" for name, s in settings.items()]
+    return f"  ({', '.join(defaults)})" if defaults else ""
 
 
 @harness.command()
@@ -373,12 +373,12 @@ def compare_(
 
     if out is not None:
         comparison.check_out(out)
-    found = comparison.compare(a, b, **options)
-    display.show_comparison(found)
-    for path in comparison.write(found, out) if out else ():
+    result = comparison.compare(a, b, **options)
+    display.show_comparison(result)
+    for path in comparison.write(result, out) if out else ():
         click.echo(f"written: {path}")
     if fail_on:
-        code = display.show_gate(found, comparison.gate(found))
+        code = display.show_gate(result, comparison.gate(result))
         sys.exit(code)
 
 

@@ -173,15 +173,15 @@ def _hardest(dataset: str, asked: dict[str, Any], out: Path) -> None:
     from harness import gallery
     from harness.results import read
 
-    found = read(asked["hardest"])
-    known = list(dict.fromkeys(found.trials["dataset"]))
+    source = read(asked["hardest"])
+    known = list(dict.fromkeys(source.trials["dataset"]))
     if dataset not in known:
         raise UsageError(
-            f"{found.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
+            f"{source.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
         )
     wanted = asked.get("split", "test"), asked.get("count", 18)
     for words, path in gallery.draw_hardest(
-        found, *wanted, folder=out, dataset=dataset, conditions=asked.get("where", "")
+        source, *wanted, folder=out, dataset=dataset, conditions=asked.get("where", "")
     ):
         click.echo(words)
         click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")

@@ -463,8 +463,8 @@ OPTIMIZERS: dict[str, Callable[..., None]] = {
 
 def top3(p: Array, t: Array) -> Array:
     """1 where fewer than three classes are more probable than the true one (of equal ones, the first is)."""
-    own = (p * t).sum(1, keepdims=True)
-    behind = (p < own) | ((p == own) & (t.cumsum(1) > 0))
+    true = (p * t).sum(1, keepdims=True)
+    behind = (p < true) | ((p == true) & (t.cumsum(1) > 0))
     return (behind.sum(1) >= p.shape[1] - 2).astype(p.dtype)
 
 
@@ -517,14 +517,14 @@ def missing(settings: Mapping[str, Value]) -> list[str]:
         "loss": LOSSES,
         "optimizer": OPTIMIZERS,
     }
-    told = []
+    lacking = []
     for axis, names in known.items():
         if axis not in settings:
             continue
         entry = plugins.registries()[axis].entry(str(settings[axis]))
         if entry.third_party or entry.name not in names:
-            told.append(f"{axis} {entry.name!r} ({entry.where}); it has: {', '.join(names)}")
-    return told
+            lacking.append(f"{axis} {entry.name!r} ({entry.where}); it has: {', '.join(names)}")
+    return lacking
 
 
 def missing_metrics(names: Sequence[str]) -> list[str]:

@@ -213,8 +213,8 @@ def _callable(function: Any) -> Any:
 
 def _summary(function: Any) -> str:
     """Give the first line of what a component says of itself."""
-    told = function.func if isinstance(function, functools.partial) else function
-    lines = (inspect.getdoc(told) or "").strip().splitlines()
+    described = function.func if isinstance(function, functools.partial) else function
+    lines = (inspect.getdoc(described) or "").strip().splitlines()
     return lines[0] if lines else ""
 
 
