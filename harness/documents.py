@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from harness import files
 from harness.csv_rows import CONFUSION
 from harness.errors import UsageError
-from harness.grouping import Engine
 from harness.settings import EPOCHS, METRICS
+from harness.stacks import Engine
 from harness.study import About
 
 NEEDED = ("trial_id", "arm", "dataset", "seed", "status", "reason")

@@ -22,8 +22,9 @@ from harness.contrasts import Contrasts, default_pairs, pair_problems
 from harness.costs import disk_bytes, evaluations, too_large
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.grouping import Engine, Stack, stack, stack_bytes
+from harness.grouping import stack
 from harness.planned_components import problems
+from harness.stacks import Engine, Stack, stack_bytes
 from harness.study import Study
 from harness.trials import Arm, Trial, components_of, trials, tries_problems
 

@@ -37,9 +37,9 @@ from harness import checksums, claims, csv_rows, documents, files, part_files, s
 from harness.checking import known_settings
 from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
-from harness.grouping import Stack
 from harness.plan import Plan
 from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, as_text, outcome_columns
+from harness.stacks import Stack
 from harness.study import Study
 
 SCHEMA = 1

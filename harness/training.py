@@ -28,11 +28,11 @@ from harness.board import Board
 from harness.costs import stack_seconds
 from harness.engines import kernels
 from harness.errors import MachineError, UsageError
-from harness.grouping import Engine, Stack, budget_of, stack_bytes
 from harness.plan import Plan, arrange, cores, draw, shortages
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
 from harness.settings import TUNED, TUNING
+from harness.stacks import Engine, Stack, budget_of, stack_bytes
 from harness.study import Phase, Study
 from harness.trials import components_of
 

@@ -16,7 +16,6 @@ from harness import results, stats
 from harness.comparison.words import interval
 from harness.costs import cost
 from harness.display import duration, repeated, summary
-from harness.grouping import Engine
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
 from harness.searching import pruners, samplers, suggestions
@@ -24,6 +23,7 @@ from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, holds
 from harness.searching.search import Found, Progress
 from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
+from harness.stacks import Engine
 from harness.study import Study
 from harness.trials import settings_of
 
@@ -66,7 +66,7 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
     sampled = _sampled(study, engine)
     for warning in unseen(study, sampled.trials):
         click.secho(f"note: {warning}", fg="yellow", err=True)
-    seconds = cost(sampled, processes).seconds * search.suggestions / SAMPLED
+    seconds = cost(sampled.stacks, sampled.study, processes).seconds * search.suggestions / SAMPLED
     less = ", less what is pruned" if rungs else ""
     click.echo(
         f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "

@@ -23,8 +23,8 @@ from harness import executors
 from harness.batches import Budget
 from harness.engines.states import State
 from harness.errors import ComponentError, MachineError, in_words
-from harness.grouping import Stack
 from harness.planned_components import raised_in
+from harness.stacks import Stack
 
 if TYPE_CHECKING:
     from harness.engines.outcome import Outcome
