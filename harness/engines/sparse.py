@@ -22,7 +22,7 @@ from harness.engines.blocks import Block
 from harness.engines.kernels import TILE, WIDEST
 from harness.engines.layer_one import Part, part_of
 from harness.engines.updates import Updates
-from harness.known import GRADIENT, rule_of
+from harness.known import GRADIENT, rule_of, rule_settings
 from harness.trials import Trial
 
 DENSEST = 0.6
