@@ -18,7 +18,7 @@ from harness.costs import cost
 from harness.data import TRAINED_ON
 from harness.errors import UsageError
 from harness.plan import Plan
-from harness.settings import OF_ARM
+from harness.schema import OF_ARM
 from harness.trials import arms as arms_of
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import pandas as pd
 from pydantic import ValidationError
 
 from harness import files
+from harness.about import About
 from harness.csv_rows import CONFUSION
 from harness.errors import UsageError
-from harness.settings import EPOCHS, METRICS
+from harness.schema import EPOCHS, METRICS
 from harness.stacks import Engine
-from harness.study import About
 
 NEEDED = ("trial_id", "arm", "dataset", "seed", "status", "reason")
 """Columns of trials.csv without which nothing can be said of a trial."""

@@ -152,10 +152,9 @@ def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
 
 
 def _unchosen(study: Study, arm: Arm) -> str:
-    """Why an arm that should be tuned is not; empty where it is."""
-    if study.about.phase != "tuned" or arm.name in study.chosen:
-        return ""
-    return "none of the settings it tried finished with every tuning seed"
+    """Say why an arm that should be tuned is not; empty where it is."""
+    chooses = study.phase.chooses(study, arm.name)
+    return "" if chooses else "none of the settings it tried finished with every tuning seed"
 
 
 def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:

@@ -38,7 +38,8 @@ from harness.checking import known_settings
 from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
 from harness.plan import Plan
-from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, as_text, outcome_columns
+from harness.schema import EPOCHS, OUTCOME, TUNING, outcome_columns
+from harness.settings import CORE, as_text
 from harness.stacks import Stack
 from harness.study import Study
 

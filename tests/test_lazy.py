@@ -20,8 +20,8 @@ HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
     {"limits", "grants", "signals"},
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "urls"},
-    {"files"},
+    {"errors", "lazy", "schema", "streams", "stats", "plots", "urls"},
+    {"files", "settings"},
     {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows", "claims"},
     {"digests", "checksums"},
     {"registry", "process_state", "splits", "label_noise", "sources"},
@@ -34,6 +34,9 @@ ORDER: list[set[str]] = [
     {"testing", "checking", "formulas", "board", "spawning"},
     {"parameters", "searches", "columns"},
     {"space_tables"},
+    {"designs"},
+    {"about"},
+    {"study_rules", "study_tables"},
     {"study"},
     {"trials"},
     {"known", "stacks", "torch_data"},

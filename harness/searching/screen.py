@@ -18,11 +18,12 @@ from harness.costs import cost
 from harness.display import duration, repeated, summary
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
+from harness.schema import BASELINE, CONFIRMED, WINNER
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, holds
 from harness.searching.search import Found, Progress
-from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
+from harness.settings import as_text
 from harness.stacks import Engine
 from harness.study import Study
 from harness.trials import settings_of

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from harness import data, plan, results
 from harness.axes.datasets import datasets
-from harness.settings import EPOCHS, OUTCOME
+from harness.schema import EPOCHS, OUTCOME
 from harness.stacks import Stack
 from harness.study import parse
 
