@@ -263,7 +263,7 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str], again: Collectio
     ]
     study = plan.study
     content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
-    content["stacks"] = stacks
+    content |= {"merged": plan.merged, "stacks": stacks}
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
     tables = plan.study.tables(folder) | {"contrasts": _declared(folder, plan)}
     write(folder / "study.toml", tomli_w.dumps(tables).encode())

@@ -203,7 +203,7 @@ ODD: list[tuple[dict[str, Any], str, object, str]] = [
         changed(SMALL, "baseline.val_fraction", 0), "contrasts.metric", "val_accuracy",
         "contrasts.metric = 'val_accuracy': val_fraction = 0 leaves no images to measure it on",
     ),
-    (SMALL, "baseline.deep", NESTED, "has brackets in one another; allowed: up to 20"),
+    (SMALL, "baseline.deep", NESTED, "has brackets nested too deeply; allowed: up to 20"),
     (SMALL, "baseline.lr", 10**5000, "is a whole number of more than 4,300 digits; allowed are those of 64"),
     (SMALL, "baseline", {1: 2}, "baseline: the key 1 is int; allowed: text"),
     (SEARCH, "space.batch_size", {"low": 1, "high": 9, "step": 10**400}, "goes beyond high = 9 at once"),
@@ -220,7 +220,7 @@ def test_a_value_of_the_wrong_kind_is_told(
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("lr=" + "[" * 1000, "has brackets in one another; allowed: up to 20"),
+        ("lr=" + "[" * 1000, "has brackets nested too deeply; allowed: up to 20"),
         ("lr=" + "1" * 5000, "has a whole number of more than 4,300 digits"),
         ("epochs=1e400", "baseline.epochs = Infinity: allowed: a"),
         ("lr=0.1]\n[study", 'baseline.lr = "0.1]\\n[study": allowed: a valid number'),
@@ -297,7 +297,7 @@ def test_what_an_editor_of_windows_writes_is_read(content: bytes, tmp_path: Path
         (TEXT.encode("utf-16"), "is UTF-16 text; allowed is UTF-8. In your editor, save it with"),
         (TEXT.replace("small", "sm\u00e4ll").encode("latin-1"), "byte 18 (line 2, column 11) is 0xe4"),
         (b"", "study.name: missing; give the study a name"),
-        (b"a = " + b"[" * 5000, "has brackets in one another; allowed: up to 20"),
+        (b"a = " + b"[" * 5000, "has brackets nested too deeply; allowed: up to 20"),
         (b"a = " + b"1" * 5000, "has a whole number of more than 4,300 digits"),
         (b"a = ", "is not valid TOML: "),
     ],
