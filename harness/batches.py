@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.settings import Value
+from harness.arm_settings import Settings
 from harness.streams import stream
 
 
@@ -27,10 +26,10 @@ class Budget:
     eval_steps: tuple[int, ...]
 
     @classmethod
-    def of(cls, settings: Mapping[str, Value], n: int) -> Budget:
+    def of(cls, settings: Settings, n: int) -> Budget:
         """The budget of a trial's settings on n training images."""
         steps, every = extent(settings, n)
-        return cls(n, int(settings["batch_size"]), steps, (*range(0, steps, every), steps))  # type: ignore[arg-type]
+        return cls(n, settings.batch_size, steps, (*range(0, steps, every), steps))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -47,11 +46,11 @@ class Budget:
         return step / self.steps_per_epoch
 
 
-def extent(settings: Mapping[str, Value], n: int) -> tuple[int, int]:
+def extent(settings: Settings, n: int) -> tuple[int, int]:
     """The steps of a trial on n training images, and after how many of them it is evaluated each time."""
-    per_epoch = math.ceil(n / int(settings["batch_size"]))  # type: ignore[arg-type]
-    steps = int(settings["steps"]) if "steps" in settings else int(settings["epochs"]) * per_epoch  # type: ignore[arg-type]
-    count, unit = str(settings["eval_every"]).split()
+    per_epoch = math.ceil(n / settings.batch_size)
+    steps = settings.steps if settings.steps is not None else (settings.epochs or 0) * per_epoch
+    count, unit = settings.eval_every.split()
     return steps, int(count) * (per_epoch if unit.startswith("epoch") else 1)
 
 

@@ -469,7 +469,7 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
 def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:
     """Of a search's folder, where the best is to be chosen: the winner, as it was confirmed."""
     from harness.results import read
-    from harness.settings import BASELINE, CONFIRMED, WINNER
+    from harness.schema import BASELINE, CONFIRMED, WINNER
 
     if conditions or found.study["study"].get("phase") != "search":
         return found, conditions

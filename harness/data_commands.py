@@ -13,6 +13,7 @@ from harness import places
 from harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from harness.axes.datasets import Dataset
     from harness.study import Study
 
 
@@ -31,16 +32,11 @@ def fetch(names: Sequence[str]) -> None:
         click.echo(f"{name}: {sources.fetch(name)}")
 
 
-def _declared_in(study: str | None) -> Sequence[str]:
-    """The data sets that a study file declares, now known like all others; installed components too."""
-    from harness import plugins
+def _study_of(study: str | None) -> Study:
+    """The study that declares further data sets; without one, a study that declares none."""
+    from harness.study import load, parse
 
-    if study is None:
-        plugins.load_installed()
-        return ()
-    from harness.study import load
-
-    return tuple(load(study).datasets)
+    return load(study) if study is not None else parse({"study": {"name": "data"}})
 
 
 _study_option = click.option("--study", metavar="STUDY", help="A study whose [datasets.NAME] are known too.")
@@ -59,18 +55,18 @@ def check(names: Sequence[str], study: str | None) -> None:
     from harness import sources
     from harness.axes.datasets import datasets
 
-    declared = _declared_in(study)
+    known = _study_of(study)
     sound = True
-    for name in names or declared or sources.PINS:
-        if name in declared or (name in datasets and name not in sources.PINS):
-            facts = datasets[name].facts
+    for name in names or tuple(known.datasets) or sources.PINS:
+        if name in known.datasets or (name in datasets and name not in sources.PINS):
+            facts = known.dataset(name).facts
             height, width = facts.shape
             word = "read, but look at it again" if facts.warnings else "ok"
             click.echo(
                 f"{name}: {word}: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
                 f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
             )
-            _say_of(name)
+            _say_of(known.dataset(name))
             continue
         for state in sources.check(name):
             click.echo(str(state))
@@ -79,13 +75,10 @@ def check(names: Sequence[str], study: str | None) -> None:
         sys.exit(1)
 
 
-def _say_of(name: str) -> None:
+def _say_of(dataset: Dataset) -> None:
     """Say what a reader of a data set's numbers should know: how it was divided, what in it is the same."""
-    from harness.axes.datasets import datasets
-
-    known = datasets[name]
-    for sentence in (*filter(None, [known.remark]), *known.facts.warnings):
-        click.echo(f"note: {name}: {sentence}")
+    for sentence in (*filter(None, [dataset.remark]), *dataset.facts.warnings):
+        click.echo(f"note: {dataset.name}: {sentence}")
 
 
 @data.command("export")
@@ -100,11 +93,9 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     paste into a study file.
     """
     from harness import exports
-    from harness.axes.datasets import datasets
 
     places.check_folder(folder, "FOLDER")
-    _declared_in(study)
-    table = exports.export(datasets[dataset], cast("exports.Format", format), folder)
+    table = exports.export(_study_of(study).dataset(dataset), cast("exports.Format", format), folder)
     click.echo(f"# {folder}: whole. To use it, paste this into a study file:")
     click.echo(table, nl=False)
 
@@ -173,8 +164,8 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
     dataset, chosen = _shown(what, study, overrides)
     from harness import looks
 
-    for name in dict.fromkeys(str(part["dataset"]) for part in looks.divisions(chosen, dataset).values()):
-        _say_of(name)
+    for name in dict.fromkeys(part.dataset for part in looks.divisions(chosen, dataset).values()):
+        _say_of(chosen.dataset(name))
     kinds: tuple[looks.Kind, ...] = ("counts", "row")
     if grid or "label" in asked:
         kinds = ("grid",) if grid else ()
@@ -209,7 +200,7 @@ def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str 
 
     if study is not None:
         loaded = load(study, overrides)
-        return datasets.entry(what).name, loaded
+        return loaded.dataset(what).name, loaded
     plugins.load_installed()
     if what in datasets:
         return what, parse({"study": {"name": "show"}, "baseline": {"dataset": what}}, overrides)

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from harness.costs import cost
 from harness.data import TRAINED_ON
 from harness.errors import UsageError
 from harness.plan import Plan
-from harness.settings import OF_ARM
+from harness.schema import OF_ARM
 from harness.trials import arms as arms_of
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
     sizes = [len(stack.trials) for stack in stacks]
     if sizes:
         click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
-    told = cost(replace(plan, stacks=stacks), processes)
+    told = cost(stacks, study, processes)
     click.echo(
         f"about {duration(told.seconds)} on {processes} cores, {told.bytes / 1e6:.1f} MB on disk (estimates)"
     )
@@ -74,7 +73,7 @@ def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
 def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     """Show what tuning adds to a study: the trials that choose, and those of the tuned arms."""
     seeds = len(tries.study.seeds)
-    tuning, tuned = (duration(cost(one, processes).seconds) for one in (tries, plan))
+    tuning, tuned = (duration(cost(one.stacks, one.study, processes).seconds) for one in (tries, plan))
     first = next(iter(plan.arms))
     settings = sum(arm.labels[OF_ARM] == first for arm in arms_of(tries.study))
     planned = len(plan.arms) * settings * seeds
@@ -195,7 +194,7 @@ def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
     settings = {name: as_word(row[name]) for name in columns}
     settings = {name: value for name, value in settings.items() if value != NOT_APPLICABLE}
     axes = [name for name in plugins.registries() if name in settings]
-    usual = resolve({})
+    usual = dict(resolve({}))
     # A component's own settings have its defaults; of a person's own, not known here, nothing is known.
     with suppress(UsageError):
         usual = {**resolve({name: settings[name] for name in axes}), **{name: usual[name] for name in axes}}

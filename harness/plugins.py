@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
 
+    from harness.arm_settings import Settings
     from harness.digests.python_files import PythonFile
     from harness.registry import Entry, Registry
 
@@ -54,6 +55,15 @@ def catalogue() -> Mapping[str, Registry[Any]]:
     from harness.axes.metrics import metrics
 
     return {**registries(), metrics.axis: metrics}
+
+
+def chosen_by(arms: Iterable[Settings]) -> Iterator[tuple[str, Entry[Any]]]:
+    """Give (axis, component) of all registered components that settings choose, axis by axis."""
+    arms = list(arms)
+    for axis, components in registries().items():
+        for settings in arms:
+            if axis in settings and not (axis == "dataset" and settings.study_dataset):
+                yield axis, components.entry(str(settings[axis]))
 
 
 def load_installed() -> None:

@@ -30,8 +30,7 @@ class Entry(Generic[T]):
 
     `look` looks at a third party's component as it stands now (`harness.digests`); the harness's own have
     none, because the version of the training semantics stands for them. `module` is the one that registers
-    it, `spec` how that was found when it was loaded. `declared` marks what a study file declares, for that
-    study alone.
+    it, `spec` how that was found when it was loaded.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Entry(Generic[T]):
     where: str
     look: Callable[[], Look] | None = None
     module: str = ""
-    declared: bool = False
     spec: ModuleSpec | None = None
 
     @property
@@ -118,22 +116,6 @@ class Registry(Generic[T]):
         look = functools.partial(digests.look, function, facts, file, module)
         return Entry(name, component, summary, where, look, module, spec=spec)
 
-    def declare(self, components: Mapping[str, T], where: str) -> None:
-        """Put in what a study file declares, in place of what the study before it declared.
-
-        Raises:
-            UsageError: a name is a registered component's.
-        """
-        for entry in [entry for entry in self if entry.declared]:
-            del self._entries[entry.name]
-        for name, component in components.items():
-            if name in self._entries:
-                raise UsageError(
-                    f"{self.axis} {name!r} is declared in {where} and defined in "
-                    f"{self._entries[name].where}. Rename the declared one."
-                )
-            self._entries[name] = Entry(name, component, f"Declared in {where}.", where, declared=True)
-
     def entry(self, name: str) -> Entry[T]:
         """The entry called `name`.
 
@@ -163,7 +145,7 @@ class Registry(Generic[T]):
             UsageError: there is none of this name, or it is the harness's own, which other studies count on.
         """
         entry = self.entry(name)
-        if not (entry.third_party or entry.declared):
+        if not entry.third_party:
             caller = sys._getframe(1)
             where = place(caller.f_code.co_filename, caller.f_lineno)
             raise ComponentError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,6 @@ from harness.study import Study, parse
 
 SETTINGS = {"epochs": 2, "hidden": [8]}
 METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "accuracy")]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_declared() -> Iterator[None]:
-    yield
-    datasets.declare({}, "no study")
 
 
 def declared(table: str) -> Study:

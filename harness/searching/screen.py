@@ -16,16 +16,17 @@ from harness import notes, results, stats
 from harness.comparison.words import interval
 from harness.costs import cost
 from harness.display import duration, repeated, summary
-from harness.grouping import Engine
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
+from harness.schema import BASELINE, CONFIRMED, WINNER
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, holds
 from harness.searching.search import Found, Progress
-from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
+from harness.settings import as_text
+from harness.stacks import Engine
 from harness.study import Study
-from harness.trials import resolve
+from harness.trials import settings_of
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
 SHOWN = 5  # of the best suggestions
@@ -66,7 +67,7 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
     sampled = _sampled(study, engine)
     for warning in unseen(study, sampled.trials):
         notes.warn(warning)
-    seconds = cost(sampled, processes).seconds * search.suggestions / SAMPLED
+    seconds = cost(sampled.stacks, sampled.study, processes).seconds * search.suggestions / SAMPLED
     less = ", less what is pruned" if rungs else ""
     click.echo(
         f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "
@@ -78,7 +79,7 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
 
 def _baseline(study: Study) -> str:
     """What the winner is compared with, in words: the settings that make the most difference."""
-    settings = resolve(study.baseline)
+    settings = settings_of(study)
     told = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
     return ", ".join(f"{name} {as_text(settings[name])}" for name in told if name in settings)
 

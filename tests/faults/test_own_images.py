@@ -8,7 +8,7 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 import harness
-from harness.axes.datasets import Images, datasets
+from harness.axes.datasets import Images
 from harness.cli import harness as command
 from harness.errors import UsageError
+from harness.study import load
 
 Pixels = NDArray[np.uint8]
 Save = Callable[[Path, Pixels], object]
@@ -36,10 +37,8 @@ DOCS = Path(harness.__file__).parents[1] / "docs" / "own-images.md"
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    yield
-    datasets.declare({}, "no study")
 
 
 def plain(path: Path, image: Pixels) -> None:
@@ -105,8 +104,7 @@ def check(form: str = "png", table: str = "") -> str:
 
 def images() -> Images:
     """The images that the study just checked trains on."""
-    loaded: Images = datasets["mine"].load()
-    return loaded
+    return load("own.toml").dataset("mine").load()
 
 
 def by_name(places: range) -> Pixels:
@@ -270,13 +268,13 @@ def test_labels_mended_as_the_message_says_are_the_same(given: NDArray[Any], wor
 def test_a_picture_that_says_how_it_was_held_is_turned_upright() -> None:
     pngs(lambda path, image: (sideways if image.sum() % 2 else plain)(path, image))
     assert "mine: ok" in check()
-    digest = datasets["mine"].facts.digest
+    digest = load("own.toml").dataset("mine").facts.digest
     np.testing.assert_array_equal(images().train_images, by_name(TRAIN))
     pngs(folder="upright")
     Path("mine").rename("turned")
     Path("upright").rename("mine")
     check()
-    assert datasets["mine"].facts.digest == digest  # the pixels as trained
+    assert load("own.toml").dataset("mine").facts.digest == digest  # the pixels as trained
 
 
 def test_sideways_images_have_their_upright_size() -> None:
