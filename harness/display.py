@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from harness.costs import cost
 from harness.data import TRAINED_ON
 from harness.errors import UsageError
 from harness.plan import Plan
-from harness.settings import OF_ARM
+from harness.schema import OF_ARM
 from harness.trials import arms as arms_of
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None
     sizes = [len(stack.trials) for stack in stacks]
     if sizes:
         click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
-    estimate = cost(replace(plan, stacks=stacks), processes)
+    estimate = cost(stacks, study, processes)
     click.echo(
         f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
         "(estimates)"
@@ -71,7 +70,7 @@ def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None
 def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     """Show the trials that tuning adds to a study: those that choose, and those of the tuned arms."""
     seeds = len(tries.study.seeds)
-    tuning, tuned = (duration(cost(part, processes).seconds) for part in (tries, plan))
+    tuning, tuned = (duration(cost(one.stacks, one.study, processes).seconds) for one in (tries, plan))
     first = next(iter(plan.arms))
     settings = sum(arm.labels[OF_ARM] == first for arm in arms_of(tries.study))
     planned = len(plan.arms) * settings * seeds

@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_limits
 from harness import checkpoints, notes, plugins, process_state
 from harness.board import Board, Ticker
 from harness.errors import ComponentError, MachineError, UsageError, in_words
-from harness.grouping import Stack
 from harness.planned_components import raised_in
+from harness.stacks import Stack
 from harness.trials import Trial, components_of, is_still
 
 MOST_TRIES = 3  # of a stack whose worker process dies

@@ -18,8 +18,8 @@ from harness import checksums, files, results
 from harness.csv_rows import CONFUSION
 from harness.data import SPLITS, Data, Split, prepare
 from harness.engines.outcome import Floats, Outcome, Point
-from harness.grouping import Stack
-from harness.settings import OUTCOME, outcome_columns
+from harness.schema import OUTCOME, outcome_columns
+from harness.stacks import Stack
 from harness.trials import Trial
 
 

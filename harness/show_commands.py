@@ -143,7 +143,7 @@ def _chosen(
 def _winner(results: Results, conditions: str | None) -> tuple[Results, str | None]:
     """Return the confirmed winner instead of a search's folder where the best trial is to be chosen."""
     from harness.results import read
-    from harness.settings import BASELINE, CONFIRMED, WINNER
+    from harness.schema import BASELINE, CONFIRMED, WINNER
 
     if conditions or results.study["study"].get("phase") != "search":
         return results, conditions

@@ -28,12 +28,12 @@ from harness.board import Board
 from harness.costs import stack_seconds
 from harness.engines import kernels
 from harness.errors import MachineError, UsageError
-from harness.grouping import Engine, Stack, budget_of, stack_bytes
 from harness.plan import Plan, arrange, cores, draw, shortages
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
-from harness.settings import TUNED, TUNING
-from harness.study import Phase, Study
+from harness.schema import TUNED, TUNING
+from harness.stacks import Engine, Stack, budget_of, stack_bytes
+from harness.study import Study
 from harness.trials import components_of
 
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
@@ -183,12 +183,6 @@ def train(
             return replace(_together([first, tries]), unchosen=why)
         last = _claimed(study.in_phase("tuned", tuning.choose(study, folder)), tuned, how)
     return replace(_together([first, tries, last]), tuned=tuned)
-
-
-TITLES: Mapping[Phase, str] = {
-    "fixed": "training", "tuning": "tuning", "tuned": "training, tuned", "search": "searching",
-    "confirmed": "confirming",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -363,7 +357,7 @@ def _heard(count: int, board: Board) -> int:
 def _progress(works: Sequence[executors.Work], board: Board, notes: Sequence[str], study: Study) -> Progress:
     stacks = [work.stack for work in works]
     total = sum(len(stack.trials) for stack in stacks)
-    return Progress(total, board, stacks, notes, TITLES[study.about.phase])
+    return Progress(total, board, stacks, notes, study.phase.title)
 
 
 def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:

@@ -18,8 +18,8 @@ from harness.board import Board
 from harness.engines import captured, stacked
 from harness.errors import MachineError
 from harness.executors import Work
-from harness.grouping import ENGINES, Engine
 from harness.searching import stages
+from harness.stacks import ENGINES, Engine
 from harness.study import Study, load
 
 Make = Callable[..., Study]

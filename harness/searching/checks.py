@@ -12,9 +12,9 @@ from harness.data import train_size
 from harness.errors import UsageError
 from harness.parameters import Layers, Space
 from harness.plan import misfit
+from harness.schema import BASELINE
 from harness.searches import Search
 from harness.searching import samplers
-from harness.settings import BASELINE
 from harness.study import Study
 from harness.trials import Arm, settings_of
 

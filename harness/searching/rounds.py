@@ -12,10 +12,10 @@ import numpy as np
 from harness.costs import stack_seconds
 from harness.engines.outcome import Outcome
 from harness.errors import MachineError
-from harness.grouping import Stack, budget_of
 from harness.parts import Trained
 from harness.searching.asking import Asker, Suggestion
 from harness.searching.stages import Reached, Stage, Workers
+from harness.stacks import Stack, budget_of
 from harness.trials import Trial
 
 PRUNED = "pruned after evaluation {}"

@@ -14,14 +14,15 @@ from harness import notes, progress_bar, results, stats
 from harness.comparison.words import interval
 from harness.costs import cost
 from harness.display import duration, show_summary
-from harness.grouping import Engine
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
+from harness.schema import BASELINE, CONFIRMED, WINNER
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, holds
 from harness.searching.search import Found, Progress
-from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
+from harness.settings import as_text
+from harness.stacks import Engine
 from harness.study import Study
 from harness.trials import settings_of
 
@@ -64,7 +65,7 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
     sampled = _sampled(study, engine)
     for warning in unseen(study, sampled.trials):
         notes.warn(warning)
-    seconds = cost(sampled, processes).seconds * search.suggestions / SAMPLED
+    seconds = cost(sampled.stacks, sampled.study, processes).seconds * search.suggestions / SAMPLED
     less = ", less what is pruned" if rungs else ""
     click.echo(
         f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "

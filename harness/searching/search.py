@@ -18,13 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import parts, plugins, results, spawning, training
 from harness.errors import UsageError
-from harness.grouping import Engine
 from harness.plan import Plan, cores, make, unseen
 from harness.provenance import Provenance
+from harness.schema import BASELINE, CONFIRMED, WINNER
 from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
 from harness.searching.asking import AGAIN, SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
 from harness.searching.stages import Workers
-from harness.settings import BASELINE, CONFIRMED, WINNER
+from harness.stacks import Engine
 from harness.study import Study
 from harness.trials import SEMANTICS, arms, settings_of
 

@@ -22,8 +22,8 @@ from harness import executors, notes
 from harness.batches import Budget
 from harness.engines.states import State
 from harness.errors import ComponentError, MachineError, in_words
-from harness.grouping import Stack
 from harness.planned_components import raised_in
+from harness.stacks import Stack
 
 if TYPE_CHECKING:
     from harness.engines.outcome import Outcome
