@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness import component_checks, planned_components, plugins, process_state
+from harness.arm_settings import Settings
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -123,9 +124,9 @@ def _fault(axis: str, name: str, component: Any) -> str:
             return str(error)
         return ""
     settings = {key: setting.default for key, setting in getattr(component, "settings", {}).items()}
-    given = {**DEFAULTS, "dataset": "digits", "activation": "identity", **settings}
-    defaults: Any = {key: value for key, value in given.items() if value is not None}
-    return next(planned_components.faults(axis, name, component, [defaults]), "")
+    values = {**DEFAULTS, "dataset": "digits", "activation": "identity", **settings}
+    arm = Settings({key: value for key, value in values.items() if value is not None})
+    return next(planned_components.faults(axis, name, component, [arm]), "")
 
 
 def metric_fault(name: str) -> str:

@@ -256,7 +256,7 @@ FAULTS: dict[str, tuple[exports.Format, Damage, str]] = {
         r"img_00005\.npy: is cut .*64 bytes after its header, got 44; copy it again",
     ),
     "npy cut in its header": ("npy", cut(NPY, 100), r"img_00005\.npy: .*header"),
-    "npy empty": ("npy", write(NPY), r"img_00005\.npy: is no \.npy file"),
+    "npy empty": ("npy", write(NPY), r"img_00005\.npy: is not a \.npy file"),
     "npy header": (
         "npy",
         replace(NPY, b"'descr'", b"'d(scr'"),
