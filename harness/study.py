@@ -19,7 +19,7 @@ from harness.errors import UsageError, did_you_mean, quoted
 from harness.folders import Folder
 from harness.overrides import apply
 from harness.parameters import Space as SearchSpace
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.schema import CONFIRMED, OF_ARM, TUNED, TUNING
 from harness.searches import Search
 from harness.spaces import Space, Tune
@@ -320,7 +320,7 @@ def find(study: str | Path) -> Path:
         return given
     if given.suffix == ".toml":
         raise UsageError(f"there is no study file {given}")
-    folders = [Path("ablations"), HOUSE / "ablations", HOUSE.parent / "ablations"]
+    folders = [Path("ablations"), PACKAGE_ROOT / "ablations", PACKAGE_ROOT.parent / "ablations"]
     for folder in folders:
         if _is_file(folder / f"{study}.toml"):
             return folder / f"{study}.toml"

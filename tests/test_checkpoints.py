@@ -35,7 +35,7 @@ from harness.engines import stack as stacks
 from harness.engines.states import State
 from harness.engines.stretches import Stretches
 from harness.errors import MachineError, UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.study import Study, load, parse
 
 Make = Callable[..., Study]
@@ -629,7 +629,7 @@ def test_kill_9_in_the_middle_of_long_stacks_and_the_next_run_ends_in_the_same_f
     }
     path, folder = tmp_path / "long.toml", tmp_path / "killed"
     path.write_bytes(tomli_w.dumps(tables).encode())
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}
     process = subprocess.Popen(
         command(path, folder), env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from harness.axes.datasets import datasets
 from harness.cli import harness
 from harness.errors import UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 
 HEAD = '[study]\nname = "own"\nseeds = 1\n[baseline]\nepochs = 1\nhidden = [8]\n'
 
@@ -43,7 +43,7 @@ def refused(*words: str) -> str:
 
 
 def real(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}
     return subprocess.run(
         [sys.executable, "-m", "harness", *words],
         capture_output=True,

@@ -24,7 +24,7 @@ from harness.errors import UsageError
 from harness.grouping import SAME_IN_A_GROUP, cut, side_by_side
 from harness.known import kernels_support
 from harness.plan import Plan, make
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.stacks import (
     MEMORY_BYTES,
     STACK_BYTES,
@@ -445,7 +445,7 @@ def test_a_plan_of_100_000_trials_takes_under_a_gigabyte(tmp_path: Path) -> None
     )
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, tmp_path / "large.toml"],
-        env={**os.environ, "PYTHONPATH": str(HOUSE.parent)}, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     measured = json.loads(done.stdout)
     print(measured)

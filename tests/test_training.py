@@ -18,7 +18,7 @@ import tomli_w
 
 from harness import grants, plugins, results, training
 from harness.errors import MachineError, UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.study import Study, load
 
 Stop = Callable[[], None]
@@ -66,7 +66,7 @@ def command(study: Path, folder: Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HOUSE.parent)}
+    return {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}
 
 
 def processes_of(session: int) -> dict[int, str]:

@@ -21,7 +21,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType
 
-HOUSE = Path(__file__).parents[1]
+PACKAGE_ROOT = Path(__file__).parents[1]
 INSTALLED = {"site-packages", "dist-packages"}
 DISTRIBUTION = "ablation-harness"
 ALWAYS = {"torch", "numpy"}
@@ -85,7 +85,7 @@ class PythonFile:
 
 
 def _bound(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.AST | None]]:
-    """Say what statements bind, at the top of a file or of a class."""
+    """Yield the names that statements bind, at the top of a file or of a class."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield prefix + node.name, node
@@ -94,18 +94,20 @@ def _bound(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.AST
         elif isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 yield prefix + (alias.asname or alias.name.partition(".")[0]), node
-        elif (
-            isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
-        ):
-            yield prefix + node.targets[0].id, node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            yield prefix + node.target.id, node.value
-        else:  # whatever else may bind a name: in a branch, a loop, several at once
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and (name := _target(node)):
+            yield prefix + name, node.value
+        else:  # other statements may bind names in a branch, in a loop, or several at once
             for part in ast.walk(node):
                 if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store | ast.Del):
                     yield prefix + part.id, None
                 elif isinstance(part, ast.FunctionDef | ast.ClassDef):
                     yield prefix + part.name, None
+
+
+def _target(node: ast.Assign | ast.AnnAssign) -> str:
+    """Return the one name that an assignment binds, or ""."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
 
 
 # ---------------------------------------------------------------------------------------- files in memory
@@ -274,7 +276,7 @@ def _standard() -> tuple[Path, ...]:
 
 def ours(path: Path) -> bool:
     """Tell whether a file is the harness's; plugins of the studies that it ships are not part of it."""
-    return path.is_relative_to(HOUSE) and not path.is_relative_to(HOUSE / "ablations")
+    return path.is_relative_to(PACKAGE_ROOT) and not path.is_relative_to(PACKAGE_ROOT / "ablations")
 
 
 def covered(path: Path) -> bool:
@@ -340,7 +342,7 @@ def _requirements(name: str) -> list[str]:
         return importlib.metadata.requires(name) or []
     except importlib.metadata.PackageNotFoundError:
         pass
-    project = HOUSE.parent / "pyproject.toml"
+    project = PACKAGE_ROOT.parent / "pyproject.toml"
     if name != DISTRIBUTION or not project.is_file():
         return []
     return list(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"])

@@ -20,7 +20,7 @@ from postgres_server import Postgres
 
 from harness import parts, results, training
 from harness.errors import MachineError, UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.searching import rounds, storages
 from harness.searching import search as searching
 from harness.searching.search import Found
@@ -517,7 +517,7 @@ activation = ["relu", "tanh"]
 def start(cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "harness", "search", "s.toml", "--workers", "1"], cwd=cwd, text=True,
-        env={**os.environ, "PYTHONPATH": str(HOUSE.parent)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
 
