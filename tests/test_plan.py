@@ -445,7 +445,8 @@ def test_a_plan_of_100_000_trials_takes_under_a_gigabyte(tmp_path: Path) -> None
     )
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, tmp_path / "large.toml"],
-        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     measured = json.loads(done.stdout)
     print(measured)

@@ -72,7 +72,7 @@ def test_asking_for_the_commit_writes_nothing_into_the_repository(
     git("init")
     git("add", "file")
     git("commit", "-m", "one file")
-    monkeypatch.setattr(provenance, "HOUSE", tmp_path)
+    monkeypatch.setattr(provenance, "PACKAGE_ROOT", tmp_path)
     os.utime(tmp_path / "file", (1, 1))  # so that git would like to write down that it has not changed
     before = (tmp_path / ".git/index").read_bytes()
     clean = provenance._commit()
@@ -83,7 +83,7 @@ def test_asking_for_the_commit_writes_nothing_into_the_repository(
 
 
 def test_the_commit_is_this_checkouts_or_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(provenance, "HOUSE", tmp_path)
+    monkeypatch.setattr(provenance, "PACKAGE_ROOT", tmp_path)
     assert provenance._commit() == ""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance._commit() == ""

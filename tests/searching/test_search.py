@@ -517,8 +517,8 @@ activation = ["relu", "tanh"]
 def start(cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "harness", "search", "s.toml", "--workers", "1"], cwd=cwd, text=True,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
