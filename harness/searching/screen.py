@@ -37,7 +37,6 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
     """Show what a search comes to: what is drawn, how often, who stops early, and about how long it takes."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (asked of searches only)
-    assert space is not None  # noqa: S101
     click.secho(f"{study.name}: search", bold=True)
     if study.about.hypothesis:
         click.echo(study.about.hypothesis)
@@ -94,7 +93,6 @@ def _values(parameter: Parameter) -> str:
 
 def _sampled(study: Study, engine: Engine) -> Plan:
     """A plan of some random suggestions."""
-    assert study.space is not None  # noqa: S101
     rng = np.random.default_rng(0)
     drawn = [study.space.walk(lambda p: at_random(p, rng))[1] for _ in range(SAMPLED)]
     return make(study.in_phase("search", {arm_of(i): one for i, one in enumerate(drawn)}), engine)
@@ -161,9 +159,8 @@ def _left(progress: Progress, first: float, seconds: float) -> str:
 
 def found(found: Found, study: Study) -> None:
     """Show what a search found: the best suggestions, how all ended, and what the confirmation says."""
-    search, space = study.search, study.space
+    search = study.search
     assert search is not None  # noqa: S101 (it was searched)
-    assert space is not None  # noqa: S101
     _best(found, study)
     states = suggestions.counted(found.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
