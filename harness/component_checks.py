@@ -408,7 +408,8 @@ def elementwise(what: str, component: Optimizer) -> bool:
     """Whether an optimizer treats every element of its parameters by itself."""
     update, changed = functools.partial(component.update, **optimizer_settings(component)), []
     for seed in (0, 1):
-        param, grad, state = noise(2, CLASSES), noise(2, CLASSES, seed=2), {}  # type: ignore[var-annotated]
+        param, grad = noise(2, CLASSES), noise(2, CLASSES, seed=2)
+        state: dict[str, Any] = {}
         grad[0, 0] += seed
         for t in range(1, STEPS + 1):
             with torch.no_grad():

@@ -178,13 +178,13 @@ def _replaces(entry: Entry[Any], before: Entry[Any]) -> bool:
     return entry.module == NOTEBOOK or entry.spec is not before.spec
 
 
-def _unfit(function: object) -> str:
+def _unfit(function: Any) -> str:
     """Say why something cannot be a component, in words; empty where it can."""
     if not callable(function):
         return f"got {type(function).__name__}; allowed is a function, or what can be called like one"
     if not _is_module(function):
         return ""
-    trained = [name for name, one in function.named_parameters() if one.requires_grad]  # type: ignore[attr-defined]
+    trained = [name for name, one in function.named_parameters() if one.requires_grad]
     if trained:
         return (
             f"{type(function).__name__} has parameters ({', '.join(trained)}), which no optimizer would "
