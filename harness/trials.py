@@ -81,8 +81,8 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         del chosen["val_split"], chosen["split_seed"]
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
-    own = (study_datasets or {}).get(chosen["dataset"])
-    loss, facts = losses[chosen["loss"]], (own or datasets[chosen["dataset"]]).facts
+    dataset = (study_datasets or {}).get(chosen["dataset"])
+    loss, facts = losses[chosen["loss"]], (dataset or datasets[chosen["dataset"]]).facts
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
         **{n: loss.default_of(n, len(facts.classes)) for n in loss.settings},
@@ -94,7 +94,7 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         del chosen["activation"]
         if chosen["architecture"] == "mlp":
             del chosen["dropout"]
-    return Settings(chosen, own)
+    return Settings(chosen, dataset)
 
 
 def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
