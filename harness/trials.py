@@ -82,10 +82,10 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
     dataset = (study_datasets or {}).get(chosen["dataset"])
-    loss, facts = losses[chosen["loss"]], (dataset or datasets[chosen["dataset"]]).facts
+    loss = losses[chosen["loss"]]
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
-        **{n: loss.default_of(n, len(facts.classes)) for n in loss.settings},
+        **{n: loss.default_of(n, _classes(chosen["dataset"], dataset)) for n in loss.settings},
         **{n: s.default for n, s in optimizers[chosen["optimizer"]].settings.items()},
         **{n: s.default for n, s in schedules[chosen["schedule"]].settings.items()},
     }
@@ -95,6 +95,11 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         if chosen["architecture"] == "mlp":
             del chosen["dropout"]
     return Settings(chosen, dataset)
+
+
+def _classes(name: str, study_dataset: Dataset | None) -> int:
+    """Count the classes of a data set, which may have to be read for that."""
+    return len((study_dataset or datasets[name]).facts.classes)
 
 
 def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
