@@ -1,4 +1,4 @@
-"""Batches: which training images every step sees, the same in every arm of a seed."""
+"""Batches: the training images of every step, the same in every arm of a seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.streams import stream
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a trial trains on n images, and after which steps it is evaluated.
+    """The steps of a trial on n images, and those after which it is evaluated.
 
     The last batch of a pass may be short (n not a multiple of the batch size); with replacement every
     batch is full, and a pass is as many steps as it takes to draw n images.
@@ -27,7 +27,7 @@ class Budget:
 
     @classmethod
     def of(cls, settings: Settings, n: int) -> Budget:
-        """The budget of a trial's settings on n training images."""
+        """Return the budget of a trial's settings on n training images."""
         steps, every = extent(settings, n)
         return cls(n, settings.batch_size, steps, (*range(0, steps, every), steps))
 
@@ -42,12 +42,12 @@ class Budget:
         return math.ceil(self.steps / self.steps_per_epoch)
 
     def epoch_of(self, step: int) -> float:
-        """Passes completed after so many steps."""
+        """Return the passes completed after so many steps."""
         return step / self.steps_per_epoch
 
 
 def extent(settings: Settings, n: int) -> tuple[int, int]:
-    """The steps of a trial on n training images, and after how many of them it is evaluated each time."""
+    """Return the steps of a trial on n training images, and the steps between its evaluations."""
     per_epoch = math.ceil(n / settings.batch_size)
     steps = settings.steps if settings.steps is not None else (settings.epochs or 0) * per_epoch
     count, unit = settings.eval_every.split()
@@ -55,9 +55,9 @@ def extent(settings: Settings, n: int) -> tuple[int, int]:
 
 
 def epoch_order(seed: int, epoch: int, budget: Budget, sampling: str) -> NDArray[np.int64]:
-    """The images of one pass in the order they are seen; consecutive slices of batch_size are its batches.
+    """Return the order of the images in one pass; consecutive slices of batch_size are its batches.
 
-    Every epoch has a stream of its own, so that training can go on from any epoch.
+    Every epoch has its own random stream, so that training can resume at any epoch.
     """
     rng = stream(seed, "batches", epoch)
     if sampling == "sequential":

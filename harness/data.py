@@ -23,9 +23,9 @@ TRAINED_ON: tuple[Split, Split] = ("train", "val")
 """The splits that are looked at while training goes on."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 DATA_SETTINGS = ("dataset", "preprocessing", "val_fraction", "val_split", "split_seed")
-"""What decides which images there are, how they are divided, and what their pixels are."""
+"""Settings that decide which images there are, their division and their pixels."""
 LABEL_SETTINGS = ("label_noise", "label_noise_seed")
-"""What decides which labels are trained on."""
+"""Settings that decide the labels to train on."""
 CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
 
 
@@ -40,7 +40,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Data:
-    """What a group trains on. Engines read `test` once, after the last step."""
+    """The data of one group of trials. Engines read `test` once, after the last step."""
 
     train: Samples
     val: Samples

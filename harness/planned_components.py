@@ -87,7 +87,7 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
 
 
 def _key(axis: str, component: Any, arm: Settings) -> str:
-    """What of an arm's settings this kind of component is given."""
+    """Return the part of an arm's settings that this kind of component is given."""
     own = [*getattr(component, "settings", ()), "dataset"]
     own += ["epochs", "steps", "batch_size", "val_fraction"] if axis == "schedule" else []
     own += ["activation"] if axis == "architecture" else []
@@ -117,14 +117,14 @@ def _preprocessing(name: str, arm: Settings) -> None:
 
 
 def _images(facts: Facts) -> Any:
-    """Images of no data set, (N, H, W): all pixel values are likely, and none is like another."""
+    """Draw images (N, H, W) with all pixel values equally likely, and no two alike."""
     rng = np.random.default_rng(0)
     return rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
 
 
 def _architecture(name: str, arm: Settings) -> None:
     """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
-    from harness.component_checks import call, noise
+    from harness.probes import call, noise
 
     facts = arm.facts
     inputs, classes = math.prod(facts.shape), len(facts.classes)
@@ -137,7 +137,7 @@ def _architecture(name: str, arm: Settings) -> None:
 
 
 def _activation(arm: Settings) -> Any:
-    """Makes modules of an arm's activation."""
+    """Make modules of an arm's activation."""
     from harness.axes.activations import activations
 
     forward = activations[str(arm.get("activation", "identity"))].forward
@@ -150,7 +150,7 @@ def _activation(arm: Settings) -> Any:
 
 
 def _check_network(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
-    from harness.component_checks import call, tensor
+    from harness.probes import call, tensor
 
     if not list(net.parameters()):
         raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")

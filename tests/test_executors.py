@@ -140,7 +140,7 @@ def test_what_an_engine_did_otherwise_is_told_once(
     summary = training.train(study, tmp_path, device="cpu", workers=1)
     assert summary.notes == ["a step cannot be recorded"]
     assert summary.statuses == {"ok": 2}
-    display.summary(summary)
+    display.show_summary(summary)
     assert "note: a step cannot be recorded" in capsys.readouterr().err
 
 

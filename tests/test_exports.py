@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import decoded, exports, sources, training
+from harness import cache, decoded, exports, training
 from harness.axes.datasets import Dataset, Images, datasets
 from harness.errors import MachineError, UsageError
 from harness.study import Study, parse
@@ -39,7 +39,7 @@ def assert_same(images: Images, dataset: Dataset, name: str) -> None:
 
 
 def there(name: str) -> None:
-    if any(state.status != "ok" for state in sources.check(name)):
+    if any(state.status != "ok" for state in cache.verify(name)):
         pytest.skip(f"{name} is not in the cache; `harness data fetch {name}` puts it there")
 
 

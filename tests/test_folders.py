@@ -197,8 +197,8 @@ NPY = "train_imgs/img_00005.npy"
 FAULTS: dict[str, tuple[exports.Format, Damage, str]] = {
     "png cut": ("png", cut("train/3_000013.png", 40), r"train/3_000013\.png: .*copy it again"),
     "png cut in its header": ("png", cut("train/3_000013.png", 75), r"train/3_000013\.png: "),
-    "png empty": ("png", write("test/3_000003.png"), r"3_000003\.png: is no PNG.*copy it again"),
-    "a jpeg": ("png", picture("train/0_000000.png", GREY, "JPEG"), r"0_000000\.png: is no PNG"),
+    "png empty": ("png", write("test/3_000003.png"), r"3_000003\.png: is not a PNG.*copy it again"),
+    "a jpeg": ("png", picture("train/0_000000.png", GREY, "JPEG"), r"0_000000\.png: is not a PNG"),
     "colour": ("png", picture("train/0_000000.png", COLOUR), r"0_000000\.png: .*mode RGB .*8-bit grey"),
     "a palette": ("png", picture("train/0_000000.png", COLOUR.convert("P")), r"mode P .*8-bit grey"),
     "16 bits": ("png", picture("train/0_000000.png", DEEP), r"0_000000\.png: .*mode I.*8-bit grey"),
@@ -215,7 +215,7 @@ FAULTS: dict[str, tuple[exports.Format, Damage, str]] = {
     ),
     "no label": ("png", rename("train/7_000007.png", "train/7.png"), r"7\.png: .*named LABEL_NUMBER\.png"),
     "no png": ("png", write("train/7_000099.jpg"), r"7_000099\.jpg: the name does not fit"),
-    "a folder inside": ("png", lambda f: (f / "train/7").mkdir(), r"train/7: is no file; move it away"),
+    "a folder inside": ("png", lambda f: (f / "train/7").mkdir(), r"train/7: is not a file; move it away"),
     "png class without image": (
         "png",
         remove("train/4_*"),
@@ -227,7 +227,7 @@ FAULTS: dict[str, tuple[exports.Format, Damage, str]] = {
         r"of class 10, 11, .* more, of",
     ),
     "missing folder": ("png", remove_folder("test"), r"scans/test: is missing; allowed: files named LABEL"),
-    "empty folder": ("png", remove("test/*"), r"scans/test: holds no file"),
+    "empty folder": ("png", remove("test/*"), r"scans/test: contains no file"),
     "one class": ("png", remove("*/[1-9]_*"), r"every label is 0; allowed: at least 2 classes"),
     "missing image": (
         "npy",
@@ -355,7 +355,7 @@ def test_faults_are_told_together_and_many_are_counted(folder_of: Writer) -> Non
     with pytest.raises(UsageError) as caught:
         read(folder, "png")
     assert "40 problems, nothing was run" in str(caught.value)
-    assert str(caught.value).count("is no PNG") == 10
+    assert str(caught.value).count("is not a PNG") == 10
     assert str(caught.value).endswith("- and 30 more")
 
 

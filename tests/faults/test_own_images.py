@@ -460,18 +460,18 @@ def test_what_file_systems_hold_besides_images_neither_hangs_nor_counts() -> Non
     os.mkfifo("mine/train/3_pipe.png")
     Path("mine/train/4_loop.png").symlink_to("4_loop.png")
     Path("mine/train/5_zero.png").symlink_to("/dev/zero")
-    assert re.findall(r"(\w+)\.png: is no file; move it away", check()) == ["3_pipe", "4_loop", "5_zero"]
+    assert re.findall(r"(\w+)\.png: is not a file; move it away", check()) == ["3_pipe", "4_loop", "5_zero"]
 
 
 def test_pipes_in_place_of_arrays_are_not_waited_for() -> None:
     npys()
     Path("mine/train_labels.npy").unlink()
     os.mkfifo("mine/train_labels.npy")
-    assert "train_labels.npy: is no file" in check("npy")
+    assert "train_labels.npy: is not a file" in check("npy")
     idxs()
     Path("mine/train-labels-idx1-ubyte").unlink()
     os.mkfifo("mine/train-labels-idx1-ubyte")
-    assert "train-labels-idx1-ubyte: is no file" in check("idx")
+    assert "train-labels-idx1-ubyte: is not a file" in check("idx")
 
 
 @pytest.mark.parametrize("name", [b"3_\xff.png", b"3_\r.png", b"3_a\nb.png"])
@@ -479,7 +479,7 @@ def test_a_name_that_no_screen_can_show_is_said_in_letters_that_can(name: bytes)
     pngs()
     Path(os.fsdecode(b"mine/train/" + name)).write_bytes(Path("mine/train/3_00003.png").read_bytes())
     said = check()
-    assert "a file's name holds what is no letter: '3_" in said
+    assert "a file name contains a control character: '3_" in said
     said.encode("ascii")
 
 
@@ -512,8 +512,8 @@ BOMBS: dict[str, tuple[str, str, Callable[[], bytes], str]] = {
     "pixels": ("png", PNG, lambda: png_of(20_000, 30_000), "is 30000 x 20000 pixels; allowed: up to"),
     "a warning": ("png", PNG, lambda: png_of(10_000, 10_000), "is 10000 x 10000 pixels; allowed: up"),
     "quiet": ("png", PNG, lambda: png_of(5_000, 5_000), "is 5000 x 5000 pixels; allowed: up to"),
-    "a film": ("png", PNG, film, "3_00003.png: is a film of 3 pictures; allowed: one"),
-    "nothing": ("png", PNG, bytes, "3_00003.png: is no PNG"),
+    "a film": ("png", PNG, film, "3_00003.png: is an animation of 3 pictures; allowed: 1"),
+    "nothing": ("png", PNG, bytes, "3_00003.png: is not a PNG"),
     "65 dimensions": (
         "idx",
         IMAGE,
