@@ -304,7 +304,7 @@ def losses(progress: Progress) -> str:
         return ""
     now = board.latest()[rows]
     trials = [trial for stack in progress.stacks for trial in stack.trials]
-    kinds = np.array([str(trials[row].arm.settings["loss"]) for row in rows])
+    kinds = np.array([trials[row].arm.settings.loss for row in rows])
     by_kind = {kind: _medians(now[kinds == kind, :, LOSS], "{:.3g}") for kind in dict.fromkeys(kinds)}
     loss = ", ".join(f"{kind} {median}" if len(by_kind) > 1 else median for kind, median in by_kind.items())
     accuracy = _medians(now[:, :, ACCURACY], "{:.1%}").replace("%", " %")

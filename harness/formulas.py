@@ -25,10 +25,10 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.special import erf
 
 from harness import plugins
+from harness.arm_settings import Settings
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
-from harness.settings import Value
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 State: TypeAlias = "dict[str, Array]"
@@ -496,19 +496,19 @@ METRICS: dict[str, Callable[[Array, Array], Array]] = {
 # ------------------------------------------------------------------------------- which formulas a trial needs
 
 
-def loss_of(settings: Mapping[str, Value]) -> Formula:
+def loss_of(settings: Settings) -> Formula:
     """Return the formula of a trial's loss for its head's kind of output.
 
     Raises:
         KeyError: there is none.
     """
-    loss, head = losses[str(settings["loss"])], heads[str(settings["head"])]
+    loss, head = losses[settings.loss], heads[settings.head]
     # What does not fit and is trained all the same gets the first form, as in the other engines.
-    kind = next(iter(loss.forms)) if settings["match"] == "ignore" else head.kind
+    kind = next(iter(loss.forms)) if settings.match == "ignore" else head.kind
     return LOSSES[loss.name][kind]
 
 
-def missing(settings: Mapping[str, Value]) -> list[str]:
+def missing(settings: Settings) -> list[str]:
     """Name the components of a trial without a formula here: a third party's, or a new one."""
     known: dict[str, Collection[str]] = {
         "architecture": ["mlp"],

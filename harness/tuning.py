@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from harness import columns, csv_rows, documents, results
-from harness.checking import Settings
+from harness.checking import GivenSettings
 from harness.errors import UsageError
 from harness.schema import CHOSEN, OF_ARM, TUNING
 from harness.settings import as_text
@@ -28,7 +28,7 @@ from harness.trials import Arm, arms, trial_of, trials
 NOTHING = -math.inf  # the score of a setting that did not finish with every seed
 
 
-def choose(study: Study, folder: Path) -> dict[str, Settings]:
+def choose(study: Study, folder: Path) -> dict[str, GivenSettings]:
     """What each arm chose, by its name; writes chosen.csv.
 
     An arm takes the setting with the highest val accuracy, averaged over the tuning seeds; of equal ones the
@@ -43,7 +43,7 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
     """
     found = results.read_trials(folder / TUNING)
     tried = found.set_index("trial_id")[["status", "val_accuracy"]]
-    chosen: dict[str, Settings] = {}
+    chosen: dict[str, GivenSettings] = {}
     rows = []
     for name, tries in _tries(study).items():
         points = [arm.tried for arm in tries]
@@ -101,7 +101,7 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     return csv_rows.written(table, results.SIGNIFICANT).encode()
 
 
-def edge(chosen: Settings, points: Sequence[Settings]) -> str:
+def edge(chosen: GivenSettings, points: Sequence[GivenSettings]) -> str:
     """Which chosen numbers are the lowest or highest that was tried, in words; empty where none is.
 
     >>> edge({"lr": 1.0}, [{"lr": 0.01}, {"lr": 0.1}, {"lr": 1.0}])
@@ -111,7 +111,7 @@ def edge(chosen: Settings, points: Sequence[Settings]) -> str:
     for name, value in chosen.items():
         if isinstance(value, str | bool | list):
             continue  # without an order
-        values = [float(point[name]) for point in points]  # type: ignore[arg-type]
+        values = [number for point in points if isinstance(number := point[name], (int, float))]
         for end, word in ((min(values), "lowest"), (max(values), "highest")):
             if value == end and min(values) < max(values):
                 told.append(f"{name} is the {word} tried")

@@ -276,7 +276,7 @@ def test_what_the_kernels_know_trains_by_itself_where_there_are_kernels(study_of
 
 
 def test_dropout_makes_no_stack_too_large(study_of: Make) -> None:
-    """What it holds in memory counts, whichever member has it."""
+    """Its bytes in memory count, whichever member has it."""
     rates = [0.001 * i for i in range(1, 41)]
     large: dict[str, Any] = {"hidden": [8, 2000], "batch_size": 1024, "study": {"seeds": 1}}
     plan = make(study_of({"dropout": [0.0, 0.3], "lr": rates}, **large))

@@ -19,7 +19,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.axes.datasets import Dataset
-from harness.checking import Settings
+from harness.checking import GivenSettings
 from harness.parameters import Choices, Drawn, Floats, Parameter, Space
 from harness.searches import Search
 from harness.searching import pruners, samplers
@@ -43,7 +43,7 @@ class Suggestion:
 
     number: int
     drawn: Drawn
-    settings: Settings
+    settings: GivenSettings
     trial: optuna.Trial
 
     @property
@@ -110,7 +110,7 @@ class Asker:
         self._seen = {self._identity(self.space.settings(drawn_of(trial))) for trial in before}
 
     def ask(
-        self, count: int, evaluations: Callable[[Settings], int], again: Mapping[int, Drawn]
+        self, count: int, evaluations: Callable[[GivenSettings], int], again: Mapping[int, Drawn]
     ) -> list[Suggestion]:
         """Ask for a batch of suggestions, none of which was there before but those asked for again.
 
@@ -139,7 +139,7 @@ class Asker:
         self.batch += 1
         return batch
 
-    def _new(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, Settings] | None:
+    def _new(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, GivenSettings] | None:
         """A point that was not asked for yet: the sampler's, or of one that repeats itself, any."""
         for _ in range(MOST_ASKED):
             found = self._asked()
@@ -151,13 +151,13 @@ class Asker:
             return None
         return self._enqueued(left)
 
-    def _enqueued(self, drawn: Drawn) -> tuple[optuna.Trial, Drawn, Settings]:
+    def _enqueued(self, drawn: Drawn) -> tuple[optuna.Trial, Drawn, GivenSettings]:
         self._study.enqueue_trial(drawn)
         found = self._asked()
         self._is_new(found[2])
         return found
 
-    def _asked(self) -> tuple[optuna.Trial, Drawn, Settings]:
+    def _asked(self) -> tuple[optuna.Trial, Drawn, GivenSettings]:
         asked = self._study.ask()
         return asked, *self.space.walk(lambda parameter: suggest(asked, parameter))
 
@@ -173,13 +173,13 @@ class Asker:
         left = [drawn for drawn in points if self._identity(self.space.settings(drawn)) not in self._seen]
         return left[int(rng.integers(len(left)))] if left else None
 
-    def _is_new(self, settings: Settings) -> bool:
+    def _is_new(self, settings: GivenSettings) -> bool:
         identity = self._identity(settings)
         new = identity not in self._seen
         self._seen.add(identity)
         return new
 
-    def _identity(self, settings: Settings) -> str:
+    def _identity(self, settings: GivenSettings) -> str:
         return identity_of(resolve(self.space.baseline | settings, self.datasets))
 
     def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:

@@ -10,7 +10,7 @@ from harness import costs, planned_components
 from harness.arm_settings import Settings
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.parameters import Layers, Space
+from harness.parameters import Floats, Ints, Layers, Space
 from harness.plan import misfit
 from harness.schema import BASELINE
 from harness.searches import Search
@@ -21,7 +21,7 @@ from harness.trials import Arm, settings_of
 
 def check(study: Study) -> None:
     """Raise UsageError where a study is no search, or one that cannot come to its end."""
-    if study.search is None or study.space is None:
+    if study.search is None:
         raise UsageError(
             f"{study.name} is a study of design {study.about.design!r}. Train it with `harness run`; a "
             "search has design = 'search', [search] and [space]."
@@ -67,7 +67,6 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
 
 def holds(study: Study, enough: int) -> int | None:
     """How many different settings a space holds, counted up to `enough`; None of one with floats."""
-    assert study.space is not None  # noqa: S101 (asked of searches only)
     if not study.space.finite:
         return None
     seen: set[str] = set()
@@ -80,13 +79,12 @@ def holds(study: Study, enough: int) -> int | None:
 
 def _corners(study: Study) -> list[dict[str, Any]]:
     """The ends of what decides how long a suggestion trains: settings, beside the baseline's."""
-    assert study.space is not None  # noqa: S101 (asked of searches only)
     ends: dict[str, list[Any]] = {}
     for entry in study.space.entries:
         for key in ("epochs", "steps", "batch_size"):
             listed = [meant[key] for meant in entry.means.values() if key in meant]
-            if entry.name == key and not entry.means:
-                listed = [entry.values.low, entry.values.high]  # type: ignore[union-attr]
+            if entry.name == key and isinstance(entry.values, Floats | Ints):
+                listed = [entry.values.low, entry.values.high]
             always = not entry.when and all(key in meant for meant in entry.means.values())
             if listed and not always:  # where it is not drawn, the baseline's value counts
                 listed += [settings_of(study)[key]] if key in settings_of(study) else []

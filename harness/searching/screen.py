@@ -34,7 +34,6 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
     """Show the plan of a search: its parameters, number of suggestions, pruner, and estimated time."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (asked of searches only)
-    assert space is not None  # noqa: S101
     click.secho(f"{study.name}: search", bold=True)
     if study.about.hypothesis:
         click.echo(study.about.hypothesis)
@@ -92,7 +91,6 @@ def _values(parameter: Parameter) -> str:
 
 def _sampled(study: Study, engine: Engine) -> Plan:
     """Plan some random suggestions."""
-    assert study.space is not None  # noqa: S101
     rng = np.random.default_rng(0)
     drawn = [study.space.walk(lambda p: at_random(p, rng))[1] for _ in range(SAMPLED)]
     return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
@@ -117,9 +115,8 @@ def _counts(progress: Progress) -> str:
 
 def show_results(result: Found, study: Study) -> None:
     """Show the results of a search: the best suggestions, how all ended, and the confirmation."""
-    search, space = study.search, study.space
+    search = study.search
     assert search is not None  # noqa: S101 (it was searched)
-    assert space is not None  # noqa: S101
     _best(result, study)
     states = suggestions.counted(result.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())

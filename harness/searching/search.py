@@ -126,7 +126,6 @@ class _Search:
         self, study: Study, folder: Path, engine: Engine, devices: Sequence[str], workers: int | None
     ) -> None:
         assert study.search is not None  # noqa: S101 (`check` has made sure)
-        assert study.space is not None  # noqa: S101
         self.start = time.monotonic()
         self.study, self.folder, self.engine, self.devices = study, folder, engine, devices
         self.search, self.space = study.search, study.space
@@ -330,7 +329,7 @@ How = tuple[Engine, str, "int | None", "training.Display | None"]
 
 def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Summary | None:
     """Train the winner and the baseline with the study's seeds, which chose nothing, and open test."""
-    if found.winner is None or study.space is None:
+    if found.winner is None:
         return None
     settings = study.space.settings(drawn_of(found.trials[found.winner]))
     suggestions.note_winner(
@@ -347,7 +346,6 @@ def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Sum
 
 def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
     """The numbers of the suggestions whose settings were trained to confirm them."""
-    assert study.space is not None  # noqa: S101 (a search has one)
     there = results.finished(folder).keys()
     opened = []
     for number, trial in enumerate(trials):

@@ -407,7 +407,7 @@ def test_a_value_that_is_set_from_outside_counts(folder: Path) -> None:
 
 
 def test_data_and_preprocessing_follow_the_values_they_read(kernel: Callable[..., None]) -> None:
-    """What is kept in memory of a data set or of preprocessed pixels is of the values that are set now."""
+    """Pixels that are kept in memory are those of the values that are set now."""
     cell = (
         "from harness.axes.preprocessing import preprocessings\n"
         "from harness.axes.datasets import DIGITS, Images, datasets\n"
