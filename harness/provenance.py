@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import documents, files, results
+from harness import documents, files, notes, results
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.engines import kernels
@@ -82,7 +82,7 @@ def _set_aside(path: Path) -> None:
     except (OSError, ValueError):
         aside = path.with_suffix(".damaged")
         path.replace(aside)
-        documents.say(f"it is set aside as {aside.name}, and begun anew")
+        notes.warn(f"it is set aside as {aside.name}, and begun anew")
 
 
 def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str]]:
