@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import notes
-from harness.board import ACCURACY, LOSS
+from harness.board import ACCURACY, LOSS, Progress
 from harness.costs import cost
 from harness.data import TRAINED_ON
 from harness.errors import UsageError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from harness.comparison import Comparison, Gate
     from harness.results import Results
-    from harness.training import Progress, Summary
+    from harness.training import RunSummary
 
 LINE_EVERY = 10.0  # seconds, where there is no terminal
 UNRANKED = "arms, unranked without val images"
@@ -98,7 +98,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / minute:.1f} min" if seconds < 1.5 * hour else f"{seconds / hour:.1f} h"
 
 
-def summary(summary: Summary) -> None:
+def summary(summary: RunSummary) -> None:
     """Show what a run did: a table of the arms, how many trials ended how, and where the results are."""
     _arms(summary.folder)
     if summary.tuned:
@@ -340,7 +340,7 @@ def losses(progress: Progress) -> str:
     """
     import numpy as np
 
-    board = progress.board
+    board = progress.shared
     rows = np.flatnonzero(board.in_training())
     if not len(rows):
         return ""

@@ -87,9 +87,9 @@ def run(
     """
     folder = folder_of(study, folder)
     if live:
-        from harness.live import beside
+        from harness.live import live_display
 
-        keywords["display"] = beside(folder, keywords.get("display"))
+        keywords["display"] = live_display(folder, keywords.get("display"))
     train(study, folder, **keywords)
     return results.read(folder)
 
@@ -210,9 +210,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         remarks += _remarks(planned)
         title = TITLES[drawn.study.about.phase]
         total = sum(len(stack.trials) for stack in planned.stacks)
-        progress = Progress(
-            total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title
-        )
+        progress = Progress(total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title)
         try:
             with (
                 put_in_order(folder, lambda: _consolidate(folder, provenance, progress)),
@@ -372,7 +370,7 @@ def _engine_remarks(folder: Path, engine: Engine) -> list[str]:
 
 
 def third_party_modules(plan: Plan) -> list[str] | None:
-    """Return the modules that define a plan's components; None if a worker cannot import one (a notebook's)."""
+    """Return the modules that define a plan's components; None if no worker can import one (a notebook's)."""
     modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
     chosen = [entry for _, entry in components_of(plan.trials)]
     for entry in [*chosen, *(metrics.entry(name) for name in plan.study.metrics)]:

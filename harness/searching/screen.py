@@ -22,7 +22,7 @@ from harness.plan import Plan, make, unseen
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, holds
-from harness.searching.search import Found, Progress
+from harness.searching.search import SearchProgress, SearchResult
 from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
 from harness.trials import resolve
@@ -100,7 +100,7 @@ def _sampled(study: Study, engine: Engine) -> Plan:
 
 
 @contextmanager
-def progress(progress: Progress) -> Iterator[None]:
+def progress(progress: SearchProgress) -> Iterator[None]:
     """Show a search's notes, then its suggestions done, how they ended, the best, and the time to go."""
     for note in progress.notes:
         notes.warn(note)
@@ -109,7 +109,7 @@ def progress(progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(progress: Progress) -> Iterator[None]:
+def _bar(progress: SearchProgress) -> Iterator[None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
@@ -132,7 +132,7 @@ def _bar(progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _lines(progress: Progress) -> Iterator[None]:
+def _lines(progress: SearchProgress) -> Iterator[None]:
     start, first = time.monotonic(), progress.suggestions
 
     def update() -> None:
@@ -144,13 +144,13 @@ def _lines(progress: Progress) -> Iterator[None]:
         yield
 
 
-def _told(progress: Progress) -> str:
+def _told(progress: SearchProgress) -> str:
     """How suggestions ended, and the best of them."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
     return states if progress.best is None else f"{states}; best {progress.best:.4f}"
 
 
-def _left(progress: Progress, first: float, seconds: float) -> str:
+def _left(progress: SearchProgress, first: float, seconds: float) -> str:
     done = progress.suggestions - first
     if done < 0.5:
         return ""
@@ -158,7 +158,7 @@ def _left(progress: Progress, first: float, seconds: float) -> str:
     return f"ETA {int(left // 60)}:{int(left % 60):02d}"
 
 
-def found(found: Found, study: Study) -> None:
+def found(found: SearchResult, study: Study) -> None:
     """Show what a search found: the best suggestions, how all ended, and what the confirmation says."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (it was searched)
@@ -187,7 +187,7 @@ def found(found: Found, study: Study) -> None:
     click.echo(f"results: {found.folder}/suggestions.csv, trials.csv; storage {found.storage}")
 
 
-def _best(found: Found, study: Study) -> None:
+def _best(found: SearchResult, study: Study) -> None:
     """A table of the best suggestions: their objectives and what was drawn."""
     from rich.console import Console
     from rich.table import Table
@@ -217,7 +217,7 @@ def words(drawn: Mapping[str, Any]) -> str:
     )
 
 
-def _verdict(found: Found, study: Study) -> None:
+def _verdict(found: SearchResult, study: Study) -> None:
     """What the fresh seeds say of the winner and the baseline."""
     contrasts = study.contrasts
     trials = results.read_trials(found.folder / CONFIRMED)
