@@ -220,7 +220,7 @@ def stop(pool: ProcessPoolExecutor) -> None:
 
 _shared: SharedProgress | None = None
 _refusal: str | None = None
-"""Why this worker process could not load the components ("" if it could); None in the parent process."""
+"""Reason why this worker could not load the components ("" if it could); None in the parent process."""
 _sources = plugins.sources()
 """Sources of this worker's components at the time they were loaded."""
 

@@ -45,7 +45,9 @@ class RunOptions:
         workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
         checkpoint_every: how often a stack is kept, to be gone on from after a kill: "60 seconds",
             "5 epochs", or "never".
-        retrain: train all trials anew, although they are finished.
+        retrain: train all trials anew, although they are finished: where something has changed that their
+            ids do not tell. The old results stay until the new ones of their stack are written. A run that
+            is stopped goes on without it.
         display: a context manager made from a Progress, which changes while trials are trained.
     """
 
@@ -58,43 +60,39 @@ class RunOptions:
 
     @property
     def cadence(self) -> Cadence:
-        """How often a stack is kept; raises UsageError where the option cannot be read."""
+        """The interval between checkpoints; raises UsageError where the option cannot be read."""
         return Cadence.of(self.checkpoint_every)
 
     def devices(self) -> list[str]:
-        """Return the devices to train on: all GPUs for cuda, one name otherwise."""
-        return choose_devices(self.device, self.engine)
+        """Return the devices to train on: all GPUs for cuda, one name otherwise.
+
+        Raises:
+            UsageError: the engine does not compute there.
+            MachineError: the machine has no such device.
+        """
+        device, engine = self.device, self.engine
+        if engine == "numpy" and device not in {"auto", "cpu"}:
+            raise UsageError(
+                f"--device {device}: the numpy engine computes on the CPU. Use --device auto or cpu."
+            )
+        if device == "cpu" or engine == "numpy" or (device == "auto" and not _may_have_gpu()):
+            return ["cpu"]
+        import torch
+
+        gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        if device == "auto":
+            return gpus or ["cpu"]
+        if device == "cuda" and gpus:
+            return gpus
+        if device == "mps" and torch.backends.mps.is_available():
+            return ["mps"]
+        raise MachineError(
+            f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu."
+        )
 
     def processes(self, devices: Sequence[str]) -> int:
         """Return how many processes train: as given; else one a GPU, or one a core."""
         return self.workers or (len(devices) if devices[0] != "cpu" else cores())
-
-
-def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
-    """Return the devices to train on: all GPUs for cuda, one name otherwise.
-
-    Raises:
-        UsageError: the engine does not compute there.
-        MachineError: the machine has no such device.
-    """
-    if engine == "numpy" and device not in {"auto", "cpu"}:
-        raise UsageError(
-            f"--device {device}: the numpy engine computes on the CPU. Use --device auto or cpu."
-        )
-    if device == "cpu" or engine == "numpy" or (device == "auto" and not _may_have_gpu()):
-        return ["cpu"]
-    import torch
-
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    if device == "auto":
-        return gpus or ["cpu"]
-    if device == "cuda" and gpus:
-        return gpus
-    if device == "mps" and torch.backends.mps.is_available():
-        return ["mps"]
-    raise MachineError(
-        f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu."
-    )
 
 
 def _may_have_gpu() -> bool:

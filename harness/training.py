@@ -66,17 +66,8 @@ def run(
         folder: the results folder; results/<study>/ if not given.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
-        **keywords: how to train:
-
-            engine: the engine that trains the trials: stacked, loop, or numpy.
-            device: auto (a GPU if there is one), cpu, cuda, or mps.
-            workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
-            checkpoint_every: how often a stack is kept, to be gone on from after a kill: "60 seconds",
-                "5 epochs", or "never".
-            retrain: train all trials anew, although they are finished: where something has changed that
-                their ids do not tell. The old results stay until the new ones of their stack are written. A
-                run that is stopped goes on without it.
-            display: a context manager made from a Progress, which changes while trials are trained.
+        **keywords: the fields of `harness.options.RunOptions`: engine, device, workers, checkpoint_every,
+            retrain, display.
 
     A study with [tune] leaves its tuned arms in `folder`/tuned: `harness.results.read` reads them; the
     results that are returned are those of the arms as they stand.

@@ -509,7 +509,7 @@ def test_torch_is_not_asked_for_a_gpu_where_no_driver_is(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(options, "GPU_FILES", ("no such*",))
-    assert options.choose_devices("auto") == ["cpu"]
-    assert options.choose_devices("cuda") == ["cuda:0", "cuda:1"]
+    assert options.RunOptions(device="auto").devices() == ["cpu"]
+    assert options.RunOptions(device="cuda").devices() == ["cuda:0", "cuda:1"]
     monkeypatch.setattr(options, "GPU_FILES", ("nul*",))  # as if /dev/null were a GPU's
-    assert options.choose_devices("auto") == ["cuda:0", "cuda:1"]
+    assert options.RunOptions(device="auto").devices() == ["cuda:0", "cuda:1"]

@@ -21,7 +21,7 @@ from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
-from harness.searching.checks import evaluations_of, holds
+from harness.searching.checks import evaluations_of, size_of
 from harness.searching.search import SearchProgress, SearchResult
 from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
 from harness.study import Study
@@ -40,7 +40,7 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
     click.secho(f"{study.name}: search", bold=True)
     if study.about.hypothesis:
         click.echo(study.about.hypothesis)
-    held = holds(study, search.suggestions)
+    held = size_of(study, search.suggestions)
     of = "" if held is None else f" of {'at least ' if held >= search.suggestions else ''}{held}"
     seeds = f" x {len(search.seeds)} seeds" if len(search.seeds) > 1 else ""
     click.echo(

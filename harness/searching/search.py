@@ -112,11 +112,7 @@ def search(
         folder: the results folder; results/<study>/ if not given.
         display: a context manager made from a SearchProgress.
         confirm: a context manager made from a Progress, for the trials that confirm.
-        **keywords: how to train:
-
-            engine: the engine that trains the trials: stacked, loop, or numpy.
-            device: auto (a GPU if there is one), cpu, cuda, or mps.
-            workers: worker processes; one a core, or one a GPU, if not given.
+        **keywords: engine, device and workers, as in `harness.options.RunOptions`.
 
     Raises:
         UsageError: the study is not a search, or the folder or the storage is another search's.
