@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import TRAINED_ON
-from harness.grouping import Stack
+from harness.stacks import Stack
 
 if TYPE_CHECKING:
     from harness.engines.outcome import Outcome, Point

@@ -13,11 +13,11 @@ import pandas as pd
 from pydantic import ValidationError
 
 from harness import files, notes
+from harness.about import About
 from harness.csv_rows import CONFUSION
 from harness.errors import UsageError
-from harness.grouping import Engine
-from harness.settings import EPOCHS, METRICS
-from harness.study import About
+from harness.schema import EPOCHS, METRICS
+from harness.stacks import Engine
 
 NEEDED = ("trial_id", "arm", "dataset", "seed", "status", "reason")
 """Columns of trials.csv without which nothing can be said of a trial."""

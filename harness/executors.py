@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import notes, plugins
-from harness.axes.datasets import datasets
 from harness.board import SharedProgress
 from harness.errors import MachineError, UsageError, in_words
 from harness.tasks import Result, Task
@@ -265,7 +264,6 @@ def run_task(task: Task[Result], shared: SharedProgress | None = None) -> Result
     Raises:
         MachineError: this worker has other components than the study was planned with.
     """
-    datasets.declare(task.study.datasets, "the study")
     check_components(task.stack.trials)
     return task.run(_shared if shared is None else shared)
 
@@ -284,7 +282,7 @@ def check_components(trials: Sequence[Trial]) -> None:
             continue
         names = ", ".join(f"{axis} {entry.name!r} ({entry.where})" for axis, entry in components_of([trial]))
         raise MachineError(
-            f"a worker process has another {names or trial.arm.settings['dataset']} than the study was "
+            f"a worker process has another {names or trial.arm.settings.dataset} than the study was "
             "planned with: its file changed while the study was running, or it reads a value that was set "
             f"after it was loaded, or that differs from process to process. To go on, {again}"
         )

@@ -12,8 +12,8 @@ from harness import grants
 from harness.board import Display
 from harness.checkpoints import EVERY, Cadence
 from harness.errors import MachineError, UsageError
-from harness.grouping import Engine, Stack, stack_bytes
 from harness.plan import cores
+from harness.stacks import Engine, Stack, stack_bytes
 
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
 WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32

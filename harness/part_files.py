@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness import checksums, csv_rows, documents, files, notes
-from harness.settings import EPOCHS, OUTCOME
+from harness.schema import EPOCHS, OUTCOME
 
 TABLES = ("trials", "epochs", "confusion")
 WRITTEN = "files.json"

@@ -37,9 +37,10 @@ from harness import checksums, claims, csv_rows, documents, files, notes, part_f
 from harness.checking import known_settings
 from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
-from harness.grouping import Stack
 from harness.plan import Plan
-from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, as_text, outcome_columns
+from harness.schema import EPOCHS, OUTCOME, TUNING, outcome_columns
+from harness.settings import CORE, as_text
+from harness.stacks import Stack
 from harness.study import Study
 
 SCHEMA = 1
@@ -262,7 +263,7 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str], again: Collectio
     ]
     study = plan.study
     content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
-    content["stacks"] = stacks
+    content |= {"merged": plan.merged, "stacks": stacks}
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
     tables = plan.study.tables(folder) | {"contrasts": _declared(folder, plan)}
     write(folder / "study.toml", tomli_w.dumps(tables).encode())

@@ -21,8 +21,8 @@ from harness.board import ProgressWriter, SharedProgress
 from harness.checkpoints import Cadence
 from harness.data import Data, prepare
 from harness.errors import ComponentError, MachineError, UsageError, in_words
-from harness.grouping import Stack
 from harness.planned_components import raised_in
+from harness.stacks import Stack
 from harness.study import Study
 
 Result = TypeVar("Result")

@@ -11,28 +11,23 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from harness import checkpoints, lineage, notes, part_files, parts, plugins, results, spawning, tuning
-from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Progress, SharedProgress
 from harness.costs import stack_seconds
 from harness.engines import kernels
 from harness.errors import MachineError, UsageError
 from harness.executors import Workers
-from harness.grouping import Engine, Stack, budget_of
 from harness.options import RunKeywords, RunOptions, affordable
-from harness.plan import Plan, arrange, datasets_of, draw, shortages
+from harness.plan import Plan, arrange, draw, shortages
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
-from harness.settings import TUNED, TUNING
-from harness.study import Phase, Study
+from harness.schema import TUNED, TUNING
+from harness.stacks import Engine, Stack, budget_of
+from harness.study import Study
 from harness.tasks import StackTask
 from harness.trials import components_of
 
 AGAIN = "What is finished is safe in parts/; the same command makes the rest anew from there"
-TITLES: Mapping[Phase, str] = {
-    "fixed": "training", "tuning": "tuning", "tuned": "training, tuned", "search": "searching",
-    "confirmed": "confirming",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ def check_folder(folder: Path, drawn: Plan, options: RunOptions) -> dict[str, An
 
 
 def _digests(plan: Plan) -> dict[str, str]:
-    return {name: datasets[name].facts.digest for name in datasets_of(plan)}
+    return {name: dataset.facts.digest for name, dataset in plan.datasets.items()}
 
 
 def _together(phases: Sequence[RunSummary]) -> RunSummary:
@@ -199,7 +194,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         remarks = _prepare(planned)
         provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
         remarks += _remarks(planned)
-        title = TITLES[drawn.study.about.phase]
+        title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)
         progress = Progress(total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title)
         try:
@@ -253,15 +248,15 @@ def _heard(count: int, shared: SharedProgress) -> int:
 
 def _prepare(planned: PlannedRun) -> list[str]:
     """Load the data, and write the plan into the folder; returns what a person should know of checkpoints."""
-    digests = _digests(planned.plan)
-    for name in digests:
-        datasets[name].load()
+    for dataset in planned.plan.datasets.values():
+        dataset.load()
     tracked = planned.plan.study.metrics
     remarks = checkpoints.settle(
         planned.folder, planned.stacks, planned.devices[0], tracked, planned.finished
     )
     groups = [stack.group for stack in planned.stacks]
-    results.begin(planned.folder, planned.plan, {**planned.known.get("data", {}), **digests}, groups)
+    digests = {**planned.known.get("data", {}), **_digests(planned.plan)}
+    results.begin(planned.folder, planned.plan, digests, groups)
     return remarks
 
 

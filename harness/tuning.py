@@ -21,9 +21,10 @@ from harness import columns, csv_rows, documents, results
 from harness.checking import Settings
 from harness.errors import UsageError
 from harness.plan import Plan
-from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
+from harness.schema import CHOSEN, OF_ARM, TUNING
+from harness.settings import as_text
 from harness.study import Study
-from harness.trials import Arm, arms, trial
+from harness.trials import Arm, arms, trial_of
 
 NO_SCORE = -math.inf
 """Score of a setting that did not finish with every seed."""
@@ -84,7 +85,7 @@ def _tries(study: Study, trained: Collection[str]) -> dict[str, list[Arm]]:
 
 def _score(study: Study, arm: Arm, tried: pd.DataFrame, folder: Path) -> float:
     """Return the mean val accuracy over the tuning seeds; NO_SCORE where one diverged."""
-    ids = [trial(study, arm, seed).trial_id for seed in study.seeds]
+    ids = [trial_of(study, arm, seed).trial_id for seed in study.seeds]
     rows = tried.reindex(ids)
     missing = rows["status"][~rows["status"].isin(["ok", "diverged", "skipped"])]
     if len(missing):

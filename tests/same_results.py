@@ -1,9 +1,9 @@
 """Compares what two versions of the harness make of the same studies, to the last digit: a tool for moves.
 
 `python tests/same_results.py REV` runs the studies of tests/same_results/ with the commit REV (in a worktree
-of its own) and with this checkout, through the commands that a person types, and compares the results folders:
-every CSV and the report's tables cell by cell, kept weights and predictions array by array. Columns of seconds
-are left out. It ends with 1 if anything differs, and leaves both versions' results in `--out`.
+of its own) and with this checkout, through the commands that a person types, and compares the results
+folders: every CSV and the report's tables cell by cell, kept weights and predictions array by array. Columns
+of seconds are left out. It ends with 1 if anything differs, and leaves both versions' results in `--out`.
 """
 
 from __future__ import annotations

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness import costs, planned_components
-from harness.checking import Settings
+from harness.arm_settings import Settings
 from harness.data import train_size
 from harness.errors import UsageError
 from harness.parameters import Floats, Ints, Layers, Space
 from harness.plan import misfit
+from harness.schema import BASELINE
 from harness.searches import Search
 from harness.searching import samplers
-from harness.settings import BASELINE
 from harness.study import Study
-from harness.trials import Arm, resolve
+from harness.trials import Arm, settings_of
 
 
 def check(study: Study) -> None:
@@ -46,28 +46,23 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
             f"search.suggestions = {search.suggestions}, and [space] holds {size} different settings; "
             f"allowed: at most {size}, or a wider space"
         )
-    baseline = resolve(study.baseline)
+    baseline = settings_of(study)
     n = train_size(baseline)
-    batch_sizes = (
-        resolved["batch_size"]
-        for resolved in (baseline, *(resolve(study.baseline | drawn) for drawn in _corners(study)))
-    )
-    too_large = sorted({size for size in batch_sizes if isinstance(size, int) and size > n})
+    sizes = [settings_of(study, drawn).batch_size for drawn in _corners(study)]
+    too_large = sorted({size for size in (baseline.batch_size, *sizes) if size > n})
     if too_large:
         yield (
-            f"batch_size can be {too_large[-1]}, and {baseline['dataset']} has {n} training images; lower it "
+            f"batch_size can be {too_large[-1]}, and {baseline.dataset} has {n} training images; lower it "
             "in [space] or [baseline]"
         )
     else:
         largest = [{"hidden": entry.largest} for entry in space.entries if isinstance(entry, Layers)]
-        corners = [resolve(study.baseline | corner) for corner in ({}, *_corners(study), *largest)]
+        corners = [settings_of(study, corner) for corner in ({}, *_corners(study), *largest)]
         yield from dict.fromkeys(problem for corner in corners for problem in costs.too_large(corner))
     if why := misfit(Arm(BASELINE, baseline), {}):
         yield f"[baseline], which the winner is compared with: {why}"
     linked = [settings for entry in space.entries for settings in entry.means.values()]
-    yield from planned_components.problems(
-        [baseline, *(resolve(study.baseline | settings) for settings in linked)]
-    )
+    yield from planned_components.problems([baseline, *(settings_of(study, settings) for settings in linked)])
 
 
 def size_of(study: Study, enough: int) -> int | None:
@@ -77,7 +72,7 @@ def size_of(study: Study, enough: int) -> int | None:
         return None
     different: set[str] = set()
     for drawn in study.space.points():
-        different.add(str(sorted(resolve(study.baseline | study.space.settings(drawn)).items())))
+        different.add(str(sorted(settings_of(study, study.space.settings(drawn)).items())))
         if len(different) >= enough:
             break
     return len(different)
@@ -94,7 +89,7 @@ def _corners(study: Study) -> list[dict[str, Any]]:
                 values = [entry.values.low, entry.values.high]
             always = not entry.when and all(key in settings for settings in entry.means.values())
             if values and not always:  # where it is not drawn, the baseline's value counts
-                values += [resolve(study.baseline)[key]] if key in resolve(study.baseline) else []
+                values += [settings_of(study)[key]] if key in settings_of(study) else []
             if values:
                 values += ends.get(key, [])
                 ends[key] = [min(values), max(values)]
@@ -103,7 +98,7 @@ def _corners(study: Study) -> list[dict[str, Any]]:
 
 def evaluations_of(study: Study) -> list[int]:
     """Return the number of evaluations of suggestions at the extremes of what decides it."""
-    return [evaluations(resolve(study.baseline | drawn)) for drawn in _corners(study)]
+    return [evaluations(settings_of(study, drawn)) for drawn in _corners(study)]
 
 
 def evaluations(resolved: Settings) -> int:

@@ -24,9 +24,9 @@ from harness.engines.outcome import Outcome, Watch
 from harness.engines.states import State
 from harness.errors import MachineError
 from harness.executors import Workers
-from harness.grouping import Stack, budget_of
 from harness.parts import ShareOutcome
 from harness.searching.asking import AskTell, Suggestion
+from harness.stacks import Stack, budget_of
 from harness.study import Study
 from harness.tasks import Task, engine_of, quiet_arithmetic, undisturbed
 from harness.trials import Trial

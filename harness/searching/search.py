@@ -17,12 +17,12 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import board, parts, plugins, results, spawning, training
-from harness.axes.datasets import datasets
 from harness.errors import UsageError
 from harness.executors import Workers
 from harness.options import MachineKeywords, RunOptions, affordable
 from harness.plan import Plan, draw, make, unseen
 from harness.provenance import Provenance
+from harness.schema import BASELINE, CONFIRMED, WINNER
 from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
 from harness.searching.asking import (
     AGAIN,
@@ -34,9 +34,8 @@ from harness.searching.asking import (
     drawn_of,
     whole_batches,
 )
-from harness.settings import BASELINE, CONFIRMED, WINNER
 from harness.study import Study
-from harness.trials import SEMANTICS, Trial, arms, resolve
+from harness.trials import SEMANTICS, Trial, arms, settings_of
 
 
 @dataclass
@@ -139,7 +138,7 @@ class _Search:
         self.search, self.space = study.search, study.space
         self.devices = options.devices()
         self.processes = options.processes(self.devices)
-        self.data = datasets[str(resolve(study.baseline)["dataset"])]
+        self.data = settings_of(study).data
         self.digests = {self.data.name: self.data.facts.digest}
         self.plan = make(study.in_phase("search"), self.engine)
         self.known = results.stacks_of(results.check_same(folder, self.plan.study, self.digests))
@@ -171,11 +170,9 @@ class _Search:
     def _sources(self) -> Iterator[tuple[str, str]]:
         """Yield the third-party components that a suggestion may have, and the digests of their sources."""
         for arm in arms(self._every_component()):
-            for axis, registry in plugins.registries().items():
-                if axis in arm.settings:
-                    entry = registry.entry(str(arm.settings[axis]))
-                    if entry.third_party:
-                        yield f"{axis} {entry.name}", entry.source_digest
+            for axis, entry in plugins.chosen_by([arm.settings]):
+                if entry.third_party:
+                    yield f"{axis} {entry.name}", entry.source_digest
 
     def _every_component(self) -> Study:
         """Return a study whose arms name every component that a suggestion may have."""
@@ -191,7 +188,7 @@ class _Search:
         evaluations = checks.evaluations_of(self.study)
         self.trials, self.incomplete = whole_batches(self.storage.trials())
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
-        self.ask_tell = AskTell(self.search, self.space, max(evaluations))
+        self.ask_tell = AskTell(self.search, self.space, max(evaluations), self.study.datasets)
         self.ask_tell.restore(self.trials)
         self.again, since = suggestions.died(self.trials)
         # Suggestions that are asked for again take no other's place.
@@ -283,7 +280,7 @@ class _Search:
         self.again = [number for number in self.again if number not in again]
         return self.ask_tell.ask(
             count,
-            lambda settings: checks.evaluations(resolve(self.study.baseline | settings)),
+            lambda settings: checks.evaluations(settings_of(self.study, settings)),
             {number: drawn_of(self.trials[number]) for number in again},
         )
 

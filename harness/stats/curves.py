@@ -25,7 +25,7 @@ def mean_curves(
         `by`, split, epoch, seed, value, trials (averaged into the value).
     """
     ok = trials.loc[trials["status"].eq("ok"), list(dict.fromkeys(["trial_id", "seed", *by]))]
-    values = epochs[["trial_id", "epoch", "split"]].assign(value=epochs[metric])  # `by` may name an axis "loss"
+    values = epochs[["trial_id", "epoch", "split"]].assign(value=epochs[metric])  # an axis may be "loss"
     joined = values.merge(ok, on="trial_id", sort=False)
     columns = [*by, "split", "epoch", "seed"]
     grouped = joined.groupby(columns, sort=False, observed=True, dropna=False)["value"]

@@ -25,6 +25,7 @@ from harness import board, bounds, cli, executors, grants, grouping, options, pl
 from harness.cli import harness as command
 from harness.errors import MachineError
 from harness.searching.rounds import StageTask
+from harness.stacks import Stack
 from harness.study import Study
 
 Make = Callable[..., Study]
@@ -204,7 +205,7 @@ def after_a_stack(act: Callable[[], object], progress: board.Progress) -> Iterat
     """Do something once the first stack of a run is done."""
     note = progress.note
 
-    def noted(stack: grouping.Stack, failure: str = "", engine_notes: Sequence[str] = ()) -> None:
+    def noted(stack: Stack, failure: str = "", engine_notes: Sequence[str] = ()) -> None:
         note(stack, failure, engine_notes)
         if not acted:
             acted.append(act())
@@ -279,7 +280,7 @@ def test_a_signal_stops_a_run_as_ctrl_c_does(
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)
     again = partial(after_a_stack, partial(os.kill, os.getpid(), number))
-    monkeypatch.setattr("harness.display.progress", again)
+    monkeypatch.setattr("harness.display.show_progress", again)
     try:
         assert run_main(*RUN) == 128 + number
         assert signal.getsignal(number) is signal.SIG_DFL
@@ -316,7 +317,7 @@ def test_output_into_a_full_device_is_said_and_results_stay(
     capsys: pytest.CaptureFixture[str],
     arguments: Sequence[str],
 ) -> None:
-    monkeypatch.setattr("harness.display.progress", nullcontext)
+    monkeypatch.setattr("harness.display.show_progress", nullcontext)
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
         monkeypatch.setattr("sys.stdout", full)
         assert run_main(*arguments) == 1
