@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import provenance, training
+from harness import board, provenance, training
 from harness.axes.datasets import datasets
 from harness.study import Study
 
@@ -51,7 +51,7 @@ def test_a_run_that_stops_is_listed_with_what_it_trained(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.Progress, "note", stop)
+    monkeypatch.setattr(board.Progress, "note", stop)
     with pytest.raises(KeyboardInterrupt):
         training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
     (run,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
