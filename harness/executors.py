@@ -401,7 +401,7 @@ def _failed(work: Work, message: str) -> Done:
     """Write down that a stack failed, and why."""
     from harness import parts
 
-    message += checkpoints.hint(work.folder, work.stack.group)
+    message += checkpoints.resume_hint(work.folder, work.stack.group)
     parts.write_failure(work.folder, work.stack, message)
     return Done(work.stack, {"failed": len(work.stack.trials)}, message)
 

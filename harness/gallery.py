@@ -22,7 +22,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from harness import csv_rows, predictions, results, selection
+from harness import csv_rows, files, predictions, selection
 from harness.data import Split
 from harness.errors import MachineError
 from harness.looks import short
@@ -287,7 +287,7 @@ def draw_hardest(
     words = f"{dataset}: the images of {split} that most models{among} get wrong"
     yield words, _saved(figure, folder, stem)
     path = folder / f"{stem}.csv"
-    results.write(path, csv_rows.written(table, "%.6g").encode())
+    files.write(path, csv_rows.written(table, "%.6g").encode())
     yield f"{dataset}: all {len(table):,} images of {split}, in this order", path
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import results
+from harness import claims, files, results
 from harness.board import LOSS
 from harness.data import TRAINED_ON
 from harness.grouping import budget_of
@@ -282,7 +282,7 @@ class _Drawing:
         mine = {trial.trial_id for stack in self.progress.stacks for trial in stack.trials}
         self.finished = finished[~finished["trial_id"].isin(mine)]
         self.show = _notebook()
-        results.write(self.folder / "live.html", PAGE.format(name=html.escape(self.name)).encode())
+        files.write(self.folder / "live.html", PAGE.format(name=html.escape(self.name)).encode())
 
     def until(self, stop: threading.Event) -> None:
         """Draw again and again, as often as it may."""
@@ -315,8 +315,8 @@ class _Drawing:
 
     def _write(self, curves: pd.DataFrame, state: str) -> None:
         picture = png(figure(panels(curves, self.trials), f"{self.name}: {state}"))
-        results.check_there(self.folder)
-        results.write(self.folder / "live.png", picture)
+        claims.check_there(self.folder)
+        files.write(self.folder / "live.png", picture)
         if self.show is not None:
             self.show(picture)
 

@@ -25,7 +25,7 @@ import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from harness import files, plugins, results, selection, weights
+from harness import documents, files, plugins, run_folder, selection, weights
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines.outcome import EVALUATION_BATCH
@@ -135,8 +135,8 @@ def _planned(found: Results, trial_id: str) -> tuple[Stack, Trial]:
     """The stack and the trial that a folder's plan calls by this id."""
     study = load_study(found.folder / "study.toml")
     digests = {name: datasets[name].facts.digest for name in found.trials["dataset"].unique()}
-    known = results.check_same(found.folder, study, digests)
-    for stack in make(study, known=results.stacks_of(known)).stacks:
+    known = run_folder.check_compatible(found.folder, study, digests)
+    for stack in make(study, known=documents.stacks_of(known)).stacks:
         for trial in stack.trials:
             if trial.trial_id == trial_id:
                 return stack, trial
@@ -249,9 +249,9 @@ def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
     draft = out.with_name(f".tmp-{out.name}")
     try:
         shutil.rmtree(draft, ignore_errors=True)  # an earlier one's, killed
-        results.write(draft / "model.safetensors", files.steady(safetensors.numpy.save(arrays, strings)))
-        results.write(draft / "model.pt", _saved(state))
-        results.write(draft / "trial.json", json.dumps(about, indent=1).encode())
+        files.write(draft / "model.safetensors", files.steady(safetensors.numpy.save(arrays, strings)))
+        files.write(draft / "model.pt", _saved(state))
+        files.write(draft / "trial.json", json.dumps(about, indent=1).encode())
         exported = _checked(draft, out, model)
         draft.replace(out)
     except OSError as error:

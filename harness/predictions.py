@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness import checksums, files, results
+from harness import checksums, files, part_files
 from harness.data import SPLITS, Split
 from harness.errors import UsageError
-from harness.results import DAMAGE, Results
+from harness.results import Results
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read(path: Path, split: Split) -> Predictions:
             f"{path} is missing: nothing was kept of these trials' predictions, or the folder was copied "
             f'without them. Set keep_predictions = ["{split}"] under [study] and train into a new folder.'
         )
-    written = results.digest_of(path.parent.parent, f"predictions/{path.name}", path.stem)
+    written = part_files.digest_of(path.parent.parent, f"predictions/{path.name}", path.stem)
     try:
         content = files.content_of(path)
         if written and checksums.digest(content) != written:
@@ -65,7 +65,7 @@ def read(path: Path, split: Split) -> Predictions:
         kept = [known for known in SPLITS if f"{known}_label" in arrays]
         if split in kept:
             return _checked(arrays, split)
-    except DAMAGE as error:
+    except files.DAMAGE as error:
         remove = "" if written else f"Remove it and its part, parts/{path.stem}.zip; then "
         raise UsageError(
             f"{path} is damaged: {error}. {remove}`harness run` of its study trains this stack again."

@@ -11,16 +11,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from harness import (
     checkpoints,
+    claims,
+    documents,
     executors,
     grants,
-    lineage,
     part_files,
     parts,
     plugins,
     results,
+    run_folder,
     spawning,
+    tables,
     tuning,
 )
 from harness.axes.datasets import datasets
@@ -77,6 +82,8 @@ class Progress:
     failures: list[str] = field(default_factory=list)
     told: dict[str, None] = field(default_factory=dict)
     """What engines did otherwise than expected, each once."""
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    """How many planned trials have each status when the run is over."""
 
     def note(self, folder: Path, done: executors.Done) -> None:
         """A stack is done; one that failed without leaving a part gets one."""
@@ -172,9 +179,9 @@ def train(
         )
     folder, how = folder_of(study, folder), _How(engine, device, workers, checkpoint_every, display)
     drawn = check(study, folder, engine, checkpoint_every)  # before the folder is touched
-    with results.claimed(folder):
+    with claims.locked(folder):
         for old in (folder, folder / TUNING, folder / TUNED) if retrain else ():
-            results.mark_old(old)
+            part_files.mark_old(old)
         first = _train(drawn, folder, how)
         if study.tune is None or study.about.phase != "fixed":
             return first
@@ -206,7 +213,7 @@ class _How:
 def _claimed(study: Study, folder: Path, how: _How) -> Summary:
     """Train what is missing of a study, in one folder, which is held for that."""
     drawn = check(study, folder, how.engine, how.checkpoint_every)
-    with results.claimed(folder):
+    with claims.locked(folder):
         return _train(drawn, folder, how)
 
 
@@ -216,7 +223,7 @@ def check(
     """Raise UsageError where the folder is another study's, or the data are others; gives what was drawn."""
     checkpoints.Cadence.of(checkpoint_every)
     drawn = draw(study, engine)
-    lineage.check(folder, drawn, results.check_same(folder, study, _digests(drawn)))
+    run_folder.check_trials(folder, drawn, run_folder.check_compatible(folder, study, _digests(drawn)))
     return drawn
 
 
@@ -229,13 +236,14 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     start, study, digests = time.monotonic(), drawn.study, _digests(drawn)
     components = [entry for _, entry in components_of(drawn.trials)]
     plugins.check_unchanged(components)
-    known = results.check_same(folder, study, digests)
+    known = run_folder.check_compatible(folder, study, digests)
     devices = choose_devices(how.device, how.engine)
     count = how.workers or (len(devices) if devices[0] != "cpu" else cores())
-    results.check_parts(folder)
-    finished = results.finished(folder, set_aside=True)
-    plan = arrange(drawn, how.engine, results.stacks_of(known), devices[0], count, finished)
-    todo = results.unfinished(plan, finished)
+    run_folder.check_parts(folder)
+    there = part_files.read_all(folder)
+    finished = run_folder.finished(folder, there, set_aside=True)
+    plan = arrange(drawn, how.engine, documents.stacks_of(known), devices[0], count, finished)
+    todo = run_folder.unfinished(plan, finished)
     count = spawning.possible(affordable(min(count, len(todo)), todo))
     works = _works(todo, folder, study, devices, checkpoints.Cadence.of(how.checkpoint_every))
     board = _board([work.stack for work in works])
@@ -243,14 +251,14 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     with executors.started(works, board, count, third_party_modules(plan)) as trained:
         for name in digests:
             datasets[name].load()
-        notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
+        notes = checkpoints.prepare(folder, todo, devices[0], study.metrics, finished)
         again = [stack.group for stack in todo]
-        results.begin(folder, plan, {**known.get("data", {}), **digests}, again)
+        trials = run_folder.write_plan(folder, plan, {**known.get("data", {}), **digests}, again, there)
         provenance = Provenance(folder, plan, devices, count)
-        notes += lineage.notes(plan, known, finished)
+        notes += run_folder.dropped_notes(plan, known, finished)
         notes += shortages(todo, study, count if devices[0] == "cpu" else 0, folder)
-        notes += [*metric_notes(folder, plan), *_kernel_notes(works), *_old_notes(folder, todo)]
-        notes += [] if todo else _engine_notes(folder, how.engine)
+        notes += [*metric_notes(folder, plan, trials), *_kernel_notes(works), *_old_notes(folder, todo)]
+        notes += [] if todo else _engine_notes(trials, how.engine)
         progress = _progress(works, board, [*plan.warnings, *notes], study)
         try:
             # Closed before the folder is consolidated: no part may land after that.
@@ -260,7 +268,7 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
                     progress.note(folder, done)
                     part_files.remember(folder, done.stack.group)
                     if not done.failure:
-                        results.renewed(folder, done.stack.group)
+                        part_files.renewed(folder, done.stack.group)
         except MachineError:
             plugins.check_unchanged(components)  # where a file has changed, that is the reason to tell
             raise
@@ -269,9 +277,10 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
 
 def _finish(folder: Path, provenance: Provenance, progress: Progress) -> None:
     """Put a folder in order when a run is over, also one that was stopped."""
+    there = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists():
-        checkpoints.tidy(folder, results.finished(folder))
-    results.consolidate(folder)
+        checkpoints.prune(folder, run_folder.finished(folder, there))
+    progress.statuses = results.count_statuses(tables.consolidate(folder, there.sound))
     provenance.finish(progress.done - progress.failed)
 
 
@@ -289,19 +298,19 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
             finish()
         except (OSError, MachineError, UsageError) as error:
             if isinstance(first, Exception):
-                results.check_there(folder)
+                claims.check_there(folder)
             print(f"note: {folder} is not put in order: {error}", file=sys.stderr, flush=True)
         raise
     try:
         finish()
     except (OSError, UsageError) as error:
-        results.check_there(folder)
+        claims.check_there(folder)
         raise MachineError(f"{folder} is not put in order: {error}. {AGAIN}") from error
 
 
-def _engine_notes(folder: Path, engine: Engine) -> list[str]:
+def _engine_notes(trials: pd.DataFrame, engine: Engine) -> list[str]:
     """Say where another engine than the one asked for has trained what is finished."""
-    engines = set(results.read_trials(folder)["engine"].dropna()) - {engine}
+    engines = set(trials["engine"].dropna()) - {engine}
     if not engines:
         return []
     others = " and ".join(sorted(engines))
@@ -311,7 +320,7 @@ def _engine_notes(folder: Path, engine: Engine) -> list[str]:
 
 def _old_notes(folder: Path, todo: Sequence[Stack]) -> list[str]:
     """Say how much is trained although it was finished, or was being so when a run was stopped."""
-    old = results.to_renew(folder)
+    old = part_files.to_renew(folder)
     count = sum(len(stack.trials) for stack in todo if stack.group in old)
     if not count:
         return []
@@ -340,9 +349,8 @@ def _together(done: Sequence[Summary]) -> Summary:
 
 
 def _summary(folder: Path, progress: Progress, seconds: float) -> Summary:
-    statuses = results.count_statuses(results.read_trials(folder))
     trained = progress.done - progress.failed
-    return Summary(folder, statuses, trained, seconds, progress.failures, notes=list(progress.told))
+    return Summary(folder, progress.statuses, trained, seconds, progress.failures, notes=list(progress.told))
 
 
 def _board(stacks: Sequence[Stack]) -> Board:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import columns, csv_rows, documents, results
+from harness import columns, csv_rows, documents, part_files, results, tables
 from harness.checking import Settings
 from harness.errors import UsageError
 from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
@@ -62,7 +62,7 @@ def choose(study: Study, folder: Path) -> dict[str, Settings]:
                 "edge": edge(points[best], points) if finished else "",
             }
         )
-    results.write_tables(folder, {CHOSEN: _csv(rows)})
+    tables.write(folder, {CHOSEN: _csv(rows)})
     return chosen
 
 
@@ -97,7 +97,7 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     table = pd.DataFrame(rows)
     last = ["val_accuracy", "seeds", "tried", "unfinished", "edge"]
     table = table[[*table.columns.drop(last), *last]]
-    return csv_rows.written(table, results.SIGNIFICANT).encode()
+    return csv_rows.written(table, part_files.SIGNIFICANT).encode()
 
 
 def edge(chosen: Settings, points: Sequence[Settings]) -> str:

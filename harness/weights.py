@@ -10,7 +10,7 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
-from harness import checksums, files, formulas, results
+from harness import checksums, files, formulas, part_files
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines import numpy as engine
@@ -46,7 +46,7 @@ def kept(found: Results, trial_id: str, group: str) -> dict[str, Array]:
         MachineError: they are not, or cannot be read.
     """
     path = file_of(found, trial_id)
-    _check(path, results.digest_of(found.folder, f"weights/{path.name}", group))
+    _check(path, part_files.digest_of(found.folder, f"weights/{path.name}", group))
     return arrays(path)[0]
 
 
@@ -56,7 +56,7 @@ def read(path: Path) -> Weights:
     Raises:
         MachineError: it cannot be read, or is not what the run wrote.
     """
-    _check(path, results.digest_of(path.parent.parent, f"weights/{path.name}"))
+    _check(path, part_files.digest_of(path.parent.parent, f"weights/{path.name}"))
     named, about = arrays(path)
     try:
         settings = files.json_value(about["settings"])

@@ -392,7 +392,7 @@ def _without_last_line(folder: Path) -> None:
 
 
 BAD: list[tuple[Callable[[Path], object], str]] = [
-    (lambda folder: (folder / "trials.csv").unlink(), "no results folder"),
+    (lambda folder: (folder / "trials.csv").unlink(), "is not a results folder"),
     (lambda folder: (folder / "plan.json").unlink(), "has no plan.json"),
     (lambda folder: (folder / "plan.json").write_text("{"), "plan.json cannot be read"),
     (lambda folder: (folder / "study.toml").write_text("["), "cannot be read"),

@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 import torch
 
-from harness import display, executors, parts, plan, plugins, results, training
+from harness import display, executors, parts, plan, plugins, results, run_folder, training
 from harness.axes.datasets import Dataset
 from harness.board import Board
 from harness.engines import captured, stacked
@@ -113,7 +113,7 @@ def test_a_stack_in_shares_trains_every_trial_once(study_of: Make, tmp_path: Pat
     (stack,) = plan.make(study_of({"lr": LRS}, epochs=1, study={"seeds": 1})).stacks
     done = executors.train(Work(stack, tmp_path, "cpu", [], "none", shares=shares))
     assert done.statuses == {"ok": 5}
-    assert set(results.finished(tmp_path)) == {trial.trial_id for trial in stack.trials}
+    assert set(run_folder.finished(tmp_path)) == {trial.trial_id for trial in stack.trials}
 
 
 def test_a_stack_goes_to_the_gpu_that_is_free(study_of: Make, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import csv_rows, results, training
+from harness import claims, csv_rows, files, results, run_folder, training
 from harness.checking import known_settings
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
@@ -286,7 +286,7 @@ def test_what_is_read_is_typed(folder: Path) -> None:
 
 
 def test_reading_what_is_no_results_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is no results folder: it has no trials\.csv"):
+    with pytest.raises(UsageError, match=r"is not a results folder: it has no trials\.csv"):
         results.read(tmp_path)
     (tmp_path / "trials.csv").write_text("mine\n1\n")
     with pytest.raises(UsageError, match="cannot be read"):
@@ -326,14 +326,14 @@ def test_a_damaged_part_is_set_aside_and_its_trials_retrained(copied: Path, fold
 
 
 def test_no_damage_of_a_part_is_a_crash_or_a_wrong_row(copied: Path) -> None:
-    whole = results.finished(copied)
+    whole = run_folder.finished(copied)
     part = min((copied / "parts").glob("*.zip"))
     content = part.read_bytes()
     with zipfile.ZipFile(part) as archive:
         members = set(csv_rows.read(io.StringIO(archive.read("trials.csv").decode()))["trial_id"])
     for spoiled in damaged(content):
         part.write_bytes(spoiled)
-        found = results.finished(copied)
+        found = run_folder.finished(copied)
         assert found in (whole, {k: v for k, v in whole.items() if k not in members})
         part.with_suffix(".damaged").unlink(missing_ok=True)
 
@@ -343,7 +343,7 @@ def test_no_damage_of_a_part_is_a_crash_or_a_wrong_row(copied: Path) -> None:
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "deep" / "file.csv"
-    results.write(path, b"first")
+    files.write(path, b"first")
     assert path.read_bytes() == b"first"
 
     def fail(*_: object) -> None:
@@ -355,7 +355,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
             with pytest.raises(
                 MachineError, match=r"file\.csv cannot be written: Disk quota exceeded.*free some"
             ):
-                results.write(path, b"second")
+                files.write(path, b"second")
         assert path.read_bytes() == b"first"
         assert [p.name for p in path.parent.iterdir()] == ["file.csv"]
 
@@ -363,16 +363,16 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 def test_what_a_person_may_not_write_is_the_machines_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MachineError, match=r"cannot be written: .*check the folder's permissions"):
-        results.write(tmp_path / "file" / "trials.csv", b"")
+        files.write(tmp_path / "file" / "trials.csv", b"")
 
 
 def test_a_folder_is_held_by_one_run(tmp_path: Path) -> None:
-    with results.claimed(tmp_path / "new"):
+    with claims.locked(tmp_path / "new"):
         with (
             pytest.raises(UsageError, match="another run is writing into"),
-            results.claimed(tmp_path / "new"),
+            claims.locked(tmp_path / "new"),
         ):
             pass
         (tmp_path / "new/.tmp-mine").touch()
-    with results.claimed(tmp_path / "new"):
+    with claims.locked(tmp_path / "new"):
         assert not (tmp_path / "new/.tmp-mine").exists()

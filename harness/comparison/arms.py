@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness import results, stats
+from harness import columns, stats
 from harness.comparison.matching import SIDES
 from harness.settings import METRICS
 from harness.stats.verdicts import EQUAL
@@ -21,7 +21,7 @@ BROKEN = ("diverged", "failed")
 
 def identical(trials: pd.DataFrame) -> pd.Series[bool]:
     """Whether both sides finished with the same losses and accuracies, or diverged at the same step."""
-    same = trials["inside"].eq("both") & trials["status_a"].isin(results.FINISHED)
+    same = trials["inside"].eq("both") & trials["status_a"].isin(columns.FINISHED)
     for name in ("status", "diverged_step", *METRICS):
         one, other = trials[f"{name}_a"], trials[f"{name}_b"]
         same &= one.eq(other) | (one.isna() & other.isna())

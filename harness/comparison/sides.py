@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import documents, results
+from harness import columns, documents, results
 from harness.comparison.matching import SIDES
 from harness.errors import UsageError
 from harness.results import Results
@@ -87,13 +87,9 @@ def _plan(folder: Path) -> dict[str, Any]:
         raise UsageError(
             f"{folder} has no plan.json, which says what data its trials saw: copy the whole results folder"
         )
-    plan = documents.plan(folder)
-    if plan.get("schema") != results.SCHEMA:
-        raise UsageError(
-            f"{folder} was written with results schema {plan.get('schema')!r}; this version reads "
-            f"{results.SCHEMA}. Run its study again with this version, or compare with the one that wrote it."
-        )
-    return plan
+    return documents.plan(
+        folder, "Run its study again with this version, or compare with the one that wrote it."
+    )
 
 
 def _check_whole(folder: Path) -> None:
@@ -101,7 +97,7 @@ def _check_whole(folder: Path) -> None:
     if any((folder / "parts").glob("*.zip")):
         return  # from which a table that is not whole is read instead
     advice = "Copy the whole results folder again"
-    for name in results.TABLES:
+    for name in columns.TABLES:
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise UsageError(f"{path} is missing. {advice}.")
@@ -123,7 +119,7 @@ def _check_trials(found: Results, plan: Mapping[str, Any]) -> None:
         told = ", ".join(wrong or ["seed"])
         raise UsageError(f"{path} is damaged: {told} is not a number everywhere. Copy the folder again.")
     known = set(trials["trial_id"])
-    lost = [name for _, _, ids in results.stacks_of(plan) for name in ids if name not in known]
+    lost = [name for _, _, ids in documents.stacks_of(plan) for name in ids if name not in known]
     if lost:
         raise UsageError(
             f"{path} is damaged: {len(lost)} trials of plan.json are not in it ({', '.join(lost[:3])}). "

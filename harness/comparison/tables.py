@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import csv_rows, places, results
+from harness import csv_rows, files, part_files, places
 from harness.comparison.comparing import Comparison
 from harness.comparison.words import interval, p_value, percent, verdict
 
@@ -26,9 +26,9 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
         MachineError: it cannot be written.
     """
     check_out(out)
-    text = csv_rows.written(comparison.arms, results.SIGNIFICANT)
-    results.write(out / CSV, text.encode())
-    results.write(out / LATEX, latex(comparison).encode())
+    text = csv_rows.written(comparison.arms, part_files.SIGNIFICANT)
+    files.write(out / CSV, text.encode())
+    files.write(out / LATEX, latex(comparison).encode())
     return [out / CSV, out / LATEX]
 
 

@@ -16,7 +16,17 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import parts, plugins, results, spawning, training
+from harness import (
+    claims,
+    documents,
+    part_files,
+    parts,
+    plugins,
+    run_folder,
+    spawning,
+    tables,
+    training,
+)
 from harness.axes.datasets import datasets
 from harness.errors import UsageError
 from harness.grouping import Engine
@@ -107,7 +117,7 @@ def search(
     folder = training.folder_of(study, folder)
     checks.check(study)
     training.check(study.in_phase("search"), folder, engine)
-    with results.claimed(folder):
+    with claims.locked(folder):
         running = _Search(study, folder, engine, training.choose_devices(device, engine), workers)
         try:
             found = running.run(display)
@@ -135,9 +145,9 @@ class _Search:
         self.digests = {self.data.name: self.data.facts.digest}
         self.workers = workers or (len(devices) if devices[0] != "cpu" else cores())
         self.plan = make(study.in_phase("search"), engine)
-        self.known = results.stacks_of(results.check_same(folder, self.plan.study, self.digests))
+        self.known = documents.stacks_of(run_folder.check_compatible(folder, self.plan.study, self.digests))
         if not self.known:
-            results.begin(folder, self.plan, self.digests)
+            run_folder.write_plan(folder, self.plan, self.digests)
         self.data.load()
         self.storage = storages.open(
             self.search.storage, folder, study.name, self.search.directions, self._about()
@@ -176,7 +186,7 @@ class _Search:
         self.again, since = suggestions.died(self.trials)
         # Who is asked for again takes nobody's place.
         self.wanted = max(self.search.suggestions + len(since), len(self.trials)) + len(self.again)
-        self.there = frozenset(results.finished(self.folder, set_aside=True))
+        self.there = frozenset(run_folder.finished(self.folder, set_aside=True))
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
         chosen = {arm_of(i): self.space.settings(drawn_of(one)) for i, one in enumerate(self.trials)}
         if chosen:
@@ -205,7 +215,7 @@ class _Search:
             stacks=list({stack.group: stack for stack in (*self.plan.stacks, *more.stacks)}.values()),
             skipped={**self.plan.skipped, **more.skipped},
         )
-        results.begin(self.folder, self.plan, self.digests)
+        run_folder.write_plan(self.folder, self.plan, self.digests)
 
     def run(self, display: Display | None) -> Found:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
@@ -219,7 +229,7 @@ class _Search:
 
         def finish() -> None:
             suggestions.write(self.folder, self.trials, self.search, self.space)
-            results.consolidate(self.folder)
+            tables.consolidate(self.folder)
             provenance.finish(len(self.trials) - before)
 
         end = training.put_in_order(self.folder, finish)
@@ -292,7 +302,7 @@ class _Search:
         ended = {trial_id: outcomes.Ended("failed", why) for trial_id, why in plan.skipped.items()}
         known = self.there.intersection(trial.trial_id for trial in plan.trials)
         if known:
-            ended |= outcomes.of_part(results.rows_of(self.folder, known), self.search.objective)
+            ended |= outcomes.of_part(part_files.rows_of(self.folder, known), self.search.objective)
         left = [one for one in batch if any(i not in ended for i in _ids(plan, one))]
         if not left:
             return ended
@@ -351,7 +361,7 @@ def _confirm(found: Found, study: Study, folder: Path, how: How) -> training.Sum
 def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
     """The numbers of the suggestions whose settings were trained to confirm them."""
     assert study.space is not None  # noqa: S101 (a search has one)
-    there = results.finished(folder).keys()
+    there = run_folder.finished(folder).keys()
     opened = []
     for number, trial in enumerate(trials):
         settings = study.space.settings(drawn_of(trial))

@@ -118,7 +118,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("harness.grouping.GATHERED", 0)
         one = harness.parse({**STUDY, "study": {**STUDY["study"], "seeds": [0]}})
         harness.run(one, folder, device="cpu", workers=1)
-        patch.setattr("harness.results.consolidate", die)
+        patch.setattr("harness.tables.consolidate", die)
         with pytest.raises(KeyboardInterrupt):
             harness.run(harness.parse(STUDY), folder, device="cpu", workers=1)
     return folder

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from postgres_server import Postgres
 
-from harness import parts, results, training
+from harness import claims, parts, results, training
 from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
 from harness.searching import rounds, storages
@@ -389,7 +389,7 @@ def test_another_space_in_the_folder_is_told_with_what_differs(tmp_path: Path) -
 
 
 def test_one_search_at_a_time(tmp_path: Path) -> None:
-    with results.claimed(tmp_path / "s"), pytest.raises(UsageError, match="another run is writing into"):
+    with claims.locked(tmp_path / "s"), pytest.raises(UsageError, match="another run is writing into"):
         search(study(), tmp_path / "s")
 
 
