@@ -27,7 +27,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from harness import claims, documents, files
+from harness import claims, files, notes
 from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.engines import kernels
@@ -258,7 +258,7 @@ class ShareCheckpoint:
         try:
             header, state = read(self.path, self.here)
         except DamagedError as error:
-            documents.say(_set_aside(self.path, error))
+            notes.warn(_set_aside(self.path, error))
             return None
         header.check(self.path, self.metrics)
         if header.trials != self.trials:  # a checkpoint of the whole stack, or of another division
@@ -287,7 +287,7 @@ class ShareCheckpoint:
         except (MachineError, MemoryError, SafetensorError, TypeError, ValueError) as error:
             if not self.warned:
                 reason = error.__cause__ or error
-                documents.say(
+                notes.warn(
                     f"a checkpoint of stack {self.group} could not be written ({reason}). Its training "
                     "goes on; if it is stopped, it will go on from an earlier one or from its start."
                 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from harness import places, signals
+from harness import notes, places, signals
 from harness.data_commands import data
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 
@@ -340,7 +340,7 @@ def _unread() -> None:
     from harness.plots import fonts
 
     if fonts.note():
-        click.secho(f"note: {fonts.note()}", fg="yellow", err=True)
+        notes.warn(fonts.note())
 
 
 @harness.command()

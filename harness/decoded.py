@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from harness import bounds, claims, npy, remedies, sources
+from harness import bounds, claims, notes, npy, remedies, sources
 
 if TYPE_CHECKING:
     import numpy as np
@@ -249,7 +249,7 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
         if temporary is not None:
             with suppress(OSError):  # of the two errors, the first one is told
                 temporary.unlink()
-        print(f"note: the decoded images cannot be kept in {path.parent}: {error}", file=sys.stderr)
+        notes.warn(f"the decoded images cannot be kept in {path.parent}: {error}")
 
 
 # ------------------------------------------------------------------------------------------- the screen
@@ -273,6 +273,6 @@ def _lines(items: Iterable[T], total: int, words: str) -> Iterator[T]:
         now = time.monotonic()
         if i and now - told > (LINE_EVERY if told > start else SLOW):
             left = (total - i) * (now - start) / i
-            print(f"{words}: {i:,} of {total:,} images, {left:.0f} s to go", file=sys.stderr, flush=True)
+            notes.tell(f"{words}: {i:,} of {total:,} images, {left:.0f} s to go")
             told = now
         yield item

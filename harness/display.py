@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness import notes
 from harness.board import ACCURACY, LOSS
 from harness.costs import cost
 from harness.data import TRAINED_ON
@@ -67,7 +68,7 @@ def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
         f"about {duration(told.seconds)} on {processes} cores, {told.bytes / 1e6:.1f} MB on disk (estimates)"
     )
     for warning in plan.warnings:
-        click.secho(f"note: {warning}", fg="yellow", err=True)
+        notes.warn(warning)
 
 
 def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
@@ -109,7 +110,7 @@ def summary(summary: Summary) -> None:
     if summary.unchosen:
         click.secho(f"not tuned: {summary.unchosen}. Run the same command again.", fg="red", err=True)
     for note in summary.notes[:MOST_SHOWN]:
-        click.secho(f"note: {note}", fg="yellow", err=True)
+        notes.warn(note)
     for failure in summary.failures[:MOST_SHOWN]:
         click.secho(f"failed: {failure}", fg="red", err=True)
     tuned = "; chosen.csv, tuning/, tuned/" if summary.tuned else ""
@@ -129,11 +130,9 @@ def _edges(folder: Path) -> None:
         rows = arms.to_dict("records")
         for row in rows[:MOST_SHOWN]:
             why = f" ({row['edge']})" if row["edge"] else ""
-            click.secho(f"note: {row['arm']} {told}{why}", fg="yellow", err=True)
+            notes.warn(f"{row['arm']} {told}{why}")
         if len(rows) > MOST_SHOWN:
-            click.secho(
-                f"note: and {len(rows) - MOST_SHOWN} more arms, see chosen.csv", fg="yellow", err=True
-            )
+            notes.warn(f"and {len(rows) - MOST_SHOWN} more arms, see chosen.csv")
 
 
 def _arms(folder: Path, which: str = "") -> None:
@@ -219,7 +218,7 @@ def comparison(found: Comparison) -> None:
     for line in words.overview(found):
         click.echo(line)
     for note in (*found.notes, *found.set_aside):
-        click.secho(f"note: {note}", fg="yellow", err=True)
+        notes.warn(note)
     for dataset, arms in found.arms.groupby("dataset", sort=False):
         _compared(str(dataset), arms, found)
 
@@ -286,7 +285,7 @@ def gate(found: Comparison, judged: Gate) -> int:
 def progress(progress: Progress) -> Iterator[None]:
     """Show a run's notes, then its trials done, their rate and the time to go while the block runs."""
     for note in progress.notes:
-        click.secho(f"note: {note}", fg="yellow", err=True)
+        notes.warn(note)
     if progress.total == 0:
         yield
         return
@@ -328,7 +327,7 @@ def _lines(progress: Progress) -> Iterator[None]:
     def update() -> None:
         rate, left = _pace(progress, time.monotonic() - start)
         done = f"{progress.title}: {int(progress.trials)}/{progress.total} trials"
-        print(f"{done}  {rate}  {left}  {losses(progress)}", file=sys.stderr, flush=True)
+        notes.tell(f"{done}  {rate}  {left}  {losses(progress)}")
 
     with repeated(update, LINE_EVERY):
         yield

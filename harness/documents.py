@@ -5,7 +5,6 @@ Whatever lies in a results folder, a reader returns the types that everything el
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from harness import files
+from harness import files, notes
 from harness.errors import UsageError, quoted
 from harness.grouping import Engine
 from harness.study import About
@@ -26,11 +25,6 @@ TABLES_OF_STUDY: Mapping[str, type] = {
 }  # fmt: skip
 MOVE = "Move the folder away and run again"
 COPY_AGAIN = "Copy the whole results folder again, or run its study again, which goes on in it"
-
-
-def say(words: str) -> None:
-    """Print a note beside a command's output."""
-    print(f"note: {words}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -155,7 +149,7 @@ def provenance(folder: Path) -> dict[str, Any]:
     try:
         content = files.json_table(path)
     except (OSError, ValueError) as error:
-        say(f"{path} cannot be read ({error}): the origin of these numbers is unknown")
+        notes.warn(f"{path} cannot be read ({error}): the origin of these numbers is unknown")
         return {}
     sound = {key: value for key, value in content.items() if _is_sound(key, value)}
     damaged = [key for key in content if key not in sound]
@@ -164,7 +158,7 @@ def provenance(folder: Path) -> dict[str, Any]:
         lost = len(content["runs"]) - len(sound["runs"])
         damaged += [f"{lost} of {len(content['runs'])} runs"] if lost else []
     if damaged:
-        say(f"{path} is damaged: its {', '.join(damaged)} cannot be read, and is left out")
+        notes.warn(f"{path} is damaged: its {', '.join(damaged)} cannot be read, and is left out")
     return sound
 
 

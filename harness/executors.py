@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import warnings
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +19,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from harness import checkpoints, plugins, process_state
+from harness import checkpoints, notes, plugins, process_state
 from harness.axes.datasets import Dataset, datasets
 from harness.board import Board, Ticker
 from harness.errors import ComponentError, MachineError, UsageError, in_words
@@ -128,11 +127,9 @@ def _crew(
 
 def warn_alone(error: BaseException) -> None:
     """Warn that this process trains, because no worker can be started."""
-    warnings.warn(
+    notes.warn(
         f"trains in this process, on one core: no worker process can be started ({in_words(error)}). Allow "
-        "more open files or processes (ulimit -n, ulimit -u), or mount /dev/shm, for more",
-        RuntimeWarning,
-        stacklevel=2,
+        "more open files or processes (ulimit -n, ulimit -u), or mount /dev/shm, for more"
     )
 
 

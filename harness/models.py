@@ -19,13 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from harness import documents, files, plugins, run_folder, selection, weights
+from harness import documents, files, notes, plugins, run_folder, selection, weights
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines.outcome import EVALUATION_BATCH
@@ -147,9 +146,8 @@ def _planned(found: Results, trial_id: str) -> tuple[Stack, Trial]:
 
 
 def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[str, Floats]:
-    click.echo(
-        f"the weights of {trial.trial_id} were not kept; training its stack of {len(stack.trials)} again ...",
-        err=True,
+    notes.tell(
+        f"the weights of {trial.trial_id} were not kept; training its stack of {len(stack.trials)} again ..."
     )
     engine = importlib.import_module(f"harness.engines.{stack.engine}")
     data = prepare(trial.arm.settings)
@@ -165,10 +163,9 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
         other = (
             "its stack is another one now" if stack.group != row["group"] else "another machine or version"
         )
-        click.echo(
-            f"note: test accuracy {again:.4f} this time, {row['test_accuracy']:.4f} in trials.csv: {other}, "
-            "which rounds differently",
-            err=True,
+        notes.warn(
+            f"test accuracy {again:.4f} this time, {row['test_accuracy']:.4f} in trials.csv: {other}, "
+            "which rounds differently"
         )
     named: Mapping[str, Floats] = outcome.weights[k]
     return named

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import checksums, claims, columns, csv_rows, documents, files
+from harness import checksums, claims, columns, csv_rows, documents, files, notes
 from harness.columns import FINISHED, NEEDED, STATUSES, TABLES
 from harness.settings import OUTCOME
 
@@ -65,8 +65,8 @@ class Part:
 
     def without(self, trial_ids: Collection[str]) -> Part:
         """Drop the rows of some trials."""
-        left = {name: csv_rows.without(getattr(self, name), trial_ids) for name in TABLES}
-        return replace(self, **left)
+        trials, epochs, confusion = (csv_rows.without(getattr(self, name), trial_ids) for name in TABLES)
+        return replace(self, trials=trials, epochs=epochs, confusion=confusion)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def say_copies(folder: Path, copies: Iterable[Part]) -> None:
         stack = f"{part.stacks[0]}.zip" if len(part.stacks) == 1 else "b########.zip, as it was"
         there = (folder / "parts" / stack).exists()
         advice = f"{stack} is there: remove this one" if there else f"rename it to {stack}, and it is read"
-        documents.say(f"{folder / 'parts' / part.name} is a part under another name, so not read; {advice}")
+        notes.warn(f"{folder / 'parts' / part.name} is a part under another name, so not read; {advice}")
 
 
 def changed_files(folder: Path, part: Part) -> list[str]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import process_state, registry
+from harness import notes, process_state, registry
 from harness.digests import python_files
 from harness.errors import MachineError, UsageError, in_words
 from harness.registry import NOTEBOOK
@@ -105,7 +105,7 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
             f"plugin {path} is not a Python file that can be read; correct `plugins` in the study"
         )
     if not quiet:
-        print(f"running the study's plugin {path}", file=sys.stderr)
+        notes.tell(f"running the study's plugin {path}")
     _unload(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -154,10 +154,7 @@ def _undisturbed(what: str, *, quiet: bool) -> Iterator[None]:
     with process_state.kept() as changed:
         yield
     if changed and not quiet:
-        print(
-            f"note: {what} sets {', '.join(changed)}; put back, because it would hold for every component",
-            file=sys.stderr,
-        )
+        notes.warn(f"{what} sets {', '.join(changed)}; put back, because it would hold for every component")
 
 
 def _unload(name: str) -> None:

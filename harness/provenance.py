@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import documents, files
+from harness import documents, files, notes
 from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.engines import kernels
@@ -83,7 +83,7 @@ def _set_aside(path: Path) -> None:
     except (OSError, ValueError):
         aside = path.with_suffix(".damaged")
         path.replace(aside)
-        documents.say(f"it is set aside as {aside.name}, and a new one is written")
+        notes.warn(f"it is set aside as {aside.name}, and a new one is written")
 
 
 def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str]]:
@@ -105,22 +105,22 @@ def metric_notes(folder: Path, plan: Plan, trials: pd.DataFrame) -> list[str]:
     """
     planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
     done = trials[planned & trials["status"].eq("ok")]
-    sources, notes = _metric_sources(documents.provenance(folder), plan), []
+    sources, listed = _metric_sources(documents.provenance(folder), plan), []
     advice = "For whole columns of one meaning, run into a new folder with --results"
     for name in plan.study.metrics:
         column = f"train_{name}"
         missing = int(done[column].isna().sum()) if column in done else len(done)
         if missing:
-            notes.append(
+            listed.append(
                 f"{missing} finished trials were trained before metric {name!r} was tracked: their cells "
                 f"stay empty. {advice}"
             )
         if missing < len(done) and len(sources[name]) > 1:
-            notes.append(
+            listed.append(
                 f"the file that defines metric {name!r} has changed since trials were measured with it: its "
                 f"column may mix two meanings. {advice}"
             )
-    return notes
+    return listed
 
 
 def _now() -> str:

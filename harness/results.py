@@ -24,7 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import columns, csv_rows, documents, part_files, tables
+from harness import columns, csv_rows, documents, notes, part_files, tables
 from harness.columns import TABLES
 from harness.errors import MachineError, UsageError
 from harness.settings import TUNING
@@ -53,7 +53,8 @@ def read(folder: Path | str) -> Results:
     folder = Path(folder)
     study = _study(folder)
     frames = _read_tables(folder, TABLES, study)
-    return Results(folder, *(frames[name] for name in TABLES), study, documents.provenance(folder))
+    provenance = documents.provenance(folder)
+    return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
 
 
 def read_trials(folder: Path | str) -> pd.DataFrame:
@@ -123,5 +124,5 @@ def _trial_ids(folder: Path) -> set[str]:
     try:
         return set(read_trials(folder)["trial_id"])
     except (UsageError, MachineError) as error:
-        documents.say(str(error))
+        notes.warn(str(error))
         return set()

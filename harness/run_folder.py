@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
-from harness import checksums, claims, columns, csv_rows, documents, files, part_files, results, tables
+from harness import checksums, claims, columns, csv_rows, documents, files, notes, part_files, results, tables
 from harness.checking import known_settings
 from harness.columns import FINISHED
 from harness.documents import SCHEMA
@@ -175,7 +175,7 @@ def finished(
         part_files.say_copies(folder, parts.copies)
         for path in parts.damaged:
             path.replace(path.with_suffix(".damaged"))
-            documents.say(
+            notes.warn(
                 f"{path}: damaged, or changed after the run; set aside, and its trials are trained again"
             )
         sound = [part for part in sound if _is_unchanged(folder, part)]
@@ -191,7 +191,7 @@ def _is_unchanged(folder: Path, part: Part) -> bool:
     changed = part_files.changed_files(folder, part)
     if changed:
         names = " and ".join(str(folder / name) for name in changed)
-        documents.say(f"{names} changed after the run that wrote it: its stack is trained again")
+        notes.warn(f"{names} changed after the run that wrote it: its stack is trained again")
     return not changed
 
 
@@ -247,7 +247,7 @@ def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
         before = files.toml_table(path).get("contrasts", table)
         changed_after = before.pop("changed_after", 0)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        documents.say(f"{path} was damaged ({error}) and is written anew")
+        notes.warn(f"{path} was damaged ({error}) and is written anew")
         return table
     now = {key: value for key, value in table.items() if key != "changed_after"}
     declared = before.get("declared") or table["declared"]

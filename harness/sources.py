@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from harness import claims
+from harness import claims, notes
 from harness.errors import MachineError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _run(command: Sequence[str], cwd: Path, stdout: BinaryIO | None = None) -> N
                 if seconds > CLIENT_TIMEOUT:
                     process.kill()
                     raise Unavailable(f"{' '.join(command[:2])} took over {CLIENT_TIMEOUT} s") from None
-                _say(f"{' '.join(command[:2])}: still at work after {seconds:.0f} s")
+                notes.tell(f"{' '.join(command[:2])}: still at work after {seconds:.0f} s")
     if process.returncode:
         raise Unavailable(f"{' '.join(command[:2])} failed: {_gist(said) or f'exit {process.returncode}'}")
 
@@ -331,7 +331,7 @@ def _fill(name: str, folder: Path, sources: Sequence[Source], pins: Mapping[str,
     for source in sources:
         if not wanted:
             break
-        _say(f"{name}: {opening}trying {source.title} ...")
+        notes.tell(f"{name}: {opening}trying {source.title} ...")
         opening = ""
         started = time.monotonic()
         reasons = "; ".join(_take(source, folder, {file: pins[file] for file in wanted}))
@@ -339,9 +339,9 @@ def _fill(name: str, folder: Path, sources: Sequence[Source], pins: Mapping[str,
         if len(left) < len(wanted):
             seconds = time.monotonic() - started
             got = f"{len(wanted) - len(left)} of {len(wanted)} files verified"
-            _say(f"{name}: {got}, from {source.title} in {seconds:.1f} s")
+            notes.tell(f"{name}: {got}, from {source.title} in {seconds:.1f} s")
         if reasons:
-            _say(f"{name}: {source.title}: {reasons}")
+            notes.tell(f"{name}: {source.title}: {reasons}")
             tried.append(f"  {source.title}: {reasons}\n")
         wanted = left
     if wanted:
@@ -429,7 +429,7 @@ def _wanted(name: str, folder: Path, pins: Mapping[str, str]) -> list[str]:
         if state.status == "damaged":
             aside = state.path.with_name(f"{state.path.name}.damaged")
             state.path.replace(aside)
-            _say(f"{name}: {state}; set aside as {aside.name}")
+            notes.tell(f"{name}: {state}; set aside as {aside.name}")
         if state.status != "ok":
             wanted.append(state.path.name)
     return wanted
@@ -472,7 +472,7 @@ def _alone(name: str, folder: Path) -> Iterator[None]:
     try:
         lock = claims.hold(path, advice)
     except Timeout:
-        _say(f"{name}: another process is fetching it into {folder}; waiting ...")
+        notes.tell(f"{name}: another process is fetching it into {folder}; waiting ...")
         try:
             lock = claims.hold(path, advice, LOCK_TIMEOUT)
         except Timeout:
@@ -490,8 +490,3 @@ def _root(error: BaseException) -> BaseException:
     """The first error of a chain: what HTTP libraries wrap three times over says nothing by itself."""
     inner = error.__cause__ or error.__context__
     return _root(inner) if inner else error
-
-
-def _say(line: str) -> None:
-    """One plain line on the screen, off the standard output that scripts read."""
-    print(line, file=sys.stderr, flush=True)

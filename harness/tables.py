@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import checksums, columns, csv_rows, documents, files, limits, part_files
+from harness import checksums, columns, csv_rows, documents, files, limits, notes, part_files
 from harness.checksums import Record
 from harness.columns import FINISHED, TABLES
 from harness.csv_rows import CONFUSION
@@ -125,7 +125,7 @@ def _planned_rows(folder: Path) -> pd.DataFrame:
         return _with_needed(csv_rows.read(io.StringIO(content.decode())))
     except files.DAMAGE as error:
         if (folder / PLANNED).exists():
-            documents.say(f"{folder / PLANNED} is damaged ({error}): trials.csv is read in its place")
+            notes.warn(f"{folder / PLANNED} is damaged ({error}): trials.csv is read in its place")
     return _with_needed(csv_rows.read(folder / "trials.csv"))
 
 
@@ -184,7 +184,7 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     """
     record, contents = _at_one_moment(folder, [f"{name}.csv" for name in names])
     if record is None and (folder / checksums.FILE).exists():
-        documents.say(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
+        notes.warn(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
     changed = [name for name, content in contents.items() if not _is_written(record, name, content)]
     if part_files.paths(folder):
         parts = part_files.read_all(folder)
@@ -207,13 +207,13 @@ def _are_current(
     part_files.say_copies(folder, parts.copies)
     if parts.damaged:
         names = " and ".join(str(path) for path in parts.damaged)
-        documents.say(
+        notes.warn(
             f"{names}: damaged, or changed after the run, so not read; `harness run` trains its trials again"
         )
     if record is None:
         return not changed and _has_more(contents.get("trials.csv") or b"", parts.sound)
     if changed and record.settled:
-        documents.say(_merged_anew(folder, changed, record.parts))
+        notes.warn(_merged_anew(folder, changed, record.parts))
     return not changed and record.settled and all(part.name in record.parts for part in parts.sound)
 
 

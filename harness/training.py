@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from harness import (
     documents,
     executors,
     grants,
+    notes,
     part_files,
     parts,
     plugins,
@@ -299,7 +299,7 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
         except (OSError, MachineError, UsageError) as error:
             if isinstance(first, Exception):
                 claims.check_there(folder)
-            print(f"note: {folder} is not put in order: {error}", file=sys.stderr, flush=True)
+            notes.warn(f"{folder} is not put in order: {error}")
         raise
     try:
         finish()
@@ -361,11 +361,9 @@ def _board(stacks: Sequence[Stack]) -> Board:
 def _heard(count: int, board: Board) -> int:
     """As many workers as wanted, or one, which is this process, where the board has no others: it warns."""
     if count > 1 and board.missing:
-        warnings.warn(
+        notes.warn(
             f"trains in this process, on one core: no memory can be shared with workers ({board.missing}). "
-            "Free or enlarge /dev/shm, or allow more open files (ulimit -n), for more",
-            RuntimeWarning,
-            stacklevel=2,
+            "Free or enlarge /dev/shm, or allow more open files (ulimit -n), for more"
         )
         return 1
     return count

@@ -20,7 +20,7 @@ HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
     {"limits", "grants", "signals"},
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "urls"},
+    {"errors", "lazy", "notes", "settings", "streams", "stats", "plots", "urls"},
     {"claims"},
     {"files"},
     {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows"},

@@ -12,7 +12,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from harness import results, stats
+from harness import notes, results, stats
 from harness.comparison.words import interval
 from harness.costs import cost
 from harness.display import duration, repeated, summary
@@ -60,12 +60,12 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
         click.echo(f"pruner {search.pruner.name}: asked after evaluation {at} of {most}")
     elif search.pruner.name != "none":
         note = f"pruner {search.pruner.name} stops nothing: no suggestion gets more than {most} evaluations"
-        click.secho(f"note: {note}", fg="yellow", err=True)
+        notes.warn(note)
     for remark in samplers.remarks(search, space):
-        click.secho(f"note: {remark}", fg="yellow", err=True)
+        notes.warn(remark)
     sampled = _sampled(study, engine)
     for warning in unseen(study, sampled.trials):
-        click.secho(f"note: {warning}", fg="yellow", err=True)
+        notes.warn(warning)
     seconds = cost(sampled, processes).seconds * search.suggestions / SAMPLED
     less = ", less what is pruned" if rungs else ""
     click.echo(
@@ -103,7 +103,7 @@ def _sampled(study: Study, engine: Engine) -> Plan:
 def progress(progress: Progress) -> Iterator[None]:
     """Show a search's notes, then its suggestions done, how they ended, the best, and the time to go."""
     for note in progress.notes:
-        click.secho(f"note: {note}", fg="yellow", err=True)
+        notes.warn(note)
     with _bar(progress) if sys.stderr.isatty() else _lines(progress):
         yield
 
@@ -138,7 +138,7 @@ def _lines(progress: Progress) -> Iterator[None]:
     def update() -> None:
         done = f"searching: {int(progress.suggestions)}/{progress.total} suggestions"
         left = _left(progress, first, time.monotonic() - start)
-        print(f"{done}  {_told(progress)}  {left}", file=sys.stderr, flush=True)
+        notes.tell(f"{done}  {_told(progress)}  {left}")
 
     with repeated(update, LINE_EVERY):
         yield
@@ -172,7 +172,7 @@ def found(found: Found, study: Study) -> None:
     if not found.asked:
         click.echo(f"nothing was left to ask for: {search.suggestions} suggestions are wanted")
     if len(found.trials) < search.suggestions:
-        click.secho(f"note: the space holds no more than {len(found.trials)} settings", fg="yellow", err=True)
+        notes.warn(f"the space holds no more than {len(found.trials)} settings")
     if found.asked:
         share = 100 * found.optuna_seconds / found.seconds
         click.echo(
@@ -231,10 +231,7 @@ def _verdict(found: Found, study: Study) -> None:
     earlier = suggestions.winners(found.folder)["number"].tolist()[:-1]
     if earlier:
         told = ", ".join(f"suggestion {number}" for number in earlier)
-        click.secho(
-            f"note: test was opened before for {told}, which the search has found better ones than since",
-            fg="yellow", err=True,
-        )  # fmt: skip
+        notes.warn(f"test was opened before for {told}, which the search has found better ones than since")
     for row in judged.to_dict("records"):
         click.echo(
             f"winner - baseline on test: {interval(row)} points, {row['n']} fresh seeds: {row['verdict']}"

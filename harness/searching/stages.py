@@ -10,7 +10,6 @@ from __future__ import annotations
 import concurrent.futures
 import importlib
 import time
-import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import executors
+from harness import executors, notes
 from harness.axes.datasets import Dataset, datasets
 from harness.batches import Budget
 from harness.engines.states import State
@@ -106,7 +105,7 @@ def train(stage: Stage) -> Reached:
         message = in_words(error) + ("" if isinstance(error, ComponentError) else raised_in(error))
         return Reached(stage, failure=message, seconds=time.perf_counter() - start)
     for note in outcome.notes:
-        warnings.warn(note, RuntimeWarning, stacklevel=2)
+        notes.warn_once(note)
     return Reached(stage, replace(outcome, weights=[]), handed.after, time.perf_counter() - start)
 
 

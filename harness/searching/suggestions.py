@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, csv_rows, documents, files, stats, tables
-from harness.documents import say
+from harness import columns, csv_rows, documents, files, notes, stats, tables
 from harness.errors import UsageError
 from harness.parameters import Space
 from harness.searches import COLUMNS, Search
@@ -84,7 +83,7 @@ def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[]
     try:
         before = winners(folder)
     except UsageError as error:
-        say(f"{error}: it is made anew from what is in {CONFIRMED}/")
+        notes.warn(f"{error}: it is made anew from what is in {CONFIRMED}/")
         before = pd.DataFrame({"number": list(opened())})
         before["suggestions"] = ""
     if not len(before) or int(before["number"].iloc[-1]) != number:

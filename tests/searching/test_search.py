@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from postgres_server import Postgres
 
-from harness import claims, parts, results, training
+from harness import claims, part_files, parts, results, training
 from harness.errors import MachineError, UsageError
 from harness.registry import HOUSE
 from harness.searching import rounds, storages
@@ -72,7 +72,7 @@ def whole(folder: Path, count: int) -> None:
     in_parts = [
         trial_id
         for part in sorted((folder / "parts").iterdir())
-        for trial_id in results.read_part(part)["trials"]["trial_id"]  # type: ignore[index]
+        for trial_id in part_files.read(part).table("trials")["trial_id"]  # type: ignore[union-attr]
     ]
     assert sorted(in_parts) == sorted(there["trial_id"])
 
