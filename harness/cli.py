@@ -17,7 +17,6 @@ from harness.data_commands import data
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 
 if TYPE_CHECKING:
-    from harness.results import Results
     from harness.study import Study
 
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
@@ -448,39 +447,22 @@ def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **as
             raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, gallery.KINDS)}")
     found = read(results)
     which, conditions = asked.pop("trial"), asked.pop("where")
-    if which in {None, "best"}:
-        found, conditions = _winner(found, conditions)
     if which == "best" or (which is None and not conditions):
+        found, conditions = selection.confirmed_winner(found, conditions)
         chosen = [row for _, row in selection.best(found, conditions).iterrows()]
     else:
         chosen = [selection.choose(found, which, conditions)]
     samples = tuple(filter(None, (name.strip() for name in sample.split(","))))
     if samples and kinds and set(kinds) == {"failures"}:
         raise UsageError("--sample chooses for predictions and probabilities; failures are all there are")
-    wanted = gallery.Asked(cast("Sequence[gallery.Kind]", kinds) or gallery.KINDS, samples=samples, **asked)
+    drawn = cast("Sequence[gallery.Kind]", kinds) or gallery.KINDS
+    wanted = gallery.PredictionRequest(drawn, samples=samples, **asked)
     for row in chosen:
         display.trial(found, row)
         for kind, png in gallery.draw(found, row, wanted, out, models.probabilities):
             click.echo(f"{kind} of {wanted.split}")
             click.echo(f"  written: {png} and .svg")
     _unread()
-
-
-def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:
-    """Of a search's folder, where the best is to be chosen: the winner, as it was confirmed."""
-    from harness.results import read
-    from harness.settings import BASELINE, CONFIRMED, WINNER
-
-    if conditions or found.study["study"].get("phase") != "search":
-        return found, conditions
-    if not (found.folder / CONFIRMED / "trials.csv").is_file():
-        raise UsageError(
-            f"{found.folder}: the search's winner is not confirmed yet. Run `harness search` again to go on, "
-            "or choose a suggestion with --where arm=..."
-        )
-    confirmed = read(found.folder / CONFIRMED)
-    # Where the search found nothing better than the baseline's own settings, they are the winner.
-    return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
 
 
 @harness.command()
@@ -498,16 +480,17 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
     search, its confirmed winner).
     """
     from harness import results as storage
+    from harness import selection
 
     places.check_folder(out or Path("exported"))
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
     found = storage.read(results or storage.folder_with(trial))
     if trial == "best":
-        found, where = _winner(found, where)
+        found, where = selection.confirmed_winner(found, where)
     from harness import models
 
-    row = models.choose(found, trial, where)
+    row = selection.choose(found, trial, where)
     done = models.export(found, row, out or Path("exported") / str(row["trial_id"]))
     same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
     click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")

@@ -178,7 +178,7 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
     kinds: tuple[looks.Kind, ...] = ("counts", "row")
     if grid or "label" in asked:
         kinds = ("grid",) if grid else ()
-    for words, png in looks.draw(chosen, looks.Asked(kinds, **asked), out, dataset):
+    for words, png in looks.draw(chosen, looks.ImageRequest(kinds, **asked), out, dataset):
         click.echo(words)
         click.echo(f"  written: {png} and .svg")
 

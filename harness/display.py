@@ -238,7 +238,7 @@ def _compared(dataset: str, arms: pd.DataFrame, found: Comparison) -> None:
     for column in ("n", "A", "B", "B - A", "p (Holm)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=12)
-    shown, left = words.told_apart(arms, MOST_SHOWN)
+    shown, left = words.arms_shown(arms, MOST_SHOWN)
     for row in shown.to_dict("records"):
         name = str(row["arm"]).replace(f"dataset={dataset}, ", "")
         difference = words.interval(row).replace(" [", "\n[")
@@ -256,13 +256,13 @@ def gate(found: Comparison, judged: Gate) -> int:
     Raises:
         UsageError: nothing got worse, but that cannot be said of everything.
     """
-    from harness.comparison import words
+    from harness.comparison import gates, words
 
     for line in judged.worse:
         click.secho(f"worse: {line}", fg="red", err=True)
     if judged.exit_code == UsageError.exit_code:
-        raise UsageError(words.cannot_tell(judged))
-    for line in judged.untold:
+        raise UsageError(gates.cannot_tell(judged))
+    for line in judged.undecided:
         click.secho(f"cannot tell: {line}", fg="yellow", err=True)
     alone = words.counted(judged.absent, "arm")
     absent = f"; not judged: {alone} of A that B does not have" if judged.absent else ""
@@ -273,9 +273,9 @@ def gate(found: Comparison, judged: Gate) -> int:
         click.echo(
             f"gate: passed: of {words.counted(judged.judged, 'arm')} none is significantly {beyond}{absent}"
         )
-        if judged.unsettled:
+        if judged.not_excluded:
             click.echo(
-                f"  not excluded: the intervals of {words.counted(judged.unsettled, 'arm')} reach below "
+                f"  not excluded: the intervals of {words.counted(judged.not_excluded, 'arm')} reach below "
                 f"-{100 * found.margin:g} points; more seeds would tell"
             )
     return judged.exit_code

@@ -5,7 +5,7 @@ Whatever lies in a results folder, a reader returns the types that everything el
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -87,6 +87,12 @@ def _check_plan(content: dict[str, Any]) -> None:
 def stacks_of(plan: Mapping[str, Any]) -> list[tuple[str, Any, Sequence[str]]]:
     """List the stacks of a plan.json: (group, engine, trial_ids)."""
     return [(stack["group"], stack["engine"], stack["trials"]) for stack in plan.get("stacks", [])]
+
+
+def lost(plan: Mapping[str, Any], trial_ids: Iterable[str]) -> list[str]:
+    """List the trial_ids of a plan that are not among these."""
+    present = set(trial_ids)
+    return [name for _, _, listed in stacks_of(plan) for name in listed if name not in present]
 
 
 def _short(value: object) -> str:

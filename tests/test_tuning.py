@@ -113,7 +113,7 @@ def test_a_tuned_folder_rebuilds_its_models(folder: Path) -> None:
     row = selection.choose(found, conditions="output=MSE,seed=1")
     model = models.restore(found, row)
     images = len(prepare(model.trial.arm.settings).test.y)
-    right = models.right(model.classifier, model.trial.arm.settings)
+    right = models.count_right(model.classifier, model.trial.arm.settings)
     assert right / images == pytest.approx(row["test_accuracy"])
 
 

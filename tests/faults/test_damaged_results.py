@@ -541,7 +541,7 @@ def npz(path: Path, **changed: Any) -> None:
 ARRAYS: dict[str, dict[str, Any]] = {
     "test_index is missing": {"test_index": None},
     "test_index has shape": {"test_index": np.zeros(1, np.uint32)},
-    "expected are whole numbers": {"test_predicted": np.zeros((2, 360))},
+    "expected: whole numbers": {"test_predicted": np.zeros((2, 360))},
     "not those": {"test_index": np.arange(360, dtype=np.uint32) + 4_000_000_000 - 360},
     "no list": {"test_label": np.zeros((3, 3, 3), np.uint8)},
 }
@@ -575,7 +575,7 @@ def test_a_picture_less_page_of_images_that_are_elsewhere(tmp_path: Path, comman
     code, _ = command("report", tmp_path / "own")
     assert code == 0
     page = (tmp_path / "own" / "report.html").read_text(encoding="utf-8")
-    assert "the images of mine are not at hand" in page
+    assert "the images of mine are not available" in page
 
 
 def test_what_nobody_foresaw_is_a_sentence(folder: Path, command: Command, monkeypatch: Any) -> None:
@@ -594,7 +594,7 @@ def test_finished_trials_without_their_parts_are_not_trained_again_unasked(
     study, folder = study_of(epochs=1, hidden=[4]), tmp_path / "results"
     before = harness.run(study, folder, workers=1).trials
     shutil.rmtree(folder / "parts")
-    with pytest.raises(UsageError, match=r"has 2 finished trials in trials.csv, and none of the parts/"):
+    with pytest.raises(UsageError, match=r"has 2 finished trials in trials.csv, but the parts/ that it was made"):
         harness.run(study, folder, workers=1)
     pd.testing.assert_frame_equal(harness.read(folder).trials, before)
     shutil.move(folder, tmp_path / "away")  # as the message advises
