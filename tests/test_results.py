@@ -15,7 +15,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import claims, csv_rows, files, results, run_folder, training
+from harness import (
+    claims,
+    csv_rows,
+    documents,
+    files,
+    limits,
+    part_files,
+    plan,
+    results,
+    run_folder,
+    tables,
+    training,
+)
 from harness.checking import known_settings
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
@@ -376,3 +388,31 @@ def test_a_folder_is_held_by_one_run(tmp_path: Path) -> None:
         (tmp_path / "new/.tmp-mine").touch()
     with claims.locked(tmp_path / "new"):
         assert not (tmp_path / "new/.tmp-mine").exists()
+
+
+def test_a_damaged_run_of_provenance_is_left_out_and_the_others_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = {"commit": "abc", "runs": [{"command": "harness run"}, 7, {"started": "today"}], "cpu": [1]}
+    (tmp_path / "provenance.json").write_text(json.dumps(content))
+    sound = documents.provenance(tmp_path)
+    assert sound == {"commit": "abc", "runs": [{"command": "harness run"}, {"started": "today"}]}
+    assert "its cpu, 1 of 3 runs cannot be read" in capsys.readouterr().err + caplog.text
+
+
+def test_a_part_is_listed_once_however_its_folder_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "folder" / "parts" / "g1.zip"
+    part.parent.mkdir(parents=True)
+    part.touch()
+    part_files.remember(tmp_path / "folder", "g1")
+    monkeypatch.chdir(tmp_path)
+    assert part_files.paths(Path("folder")) == [Path("folder/parts/g1.zip")]
+    assert part_files.paths(tmp_path / "folder") == [part]
+
+
+def test_the_planned_rows_of_the_largest_study_may_be_read() -> None:
+    rows = run_folder.planned_rows(plan.make(study()))
+    size = len(csv_rows.written(rows).encode()) / len(rows)
+    assert size * limits.TRIALS < tables.MOST_PLANNED

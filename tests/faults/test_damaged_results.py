@@ -594,7 +594,9 @@ def test_finished_trials_without_their_parts_are_not_trained_again_unasked(
     study, folder = study_of(epochs=1, hidden=[4]), tmp_path / "results"
     before = harness.run(study, folder, workers=1).trials
     shutil.rmtree(folder / "parts")
-    with pytest.raises(UsageError, match=r"has 2 finished trials in trials.csv, but the parts/ that it was made"):
+    with pytest.raises(
+        UsageError, match=r"has 2 finished trials in trials.csv, but the parts/ that it was made"
+    ):
         harness.run(study, folder, workers=1)
     pd.testing.assert_frame_equal(harness.read(folder).trials, before)
     shutil.move(folder, tmp_path / "away")  # as the message advises
