@@ -33,7 +33,7 @@ from harness.batches import Budget
 from harness.engines import kernels
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
-from harness.grouping import Stack
+from harness.stacks import Stack
 from harness.trials import SEMANTICS, Trial
 
 FORMAT = 3

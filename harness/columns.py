@@ -13,7 +13,7 @@ from harness import csv_rows, files
 from harness.checking import known_settings
 from harness.csv_rows import CONFUSION
 from harness.errors import quoted
-from harness.settings import EPOCHS, METRICS, OF_ARM, OUTCOME
+from harness.schema import EPOCHS, METRICS, OF_ARM, OUTCOME
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from harness import files, notes
+from harness.about import About
 from harness.errors import UsageError, quoted
-from harness.grouping import Engine
-from harness.study import About
+from harness.stacks import Engine
 
 SCHEMA = 1
 """Version of a results folder's layout."""

@@ -28,8 +28,8 @@ import pandas as pd
 from harness import claims, files, notes, results
 from harness.board import LOSS
 from harness.data import TRAINED_ON
-from harness.grouping import budget_of
 from harness.selection import shown_arms
+from harness.stacks import budget_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,16 +25,17 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from harness import documents, files, notes, plugins, run_folder, weights
+from harness.arm_settings import Settings
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.executors import quiet_arithmetic, undisturbed
-from harness.grouping import Stack
 from harness.plan import make
 from harness.results import Results
-from harness.settings import Value
+from harness.stacks import Stack
 from harness.study import load as load_study
+from harness.trained_on import study_dataset
 from harness.trials import Arm, Trial, is_still
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def restore(results: Results, row: pd.Series[Any]) -> Model:
     """
     path = weights.file_of(results, str(row["trial_id"]))
     kept = path.is_file()
-    trial = _vouched_for(path, row) if kept else None
+    trial = _vouched_for(results, path, row) if kept else None
     if trial is None:
         stack, trial = _planned(results, str(row["trial_id"]))
         if not kept:
@@ -96,19 +97,19 @@ def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     """Build a trial's module with these weights, in inference mode."""
     from harness.engines.loop import Classifier, load_weights
 
-    facts = datasets[str(trial.arm.settings["dataset"])].facts
+    facts = trial.arm.settings.facts
     model = Classifier(trial, int(np.prod(facts.shape)), len(facts.classes)).float()
     load_weights(model, named)
     return model.eval()
 
 
-def _vouched_for(path: Path, row: pd.Series[Any]) -> Trial | None:
+def _vouched_for(results: Results, path: Path, row: pd.Series[Any]) -> Trial | None:
     """Read the trial of a file of weights; None unless its id agrees and all its components are known here.
 
     Then neither the folder's study is needed, nor a plugin that the study names for other trials.
     """
     try:
-        read = weights.read(path).trial
+        read = weights.read(path, study_dataset(results, str(row["dataset"]))).trial
         trial = replace(read, arm=replace(read.arm, name=str(row["arm"])))
         same = trial.trial_id == row["trial_id"] and is_still(trial, plugins.sources())
     except (UsageError, MachineError, KeyError, TypeError):
@@ -119,7 +120,7 @@ def _vouched_for(path: Path, row: pd.Series[Any]) -> Trial | None:
 def _planned(results: Results, trial_id: str) -> tuple[Stack, Trial]:
     """Find the stack and the trial of this id in a folder's plan."""
     study = load_study(results.folder / "study.toml")
-    digests = {name: datasets[name].facts.digest for name in results.trials["dataset"].unique()}
+    digests = {name: study.dataset(name).facts.digest for name in results.trials["dataset"].unique()}
     known = run_folder.check_compatible(results.folder, study, digests)
     for stack in make(study, known=documents.stacks_of(known)).stacks:
         for trial in stack.trials:
@@ -176,7 +177,7 @@ def _probabilities(model: Model, split: Split) -> Iterator[NDArray[np.floating[A
         yield probabilities(model.classifier.output, output).numpy()
 
 
-def _outputs(classifier: Classifier, settings: Mapping[str, Value], split: Split) -> Iterator[torch.Tensor]:
+def _outputs(classifier: Classifier, settings: Settings, split: Split) -> Iterator[torch.Tensor]:
     """Compute the module's outputs (B, C) on a split, in its order."""
     import torch
 
@@ -185,7 +186,7 @@ def _outputs(classifier: Classifier, settings: Mapping[str, Value], split: Split
             yield classifier(x)
 
 
-def count_right(classifier: Classifier, settings: Mapping[str, Value], split: Split = "test") -> int:
+def count_right(classifier: Classifier, settings: Settings, split: Split = "test") -> int:
     """Count the samples of a split that a module predicts right."""
     import torch
 
@@ -249,7 +250,7 @@ def export(results: Results, row: pd.Series[Any], out: Path) -> Exported:
 def _checked(draft: Path, out: Path, model: Model) -> Exported:
     """Load the exported network, and compare it with trials.csv."""
     settings, test_accuracy = model.trial.arm.settings, float(model.row["test_accuracy"])
-    images = datasets[str(settings["dataset"])].facts.test
+    images = settings.facts.test
     got = count_right(load_model(draft), settings)  # this process knows its components
     exported = Exported(out, got, round(test_accuracy * images), images)
     if model.kept and abs(exported.right - exported.stored) > ROUNDING * images:
@@ -271,7 +272,7 @@ def _saved(state: Mapping[str, torch.Tensor]) -> bytes:
 
 def _about(results: Results, model: Model) -> dict[str, Any]:
     """Make the content of trial.json."""
-    facts = datasets[str(model.trial.arm.settings["dataset"])].facts
+    facts = model.trial.arm.settings.facts
     reached = ("parameters", "train_accuracy", "val_accuracy", "test_accuracy")
     return {
         "format": FORMAT,
@@ -279,7 +280,7 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
         "study": str(results.study.get("study", {}).get("name", "")),
         "arm": model.trial.arm.name,
         "seed": model.trial.seed,
-        "settings": model.trial.arm.settings,
+        "settings": dict(model.trial.arm.settings),
         "plugins": [str((results.folder / file).resolve()) for file in results.study["study"]["plugins"]],
         "image": list(facts.shape),
         "classes": list(facts.classes),
@@ -339,8 +340,8 @@ def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifi
 
     from harness.engines.loop import Classifier
 
-    trial = Trial(about["trial_id"], Arm(about["arm"], about["settings"]), about["seed"])
-    if str(trial.arm.settings["dataset"]) in datasets and not is_still(trial, plugins.sources()):
+    trial = Trial(about["trial_id"], Arm(about["arm"], Settings(about["settings"])), about["seed"])
+    if trial.arm.settings.dataset in datasets and not is_still(trial, plugins.sources()):
         warnings.warn(
             f"{trial.trial_id} has changed since it was trained: a component's source, the data or the "
             "version of the harness is another one, so that its outputs may differ",

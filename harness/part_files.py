@@ -19,7 +19,7 @@ import pandas as pd
 
 from harness import checksums, claims, columns, csv_rows, documents, files, notes
 from harness.columns import FINISHED, NEEDED, STATUSES, TABLES
-from harness.settings import OUTCOME
+from harness.schema import OUTCOME
 
 RETRAIN = "retrain.json"
 DIGESTS = "files.json"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import documents, predictions
-from harness.axes.datasets import Facts, datasets
+from harness.axes.datasets import Facts
 from harness.data import Split, load
 from harness.errors import UsageError
 from harness.looks import short
 from harness.results import Results
-from harness.study import parse
+from harness.trained_on import dataset_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,9 +63,8 @@ def originals(results: Results, dataset: str, split: Split) -> Pictures:
         UsageError: the data set is unknown, or is not the one that the folder's trials were trained on.
         MachineError: it cannot be loaded.
     """
-    if dataset not in datasets or datasets[dataset].known is None:
-        _declare(results, dataset)
-    facts = datasets[dataset].facts
+    source = dataset_of(results, dataset)
+    facts = source.facts
     path = results.folder / "plan.json"
     trained_on = documents.plan(results.folder)["data"] if path.is_file() else {}
     if trained_on.get(dataset, facts.digest) != facts.digest:
@@ -74,7 +73,7 @@ def originals(results: Results, dataset: str, split: Split) -> Pictures:
             f"{trained_on[dataset][:12]} there, {facts.digest[:12]} here. Bring the old images back, or "
             "train again into a new folder."
         )
-    images = load(dataset)
+    images = load(source)
     test = split == "test"
     pixels, labels, names = (
         (images.test_images, images.test_labels, images.test_names)
@@ -82,19 +81,6 @@ def originals(results: Results, dataset: str, split: Split) -> Pictures:
         else (images.train_images, images.train_labels, images.train_names)
     )
     return Pictures(dataset, facts, pixels, labels, names or [f"index {i}" for i in range(len(labels))])
-
-
-def _declare(results: Results, dataset: str) -> None:
-    """Register the data sets that a folder's study declares; the rest of the study is ignored."""
-    declared = results.study.get("datasets", {})
-    try:
-        parse({"study": {"name": "pictures"}, "datasets": declared}, path=results.folder / "study.toml")
-    except UsageError as error:
-        raise UsageError(f"the images of {dataset} are not available: {error}") from error
-    if dataset not in datasets:
-        raise UsageError(
-            f"the images of {dataset} are not available: they come from a plugin, which is not run for images"
-        )
 
 
 def see(results: Results, trial: pd.Series[Any], split: Split = "test") -> ModelPredictions:

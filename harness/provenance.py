@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import documents, files, notes
-from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.engines import kernels
-from harness.plan import Plan, cores, datasets_of
+from harness.plan import Plan, cores
 from harness.registry import HOUSE
 from harness.urls import without_passwords
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from harness.axes.datasets import Dataset
 
 
 class Provenance:
@@ -50,7 +51,7 @@ class Provenance:
             "cores": cores(),
             "workers": workers,
             "threads": 1,
-            "data": {name: _facts(name) for name in datasets_of(plan)},
+            "data": {name: _facts(dataset) for name, dataset in plan.datasets.items()},
             "metrics": _metric_sources(before, plan),
             "runs": [*before.get("runs", []), self.run],
         }
@@ -69,8 +70,8 @@ class Provenance:
         files.write(self.path, json.dumps(self.content, indent=1).encode())
 
 
-def _facts(dataset: str) -> dict[str, Any]:
-    facts = datasets[dataset].facts
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    facts = dataset.facts
     counts = {"train": facts.train, "test": facts.test}
     return {"digest": facts.digest, "classes": list(facts.classes), **counts}
 

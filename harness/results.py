@@ -27,7 +27,7 @@ import pandas as pd
 from harness import columns, csv_rows, documents, notes, part_files, tables
 from harness.columns import TABLES
 from harness.errors import MachineError, UsageError
-from harness.settings import TUNING
+from harness.schema import TUNING
 
 REMAKE = "`harness run` of its study writes it anew from parts/"
 

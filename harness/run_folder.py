@@ -16,10 +16,10 @@ from harness.checking import known_settings
 from harness.columns import FINISHED
 from harness.documents import SCHEMA
 from harness.errors import UsageError, quoted
-from harness.grouping import Stack
 from harness.part_files import Part, Parts
 from harness.plan import Plan
 from harness.settings import CORE, as_text
+from harness.stacks import Stack
 from harness.study import Study
 
 BEFORE_A_PLAN = (".lock", claims.PREFIX, checksums.FILE)
@@ -230,7 +230,8 @@ def write_plan(
         {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
     ]
     content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
-    files.write(folder / "plan.json", json.dumps({**content, "stacks": stacks}, indent=1).encode())
+    content |= {"merged": plan.merged, "stacks": stacks}
+    files.write(folder / "plan.json", json.dumps(content, indent=1).encode())
     described = study.tables(folder) | {"contrasts": _contrasts(folder, plan, parts)}
     files.write(folder / "study.toml", tomli_w.dumps(described).encode())
     sound = None if parts is None else parts.sound

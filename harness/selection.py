@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import results as results_folder
 from harness.errors import UsageError, did_you_mean
-from harness.settings import BASELINE, CONFIRMED, WINNER
+from harness.schema import BASELINE, CONFIRMED, WINNER
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -20,7 +20,7 @@ from harness.columns import FINISHED, TABLES
 from harness.csv_rows import CONFUSION
 from harness.errors import UsageError
 from harness.part_files import Part
-from harness.settings import EPOCHS, outcome_columns
+from harness.schema import EPOCHS, outcome_columns
 
 PLANNED = "planned.csv.gz"
 MOST_PLANNED = limits.TRIALS * 2**10

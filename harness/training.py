@@ -28,18 +28,17 @@ from harness import (
     tables,
     tuning,
 )
-from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
 from harness.costs import stack_seconds
 from harness.engines import kernels
 from harness.errors import MachineError, UsageError
-from harness.grouping import Engine, Stack, budget_of, stack_bytes
-from harness.plan import Plan, arrange, cores, datasets_of, draw, shortages
+from harness.plan import Plan, arrange, cores, draw, shortages
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
-from harness.settings import TUNED, TUNING
-from harness.study import Phase, Study
+from harness.schema import TUNED, TUNING
+from harness.stacks import Engine, Stack, budget_of, stack_bytes
+from harness.study import Study
 from harness.trials import components_of
 
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
@@ -193,12 +192,6 @@ def train(
     return replace(_together([first, tries, last]), tuned=tuned)
 
 
-TITLES: Mapping[Phase, str] = {
-    "fixed": "training", "tuning": "tuning", "tuned": "training, tuned", "search": "searching",
-    "confirmed": "confirming",
-}  # fmt: skip
-
-
 @dataclass(frozen=True)
 class _How:
     """How a study is trained: `run`'s arguments, checked where they are used."""
@@ -228,7 +221,7 @@ def check(
 
 
 def _digests(plan: Plan) -> dict[str, str]:
-    return {name: datasets[name].facts.digest for name in datasets_of(plan)}
+    return {name: dataset.facts.digest for name, dataset in plan.datasets.items()}
 
 
 def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
@@ -249,8 +242,8 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     board = _board([work.stack for work in works])
     count = _heard(count, board)
     with executors.started(works, board, count, third_party_modules(plan)) as trained:
-        for name in digests:
-            datasets[name].load()
+        for dataset in plan.datasets.values():
+            dataset.load()
         notes = checkpoints.prepare(folder, todo, devices[0], study.metrics, finished)
         again = [stack.group for stack in todo]
         trials = run_folder.write_plan(folder, plan, {**known.get("data", {}), **digests}, again, there)
@@ -372,7 +365,7 @@ def _heard(count: int, board: Board) -> int:
 def _progress(works: Sequence[executors.Work], board: Board, notes: Sequence[str], study: Study) -> Progress:
     stacks = [work.stack for work in works]
     total = sum(len(stack.trials) for stack in stacks)
-    return Progress(total, board, stacks, notes, TITLES[study.about.phase])
+    return Progress(total, board, stacks, notes, study.phase.title)
 
 
 def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
@@ -424,7 +417,6 @@ def _works(
             study.about.keep_predictions,
             study.about.keep_weights,
             place=i,
-            declared=study.datasets,
             metrics=study.metrics,
             sealed=study.sealed,
             checkpoint_every=cadence,
@@ -445,11 +437,7 @@ def affordable(count: int, todo: Sequence[Stack]) -> int:
 def third_party_modules(plan: Plan) -> list[str] | None:
     """What a worker must import to know the plan's components; None where it cannot (a notebook's cells)."""
     modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
-    chosen = [
-        registry.entry(name)
-        for axis, registry in plugins.registries().items()
-        for name in {str(t.arm.settings[axis]) for t in plan.trials if axis in t.arm.settings}
-    ]
+    chosen = [entry for _, entry in components_of(plan.trials)]
     for entry in [*chosen, *(metrics.entry(name) for name in plan.study.metrics)]:
         if not entry.third_party or entry.module.startswith(plugins.FILE):
             continue

@@ -20,7 +20,7 @@ from harness import cli, comparison, training
 from harness.comparison.comparing import p_below
 from harness.comparison.words import arms_shown, p_value, points
 from harness.errors import UsageError
-from harness.settings import METRICS, TUNED
+from harness.schema import METRICS, TUNED
 from harness.study import parse
 
 Trained = Callable[..., Path]

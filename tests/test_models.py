@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import harness
 from harness import models, results, selection, training, weights
+from harness.arm_settings import Settings
 from harness.cli import harness as command
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
@@ -37,6 +38,8 @@ STUDY: dict[str, Any] = {
         ],
     },
 }
+
+DIGITS = Settings({"dataset": "digits", "preprocessing": "unit", "val_fraction": 0.1})
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,7 @@ def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_pat
         torch.nn.Linear(12, 10),
     )  # fmt: skip
     net.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-    x = torch.from_numpy(prepare({"dataset": "digits", "preprocessing": "unit", "val_fraction": 0.1}).test.x)
+    x = torch.from_numpy(prepare(DIGITS).test.x)
     assert torch.equal(net(x), harness.load_model(folder)(x))
 
 
@@ -175,7 +178,7 @@ def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -
     model = harness.load_model(done.folder)
     assert str(model).count("Dropout(p=0.25") == 2
     assert list(model.net.state_dict()) == [f"{i}.{what}" for i in (0, 3, 6) for what in ("weight", "bias")]
-    x = torch.from_numpy(prepare({"dataset": "digits", "preprocessing": "unit", "val_fraction": 0.1}).test.x)
+    x = torch.from_numpy(prepare(DIGITS).test.x)
     with torch.no_grad():
         np.testing.assert_allclose(model(x).softmax(1).numpy(), kept, atol=1e-5)
         assert not torch.equal(model.train()(x), model.eval()(x))
@@ -192,7 +195,7 @@ def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Resul
     (done.folder / "trial.json").write_text(json.dumps(about))
     assert str(harness.load_model(done.folder)) == str(expected)
     kept = weights.read(weights.file_of(found, row["trial_id"]))
-    older = weights.Weights(Trial("t", Arm("", about["settings"]), kept.trial.seed), kept.named)
+    older = weights.Weights(Trial("t", Arm("", Settings(about["settings"])), kept.trial.seed), kept.named)
     assert np.array_equal(weights.probabilities(older, "val"), weights.probabilities(kept, "val"))
 
 
@@ -321,7 +324,7 @@ def test_kept_weights_that_are_not_the_trials_are_not_exported(found: Results, t
     path = tmp_path / "weights" / f"{row['trial_id']}.safetensors"
     named, about = weights.arrays(path)
     path.write_bytes(safetensors.numpy.save({**named, "0.weight": -named["0.weight"]}, about))
-    with pytest.raises(MachineError, match="damaged, or not its own"):
+    with pytest.raises(MachineError, match="damaged, or another trial's"):
         models.export(copy, row, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".tmp-*"))
@@ -353,5 +356,5 @@ def test_an_export_of_another_format_is_told(found: Results, tmp_path: Path) -> 
     (folder / "trial.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(UsageError, match="exported in format 99; this version reads 1"):
         harness.load_model(folder)
-    with pytest.raises(UsageError, match="no exported trial"):
+    with pytest.raises(UsageError, match="not an exported trial"):
         harness.load_model(tmp_path)

@@ -15,7 +15,7 @@ from harness import columns, stats
 from harness.comparison.matching import SIDES, Matched, match
 from harness.comparison.sides import ComparedFolder, folder_notes, provenance, same_data
 from harness.errors import UsageError, did_you_mean
-from harness.settings import METRICS
+from harness.schema import METRICS
 from harness.stats.verdicts import EQUAL
 
 if TYPE_CHECKING:

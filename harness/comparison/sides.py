@@ -13,7 +13,7 @@ from harness import columns, documents, results
 from harness.comparison.matching import SIDES
 from harness.errors import UsageError
 from harness.results import Results
-from harness.settings import METRICS, TUNED
+from harness.schema import METRICS, TUNED
 
 MOST_TWINS = 3
 

@@ -575,7 +575,7 @@ def test_a_picture_less_page_of_images_that_are_elsewhere(tmp_path: Path, comman
     code, _ = command("report", tmp_path / "own")
     assert code == 0
     page = (tmp_path / "own" / "report.html").read_text(encoding="utf-8")
-    assert "the images of mine are not available" in page
+    assert "the images of mine are not at hand" in page
 
 
 def test_what_nobody_foresaw_is_a_sentence(folder: Path, command: Command, monkeypatch: Any) -> None:

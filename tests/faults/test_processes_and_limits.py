@@ -278,7 +278,7 @@ def test_a_signal_stops_a_run_as_ctrl_c_does(
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)
     again = partial(after_a_stack, partial(os.kill, os.getpid(), number))
-    monkeypatch.setattr("harness.display.progress", again)
+    monkeypatch.setattr("harness.display.show_progress", again)
     try:
         assert run_main(*RUN) == 128 + number
         assert signal.getsignal(number) is signal.SIG_DFL
@@ -315,7 +315,7 @@ def test_output_into_a_full_device_is_said_and_results_stay(
     capsys: pytest.CaptureFixture[str],
     arguments: Sequence[str],
 ) -> None:
-    monkeypatch.setattr("harness.display.progress", nullcontext)
+    monkeypatch.setattr("harness.display.show_progress", nullcontext)
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
         monkeypatch.setattr("sys.stdout", full)
         assert run_main(*arguments) == 1
