@@ -11,7 +11,7 @@ import ctypes
 import itertools
 import math
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -139,6 +139,8 @@ class Progress:
     failed: int = 0
     failures: list[str] = field(default_factory=list)
     engine_notes: dict[str, None] = field(default_factory=dict)
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    """Status -> count of the planned trials, when the run is over."""
 
     def note(self, stack: Stack, failure: str = "", engine_notes: Sequence[str] = ()) -> None:
         """Count a stack that is done, or that failed with a message."""

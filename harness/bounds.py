@@ -1,4 +1,4 @@
-"""Bounds: how much of a file is too much to read, asked before memory is given to it."""
+"""Bounds on the size of files, checked before memory is allocated for them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import os
 from harness import grants
 
 MOST_PIXELS = 1 << 24
-"""Of one image, 4096 x 4096: every pixel is an input of a network, so that larger ones are a mistake."""
+"""Most pixels of one image, 4096 x 4096: every pixel is a network's input, so a larger one is a mistake."""
 
 
 @functools.cache
 def memory() -> int:
-    """The bytes of this machine's memory, as many as a container or a job may have of it.
+    """Return the bytes of memory that this machine, container or job may use.
 
-    Where the system does not say, more than any machine has.
+    If the system does not say, this is more than any machine has.
     """
     try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        there = 1 << 62
-    return min(there, grants.memory_limit() or there)
+        total = 1 << 62
+    return min(total, grants.memory_limit() or total)
 
 
 def too_large(size: int) -> str:
-    """Why so many bytes are not read, in words; empty where memory holds them."""
+    """Say why so many bytes are not read; empty if memory holds them."""
     if size <= memory():
         return ""
     return f"{size / 1e9:,.1f} GB, and this machine has {memory() / 1e9:,.1f} GB of memory"

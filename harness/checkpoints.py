@@ -1,10 +1,10 @@
-"""Checkpoints: long stacks in the middle of their training, on disk, so that a killed run goes on from there.
+"""Checkpoints: the state of long stacks during training, on disk, so that a killed run can be resumed.
 
     <folder>/checkpoints/<group>-<first trial_id>.safetensors
 
-A file is of one share of a stack, which is nearly always all of it: the arrays of an engine's state, and all
-else as JSON in the file's metadata, so that nothing is ever unpickled. Its SHA-256 covers both. Nothing here
-imports torch.
+A file belongs to one share of a stack, nearly always the whole stack. It holds the arrays of an engine's
+state, and everything else as JSON in its metadata, so that nothing is ever unpickled; its SHA-256 covers
+both. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from harness import files, notes, results
+from harness import claims, files, notes
 from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.engines import kernels
@@ -37,17 +37,17 @@ from harness.stacks import Stack
 from harness.trials import SEMANTICS, Trial
 
 FORMAT = 3
-"""The version of the files, and of what the engines' states consist of: raise it when either changes."""
+"""Version of the files and of the engines' states: raise it when either changes."""
 EVERY = "60 seconds"
 FOLDER = "checkpoints"
-ADVICE = "Run this with what made it, or delete it: its stack then trains from its start."
+ADVICE = "Run with the version and options that made it, or delete it: its stack then trains from its start."
 LIBRARIES = {"stacked": ("torch", "numpy"), "loop": ("torch", "numpy"), "numpy": ("numpy",)}
 UNREADABLE = (*files.DAMAGE, SafetensorError, AttributeError)
 
 
 @dataclass(frozen=True)
 class Cadence:
-    """How often a stack is kept: every so many seconds or, if not 0, every so many epochs."""
+    """The interval between checkpoints: in seconds or, if not 0, in epochs."""
 
     seconds: float = math.inf
     epochs: int = 0
@@ -57,16 +57,16 @@ class Cadence:
         """Read "60 seconds" (or "60s"), "2 minutes" (or "2 min"), "5 epochs" or "never".
 
         Raises:
-            UsageError: it is none of these.
+            UsageError: the text has another form.
         """
         if text == "never":
             return cls()
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|seconds?|min|minutes?|epochs?)", text)
-        if found and float(found[1]) > 0:
-            if not found[2].startswith("epoch"):
-                return cls(seconds=float(found[1]) * (60 if found[2].startswith("min") else 1))
-            if found[1].isdigit():
-                return cls(epochs=int(found[1]))
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|seconds?|min|minutes?|epochs?)", text)
+        if match and float(match[1]) > 0:
+            if not match[2].startswith("epoch"):
+                return cls(seconds=float(match[1]) * (60 if match[2].startswith("min") else 1))
+            if match[1].isdigit():
+                return cls(epochs=int(match[1]))
         raise UsageError(
             f"--checkpoint-every {text!r}: allowed are seconds ('60 seconds', '60s'), minutes ('2 min'), "
             "whole epochs ('5 epochs'), and 'never'"
@@ -80,7 +80,7 @@ def _libraries(engine: str) -> str:
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a checkpoint. Where all of it is the same, training goes on to the very bits."""
+    """The version, device and libraries that made a checkpoint; with the same ones, training is the same."""
 
     format: int
     semantics: int
@@ -92,28 +92,28 @@ class Origin:
 
     @classmethod
     def here(cls, engine: str, device: str) -> Origin:
-        """What a stack is trained by in this run; float32, as in all runs."""
+        """Describe this run's training of a stack; float32, as in all runs."""
         kind = "cpu" if engine == "numpy" else device.partition(":")[0]
-        own = kernels.identity() if engine == "stacked" and kind == "cpu" else ""
-        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", own or "PyTorch")
+        identity = kernels.identity() if engine == "stacked" and kind == "cpu" else ""
+        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", identity or "PyTorch")
 
     @classmethod
     def parse(cls, text: str) -> Origin:
-        """From JSON; beside its number, another format may not say everything: None."""
-        told = json.loads(text)
-        return cls(told["format"], *(told.get(one.name) for one in fields(cls)[1:]))
+        """Parse JSON; entries that another format lacks are None."""
+        entries = json.loads(text)
+        return cls(entries["format"], *(entries.get(entry.name) for entry in fields(cls)[1:]))
 
     def unlike(self, here: Origin) -> str:
-        """What differs, in words; empty where nothing does."""
+        """List the differences in words; empty if there are none."""
         pairs = ((name, value, getattr(here, name)) for name, value in asdict(self).items())
         return "; ".join(f"{name} {there} there, {ours} here" for name, there, ours in pairs if there != ours)
 
 
 @dataclass(frozen=True)
-class Header:
-    """Whose a checkpoint is, and the time they had been trained for by then, all sittings together.
+class CheckpointHeader:
+    """The trials of a checkpoint, and the seconds of their training so far, over all runs together.
 
-    `metrics` are those that their curve holds: name -> digest of what defined it, "" for the harness's own.
+    `metrics` are those of their curve: name -> digest of the defining file, "" for the harness's own.
     """
 
     group: str
@@ -122,7 +122,7 @@ class Header:
     metrics: dict[str, str] = field(default_factory=dict)
 
     def check(self, path: Path, metrics: Mapping[str, str]) -> None:
-        """Refuse to go on with another curve: its columns would be ragged, or of two meanings.
+        """Refuse to resume with other metrics: columns would be ragged, or mix two definitions.
 
         Raises:
             UsageError: this run tracks other metrics, or another file defines one of them now.
@@ -133,35 +133,35 @@ class Header:
 
 
 def _listed(metrics: Mapping[str, str]) -> str:
-    told = (f"{name} (file {digest[:8]})" if digest else name for name, digest in sorted(metrics.items()))
-    return ", ".join(told) or "none"
+    names = (f"{name} (file {digest[:8]})" if digest else name for name, digest in sorted(metrics.items()))
+    return ", ".join(names) or "none"
 
 
 def digests(tracked: Sequence[str]) -> dict[str, str]:
-    """What defines each of the metrics, as a header has it."""
+    """Map each metric to the digest of its defining file, as a header holds it."""
     return {name: metrics.entry(name).source_digest for name in tracked}
 
 
 class DamagedError(Exception):
-    """A checkpoint is cut, or a byte of it is not what was written."""
+    """A checkpoint is truncated, or a byte of it has changed."""
 
 
 # ------------------------------------------------------------------------------------------- one file
 
 
-def write(path: Path, origin: Origin, header: Header, step: int, values: Mapping[str, Any]) -> None:
+def write(path: Path, origin: Origin, header: CheckpointHeader, step: int, values: Mapping[str, Any]) -> None:
     """Write a checkpoint whole or not at all.
 
     Args:
         path: the file.
-        origin: what trains here.
-        header: whose it is.
+        origin: the version and device of this run.
+        header: its trials.
         step: the steps taken.
-        values: a State's; tensors in place of arrays will do.
+        values: those of a State; tensors may take the place of arrays.
 
     Raises:
         MachineError: the disk is full, or cannot be written.
-        TypeError, SafetensorError: a value is nothing that arrays and JSON can hold.
+        TypeError, SafetensorError: neither an array nor JSON can hold a value.
     """
     arrays: dict[str, NDArray[Any]] = {}
     others: dict[str, Any] = {}
@@ -174,14 +174,14 @@ def write(path: Path, origin: Origin, header: Header, step: int, values: Mapping
     about = {name: json.dumps(asdict(part)) for name, part in (("origin", origin), ("header", header))}
     about["state"] = json.dumps({"step": step, "values": others})
     about["sha256"] = _digest(arrays, about)
-    results.write(path, files.steady(safetensors.numpy.save(arrays, about)))
+    files.write(path, files.steady(safetensors.numpy.save(arrays, about)))
 
 
-def read(path: Path, here: Origin) -> tuple[Header, State]:
+def read(path: Path, here: Origin) -> tuple[CheckpointHeader, State]:
     """Read a checkpoint, every byte checked.
 
     Raises:
-        DamagedError: it is not what was written.
+        DamagedError: it is truncated or has changed.
         UsageError: another version or device wrote it.
     """
     origin, about, arrays = _contents(path)
@@ -190,27 +190,27 @@ def read(path: Path, here: Origin) -> tuple[Header, State]:
     try:
         state = json.loads(about["state"])
         step, values = int(state["step"]), {**arrays, **state["values"]}
-        return Header(**json.loads(about["header"])), State(step, values)
+        return CheckpointHeader(**json.loads(about["header"])), State(step, values)
     except UNREADABLE as error:
         raise DamagedError(f"it cannot be read: {error!r}") from error
 
 
 def _contents(path: Path) -> tuple[Origin, dict[str, str], dict[str, NDArray[Any]]]:
-    """What made a checkpoint, its metadata and its arrays; of another format, nothing more is checked."""
+    """Read a checkpoint's origin, metadata and arrays; another format is not checked further."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             about = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         origin = Origin.parse(about["origin"])
         if origin.format == FORMAT and about["sha256"] != _digest(arrays, about):
-            raise DamagedError("its content does not fit its SHA-256")
+            raise DamagedError("its content does not match its SHA-256")
     except UNREADABLE as error:
         raise DamagedError(f"it cannot be read: {error}") from error
     return origin, about, arrays
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
-    """The SHA-256 of everything in a checkpoint but this."""
+    """Compute the SHA-256 of everything else in a checkpoint."""
     digest = hashlib.sha256()
     for name, text in sorted(about.items()):
         if name != "sha256":
@@ -225,7 +225,7 @@ def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str
 
 
 class ShareCheckpoint:
-    """The checkpoint of a stack's share: keeps its state while an engine trains it (`states.Checkpoints`)."""
+    """The checkpoint of a stack's share, written while an engine trains it (`states.Checkpoints`)."""
 
     def __init__(
         self,
@@ -244,11 +244,11 @@ class ShareCheckpoint:
 
     @property
     def seconds(self) -> float:
-        """How long the share has been trained, earlier sittings up to its checkpoint included."""
+        """Seconds that the share has been trained, including earlier runs up to its checkpoint."""
         return self.earlier + time.monotonic() - self.begun
 
     def load(self) -> State | None:
-        """The state to go on from; None where there is none, or it is damaged.
+        """Read the state to resume from; None if there is none, or it is damaged.
 
         Raises:
             UsageError: another version or device wrote it, or a run that tracks other metrics.
@@ -261,13 +261,13 @@ class ShareCheckpoint:
             notes.warn(_set_aside(self.path, error))
             return None
         header.check(self.path, self.metrics)
-        if header.trials != self.trials:  # of the whole stack, or of another way to share it
+        if header.trials != self.trials:  # a checkpoint of the whole stack, or of another division
             return None
         self.step, self.earlier = state.step, header.seconds
         return state
 
     def due(self, step: int, budget: Budget) -> bool:
-        """Whether so many seconds or epochs have gone by since the last checkpoint, or the start."""
+        """Tell whether the interval since the last checkpoint, or the start, is over."""
         if step >= budget.steps:
             return False
         if self.every.epochs:
@@ -276,13 +276,13 @@ class ShareCheckpoint:
         return time.monotonic() - self.kept >= self.every.seconds
 
     def save(self, step: int, values: Mapping[str, Any]) -> None:
-        """Write the state after this step in place of the one before.
+        """Write the state after this step over the last one.
 
-        A checkpoint is a convenience: where it cannot be written, that is said once, and training goes on.
+        Training continues if a checkpoint cannot be written; one note says so.
         """
         try:
-            header = Header(self.group, self.trials, self.seconds, self.metrics)
-            results.check_there(self.path.parent.parent)
+            header = CheckpointHeader(self.group, self.trials, self.seconds, self.metrics)
+            claims.check_there(self.path.parent.parent)
             write(self.path, self.here, header, step, values)
         except (MachineError, MemoryError, SafetensorError, TypeError, ValueError) as error:
             if not self.warned:
@@ -298,30 +298,30 @@ class ShareCheckpoint:
 # ----------------------------------------------------------------------------------- all files of a folder
 
 
-def settle(
+def prepare(
     folder: Path, todo: Sequence[Stack], device: str, tracked: Sequence[str], finished: Collection[str]
 ) -> list[str]:
-    """Put a folder's checkpoints in order before anything is trained.
+    """Prepare a folder's checkpoints before anything is trained.
 
-    Those of trials that are all finished are removed; damaged ones are set aside. One that this run does not
-    train, but that is not finished either, stays as it is: a run with its settings goes on from it.
+    Checkpoints whose trials are all finished are removed; damaged ones are set aside. Checkpoints of other
+    unfinished trials stay: a run with their settings resumes from them.
 
     Args:
         folder: a results folder that this run holds.
         todo: the stacks to be trained.
-        device: what they are trained on.
+        device: the device they are trained on.
         tracked: the names of the metrics that this run tracks.
         finished: the ids of the trials that need not be trained again.
 
     Returns:
-        What a person should know: how many stacks go on, what was damaged, what stays for another run.
+        Notes: how many stacks resume, which checkpoints were damaged, how many stay for another run.
 
     Raises:
         UsageError: another version or device wrote some, or a run that tracks other metrics. Then nothing was
-            removed, nothing set aside.
+            removed or set aside.
     """
     stacks, here = {stack.group: stack for stack in todo}, digests(tracked)
-    damaged, strange, going, others = {}, [], 0, 0
+    damaged, refused, resumed, others = {}, [], 0, 0
     for path in _paths(folder):
         stack = stacks.get(path.name.partition("-")[0])
         if stack is None:
@@ -330,25 +330,25 @@ def settle(
         try:
             header, _ = read(path, Origin.here(stack.engine, device))
             header.check(path, here)
-            going += header.trials == [trial.trial_id for trial in stack.trials]
+            resumed += header.trials == [trial.trial_id for trial in stack.trials]
         except DamagedError as error:
             damaged[path] = error
         except UsageError as error:
-            strange.append(str(error).removesuffix(ADVICE))
-    if strange:
-        raise UsageError("\n".join(strange) + f"\n{ADVICE}")
-    tidy(folder, finished)
-    told = [_set_aside(path, error) for path, error in damaged.items()]
-    if going:
-        told.insert(0, f"{going} {'stack goes' if going == 1 else 'stacks go'} on from a checkpoint")
+            refused.append(str(error).removesuffix(ADVICE))
+    if refused:
+        raise UsageError("\n".join(refused) + f"\n{ADVICE}")
+    prune(folder, finished)
+    notes = [_set_aside(path, error) for path, error in damaged.items()]
+    if resumed:
+        notes.insert(0, f"{resumed} {'stack goes' if resumed == 1 else 'stacks go'} on from a checkpoint")
     if others:
         stay = "checkpoint of other settings stays" if others == 1 else "checkpoints of other settings stay"
-        told.append(f"{others} {stay}: a run with those settings goes on from there")
-    return told
+        notes.append(f"{others} {stay}: a run with those settings goes on from there")
+    return notes
 
 
 def _is_finished(path: Path, finished: Collection[str]) -> bool:
-    """Whether all trials of a checkpoint are; of one that cannot be read, nobody knows."""
+    """Tell whether all trials of a checkpoint are finished; False if it cannot be read."""
     try:
         origin, about, _ = _contents(path)
         return origin.format == FORMAT and set(json.loads(about["header"])["trials"]) <= set(finished)
@@ -357,21 +357,21 @@ def _is_finished(path: Path, finished: Collection[str]) -> bool:
 
 
 def remove(folder: Path, group: str) -> None:
-    """Remove a stack's checkpoints, damaged ones too: its part is written."""
+    """Remove a stack's checkpoints, damaged ones too, once its part is written."""
     for path in (*_paths(folder, group), *_paths(folder, group, ".damaged")):
         path.unlink()
 
 
-def hint(folder: Path, group: str) -> str:
-    """What can be done about a stack that failed in the middle, in words; empty where it kept nothing."""
+def resume_hint(folder: Path, group: str) -> str:
+    """Say how a stack that failed during training can be resumed; empty if it has no checkpoint."""
     names = " and ".join(f"{FOLDER}/{path.name}" for path in _paths(folder, group))
     return f" (run again, it goes on from its checkpoint; or starts over without {names})" if names else ""
 
 
-def tidy(folder: Path, finished: Collection[str]) -> None:
-    """Remove the checkpoints of trials that are all finished, and the folder if it is empty then.
+def prune(folder: Path, finished: Collection[str]) -> None:
+    """Remove the checkpoints of trials that are all finished, and the folder if that empties it.
 
-    Of a damaged one that was set aside, the first trial's id in its name is all there is to go by.
+    A damaged checkpoint is identified by the trial id in its file name.
     """
     for path in _paths(folder):
         if _is_finished(path, finished):
@@ -388,8 +388,10 @@ def _paths(folder: Path, group: str = "*", suffix: str = ".safetensors") -> list
 
 
 def _set_aside(path: Path, error: DamagedError) -> str:
-    """Keep a damaged checkpoint under another name; gives the words for it."""
+    """Rename a damaged checkpoint, and say so."""
     aside = path.with_suffix(".damaged")
     path.replace(aside)
-    words = f"set aside as {aside.name} until its stack, which trains from its start, is done"
-    return f"checkpoint {path} is damaged ({error}) and was {words}"
+    return (
+        f"checkpoint {path} is damaged ({error}) and was set aside as {aside.name} until its stack, which "
+        "trains from its start, is done"
+    )

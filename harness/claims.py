@@ -1,7 +1,7 @@
-"""One writer at a time: locks that the system lets go, and temporary files that say whose they are.
+"""Locks that let one process write at a time, and temporary files whose names tell their owner.
 
-Folders may be shared by machines, whose processes do not see each other, whose clocks differ, and whose file
-systems may have no locks.
+The system releases a lock when its process dies. Folders may be shared by machines whose processes do not see
+each other, whose clocks differ, and whose file systems may lack locks.
 """
 
 from __future__ import annotations
@@ -12,32 +12,33 @@ import os
 import platform
 import re
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import MachineError
+from harness.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 PREFIX = ".tmp-"
-LEFT = 86_400.0  # seconds: another machine's file half written is nobody's any more
+ABANDONED = 86_400.0  # seconds after which another machine's half-written file has no owner any more
 OWNED = re.compile(rf"{re.escape(PREFIX)}([0-9a-f]{{8}})-(\d+)-\w+")
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 def hold(path: Path, advice: str, timeout: float = 0) -> BaseFileLock:
-    """Take the lock that is this file; gives the lock, which has `release`.
+    """Lock a file and return the lock, which has `release`.
 
     Args:
-        path: the file; its folder is there.
+        path: the file; its folder exists.
         advice: what to do where the file system has no locks.
-        timeout: seconds to wait for who holds it.
+        timeout: seconds to wait for another holder.
 
     Raises:
         filelock.Timeout: another process holds it.
-        MachineError: the file system has no locks, so that nobody would know of another writer.
+        MachineError: the file system has no locks, so that another writer would go unnoticed.
         OSError: the file cannot be written.
     """
     from filelock import FileLock, SoftFileLock, Timeout
@@ -45,7 +46,7 @@ def hold(path: Path, advice: str, timeout: float = 0) -> BaseFileLock:
     lock: BaseFileLock = FileLock(path, timeout=timeout)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a lock of another kind is taken, which a kill would leave
+            warnings.simplefilter("ignore")  # of a fallback to a lock that a kill would leave behind
             lock.acquire()
     except Timeout:
         raise
@@ -59,51 +60,91 @@ def hold(path: Path, advice: str, timeout: float = 0) -> BaseFileLock:
     return lock
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a results folder, and remove abandoned temporary files from it.
+
+    Raises:
+        UsageError: another run holds it.
+        MachineError: it cannot be written.
+    """
+    from filelock import Timeout
+
+    lock_file = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = hold(lock_file, "Choose a local folder with --results")
+    except Timeout:
+        raise UsageError(
+            f"another run is writing into {folder}. Wait for it, or choose another folder with --results"
+        ) from None
+    except OSError as error:
+        raise MachineError(
+            f"results folder {folder} cannot be written: {error.strerror or error}. "
+            "Choose another with --results, or fix its permissions."
+        ) from error
+    try:
+        with suppress(OSError):
+            sweep(folder, time_of(lock_file), held=True)
+        yield
+    finally:
+        lock.release()
+
+
+def check_there(folder: Path) -> None:
+    """Raise MachineError if a results folder vanished during a run, which must not start it anew."""
+    if not folder.is_dir():
+        raise MachineError(
+            f"results folder {folder} is gone: it was deleted or renamed during the run. Finished trials are "
+            "where it was moved to: move it back, and the same command goes on from there"
+        )
+
+
 def _without_locks(path: Path, advice: str) -> MachineError:
     return MachineError(
         f"{path.parent} is on a file system without locks (flock): two processes could write there and not "
-        f"know of each other. {advice}, or mount it with locks (NFS without nolock, Lustre with flock)"
+        f"notice each other. {advice}, or mount it with locks (NFS without nolock, Lustre with flock)"
     )
 
 
 def prefix() -> str:
-    """What the name of a temporary file of this process begins with."""
+    """Return the beginning of the name of this process's temporary files."""
     return f"{PREFIX}{_machine()}-{os.getpid()}-"
 
 
 def sweep(folder: Path, now: float, *, held: bool) -> None:
-    """Remove temporary files under a folder that nobody writes any more; what cannot be removed stays.
+    """Remove abandoned temporary files under a folder; those that cannot be removed stay.
 
     Args:
-        folder: where to look, subfolders too; folders of such a name are left alone.
+        folder: the folder to search, subfolders included; folders of such a name are left alone.
         now: the time by the clock that dates the folder's files, which may be a file server's.
-        held: whether this process holds the folder's lock: then a file of an older version is nobody's.
+        held: whether this process holds the folder's lock; files of an older version are abandoned then.
     """
     with suppress(OSError):
         for path in folder.rglob(f"{PREFIX}*"):
             with suppress(OSError):
-                if (path.is_symlink() or path.is_file()) and _is_left(path, now, held=held):
+                if (path.is_symlink() or path.is_file()) and _is_abandoned(path, now, held=held):
                     path.unlink()
 
 
 def time_of(path: Path) -> float:
-    """The time by the clock that dates files beside this one, which is touched for it."""
+    """Touch a file and return the time by the clock that dates the files beside it."""
     path.touch()
     return path.stat().st_mtime
 
 
-def _is_left(path: Path, now: float, *, held: bool) -> bool:
-    """Whether surely nobody writes a temporary file: its process has ended, or it is a day old."""
+def _is_abandoned(path: Path, now: float, *, held: bool) -> bool:
+    """Tell whether a temporary file has no writer: its process has ended, or it is a day old."""
     owner = OWNED.fullmatch(path.name)
     if owner is None and held:
         return True
     if owner is not None and owner[1] == _machine() and not _runs(int(owner[2])):
         return True
-    return path.lstat().st_mtime < now - LEFT
+    return path.lstat().st_mtime < now - ABANDONED
 
 
 def _runs(process: int) -> bool:
-    """Whether there is such a process on this machine; on Windows nobody can ask without ending it."""
+    """Tell whether a process of this machine runs; on Windows asking would end it, so True."""
     if os.name == "nt":
         return True
     try:

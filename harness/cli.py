@@ -183,20 +183,20 @@ def plan(
     folder = results or Path("results") / loaded.name
     kept: dict[str, Any] = {}
     if (folder / "plan.json").is_file():
-        from harness import results as storage
+        from harness import documents, run_folder
 
-        known = storage.check_same(folder, loaded, {})
-        kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
+        known = run_folder.check_compatible(folder, loaded, {})
+        kept = {"known": documents.stacks_of(known), "done": run_folder.finished(folder)}
     device = "cuda" if options["device"] == "cuda" else "cpu"
     planned = make(loaded, engine, device=device, processes=processes, **kept)
     if kept:
-        from harness import lineage
-
-        lineage.check(folder, planned, known)
+        run_folder.check_trials(folder, planned, known)
     if kept and loaded.metrics:
         from harness.provenance import metric_notes
+        from harness.results import read_trials
 
-        planned = replace(planned, warnings=[*planned.warnings, *metric_notes(folder, planned)])
+        notes = metric_notes(folder, planned, read_trials(folder))
+        planned = replace(planned, warnings=[*planned.warnings, *notes])
     done = kept.get("done", {})
     left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
     short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)

@@ -1,6 +1,6 @@
-"""Rows of a results folder's CSVs as text: written at once, and put in another order without being parsed.
+"""Rows of a results folder's CSVs as text: written fast, and reordered without parsing.
 
-A study of 10,000 trials has millions of them: to read a cell and print it again costs more than to train it.
+A study of 10,000 trials has millions of rows: to parse and print a cell costs more than to train it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from harness import files
 from harness.settings import CONTROL
 
 CONFUSION = ["trial_id", "split", "label", "prediction", "count"]
-"""The columns of confusion.csv."""
+"""Columns of confusion.csv, in order."""
 FORMULA = r"'*[=+@-]"
-"""How a cell begins that a spreadsheet would compute, after apostrophes that say that it should not."""
+"""Beginning of a cell that a spreadsheet would compute, after apostrophes that forbid it."""
 NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)"
 RUN = re.compile(r"^([^,\n]*),.*\n(?:\1,.*\n)*", re.MULTILINE)  # rows that begin with the same cell
 
 
 def written(frame: pd.DataFrame, float_format: str | None = None) -> str:
-    """A table as a CSV.
+    """Write a table as a CSV.
 
-    A name that a spreadsheet would compute, as it begins with = + - or @ and is no number, gets an apostrophe
-    before it, which `read` takes away. Control characters in reasons, which hold other people's messages,
-    become spaces.
+    A name that a spreadsheet would compute, because it begins with = + - or @ and is not a number, gets an
+    apostrophe in front, which `read` removes. Control characters in reasons, which hold other people's
+    messages, become spaces.
     """
     frame = frame.copy(deep=False)
     for name in frame:
@@ -54,7 +54,7 @@ def _as_cells(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def read(source: Path | io.StringIO) -> pd.DataFrame:
-    """A CSV of `written` as text: digits stay as they were; nothing is parsed and printed again."""
+    """Read a CSV of `written` as text, so that all digits stay as they are."""
     text = files.content_of(source).decode() if isinstance(source, Path) else source.getvalue()
     frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     if "'" in text:  # one search, where a search of each column would take as long as reading it
@@ -64,51 +64,51 @@ def read(source: Path | io.StringIO) -> pd.DataFrame:
     return frame
 
 
-def concatenated(texts: Iterable[str], nothing: pd.DataFrame) -> pd.DataFrame:
-    """Several CSVs, read as one, under the columns of all and of `nothing`, a table without rows.
+def concatenated(texts: Iterable[str], empty: pd.DataFrame) -> pd.DataFrame:
+    """Read several CSVs as one, with the columns of all and of `empty`, a table without rows.
 
-    Each header's are read at once: a reading costs some milliseconds, however few its rows.
+    CSVs of one header are read together: a call costs some milliseconds, however few its rows.
     """
     bodies: dict[str, list[str]] = {}
     for text in texts:
         first, _, body = text.partition("\n")
         bodies.setdefault(first, []).append(body)
-    frames = [read(io.StringIO("".join([first, "\n", *own]))) for first, own in bodies.items()]
-    return pd.concat([nothing, *frames], ignore_index=True)
+    frames = [read(io.StringIO("".join([first, "\n", *rows]))) for first, rows in bodies.items()]
+    return pd.concat([empty, *frames], ignore_index=True)
 
 
 def with_columns(text: str, columns: list[str]) -> str:
-    """A CSV with these columns, in which cells that it has not are empty."""
+    """Give a CSV these columns; new ones are empty."""
     if header(text) == columns:
         return text
     return written(read(io.StringIO(text)).reindex(columns=columns, fill_value=""))
 
 
 def confusion(frame: pd.DataFrame) -> str:
-    """A table of `CONFUSION` as `to_csv` writes it, in a quarter of its time: ids and whole numbers."""
+    """Write a table of `CONFUSION` as `to_csv` would, in a quarter of its time: ids and whole numbers."""
     cells = zip(*(frame[column].tolist() for column in CONFUSION), strict=True)
-    rows = [f"{trial},{split},{label},{said},{count}\n" for trial, split, label, said, count in cells]
+    rows = [f"{trial},{split},{label},{predicted},{n}\n" for trial, split, label, predicted, n in cells]
     return ",".join(CONFUSION) + "\n" + "".join(rows)
 
 
 def header(text: str) -> list[str]:
-    """The columns of a CSV."""
+    """List the columns of a CSV."""
     return text.partition("\n")[0].split(",")
 
 
 def without(text: str, cells: Collection[str]) -> str:
-    """Take out of a CSV the rows that begin with one of these cells."""
+    """Remove from a CSV the rows that begin with one of these cells."""
     rows = (run[0] for run in RUN.finditer(text, text.index("\n") + 1) if run[1] not in cells)
     return text.partition("\n")[0] + "\n" + "".join(rows)
 
 
 def merged(columns: Iterable[str], texts: Iterable[str], place: Mapping[str, int]) -> str:
-    """Several CSVs of the same columns as one, their rows in the order of their first cells.
+    """Merge several CSVs of the same columns, their rows in the order of their first cells.
 
-    Rows of one first cell stay in the order in which they come; they are those of the first CSV that has it.
+    Rows of one first cell come from the first CSV that has it, and keep their order.
 
     Args:
-        columns: what all of them have; no cell is quoted.
+        columns: the columns of all of them; no cell is quoted.
         texts: the CSVs, each with its header.
         place: first cell -> its place in the order; rows of other cells are left out.
     """

@@ -179,7 +179,7 @@ def show(
         _show_notes(chosen.dataset(name))
     kinds: tuple[looks.Kind, ...] = ("grid",) if grid else () if label is not None else ("counts", "row")
     images = options["split"] or "train", options["count"] or 10, options["seed"]
-    for title, png in looks.draw(chosen, looks.Asked(kinds, label, *images), out, dataset):
+    for title, png in looks.draw(chosen, looks.ImageRequest(kinds, label, *images), out, dataset):
         click.echo(title)
         click.echo(f"  written: {png} and .svg")
 

@@ -234,7 +234,7 @@ def _show_arms_compared(dataset: str, arms: pd.DataFrame, comparison: Comparison
     for column in ("n", "A", "B", "B - A", "p (Holm)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=12)
-    shown, left = words.told_apart(arms, MOST_SHOWN)
+    shown, left = words.arms_shown(arms, MOST_SHOWN)
     for row in shown.to_dict("records"):
         name = str(row["arm"]).replace(f"dataset={dataset}, ", "")
         difference = words.interval(row).replace(" [", "\n[")
@@ -252,13 +252,13 @@ def show_gate(comparison: Comparison, gate: Gate) -> int:
     Raises:
         UsageError: nothing got worse, but some comparisons are undecidable.
     """
-    from harness.comparison import words
+    from harness.comparison import gates, words
 
     for line in gate.worse:
         click.secho(f"worse: {line}", fg="red", err=True)
     if gate.exit_code == UsageError.exit_code:
-        raise UsageError(words.cannot_tell(gate))
-    for line in gate.untold:
+        raise UsageError(gates.cannot_tell(gate))
+    for line in gate.undecided:
         click.secho(f"cannot tell: {line}", fg="yellow", err=True)
     missing = words.counted(gate.absent, "arm")
     absent = f"; not judged: {missing} of A that B does not have" if gate.absent else ""
@@ -269,9 +269,9 @@ def show_gate(comparison: Comparison, gate: Gate) -> int:
         click.echo(
             f"gate: passed: of {words.counted(gate.judged, 'arm')} none is significantly {beyond}{absent}"
         )
-        if gate.unsettled:
+        if gate.not_excluded:
             click.echo(
-                f"  not excluded: the intervals of {words.counted(gate.unsettled, 'arm')} reach below "
+                f"  not excluded: the intervals of {words.counted(gate.not_excluded, 'arm')} reach below "
                 f"-{100 * comparison.margin:g} points; more seeds would tell"
             )
     return gate.exit_code

@@ -1,7 +1,7 @@
-"""Files that may be damaged, or come from anybody: read with their sizes bounded, written the same each time.
+"""Reading of untrusted files with bounded sizes, and atomic writing.
 
-Nothing here knows what a file means: what is wrong is a ValueError, which the reader puts into words. A file
-that is there and cannot be read now, as a disk fails, is not taken for a damaged one: that is a MachineError.
+Nothing here knows a file's meaning: a damaged file raises ValueError, which the caller puts into words. A
+file that exists but cannot be read now, because a disk fails, raises MachineError: it may be whole.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import io
 import json
 import os
 import re
+import secrets
 import struct
 import tomllib
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import claims
 from harness.errors import MachineError
 
 if TYPE_CHECKING:
@@ -29,30 +32,58 @@ DAMAGE = (
     OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
-"""What reading a damaged file may raise."""
+"""Exceptions that reading a damaged file may raise."""
 MOST_TEXT = 64 * 2**20
-"""Bytes of a JSON or TOML file, at most: a plan of 100,000 trials has a twentieth of it."""
+"""Largest size of a JSON or TOML file in bytes; a plan of 100,000 trials has a twentieth of it."""
 SPARE = 16 * 2**20
 RATIO = 50
-"""An archive may unpack to SPARE bytes and RATIO times its own: CSVs of results shrink to a tenth at most."""
+"""Limits of an archive's unpacked size, SPARE plus RATIO times its own; CSVs shrink to a tenth at most."""
 SPARE_ARRAYS = 256 * 2**20
-"""The same of arrays: what a thousand dead networks predict of 60,000 images is next to nothing, packed."""
+"""SPARE for arrays: a thousand networks that always predict one class compress to almost nothing."""
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""The form of a stack's name and of a trial_id: both name files, which must stay in their folder."""
+"""Form of a stack's name and of a trial_id: both name files, which must stay in their folder."""
 
 
 def is_name(value: object) -> bool:
-    """Whether a value has the form of a stack's name or a trial_id."""
+    """Tell whether a value has the form of a stack's name or a trial_id."""
     return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary file, flush to disk, rename.
+
+    Raises:
+        MachineError: the disk is full or cannot be written; the file stays as it was.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.parent / f"{claims.prefix()}{secrets.token_hex(8)}"
+        with draft.open("xb") as file:  # with the permissions that this process gives its files
+            temporary = draft
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with suppress(OSError):  # the disk may be gone by now: its first error is reported
+                temporary.unlink()
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        advice = "free some space" if full else "check the folder's permissions"
+        raise MachineError(
+            f"{path} cannot be written: {error.strerror or error}. What is finished is safe; {advice}, "
+            "then run the same command again: it goes on from here."
+        ) from error
+
+
 def content_of(path: Path, most: int | None = None) -> bytes:
-    """A file's bytes, the first `most` of them if it is given.
+    """Read a file's bytes, at most the first `most` of them.
 
     Raises:
         OSError: there is no such file.
-        MachineError: it is there, and the machine cannot read it now.
+        MachineError: the file exists, and the machine cannot read it now.
     """
     try:
         with path.open("rb") as file:
@@ -68,12 +99,12 @@ def content_of(path: Path, most: int | None = None) -> bytes:
 
 
 def text(path: Path, most: int = MOST_TEXT) -> str:
-    """A text file's content, without a byte order mark.
+    """Read a text file, without its byte order mark.
 
     Raises:
         OSError: there is no such file.
-        MachineError: it is there, and the machine cannot read it now.
-        ValueError: it is longer than `most` bytes, or no UTF-8.
+        MachineError: the file exists, and the machine cannot read it now.
+        ValueError: it is longer than `most` bytes, or not UTF-8.
     """
     content = content_of(path, most + 1)
     if len(content) > most:
@@ -82,19 +113,19 @@ def text(path: Path, most: int = MOST_TEXT) -> str:
 
 
 def json_table(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """Read the object that a JSON file holds.
 
     Raises:
-        OSError, ValueError: it cannot be read, or holds something else.
+        OSError, ValueError: the file cannot be read, or holds something else.
     """
     content = json_value(text(path))
     if isinstance(content, dict):
         return content
-    raise ValueError("it holds no JSON object")
+    raise ValueError("it does not hold a JSON object")
 
 
 def json_value(content: str) -> Any:
-    """What a JSON text says; raises ValueError where it is none, or nested beyond all measure."""
+    """Parse a JSON text; raise ValueError if it is malformed or nested too deeply."""
     try:
         return json.loads(content)
     except RecursionError:
@@ -102,10 +133,10 @@ def json_value(content: str) -> Any:
 
 
 def toml_table(path: Path) -> dict[str, Any]:
-    """The table that a TOML file holds.
+    """Read the table that a TOML file holds.
 
     Raises:
-        OSError, ValueError: it cannot be read.
+        OSError, ValueError: the file cannot be read.
     """
     try:
         return tomllib.loads(text(path).replace("\r\n", "\n"))
@@ -114,7 +145,7 @@ def toml_table(path: Path) -> dict[str, Any]:
 
 
 def check_unpacked(archive: zipfile.ZipFile, spare: int = SPARE) -> None:
-    """Raise ValueError where an archive would unpack to more than any results do."""
+    """Raise ValueError if an archive would unpack to more than any results do."""
     members = archive.infolist()
     packed, unpacked = (sum(getattr(m, size) for m in members) for size in ("compress_size", "file_size"))
     if unpacked > spare + RATIO * packed:
@@ -122,10 +153,10 @@ def check_unpacked(archive: zipfile.ZipFile, spare: int = SPARE) -> None:
 
 
 def members(content: bytes, names: Sequence[str]) -> dict[str, str]:
-    """The texts of those of these members that a zip archive has, its size looked at first.
+    """Read these members of a zip archive as texts, after a check of its size; absent ones are left out.
 
     Raises:
-        any of DAMAGE: it is damaged.
+        any of DAMAGE: the archive is damaged.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         check_unpacked(archive)
@@ -134,10 +165,10 @@ def members(content: bytes, names: Sequence[str]) -> dict[str, str]:
 
 
 def arrays(content: bytes) -> dict[str, NDArray[np.generic]]:
-    """The arrays of a .npz file, their size looked at first; nothing is unpickled.
+    """Read the arrays of a .npz file, after a check of its size; nothing is unpickled.
 
     Raises:
-        any of DAMAGE: it is damaged.
+        any of DAMAGE: the file is damaged.
     """
     import numpy as np
 
@@ -148,7 +179,7 @@ def arrays(content: bytes) -> dict[str, NDArray[np.generic]]:
 
 
 def steady(content: bytes) -> bytes:
-    """The bytes of a safetensors file with its header in one order: the library's changes from run to run."""
+    """Put the header of a safetensors file into a fixed order: the library's changes from run to run."""
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
     about = header.pop("__metadata__", None)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import notes, results
+from harness import claims, files, notes, results
 from harness.board import LOSS, Display, Progress
 from harness.data import TRAINED_ON
 from harness.selection import shown_arms
@@ -282,7 +282,7 @@ class _LiveCurve:
         now = {trial.trial_id for stack in self.progress.stacks for trial in stack.trials}
         self.finished = finished[~finished["trial_id"].isin(now)]
         self.show = _notebook()
-        results.write(self.folder / "live.html", PAGE.format(name=html.escape(self.name)).encode())
+        files.write(self.folder / "live.html", PAGE.format(name=html.escape(self.name)).encode())
 
     def draw_until(self, stop: threading.Event) -> None:
         """Draw again and again until `stop` is set, as often as it may."""
@@ -315,8 +315,8 @@ class _LiveCurve:
 
     def _write(self, curves: pd.DataFrame, state: str) -> None:
         image = png(figure(panels_of(curves, self.trials), f"{self.name}: {state}"))
-        results.check_there(self.folder)
-        results.write(self.folder / "live.png", image)
+        claims.check_there(self.folder)
+        files.write(self.folder / "live.png", image)
         if self.show is not None:
             self.show(image)
 

@@ -1,7 +1,7 @@
-"""A look at data: label counts of each split, images of a class, a grid and a row of samples.
+"""Figures of a data set: label counts of each split, images of a class, a grid and a row of samples.
 
-A View is a data set as a study divides it; the `*_figure` functions draw one as a plain matplotlib Figure,
-without global state. Pixels are shown as they are stored, 0 black, pixel_max white.
+A View is a data set as a study divides it; the `*_figure` functions draw it as a plain matplotlib Figure,
+without global state. Pixels are shown as they are stored: 0 is black, pixel_max white.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from matplotlib.ticker import MaxNLocator
 from harness.arm_settings import Settings
 from harness.axes.datasets import Facts
 from harness.data import DATA_SETTINGS, SPLITS, Split, divide, load
-from harness.errors import MachineError, UsageError, did_you_mean
-from harness.plots import COLORS, GREY, STYLE, TEST, VAL, percent, save
+from harness.errors import UsageError, did_you_mean
+from harness.plots import COLORS, GREY, STYLE, TEST, VAL, percent
+from harness.sheets import save_into
 from harness.study import Study
 from harness.trials import arms, settings_of
 
@@ -39,13 +40,13 @@ GRID = (3, 6)  # rows and columns of the grid
 ACROSS = 5  # images of one class in a row
 MOST_ROWS = 5  # of one image a class, ten in a row
 EVEN, NEARLY = 1.05, 1.5  # largest class / smallest class, up to which counts are called (nearly) balanced
-SAME = 0.0005  # shares closer than this are called the same
+SAME = 0.0005  # largest difference of shares that are called the same
 LONGEST = 20  # characters above an image
 
 
 @dataclass(frozen=True)
 class View:
-    """A data set, divided: its facts, and of each split the images, labels, names and original indices."""
+    """A data set, divided: its facts, and the images, labels and names of each split."""
 
     name: str
     facts: Facts
@@ -54,12 +55,12 @@ class View:
     names: Mapping[Split, Sequence[str]]
 
     def counts(self, split: Split) -> NDArray[np.int64]:
-        """Images of each class in a split, (C,)."""
+        """Count the images of each class in a split, (C,)."""
         return np.bincount(self.labels[split], minlength=len(self.facts.classes))
 
 
 def view(settings: Settings) -> View:
-    """The data set that these settings name, as they divide it."""
+    """Load the data set that these settings name, divided as they say."""
     images, index = load(settings.data), divide(settings)
     train_names = images.train_names or tuple(f"index {i}" for i in range(len(images.train_labels)))
     test_names = images.test_names or tuple(f"index {i}" for i in range(len(images.test_labels)))
@@ -74,18 +75,18 @@ def view(settings: Settings) -> View:
 
 
 def divisions(study: Study, dataset: str | None = None) -> dict[str, Settings]:
-    """The ways in which a study divides its data sets, or one of them: a name for files -> settings."""
+    """Collect the ways in which a study divides its data sets, or one of them: file name -> settings."""
     chosen = [arm.settings for arm in arms(study) if dataset in {None, arm.settings.dataset}]
     if not chosen and dataset is not None:
         chosen = [settings_of(study, {"dataset": dataset})]
     keys = [key for key in DATA_SETTINGS if key != "preprocessing"]
     distinct: list[Settings] = []
     for settings in chosen:
-        part = Settings({key: settings[key] for key in keys if key in settings}, settings.study_dataset)
-        if part not in distinct:
-            distinct.append(part)
-    varied = [key for key in keys[1:] if len({str(part.get(key)) for part in distinct}) > 1]
-    return {"-".join([str(p["dataset"]), *(str(p[k]) for k in varied if k in p)]): p for p in distinct}
+        division = Settings({key: settings[key] for key in keys if key in settings}, settings.study_dataset)
+        if division not in distinct:
+            distinct.append(division)
+    varied = [key for key in keys[1:] if len({str(division.get(key)) for division in distinct}) > 1]
+    return {"-".join([str(d["dataset"]), *(str(d[k]) for k in varied if k in d)]): d for d in distinct}
 
 
 # -------------------------------------------------------------------------------------------- label counts
@@ -93,7 +94,7 @@ def divisions(study: Study, dataset: str | None = None) -> dict[str, Settings]:
 
 @mpl.rc_context(STYLE)
 def counts_figure(view: View) -> Figure:
-    """Label counts of train, val and test side by side, each on its own scale, with a word on balance."""
+    """Draw label counts of train, val and test side by side, each on its own scale, and describe balance."""
     height = min(1.9 + 0.24 * len(view.facts.classes), 60)
     figure = Figure(figsize=(10.5, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -123,24 +124,24 @@ def _bars(ax: Axes, counts: NDArray[np.int64], classes: Sequence[str], split: Sp
 
 
 def balance(view: View) -> str:
-    """Are the classes balanced, and do the splits have the same shares? In words, from the counts."""
+    """Say whether the classes are balanced, and whether the splits have the same shares of each."""
     counts = {split: view.counts(split) for split in SPLITS}
-    told = [_spread(view, split, counts[split]) for split in SPLITS]
-    shares = {split: found / found.sum() for split, found in counts.items() if found.any()}
+    sentences = [_spread(view, split, counts[split]) for split in SPLITS]
+    shares = {split: count / count.sum() for split, count in counts.items() if count.any()}
     most = int(counts["train"].argmax())
     guessed, equal = percent(float(shares["test"][most])), percent(1 / len(view.facts.classes))
-    told.append(
+    sentences.append(
         f"Always guessing {_class(view, most)} would be right on {guessed} of test (equal shares: {equal})."
     )
     for split in [split for split in shares if split != "train"]:
         gap = np.abs(shares[split] - shares["train"])
         same = f"{split} has train's shares"
         if gap.max() < SAME:
-            told.append(f"{same}.")
+            sentences.append(f"{same}.")
         else:
             widest = _class(view, int(gap.argmax()))
-            told.append(f"{same} to within {100 * gap.max():.2f} points (widest: {widest}).")
-    return " ".join(told)
+            sentences.append(f"{same} to within {100 * gap.max():.2f} points (widest: {widest}).")
+    return " ".join(sentences)
 
 
 def _spread(view: View, split: Split, counts: NDArray[np.int64]) -> str:
@@ -152,7 +153,7 @@ def _spread(view: View, split: Split, counts: NDArray[np.int64]) -> str:
     fewest, most = _class(view, int(counts.argmin())), _class(view, int(counts.argmax()))
     if low == 0:
         return f"{split} is unbalanced: no image of {fewest}, {high:,} of {most}."
-    even = high / low <= EVEN or high - low == 1  # no division comes out more even
+    even = high / low <= EVEN or high - low == 1  # a division cannot be more even
     word = "balanced" if even else "nearly balanced" if high / low <= NEARLY else "unbalanced"
     return (
         f"{split} is {word}: {low:,} images of {fewest} to {high:,} of {most}, "
@@ -172,10 +173,10 @@ def _class(view: View, label: int) -> str:
 def images_figure(
     images: NDArray[np.uint8], titles: Sequence[str], columns: int, title: str, pixel_max: float = 255
 ) -> Figure:
-    """Images (N, H, W) in rows of `columns`, each under its title."""
+    """Draw images (N, H, W) in rows of `columns`, each under its title."""
     rows = math.ceil(len(images) / columns)
     height, width = images.shape[1:]
-    # Flat or narrow images keep their shape, within reason for the titles' sake.
+    # Flat or narrow images keep their shape, within limits that leave room for titles.
     size = (1.45 * columns + 0.3, (1.45 * min(max(height / width, 0.3), 3) + 0.35) * rows + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
@@ -191,19 +192,19 @@ def images_figure(
 
 
 def class_figure(view: View, label: int, split: Split, count: int, seed: int) -> Figure:
-    """Random images of one class and split, five in a row, each under its file name or index.
+    """Draw random images of one class and split, five in a row, each under its file name or index.
 
     Raises:
         UsageError: the split has no image of the class.
     """
-    found = np.flatnonzero(view.labels[split] == label)
+    members = np.flatnonzero(view.labels[split] == label)
     what = f"{_class(view, label)} in {view.name}, {split}"
-    if not found.size:
+    if not members.size:
         raise UsageError(f"there is no image of {what}; choose another --label or --split")
-    drawn = np.sort(np.random.default_rng(seed).permutation(found)[:count])
-    chosen = f"{len(drawn)} of {len(found):,} images at random (seed {seed})"
-    if count >= len(found):
-        chosen = f"all {len(found):,} images"
+    drawn = np.sort(np.random.default_rng(seed).permutation(members)[:count])
+    chosen = f"{len(drawn)} of {len(members):,} images at random (seed {seed})"
+    if count >= len(members):
+        chosen = f"all {len(members):,} images"
     titles = [short(view.names[split][i]) for i in drawn]
     return images_figure(
         view.pixels[split][drawn], titles, min(ACROSS, len(drawn)), f"{what}: {chosen}", view.facts.pixel_max
@@ -211,7 +212,7 @@ def class_figure(view: View, label: int, split: Split, count: int, seed: int) ->
 
 
 def grid_figure(view: View) -> Figure:
-    """Evenly spaced training images with their labels, in the order of the data set."""
+    """Draw evenly spaced training images with their labels, in the order of the data set."""
     rows, columns = GRID
     total = len(view.labels["train"])
     spaced = np.unique(np.linspace(0, total - 1, rows * columns).round().astype(int))
@@ -221,7 +222,7 @@ def grid_figure(view: View) -> Figure:
 
 
 def row_figure(view: View, seed: int) -> Figure:
-    """One random training image of each class under its name, ten in a row."""
+    """Draw one random training image of each class under its name, ten in a row."""
     rng, labels = np.random.default_rng(seed), view.labels["train"]
     shown = [label for label in range(len(view.facts.classes)) if (labels == label).any()][: 10 * MOST_ROWS]
     drawn = [int(rng.choice(np.flatnonzero(labels == label))) for label in shown]
@@ -234,14 +235,14 @@ def row_figure(view: View, seed: int) -> Figure:
 
 
 def short(name: str, longest: int = LONGEST) -> str:
-    """A name, cut in the middle where it is longer than so many characters."""
+    """Shorten a name in the middle if it is longer than so many characters."""
     if len(name) <= longest:
         return name
     return f"{name[: longest // 2]}\u2026{name[1 - longest // 2 :]}"
 
 
 def label_of(view: View, given: str) -> int:
-    """The label that a class's name means; or its number, where no class is called so.
+    """Find the label of a class by its name, or else by its number.
 
     Raises:
         UsageError: there is no such class.
@@ -258,8 +259,8 @@ def label_of(view: View, given: str) -> int:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What to draw: label counts, the row of one image a class, the grid; and images of one class."""
+class ImageRequest:
+    """The figures to draw of a data set: label counts, one image a class, a grid; and images of one class."""
 
     kinds: Sequence[Kind] = ("counts", "row")
     label: str | None = None
@@ -268,34 +269,29 @@ class Asked:
     seed: int = 0
 
 
-def draw(study: Study, asked: Asked, folder: Path, dataset: str | None = None) -> Iterator[tuple[str, Path]]:
-    """Draw a study's data sets, or one of them, into a folder: a title in words and the PNG, beside its SVG.
+def draw(
+    study: Study, request: ImageRequest, folder: Path, dataset: str | None = None
+) -> Iterator[tuple[str, Path]]:
+    """Draw a study's data sets, or one of them, into a folder; yield a title and the PNG, beside its SVG.
 
     Raises:
         UsageError: a data set cannot be read, or has no such class.
         MachineError: the folder cannot be written.
     """
     for stem, settings in divisions(study, dataset).items():
-        for name, words, figure in _figures(view(settings), asked):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                png, _ = save(figure, folder / f"{stem}-{name}")
-            except OSError as error:
-                raise MachineError(
-                    f"{folder} cannot be written: {error.strerror or error}; choose another folder with --out"
-                ) from error
-            yield words, png
+        for name, words, figure in _figures(view(settings), request):
+            yield words, save_into(figure, folder, f"{stem}-{name}")
 
 
-def _figures(view: View, asked: Asked) -> Iterator[tuple[str, str, Figure]]:
-    if "counts" in asked.kinds:
+def _figures(view: View, request: ImageRequest) -> Iterator[tuple[str, str, Figure]]:
+    if "counts" in request.kinds:
         yield "counts", f"{view.name}: {balance(view)}", counts_figure(view)
-    if "row" in asked.kinds:
-        yield "row", f"{view.name}: one image a class", row_figure(view, asked.seed)
-    if "grid" in asked.kinds:
+    if "row" in request.kinds:
+        yield "row", f"{view.name}: one image a class", row_figure(view, request.seed)
+    if "grid" in request.kinds:
         yield "grid", f"{view.name}: evenly spaced training images", grid_figure(view)
-    if asked.label is not None:
-        label = label_of(view, asked.label)
-        figure = class_figure(view, label, asked.split, asked.count, asked.seed)
-        words = f"{view.name}: images of {_class(view, label)} in {asked.split}"
-        yield f"{asked.split}-label-{label}-seed-{asked.seed}", words, figure
+    if request.label is not None:
+        label = label_of(view, request.label)
+        figure = class_figure(view, label, request.split, request.count, request.seed)
+        words = f"{view.name}: images of {_class(view, label)} in {request.split}"
+        yield f"{request.split}-label-{label}-seed-{request.seed}", words, figure

@@ -1,9 +1,9 @@
-"""A trained trial as an ordinary PyTorch module: chosen, rebuilt, exported, loaded.
+"""A trained trial as an ordinary PyTorch module: rebuilt, exported, loaded.
 
     model = harness.load_model("exported/t0123456789ab")     # a torch.nn.Module in inference mode
 
-Weights come from the results folder where they were kept, else from training the trial's stack once more,
-which gives the same bits on the same machine. Nothing here loads a pickle.
+Weights come from the results folder if they were kept; if not, the trial's stack is trained again, which
+gives the same bits on the same machine. Nothing here loads a pickle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from harness import files, notes, plugins, results, selection, weights
+from harness import documents, files, notes, plugins, run_folder, weights
 from harness.arm_settings import Settings
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
@@ -45,17 +45,18 @@ if TYPE_CHECKING:
     from harness.engines.outcome import Floats
 
 FORMAT = 1
-"""The version of an exported folder."""
-ROUNDING = 0.001  # of the test images: what another order of sums may flip
+"""Version of an exported folder."""
+ROUNDING = 0.001
+"""Share of the test images whose predictions another order of sums may flip."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network with all that it takes to use it.
+    """A trained network, ready to use.
 
-    Args:
+    Attributes:
         row: the trial's row of trials.csv.
-        trial: who it is: settings and seed.
+        trial: its settings and seed.
         classifier: its module, in inference mode: pixels (B, D) -> the head's output (B, C).
         kept: whether its weights were kept; if not, its stack was trained again.
     """
@@ -66,39 +67,24 @@ class Model:
     kept: bool
 
 
-def choose(found: Results, trial: str | None, where: str | None = None) -> pd.Series[Any]:
-    """The trial that is meant by its id, or by "best": the best by val accuracy of those that meet `where`.
-
-    Raises:
-        UsageError: no finished trial is meant, or several are.
-    """
-    if trial != "best":
-        return selection.choose(found, trial, where)
-    rows = selection.best(found, where)
-    if len(rows) > 1:
-        names = " or ".join(f"--where dataset={name}" for name in rows["dataset"])
-        raise UsageError(f"{found.folder}: each data set has a best trial of its own; say {names}")
-    return rows.iloc[0]
-
-
 # ----------------------------------------------------------------------------------------------- rebuilding
 
 
-def restore(found: Results, row: pd.Series[Any]) -> Model:
+def restore(results: Results, row: pd.Series[Any]) -> Model:
     """Rebuild a finished trial's network with its final weights.
 
     Raises:
-        UsageError: the folder's study does not mean this trial any more, or its data or plugins have changed.
+        UsageError: the folder's study does not contain this trial any more, or its data or plugins changed.
         MachineError: the weights cannot be read.
     """
-    path = weights.file_of(found, str(row["trial_id"]))
+    path = weights.file_of(results, str(row["trial_id"]))
     kept = path.is_file()
-    trial = _vouched_for(found, path, row) if kept else None
+    trial = _vouched_for(results, path, row) if kept else None
     if trial is None:
-        stack, trial = _planned(found, str(row["trial_id"]))
+        stack, trial = _planned(results, str(row["trial_id"]))
         if not kept:
             return Model(row, trial, rebuild(trial, _trained_again(stack, trial, row)), kept=False)
-    named = weights.kept(found, trial.trial_id, str(row["group"]))
+    named = weights.kept(results, trial.trial_id, str(row["group"]))
     try:
         return Model(row, trial, rebuild(trial, named), kept)
     except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
@@ -108,7 +94,7 @@ def restore(found: Results, row: pd.Series[Any]) -> Model:
 
 
 def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
-    """A trial's module with these weights, in inference mode."""
+    """Build a trial's module with these weights, in inference mode."""
     from harness.engines.loop import Classifier, load_weights
 
     facts = trial.arm.settings.facts
@@ -117,31 +103,31 @@ def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     return model.eval()
 
 
-def _vouched_for(found: Results, path: Path, row: pd.Series[Any]) -> Trial | None:
-    """Give the trial that a file of weights is of, if its id says so, too, and all of it is known here.
+def _vouched_for(results: Results, path: Path, row: pd.Series[Any]) -> Trial | None:
+    """Read the trial of a file of weights; None unless its id agrees and all its components are known here.
 
-    Then the folder's study is not needed, nor a plugin that the study names for other trials.
+    Then neither the folder's study is needed, nor a plugin that the study names for other trials.
     """
     try:
-        read = weights.read(path, study_dataset(found, str(row["dataset"]))).trial
+        read = weights.read(path, study_dataset(results, str(row["dataset"]))).trial
         trial = replace(read, arm=replace(read.arm, name=str(row["arm"])))
         same = trial.trial_id == row["trial_id"] and is_still(trial, plugins.sources())
     except (UsageError, MachineError, KeyError, TypeError):
-        return None  # of a component or data set that the study may declare, or damaged, which is told later
+        return None  # the study may declare its component or data set; damage is reported later
     return trial if same else None
 
 
-def _planned(found: Results, trial_id: str) -> tuple[Stack, Trial]:
-    """The stack and the trial that a folder's plan calls by this id."""
-    study = load_study(found.folder / "study.toml")
-    digests = {name: study.dataset(name).facts.digest for name in found.trials["dataset"].unique()}
-    known = results.check_same(found.folder, study, digests)
-    for stack in make(study, known=results.stacks_of(known)).stacks:
+def _planned(results: Results, trial_id: str) -> tuple[Stack, Trial]:
+    """Find the stack and the trial of this id in a folder's plan."""
+    study = load_study(results.folder / "study.toml")
+    digests = {name: study.dataset(name).facts.digest for name in results.trials["dataset"].unique()}
+    known = run_folder.check_compatible(results.folder, study, digests)
+    for stack in make(study, known=documents.stacks_of(known)).stacks:
         for trial in stack.trials:
             if trial.trial_id == trial_id:
                 return stack, trial
     raise UsageError(
-        f"trial {trial_id} is not what the study in {found.folder} means today: a plugin's source or the "
+        f"trial {trial_id} is not in the study in {results.folder} any more: a plugin's source or the "
         "version of the harness has changed since it was trained. Use the version it was trained with."
     )
 
@@ -175,12 +161,12 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
 # --------------------------------------------------------------------------------------------------- using
 
 
-def probabilities(found: Results, row: pd.Series[Any], split: Split = "test") -> NDArray[np.floating[Any]]:
-    """The class probabilities (n, C) that a trial gives the samples of a split, in the split's order.
+def probabilities(results: Results, row: pd.Series[Any], split: Split = "test") -> NDArray[np.floating[Any]]:
+    """Compute a trial's class probabilities (n, C) for the samples of a split, in the split's order.
 
-    Softmax of logits, exp of log-probabilities, scores divided by their sum; rows add to one.
+    They are the softmax of logits, exp of log-probabilities, or scores divided by their sum; rows add to one.
     """
-    model = restore(found, row)
+    model = restore(results, row)
     return np.concatenate(list(_probabilities(model, split)))
 
 
@@ -192,7 +178,7 @@ def _probabilities(model: Model, split: Split) -> Iterator[NDArray[np.floating[A
 
 
 def _outputs(classifier: Classifier, settings: Settings, split: Split) -> Iterator[torch.Tensor]:
-    """The module's outputs (B, C) on a split, in its order."""
+    """Compute the module's outputs (B, C) on a split, in its order."""
     import torch
 
     with torch.no_grad():
@@ -200,8 +186,8 @@ def _outputs(classifier: Classifier, settings: Settings, split: Split) -> Iterat
             yield classifier(x)
 
 
-def right(classifier: Classifier, settings: Settings, split: Split = "test") -> int:
-    """How many samples of a split a module gets right."""
+def count_right(classifier: Classifier, settings: Settings, split: Split = "test") -> int:
+    """Count the samples of a split that a module predicts right."""
     import torch
 
     predicted = torch.cat([output.argmax(1) for output in _outputs(classifier, settings, split)])
@@ -213,7 +199,7 @@ def right(classifier: Classifier, settings: Settings, split: Split = "test") -> 
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported folder, and how many of the test images its network gets right; trials.csv has `stored`."""
+    """An exported folder, and how many test images its network predicts right; trials.csv has `stored`."""
 
     folder: Path
     right: int
@@ -221,35 +207,35 @@ class Exported:
     images: int
 
 
-def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
+def export(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     """Write a finished trial into a new folder that PyTorch can read without the harness, and check it.
 
     model.safetensors and model.pt hold the network's state_dict under torch.nn.Sequential's names (model.pt
-    for `torch.load(weights_only=True)`), trial.json the settings to rebuild it and what it reached. The
-    folder is there whole or not at all, and only once the network loaded from it was seen to be the trial's.
+    for `torch.load(weights_only=True)`), trial.json the settings to rebuild it and its results. The folder
+    appears as a whole, once the network loaded from it has been checked against the trial.
 
     Raises:
-        UsageError: the trial cannot be rebuilt, or the folder is there and is not empty.
+        UsageError: the trial cannot be rebuilt, or the folder exists and is not empty.
         MachineError: the folder cannot be written, or the kept weights are not those of the trial.
     """
     if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise UsageError(f"{out} is there already; name a new or empty folder with --out")
+        raise UsageError(f"{out} exists already; name a new or empty folder with --out")
     if math.isnan(float(row["test_accuracy"])):
         raise UsageError(
             f"trial {row['trial_id']} was trained to tune by, and its test set is closed. The tuned arms are "
-            f"in {found.folder.parent / 'tuned'}: export one of those"
+            f"in {results.folder.parent / 'tuned'}: export one of those"
         )
-    model = restore(found, row)
+    model = restore(results, row)
     state = model.classifier.net.state_dict()
-    about = _about(found, model)
+    about = _about(results, model)
     arrays = {name: value.numpy() for name, value in state.items()}
     strings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
     draft = out.with_name(f".tmp-{out.name}")
     try:
         shutil.rmtree(draft, ignore_errors=True)  # an earlier one's, killed
-        results.write(draft / "model.safetensors", files.steady(safetensors.numpy.save(arrays, strings)))
-        results.write(draft / "model.pt", _saved(state))
-        results.write(draft / "trial.json", json.dumps(about, indent=1).encode())
+        files.write(draft / "model.safetensors", files.steady(safetensors.numpy.save(arrays, strings)))
+        files.write(draft / "model.pt", _saved(state))
+        files.write(draft / "trial.json", json.dumps(about, indent=1).encode())
         exported = _checked(draft, out, model)
         draft.replace(out)
     except OSError as error:
@@ -262,16 +248,16 @@ def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
 
 
 def _checked(draft: Path, out: Path, model: Model) -> Exported:
-    """Load what was written, and hold it against trials.csv."""
+    """Load the exported network, and compare it with trials.csv."""
     settings, test_accuracy = model.trial.arm.settings, float(model.row["test_accuracy"])
     images = settings.facts.test
-    got = right(load_model(draft), settings)  # this process knows its components
+    got = count_right(load_model(draft), settings)  # this process knows its components
     exported = Exported(out, got, round(test_accuracy * images), images)
     if model.kept and abs(exported.right - exported.stored) > ROUNDING * images:
         raise MachineError(
             f"the kept weights of trial {model.trial.trial_id} get {exported.right:,} of {images:,} test "
-            f"images right, and trials.csv has {exported.stored:,}: they are damaged, or not its own. Remove "
-            f"weights/{model.trial.trial_id}.safetensors; then the trial is trained again"
+            f"images right, and trials.csv has {exported.stored:,}: they are damaged, or another trial's. "
+            f"Remove weights/{model.trial.trial_id}.safetensors; then the trial is trained again"
         )
     return exported
 
@@ -284,18 +270,18 @@ def _saved(state: Mapping[str, torch.Tensor]) -> bytes:
     return buffer.getvalue()
 
 
-def _about(found: Results, model: Model) -> dict[str, Any]:
-    """What trial.json says."""
+def _about(results: Results, model: Model) -> dict[str, Any]:
+    """Make the content of trial.json."""
     facts = model.trial.arm.settings.facts
     reached = ("parameters", "train_accuracy", "val_accuracy", "test_accuracy")
     return {
         "format": FORMAT,
         "trial_id": model.trial.trial_id,
-        "study": str(found.study.get("study", {}).get("name", "")),
+        "study": str(results.study.get("study", {}).get("name", "")),
         "arm": model.trial.arm.name,
         "seed": model.trial.seed,
         "settings": dict(model.trial.arm.settings),
-        "plugins": [str((found.folder / file).resolve()) for file in found.study["study"]["plugins"]],
+        "plugins": [str((results.folder / file).resolve()) for file in results.study["study"]["plugins"]],
         "image": list(facts.shape),
         "classes": list(facts.classes),
         "data": facts.digest,
@@ -311,20 +297,23 @@ def _number(value: Any) -> float | int | None:
 
 
 def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> Classifier:
-    """Load what `harness export` wrote: a torch.nn.Module in inference mode, pixels (B, D) -> output (B, C).
+    """Load an exported folder as a torch.nn.Module in inference mode: pixels (B, D) -> output (B, C).
 
     Args:
         folder: the exported folder.
         plugin_files: the files that define components of your own that the network uses; they are run.
 
     Raises:
-        UsageError: it is no exported folder, of another version, or needs a component that is not known.
+        UsageError: it is not an exported folder, is of another version, or needs an unknown component.
         MachineError: the weights cannot be read.
     """
     folder = Path(folder)
     if not (folder / "trial.json").is_file():
-        raise UsageError(f"{folder} is no exported trial: it has no trial.json. `harness export` writes one.")
-    about = _json(folder / "trial.json")
+        raise UsageError(
+            f"{folder} is not an exported trial: it has no trial.json. `harness export` writes one."
+        )
+    with documents.readable(folder / "trial.json", "Export the trial again."):
+        about = files.json_table(folder / "trial.json")
     if about.get("format") != FORMAT:
         raise UsageError(
             f"{folder} was exported in format {about.get('format')!r}; this version reads {FORMAT}. "
@@ -342,15 +331,8 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
         raise UsageError(f"{error}. It was defined in {sources}: name it in plugin_files") from error
     except (*files.DAMAGE, AttributeError, IndexError) as error:
         raise UsageError(
-            f"{folder} does not hold one whole export ({error}). Export the trial again."
+            f"{folder} does not hold a whole export ({error}). Export the trial again."
         ) from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return files.json_table(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}. Export the trial again.") from error
 
 
 def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifier:
@@ -361,8 +343,8 @@ def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifi
     trial = Trial(about["trial_id"], Arm(about["arm"], Settings(about["settings"])), about["seed"])
     if trial.arm.settings.dataset in datasets and not is_still(trial, plugins.sources()):
         warnings.warn(
-            f"{trial.trial_id} is not what it was when it was trained: a component's source, the data or the "
-            "version of the harness has changed since, so that its outputs may differ",
+            f"{trial.trial_id} has changed since it was trained: a component's source, the data or the "
+            "version of the harness is another one, so that its outputs may differ",
             stacklevel=3,
         )
     model = Classifier(trial, int(np.prod(about["image"])), len(about["classes"])).float()

@@ -1,7 +1,7 @@
-"""Pictures: the images that predictions are about, and what a trained model says of each.
+"""The predictions of a trained model together with the images that they are about.
 
-seen = see(found, selection.choose(found, conditions="loss=ce,seed=0"), "val")
-seen.table.query("wrong").sort_values("confidence")
+model = see(results, selection.choose(results, conditions="loss=ce,seed=0"), "val")
+model.table.query("wrong").sort_values("confidence")
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Pictures:
     names: Sequence[str]
 
     def class_name(self, label: int, longest: int = 20) -> str:
-        """A class's name, cut in the middle where it is longer."""
+        """Name a class, shortened in the middle if it is longer."""
         return short(self.facts.classes[label], longest)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one trained model says of one split: its pictures, and the rows of `predictions.table`."""
+class ModelPredictions:
+    """The predictions of one trained model on one split: its images, and the rows of `predictions.table`."""
 
     trial_id: str
     arm: str
@@ -52,24 +52,24 @@ class Seen:
 
     @property
     def title(self) -> str:
-        """Which data, which split, by which model."""
+        """Title of a figure: data set, split and model."""
         return f"{self.pictures.dataset}, {self.split}, by {self.trial_id} ({self.arm})"
 
 
-def originals(found: Results, dataset: str, split: Split) -> Pictures:
-    """The images of a data set that the indices of a split point into, as the folder's trials saw them.
+def originals(results: Results, dataset: str, split: Split) -> Pictures:
+    """Load the images of a data set that the indices of a split point into.
 
     Raises:
-        UsageError: the data set is not known, or is another one than the trials were trained on.
-        MachineError: it cannot be had.
+        UsageError: the data set is unknown, or is not the one that the folder's trials were trained on.
+        MachineError: it cannot be loaded.
     """
-    source = dataset_of(found, dataset)
+    source = dataset_of(results, dataset)
     facts = source.facts
-    path = found.folder / "plan.json"
-    trained_on = documents.plan(found.folder)["data"] if path.is_file() else {}
+    path = results.folder / "plan.json"
+    trained_on = documents.plan(results.folder)["data"] if path.is_file() else {}
     if trained_on.get(dataset, facts.digest) != facts.digest:
         raise UsageError(
-            f"{dataset} is not the data that {found.folder} was trained on: digest "
+            f"{dataset} is not the data that {results.folder} was trained on: digest "
             f"{trained_on[dataset][:12]} there, {facts.digest[:12]} here. Bring the old images back, or "
             "train again into a new folder."
         )
@@ -83,73 +83,73 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
     return Pictures(dataset, facts, pixels, labels, names or [f"index {i}" for i in range(len(labels))])
 
 
-def see(found: Results, trial: pd.Series[Any], split: Split = "test") -> Seen:
-    """What a finished trial says of a split.
+def see(results: Results, trial: pd.Series[Any], split: Split = "test") -> ModelPredictions:
+    """Read the predictions of a finished trial on a split, with the images.
 
     Args:
-        found: a results folder, read.
+        results: a results folder, read.
         trial: the trial's row of trials.csv, as from `selection.choose`.
         split: a split that the study's `keep_predictions` names.
 
     Raises:
-        UsageError: the predictions were not kept, are missing or damaged, or the data are other ones.
-        MachineError: the data set cannot be had.
+        UsageError: the predictions were not kept, are missing or damaged, or the data have changed.
+        MachineError: the data set cannot be loaded.
     """
-    table = predictions.table(found, trial, split)
+    table = predictions.table(results, trial, split)
     arm = f"{trial['arm']}, seed {trial['seed']}"
-    of = originals(found, str(trial["dataset"]), split)
-    _check_labels(found, of, table)
-    return Seen(str(trial["trial_id"]), arm, split, of, table)
+    images = originals(results, str(trial["dataset"]), split)
+    _check_labels(results, images, table)
+    return ModelPredictions(str(trial["trial_id"]), arm, split, images, table)
 
 
-def _check_labels(found: Results, of: Pictures, table: pd.DataFrame) -> None:
-    """Raise a UsageError where the images are not those that the predictions (index, label) were made of."""
+def _check_labels(results: Results, images: Pictures, table: pd.DataFrame) -> None:
+    """Raise UsageError if the images are not those that the predictions (index, label) were made on."""
     index = table["index"].to_numpy()
-    if index.max(initial=-1) >= len(of.labels) or (of.labels[index] != table["label"]).any():
+    if index.max(initial=-1) >= len(images.labels) or (images.labels[index] != table["label"]).any():
         raise UsageError(
-            f"the labels of {of.dataset} are not those that {found.folder} predicted: it was trained on "
-            "other images of this name. Bring these back, or train again into a new folder."
+            f"the labels of {images.dataset} are not those that {results.folder} predicted: it was trained "
+            "on other images of this name. Bring these back, or train again into a new folder."
         )
 
 
-def chosen(seen: Seen, samples: Sequence[str]) -> pd.DataFrame:
-    """The rows of the samples of these names, or indices in the original data set, in their order.
+def chosen(model: ModelPredictions, samples: Sequence[str]) -> pd.DataFrame:
+    """Select the rows of the samples of these names, or indices in the original data set, in their order.
 
     Raises:
         UsageError: one of them is not in the split.
     """
-    place = {int(index): i for i, index in enumerate(seen.table["index"])}
-    named = {seen.pictures.names[index]: i for index, i in place.items()}
-    told = [named.get(s, place.get(int(s), -1) if s.isascii() and s.isdigit() else -1) for s in samples]
-    for sample, i in zip(samples, told, strict=True):
+    place = {int(index): i for i, index in enumerate(model.table["index"])}
+    named = {model.pictures.names[index]: i for index, i in place.items()}
+    rows = [named.get(s, place.get(int(s), -1) if s.isascii() and s.isdigit() else -1) for s in samples]
+    for sample, i in zip(samples, rows, strict=True):
         if i < 0:
-            index = seen.table["index"]
+            index = model.table["index"]
             raise UsageError(
-                f"--sample {sample!r}: not in {seen.split}, which has {len(index):,} of the "
-                f"{len(seen.pictures.labels):,} images there, with indices from {index.min()} to "
+                f"--sample {sample!r}: not in {model.split}, which has {len(index):,} of the "
+                f"{len(model.pictures.labels):,} images there, with indices from {index.min()} to "
                 f"{index.max()}; choose one of these, or its file name, or another --split"
             )
-    return seen.table.iloc[told]
+    return model.table.iloc[rows]
 
 
-def hardest(found: Results, dataset: str, split: Split = "test") -> pd.DataFrame:
-    """`predictions.hardest` over all finished trials on a data set, with the images' and classes' names.
+def hardest(results: Results, dataset: str, split: Split = "test") -> pd.DataFrame:
+    """Rank images by `predictions.hardest` over all finished trials on a data set; add names.
 
     Raises:
-        UsageError: nothing has finished, the split was not kept, or the data are other ones.
-        MachineError: the data set cannot be had.
+        UsageError: no trial has finished, the split was not kept, or the data have changed.
+        MachineError: the data set cannot be loaded.
     """
-    of = originals(found, dataset, split)
+    images = originals(results, dataset, split)
 
     def checked() -> Iterator[predictions.Predictions]:
-        for said in predictions.stacks(found, dataset, split):
-            # Before they are summed up image by image: a wrong index would take memory for as many images.
-            _check_labels(found, of, pd.DataFrame({"index": said.index, "label": said.label}))
-            yield said
+        for stack in predictions.stacks(results, dataset, split):
+            # Before they are summed image by image: a wrong index would take memory for as many images.
+            _check_labels(results, images, pd.DataFrame({"index": stack.index, "label": stack.label}))
+            yield stack
 
     table = predictions.hardest(checked())
-    table.insert(1, "name", [of.names[i] for i in table["index"]])
+    table.insert(1, "name", [images.names[i] for i in table["index"]])
     for column in ("label", "prediction"):
         at = list(table.columns).index(column)
-        table.insert(at + 1, f"{column}_name", [of.facts.classes[c] for c in table[column]])
+        table.insert(at + 1, f"{column}_name", [images.facts.classes[c] for c in table[column]])
     return table

@@ -1,4 +1,4 @@
-"""Places that a command writes to, looked at before it does any work."""
+"""Checks of the folders and files that a command writes to, before it does any work."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from harness.errors import UsageError
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:
-    """Raise UsageError where no files can be written into a folder, which need not be there yet.
+    """Raise UsageError if no files can be written into a folder, which need not exist yet.
 
     Args:
-        folder: the place.
-        option: what named it, for the message.
+        folder: the folder.
+        option: the option that named it, for the message.
     """
     try:
         there = _nearest(folder.absolute())
@@ -22,13 +22,13 @@ def check_folder(folder: Path, option: str = "--out") -> None:
         raise UsageError(f"{option} {folder}: {error}; name another folder") from error
     if not is_folder:
         which = "it" if there == folder.absolute() else str(there)
-        raise UsageError(f"{option} {folder}: {which} is no folder; name a new folder, or one that is there")
+        raise UsageError(f"{option} {folder}: {which} is not a folder; name a new folder, or one that exists")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{option} {folder}: {there} cannot be written by you; name another folder")
+        raise UsageError(f"{option} {folder}: you cannot write into {there}; name another folder")
 
 
 def _nearest(path: Path) -> Path:
-    """Give what is there of a path: itself, or the nearest place above it; raises OSError, ValueError."""
+    """Return a path if it exists, or else its nearest parent that does; raises OSError, ValueError."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -37,8 +37,8 @@ def _nearest(path: Path) -> Path:
 
 
 def check_file(path: Path, option: str = "--out") -> None:
-    """Raise UsageError where a file cannot be written, or something that is no file is in its place."""
+    """Raise UsageError if a file cannot be written, or its place is taken by something else."""
     if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "no ordinary file"
+        kind = "a folder" if path.is_dir() else "not an ordinary file"
         raise UsageError(f"{option} {path}: it is {kind}; name a file, for instance {path.name}.html")
     check_folder(path.parent, option)

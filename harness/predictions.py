@@ -1,13 +1,13 @@
-"""Predictions: what trained models said of each sample of a split, as a results folder keeps it.
+"""Predictions of trained models on each sample of a split, as a results folder keeps them.
 
-`read` gives one stack's arrays, `table` one trial's rows, `hardest` what all trials make of each image. Only
-NumPy and pandas; images come in `gallery`.
+`read` returns one stack's arrays, `table` one trial's rows, `hardest` a ranking of images over all trials.
+Images are in `gallery`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness import checksums, files, results
+from harness import checksums, files, part_files
 from harness.data import SPLITS, Split
 from harness.errors import UsageError
-from harness.results import DAMAGE, Results
+from harness.results import Results
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What K models that trained together said of the n samples of one split.
+    """Predictions of K models that trained together on the n samples of one split.
 
     `label` (n,) are the samples' classes, `index` (n,) their places in the original data set (its train
-    images for train and val); `predicted` (K, n) are classes, `confidence` (K, n) the probability given to
-    them, which is kept to three digits.
+    images for train and val); `predicted` (K, n) are classes, `confidence` (K, n) their probabilities, kept
+    to three digits.
     """
 
     trial_ids: tuple[str, ...]
@@ -38,7 +38,7 @@ class Predictions:
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Which predictions are wrong, (K, n)."""
+        """Mark the wrong predictions, (K, n)."""
         return np.not_equal(self.predicted, self.label)
 
 
@@ -46,27 +46,27 @@ class Predictions:
 
 
 def read(path: Path, split: Split) -> Predictions:
-    """One stack's predictions on a split.
+    """Read one stack's predictions on a split.
 
     Raises:
         UsageError: the file is missing or damaged, or did not keep the split.
     """
     if not path.is_file():
         raise UsageError(
-            f"{path} is missing: nothing was kept of these trials' predictions, or the folder was copied "
+            f"{path} is missing: the predictions of these trials were not kept, or the folder was copied "
             f'without them. Set keep_predictions = ["{split}"] under [study] and train into a new folder.'
         )
-    written = results.digest_of(path.parent.parent, f"predictions/{path.name}", path.stem)
+    digest = part_files.digest_of(path.parent.parent, f"predictions/{path.name}", path.stem)
     try:
         content = files.content_of(path)
-        if written and checksums.digest(content) != written:
+        if digest and checksums.digest(content) != digest:
             raise ValueError("it changed after the run that wrote it")
         arrays = files.arrays(content)
         kept = [known for known in SPLITS if f"{known}_label" in arrays]
         if split in kept:
             return _checked(arrays, split)
-    except DAMAGE as error:
-        remove = "" if written else f"Remove it and its part, parts/{path.stem}.zip; then "
+    except files.DAMAGE as error:
+        remove = "" if digest else f"Remove it and its part, parts/{path.stem}.zip; then "
         raise UsageError(
             f"{path} is damaged: {error}. {remove}`harness run` of its study trains this stack again."
         ) from error
@@ -82,96 +82,102 @@ def read(path: Path, split: Split) -> Predictions:
 def _checked(file: Mapping[str, NDArray[Any]], split: Split) -> Predictions:
     for name in (f"{split}_{what}" for what in ("label", "index", "predicted")):
         if file[name].dtype.kind not in "iu" or (file[name].size and file[name].min() < 0):
-            raise ValueError(f"{name} is {file[name].dtype}; expected are whole numbers from 0 on")
+            raise ValueError(f"{name} is {file[name].dtype}; expected: whole numbers from 0 on")
     if file[f"{split}_confidence"].dtype.kind != "f":
-        raise ValueError(f"{split}_confidence is {file[f'{split}_confidence'].dtype}; expected are floats")
-    said = Predictions(
+        raise ValueError(f"{split}_confidence is {file[f'{split}_confidence'].dtype}; expected: floats")
+    predictions = Predictions(
         tuple(str(trial_id) for trial_id in file["trial_id"]),
         file[f"{split}_label"].astype(np.int64),
         file[f"{split}_index"].astype(np.int64),
         file[f"{split}_predicted"].astype(np.int64),
         file[f"{split}_confidence"].astype(np.float32),
     )
-    if file["trial_id"].ndim != 1 or said.label.ndim != 1:
-        raise ValueError(f"trial_id or {split}_label is no list")
-    if len(np.unique(said.index)) < len(said.index):
+    if file["trial_id"].ndim != 1 or predictions.label.ndim != 1:
+        raise ValueError(f"trial_id or {split}_label is not one-dimensional")
+    if len(np.unique(predictions.index)) < len(predictions.index):
         raise ValueError(f"{split}_index has an image twice")
-    shape = (len(said.trial_ids), len(said.label))
+    shape = (len(predictions.trial_ids), len(predictions.label))
     for name in ("predicted", "confidence"):
-        if getattr(said, name).shape != shape:
-            raise ValueError(f"{split}_{name} has shape {getattr(said, name).shape}; expected is {shape}")
-    if said.index.shape != said.label.shape:
-        raise ValueError(f"{split}_index has shape {said.index.shape}; expected is {said.label.shape}")
-    return said
+        if getattr(predictions, name).shape != shape:
+            raise ValueError(
+                f"{split}_{name} has shape {getattr(predictions, name).shape}; expected: {shape}"
+            )
+    if predictions.index.shape != predictions.label.shape:
+        raise ValueError(
+            f"{split}_index has shape {predictions.index.shape}; expected: {predictions.label.shape}"
+        )
+    return predictions
 
 
-def file_of(found: Results, group: str) -> Path:
-    """Where a stack's predictions are."""
-    return found.folder / "predictions" / f"{group}.npz"
+def file_of(results: Results, group: str) -> Path:
+    """Return the path of a stack's predictions."""
+    return results.folder / "predictions" / f"{group}.npz"
 
 
-def table(found: Results, trial: pd.Series, split: Split) -> pd.DataFrame:
-    """What one trial said of a split: index, label, predicted, confidence, wrong; a row a sample.
+def table(results: Results, trial: pd.Series, split: Split) -> pd.DataFrame:
+    """Tabulate one trial's predictions on a split: index, label, predicted, confidence, wrong.
 
     Args:
-        found: a results folder, read.
+        results: a results folder, read.
         trial: a finished trial's row of trials.csv.
-        split: the split; which ones are kept is the study's `keep_predictions`.
+        split: the split, one of the study's `keep_predictions`.
 
     Raises:
-        UsageError: the predictions were not kept, are missing or damaged; or the trial has none.
+        UsageError: the predictions were not kept, are missing or damaged, or lack the trial.
     """
-    path = file_of(found, str(trial["group"]))
-    said = read(path, split)
-    if trial["trial_id"] not in said.trial_ids:
+    path = file_of(results, str(trial["group"]))
+    predictions = read(path, split)
+    if trial["trial_id"] not in predictions.trial_ids:
         raise UsageError(
             f"{path} has no predictions of trial {trial['trial_id']} (status {trial['status']}); "
-            f"it has those of {', '.join(said.trial_ids)}"
+            f"it has those of {', '.join(predictions.trial_ids)}"
         )
-    k = said.trial_ids.index(trial["trial_id"])
+    k = predictions.trial_ids.index(trial["trial_id"])
     return pd.DataFrame(
         {
-            "index": said.index,
-            "label": said.label,
-            "predicted": said.predicted[k],
-            "confidence": said.confidence[k],
-            "wrong": said.wrong[k],
+            "index": predictions.index,
+            "label": predictions.label,
+            "predicted": predictions.predicted[k],
+            "confidence": predictions.confidence[k],
+            "wrong": predictions.wrong[k],
         }
     )
 
 
-def stacks(found: Results, dataset: str, split: Split) -> Iterator[Predictions]:
-    """The predictions of all finished trials on one data set, stack by stack.
+def stacks(results: Results, dataset: str, split: Split) -> Iterator[Predictions]:
+    """Read the predictions of all finished trials on one data set, stack by stack.
 
     Raises:
-        UsageError: no trial has finished, or as `read`.
+        UsageError: no trial has finished, or see `read`.
     """
-    done = found.trials[found.trials["dataset"].eq(dataset) & found.trials["status"].eq("ok")]
+    done = results.trials[results.trials["dataset"].eq(dataset) & results.trials["status"].eq("ok")]
     if done.empty:
-        raise UsageError(f"{found.folder} has no finished trial on {dataset}, so there are no predictions")
+        raise UsageError(f"{results.folder} has no finished trial on {dataset}, so there are no predictions")
     for group, trials in done.groupby("group", sort=False):
-        said = read(file_of(found, str(group)), split)
+        predictions = read(file_of(results, str(group)), split)
         finished = set(trials["trial_id"])
-        at = [k for k, trial_id in enumerate(said.trial_ids) if trial_id in finished]
-        yield Predictions(
-            tuple(said.trial_ids[k] for k in at), said.label, said.index, said.predicted[at],
-            said.confidence[at],
-        )  # fmt: skip
+        at = [k for k, trial_id in enumerate(predictions.trial_ids) if trial_id in finished]
+        yield replace(
+            predictions,
+            trial_ids=tuple(predictions.trial_ids[k] for k in at),
+            predicted=predictions.predicted[at],
+            confidence=predictions.confidence[at],
+        )
 
 
 # -------------------------------------------------------------------------------------------------- choosing
 
 
 def mistakes(table: pd.DataFrame, label: int, most: int = 10) -> pd.DataFrame:
-    """The misclassified samples of one true class, the surest mistake first; at most so many of them."""
+    """Select the misclassified samples of one true class, the surest mistake first; at most `most`."""
     wrong = table[table["wrong"] & table["label"].eq(label)]
     return wrong.sort_values("confidence", ascending=False, kind="stable").head(most)
 
 
 def telling(table: pd.DataFrame, each: int = 2) -> pd.DataFrame:
-    """Samples that show what a model is like: right and sure, right and unsure, wrong and sure; some each.
+    """Select samples that characterise a model: `each` right and sure, right and unsure, wrong and sure.
 
-    Of the sure ones, each is of another class as long as there are classes.
+    The sure ones are of different classes, as long as there are classes.
     """
     ordered = table.sort_values("confidence", ascending=False, kind="stable")
     right, wrong = ordered[~ordered["wrong"]], ordered[ordered["wrong"]]
@@ -181,45 +187,44 @@ def telling(table: pd.DataFrame, each: int = 2) -> pd.DataFrame:
     return pd.concat([sure.head(each), unsure, wrong.head(each)])
 
 
-def hardest(said: Iterable[Predictions]) -> pd.DataFrame:
-    """What all trials together make of each image of a split, the hardest first.
+def hardest(predictions: Iterable[Predictions]) -> pd.DataFrame:
+    """Rank the images of a split by how many trials get them wrong, the hardest first.
 
     A row an image: index, label, trials (that had it in the split), wrong_share (of them), prediction (the
-    most common one; of equally common ones the lowest class), mean_confidence (the mean probability that the
-    trials gave to their own prediction), and wrong_probability: the mean over trials of the probability that
-    they gave to wrong classes, as far as it is kept, which is all of it where the prediction is right
-    (1 - confidence), and that of the prediction where it is wrong. A confidence that is not a number counts
-    in neither mean.
+    most common one; of equally common ones the lowest class), mean_confidence (the mean probability of the
+    trials' own predictions), and wrong_probability: the mean over trials of the probability of wrong classes.
+    Of that, a right prediction keeps all of it (1 - confidence), a wrong one only its own. A confidence that
+    is not a number counts in neither mean.
 
-    Ordered by wrong_share, then by wrong_probability: first what most models get wrong and are surest about,
-    last what all get right and are surest about.
+    Ordered by wrong_share, then by wrong_probability: first the images that most models get wrong and are
+    surest about, last those that all get right and are surest about.
     """
     total = _Tally()
-    for stack in said:
+    for stack in predictions:
         total.add(stack)
     return total.table()
 
 
 class _Tally:
-    """Sums over trials, by the image's index in the original data set: memory does not grow with trials."""
+    """Sums over trials by the image's index in the original data set, so memory does not grow with trials."""
 
     def __init__(self) -> None:
         self.label = np.empty(0, np.int64)
         self.votes = np.zeros((0, 0), np.int64)  # (images, classes)
         self.sums = np.zeros((4, 0))  # wrong, confidences that are numbers, their sum, wrong probabilities
 
-    def add(self, said: Predictions) -> None:
-        images = 1 + int(said.index.max(initial=-1))
-        classes = 1 + int(max(said.predicted.max(initial=-1), said.label.max(initial=-1)))
+    def add(self, predictions: Predictions) -> None:
+        images = 1 + int(predictions.index.max(initial=-1))
+        classes = 1 + int(max(predictions.predicted.max(initial=-1), predictions.label.max(initial=-1)))
         self._grow(images, classes)
-        self.label[said.index] = said.label
-        for predicted in said.predicted:
-            self.votes[said.index, predicted] += 1
-        known = np.isfinite(said.confidence)
-        confidence = np.where(known, said.confidence, 0).astype(np.float64)
-        doubt = np.where(said.wrong, confidence, known - confidence)
-        for i, values in enumerate((said.wrong, known, confidence, doubt)):
-            self.sums[i, said.index] += values.sum(0)
+        self.label[predictions.index] = predictions.label
+        for predicted in predictions.predicted:
+            self.votes[predictions.index, predicted] += 1
+        known = np.isfinite(predictions.confidence)
+        confidence = np.where(known, predictions.confidence, 0).astype(np.float64)
+        doubt = np.where(predictions.wrong, confidence, known - confidence)
+        for i, values in enumerate((predictions.wrong, known, confidence, doubt)):
+            self.sums[i, predictions.index] += values.sum(0)
 
     def _grow(self, images: int, classes: int) -> None:
         more = max(images - len(self.label), 0)

@@ -1,4 +1,4 @@
-"""Provenance: where a results folder's numbers come from."""
+"""Provenance: the versions, machine, data and runs that a results folder's numbers come from."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness import documents, files, notes, results
+from harness import documents, files, notes
 from harness.axes.metrics import metrics
 from harness.engines import kernels
 from harness.plan import Plan, cores
 from harness.registry import PACKAGE_ROOT
 from harness.urls import without_passwords
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.axes.datasets import Dataset
+
 
 class Provenance:
-    """provenance.json: where the numbers come from. Earlier runs into the same folder stay listed."""
+    """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
 
     def __init__(self, folder: Path, plan: Plan, devices: Sequence[str], workers: int) -> None:
         self.path = folder / "provenance.json"
@@ -46,22 +51,14 @@ class Provenance:
             "cores": cores(),
             "workers": workers,
             "threads": 1,
-            "data": {
-                name: {
-                    "digest": dataset.facts.digest,
-                    "classes": list(dataset.facts.classes),
-                    "train": dataset.facts.train,
-                    "test": dataset.facts.test,
-                }
-                for name, dataset in plan.datasets.items()
-            },
+            "data": {name: _facts(dataset) for name, dataset in plan.datasets.items()},
             "metrics": _metric_sources(before, plan),
             "runs": [*before.get("runs", []), self.run],
         }
         self._write()
 
     def finish(self, trained: int) -> None:
-        """The run is over: note when, and how many trials it trained."""
+        """Note when the run ended, and how many trials it trained."""
         self.run |= {
             "finished": _now(),
             "seconds": round(time.monotonic() - self.start, 1),
@@ -70,22 +67,28 @@ class Provenance:
         self._write()
 
     def _write(self) -> None:
-        results.write(self.path, json.dumps(self.content, indent=1).encode())
+        files.write(self.path, json.dumps(self.content, indent=1).encode())
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    facts = dataset.facts
+    counts = {"train": facts.train, "test": facts.test}
+    return {"digest": facts.digest, "classes": list(facts.classes), **counts}
 
 
 def _set_aside(path: Path) -> None:
-    """Keep a provenance.json that cannot be read under another name, which this run's then replaces."""
+    """Rename a provenance.json that cannot be read; this run's takes its place."""
     try:
         if path.exists():
             files.json_table(path)
     except (OSError, ValueError):
         aside = path.with_suffix(".damaged")
         path.replace(aside)
-        notes.warn(f"it is set aside as {aside.name}, and begun anew")
+        notes.warn(f"it is set aside as {aside.name}, and a new one is written")
 
 
 def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str]]:
-    """Metric -> digests of the files that defined it, by an earlier provenance.json, the plan's last."""
+    """Map each metric to the digests of the files that defined it, earlier runs' first, the plan's last."""
     sources: dict[str, list[str]] = dict(before.get("metrics", {}))
     for name in plan.study.metrics:
         digest = metrics.entry(name).source_digest or "the harness's own"
@@ -93,27 +96,32 @@ def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str
     return sources
 
 
-def metric_notes(folder: Path, plan: Plan) -> list[str]:
-    """Where a results folder's column of a tracked metric is not whole, or not of one meaning: in words."""
-    trials = results.read_trials(folder)
+def metric_notes(folder: Path, plan: Plan, trials: pd.DataFrame) -> list[str]:
+    """Say which tracked metrics have columns that are incomplete, or may mix two definitions.
+
+    Args:
+        folder: the results folder.
+        plan: the plan to be trained into it.
+        trials: its trials, as `results.read_trials` gives them.
+    """
     planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
     done = trials[planned & trials["status"].eq("ok")]
-    sources, told = _metric_sources(documents.provenance(folder), plan), []
+    sources, listed = _metric_sources(documents.provenance(folder), plan), []
     advice = "For whole columns of one meaning, run into a new folder with --results"
     for name in plan.study.metrics:
         column = f"train_{name}"
-        lacking = int(done[column].isna().sum()) if column in done else len(done)
-        if lacking:
-            told.append(
-                f"{lacking} finished trials were trained before metric {name!r} was tracked: their cells "
+        missing = int(done[column].isna().sum()) if column in done else len(done)
+        if missing:
+            listed.append(
+                f"{missing} finished trials were trained before metric {name!r} was tracked: their cells "
                 f"stay empty. {advice}"
             )
-        if lacking < len(done) and len(sources[name]) > 1:
-            told.append(
+        if missing < len(done) and len(sources[name]) > 1:
+            listed.append(
                 f"the file that defines metric {name!r} has changed since trials were measured with it: its "
                 f"column may mix two meanings. {advice}"
             )
-    return told
+    return listed
 
 
 def _now() -> str:
@@ -122,17 +130,17 @@ def _now() -> str:
 
 def _versions() -> dict[str, str]:
     names = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "optuna", "ablation-harness")
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def _commit() -> str:
-    """The harness's commit, with a mark where files differ from it; empty outside a checkout.
+    """Ask git for the harness's commit, marked where files differ from it; empty outside a checkout.
 
     `git describe --dirty` would write the index under a lock, which a run that is killed would leave behind
     (git 2.39, with --no-optional-locks too); `git status` can be asked not to.
@@ -161,7 +169,7 @@ def _device_name(device: str) -> str:
 
 
 def _kernels(plan: Plan, device: str) -> str:
-    """Which of the stacked engine's kernels compute, or why none do."""
+    """Name the stacked engine's kernels that compute, or say why none do."""
     if device != "cpu" or all(stack.engine != "stacked" for stack in plan.stacks):
         return "not used"
     return kernels.why_not() or kernels.identity()

@@ -1,6 +1,6 @@
-"""Sheets: images in rows, each under some lines of text, on one page measured in inches.
+"""Contact sheets: images in rows, each below lines of text, on one page measured in inches.
 
-A page is one matplotlib Axes, so that a hundred images are laid out at once, and where they are told to be.
+A page is one matplotlib Axes, so that a hundred images are laid out at once, at exact places.
 """
 
 from __future__ import annotations
@@ -9,18 +9,24 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from harness.errors import MachineError
+from harness.plots import save
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-LINE = 0.155  # inches, of a line of text above an image
-WIDE, SIDE = 1.75, 1.3  # inches from image to image on a sheet, and of an image
+LINE = 0.155
+"""Height of a line of text above an image, in inches."""
+PITCH, SIDE = 1.75, 1.3
+"""Distance from image to image on a sheet, and the side of an image, in inches."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Tile:
 
 
 def page(width: float, height: float, title: str) -> tuple[Figure, Axes, float]:
-    """A figure and axes over all of it, in inches from its top left; and where below the title to begin."""
+    """Make a figure, axes over all of it in inches from the top left, and the y below the title."""
     lines = textwrap.wrap(title, int(width * 13))
     top = 0.12 + 0.17 * len(lines)
     figure = Figure(figsize=(width, height + top + 0.08))
@@ -44,33 +50,48 @@ def page(width: float, height: float, title: str) -> tuple[Figure, Axes, float]:
     return figure, ax, top
 
 
-def write(ax: Axes, x: float, y: float, words: str, **how: Any) -> None:
-    """Write words on a page, as they are."""
-    ax.text(x, y, words, parse_math=False, **{"fontsize": 8, **how})
+def write(ax: Axes, x: float, y: float, words: str, **style: Any) -> None:
+    """Write text on a page literally, without math."""
+    ax.text(x, y, words, parse_math=False, **{"fontsize": 8, **style})
 
 
 def place(ax: Axes, tile: Tile, x: float, y: float, side: float, pixel_max: float) -> None:
-    """Draw a tile: its lines, centred, from y down, below them the image within a square of `side` inches."""
+    """Draw a tile: its centred lines from y down, then the image within a square of `side` inches."""
+    limits = ax.get_xlim(), ax.get_ylim()
     for i, (words, color) in enumerate(tile.lines):
         write(ax, x + side / 2, y + LINE * (i + 0.8), words, color=color, ha="center", va="baseline")
     y += LINE * len(tile.lines) + 0.05
     height, width = (side * n / max(tile.image.shape) for n in tile.image.shape)
     left, top = x + (side - width) / 2, y + (side - height) / 2
-    # As stored, a pixel a pixel: a hundred images stay a small file.
+    # Without interpolation a hundred images stay a small file.
     ax.imshow(
         tile.image, cmap="gray", vmin=0, vmax=pixel_max, interpolation="none", aspect="auto",
         extent=(left, left + width, top + height, top),
     )  # fmt: skip
-    ax.set(xlim=(0, ax.figure.get_figwidth()), ylim=(ax.figure.get_figheight(), 0))  # type: ignore[union-attr]
+    ax.set(xlim=limits[0], ylim=limits[1])  # which imshow changes
 
 
 def sheet(tiles: Sequence[Tile], columns: int, title: str, pixel_max: float) -> Figure:
-    """Tiles in rows of `columns`."""
-    wide, side = WIDE, SIDE
-    high = side + LINE * max((len(tile.lines) for tile in tiles), default=0) + 0.15
+    """Draw tiles in rows of `columns`."""
+    high = SIDE + LINE * max((len(tile.lines) for tile in tiles), default=0) + 0.15
     rows = math.ceil(len(tiles) / columns)
-    figure, ax, top = page(wide * columns + 0.1, high * rows, title)
+    figure, ax, top = page(PITCH * columns + 0.1, high * rows, title)
     for i, tile in enumerate(tiles):
-        x, y = wide * (i % columns) + (wide - side) / 2 + 0.05, top + high * (i // columns)
-        place(ax, tile, x, y, side, pixel_max)
+        x, y = PITCH * (i % columns) + (PITCH - SIDE) / 2 + 0.05, top + high * (i // columns)
+        place(ax, tile, x, y, SIDE, pixel_max)
     return figure
+
+
+def save_into(figure: Figure, folder: Path, stem: str) -> Path:
+    """Save a figure as PNG and SVG into a folder, which is created; return the PNG.
+
+    Raises:
+        MachineError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return save(figure, folder / stem)[0]
+    except OSError as error:
+        raise MachineError(
+            f"{folder} cannot be written: {error.strerror or error}; choose another folder with --out"
+        ) from error

@@ -111,7 +111,7 @@ def show(
         raise UsageError(
             "--sample works with predictions and probabilities; failures always shows all of them"
         )
-    request = gallery.Asked(
+    request = gallery.PredictionRequest(
         cast("Sequence[gallery.Kind]", kinds) or gallery.KINDS,
         split=images["split"],
         count=images["count"],
@@ -133,28 +133,10 @@ def _chosen(
     """Return the trials that --trial and --where choose, or the best of each data set, and their folder."""
     from harness import selection
 
-    if trial in {None, "best"}:
-        results, conditions = _winner(results, conditions)
     if trial == "best" or (trial is None and not conditions):
+        results, conditions = selection.confirmed_winner(results, conditions)
         return results, [row for _, row in selection.best(results, conditions).iterrows()]
     return results, [selection.choose(results, trial, conditions)]
-
-
-def _winner(results: Results, conditions: str | None) -> tuple[Results, str | None]:
-    """Return the confirmed winner instead of a search's folder where the best trial is to be chosen."""
-    from harness.results import read
-    from harness.schema import BASELINE, CONFIRMED, WINNER
-
-    if conditions or results.study["study"].get("phase") != "search":
-        return results, conditions
-    if not (results.folder / CONFIRMED / "trials.csv").is_file():
-        raise UsageError(
-            f"{results.folder}: the search's winner is not confirmed yet. Run `harness search` again to "
-            "go on, or choose a suggestion with --where arm=..."
-        )
-    confirmed = read(results.folder / CONFIRMED)
-    # Where the search found nothing better than the baseline's own settings, they are the winner.
-    return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
 
 
 @click.command()
@@ -172,16 +154,17 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
     search, its confirmed winner).
     """
     from harness import results as storage
+    from harness import selection
 
     places.check_folder(out or Path("exported"))
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
     source = storage.read(results or storage.folder_with(trial))
     if trial == "best":
-        source, where = _winner(source, where)
+        source, where = selection.confirmed_winner(source, where)
     from harness import models
 
-    row = models.choose(source, trial, where)
+    row = selection.choose(source, trial, where)
     done = models.export(source, row, out or Path("exported") / str(row["trial_id"]))
     same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
     click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")

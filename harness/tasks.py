@@ -170,7 +170,7 @@ class StackTask(Task[StackResult]):
         """Write that the stack failed, and why."""
         from harness import parts
 
-        message += checkpoints.hint(self.folder, self.stack.group)
+        message += checkpoints.resume_hint(self.folder, self.stack.group)
         parts.write_failure(self.folder, self.stack, message)
         return StackResult(self.stack, {"failed": len(self.stack.trials)}, message)
 

@@ -1,4 +1,4 @@
-"""The splits as PyTorch's own Dataset and DataLoader, for anyone's loop.
+"""The splits of a data set as PyTorch Dataset and DataLoader, for any training loop.
 
 Example:
     >>> from harness.torch_data import loader, split_dataset
@@ -27,31 +27,31 @@ from harness.trials import resolve
 
 
 def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
-    """A split of a data set, divided and preprocessed as a study's settings do it.
+    """Make a split of a data set, divided and preprocessed by a study's settings.
 
     Args:
         dataset: a registered name.
         split: train, val or test.
         settings: as in a study file: preprocessing, val_fraction, val_split, split_seed, label_noise,
-            label_noise_seed; what is not given has the study's default. preprocessing may also be a function
-            of your own, as the registered ones are: (images (N, H, W) in floats, PixelStatistics) to (N, ..).
+            label_noise_seed, each with the study's default. preprocessing may also be a function of your
+            own, like the registered ones: (images (N, H, W) in floats, PixelStatistics) -> (N, ..).
 
     Raises:
-        UsageError: there is no such data set, split or setting, or it cannot be this.
+        UsageError: the data set, split or setting is unknown, or a value is not allowed.
     """
     if split not in SPLITS:
         raise UsageError(f"split = {split!r}: {did_you_mean(str(split), SPLITS)}")
-    own = settings.pop("preprocessing") if callable(settings.get("preprocessing")) else None
+    apply = settings.pop("preprocessing") if callable(settings.get("preprocessing")) else None
     checked = {name: _checked(name, value) for name, value in settings.items()}
     resolved = resolve({"dataset": dataset, **checked})
-    data = prepare(resolved, apply=own)
+    data = prepare(resolved, apply=apply)
     return SplitDataset(data[split], resolved.facts.shape, resolved.facts.classes)
 
 
 def _checked(name: str, value: object) -> Value:
     known = (*DATA_SETTINGS[1:], *LABEL_SETTINGS)
     if name not in known:
-        raise UsageError(f"{name} = {value!r}: no setting of the data; {did_you_mean(name, known)}")
+        raise UsageError(f"{name} = {value!r}: not a setting of the data; {did_you_mean(name, known)}")
     try:
         return CORE[name].check(value)
     except ValueError as error:
@@ -67,14 +67,14 @@ def loader(
     collate_fn: Callable[[Sequence[tuple[Tensor, Tensor]]], Any] = collate,
     **settings: Any,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A DataLoader over a split: batches of pixels (B, D) and labels (B,), the last one maybe short.
+    """Make a DataLoader over a split: batches of pixels (B, D) and labels (B,); the last may be smaller.
 
     Args:
         dataset: as for `split_dataset`.
         split: as for `split_dataset`.
         batch_size: images a batch.
-        seed: shuffles anew each epoch, by a generator of its own; None keeps the order of the data set.
-        collate_fn: what makes a batch of samples (pixels (D,), label).
+        seed: of the generator that shuffles each epoch; None keeps the order of the data set.
+        collate_fn: makes a batch from samples (pixels (D,), label).
         settings: as for `split_dataset`.
     """
     images = split_dataset(dataset, split, **settings)

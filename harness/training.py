@@ -10,7 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from harness import checkpoints, lineage, notes, part_files, parts, plugins, results, spawning, tuning
+import pandas as pd
+
+from harness import (
+    checkpoints,
+    claims,
+    documents,
+    notes,
+    part_files,
+    parts,
+    plugins,
+    results,
+    run_folder,
+    spawning,
+    tables,
+    tuning,
+)
 from harness.axes.metrics import metrics
 from harness.board import Progress, SharedProgress
 from harness.costs import stack_seconds
@@ -18,6 +33,7 @@ from harness.engines import kernels
 from harness.errors import MachineError, UsageError
 from harness.executors import Workers
 from harness.options import RunKeywords, RunOptions, affordable
+from harness.part_files import Parts
 from harness.plan import Plan, arrange, draw, shortages
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
@@ -103,9 +119,9 @@ def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     """
     study = drawn.study
     check_folder(folder, drawn, options)  # before the folder is touched
-    with results.claimed(folder):
+    with claims.locked(folder):
         for old in (folder, folder / TUNING, folder / TUNED) if options.retrain else ():
-            results.mark_old(old)
+            part_files.mark_old(old)
         first = _train(drawn, folder, options)
         if study.tune is None or study.about.phase != "fixed":
             return first
@@ -121,7 +137,7 @@ def _train_phase(study: Study, folder: Path, options: RunOptions) -> RunSummary:
     """Train what is missing of a phase, in its own folder, which is held for that."""
     drawn = draw(study, options.engine)
     check_folder(folder, drawn, options)
-    with results.claimed(folder):
+    with claims.locked(folder):
         return _train(drawn, folder, options)
 
 
@@ -132,8 +148,8 @@ def check_folder(folder: Path, drawn: Plan, options: RunOptions) -> dict[str, An
         UsageError: the folder is another study's, or the data are others, or an option cannot be read.
     """
     _ = options.cadence
-    known = results.check_same(folder, drawn.study, _digests(drawn))
-    lineage.check(folder, drawn, known)
+    known = run_folder.check_compatible(folder, drawn.study, _digests(drawn))
+    run_folder.check_trials(folder, drawn, known)
     return known
 
 
@@ -163,13 +179,15 @@ def _together(phases: Sequence[RunSummary]) -> RunSummary:
 class PlannedRun:
     """A run that is about to train: `tasks` are its missing stacks, `known` an earlier run's plan.
 
-    `finished` has the status of the trials that need not be trained again; `processes` train at once.
+    `stored` are the parts that earlier runs left; `finished` has the status of the trials that need not be
+    trained again; `processes` train at once.
     """
 
     folder: Path
     plan: Plan
     engine: Engine
     known: Mapping[str, Any]
+    stored: Parts
     finished: Mapping[str, str]
     devices: Sequence[str]
     processes: int
@@ -191,9 +209,9 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     modules = third_party_modules(planned.plan)
     with closing(Workers(planned.processes, modules, planned.shared)) as workers:
         workers.start({stack.engine for stack in planned.stacks})  # their imports take seconds
-        remarks = _prepare(planned)
+        trials, remarks = _prepare(planned)
         provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
-        remarks += _remarks(planned)
+        remarks += _remarks(planned, trials)
         title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)
         progress = Progress(total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title)
@@ -214,12 +232,13 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> PlannedRun:
     """Put the trials into stacks, and those that are missing into tasks."""
     known = check_folder(folder, drawn, options)
     devices = options.devices()
-    results.check_parts(folder)
-    finished = results.finished(folder, set_aside=True)
+    run_folder.check_parts(folder)
+    stored = part_files.read_all(folder)
+    finished = run_folder.finished(folder, stored, set_aside=True)
     count = options.processes(devices)
-    plan = arrange(drawn, options.engine, results.stacks_of(known), devices[0], count, finished)
+    plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
-    todo = sorted(results.unfinished(plan, finished), key=stack_seconds, reverse=True)
+    todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
     tasks = [
         StackTask(
             stack, devices[i % len(devices)], drawn.study, folder.resolve(), place=i,
@@ -231,7 +250,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> PlannedRun:
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
     count = spawning.possible(affordable(min(count, len(todo)), todo))
     return PlannedRun(
-        folder, plan, options.engine, known, finished, devices, _heard(count, shared), tasks, shared
+        folder, plan, options.engine, known, stored, finished, devices, _heard(count, shared), tasks, shared
     )
 
 
@@ -246,18 +265,18 @@ def _heard(count: int, shared: SharedProgress) -> int:
     return count
 
 
-def _prepare(planned: PlannedRun) -> list[str]:
-    """Load the data, and write the plan into the folder; returns what a person should know of checkpoints."""
+def _prepare(planned: PlannedRun) -> tuple[pd.DataFrame, list[str]]:
+    """Load the data and write the plan; returns trials.csv and what a person should know of checkpoints."""
     for dataset in planned.plan.datasets.values():
         dataset.load()
     tracked = planned.plan.study.metrics
-    remarks = checkpoints.settle(
+    remarks = checkpoints.prepare(
         planned.folder, planned.stacks, planned.devices[0], tracked, planned.finished
     )
     groups = [stack.group for stack in planned.stacks]
     digests = {**planned.known.get("data", {}), **_digests(planned.plan)}
-    results.begin(planned.folder, planned.plan, digests, groups)
-    return remarks
+    trials = run_folder.write_plan(planned.folder, planned.plan, digests, groups, planned.stored)
+    return trials, remarks
 
 
 def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
@@ -269,14 +288,15 @@ def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
             parts.write_failure(folder, result.stack, result.failure)
         part_files.remember(folder, result.stack.group)
         if not result.failure:
-            results.renewed(folder, result.stack.group)
+            part_files.renewed(folder, result.stack.group)
 
 
 def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
     """Put a folder in order when a run is over, also one that was stopped."""
+    stored = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists():
-        checkpoints.tidy(folder, results.finished(folder))
-    results.consolidate(folder)
+        checkpoints.prune(folder, run_folder.finished(folder, stored))
+    progress.statuses = results.count_statuses(tables.consolidate(folder, stored.sound))
     provenance.finish(progress.done - progress.failed)
 
 
@@ -294,38 +314,37 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
             finish()
         except (OSError, MachineError, UsageError) as error:
             if isinstance(first, Exception):
-                results.check_there(folder)
+                claims.check_there(folder)
             notes.warn(f"{folder} is not put in order: {error}")
         raise
     try:
         finish()
     except (OSError, UsageError) as error:
-        results.check_there(folder)
+        claims.check_there(folder)
         raise MachineError(f"{folder} is not put in order: {error}. {AGAIN}") from error
 
 
 def _summary(folder: Path, progress: Progress, seconds: float) -> RunSummary:
-    statuses = results.count_statuses(results.read_trials(folder))
     trained = progress.done - progress.failed
     return RunSummary(
-        folder, statuses, trained, seconds, progress.failures, notes=list(progress.engine_notes)
+        folder, progress.statuses, trained, seconds, progress.failures, notes=list(progress.engine_notes)
     )
 
 
 # ------------------------------------------------------------------------------------- remarks and modules
 
 
-def _remarks(planned: PlannedRun) -> list[str]:
-    """Say what a person should know before the training."""
+def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:
+    """Say what a person should know before the training; `trials` is trials.csv as it stands."""
     plan, folder, stacks = planned.plan, planned.folder, planned.stacks
     on_cpu = planned.devices[0] == "cpu"
     return [
-        *lineage.notes(plan, planned.known, planned.finished),
+        *run_folder.dropped_notes(plan, planned.known, planned.finished),
         *shortages(stacks, plan.study, planned.processes if on_cpu else 0, folder),
-        *metric_notes(folder, plan),
+        *metric_notes(folder, plan, trials),
         *_kernel_remarks(planned.tasks),
         *_old_remarks(folder, stacks),
-        *([] if stacks else _engine_remarks(folder, planned.engine)),
+        *([] if stacks else _engine_remarks(trials, planned.engine)),
     ]
 
 
@@ -338,16 +357,16 @@ def _kernel_remarks(tasks: Sequence[StackTask]) -> list[str]:
 
 def _old_remarks(folder: Path, stacks: Sequence[Stack]) -> list[str]:
     """Say how much is trained although it was finished, or was being so when a run was stopped."""
-    old = results.to_renew(folder)
+    old = part_files.to_renew(folder)
     count = sum(len(stack.trials) for stack in stacks if stack.group in old)
     if not count:
         return []
     return [f"{count} finished trials are trained anew; their results stay until the new ones are written"]
 
 
-def _engine_remarks(folder: Path, engine: Engine) -> list[str]:
+def _engine_remarks(trials: pd.DataFrame, engine: Engine) -> list[str]:
     """Say where another engine than the one asked for has trained what is finished."""
-    engines = set(results.read_trials(folder)["engine"].dropna()) - {engine}
+    engines = set(trials["engine"].dropna()) - {engine}
     if not engines:
         return []
     others = " and ".join(sorted(engines))

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import columns, csv_rows, documents, results
+from harness import columns, csv_rows, documents, part_files, results, tables
 from harness.checking import GivenSettings
 from harness.errors import UsageError
 from harness.plan import Plan
@@ -65,7 +65,7 @@ def choose(plan: Plan, folder: Path) -> dict[str, GivenSettings]:
                 "edge": edge(points[best], points) if finished else "",
             }
         )
-    results.write_tables(folder, {CHOSEN: _csv(rows)})
+    tables.write(folder, {CHOSEN: _csv(rows)})
     return chosen
 
 
@@ -100,7 +100,7 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     table = pd.DataFrame(rows)
     last = ["val_accuracy", "seeds", "tried", "unfinished", "edge"]
     table = table[[*table.columns.drop(last), *last]]
-    return csv_rows.written(table, results.SIGNIFICANT).encode()
+    return csv_rows.written(table, part_files.SIGNIFICANT).encode()
 
 
 def edge(chosen: GivenSettings, points: Sequence[GivenSettings]) -> str:

@@ -1,4 +1,4 @@
-"""Weights: a trained network as a results folder keeps it, and its answers computed without torch."""
+"""Weights of trained networks in a results folder, and their predictions, computed without torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
-from harness import checksums, files, formulas, results
+from harness import checksums, files, formulas, part_files
 from harness.arm_settings import Settings
 from harness.axes.datasets import Dataset
 from harness.data import Split, prepare
@@ -21,6 +21,10 @@ from harness.formulas import Array
 from harness.results import Results
 from harness.trials import Arm, Trial
 
+REMOVE = (
+    "`harness run` of the study trains the stack again; or remove the file, and it is trained where needed."
+)
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -30,38 +34,38 @@ class Weights:
     named: Mapping[str, Array]
 
 
-def file_of(found: Results, trial_id: str) -> Path:
-    """Where a trial's weights are, if the study keeps them (`keep_weights`)."""
-    return found.folder / "weights" / f"{trial_id}.safetensors"
+def file_of(results: Results, trial_id: str) -> Path:
+    """Return the path of a trial's weights, which exist if the study keeps them (`keep_weights`)."""
+    return results.folder / "weights" / f"{trial_id}.safetensors"
 
 
-def kept(found: Results, trial_id: str, group: str) -> dict[str, Array]:
-    """A trial's kept weights, seen to be what its run wrote.
+def kept(results: Results, trial_id: str, group: str) -> dict[str, Array]:
+    """Read a trial's kept weights, and check that they are as its run wrote them.
 
     Args:
-        found: a results folder, read.
-        trial_id: the trial's.
-        group: its stack's, in trials.csv.
+        results: a results folder, read.
+        trial_id: the trial's id.
+        group: its stack's name, in trials.csv.
 
     Raises:
-        MachineError: they are not, or cannot be read.
+        MachineError: they have changed, or cannot be read.
     """
-    path = file_of(found, trial_id)
-    _check(path, results.digest_of(found.folder, f"weights/{path.name}", group))
+    path = file_of(results, trial_id)
+    _check(path, part_files.digest_of(results.folder, f"weights/{path.name}", group))
     return arrays(path)[0]
 
 
 def read(path: Path, study_dataset: Dataset | None = None) -> Weights:
-    """A trial and its weights from its file in a results folder, which says what rebuilds the network.
+    """Read a trial and its weights from its file in a results folder, which also holds its settings.
 
     Args:
         path: the file.
         study_dataset: the trial's data set, where its study declares it.
 
     Raises:
-        MachineError: it cannot be read, or is not what the run wrote.
+        MachineError: it cannot be read, or has changed since the run wrote it.
     """
-    _check(path, results.digest_of(path.parent.parent, f"weights/{path.name}"))
+    _check(path, part_files.digest_of(path.parent.parent, f"weights/{path.name}"))
     named, about = arrays(path)
     try:
         settings = files.json_value(about["settings"])
@@ -72,7 +76,7 @@ def read(path: Path, study_dataset: Dataset | None = None) -> Weights:
 
 
 def _check(path: Path, digest: str) -> None:
-    """Raise MachineError where a file is not what was written; of a file without a digest, nobody knows."""
+    """Raise MachineError if a file has changed since it was written; a file without a digest passes."""
     try:
         same = not digest or checksums.digest(path.read_bytes()) == digest
     except OSError as error:
@@ -82,7 +86,7 @@ def _check(path: Path, digest: str) -> None:
 
 
 def arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """A safetensors file's arrays by name, and its metadata.
+    """Read a safetensors file: its arrays by name, and its metadata.
 
     Raises:
         MachineError: it cannot be read.
@@ -91,9 +95,11 @@ def arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             about = file.metadata() or {}
-        odd = [name for name, array in named.items() if array.dtype.kind == "f" and np.isnan(array).any()]
-        if odd:
-            raise ValueError(f"{', '.join(odd)} holds what is not a number")
+        with_nan = [
+            name for name, array in named.items() if array.dtype.kind == "f" and np.isnan(array).any()
+        ]
+        if with_nan:
+            raise ValueError(f"{', '.join(with_nan)} holds NaN")
     except (*files.DAMAGE, safetensors.SafetensorError) as error:
         raise _unreadable(path, error) from error
     return named, about
@@ -103,26 +109,22 @@ def _unreadable(path: Path, error: Exception) -> MachineError:
     return MachineError(f"the weights {path} cannot be read: {error!r}. Remove the file and try again.")
 
 
-REMOVE = (
-    "`harness run` of the study trains the stack again; or remove the file, and it is trained where needed."
-)
-
-
 def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
-    """The class probabilities (n, C) of a split's samples, in the split's order, computed in NumPy.
+    """Compute the class probabilities (n, C) of a split's samples, in the split's order, in NumPy.
 
     Raises:
         UsageError: the network has a component without a formula.
+        MachineError: the weights are of another network.
     """
     settings = weights.trial.arm.settings
-    told = formulas.missing(settings)
-    if told:
-        raise UsageError(f"there is no formula for {'; '.join(told)}")
+    missing = formulas.missing(settings)
+    if missing:
+        raise UsageError(f"there is no formula for {'; '.join(missing)}")
     data = prepare(settings)
     classes = len(settings.facts.classes)
     network = engine.Network(weights.trial, data.inputs, classes, np.float32)
     for i in range(len(network.weights)):
-        weight, bias = (weights.named.get(f"{i}.{what}") for what in ("weight", "bias"))
+        weight, bias = (weights.named.get(f"{i}.{name}") for name in ("weight", "bias"))
         shapes = network.weights[i].shape, network.biases[i].shape
         if weight is None or bias is None or (weight.shape, bias.shape) != shapes:
             raise MachineError(f"the weights of {weights.trial.trial_id} are of another network. {REMOVE}")

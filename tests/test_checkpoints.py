@@ -24,10 +24,10 @@ import safetensors.numpy
 import tomli_w
 import torch
 
-from harness import board, checkpoints, cli, executors, plan, results, training
+from harness import board, checkpoints, cli, executors, files, plan, results, run_folder, training
 from harness.axes.metrics import metrics
 from harness.batches import Budget
-from harness.checkpoints import Cadence, DamagedError, Header, Origin, ShareCheckpoint
+from harness.checkpoints import Cadence, CheckpointHeader, DamagedError, Origin, ShareCheckpoint
 from harness.data import Samples
 from harness.digests import ComponentDigest
 from harness.engines import kernels
@@ -42,7 +42,7 @@ from harness.tasks import StackTask
 Make = Callable[..., Study]
 TABLES = ("trials", "epochs", "confusion")
 HERE = Origin.here("stacked", "cpu")
-HEADER = Header("g1", ["t1", "t2"], 12.5, {"top3": "", "theirs": "ab12"})
+HEADER = CheckpointHeader("g1", ["t1", "t2"], 12.5, {"top3": "", "theirs": "ab12"})
 VALUES: dict[str, Any] = {
     "first": np.array([[1.5, np.nan], [-0.0, np.inf]], np.float32),
     "turned": np.arange(6.0).reshape(2, 3).T,
@@ -62,7 +62,7 @@ def comparable(folder: Path) -> dict[str, str]:
     return {name: frame.to_csv(index=False) for name, frame in frames.items()}
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def contents_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -459,14 +459,14 @@ def test_a_checkpoint_of_another_version_stops_the_run_and_harms_nothing(
     (path,) = kept(cut)
     leftover = path.with_name("g00000000-t0.safetensors")
     leftover.write_bytes(path.read_bytes())
-    before = files(cut)
+    before = contents_of(cut)
     theirs: Any = {"libraries": "torch 1.0, numpy 1.0", "device": "cuda"}.get(other, 99)
     with monkeypatch.context() as patch:
         patch.setattr(Origin, "here", lambda *_: dataclasses.replace(HERE, **{other: theirs}))
         patch.setattr(executors, "run_task", lambda *_: pytest.fail("something was trained"))
         with pytest.raises(UsageError) as caught:
             train(study, cut)
-    assert files(cut) == before
+    assert contents_of(cut) == before
     words = str(caught.value)
     for part in (str(path), f"{other} {getattr(HERE, other)} there, {theirs} here", "delete it"):
         assert part in words
@@ -477,14 +477,14 @@ def test_a_checkpoint_of_another_version_stops_the_run_and_harms_nothing(
 def test_only_leftovers_of_finished_trials_are_removed(study: Study, cut: Path) -> None:
     (path,) = kept(cut)
     header, state = checkpoints.read(path, HERE)
-    (first, _), finished = plan.make(study).stacks, results.finished(cut)
+    (first, _), finished = plan.make(study).stacks, run_folder.finished(cut)
     done, other = path.with_name(f"{first.group}-t0.safetensors"), path.with_name("g00000000-t0.safetensors")
     for place, trials in ((done, list(finished)), (other, [*finished, "t0"])):
         checkpoints.write(place, HERE, dataclasses.replace(header, trials=trials), state.step, state.values)
     damaged = path.with_name(f"{first.group}-{first.trials[0].trial_id}.damaged")
     damaged.write_bytes(b"short")
     before = other.read_bytes()
-    notes = checkpoints.settle(cut, results.unfinished(plan.make(study), finished), "cpu", [], finished)
+    notes = checkpoints.prepare(cut, run_folder.unfinished(plan.make(study), finished), "cpu", [], finished)
     assert notes[0] == "1 stack goes on from a checkpoint"
     assert "1 checkpoint of other settings stays" in notes[1]
     assert kept(cut) == sorted([path, other])
@@ -519,7 +519,7 @@ def test_other_metrics_are_refused_before_anything_is_trained(
     with dies_after(1):
         train(first, tmp_path / "cut")
     (path,) = kept(tmp_path / "cut")
-    before = files(tmp_path / "cut")
+    before = contents_of(tmp_path / "cut")
     with monkeypatch.context() as patch:
         patch.setattr(executors, "run_task", lambda *_: pytest.fail("something was trained"))
         with pytest.raises(UsageError) as caught:
@@ -527,7 +527,7 @@ def test_other_metrics_are_refused_before_anything_is_trained(
     lists = [", ".join(tracked) or "none" for tracked in (there, here)]
     for part in (str(path), f"{lists[0]} there, {lists[1]} here", "delete it"):
         assert part in str(caught.value)
-    assert files(tmp_path / "cut") == before
+    assert contents_of(tmp_path / "cut") == before
     train(first, tmp_path / "cut")
     assert comparable(tmp_path / "cut") == comparable(tmp_path / "whole")
 
@@ -535,7 +535,7 @@ def test_other_metrics_are_refused_before_anything_is_trained(
 def test_a_metric_whose_file_has_changed_is_another_metric(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = Header("g", ["t"], 1.0, {"pp": "a" * 64})
+    one = CheckpointHeader("g", ["t"], 1.0, {"pp": "a" * 64})
     with pytest.raises(UsageError, match=r"pp \(file aaaaaaaa\) there, pp \(file bbbbbbbb\) here"):
         one.check(tmp_path, {"pp": "b" * 64})
     entry = dataclasses.replace(metrics.entry("top3"), take_digest=lambda: ComponentDigest("b" * 64))
@@ -565,14 +565,14 @@ def test_a_full_disk_is_said_once_and_training_goes_on(
     study: Study, whole: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    write = results.write
+    write = files.write
 
     def full(path: Path, content: bytes) -> None:
         if path.parent.name == "checkpoints":
             raise MachineError("no room") from OSError(28, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(results, "write", full)
+    monkeypatch.setattr(files, "write", full)
     train(study, tmp_path / "full")
     assert comparable(tmp_path / "full") == whole
     said = capsys.readouterr().err
@@ -602,12 +602,12 @@ def test_a_checkpoint_is_of_its_share_alone(study_of: Make, tmp_path: Path) -> N
     state = share_of(study, tmp_path, "1 epoch").load()
     assert isinstance(state, State)
     assert state.step == 5
-    assert checkpoints.settle(tmp_path, plan.make(study).stacks, "cpu", [], []) == [
+    assert checkpoints.prepare(tmp_path, plan.make(study).stacks, "cpu", [], []) == [
         "1 stack goes on from a checkpoint"
     ]
     half.save(6, VALUES)
     assert (
-        checkpoints.settle(tmp_path, plan.make(study).stacks, "cpu", [], []) == []
+        checkpoints.prepare(tmp_path, plan.make(study).stacks, "cpu", [], []) == []
     )  # kept, for halves to come
     assert kept(tmp_path) == [half.path]
 

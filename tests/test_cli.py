@@ -500,7 +500,7 @@ def test_a_folder_that_is_no_results_folder(harness: Harness) -> None:
     assert answer.code == 2
     in_order(
         answer.stderr,
-        r"^error: mine holds 'thesis\.tex' and no plan\.json: it is no results folder",
+        r"^error: mine holds 'thesis\.tex' and no plan\.json, so it is not a results folder",
         "--results",
     )
     assert contents(mine) == {"thesis.tex": b"dear to me"}

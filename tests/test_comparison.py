@@ -17,8 +17,8 @@ from scipy import stats as scipy_stats
 
 import harness
 from harness import cli, comparison, training
-from harness.comparison.arms import p_below
-from harness.comparison.words import p_value, points, told_apart
+from harness.comparison.comparing import p_below
+from harness.comparison.words import arms_shown, p_value, points
 from harness.errors import UsageError
 from harness.schema import METRICS, TUNED
 from harness.study import parse
@@ -318,7 +318,7 @@ def test_an_arm_that_diverged_throughout_has_no_data(trained: Trained, edited: E
     judged = comparison.gate(found)
     assert (judged.exit_code, judged.judged, len(judged.worse)) == (1, 2, 1)
     nothing = edited(trained(), lambda t: where(t, "diverged", "relu", "tanh"))
-    assert comparison.gate(comparison.compare(nothing, trained())).untold == (
+    assert comparison.gate(comparison.compare(nothing, trained())).undecided == (
         "no trial finished in both folders",
     )
 
@@ -352,7 +352,7 @@ def test_a_fall_that_is_the_same_in_every_seed_cannot_pass(trained: Trained, edi
 
     judged = comparison.gate(comparison.compare(trained(), edited(trained(), fallen)))
     assert judged.exit_code == 2
-    assert "every seed fell by the same" in judged.untold[0]
+    assert "every seed fell by the same" in judged.undecided[0]
 
 
 def test_other_images_under_the_same_name_are_not_compared(trained: Trained, edited: Edited) -> None:
@@ -368,7 +368,7 @@ def test_other_images_under_the_same_name_are_not_compared(trained: Trained, edi
     assert comparison.gate(comparison.compare(a, edited(a))).exit_code == 0
     with pytest.raises(UsageError, match="no data set in common: data set 'digits' is not compared"):
         comparison.compare(trained(), edited(trained(), data={"digits": "0" * 64}))
-    with pytest.raises(UsageError, match="does not say which images it was"):
+    with pytest.raises(UsageError, match="lacks the digest of its images"):
         comparison.compare(trained(), edited(trained(), data={}))
     with pytest.raises(UsageError, match="A has digits, B has other"):
         comparison.compare(trained(), edited(trained(), lambda t: t.assign(dataset="other")))
@@ -392,7 +392,7 @@ def _without_last_line(folder: Path) -> None:
 
 
 BAD: list[tuple[Callable[[Path], object], str]] = [
-    (lambda folder: (folder / "trials.csv").unlink(), "no results folder"),
+    (lambda folder: (folder / "trials.csv").unlink(), "is not a results folder"),
     (lambda folder: (folder / "plan.json").unlink(), "has no plan.json"),
     (lambda folder: (folder / "plan.json").write_text("{"), "plan.json cannot be read"),
     (lambda folder: (folder / "study.toml").write_text("["), "cannot be read"),
@@ -427,7 +427,7 @@ def test_a_damaged_folder_is_told(
         (lambda t: t.assign(val_loss="many"), "val_loss is not a number everywhere"),
         (lambda t: t.assign(seed=""), "seed is not a number everywhere"),
         (lambda t: t.assign(seed="0"), "4 trials have the settings and the seed of another"),
-        (lambda t: t.assign(test_accuracy=""), "has no test_accuracy: none of its 6 finished trials does"),
+        (lambda t: t.assign(test_accuracy=""), "has no test_accuracy for its 6 finished trials"),
         (lambda t: t.assign(seed=["3", "4", "5"] * 2), "no trial in common"),
         (lambda t: t.iloc[:0], "6 trials of plan.json are not in it"),
     ],
@@ -439,7 +439,7 @@ def test_a_changed_table_is_told(trained: Trained, edited: Edited, change: Edit,
 
 
 def test_another_schema_is_told(trained: Trained, edited: Edited) -> None:
-    with pytest.raises(UsageError, match="results schema 7; this version reads 1"):
+    with pytest.raises(UsageError, match="results schema 7; this version reads and writes 1"):
         comparison.compare(edited(trained(), schema=7), trained())
 
 
@@ -493,16 +493,16 @@ def test_a_file_in_the_folders_place_is_told_first(
     (tmp_path / "file").write_text("")
     answer = compare(trained(), trained(copy=1), "--out", tmp_path / "file")
     assert (answer.code, answer.stdout) == (2, "")
-    assert "is no folder; name a new folder, or one that is there" in answer.stderr
+    assert "is not a folder; name a new folder, or one that exists" in answer.stderr
 
 
 def test_of_many_arms_the_table_shows_those_that_tell_and_counts_the_rest(trained: Trained) -> None:
     arms = comparison.compare(trained(), trained(steps=16)).arms
     same = comparison.compare(trained(), trained(copy=1)).arms
-    shown, left = told_apart(pd.concat([same] * 9 + [arms], ignore_index=True), 5)
+    shown, left = arms_shown(pd.concat([same] * 9 + [arms], ignore_index=True), 5)
     assert shown["arm"].tolist() == arms.sort_values("difference")["arm"].tolist()
     assert left == ["18 more arms: 18 the same numbers"]
-    shown, left = told_apart(same, 5)
+    shown, left = arms_shown(same, 5)
     assert (len(shown), left) == (2, [])
 
 
@@ -528,7 +528,7 @@ def test_tuned_arms_beside_are_said_not_to_be_compared(
     assert "tuned arms" not in compare(a, b).stdout
     for folder in (a, b):
         shutil.copytree(trained(), folder / TUNED)
-    told = f"tuned arms are in {a / TUNED} and {b / TUNED}, which this does not look into"
+    told = f"tuned arms are in {a / TUNED} and {b / TUNED}, which are not compared here"
     assert any(note.startswith(told) for note in comparison.compare(a, b).notes)
     answer = compare(a, b, *GATE)
     assert answer.code == 0
@@ -544,4 +544,4 @@ def test_a_tuned_arm_that_chose_otherwise_is_another_arm(trained: Trained, edite
     found = comparison.compare(trained(), edited(trained(copy=1), retuned))
     judged = comparison.gate(found)
     assert judged.exit_code == 2
-    assert any("is another arm in B (lr 0.1 -> 0.05)" in told for told in judged.untold)
+    assert any("is another arm in B (lr 0.1 -> 0.05)" in told for told in judged.undecided)

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pandas as pd
 
-from harness import csv_rows, results
+from harness import columns, csv_rows
 
 IDS = ["t00", "t1", "t10"]
 
@@ -24,7 +24,7 @@ def table(seed: int) -> pd.DataFrame:
 
 
 def test_a_confusion_table_is_written_as_pandas_writes_it() -> None:
-    for frame in (table(0), results.empty("confusion"), table(1).astype(object)):
+    for frame in (table(0), columns.empty_table("confusion"), table(1).astype(object)):
         assert csv_rows.confusion(frame) == frame.to_csv(index=False, lineterminator="\n")
 
 

@@ -13,7 +13,7 @@ import pytest
 import tomli_w
 import torch
 
-from harness import display, executors, parts, plan, plugins, results, training
+from harness import display, executors, parts, plan, plugins, results, run_folder, training
 from harness.axes.datasets import Dataset
 from harness.board import SharedProgress
 from harness.engines import captured, stacked
@@ -116,7 +116,7 @@ def test_a_stack_in_shares_trains_every_trial_once(study_of: Make, tmp_path: Pat
     (stack,) = plan.make(study).stacks
     result = executors.run_task(StackTask(stack, "cpu", study, tmp_path, shares=shares))
     assert result.statuses == {"ok": 5}
-    assert set(results.finished(tmp_path)) == {trial.trial_id for trial in stack.trials}
+    assert set(run_folder.finished(tmp_path)) == {trial.trial_id for trial in stack.trials}
 
 
 def test_a_stack_goes_to_the_gpu_that_is_free(study_of: Make, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from harness import cli, display, gallery, pictures, predictions, results, selection, weights
 from harness.axes.datasets import Facts, datasets
 from harness.errors import UsageError
-from harness.pictures import Pictures, Seen
+from harness.pictures import ModelPredictions, Pictures
 from harness.results import Results
 
 DIGITS = datasets["digits"].load()
@@ -34,13 +34,13 @@ def found(kept_results: Path) -> Results:
 
 
 @pytest.fixture
-def seen(found: Results) -> Seen:
+def seen(found: Results) -> ModelPredictions:
     return pictures.see(found, selection.best(found).iloc[0])
 
 
 def toy(
     label: Sequence[int], predicted: Sequence[int], names: Sequence[str], confidence: float = 0.9
-) -> Seen:
+) -> ModelPredictions:
     """Images full of their index, 2 high and 3 wide."""
     n = len(label)
     pixels = np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None], (n, 2, 3))
@@ -49,7 +49,9 @@ def toy(
     table = pd.DataFrame(
         {"index": range(n), "label": label, "predicted": predicted, "confidence": confidence}
     )
-    return Seen("t0", "arm", "test", images, table.assign(wrong=table["label"] != table["predicted"]))
+    return ModelPredictions(
+        "t0", "arm", "test", images, table.assign(wrong=table["label"] != table["predicted"])
+    )
 
 
 def tiles(figure: Figure) -> list[tuple[NDArray[Any], list[tuple[str, str]]]]:
@@ -78,7 +80,7 @@ def bars(ax: Axes) -> list[float]:
 # ------------------------------------------------------------------------------------------------- figures
 
 
-def test_predictions_stand_above_their_images_and_wrong_ones_are_red(seen: Seen) -> None:
+def test_predictions_stand_above_their_images_and_wrong_ones_are_red(seen: ModelPredictions) -> None:
     rows = pd.concat([seen.table[seen.table["wrong"]].head(4), seen.table[~seen.table["wrong"]].head(4)])
     shown = tiles(gallery.predictions_figure(seen, rows))
     assert len(shown) == 8
@@ -91,7 +93,9 @@ def test_predictions_stand_above_their_images_and_wrong_ones_are_red(seen: Seen)
     assert "4 predicted wrongly" in words(gallery.predictions_figure(seen, rows))[0]
 
 
-def test_failures_are_a_row_a_true_class_surest_first_and_titled_with_their_number(seen: Seen) -> None:
+def test_failures_are_a_row_a_true_class_surest_first_and_titled_with_their_number(
+    seen: ModelPredictions,
+) -> None:
     figure = gallery.failures_figure(seen)
     expected = [
         (row["index"], row["predicted"])
@@ -132,7 +136,7 @@ def test_of_very_many_classes_those_with_most_mistakes_are_shown() -> None:
     assert "the 20 of 30 classes with most" in " ".join(words(figure)[0].split())
 
 
-def test_no_page_cuts_its_words_or_images(seen: Seen) -> None:
+def test_no_page_cuts_its_words_or_images(seen: ModelPredictions) -> None:
     long = toy([0, 1, 2], [1, 2, 0], ("a name that is far too long", "$x^2_$", "another of such names"), 1)
     pages = [gallery.failures_figure(seen), gallery.failures_figure(long)]
     pages += [gallery.predictions_figure(long, long.table), gallery.predictions_figure(seen, seen.table[:1])]
@@ -149,7 +153,9 @@ def test_no_page_cuts_its_words_or_images(seen: Seen) -> None:
                 assert box.y1 <= figure.bbox.y1, artist
 
 
-def test_bars_are_the_probabilities_add_to_one_and_mark_the_label(found: Results, seen: Seen) -> None:
+def test_bars_are_the_probabilities_add_to_one_and_mark_the_label(
+    found: Results, seen: ModelPredictions
+) -> None:
     given = weights.probabilities(weights.read(weights.file_of(found, seen.trial_id)), "test")
     rows = predictions.telling(seen.table)
     page, *plots = gallery.probabilities_figure(seen, rows, given[rows.index]).axes
@@ -246,7 +252,7 @@ def test_show_draws_what_is_asked_for(kept_results: Path, tmp_path: Path) -> Non
         (["--split", "train"], "no predictions of train"),
         (["--trial", "t000"], "has no trial"),
         (["--where", "lr=1e25,head=identity"], "so it predicts nothing"),
-        (["--where", "lr=0.1"], "tells them apart"),
+        (["--where", "lr=0.1"], "They differ in"),
         (["--sample", "360"], "indices from 0 to 359"),
     ],
 )

@@ -214,7 +214,7 @@ def test_file_names_stand_above_images_where_there_are_some(tmp_path: Path) -> N
 def test_figures_are_written_and_a_folder_that_cannot_be_is_said(
     study_of: Callable[..., Study], tmp_path: Path
 ) -> None:
-    asked = looks.Asked(("counts", "row", "grid"), label="7", split="test", count=3)
+    asked = looks.ImageRequest(("counts", "row", "grid"), label="7", split="test", count=3)
     written = [png for _, png in looks.draw(study_of(), asked, tmp_path / "figures")]
     names = ["digits-counts", "digits-row", "digits-grid", "digits-test-label-7-seed-0"]
     assert [png.name for png in written] == [f"{name}.png" for name in names]

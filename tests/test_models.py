@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner
 
 import harness
-from harness import models, results, training, weights
+from harness import models, results, selection, training, weights
 from harness.arm_settings import Settings
 from harness.cli import harness as command
 from harness.data import prepare
@@ -56,7 +56,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def row_of(found: Results, where: str) -> Any:
-    return models.choose(found, None, where)
+    return selection.choose(found, None, where)
 
 
 def predictions(found: Results, row: Any) -> dict[str, np.ndarray[Any, Any]]:
@@ -126,7 +126,7 @@ def test_a_trial_of_a_stack_of_several_shapes_is_trained_again(
 
 
 def test_an_export_reaches_the_same_accuracy_to_the_last_sample(found: Results, tmp_path: Path) -> None:
-    row = models.choose(found, "best")
+    row = selection.choose(found, "best")
     done = models.export(found, row, tmp_path / "out")
     model = harness.load_model(done.folder)
     test = harness.loader("digits", "test", batch_size=100)
@@ -149,7 +149,7 @@ def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_pat
 
 
 def test_both_files_hold_the_same_weights(found: Results, tmp_path: Path) -> None:
-    folder = models.export(found, models.choose(found, "best"), tmp_path / "out").folder
+    folder = models.export(found, selection.choose(found, "best"), tmp_path / "out").folder
     pickled = torch.load(folder / "model.pt", weights_only=True)
     safe = safetensors.torch.load_file(folder / "model.safetensors")
     assert list(pickled) == [f"{i}.{what}" for i in (0, 2, 4) for what in ("weight", "bias")]
@@ -172,7 +172,7 @@ def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -
     """Its owner gets torch's own dropout: out of the way in inference mode, at work in further training."""
     found = training.run(parse(REGULARISED), tmp_path / "results", workers=1, engine=engine)
     (trial_id,) = found.trials["trial_id"]
-    done = models.export(found, models.choose(found, trial_id), tmp_path / "out")
+    done = models.export(found, selection.choose(found, trial_id), tmp_path / "out")
     assert done.right == done.stored
     kept = weights.probabilities(weights.read(weights.file_of(found, trial_id)), "test")
     model = harness.load_model(done.folder)
@@ -185,7 +185,7 @@ def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -
 
 
 def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Results, tmp_path: Path) -> None:
-    row = models.choose(found, "best")
+    row = selection.choose(found, "best")
     done = models.export(found, row, tmp_path / "out")
     about = json.loads((done.folder / "trial.json").read_text())
     expected = harness.load_model(done.folder)
@@ -232,7 +232,7 @@ def plugged(folder: Path, number: str) -> Results:
 
 def test_a_network_of_a_third_party_is_exported_too(tmp_path: Path) -> None:
     found = plugged(tmp_path, "one")
-    row = models.choose(found, "best")
+    row = selection.choose(found, "best")
     done = models.export(found, row, tmp_path / "out")
     assert done.right == done.stored
     state = torch.load(done.folder / "model.pt", weights_only=True)
@@ -243,7 +243,7 @@ def test_a_component_that_is_not_known_is_named(tmp_path: Path) -> None:
     from harness.axes.architectures import architectures
 
     found = plugged(tmp_path, "two")
-    folder = models.export(found, models.choose(found, "best"), tmp_path / "out").folder
+    folder = models.export(found, selection.choose(found, "best"), tmp_path / "out").folder
     architectures.remove("normalised_two")
     with pytest.raises(UsageError, match=r"normalised_two.*own\.py: name it in plugin_files"):
         harness.load_model(folder)
@@ -268,7 +268,7 @@ def test_the_command_exports(found: Results, tmp_path: Path) -> None:
     assert "as trials.csv has it" in done.output
     assert sorted(path.name for path in out.iterdir()) == ["model.pt", "model.safetensors", "trial.json"]
     again = invoke("export", "best", "--results", found.folder, "--out", out)
-    assert "is there already" in message(again)
+    assert "exists already" in message(again)
 
 
 def test_a_trial_is_found_by_its_id_alone(
@@ -324,18 +324,18 @@ def test_kept_weights_that_are_not_the_trials_are_not_exported(found: Results, t
     path = tmp_path / "weights" / f"{row['trial_id']}.safetensors"
     named, about = weights.arrays(path)
     path.write_bytes(safetensors.numpy.save({**named, "0.weight": -named["0.weight"]}, about))
-    with pytest.raises(MachineError, match="damaged, or not its own"):
+    with pytest.raises(MachineError, match="damaged, or another trial's"):
         models.export(copy, row, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".tmp-*"))
 
 
 def test_an_export_that_is_not_whole_is_told(found: Results, tmp_path: Path) -> None:
-    folder = models.export(found, models.choose(found, "best"), tmp_path / "out").folder
+    folder = models.export(found, selection.choose(found, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     for broken in ({k: v for k, v in about.items() if k != "image"}, {**about, "image": [9, 9]}):
         (folder / "trial.json").write_text(json.dumps(broken))
-        with pytest.raises(UsageError, match="does not hold one whole export"):
+        with pytest.raises(UsageError, match="does not hold a whole export"):
             harness.load_model(folder)
     (folder / "trial.json").write_text("{")
     with pytest.raises(UsageError, match=r"trial\.json cannot be read.*Export the trial again"):
@@ -351,10 +351,10 @@ def test_weights_of_another_network_are_told(found: Results) -> None:
 
 
 def test_an_export_of_another_format_is_told(found: Results, tmp_path: Path) -> None:
-    folder = models.export(found, models.choose(found, "best"), tmp_path / "out").folder
+    folder = models.export(found, selection.choose(found, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     (folder / "trial.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(UsageError, match="exported in format 99; this version reads 1"):
         harness.load_model(folder)
-    with pytest.raises(UsageError, match="no exported trial"):
+    with pytest.raises(UsageError, match="not an exported trial"):
         harness.load_model(tmp_path)

@@ -257,7 +257,7 @@ def test_the_gap_between_train_and_val_is_said_with_its_interval(digits_results:
 
 
 def test_no_results_folder_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no results folder"):
+    with pytest.raises(UsageError, match=r"is not a results folder"):
         report.write(tmp_path)
 
 

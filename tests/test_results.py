@@ -15,7 +15,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import csv_rows, results, training
+from harness import (
+    claims,
+    csv_rows,
+    documents,
+    files,
+    limits,
+    part_files,
+    plan,
+    results,
+    run_folder,
+    tables,
+    training,
+)
 from harness.checking import known_settings
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
@@ -287,7 +299,7 @@ def test_what_is_read_is_typed(folder: Path) -> None:
 
 
 def test_reading_what_is_no_results_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is no results folder: it has no trials\.csv"):
+    with pytest.raises(UsageError, match=r"is not a results folder: it has no trials\.csv"):
         results.read(tmp_path)
     (tmp_path / "trials.csv").write_text("mine\n1\n")
     with pytest.raises(UsageError, match="cannot be read"):
@@ -327,14 +339,14 @@ def test_a_damaged_part_is_set_aside_and_its_trials_retrained(copied: Path, fold
 
 
 def test_no_damage_of_a_part_is_a_crash_or_a_wrong_row(copied: Path) -> None:
-    whole = results.finished(copied)
+    whole = run_folder.finished(copied)
     part = min((copied / "parts").glob("*.zip"))
     content = part.read_bytes()
     with zipfile.ZipFile(part) as archive:
         members = set(csv_rows.read(io.StringIO(archive.read("trials.csv").decode()))["trial_id"])
     for spoiled in damaged(content):
         part.write_bytes(spoiled)
-        found = results.finished(copied)
+        found = run_folder.finished(copied)
         assert found in (whole, {k: v for k, v in whole.items() if k not in members})
         part.with_suffix(".damaged").unlink(missing_ok=True)
 
@@ -344,7 +356,7 @@ def test_no_damage_of_a_part_is_a_crash_or_a_wrong_row(copied: Path) -> None:
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "deep" / "file.csv"
-    results.write(path, b"first")
+    files.write(path, b"first")
     assert path.read_bytes() == b"first"
 
     def fail(*_: object) -> None:
@@ -356,7 +368,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
             with pytest.raises(
                 MachineError, match=r"file\.csv cannot be written: Disk quota exceeded.*free some"
             ):
-                results.write(path, b"second")
+                files.write(path, b"second")
         assert path.read_bytes() == b"first"
         assert [p.name for p in path.parent.iterdir()] == ["file.csv"]
 
@@ -364,16 +376,44 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 def test_what_a_person_may_not_write_is_the_machines_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MachineError, match=r"cannot be written: .*check the folder's permissions"):
-        results.write(tmp_path / "file" / "trials.csv", b"")
+        files.write(tmp_path / "file" / "trials.csv", b"")
 
 
 def test_a_folder_is_held_by_one_run(tmp_path: Path) -> None:
-    with results.claimed(tmp_path / "new"):
+    with claims.locked(tmp_path / "new"):
         with (
             pytest.raises(UsageError, match="another run is writing into"),
-            results.claimed(tmp_path / "new"),
+            claims.locked(tmp_path / "new"),
         ):
             pass
         (tmp_path / "new/.tmp-mine").touch()
-    with results.claimed(tmp_path / "new"):
+    with claims.locked(tmp_path / "new"):
         assert not (tmp_path / "new/.tmp-mine").exists()
+
+
+def test_a_damaged_run_of_provenance_is_left_out_and_the_others_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = {"commit": "abc", "runs": [{"command": "harness run"}, 7, {"started": "today"}], "cpu": [1]}
+    (tmp_path / "provenance.json").write_text(json.dumps(content))
+    sound = documents.provenance(tmp_path)
+    assert sound == {"commit": "abc", "runs": [{"command": "harness run"}, {"started": "today"}]}
+    assert "its cpu, 1 of 3 runs cannot be read" in capsys.readouterr().err + caplog.text
+
+
+def test_a_part_is_listed_once_however_its_folder_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "folder" / "parts" / "g1.zip"
+    part.parent.mkdir(parents=True)
+    part.touch()
+    part_files.remember(tmp_path / "folder", "g1")
+    monkeypatch.chdir(tmp_path)
+    assert part_files.paths(Path("folder")) == [Path("folder/parts/g1.zip")]
+    assert part_files.paths(tmp_path / "folder") == [part]
+
+
+def test_the_planned_rows_of_the_largest_study_may_be_read() -> None:
+    rows = run_folder.planned_rows(plan.make(study()))
+    size = len(csv_rows.written(rows).encode()) / len(rows)
+    assert size * limits.TRIALS < tables.MOST_PLANNED

@@ -35,7 +35,7 @@ def test_several_trials_are_told_apart(found: Results) -> None:
     with pytest.raises(UsageError) as caught:
         selection.choose(found, conditions="lr=0.1,head=identity")
     assert "2 finished trials are meant" in str(caught.value)
-    assert "tells them apart: seed (0, 1)." in str(caught.value)
+    assert "They differ in: seed (0, 1)." in str(caught.value)
     with pytest.raises(UsageError, match=r"head \(identity, sigmoid, softmax, log_softmax\); seed"):
         selection.choose(found, conditions="lr=0.1")
 

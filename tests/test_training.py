@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from harness import grants, options, plugins, results, training
+from harness import files, grants, options, plugins, results, training
 from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.study import Study, load
@@ -232,7 +232,7 @@ class Killed(BaseException):
 def write_and_die(monkeypatch: pytest.MonkeyPatch, after: int) -> list[Path]:
     """Let `after` files be written; the next leaves a broken temporary file, and nothing is written since."""
     written: list[Path] = []
-    whole = results.write
+    whole = files.write
 
     def write(path: Path, content: bytes) -> None:
         if len(written) == after:
@@ -242,7 +242,7 @@ def write_and_die(monkeypatch: pytest.MonkeyPatch, after: int) -> list[Path]:
         whole(path, content)
         written.append(path)
 
-    monkeypatch.setattr(results, "write", write)
+    monkeypatch.setattr(files, "write", write)
     return written
 
 

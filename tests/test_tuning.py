@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import plan, results, training, tuning
+from harness import claims, plan, results, training, tuning
 from harness.data import prepare
 from harness.engines import loop, stacked
 from harness.engines import numpy as by_hand
@@ -113,7 +113,7 @@ def test_a_tuned_folder_rebuilds_its_models(folder: Path) -> None:
     row = selection.choose(found, conditions="output=MSE,seed=1")
     model = models.restore(found, row)
     images = len(prepare(model.trial.arm.settings).test.y)
-    right = models.right(model.classifier, model.trial.arm.settings)
+    right = models.count_right(model.classifier, model.trial.arm.settings)
     assert right / images == pytest.approx(row["test_accuracy"])
 
 
@@ -338,7 +338,7 @@ def test_the_file_of_a_phase_does_not_run_into_the_studys_folder(folder: Path) -
 
 def test_the_studys_folder_is_held_while_it_tunes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def choose(given: plan.Plan, place: Path) -> dict[str, Any]:
-        with pytest.raises(UsageError, match="another run is writing into"), results.claimed(place):
+        with pytest.raises(UsageError, match="another run is writing into"), claims.locked(place):
             pass
         return really(given, place)
 

@@ -1,43 +1,52 @@
-"""Comparing: two results folders -> one Comparison."""
+"""Comparison of two results folders, arm by arm."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
+from scipy import special
 
-from harness.comparison.arms import arm_verdicts, differences, identical, pooled
+from harness import columns, stats
 from harness.comparison.matching import SIDES, Matched, match
-from harness.comparison.sides import Side, folder_notes, provenance, same_data
+from harness.comparison.sides import ComparedFolder, folder_notes, provenance, same_data
 from harness.errors import UsageError, did_you_mean
+from harness.schema import METRICS
+from harness.stats.verdicts import EQUAL
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 Metric = Literal["test_accuracy", "val_accuracy"]
 MARGIN, ALPHA = 0.002, 0.05
+BROKEN = ("diverged", "failed")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two results folders say of each other; frames to look at, and what to know before believing them.
+    """Two results folders, compared: tables, and notes to read before trusting them.
 
     Attributes:
-        a: the folder that was.
-        b: the folder that is.
-        metric: what is compared, a share in 0..1.
-        margin: differences within it are the same for all that matters, a share.
+        a: the old folder.
+        b: the new folder.
+        metric: the compared metric, a share in 0..1.
+        margin: the largest difference that does not matter, a share.
         alpha: the error rate of all verdicts together.
         matched: the trials of both, side by side; `identical`: all their numbers agree to the last digit.
         arms: a row an arm and data set that both have: dataset, arm, trials (matched), identical, changed (ok
             in both, with other numbers), lost (ok in A, diverged or failed in B), mended (the reverse),
             waiting (ok in A, without an outcome in B), a and b (means over the seeds that both finished),
-            what `stats.verdicts` says of b - a; p_below, p_below_holm and regressed: whether b - a is
+            the columns of `stats.verdicts` for b - a; p_below, p_below_holm and regressed: whether b - a is
             significantly below -margin.
         pooled: dataset, arms, left_out (arms without all seeds), n, difference, low, high: the mean over the
             arms, first within a seed.
-        provenance: what, a, b: where the folders come from, as far as that differs.
+        provenance: what, a, b: differences in version, device and engine.
         set_aside: in words, the data sets that are in both and whose images differ: not compared.
-        notes: in words, what else is to be known.
+        notes: other notes, in words.
     """
 
     a: Path
@@ -54,7 +63,7 @@ class Comparison:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """A row a trial of either folder: who it is, where it is, how it ended on each side."""
+        """A row a trial of either folder: its identity, its folders, its outcome in each."""
         return self.matched.trials
 
 
@@ -69,38 +78,37 @@ def compare(
     """Compare two results folders arm by arm: B minus A, paired by seed.
 
     Args:
-        a: the folder that was.
-        b: the folder that is.
+        a: the old folder.
+        b: the new folder.
         metric: test_accuracy or val_accuracy.
-        margin: what difference does not matter, a share in 0..1.
+        margin: the largest difference that does not matter, a share in 0..1.
         alpha: the error rate of all verdicts together (Holm over all arms compared).
 
     Raises:
-        UsageError: a folder is none of results, is damaged, or of another schema; or they have no trial in
-            common.
+        UsageError: a folder is not a results folder, is damaged, or of another schema; or the folders have no
+            trial in common.
     """
     _check(metric, margin, alpha)
-    once = [Side.read(Path(folder)).once() for folder in (a, b)]
-    sides = once[0][0], once[1][0]
-    notes = [*folder_notes(*sides), *(note for side in sides for note in side.notes())]
-    notes += [note for _, twins in once for note in twins]
-    first, second, other_data = same_data(*sides)
-    matched = match(first.found, second.found)
-    _require_common(matched, sides, metric)
+    (first, first_twins), (second, second_twins) = (
+        ComparedFolder.read(Path(folder)).without_twins() for folder in (a, b)
+    )
+    notes = [*folder_notes(first, second), *first.notes(), *second.notes(), *first_twins, *second_twins]
+    matched_a, matched_b, other_data = same_data(first, second)
+    matched = match(matched_a.results, matched_b.results)
+    _require_common(matched, (first, second), metric)
     matched = replace(matched, trials=matched.trials.assign(identical=identical(matched.trials)))
     paired = differences(matched.trials, metric)
     arms = arm_verdicts(matched.trials, paired, margin, alpha)
     return Comparison(
         Path(a), Path(b), metric, margin, alpha, matched, arms,
-        pooled(paired), provenance(first.found, second.found),
+        pooled(paired), provenance(first.results, second.results),
         tuple(other_data), (*notes, *_version_notes(matched)),
     )  # fmt: skip
 
 
 def _check(metric: str, margin: float, alpha: float) -> None:
-    known = ("test_accuracy", "val_accuracy")
-    if metric not in known:
-        raise UsageError(f"--metric {metric!r}: {did_you_mean(metric, known)}")
+    if metric not in get_args(Metric):
+        raise UsageError(f"--metric {metric!r}: {did_you_mean(metric, get_args(Metric))}")
     if not 0 < margin < 1:
         raise UsageError(
             f"--margin {margin}: allowed are shares between 0 and 1; 0.2 points are a margin of 0.002"
@@ -109,12 +117,12 @@ def _check(metric: str, margin: float, alpha: float) -> None:
         raise UsageError(f"--alpha {alpha}: allowed is an error rate between 0 and 1, such as 0.05")
 
 
-def _require_common(matched: Matched, sides: tuple[Side, Side], metric: str) -> None:
-    """Raise UsageError where no trial is in both folders, or one has no value of the metric at all."""
+def _require_common(matched: Matched, sides: tuple[ComparedFolder, ComparedFolder], metric: str) -> None:
+    """Raise UsageError if no trial is in both folders, or one has no value of the metric at all."""
     both = matched.trials[matched.trials["inside"].eq("both")]
     if both.empty:
-        seeds = [_few(sorted(set(side.found.trials["seed"]))) for side in sides]
-        arms = [_few(dict.fromkeys(side.found.trials["arm"])) for side in sides]
+        seeds = [_few(sorted(set(side.results.trials["seed"]))) for side in sides]
+        arms = [_few(dict.fromkeys(side.results.trials["arm"])) for side in sides]
         raise UsageError(
             "the folders have no trial in common, neither by settings and seed nor by arm and seed. "
             f"A has the seeds {seeds[0]} and the arms {arms[0]}. B has the seeds {seeds[1]} and the arms "
@@ -126,26 +134,103 @@ def _require_common(matched: Matched, sides: tuple[Side, Side], metric: str) -> 
         if len(done) and done[f"{metric}_{name}"].isna().all():
             other = "val_accuracy" if metric == "test_accuracy" else "test_accuracy"
             raise UsageError(
-                f"{side.found.folder} has no {metric}: none of its {len(done)} finished trials does. "
+                f"{side.results.folder} has no {metric} for its {len(done)} finished trials. "
                 f"Compare --metric {other}."
             )
 
 
-def _few(values: Any, most: int = 5) -> str:
-    told = [str(value) for value in values]
-    return "; ".join(told[:most]) + (f"; and {len(told) - most} more" if len(told) > most else "")
+def _few(values: Iterable[Any], most: int = 5) -> str:
+    names = [str(value) for value in values]
+    return "; ".join(names[:most]) + (f"; and {len(names) - most} more" if len(names) > most else "")
 
 
 def _version_notes(matched: Matched) -> list[str]:
-    """That trials of the same settings are other trials, which is another version of what training means."""
+    """Say that trials of the same settings have other ids, as another version of the training gives them."""
     if matched.by != "settings" or len(matched.differing) or len(matched.assumed):
         return []
     both = matched.trials[matched.trials["inside"].eq("both")]
     changed = int(both["trial_id_a"].ne(both["trial_id_b"]).sum())
     if not changed:
         return []
-    told = (
-        f"{changed} of {len(both)} matched trials have another trial_id: what training means has another "
-        "version, or a third party's component another source"
+    note = (
+        f"{changed} of {len(both)} matched trials have another trial_id: the version of the training, or the "
+        "source of a third party's component, has changed"
     )
-    return [told]
+    return [note]
+
+
+# ---------------------------------------------------------------------------------------------------- arms
+
+
+def identical(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Mark trials that finished on both sides with the same numbers, or diverged at the same step."""
+    same = trials["inside"].eq("both") & trials["status_a"].isin(columns.FINISHED)
+    for name in ("status", "diverged_step", *METRICS):
+        one, other = trials[f"{name}_a"], trials[f"{name}_b"]
+        same &= one.eq(other) | (one.isna() & other.isna())
+    return same
+
+
+def differences(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Tabulate trials that both finished: dataset, arm, seed, value (B), reference_value (A), difference."""
+    done = trials["status_a"].eq("ok") & trials["status_b"].eq("ok")
+    table = trials[done].rename(columns={f"{metric}_b": "value", f"{metric}_a": "reference_value"})
+    table = table.dropna(subset=["value", "reference_value"])
+    table = table.assign(difference=table["value"] - table["reference_value"], reference="A")
+    return table[["dataset", "arm", "reference", "seed", "value", "reference_value", "difference"]]
+
+
+def arm_verdicts(
+    trials: pd.DataFrame, differences: pd.DataFrame, margin: float, alpha: float
+) -> pd.DataFrame:
+    """Judge every arm that both folders have: the table `Comparison.arms`."""
+    by = ["dataset", "arm"]
+    both = trials[trials["inside"].eq("both")]
+    ok = [both[f"status_{side}"].eq("ok") for side in SIDES]
+    broken = [both[f"status_{side}"].isin(BROKEN) for side in SIDES]
+    ended = both["status_b"].isin(("ok", *BROKEN))
+    counted = both.assign(
+        trials=1, changed=ok[0] & ok[1] & ~both["identical"], lost=ok[0] & broken[1],
+        mended=broken[0] & ok[1], waiting=ok[0] & ~ended,
+    )  # fmt: skip
+    counted_columns = ["trials", "identical", "changed", "lost", "mended", "waiting"]
+    counts = counted.groupby(by, sort=False)[counted_columns].sum().astype(int).reset_index()
+    means = differences.groupby(by, sort=False)[["reference_value", "value"]].mean().reset_index()
+    means = means.rename(columns={"reference_value": "a", "value": "b"})
+    verdicts = stats.verdicts(differences, tuple(by), margin=margin, alpha=alpha, within=(-1.0, 1.0))
+    arms = counts.merge(means, on=by, how="left").merge(verdicts, on=by, how="left")
+    arms["n"] = arms["n"].fillna(0).astype(int)
+    arms["verdict"] = arms["verdict"].fillna("no data")
+    arms["within_margin"] = arms["within_margin"].eq(True)
+    below = p_below(arms["difference"], arms["sd"], arms["n"], margin)
+    corrected = stats.holm(below)
+    return arms.assign(p_below=below, p_below_holm=corrected, regressed=corrected <= alpha)
+
+
+def p_below(difference: ArrayLike, sd: ArrayLike, n: ArrayLike, margin: float) -> NDArray[np.float64]:
+    """Test paired differences one-sided against "not below -margin": Student's t, n - 1 degrees of freedom.
+
+    Differences that are all equal leave nothing to estimate a spread from: there, as in `stats.verdicts`, a
+    sign test takes its place, 1 / 2^n below -margin and else 1. NaN with n < 2.
+    """
+    mean, sd, n = (np.asarray(values, dtype=float) for values in (difference, sd, n))
+    df = np.where(n > 1, n - 1, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = special.stdtr(df, (mean + margin) / (sd / np.sqrt(n)))
+    equal = np.where(mean + margin < -EQUAL, 0.5**n, 1.0)
+    return np.where((n > 1) & (sd <= EQUAL), equal, p)
+
+
+def pooled(differences: pd.DataFrame) -> pd.DataFrame:
+    """Average over the arms of each data set, within a seed first; only arms with all its seeds count."""
+    rows = []
+    for dataset, table in differences.groupby("dataset", sort=False):
+        seeds = table["seed"].nunique()
+        whole = table.groupby("arm")["seed"].transform("size").eq(seeds)
+        within = table[whole].groupby("seed", as_index=False)["difference"].mean().assign(dataset=dataset)
+        summary = stats.summarise(within, ["dataset"], "difference", within=(-1.0, 1.0))
+        summary = summary.rename(columns={"mean": "difference"})
+        arms = table.loc[whole, "arm"].nunique()
+        rows.append(summary.assign(arms=arms, left_out=table["arm"].nunique() - arms))
+    header = ["dataset", "arms", "left_out", "n", "difference", "sd", "low", "high"]
+    return pd.concat(rows, ignore_index=True)[header] if rows else pd.DataFrame(columns=header)

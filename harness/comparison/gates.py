@@ -1,4 +1,4 @@
-"""Gates: whether a comparison lets B pass."""
+"""The gate of a comparison: it fails if B is worse than A."""
 
 from __future__ import annotations
 
@@ -6,44 +6,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.comparison.arms import BROKEN
-from harness.comparison.comparing import Comparison
+from harness.comparison.comparing import BROKEN, Comparison
 from harness.comparison.sides import same_folder
-from harness.comparison.words import counted, interval, p_value, points
+from harness.comparison.words import MOST_LISTED, counted, interval, p_value, points
 from harness.stats.verdicts import EQUAL
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether B may pass: what got worse, and what cannot be said; both in words.
+    """The outcome of a gate: regressions and open questions, in words.
 
     Attributes:
-        worse: what got worse.
-        untold: what would have to be known to let B pass.
-        judged: arms that were judged.
-        unsettled: arms that pass, and whose 95 % interval reaches below -margin all the same.
-        absent: arms of A that B does not have, which nothing was judged of.
+        worse: regressions.
+        undecided: questions that must be answered before B may pass.
+        judged: the number of arms that were judged.
+        not_excluded: the number of arms that pass although their 95 % interval reaches below -margin.
+        absent: the number of arms of A that B lacks, which are not judged.
     """
 
     worse: tuple[str, ...]
-    untold: tuple[str, ...]
+    undecided: tuple[str, ...]
     judged: int
-    unsettled: int
+    not_excluded: int
     absent: int
 
     @property
     def exit_code(self) -> int:
-        """1 where something got worse, 2 where that cannot be said, 0 where B may pass."""
-        return 1 if self.worse else 2 if self.untold else 0
+        """1 if something got worse, 2 if that is undecided, 0 if B may pass."""
+        return 1 if self.worse else 2 if self.undecided else 0
 
 
 def gate(comparison: Comparison) -> Gate:
-    """Whether B may pass: nothing got worse by more than the margin, and that could be seen.
+    """Decide whether B may pass: nothing got worse by more than the margin, and that was detectable.
 
-    An arm is worse where b - a is significantly below -margin (one-sided, Holm over all arms), or where
-    trials that were ok in A diverged or failed in B. What nobody can judge does not pass: one seed with other
-    numbers, trials without an outcome in B yet, an arm whose settings or a data set whose images changed, a
-    folder beside itself. Arms that B leaves out do pass, and are counted.
+    An arm is worse if b - a is significantly below -margin (one-sided, Holm over all arms), or if trials that
+    were ok in A diverged or failed in B. Undecided cases do not pass: one seed with other numbers, trials
+    without an outcome in B yet, an arm whose settings or a data set whose images changed, a folder compared
+    with itself. Arms that B leaves out do pass, and are counted.
     """
     arms = comparison.arms
     worse = [_regressed(comparison, row) for row in arms[arms["regressed"]].to_dict("records")]
@@ -52,17 +51,31 @@ def gate(comparison: Comparison) -> Gate:
     judged |= arms["n"].gt(1) | arms["lost"].gt(0)
     alone = comparison.trials.loc[comparison.trials["inside"].eq("a"), ["dataset", "arm"]].drop_duplicates()
     absent = alone.merge(arms[["dataset", "arm"]], how="left", indicator="there")["there"].eq("left_only")
-    unsettled = arms["low"].lt(-comparison.margin) & ~arms["regressed"]
+    not_excluded = arms["low"].lt(-comparison.margin) & ~arms["regressed"]
     return Gate(
-        tuple(worse), tuple(_untold(comparison)), int(judged.sum()), int(unsettled.sum()), int(absent.sum())
+        tuple(worse),
+        tuple(_undecided(comparison)),
+        int(judged.sum()),
+        int(not_excluded.sum()),
+        int(absent.sum()),
     )
 
 
-def _untold(comparison: Comparison) -> list[str]:
-    """What would have to be known to let B pass."""
-    arms, told = comparison.arms, list(comparison.set_aside)
+def cannot_tell(gate: Gate) -> str:
+    """Say why a gate does not let B pass although nothing got worse, and what to do."""
+    listed = gate.undecided[:MOST_LISTED]
+    more = f"; and {len(gate.undecided) - len(listed)} more" if len(gate.undecided) > len(listed) else ""
+    return (
+        f"the gate cannot tell whether B is worse: {'; '.join(listed)}{more}. Compare two "
+        "finished folders of the same data and arms, with at least two seeds; five are better."
+    )
+
+
+def _undecided(comparison: Comparison) -> list[str]:
+    """List the questions that must be answered before B may pass."""
+    arms, reasons = comparison.arms, list(comparison.set_aside)
     if same_folder(comparison.a, comparison.b):
-        told.append("A and B are the same folder")
+        reasons.append("A and B are the same folder")
     single = arms["n"].eq(1) & arms["lost"].eq(0) & arms["changed"].gt(0)
     below = arms["difference"].lt(-comparison.margin - EQUAL)
     even = arms["n"].gt(1) & arms["sd"].le(EQUAL) & below & ~arms["regressed"]
@@ -71,14 +84,14 @@ def _untold(comparison: Comparison) -> list[str]:
         (single, "one seed, with other numbers than in A, gives no interval"),
         (even, "every seed fell by the same, which leaves no spread to test with"),
     ):
-        told += [f"{row['dataset']}, {row['arm']}: {why}" for row in arms[cases].to_dict("records")]
-    told += [
+        reasons += [f"{row['dataset']}, {row['arm']}: {why}" for row in arms[cases].to_dict("records")]
+    reasons += [
         f"{row['dataset']}, {row['arm']}: is another arm in B ({row['differing']})"
         for row in comparison.matched.namesakes.to_dict("records")
     ]
     if not (arms["identical"].eq(arms["trials"]) | arms["n"].gt(0) | arms["lost"].gt(0)).any():
-        told.append("no trial finished in both folders")
-    return told
+        reasons.append("no trial finished in both folders")
+    return reasons
 
 
 def _regressed(comparison: Comparison, row: Mapping[Any, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Matching: which trial of one results folder is which of another's, by settings and seed.
+"""Matching of the trials of two results folders, by settings and seed.
 
-Not by trial_id: it also hashes the data, third-party sources and the version of what training means, and a
-comparison of two versions is what matching is for.
+trial_ids are not compared: they also hash the data, third-party sources and the version of the training, and
+matching serves to compare two versions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SIDES = ("a", "b")
 KEPT = ["trial_id", "arm", "status", "reason", "diverged_step", *METRICS]
-"""The columns of trials.csv that each side of a match keeps, with _a or _b behind their names."""
+"""Columns of trials.csv that each side of a match keeps, with _a or _b behind their names."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Matched:
     Attributes:
         trials: a row a trial of either, in A's order, then B's: dataset, arm (A's name for it; B's where only
             B has it), seed, inside ("both", "a", "b"), and the columns KEPT of each side.
-        by: what they were matched by: "settings", or "arm" where no settings agreed.
-        differing: setting, a, b (as text): what the matched trials do not share.
+        by: the key of the match: "settings", or "arm" where no settings agreed.
+        differing: setting, a, b (as text): settings in which matched trials differ.
         assumed: setting, side (that has no such column), value (this version's default, taken for it).
         namesakes: dataset, arm, differing: arms of one name that no settings match, hence not compared.
     """
@@ -52,8 +52,8 @@ class Matched:
 def match(a: Results, b: Results) -> Matched:
     """Match the trials of two folders by data set, settings and seed.
 
-    A setting that one value has throughout A and another throughout B tells the folders apart and not their
-    arms: it is left out and said. Where nothing matches even so, arms are matched by their names.
+    A setting with one value throughout A and another throughout B distinguishes the folders, not their arms:
+    it is left out of the key and reported. If nothing matches even so, arms are matched by their names.
 
     Raises:
         UsageError: a folder has two trials of the same settings and seed.
@@ -61,42 +61,42 @@ def match(a: Results, b: Results) -> Matched:
     known = [setting_columns(a.trials), setting_columns(b.trials)]
     columns = list(dict.fromkeys([*known[0], *known[1]]))
     words, assumed = [], []
-    for side, found, own in zip(SIDES, (a, b), known, strict=True):
-        spelled, taken = _words(found.trials, own, columns)
+    for side, folder, present in zip(SIDES, (a, b), known, strict=True):
+        spelled, taken = _words(folder.trials, present, columns)
         words.append(spelled)
         assumed += [(name, side, value) for name, value in taken.items()]
-    assumed = [told for told in assumed if _applies(words[0][told[0]], words[1][told[0]])]
-    differing = [n for n in columns if n != "dataset" and _tells_folders_apart(words[0][n], words[1][n])]
+    assumed = [entry for entry in assumed if _applies(words[0][entry[0]], words[1][entry[0]])]
+    differing = [n for n in columns if n != "dataset" and _distinguishes_folders(words[0][n], words[1][n])]
     trials = _side_by_side(a, b, [frame.drop(columns=differing) for frame in words])
-    by, told = "settings", _differing(words[0], words[1], differing)
+    by, changed = "settings", _differing(words[0], words[1], differing)
     if not trials["inside"].eq("both").any():
-        named, changed = _by_arm(a, b, words)
+        named, named_changes = _by_arm(a, b, words)
         if named["inside"].eq("both").any():
-            trials, by, told = named, "arm", changed
+            trials, by, changed = named, "arm", named_changes
     return Matched(
         trials.drop(columns=["place_a", "place_b"]),
         by,
-        told,
+        changed,
         pd.DataFrame(assumed, columns=["setting", "side", "value"]),
         _namesakes(trials, words),
     )
 
 
 def setting_columns(trials: pd.DataFrame) -> list[str]:
-    """The columns of trials.csv that are settings; names of linked values are none."""
+    """List the columns of trials.csv that are settings; names of linked values are not."""
     return [str(name) for name in trials.loc[:, "dataset":"seed"].columns[:-1]]
 
 
 def _words(
-    trials: pd.DataFrame, own: Sequence[str], columns: Sequence[str]
+    trials: pd.DataFrame, present: Sequence[str], columns: Sequence[str]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """All `columns` as words, a row a trial; and setting -> default, where the folder has no such column.
+    """Write all `columns` as words, a row a trial; also map settings without a column to their defaults.
 
-    A version without a setting did what is now its default. A default that is not known here (a third
-    party's setting) is not made up: the cell says "not applicable", which matches no value.
+    A version without a setting behaved like its default today. A default that is unknown here (a third
+    party's setting) stays "not applicable", which matches no value.
     """
-    spelled = {name: trials[name].map(as_word) for name in own}
-    axes = [name for name in (*plugins.registries(), "hidden") if name in own and name != "dataset"]
+    spelled = {name: trials[name].map(as_word) for name in present}
+    axes = [name for name in (*plugins.registries(), "hidden") if name in present and name != "dataset"]
     parts = list(zip(*(spelled[name] for name in axes), strict=True))
     taken = {}
     for name in columns:
@@ -111,7 +111,7 @@ def _words(
 
 @functools.cache
 def _usual(axes: tuple[str, ...], components: tuple[str, ...]) -> dict[str, Any]:
-    """The defaults of a trial of these components and `hidden`; of unknown ones, those every trial has."""
+    """Resolve the defaults of these components and `hidden`; of unknown ones, those every trial has."""
     given: dict[str, Any] = dict(zip(axes, components, strict=True))
     if given.pop("hidden", "") == "[]":  # without hidden layers some settings mean nothing
         given["hidden"] = []
@@ -128,10 +128,10 @@ def _applies(first: pd.Series[str], second: pd.Series[str]) -> bool:
     return bool(_values(first) and _values(second))
 
 
-def _tells_folders_apart(first: pd.Series[str], second: pd.Series[str]) -> bool:
-    """Whether a setting has one value throughout one folder, and another throughout the other.
+def _distinguishes_folders(first: pd.Series[str], second: pd.Series[str]) -> bool:
+    """Tell whether a setting has one value throughout one folder, and another throughout the other.
 
-    Where it applies to some trials only, as a momentum does, these are meant.
+    Only trials to which it applies count, as for a momentum.
     """
     one, other = set(first), set(second)
     if _applies(first, second):
@@ -140,7 +140,7 @@ def _tells_folders_apart(first: pd.Series[str], second: pd.Series[str]) -> bool:
 
 
 def _differing(first: pd.DataFrame, second: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """setting, a, b: the values of each column in either frame."""
+    """Tabulate the values of each column in either frame: setting, a, b."""
     rows = [(name, _listed(first[name]), _listed(second[name])) for name in columns]
     return pd.DataFrame(rows, columns=["setting", *SIDES])
 
@@ -150,18 +150,18 @@ def _listed(words: pd.Series[str]) -> str:
 
 
 def _side_by_side(a: Results, b: Results, keys: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The outer join of both folders' trials on `keys` and the seed; place_a, place_b: each one's row."""
+    """Join both folders' trials on `keys` and the seed (outer); place_a, place_b are their rows."""
     sides = []
-    for side, found, key in zip(SIDES, (a, b), keys, strict=True):
+    for side, folder, key in zip(SIDES, (a, b), keys, strict=True):
         joined = ["\x1f".join(row) for row in key.itertuples(index=False)]
-        columns = found.trials.reindex(columns=KEPT).add_suffix(f"_{side}")
-        sides.append(columns.assign(key=joined, seed=found.trials["seed"], dataset=found.trials["dataset"]))
+        columns = folder.trials.reindex(columns=KEPT).add_suffix(f"_{side}")
+        sides.append(columns.assign(key=joined, seed=folder.trials["seed"], dataset=folder.trials["dataset"]))
         twice = sides[-1].duplicated(["key", "seed", "dataset"])
         if twice.any():
-            told = ", ".join(sides[-1].loc[twice, f"trial_id_{side}"].astype(str).head(3))
+            listed = ", ".join(sides[-1].loc[twice, f"trial_id_{side}"].astype(str).head(3))
             raise UsageError(
-                f"{found.folder}: {int(twice.sum())} trials have the settings and the seed of another "
-                f"({told}), so that none can be matched. Was trials.csv changed by hand? "
+                f"{folder.folder}: {int(twice.sum())} trials have the settings and the seed of another "
+                f"({listed}), so that they cannot be matched. Was trials.csv changed by hand? "
                 "`harness run` remakes it from parts/."
             )
         sides[-1][f"place_{side}"] = range(len(sides[-1]))
@@ -174,7 +174,7 @@ def _side_by_side(a: Results, b: Results, keys: Sequence[pd.DataFrame]) -> pd.Da
 
 
 def _namesakes(trials: pd.DataFrame, words: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """dataset, arm, differing (in words): arms of one name in both folders, without a common trial."""
+    """Tabulate arms of one name in both folders without a common trial: dataset, arm, differing (words)."""
     place = {
         side: trials[trials["inside"].eq(side)].drop_duplicates(["dataset", "arm"]) for side in SIDES
     }  # fmt: skip
@@ -187,14 +187,14 @@ def _namesakes(trials: pd.DataFrame, words: Sequence[pd.DataFrame]) -> pd.DataFr
         pairs["dataset"], pairs["arm"], pairs["place_a"], pairs["place_b_other"], strict=True
     ):
         one, other = words[0].iloc[int(i)], words[1].iloc[int(j)]
-        told = [f"{name} {one[name]} -> {other[name]}" for name in one.index if one[name] != other[name]]
-        rows.append((dataset, arm, ", ".join(told)))
+        changes = [f"{name} {one[name]} -> {other[name]}" for name in one.index if one[name] != other[name]]
+        rows.append((dataset, arm, ", ".join(changes)))
     return pd.DataFrame(rows, columns=["dataset", "arm", "differing"])
 
 
 def _by_arm(a: Results, b: Results, words: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The trials matched by the arms' names, and what those that match differ in."""
-    trials = _side_by_side(a, b, [found.trials[["dataset", "arm"]].astype(str) for found in (a, b)])
+    """Match trials by the arms' names; also tabulate the settings in which matched trials differ."""
+    trials = _side_by_side(a, b, [folder.trials[["dataset", "arm"]].astype(str) for folder in (a, b)])
     both = trials[trials["inside"].eq("both")]
     one, other = (
         frame.iloc[both[f"place_{side}"].astype(int)].reset_index(drop=True)

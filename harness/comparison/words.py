@@ -1,84 +1,84 @@
-"""Words: the numbers of a comparison as the screen, a table and the gate say them."""
+"""Text of a comparison: its numbers and findings in words, and its tables as files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from harness import csv_rows, files, part_files, places
+from harness.comparison.comparing import Comparison
 from harness.comparison.matching import SIDES
 
-if TYPE_CHECKING:
-    from harness.comparison.comparing import Comparison
-    from harness.comparison.gates import Gate
-
 MOST_LISTED = 5  # arms in a line: differences.csv and trials.csv have them all
+CSV, LATEX = "differences.csv", "differences.tex"
 
 
 def counted(n: int, noun: str) -> str:
-    """Such as "1 arm", "2 arms"."""
+    """Write a count with its noun: "1 arm", "2 arms"."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def percent(share: float) -> str:
-    """A share in percent; empty where there is none."""
+    """Write a share in percent; NaN as an empty text."""
     return "" if math.isnan(share) else f"{100 * share:.2f}"
 
 
 def points(share: float) -> str:
-    """A difference of shares in percentage points, signed; empty where there is none."""
+    """Write a difference of shares in percentage points, signed; NaN as an empty text."""
     return "" if math.isnan(share) else f"{100 * share:+.2f}"
 
 
 def interval(row: Mapping[Any, Any]) -> str:
-    """A difference and its interval in points: "-0.42 [-0.61, -0.23]"; one seed has no interval."""
+    """Write a difference and its interval in points: "-0.42 [-0.61, -0.23]"; one seed has no interval."""
     if math.isnan(row["low"]) or row["low"] == row["high"] == 0:
         return points(row["difference"]).replace("+0.00", "0.00")
     return f"{points(row['difference'])} [{points(row['low'])}, {points(row['high'])}]"
 
 
 def p_value(p: float) -> str:
-    """A p to four digits: none is 0."""
+    """Write a p-value to four digits; it is never 0."""
     return "" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def verdict(row: Mapping[Any, Any]) -> str:
-    """An arm's verdict in words, with what a mean does not show: trials lost, numbers that are the same."""
+    """Write an arm's verdict, and what a mean does not show: lost trials, or the same numbers."""
     if row["trials"] and row["identical"] == row["trials"]:
         return "the same numbers"
-    told = f"{row['verdict']}, beyond the margin" if row["regressed"] else str(row["verdict"])
-    return f"{told}; {row['lost']} no longer finish" if row["lost"] else told
+    text = f"{row['verdict']}, beyond the margin" if row["regressed"] else str(row["verdict"])
+    return f"{text}; {row['lost']} no longer finish" if row["lost"] else text
 
 
-def overview(found: Comparison) -> list[str]:
-    """What matched by what, what is only in one folder or not finished, and where the folders come from."""
-    trials = found.trials
+def overview(comparison: Comparison) -> list[str]:
+    """Say how trials matched, which are in one folder only or unfinished, and how the origins differ."""
+    trials = comparison.trials
     inside = {name: int(trials["inside"].eq(name).sum()) for name in ("both", *SIDES)}
-    by = "settings and seed" if found.matched.by == "settings" else "the arms' names and seed"
+    by = "settings and seed" if comparison.matched.by == "settings" else "the arms' names and seed"
     in_a, in_b = inside["both"] + inside["a"], inside["both"] + inside["b"]
-    told = [f"matched by {by}: {counted(inside['both'], 'trial')} of {in_a:,} in A and {in_b:,} in B"]
-    told += [
+    lines = [f"matched by {by}: {counted(inside['both'], 'trial')} of {in_a:,} in A and {in_b:,} in B"]
+    lines += [
         f"  they differ in {row['setting']}: {row['a']} in A, {row['b']} in B"
-        for row in found.matched.differing.to_dict("records")
+        for row in comparison.matched.differing.to_dict("records")
     ]
-    for row in found.matched.assumed.to_dict("records"):
+    for row in comparison.matched.assumed.to_dict("records"):
         side = str(row["side"]).upper()
-        told.append(f"  {side} has no setting {row['setting']!r}: taken for the default, {row['value']}")
-    told.append(
+        lines.append(f"  {side} has no setting {row['setting']!r}: the default is assumed, {row['value']}")
+    lines.append(
         f"  {int(trials['identical'].sum()):,} of {inside['both']:,} have the same numbers to the last digit"
     )
-    told += [line for side in SIDES for line in (*_only_in(trials, side), *_unfinished(trials, side))]
-    told += [
+    lines += [line for side in SIDES for line in (*_only_in(trials, side), *_unfinished(trials, side))]
+    lines += [
         f"  not compared: {row['arm']} on {row['dataset']} is another arm in B: {row['differing']}"
-        for row in found.matched.namesakes.head(MOST_LISTED).to_dict("records")
+        for row in comparison.matched.namesakes.head(MOST_LISTED).to_dict("records")
     ]
-    told += [
+    lines += [
         f"  {row['what']}: {row['a'] or 'none'} in A, {row['b'] or 'none'} in B"
-        for row in found.provenance.to_dict("records")
+        for row in comparison.provenance.to_dict("records")
     ]
-    return told
+    return lines
 
 
 def _only_in(trials: pd.DataFrame, side: str) -> list[str]:
@@ -95,7 +95,7 @@ def _only_in(trials: pd.DataFrame, side: str) -> list[str]:
 
 
 def _unfinished(trials: pd.DataFrame, side: str) -> list[str]:
-    """Of the matched trials those that have no result in one folder, counted by how they ended."""
+    """Count the matched trials without a result in one folder, by status."""
     status = trials.loc[trials["inside"].eq("both"), f"status_{side}"].replace("", "not trained yet")
     counts = status[status.ne("ok")].value_counts()
     if counts.empty:
@@ -103,8 +103,8 @@ def _unfinished(trials: pd.DataFrame, side: str) -> list[str]:
     return [f"  without a result in {side.upper()}: " + ", ".join(f"{n} {how}" for how, n in counts.items())]
 
 
-def told_apart(arms: pd.DataFrame, few: int) -> tuple[pd.DataFrame, list[str]]:
-    """The arms that a table shows, worst first, and in words which ones it leaves out."""
+def arms_shown(arms: pd.DataFrame, few: int) -> tuple[pd.DataFrame, list[str]]:
+    """Select the arms that a table shows, worst first, and say which ones it leaves out."""
     lost = arms["lost"].gt(0) | arms["regressed"]
     ordered = arms.assign(_first=~lost).sort_values(["_first", "difference"], kind="stable")
     if len(arms) <= 2 * few:
@@ -117,29 +117,60 @@ def told_apart(arms: pd.DataFrame, few: int) -> tuple[pd.DataFrame, list[str]]:
     return shown, [f"{counted(len(left), 'more arm')}: {counts}"] if left else []
 
 
-def below_table(arms: pd.DataFrame, found: Comparison, dataset: str) -> list[str]:
-    """The mean over all arms of a data set, and what differences could have been seen."""
-    told = []
-    for row in found.pooled[found.pooled["dataset"].eq(dataset)].to_dict("records"):
+def below_table(arms: pd.DataFrame, comparison: Comparison, dataset: str) -> list[str]:
+    """Say the mean difference over all arms of a data set, and which differences were detectable."""
+    lines = []
+    for row in comparison.pooled[comparison.pooled["dataset"].eq(dataset)].to_dict("records"):
         left = f"; left out: {counted(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
         if row["n"]:
-            told.append(
+            lines.append(
                 f"mean over {counted(row['arms'], 'arm')}, B - A: {interval(row)} points, "
                 f"{counted(row['n'], 'seed')}{left}"
             )
-    seen = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
-    if len(seen):
-        low, high = f"{100 * seen.min():.2f}", f"{100 * seen.max():.2f}"
+    detectable = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
+    if len(detectable):
+        low, high = f"{100 * detectable.min():.2f}", f"{100 * detectable.max():.2f}"
         span = low if low == high else f"{low} to {high}"
-        told.append(f"at 80 % power, true differences of {span} points could be seen")
-    return told
+        lines.append(f"at 80 % power, true differences of {span} points could be seen")
+    return lines
 
 
-def cannot_tell(gate: Gate) -> str:
-    """Why a gate does not let B pass though nothing got worse, and what to do."""
-    listed = gate.untold[:MOST_LISTED]
-    more = f"; and {len(gate.untold) - len(listed)} more" if len(gate.untold) > len(listed) else ""
-    return (
-        f"the gate cannot tell whether B is worse: {'; '.join(listed)}{more}. Two finished folders can be "
-        "judged, of the same data and arms, with two seeds at least; five tell more."
+# --------------------------------------------------------------------------------------------------- files
+
+
+def check_out(out: Path) -> None:
+    """Raise UsageError if no files can be written into `out`, before anything is computed."""
+    places.check_folder(out)
+
+
+def write(comparison: Comparison, out: Path) -> list[Path]:
+    """Write differences.csv (a row an arm, shares) and differences.tex (booktabs, points) into a folder.
+
+    Raises:
+        UsageError: `out` is a file.
+        MachineError: it cannot be written.
+    """
+    check_out(out)
+    text = csv_rows.written(comparison.arms, part_files.SIGNIFICANT)
+    files.write(out / CSV, text.encode())
+    files.write(out / LATEX, latex(comparison).encode())
+    return [out / CSV, out / LATEX]
+
+
+def latex(comparison: Comparison) -> str:
+    """Write the arms as a booktabs tabular: seeds, means in percent, difference in points, p, verdict."""
+    rows = comparison.arms.to_dict("records")
+    table = pd.DataFrame(
+        {
+            "data set": [row["dataset"] for row in rows],
+            "arm": [row["arm"] for row in rows],
+            "seeds": [row["n"] for row in rows],
+            "A": [percent(row["a"]) for row in rows],
+            "B": [percent(row["b"]) for row in rows],
+            "B $-$ A": [interval(row).replace("-", "$-$") for row in rows],
+            "$p$ (Holm)": [p_value(row["p_holm"]).replace("<", "$<$") for row in rows],
+            "verdict": [verdict(row) for row in rows],
+        }
     )
+    styled = table.style.hide(axis="index").format(escape="latex", subset=["data set", "arm"])
+    return str(styled.to_latex(hrules=True, column_format="llrrrrrl"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import columns, csv_rows, results, standing
+from harness import columns, csv_rows, results, tables
 from harness.errors import UsageError
 from harness.schema import CHOSEN, TUNED, TUNING
 from harness.settings import as_text
@@ -75,7 +75,7 @@ def _chosen(root: Results, doubts: list[str]) -> pd.DataFrame:
     path = root.folder / CHOSEN
     if path.is_file():
         try:
-            standing.check(path.parent, path.name)
+            tables.check_unchanged(path.parent, path.name)
             chosen = columns.read(path, root.study)
             return chosen[[*FACTS, *(name for name in chosen if name not in FACTS)]]
         except (OSError, ValueError, KeyError) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import columns, results, standing, stats
+from harness import columns, results, stats, tables
 from harness.errors import UsageError
 from harness.parameters import Parameter
 from harness.report.reading import Reading, prepare
@@ -120,7 +120,7 @@ def read(reading: Reading) -> Searched:
     objectives = tuple(_objectives(told))
     needed = [*FACTS, *(objective.name for objective in objectives)]
     try:
-        standing.check(path.parent, path.name)
+        tables.check_unchanged(path.parent, path.name)
         found = columns.read(path, reading.results.study)
         found[needed]
     except (OSError, ValueError, KeyError) as error:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from harness import csv_rows
-from harness.results import write
+from harness.files import write
 
 if TYPE_CHECKING:
     from pathlib import Path

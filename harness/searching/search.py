@@ -16,7 +16,18 @@ from typing import Any, Unpack
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import board, parts, plugins, results, spawning, training
+from harness import (
+    board,
+    claims,
+    documents,
+    part_files,
+    parts,
+    plugins,
+    run_folder,
+    spawning,
+    tables,
+    training,
+)
 from harness.errors import UsageError
 from harness.executors import Workers
 from harness.options import MachineKeywords, RunOptions, affordable
@@ -121,7 +132,7 @@ def search(
     folder, options = training.folder_of(study, folder), RunOptions(**keywords, display=confirm)
     checks.check(study)
     training.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
-    with results.claimed(folder):
+    with claims.locked(folder):
         with closing(_Search(study, folder, options)) as running:
             result = running.run(display)
         return replace(result, confirmed=_confirm(result, study, options))
@@ -140,9 +151,9 @@ class _Search:
         self.data = settings_of(study).data
         self.digests = {self.data.name: self.data.facts.digest}
         self.plan = make(study.in_phase("search"), self.engine)
-        self.known = results.stacks_of(results.check_same(folder, self.plan.study, self.digests))
+        self.known = documents.stacks_of(run_folder.check_compatible(folder, self.plan.study, self.digests))
         if not self.known:
-            results.begin(folder, self.plan, self.digests)
+            run_folder.write_plan(folder, self.plan, self.digests)
         self.data.load()
         self.storage = storages.open_storage(
             self.search.storage, folder, study.name, self.search.directions, self._about()
@@ -192,7 +203,7 @@ class _Search:
         self.again, since = suggestions.died(self.trials)
         # Suggestions that are asked for again take no other's place.
         self.wanted = max(self.search.suggestions + len(since), len(self.trials)) + len(self.again)
-        self.finished = frozenset(results.finished(self.folder, set_aside=True))
+        self.finished = frozenset(run_folder.finished(self.folder, set_aside=True))
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
         chosen = {arm_of(i): self.space.settings(drawn_of(trial)) for i, trial in enumerate(self.trials)}
         if chosen:
@@ -222,7 +233,7 @@ class _Search:
             stacks=list({stack.group: stack for stack in (*self.plan.stacks, *more.stacks)}.values()),
             skipped={**self.plan.skipped, **more.skipped},
         )
-        results.begin(self.folder, self.plan, self.digests)
+        run_folder.write_plan(self.folder, self.plan, self.digests)
 
     def run(self, display: SearchDisplay | None) -> SearchResult:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
@@ -236,7 +247,7 @@ class _Search:
 
         def finish() -> None:
             suggestions.write(self.folder, self.trials, self.search, self.space)
-            results.consolidate(self.folder)
+            tables.consolidate(self.folder)
             provenance.finish(len(self.trials) - before)
 
         end = training.put_in_order(self.folder, finish)
@@ -302,7 +313,7 @@ class _Search:
         ended = {trial_id: outcomes.TrialResult("failed", why) for trial_id, why in plan.skipped.items()}
         finished = self.finished.intersection(trial.trial_id for trial in plan.trials)
         if finished:
-            ended |= outcomes.of_part(results.rows_of(self.folder, finished), objectives)
+            ended |= outcomes.of_part(part_files.rows_of(self.folder, finished), objectives)
         left = [
             suggestion
             for suggestion in batch
@@ -360,7 +371,7 @@ def _confirm(result: SearchResult, study: Study, options: RunOptions) -> trainin
 
 def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
     """Return the numbers of the suggestions whose settings were trained to confirm them."""
-    finished = results.finished(folder).keys()
+    finished = run_folder.finished(folder).keys()
     opened = []
     for number, trial in enumerate(trials):
         settings = study.space.settings(drawn_of(trial))

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, csv_rows, documents, files, notes, results, standing, stats
+from harness import columns, csv_rows, documents, files, notes, stats, tables
 from harness.errors import UsageError
 from harness.executors import DIED
 from harness.parameters import Space
@@ -63,7 +63,7 @@ def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
 def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Space) -> None:
     """Write suggestions.csv into a search's results folder."""
     content = csv_rows.written(table(trials, search, space))
-    results.write_tables(folder, {FILE: content.encode()})
+    tables.write(folder, {FILE: content.encode()})
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[]
     if not len(before) or int(before["number"].iloc[-1]) != number:
         row = pd.DataFrame({"number": [number], "suggestions": [suggestions]})
         before = pd.concat([before[before["number"].ne(number)], row])
-    results.write_tables(folder, {WINNERS: before.to_csv(index=False, lineterminator="\n").encode()})
+    tables.write(folder, {WINNERS: before.to_csv(index=False, lineterminator="\n").encode()})
 
 
 def winners(folder: Path) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def winners(folder: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame({"number": [], "suggestions": []}, dtype=int)
     try:
-        standing.check(folder, WINNERS)
+        tables.check_unchanged(folder, WINNERS)
         table = pd.read_csv(io.BytesIO(files.content_of(path)), dtype={"number": int})
         sound = list(table) == ["number", "suggestions"] and table["number"].ge(0).all()
     except (OSError, ValueError, KeyError) as error:

@@ -351,9 +351,9 @@ def test_a_metric_whose_file_changed_is_said_to_mix_two_meanings(tmp_path: Path,
         study = study_of(epochs=1)
         if power == 1:
             training.train(study, tmp_path, device="cpu", workers=1)
-            assert metric_notes(tmp_path, plan.make(study)) == []
+            assert metric_notes(tmp_path, plan.make(study), results.read_trials(tmp_path)) == []
         metrics.remove("mine") if power == 1 else None
-    (note,) = metric_notes(tmp_path, plan.make(study))
+    (note,) = metric_notes(tmp_path, plan.make(study), results.read_trials(tmp_path))
     assert "has changed since trials were measured with it" in note
     assert json.loads((tmp_path / "provenance.json").read_text())["metrics"] == {"mine": digests[:1]}
 

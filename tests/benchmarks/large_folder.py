@@ -20,7 +20,7 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
-from harness import data, plan, results
+from harness import data, documents, files, plan, run_folder
 from harness.axes.datasets import datasets
 from harness.schema import EPOCHS, OUTCOME
 from harness.stacks import Stack
@@ -53,7 +53,7 @@ def write(folder: Path, seeds: int = SEEDS, evaluations: int = EVALUATIONS) -> N
     )
     made = plan.make(study)
     folder.mkdir(parents=True, exist_ok=True)
-    planned = results.planned(made)
+    planned = run_folder.planned_rows(made)
     rng = np.random.default_rng(0)
     accuracy = _accuracies(planned, rng)
     diverged = rng.random(len(planned)) < np.where(planned["lr"].eq("1"), 0.02, 0.0)
@@ -157,7 +157,7 @@ def _predictions(
         test_predicted=said.astype(np.uint8),
         test_confidence=sure.astype(np.float16),
     )
-    results.write(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())
 
 
 def _facts(folder: Path, made: plan.Plan) -> None:
@@ -165,11 +165,11 @@ def _facts(folder: Path, made: plan.Plan) -> None:
     stacks = [
         {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in made.stacks
     ]
-    content = {"schema": results.SCHEMA, "study": made.study.name, "data": {"digits": facts.digest}}
-    results.write(folder / "plan.json", json.dumps({**content, "stacks": stacks}).encode())
-    results.write(folder / "study.toml", tomli_w.dumps(made.study.tables(folder)).encode())
+    content = {"schema": documents.SCHEMA, "study": made.study.name, "data": {"digits": facts.digest}}
+    files.write(folder / "plan.json", json.dumps({**content, "stacks": stacks}).encode())
+    files.write(folder / "study.toml", tomli_w.dumps(made.study.tables(folder)).encode())
     about = {"digits": {"digest": facts.digest, "classes": list(facts.classes)}}
-    results.write(folder / "provenance.json", json.dumps({"data": about}).encode())
+    files.write(folder / "provenance.json", json.dumps({"data": about}).encode())
 
 
 if __name__ == "__main__":

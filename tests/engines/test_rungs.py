@@ -22,7 +22,7 @@ from harness.trials import Arm, Trial, resolve
 
 ENGINES: dict[str, Any] = {"stacked": stacked, "loop": loop, "numpy": numpy}
 every_engine = pytest.mark.parametrize("engine", ENGINES)
-ORIGIN, HEADER = checkpoints.Origin.here("stacked", "cpu"), checkpoints.Header("g", ["t"], 1.0)
+ORIGIN, HEADER = checkpoints.Origin.here("stacked", "cpu"), checkpoints.CheckpointHeader("g", ["t"], 1.0)
 RUNG = 50
 
 

@@ -29,7 +29,7 @@ ENGINES: dict[str, Any] = {"stacked": stacked, "loop": loop, "numpy": numpy}
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 SWITCHED: dict[str, Any] = {"centered": True, "amsgrad": True, "momentum": 0.8, "dampening": 0.2}
 """Settings that make an optimizer keep more than it does by default."""
-ORIGIN, HEADER = checkpoints.Origin.here("stacked", "cpu"), checkpoints.Header("g", ["t"], 1.0)
+ORIGIN, HEADER = checkpoints.Origin.here("stacked", "cpu"), checkpoints.CheckpointHeader("g", ["t"], 1.0)
 
 
 class Stopped(Exception):  # noqa: N818 (the end of a sitting is no error)

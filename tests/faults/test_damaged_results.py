@@ -118,7 +118,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("harness.grouping.GATHERED", 0)
         one = harness.parse({**STUDY, "study": {**STUDY["study"], "seeds": [0]}})
         harness.run(one, folder, device="cpu", workers=1)
-        patch.setattr("harness.results.consolidate", die)
+        patch.setattr("harness.tables.consolidate", die)
         with pytest.raises(KeyboardInterrupt):
             harness.run(harness.parse(STUDY), folder, device="cpu", workers=1)
     return folder
@@ -541,7 +541,7 @@ def npz(path: Path, **changed: Any) -> None:
 ARRAYS: dict[str, dict[str, Any]] = {
     "test_index is missing": {"test_index": None},
     "test_index has shape": {"test_index": np.zeros(1, np.uint32)},
-    "expected are whole numbers": {"test_predicted": np.zeros((2, 360))},
+    "expected: whole numbers": {"test_predicted": np.zeros((2, 360))},
     "not those": {"test_index": np.arange(360, dtype=np.uint32) + 4_000_000_000 - 360},
     "no list": {"test_label": np.zeros((3, 3, 3), np.uint8)},
 }
@@ -594,7 +594,9 @@ def test_finished_trials_without_their_parts_are_not_trained_again_unasked(
     study, folder = study_of(epochs=1, hidden=[4]), tmp_path / "results"
     before = harness.run(study, folder, workers=1).trials
     shutil.rmtree(folder / "parts")
-    with pytest.raises(UsageError, match=r"has 2 finished trials in trials.csv, and none of the parts/"):
+    with pytest.raises(
+        UsageError, match=r"has 2 finished trials in trials.csv, but the parts/ that it was made"
+    ):
         harness.run(study, folder, workers=1)
     pd.testing.assert_frame_equal(harness.read(folder).trials, before)
     shutil.move(folder, tmp_path / "away")  # as the message advises

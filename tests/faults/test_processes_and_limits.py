@@ -441,10 +441,10 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
     Path("results/trials.csv").touch()
     Path("file").touch()
     Path("dangling").symlink_to("nowhere")
-    cases = {"file/below/it": "file is no folder", "dangling/x/y": "dangling is no folder"}
+    cases = {"file/below/it": "file is not a folder", "dangling/x/y": "dangling is not a folder"}
     if arguments[0] == "report":
         cases |= {
-            "/dev/null": "it is no ordinary file; name a file",
+            "/dev/null": "it is not an ordinary file; name a file",
             "results": "it is a folder; name a file",
         }
     else:
@@ -458,7 +458,7 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
         assert re.search(words, capsys.readouterr().err), place
     monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)
     assert run_main(*arguments, "new") == 2
-    assert "cannot be written by you; name another folder" in capsys.readouterr().err
+    assert "you cannot write into" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------ files between processes and hosts

@@ -141,9 +141,9 @@ def test_names_in_letters_that_no_font_has_get_numbers_and_a_key(
 @pytest.mark.parametrize(
     ("script", "arguments", "words"),
     [
-        ("confusion_and_curves.py", ["nowhere"], "nowhere is no results folder"),
+        ("confusion_and_curves.py", ["nowhere"], "nowhere is not a results folder"),
         ("confusion_and_curves.py", ["RESULTS", "--where", "activatoin=relu"], "did you mean 'activation'"),
-        ("which_choice_matters.py", ["nowhere"], "nowhere is no results folder"),
+        ("which_choice_matters.py", ["nowhere"], "nowhere is not a results folder"),
     ],
 )
 def test_a_report_script_says_what_is_wrong(

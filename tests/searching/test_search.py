@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from postgres_server import Postgres
 
-from harness import parts, results, training
+from harness import claims, part_files, parts, results, training
 from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.searching import rounds, storages
@@ -72,7 +72,7 @@ def whole(folder: Path, count: int) -> None:
     in_parts = [
         trial_id
         for part in sorted((folder / "parts").iterdir())
-        for trial_id in results.read_part(part)["trials"]["trial_id"]  # type: ignore[index]
+        for trial_id in part_files.read(part).table("trials")["trial_id"]  # type: ignore[union-attr]
     ]
     assert sorted(in_parts) == sorted(there["trial_id"])
 
@@ -390,7 +390,7 @@ def test_another_space_in_the_folder_is_told_with_what_differs(tmp_path: Path) -
 
 
 def test_one_search_at_a_time(tmp_path: Path) -> None:
-    with results.claimed(tmp_path / "s"), pytest.raises(UsageError, match="another run is writing into"):
+    with claims.locked(tmp_path / "s"), pytest.raises(UsageError, match="another run is writing into"):
         search(study(), tmp_path / "s")
 
 

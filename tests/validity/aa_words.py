@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import aa_rates
 import pandas as pd
 
-from harness import results as storage
+from harness import files
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -84,9 +84,9 @@ def write(
     """Write rates.csv, equality.csv, studies.csv (the trained A/A studies of one arm) and summary.txt."""
     for name, table in {"rates": rates, "equality": equality, "studies": studies}.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        storage.write(folder / f"{name}.csv", text.encode())
+        files.write(folder / f"{name}.csv", text.encode())
     lines = [*told(rates, equality), "", *_environment(sources), ""]
-    storage.write(folder / "summary.txt", "\n".join(lines).encode())
+    files.write(folder / "summary.txt", "\n".join(lines).encode())
 
 
 def _environment(sources: tuple[Results, ...]) -> Iterator[str]:

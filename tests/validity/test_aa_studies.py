@@ -249,7 +249,7 @@ def test_a_pool_that_cannot_serve_is_told_before_anything_is_trained(
     few = tmp_path / "few"
     training.train(study_of(), few, workers=1)
     arguments = ["--results", str(tmp_path / "out"), "--pool"]
-    with pytest.raises(UsageError, match="no results folder"):
+    with pytest.raises(UsageError, match="is not a results folder"):
         CliRunner().invoke(aa_studies.validity, [*arguments, str(tmp_path)], catch_exceptions=False)
     with pytest.raises(UsageError, match=r"has 2 and .* needs 50 seeds"):
         CliRunner().invoke(aa_studies.validity, [*arguments, str(few)], catch_exceptions=False)

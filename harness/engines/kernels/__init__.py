@@ -169,9 +169,7 @@ def _find(dtype: str) -> _Found:
     except UnavailableError as error:
         return _Found(missing=str(error))
     except OSError as error:
-        return _Found(
-            missing=f"a kernel cannot be loaded: {error}. Delete {cache.cache_root() / 'kernels'}"
-        )
+        return _Found(missing=f"a kernel cannot be loaded: {error}. Delete {cache.cache_root() / 'kernels'}")
 
 
 def forget() -> None:
