@@ -24,7 +24,7 @@ from harness.trials import Trial
 
 
 @dataclass(frozen=True)
-class Trained:
+class ShareOutcome:
     """Trials of a stack that trained together: the whole stack, or a share where memory was short.
 
     `reasons` maps the trial_ids of pruned trials to why they were stopped early.
@@ -38,7 +38,12 @@ class Trained:
 
 
 def write(
-    folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str], keep_weights: str
+    folder: Path,
+    stack: Stack,
+    data: Data,
+    shares: Sequence[ShareOutcome],
+    keep: Sequence[str],
+    keep_weights: str,
 ) -> dict[str, int]:
     """Write a stack's predictions and weights, and last its part, which makes its trials count as trained.
 
@@ -67,7 +72,10 @@ def write(
 
 
 def write_batch(
-    folder: Path, name: str, shares: Sequence[tuple[Stack, Trained]], failed: Mapping[str, tuple[Stack, str]]
+    folder: Path,
+    name: str,
+    shares: Sequence[tuple[Stack, ShareOutcome]],
+    failed: Mapping[str, tuple[Stack, str]],
 ) -> None:
     """Write the results of a batch of suggestions as one part, so that the batch counts as a whole.
 
@@ -119,7 +127,7 @@ def write_failure(folder: Path, stack: Stack, message: str) -> None:
     part_files.write(folder, stack.group, {"trials": trials, **empty})
 
 
-def _trials(stack: Stack, share: Trained) -> pd.DataFrame:
+def _trials(stack: Stack, share: ShareOutcome) -> pd.DataFrame:
     outcome, k = share.outcome, len(share.trials)
     diverged = outcome.diverged_step > 0
     pruned = np.array([trial.trial_id in share.reasons for trial in share.trials]) & ~diverged
@@ -160,12 +168,12 @@ def _last_points(outcome: Outcome) -> dict[Split, Point]:
     return {point.split: point for point in outcome.curve}
 
 
-def _tracked(share: Trained) -> Sequence[str]:
+def _tracked(share: ShareOutcome) -> Sequence[str]:
     """List the tracked metrics of a share."""
     return list(share.outcome.curve[-1].metrics) if share.outcome.curve else []
 
 
-def _epochs(share: Trained) -> pd.DataFrame:
+def _epochs(share: ShareOutcome) -> pd.DataFrame:
     """Make a row a trial, evaluation and split, up to the step at which the trial diverged."""
     curve, diverged = share.outcome.curve, share.outcome.diverged_step
     step = np.array([point.step for point in curve], np.int64)
@@ -188,7 +196,7 @@ def _epochs(share: Trained) -> pd.DataFrame:
     )
 
 
-def _confusion(share: Trained, data: Data) -> pd.DataFrame:
+def _confusion(share: ShareOutcome, data: Data) -> pd.DataFrame:
     """Make a row a trial, split and occurring pair of label and prediction, for val and test."""
     classes, final = len(data.classes), share.outcome.final
     cells_of: dict[str, list[NDArray[Any]]] = {name: [] for name in CONFUSION}
@@ -211,7 +219,7 @@ def _text(values: Sequence[str]) -> NDArray[np.object_]:
 
 
 def _write_predictions(
-    folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str]
+    folder: Path, stack: Stack, data: Data, shares: Sequence[ShareOutcome], keep: Sequence[str]
 ) -> dict[str, str]:
     """Write one .npz: trial_id (K,); per kept split label, index (n,), predicted, confidence (K, n).
 
@@ -245,7 +253,7 @@ def _written(folder: Path, name: str, content: bytes) -> dict[str, str]:
     return {name: checksums.digest(content)}
 
 
-def _write_weights(folder: Path, share: Trained, keep: str) -> dict[str, str]:
+def _write_weights(folder: Path, share: ShareOutcome, keep: str) -> dict[str, str]:
     """Write final weights, with the settings that rebuild the network, of all trials or the best by val.
 
     Returns the files' names and SHA-256.

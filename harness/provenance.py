@@ -17,7 +17,7 @@ from harness import documents, files, notes
 from harness.axes.metrics import metrics
 from harness.engines import kernels
 from harness.plan import Plan, cores
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.urls import without_passwords
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _commit() -> str:
 
 def _git(*arguments: str) -> str:
     """Run git on the harness's checkout; empty if that fails."""
-    command = ["git", "--no-optional-locks", "-C", str(HOUSE), *arguments]
+    command = ["git", "--no-optional-locks", "-C", str(PACKAGE_ROOT), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -20,7 +20,7 @@ STACK_BYTES = 64 * 32 * 784 * 4
 """Bytes of layer one's weights in a stack, at most (64 members of 784-32-..).
 
 Wide enough to hide the dispatch of the small operations, small enough for weights, gradients and state to
-stay in cache: ARCHITECTURE.md, "Stack width".
+stay in cache: docs/decisions/stack-composition.md.
 """
 STACK_BYTES_CUDA = 4 * 2**30
 """Bytes of a stack on a GPU, at most: some thousand members of 784-32-32-10.
