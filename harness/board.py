@@ -140,7 +140,7 @@ class Progress:
     failures: list[str] = field(default_factory=list)
     engine_notes: dict[str, None] = field(default_factory=dict)
     statuses: Mapping[str, int] = field(default_factory=dict)
-    """Status -> count of the planned trials, when the run is over."""
+    """Status -> how many planned trials have it when the run is over."""
 
     def note(self, stack: Stack, failure: str = "", engine_notes: Sequence[str] = ()) -> None:
         """Count a stack that is done, or that failed with a message."""

@@ -25,7 +25,7 @@ from harness.trials import Trial
 
 @dataclass(frozen=True)
 class ShareOutcome:
-    """Trials of a stack that trained together: all of it, or a share where memory was short.
+    """Trials of a stack that trained together: the whole stack, or a share where memory was short.
 
     `reasons` maps the trial_ids of pruned trials to why they were stopped early.
     """
@@ -169,12 +169,12 @@ def _last_points(outcome: Outcome) -> dict[Split, Point]:
 
 
 def _tracked(share: ShareOutcome) -> Sequence[str]:
-    """The metrics that were measured."""
+    """List the tracked metrics of a share."""
     return list(share.outcome.curve[-1].metrics) if share.outcome.curve else []
 
 
 def _epochs(share: ShareOutcome) -> pd.DataFrame:
-    """A row a trial, evaluation and split, up to where the trial diverged."""
+    """Make a row a trial, evaluation and split, up to the step at which the trial diverged."""
     curve, diverged = share.outcome.curve, share.outcome.diverged_step
     step = np.array([point.step for point in curve], np.int64)
     member, at = np.nonzero((diverged == 0)[:, None] | (step < diverged[:, None]))
@@ -197,7 +197,7 @@ def _epochs(share: ShareOutcome) -> pd.DataFrame:
 
 
 def _confusion(share: ShareOutcome, data: Data) -> pd.DataFrame:
-    """A row a trial, split and pair of label and prediction that there was, of val and test."""
+    """Make a row a trial, split and occurring pair of label and prediction, for val and test."""
     classes, final = len(data.classes), share.outcome.final
     cells_of: dict[str, list[NDArray[Any]]] = {name: [] for name in CONFUSION}
     for split in (split for split in ("val", "test") if split in final):
@@ -254,7 +254,7 @@ def _written(folder: Path, name: str, content: bytes) -> dict[str, str]:
 
 
 def _write_weights(folder: Path, share: ShareOutcome, keep: str) -> dict[str, str]:
-    """Final weights with the settings that rebuild the network: of all, or of the share's best by val.
+    """Write final weights, with the settings that rebuild the network, of all trials or the best by val.
 
     Returns the files' names and SHA-256.
     """

@@ -151,7 +151,7 @@ def _commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git says of the harness's checkout; nothing where it cannot be asked."""
+    """Run git on the harness's checkout; empty if that fails."""
     command = ["git", "--no-optional-locks", "-C", str(PACKAGE_ROOT), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

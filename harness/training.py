@@ -33,7 +33,6 @@ from harness.engines import kernels
 from harness.errors import MachineError, UsageError
 from harness.executors import Workers
 from harness.options import RunKeywords, RunOptions, affordable
-from harness.part_files import Parts
 from harness.plan import Plan, arrange, draw, shortages
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
@@ -179,15 +178,14 @@ def _together(phases: Sequence[RunSummary]) -> RunSummary:
 class PlannedRun:
     """A run that is about to train: `tasks` are its missing stacks, `known` an earlier run's plan.
 
-    `stored` are the parts that earlier runs left; `finished` has the status of the trials that need not be
-    trained again; `processes` train at once.
+    `finished` has the status of the trials that need not be trained again; `processes` train at once.
     """
 
     folder: Path
     plan: Plan
     engine: Engine
     known: Mapping[str, Any]
-    stored: Parts
+    parts: part_files.Parts
     finished: Mapping[str, str]
     devices: Sequence[str]
     processes: int
@@ -209,7 +207,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     modules = third_party_modules(planned.plan)
     with closing(Workers(planned.processes, modules, planned.shared)) as workers:
         workers.start({stack.engine for stack in planned.stacks})  # their imports take seconds
-        trials, remarks = _prepare(planned)
+        remarks, trials = _prepare(planned)
         provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
         remarks += _remarks(planned, trials)
         title = drawn.study.phase.title
@@ -233,8 +231,8 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> PlannedRun:
     known = check_folder(folder, drawn, options)
     devices = options.devices()
     run_folder.check_parts(folder)
-    stored = part_files.read_all(folder)
-    finished = run_folder.finished(folder, stored, set_aside=True)
+    there = part_files.read_all(folder)
+    finished = run_folder.finished(folder, there, set_aside=True)
     count = options.processes(devices)
     plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
@@ -250,7 +248,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> PlannedRun:
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
     count = spawning.possible(affordable(min(count, len(todo)), todo))
     return PlannedRun(
-        folder, plan, options.engine, known, stored, finished, devices, _heard(count, shared), tasks, shared
+        folder, plan, options.engine, known, there, finished, devices, _heard(count, shared), tasks, shared
     )
 
 
@@ -265,8 +263,8 @@ def _heard(count: int, shared: SharedProgress) -> int:
     return count
 
 
-def _prepare(planned: PlannedRun) -> tuple[pd.DataFrame, list[str]]:
-    """Load the data and write the plan; returns trials.csv and what a person should know of checkpoints."""
+def _prepare(planned: PlannedRun) -> tuple[list[str], pd.DataFrame]:
+    """Load the data, and write the plan into the folder; return remarks on checkpoints, and the trials."""
     for dataset in planned.plan.datasets.values():
         dataset.load()
     tracked = planned.plan.study.metrics
@@ -275,8 +273,8 @@ def _prepare(planned: PlannedRun) -> tuple[pd.DataFrame, list[str]]:
     )
     groups = [stack.group for stack in planned.stacks]
     digests = {**planned.known.get("data", {}), **_digests(planned.plan)}
-    trials = run_folder.write_plan(planned.folder, planned.plan, digests, groups, planned.stored)
-    return trials, remarks
+    trials = run_folder.write_plan(planned.folder, planned.plan, digests, groups, planned.parts)
+    return remarks, trials
 
 
 def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
@@ -293,10 +291,10 @@ def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
 
 def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
     """Put a folder in order when a run is over, also one that was stopped."""
-    stored = part_files.read_all(folder)
+    there = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists():
-        checkpoints.prune(folder, run_folder.finished(folder, stored))
-    progress.statuses = results.count_statuses(tables.consolidate(folder, stored.sound))
+        checkpoints.prune(folder, run_folder.finished(folder, there))
+    progress.statuses = results.count_statuses(tables.consolidate(folder, there.sound))
     provenance.finish(progress.done - progress.failed)
 
 
@@ -335,7 +333,7 @@ def _summary(folder: Path, progress: Progress, seconds: float) -> RunSummary:
 
 
 def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:
-    """Say what a person should know before the training; `trials` is trials.csv as it stands."""
+    """Say what a person should know before the training."""
     plan, folder, stacks = planned.plan, planned.folder, planned.stacks
     on_cpu = planned.devices[0] == "cpu"
     return [
