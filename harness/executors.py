@@ -144,8 +144,11 @@ def warm(crew: concurrent.futures.ProcessPoolExecutor, workers: int, engines: Co
 
 
 def _import_engines(engines: Sequence[str]) -> None:
-    for name in ("harness.parts", *(f"harness.engines.{engine}" for engine in engines)):
-        importlib.import_module(name)
+    from harness import parts  # noqa: F401 (imported before it is needed)
+    from harness.engines.base import engine
+
+    for name in engines:
+        engine(name)
 
 
 def submit(crew: concurrent.futures.ProcessPoolExecutor, *call: Any) -> concurrent.futures.Future[Any]:
@@ -408,10 +411,10 @@ def _failed(work: Work, message: str) -> Done:
 
 def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:
     """Train a stack whole; where memory runs out, in halves of halves."""
-    from harness.engines.outcome import Watch
+    from harness.engines.base import EngineOptions, engine
     from harness.parts import Trained
 
-    engine = importlib.import_module(f"harness.engines.{work.stack.engine}")
+    train = engine(work.stack.engine).train
     trials, count = work.stack.trials, min(work.shares, len(work.stack.trials))
     ends = [round(i * len(trials) / count) for i in range(count + 1)]
     todo = [trials[a:b] for a, b in itertools.pairwise(ends)]
@@ -422,9 +425,9 @@ def _train_in_shares(work: Work, data: Any, board: Board | None) -> list[Any]:
             work.folder, work.stack, share, work.device, work.checkpoint_every, work.metrics
         )
         ticker = Ticker(board, work.place, sum(len(s.trials) for s in shares), len(share))
-        watch = Watch(ticker, work.metrics, kept, work.sealed)
+        options = EngineOptions(ticker, work.metrics, kept, work.sealed)
         try:
-            outcome = engine.train(share, data, work.device, watch=watch)
+            outcome = train(share, data, work.device, options=options)
         except (MemoryError, RuntimeError) as error:
             if len(share) == 1 or not _out_of_memory(error):
                 raise

@@ -27,7 +27,7 @@ ORDER: list[set[str]] = [
     {"registry", "process_state", "splits", "label_noise", "sources"},
     {"idx", "npy", "places"},
     {"axes", "decoded"},
-    {"plugins", "batches", "dropout", "data", "folders", "known", "component_checks"},
+    {"plugins", "batches", "data", "folders", "known", "component_checks"},
     {"torch_dataset"},
     {"spaces", "overrides", "contrasts", "costs", "planned_components"},
     {"testing", "checking", "formulas", "board", "spawning"},

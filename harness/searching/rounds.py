@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from harness.axes.datasets import Dataset
 from harness.costs import stack_seconds
+from harness.engines.base import engine
 from harness.engines.outcome import Outcome
 from harness.errors import MachineError
 from harness.grouping import Stack, budget_of
@@ -115,9 +115,8 @@ def _trained(stages: Sequence[Stage], workers: Workers) -> Iterator[Reached]:
 def _halves(stage: Stage) -> Iterator[Stage]:
     """A stage as two, of half the members each."""
     stack, count = stage.stack, len(stage.stack.trials)
-    engine = importlib.import_module(f"harness.engines.{stack.engine}")
     for keep in (range(count // 2), range(count // 2, count)):
-        state = stage.state and engine.select(stage.state, stack.trials, list(keep))
+        state = stage.state and engine(stack.engine).select(stage.state, stack.trials, list(keep))
         yield replace(stage, stack=replace(stack, trials=tuple(stack.trials[k] for k in keep)), state=state)
 
 
@@ -239,11 +238,12 @@ def _kept(reached: Reached, keep: Sequence[int]) -> Reached:
     stack, state = reached.stage.stack, reached.state
     if len(keep) == len(stack.trials) or state is None:
         return reached
-    engine = importlib.import_module(f"harness.engines.{stack.engine}")
     trials = tuple(stack.trials[k] for k in keep)
     smaller = Stack(stack.group, stack.engine, trials)
     stage = Stage(smaller, reached.stage.until, reached.stage.device)
-    return Reached(stage, state=engine.select(state, stack.trials, keep), seconds=reached.seconds)
+    return Reached(
+        stage, state=engine(stack.engine).select(state, stack.trials, keep), seconds=reached.seconds
+    )
 
 
 def name_of(trials: Sequence[Trial]) -> str:

@@ -8,7 +8,6 @@ is lost but the stage it was in.
 from __future__ import annotations
 
 import concurrent.futures
-import importlib
 import time
 import warnings
 from collections import deque
@@ -85,7 +84,7 @@ def _copy(value: Any) -> Any:
 def train(stage: Stage) -> Reached:
     """Train a stack to its next rung. A fault of the stack is an answer, not an exception."""
     from harness.data import prepare
-    from harness.engines.outcome import Watch
+    from harness.engines.base import EngineOptions, engine
 
     start = time.perf_counter() - stage.seconds
     datasets.declare(stage.declared, "the study")
@@ -93,13 +92,14 @@ def train(stage: Stage) -> Reached:
     handed = _Handed(stage.state)
     try:
         data = prepare(stage.stack.trials[0].arm.settings)
-        engine = importlib.import_module(f"harness.engines.{stage.stack.engine}")
         # Nothing is chosen by train, whose evaluation would take a quarter of the time.
-        watch = Watch(
+        options = EngineOptions(
             metrics=stage.metrics, checkpoints=handed, sealed=True, until=stage.until, splits=("val",)
         )
         with executors.quiet_arithmetic(stage.stack.engine), executors.undisturbed():
-            outcome = engine.train(stage.stack.trials, data, stage.device, watch=watch)
+            outcome = engine(stage.stack.engine).train(
+                stage.stack.trials, data, stage.device, options=options
+            )
     except (MachineError, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 (whatever a component does wrong, the other stacks go on)

@@ -50,7 +50,7 @@ TILE = np.dtype(
 """The struct `tile` in C."""
 
 
-class Images(Structure):
+class CImages(Structure):
     """The struct `images` in C."""
 
     _fields_ = [("row", c_void_p), ("column", c_void_p), ("value", c_void_p)]
@@ -72,7 +72,7 @@ class Task(Structure):
     ]
 
 
-class Network(Structure):
+class CNetwork(Structure):
     """The struct `network` in C."""
 
     _fields_ = [
@@ -96,7 +96,7 @@ class Stretch(Structure):
     """The struct `stretch` in C."""
 
     _fields_ = [
-        ("x", Images), ("batches", Turned),
+        ("x", CImages), ("batches", Turned),
         *((name, c_void_p) for name in ("occurs", "index", "label")),
         *((name, c_int64) for name in ("t", "steps", "seeds", "b", "count")),
     ]  # fmt: skip
@@ -184,12 +184,12 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     at, n, task, members = c_void_p, c_int64, POINTER(Task), POINTER(Members)
     signatures: dict[str, list[Any]] = {
         "compress": [at, n, n, at, at, at],
-        "turn": [Images, at, n, n, n, Turned],
-        "products": [at, at, n, Images, at, n, n, at, at],
+        "turn": [CImages, at, n, n, n, Turned],
+        "products": [at, at, n, CImages, at, n, n, at, at],
         "step_first": [c_int, task, Turned],
         "step_rest": [c_int, task, at, n],
-        "forward_rest": [POINTER(Network)],
-        "backward_rest": [POINTER(Network), at, at],
+        "forward_rest": [POINTER(CNetwork)],
+        "backward_rest": [POINTER(CNetwork), at, at],
         "cross_entropy": [at, at, *4 * [n], *5 * [at]],
         "layout": [at],
         "judge": [at, at, *3 * [n], *4 * [at], n],
