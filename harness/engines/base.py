@@ -1,4 +1,4 @@
-"""What all engines share: how they are called and found by name, and what they are given alike."""
+"""The common ground of the engines: their protocol, lookup and options, and what all are given alike."""
 
 from __future__ import annotations
 

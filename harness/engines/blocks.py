@@ -70,7 +70,7 @@ def _by_autograd(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) 
 
 
 class BlockPass(NamedTuple):
-    """What a forward pass computed, each (K, h, B): pre-activations z, their activations a, and y.
+    """The results of a forward pass, each (K, h, B): pre-activations z, their activations a, and y.
 
     `y[i]` went into the layer behind: a[i], less what dropout left out by its `masks`.
     """

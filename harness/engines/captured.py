@@ -66,18 +66,6 @@ class CudaGraph:
         self.graph.replay()
 
 
-class Rerun:
-    """A stand-in for a graph that could not be recorded: it calls the function."""
-
-    def capture(self, record: Callable[[], None]) -> None:
-        """Capture as `Graph.capture`."""
-        self.record = record
-
-    def replay(self) -> None:
-        """Replay as `Graph.replay`."""
-        self.record()
-
-
 def graphs(device: torch.device) -> Callable[[], Graph] | None:
     """Return the constructor of a device's graphs; None where it has none."""
     return functools.partial(CudaGraph, device) if device.type == "cuda" else None
@@ -127,7 +115,7 @@ class Captured:
         self.of_member = torch.tensor(stack.seeds.of_member, device=stack.device)
         self.dropout = Uniforms(stack, size, feed.kept)
         self.sizes: list[int] = []  # of an epoch's batches
-        self.graphs: dict[int, Graph] = {}
+        self.replays: dict[int, Callable[[], None]] = {}
         self.warm: Counter[int] = Counter()
 
     def begin(self, orders: NDArray[np.int64], step: int) -> None:
@@ -145,14 +133,14 @@ class Captured:
 
     def take(self, size: int) -> None:
         """Take the next step, on a batch of this size."""
-        if size in self.graphs:
-            self.graphs[size].replay()
+        if size in self.replays:
+            self.replays[size]()
         elif self.warm[size] < WARM_UP:
             self.record(size)
             self.warm[size] += 1
         else:
-            self.graphs[size] = self._recorded(functools.partial(self.record, size))
-            self.graphs[size].replay()
+            self.replays[size] = self._recorded(functools.partial(self.record, size))
+            self.replays[size]()
 
     def record(self, size: int) -> None:
         """Take a step on the device alone: no number comes back from it, or from Python."""
@@ -166,8 +154,8 @@ class Captured:
         feed.losses.index_copy_(0, place, loss[None])
         self.taken.add_(1)
 
-    def _recorded(self, record: Callable[[], None]) -> Graph:
-        """Return a graph of the step; where that fails, which is noted, a stand-in that computes it."""
+    def _recorded(self, record: Callable[[], None]) -> Callable[[], None]:
+        """Return the replay of the step; where recording fails, which is noted, the step itself."""
         graph, optimizers = self.make(), [group.optimizer for group in self.stack.first.groups]
         before = [[dict(state) for state in optimizer.states] for optimizer in optimizers]
         try:
@@ -178,13 +166,11 @@ class Captured:
         except Exception as error:  # noqa: BLE001 (whatever cannot be recorded can be computed)
             fault = f"a step cannot be recorded as a CUDA graph ({_brief(error)})"
         if not fault:
-            return graph
+            return graph.replay
         for optimizer, states in zip(optimizers, before, strict=True):
             optimizer.states[:] = states  # tensors of the recording hold no numbers
         self.note(f"{fault}, {OTHERWISE}")
-        rerun = Rerun()
-        rerun.capture(record)
-        return rerun
+        return record
 
 
 class Uniforms:
@@ -244,7 +230,7 @@ def why_not(trials: Sequence[Trial], data: Data, budget: Budget, dtype: torch.dt
     few = representatives(trials)
     stack = StackedNetwork(few, data, stack_optimizers(few, budget, device), device, dtype)
     feed = Feed.of(stack, data, stack.first.images(data.train), budget)
-    trial_run = Captured(stack, feed, Rerun, lambda _: None)
+    trial_run = Captured(stack, feed, functools.partial(CudaGraph, device), lambda _: None)
     for group in stack.first.groups:
         fault = _fault(group)
         if fault:

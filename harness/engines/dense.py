@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.axes.optimizers import Count
 from harness.data import Samples
 from harness.engines.blocks import LayerBlock
-from harness.engines.layer_one import ImageSource, ParameterGroup, block_of, parameter_group
+from harness.engines.layer_one import ImageSource, LayerOne, block_of, parameter_group
 from harness.engines.members import SeedIndex
 from harness.engines.resident import ResidentImages
 from harness.engines.tensors import joined
@@ -43,7 +43,7 @@ class DenseImages:
         return iter(self.x.split(size))
 
 
-class Dense:
+class Dense(LayerOne[Tensor]):
     """Layer one's weights of all members as one matrix, `wide` (H, D): a row is a hidden unit of a member."""
 
     def __init__(
@@ -61,12 +61,12 @@ class Dense:
         self.blocks, self.seeds = blocks, seeds
         self.rows = [len(block.members) * block.widths[1] for block in blocks]
         self.wide = torch.empty(sum(self.rows), inputs, device=rest.device, dtype=rest.dtype)
-        self.block_weights: list[Tensor] = [
+        self.block_weights = [
             piece.view(len(block.members), -1)
             for block, piece in zip(blocks, self.wide.split(self.rows), strict=True)
         ]
         self.updates = self._fused(optimizers, shared=len(seeds.seeds) == 1)
-        self.groups: Sequence[ParameterGroup] = [group for update in self.updates for group in update.groups]
+        self.groups = [group for update in self.updates for group in update.groups]
 
     def _fused(self, optimizers: Sequence[StackOptimizer], *, shared: bool) -> list[FusedUpdate]:
         """Fuse the updates of neighbours that have one rule, if all members share a batch."""
@@ -111,22 +111,6 @@ class Dense:
         """Take step t of all parameters."""
         for update in self.updates:
             update.apply(t, batch, grads)
-
-    def weights(self, block: int) -> Tensor:
-        """Return a block's weights (k, h*D), a view."""
-        return self.block_weights[block]
-
-    def set_weights(self, block: int, weights: Tensor) -> None:
-        """Load a block's weights (k, h*D)."""
-        self.block_weights[block].copy_(weights)
-
-    def from_tiles(self, group: ParameterGroup, tiles: Tensor) -> Tensor:  # noqa: ARG002
-        """Return a tensor as it is: there are no tiles here."""
-        return tiles
-
-    def to_tiles(self, group: ParameterGroup, plain: Tensor) -> Tensor:  # noqa: ARG002
-        """Return a tensor as it is: there are no tiles here."""
-        return plain
 
 
 class FusedUpdate:

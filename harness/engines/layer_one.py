@@ -7,9 +7,10 @@ of all members, and exchange them as (k, h*D), as torch.nn.Linear has them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -52,19 +53,26 @@ class ImageSource(Protocol[Batch_co]):
         """Yield all images in their order, so many at a time, for all members."""
 
 
-class LayerOne(Protocol[Batch]):
-    """Layer one of all members of a stack: their products with a batch, and their update."""
+class LayerOne(ABC, Generic[Batch]):
+    """Layer one of all members of a stack: their products with a batch, and their update.
 
-    @property
-    def groups(self) -> Sequence[ParameterGroup]:
-        """Return the parameters of all members, by optimizer."""
+    `block_weights` are each block's, a row a member; `groups` are the parameters of all members, behind layer
+    one too, by optimizer. Here weights are laid out as (k, h*D); a form may lay them out as tiles.
+    """
 
+    blocks: Sequence[LayerBlock]
+    block_weights: Sequence[Tensor]
+    groups: Sequence[ParameterGroup]
+
+    @abstractmethod
     def images(self, samples: Samples) -> ImageSource[Batch]:
         """Return a split's images, ready to be read."""
 
+    @abstractmethod
     def products(self, batch: Batch) -> list[Tensor]:
         """Compute each block's products of weights and images, (k, h, B)."""
 
+    @abstractmethod
     def update(self, t: Any, batch: Batch, grads: Sequence[Tensor]) -> None:
         """Take step t (from 1) of all parameters, from the gradients at the blocks' products (k, h, B).
 
@@ -73,15 +81,19 @@ class LayerOne(Protocol[Batch]):
 
     def weights(self, block: int) -> Tensor:
         """Return a block's weights (k, h*D)."""
+        return self.from_tiles(block, self.block_weights[block])
 
     def set_weights(self, block: int, weights: Tensor) -> None:
         """Load a block's weights (k, h*D)."""
+        self.block_weights[block].copy_(self.to_tiles(block, weights))
 
-    def from_tiles(self, group: ParameterGroup, tiles: Tensor) -> Tensor:
-        """Return a tensor that is laid out like a group's `first` as (k, h*D)."""
+    def from_tiles(self, block: int, tiles: Tensor) -> Tensor:  # noqa: ARG002
+        """Return what is laid out like weights of some members of a block as (k, h*D)."""
+        return tiles
 
-    def to_tiles(self, group: ParameterGroup, plain: Tensor) -> Tensor:
-        """Return a tensor (k, h*D) laid out like a group's `first`."""
+    def to_tiles(self, block: int, plain: Tensor) -> Tensor:  # noqa: ARG002
+        """Return (k, h*D) laid out like weights of a block, and any other state of an optimizer as it is."""
+        return plain
 
 
 def block_of(optimizer: StackOptimizer, blocks: Sequence[LayerBlock]) -> int:

@@ -243,26 +243,19 @@ class LoopTraining:
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:  # noqa: ARG002 (accuracy needs them)
         """Evaluate a split in inference mode: mean loss, accuracy and metrics, and predictions."""
         model, loss_function, samples = self.model.eval(), self.loss_function.eval(), self.data[split]
-        total, predicted, confidence = 0.0, [], []
-        sums = dict.fromkeys(self.metrics, 0.0)
+        predicted, confidence, sums = [], [], dict.fromkeys(("loss", *self.metrics), 0.0)
         x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
         for x_chunk, y_chunk in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
             output, labels = model(x_chunk.to(self.device)), y_chunk.to(self.device)
-            total += loss_function(output, labels).double().sum().item()
+            sums["loss"] += loss_function(output, labels).double().sum().item()
             predicted.append(output.argmax(1))
             confidence.append(probability(model.output, output, predicted[-1]))
             for name, value in self._measured(output, labels).items():
                 sums[name] += value
         model.train()
         loss_function.train()
-        chosen = torch.cat(predicted).cpu()
-        return Evaluation(
-            np.array([total / len(y)]),
-            np.array([(chosen == y).double().mean().item()]),
-            chosen.numpy()[None],
-            torch.cat(confidence).cpu().numpy()[None],
-            {name: np.array([value / len(y)]) for name, value in sums.items()},
-        )
+        chosen, sure = torch.cat(predicted).cpu().numpy(), torch.cat(confidence).cpu().numpy()
+        return Evaluation.of_one(samples.y, chosen, sure, sums)
 
     def _measured(self, output: Tensor, labels: Tensor) -> dict[str, float]:
         """Sum each metric over the samples of a batch."""

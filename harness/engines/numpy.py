@@ -51,7 +51,7 @@ select = select_alone
 
 
 class ForwardPass(NamedTuple):
-    """What a forward pass computed, layer by layer, as backpropagation needs it: see the module's docstring.
+    """The results of a forward pass, layer by layer, for backpropagation: see the module's docstring.
 
     `y[i]` (B, in) went into layer i, `z[i]` (B, out) came out of it, and `a[i]` (B, out) is phi of that;
     `m[i]` (B, out) is dropout's mask on it, if there is any. `f` (B, C) is the network's output.
@@ -191,25 +191,17 @@ class NumpyTraining:
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:  # noqa: ARG002 (they cost nothing here)
         """Evaluate a split: per-sample mean loss, accuracy and metrics, and predictions."""
         samples, network = self.data[split], self.network
-        total, predicted, confident = 0.0, [], []
-        sums = dict.fromkeys(self.metrics, 0.0)
+        predicted, confident, sums = [], [], dict.fromkeys(("loss", *self.metrics), 0.0)
         for i in range(0, len(samples.y), EVALUATION_BATCH):
             f = network.forward(samples.x[i : i + EVALUATION_BATCH]).f
             t = one_hot(samples.y[i : i + EVALUATION_BATCH], len(self.data.classes), f.dtype)
-            total += float(network.losses(f, t).sum(dtype=np.float64))
+            sums["loss"] += float(network.losses(f, t).sum(dtype=np.float64))
             predicted.append(f.argmax(1))
             confident.append(confidence(network.kind, f, predicted[-1]))
             for name in self.metrics:
                 values = formulas.METRICS[name](probabilities(network.kind, f), t)
                 sums[name] += float(values.sum(dtype=np.float64))
-        chosen = np.concatenate(predicted)
-        return Evaluation(
-            np.array([total / len(samples.y)]),
-            np.array([(chosen == samples.y).mean()]),
-            chosen[None],
-            np.concatenate(confident)[None],
-            {name: np.array([value / len(samples.y)]) for name, value in sums.items()},
-        )
+        return Evaluation.of_one(samples.y, np.concatenate(predicted), np.concatenate(confident), sums)
 
     def weights(self) -> list[dict[str, Floats]]:
         """Return the parameters under torch.nn.Linear's names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +44,17 @@ class Evaluation:
     confidence: Floats
     metrics: Mapping[str, Floats] = field(default_factory=dict)
 
-    def of(self, members: NDArray[np.int64]) -> Evaluation:
-        """Return the evaluation of some of the networks."""
-        names = ("loss", "accuracy", "predicted", "confidence")
-        arrays = {name: getattr(self, name)[members] for name in names}
-        return replace(self, **arrays, metrics=_select_metrics(self.metrics, members))
+    @classmethod
+    def of_one(
+        cls, y: NDArray[np.int64], predicted: NDArray[np.int64], confidence: Floats, sums: Mapping[str, float]
+    ) -> Evaluation:
+        """Return the evaluation of one network: (n,) arrays, and sums over samples of loss and metrics."""
+        means = {name: np.array([value / len(y)]) for name, value in sums.items()}
+        accuracy = np.array([(predicted == y).mean()])
+        return cls(means.pop("loss"), accuracy, predicted[None], confidence[None], means)
+
+
+Observed = TypeVar("Observed", Point, Evaluation)
 
 
 @dataclass
@@ -72,7 +78,7 @@ class Outcome:
 
     @property
     def all_diverged(self) -> bool:
-        """Whether no trial is left that could be trained further."""
+        """Return whether no trial is left that could be trained further."""
         return bool((self.diverged_step > 0).all())
 
     def observe(self, epoch: float, step: int, split: Split, evaluation: Evaluation, *, last: bool) -> None:
@@ -95,21 +101,12 @@ class Outcome:
     def of(self, keep: Sequence[int]) -> Outcome:
         """Return the observations of some of the trials, without weights."""
         members = np.asarray(keep, np.int64)
-        curve = [
-            replace(
-                point,
-                loss=point.loss[members],
-                accuracy=point.accuracy[members],
-                metrics=_select_metrics(point.metrics, members),
-            )
-            for point in self.curve
-        ]
         return replace(
             self,
             diverged_step=self.diverged_step[members],
             parameters=self.parameters[members],
-            curve=curve,
-            final={split: evaluation.of(members) for split, evaluation in self.final.items()},
+            curve=[_select_members(point, members) for point in self.curve],
+            final={split: _select_members(evaluation, members) for split, evaluation in self.final.items()},
             weights=[],
         )
 
@@ -139,8 +136,11 @@ class Outcome:
         ]
 
 
-def _select_metrics(metrics: Mapping[str, Floats], members: NDArray[np.int64]) -> dict[str, Floats]:
-    return {name: values[members] for name, values in metrics.items()}
+def _select_members(observed: Observed, members: NDArray[np.int64]) -> Observed:
+    """Return what was observed of some of the networks."""
+    arrays = {name: value[members] for name, value in vars(observed).items() if isinstance(value, np.ndarray)}
+    metrics = {name: values[members] for name, values in observed.metrics.items()}
+    return replace(observed, **arrays, metrics=metrics)
 
 
 def select(values: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]:

@@ -23,28 +23,23 @@ PALETTE = 256
 
 @dataclass(frozen=True)
 class Coded:
-    """Pixels (N, D): that of code c has the value `palette[c]`. Without codes, the `pixels` as they are."""
+    """Pixels (N, D) as `stored`; with a palette, a stored code c stands for the value `palette[c]`."""
 
-    codes: Tensor | None
-    palette: Tensor
-    pixels: Tensor | None = None
+    stored: Tensor
+    palette: Tensor | None = None
 
     def pixels_at(self, rows: Tensor) -> Tensor:
         """Return the pixels (B, D) of images by their places (B,)."""
-        if self.codes is None:
-            assert self.pixels is not None  # noqa: S101 (one or the other is there)
-            return self.pixels.index_select(0, rows)
-        return self._decoded(self.codes.index_select(0, rows))
+        return self._decoded(self.stored.index_select(0, rows))
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         """Yield all pixels (B, D), so many images at a time."""
-        if self.codes is None:
-            assert self.pixels is not None  # noqa: S101 (one or the other is there)
-            return iter(self.pixels.split(size))
-        return map(self._decoded, self.codes.split(size))
+        return map(self._decoded, self.stored.split(size))
 
-    def _decoded(self, codes: Tensor) -> Tensor:
-        return self.palette.index_select(0, codes.view(-1).int()).view(codes.shape)
+    def _decoded(self, stored: Tensor) -> Tensor:
+        if self.palette is None:
+            return stored
+        return self.palette.index_select(0, stored.view(-1).int()).view(stored.shape)
 
 
 @functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
@@ -55,7 +50,7 @@ def coded(samples: Samples, device: torch.device) -> Coded:
     for chunk in x.split(CHUNK):
         palette = torch.unique(torch.cat([palette, chunk.to(device).view(-1)]))
         if len(palette) > PALETTE or palette.isnan().any():
-            return Coded(None, palette[:0], x.to(device))
+            return Coded(x.to(device))
     codes = torch.empty(x.shape, dtype=torch.uint8, device=device)
     for piece, chunk in zip(codes.split(CHUNK), x.split(CHUNK), strict=True):
         piece.copy_(torch.bucketize(chunk.to(device), palette))

@@ -20,7 +20,7 @@ from harness.data import Samples
 from harness.engines import kernels
 from harness.engines.blocks import LayerBlock
 from harness.engines.kernels import TILE, WIDEST
-from harness.engines.layer_one import ParameterGroup, parameter_group
+from harness.engines.layer_one import LayerOne, parameter_group
 from harness.engines.members import SeedIndex, as_slice
 from harness.engines.updates import StackOptimizer
 from harness.known import GRADIENT, rule_of, table
@@ -148,7 +148,7 @@ class SparseImages:
             yield SparseBatch(self.images, chunk[None])
 
 
-class Sparse:
+class Sparse(LayerOne[SparseBatch]):
     """Layer one's weights of all members as tiles (T, D, LANES): LANES hidden units of a member, or fewer."""
 
     def __init__(
@@ -177,7 +177,7 @@ class Sparse:
         self.transpose = Transposer(self.all_weights, inputs)
         self.sums = self.all_weights.new_empty(0)
         self.updates = [KernelUpdate(self, o, trials[as_slice(o.members)]) for o in optimizers]
-        self.groups: Sequence[ParameterGroup] = [update.group for update in self.updates]
+        self.groups = [update.group for update in self.updates]
 
     def images(self, samples: Samples) -> SparseImages:
         """Return a split, compressed."""
@@ -213,31 +213,17 @@ class Sparse:
             self.sums = self.all_weights.new_empty(vectors * self.lanes)
         return self.sums.data_ptr()
 
-    def weights(self, block: int) -> Tensor:
-        """Return a block's weights (k, h*D), a copy."""
-        return self._from_tiles(block, self.block_weights[block])
-
-    def set_weights(self, block: int, weights: Tensor) -> None:
-        """Load a block's weights (k, h*D)."""
-        self.block_weights[block].copy_(self._to_tiles(block, weights))
-
-    def from_tiles(self, group: ParameterGroup, tiles: Tensor) -> Tensor:
+    def from_tiles(self, block: int, tiles: Tensor) -> Tensor:
         """Return tiles as (k, h*D)."""
-        return self._from_tiles(group.block, tiles)
-
-    def to_tiles(self, group: ParameterGroup, plain: Tensor) -> Tensor:
-        """Return (k, h*D) as tiles, and any other state of an optimizer as it is."""
-        block = self.blocks[group.block]
-        like_weights = plain.shape[1] == block.widths[0] * block.widths[1]
-        return self._to_tiles(group.block, plain) if like_weights else plain
-
-    def _from_tiles(self, block: int, tiles: Tensor) -> Tensor:
         k, h = len(tiles), self.blocks[block].widths[1]
         rows = tiles.view(k, -1, self.inputs, self.lanes).transpose(2, 3).reshape(k, -1, self.inputs)
         return rows[:, :h].reshape(k, -1)
 
-    def _to_tiles(self, block: int, plain: Tensor) -> Tensor:
+    def to_tiles(self, block: int, plain: Tensor) -> Tensor:
+        """Return (k, h*D) as tiles, and any other state of an optimizer as it is."""
         k, h = len(plain), self.blocks[block].widths[1]
+        if plain.shape[1] != h * self.inputs:
+            return plain
         rows = plain.new_zeros(k, _tiles_a_member(self.blocks[block], self.lanes) * self.lanes, self.inputs)
         rows[:, :h] = plain.view(k, h, self.inputs)
         return rows.view(k, -1, self.lanes, self.inputs).transpose(2, 3).reshape(k, -1)

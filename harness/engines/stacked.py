@@ -116,7 +116,7 @@ class StackTraining:
         for i, group in enumerate(first.groups):
             for name, value in group.optimizer.state_dict().items():
                 tiled = name.startswith("0.") and np.shape(value) == group.first.shape
-                values[f"update.{i}.{name}"] = first.from_tiles(group, value) if tiled else value
+                values[f"update.{i}.{name}"] = first.from_tiles(group.block, value) if tiled else value
         return values
 
     def load_state_dict(self, state: State) -> None:
@@ -127,5 +127,5 @@ class StackTraining:
             first.set_weights(i, weights.to(stack.device))
             block.rest.copy_(torch.from_numpy(state.values[f"block.{i}.rest"]))
         for i, group in enumerate(first.groups):
-            values, to_tiles = state.under(f"update.{i}."), partial(first.to_tiles, group)
+            values, to_tiles = state.under(f"update.{i}."), partial(first.to_tiles, group.block)
             group.optimizer.load_state_dict(values, [group.first, group.rest], to_tiles)

@@ -19,7 +19,7 @@ from harness.engines.stack import StackedNetwork
 
 @dataclass(frozen=True)
 class Feed:
-    """What a stack's steps read and write.
+    """The input and output of a stack's steps.
 
     They read the train split, its images and one-hot target (N, C), and write `losses` (T, K): those of step
     t's batch go into row (t - 1) % T.

@@ -433,9 +433,9 @@ def test_images_in_bytes_are_those_in_floats(name: str, dtype: Any) -> None:
     samples = prepare(trial(preprocessing=name).arm.settings, dtype).train
     seeds, places = SeedIndex.of([7, 3, 3]), torch.tensor([[5, 0, 1292], [7, 7, 3]])
     images, plain = ResidentImages(samples, seeds, CPU), DenseImages(torch.from_numpy(samples.x), seeds)
-    codes = coded(samples, CPU).codes
-    assert codes is not None
-    assert codes.dtype == torch.uint8
+    kept = coded(samples, CPU)
+    assert kept.palette is not None
+    assert kept.stored.dtype == torch.uint8
     assert len(images) == len(plain)
     for index in (places, places[:1]):
         assert torch.equal(images.at(index), plain.at(index))
@@ -448,7 +448,7 @@ def test_images_that_no_palette_has_stay_as_they_are(spoilt: str) -> None:
     x = samples.x.copy()
     x[:9] = np.random.default_rng(0).random((9, x.shape[1])) if spoilt == "many values" else np.nan
     images = ResidentImages(dataclasses.replace(samples, x=x), SeedIndex.of([0]), CPU)
-    assert images.coded.codes is None
+    assert images.coded.palette is None
     index = torch.tensor([[8, 3, 200]])
     assert np.array_equal(images.at(index).numpy(), x[[8, 3, 200]], equal_nan=True)
     assert np.array_equal(torch.cat(list(images.chunks(1000))).numpy(), x, equal_nan=True)
