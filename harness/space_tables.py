@@ -23,8 +23,9 @@ from harness.axes.losses import losses
 from harness.checking import Checker, Settings
 from harness.errors import did_you_mean, quoted
 from harness.parameters import COMPONENTS, Choices, Entry, Floats, Ints, Layers, Space, Values
+from harness.schema import TAKEN
 from harness.searches import COLUMNS, COSTS
-from harness.settings import CORE, DEFAULTS, TAKEN, Setting, as_text
+from harness.settings import CORE, DEFAULTS, Setting, as_text
 from harness.spaces import FIXED as SAME_FOR_ALL
 
 FIXED = tuple(name for name in SAME_FOR_ALL if name not in {"epochs", "steps"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from harness.batches import Budget, epoch_order
 from harness.data import TRAINED_ON, Data, Split
 from harness.engines.outcome import Floats, Outcome
 from harness.engines.states import NEVER, Checkpoints, State
-from harness.settings import Value
 from harness.streams import stream
 from harness.trials import Trial
 
@@ -115,20 +114,6 @@ def engine(name: str) -> Engine:
     raise KeyError(name)
 
 
-def number(settings: Mapping[str, Value], name: str) -> float:
-    """Return a setting that is a number; 0 where an older file does not have it."""
-    value = settings.get(name, 0.0)
-    assert isinstance(value, (int, float))  # noqa: S101 (settings are checked when they are read)
-    return float(value)
-
-
-def layer_widths(trial: Trial, inputs: int, classes: int) -> list[int]:
-    """Return the widths of an mlp: inputs, hidden layers, classes."""
-    hidden = trial.arm.settings["hidden"]
-    assert isinstance(hidden, list)  # noqa: S101 (settings are checked when they are read)
-    return [inputs, *map(int, hidden), classes]
-
-
 def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
     """Return the learning rate of every step and trial, (S, K)."""
     clock = Clock.of(budget.steps, budget.steps_per_epoch)
@@ -136,18 +121,18 @@ def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
     rates = np.empty((budget.steps, len(trials)))
     for k, trial in enumerate(trials):
         settings = trial.arm.settings
-        schedule = schedules[str(settings["schedule"])]
+        schedule = schedules[settings.schedule]
         arguments = {name: settings[name] for name in schedule.settings}
         key = f"{schedule.name} {arguments}"
         if key not in factors_of:
             factors_of[key] = factors(schedule, clock, arguments)
-        rates[:, k] = number(settings, "lr") * factors_of[key]
+        rates[:, k] = settings.lr * factors_of[key]
     return rates
 
 
 def batch_indices(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDArray[np.int64]]:
     """Yield the images of every step after step `start`, as indices into the train split."""
-    sampling, step, size = str(trial.arm.settings["sampling"]), start, budget.batch_size
+    sampling, step, size = trial.arm.settings.sampling, start, budget.batch_size
     for epoch in range(start // budget.steps_per_epoch, budget.epochs):
         order = epoch_order(trial.seed, epoch, budget, sampling)
         for i in range(step % budget.steps_per_epoch * size, len(order), size):

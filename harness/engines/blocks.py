@@ -23,11 +23,6 @@ from harness.streams import stream
 from harness.trials import Trial
 
 
-def activation_names(trials: Sequence[Trial]) -> list[str]:
-    """Return each trial's activation; a network without hidden layers has none."""
-    return [str(trial.arm.settings.get("activation", "identity")) for trial in trials]
-
-
 class Activations:
     """The activation between layers: forward and backward over runs of members that share a function.
 
@@ -101,7 +96,7 @@ class LayerBlock:
         self.grad_rest = torch.empty_like(self.rest)
         self.weights, self.biases = self._views(self.rest)
         self.grad_weights, self.grad_biases = self._views(self.grad_rest)
-        self.activations = Activations(activation_names(trials))
+        self.activations = Activations([trial.arm.settings.activation for trial in trials])
 
     def _views(self, rest: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return weights (K, out, in) of the layers behind the first, and biases (K, out, 1) of all."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.engines import kernels
-from harness.engines.blocks import BlockPass, LayerBlock, activation_names
+from harness.engines.blocks import BlockPass, LayerBlock
 from harness.engines.regularisation import Masks
 from harness.engines.sparse import address, addresses
 from harness.known import ACTIVATIONS
@@ -41,7 +41,7 @@ class CompiledBlock(LayerBlock):
         """Initialise as `LayerBlock`; the kernels support these trials."""
         super().__init__(members, trials, widths, masks)
         self.library, self.lanes = kernels.library(self.rest.dtype), kernels.lanes(self.rest.dtype)
-        self.codes = np.array([ACTIVATIONS[name] for name in activation_names(trials)], np.int32)
+        self.codes = np.array([ACTIVATIONS[trial.arm.settings.activation] for trial in trials], np.int32)
         self.shape = np.array(self.widths[1:], np.int64)
         self.buffers: dict[int, _Buffers] = {}
 
@@ -91,8 +91,9 @@ class CompiledBlock(LayerBlock):
 class CrossEntropy:
     """Softmax cross-entropy of k members' logits over C classes, of smoothed labels."""
 
-    def __init__(self, shares: Sequence[float], classes: int, dtype: torch.dtype) -> None:
-        """Prepare for shares (k,) of label smoothing."""
+    def __init__(self, trials: Sequence[Trial], classes: int, dtype: torch.dtype) -> None:
+        """Prepare for the label smoothing of k trials."""
+        shares = [trial.arm.settings.label_smoothing for trial in trials]
         self.library, self.lanes = kernels.library(dtype), kernels.lanes(dtype)
         self.keep = torch.tensor([1 - share for share in shares], dtype=dtype)
         self.spread = torch.tensor([share / classes for share in shares], dtype=dtype)

@@ -14,7 +14,6 @@ import torch
 
 from harness.data import Data, Samples
 from harness.engines import kernels, stacked
-from harness.engines.base import number
 from harness.engines.outcome import Floats
 from harness.known import SWITCH
 from harness.trials import Arm, Trial, resolve
@@ -40,7 +39,7 @@ def stack(optimizer: str) -> list[Trial]:
     settings = resolve(
         {"dataset": "digits", "optimizer": optimizer, "steps": STEPS, "eval_every": f"{STEPS} steps"}
     )
-    rates = np.linspace(0.5, 1, MEMBERS) * number(settings, "lr")
+    rates = np.linspace(0.5, 1, MEMBERS) * settings.lr
     return [Trial(f"t{k}", Arm(str(k), settings | {"lr": float(lr)}), 0) for k, lr in enumerate(rates)]
 
 

@@ -24,7 +24,7 @@ from harness.axes.optimizers import Optimizer, optimizers
 from harness.batches import Budget
 from harness.data import Data, Split
 from harness.engines import driver
-from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, layer_widths, learning_rates
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.outputs import probabilities, probability
 from harness.engines.regularisation import seed_dropout, smoothing
@@ -65,19 +65,19 @@ class Classifier(nn.Module):
     def __init__(self, trial: Trial, inputs: int, classes: int) -> None:
         super().__init__()
         settings = trial.arm.settings
-        architecture = architectures[str(settings["architecture"])]
+        architecture = architectures[settings.architecture]
         # A setting that an older export does not have is at its default.
         arguments = {name: settings[name] for name in architecture.settings if name in settings}
-        activation = activations[str(settings.get("activation", "identity"))]
+        activation = activations[settings.activation]
         # torch's initialisers know only the global generator: it is forked, and left as it was.
         with torch.random.fork_rng():
             torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
             self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **arguments)
-        self.output = heads[str(settings["head"])]
+        self.output = heads[settings.head]
         self.head = Function(self.output.forward)
         nn.Module.register_load_state_dict_pre_hook(self, _under_net)
         if architecture.name == "mlp":
-            self._start(trial, layer_widths(trial, inputs, classes))
+            self._start(trial, [inputs, *settings.hidden, classes])
 
     @torch.no_grad()
     def _start(self, trial: Trial, widths: Sequence[int]) -> None:
@@ -117,8 +117,8 @@ class LossFunction(nn.Module):
     def __init__(self, trial: Trial, classes: int, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         settings = trial.arm.settings
-        loss = losses[str(settings["loss"])]
-        form = loss.form(heads[str(settings["head"])].kind, str(settings["match"]))
+        loss = losses[settings.loss]
+        form = loss.form(heads[settings.head].kind, settings.match)
         assert form is not None  # noqa: S101 (the plan skips what does not fit)
         self.function = form.forward
         self.classes, self.dtype = classes, dtype
@@ -168,7 +168,7 @@ class UpdateOptimizer(torch.optim.Optimizer):
 def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     """Return the trial's optimizer over a model's parameters: torch.optim's own where it has one."""
     settings = trial.arm.settings
-    optimizer = optimizers[str(settings["optimizer"])]
+    optimizer = optimizers[settings.optimizer]
     arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value := settings[name], list) else value
         for name in optimizer.settings

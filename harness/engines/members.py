@@ -55,12 +55,12 @@ def as_slice(members: range, start: int = 0) -> slice:
 
 def shape(trial: Trial) -> str:
     """Return what members of a block have in common."""
-    return str(trial.arm.settings["hidden"])
+    return str(trial.arm.settings.hidden)
 
 
 def update_rule(trial: Trial) -> tuple[str, ...]:
     """Return a trial's optimizer and its switches, without the numbers."""
-    optimizer = optimizers[str(trial.arm.settings["optimizer"])]
+    optimizer = optimizers[trial.arm.settings.optimizer]
     return (optimizer.name, *optimizer.switches(trial.arm.settings))
 
 

@@ -31,15 +31,7 @@ from harness.axes.optimizers import optimizers
 from harness.batches import Budget
 from harness.data import Data, Split
 from harness.engines import driver
-from harness.engines.base import (
-    DEFAULT_OPTIONS,
-    EngineOptions,
-    batch_indices,
-    layer_widths,
-    learning_rates,
-    number,
-    uniforms,
-)  # fmt: skip
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates, uniforms
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.states import State, numbered, select_alone
 from harness.formulas import Array
@@ -69,16 +61,16 @@ class NumpyNetwork:
 
     def __init__(self, trial: Trial, inputs: int, classes: int, dtype: DTypeLike) -> None:
         settings = trial.arm.settings
-        widths = layer_widths(trial, inputs, classes)
+        widths = [inputs, *settings.hidden, classes]
         start = initial_layers(widths, stream(trial.seed, "weights"))
         self.weights: list[Array] = [layer.weight.astype(dtype) for layer in start]
         self.biases: list[Array] = [layer.bias.astype(dtype) for layer in start]
-        self.activation = formulas.ACTIVATIONS[str(settings.get("activation", "identity"))]
-        self.head = formulas.HEADS[str(settings["head"])]
-        self.kind: Kind = heads[str(settings["head"])].kind
+        self.activation = formulas.ACTIVATIONS[settings.activation]
+        self.head = formulas.HEADS[settings.head]
+        self.kind: Kind = heads[settings.head].kind
         self.loss = formulas.loss_of(settings)
-        self.loss_settings = {name: settings[name] for name in losses[str(settings["loss"])].settings}
-        self.dropout = number(settings, "dropout")
+        self.loss_settings = {name: settings[name] for name in losses[settings.loss].settings}
+        self.dropout = settings.dropout
         self.seed = trial.seed
 
     @property
@@ -132,7 +124,7 @@ class NumpyOptimizer:
 
     def __init__(self, trial: Trial, parameters: Sequence[Array]) -> None:
         settings = trial.arm.settings
-        name = str(settings["optimizer"])
+        name = settings.optimizer
         self.update = formulas.OPTIMIZERS[name]
         self.settings: dict[str, Value] = {
             key: settings[key] for key in optimizers[name].settings if key != "lr"
@@ -166,7 +158,7 @@ class NumpyTraining:
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))
         self.batches = batch_indices(trial, self.budget)
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
-        self.smoothing = number(trial.arm.settings, "label_smoothing")
+        self.smoothing = trial.arm.settings.label_smoothing
         self.parameters = np.array([sum(array.size for array in self.network.parameters)])
         self.notes: list[str] = []
 

@@ -138,7 +138,8 @@ class Outcome:
 
 def _select_members(observed: Observed, members: NDArray[np.int64]) -> Observed:
     """Return what was observed of some of the networks."""
-    arrays = {name: value[members] for name, value in vars(observed).items() if isinstance(value, np.ndarray)}
+    fields = vars(observed).items()
+    arrays: dict[str, Any] = {name: v[members] for name, v in fields if isinstance(v, np.ndarray)}
     metrics = {name: values[members] for name, values in observed.metrics.items()}
     return replace(observed, **arrays, metrics=metrics)
 

@@ -17,9 +17,9 @@ from harness.axes.metrics import Metric
 from harness.engines import kernels
 from harness.engines.compiled import CrossEntropy
 from harness.engines.members import as_slice, runs
-from harness.engines.regularisation import Smoothing, label_smoothing, smoothing
+from harness.engines.regularisation import Smoothing, smoothing
 from harness.engines.tensors import joined, widest_dtype
-from harness.known import knows_output
+from harness.known import kernels_support_output
 from harness.trials import Trial
 
 
@@ -98,9 +98,8 @@ class Outputs:
     def __init__(
         self, trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype
     ) -> None:
-        keys = [
-            tuple(str(trial.arm.settings[axis]) for axis in ("head", "loss", "match")) for trial in trials
-        ]
+        every = [trial.arm.settings for trial in trials]
+        keys = [(settings.head, settings.loss, settings.match) for settings in every]
         places = sorted(range(len(trials)), key=lambda k: keys[k])
         self.moved = places != list(range(len(trials)))
         self.places = torch.tensor(places, device=device)
@@ -152,15 +151,15 @@ class Outputs:
 def _output(trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype) -> Output:
     """Return the output of trials that share head and loss."""
     settings = trials[0].arm.settings
-    head, loss = heads[str(settings["head"])], losses[str(settings["loss"])]
-    form = loss.form(head.kind, str(settings["match"]))
+    head, loss = heads[settings.head], losses[settings.loss]
+    form = loss.form(head.kind, settings.match)
     assert form is not None  # noqa: S101 (the plan skips what does not fit)
     loss_settings = {
         name: torch.tensor([[trial.arm.settings[name]] for trial in trials], dtype=dtype, device=device)
         for name in loss.settings
     }
-    supported = device.type == "cpu" and knows_output(settings) and not kernels.why_not(dtype)
-    kernel = CrossEntropy(label_smoothing(trials), classes, dtype) if supported else None
+    supported = device.type == "cpu" and kernels_support_output(settings) and not kernels.why_not(dtype)
+    kernel = CrossEntropy(trials, classes, dtype) if supported else None
     return Output(head, form, loss_settings, smoothing(trials, classes, device, dtype), kernel)
 
 

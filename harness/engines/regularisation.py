@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.engines.base import number, uniforms
+from harness.engines.base import uniforms
 from harness.engines.members import SeedIndex
 from harness.trials import Trial
 
@@ -56,7 +56,7 @@ class Masks:
         `draw` is `uniforms`, or shares its numbers with others.
         """
         self.draw = draw
-        shares = [number(trial.arm.settings, "dropout") for trial in trials]
+        shares = [trial.arm.settings.dropout for trial in trials]
         self.widths = widths if any(shares) else []
         self.seeds = SeedIndex.of(trial.seed for trial in trials)
         self.of_member = torch.tensor(self.seeds.of_member, device=device)
@@ -113,7 +113,7 @@ def seed_dropout(net: nn.Module, trial: Trial) -> list[SeededDropout]:
 
     Another architecture's dropout still draws from torch's own generator.
     """
-    if trial.arm.settings["architecture"] != "mlp":
+    if trial.arm.settings.architecture != "mlp":
         return []
     plain = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Dropout)]
     seeded = [SeededDropout(module.p, trial.seed, layer) for layer, (_, module) in enumerate(plain)]
@@ -139,16 +139,11 @@ class Smoothing:
         return target * self.keep + self.spread
 
 
-def label_smoothing(trials: Sequence[Trial]) -> list[float]:
-    """Return the share of each trial's labels that is smoothed."""
-    return [number(trial.arm.settings, "label_smoothing") for trial in trials]
-
-
 def smoothing(
     trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype
 ) -> Smoothing | None:
     """Return the label smoothing of some trials; None where no trial has any."""
-    shares = label_smoothing(trials)
+    shares = [trial.arm.settings.label_smoothing for trial in trials]
     if not any(shares):
         return None
     keep, spread = [1 - share for share in shares], [share / classes for share in shares]

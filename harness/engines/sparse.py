@@ -23,7 +23,7 @@ from harness.engines.kernels import TILE, WIDEST
 from harness.engines.layer_one import LayerOne, parameter_group
 from harness.engines.members import SeedIndex, as_slice
 from harness.engines.updates import StackOptimizer
-from harness.known import GRADIENT, rule_of, table
+from harness.known import GRADIENT, rule_of, rule_settings
 from harness.trials import Trial
 
 DENSEST = 0.6
@@ -243,7 +243,7 @@ class KernelUpdate:
         first = int(layer.first_tiles[optimizer.members.start])
         last = [*layer.first_tiles.tolist(), len(layer.tiles)][optimizer.members.stop]
         self.tiles = layer.tiles[first:last]
-        self.settings = table(self.rule, trials) if self.rule else np.empty((len(trials), 0))
+        self.settings = rule_settings(self.rule, trials) if self.rule else np.empty((len(trials), 0))
         self.rates = optimizer.rates.contiguous()
         self.grad = torch.empty_like(group.first) if self.rule is None else no_gradient
         written = self.grad if self.rule is None else group.first

@@ -25,7 +25,6 @@ from torch import Tensor
 from harness.axes.metrics import Metric
 from harness.data import Data, Samples
 from harness.engines import kernels, sparse
-from harness.engines.base import layer_widths
 from harness.engines.blocks import BlockPass, LayerBlock
 from harness.engines.compiled import CompiledBlock
 from harness.engines.dense import Dense
@@ -39,7 +38,7 @@ from harness.engines.sparse import Sparse
 from harness.engines.stretches import stretches
 from harness.engines.tensors import joined
 from harness.engines.updates import StackOptimizer
-from harness.known import knows_layers
+from harness.known import kernels_support_layers
 from harness.trials import Trial
 
 EVALUATED_AT_ONCE = 2**19
@@ -65,7 +64,7 @@ class StackedNetwork:
     ) -> None:
         self.trials, self.classes = trials, len(data.classes)
         self.device, self.dtype = device, dtype
-        shapes = list(runs([layer_widths(trial, data.inputs, self.classes) for trial in trials]))
+        shapes = list(runs([[data.inputs, *trial.arm.settings.hidden, self.classes] for trial in trials]))
         draw = SharedUniforms([widths[1:-1] for _, widths in shapes])
         self.blocks = [self._block(members, widths, draw) for members, widths in shapes]
         self.units = sum(len(block.members) * block.widths[1] for block in self.blocks)
@@ -86,7 +85,7 @@ class StackedNetwork:
         trials = self.trials[as_slice(members)]
         masks = Masks(trials, widths[1:-1], self.device, self.dtype, draw)
         supported = self.device.type == "cpu" and not kernels.why_not(self.dtype)
-        if supported and all(knows_layers(trial.arm.settings) for trial in trials):
+        if supported and all(kernels_support_layers(trial.arm.settings) for trial in trials):
             return CompiledBlock(members, trials, widths, masks)
         return LayerBlock(members, trials, widths, masks)
 

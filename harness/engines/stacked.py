@@ -71,7 +71,7 @@ class StackTraining:
     def __init__(self, stack: StackedNetwork, data: Data, budget: Budget, tracked: Sequence[str]) -> None:
         self.stack, self.data, self.budget = stack, data, budget
         self.metrics = [metrics[name] for name in tracked]
-        self.sampling = str(stack.trials[0].arm.settings["sampling"])
+        self.sampling = stack.trials[0].arm.settings.sampling
         self.parameters = np.repeat([block.parameters for block in stack.blocks], stack.sizes)
         self.notes: list[str] = []
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}

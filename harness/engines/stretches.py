@@ -21,7 +21,6 @@ from harness.engines.blocks import LayerBlock
 from harness.engines.compiled import CompiledBlock, CrossEntropy
 from harness.engines.layer_one import LayerOne
 from harness.engines.outputs import Outputs
-from harness.engines.regularisation import label_smoothing
 from harness.engines.sparse import KernelUpdate, Sparse, Transposer, address, compressed
 from harness.trials import Trial
 
@@ -42,12 +41,9 @@ def labels(samples: Samples) -> Tensor:
 class Stretches:
     """A stack whose steps the kernels take from end to end."""
 
-    def __init__(
-        self, trials: Sequence[Trial], first: Sparse, blocks: Sequence[CompiledBlock], shares: Sequence[float]
-    ) -> None:
-        """Prepare for shares (K,) of label smoothing."""
-        classes = blocks[0].widths[-1]
-        smoothed = CrossEntropy(shares, classes, first.dtype)
+    def __init__(self, trials: Sequence[Trial], first: Sparse, blocks: Sequence[CompiledBlock]) -> None:
+        """Prepare for the trials of a stack, in its order."""
+        smoothed = CrossEntropy(trials, blocks[0].widths[-1], first.dtype)
         self.first = first
         self.members = [_Members(first, update, blocks, smoothed) for update in first.updates]
         self.transpose = Transposer(first.all_weights, first.inputs)
@@ -138,4 +134,4 @@ def stretches(
         return None
     if any(output.kernel is None for output in outputs.parts):
         return None
-    return Stretches(trials, first, compiled, label_smoothing(trials))
+    return Stretches(trials, first, compiled)

@@ -23,7 +23,7 @@ class StackOptimizer:
 
     def __init__(self, members: range, trials: Sequence[Trial], budget: Budget, device: torch.device) -> None:
         self.members, self.rule = members, update_rule(trials[0])
-        self.optimizer: Optimizer = optimizers[str(trials[0].arm.settings["optimizer"])]
+        self.optimizer: Optimizer = optimizers[trials[0].arm.settings.optimizer]
         self.states: list[State] = [{}, {}]  # of layer one's weights, and of the rest
         self.settings = {
             name: self._setting([trial.arm.settings[name] for trial in trials], device)

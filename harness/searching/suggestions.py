@@ -13,15 +13,15 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, csv_rows, documents, files, results, standing, stats
-from harness.documents import say
+from harness import columns, csv_rows, documents, files, notes, results, standing, stats
 from harness.errors import UsageError
 from harness.parameters import Space
+from harness.schema import CONFIRMED, WINNERS
 from harness.searches import COLUMNS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
 from harness.searching.stages import DIED
-from harness.settings import CONFIRMED, WINNERS, as_text
+from harness.settings import as_text
 
 FILE = "suggestions.csv"
 DIVERGED = "diverged"
@@ -84,7 +84,7 @@ def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[]
     try:
         before = winners(folder)
     except UsageError as error:
-        say(f"{error}: it is made anew from what is in {CONFIRMED}/")
+        notes.warn(f"{error}: it is made anew from what is in {CONFIRMED}/")
         before = pd.DataFrame({"number": list(opened())})
         before["suggestions"] = ""
     if not len(before) or int(before["number"].iloc[-1]) != number:

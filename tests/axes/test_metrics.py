@@ -22,7 +22,7 @@ from harness.engines import numpy as by_hand
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
 from harness.errors import UsageError
-from harness.grouping import Engine
+from harness.stacks import Engine
 from harness.study import Study, load
 from harness.testing import check_component, metric_fault
 from harness.trials import Trial, trials
