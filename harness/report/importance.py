@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.parameters import Choices, Ints
-from harness.searching.silence import silenced
+from harness.searching.storages import quiet_optuna
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def judge(searched: Searched) -> pd.DataFrame:
     varied = {each.name: each for each in searched.parameters if complete[each.name].notna().any()}
     if len(complete) < FEWEST or not varied:
         return pd.DataFrame()
-    with silenced():
+    with quiet_optuna():
         trials = [_trial(row, varied) for row in complete.to_dict("records")]
         found = {name: _evaluate(name, trials, maximize=searched.objective.maximize) for name in RESAMPLES}
     order = sorted(varied, key=lambda name: -found[PED_ANOVA].get(name, {}).get("importance", 0))

@@ -189,5 +189,5 @@ def confirmed_number(searched: Searched) -> int | None:
     return None if complete.empty else int(complete["number"].iloc[0])
 
 
-def _word(value: object) -> Any:
-    return np.nan if pd.isna(value) else as_word(value)  # type: ignore[call-overload]
+def _word(value: Any) -> Any:
+    return np.nan if pd.isna(value) else as_word(value)
