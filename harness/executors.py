@@ -22,6 +22,7 @@ from typing import Any
 
 from harness import notes, plugins
 from harness.board import SharedProgress
+from harness.engines.base import engine
 from harness.errors import MachineError, UsageError, in_words
 from harness.tasks import Result, Task
 from harness.trials import Trial, components_of, is_still
@@ -254,8 +255,9 @@ def _load(modules: Sequence[str]) -> None:
 
 
 def _import_engines(engines: Sequence[str]) -> None:
-    for name in ("harness.parts", *(f"harness.engines.{engine}" for engine in engines)):
-        importlib.import_module(name)
+    importlib.import_module("harness.parts")
+    for name in engines:
+        engine(name)
 
 
 def run_task(task: Task[Result], shared: SharedProgress | None = None) -> Result:

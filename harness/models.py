@@ -8,7 +8,6 @@ gives the same bits on the same machine. Nothing here loads a pickle.
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import math
@@ -28,6 +27,7 @@ from harness import documents, files, notes, plugins, run_folder, weights
 from harness.arm_settings import Settings
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
+from harness.engines.base import engine
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.plan import make
@@ -136,10 +136,9 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
     notes.tell(
         f"the weights of {trial.trial_id} were not kept; training its stack of {len(stack.trials)} again ..."
     )
-    engine = importlib.import_module(f"harness.engines.{stack.engine}")
     data = prepare(trial.arm.settings)
     with quiet_arithmetic(stack.engine), undisturbed():
-        outcome = engine.train(stack.trials, data)
+        outcome = engine(stack.engine).train(stack.trials, data)
     k = stack.trials.index(trial)
     if outcome.diverged_step[k]:
         raise MachineError(
@@ -154,8 +153,7 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
             f"test accuracy {again:.4f} this time, {row['test_accuracy']:.4f} in trials.csv: {other}, "
             "which rounds differently"
         )
-    named: Mapping[str, Floats] = outcome.weights[k]
-    return named
+    return outcome.weights[k]
 
 
 # --------------------------------------------------------------------------------------------------- using

@@ -139,23 +139,6 @@ def _chosen(
     return results, [selection.choose(results, trial, conditions)]
 
 
-def _winner(results: Results, conditions: str | None) -> tuple[Results, str | None]:
-    """Return the confirmed winner instead of a search's folder where the best trial is to be chosen."""
-    from harness.results import read
-    from harness.schema import BASELINE, CONFIRMED, WINNER
-
-    if conditions or results.study["study"].get("phase") != "search":
-        return results, conditions
-    if not (results.folder / CONFIRMED / "trials.csv").is_file():
-        raise UsageError(
-            f"{results.folder}: the search's winner is not confirmed yet. Run `harness search` again to "
-            "go on, or choose a suggestion with --where arm=..."
-        )
-    confirmed = read(results.folder / CONFIRMED)
-    # Where the search found nothing better than the baseline's own settings, they are the winner.
-    return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
-
-
 @click.command()
 @click.argument("trial", required=False)
 @click.option(
@@ -178,7 +161,7 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
     source = storage.read(results or storage.folder_with(trial))
     if trial == "best":
-        source, where = _winner(source, where)
+        source, where = selection.confirmed_winner(source, where)
     from harness import models
 
     row = selection.choose(source, trial, where)

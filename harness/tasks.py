@@ -5,7 +5,6 @@ A StackTask trains to the end and writes a part of a results folder; a search's 
 
 from __future__ import annotations
 
-import importlib
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from harness import checkpoints, process_state
 from harness.board import ProgressWriter, SharedProgress
 from harness.checkpoints import Cadence
 from harness.data import Data, prepare
+from harness.engines.base import Engine, engine
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.planned_components import raised_in
 from harness.stacks import Stack
@@ -74,9 +74,9 @@ class Task(ABC, Generic[Result]):
         return self
 
 
-def engine_of(stack: Stack) -> Any:
+def engine_of(stack: Stack) -> Engine:
     """Import the module of the engine that trains a stack."""
-    return importlib.import_module(f"harness.engines.{stack.engine}")
+    return engine(stack.engine)
 
 
 @contextmanager
@@ -185,7 +185,7 @@ class StackTask(Task[StackResult]):
 
 def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None) -> list[Any]:
     """Train a stack whole; where memory runs out, in halves of halves."""
-    from harness.engines.outcome import Watch
+    from harness.engines.base import EngineOptions
     from harness.parts import ShareOutcome
 
     trials, count = task.stack.trials, min(task.shares, len(task.stack.trials))
@@ -199,9 +199,9 @@ def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None)
         )
         before = sum(len(outcome.trials) for outcome in outcomes)
         writer = ProgressWriter(shared, task.place, before, len(share))
-        watch = Watch(writer, task.study.metrics, checkpoint, task.study.sealed)
+        options = EngineOptions(writer, task.study.metrics, checkpoint, task.study.sealed)
         try:
-            outcome = engine_of(task.stack).train(share, data, task.device, watch=watch)
+            outcome = engine_of(task.stack).train(share, data, task.device, options=options)
         except (MemoryError, RuntimeError) as error:
             if len(share) == 1 or not _is_out_of_memory(error):
                 raise

@@ -122,7 +122,7 @@ def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
         raise UsageError(f"there is no formula for {'; '.join(missing)}")
     data = prepare(settings)
     classes = len(settings.facts.classes)
-    network = engine.Network(weights.trial, data.inputs, classes, np.float32)
+    network = engine.NumpyNetwork(weights.trial, data.inputs, classes, np.float32)
     for i in range(len(network.weights)):
         weight, bias = (weights.named.get(f"{i}.{name}") for name in ("weight", "bias"))
         shapes = network.weights[i].shape, network.biases[i].shape

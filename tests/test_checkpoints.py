@@ -295,9 +295,9 @@ def dies_after(saves: int) -> Iterator[None]:
 def counted() -> Iterator[list[int]]:
     """The steps that stacks take meanwhile."""
     steps: list[int] = []
-    one, many = stacks.Stack.step, Stretches.take
+    one, many = stacks.StackedNetwork.step, Stretches.take
 
-    def step(self: stacks.Stack, t: int, *arguments: Any) -> Any:
+    def step(self: stacks.StackedNetwork, t: int, *arguments: Any) -> Any:
         steps.append(t)
         return one(self, t, *arguments)
 
@@ -306,7 +306,7 @@ def counted() -> Iterator[list[int]]:
         many(self, t, samples, index, losses)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stacks.Stack, "step", step)
+        patch.setattr(stacks.StackedNetwork, "step", step)
         patch.setattr(Stretches, "take", take)
         yield steps
 
@@ -548,7 +548,7 @@ def test_a_stack_that_failed_keeps_its_checkpoint_and_says_so(
 ) -> None:
     (path,) = kept(cut)
     with monkeypatch.context() as patch:
-        patch.setattr(stacks.Stack, "step", lambda *_: 1 / 0)
+        patch.setattr(stacks.StackedNetwork, "step", lambda *_: 1 / 0)
         patch.setattr(Stretches, "take", lambda *_: 1 / 0)
         summary, _ = train(study, cut)
     assert summary.statuses == {"ok": 2, "failed": 2}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.dropout import uniforms
+from harness.engines.base import uniforms
 
 
 # Pinned: whoever changes these changes the results of trials with dropout, and must raise trials.SEMANTICS.

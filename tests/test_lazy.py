@@ -29,7 +29,7 @@ ORDER: list[set[str]] = [
     {"idx", "npy", "places", "sources"},
     {"axes", "decoded", "probes"},
     {"arm_settings"},
-    {"plugins", "batches", "dropout", "data", "folders", "component_checks"},
+    {"plugins", "batches", "data", "folders", "component_checks"},
     {"torch_dataset"},
     {"spaces", "overrides", "contrasts", "planned_components"},
     {"testing", "checking", "formulas", "spawning"},

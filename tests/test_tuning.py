@@ -17,7 +17,7 @@ from harness import claims, plan, results, training, tuning
 from harness.data import prepare
 from harness.engines import loop, stacked
 from harness.engines import numpy as by_hand
-from harness.engines.outcome import Watch
+from harness.engines.base import EngineOptions
 from harness.errors import UsageError
 from harness.spaces import Range, Space, points
 from harness.study import Study, load, parse
@@ -94,7 +94,7 @@ def test_no_engine_looks_at_a_sealed_test_set(engine: Any) -> None:
     data = prepare(trial.arm.settings)
     blind = np.full_like(data.test.x, np.nan)
     sealed = dataclasses.replace(data, test=dataclasses.replace(data.test, x=blind))
-    outcome = engine.train([trial], sealed, watch=Watch(sealed=True))
+    outcome = engine.train([trial], sealed, options=EngineOptions(sealed=True))
     assert set(outcome.final) == {"train", "val"}
     assert set(engine.train([trial], data).final) == {"train", "val", "test"}
 

@@ -1,1 +1,1 @@
-"""How a group trains. Every engine is one function: (trials, data, device, dtype) -> Outcome."""
+"""The engines that train the trials of a stack; base.py has what they share, driver.py their run."""

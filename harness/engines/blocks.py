@@ -1,4 +1,4 @@
-"""Blocks: the members of a stack that have one shape, and all of them that is behind layer one.
+"""Blocks: the members of a stack that have one shape, and their layers behind layer one.
 
 Activations are (K, h, B) and layers are small batched products over (K, h, B); see stack.py for the rest.
 """
@@ -15,59 +15,57 @@ from torch import Tensor
 
 from harness.axes.activations import Activation, activations
 from harness.axes.architectures import initial_layers
+from harness.engines.members import runs
 from harness.engines.outcome import Floats
-from harness.engines.regularisation import Draws, Masks
-from harness.engines.updates import Slice, slices
+from harness.engines.regularisation import Masks
+from harness.engines.tensors import joined
 from harness.streams import stream
 from harness.trials import Trial
 
 
 class Activations:
-    """The activation between layers: forward and backward over the slices of a stack.
+    """The activation between layers: forward and backward over runs of members that share a function.
 
     All tensors are (K, h, B); the plan has made sure that the functions are elementwise.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        runs = list(slices(names))
-        self.parts: list[Activation] = [activations[name] for _, name in runs]
-        self.sizes = [part.size for part, _ in runs]
+        self.functions: list[Activation] = []
+        self.sizes: list[int] = []
+        for members, name in runs(names):
+            self.functions.append(activations[name])
+            self.sizes.append(len(members))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Activations of pre-activations."""
-        if len(self.parts) == 1:
-            return self.parts[0].forward(z)
+        """Compute activations of pre-activations."""
+        if len(self.functions) == 1:
+            return self.functions[0].forward(z)
         pieces = z.split(self.sizes)
-        return joined([part.forward(piece) for part, piece in zip(self.parts, pieces, strict=True)])
+        return joined([phi.forward(piece) for phi, piece in zip(self.functions, pieces, strict=True)])
 
     def backward(self, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
-        """Gradient at z from the gradient at a."""
-        if len(self.parts) == 1:
-            return _backward(self.parts[0], grad, z, a)
+        """Compute the gradient at z from the gradient at a."""
+        if len(self.functions) == 1:
+            return _backward(self.functions[0], grad, z, a)
         pieces = zip(
-            self.parts, grad.split(self.sizes), z.split(self.sizes), a.split(self.sizes), strict=True
+            self.functions, grad.split(self.sizes), z.split(self.sizes), a.split(self.sizes), strict=True
         )
         return joined([_backward(*piece) for piece in pieces])
 
 
-def _backward(part: Activation, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    return part.backward(grad, z, a) if part.backward is not None else _derivative(part.forward, z, grad)
+def _backward(phi: Activation, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    return phi.backward(grad, z, a) if phi.backward is not None else _by_autograd(phi.forward, z, grad)
 
 
-def joined(pieces: Sequence[Tensor]) -> Tensor:
-    """Side by side along the first dimension; one alone as it is."""
-    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
-
-
-def _derivative(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Tensor:
+def _by_autograd(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Tensor:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         (result,) = torch.autograd.grad(function(x), x, grad)
     return result
 
 
-class Pass(NamedTuple):
-    """What a forward pass computed, each (K, h, B): pre-activations z, their activations a, and y.
+class BlockPass(NamedTuple):
+    """The results of a forward pass, each (K, h, B): pre-activations z, their activations a, and y.
 
     `y[i]` went into the layer behind: a[i], less what dropout left out by its `masks`.
     """
@@ -78,38 +76,30 @@ class Pass(NamedTuple):
     masks: Sequence[Tensor]
 
 
-class Block:
-    """Members `part` of a stack, K networks of one shape: their parameters, and the layers behind the first.
+class LayerBlock:
+    """Some members of a stack, K networks of one shape: their parameters, and the layers behind the first.
 
     Parameters per member are layer one's weights (layer_one.py), and everything behind them, `rest` (K, n),
     so that an optimizer's update is two calls whatever the depth.
     """
 
-    def __init__(
-        self,
-        part: Slice,
-        trials: Sequence[Trial],
-        widths: Sequence[int],
-        draws: Draws,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        """Start trials of these widths (inputs, hidden .., classes)."""
-        self.part, self.widths = part, widths
+    def __init__(self, members: range, trials: Sequence[Trial], widths: Sequence[int], masks: Masks) -> None:
+        """Initialise trials of these widths (inputs, hidden .., classes), where their masks are.
+
+        `members` are their places in the stack.
+        """
+        self.members, self.widths, self.masks = members, widths, masks
         self.seeds = [trial.seed for trial in trials]
-        self.starts = {seed: _start(widths, seed) for seed in self.seeds}
-        rest = torch.stack([torch.from_numpy(self.starts[seed][1]) for seed in self.seeds])
-        self.rest = rest.to(device, dtype)
+        self.initial = {seed: _initial_parameters(widths, seed) for seed in self.seeds}
+        rest = torch.stack([torch.from_numpy(self.initial[seed][1]) for seed in self.seeds])
+        self.rest = rest.to(masks.scales.device, masks.scales.dtype)
         self.grad_rest = torch.empty_like(self.rest)
         self.weights, self.biases = self._views(self.rest)
         self.grad_weights, self.grad_biases = self._views(self.grad_rest)
-        named = [trial.arm.settings.activation for trial in trials]
-        self.activations = Activations(named)
-        self.masks = Masks(trials, widths[1:-1], device, dtype, draws)
+        self.activations = Activations([trial.arm.settings.activation for trial in trials])
 
     def _views(self, rest: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights (K, out, in) of the layers behind the first, and biases (K, out, 1) of all."""
+        """Return weights (K, out, in) of the layers behind the first, and biases (K, out, 1) of all."""
         weights, biases, at = [], [rest[:, : self.widths[1], None]], self.widths[1]
         for i, o in itertools.pairwise(self.widths[1:]):
             weights.append(rest[:, at : at + o * i].view(-1, o, i))
@@ -119,19 +109,19 @@ class Block:
 
     @property
     def parameters(self) -> int:
-        """How many each member has."""
+        """Count the parameters of a member."""
         return self.widths[0] * self.widths[1] + self.rest.shape[1]
 
-    def first_start(self) -> Tensor:
-        """The weights (K, h*D) that layer one starts from."""
-        return torch.stack([torch.from_numpy(self.starts[seed][0]) for seed in self.seeds])
+    def initial_first(self) -> Tensor:
+        """Return the weights (K, h*D) that layer one starts from."""
+        return torch.stack([torch.from_numpy(self.initial[seed][0]) for seed in self.seeds])
 
-    def forward(self, product: Tensor, masks: Sequence[Tensor] = ()) -> Pass:
-        """All layers for layer one's product (K, h, B), which becomes its pre-activations.
+    def forward(self, product: Tensor, masks: Sequence[Tensor] = ()) -> BlockPass:
+        """Compute all layers from layer one's product (K, h, B), which becomes its pre-activations.
 
         `masks` (K, h, B), one a hidden layer, are dropout's; without them nothing is left out.
         """
-        done = Pass([product.add_(self.biases[0])], [], [], masks)
+        done = BlockPass([product.add_(self.biases[0])], [], [], masks)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases[1:], strict=True)):
             a = self.activations.forward(done.z[-1])
             done.a.append(a)
@@ -139,10 +129,10 @@ class Block:
             done.z.append(torch.bmm(weight, done.y[-1]).add_(bias))
         return done
 
-    def backward(self, done: Pass, grad: Tensor) -> Tensor:
-        """The gradient at layer one's pre-activations (K, h, B) from that at the logits (K, C, B).
+    def backward(self, done: BlockPass, grad: Tensor) -> Tensor:
+        """Compute the gradient at layer one's pre-activations (K, h, B) from that at the logits (K, C, B).
 
-        Those of `rest` go into `grad_rest`.
+        The gradients of `rest` go into `grad_rest`.
         """
         for i in reversed(range(len(self.weights))):
             self.grad_weights[i].copy_(torch.bmm(grad, done.y[i].mT))
@@ -155,7 +145,7 @@ class Block:
         return grad
 
     def member_weights(self, k: int, first: Tensor) -> dict[str, Floats]:
-        """One member's weights under torch.nn.Linear's names, in the order of its layers; `first` (h*D,)."""
+        """Return a member's weights under torch.nn.Linear's names, layer by layer; `first` are (h*D,)."""
         weights = [first.view(self.widths[1], -1), *(w[k] for w in self.weights)]
         named = {}
         for i, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
@@ -164,8 +154,8 @@ class Block:
         return named
 
 
-def _start(widths: Sequence[int], seed: int) -> tuple[Floats, Floats]:
-    """A seed's initial weights: layer one's, and everything behind them in the order of `Block.rest`."""
+def _initial_parameters(widths: Sequence[int], seed: int) -> tuple[Floats, Floats]:
+    """Return a seed's initial weights: layer one's, and all others in `LayerBlock.rest`'s order."""
     first, *others = initial_layers(widths, stream(seed, "weights"))
     rest = [first.bias, *(x.ravel() for layer in others for x in (layer.weight, layer.bias))]
     return first.weight.ravel(), np.concatenate(rest)

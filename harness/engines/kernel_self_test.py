@@ -1,7 +1,7 @@
-"""The kernels' self-test: are they right on this machine, and no slower than PyTorch?
+"""The self-test of the kernels: are they right on this machine, and at least as fast as PyTorch?
 
 `python -m harness.engines.kernel_self_test` prints why they should not be used, or nothing. It trains a small
-stack on made-up images in both forms by turns, for about a second each.
+stack on made-up images with and without them by turns, for about a second each.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from harness.trials import Arm, Trial, resolve
 
 MEMBERS, STEPS, ROUNDS = 12, 100, 4
 INPUTS, CLASSES, DENSITY = 784, 10, 0.2
-"""As MNIST's images are: a fifth of their pixels is not zero."""
+"""Pixels, classes and the share of pixels that are not zero, as in MNIST."""
 DIFFERENT = 0.01
-"""Losses that differ by more are no rounding errors: in float32, they agree to 1e-5 or so after 100 steps."""
+"""Difference of losses beyond rounding: in float32, they agree to about 1e-5 after 100 steps."""
 
 
 def images(count: int, seed: int) -> Samples:
-    """Made-up images (count, INPUTS), of which a few pixels tell the class."""
+    """Make up images (count, INPUTS), of which a few pixels reveal the class."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, CLASSES, count)
     x = (rng.random((count, INPUTS)) * (rng.random((count, INPUTS)) < DENSITY)).astype(np.float32)
@@ -35,27 +35,26 @@ def images(count: int, seed: int) -> Samples:
 
 
 def stack(optimizer: str) -> list[Trial]:
-    """The members of a stack, which differ in their learning rate."""
+    """Return the members of a stack, which differ in their learning rate."""
     settings = resolve(
         {"dataset": "digits", "optimizer": optimizer, "steps": STEPS, "eval_every": f"{STEPS} steps"}
     )
-    usual = settings.lr
-    rates = np.linspace(0.5, 1, MEMBERS) * usual
+    rates = np.linspace(0.5, 1, MEMBERS) * settings.lr
     return [Trial(f"t{k}", Arm(str(k), settings | {"lr": float(lr)}), 0) for k, lr in enumerate(rates)]
 
 
 def timed(trials: list[Trial], data: Data, *, switch: str) -> tuple[float, Floats]:
-    """Processor seconds of training with the kernels on or off, and the members' val losses."""
+    """Train with the kernels on or off; return processor seconds and the members' val losses."""
     os.environ[SWITCH] = switch
     kernels.forget()
-    kernels.why_not()  # not what is timed
+    kernels.why_not()  # compiles them, outside the measured time
     start = time.process_time()
     outcome = stacked.train(trials, data)
     return time.process_time() - start, outcome.final["val"].loss
 
 
 def complaint() -> str:
-    """Why the kernels should not be used here; empty where they should."""
+    """Return why the kernels should not be used here; empty where they should."""
     data = Data(images(2_048, 0), images(256, 1), images(256, 2), tuple(map(str, range(CLASSES))))
     least = {"on": 0.0, "off": 0.0}
     for optimizer in ("sgd", "adam"):

@@ -1,32 +1,37 @@
 """Layer one of a stack: most of a small network's arithmetic, and the only part that reads images.
 
-It has two forms. Dense (dense.py) is one wide product that all members share; sparse (sparse.py) leaves
-out the pixels that are zero, in kernels of its own, where that pays. Both hold the weights of all members,
-and what either gives back or takes is (k, h*D), as torch.nn.Linear has it.
+It has two forms. The dense one (dense.py) is a wide product that all members share; the sparse one
+(sparse.py) leaves out the pixels that are zero, in kernels of its own, where that pays. Both hold the weights
+of all members, and exchange them as (k, h*D), as torch.nn.Linear has them.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
 from harness.data import Samples
-from harness.engines.blocks import Block
-from harness.engines.updates import Updates
+from harness.engines.blocks import LayerBlock
+from harness.engines.members import as_slice
+from harness.engines.updates import StackOptimizer
+
+Batch = TypeVar("Batch")
+Batch_co = TypeVar("Batch_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Part:
-    """The members of a block that one optimizer updates.
+class ParameterGroup:
+    """The parameters that one optimizer updates: those of some members of a block.
 
-    Views of their parameters and gradients: `first` (k, n), laid out as the form of layer one has it, and
-    `rest` (k, n). Where layer one's gradient is not kept, `grad_first` is empty.
+    Views of parameters and gradients: `first` (k, n), laid out as the form of layer one has it, and `rest`
+    (k, n). Where layer one's gradient is not kept, `grad_first` is empty. `members` are places in the block.
     """
 
-    update: Updates
+    optimizer: StackOptimizer
     block: int
     members: slice
     first: Tensor
@@ -35,61 +40,82 @@ class Part:
     grad_rest: Tensor
 
 
-class Images(Protocol):
-    """A split's images as a form of layer one wants them. What it gives is for `LayerOne` alone to read."""
+class ImageSource(Protocol[Batch_co]):
+    """A split's images as a form of layer one wants them; only that form reads its batches."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Return the number of images."""
 
-    def at(self, index: Tensor) -> Any:
-        """Batches of images by their places, (1, B) for all members, or (S, B), one for each seed."""
+    def at(self, index: Tensor) -> Batch_co:
+        """Return batches of images by their places, (1, B) for all members, or (S, B), one for each seed."""
 
-    def chunks(self, size: int) -> Iterator[Any]:
-        """All images in their order, so many at a time, for all members."""
+    def chunks(self, size: int) -> Iterator[Batch_co]:
+        """Yield all images in their order, so many at a time, for all members."""
 
 
-class LayerOne(Protocol):
-    """Layer one of all members of a stack: their products with a batch, and their update."""
+class LayerOne(ABC, Generic[Batch]):
+    """Layer one of all members of a stack: their products with a batch, and their update.
 
-    @property
-    def parts(self) -> Sequence[Part]:
-        """All members, by optimizer."""
+    `block_weights` are each block's, a row a member; `groups` are the parameters of all members, behind layer
+    one too, by optimizer. Here weights are laid out as (k, h*D); a form may lay them out as tiles.
+    """
 
-    def images(self, samples: Samples) -> Images:
-        """A split, ready to be looked at."""
+    blocks: Sequence[LayerBlock]
+    block_weights: Sequence[Tensor]
+    groups: Sequence[ParameterGroup]
 
-    def products(self, seen: Any) -> list[Tensor]:
-        """Each block's products of weights and images, (k, h, B)."""
+    @abstractmethod
+    def images(self, samples: Samples) -> ImageSource[Batch]:
+        """Return a split's images, ready to be read."""
 
-    def update(self, t: Any, seen: Any, grads: Sequence[Tensor]) -> None:
+    @abstractmethod
+    def products(self, batch: Batch) -> list[Tensor]:
+        """Compute each block's products of weights and images, (k, h, B)."""
+
+    @abstractmethod
+    def update(self, t: Any, batch: Batch, grads: Sequence[Tensor]) -> None:
         """Take step t (from 1) of all parameters, from the gradients at the blocks' products (k, h, B).
 
         Those of `rest` are in the blocks. The dense form also takes a tensor t, as optimizers do.
         """
 
     def weights(self, block: int) -> Tensor:
-        """A block's weights (k, h*D)."""
+        """Return a block's weights (k, h*D)."""
+        return self.from_tiles(block, self.block_weights[block])
 
     def set_weights(self, block: int, weights: Tensor) -> None:
-        """Put weights (k, h*D) into their places."""
+        """Load a block's weights (k, h*D)."""
+        self.block_weights[block].copy_(self.to_tiles(block, weights))
 
-    def plain(self, part: Part, kept: Tensor) -> Tensor:
-        """What is laid out like a part's `first`, as (k, h*D)."""
+    def from_tiles(self, block: int, tiles: Tensor) -> Tensor:  # noqa: ARG002
+        """Return what is laid out like weights of some members of a block as (k, h*D)."""
+        return tiles
 
-    def laid(self, part: Part, plain: Tensor) -> Tensor:
-        """What is (k, h*D), laid out like a part's `first`."""
-
-
-def block_of(update: Updates, blocks: Sequence[Block]) -> int:
-    """The place of the block whose members an optimizer updates."""
-    return next(i for i, block in enumerate(blocks) if update.part.first < block.part.last)
+    def to_tiles(self, block: int, plain: Tensor) -> Tensor:  # noqa: ARG002
+        """Return (k, h*D) laid out like weights of a block, and any other state of an optimizer as it is."""
+        return plain
 
 
-def part_of(update: Updates, blocks: Sequence[Block], firsts: Sequence[Tensor], grad: Tensor) -> Part:
-    """An optimizer's part of blocks whose layer one is `firsts`; `grad` is as large, or empty."""
-    place = block_of(update, blocks)
+def block_of(optimizer: StackOptimizer, blocks: Sequence[LayerBlock]) -> int:
+    """Return the place of the block whose members an optimizer updates."""
+    return next(i for i, block in enumerate(blocks) if optimizer.members.start < block.members.stop)
+
+
+def parameter_group(
+    optimizer: StackOptimizer, blocks: Sequence[LayerBlock], weights: Sequence[Tensor], grad: Tensor
+) -> ParameterGroup:
+    """Return an optimizer's group.
+
+    Args:
+        optimizer: of members of one block.
+        blocks: of the stack.
+        weights: each block's weights of layer one, a row a member.
+        grad: memory for the gradient of the group's weights of layer one, or empty.
+    """
+    place = block_of(optimizer, blocks)
     block = blocks[place]
-    members = slice(update.part.first - block.part.first, update.part.last - block.part.first)
-    first = firsts[place][members]
+    members = as_slice(optimizer.members, block.members.start)
+    first = weights[place][members]
     grad_first = grad.view_as(first) if grad.numel() else grad
-    return Part(update, place, members, first, block.rest[members], grad_first, block.grad_rest[members])
+    rest, grad_rest = block.rest[members], block.grad_rest[members]
+    return ParameterGroup(optimizer, place, members, first, rest, grad_first, grad_rest)

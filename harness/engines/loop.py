@@ -5,11 +5,13 @@ It is the reference that the stacked engine is checked against, and it trains wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -19,22 +21,15 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import Optimizer, optimizers
-from harness.batches import Budget, epoch_order
-from harness.data import Data, Samples, Split
-from harness.engines.outcome import (
-    EVALUATION_BATCH,
-    TELL_EVERY,
-    UNWATCHED,
-    Evaluation,
-    Floats,
-    Outcome,
-    Watch,
-)  # fmt: skip
+from harness.batches import Budget
+from harness.data import Data, Split
+from harness.engines import driver
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates
+from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.outputs import probabilities, probability
-from harness.engines.rates import learning_rates
 from harness.engines.regularisation import seed_dropout, smoothing
-from harness.engines.states import State, select_alone
-from harness.engines.updates import restored
+from harness.engines.states import State, numbered, select_alone
+from harness.engines.tensors import restored, restored_value, torch_dtype
 from harness.errors import UsageError
 from harness.streams import stream
 from harness.torch_dataset import SplitDataset, collate
@@ -51,11 +46,11 @@ class Function(nn.Module):
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply it."""
+        """Apply the function."""
         return self.function(x)
 
     def extra_repr(self) -> str:
-        """Its name, for print(model)."""
+        """Return the function's name, for print(model)."""
         return str(getattr(self.function, "__name__", ""))
 
 
@@ -63,21 +58,21 @@ class Classifier(nn.Module):
     """A trial's network: `net` gives logits (B, C), `head` the output (B, C).
 
     Its state_dict has the names that `net` gives its weights, for an mlp those of a plain
-    torch.nn.Sequential, as an exported model.pt has them. One of an earlier version, with "net." before its
-    names, is loaded too.
+    torch.nn.Sequential, as an exported model.pt has them. A state_dict of an earlier version, with "net."
+    before its names, is loaded too.
     """
 
     def __init__(self, trial: Trial, inputs: int, classes: int) -> None:
         super().__init__()
         settings = trial.arm.settings
         architecture = architectures[settings.architecture]
-        # What an older export does not say, or does not apply, is at its default.
-        own = {name: settings[name] for name in architecture.settings if name in settings}
+        # A setting that an older export does not have is at its default.
+        arguments = {name: settings[name] for name in architecture.settings if name in settings}
         activation = activations[settings.activation]
         # torch's initialisers know only the global generator: it is forked, and left as it was.
         with torch.random.fork_rng():
             torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
-            self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **own)
+            self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **arguments)
         self.output = heads[settings.head]
         self.head = Function(self.output.forward)
         nn.Module.register_load_state_dict_pre_hook(self, _under_net)
@@ -94,29 +89,29 @@ class Classifier(nn.Module):
             module.bias.copy_(torch.from_numpy(layer.bias))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """The state of `net`, under its own names; arguments as torch.nn.Module's."""
+        """Return the state of `net`, under its own names; arguments as torch.nn.Module's."""
         return self.net.state_dict(*args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The output (B, C) for pixels (B, D)."""
+        """Compute the output (B, C) for pixels (B, D)."""
         output: Tensor = self.head(self.net(x))
         return output
 
 
 def _under_net(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Put the names of a Classifier's state, in place, where its weights are: below `net`."""
-    own = dict(model.net.state_dict()) if isinstance(model.net, nn.Module) else {}
-    given = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
-    if set(given) == {f"net.{name}" for name in own}:
+    """Rename, in place, the entries of a Classifier's state_dict to where its weights are: below `net`."""
+    expected = dict(model.net.state_dict()) if isinstance(model.net, nn.Module) else {}
+    names = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
+    if set(names) == {f"net.{name}" for name in expected}:
         return
-    for name in given:
+    for name in names:
         state[f"{prefix}net.{name}"] = state.pop(prefix + name)
 
 
 class LossFunction(nn.Module):
     """A trial's loss: per-sample losses (B,) of outputs (B, C) and labels (B,).
 
-    In training mode, labels are smoothed as the trial says; an evaluation is of the plain ones.
+    In training mode, labels are smoothed as the trial says; an evaluation uses the plain labels.
     """
 
     def __init__(self, trial: Trial, classes: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -133,7 +128,7 @@ class LossFunction(nn.Module):
         }
 
     def forward(self, output: Tensor, y: Tensor) -> Tensor:
-        """Apply it."""
+        """Compute the losses of a batch."""
         target = nn.functional.one_hot(y, self.classes).to(self.dtype)
         if self.training and self.smoothing is not None:
             target = self.smoothing(target)
@@ -141,18 +136,14 @@ class LossFunction(nn.Module):
 
 
 class SeededBatches:
-    """A batch sampler: the batches of every epoch after step `start`, from the trial's own stream."""
+    """A batch sampler: the batches of every step after step `start`, from the trial's own stream."""
 
     def __init__(self, trial: Trial, budget: Budget, start: int = 0) -> None:
         self.trial, self.budget, self.start = trial, budget, start
 
     def __iter__(self) -> Iterator[list[int]]:
-        sampling, size = self.trial.arm.settings.sampling, self.budget.batch_size
-        begun, skipped = divmod(self.start, self.budget.steps_per_epoch)
-        for epoch in range(begun, self.budget.epochs):
-            indices = epoch_order(self.trial.seed, epoch, self.budget, sampling).tolist()
-            for i in range(skipped * size if epoch == begun else 0, len(indices), size):
-                yield indices[i : i + size]
+        for index in batch_indices(self.trial, self.budget, self.start):
+            yield index.tolist()
 
 
 class UpdateOptimizer(torch.optim.Optimizer):
@@ -163,234 +154,192 @@ class UpdateOptimizer(torch.optim.Optimizer):
         self.optimizer, self.settings, self.t = optimizer, settings, 0
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override] # noqa: ARG002
+    def step(self, closure: Any = None) -> Any:  # noqa: ARG002 (torch's signature)
         """Update every parameter tensor, in its natural shape."""
         self.t += 1
         for group in self.param_groups:
             for param in group["params"]:
-                if param.grad is None:  # nothing that the loss sees; torch's own leave it, too
+                if param.grad is None:  # the loss does not depend on it; torch.optim skips it, too
                     continue
                 state = self.state[param]
                 self.optimizer.update(param, param.grad, state, self.t, lr=group["lr"], **self.settings)
 
 
 def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
-    """The trial's optimizer over a model's parameters: torch.optim's own where it has one."""
+    """Return the trial's optimizer over a model's parameters: torch.optim's own where it has one."""
     settings = trial.arm.settings
     optimizer = optimizers[settings.optimizer]
-    own: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value := settings[name], list) else value
         for name in optimizer.settings
     }
     if optimizer.torch_class is not None:
         factory = getattr(torch.optim, optimizer.torch_class)
-        made: torch.optim.Optimizer = factory(model.parameters(), **own, **optimizer.torch_settings)
-        return made
-    return UpdateOptimizer(model.parameters(), optimizer, own.pop("lr"), own)
+        torch_optimizer: torch.optim.Optimizer = factory(
+            model.parameters(), **arguments, **optimizer.torch_settings
+        )
+        return torch_optimizer
+    return UpdateOptimizer(model.parameters(), optimizer, arguments.pop("lr"), arguments)
 
 
 def train(
     trials: Sequence[Trial],
     data: Data,
     device: str = "cpu",
-    dtype: Any = np.float32,
-    watch: Watch = UNWATCHED,
+    dtype: DTypeLike = np.float32,
+    options: EngineOptions = DEFAULT_OPTIONS,
 ) -> Outcome:
-    """Train one trial with plain PyTorch; the arguments are those of the stacked engine."""
+    """Train one trial with plain PyTorch; the arguments are those of `base.Engine.train`."""
     (trial,) = trials
     # A dropout layer and DataLoader know only the global generator: it is forked, and left as it was.
     with torch.random.fork_rng():
         torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63, size=2)[1]))
-        run = _Run(trial, data, torch.device(device), dtype, watch)
-        run.train()
-        return run.finish()
+        training = LoopTraining(trial, data, torch.device(device), torch_dtype(dtype), options.metrics)
+        return driver.run(training, options)
 
 
-class _Run:
-    """A trial in training: its network, its optimizer, and what has been seen so far."""
+class LoopTraining:
+    """A trial in training (`driver.Training`): its network, its optimizer, and the batches to come."""
 
-    def __init__(self, trial: Trial, data: Data, where: torch.device, dtype: Any, watch: Watch) -> None:
-        self.trial, self.data, self.where, self.watch = trial, data, where, watch
-        kind = torch.from_numpy(np.empty(0, dtype)).dtype
-        self.model = Classifier(trial, data.inputs, len(data.classes)).to(where, kind)
+    def __init__(
+        self, trial: Trial, data: Data, device: torch.device, dtype: torch.dtype, metrics: Sequence[str]
+    ) -> None:
+        self.trial, self.data, self.device, self.metrics = trial, data, device, metrics
+        self.model = Classifier(trial, data.inputs, len(data.classes)).to(device, dtype)
         self.dropout = seed_dropout(self.model.net, trial)
-        self.loss_function = LossFunction(trial, len(data.classes), kind, where)
+        self.loss_function = LossFunction(trial, len(data.classes), dtype, device)
         self.optimizer = make_optimizer(trial, self.model)
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))
-        self.stop = watch.stop(self.budget)
-        self.outcome = Outcome(
-            diverged_step=np.zeros(1, np.int64),
-            parameters=np.array([sum(p.numel() for p in self.model.parameters())]),
-            epochs_done=self.budget.epoch_of(self.stop),
-            steps_done=self.stop,
-        )
+        self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
+        self.batches: Iterator[Any] | None = None
+        self.parameters = np.array([sum(p.numel() for p in self.model.parameters())])
+        self.notes: list[str] = []
 
-    def train(self) -> None:
-        """Take all steps up to the last that is wanted, or stop where the loss is not finite."""
-        budget, watch = self.budget, self.watch
-        due = frozenset(budget.eval_steps)
-        rates = learning_rates([self.trial], budget)[:, 0].tolist()
-        start, batches = self.begin()
-        for step, (x, y) in zip(range(start + 1, self.stop + 1), batches, strict=False):
+    def take_steps(self, step: int, until: int) -> Floats:
+        """Take steps as `Training.take_steps`, up to a loss that is not finite."""
+        taken: list[float] = []
+        if self.batches is None:
+            self.batches = self._batches_after(step)
+        for k, (x, y) in zip(range(step + 1, until + 1), self.batches, strict=False):
             for group in self.optimizer.param_groups:
-                group["lr"] = rates[step - 1]
+                group["lr"] = self.rates[k - 1]
             for module in self.dropout:
-                module.step = step
-            loss = self.loss_function(self.model(x.to(self.where)), y.to(self.where)).mean()
+                module.step = k
+            loss = self.loss_function(self.model(x.to(self.device)), y.to(self.device)).mean()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            self.outcome.note_divergence(step, loss.detach().cpu().numpy().reshape(1))
-            if step in due and not self.outcome.diverged_step[0]:
-                self.observe(step)
-            if step % TELL_EVERY == 0:
-                watch.tell(step / budget.steps, self.outcome)
-            if self.outcome.diverged_step[0]:
-                return
-            paused = step == self.stop < budget.steps
-            if paused or ((step in due or step % TELL_EVERY == 0) and watch.checkpoints.due(step, budget)):
-                watch.checkpoints.save(step, self.values())
+            taken.append(loss.item())
+            if not math.isfinite(taken[-1]):
+                break
+        return np.array(taken)[:, None]
 
-    def begin(self) -> tuple[int, Iterator[Any]]:
-        """Start, or go on from a checkpoint: the steps already taken, and the batches to come."""
-        state = self.watch.checkpoints.load()
-        if state is None:
-            self.observe(0)
-        start = state.step if state else 0
-        sampler = SeededBatches(self.trial, self.budget, start)
-        batches = iter(DataLoader(SplitDataset(self.data.train), batch_sampler=sampler, collate_fn=collate))
-        if state:  # now, because a DataLoader draws from the random state when it begins
-            self.go_on(state)
-        return start, batches
-
-    def observe(self, step: int) -> None:
-        """Evaluate train and val; the last time for good."""
-        last = step == self.budget.steps
-        for split in self.watch.splits:
-            if len(self.data[split].y):
-                seen = self.evaluate(split)
-                self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)
-
-    def evaluate(self, split: Split) -> Evaluation:
-        """Look at one split."""
-        return evaluate(self.model, self.loss_function, self.data[split], self.where, self.watch.metrics)
-
-    def finish(self) -> Outcome:
-        """Open the test set at the end, once, unless it is sealed, and take the weights along."""
-        ended = self.stop == self.budget.steps
-        if ended and not self.watch.sealed and not self.outcome.diverged_step[0]:
-            self.outcome.final["test"] = self.evaluate("test")
-        self.outcome.weights = [weights(self.model)]
-        return self.outcome
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers by name, running statistics among them."""
-        return dict((*self.model.named_parameters(), *self.model.named_buffers()))
-
-    def values(self) -> dict[str, Any]:
-        """All that it takes to go on from here; a dropout layer draws from the random states."""
-        model = {f"model.{name}": tensor for name, tensor in self.tensors().items()}
-        random = {f"random.{name}": state for name, state in random_states(self.where).items()}
-        return {**model, **optimizer_values(self.optimizer), **random, **self.outcome.values()}
+    def _batches_after(self, step: int) -> Iterator[Any]:
+        """Begin to load batches, for which a DataLoader draws from the random state at once."""
+        sampler = SeededBatches(self.trial, self.budget, step)
+        return iter(DataLoader(SplitDataset(self.data.train), batch_sampler=sampler, collate_fn=collate))
 
     @torch.no_grad()
-    def go_on(self, state: State) -> None:
-        """Be where the run was whose state this is."""
-        for name, tensor in self.tensors().items():
+    def evaluate(self, split: Split, *, keep: bool) -> Evaluation:  # noqa: ARG002 (accuracy needs them)
+        """Evaluate a split in inference mode: mean loss, accuracy and metrics, and predictions."""
+        model, loss_function, samples = self.model.eval(), self.loss_function.eval(), self.data[split]
+        predicted, confidence, sums = [], [], dict.fromkeys(("loss", *self.metrics), 0.0)
+        x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
+        for x_chunk, y_chunk in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
+            output, labels = model(x_chunk.to(self.device)), y_chunk.to(self.device)
+            sums["loss"] += loss_function(output, labels).double().sum().item()
+            predicted.append(output.argmax(1))
+            confidence.append(probability(model.output, output, predicted[-1]))
+            for name, value in self._measured(output, labels).items():
+                sums[name] += value
+        model.train()
+        loss_function.train()
+        chosen, sure = torch.cat(predicted).cpu().numpy(), torch.cat(confidence).cpu().numpy()
+        return Evaluation.of_one(samples.y, chosen, sure, sums)
+
+    def _measured(self, output: Tensor, labels: Tensor) -> dict[str, float]:
+        """Sum each metric over the samples of a batch."""
+        if not self.metrics:
+            return {}
+        p = probabilities(self.model.output, output)
+        target = nn.functional.one_hot(labels, p.shape[-1]).to(p.dtype)
+        return {name: metrics[name].function(p, target).double().sum().item() for name in self.metrics}
+
+    def weights(self) -> list[dict[str, Floats]]:
+        """Return the weights by layer, as `weights` names them."""
+        return [weights(self.model)]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return parameters and buffers by name, running statistics among them."""
+        return dict((*self.model.named_parameters(), *self.model.named_buffers()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights, optimizer state, and the random states that a dropout layer draws from."""
+        model = {f"model.{name}": tensor for name, tensor in self._tensors().items()}
+        optimizer = {f"optimizer.{key}": value for key, value in optimizer_state(self.optimizer).items()}
+        random = {f"random.{name}": state for name, state in random_states(self.device).items()}
+        return {**model, **optimizer, **random}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: State) -> None:
+        """Restore weights, optimizer state, batches and random states."""
+        self.batches = self._batches_after(state.step)
+        for name, tensor in self._tensors().items():
             tensor.copy_(torch.from_numpy(state.values[f"model.{name}"]))
         self.model.train()  # as an evaluation leaves it
         restore_optimizer(self.optimizer, state)
-        self.outcome.go_on(state)
         torch.set_rng_state(torch.from_numpy(state.values["random.cpu"]))
-        if self.where.type == "cuda":
-            torch.cuda.set_rng_state(torch.from_numpy(state.values["random.cuda"]), self.where)
-        elif self.where.type == "mps":
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(torch.from_numpy(state.values["random.cuda"]), self.device)
+        elif self.device.type == "mps":
             torch.mps.set_rng_state(torch.from_numpy(state.values["random.mps"]))
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
-    """The states of torch's global generators: the CPU's, and the device's."""
+    """Return the states of torch's global generators: the CPU's, and the device's."""
+    states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
-        return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device)}
-    if device.type == "mps":
-        return {"cpu": torch.get_rng_state(), "mps": torch.mps.get_rng_state()}
-    return {"cpu": torch.get_rng_state()}
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
 
 
-def optimizer_values(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What an optimizer keeps, by the parameter's place and the name it is kept under."""
-    params = [param for group in optimizer.param_groups for param in group["params"]]
-    return {
-        f"optimizer.{i}.{name}": value
-        for i, param in enumerate(params)
-        for name, value in optimizer.state.get(param, {}).items()
-    }
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return the parameters of an optimizer, in its order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return an optimizer's state, by the parameter's place and the state's name."""
+    return numbered([optimizer.state.get(parameter, {}) for parameter in _parameters(optimizer)])
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Give an optimizer what `optimizer_values` had of it after the state's step."""
-    params = [param for group in optimizer.param_groups for param in group["params"]]
-    kept: dict[int, dict[str, Any]] = {}
-    for i, param in enumerate(params):
-        values = state.under(f"optimizer.{i}.")
-        if values:
-            kept[i] = {
-                name: restored(value, param) if isinstance(value, np.ndarray) else value
-                for name, value in values.items()
-            }
+    """Restore what `optimizer_state` gave after the state's step."""
+    parameters = _parameters(optimizer)
+    states = {i: state.under(f"optimizer.{i}.") for i in range(len(parameters))}
+    states = {i: values for i, values in states.items() if values}
     if isinstance(optimizer, UpdateOptimizer):
         optimizer.t = state.step
-        for i, values in kept.items():
-            optimizer.state[params[i]] = {
-                name: value.to(params[i].device) if isinstance(value, Tensor) else value
-                for name, value in values.items()
-            }
-    else:  # torch's own: it knows which of its states live on which device
-        optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-@torch.no_grad()
-def evaluate(
-    model: Classifier,
-    loss_function: LossFunction,
-    samples: Samples,
-    device: torch.device,
-    tracked: Sequence[str] = (),
-) -> Evaluation:
-    """Per-sample mean loss, accuracy and tracked metrics, and predictions on one split, in inference mode."""
-    model.eval()
-    loss_function.eval()
-    total, predicted, confidence = 0.0, [], []
-    sums = dict.fromkeys(tracked, 0.0)
-    x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
-    for x_chunk, y_chunk in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
-        output = model(x_chunk.to(device))
-        total += loss_function(output, y_chunk.to(device)).double().sum().item()
-        predicted.append(output.argmax(1))
-        confidence.append(probability(model.output, output, predicted[-1]))
-        if tracked:
-            p = probabilities(model.output, output)
-            target = nn.functional.one_hot(y_chunk.to(device), p.shape[-1]).to(p.dtype)
-            for name in tracked:
-                sums[name] += metrics[name].function(p, target).double().sum().item()
-    model.train()
-    loss_function.train()
-    chosen = torch.cat(predicted).cpu()
-    return Evaluation(
-        np.array([total / len(y)]),
-        np.array([(chosen == y).double().mean().item()]),
-        chosen.numpy()[None],
-        torch.cat(confidence).cpu().numpy()[None],
-        {name: np.array([value / len(y)]) for name, value in sums.items()},
-    )
+        for i, values in states.items():
+            like = parameters[i]
+            optimizer.state[like] = {name: restored_value(value, like) for name, value in values.items()}
+        return
+    for i, values in states.items():
+        for name, value in values.items():
+            values[name] = restored(value, parameters[i]) if isinstance(value, np.ndarray) else value
+    # torch's own knows which of its states live on which device.
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def weights(model: Classifier) -> dict[str, Floats]:
-    """The weights by layer for an mlp (as the stacked engine names them), else the network's own state."""
+    """Return the weights by layer for an mlp (as the stacked engine names them), else the network's state."""
     linear = [module for module in model.net.modules() if isinstance(module, nn.Linear)]
-    own = model.net.state_dict()
-    if sum(p.numel() for layer in linear for p in layer.parameters()) != sum(v.numel() for v in own.values()):
-        return {name: value.cpu().numpy() for name, value in own.items()}
+    state = model.net.state_dict()
+    linear_size = sum(p.numel() for layer in linear for p in layer.parameters())
+    if linear_size != sum(value.numel() for value in state.values()):
+        return {name: value.cpu().numpy() for name, value in state.items()}
     named = {}
     for i, layer in enumerate(linear):
         named[f"{i}.weight"] = layer.weight.detach().cpu().numpy()
@@ -400,23 +349,23 @@ def weights(model: Classifier) -> dict[str, Floats]:
 
 @torch.no_grad()
 def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
-    """Give a model the weights that `weights` took from one like it.
+    """Load weights that `weights` took from a model of the same shape.
 
     Raises:
-        UsageError: their names or shapes are another network's.
+        UsageError: their names or shapes are those of another network.
     """
     linear = [name for name, module in model.net.named_modules() if isinstance(module, nn.Linear)]
-    own = dict(model.net.state_dict())
+    state = dict(model.net.state_dict())
     names = {
-        f"{i}.{what}": f"{layer}.{what}" for i, layer in enumerate(linear) for what in ("weight", "bias")
+        f"{i}.{kind}": f"{layer}.{kind}" for i, layer in enumerate(linear) for kind in ("weight", "bias")
     }
-    if set(names.values()) != set(own):  # not linear layers alone: the network's own names
-        names = {name: name for name in own}
-    shapes = {name: tuple(own[names[name]].shape) for name in names}
+    if set(names.values()) != set(state):  # not linear layers alone: the network's own names
+        names = {name: name for name in state}
+    shapes = {name: tuple(state[names[name]].shape) for name in names}
     if shapes != {name: array.shape for name, array in named.items()}:
         raise UsageError(
             f"the weights are another network's: {_shapes({n: a.shape for n, a in named.items()})}; "
-            f"this one has {_shapes(shapes)}"
+            f"this network has {_shapes(shapes)}"
         )
     model.net.load_state_dict({names[name]: torch.from_numpy(array.copy()) for name, array in named.items()})
 

@@ -11,21 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.dropout import uniforms
+from harness.engines.base import uniforms
+from harness.engines.members import SeedIndex
 from harness.trials import Trial
 
 
-class Draws:
-    """`uniforms` for the blocks of a stack: drawn once a step, of which a narrower one has the first rows."""
+class SharedUniforms:
+    """`uniforms` for the blocks of a stack: drawn once a step, where a narrower block has the first rows."""
 
     def __init__(self, shapes: Sequence[Sequence[int]]) -> None:
-        """The draws of blocks whose hidden layers have these widths."""
+        """Prepare for blocks whose hidden layers have these widths."""
         self.widest = [max(layer) for layer in itertools.zip_longest(*shapes, fillvalue=0)]
         self.step = 0
         self.drawn: dict[tuple[int, int], NDArray[np.float32]] = {}
 
     def __call__(self, seed: int, layer: int, step: int, width: int, batch: int) -> NDArray[np.float32]:
-        """As `uniforms`."""
+        """Draw as `uniforms`."""
         if step != self.step:
             self.step, self.drawn = step, {}
         if (seed, layer) not in self.drawn:
@@ -50,12 +51,15 @@ class Masks:
         dtype: torch.dtype,
         draw: Callable[..., NDArray[np.float32]] = uniforms,
     ) -> None:
-        """The masks of trials whose hidden layers have these widths; `draw` is `uniforms`, or keeps them."""
+        """Prepare the masks of trials whose hidden layers have these widths.
+
+        `draw` is `uniforms`, or shares its numbers with others.
+        """
         self.draw = draw
         shares = [trial.arm.settings.dropout for trial in trials]
         self.widths = widths if any(shares) else []
-        self.seeds = list(dict.fromkeys(trial.seed for trial in trials))
-        self.rows = torch.tensor([self.seeds.index(trial.seed) for trial in trials], device=device)
+        self.seeds = SeedIndex.of(trial.seed for trial in trials)
+        self.of_member = torch.tensor(self.seeds.of_member, device=device)
         if len(set(shares)) == 1:
             shares = shares[:1]
         # Compared as float32 in every engine, whatever they train in: that is what is drawn.
@@ -64,35 +68,35 @@ class Masks:
         self.scales = torch.tensor(scales, dtype=dtype, device=device)[:, None, None]
 
     def at(self, step: int, batch: int) -> list[Tensor]:
-        """The masks of a step's batch, layer by layer, (K, h, B), or (1, h, B) where all members share one.
+        """Return the masks of a step's batch, layer by layer: (K, h, B), or (1, h, B) where all share one.
 
-        None at all where no member has dropout.
+        The list is empty where no member has dropout.
         """
         return [self._mask(layer, step, width, batch) for layer, width in enumerate(self.widths)]
 
     def _mask(self, layer: int, step: int, width: int, batch: int) -> Tensor:
-        drawn = [torch.from_numpy(self.draw(seed, layer, step, width, batch)) for seed in self.seeds]
+        drawn = [torch.from_numpy(self.draw(seed, layer, step, width, batch)) for seed in self.seeds.seeds]
         u = drawn[0][None] if len(drawn) == 1 else torch.stack(drawn)
         return self.of(u.to(self.shares.device))
 
     def of(self, u: Tensor) -> Tensor:
-        """The mask (K, h, B), or (1, h, B), that uniform numbers (S, h, B) make, a layer's of each seed."""
+        """Return the mask (K, h, B), or (1, h, B), of a layer's uniform numbers (S, h, B), by seed."""
         if len(u) > 1:
-            u = u.index_select(0, self.rows)
+            u = u.index_select(0, self.of_member)
         mask = self.scales.new_empty(max(len(u), len(self.shares)), *u.shape[1:])
         # Straight into floats: through a mask of booleans it takes seven times as long.
         return torch.ge(u, self.shares, out=mask).mul_(self.scales)
 
 
 class SeededDropout(nn.Module):
-    """torch.nn.Dropout for the loop engine: at `step`, it leaves out what a trial's own stream says."""
+    """torch.nn.Dropout for the loop engine: what it leaves out at `step` is drawn from the trial's stream."""
 
     def __init__(self, p: float, seed: int, layer: int) -> None:
         super().__init__()
         self.p, self.seed, self.layer, self.step = p, seed, layer, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Activations (B, h), some of them left out; as they are in inference mode."""
+        """Leave out some of the activations (B, h); none in inference mode."""
         if not self.training:
             return x
         u = uniforms(self.seed, self.layer, self.step, x.shape[1], len(x)).T
@@ -100,20 +104,20 @@ class SeededDropout(nn.Module):
         return x * stays.to(x.device, x.dtype).mul_(1 / (1 - self.p))
 
     def extra_repr(self) -> str:
-        """Its share, for print(model)."""
+        """Return the share, for print(model)."""
         return f"p={self.p}"
 
 
 def seed_dropout(net: nn.Module, trial: Trial) -> list[SeededDropout]:
-    """Put the trial's own dropout in the place of each torch.nn.Dropout of an mlp; gives the new modules.
+    """Replace each torch.nn.Dropout of an mlp by one of the trial's own stream; return the new modules.
 
-    Another architecture's dropout goes on drawing from torch's own generator.
+    Another architecture's dropout still draws from torch's own generator.
     """
     if trial.arm.settings.architecture != "mlp":
         return []
-    places = {name: module.p for name, module in net.named_modules() if isinstance(module, nn.Dropout)}
-    seeded = [SeededDropout(share, trial.seed, layer) for layer, share in enumerate(places.values())]
-    for name, module in zip(places, seeded, strict=True):
+    plain = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Dropout)]
+    seeded = [SeededDropout(module.p, trial.seed, layer) for layer, (_, module) in enumerate(plain)]
+    for (name, _), module in zip(plain, seeded, strict=True):
         net.set_submodule(name, module)
     return seeded
 
@@ -131,20 +135,15 @@ class Smoothing:
     spread: float | Tensor
 
     def __call__(self, target: Tensor) -> Tensor:
-        """The smoothed target: (B, C) or (k, B, C)."""
+        """Smooth a target; return (B, C) or (k, B, C)."""
         return target * self.keep + self.spread
-
-
-def label_smoothing(trials: Sequence[Trial]) -> list[float]:
-    """The share of each trial's labels that is smoothed."""
-    return [trial.arm.settings.label_smoothing for trial in trials]
 
 
 def smoothing(
     trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype
 ) -> Smoothing | None:
-    """The label smoothing of some trials; None where none has any."""
-    shares = label_smoothing(trials)
+    """Return the label smoothing of some trials; None where no trial has any."""
+    shares = [trial.arm.settings.label_smoothing for trial in trials]
     if not any(shares):
         return None
     keep, spread = [1 - share for share in shares], [share / classes for share in shares]

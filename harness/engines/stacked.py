@@ -1,7 +1,7 @@
 """The stacked engine: compatible trials train as one; those of a seed on the same batches.
 
-Here is the run: epochs, evaluations, divergence. Steps are taken in steps.py, or in captured.py on a GPU; the
-arithmetic is in stack.py and updates.py.
+Here a stack meets the run of all engines (driver.py). Steps are taken in steps.py, or in captured.py on a
+GPU; the arithmetic is in stack.py and updates.py.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 
 from harness.axes.metrics import metrics
 from harness.batches import Budget, epoch_order
-from harness.data import TRAINED_ON, Data
-from harness.engines import captured
+from harness.data import TRAINED_ON, Data, Split
+from harness.engines import captured, driver
 from harness.engines import outcome as outcomes
-from harness.engines import updates as optimizing
-from harness.engines.outcome import UNWATCHED, Outcome, Watch
-from harness.engines.stack import Stack
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
+from harness.engines.members import select_members, shape, update_key
+from harness.engines.outcome import Evaluation, Floats, Outcome
+from harness.engines.stack import StackedNetwork
 from harness.engines.states import State
 from harness.engines.steps import Feed, eager
-from harness.engines.updates import shape, update_key, updates_of
+from harness.engines.tensors import torch_dtype
+from harness.engines.updates import stack_optimizers
 from harness.trials import Trial
 
 
@@ -32,168 +35,97 @@ def train(
     trials: Sequence[Trial],
     data: Data,
     device: str = "cpu",
-    dtype: Any = np.float32,
-    watch: Watch = UNWATCHED,
+    dtype: DTypeLike = np.float32,
+    options: EngineOptions = DEFAULT_OPTIONS,
 ) -> Outcome:
-    """Train trials of one group as one stack, and observe them.
+    """Train trials of one group as one stack, and observe them; the arguments are those of `base.Engine`.
 
-    Args:
-        trials: of one budget and data, of one seed or several; those of one shape side by side, and those
-            of one optimizer, activation and so on among them.
-        data: what they train on, in `dtype`.
-        device: a torch device.
-        dtype: a NumPy float type; float64 for checks.
-        watch: what the run wants besides; told now and then how far the stack is.
+    The trials may be of one seed or several; those of one shape are side by side, and those of one optimizer,
+    activation and so on among them.
     """
     where = torch.device(device)
     with captured.streaming(where):
-        return _train(trials, data, where, torch.from_numpy(np.empty(0, dtype)).dtype, watch)
-
-
-def _train(
-    trials: Sequence[Trial], data: Data, where: torch.device, dtype: torch.dtype, watch: Watch
-) -> Outcome:
-    settings = trials[0].arm.settings
-    budget = Budget.of(settings, len(data.train.y))
-    stack = Stack(trials, data, updates_of(trials, budget, where), where, dtype)
-    outcome = Outcome(
-        diverged_step=np.zeros(len(trials), np.int64),
-        parameters=np.repeat([block.parameters for block in stack.blocks], stack.sizes),
-        epochs_done=budget.epoch_of(watch.stop(budget)),
-        steps_done=watch.stop(budget),
-    )
-    run = _Run(stack, data, budget, outcome, watch)
-    run.train(settings.sampling)
-    return run.finish()
+        budget = Budget.of(trials[0].arm.settings, len(data.train.y))
+        optimizers = stack_optimizers(trials, budget, where)
+        stack = StackedNetwork(trials, data, optimizers, where, torch_dtype(dtype))
+        return driver.run(StackTraining(stack, data, budget, options.metrics), options)
 
 
 def select(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
-    """The state of some members: `train([trials[k] for k in keep], ...)` goes on from it without the others.
-
-    Args:
-        state: of a stack of `trials`.
-        trials: its members, in their order.
-        keep: places in `trials`, ascending.
-    """
+    """Return the state of some members, as `base.Engine.select`."""
     keys: dict[str, list[Any]] = {
         "block": [shape(trial) for trial in trials],
         "update": [update_key(trial) for trial in trials],
     }
-    kept = {
-        f"{what}.{name}": value
-        for what, own in keys.items()
-        for name, value in optimizing.select(state.under(f"{what}."), own, keep).items()
+    selected = {
+        f"{prefix}.{name}": value
+        for prefix, member_keys in keys.items()
+        for name, value in select_members(state.under(f"{prefix}."), member_keys, keep).items()
     }
-    return State(state.step, {**kept, **outcomes.select(state.values, keep)})
+    return State(state.step, {**selected, **outcomes.select(state.values, keep)})
 
 
-class _Run:
-    """A stack in training: data on the device, and what has been seen so far."""
+class StackTraining:
+    """A stack in training (`driver.Training`), with its data on the device."""
 
-    def __init__(
-        self,
-        stack: Stack,
-        data: Data,
-        budget: Budget,
-        outcome: Outcome,
-        watch: Watch,
-    ) -> None:
+    def __init__(self, stack: StackedNetwork, data: Data, budget: Budget, tracked: Sequence[str]) -> None:
         self.stack, self.data, self.budget = stack, data, budget
-        self.outcome, self.watch = outcome, watch
-        self.metrics = [metrics[name] for name in watch.metrics]
-        self.due, self.stop = frozenset(budget.eval_steps), watch.stop(budget)
+        self.metrics = [metrics[name] for name in tracked]
+        self.sampling = stack.trials[0].arm.settings.sampling
+        self.parameters = np.repeat([block.parameters for block in stack.blocks], stack.sizes)
+        self.notes: list[str] = []
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
-        feed = Feed.of(stack, data, self.images["train"], budget)
-        self.losses, self.kept = feed.losses, feed.kept
-        self.steps = captured.steps(stack, data, feed, outcome.notes.append) or eager(stack, feed)
+        self.feed = Feed.of(stack, data, self.images["train"], budget)
+        self.steps = captured.steps(stack, data, self.feed, self.notes.append) or eager(stack, self.feed)
+        self.epoch = -1  # none is begun
 
-    def train(self, sampling: str) -> None:
-        """Take all steps up to the last that is wanted, or stop when every member has diverged."""
-        step, per_epoch = self.begin(), self.budget.steps_per_epoch
-        while step < self.stop:
-            epoch = step // per_epoch
-            orders = [epoch_order(seed, epoch, self.budget, sampling) for seed in self.stack.seeds]
-            self.steps.begin(np.stack(orders), step)
-            while step < (epoch + 1) * per_epoch:
-                step += self.steps.advance(step)
-                if (step in self.due or step % self.kept == 0) and not self.look(step):
-                    return
+    def take_steps(self, step: int, until: int) -> Floats:
+        """Take steps as `Training.take_steps`; their losses are read back once."""
+        row = step % self.feed.kept
+        count = until - step
+        while step < until:
+            if step // self.budget.steps_per_epoch != self.epoch:
+                self._begin_epoch(step)
+            step += self.steps.advance(step, until)
+        losses: Floats = self.feed.losses[row : row + count].cpu().numpy()
+        return losses
 
-    def look(self, step: int) -> bool:
-        """Look up from the steps; False where there are no more to take."""
-        self.look_at_losses(step)
-        self.watch.tell(step / self.budget.steps, self.outcome)
-        if step in self.due:
-            self.observe(step)
-        if (self.outcome.diverged_step > 0).all():
-            return False
-        if step == self.stop:
-            self.pause(step)
-            return False
-        if self.watch.checkpoints.due(step, self.budget):
-            self.watch.checkpoints.save(step, self.values())
-        return True
+    def _begin_epoch(self, step: int) -> None:
+        """Draw the order of the epoch that the step after `step` is in, for each seed."""
+        self.epoch = step // self.budget.steps_per_epoch
+        seeds = self.stack.seeds.seeds
+        orders = [epoch_order(seed, self.epoch, self.budget, self.sampling) for seed in seeds]
+        self.steps.begin(np.stack(orders), step)
 
-    def pause(self, step: int) -> None:
-        """Keep the state for those who go on from here, unless the budget ends here."""
-        if step < self.budget.steps:
-            self.watch.checkpoints.save(step, self.values())
+    def evaluate(self, split: Split, *, keep: bool) -> Evaluation:
+        """Evaluate a split; the images of test are read only for this."""
+        samples = self.data[split]
+        images = self.images[split] if split in self.images else self.stack.first.images(samples)
+        return self.stack.evaluate(samples, images, self.metrics, keep=keep)
 
-    def begin(self) -> int:
-        """Start with an evaluation, or go on from a checkpoint; gives the steps already taken."""
-        state = self.watch.checkpoints.load()
-        if state is None:
-            self.observe(0)
-            return 0
-        self.go_on(state)
-        return state.step
+    def weights(self) -> list[dict[str, Floats]]:
+        """Return each member's weights under torch.nn.Linear's names."""
+        return self.stack.weights()
 
-    def values(self) -> dict[str, Any]:
-        """All that it takes to go on from here, once the losses were looked at."""
-        stack, first = self.stack, self.stack.first
+    def state_dict(self) -> dict[str, Any]:
+        """Return the parameters of each block and the state of each optimizer, as plain (k, h*D)."""
+        first = self.stack.first
         values: dict[str, Any] = {}
-        for i, block in enumerate(stack.blocks):
+        for i, block in enumerate(self.stack.blocks):
             values |= {f"block.{i}.first": first.weights(i), f"block.{i}.rest": block.rest}
-        for i, part in enumerate(first.parts):
-            for name, kept in part.update.values().items():
-                of_first = name.startswith("0.") and np.shape(kept) == part.first.shape
-                values[f"update.{i}.{name}"] = first.plain(part, kept) if of_first else kept
-        return {**values, **self.outcome.values()}
+        for i, group in enumerate(first.groups):
+            for name, value in group.optimizer.state_dict().items():
+                tiled = name.startswith("0.") and np.shape(value) == group.first.shape
+                values[f"update.{i}.{name}"] = first.from_tiles(group.block, value) if tiled else value
+        return values
 
-    def go_on(self, state: State) -> None:
-        """Be where the run was whose state this is."""
+    def load_state_dict(self, state: State) -> None:
+        """Restore the parameters of each block and the state of each optimizer."""
         stack, first = self.stack, self.stack.first
         for i, block in enumerate(stack.blocks):
             weights = torch.from_numpy(state.values[f"block.{i}.first"])
             first.set_weights(i, weights.to(stack.device))
             block.rest.copy_(torch.from_numpy(state.values[f"block.{i}.rest"]))
-        for i, part in enumerate(first.parts):
-            layout = partial(first.laid, part)
-            part.update.go_on(state.under(f"update.{i}."), [part.first, part.rest], layout)
-        self.outcome.go_on(state)
-
-    def look_at_losses(self, step: int) -> None:
-        """Find out which members' batch losses stopped being finite since the last look."""
-        count = (step - 1) % self.kept + 1
-        kept = self.losses[:count].cpu().numpy()
-        for i in np.flatnonzero(~np.isfinite(kept).all(1)):
-            self.outcome.note_divergence(step - count + 1 + int(i), kept[i])
-
-    def observe(self, step: int) -> None:
-        """Evaluate train and val; the last time for good."""
-        last = step == self.budget.steps
-        for split in self.watch.splits:
-            images = self.images[split]
-            if len(images):
-                seen = self.stack.evaluate(self.data[split], images, self.metrics, keep=last)
-                self.outcome.observe(self.budget.epoch_of(step), step, split, seen, last=last)
-
-    def finish(self) -> Outcome:
-        """Open the test set at the end, once, unless it is sealed, and take the weights along."""
-        ended = self.stop == self.budget.steps
-        if ended and not self.watch.sealed and not (self.outcome.diverged_step > 0).all():
-            images = self.stack.first.images(self.data.test)
-            seen = self.stack.evaluate(self.data.test, images, self.metrics, keep=True)
-            self.outcome.final["test"] = seen
-        self.outcome.weights = self.stack.weights()
-        return self.outcome
+        for i, group in enumerate(first.groups):
+            values, to_tiles = state.under(f"update.{i}."), partial(first.to_tiles, group.block)
+            group.optimizer.load_state_dict(values, [group.first, group.rest], to_tiles)

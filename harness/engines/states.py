@@ -1,4 +1,4 @@
-"""States: all that an engine needs to go on from a step, and whoever keeps it meanwhile."""
+"""The state that an engine resumes from, and the protocol of its keeper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class State:
     values: Mapping[str, Any]
 
     def under(self, prefix: str) -> dict[str, Any]:
-        """The values whose names begin so, by what follows.
+        """Return the values whose names begin with a prefix, by the rest of the name.
 
         >>> State(3, {"update.0.mean": 1, "update.1.mean": 2}).under("update.1.")
         {'mean': 2}
@@ -30,15 +30,24 @@ class State:
 
 
 def under(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The values whose names begin so, by what follows."""
+    """Return the values whose names begin with a prefix, by the rest of the name."""
     return {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
 
 
+def numbered(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the states of numbered parameters as one dict.
+
+    >>> numbered([{"mean": 1}, {"mean": 2}])
+    {'0.mean': 1, '1.mean': 2}
+    """
+    return {f"{i}.{name}": value for i, state in enumerate(states) for name, value in state.items()}
+
+
 def select_alone(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
-    """`select` of the engines that train one trial at a time: its state as it is.
+    """Return the state unchanged: `select` of the engines that train one trial at a time.
 
     Raises:
-        ValueError: there is another trial, or none is kept.
+        ValueError: there is another trial, or the only one is not kept.
     """
     if len(trials) != 1 or list(keep) != [0]:
         raise ValueError(f"members {list(keep)} of {len(trials)} trials: this engine trains one, member 0")
@@ -46,23 +55,23 @@ def select_alone(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> 
 
 
 class Checkpoints(Protocol):
-    """Keeps the states of an engine while it trains. An engine asks wherever it looks up from its steps."""
+    """Keeper of an engine's states while it trains. An engine asks at every look."""
 
     def load(self) -> State | None:
-        """The state to go on from; None to train from the start."""
+        """Return the state to resume from; None to train from the start."""
 
     def due(self, step: int, budget: Budget) -> bool:
-        """Whether the state after this step is to be kept. Never the last one: it needs no going on."""
+        """Return whether to save the state after this step; never asked after the last one."""
 
     def save(self, step: int, values: Mapping[str, Any]) -> None:
-        """Keep the state after this step; `values` are a State's, or tensors in place of arrays.
+        """Save the state after this step; `values` are a State's, or tensors in place of arrays.
 
         They are views of what is being trained: they are copied before this returns.
         """
 
 
 class _Never:
-    """Keeps nothing."""
+    """A keeper of nothing."""
 
     def load(self) -> None:
         return None
@@ -75,3 +84,4 @@ class _Never:
 
 
 NEVER = _Never()
+"""Checkpoints that are never due."""

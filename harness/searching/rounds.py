@@ -20,7 +20,8 @@ from harness.batches import Budget
 from harness.board import SharedProgress
 from harness.costs import stack_seconds
 from harness.data import Data
-from harness.engines.outcome import Outcome, Watch
+from harness.engines.base import EngineOptions
+from harness.engines.outcome import Outcome
 from harness.engines.states import State
 from harness.errors import MachineError
 from harness.executors import Workers
@@ -51,11 +52,11 @@ class StageTask(Task["StageResult"]):
         start = time.perf_counter() - self.seconds
         memory = _InMemory(self.state)
         # Nothing is chosen by train, whose evaluation would take a quarter of the time.
-        watch = Watch(
+        options = EngineOptions(
             metrics=self.study.metrics, checkpoints=memory, sealed=True, until=self.until, splits=("val",)
         )
         with quiet_arithmetic(self.stack.engine), undisturbed():
-            outcome: Outcome = engine_of(self.stack).train(self.stack.trials, data, self.device, watch=watch)
+            outcome = engine_of(self.stack).train(self.stack.trials, data, self.device, options=options)
         for note in outcome.notes:
             notes.warn_once(note)
         seconds = time.perf_counter() - start

@@ -19,7 +19,8 @@ from harness.axes.metrics import metrics
 from harness.data import SPLITS, prepare
 from harness.engines import loop, outputs, stack, stacked
 from harness.engines import numpy as by_hand
-from harness.engines.outcome import Outcome, Watch
+from harness.engines.base import EngineOptions
+from harness.engines.outcome import Outcome
 from harness.errors import UsageError
 from harness.stacks import Engine
 from harness.study import Study, load
@@ -102,15 +103,15 @@ OUTPUTS = [
 
 def outcomes(study: Study) -> tuple[list[Trial], Outcome, dict[str, list[Outcome]]]:
     """A seed's trials in float64: as a stack, and one by one by the two other engines."""
-    watch, dtype = Watch(metrics=OWN), np.float64
+    options, dtype = EngineOptions(metrics=OWN), np.float64
     members = [trial for trial in trials(study)[0] if trial.seed == 0]
     members.sort(key=grouping.order)
     data = prepare(members[0].arm.settings, dtype)
     alone = {
-        module.__name__: [module.train([trial], data, dtype=dtype, watch=watch) for trial in members]
+        module.__name__: [module.train([trial], data, dtype=dtype, options=options) for trial in members]
         for module in (loop, by_hand)
     }
-    return members, stacked.train(members, data, dtype=dtype, watch=watch), alone
+    return members, stacked.train(members, data, dtype=dtype, options=options), alone
 
 
 def test_engines_measure_the_same_and_a_short_last_chunk_counts_by_its_samples(
@@ -139,7 +140,7 @@ def test_a_mean_is_the_one_computed_by_hand_from_the_weights(
     monkeypatch.setattr(stack, "EVALUATED_AT_ONCE", 1)
     (trial,) = trials(study_of(epochs=1, study={"seeds": 1}))[0]
     data = prepare(trial.arm.settings, np.float64)
-    outcome = stacked.train([trial], data, dtype=np.float64, watch=Watch(metrics=OWN))
+    outcome = stacked.train([trial], data, dtype=np.float64, options=EngineOptions(metrics=OWN))
     w = outcome.weights[0]
     hidden = np.maximum(data.test.x @ w["0.weight"].T + w["0.bias"], 0)
     z = hidden @ w["1.weight"].T + w["1.bias"]
@@ -166,7 +167,7 @@ def test_nothing_is_computed_for_metrics_that_nobody_tracks(
     outcome = stacked.train([trial], prepare(trial.arm.settings))
     assert outcome.final["test"].metrics == {}
     with pytest.raises(AssertionError, match="probabilities of all classes"):
-        stacked.train([trial], prepare(trial.arm.settings), watch=Watch(metrics=["brier"]))
+        stacked.train([trial], prepare(trial.arm.settings), options=EngineOptions(metrics=["brier"]))
 
 
 # --------------------------------------------------------------------------------------- which are tracked

@@ -20,9 +20,9 @@ from harness.batches import Budget, epoch_order
 from harness.data import Data, prepare
 from harness.engines import kernels
 from harness.engines.sparse import Sparse, SparseImages, compressed
-from harness.engines.stack import Stack
+from harness.engines.stack import StackedNetwork
 from harness.engines.steps import Feed, eager
-from harness.engines.updates import updates_of
+from harness.engines.updates import stack_optimizers
 from harness.known import SWITCH
 from harness.trials import Arm, Trial, resolve
 
@@ -40,15 +40,14 @@ def least(call: Callable[[], object]) -> float:
     return best * 1e6
 
 
-def stack_of(optimizer: str, batch_size: int) -> tuple[Stack, Data]:
+def stack_of(optimizer: str, batch_size: int) -> tuple[StackedNetwork, Data]:
     """Members of one optimizer, and what they train on."""
     settings = resolve({"dataset": "mnist", "batch_size": batch_size, "optimizer": optimizer, "epochs": 1})
     trials = [Trial(f"t{k}", Arm(str(k), settings), 0) for k in range(MEMBERS)]
     data = prepare(settings)
     cpu = torch.device("cpu")
-    updates = updates_of(trials, Budget.of(settings, len(data.train.y)), cpu)
-    stack = Stack(trials, data, updates, cpu, torch.float32)
-    return stack, data
+    optimizers = stack_optimizers(trials, Budget.of(settings, len(data.train.y)), cpu)
+    return StackedNetwork(trials, data, optimizers, cpu, torch.float32), data
 
 
 def whole_steps(optimizer: str, batch_size: int, *, switch: str) -> float:
@@ -60,11 +59,12 @@ def whole_steps(optimizer: str, batch_size: int, *, switch: str) -> float:
     orders = np.stack([epoch_order(0, 0, budget, "shuffle")])
     best = float("inf")
     for _ in range(ROUNDS):
-        steps = eager(stack, Feed.of(stack, data, stack.first.images(data.train), budget))
+        feed = Feed.of(stack, data, stack.first.images(data.train), budget)
+        steps = eager(stack, feed)
         steps.begin(orders, 0)
         start, taken = time.process_time(), 0
         while taken < STEPS:
-            taken += steps.advance(taken)
+            taken += steps.advance(taken, taken - taken % feed.kept + feed.kept)
         best = min(best, (time.process_time() - start) / taken)
     return best * 1e6 / MEMBERS
 
@@ -84,17 +84,17 @@ def in_kernels(optimizer: str, size: int) -> tuple[float, float, float]:
     images = SparseImages(compressed(data.train))
     first, grad = stack.first, torch.randn(MEMBERS, 32, size) * 1e-6
     assert isinstance(first, Sparse)
-    seen = images.at(torch.randperm(len(images))[None, :size])
-    first.update(1, seen, [grad])  # so that states are there, and the step kernels_support its memory
-    turned, step, library = first.turn(seen.of, seen.index), first.steps[0], kernels.library("float32")
+    batch = images.at(torch.randperm(len(images))[None, :size])
+    first.update(1, batch, [grad])  # so that states are there, and the update knows its memory
+    transposed, update = first.transpose(batch.images, batch.index), first.updates[0]
+    library = kernels.library("float32")
     pointers = (ctypes.c_void_p * 1)(grad.data_ptr())
-    step.task.grads, step.task.w = ctypes.addressof(pointers), step.part.first.data_ptr()
-    step.task.one, step.task.two = step.states(0, step.part.first)
-    number = step.rule.number if step.rule else 0
+    update.task.grads = ctypes.addressof(pointers)
+    number = update.rule.number if update.rule else 0
     return (
-        least(lambda: first.products(seen)),
-        least(lambda: library.step_first(number, ctypes.byref(step.task), turned)),
-        least(lambda: first.turn(seen.of, seen.index)),
+        least(lambda: first.products(batch)),
+        least(lambda: library.step_first(number, ctypes.byref(update.task), transposed)),
+        least(lambda: first.transpose(batch.images, batch.index)),
     )
 
 

@@ -19,8 +19,10 @@ from harness.axes.optimizers import Count, Scalar, State, optimizers
 from harness.axes.preprocessing import preprocessings
 from harness.data import Samples, prepare
 from harness.engines import captured, kernels, loop, stacked
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.dense import Dense, DenseImages
-from harness.engines.outcome import Outcome, Watch
+from harness.engines.members import SeedIndex
+from harness.engines.outcome import Outcome
 from harness.engines.resident import ResidentImages, coded
 from harness.engines.states import State as Kept
 from harness.trials import Arm, Trial, resolve
@@ -97,9 +99,11 @@ class Device:
         self.graphs.append(self.kind())
         return self.graphs[-1]
 
-    def train(self, trials: Sequence[Trial], dtype: Any = np.float64, watch: Watch | None = None) -> Outcome:
+    def train(
+        self, trials: Sequence[Trial], dtype: Any = np.float64, options: EngineOptions = DEFAULT_OPTIONS
+    ) -> Outcome:
         data = prepare(trials[0].arm.settings, dtype)
-        return stacked.train(trials, data, self.name, dtype, watch or Watch())
+        return stacked.train(trials, data, self.name, dtype, options)
 
     def eagerly(self, trials: Sequence[Trial], dtype: Any = np.float64) -> Outcome:
         with pytest.MonkeyPatch.context() as patch:
@@ -276,10 +280,10 @@ class Folder:
 @pytest.mark.parametrize("at", [26, 64], ids=["at an evaluation", "amid an epoch"])
 def test_a_resumed_stack_has_the_bits_of_one_that_was_not_killed(name: str, at: int, device: Device) -> None:
     folder = Folder(at)
-    whole = device.train(STACKS[name], np.float32, Watch(checkpoints=folder))
+    whole = device.train(STACKS[name], np.float32, EngineOptions(checkpoints=folder))
     assert folder.kept is not None
     assert folder.kept.step == at
-    resumed = device.train(STACKS[name], np.float32, Watch(checkpoints=Folder(0, go_on=folder.kept)))
+    resumed = device.train(STACKS[name], np.float32, EngineOptions(checkpoints=Folder(0, go_on=folder.kept)))
     assert_same(resumed, whole, device.bits)
     assert len(device.graphs) == (4 if at == 26 else 3)  # there are too few short batches left to record one
 
@@ -427,11 +431,11 @@ def test_representatives_have_every_component_of_a_stack() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_images_in_bytes_are_those_in_floats(name: str, dtype: Any) -> None:
     samples = prepare(trial(preprocessing=name).arm.settings, dtype).train
-    rows, places = [0, 1, 1], torch.tensor([[5, 0, 1292], [7, 7, 3]])
-    images, plain = ResidentImages(samples, rows, CPU), DenseImages(torch.from_numpy(samples.x), rows)
-    codes = coded(samples, CPU).codes
-    assert codes is not None
-    assert codes.dtype == torch.uint8
+    seeds, places = SeedIndex.of([7, 3, 3]), torch.tensor([[5, 0, 1292], [7, 7, 3]])
+    images, plain = ResidentImages(samples, seeds, CPU), DenseImages(torch.from_numpy(samples.x), seeds)
+    kept = coded(samples, CPU)
+    assert kept.palette is not None
+    assert kept.stored.dtype == torch.uint8
     assert len(images) == len(plain)
     for index in (places, places[:1]):
         assert torch.equal(images.at(index), plain.at(index))
@@ -443,8 +447,8 @@ def test_images_that_no_palette_has_stay_as_they_are(spoilt: str) -> None:
     samples = prepare(trial().arm.settings, np.float32).train
     x = samples.x.copy()
     x[:9] = np.random.default_rng(0).random((9, x.shape[1])) if spoilt == "many values" else np.nan
-    images = ResidentImages(dataclasses.replace(samples, x=x), [0], CPU)
-    assert images.coded.codes is None
+    images = ResidentImages(dataclasses.replace(samples, x=x), SeedIndex.of([0]), CPU)
+    assert images.coded.palette is None
     index = torch.tensor([[8, 3, 200]])
     assert np.array_equal(images.at(index).numpy(), x[[8, 3, 200]], equal_nan=True)
     assert np.array_equal(torch.cat(list(images.chunks(1000))).numpy(), x, equal_nan=True)

@@ -19,7 +19,7 @@ from harness.engines import kernels, sparse, stacked
 from harness.engines import outputs as outputs_
 from harness.engines import stack as engine_stack
 from harness.engines.outcome import Outcome
-from harness.engines.sparse import Turning, compressed
+from harness.engines.sparse import Transposer, compressed
 from harness.engines.stretches import DEEPEST, Stretches
 from harness.known import ACTIVATIONS, CROSS_ENTROPIES, RULES, kernels_support
 from harness.trials import Arm, Trial, resolve
@@ -79,14 +79,14 @@ def images(n: int, d: int, seed: int = 0) -> Samples:
 
 @steady
 @given(n=st.integers(1, 20), d=st.integers(1, 30), size=st.integers(1, 9), seed=st.integers(0, 9))
-def test_a_turned_batch_is_its_transpose(n: int, d: int, size: int, seed: int) -> None:
+def test_a_transposed_batch_is_its_transpose(n: int, d: int, size: int, seed: int) -> None:
     samples = images(n, d, seed)
     index = torch.from_numpy(np.random.default_rng(seed).integers(0, n, (2, size)))
-    turning = Turning(torch.empty(0, dtype=torch.float64), d)
-    turning(compressed(samples), index)
+    transpose = Transposer(torch.empty(0, dtype=torch.float64), d)
+    transpose(compressed(samples), index)
     for batch in range(2):
-        start = turning.starts[batch * (d + 2) :][: d + 1].tolist()
-        sample, value = (x[batch * size * d :].numpy() for x in (turning.samples, turning.values))
+        start = transpose.starts[batch * (d + 2) :][: d + 1].tolist()
+        sample, value = (x[batch * size * d :].numpy() for x in (transpose.samples, transpose.values))
         dense = np.zeros((d, size))
         for pixel, (a, b) in enumerate(itertools.pairwise(start)):
             dense[pixel, sample[a:b]] = value[a:b]
@@ -94,10 +94,10 @@ def test_a_turned_batch_is_its_transpose(n: int, d: int, size: int, seed: int) -
 
 
 def test_compressed_images_end_with_an_empty_one() -> None:
-    of = compressed(images(7, 5))
-    assert of.size == 7
-    assert of.row[7] == of.row[8] == len(of.value)
-    assert of.occurs.tolist() == (images(7, 5).x != 0).any(0).astype(int).tolist()
+    kept = compressed(images(7, 5))
+    assert kept.size == 7
+    assert kept.row[7] == kept.row[8] == len(kept.value)
+    assert kept.occurs.tolist() == (images(7, 5).x != 0).any(0).astype(int).tolist()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -112,19 +112,19 @@ def test_compressed_images_end_with_an_empty_one() -> None:
 def test_an_evaluation_is_pytorchs_whatever_the_logits(z: list[list[float]], dtype: torch.dtype) -> None:
     logits = torch.tensor(z, dtype=dtype).T.repeat(2, 1, 16)[:, :, :48]  # (2, C = 3, B = 48)
     y = torch.arange(48) % 3
-    (known,) = outputs_.Outputs([trial()] * 2, 3, torch.device("cpu"), dtype).parts
-    assert known.kernel is not None
-    plain = outputs_.Output(known.head, known.form, {}, None)
-    ours, theirs = (output.judge(logits, y, (), keep=True) for output in (known, plain))
+    (fast,) = outputs_.Outputs([trial()] * 2, 3, torch.device("cpu"), dtype).parts
+    assert fast.kernel is not None
+    plain = outputs_.Output(fast.head, fast.form, {}, None)
+    ours, theirs = (output.evaluate(logits, y, (), keep=True) for output in (fast, plain))
     torch.testing.assert_close(ours.loss, theirs.loss, equal_nan=True)
-    assert ours.right.tolist() == theirs.right.tolist()
-    assert ours.best is not None
-    assert theirs.best is not None
-    assert ours.best.tolist() == theirs.best.tolist()
+    assert ours.correct.tolist() == theirs.correct.tolist()
+    assert ours.predicted is not None
+    assert theirs.predicted is not None
+    assert ours.predicted.tolist() == theirs.predicted.tolist()
     finite = logits.isfinite().all(1)
-    assert ours.sure is not None
-    assert theirs.sure is not None
-    torch.testing.assert_close(ours.sure[finite], theirs.sure[finite])
+    assert ours.confidence is not None
+    assert theirs.confidence is not None
+    torch.testing.assert_close(ours.confidence[finite], theirs.confidence[finite])
 
 
 def test_float32_losses_are_within_rounding_of_float64s() -> None:
@@ -135,12 +135,12 @@ def test_float32_losses_are_within_rounding_of_float64s() -> None:
         outputs_.Outputs([trial()] * 3, 10, torch.device("cpu"), dtype).parts[0]
         for dtype in (torch.float32, torch.float64)
     ]
-    ours = parts[0].judge(z.float(), y, (), keep=True)
-    exact = parts[1].judge(z.float().double(), y, (), keep=True)
+    ours = parts[0].evaluate(z.float(), y, (), keep=True)
+    exact = parts[1].evaluate(z.float().double(), y, (), keep=True)
     torch.testing.assert_close(ours.loss, exact.loss, rtol=1e-6, atol=0)
-    assert ours.sure is not None
-    assert exact.sure is not None
-    torch.testing.assert_close(ours.sure.double(), exact.sure, rtol=1e-6, atol=1e-7)
+    assert ours.confidence is not None
+    assert exact.confidence is not None
+    torch.testing.assert_close(ours.confidence.double(), exact.confidence, rtol=1e-6, atol=1e-7)
 
 
 # ---------------------------------------------------------------------------------------------- whole trials
@@ -229,10 +229,10 @@ def test_structs_and_constants_are_those_of_c() -> None:
     told = (ctypes.c_int64 * 10)()
     kernels.library("float32").layout(told)
     structs = (
-        kernels.Images,
+        kernels.CImages,
         kernels.Turned,
         kernels.Task,
-        kernels.Network,
+        kernels.CNetwork,
         kernels.Members,
         kernels.Stretch,
     )

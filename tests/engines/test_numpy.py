@@ -32,7 +32,8 @@ from harness.axes.optimizers import optimizers
 from harness.data import prepare
 from harness.engines import loop
 from harness.engines import numpy as engine
-from harness.engines.outcome import Outcome, Watch
+from harness.engines.base import EngineOptions
+from harness.engines.outcome import Outcome
 from harness.engines.regularisation import seed_dropout
 from harness.errors import UsageError
 from harness.stacks import Engine
@@ -244,7 +245,7 @@ def test_a_networks_gradients_are_autograds(name: str, hidden: list[int]) -> Non
     settings: dict[str, Any] = {**CASES[name].arm.settings, "hidden": hidden}
     one = trial(name, **settings)
     x, y = noise(BATCH, 64, scale=0.5), np.arange(BATCH) % CLASSES
-    network = engine.Network(one, 64, CLASSES, np.float64)
+    network = engine.NumpyNetwork(one, 64, CLASSES, np.float64)
     model = loop.Classifier(one, 64, CLASSES)
     for module in seed_dropout(model.net, one):
         module.step = 7
@@ -354,8 +355,10 @@ def test_the_same_trial_twice_gives_the_same_bits() -> None:
 def test_progress_is_told() -> None:
     told: list[float] = []
     one = trial()
-    engine.train([one], prepare(one.arm.settings), watch=Watch(lambda fraction, _: told.append(fraction)))
-    assert told == [64 / 210, 128 / 210, 192 / 210]
+    engine.train(
+        [one], prepare(one.arm.settings), options=EngineOptions(lambda fraction, _: told.append(fraction))
+    )
+    assert told == [step / 210 for step in (64, 105, 128, 192, 210)]
 
 
 # ------------------------------------------------------------------------------------------- plans and runs

@@ -11,11 +11,11 @@ from torch import nn
 
 from harness import formulas
 from harness.data import prepare
-from harness.dropout import uniforms
 from harness.engines import loop, stacked
 from harness.engines import numpy as by_hand
+from harness.engines.base import uniforms
 from harness.engines.regularisation import Masks, SeededDropout, seed_dropout, smoothing
-from harness.engines.stack import Stack
+from harness.engines.stack import StackedNetwork
 from harness.trials import Arm, Trial, resolve
 
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ def test_evaluations_are_of_the_whole_network_and_of_plain_labels(engine: str) -
     one = trial(dropout=0.5, label_smoothing=0.3, steps=25)
     data = prepare(one.arm.settings, np.float64)
     outcome = ENGINES[engine].train([one], data, dtype=np.float64)
-    network = by_hand.Network(one, data.inputs, 10, np.float64)
+    network = by_hand.NumpyNetwork(one, data.inputs, 10, np.float64)
     for array, name in zip(network.parameters, network.named(), strict=True):
         array[:] = outcome.weights[0][name]
     for split, seen in outcome.final.items():
@@ -160,7 +160,7 @@ def test_the_stacks_training_loss_is_torchs_member_by_member() -> None:
     shares = [0.1, 0.0, 0.4]
     members = [trial(label_smoothing=s, steps=1) for s in shares]
     data = prepare(members[0].arm.settings, np.float64)
-    stack = Stack(members, data, [], CPU, torch.float64)
+    stack = StackedNetwork(members, data, [], CPU, torch.float64)
     y = torch.from_numpy(data.train.y[:32])
     target = nn.functional.one_hot(y, 10).double()
     z = (

@@ -16,7 +16,8 @@ from harness import checkpoints, grouping
 from harness.batches import Budget
 from harness.data import prepare
 from harness.engines import loop, numpy, stacked
-from harness.engines.outcome import Outcome, Watch
+from harness.engines.base import EngineOptions
+from harness.engines.outcome import Outcome
 from harness.engines.states import State
 from harness.trials import Arm, Trial, resolve
 
@@ -68,9 +69,9 @@ class Kept:
         self.state = checkpoints.read(path, ORIGIN)[1]
 
 
-def trained(engine: str, trials: Sequence[Trial], dtype: Any = np.float32, **watch: Any) -> Outcome:
+def trained(engine: str, trials: Sequence[Trial], dtype: Any = np.float32, **options: Any) -> Outcome:
     data = prepare(trials[0].arm.settings, dtype)
-    outcome: Outcome = ENGINES[engine].train(trials, data, dtype=dtype, watch=Watch(**watch))
+    outcome: Outcome = ENGINES[engine].train(trials, data, dtype=dtype, options=EngineOptions(**options))
     return outcome
 
 
@@ -80,14 +81,14 @@ def from_a_rung(
     keep: Sequence[int],
     folder: Path,
     dtype: Any = np.float32,
-    **watch: Any,
+    **options: Any,
 ) -> Outcome:
     """Train to the rung, and go on with the members `keep`."""
     kept = Kept(folder)
-    trained(engine, trials, dtype, checkpoints=kept, until=RUNG, **watch)
+    trained(engine, trials, dtype, checkpoints=kept, until=RUNG, **options)
     assert kept.state is not None
     kept.state = ENGINES[engine].select(kept.state, trials, keep)
-    return trained(engine, [trials[k] for k in keep], dtype, checkpoints=kept, **watch)
+    return trained(engine, [trials[k] for k in keep], dtype, checkpoints=kept, **options)
 
 
 @every_engine

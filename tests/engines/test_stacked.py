@@ -16,11 +16,11 @@ from harness import plan as planning
 from harness.axes.heads import heads
 from harness.batches import Budget
 from harness.data import SPLITS, Data, Samples, Split, prepare
-from harness.engines import loop, numpy, sparse, stack, stacked, steps
-from harness.engines.outcome import Outcome, Watch
+from harness.engines import driver, loop, numpy, sparse, stack, stacked, steps
+from harness.engines.base import EngineOptions, learning_rates
+from harness.engines.members import as_slice, runs
+from harness.engines.outcome import Outcome
 from harness.engines.outputs import first_largest, probability
-from harness.engines.rates import learning_rates
-from harness.engines.updates import slices
 from harness.trials import Arm, Trial, resolve
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
@@ -52,11 +52,11 @@ def trained(engine: Any, one: Trial, data: Data | None = None, **options: Any) -
 
 @steady
 @given(keys=st.lists(st.sampled_from("abc"), max_size=12))
-def test_slices_are_runs_of_equal_keys(keys: list[str]) -> None:
-    parts = list(slices(keys))
-    assert [key for part, key in parts for _ in range(part.size)] == keys
-    assert all(set(keys[part.members]) == {key} for part, key in parts)
-    assert all(a[1] != b[1] for a, b in itertools.pairwise(parts))
+def test_runs_are_of_equal_keys(keys: list[str]) -> None:
+    found = list(runs(keys))
+    assert [key for members, key in found for _ in members] == keys
+    assert all(set(keys[as_slice(members)]) == {key} for members, key in found)
+    assert all(a[1] != b[1] for a, b in itertools.pairwise(found))
 
 
 @steady
@@ -98,9 +98,9 @@ def test_the_plans_order_puts_like_beside_like() -> None:
         own: dict[str, Any] = {"centered": centered} if name == "rmsprop" else {"lr": 0.1 + centered}
         members.append(trial(f"{name} {centered} {activation}", optimizer=name, activation=activation, **own))
     ordered = sorted(members, key=grouping.order)
-    assert len(list(slices([one.arm.settings["optimizer"] for one in ordered]))) == 2
-    assert len(list(slices([one.arm.settings.get("centered") for one in ordered]))) == 3
-    assert len(list(slices([one.arm.settings["activation"] for one in ordered]))) == 6
+    assert len(list(runs([one.arm.settings["optimizer"] for one in ordered]))) == 2
+    assert len(list(runs([one.arm.settings.get("centered") for one in ordered]))) == 3
+    assert len(list(runs([one.arm.settings["activation"] for one in ordered]))) == 6
 
 
 # ------------------------------------------------------------------------------------------- observations
@@ -167,7 +167,7 @@ def test_evaluation_does_not_change_training(engine: Any) -> None:
 @ENGINES
 def test_progress_rises_to_the_end(engine: Any) -> None:
     told: list[float] = []
-    trained(engine, trial(steps=200), watch=Watch(lambda fraction, _: told.append(fraction)))
+    trained(engine, trial(steps=200), options=EngineOptions(lambda fraction, _: told.append(fraction)))
     assert told == sorted(told)
     assert len(told) >= 2
     assert told[0] > 0
@@ -191,24 +191,25 @@ def test_divergence_is_dated_whenever_losses_are_looked_at(monkeypatch: pytest.M
     expected = trained(loop, wild).diverged_step[0]
     assert expected > 1
     for kept in (1, 3, 64):
-        monkeypatch.setattr(steps, "LOSSES_KEPT", kept)
+        monkeypatch.setattr(driver, "LOOK_EVERY", kept)
+        monkeypatch.setattr(steps, "LOOK_EVERY", kept)
         assert trained(stacked, wild).diverged_step[0] == expected
 
 
 def test_plain_sgd_keeps_no_gradient_of_layer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is accumulated into the weights; with weight decay, or any other optimizer, it is not."""
     monkeypatch.setattr(sparse, "DENSEST", 0.0)
-    made: list[stack.Stack] = []
-    start = stack.Stack.__init__
+    made: list[stack.StackedNetwork] = []
+    start = stack.StackedNetwork.__init__
 
-    def keep(self: stack.Stack, *arguments: Any) -> None:
+    def keep(self: stack.StackedNetwork, *arguments: Any) -> None:
         start(self, *arguments)
         made.append(self)
 
-    monkeypatch.setattr(stack.Stack, "__init__", keep)
+    monkeypatch.setattr(stack.StackedNetwork, "__init__", keep)
     for changed in ({}, {"weight_decay": 0.1}, {"optimizer": "adam"}):
         trained(stacked, trial(steps=2, **changed))
-    assert [bool(one.first.parts[0].grad_first.numel()) for one in made] == [False, True, True]
+    assert [bool(one.first.groups[0].grad_first.numel()) for one in made] == [False, True, True]
 
 
 def test_arms_of_a_seed_start_from_the_same_weights_and_seeds_from_others(

@@ -18,7 +18,8 @@ from harness.axes.optimizers import Scalar, optimizers
 from harness.batches import Budget
 from harness.data import prepare
 from harness.engines import loop, numpy, stacked
-from harness.engines.outcome import Outcome, Point, Watch
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices
+from harness.engines.outcome import Outcome, Point
 from harness.engines.states import NEVER, State
 from harness.trials import Arm, Trial, resolve
 
@@ -68,9 +69,9 @@ def trial(name: str = "t", **settings: Any) -> Trial:
     return Trial(name, Arm(name, resolve({**base, **settings})), 1)
 
 
-def trained(engine: str, trials: Sequence[Trial], watch: Watch | None = None) -> Outcome:
+def trained(engine: str, trials: Sequence[Trial], options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
     data = prepare(trials[0].arm.settings)
-    outcome: Outcome = ENGINES[engine].train(trials, data, watch=watch or Watch())
+    outcome: Outcome = ENGINES[engine].train(trials, data, options=options)
     return outcome
 
 
@@ -78,9 +79,11 @@ def in_two_sittings(engine: str, trials: Sequence[Trial], folder: Path, at: int)
     """Train, be killed after a checkpoint, go on; gives the step of the checkpoint too."""
     kept = StopsOnce(folder / "kept.safetensors", at)
     with pytest.raises(Stopped):
-        trained(engine, trials, Watch(checkpoints=kept))
+        trained(engine, trials, EngineOptions(checkpoints=kept))
     told: list[float] = []
-    outcome = trained(engine, trials, Watch(lambda fraction, _: told.append(fraction), checkpoints=kept))
+    outcome = trained(
+        engine, trials, EngineOptions(lambda fraction, _: told.append(fraction), checkpoints=kept)
+    )
     steps = outcome.steps_done
     assert all(fraction * steps > kept.step for fraction in told)  # it did go on
     return outcome, kept.step
@@ -184,8 +187,8 @@ def test_dropout_and_smoothing_go_on_where_they_were(engine: str, tmp_path: Path
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
 def test_batches_from_a_step_are_the_last_of_all(start: int, sampling: str) -> None:
     one, budget = trial(sampling=sampling), Budget(1293, 16, 200, (0, 200))
-    everything = [batch.tolist() for batch in numpy.batches(one, budget)]
-    assert [batch.tolist() for batch in numpy.batches(one, budget, start)] == everything[start:]
+    everything = [batch.tolist() for batch in batch_indices(one, budget)]
+    assert [batch.tolist() for batch in batch_indices(one, budget, start)] == everything[start:]
     assert list(loop.SeededBatches(one, budget, start))[: 200 - start] == everything[start:]
 
 
@@ -203,22 +206,22 @@ def test_an_engine_asks_where_it_looks_up_and_not_of_a_diverged_trial(engine: st
 
         save = NEVER.save
 
-    trained(engine, [trial(lr=1e25, loss="mse")], Watch(checkpoints=Asked()))
+    trained(engine, [trial(lr=1e25, loss="mse")], EngineOptions(checkpoints=Asked()))
     assert asked == []
-    trained(engine, [trial()], Watch(checkpoints=Asked()))
+    trained(engine, [trial()], EngineOptions(checkpoints=Asked()))
     assert [step for step in asked if step < 140] == [25, 50, 64, 75, 100, 125, 128]
 
 
 def test_a_state_has_all_that_a_point_of_the_curve_has() -> None:
-    """Whoever observes more has to keep it in Outcome.values and go_on, too."""
+    """Whoever observes more has to keep it in Outcome.state_dict and load_state_dict, too."""
     outcome = Outcome(np.zeros(1, np.int64), np.ones(1, np.int64), 1.0, 1)
     ones = np.ones(1)
     outcome.curve = [Point(1.0, 3, "val", ones, ones, {"top3": share * ones}) for share in (0.25, 0.5)]
-    told = outcome.values()
-    kept = {name.partition(".")[0 if name.startswith("metrics.") else 2] for name in told if "." in name}
+    values = outcome.state_dict()
+    kept = {name.partition(".")[0 if name.startswith("metrics.") else 2] for name in values if "." in name}
     assert kept == {field.name for field in dataclasses.fields(Point)}
     again = Outcome(np.zeros(1, np.int64), np.ones(1, np.int64), 1.0, 1)
-    again.go_on(State(3, told))
+    again.load_state_dict(State(3, values))
     assert [dataclasses.asdict(point) for point in again.curve] == [
         dataclasses.asdict(point) for point in outcome.curve
     ]

@@ -1,6 +1,6 @@
 """The C kernels beside this file: compiled and tried at first use on a machine, and kept in the cache.
 
-The engine does the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
+The engine computes the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
 self-test (`engines/kernel_self_test.py`, some seconds, once a machine) finds the kernels wrong or slower.
 HARNESS_KERNELS=on uses them untested.
 """
@@ -32,25 +32,26 @@ from harness.known import OFF, ON, SWITCH
 
 SOURCE = Path(__file__).with_name("kernels.c")
 SOURCES = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
-LONGEST = 120  # seconds for a compiler
+TIMEOUT = 120
+"""Seconds for a compiler, or the self-test."""
 NATIVE = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
 FLAGS = ("-O3", NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
 MOST_LANES = 16
-"""LANES in C at most, and a multiple of any. It depends on the processor: see `lanes`."""
+"""LANES in C at most, and a multiple of any. LANES depends on the processor: see `lanes`."""
 LAYOUT = 10
-"""Numbers that `layout` in C tells."""
+"""Numbers that `layout` in C writes."""
 PYTORCH_TUNING = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables that PyTorch's own speed depends on."""
 WIDEST = 8
-"""Tiles that read a turned batch together: WIDEST in C."""
+"""Tiles that read a transposed batch together: WIDEST in C."""
 TILE = np.dtype(
     [("row", "i8"), ("rows", "i4"), ("block", "i4"), ("batch", "i4"), ("member", "i4")], align=True
 )
 """The struct `tile` in C."""
 
 
-class Images(Structure):
+class CImages(Structure):
     """The struct `images` in C."""
 
     _fields_ = [("row", c_void_p), ("column", c_void_p), ("value", c_void_p)]
@@ -72,7 +73,7 @@ class Task(Structure):
     ]
 
 
-class Network(Structure):
+class CNetwork(Structure):
     """The struct `network` in C."""
 
     _fields_ = [
@@ -96,19 +97,19 @@ class Stretch(Structure):
     """The struct `stretch` in C."""
 
     _fields_ = [
-        ("x", Images), ("batches", Turned),
+        ("x", CImages), ("batches", Turned),
         *((name, c_void_p) for name in ("occurs", "index", "label")),
         *((name, c_int64) for name in ("t", "steps", "seeds", "b", "count")),
     ]  # fmt: skip
 
 
 class UnavailableError(Exception):
-    """The kernels cannot be had here, and why."""
+    """The kernels are not available here; the message says why."""
 
 
 @dataclass(frozen=True)
-class _Found:
-    """The kernels, and what tells them from those of another machine or compiler; or why there are none."""
+class _Kernels:
+    """The kernels and their identity, or why there are none."""
 
     library: ctypes.CDLL | None = None
     identity: str = ""
@@ -117,24 +118,24 @@ class _Found:
 
 
 def name_of(dtype: object) -> str:
-    """float32 or float64, of a type of NumPy's or PyTorch's, or by its name."""
+    """Return float32 or float64 for a type of NumPy's or PyTorch's, or its name."""
     return str(dtype).removeprefix("torch.")
 
 
 def library(dtype: object) -> ctypes.CDLL:
-    """The kernels for float32 or float64, compiled if they are not in the cache.
+    """Return the kernels for float32 or float64, compiled if they are not in the cache.
 
     Raises:
         UnavailableError: there is no compiler, or it fails; or they are switched off.
     """
-    found = _find(name_of(dtype))
-    if found.library is None:
-        raise UnavailableError(found.missing)
-    return found.library
+    kernels = _find(name_of(dtype))
+    if kernels.library is None:
+        raise UnavailableError(kernels.missing)
+    return kernels.library
 
 
 def lanes(dtype: object) -> int:
-    """Hidden units of a tile, and images of a vector: 16, 8 or 4, as the processor's registers hold.
+    """Return the hidden units of a tile, and images of a vector: 16, 8 or 4, as a register holds.
 
     Raises:
         UnavailableError: as `library`.
@@ -144,20 +145,20 @@ def lanes(dtype: object) -> int:
 
 
 def why_not(dtype: object = "float32") -> str:
-    """Why the kernels are not used here; empty where they are."""
+    """Return why the kernels are not used here; empty where they are."""
     return _find(name_of(dtype)).missing
 
 
 def identity(dtype: object = "float32") -> str:
-    """What decides the bits that they compute: source, compiler, flags and processor, as a digest."""
+    """Return a digest of what decides their bits: source, compiler, flags and processor."""
     return _find(name_of(dtype)).identity
 
 
-@functools.cache  # of what is missing, too: to find that out may take a compiler a minute
-def _find(dtype: str) -> _Found:
+@functools.cache  # failures, too: to find one out may take a compiler a minute
+def _find(dtype: str) -> _Kernels:
     switch = os.environ.get(SWITCH, "").lower()
     if switch in OFF:
-        return _Found(missing=f"switched off by {SWITCH}")
+        return _Kernels(missing=f"switched off by {SWITCH}")
     try:
         path = _compiled(*REALS[dtype])
         loaded = _declared(ctypes.CDLL(str(path)))
@@ -165,29 +166,31 @@ def _find(dtype: str) -> _Found:
             _check(path)
         layout = (c_int64 * LAYOUT)()
         loaded.layout(layout)
-        return _Found(loaded, path.stem, lanes=layout[0])
+        return _Kernels(loaded, path.stem, lanes=layout[0])
     except UnavailableError as error:
-        return _Found(missing=str(error))
+        return _Kernels(missing=str(error))
     except OSError as error:
-        return _Found(missing=f"a kernel cannot be loaded: {error}. Delete {cache.cache_root() / 'kernels'}")
+        return _Kernels(
+            missing=f"a kernel cannot be loaded: {error}. Delete {cache.cache_root() / 'kernels'}"
+        )
 
 
 def forget() -> None:
-    """Look for the kernels anew when they are next asked for: the environment has changed."""
+    """Search for the kernels again at their next use, because the environment has changed."""
     _find.cache_clear()
 
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
-    """The kernels' functions with the types of their arguments."""
+    """Declare the types of the functions' arguments; return the library."""
     at, n, task, members = c_void_p, c_int64, POINTER(Task), POINTER(Members)
     signatures: dict[str, list[Any]] = {
         "compress": [at, n, n, at, at, at],
-        "turn": [Images, at, n, n, n, Turned],
-        "products": [at, at, n, Images, at, n, n, at, at],
+        "turn": [CImages, at, n, n, n, Turned],
+        "products": [at, at, n, CImages, at, n, n, at, at],
         "step_first": [c_int, task, Turned],
         "step_rest": [c_int, task, at, n],
-        "forward_rest": [POINTER(Network)],
-        "backward_rest": [POINTER(Network), at, at],
+        "forward_rest": [POINTER(CNetwork)],
+        "backward_rest": [POINTER(CNetwork), at, at],
         "cross_entropy": [at, at, *4 * [n], *5 * [at]],
         "layout": [at],
         "judge": [at, at, *3 * [n], *4 * [at], n],
@@ -214,10 +217,10 @@ def _compiled(real: str, size: int) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                made = Path(scratch) / "kernels.so"
+                built = Path(scratch) / "kernels.so"
                 defined = (f"-DREAL={real}", f"-DREAL_BYTES={size}")
-                _run([*compiler, *FLAGS, *defined, "-o", str(made), str(SOURCE), "-lm"])
-                made.replace(target)  # whole or not at all: other processes compile at the same time
+                _run([*compiler, *FLAGS, *defined, "-o", str(built), str(SOURCE), "-lm"])
+                built.replace(target)  # at once: other processes compile at the same time
         except OSError as error:
             if not target.exists():
                 raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from error
@@ -225,28 +228,28 @@ def _compiled(real: str, size: int) -> Path:
 
 
 def _check(path: Path) -> None:
-    """Try compiled kernels in a process of their own, or read what came of it before.
+    """Test compiled kernels in a process of their own, or read the verdict of an earlier test.
 
     Raises:
-        UnavailableError: they are slower than PyTorch, compute something else, or end their process.
+        UnavailableError: they are slower than PyTorch, compute wrong numbers, or end their process.
     """
     settings = [f"{name}={os.environ.get(name, '')}" for name in PYTORCH_TUNING]
-    of = hashlib.sha256("\n".join([metadata.version("torch"), *settings]).encode()).hexdigest()[:8]
-    kept = path.with_name(f"{path.stem}-{of}.txt")
+    digest = hashlib.sha256("\n".join([metadata.version("torch"), *settings]).encode()).hexdigest()[:8]
+    kept = path.with_name(f"{path.stem}-{digest}.txt")
     if kept.exists():
         complaint = kept.read_text(encoding="utf-8", errors="replace")
     else:
         complaint = _self_test()
         with suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            made = Path(scratch) / kept.name
-            made.write_text(complaint, encoding="utf-8")
-            made.replace(kept)
+            written = Path(scratch) / kept.name
+            written.write_text(complaint, encoding="utf-8")
+            written.replace(kept)
     if complaint:
         raise UnavailableError(f"{complaint} (kept in {kept}; HARNESS_KERNELS=on uses them all the same)")
 
 
 def _self_test() -> str:
-    """Run the self-test; gives why the kernels are not to be used, or nothing.
+    """Run the self-test; return why the kernels are not to be used, or "".
 
     Raises:
         UnavailableError: it did not end; the next run tries again.
@@ -255,14 +258,14 @@ def _self_test() -> str:
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=LONGEST, env=environment
+            command, check=False, capture_output=True, text=True, timeout=TIMEOUT, env=environment
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnavailableError(f"the self-test of the kernels cannot be run: {error}") from error
     if done.returncode:
-        said = " ".join(done.stderr.strip().splitlines()[-1:])
+        last = " ".join(done.stderr.strip().splitlines()[-1:])
         raise UnavailableError(
-            f"the self-test of the kernels ends with exit status {done.returncode} {said}".strip()
+            f"the self-test of the kernels ends with exit status {done.returncode} {last}".strip()
         )
     return done.stdout.strip()
 
@@ -270,21 +273,21 @@ def _self_test() -> str:
 def _run(command: Sequence[str]) -> None:
     """Run a compiler."""
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LONGEST)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"{command[0]} took more than {LONGEST} s on {SOURCE.name}") from error
+        raise UnavailableError(f"{command[0]} took more than {TIMEOUT} s on {SOURCE.name}") from error
     except OSError as error:
         raise UnavailableError(f"{command[0]} cannot be started: {error.strerror}") from error
     if done.returncode:
-        said = " ".join(done.stderr.strip().splitlines()[:1])
-        raise UnavailableError(f"{command[0]} fails on {SOURCE.name}: {said}")
+        first = " ".join(done.stderr.strip().splitlines()[:1])
+        raise UnavailableError(f"{command[0]} fails on {SOURCE.name}: {first}")
 
 
 def _cpu() -> str:
-    """What -march=native depends on: a cache may be shared by machines."""
+    """Describe the processor, on which -march=native depends: machines may share a cache."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    facts = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
     return " ".join(
-        [platform.machine(), platform.processor(), platform.node() if not told else "", *told[:2]]
+        [platform.machine(), platform.processor(), platform.node() if not facts else "", *facts[:2]]
     )

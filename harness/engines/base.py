@@ -1,0 +1,160 @@
+"""The common ground of the engines: their protocol, lookup and options, and what all are given alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from harness.axes.schedules import Clock, factors, schedules
+from harness.batches import Budget, epoch_order
+from harness.data import TRAINED_ON, Data, Split
+from harness.engines.outcome import Floats, Outcome
+from harness.engines.states import NEVER, Checkpoints, State
+from harness.streams import stream
+from harness.trials import Trial
+
+LOOK_EVERY = 64
+"""Steps between two looks at the batch losses, at most: a look costs a stack as much as a step."""
+
+
+def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Options and callbacks of one training.
+
+    Args:
+        tell: called at every look with the share of the steps that is done and the observations so far.
+        metrics: measured at every evaluation, beside loss and accuracy.
+        checkpoints: keep the engine's state, to resume from.
+        sealed: keep the test set closed, because something will be chosen by these trials.
+        until: the step, one of evaluation, after which the engine stops, saves its state and opens no test
+            set, so that trials can be resumed from there; 0: the end.
+        splits: evaluated during training.
+    """
+
+    tell: Callable[[float, Outcome], None] = _tell_nobody
+    metrics: Sequence[str] = ()
+    checkpoints: Checkpoints = NEVER
+    sealed: bool = False
+    until: int = 0
+    splits: Sequence[Split] = TRAINED_ON
+
+    def last_step(self, budget: Budget) -> int:
+        """Return the step after which the engine stops.
+
+        Raises:
+            ValueError: no evaluation is due after `until` steps.
+        """
+        if self.until and self.until not in budget.eval_steps[1:]:
+            allowed = ", ".join(map(str, budget.eval_steps[1:]))
+            raise ValueError(f"until = {self.until}: allowed are 0 and the evaluations, {allowed}")
+        return self.until or budget.steps
+
+
+DEFAULT_OPTIONS = EngineOptions()
+"""Train to the end, tell nobody, keep nothing."""
+
+
+class Engine(Protocol):
+    """A module that trains the trials of a stack."""
+
+    def train(
+        self,
+        trials: Sequence[Trial],
+        data: Data,
+        device: str = "cpu",
+        dtype: DTypeLike = np.float32,
+        options: EngineOptions = DEFAULT_OPTIONS,
+    ) -> Outcome:
+        """Train trials that share a budget and data, and observe them.
+
+        Args:
+            trials: of one group; an engine that does not stack takes exactly one.
+            data: train, val and test, in `dtype`.
+            device: a torch device.
+            dtype: a NumPy float type; float64 for checks.
+            options: what the run wants besides.
+        """
+
+    def select(self, state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
+        """Return the state of some members, from which `train([trials[k] for k in keep], ...)` resumes.
+
+        Args:
+            state: of the training of `trials`.
+            trials: its members, in their order.
+            keep: places in `trials`, ascending.
+        """
+
+
+def engine(name: str) -> Engine:
+    """Return an engine by its name; only that one is imported.
+
+    Raises:
+        KeyError: there is no such engine.
+    """
+    if name == "stacked":
+        from harness.engines import stacked
+
+        return stacked
+    if name == "loop":
+        from harness.engines import loop
+
+        return loop
+    if name == "numpy":
+        from harness.engines import numpy
+
+        return numpy
+    raise KeyError(name)
+
+
+def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
+    """Return the learning rate of every step and trial, (S, K)."""
+    clock = Clock.of(budget.steps, budget.steps_per_epoch)
+    factors_of: dict[str, Floats] = {}
+    rates = np.empty((budget.steps, len(trials)))
+    for k, trial in enumerate(trials):
+        settings = trial.arm.settings
+        schedule = schedules[settings.schedule]
+        arguments = {name: settings[name] for name in schedule.settings}
+        key = f"{schedule.name} {arguments}"
+        if key not in factors_of:
+            factors_of[key] = factors(schedule, clock, arguments)
+        rates[:, k] = settings.lr * factors_of[key]
+    return rates
+
+
+def batch_indices(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Yield the images of every step after step `start`, as indices into the train split."""
+    sampling, step, size = trial.arm.settings.sampling, start, budget.batch_size
+    for epoch in range(start // budget.steps_per_epoch, budget.epochs):
+        order = epoch_order(trial.seed, epoch, budget, sampling)
+        for i in range(step % budget.steps_per_epoch * size, len(order), size):
+            if step == budget.steps:
+                return
+            yield order[i : i + size]
+            step += 1
+
+
+def uniforms(seed: int, layer: int, step: int, width: int, batch: int) -> NDArray[np.float32]:
+    """Draw dropout's uniform numbers in [0, 1) for one hidden layer and step, (width, batch).
+
+    A unit stays where its number is >= p. The numbers depend on no p and on no stack, so that arms of a seed
+    are paired in what they leave out, and a larger p leaves out the same units and others besides. They are
+    drawn row by row: a narrower layer's are the first rows of a wider one's. They are always float32, also
+    where a check trains in float64.
+
+    Args:
+        seed: the trial's.
+        layer: from 0, the first hidden layer.
+        step: from 1, as engines count.
+        width: of the layer.
+        batch: samples in this step's batch.
+    """
+    return stream(seed, "dropout", layer, step).random((width, batch), dtype=np.float32)

@@ -1,0 +1,125 @@
+"""The run of every engine: steps, evaluations, divergence, checkpoints, and the test set once.
+
+An engine gives what is its own as a `Training`: it takes steps, evaluates, and saves and restores its state.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.batches import Budget
+from harness.data import Data, Split
+from harness.engines.base import LOOK_EVERY, EngineOptions
+from harness.engines.outcome import Evaluation, Floats, Outcome
+from harness.engines.states import State
+
+
+class Training(Protocol):
+    """K trials in training: their networks, optimizers and batches.
+
+    `parameters` (K,) counts those of each trial; `notes` say to a person what was done otherwise than
+    expected, and may grow.
+    """
+
+    data: Data
+    budget: Budget
+    parameters: NDArray[np.int64]
+    notes: list[str]
+
+    def take_steps(self, step: int, until: int) -> Floats:
+        """Take the steps after `step` up to `until`; return their mean batch losses (T, K).
+
+        An engine of one trial may stop early, after a step whose loss is not finite.
+        """
+
+    def evaluate(self, split: Split, *, keep: bool) -> Evaluation:
+        """Evaluate a split in inference mode; predictions may be left out without `keep`."""
+
+    def weights(self) -> list[dict[str, Floats]]:
+        """Return each trial's weights by name."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that it takes to resume from here, as the values of a State; views, not copies."""
+
+    def load_state_dict(self, state: State) -> None:
+        """Restore weights, optimizer state and the place among the batches."""
+
+
+def run(training: Training, options: EngineOptions) -> Outcome:
+    """Train up to the last step that is wanted, and observe it; open the test set at the end, once.
+
+    Raises:
+        ValueError: `options.until` is not a step of evaluation.
+    """
+    budget, stop = training.budget, options.last_step(training.budget)
+    outcome = Outcome(
+        diverged_step=np.zeros(len(training.parameters), np.int64),
+        parameters=training.parameters,
+        epochs_done=budget.epoch_of(stop),
+        steps_done=stop,
+        notes=training.notes,
+    )
+    _Run(training, options, outcome).train()
+    if stop == budget.steps and not options.sealed and not outcome.all_diverged:
+        outcome.final["test"] = training.evaluate("test", keep=True)
+    outcome.weights = training.weights()
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A training under way."""
+
+    training: Training
+    options: EngineOptions
+    outcome: Outcome
+
+    def train(self) -> None:
+        """Take all steps up to the last that is wanted, or stop when every trial has diverged."""
+        evaluations = self.training.budget.eval_steps
+        due, step = frozenset(evaluations), self._begin()
+        while step < self.outcome.steps_done:
+            until = evaluations[bisect_right(evaluations, step)]
+            until = min(until, step - step % LOOK_EVERY + LOOK_EVERY)
+            losses = self.training.take_steps(step, until)
+            self.outcome.note_losses(step, losses)
+            step += len(losses)
+            if not self._look(step, due=step in due):
+                return
+
+    def _begin(self) -> int:
+        """Evaluate for the first time, or resume from a checkpoint; return the steps already taken."""
+        state = self.options.checkpoints.load()
+        if state is None:
+            self._observe(0)
+            return 0
+        self.training.load_state_dict(state)
+        self.outcome.load_state_dict(state)
+        return state.step
+
+    def _look(self, step: int, *, due: bool) -> bool:
+        """Evaluate and save a checkpoint where they are due; return whether training goes on."""
+        budget, checkpoints = self.training.budget, self.options.checkpoints
+        if due and not self.outcome.all_diverged:
+            self._observe(step)
+        self.options.tell(step / budget.steps, self.outcome)
+        if self.outcome.all_diverged:
+            return False
+        paused = step == self.outcome.steps_done < budget.steps
+        if paused or (step < self.outcome.steps_done and checkpoints.due(step, budget)):
+            checkpoints.save(step, {**self.training.state_dict(), **self.outcome.state_dict()})
+        return True
+
+    def _observe(self, step: int) -> None:
+        """Evaluate train and val; the last evaluation is final."""
+        training, last = self.training, step == self.training.budget.steps
+        for split in self.options.splits:
+            if len(training.data[split].y):
+                evaluation = training.evaluate(split, keep=last)
+                epoch = training.budget.epoch_of(step)
+                self.outcome.observe(epoch, step, split, evaluation, last=last)

@@ -1,0 +1,91 @@
+"""Members of a stack: which of them share a seed, a shape or an update rule."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from harness.axes.optimizers import optimizers
+from harness.engines.states import under
+from harness.trials import Trial
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class SeedIndex:
+    """The distinct seeds (S,) of K members, and the place of each member's seed among them, (K,)."""
+
+    seeds: tuple[int, ...]
+    of_member: tuple[int, ...]
+
+    @classmethod
+    def of(cls, seeds: Iterable[int]) -> SeedIndex:
+        """Index the seeds (K,) of members.
+
+        >>> SeedIndex.of([7, 3, 7])
+        SeedIndex(seeds=(7, 3), of_member=(0, 1, 0))
+        """
+        every = tuple(seeds)
+        distinct = tuple(dict.fromkeys(every))
+        return cls(distinct, tuple(map(distinct.index, every)))
+
+
+def runs(keys: Sequence[Key]) -> Iterator[tuple[range, Key]]:
+    """Yield the runs of equal keys: their places, and the key.
+
+    >>> list(runs("aab"))
+    [(range(0, 2), 'a'), (range(2, 3), 'b')]
+    """
+    start = 0
+    for key, run in itertools.groupby(keys):
+        stop = start + len(list(run))
+        yield range(start, stop), key
+        start = stop
+
+
+def as_slice(members: range, start: int = 0) -> slice:
+    """Return members as a slice of what begins with member `start`."""
+    return slice(members.start - start, members.stop - start)
+
+
+def shape(trial: Trial) -> str:
+    """Return what members of a block have in common."""
+    return str(trial.arm.settings.hidden)
+
+
+def update_rule(trial: Trial) -> tuple[str, ...]:
+    """Return a trial's optimizer and its switches, without the numbers."""
+    optimizer = optimizers[trial.arm.settings.optimizer]
+    return (optimizer.name, *optimizer.switches(trial.arm.settings))
+
+
+def update_key(trial: Trial) -> tuple[str, ...]:
+    """Return what members that are updated as one have in common."""
+    return (shape(trial), *update_rule(trial))
+
+
+def select_members(values: Mapping[str, Any], keys: Sequence[Any], keep: Sequence[int]) -> dict[str, Any]:
+    """Return the state of the members `keep`, from a state by runs of equal keys, by the runs of theirs.
+
+    Args:
+        values: by "run.name"; an array (k, n) has a row a member, anything else is the same for all.
+        keys: of each member.
+        keep: places in `keys`, ascending.
+    """
+    states: list[dict[str, Any]] = [{} for _ in keys]
+    for i, (members, _) in enumerate(runs(keys)):
+        for name, value in under(values, f"{i}.").items():
+            for row, k in enumerate(members):
+                states[k][name] = value[row : row + 1] if np.ndim(value) == 2 else value
+    selected = {}
+    for i, (members, _) in enumerate(runs([keys[k] for k in keep])):
+        kept = [states[k] for k in keep[as_slice(members)]]
+        for name, value in kept[0].items():
+            rows = [state[name] for state in kept]
+            selected[f"{i}.{name}"] = np.concatenate(rows) if np.ndim(value) == 2 else value
+    return selected
