@@ -16,7 +16,7 @@ from harness.urls import HIDDEN, shown
 
 Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
 Direction = Literal["maximize", "minimize"]
-FIRST_SEED = 2000
+FIRST_SUGGESTION_SEED = 2000
 """Where the seeds of suggestions begin that are given as a count: apart from those that confirm and tune."""
 DIRECTIONS: Mapping[str, Direction] = {
     "val_accuracy": "maximize", "val_top3": "maximize", "val_true_probability": "maximize",
@@ -70,7 +70,7 @@ class Search(BaseModel):
     batch: Annotated[
         int, Field(ge=1), limits.at_most(limits.TOGETHER, "all are asked for before one is trained")
     ] = 32
-    seeds: Annotated[list[Seed], Field(min_length=1)] = [FIRST_SEED]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [FIRST_SUGGESTION_SEED]
     objective: Annotated[list[str], Field(min_length=1, max_length=2)] = ["val_accuracy"]
     direction: list[Direction] = []
     diverged: Literal["fail"] | FiniteFloat = "fail"
@@ -123,7 +123,7 @@ class Search(BaseModel):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: object) -> object:
-        return listed_seeds(value, "a suggestion", FIRST_SEED)
+        return listed_seeds(value, "a suggestion", FIRST_SUGGESTION_SEED)
 
     @field_validator("seeds")
     @classmethod
