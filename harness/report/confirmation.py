@@ -18,7 +18,7 @@ from harness.report.words import hundredths, interval, points
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.report.declared import Judged
+    from harness.report.declared import Verdicts
     from harness.report.searched import Objective, Searched
 
 NOT_YET = (
@@ -43,10 +43,10 @@ def answers(searched: Searched) -> list[list[str]]:
     return [*told, list(flattered(searched))]
 
 
-def judge(searched: Searched) -> Judged | None:
+def judge(searched: Searched) -> Verdicts | None:
     """The verdicts on winner and baseline; None where there is no confirmation."""
     found = searched.confirmed
-    return None if found is None else declared.judge(found, declared.family(found))
+    return None if found is None else declared.judge(found, declared.read_family(found))
 
 
 def section(searched: Searched) -> Section:
