@@ -89,6 +89,11 @@ class Parameter:
     name: str
     values: Values
 
+    @property
+    def numeric(self) -> bool:
+        """Whether its values are numbers, which have an order; else they are names."""
+        return not isinstance(self.values, Choices)
+
 
 Draw: TypeAlias = "Callable[[Parameter], Any]"
 
