@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from harness import limits
 from harness.errors import did_you_mean
-from harness.settings import Seed, listed_seeds, no_seed_twice
+from harness.settings import Seed, Seeds, seeds_or_count
 from harness.urls import HIDDEN, shown
 
 Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
@@ -80,7 +80,7 @@ class Pruning(BaseModel):
 
 
 class Search(BaseModel):
-    """The [search] table. `suggestions` are asked for in batches, whose members train together."""
+    """The [search] table. A sampler draws `suggestions` in batches, whose members train together."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -92,17 +92,12 @@ class Search(BaseModel):
     batch: Annotated[
         int, Field(ge=1), limits.at_most(limits.TOGETHER, "all are asked for before one is trained")
     ] = 32
-    seeds: Annotated[list[Seed], Field(min_length=1)] = [FIRST_SUGGESTION_SEED]
+    seeds: Annotated[Seeds, seeds_or_count("a suggestion", FIRST_SUGGESTION_SEED)] = [FIRST_SUGGESTION_SEED]
     objective: Annotated[list[str], Field(min_length=1, max_length=2)] = ["val_accuracy"]
     direction: list[Direction] = []
     diverged: Literal["fail"] | FiniteFloat = "fail"
     seed: Seed = 0
     storage: str = "sqlite"
-
-    @field_validator("pruner", mode="before")
-    @classmethod
-    def _by_name(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
 
     @field_validator("objective", "direction", mode="before")
     @classmethod
@@ -112,6 +107,8 @@ class Search(BaseModel):
     @field_validator("pruner", mode="before")
     @classmethod
     def _named(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value}
         if isinstance(value, Mapping) and "name" not in value:
             raise ValueError("a name, or a table with a name, such as { name = 'hyperband', reduction = 3 }")
         return value
@@ -141,16 +138,6 @@ class Search(BaseModel):
                 "sqlite, journal, or an SQLAlchemy URL such as postgresql+psycopg://user@host/database"
             )
         return value
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: object) -> object:
-        return listed_seeds(value, "a suggestion", FIRST_SUGGESTION_SEED)
-
-    @field_validator("seeds")
-    @classmethod
-    def _no_seed_twice(cls, value: list[int]) -> list[int]:
-        return no_seed_twice(value)
 
     @property
     def directions(self) -> list[Direction]:

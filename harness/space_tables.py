@@ -1,4 +1,4 @@
-"""[space]: what a search may draw, read and checked.
+"""[space]: the space of a search, read and checked.
 
     lr = { low = 1e-4, high = 1.0, log = true }       floats, or ints where the setting is one; step = ..
     optimizer = ["sgd", "adam"]                        one of a list
@@ -26,6 +26,7 @@ from harness.parameters import (
     BOUNDS,
     COMPONENTS,
     Choices,
+    Floats,
     Ints,
     Layers,
     Space,
@@ -34,7 +35,6 @@ from harness.parameters import (
     names_of,
     read_entry,
     read_list,
-    read_range,
 )
 from harness.searches import COLUMNS, COSTS
 from harness.settings import CORE, DEFAULTS, TAKEN, Setting, as_text
@@ -148,35 +148,26 @@ def _layers(table: dict[str, Any], problems: list[str]) -> SpaceEntry | None:
             "width in all layers"
         )
         return None
-    depth = _counts(f"{where}.depth", table["depth"], Setting("hidden.depth", None), problems)
-    width = _counts(f"{where}.width", table["width"], Setting("hidden.width", None), problems)
-    if depth is None or width is None:
-        return None
-    return Layers("hidden", depth, width=width, same=same)
+    depth, width = (_counts(f"hidden.{key}", table[key], problems) for key in ("depth", "width"))
+    return Layers("hidden", depth, width=width, same=same) if depth and width else None
 
 
-def _counts(where: str, given: object, setting: Setting, problems: list[str]) -> Ints | Choices | None:
-    """Check the numbers of layers or of units: a range, a list, or one number."""
-    if isinstance(given, Mapping):
-        values = read_range(where, given, setting, problems)
-        return values if isinstance(values, Ints) else None
-    counts: list[Any] = given if isinstance(given, list) else [given]
-    for count in counts:
-        try:
-            setting.check(count)
-        except ValueError as error:
-            problems.append(f"{where} = {quoted(count)}: allowed: {error}")
-            return None
-    if len(counts) == 1:
-        return Ints(counts[0], counts[0])
-    names = names_of(counts)
-    return Choices(names) if are_several(where, names, problems) else None
+def _counts(name: str, given: object, problems: list[str]) -> Ints | Choices | None:
+    """Check numbers of layers or of units: a range, a list, or one number."""
+    where, setting = f"space.{name}", Setting(name, None)
+    checker = Checker({name: setting}, problems)
+    listed = given if isinstance(given, list) else [given]
+    if len(listed) == 1 and not isinstance(given, Mapping):
+        number = checker.value(where, name, listed[0])
+        return Ints(number, number) if isinstance(number, int) else None
+    entry = read_entry(where, given, setting, checker.value, problems)
+    return entry.values if entry and not isinstance(entry.values, Floats) else None
 
 
 def _paired(
-    entries: list[SpaceEntry], baseline: Settings, table: Mapping[str, Any], told: list[str]
+    entries: list[SpaceEntry], baseline: Settings, table: Mapping[str, Any], problems: list[str]
 ) -> list[SpaceEntry]:
-    """Entries in which a free head and a free loss are pairs that fit; what does not fit at all is told."""
+    """Join a free head and a free loss into pairs that fit; add what fits nothing to the problems."""
     given = {**DEFAULTS, **baseline}
     by_name = {entry.name: entry for entry in entries}
     head, loss = by_name.get("head"), by_name.get("loss")
@@ -192,7 +183,7 @@ def _paired(
     for axis, place in (("head", 0), ("loss", 1)):
         alone = [name for name in sides[place] if name not in {pair[place] for pair in fitting}]
         other = "loss" if axis == "head" else "head"
-        told += [
+        problems += [
             f"space.{axis}: {name!r} fits no {other} of {', '.join(sides[1 - place])}; take it out, or see "
             "match = 'ignore'"
             for name in alone
@@ -201,7 +192,7 @@ def _paired(
     if head is None or loss is None or len(fitting) < 2:
         return entries
     if head.when != loss.when:
-        told.append(
+        problems.append(
             "space.head and space.loss are drawn as pairs that fit; give both the same `when`, or none"
         )
     means: dict[str, Settings] = {f"{h} + {s}": {"head": h, "loss": s} for h, s in fitting}
@@ -210,33 +201,31 @@ def _paired(
 
 
 def _contradictions(space: Space) -> Iterator[str]:
-    """What entries say against each other, and those that never apply."""
+    """Yield the contradictions between entries, and the entries that never apply."""
     owner: dict[str, str] = {}
     for entry in space.entries:
         for key in sorted(entry.sets):
             if key in owner:
                 yield f"space.{entry.name} and space.{owner[key]} both set {key}"
             owner[key] = entry.name
-    for one, other in (("epochs", "steps"), ("steps", "epochs")):
-        if one in owner and other in {*owner, *space.baseline} and (one == "epochs" or other in owner):
-            yield f"space.{one} and {other}: a budget is one or the other"
-            break
+    if "epochs" in owner and "steps" in {*owner, *space.baseline}:
+        yield "space.epochs and steps: a budget is one or the other"
     yield from _misfits(space)
     yield from _never(space)
 
 
 def _misfits(space: Space) -> Iterator[str]:
-    """Heads and losses that linked settings bring together, and that do not fit."""
+    """Yield the heads and losses that linked settings combine and that do not fit."""
     given: dict[str, Any] = {**DEFAULTS, **space.baseline}
     deciding = [entry for entry in space.entries if entry.sets & {"head", "loss"}]
     if given["match"] == "ignore" or all(entry.name in {"head", "loss", PAIR} for entry in deciding):
         return  # pairs were made to fit
-    for drawn in itertools.product(*(entry.means.items() for entry in deciding)):
-        meant = given | {key: value for _, settings in drawn for key, value in settings.items()}
-        head, loss = heads[str(meant["head"])], losses[str(meant["loss"])]
+    for combination in itertools.product(*(entry.means.items() for entry in deciding)):
+        settings = given | {key: value for _, means in combination for key, value in means.items()}
+        head, loss = heads[str(settings["head"])], losses[str(settings["loss"])]
         if loss.form(head.kind) is None:
             named = " with ".join(
-                f"space.{e.name} {name!r}" for e, (name, _) in zip(deciding, drawn, strict=True)
+                f"space.{entry.name} {name!r}" for entry, (name, _) in zip(deciding, combination, strict=True)
             )
             yield (
                 f"{named}: loss {loss.name!r} takes {' or '.join(loss.forms)}; head {head.name!r} gives "
@@ -245,23 +234,23 @@ def _misfits(space: Space) -> Iterator[str]:
 
 
 Possible: TypeAlias = "dict[str, set[str]]"
-"""What settings and parameters can be, as text; nothing of numbers from a range."""
+"""The values that settings and parameters can have, as text; empty for numbers from a range."""
 
 
 def _never(space: Space) -> Iterator[str]:
-    """Entries that apply nowhere: no component of the space has them, or `when` cannot come true."""
+    """Yield the entries that never apply: no component has them, or their `when` cannot come true."""
     possible: Possible = {}
     given = {**DEFAULTS, **space.baseline}
     left = list(space.entries)
     while left:
         entry, later = left.pop(0), {name for other in left for name in (other.name, *other.sets)}
-        told = list(_unmet(entry, possible, given, later - {*possible}))
-        yield from told
-        if not told and not any(_somewhere(name, entry, possible, given) for name in entry.sets):
-            yield f"space.{entry.name}: {_nowhere(entry)}"
+        problems = list(_condition_problems(entry, possible, given, later - {*possible}))
+        yield from problems
+        if not problems and not any(_has_effect(name, entry, possible, given) for name in entry.sets):
+            yield f"space.{entry.name}: {_no_effect(entry)}"
         for key in entry.sets:
-            drawn = {as_text(meant[key]) for meant in entry.means.values() if key in meant}
-            fixed = entry.when or not all(key in meant for meant in entry.means.values())
+            drawn = {as_text(settings[key]) for settings in entry.means.values() if key in settings}
+            fixed = entry.when or not all(key in settings for settings in entry.means.values())
             possible[key] = drawn | ({as_text(given[key])} if fixed and key in given else set())
         if isinstance(entry.values, Choices):
             possible[entry.name] = {*entry.values.names}
@@ -269,11 +258,13 @@ def _never(space: Space) -> Iterator[str]:
             possible["hidden.depth"] = entry.depths
 
 
-def _unmet(entry: SpaceEntry, possible: Possible, given: Mapping[str, Any], later: set[str]) -> Iterator[str]:
-    """What is wrong with an entry's `when`."""
+def _condition_problems(
+    entry: SpaceEntry, possible: Possible, given: Mapping[str, Any], later: set[str]
+) -> Iterator[str]:
+    """Yield what is wrong with an entry's `when`."""
     where = f"space.{entry.name}.when"
     for key, allowed in entry.when.items():
-        there = possible.get(key, {as_text(given[key])} if key in given else set())
+        values = possible.get(key, {as_text(given[key])} if key in given else set())
         unknown = [value for value in allowed if key in COMPONENTS and value not in plugins.registries()[key]]
         if key in {entry.name, *entry.sets}:
             yield f"{where}: {key} cannot depend on itself"
@@ -285,36 +276,36 @@ def _unmet(entry: SpaceEntry, possible: Possible, given: Mapping[str, Any], late
         elif key not in possible and key not in given:
             yield f"{where}.{key}: unknown; {did_you_mean(key, {*possible, *given})}"
         elif not allowed:
-            yield f"{where}: {key} = [] is never so; allowed: {', '.join(sorted(there))}"
-        elif not there:
+            yield f"{where}: {key} = [] can never be true; allowed: {', '.join(sorted(values))}"
+        elif not values:
             yield f"{where}: {key} is a number from a range; a condition needs one that is drawn from a list"
         elif unknown:
             names = [component.name for component in plugins.registries()[key]]
             yield f"{where}: unknown {key} {quoted(unknown[0])}; {did_you_mean(unknown[0], names)}"
-        elif not there & set(allowed):
-            yield f"{where}: {key} is never {' or '.join(allowed)}; it is {', '.join(sorted(there))}"
+        elif not values & set(allowed):
+            yield f"{where}: {key} is never {' or '.join(allowed)}; it is {', '.join(sorted(values))}"
 
 
-def _somewhere(name: str, entry: SpaceEntry, possible: Possible, given: Mapping[str, Any]) -> bool:
-    """Whether a setting of an entry has an effect somewhere, where the entry's `when` is true."""
+def _has_effect(name: str, entry: SpaceEntry, possible: Possible, given: Mapping[str, Any]) -> bool:
+    """Tell whether a setting of an entry has an effect with any components, given the entry's `when`."""
     if name in {"activation", "dropout"} and possible.get("hidden", {as_text(given.get("hidden"))}) == {"[]"}:
         return False
     registries = plugins.registries()
     for axis in COMPONENTS:
-        there = possible.get(axis, {str(given[axis])})
-        for component in there & {*entry.when.get(axis, there)}:
+        components = possible.get(axis, {str(given[axis])})
+        for component in components & {*entry.when.get(axis, components)}:
             if name in getattr(registries[axis][component], "settings", {}):
                 return True
     return name in CORE
 
 
-def _nowhere(entry: SpaceEntry) -> str:
-    """Why an entry has no effect."""
+def _no_effect(entry: SpaceEntry) -> str:
+    """Explain why an entry has no effect."""
     having = [
-        f"{axis} {found.name!r}"
+        f"{axis} {registered.name!r}"
         for axis in COMPONENTS
-        for found in plugins.registries()[axis]
-        if entry.sets & {*getattr(found.component, "settings", {})}
+        for registered in plugins.registries()[axis]
+        if entry.sets & {*getattr(registered.component, "settings", {})}
     ]
     if entry.sets & {"activation", "dropout"}:
         return "a network without hidden layers (hidden = []) has none"

@@ -12,12 +12,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness import limits
 from harness.errors import quoted
 from harness.parameters import CheckValue, Choices, Floats, Ints, Meaning, SpaceEntry, read_entry
-from harness.settings import Seed, Setting, Value, as_text, listed_seeds, no_seed_twice
+from harness.settings import Seeds, Setting, Value, as_text, seeds_or_count
 
 FIRST_TUNING_SEED = 1000
 """The first of the tuning seeds that are given as a count: apart from a study's own 0, 1, 2 .."""
@@ -38,19 +38,11 @@ class Tune(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    seeds: Annotated[list[Seed], Field(min_length=1)] = [FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1]
+    seeds: Annotated[Seeds, seeds_or_count("tuning", FIRST_TUNING_SEED)] = [
+        FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1
+    ]  # fmt: skip
     budget: Annotated[int, Field(ge=2), limits.at_most(limits.BUDGET, "settings of one arm")] | None = None
     space: dict[str, Any] = {}
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: object) -> object:
-        return listed_seeds(value, "tuning", FIRST_TUNING_SEED)
-
-    @field_validator("seeds")
-    @classmethod
-    def _no_seed_twice(cls, value: list[int]) -> list[int]:
-        return no_seed_twice(value)
 
 
 def read(

@@ -300,7 +300,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "a condition of no value": (
         "lr = { low = 0.1, high = 1, when = { optimizer = [] } }",
-        "space.lr.when: optimizer = [] is never so; allowed: sgd",
+        "space.lr.when: optimizer = [] can never be true; allowed: sgd",
     ),
     "a condition with a typo": (
         'optimizer = ["sgd", "adam"]\nlr = { low = 0.1, high = 1, when = { optimizer = ["sgd", "adm"] } }',
