@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from harness import plugins
-from harness.contrasts import level_name
 from harness.errors import quoted
 from harness.settings import CORE, DEFAULTS, Setting, Value, as_text
 
@@ -91,7 +90,7 @@ class Parameter:
 
     @property
     def numeric(self) -> bool:
-        """Whether its values are numbers, which have an order; else they are names."""
+        """True if its values are numbers, which have an order; else they are names."""
         return not isinstance(self.values, Choices)
 
 
@@ -258,7 +257,7 @@ class Space:
 
     @property
     def finite(self) -> bool:
-        """Whether its points can be counted."""
+        """True if its points can be counted."""
         return all(not isinstance(p.values, Floats) or p.values.step for p in self.parameters)
 
 
@@ -275,11 +274,6 @@ def applies(name: str, given: Mapping[str, Any]) -> bool:
 
 CheckValue: TypeAlias = "Callable[[str, str, object], Value]"
 """Checks the value of a setting: where it stands, the setting's name, the value. `Checker.value`."""
-
-
-def names_of(values: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names by which the values of a list are drawn: a value's text, or a linked value's name."""
-    return tuple(level_name(value) for value in values)
 
 
 def range_of(table: Mapping[str, Any], *, whole: bool) -> Floats | Ints:
@@ -376,9 +370,10 @@ def read_list(
     """Check the values that a setting may take; None, and a problem added, if they are wrong."""
     before = len(problems)
     checked = [check(where, name, value) for value in values]
-    if len(problems) > before or not are_several(where, names_of(checked), problems):
+    means: dict[str, Meaning] = {as_text(value): {name: value} for value in checked}
+    if len(problems) > before or not are_several(where, list(map(as_text, checked)), problems):
         return None
-    return SpaceEntry(name, Choices(names_of(checked)), {as_text(value): {name: value} for value in checked})
+    return SpaceEntry(name, Choices(tuple(means)), means)
 
 
 def are_several(where: str, names: Sequence[str], problems: list[str]) -> bool:
@@ -386,6 +381,6 @@ def are_several(where: str, names: Sequence[str], problems: list[str]) -> bool:
     if len(set(names)) < len(names):
         problems.append(f"{where}: a value is listed twice")
     elif len(names) < 2:
-        found = f"its one value {quoted(names[0])}" if names else "no value"
-        problems.append(f"{where}: {found} leaves nothing to choose; put it into [baseline], or list several")
+        value = f"its one value {quoted(names[0])}" if names else "no value"
+        problems.append(f"{where}: {value} leaves nothing to choose; put it into [baseline], or list several")
     return len(set(names)) == len(names) > 1

@@ -50,12 +50,12 @@ class Objective:
 
     @property
     def is_accuracy(self) -> bool:
-        """Whether it is shown in % and in points."""
+        """True if it is shown in % and in points."""
         return self.name.endswith("accuracy")
 
     @property
     def is_val(self) -> bool:
-        """Whether it says how well a network does on validation; else it is a cost."""
+        """True if it is measured on validation; else it is a cost."""
         return self.name.startswith("val_")
 
 

@@ -32,7 +32,6 @@ from harness.parameters import (
     Space,
     SpaceEntry,
     are_several,
-    names_of,
     read_entry,
     read_list,
 )
@@ -131,12 +130,11 @@ def _linked(name: str, given: object, checker: Checker) -> SpaceEntry | None:
         f"{where}: {key} is the same for all suggestions, or they could not be compared"
         for key in sorted({key for table in tables for key in table} & {*FIXED})
     ]
-    if len(problems) > before or not are_several(where, names_of(tables), problems):
+    names = [str(table["name"]) for table in tables]
+    if len(problems) > before or not are_several(where, names, problems):
         return None
-    means = {
-        str(table["name"]): {key: value for key, value in table.items() if key != "name"} for table in tables
-    }
-    return SpaceEntry(name, Choices(names_of(tables)), means)
+    means = [{key: value for key, value in table.items() if key != "name"} for table in tables]
+    return SpaceEntry(name, Choices(tuple(names)), dict(zip(names, means, strict=True)))
 
 
 def _layers(table: dict[str, Any], problems: list[str]) -> SpaceEntry | None:
@@ -241,9 +239,8 @@ def _never(space: Space) -> Iterator[str]:
     """Yield the entries that never apply: no component has them, or their `when` cannot come true."""
     possible: Possible = {}
     given = {**DEFAULTS, **space.baseline}
-    left = list(space.entries)
-    while left:
-        entry, later = left.pop(0), {name for other in left for name in (other.name, *other.sets)}
+    for place, entry in enumerate(space.entries, start=1):
+        later = {name for other in space.entries[place:] for name in (other.name, *other.sets)}
         problems = list(_condition_problems(entry, possible, given, later - {*possible}))
         yield from problems
         if not problems and not any(_has_effect(name, entry, possible, given) for name in entry.sets):

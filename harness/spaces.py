@@ -116,8 +116,8 @@ def problems(
     # Only linked values may leave the learning rate to spaces of their own.
     own_lr = any("lr" in space for name, space in spaces.items() if name != ALL)
     sizes = set()
-    for name, own in spaces.items():
-        space = {**shared, **own}
+    for name, additions in spaces.items():
+        space = {**shared, **additions}
         if "lr" not in space and not (name == ALL and own_lr):
             yield f"{name}: lr is missing; every arm tunes the learning rate at least"
         for key in sorted(set(space) & set(axes)):
@@ -166,7 +166,7 @@ def points(space: TuningSpace, budget: int) -> list[Meaning]:
 
 
 def _joined(settings: Iterable[Meaning]) -> Meaning:
-    return {name: value for each in settings for name, value in each.items()}
+    return {name: value for part in settings for name, value in part.items()}
 
 
 def words(point: Mapping[str, Value]) -> str:

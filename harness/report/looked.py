@@ -60,9 +60,9 @@ def mattered(search: SearchData, shares: pd.DataFrame) -> Section:
 
 def _evaluators(search: SearchData, shares: pd.DataFrame) -> Iterator[str]:
     """Explain the two evaluators: their questions, and the suggestions and parameters that they leave out."""
-    left = count(len(search.suggestions) - len(search.complete), "suggestion")
-    omitted = f" Left out: {left} pruned or failed, without a value at the end of a training."
-    omitted = omitted if len(search.suggestions) > len(search.complete) else ""
+    rest = len(search.suggestions) - len(search.complete)
+    reason = "pruned or failed, without a value at the end of a training"
+    omitted = f" Left out: {count(rest, 'suggestion')} {reason}." if rest else ""
     yield (
         f"For {plots.words(search.objective.name)}, of {len(search.complete)} complete suggestions.{omitted} "
         "PED-ANOVA, Optuna's default, asks which parameters set the best tenth of the suggestions apart from "

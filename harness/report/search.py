@@ -235,7 +235,7 @@ def _front(search: SearchData) -> Section | None:
     if len(search.objectives) < 2 or search.complete.empty:
         return None
     ranking = search.settings.ranking
-    names, maximize = [objective.name for objective in ranking], [each.maximize for each in ranking]
+    names, maximize = [objective.name for objective in ranking], [objective.maximize for objective in ranking]
     complete = search.complete
     table = complete.assign(front=stats.pareto_front(complete[names].to_numpy(dtype=float), maximize))
     beaten = list(table.loc[table["best"] & ~table["front"], "arm"])

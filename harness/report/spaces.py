@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.parameters import Choices, Floats, Ints, Parameter, names_of, range_of
+from harness.contrasts import level_name
+from harness.parameters import Choices, Floats, Ints, Parameter, range_of
 from harness.plots import Dimension
 from harness.selection import as_word
 
@@ -40,7 +41,7 @@ def _values(space: Mapping[str, Any], name: str, column: pd.Series[Any]) -> Valu
     if isinstance(entry, dict) and "values" in entry:
         entry = entry["values"]
     if isinstance(entry, list):
-        return Choices(tuple(dict.fromkeys(names_of(entry))))
+        return Choices(tuple(dict.fromkeys(map(level_name, entry))))
     if isinstance(entry, dict) and {"low", "high"} <= set(entry):
         whole = isinstance(entry["low"], int) and isinstance(entry["high"], int) and _is_whole(column)
         return range_of(entry, whole=whole)
