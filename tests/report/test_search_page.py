@@ -24,13 +24,9 @@ def read(folder: Path) -> SearchData:
     return searched.read(report.read(folder))
 
 
-def told(section: Section | None) -> str:
+def words_of(section: Section | None) -> str:
     assert section is not None
     return " ".join(section.words).replace("\u00a0", " ")
-
-
-def of(sections: list[Section], name: str) -> Section:
-    return next(section for section in sections if section.name == name)
 
 
 @pytest.fixture
@@ -92,7 +88,7 @@ def test_a_confirmation_of_another_winner_says_so(known: SearchData) -> None:
 
 def test_without_a_confirmation_the_page_says_that_the_number_is_the_best_of_many(known: SearchData) -> None:
     section = confirmation.section(known)
-    assert "not confirmed yet" in told(section)
+    assert "not confirmed yet" in words_of(section)
     assert not section.tables
 
 
@@ -113,12 +109,12 @@ def test_the_expected_best_is_drawn_of_random_search_alone(tmp_path: Path) -> No
     section = search._budget(found)
     assert section is not None
     assert len(section.drawn) == 1
-    assert "begins at 5" in told(section)
+    assert "begins at 5" in words_of(section)
     for sampler in ("tpe", "qmc"):
         left_out = search._budget(read(write(tmp_path / sampler, suggestions(), sampler=sampler)))
         assert left_out is not None
         assert not left_out.drawn
-        assert "independent draws" in told(left_out)
+        assert "independent draws" in words_of(left_out)
 
 
 def test_what_is_minimized_has_a_falling_best(tmp_path: Path) -> None:
@@ -156,7 +152,7 @@ def test_importance_finds_the_one_parameter_that_matters(tmp_path: Path) -> None
     forest = table[table["evaluator"].eq("fANOVA")].set_index("parameter")
     assert pd.isna(forest["importance"]["momentum"])  # which only some suggestions have
     assert forest["seed_low"]["lr"] <= forest["importance"]["lr"] <= forest["seed_high"]["lr"]
-    words = told(looked.mattered(found, table))
+    words = words_of(looked.mattered(found, table))
     assert "fANOVA does not judge momentum" in words
     assert "12 suggestions pruned or failed" in words
     assert looked._pair(found, table) is not None
@@ -167,9 +163,9 @@ def test_few_complete_suggestions_have_no_importance_and_that_is_said(tmp_path: 
     found = read(write(tmp_path, suggestions(35)))
     table = importance.judge(found)
     assert table.empty
-    assert "29 complete suggestions, and of fewer than 30" in told(looked.mattered(found, table))
+    assert "29 complete suggestions, and of fewer than 30" in words_of(looked.mattered(found, table))
     section = looked.section(found, table)
-    assert "No contour" in told(section)
+    assert "No contour" in words_of(section)
 
 
 def test_rungs_are_where_the_curves_of_pruned_suggestions_end(known: SearchData) -> None:
@@ -179,7 +175,7 @@ def test_rungs_are_where_the_curves_of_pruned_suggestions_end(known: SearchData)
     assert curves["epoch"].min() == 1
     best = curves.loc[~curves["pruned"], "number"].unique()
     assert list(best) == list(known.complete.nlargest(5, "value")["number"])
-    assert told(pruning.section(known)) == "4 suggestions pruned: 4 at epoch 2."
+    assert words_of(pruning.section(known)) == "4 suggestions pruned: 4 at epoch 2."
 
 
 def test_two_objectives_have_a_front_as_figure_and_table(tmp_path: Path) -> None:
