@@ -2,10 +2,11 @@
 # Optuna 5.0.0: get_param_importances, with its default evaluator (PED-ANOVA), on studies of ten trials whose value is a
 # smooth, noiseless function of one of five parameters.
 #
-# One expects that parameter first: there is nothing else to find, and no noise. The evaluator estimates, of each
-# parameter, how the density of the best tenth of the trials differs from that of all: of ten trials the best tenth is one.
+# One expects that parameter to rank first: no other parameter has an effect, and there is no noise. For each parameter, the
+# evaluator estimates how the density of the best tenth of the trials differs from the density of all trials. Of ten trials,
+# the best tenth is a single trial.
 #
-# Seen (2026-11-28, Python 3.11, scikit-learn 1.9.1, NumPy 2.4.6), and fails if it changes:
+# Observed (2026-11-28, Python 3.11, scikit-learn 1.9.1, NumPy 2.4.6); the script fails if this changes:
 #   default, 10 trials: another parameter first in 25 of 50 studies
 #   default, 100 trials: another parameter first in 0 of 50 studies
 #   fANOVA, 10 trials: another parameter first in 0 of 50 studies

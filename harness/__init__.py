@@ -12,6 +12,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.axes.activations import activations as activations
+    from harness.axes.architectures import architectures as architectures
+    from harness.axes.datasets import datasets as datasets
+    from harness.axes.heads import heads as heads
+    from harness.axes.losses import losses as losses
+    from harness.axes.metrics import metrics as metrics
+    from harness.axes.optimizers import optimizers as optimizers
+    from harness.axes.preprocessing import preprocessings as preprocessings
+    from harness.axes.schedules import schedules as schedules
     from harness.comparison import compare as compare
     from harness.models import load_model as load_model
     from harness.results import Results as Results
@@ -24,19 +33,31 @@ if TYPE_CHECKING:
     from harness.training import run as run
 
 _HOMES = {
-    "Results": "results", "read": "results", "run": "training", "load": "study", "parse": "study",
-    "search": "searching.search",
-    "compare": "comparison", "load_model": "models", "loader": "torch_data", "split_dataset": "torch_data",
+    "Results": "results", "compare": "comparison", "load": "study", "load_model": "models",
+    "loader": "torch_data", "parse": "study", "read": "results", "run": "training",
+    "search": "searching.search", "split_dataset": "torch_data",
+    "activations": "axes.activations", "architectures": "axes.architectures", "datasets": "axes.datasets",
+    "heads": "axes.heads", "losses": "axes.losses", "metrics": "axes.metrics",
+    "optimizers": "axes.optimizers", "preprocessings": "axes.preprocessing", "schedules": "axes.schedules",
 }  # fmt: skip
 __all__ = [
     "Results",
+    "activations",
+    "architectures",
     "compare",
+    "datasets",
+    "heads",
     "load",
     "load_model",
     "loader",
+    "losses",
+    "metrics",
+    "optimizers",
     "parse",
+    "preprocessings",
     "read",
     "run",
+    "schedules",
     "search",
     "split_dataset",
 ]

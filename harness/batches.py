@@ -1,21 +1,20 @@
-"""Batches: which training images every step sees, the same in every arm of a seed."""
+"""Batches: the training images of every step, the same in every arm of a seed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.settings import Value
+from harness.arm_settings import Settings
 from harness.streams import stream
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a trial trains on n images, and after which steps it is evaluated.
+    """The steps of a trial on n images, and those after which it is evaluated.
 
     The last batch of a pass may be short (n not a multiple of the batch size); with replacement every
     batch is full, and a pass is as many steps as it takes to draw n images.
@@ -27,10 +26,10 @@ class Budget:
     eval_steps: tuple[int, ...]
 
     @classmethod
-    def of(cls, settings: Mapping[str, Value], n: int) -> Budget:
-        """The budget of a trial's settings on n training images."""
+    def of(cls, settings: Settings, n: int) -> Budget:
+        """Return the budget of a trial's settings on n training images."""
         steps, every = extent(settings, n)
-        return cls(n, int(settings["batch_size"]), steps, (*range(0, steps, every), steps))  # type: ignore[arg-type]
+        return cls(n, settings.batch_size, steps, (*range(0, steps, every), steps))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -43,22 +42,22 @@ class Budget:
         return math.ceil(self.steps / self.steps_per_epoch)
 
     def epoch_of(self, step: int) -> float:
-        """Passes completed after so many steps."""
+        """Return the passes completed after so many steps."""
         return step / self.steps_per_epoch
 
 
-def extent(settings: Mapping[str, Value], n: int) -> tuple[int, int]:
-    """The steps of a trial on n training images, and after how many of them it is evaluated each time."""
-    per_epoch = math.ceil(n / int(settings["batch_size"]))  # type: ignore[arg-type]
-    steps = int(settings["steps"]) if "steps" in settings else int(settings["epochs"]) * per_epoch  # type: ignore[arg-type]
-    count, unit = str(settings["eval_every"]).split()
+def extent(settings: Settings, n: int) -> tuple[int, int]:
+    """Return the steps of a trial on n training images, and the steps between its evaluations."""
+    per_epoch = math.ceil(n / settings.batch_size)
+    steps = settings.steps if settings.steps is not None else (settings.epochs or 0) * per_epoch
+    count, unit = settings.eval_every.split()
     return steps, int(count) * (per_epoch if unit.startswith("epoch") else 1)
 
 
 def epoch_order(seed: int, epoch: int, budget: Budget, sampling: str) -> NDArray[np.int64]:
-    """The images of one pass in the order they are seen; consecutive slices of batch_size are its batches.
+    """Return the order of the images in one pass; consecutive slices of batch_size are its batches.
 
-    Every epoch has a stream of its own, so that training can go on from any epoch.
+    Every epoch has its own random stream, so that training can resume at any epoch.
     """
     rng = stream(seed, "batches", epoch)
     if sampling == "sequential":

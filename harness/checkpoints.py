@@ -16,7 +16,6 @@ import importlib.metadata
 import json
 import math
 import re
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -28,13 +27,13 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from harness import files, results
+from harness import files, notes, results
 from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.engines import kernels
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
-from harness.grouping import Stack
+from harness.stacks import Stack
 from harness.trials import SEMANTICS, Trial
 
 FORMAT = 3
@@ -259,7 +258,7 @@ class ShareCheckpoint:
         try:
             header, state = read(self.path, self.here)
         except DamagedError as error:
-            print(f"note: {_set_aside(self.path, error)}", file=sys.stderr, flush=True)
+            notes.warn(_set_aside(self.path, error))
             return None
         header.check(self.path, self.metrics)
         if header.trials != self.trials:  # of the whole stack, or of another way to share it
@@ -288,11 +287,9 @@ class ShareCheckpoint:
         except (MachineError, MemoryError, SafetensorError, TypeError, ValueError) as error:
             if not self.warned:
                 reason = error.__cause__ or error
-                print(
-                    f"note: a checkpoint of stack {self.group} could not be written ({reason}). Its training "
-                    "goes on; if it is stopped, it will go on from an earlier one or from its start.",
-                    file=sys.stderr,
-                    flush=True,
+                notes.warn(
+                    f"a checkpoint of stack {self.group} could not be written ({reason}). Its training "
+                    "goes on; if it is stopped, it will go on from an earlier one or from its start."
                 )
             self.warned = True
         self.step, self.kept = step, time.monotonic()

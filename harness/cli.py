@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import click
 
 from harness import places, signals
 from harness.data_commands import data
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
+from harness.show_commands import export, note_missing_letters, plugin_option, show
 
 if TYPE_CHECKING:
-    from harness.results import Results
     from harness.study import Study
 
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
@@ -42,14 +42,14 @@ def harness() -> None:
 
 
 def main() -> None:
-    """Run the command; say what went wrong in words, without a traceback."""
+    """Run the command; report errors in words, without a traceback."""
     with signals.stopping() as came:
         code = _code(came)
     sys.exit(code)
 
 
 def _code(came: Sequence[int]) -> Any:
-    """Run the command, and give its exit code; `came`: the signals that have stopped it."""
+    """Run the command and return its exit code; `came`: the signals that stopped it."""
     try:
         code = _returned()
         sys.stdout.flush()  # here its failure has words
@@ -62,7 +62,7 @@ def _code(came: Sequence[int]) -> Any:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return signals.code(came, INTERRUPTED)
-    except BaseException as error:  # noqa: BLE001 (the last net: what nobody has foreseen becomes words, too)
+    except BaseException as error:  # noqa: BLE001 (the last net: unforeseen errors become words, too)
         if not _is_of_output(error):
             _unforeseen(error)
         return signals.code(came, 1)
@@ -70,7 +70,7 @@ def _code(came: Sequence[int]) -> Any:
 
 
 def _returned() -> Any:
-    """Give the command's exit code, also where it has ended by sys.exit."""
+    """Return the command's exit code, also if it ended by sys.exit."""
     try:
         return harness.main(standalone_mode=False) or 0
     except SystemExit as end:
@@ -78,7 +78,7 @@ def _returned() -> Any:
 
 
 def _is_of_output(error: BaseException) -> bool:
-    """Whether an error is that the screen cannot be written to; says so, unless its reader has gone."""
+    """Return whether the error is a failure to write to the screen; report it unless the reader has gone."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
@@ -95,13 +95,13 @@ def _is_of_output(error: BaseException) -> bool:
 
 
 def _say(words: str) -> None:
-    """Write to stderr, if it can be written."""
+    """Write to stderr, if that is possible."""
     with suppress(OSError):
         click.echo(words, err=True)
 
 
 def _unforeseen(error: BaseException) -> None:
-    """Say what went wrong where nobody foresaw it; HARNESS_TRACEBACK=1 shows where in the harness it did."""
+    """Report an unforeseen error; HARNESS_TRACEBACK=1 shows its traceback."""
     if os.environ.get("HARNESS_TRACEBACK"):
         raise error
     if isinstance(error, MemoryError):
@@ -114,25 +114,6 @@ def _unforeseen(error: BaseException) -> None:
         f"error: {in_words(error)}. This is a fault of the harness. Please report it with what "
         "the same command says after HARNESS_TRACEBACK=1 in its environment."
     )
-
-
-def _run_plugins(_: click.Context, __: click.Parameter, files: Sequence[Path]) -> None:
-    """Run the plugin files that a person vouches for."""
-    from harness import plugins
-
-    for file in files:
-        plugins.load_file(file)
-
-
-_plugin_option = click.option(
-    "--plugin",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    expose_value=False,
-    callback=_run_plugins,
-    help="A plugin file to run, which you trust. One that the study.toml of a results folder names is run by "
-    "no command without this, or your yes. Repeatable.",
-)
 
 
 def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,7 +130,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
                      help="A baseline value (lr=0.05), an axis (activation=relu,tanh), or a key of a table "
                      "(search.suggestions=64). Repeatable."),
-        _plugin_option,
+        plugin_option,
         click.argument("study"),
     ):  # fmt: skip
         command = option(command)
@@ -159,7 +140,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @harness.command("list")
 @click.argument("axis", required=False)
 def list_(axis: str | None) -> None:
-    """Show what can vary, and what can be measured: every registered component, one line each."""
+    """List every registered component of every axis and all metrics, one line each."""
     from harness import plugins
 
     plugins.load_installed()
@@ -183,7 +164,7 @@ def _settings(component: object) -> str:
 @harness.command()
 @_study_options
 def plan(study: str, overrides: Sequence[str], results: Path | None, workers: int | None, **how: Any) -> None:
-    """Say what a study comes to, without training: arms, trials, what is skipped and why, time and bytes."""
+    """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness import display
     from harness.plan import cores, make, shortages
 
@@ -192,7 +173,7 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
         from harness.searching import checks, screen
 
         checks.check(loaded)
-        screen.plan(loaded, how["engine"], processes)
+        screen.show_plan(loaded, how["engine"], processes)
         return
     folder = results or Path("results") / loaded.name
     kept: dict[str, Any] = {}
@@ -214,10 +195,10 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
     done = kept.get("done", {})
     left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
     short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
-    display.plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
+    display.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), how["engine"], device=device, processes=processes)
-        display.tuning_plan(planned, tries, processes)
+        display.show_tuning_plan(planned, tries, processes)
 
 
 def _load(study: str, overrides: Sequence[str]) -> Study:
@@ -260,7 +241,7 @@ def run(
     from harness import display, training
 
     folder = results or Path("results") / loaded.name
-    shown: training.Display = display.progress
+    shown: training.Display = display.show_progress
     if live:
         from harness.live import beside
 
@@ -273,13 +254,13 @@ def run(
         words = f"interrupted: what is finished is kept in {folder}. {again} goes on from there."
         _say(f"\n{words}")
         raise
-    display.summary(summary)
+    display.show_summary(summary)
     if not report and (folder / "report.html").is_file():
         click.echo(f"note: its report.html is of before this run; `harness report {folder}` draws it anew")
     if report:
         _report(folder)
     elif live:
-        _unread()
+        note_missing_letters()
     if summary.statuses.get("failed"):
         sys.exit(1)
 
@@ -300,12 +281,12 @@ def search(study: str, overrides: Sequence[str], results: Path | None, report: b
 
     folder = results or Path("results") / loaded.name
     try:
-        found = searched(loaded, folder, display=screen.progress, confirm=display.progress, **how)
+        found = searched(loaded, folder, display=screen.show_progress, confirm=display.show_progress, **how)
     except KeyboardInterrupt:
         words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
         _say(f"\n{words}")
         raise
-    screen.found(found, loaded)
+    screen.show_results(found, loaded)
     if report:
         _report(folder)
     if found.failed:
@@ -313,7 +294,7 @@ def search(study: str, overrides: Sequence[str], results: Path | None, report: b
 
 
 def _check_design(study: Study, command: str) -> None:
-    """Raise UsageError where a command is not the one for a study's design."""
+    """Raise UsageError if the command does not fit the study's design."""
     design = study.about.design
     if (design == "search") != (command == "search"):
         other = "search" if design == "search" else "run"
@@ -325,22 +306,14 @@ def _check_design(study: Study, command: str) -> None:
 def _report(folder: Path, out: Path | None = None) -> None:
     if not (folder / "trials.csv").is_file():
         raise UsageError(
-            f"{folder} is no results folder: it has no trials.csv. Results are in results/<study>/"
+            f"{folder} is not a results folder: it has no trials.csv. Results are in results/<study>/"
         )
     places.check_file(out or folder / "report.html")
     from harness.report import write
 
     click.echo("drawing the report ...", err=True)
     click.echo(f"report: {write(folder, out)}")
-    _unread()
-
-
-def _unread() -> None:
-    """Say what stands in figures for names that no font of this machine has the letters of."""
-    from harness.plots import fonts
-
-    if fonts.note():
-        click.secho(f"note: {fonts.note()}", fg="yellow", err=True)
+    note_missing_letters()
 
 
 @harness.command()
@@ -349,6 +322,12 @@ def _unread() -> None:
 def report(results: Path, out: Path | None) -> None:
     """Draw a results folder's figures and its report.html."""
     _report(results, out)
+
+
+class _CompareOptions(TypedDict):
+    metric: Literal["test_accuracy", "val_accuracy"]
+    margin: float
+    alpha: float
 
 
 @harness.command("compare")
@@ -383,136 +362,25 @@ def report(results: Path, out: Path | None) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A folder that gets differences.csv and differences.tex."
 )
-def compare_(a: Path, b: Path, fail_on: str | None, out: Path | None, **asked: Any) -> None:
+def compare_(
+    a: Path, b: Path, fail_on: str | None, out: Path | None, **options: Unpack[_CompareOptions]
+) -> None:
     """Compare two results folders: B minus A, trial by trial of equal settings and seed, arm by arm.
 
-    A is what was, B what is: two commits, two machines, or one setting changed.
+    A is the old run, B the new one: two commits, two machines, or one changed setting.
     """
     from harness import comparison, display
 
     if out is not None:
         comparison.check_out(out)
-    found = comparison.compare(a, b, **asked)
-    display.comparison(found)
+    found = comparison.compare(a, b, **options)
+    display.show_comparison(found)
     for path in comparison.write(found, out) if out else ():
         click.echo(f"written: {path}")
     if fail_on:
-        code = display.gate(found, comparison.gate(found))
+        code = display.show_gate(found, comparison.gate(found))
         sys.exit(code)
 
 
-@harness.command("show")
-@click.argument("results", type=click.Path(path_type=Path))
-@click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures]...")
-@click.option("--trial", help="Its trial_id; or best: by val accuracy, of each data set.  [default: best]")
-@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test"]),
-    default="test",
-    show_default=True,
-    help="The split; those that the study's keep_predictions names are there.",
-)
-@click.option(
-    "--count",
-    type=click.IntRange(1, 200),
-    help="How many images: 18 predictions, 6 probabilities, 10 failures a class by default.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which random images.")
-@click.option(
-    "--sample",
-    metavar="INDEX,...",
-    default="",
-    help="These images, by index or file name, as predictions and probabilities.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("figures"),
-    show_default=True,
-    help="The folder that gets the figures.",
-)
-@_plugin_option
-def show_model(results: Path, kinds: Sequence[str], out: Path, sample: str, **asked: Any) -> None:
-    """Draw what a trained model says of single images: of the best by validation, or --trial, or --where.
-
-    predictions: random images with label and prediction. probabilities: images beside a bar a class.
-    failures: misclassified images, a row a class. By default all three. Writes PNG and SVG.
-    """
-    from harness import display, gallery, models, selection
-    from harness.results import read
-
-    places.check_folder(out)
-    for kind in kinds:
-        if kind not in gallery.KINDS:
-            raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, gallery.KINDS)}")
-    found = read(results)
-    which, conditions = asked.pop("trial"), asked.pop("where")
-    if which in {None, "best"}:
-        found, conditions = _winner(found, conditions)
-    if which == "best" or (which is None and not conditions):
-        chosen = [row for _, row in selection.best(found, conditions).iterrows()]
-    else:
-        chosen = [selection.choose(found, which, conditions)]
-    samples = tuple(filter(None, (name.strip() for name in sample.split(","))))
-    if samples and kinds and set(kinds) == {"failures"}:
-        raise UsageError("--sample chooses for predictions and probabilities; failures are all there are")
-    wanted = gallery.Asked(cast("Sequence[gallery.Kind]", kinds) or gallery.KINDS, samples=samples, **asked)
-    for row in chosen:
-        display.trial(found, row)
-        for kind, png in gallery.draw(found, row, wanted, out, models.probabilities):
-            click.echo(f"{kind} of {wanted.split}")
-            click.echo(f"  written: {png} and .svg")
-    _unread()
-
-
-def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:
-    """Of a search's folder, where the best is to be chosen: the winner, as it was confirmed."""
-    from harness.results import read
-    from harness.settings import BASELINE, CONFIRMED, WINNER
-
-    if conditions or found.study["study"].get("phase") != "search":
-        return found, conditions
-    if not (found.folder / CONFIRMED / "trials.csv").is_file():
-        raise UsageError(
-            f"{found.folder}: the search's winner is not confirmed yet. Run `harness search` again to go on, "
-            "or choose a suggestion with --where arm=..."
-        )
-    confirmed = read(found.folder / CONFIRMED)
-    # Where the search found nothing better than the baseline's own settings, they are the winner.
-    return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
-
-
-@harness.command()
-@click.argument("trial", required=False)
-@click.option(
-    "--results", type=click.Path(path_type=Path), help="Its results folder; looked for in results/ by id."
-)
-@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
-@click.option("--out", type=click.Path(path_type=Path), help="A new folder; exported/<trial_id> by default.")
-@_plugin_option
-def export(trial: str | None, results: Path | None, where: str | None, out: Path | None) -> None:
-    """Write a trained trial for PyTorch: its weights, and the settings to rebuild it.
-
-    TRIAL is a trial_id, or "best" (by val accuracy; with --where, of those that meet the conditions; of a
-    search, its confirmed winner).
-    """
-    from harness import results as storage
-
-    places.check_folder(out or Path("exported"))
-    if trial is None and where is None:
-        raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
-    found = storage.read(results or storage.folder_with(trial))
-    if trial == "best":
-        found, where = _winner(found, where)
-    from harness import models
-
-    row = models.choose(found, trial, where)
-    done = models.export(found, row, out or Path("exported") / str(row["trial_id"]))
-    same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
-    click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
-    click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")
-    click.echo(f"harness.load_model({str(done.folder)!r}) gives the network as a torch.nn.Module")
-
-
-harness.add_command(data)
+for command in (data, show, export):
+    harness.add_command(command)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import csv_rows
 from harness.checking import known_settings
-from harness.settings import OF_ARM
+from harness.schema import OF_ARM
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,15 +1,15 @@
-"""Checks of a person's own component: it is called a few times on small numbers, before anything is trained.
+"""Contracts of components, checked by a few calls on small numbers before anything is trained.
 
-Every check calls by position, as the engines do: what parameters are called is a person's own. What breaks
-the contract is a ComponentError, a sentence that names the component; docs/component-contracts.md has the
-contracts. torch is imported when the first component is called.
+Every check calls by position, as the engines do: parameters may have any names. A breach is a ComponentError,
+a sentence that names the component; docs/component-contracts.md has the contracts. torch is imported when
+the first component is called.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.axes.activations import Activation
@@ -19,12 +19,27 @@ from harness.axes.metrics import Metric
 from harness.axes.optimizers import Optimizer
 from harness.errors import ComponentError, UsageError
 from harness.lazy import torch
-from harness.process_state import called
+from harness.probes import (
+    CLASSES,
+    MEMBERS,
+    SAMPLES,
+    STEPS,
+    call,
+    close,
+    draws,
+    like_output,
+    noise,
+    one_hot,
+    reaches,
+    same_derivative,
+    smoothed,
+    tensor,
+    value_and_gradient,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MEMBERS, SAMPLES, CLASSES, STEPS = 3, 6, 5, 4
 PATIENCE = 16  # steps in which an optimizer must have changed its parameters: some gather gradients first
 LABELS = {
     "label", "labels", "target", "targets", "y_true", "true", "truth", "ground_truth", "gt", "y", "t",
@@ -35,131 +50,8 @@ OUTPUTS = {
 }  # fmt: skip
 
 
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal numbers in float64, the same every time."""
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def one_hot(member: int = 0) -> Tensor:
-    """One-hot rows (B, C); each member's labels are others, and otherwise distributed."""
-    labels = torch.arange(SAMPLES) % (CLASSES - member)
-    return torch.eye(CLASSES, dtype=torch.float64)[labels]
-
-
-def smoothed(target: Tensor) -> Tensor:
-    """What `label_smoothing` makes of a target."""
-    return 0.8 * target + 0.2 / target.shape[-1]
-
-
-def like_output(kind: str, x: Tensor) -> Tensor:
-    """Numbers (..., C) as a head of this kind would give them."""
-    if kind == "log_probabilities":
-        return x.log_softmax(-1)
-    return x.sigmoid() if kind == "scores" else x.softmax(-1) if kind == "probabilities" else x
-
-
-def close(a: Tensor, b: Tensor) -> bool:
-    """Whether values are the same to what single precision inside a component would leave of them."""
-    return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-7)
-
-
-def call(what: str, function: Callable[..., Any], *given: Any, changes: int = 0, seed: int = 0) -> Any:
-    """Call a component as an engine does, from a seeded random state, and leave the process as it was.
-
-    Args:
-        what: the component in words, for faults.
-        function: it, or its derivative; with its settings, a functools.partial.
-        given: its arguments, by position.
-        changes: how many of the first of them it may change in place.
-        seed: of torch's generator, for a component that draws.
-
-    Raises:
-        ComponentError: it raises, ends the process, or changes arguments or settings of the process.
-    """
-    before = [x.detach().clone() if isinstance(x, torch.Tensor) else None for x in given[changes:]]
-    shapes = ", ".join(str(tuple(x.shape)) if hasattr(x, "shape") else type(x).__name__ for x in given)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        result = called(what, function, *given, note=f" (it was called with {shapes})")
-    for place, (x, old) in enumerate(zip(given[changes:], before, strict=True)):
-        if old is not None and not torch.equal(x.detach(), old):
-            raise ComponentError(
-                f"{what} changes its argument {place + 1} in place, which others read: give a new tensor"
-            )
-    return result
-
-
-def tensor(what: str, result: object, shape: Sequence[int], means: str) -> Tensor:
-    """A component's result, if it is a tensor of this shape; `means` says what the shape is."""
-    if not isinstance(result, torch.Tensor):
-        raise ComponentError(
-            f"{what} gives {type(result).__name__}; allowed: a tensor of shape {tuple(shape)}, {means}"
-        )
-    if tuple(result.shape) != tuple(shape):
-        raise ComponentError(f"{what} gives shape {tuple(result.shape)}; allowed: {tuple(shape)}, {means}")
-    return result
-
-
-def value_and_gradient(
-    what: str,
-    function: Callable[[Tensor], Tensor],
-    x: Tensor,
-    grad: Callable[[Tensor], Tensor] = torch.ones_like,
-) -> tuple[Tensor, Tensor]:
-    """What a function of one tensor gives, and autograd's derivative of it, times `grad` of its shape."""
-    leaf = x.clone().requires_grad_()
-    y = call(what, function, leaf)
-    if not isinstance(y, torch.Tensor) or not y.requires_grad:
-        raise ComponentError(
-            f"{what} gives values without a gradient (a detach, no_grad, a comparison, NumPy?): nothing "
-            "would be learned through it"
-        )
-    (derived,) = torch.autograd.grad(y, leaf, grad(y.detach()), allow_unused=True)
-    derived = torch.zeros_like(x) if derived is None else derived
-    for told, numbers in (("is not finite", y), ("has a derivative that is not finite", derived)):
-        if not numbers.isfinite().all():
-            raise ComponentError(f"{what} {told} on ordinary numbers")
-    return y.detach(), derived
-
-
-def reaches(what: str, function: Callable[[Tensor], Tensor], x: Tensor, dim: int = 0) -> bool:
-    """Whether the result for one row of x (along `dim`) changes with another row."""
-    other = x.clone()
-    other.select(dim, 0).copy_(noise(*other.select(dim, 0).shape, seed=1))
-    kept = [call(what, function, given).narrow(dim, 1, x.shape[dim] - 1) for given in (x, other)]
-    return not close(*kept)
-
-
-def draws(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> bool:
-    """Whether a function draws random numbers.
-
-    Raises:
-        ComponentError: others than torch's generator gives, so that no seed of a study decides them.
-    """
-    first, again, other = (call(what, function, x, seed=seed) for seed in (0, 0, 1))
-    if not close(first, again):
-        raise ComponentError(
-            f"{what} gives other values when it is called again on the same numbers, and no seed of a study "
-            "decides them: draw with torch's functions, without a generator"
-        )
-    return not close(first, other)
-
-
-def same_derivative(what: str, closed: object, derived: Tensor, x: Tensor) -> None:
-    """Raise ComponentError where a closed-form derivative is not autograd's; says where, and what."""
-    told = f"the closed-form derivative of {what} is not autograd's"
-    if not isinstance(closed, torch.Tensor) or closed.shape != derived.shape:
-        got = f"shape {tuple(closed.shape)}" if isinstance(closed, torch.Tensor) else type(closed).__name__
-        raise ComponentError(f"{told}: got {got}, autograd gives shape {tuple(derived.shape)}")
-    if not close(closed, derived):
-        other = ~torch.isclose(closed.double(), derived, rtol=1e-5, atol=1e-7)
-        place = tuple(other.nonzero()[0].tolist())
-        at, mine, right = (float(numbers[place]) for numbers in (x, closed, derived))
-        raise ComponentError(f"{told}: at x = {at:.4g}, got {mine:.4g}, autograd gives {right:.4g}")
-
-
 def activation(what: str, component: Activation) -> None:
-    """Raise ComponentError where an activation is none; a closed form is also tried as a stack has it."""
+    """Raise ComponentError if an activation breaks its contract; a closed form is also tried on a stack."""
     x = 2 * noise(SAMPLES, CLASSES)
     tensor(what, call(what, component.forward, x), x.shape, "as it was given (samples, units)")
     value_and_gradient(what, component.forward, x)
@@ -175,7 +67,7 @@ def activation(what: str, component: Activation) -> None:
 
 
 def head(what: str, component: Head) -> None:
-    """Raise ComponentError where a head is none."""
+    """Raise ComponentError if a head breaks its contract."""
     z = 2 * noise(SAMPLES, CLASSES)
     tensor(what, call(what, component.forward, z), z.shape, "as it was given (samples, classes)")
     grad = torch.ones_like(z).cumsum(-1)
@@ -194,14 +86,14 @@ def head(what: str, component: Head) -> None:
 
 
 def _single(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> None:
-    """Raise ComponentError where single precision, in which is trained, does not stay single precision."""
+    """Raise ComponentError if single precision, which training uses, does not stay single precision."""
     got = call(what, function, x.float()).dtype
     if got != torch.float32:
         raise ComponentError(f"{what} gives {got} of float32; allowed: the type it was given (.to(x.dtype))")
 
 
 def _of_kind(what: str, kind: str, f: Tensor) -> None:
-    """Raise ComponentError where an output (B, C) is not of the kind that its head declares."""
+    """Raise ComponentError if an output (B, C) is not of the kind that its head declares."""
     told = f"{what} declares kind = {kind!r}, and"
     p = f.exp() if kind == "log_probabilities" else f
     if kind in {"scores", "probabilities"} and not ((p >= -1e-6) & (p <= 1 + 1e-6)).all():
@@ -214,7 +106,7 @@ def _of_kind(what: str, kind: str, f: Tensor) -> None:
 
 
 def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
-    """Raise ComponentError where a form of a loss is none; with `smooth`, also of smoothed labels."""
+    """Raise ComponentError if a form of a loss breaks its contract; with `smooth`, on smoothed labels too."""
     _right_way_round(what, component.function, "the output comes")
     settings = loss_settings(component)
     for kind, form in component.forms.items():
@@ -238,7 +130,7 @@ def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
 
 
 def loss_settings(component: Loss) -> dict[str, Any]:
-    """The defaults of a loss's settings, as the 0-dim tensors that a lone trial passes."""
+    """Return the defaults of a loss's settings, as the 0-dim tensors that a single trial passes."""
     values = {name: component.default_of(name, CLASSES) for name in component.settings}
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
@@ -252,7 +144,7 @@ def _faultless(check: Callable[..., None], *given: Any) -> bool:
 
 
 def _right_way_round(what: str, function: Callable[..., Any], first: str) -> None:
-    """Raise ComponentError where a function's own names say that it takes the labels first."""
+    """Raise ComponentError if a function's parameter names say that it takes the labels first."""
     names = _positional(function)[:2]
     if len(names) == 2 and names[0] in LABELS and names[1] in OUTPUTS:
         raise ComponentError(
@@ -261,7 +153,7 @@ def _right_way_round(what: str, function: Callable[..., Any], first: str) -> Non
 
 
 def _positional(function: Callable[..., Any]) -> list[str]:
-    """The names of a function's positional parameters; none of one that Python cannot look into."""
+    """Return the names of a function's positional parameters; none if Python cannot inspect it."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -270,7 +162,7 @@ def _positional(function: Callable[..., Any]) -> list[str]:
 
 
 def _form(what: str, form: Form, x: Tensor, target: Tensor, settings: Mapping[str, Tensor]) -> None:
-    """Raise ComponentError where a loss on one kind of output x (B, C) is none."""
+    """Raise ComponentError if a loss breaks its contract on one kind of output x (B, C)."""
     forward = functools.partial(against, form.forward, target, settings)
     own = functools.partial(form.forward, **settings)
     _a_value_a_sample(what, call(what, own, x, target), "loss")
@@ -294,12 +186,12 @@ def _form(what: str, form: Form, x: Tensor, target: Tensor, settings: Mapping[st
 def against(
     forward: Callable[..., Tensor], target: Tensor, settings: Mapping[str, Tensor], f: Tensor
 ) -> Tensor:
-    """A loss as the engines call it, for functions of the output alone."""
+    """Call a loss as the engines do, as a function of the output alone."""
     return forward(f, target, **settings)
 
 
 def _a_value_a_sample(what: str, result: object, value: str) -> None:
-    """Raise ComponentError where a result for (B, C) is not (B,), with what was probably meant."""
+    """Raise ComponentError if a result for (B, C) is not (B,), with a hint at the probable mistake."""
     shape = tuple(result.shape) if isinstance(result, torch.Tensor) else None
     if shape == ():
         raise ComponentError(
@@ -319,7 +211,7 @@ def _a_value_a_sample(what: str, result: object, value: str) -> None:
 def _sample_by_sample(
     what: str, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, target: Tensor, value: str
 ) -> None:
-    """Raise ComponentError where the value of one sample changes with another's output or label."""
+    """Raise ComponentError if the value of one sample changes with another's output or label."""
     other, label = x.flip(-1)[:1], target.flip(-1)[:1]
     pairs = [(x, target), (torch.cat([other, x[1:]]), target), (x, torch.cat([label, target[1:]]))]
     first, *changed = (call(what, function, *pair)[1:] for pair in pairs)
@@ -331,7 +223,7 @@ def _sample_by_sample(
 
 
 def metric(what: str, component: Metric) -> None:
-    """Raise ComponentError where a metric is none, alone or on a stack, where every metric is measured."""
+    """Raise ComponentError if a metric breaks its contract, alone or on a stack, as engines call it."""
     _right_way_round(what, component.function, "the probabilities come")
     p, targets = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1), one_hot().expand(MEMBERS, SAMPLES, CLASSES)
     alone = [call(what, component.function, p[k], targets[k]) for k in range(MEMBERS)]
@@ -352,7 +244,7 @@ def metric(what: str, component: Metric) -> None:
 
 
 def optimizer(what: str, component: Optimizer) -> None:
-    """Raise ComponentError where an optimizer is none, on a matrix and on a vector."""
+    """Raise ComponentError if an optimizer breaks its contract, on a matrix and on a vector."""
     settings = optimizer_settings(component)
     for shape in ((CLASSES, SAMPLES), (CLASSES,)):
         start = noise(*shape).float()
@@ -375,7 +267,7 @@ def optimizer(what: str, component: Optimizer) -> None:
 
 
 def optimizer_settings(component: Optimizer) -> dict[str, Any]:
-    """The defaults of an optimizer's settings, lr among them, as an engine passes them."""
+    """Return the defaults of an optimizer's settings, lr among them, as an engine passes them."""
     defaults = {name: setting.default for name, setting in component.settings.items()}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in defaults.items()}
 
@@ -405,10 +297,11 @@ def _take_steps(what: str, component: Optimizer, param: Tensor, settings: Mappin
 
 
 def elementwise(what: str, component: Optimizer) -> bool:
-    """Whether an optimizer treats every element of its parameters by itself."""
+    """Return whether an optimizer treats every element of its parameters by itself."""
     update, changed = functools.partial(component.update, **optimizer_settings(component)), []
     for seed in (0, 1):
-        param, grad, state = noise(2, CLASSES), noise(2, CLASSES, seed=2), {}  # type: ignore[var-annotated]
+        param, grad = noise(2, CLASSES), noise(2, CLASSES, seed=2)
+        state: dict[str, Tensor] = {}
         grad[0, 0] += seed
         for t in range(1, STEPS + 1):
             with torch.no_grad():
@@ -423,7 +316,7 @@ CHECKS: Mapping[str, Callable[..., None]] = {
 
 
 def fault(axis: str, name: str, component: Any, **how: Any) -> str:
-    """How a component breaks its contract, in a sentence; empty where it keeps it.
+    """Return how a component breaks its contract, in a sentence, or "".
 
     Args:
         axis: "activation", "head", "loss", "optimizer" or "metric".

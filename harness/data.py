@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from harness.axes.datasets import Facts, Images, datasets
+from harness.arm_settings import Settings
+from harness.axes.datasets import Dataset, Facts, Images
 from harness.axes.preprocessing import Pixels, PixelStatistics, applied, preprocessings
 from harness.errors import ComponentError
 from harness.label_noise import flip
-from harness.settings import Value
 from harness.splits import size, split
 from harness.streams import stream
 
@@ -23,9 +23,9 @@ TRAINED_ON: tuple[Split, Split] = ("train", "val")
 """The splits that are looked at while training goes on."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 DATA_SETTINGS = ("dataset", "preprocessing", "val_fraction", "val_split", "split_seed")
-"""What decides which images there are, how they are divided, and what their pixels are."""
+"""Settings that decide which images there are, their division and their pixels."""
 LABEL_SETTINGS = ("label_noise", "label_noise_seed")
-"""What decides which labels are trained on."""
+"""Settings that decide the labels to train on."""
 CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
 
 
@@ -40,7 +40,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Data:
-    """What a group trains on. Engines read `test` once, after the last step."""
+    """The data of one group of trials. Engines read `test` once, after the last step."""
 
     train: Samples
     val: Samples
@@ -57,59 +57,73 @@ class Data:
         return int(self.train.x.shape[1])
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A data set as a key of a cache: two of one name and digest have the same images."""
+
+    name: str
+    digest: str
+    dataset: Dataset = field(compare=False)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> _Source:
+        return cls(dataset.name, dataset.facts.digest, dataset)
+
+
 @functools.lru_cache(maxsize=2)
-def _images(dataset: str, digest: str) -> Images:  # noqa: ARG001 (a study may declare other data of this name)
-    return datasets[dataset].load()
+def _images(source: _Source) -> Images:
+    return source.dataset.load()
 
 
-def load(dataset: str) -> Images:
-    """A data set as it came; the last two are kept in memory."""
-    return _images(dataset, datasets[dataset].facts.digest)
+def load(dataset: Dataset) -> Images:
+    """Give the images of a data set as they came; the last two data sets are kept in memory."""
+    return _images(_Source.of(dataset))
 
 
-def divide(settings: Mapping[str, Value]) -> dict[Split, NDArray[np.int64]]:
-    """Each split's indices: train and val into the data set's train images, test into its test images."""
-    facts, labels = datasets[str(settings["dataset"])].facts, load(str(settings["dataset"])).train_labels
-    rng = stream(int(settings.get("split_seed", 0)), "split")  # type: ignore[arg-type]
-    how = str(settings.get("val_split", "random"))
-    train, val = split(labels, float(settings["val_fraction"]), how, rng)  # type: ignore[arg-type]
-    return {"train": train, "val": val, "test": np.arange(facts.test)}
+def divide(settings: Settings) -> dict[Split, NDArray[np.int64]]:
+    """Give each split's indices: train and val into the train images, test into the test images."""
+    labels = load(settings.data).train_labels
+    rng = stream(settings.split_seed, "split")
+    train, val = split(labels, settings.val_fraction, settings.val_split, rng)
+    return {"train": train, "val": val, "test": np.arange(settings.facts.test)}
 
 
 def prepare(
-    settings: Mapping[str, Value],
+    settings: Settings,
     dtype: DTypeLike = np.float32,
     apply: Callable[..., Pixels] | None = None,
 ) -> Data:
-    """Load, split and preprocess what these settings name; with `apply` in place of their preprocessing.
+    """Load, split and preprocess the data of these settings; with `apply` in place of their preprocessing.
 
     With `label_noise`, some labels of the train split are wrong; those of val and test never are.
     """
     chosen = tuple((name, settings[name]) for name in (*DATA_SETTINGS, *LABEL_SETTINGS) if name in settings)
-    own = preprocessings.entry(str(settings["preprocessing"]))
-    source = "" if apply else own.source_digest
-    facts = datasets[str(settings["dataset"])].facts
-    return _prepare(chosen, np.dtype(dtype), facts, apply or own.component.apply, source)
+    registered = preprocessings.entry(settings.preprocessing)
+    code = "" if apply else registered.source_digest
+    source = _Source.of(settings.data)
+    return _prepare(
+        chosen, source, settings.facts, np.dtype(dtype), apply or registered.component.apply, code
+    )
 
 
 @functools.lru_cache(maxsize=2)
 def _prepare(
     chosen: tuple[tuple[str, Any], ...],
-    dtype: np.dtype[Any],
+    source: _Source,
     facts: Facts,
+    dtype: np.dtype[Any],
     apply: Callable[..., Pixels],
-    source: str,  # noqa: ARG001 (all that the function reads, for the cache)
+    code: str,  # noqa: ARG001 (the digest of all that the function reads, for the cache)
 ) -> Data:
-    # Facts and function are told apart as well as their names: a study or a notebook may redefine a name.
-    settings = dict(chosen)
-    images = load(settings["dataset"])
+    # Facts and function are told apart as well as their names: two studies or a notebook may share a name.
+    settings = Settings(dict(chosen), source.dataset)
+    images = load(source.dataset)
     train, val, test = divide(settings).values()
     raw = images.train_images[train]
     raw.setflags(write=False)  # a preprocessing sees it
     pixels = PixelStatistics(facts.pixel_max, raw)
-    registered = str(settings["preprocessing"])
-    ours = apply is preprocessings[registered].apply
-    named = registered if ours else getattr(apply, "__name__", type(apply).__name__)
+    ours = apply is preprocessings[settings.preprocessing].apply
+    named = settings.preprocessing if ours else getattr(apply, "__name__", type(apply).__name__)
 
     def samples(
         x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64], width: int = 0
@@ -128,9 +142,9 @@ def _prepare(
         return Samples(flat, y, index)
 
     labels = images.train_labels[train]
-    if settings.get("label_noise"):
-        rng = stream(settings.get("label_noise_seed", 0), "label_noise")
-        labels = flip(labels, settings["label_noise"], len(facts.classes), rng)
+    if settings.label_noise:
+        rng = stream(settings.label_noise_seed, "label_noise")
+        labels = flip(labels, settings.label_noise, len(facts.classes), rng)
     trained_on = samples(raw, labels, train)
     width = trained_on.x.shape[1]
     return Data(
@@ -141,7 +155,7 @@ def _prepare(
     )
 
 
-def train_size(settings: Mapping[str, Value]) -> int:
-    """How many training images these settings leave, without loading them."""
-    n = datasets[str(settings["dataset"])].facts.train
-    return n - size(n, float(settings["val_fraction"]))  # type: ignore[arg-type]
+def train_size(settings: Settings) -> int:
+    """Count the training images that these settings leave, without loading them."""
+    n = settings.facts.train
+    return n - size(n, settings.val_fraction)

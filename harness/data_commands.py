@@ -11,8 +11,10 @@ import click
 
 from harness import places
 from harness.errors import UsageError, did_you_mean
+from harness.show_commands import figures_option
 
 if TYPE_CHECKING:
+    from harness.axes.datasets import Dataset
     from harness.study import Study
 
 
@@ -24,23 +26,18 @@ def data() -> None:
 @data.command()
 @click.argument("names", nargs=-1)
 def fetch(names: Sequence[str]) -> None:
-    """Bring data sets into the cache, verified: NAMES, or all."""
-    from harness import sources
+    """Download data sets into the cache and verify them: NAMES, or all."""
+    from harness import cache, sources
 
-    for name in names or sources.PINS:
-        click.echo(f"{name}: {sources.fetch(name)}")
+    for name in names or cache.PINS:
+        click.echo(f"{name}: {sources.download(name)}")
 
 
-def _declared_in(study: str | None) -> Sequence[str]:
-    """The data sets that a study file declares, now known like all others; installed components too."""
-    from harness import plugins
+def _study_of(study: str | None) -> Study:
+    """Load the study that declares further data sets, or make one that declares none."""
+    from harness.study import load, parse
 
-    if study is None:
-        plugins.load_installed()
-        return ()
-    from harness.study import load
-
-    return tuple(load(study).datasets)
+    return load(study) if study is not None else parse({"study": {"name": "data"}})
 
 
 _study_option = click.option("--study", metavar="STUDY", help="A study whose [datasets.NAME] are known too.")
@@ -52,40 +49,37 @@ _study_option = click.option("--study", metavar="STUDY", help="A study whose [da
 def check(names: Sequence[str], study: str | None) -> None:
     """Check data byte for byte: NAMES, or all that are fetched; with --study, all that it declares.
 
-    Says where images are the same that should differ.
+    Reports images that are the same but should differ.
 
-    Exit code 1 if a file of the cache is missing or damaged, 2 if a declared folder is not what it should be.
+    Exit code 1 if a cached file is missing or damaged, 2 if a declared folder is faulty.
     """
-    from harness import sources
+    from harness import cache
     from harness.axes.datasets import datasets
 
-    declared = _declared_in(study)
+    known = _study_of(study)
     sound = True
-    for name in names or declared or sources.PINS:
-        if name in declared or (name in datasets and name not in sources.PINS):
-            facts = datasets[name].facts
+    for name in names or tuple(known.datasets) or cache.PINS:
+        if name in known.datasets or (name in datasets and name not in cache.PINS):
+            facts = known.dataset(name).facts
             height, width = facts.shape
             word = "read, but look at it again" if facts.warnings else "ok"
             click.echo(
                 f"{name}: {word}: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
                 f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
             )
-            _say_of(name)
+            _say_of(known.dataset(name))
             continue
-        for state in sources.check(name):
+        for state in cache.verify(name):
             click.echo(str(state))
             sound = sound and state.status == "ok"
     if not sound:
         sys.exit(1)
 
 
-def _say_of(name: str) -> None:
-    """Say what a reader of a data set's numbers should know: how it was divided, what in it is the same."""
-    from harness.axes.datasets import datasets
-
-    known = datasets[name]
-    for sentence in (*filter(None, [known.remark]), *known.facts.warnings):
-        click.echo(f"note: {name}: {sentence}")
+def _say_of(dataset: Dataset) -> None:
+    """Show notes on a data set for readers of its numbers: its division, and equal images."""
+    for sentence in (*filter(None, [dataset.remark]), *dataset.facts.warnings):
+        click.echo(f"note: {dataset.name}: {sentence}")
 
 
 @data.command("export")
@@ -100,11 +94,9 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     paste into a study file.
     """
     from harness import exports
-    from harness.axes.datasets import datasets
 
     places.check_folder(folder, "FOLDER")
-    _declared_in(study)
-    table = exports.export(datasets[dataset], cast("exports.Format", format), folder)
+    table = exports.export(_study_of(study).dataset(dataset), cast("exports.Format", format), folder)
     click.echo(f"# {folder}: whole. To use it, paste this into a study file:")
     click.echo(table, nl=False)
 
@@ -146,13 +138,7 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     metavar="KEY=VALUE",
     help="How to divide the data: val_split=stratified,balanced draws both. Repeatable.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("figures"),
-    show_default=True,
-    help="The folder that gets the figures.",
-)
+@figures_option
 @click.argument("what", metavar="DATASET|STUDY")
 def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid: bool, **asked: Any) -> None:
     """Draw a data set, or those of a study: label counts of train, val and test, and one image a class.
@@ -173,8 +159,8 @@ def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid
     dataset, chosen = _shown(what, study, overrides)
     from harness import looks
 
-    for name in dict.fromkeys(str(part["dataset"]) for part in looks.divisions(chosen, dataset).values()):
-        _say_of(name)
+    for name in dict.fromkeys(part.dataset for part in looks.divisions(chosen, dataset).values()):
+        _say_of(chosen.dataset(name))
     kinds: tuple[looks.Kind, ...] = ("counts", "row")
     if grid or "label" in asked:
         kinds = ("grid",) if grid else ()
@@ -202,14 +188,14 @@ def _hardest(dataset: str, asked: dict[str, Any], out: Path) -> None:
 
 
 def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str | None, Study]:
-    """The data set to show (None for all of the study's) and the study that divides it."""
+    """Return the data set to show (None for all of the study's) and the study that divides it."""
     from harness import plugins
     from harness.axes.datasets import datasets
     from harness.study import find, load, parse
 
     if study is not None:
         loaded = load(study, overrides)
-        return datasets.entry(what).name, loaded
+        return loaded.dataset(what).name, loaded
     plugins.load_installed()
     if what in datasets:
         return what, parse({"study": {"name": "show"}, "baseline": {"dataset": what}}, overrides)
@@ -217,5 +203,5 @@ def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str 
         path = find(what)
     except UsageError as error:
         names = [entry.name for entry in datasets]
-        raise UsageError(f"{error}. It is no data set either: {did_you_mean(what, names)}") from None
+        raise UsageError(f"{error}. It is not a data set either: {did_you_mean(what, names)}") from None
     return None, load(path, overrides)

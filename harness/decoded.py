@@ -6,7 +6,6 @@ import hashlib
 import multiprocessing
 import os
 import struct
-import sys
 import tempfile
 import time
 import warnings
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from harness import bounds, claims, npy, remedies, sources
+from harness import bounds, cache, claims, notes, npy, progress_bar, remedies
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,27 +22,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Kind = Literal["png", "npy"]
-VERSION = 2  # of what decoding means; part of every cache key
-SLOW = 1.0  # seconds: what takes longer is shown, and kept
+VERSION = 2  # of the decoding; part of every cache key
+SLOW = 1.0  # seconds: longer work shows its progress, and its pixels are kept
 OLD = 86_400.0  # seconds, more than any two clocks differ by
 SETTLED = 2.0  # seconds: a file just written may change once more within its time stamp's resolution
 MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
-LINE_EVERY = 10.0  # seconds, where there is no terminal
 GREY = ("L", "1")  # Pillow's names for grey of 8 bits or fewer
 
 
 def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> NDArray[np.uint8]:
     """Decode image files of one size, in order: (N, H, W).
 
-    What takes over a second is kept in the cache folder, in an uncompressed .npz under a key of every file's
-    name, size and times; so the next process has it at once.
+    Pixels that take over a second are kept in the cache folder, in an uncompressed .npz under a key of every
+    file's name, size and times; so the next process has them at once.
 
     Args:
         files: at least one.
         kind: the files' format.
-        name: what the progress bar calls them.
-        problems: gets a line for every file that is not what it should be; if there is one, the pixels are
-            not to be used.
+        name: the progress bar's name for them.
+        problems: gets a line for every faulty file; if there is one, do not use the pixels.
     """
     import numpy as np
 
@@ -62,7 +59,7 @@ def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
         problems.append(f"{error.filename}: cannot be read ({error.strerror}); was it removed just now?")
         return np.empty((0, 0, 0), np.uint8)
     path = (
-        sources.cache_root()
+        cache.cache_root()
         / "folders"
         / f"{hashlib.sha256(os.fsencode(files[0].parent)).hexdigest()[:16]}.npz"
     )
@@ -78,7 +75,7 @@ def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
 
 
 def _settled(files: Sequence[Path], kind: Kind, state: tuple[str, float], start: float) -> bool:
-    """Whether files are what they were at `start`, in a way that any change from now on would show.
+    """Return whether files are unchanged since `start`, and any later change would show in their times.
 
     A file server's clock, which dates them, may be minutes off this machine's: only a day between the two
     means anything. Else the files have stayed as they are for longer than time stamps are coarse.
@@ -127,12 +124,12 @@ def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
 
 
 def _png(path: Path) -> NDArray[np.uint8]:
-    """One PNG as (H, W).
+    """Decode one PNG as (H, W).
 
-    A picture that says how the camera was held (EXIF orientation) is turned upright.
+    A picture with an EXIF orientation is turned upright.
 
     Raises:
-        OSError, SyntaxError: as Pillow says that it is damaged or cut.
+        OSError, SyntaxError: Pillow finds it damaged or cut.
         ValueError: it is not grey of 8 bits, or too large.
     """
     import numpy as np
@@ -143,7 +140,7 @@ def _png(path: Path) -> NDArray[np.uint8]:
             if fault := _size_fault(image.height, image.width):
                 raise ValueError(fault)
             if (pictures := int(getattr(image, "n_frames", 1))) > 1:
-                raise ValueError(f"is a film of {pictures} pictures; allowed: one. Save each by itself")
+                raise ValueError(f"is an animation of {pictures} pictures; allowed: 1. Save each by itself")
             transparent = image.has_transparency_data
             if transparent or image.mode not in GREY:
                 remedy = remedies.png(image.mode, transparent=transparent)
@@ -151,14 +148,14 @@ def _png(path: Path) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(image)  # as every viewer shows it
             return np.asarray(upright.convert("L") if upright.mode == "1" else upright, np.uint8)
     except UnidentifiedImageError:
-        raise ValueError("is no PNG, or its beginning is damaged; copy it again") from None
+        raise ValueError("is not a PNG, or its beginning is damaged; copy it again") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError(_size_fault(*_written_size(path))) from None
 
 
 @contextmanager
 def _strict(error: type[Warning]) -> Iterator[None]:
-    """Make what Pillow warns of (damaged EXIF, a broken film, a bomb) an error, and keep the rest quiet."""
+    """Turn Pillow's warnings (damaged EXIF, a broken animation, a bomb) into errors, and silence the rest."""
     with warnings.catch_warnings(action="ignore"):
         warnings.simplefilter("error", UserWarning)
         warnings.simplefilter("error", error)
@@ -166,21 +163,21 @@ def _strict(error: type[Warning]) -> Iterator[None]:
 
 
 def _written_size(path: Path) -> tuple[int, int]:
-    """Height and width as a PNG's first chunk says them."""
+    """Read height and width from a PNG's first chunk."""
     with path.open("rb") as file:
         width, height = struct.unpack(">II", file.read(24)[16:])
     return height, width
 
 
 def _npy(path: Path) -> NDArray[np.uint8]:
-    """One .npy file as (H, W).
+    """Read one .npy file as (H, W).
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is damaged, cut, too large, or no grey image.
+        ValueError: it is damaged, cut, too large, or not a grey image.
     """
 
-    def check(header: npy.Header) -> str:
+    def check(header: npy.NpyHeader) -> str:
         if header.dtype == "uint8" and len(header.shape) == 2 and 0 not in header.shape:
             return _size_fault(*header.shape)
         remedy = remedies.pixels(header.dtype, header.shape)
@@ -190,7 +187,7 @@ def _npy(path: Path) -> NDArray[np.uint8]:
 
 
 def _size_fault(height: int, width: int) -> str:
-    """Why an image of this size is not read; empty where it is."""
+    """Return the reason not to read an image of this size, or ""."""
     if height * width <= bounds.MOST_PIXELS:
         return ""
     return (
@@ -203,7 +200,7 @@ def _size_fault(height: int, width: int) -> str:
 
 
 def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
-    """What the pixels depend on, as one hash, and when a file changed last.
+    """Return a hash of everything the pixels depend on, and the time of the last change of a file.
 
     ctime is part of it: archives and copies set mtime to what it was, but nothing sets ctime back.
     """
@@ -217,7 +214,7 @@ def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
 
 
 def _read(path: Path, key: str, count: int) -> NDArray[np.uint8] | None:
-    """What is kept under the key; None where there is nothing, or it is damaged."""
+    """Return the pixels kept under the key; None if there are none, or they are damaged."""
     import numpy as np
 
     try:
@@ -231,7 +228,7 @@ def _read(path: Path, key: str, count: int) -> NDArray[np.uint8] | None:
 
 
 def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
-    """Write whole or not at all; where that fails it costs time only, so it is said and no more."""
+    """Write the pixels whole or not at all; a failure costs only time, so it is a note."""
     import numpy as np
 
     temporary = None
@@ -247,32 +244,21 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
         claims.sweep(path.parent, path.stat().st_mtime, held=False)
     except OSError as error:
         if temporary is not None:
-            with suppress(OSError):  # of the two errors, the first one is told
+            with suppress(OSError):  # the first of the two errors is reported
                 temporary.unlink()
-        print(f"note: the decoded images cannot be kept in {path.parent}: {error}", file=sys.stderr)
+        notes.warn(f"the decoded images cannot be kept in {path.parent}: {error}")
 
 
 # ------------------------------------------------------------------------------------------- the screen
 
 
-def counted(items: Iterable[T], total: int, words: str) -> Iterator[T]:
-    """Go through items; once it takes over a second, say how far it is: a bar, or now and then a line."""
+def counted(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """Go through items; show how far that is once it takes over a second."""
     if multiprocessing.parent_process() is not None:  # a worker's screen is its parent's
         yield from items
-    elif sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(items, words, total, delay=SLOW, unit=" images")
-    else:
-        yield from _lines(items, total, words)
-
-
-def _lines(items: Iterable[T], total: int, words: str) -> Iterator[T]:
-    start = told = time.monotonic()
-    for i, item in enumerate(items):
-        now = time.monotonic()
-        if i and now - told > (LINE_EVERY if told > start else SLOW):
-            left = (total - i) * (now - start) / i
-            print(f"{words}: {i:,} of {total:,} images, {left:.0f} s to go", file=sys.stderr, flush=True)
-            told = now
-        yield item
+        return
+    done = 0
+    with progress_bar.shown(title, "images", total, lambda: done, delay=SLOW):
+        for item in items:
+            yield item
+            done += 1

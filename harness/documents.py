@@ -5,7 +5,6 @@ One reader a file: whatever lies there, what comes back has the types that every
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -13,12 +12,12 @@ from typing import Any, get_args
 import pandas as pd
 from pydantic import ValidationError
 
-from harness import files
+from harness import files, notes
+from harness.about import About
 from harness.csv_rows import CONFUSION
 from harness.errors import UsageError
-from harness.grouping import Engine
-from harness.settings import EPOCHS, METRICS
-from harness.study import About
+from harness.schema import EPOCHS, METRICS
+from harness.stacks import Engine
 
 NEEDED = ("trial_id", "arm", "dataset", "seed", "status", "reason")
 """Columns of trials.csv without which nothing can be said of a trial."""
@@ -29,11 +28,6 @@ TABLES_OF_STUDY: Mapping[str, type] = {
 }  # fmt: skip
 MOVE = "Move the folder away and run again"
 AGAIN = "Copy the whole results folder again, or run its study again, which goes on in it"
-
-
-def say(words: str) -> None:
-    """Say a note on the screen, beside what a command prints."""
-    print(f"note: {words}", file=sys.stderr, flush=True)
 
 
 # ------------------------------------------------------------------------------------------------- plan.json
@@ -142,12 +136,12 @@ def provenance(folder: Path) -> dict[str, Any]:
     try:
         content = files.json_table(path)
     except (OSError, ValueError) as error:
-        say(f"{path} cannot be read ({error}): where these numbers come from is not known")
+        notes.warn(f"{path} cannot be read ({error}): where these numbers come from is not known")
         return {}
     sound = {key: value for key, value in content.items() if _is_sound(key, value)}
     if len(sound) < len(content):
         odd = ", ".join(key for key in content if key not in sound)
-        say(f"{path} is damaged: its {odd} cannot be read, and is left out")
+        notes.warn(f"{path} is damaged: its {odd} cannot be read, and is left out")
     return sound
 
 

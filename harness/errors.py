@@ -1,21 +1,22 @@
-"""The two kinds of failure a person meets, and the words every message is made of."""
+"""The kinds of failure that a person meets, and the words of their messages."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 LONGEST = 200  # characters of a value that a message repeats
+MOST_LISTED = 5  # names in one sentence
 
 
 class UsageError(Exception):
-    """What was asked for cannot be done as asked: a study file, an option, a folder. Exit code 2."""
+    """A request cannot be met as it is: a study file, an option, a folder. Exit code 2."""
 
     exit_code = 2
 
 
 class ComponentError(UsageError):
-    """A component raises, or gives what it must not.
+    """A component raises, or breaks its contract.
 
     Before a training this is wrong usage; while a stack trains it is that stack's failure alone.
     """
@@ -28,7 +29,7 @@ class MachineError(Exception):
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
-    """Say what is close to `given` and what there is.
+    """Suggest the closest allowed name and list them all.
 
     >>> did_you_mean("relo", ["relu", "tanh"])
     "did you mean 'relu'? Allowed: relu, tanh"
@@ -39,8 +40,18 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     return f"{hint}Allowed: {', '.join(names)}"
 
 
+def few(names: Sequence[str], count: int | None = None) -> str:
+    """List the first names and count the others, of `count` in all.
+
+    >>> few("abcdefg"), few("ab")
+    ('a, b, c, d, e and 2 more', 'a, b')
+    """
+    more = (len(names) if count is None else count) - MOST_LISTED
+    return ", ".join(names[:MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def quoted(value: object, spell: Callable[[object], str] = repr, most: int = LONGEST) -> str:
-    """A value as a message repeats it: spelt out, a long one by its two ends.
+    """Spell out a value in a message, a long one by its two ends.
 
     >>> quoted("sgd"), len(quoted([0] * 1000))
     ("'sgd'", 203)
@@ -54,7 +65,7 @@ def quoted(value: object, spell: Callable[[object], str] = repr, most: int = LON
 
 
 def in_words(error: BaseException) -> str:
-    r"""Say on one line what an exception says.
+    r"""Put an exception on one line.
 
     >>> in_words(ValueError("no\nnumber")), in_words(SystemExit(3))
     ('ValueError: no number', 'sys.exit(3)')
@@ -66,5 +77,5 @@ def in_words(error: BaseException) -> str:
         return f"{name}: {error}".replace("\n", " ")[:500].removesuffix(": ")
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 (an exception of a third party's, which cannot say what it is)
+    except BaseException:  # noqa: BLE001 (a third party's exception, whose message raises)
         return name

@@ -9,9 +9,8 @@ import multiprocessing
 import os
 import signal
 import threading
-import warnings
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,12 +19,11 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from harness import checkpoints, plugins, process_state
-from harness.axes.datasets import Dataset, datasets
+from harness import checkpoints, notes, plugins, process_state
 from harness.board import Board, Ticker
 from harness.errors import ComponentError, MachineError, UsageError, in_words
-from harness.grouping import Stack
 from harness.planned_components import raised_in
+from harness.stacks import Stack
 from harness.trials import Trial, components_of, is_still
 
 MOST_TRIES = 3  # of a stack whose worker process dies
@@ -54,7 +52,6 @@ class Work:
     keep_predictions: Sequence[str]
     keep_weights: str
     place: int = 0
-    declared: Mapping[str, Dataset] = field(default_factory=dict)
     metrics: Sequence[str] = ()
     shares: int = 1
     sealed: bool = False
@@ -128,11 +125,9 @@ def _crew(
 
 def warn_alone(error: BaseException) -> None:
     """Warn that this process trains, because no worker can be started."""
-    warnings.warn(
+    notes.warn(
         f"trains in this process, on one core: no worker process can be started ({in_words(error)}). Allow "
-        "more open files or processes (ulimit -n, ulimit -u), or mount /dev/shm, for more",
-        RuntimeWarning,
-        stacklevel=2,
+        "more open files or processes (ulimit -n, ulimit -u), or mount /dev/shm, for more"
     )
 
 
@@ -310,7 +305,7 @@ def check_components(trials: Sequence[Trial]) -> None:
             continue
         names = ", ".join(f"{axis} {one.name!r} ({one.where})" for axis, one in components_of([trial]))
         raise MachineError(
-            f"a worker process has another {names or trial.arm.settings['dataset']} than the study was "
+            f"a worker process has another {names or trial.arm.settings.dataset} than the study was "
             "planned with: its file changed while the study was running, or it reads a value that was set "
             f"after it was loaded, or that differs from process to process. To go on, {again}"
         )
@@ -373,7 +368,6 @@ def train(work: Work, board: Board | None = None) -> Done:
     from harness.data import prepare
 
     board = _board if board is None else board
-    datasets.declare(work.declared, "the study")
     check_components(work.stack.trials)
     try:
         data = prepare(work.stack.trials[0].arm.settings)

@@ -1,4 +1,4 @@
-"""A data set -> a folder of the formats that `folders` reads, and the study file's words for it."""
+"""Exports of a data set into a folder that `folders` reads, with its table for a study file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def export(dataset: Dataset, form: Format, folder: Path) -> str:
         The [datasets.NAME] table for a study file.
 
     Raises:
-        UsageError: the folder is not empty, or no folder; the data set cannot be read.
+        UsageError: the folder is not empty, or is a file; the data set cannot be read.
         MachineError: it cannot be written.
     """
     _check_empty(folder)
@@ -61,7 +61,7 @@ def export(dataset: Dataset, form: Format, folder: Path) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that no other export takes what this one has half written for a killed one's.
+    """Hold a folder, so that no other export takes this one's unfinished files for those of a killed one.
 
     Raises:
         UsageError: another process is writing into it.
@@ -77,24 +77,24 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # the disk may be gone by now, whose error is told
+        with suppress(OSError):  # the disk may be gone by now; its error is reported
             Path(lock.lock_file).unlink()
         lock.release()
 
 
 def table(dataset: Dataset, form: Format, folder: Path) -> str:
-    """The [datasets.NAME] table that declares an exported folder: what is not the default, in TOML."""
+    """Return the [datasets.NAME] table, in TOML, that declares an exported folder."""
     import tomli_w
 
     facts = dataset.facts
-    told: dict[str, object] = {"format": form.removesuffix(".gz"), "path": folder.absolute().as_posix()}
+    entry: dict[str, object] = {"format": form.removesuffix(".gz"), "path": folder.absolute().as_posix()}
     if facts.classes != tuple(map(str, range(len(facts.classes)))):
-        told["classes"] = list(facts.classes)
+        entry["classes"] = list(facts.classes)
     if facts.pixel_max != 255:
-        told["pixel_max"] = int(facts.pixel_max)
+        entry["pixel_max"] = int(facts.pixel_max)
     if form == "png":
-        told["order"] = "number"
-    return tomli_w.dumps({"datasets": {f"{dataset.name}_{told['format']}": told}})
+        entry["order"] = "number"
+    return tomli_w.dumps({"datasets": {f"{dataset.name}_{entry['format']}": entry}})
 
 
 def _check_empty(folder: Path) -> None:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from harness import decoded, idx, layouts, npy, remedies
 from harness.axes.datasets import Dataset, Images
-from harness.errors import UsageError
+from harness.errors import MOST_LISTED, UsageError, few
 from harness.settings import CONTROL_WORDS, control_character
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
 MOST_TOLD = 10  # problems of one folder; beyond it their number
-MOST_NAMED = 5  # files or classes in one problem
 LITTER = {
     "thumbs.db",
     "ehthumbs.db",
@@ -45,7 +44,7 @@ LITTER = {
 
 
 class Folder(BaseModel):
-    """A [datasets.NAME] table: where a person's own images are, and how they are written.
+    """A [datasets.NAME] table: the folder of a person's own images, and their format.
 
     Args:
         format: png, npy or idx.
@@ -86,12 +85,12 @@ class Folder(BaseModel):
         return self
 
     def dataset(self, name: str) -> Dataset:
-        """The data set, under the name that a study gives it; nothing is read yet."""
+        """Return the data set under the name that a study gives it; nothing is read yet."""
         classes = None if self.classes is None else tuple(self.classes)
         return Dataset(name, functools.partial(read, self, name), classes, self.pixel_max)
 
     def table(self) -> dict[str, Any]:
-        """What a study file says of it: only what differs from the default."""
+        """Return the table as a study file writes it: only values that differ from the defaults."""
         return {**self.model_dump(exclude_defaults=True), "path": self.path.as_posix()}
 
 
@@ -107,25 +106,25 @@ class _Listed:
     labelled_by: Path | None = None
 
     def label(self, i: int) -> str:
-        """Label i, as errors name it."""
+        """Name label i in an error."""
         return f"{self.labelled_by}: label {i}" if self.labelled_by else f"{self.files[i]}: its label"
 
     def image(self, i: int) -> str:
-        """Image i, as errors name it."""
+        """Name image i in an error."""
         return str(self.files[i]) if self.names else f"{self.files[0]}: image {i}"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The images' names; none where one file holds them all."""
+        """The images' names; none if one file holds them all."""
         single = self.labelled_by is not None and self.labelled_by.suffix != ".npy"
         return () if single else tuple(path.name for path in self.files)
 
 
 def read(folder: Folder, name: str) -> Images:
-    """Read and check a folder; `name` is what errors call the data set.
+    """Read and check a folder; errors call the data set `name`.
 
     Raises:
-        UsageError: with everything that is wrong, each problem with its file.
+        UsageError: lists all problems, each with its file.
     """
     problems: list[str] = []
     readers = {"png": _read_png, "npy": _read_npy, "idx": _read_idx}
@@ -164,7 +163,7 @@ def _read_npy(folder: Folder, name: str, problems: list[str]) -> Found:
 
 
 def _decode(folder: Folder, name: str, listed: Sequence[_Listed | None], problems: list[str]) -> Found:
-    """Both parts' pixels, decoded as one: they must be of one size."""
+    """Decode the pixels of both parts together, because they must have one size."""
     train, test = listed
     if problems or train is None or test is None:
         return []
@@ -174,7 +173,7 @@ def _decode(folder: Folder, name: str, listed: Sequence[_Listed | None], problem
 
 
 def _files(folder: Path, allowed: str, problems: list[str]) -> list[Path]:
-    """The files of a folder by name, without litter; a missing or empty folder is a problem."""
+    """List the files of a folder by name, without litter; a missing or empty folder is a problem."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((e.name, _is_file(e)) for e in entries if not is_litter(e.name))
@@ -182,17 +181,17 @@ def _files(folder: Path, allowed: str, problems: list[str]) -> list[Path]:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
         problems.append(f"{folder}: {reason}; allowed: {allowed}")
         return []
-    problems += [f"{folder / name}: is no file; move it away" for name, is_file in found if not is_file]
+    problems += [f"{folder / name}: is not a file; move it away" for name, is_file in found if not is_file]
     files = [name for name, is_file in found if is_file]
     odd = [name for name in files if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in name)]
-    problems += [f"{folder}: a file's name holds what is no letter: {name!a}; rename it" for name in odd]
+    problems += [f"{folder}: a file name contains a control character: {name!a}; rename it" for name in odd]
     if not files:
-        problems.append(f"{folder}: holds no file; allowed: {allowed}")
+        problems.append(f"{folder}: contains no file; allowed: {allowed}")
     return [folder / name for name in files if name not in odd]
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """It is an ordinary file: no folder, no loop of links, no named pipe (opening one waits for a writer)."""
+    """Return whether it is an ordinary file: not a folder, a loop of links or a named pipe (which blocks)."""
     try:
         return entry.is_file()
     except OSError:
@@ -200,7 +199,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def is_litter(name: str) -> bool:
-    """A file browser or an archive left this name behind."""
+    """Return whether a file browser or an archive left this name behind."""
     return name.startswith(".") or name.lower().rstrip("\r") in {*LITTER, "icon"}
 
 
@@ -244,13 +243,13 @@ def _list_npy(folder: Path, part: Part, problems: list[str]) -> _Listed | None:
     if labels is None or not numbered:
         return None
     if missing := [i for i in range(len(labels)) if i not in numbered]:
-        names = _some([f"img_{i:05d}.npy" for i in missing[:MOST_NAMED]], len(missing))
+        names = few([f"img_{i:05d}.npy" for i in missing])
         problems.append(
             f"{images}: no {names}; {labelled_by.name} labels images 0 to {len(labels) - 1}, "
             f"{len(numbered):,} are there: add what is missing, or take its labels out"
         )
     if extra := sorted(i for i in numbered if i >= len(labels)):
-        names = _some([numbered[i].name for i in extra[:MOST_NAMED]], len(extra))
+        names = few([numbered[i].name for i in extra])
         problems.append(
             f"{labelled_by}: {len(labels):,} labels for {len(numbered):,} images: none for {names}; "
             "allowed: one an image, numbers from 0"
@@ -308,13 +307,13 @@ def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa:
 
 
 def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path, NDArray[Any]] | None:
-    """An IDX file of one of these names, in any of the spellings that archives of MNIST have.
+    """Read an IDX file of one of these names, in any of the spellings of MNIST's archives.
 
-    As it is before .gz where both are there, and as MNIST's own page spells it before any other.
+    A plain file comes before .gz if both exist, and the spelling of MNIST's own page before any other.
     """
     there = [(stem, path) for stem in stems for path in _spellings(folder, stem) if path.is_file()]
     if not there:
-        fault = "is no file" if (folder / stems[0]).exists() else "is missing"
+        fault = "is not a file" if (folder / stems[0]).exists() else "is missing"
         problems.append(f"{folder / stems[0]}: {fault}; allowed: {' or '.join(stems)}, or .gz of it")
         return None
     (stem, first), *others = there
@@ -329,14 +328,14 @@ def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path,
 
 
 def _spellings(folder: Path, stem: str) -> list[Path]:
-    """The places of a file of MNIST's: a dot for the dash before "idx", in a folder of its name, or .gz."""
+    """List the places of one of MNIST's files: a dot before "idx", a folder of its name, or .gz."""
     names = (stem, stem.replace("-idx", ".idx"))
     places = [folder, *(folder / name for name in names)]
     return [place / (name + end) for place in places for name in names for end in ("", ".gz")]
 
 
 def _differs(first: Path, other: Path) -> bool:
-    """Two files, of which neither or both are packed, hold other bytes."""
+    """Return whether two files, of which neither or both are packed, contain different bytes."""
     return (first.suffix == ".gz") == (other.suffix == ".gz") and not filecmp.cmp(first, other, shallow=False)
 
 
@@ -344,7 +343,7 @@ def _differs(first: Path, other: Path) -> bool:
 
 
 def _labels(path: Path, labels: NDArray[Any], problems: list[str]) -> NDArray[np.int64] | None:
-    """Labels of shape (N,) as int64."""
+    """Return labels of shape (N,) as int64, or None and a problem."""
     import numpy as np
 
     if labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
@@ -367,7 +366,7 @@ def _check_pixels(folder: Folder, listed: _Listed, pixels: NDArray[np.uint8], pr
 
 
 def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str]) -> None:
-    """Labels are 0..C-1, C at least 2, and train has an image of each."""
+    """Check that labels are 0..C-1, C at least 2, and that train has an image of each."""
     import numpy as np
 
     names = folder.classes or []
@@ -387,16 +386,11 @@ def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str])
         problems.append(f"{place}: every label is 0; allowed: at least 2 classes")
     elif len(present) < count:
         # Not all of range(count): a stray label of a billion would name a billion classes.
-        missing = [i for i in range(min(count, len(present) + MOST_NAMED)) if i not in present][:MOST_NAMED]
-        told = _some([f"{i} ({names[i]})" if names else str(i) for i in missing], count - len(present))
+        missing = [i for i in range(min(count, len(present) + MOST_LISTED)) if i not in present]
+        absent = few([f"{i} ({names[i]})" if names else str(i) for i in missing], count - len(present))
         top = next(part for part in parts if part.labels.max() == highest)
         where = "" if names else f" ({top.label(int(top.labels.argmax()))} is {highest})"
         problems.append(
-            f"{place}: no train image of class {told}, of classes 0..{count - 1}{where}; add some, "
+            f"{place}: no train image of class {absent}, of classes 0..{count - 1}{where}; add some, "
             f"or {'name fewer classes' if names else 'number the classes without a gap'}"
         )
-
-
-def _some(named: Sequence[str], count: int) -> str:
-    """A few of `count`, in words."""
-    return ", ".join(named) + (f" and {count - len(named):,} more" if count > len(named) else "")

@@ -159,7 +159,7 @@ ACTIVATIONS: dict[str, Formula] = {
 
 
 def dropout_mask(u: Array, p: float, dtype: DTypeLike) -> Array:
-    """What activations are multiplied by: 1 / (1 - p) where u >= p, else 0, which leaves their mean as it is.
+    """Return the factor of activations: 1 / (1 - p) where u >= p, else 0, which keeps their mean.
 
     As it is a factor, the gradient is multiplied by it, too. u and p are compared in float32, as u is drawn.
     """
@@ -202,12 +202,12 @@ HEADS: dict[str, Formula] = {
 
 
 def smoothed(t: Array, share: float) -> Array:
-    """Smoothed targets: each is (1 - share) t, and share is spread over all C classes evenly."""
+    """Smooth targets: each becomes (1 - share) t, and share is spread evenly over all C classes."""
     return (1 - share) * t + share / t.shape[1]
 
 
 def cross_entropy(z: Array, t: Array) -> Array:
-    """Of logits: l = -z_y + log sum_j e^z_j. The softmax is inside, where it cannot underflow."""
+    """Compute l = -z_y + log sum_j e^z_j of logits. The softmax is inside, where it cannot underflow."""
     return -(t * log_softmax(z)).sum(1)
 
 
@@ -217,7 +217,7 @@ def cross_entropy_gradient(z: Array, t: Array) -> Array:
 
 
 def negative_log(p: Array, t: Array) -> Array:
-    """Of probabilities, as the textbooks write it: l = -log p_y, inf where p_y underflows to 0."""
+    """Compute l = -log p_y of probabilities, as the textbooks write it: inf where p_y underflows to 0."""
     return -(t * np.log(np.where(t > 0, p, 1))).sum(1)
 
 
@@ -227,7 +227,7 @@ def negative_log_gradient(p: Array, t: Array) -> Array:
 
 
 def nll(f: Array, t: Array) -> Array:
-    """Of log-probabilities: l = -f_y."""
+    """Compute l = -f_y of log-probabilities."""
     return -(t * f).sum(1)
 
 
@@ -307,7 +307,7 @@ LOSSES: dict[str, Mapping[str, Formula]] = {
 
 
 def slot(state: State, name: str, like: Array, start: float = 0.0) -> Array:
-    """What the optimizer keeps under `name`, of the parameters' shape; `start` before the first step."""
+    """Return the optimizer's state under `name`, of the parameters' shape; `start` before the first step."""
     if name not in state:
         state[name] = np.full_like(like, start)
     return state[name]
@@ -497,7 +497,7 @@ METRICS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def loss_of(settings: Mapping[str, Value]) -> Formula:
-    """The formula of a trial's loss for the kind of output that its head gives.
+    """Return the formula of a trial's loss for its head's kind of output.
 
     Raises:
         KeyError: there is none.
@@ -509,7 +509,7 @@ def loss_of(settings: Mapping[str, Value]) -> Formula:
 
 
 def missing(settings: Mapping[str, Value]) -> list[str]:
-    """What a trial needs and has no formula here, in words: a third party's component, or a new one."""
+    """Name the components of a trial without a formula here: a third party's, or a new one."""
     known: dict[str, Collection[str]] = {
         "architecture": ["mlp"],
         "activation": ACTIVATIONS,
@@ -528,7 +528,7 @@ def missing(settings: Mapping[str, Value]) -> list[str]:
 
 
 def missing_metrics(names: Sequence[str]) -> list[str]:
-    """The metrics that have no formula here, in words."""
+    """Name the metrics without a formula here."""
     entries = [metrics.entry(name) for name in names]
     return [
         f"metric {entry.name!r} ({entry.where}); it has: {', '.join(METRICS)}"

@@ -1,4 +1,4 @@
-"""What the system grants this process of the machine: cores and memory, of a container's or a job's.
+"""Cores and memory that the system grants this process, by its container or its job.
 
 Linux alone sets such limits, by control groups, of version 2 (docs.kernel.org/admin-guide/cgroup-v2.html) or
 1 (docs.kernel.org/admin-guide/cgroup-v1/). Slurm, Docker and Kubernetes set them, and a group is also held by
@@ -48,7 +48,7 @@ def memory_left(root: Path | None = None) -> int | None:
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """The folders of this process's groups under a controller, innermost first.
+    """List the folders of this process's groups under a controller, innermost first.
 
     A container that sees its own group as the root of sys/fs/cgroup may be told the host's path for it, so
     folders that are not there are passed over, and the root is asked in any case.
@@ -64,7 +64,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _memberships(controller: str, root: Path) -> Iterator[tuple[Path, str]]:
-    """Where a controller's groups are, and which one this process is in, of both versions."""
+    """Yield the folder of a controller's groups and this process's group, for both versions."""
     mounted = root / "sys/fs/cgroup"
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, names, path = [*line.split(":", 2), "", ""][:3]
@@ -75,7 +75,7 @@ def _memberships(controller: str, root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _share(folder: Path) -> float | None:
-    """The cores' time that a group may use, in cores; None where it is not limited."""
+    """Read the CPU time that a group may use, in cores; None if it is not limited."""
     quota, _, period = _text(folder / "cpu.max").partition(" ")
     if not quota:
         quota, period = (_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
@@ -84,13 +84,13 @@ def _share(folder: Path) -> float | None:
 
 
 def _limit(folder: Path) -> int | None:
-    """The bytes that a group may hold; None where it is not limited."""
+    """Read the bytes that a group may hold; None if it is not limited."""
     told = [_number(_text(folder / name)) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
     return min((one for one in told if one is not None and one < UNLIMITED), default=None)
 
 
 def _used(folder: Path) -> int:
-    """The bytes that a group holds, without file pages that have not been read for a while."""
+    """Read the bytes that a group holds, without inactive file pages."""
     told = (_number(_text(folder / name)) for name in ("memory.current", "memory.usage_in_bytes"))
     used = next((one for one in told if one is not None), 0)
     pairs = (line.partition(" ") for line in _text(folder / "memory.stat").splitlines())
@@ -100,7 +100,7 @@ def _used(folder: Path) -> int:
 
 
 def _available(root: Path) -> int | None:
-    """The bytes that the machine can still give, files it keeps for speed alone given back."""
+    """Read the bytes that the machine has available, its file cache included."""
     for line in _text(root / "proc/meminfo").splitlines():
         name, _, size = line.partition(":")
         if name == "MemAvailable":
@@ -110,7 +110,7 @@ def _available(root: Path) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """A small file's text; empty where it cannot be read."""
+    """Read a small file's text, or ""."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -118,6 +118,6 @@ def _text(path: Path) -> str:
 
 
 def _number(text: str) -> int | None:
-    """A count that is written plainly; None for anything else, as for "max" and "-1"."""
+    """Parse a plain count; None for anything else, such as "max" and "-1"."""
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(2**64)) else None

@@ -32,11 +32,11 @@ def read(path: Path) -> NDArray[Any]:
         A writable array of the file's shape and type, in the machine's byte order.
 
     Raises:
-        UsageError: the file cannot be read or is no whole IDX file; names it.
+        UsageError: the file cannot be read or is not a complete IDX file; the message names it.
     """
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
-            raise UsageError(f"{path}: cannot be read as IDX: it is no file")
+            raise UsageError(f"{path}: cannot be read as IDX: it is not a file")
         with path.open("rb") as file:
             return _unpacked(file, os.fstat(file.fileno()).st_size, str(path))
     except OSError as error:
@@ -44,7 +44,7 @@ def read(path: Path) -> NDArray[Any]:
 
 
 def parse(data: bytes, name: str) -> NDArray[Any]:
-    """Parse the bytes of an IDX file, as they are or gzipped; `name` is what errors call it.
+    """Parse the bytes of an IDX file, as they are or gzipped; errors call it `name`.
 
     Source: "The IDX file format", at the end of the MNIST page (LeCun, Cortes, Burges).
 
@@ -52,13 +52,13 @@ def parse(data: bytes, name: str) -> NDArray[Any]:
     array([7, 9], dtype=uint8)
 
     Raises:
-        UsageError: the magic number, the length or the compression is wrong; names the file.
+        UsageError: the magic number, the length or the compression is wrong; the message names the file.
     """
     return _unpacked(io.BytesIO(data), len(data), name)
 
 
 def _unpacked(file: BinaryIO, size: int, name: str) -> NDArray[Any]:
-    """The array of a file of `size` bytes, which may be gzipped."""
+    """Read the array of a file of `size` bytes, which may be gzipped."""
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     if not packed:
@@ -71,12 +71,12 @@ def _unpacked(file: BinaryIO, size: int, name: str) -> NDArray[Any]:
 
 
 def _array(stream: BinaryIO, size: int | None, name: str) -> NDArray[Any]:
-    """Read the header, then the values: never more than the header says, and one byte to see that it ends.
+    """Read the header and its values, never more, and one byte to see that the file ends.
 
     Args:
         stream: at its beginning.
-        size: its bytes, where they are known without reading; else None.
-        name: what errors call it.
+        size: its length in bytes, if known without reading; else None.
+        name: its name in errors.
     """
     import numpy as np
 
@@ -104,7 +104,7 @@ def _array(stream: BinaryIO, size: int | None, name: str) -> NDArray[Any]:
 
 
 def _header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type, as a file's first bytes say them."""
+    """Read shape and type from a file's first bytes."""
     import numpy as np
 
     magic = stream.read(4)
@@ -127,7 +127,7 @@ def _header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[Any]
 
 
 def _take(stream: BinaryIO, most: int) -> bytearray:
-    """The next bytes of a stream, at most so many; memory grows with what is there, not what is asked for."""
+    """Read at most so many bytes of a stream; memory grows with the bytes read, not with those requested."""
     taken = bytearray()
     while len(taken) < most and (chunk := stream.read(min(CHUNK, most - len(taken)))):
         taken += chunk
@@ -135,7 +135,7 @@ def _take(stream: BinaryIO, most: int) -> bytearray:
 
 
 def pack(array: NDArray[Any]) -> bytes:
-    """The bytes of an IDX file that holds the array; what `parse` reads.
+    """Write an array as the bytes of an IDX file, which `parse` reads.
 
     >>> import numpy as np
     >>> pack(np.array([7, 9], np.uint8)).hex(" ")

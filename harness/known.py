@@ -1,6 +1,7 @@
-"""Known: the components that the engine's kernels know, and what these are told of them. Needs no torch.
+"""Kernel support: the components that the C kernels can compute, and the numbers these know them by.
 
-A component that is not named here is none the worse for it: its own function computes it.
+A component that is not named here trains all the same: its own function computes it, in PyTorch. This module
+needs no torch.
 """
 
 from __future__ import annotations
@@ -8,45 +9,43 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arm_settings import Settings
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.registry import Registry
-from harness.settings import Value
-
-if TYPE_CHECKING:
-    from harness.trials import Trial
+from harness.trials import Trial
 
 ACTIVATIONS: Mapping[str, int] = {
     "identity": 0, "relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "silu": 5,
 }  # fmt: skip
 """`enum activation` in C."""
 CROSS_ENTROPIES = {("identity", "ce"), ("log_softmax", "nll")}
-"""Head and loss that together are the softmax cross-entropy of the logits."""
+"""Pairs of head and loss that are the softmax cross-entropy of the logits."""
 ZEROS_KEPT = {"unit", "raw"}
 """Preprocessings that leave a pixel of zero at zero."""
 SWITCH = "HARNESS_KERNELS"
-"""The environment variable that switches the kernels off,"""
+"""The environment variable that says whether the kernels are used."""
 OFF = {"off", "0", "no"}
-"""and how,"""
+"""Its values that disable the kernels."""
 ON = {"on", "1", "yes"}
-"""or has them used without a self-test."""
+"""Its values that enable the kernels without a self-test."""
 NARROW = 128
-"""Hidden units of a layer, at most: PyTorch's products are the faster ones beyond."""
+"""Hidden units of a layer that the kernels compute, at most; PyTorch's products are faster beyond."""
 
 GRADIENT = 0
-"""The rule that only writes down the gradient, for an optimizer that the kernels do not know."""
+"""The rule that only stores the gradient, for an optimizer that the kernels do not support."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`enum rule` in C: its number, the states it keeps, and its settings in the kernel's order.
+    """An optimizer's `enum rule` in C: its number, its states, and its settings in the kernel's order.
 
     The states' names are those of the optimizer's function, which does the same in PyTorch.
     """
@@ -65,46 +64,49 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def _ours(registry: Registry[Any], name: str) -> bool:
-    """Whether a component is the harness's own, which the kernels may know."""
+def _is_own(registry: Registry[Any], name: str) -> bool:
+    """Tell whether a component is the harness's own, which the kernels may support."""
     return not registry.entry(name).third_party
 
 
-def rule_of(settings: Mapping[str, Value]) -> Rule | None:
-    """The kernels' rule for an optimizer and its switches; None where they have none."""
-    name = str(settings["optimizer"])
-    if name not in RULES or not _ours(optimizers, name) or settings.get("amsgrad"):
+def rule_of(settings: Settings) -> Rule | None:
+    """Give the kernels' rule for an optimizer and its switches; None where they have none."""
+    name = settings.optimizer
+    if name not in RULES or not _is_own(optimizers, name) or settings.get("amsgrad"):
         return None
     return RULES[name]
 
 
-def knows_layers(settings: Mapping[str, Value]) -> bool:
-    """Whether the kernels know the layers behind the first one."""
-    name = str(settings.get("activation", "identity"))
-    narrow = all(width <= NARROW for width in settings.get("hidden", []))  # type: ignore[union-attr, operator]
-    return narrow and name in ACTIVATIONS and _ours(activations, name)
+def kernels_support_layers(settings: Settings) -> bool:
+    """Tell whether the kernels can compute the layers behind the first one."""
+    name, narrow = settings.activation, max(settings.hidden, default=0) <= NARROW
+    return narrow and name in ACTIVATIONS and _is_own(activations, name)
 
 
-def knows_output(settings: Mapping[str, Value]) -> bool:
-    """Whether the kernels know a head with a loss."""
-    head, loss = str(settings["head"]), str(settings["loss"])
-    return (head, loss) in CROSS_ENTROPIES and _ours(heads, head) and _ours(losses, loss)
+def kernels_support_output(settings: Settings) -> bool:
+    """Tell whether the kernels can compute a head with a loss."""
+    head, loss = settings.head, settings.loss
+    return (head, loss) in CROSS_ENTROPIES and _is_own(heads, head) and _is_own(losses, loss)
 
 
-def knows(settings: Mapping[str, Value]) -> bool:
-    """Whether the kernels know all of a trial, so that it may train in stretches of steps."""
-    if settings.get("dropout") or str(settings["preprocessing"]) not in ZEROS_KEPT:
+def kernels_support(settings: Settings) -> bool:
+    """Tell whether the kernels can compute all of a trial, so that one call takes many steps."""
+    if settings.dropout or settings.preprocessing not in ZEROS_KEPT:
         return False
     if os.environ.get(SWITCH, "").lower() in OFF:
         return False
-    return rule_of(settings) is not None and knows_layers(settings) and knows_output(settings)
+    return (
+        rule_of(settings) is not None
+        and kernels_support_layers(settings)
+        and kernels_support_output(settings)
+    )
 
 
-def table(rule: Rule, trials: Sequence[Trial]) -> NDArray[np.float64]:
-    """The settings (k, n) of a rule, a row a trial, pairs side by side."""
+def rule_settings(rule: Rule, trials: Sequence[Trial]) -> NDArray[np.float64]:
+    """Give the settings (k, n) of a rule, a row for each trial, pairs side by side."""
     return np.array([_row(rule, trial.arm.settings) for trial in trials], np.float64)
 
 
-def _row(rule: Rule, settings: Mapping[str, Value]) -> list[float]:
+def _row(rule: Rule, settings: Settings) -> list[float]:
     values = [settings[name] for name in rule.settings]
     return [float(x) for value in values for x in (value if isinstance(value, (list, tuple)) else [value])]

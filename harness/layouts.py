@@ -1,4 +1,4 @@
-"""Layouts: what a folder holds that is in none of the three formats, and the way in.
+"""Layouts of folders that are in other formats than the three, and how to convert them.
 
 docs/own-images.md has a loop for each of them.
 """
@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.errors import MOST_LISTED, few
+
 MOST_LOOKED_AT = 5_000  # names in one folder
-MOST_NAMED = 5  # classes or files in one sentence
 OTHER_IMAGES = {".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 IMAGES = {".png", *OTHER_IMAGES}
 TABLES = {".csv", ".tsv", ".parquet", ".xlsx"}
@@ -21,11 +22,11 @@ NUMBERED = re.compile(r"\d{1,9}_.+\.png|img_\d+\.npy", re.IGNORECASE)
 
 
 def words(folder: Path, form: str) -> list[str]:
-    """Sentences on what else a folder holds, and how it becomes what is taken; none where that is not known.
+    """Return sentences on the layout of a folder, and how to convert it; none for an unknown layout.
 
     Args:
-        folder: what a study's table calls its path.
-        form: the format that the table says: png, npy or idx.
+        folder: the path in a study's table.
+        form: the format in the table: png, npy or idx.
     """
     names, folders = _names(folder)
     inside, within = _names(folder / "train") if "train" in folders else ([], [])
@@ -38,7 +39,7 @@ def words(folder: Path, form: str) -> list[str]:
 
 
 def _names(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of files and of folders in a folder, the first few thousand; none where it cannot be read."""
+    """Return the first few thousand names of files and of folders in a folder; none if it cannot be read."""
     files: list[str] = []
     folders: list[str] = []
     try:
@@ -52,7 +53,7 @@ def _names(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _other_format(form: str, names: list[str], folders: list[str], inside: list[str]) -> str:
-    """What to say where another of the three formats fits."""
+    """Return a sentence if another of the three formats fits, else ""."""
     fits = {
         "idx": any(re.search(r"[-.]idx\d-ubyte", name) for name in [*names, *folders]),
         "npy": "train_imgs" in folders,
@@ -65,14 +66,14 @@ def _other_format(form: str, names: list[str], folders: list[str], inside: list[
 
 
 def _foreign(names: list[str]) -> Iterator[str]:
-    """What files of other formats at the folder's top are, and how they become images."""
+    """Describe files of other formats at the folder's top, and how to turn them into images."""
     by_end: dict[str, list[str]] = {}
     for name in names:
         by_end.setdefault(Path(name).suffix.lower(), []).append(name)
     arrays = [*by_end.get(".npz", []), *(n for n in by_end.get(".npy", []) if not n.endswith("_labels.npy"))]
     if arrays:
         yield (
-            f"it holds {_some(arrays)}, arrays of many images: load them (np.load) and save each image x "
+            f"it holds {few(arrays)}, arrays of many images: load them (np.load) and save each image x "
             "of label y as train/ or test/ with Image.fromarray(x).save(f'train/{y}_{i:06d}.png')"
         )
     for ends, sentence in (
@@ -80,23 +81,23 @@ def _foreign(names: list[str]) -> Iterator[str]:
             TABLES,
             "tables: load one with pandas, and save each row's pixels as an image, as train/LABEL_NUMBER.png",
         ),
-        (ARCHIVES, "packed: unpack it, and say the folder that comes out as the path"),
+        (ARCHIVES, "an archive: unpack it, and name the unpacked folder as the path"),
     ):
         if found := [name for end in sorted(ends) for name in by_end.get(end, [])]:
-            yield f"it holds {_some(found)}, {sentence}"
+            yield f"it holds {few(found)}, {sentence}"
     if found := [name for end in sorted(IMAGES) for name in by_end.get(end, [])]:
         yield (
-            f"it holds {_some(found)} beside train/ and test/: put the images into these two, "
+            f"it holds {few(found)} beside train/ and test/: put the images into these two, "
             "in train/ those to learn from"
         )
 
 
 def _images(names: list[str]) -> Iterator[str]:
-    """What images in train/ are that are no PNG, or named by a class in words."""
+    """Describe images in train/ that are not PNG, or that a class in words names."""
     foreign = [name for name in names if Path(name).suffix.lower() in OTHER_IMAGES]
     if foreign:
         yield (
-            f"train/ holds {_some(foreign)}, which is no PNG: save each anew with "
+            f"train/ holds {few(foreign)}, not PNG: save each again with "
             "ImageOps.exif_transpose(Image.open(path)).convert('L').save(path.with_suffix('.png'))"
         )
     unnumbered = [Path(name) for name in names if not NUMBERED.fullmatch(name)]
@@ -108,14 +109,14 @@ def _images(names: list[str]) -> Iterator[str]:
     classes = sorted(word for word in words if any(map(str.isalpha, word)))  # cat of cat_001.png
     if classes:
         yield (
-            f"names in train/ begin with a class in words, {_some(classes)}: begin them with the class's "
+            f"names in train/ begin with a class in words, {few(classes)}: begin them with the class's "
             f"number, {_numbered(classes)}, as 0_001.png; the words go into the table, "
             f"classes = {_quoted(classes)}"
         )
 
 
 def _class_folders(folder: Path, folders: list[str]) -> Iterator[str]:
-    """What to say of a folder a class, as torchvision's ImageFolder has it; nothing where there is none."""
+    """Describe a folder for each class, as torchvision's ImageFolder has it, if there is one."""
     classes = [
         name for name in folders if any(Path(n).suffix.lower() in IMAGES for n in _names(folder / name)[0])
     ]
@@ -123,24 +124,18 @@ def _class_folders(folder: Path, folders: list[str]) -> Iterator[str]:
         return
     where = f"{folder.name}/" if folder.name == "train" else "it"
     yield (
-        f"{where} holds a folder a class, {_some(classes)}: move each {classes[0]}/NAME.png to "
+        f"{where} holds a folder a class, {few(classes)}: move each {classes[0]}/NAME.png to "
         f"train/0_NAME.png or test/0_NAME.png, with the class's number in front "
         f"({_numbered(classes)}); the names go into the table, classes = {_quoted(classes)}"
     )
 
 
 def _numbered(classes: list[str]) -> str:
-    return ", ".join(f"{name} {i}" for i, name in enumerate(classes[:MOST_NAMED])) + (
-        "" if len(classes) <= MOST_NAMED else ", .."
+    return ", ".join(f"{name} {i}" for i, name in enumerate(classes[:MOST_LISTED])) + (
+        "" if len(classes) <= MOST_LISTED else ", .."
     )
 
 
 def _quoted(classes: list[str]) -> str:
-    more = "" if len(classes) <= MOST_NAMED else ", .."
-    return "[" + ", ".join(f'"{name}"' for name in classes[:MOST_NAMED]) + more + "]"
-
-
-def _some(names: list[str]) -> str:
-    """A few of the names, in words."""
-    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    more = "" if len(classes) <= MOST_LISTED else ", .."
+    return "[" + ", ".join(f'"{name}"' for name in classes[:MOST_LISTED]) + more + "]"

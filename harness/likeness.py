@@ -1,6 +1,6 @@
 """Likeness: images that are the same where they should differ, which no check of sizes and types sees.
 
-A folder that was mended the wrong way is all white, a copy too many puts the test images into train: both are
+A folder that was fixed the wrong way is all white, a copy too many puts the test images into train: both are
 read without a fault, and every number that is trained on them is worthless.
 """
 
@@ -10,17 +10,17 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from harness.errors import few
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from harness.axes.datasets import Images
 
-MOST_NAMED = 5  # classes or images in one sentence
-
 
 def words(images: Images, classes: Sequence[str]) -> tuple[str, ...]:
-    """Sentences on images that are the same: all of a part, all of a class, or of test and of train.
+    """Return sentences on equal images: all of a part, all of a class, or of test and of train.
 
     Args:
         images: a data set that was checked.
@@ -37,7 +37,7 @@ def words(images: Images, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _prints(pixels: NDArray[np.uint8]) -> list[bytes]:
-    """A hash of each image."""
+    """Hash each image."""
     return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels]
 
 
@@ -49,7 +49,7 @@ def _all(prints: Sequence[bytes], pixels: NDArray[np.uint8], part: str) -> str:
 
 
 def _of_a_class(prints: Sequence[bytes], images: Images, classes: Sequence[str]) -> Iterator[str]:
-    """One sentence on the classes whose train images are all the same, if there are any."""
+    """Yield a sentence on the classes whose train images are all the same, if there are any."""
     by_class: dict[int, set[bytes]] = {}
     counts: dict[int, int] = {}
     for seal, label in zip(prints, images.train_labels.tolist(), strict=True):
@@ -57,7 +57,7 @@ def _of_a_class(prints: Sequence[bytes], images: Images, classes: Sequence[str])
         counts[label] = counts.get(label, 0) + 1
     same = [label for label in sorted(by_class) if len(by_class[label]) == 1 and counts[label] > 1]
     if same:
-        named = _some([f"{classes[label]} ({counts[label]:,})" for label in same])
+        named = few([f"{classes[label]} ({counts[label]:,})" for label in same])
         first = images.train_images[int((images.train_labels == same[0]).argmax())]
         yield f"all train images of a class are the same, in class {named}{_flat(first)}"
 
@@ -67,12 +67,12 @@ def _flat(image: NDArray[np.uint8]) -> str:
 
 
 def _shared(train: Sequence[bytes], test: Sequence[bytes], images: Images) -> str:
-    """What test has of train."""
+    """Count test images that are also in train."""
     first = {seal: i for i, seal in reversed(list(enumerate(train)))}
     shared = [(i, first[seal]) for i, seal in enumerate(test) if seal in first]
     if not shared:
         return ""
-    named = _some([
+    named = few([
         f"{_name(images.test_names, i)} is train's {_name(images.train_names, j)}" for i, j in shared
     ])  # fmt: skip
     return (
@@ -82,7 +82,7 @@ def _shared(train: Sequence[bytes], test: Sequence[bytes], images: Images) -> st
 
 
 def _contradicted(train: Sequence[bytes], images: Images) -> str:
-    """What train has under two labels."""
+    """Count train images that have two labels."""
     labels: dict[bytes, int] = {}
     twice: dict[bytes, int] = {}
     for i, (seal, label) in enumerate(zip(train, images.train_labels.tolist(), strict=True)):
@@ -90,14 +90,9 @@ def _contradicted(train: Sequence[bytes], images: Images) -> str:
             twice.setdefault(seal, i)
     if not twice:
         return ""
-    named = _some([_name(images.train_names, i) for i in twice.values()])
+    named = few([_name(images.train_names, i) for i in twice.values()])
     return f"{len(twice):,} images are in train under two labels: {named}"
 
 
 def _name(names: Sequence[str], i: int) -> str:
     return names[i] if names else f"image {i}"
-
-
-def _some(named: Sequence[str]) -> str:
-    more = f" and {len(named) - MOST_NAMED:,} more" if len(named) > MOST_NAMED else ""
-    return ", ".join(named[:MOST_NAMED]) + more

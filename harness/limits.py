@@ -1,7 +1,7 @@
 """Limits: how large the numbers of a study may be, each with its reason.
 
-They are far beyond what a person wants on one machine. They are there so that a slip (a seed where a count is
-meant, three zeros too many) is told at once, and does not take all memory or run for years first.
+They are far beyond what a person wants on one machine, so that a slip (a seed where a count is meant, three
+zeros too many) is told at once, instead of taking all memory or running for years.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TOGETHER = 10_000
 
 
 def at_most(most: int, why: str) -> AfterValidator:
-    """A pydantic validator of whole numbers: `most` is the largest, and `why` is told with it."""
+    """Make a pydantic validator of whole numbers up to `most`; its error gives the reason `why`."""
     return AfterValidator(partial(_check, most, why))
 
 
@@ -54,7 +54,7 @@ def _check(most: int, why: str, value: int) -> int:
 
 
 def arms(design: str, axes: Mapping[str, Sequence[Any]], steps: Sequence[Any]) -> int:
-    """How many arms a study's tables mean, duplicates included; multiplied, not made."""
+    """Count the arms of a study's tables, duplicates included, without making them."""
     if design == "ladder":
         return 1 + len(steps)
     if design == "one-factor":
@@ -63,12 +63,12 @@ def arms(design: str, axes: Mapping[str, Sequence[Any]], steps: Sequence[Any]) -
 
 
 def trials_problem(where: str, counts: Mapping[str, int]) -> str:
-    """What to say of counts (arms, seeds ..) whose product is more trials than a study may have; else ""."""
+    """Say so if the product of counts (arms, seeds ..) is more trials than a study may have; else ""."""
     total = math.prod(counts.values())
     if total <= TRIALS:
         return ""
-    told = " x ".join(f"{count:,} {name}" for name, count in counts.items())
+    factors = " x ".join(f"{count:,} {name}" for name, count in counts.items())
     return (
-        f"{where}: {told} = {total:,} trials; allowed: up to {TRIALS:,} in one study. Take values or seeds "
-        "out, or divide it into several studies"
+        f"{where}: {factors} = {total:,} trials; allowed: up to {TRIALS:,} in one study. Take values or "
+        "seeds out, or divide it into several studies"
     )

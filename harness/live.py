@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import results
+from harness import notes, results
 from harness.board import LOSS
 from harness.data import TRAINED_ON
-from harness.grouping import budget_of
 from harness.selection import shown_arms
+from harness.stacks import budget_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -259,8 +259,7 @@ def _told_once(draw: Callable[[_Drawing], None]) -> Callable[[_Drawing], None]:
             draw(self)
         except Exception as error:  # noqa: BLE001 (whatever it is, the training goes on)
             if not self.failed:
-                words = f"note: the live curve cannot be drawn ({error!r}); training goes on"
-                print(words, file=sys.stderr, flush=True)
+                notes.warn(f"the live curve cannot be drawn ({error!r}); training goes on")
             self.failed = True
 
     return attempt

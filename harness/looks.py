@@ -21,18 +21,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.axes.datasets import Facts, datasets
+from harness.arm_settings import Settings
+from harness.axes.datasets import Facts
 from harness.data import DATA_SETTINGS, SPLITS, Split, divide, load
 from harness.errors import MachineError, UsageError, did_you_mean
 from harness.plots import COLORS, GREY, STYLE, TEST, VAL, percent, save
 from harness.study import Study
-from harness.trials import arms, resolve
+from harness.trials import arms, settings_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
-
-    from harness.settings import Value
 
 Kind = Literal["counts", "row", "grid"]
 SHADES = {"train": COLORS[2], "val": VAL, "test": TEST}
@@ -59,10 +58,9 @@ class View:
         return np.bincount(self.labels[split], minlength=len(self.facts.classes))
 
 
-def view(settings: Mapping[str, Value]) -> View:
+def view(settings: Settings) -> View:
     """The data set that these settings name, as they divide it."""
-    name = str(settings["dataset"])
-    images, index = load(name), divide(settings)
+    images, index = load(settings.data), divide(settings)
     train_names = images.train_names or tuple(f"index {i}" for i in range(len(images.train_labels)))
     test_names = images.test_names or tuple(f"index {i}" for i in range(len(images.test_labels)))
     pixels: dict[Split, NDArray[np.uint8]] = {"test": images.test_images}
@@ -72,18 +70,18 @@ def view(settings: Mapping[str, Value]) -> View:
         pixels[split] = images.train_images[index[split]]
         labels[split] = images.train_labels[index[split]]
         names[split] = [train_names[i] for i in index[split]]
-    return View(name, datasets[name].facts, pixels, labels, names)
+    return View(settings.dataset, settings.facts, pixels, labels, names)
 
 
-def divisions(study: Study, dataset: str | None = None) -> dict[str, dict[str, Value]]:
+def divisions(study: Study, dataset: str | None = None) -> dict[str, Settings]:
     """The ways in which a study divides its data sets, or one of them: a name for files -> settings."""
-    chosen = [arm.settings for arm in arms(study) if dataset in {None, arm.settings["dataset"]}]
+    chosen = [arm.settings for arm in arms(study) if dataset in {None, arm.settings.dataset}]
     if not chosen and dataset is not None:
-        chosen = [resolve({**study.baseline, "dataset": dataset})]
+        chosen = [settings_of(study, {"dataset": dataset})]
     keys = [key for key in DATA_SETTINGS if key != "preprocessing"]
-    distinct: list[dict[str, Value]] = []
+    distinct: list[Settings] = []
     for settings in chosen:
-        part = {key: settings[key] for key in keys if key in settings}
+        part = Settings({key: settings[key] for key in keys if key in settings}, settings.study_dataset)
         if part not in distinct:
             distinct.append(part)
     varied = [key for key in keys[1:] if len({str(part.get(key)) for part in distinct}) > 1]

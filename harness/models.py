@@ -19,23 +19,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from harness import files, plugins, results, selection, weights
+from harness import files, notes, plugins, results, selection, weights
+from harness.arm_settings import Settings
 from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.executors import quiet_arithmetic, undisturbed
-from harness.grouping import Stack
 from harness.plan import make
 from harness.results import Results
-from harness.settings import Value
+from harness.stacks import Stack
 from harness.study import load as load_study
+from harness.trained_on import study_dataset
 from harness.trials import Arm, Trial, is_still
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def restore(found: Results, row: pd.Series[Any]) -> Model:
     """
     path = weights.file_of(found, str(row["trial_id"]))
     kept = path.is_file()
-    trial = _vouched_for(path, row) if kept else None
+    trial = _vouched_for(found, path, row) if kept else None
     if trial is None:
         stack, trial = _planned(found, str(row["trial_id"]))
         if not kept:
@@ -111,19 +111,19 @@ def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     """A trial's module with these weights, in inference mode."""
     from harness.engines.loop import Classifier, load_weights
 
-    facts = datasets[str(trial.arm.settings["dataset"])].facts
+    facts = trial.arm.settings.facts
     model = Classifier(trial, int(np.prod(facts.shape)), len(facts.classes)).float()
     load_weights(model, named)
     return model.eval()
 
 
-def _vouched_for(path: Path, row: pd.Series[Any]) -> Trial | None:
+def _vouched_for(found: Results, path: Path, row: pd.Series[Any]) -> Trial | None:
     """Give the trial that a file of weights is of, if its id says so, too, and all of it is known here.
 
     Then the folder's study is not needed, nor a plugin that the study names for other trials.
     """
     try:
-        read = weights.read(path).trial
+        read = weights.read(path, study_dataset(found, str(row["dataset"]))).trial
         trial = replace(read, arm=replace(read.arm, name=str(row["arm"])))
         same = trial.trial_id == row["trial_id"] and is_still(trial, plugins.sources())
     except (UsageError, MachineError, KeyError, TypeError):
@@ -134,7 +134,7 @@ def _vouched_for(path: Path, row: pd.Series[Any]) -> Trial | None:
 def _planned(found: Results, trial_id: str) -> tuple[Stack, Trial]:
     """The stack and the trial that a folder's plan calls by this id."""
     study = load_study(found.folder / "study.toml")
-    digests = {name: datasets[name].facts.digest for name in found.trials["dataset"].unique()}
+    digests = {name: study.dataset(name).facts.digest for name in found.trials["dataset"].unique()}
     known = results.check_same(found.folder, study, digests)
     for stack in make(study, known=results.stacks_of(known)).stacks:
         for trial in stack.trials:
@@ -147,9 +147,8 @@ def _planned(found: Results, trial_id: str) -> tuple[Stack, Trial]:
 
 
 def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[str, Floats]:
-    click.echo(
-        f"the weights of {trial.trial_id} were not kept; training its stack of {len(stack.trials)} again ...",
-        err=True,
+    notes.tell(
+        f"the weights of {trial.trial_id} were not kept; training its stack of {len(stack.trials)} again ..."
     )
     engine = importlib.import_module(f"harness.engines.{stack.engine}")
     data = prepare(trial.arm.settings)
@@ -165,10 +164,9 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
         other = (
             "its stack is another one now" if stack.group != row["group"] else "another machine or version"
         )
-        click.echo(
-            f"note: test accuracy {again:.4f} this time, {row['test_accuracy']:.4f} in trials.csv: {other}, "
-            "which rounds differently",
-            err=True,
+        notes.warn(
+            f"test accuracy {again:.4f} this time, {row['test_accuracy']:.4f} in trials.csv: {other}, "
+            "which rounds differently"
         )
     named: Mapping[str, Floats] = outcome.weights[k]
     return named
@@ -193,7 +191,7 @@ def _probabilities(model: Model, split: Split) -> Iterator[NDArray[np.floating[A
         yield probabilities(model.classifier.output, output).numpy()
 
 
-def _outputs(classifier: Classifier, settings: Mapping[str, Value], split: Split) -> Iterator[torch.Tensor]:
+def _outputs(classifier: Classifier, settings: Settings, split: Split) -> Iterator[torch.Tensor]:
     """The module's outputs (B, C) on a split, in its order."""
     import torch
 
@@ -202,7 +200,7 @@ def _outputs(classifier: Classifier, settings: Mapping[str, Value], split: Split
             yield classifier(x)
 
 
-def right(classifier: Classifier, settings: Mapping[str, Value], split: Split = "test") -> int:
+def right(classifier: Classifier, settings: Settings, split: Split = "test") -> int:
     """How many samples of a split a module gets right."""
     import torch
 
@@ -266,7 +264,7 @@ def export(found: Results, row: pd.Series[Any], out: Path) -> Exported:
 def _checked(draft: Path, out: Path, model: Model) -> Exported:
     """Load what was written, and hold it against trials.csv."""
     settings, test_accuracy = model.trial.arm.settings, float(model.row["test_accuracy"])
-    images = datasets[str(settings["dataset"])].facts.test
+    images = settings.facts.test
     got = right(load_model(draft), settings)  # this process knows its components
     exported = Exported(out, got, round(test_accuracy * images), images)
     if model.kept and abs(exported.right - exported.stored) > ROUNDING * images:
@@ -288,7 +286,7 @@ def _saved(state: Mapping[str, torch.Tensor]) -> bytes:
 
 def _about(found: Results, model: Model) -> dict[str, Any]:
     """What trial.json says."""
-    facts = datasets[str(model.trial.arm.settings["dataset"])].facts
+    facts = model.trial.arm.settings.facts
     reached = ("parameters", "train_accuracy", "val_accuracy", "test_accuracy")
     return {
         "format": FORMAT,
@@ -296,7 +294,7 @@ def _about(found: Results, model: Model) -> dict[str, Any]:
         "study": str(found.study.get("study", {}).get("name", "")),
         "arm": model.trial.arm.name,
         "seed": model.trial.seed,
-        "settings": model.trial.arm.settings,
+        "settings": dict(model.trial.arm.settings),
         "plugins": [str((found.folder / file).resolve()) for file in found.study["study"]["plugins"]],
         "image": list(facts.shape),
         "classes": list(facts.classes),
@@ -360,8 +358,8 @@ def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifi
 
     from harness.engines.loop import Classifier
 
-    trial = Trial(about["trial_id"], Arm(about["arm"], about["settings"]), about["seed"])
-    if str(trial.arm.settings["dataset"]) in datasets and not is_still(trial, plugins.sources()):
+    trial = Trial(about["trial_id"], Arm(about["arm"], Settings(about["settings"])), about["seed"])
+    if trial.arm.settings.dataset in datasets and not is_still(trial, plugins.sources()):
         warnings.warn(
             f"{trial.trial_id} is not what it was when it was trained: a component's source, the data or the "
             "version of the harness has changed since, so that its outputs may differ",

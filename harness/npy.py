@@ -22,8 +22,8 @@ PEEK = 1 << 16  # bytes: a small image whole, and every header (NumPy refuses th
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a .npy file says of its values; `start` is how many bytes say it."""
+class NpyHeader:
+    """The header of a .npy file; `start` is its length in bytes."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -34,12 +34,12 @@ class Header:
         return f"{self.dtype.name} of shape {self.shape}"
 
 
-def read(path: Path, check: Callable[[Header], str] = lambda _: "") -> NDArray[Any]:
-    """One array; nothing of it is unpickled.
+def read(path: Path, check: Callable[[NpyHeader], str] = lambda _: "") -> NDArray[Any]:
+    """Read one array without unpickling anything.
 
     Args:
         path: the file.
-        check: what is wrong with such an array, in words; empty where nothing is. Asked before they are read.
+        check: returns the fault of an array with this header, or ""; called before the values are read.
 
     Raises:
         OSError: it cannot be read.
@@ -48,40 +48,40 @@ def read(path: Path, check: Callable[[Header], str] = lambda _: "") -> NDArray[A
     import numpy as np
 
     if not path.is_file() and path.exists():  # opening a named pipe would wait for a writer
-        raise ValueError("is no file; move it away")
+        raise ValueError("is not a file; move it away")
     with path.open("rb") as file:
         size, data = os.fstat(file.fileno()).st_size, file.read(PEEK)
-        found = header(data[: _start(data)])
-        if fault := check(found):
+        head = header(data[: _start(data)])
+        if fault := check(head):
             raise ValueError(fault)
-        expected = math.prod(found.shape) * found.dtype.itemsize
-        if size - found.start != expected:
+        expected = math.prod(head.shape) * head.dtype.itemsize
+        if size - head.start != expected:
             raise ValueError(
-                f"is cut or damaged: shape {found.shape} makes {expected} bytes after its header, "
-                f"got {size - found.start}; copy it again"
+                f"is cut or damaged: shape {head.shape} makes {expected} bytes after its header, "
+                f"got {size - head.start}; copy it again"
             )
         if fault := bounds.too_large(expected):
             raise ValueError(f"its values take {fault}; make the images fewer or smaller")
-        data += file.read(found.start + expected - len(data)) if size > len(data) else b""
-    values = np.frombuffer(data, found.dtype, math.prod(found.shape), found.start)
-    return values.reshape(found.shape, order=found.order)
+        data += file.read(head.start + expected - len(data)) if size > len(data) else b""
+    values = np.frombuffer(data, head.dtype, math.prod(head.shape), head.start)
+    return values.reshape(head.shape, order=head.order)
 
 
 def _start(data: bytes) -> int:
-    """How many bytes the header takes, of which the first ones say so."""
+    """Return the header's length in bytes, which its first bytes say."""
     if data[:6] != b"\x93NUMPY" or len(data) < 12:
-        raise ValueError("is no .npy file, or cut within its header; write it again with np.save")
+        raise ValueError("is not a .npy file, or is cut within its header; write it again with np.save")
     if data[6] == 1:
         return 10 + int.from_bytes(data[8:10], "little")
     return 12 + int.from_bytes(data[8:12], "little")
 
 
 @functools.lru_cache(maxsize=64)
-def header(head: bytes) -> Header:
-    """What a header says: NumPy's parser takes longer than reading a small image, so it is asked once.
+def header(head: bytes) -> NpyHeader:
+    """Parse a header, once for equal ones: NumPy's parser takes longer than reading a small image.
 
     Raises:
-        ValueError: it is damaged, or of values that are not taken.
+        ValueError: it is damaged, or its values are of an unsupported type.
     """
     import numpy as np
 
@@ -104,4 +104,4 @@ def header(head: bytes) -> Header:
         )
     if not dtype.itemsize:
         raise ValueError(f"holds values of no size ({dtype}); save numbers")
-    return Header(dtype, shape, "F" if fortran else "C", len(head))
+    return NpyHeader(dtype, shape, "F" if fortran else "C", len(head))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import checksums, csv_rows, documents, files
-from harness.settings import EPOCHS, OUTCOME
+from harness import checksums, csv_rows, documents, files, notes
+from harness.schema import EPOCHS, OUTCOME
 
 TABLES = ("trials", "epochs", "confusion")
 WRITTEN = "files.json"
@@ -116,7 +116,7 @@ def say_copies(folder: Path, copies: Sequence[Part]) -> None:
         stack = f"{part.stacks[0]}.zip" if len(part.stacks) == 1 else "b########.zip, as it was"
         there = (folder / "parts" / stack).exists()
         advice = f"{stack} is there: remove this one" if there else f"rename it to {stack}, and it is read"
-        documents.say(f"{folder / 'parts' / part.name} is a part under another name, so not read; {advice}")
+        notes.warn(f"{folder / 'parts' / part.name} is a part under another name, so not read; {advice}")
 
 
 def _checked(name: str, text: str) -> str:

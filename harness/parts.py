@@ -18,8 +18,8 @@ from harness import checksums, files, results
 from harness.csv_rows import CONFUSION
 from harness.data import SPLITS, Data, Split, prepare
 from harness.engines.outcome import Floats, Outcome, Point
-from harness.grouping import Stack
-from harness.settings import OUTCOME, outcome_columns
+from harness.schema import OUTCOME, outcome_columns
+from harness.stacks import Stack
 from harness.trials import Trial
 
 
@@ -248,7 +248,7 @@ def _write_weights(folder: Path, share: Trained, keep: str) -> dict[str, str]:
         trial = share.trials[int(k)]
         about = {
             "trial_id": trial.trial_id,
-            "settings": json.dumps(trial.arm.settings),
+            "settings": json.dumps(dict(trial.arm.settings)),
             "seed": str(trial.seed),
         }
         named = {name: np.asarray(array, order="C") for name, array in share.outcome.weights[k].items()}

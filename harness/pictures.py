@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import documents, predictions
-from harness.axes.datasets import Facts, datasets
+from harness.axes.datasets import Facts
 from harness.data import Split, load
 from harness.errors import UsageError
 from harness.looks import short
 from harness.results import Results
-from harness.study import parse
+from harness.trained_on import dataset_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,9 +63,8 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
         UsageError: the data set is not known, or is another one than the trials were trained on.
         MachineError: it cannot be had.
     """
-    if dataset not in datasets or datasets[dataset].known is None:
-        _declare(found, dataset)
-    facts = datasets[dataset].facts
+    source = dataset_of(found, dataset)
+    facts = source.facts
     path = found.folder / "plan.json"
     trained_on = documents.plan(found.folder)["data"] if path.is_file() else {}
     if trained_on.get(dataset, facts.digest) != facts.digest:
@@ -74,7 +73,7 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
             f"{trained_on[dataset][:12]} there, {facts.digest[:12]} here. Bring the old images back, or "
             "train again into a new folder."
         )
-    images = load(dataset)
+    images = load(source)
     test = split == "test"
     pixels, labels, names = (
         (images.test_images, images.test_labels, images.test_names)
@@ -82,19 +81,6 @@ def originals(found: Results, dataset: str, split: Split) -> Pictures:
         else (images.train_images, images.train_labels, images.train_names)
     )
     return Pictures(dataset, facts, pixels, labels, names or [f"index {i}" for i in range(len(labels))])
-
-
-def _declare(found: Results, dataset: str) -> None:
-    """Make the data sets known that a folder's study declares; nothing else of the study is looked at."""
-    declared = found.study.get("datasets", {})
-    try:
-        parse({"study": {"name": "pictures"}, "datasets": declared}, path=found.folder / "study.toml")
-    except UsageError as error:
-        raise UsageError(f"the images of {dataset} are not at hand: {error}") from error
-    if dataset not in datasets:
-        raise UsageError(
-            f"the images of {dataset} are not at hand: a plugin registers it, which is not run for pictures"
-        )
 
 
 def see(found: Results, trial: pd.Series[Any], split: Split = "test") -> Seen:

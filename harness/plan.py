@@ -1,10 +1,9 @@
-"""Plans: what a study comes to, before anything is trained: its stacks, what is skipped and why."""
+"""Plans: the stacks of a study, the trials that are skipped and why, before anything is trained."""
 
 from __future__ import annotations
 
 import heapq
 import json
-import math
 import shutil
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import bounds, grants, limits, plugins
-from harness.axes.datasets import datasets
+from harness.axes.datasets import Dataset
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -22,8 +21,9 @@ from harness.contrasts import Contrasts, default_pairs, pair_problems
 from harness.costs import disk_bytes, evaluations, too_large
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.grouping import Engine, Stack, stack, stack_bytes
+from harness.grouping import stack
 from harness.planned_components import problems
+from harness.stacks import Engine, Stack, stack_bytes
 from harness.study import Study
 from harness.trials import Arm, Trial, components_of, trials, tries_problems
 
@@ -34,11 +34,11 @@ MOST_TOLD = 6  # problems of arms that an error lists
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study comes to.
+    """The trials and stacks of a study.
 
     `skipped` holds trials that are not trained, with the reason; `merged` the names of arms that mean the
-    same as an earlier one; `routed` the reasons why trials train in the loop engine; `warnings` what the
-    person who wrote the study may not have meant.
+    same as an earlier one; `routed` the reasons why trials train in the loop engine; `warnings` sentences
+    about what the person who wrote the study may not have meant.
     """
 
     study: Study
@@ -51,14 +51,22 @@ class Plan:
 
     @property
     def contrasts(self) -> Contrasts:
-        """What is compared: as declared, or as the design has it, between arms that are trained."""
-        found = self.study.contrasts
-        if found.declared or self.study.sealed:
-            return found
-        dataset = self.trials[0].arm.settings["dataset"]
-        arms = [name for name, arm in self.arms.items() if arm.settings["dataset"] == dataset]
+        """The contrasts that are judged: as declared, or the design's own, between arms that are trained."""
+        contrasts = self.study.contrasts
+        if contrasts.declared or self.study.sealed:
+            return contrasts
+        dataset = self.trials[0].arm.settings.dataset
+        arms = [name for name, arm in self.arms.items() if arm.settings.dataset == dataset]
         pairs = default_pairs(self.study.about.design, arms)
-        return found.model_copy(update={"pairs": pairs})
+        return contrasts.model_copy(update={"pairs": pairs})
+
+    @property
+    def datasets(self) -> dict[str, Dataset]:
+        """The data sets that the plan trains on, by name."""
+        found = {
+            settings.dataset: settings.data for settings in (trial.arm.settings for trial in self.trials)
+        }
+        return dict(sorted(found.items()))
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -78,7 +86,7 @@ def make(
 
     Args:
         study: a validated study.
-        engine: what trains the trials; with `stacked`, those that cannot be stacked go to the loop engine.
+        engine: the engine; with `stacked`, trials that cannot be stacked go to the loop engine.
         known: stacks of an earlier plan of the same folder, (group, engine, trial_ids): kept as they are,
             so that a resumed run gives the same bits.
         device: stacks are wider on a GPU.
@@ -93,7 +101,7 @@ def make(
 
 
 def draw(study: Study, engine: Engine = "stacked") -> Plan:
-    """A plan without its stacks: which trials there are, checked as `make` checks them."""
+    """Plan a study without its stacks: its trials, checked as `make` checks them."""
     everything, merged = check(study)
     reasons: dict[tuple[str, str, str], str] = {}
     skipped = {
@@ -101,11 +109,12 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         for trial in everything
         if (reason := misfit(trial.arm, reasons) or _unchosen(study, trial.arm))
     }
+    todo = [trial for trial in everything if trial.trial_id not in skipped]
     if engine == "numpy":
-        _check_formulas((one for one in everything if one.trial_id not in skipped), study.metrics)
+        _check_formulas(todo, study.metrics)
     else:
         _check_metrics(study.metrics)
-    _check_components(study, [one.arm for one in everything if one.trial_id not in skipped])
+    _refuse(study, problems(trial.arm.settings for trial in todo))
     return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
 
 
@@ -117,7 +126,7 @@ def arrange(
     processes: int = 1,
     done: Container[str] = (),
 ) -> Plan:
-    """A plan with its trials in stacks; the arguments are those of `make`, the plan is what `draw` gave."""
+    """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
     todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
     stacks = []
     for group, kept_engine, ids in known:
@@ -128,8 +137,13 @@ def arrange(
 
 
 def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
-    """Why an arm's head and loss cannot meet; empty where they can."""
-    key = (str(arm.settings["head"]), str(arm.settings["loss"]), str(arm.settings["match"]))
+    """Say why an arm's head and loss do not fit; empty where they do.
+
+    Args:
+        arm: the arm.
+        known: (head, loss, match) -> the answer, kept from call to call.
+    """
+    key = (arm.settings.head, arm.settings.loss, arm.settings.match)
     if key not in known:
         head, loss = heads[key[0]], losses[key[1]]
         fits = loss.form(head.kind, key[2]) is not None
@@ -143,14 +157,13 @@ def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
 
 
 def _unchosen(study: Study, arm: Arm) -> str:
-    """Why an arm that should be tuned is not; empty where it is."""
-    if study.about.phase != "tuned" or arm.name in study.chosen:
-        return ""
-    return "none of the settings it tried finished with every tuning seed"
+    """Say why an arm that should be tuned is not; empty where it is."""
+    chooses = study.phase.chooses(study, arm.name)
+    return "" if chooses else "none of the settings it tried finished with every tuning seed"
 
 
 def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
-    """The `trials` of a study, or what `make` would raise of it, before anything heavy is imported."""
+    """Give a study's `trials`; raise what `make` would, before anything heavy is imported."""
     everything, merged = trials(study)
     _check_batch_sizes(everything)
     _check_sizes(study, everything)
@@ -160,7 +173,7 @@ def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
 
 
 def _check_tries(study: Study) -> None:
-    """Raise UsageError where arms would not tune alike: what they have, and as many different settings."""
+    """Raise UsageError where an arm cannot tune what it should, or tries fewer settings than another."""
     if study.tune is None or study.about.phase != "fixed":
         return
     tries = trials(study.in_phase("tuning"))[0]
@@ -170,22 +183,21 @@ def _check_tries(study: Study) -> None:
 
 
 def _refuse(study: Study, problems: Sequence[str]) -> None:
-    """Raise UsageError if there is anything to tell; of many problems the first ones and their number."""
-    told = list(problems[:MOST_TOLD])
+    """Raise UsageError if there are problems; of many, tell the first ones and their number."""
+    lines = [f"  - {problem}" for problem in problems[:MOST_TOLD]]
     if len(problems) > MOST_TOLD:
-        told.append(f"and {len(problems) - MOST_TOLD} more")
-    if told:
-        raise UsageError("\n".join([f"{study.name}: nothing was run", *(f"  - {one}" for one in told)]))
+        lines.append(f"  - and {len(problems) - MOST_TOLD} more")
+    if lines:
+        raise UsageError("\n".join([f"{study.name}: nothing was run", *lines]))
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:
     for arm in {id(trial.arm): trial.arm for trial in everything}.values():
         n = train_size(arm.settings)
-        if int(arm.settings["batch_size"]) > n:  # type: ignore[arg-type]
+        if arm.settings.batch_size > n:
             raise UsageError(
-                f"batch_size = {arm.settings['batch_size']} (arm {arm.name!r}): "
-                f"{arm.settings['dataset']} has {n} "
-                f"training images with val_fraction = {arm.settings['val_fraction']:g}; allowed: 1 to {n}"
+                f"batch_size = {arm.settings.batch_size} (arm {arm.name!r}): {arm.settings.dataset} has {n} "
+                f"training images with val_fraction = {arm.settings.val_fraction:g}; allowed: 1 to {n}"
             )
 
 
@@ -198,13 +210,13 @@ def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
         size = tuple(str(arms[arm].settings.get(name)) for name in DECIDING_SIZE)
         first.setdefault(size, arms[arm])
         trials_of[size] = trials_of.get(size, 0) + count
-    told = [f"{problem} (arm {arm.name!r})" for arm in first.values() for problem in too_large(arm.settings)]
+    faults = [f"{fault} (arm {arm.name!r})" for arm in first.values() for fault in too_large(arm.settings)]
     total = sum(evaluations(arm.settings) * trials_of[size] for size, arm in first.items())
-    if not told and total > limits.EVALUATIONS_OF_ALL:
+    if not faults and total > limits.EVALUATIONS_OF_ALL:
         counted = f"{total:,} evaluations in all {len(everything):,} trials"
         allowed = f"allowed: up to {limits.EVALUATIONS_OF_ALL:,}. Evaluate less often, or train fewer"
-        told = [f"eval_every: {counted}, two rows each in epochs.csv; {allowed}"]
-    _refuse(study, told)
+        faults = [f"eval_every: {counted}, two rows each in epochs.csv; {allowed}"]
+    _refuse(study, faults)
 
 
 def _check_pairs(study: Study, everything: Sequence[Trial], merged: Mapping[str, Sequence[str]]) -> None:
@@ -213,26 +225,26 @@ def _check_pairs(study: Study, everything: Sequence[Trial], merged: Mapping[str,
         return
     trained = {trial.arm.name: trial.arm for trial in everything}
     same = {other: name for name, others in merged.items() for other in others}
-    told = list(pair_problems(study.contrasts, list(trained), same))
+    faults = list(pair_problems(study.contrasts, list(trained), same))
     for level in study.contrasts.levels:
         levels = {arm.labels.get(level.axis) for arm in trained.values()}
         if level.axis in study.linked_axes and level.reference not in levels:
-            told.append(
+            faults.append(
                 f"contrasts.levels: the reference {level.reference!r} of {level.axis} means the same as "
                 "another level, under whose name it is trained; take that one"
             )
-    _refuse(study, told)
+    _refuse(study, faults)
 
 
 def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
-    """Everything that the numpy engine would need and has not, told at once."""
+    """Raise UsageError with everything that the numpy engine has no formula for."""
     from harness import formulas
 
     arms = {id(trial.arm): trial.arm for trial in todo}.values()
-    told = dict.fromkeys(gap for arm in arms for gap in formulas.missing(arm.settings))
+    missing = dict.fromkeys(gap for arm in arms for gap in formulas.missing(arm.settings))
     unmeasured = formulas.missing_metrics(tracked)
-    if told or unmeasured:
-        listed = "\n".join(f"  - {gap}" for gap in [*told, *unmeasured])
+    if missing or unmeasured:
+        listed = "\n".join(f"  - {gap}" for gap in [*missing, *unmeasured])
         left = [name for name in tracked if name in formulas.METRICS]
         less = f" Or leave the metric out: --set 'metrics={json.dumps(left)}'." if unmeasured else ""
         raise UsageError(
@@ -241,13 +253,12 @@ def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
         )
 
 
-def _check_components(study: Study, arms: Sequence[Arm]) -> None:
-    """Raise UsageError where a third party's component, which arms use, breaks its contract."""
-    _refuse(study, problems(arm.settings for arm in arms))
-
-
 def _check_metrics(tracked: Sequence[str]) -> None:
-    """A third party's metrics are tried once, because a fault would show in the first evaluation only."""
+    """Try a third party's metrics once, because a fault would show in the first evaluation only.
+
+    Raises:
+        UsageError: one is at fault.
+    """
     theirs = [name for name in tracked if metrics.entry(name).third_party]
     if not theirs:
         return
@@ -260,33 +271,34 @@ def _check_metrics(tracked: Sequence[str]) -> None:
         )
         raise UsageError(
             f"{listed}\nAllowed: a function of p and target, both (..., B, C), that gives values (..., B). "
-            "Mend it, or leave it out of `metrics` in [study]."
+            "Fix it, or leave it out of `metrics` in [study]."
         )
 
 
 def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
-    """What the study says that has no effect, or probably not the one that was meant."""
+    """Say what in the study has no effect, or probably another one than was meant."""
     used = {name for trial in everything for name in trial.arm.settings}
-    told = [
+    warnings = [
         f"{name} is set in [baseline] and applies to no arm (what it belongs to was not chosen)"
         for name in study.baseline
         if name not in used and name not in {"epochs", "steps"}
     ]
     lr = study.baseline.get("lr")
-    inherited = {str(t.arm.settings["optimizer"]) for t in everything if t.arm.settings["lr"] == lr}
+    inherited = {t.arm.settings.optimizer for t in everything if t.arm.settings["lr"] == lr}
     for name in sorted(inherited) if "lr" not in study.axes else []:
-        default = float(optimizers[name].settings["lr"].default or math.inf)  # type: ignore[arg-type]
-        if isinstance(lr, float) and lr >= 10 * default:
-            told.append(
+        default = optimizers[name].settings["lr"].default
+        if isinstance(lr, float) and isinstance(default, (int, float)) and lr >= 10 * default > 0:
+            warnings.append(
                 f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
             )
-    for name in sorted({str(trial.arm.settings["dataset"]) for trial in everything}):
-        told += [f"data set {name!r}: {sentence}" for sentence in datasets[name].facts.warnings]
-    return told + unseen(study, everything)
+    arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
+    for name in sorted(arms):
+        warnings += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
+    return warnings + unseen(study, everything)
 
 
 def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
-    """Say what decides trials' numbers and stands in no id, because it cannot be looked at."""
+    """Say what decides trials' numbers without being part of their ids, because it cannot be read."""
     advice = "Where it did, train all anew: harness run --retrain"
     if study.search is not None:
         advice = "Where it did, search into a new folder: --results"
@@ -294,21 +306,16 @@ def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
     return plugins.unseen([*components_of(everything), *tracked], advice)
 
 
-def datasets_of(plan: Plan) -> list[str]:
-    """The data sets a plan trains on."""
-    return sorted({str(trial.arm.settings["dataset"]) for trial in plan.trials})
-
-
 def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Path) -> list[str]:
-    """What this machine has too little of to train stacks into a folder, in words; by estimate.
+    """Say where this machine has too little disk or memory to train stacks into a folder, by estimate.
 
     `processes` of them train at once in its memory; none where a GPU trains them.
     """
-    told = []
+    notes = []
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     needed, free = disk_bytes(stacks, study), shutil.disk_usage(there).free
     if needed > free:
-        told.append(
+        notes.append(
             f"about {needed / 1e9:,.1f} GB on disk are needed, and {free / 1e9:,.1f} GB are free in {there}: "
             "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
             "--results"
@@ -316,19 +323,19 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
     held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), bounds.memory()
     if held > memory:
         at_once = min(processes, len(stacks))
-        told.append(
+        notes.append(
             f"about {held / 1e9:,.1f} GB of memory are needed for {at_once} stacks at once, and this machine "
             f"has {memory / 1e9:,.1f} GB: lower hidden, batch_size, steps or --workers"
         )
-    return told
+    return notes
 
 
 def _held(stack: Stack) -> int:
-    """What a stack holds in memory beside its data, with the learning rate of every step."""
-    settings = stack.trials[0].arm.settings
+    """Estimate the bytes of a stack in memory beside its data, with the learning rate of every step."""
+    settings = stack.settings
     return stack_bytes(stack) + 8 * extent(settings, train_size(settings))[0] * len(stack.trials)
 
 
 def cores() -> int:
-    """The cores this process may use: of the machine's, as many as a container or a job grants."""
+    """Count the cores this process may use: of the machine's, as many as a container or a job grants."""
     return grants.cores()

@@ -8,14 +8,15 @@ from __future__ import annotations
 import functools
 import math
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness import plugins
+from harness.arm_settings import Settings
 from harness.axes.architectures import architectures
-from harness.axes.datasets import Facts, datasets
+from harness.axes.datasets import Facts
 from harness.axes.preprocessing import PixelStatistics, applied, preprocessings
 from harness.axes.schedules import Clock, factors, schedules
 from harness.batches import Budget
@@ -23,12 +24,10 @@ from harness.data import train_size
 from harness.errors import ComponentError
 from harness.lazy import torch
 from harness.registry import place
-from harness.settings import Value
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Settings: TypeAlias = "Mapping[str, Value]"
 CHECKED_ALONE = ("activation", "head", "loss", "optimizer")
 """Axes whose components are checked without a study's settings."""
 PIXELS = 12  # images that a preprocessing is tried on
@@ -42,14 +41,11 @@ def problems(arms: Iterable[Settings]) -> list[str]:
     """
     distinct = list({id(arm): arm for arm in arms}.values())
     told: list[str] = []
-    for axis, registry in plugins.registries().items():
-        names = dict.fromkeys(str(arm[axis]) for arm in distinct if axis in arm)
-        for entry in [registry.entry(name) for name in names]:
-            if entry.third_party:
-                own = [arm for arm in distinct if arm.get(axis) == entry.name]
-                told += [
-                    f"{entry.where}: {fault}" for fault in faults(axis, entry.name, entry.component, own)
-                ]
+    chosen = {(axis, entry.name): entry for axis, entry in plugins.chosen_by(distinct)}
+    for (axis, name), entry in chosen.items():
+        if entry.third_party:
+            users = [arm for arm in distinct if arm.get(axis) == name]
+            told += [f"{entry.where}: {fault}" for fault in faults(axis, name, entry.component, users)]
     return list(dict.fromkeys(told))
 
 
@@ -91,7 +87,7 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
 
 
 def _key(axis: str, component: Any, arm: Settings) -> str:
-    """What of an arm's settings this kind of component is given."""
+    """Return the part of an arm's settings that this kind of component is given."""
     own = [*getattr(component, "settings", ()), "dataset"]
     own += ["epochs", "steps", "batch_size", "val_fraction"] if axis == "schedule" else []
     own += ["activation"] if axis == "architecture" else []
@@ -106,7 +102,7 @@ def _schedule(name: str, arm: Settings) -> None:
 
 def _preprocessing(name: str, arm: Settings) -> None:
     """Raise ComponentError where one gives no pixels, or an image others than with other images beside it."""
-    facts, apply = datasets[str(arm["dataset"])].facts, preprocessings[name].apply
+    facts, apply = arm.facts, preprocessings[name].apply
     images = _images(facts)
     pixels = PixelStatistics(facts.pixel_max, images)
     together, half = (
@@ -121,16 +117,16 @@ def _preprocessing(name: str, arm: Settings) -> None:
 
 
 def _images(facts: Facts) -> Any:
-    """Images of no data set, (N, H, W): all pixel values are likely, and none is like another."""
+    """Draw images (N, H, W) with all pixel values equally likely, and no two alike."""
     rng = np.random.default_rng(0)
     return rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
 
 
 def _architecture(name: str, arm: Settings) -> None:
     """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
-    from harness.component_checks import call, noise
+    from harness.probes import call, noise
 
-    facts = datasets[str(arm["dataset"])].facts
+    facts = arm.facts
     inputs, classes = math.prod(facts.shape), len(facts.classes)
     what, component = f"architecture {name!r}", architectures[name]
     own = {setting: arm[setting] for setting in component.settings}
@@ -141,7 +137,7 @@ def _architecture(name: str, arm: Settings) -> None:
 
 
 def _activation(arm: Settings) -> Any:
-    """Makes modules of an arm's activation."""
+    """Make modules of an arm's activation."""
     from harness.axes.activations import activations
 
     forward = activations[str(arm.get("activation", "identity"))].forward
@@ -154,7 +150,7 @@ def _activation(arm: Settings) -> Any:
 
 
 def _check_network(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
-    from harness.component_checks import call, tensor
+    from harness.probes import call, tensor
 
     if not list(net.parameters()):
         raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import process_state, registry
+from harness import notes, process_state, registry
 from harness.digests import python_files
 from harness.errors import MachineError, UsageError, in_words
 from harness.registry import NOTEBOOK
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
 
+    from harness.arm_settings import Settings
     from harness.digests.python_files import PythonFile
     from harness.registry import Entry, Registry
 
-MOST_TOLD = 4  # of what a look at a component cannot see
+MOST_TOLD = 4  # values that a component's digest cannot include
 GROUP = "harness.components"
 
 
 def registries() -> Mapping[str, Registry[Any]]:
-    """Setting -> the registry it chooses from."""
+    """Map each axis to its registry."""
     from harness.axes.activations import activations
     from harness.axes.architectures import architectures
     from harness.axes.datasets import datasets
@@ -46,21 +47,30 @@ def registries() -> Mapping[str, Registry[Any]]:
     axes: list[Registry[Any]] = [
         datasets, preprocessings, architectures, activations, heads, losses, optimizers, schedules
     ]  # fmt: skip
-    return {one.axis: one for one in axes}
+    return {registry.axis: registry for registry in axes}
 
 
 def catalogue() -> Mapping[str, Registry[Any]]:
-    """Kind of component -> its registry: those that settings choose from, and the metrics."""
+    """Map each kind of component to its registry: the axes and the metrics."""
     from harness.axes.metrics import metrics
 
     return {**registries(), metrics.axis: metrics}
 
 
+def chosen_by(arms: Iterable[Settings]) -> Iterator[tuple[str, Entry[Any]]]:
+    """Give (axis, component) of all registered components that settings choose, axis by axis."""
+    arms = list(arms)
+    for axis, components in registries().items():
+        for settings in arms:
+            if axis in settings and not (axis == "dataset" and settings.study_dataset):
+                yield axis, components.entry(str(settings[axis]))
+
+
 def load_installed() -> None:
-    """Import what installed packages offer under the entry point group.
+    """Import the entry points of installed packages that register components.
 
     Raises:
-        UsageError: one of them cannot be imported; names the package.
+        UsageError: one of them cannot be imported; the message names the package.
     """
     for point in importlib.metadata.entry_points(group=GROUP):
         try:
@@ -72,7 +82,7 @@ def load_installed() -> None:
             package = point.dist.name if point.dist else "unknown"
             raise UsageError(
                 f"the components of package {package!r} (entry point {point.name} = {point.value}) "
-                f"cannot be imported: {in_words(error)}. Mend or uninstall it."
+                f"cannot be imported: {in_words(error)}. Fix or uninstall it."
             ) from error
 
 
@@ -88,10 +98,10 @@ def module_of(path: Path) -> str:
 
 
 def load_file(path: Path, *, quiet: bool = False) -> None:
-    """Run a study's plugin file; says so, because it runs code.
+    """Run a study's plugin file, with a note, because it runs code.
 
-    However often it is named, it runs once, and again when it, or a file beside it that it imports, has
-    changed: then all that it registered is replaced.
+    It runs once, and again after a change of it or of a file beside it that it imports: then its components
+    are replaced.
 
     Raises:
         UsageError: the file is missing or does not run.
@@ -105,7 +115,7 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
             f"plugin {path} is not a Python file that can be read; correct `plugins` in the study"
         )
     if not quiet:
-        print(f"running the study's plugin {path}", file=sys.stderr)
+        notes.tell(f"running the study's plugin {path}")
     _unload(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -124,14 +134,14 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
 
 
 def ask_first(path: Path, whose: Path) -> None:
-    """Have a person say yes before a file runs that a results folder's study names, and that has not run yet.
+    """Ask a person before running a file that a results folder's study names and that has not run yet.
 
     Args:
         path: the plugin file.
         whose: the study.toml that names it.
 
     Raises:
-        UsageError: the answer is no, or nobody can be asked.
+        UsageError: the answer is no, or there is no terminal to ask at.
     """
     path = path.resolve()
     if module_of(path) in sys.modules:
@@ -150,18 +160,15 @@ def ask_first(path: Path, whose: Path) -> None:
 
 @contextmanager
 def _undisturbed(what: str, *, quiet: bool) -> Iterator[None]:
-    """Put back what a third party's file sets for the whole process, and say so unless `quiet`."""
+    """Restore settings of the process that a third party's file changes, with a note unless `quiet`."""
     with process_state.kept() as changed:
         yield
     if changed and not quiet:
-        print(
-            f"note: {what} sets {', '.join(changed)}; put back, because it would hold for every component",
-            file=sys.stderr,
-        )
+        notes.warn(f"{what} sets {', '.join(changed)}; put back, because it would hold for every component")
 
 
 def _unload(name: str) -> None:
-    """Take out what a plugin registered, and modules beside it that have changed or import one that has."""
+    """Remove a plugin's components, and modules beside it that have changed or import a changed one."""
     for components in catalogue().values():
         components.remove_of(name)
     sys.modules.pop(name, None)
@@ -196,8 +203,8 @@ def check_unchanged(components: Iterable[Entry[Any]]) -> None:
 
     What a script or a notebook itself defines is trained in its own process, whatever its file says by now.
     """
-    looks = [entry.look() for entry in components if entry.look and entry.module != NOTEBOOK]
-    changed = python_files.changed({file.path: file for look in looks for file in look.files}.values())
+    digests = [entry.take_digest() for entry in components if entry.take_digest and entry.module != NOTEBOOK]
+    changed = python_files.changed({file.path: file for digest in digests for file in digest.files}.values())
     if changed:
         names = ", ".join(sorted(file.path.name for file in changed))
         raise MachineError(
@@ -207,7 +214,7 @@ def check_unchanged(components: Iterable[Entry[Any]]) -> None:
 
 
 def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[str]:
-    """Say what decides third-party components and is no part of a trial's id, in words.
+    """List, in words, what third-party components depend on that a trial's id does not include.
 
     Args:
         components: (axis, component).
@@ -215,7 +222,9 @@ def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[st
     """
     told = []
     for axis, entry in components:
-        parts = entry.look().unseen if entry.look and axis != "dataset" else ()  # of a data set, images count
+        parts = (
+            entry.take_digest().unseen if entry.take_digest and axis != "dataset" else ()
+        )  # of a data set, images count
         if parts:
             listed = "; ".join(parts[:MOST_TOLD]) + ("; ..." if len(parts) > MOST_TOLD else "")
             told.append(

@@ -18,11 +18,11 @@ from typing import Any
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 
 SWITCHES = "HARNESS_"
-"""How the environment variables begin that the harness itself reads."""
+"""Prefixes of the environment variables that the harness itself reads."""
 
 
 def _torch_settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
-    """torch's settings by name in words: the value now, and what sets another."""
+    """Return torch's settings by name in words, each with its value and a function that sets it."""
     torch: Any = sys.modules["torch"]
     deterministic = (
         torch.are_deterministic_algorithms_enabled(),
@@ -52,7 +52,7 @@ def _switch(name: str) -> Callable[[str | None], object]:
 
 
 def _settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
-    """All settings by name in words: the value now, and what sets another."""
+    """Return all settings by name in words, each with its value and a function that sets it."""
     own = {
         f"the environment variable {name}": (value, _switch(name))
         for name, value in os.environ.items()
@@ -125,7 +125,7 @@ def called(what: str, function: Callable[..., Any], *given: Any, note: str = "")
 
 
 def shape_in_words(result: Any) -> str:
-    """An array's shape, or what it holds that is no number.
+    """Return an array's shape, or its values if they are not numbers.
 
     >>> import numpy as np
     >>> shape_in_words(np.zeros((2, 3))), shape_in_words(np.asarray(None))

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import documents, files, results
-from harness.axes.datasets import datasets
+from harness import documents, files, notes, results
 from harness.axes.metrics import metrics
 from harness.engines import kernels
-from harness.plan import Plan, cores, datasets_of
+from harness.plan import Plan, cores
 from harness.registry import HOUSE
 from harness.urls import without_passwords
 
@@ -49,12 +48,12 @@ class Provenance:
             "threads": 1,
             "data": {
                 name: {
-                    "digest": datasets[name].facts.digest,
-                    "classes": list(datasets[name].facts.classes),
-                    "train": datasets[name].facts.train,
-                    "test": datasets[name].facts.test,
+                    "digest": dataset.facts.digest,
+                    "classes": list(dataset.facts.classes),
+                    "train": dataset.facts.train,
+                    "test": dataset.facts.test,
                 }
-                for name in datasets_of(plan)
+                for name, dataset in plan.datasets.items()
             },
             "metrics": _metric_sources(before, plan),
             "runs": [*before.get("runs", []), self.run],
@@ -82,7 +81,7 @@ def _set_aside(path: Path) -> None:
     except (OSError, ValueError):
         aside = path.with_suffix(".damaged")
         path.replace(aside)
-        documents.say(f"it is set aside as {aside.name}, and begun anew")
+        notes.warn(f"it is set aside as {aside.name}, and begun anew")
 
 
 def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str]]:

@@ -13,13 +13,13 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from harness import digests
-from harness.digests import Look, python_files
+from harness.digests import ComponentDigest, python_files
 from harness.errors import ComponentError, UsageError, did_you_mean
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 PLUGIN = "harness_plugin_"
-"""How the modules of plugin files are called."""
+"""Prefix of the names of plugin files' modules."""
 NOTEBOOK = "__main__"
 HOUSE = python_files.HOUSE
 
@@ -28,30 +28,28 @@ HOUSE = python_files.HOUSE
 class Entry(Generic[T]):
     """One registered component and what there is to know of it without running it.
 
-    `look` looks at a third party's component as it stands now (`harness.digests`); the harness's own have
-    none, because the version of the training semantics stands for them. `module` is the one that registers
-    it, `spec` how that was found when it was loaded. `declared` marks what a study file declares, for that
-    study alone.
+    `take_digest` digests a third party's component as it stands now (`harness.digests`); the harness's own
+    have none, because the version of the training semantics stands for them. `module` is the one that
+    registers it, `spec` how that was found when it was loaded.
     """
 
     name: str
     component: T
     summary: str
     where: str
-    look: Callable[[], Look] | None = None
+    take_digest: Callable[[], ComponentDigest] | None = None
     module: str = ""
-    declared: bool = False
     spec: ModuleSpec | None = None
 
     @property
     def third_party(self) -> bool:
         """Tell whether it is not the harness's own."""
-        return self.look is not None
+        return self.take_digest is not None
 
     @property
     def source_digest(self) -> str:
         """Give the SHA-256 of all that decides it now, for its trials' ids; empty for the harness's own."""
-        return self.look().digest if self.look else ""
+        return self.take_digest().digest if self.take_digest else ""
 
 
 class Registry(Generic[T]):
@@ -115,27 +113,11 @@ class Registry(Generic[T]):
         module = _module(function, caller)
         file = _file(function, caller)
         spec = getattr(sys.modules.get(module), "__spec__", None)
-        look = functools.partial(digests.look, function, facts, file, module)
-        return Entry(name, component, summary, where, look, module, spec=spec)
-
-    def declare(self, components: Mapping[str, T], where: str) -> None:
-        """Put in what a study file declares, in place of what the study before it declared.
-
-        Raises:
-            UsageError: a name is a registered component's.
-        """
-        for entry in [entry for entry in self if entry.declared]:
-            del self._entries[entry.name]
-        for name, component in components.items():
-            if name in self._entries:
-                raise UsageError(
-                    f"{self.axis} {name!r} is declared in {where} and defined in "
-                    f"{self._entries[name].where}. Rename the declared one."
-                )
-            self._entries[name] = Entry(name, component, f"Declared in {where}.", where, declared=True)
+        take_digest = functools.partial(digests.digest_component, function, facts, file, module)
+        return Entry(name, component, summary, where, take_digest, module, spec=spec)
 
     def entry(self, name: str) -> Entry[T]:
-        """The entry called `name`.
+        """Return the entry called `name`.
 
         Raises:
             UsageError: there is none; says what is close and what there is.
@@ -160,10 +142,10 @@ class Registry(Generic[T]):
         """Take a component out again.
 
         Raises:
-            UsageError: there is none of this name, or it is the harness's own, which other studies count on.
+            UsageError: no component has this name, or it is the harness's own, which other studies depend on.
         """
         entry = self.entry(name)
-        if not (entry.third_party or entry.declared):
+        if not entry.third_party:
             caller = sys._getframe(1)
             where = place(caller.f_code.co_filename, caller.f_lineno)
             raise ComponentError(
@@ -196,13 +178,13 @@ def _replaces(entry: Entry[Any], before: Entry[Any]) -> bool:
     return entry.module == NOTEBOOK or entry.spec is not before.spec
 
 
-def _unfit(function: object) -> str:
+def _unfit(function: Any) -> str:
     """Say why something cannot be a component, in words; empty where it can."""
     if not callable(function):
         return f"got {type(function).__name__}; allowed is a function, or what can be called like one"
     if not _is_module(function):
         return ""
-    trained = [name for name, one in function.named_parameters() if one.requires_grad]  # type: ignore[attr-defined]
+    trained = [name for name, value in function.named_parameters() if value.requires_grad]
     if trained:
         return (
             f"{type(function).__name__} has parameters ({', '.join(trained)}), which no optimizer would "
@@ -246,7 +228,7 @@ def _place(function: object, caller: FrameType) -> str:
 
 
 def place(file: str, line: int) -> str:
-    """Name a line of code as messages do ("file.py:12"); of a notebook's cell, which is no file, in words."""
+    """Name a line of code as messages do ("file.py:12"), and a notebook's cell in words."""
     path = Path(file)
     if python_files.ours(path):
         return f"harness/{path.relative_to(HOUSE).as_posix()}:{line}"

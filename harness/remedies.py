@@ -1,7 +1,7 @@
-"""Remedies: the way from what a person has to grey images of a byte a pixel, in words that can be pasted.
+"""Remedies: how to convert images to 8-bit grey, in words and code to paste.
 
-Each is tried out by `tests/faults/test_own_images.py`: images mended as a message says are taken, and are the
-same picture. docs/own-images.md has the same advice as loops over whole folders.
+Each is tried out by `tests/faults/test_own_images.py`: images fixed as a message says are accepted and show
+the same picture. docs/own-images.md has the same advice as loops over whole folders.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ UPRIGHT = "image = ImageOps.exif_transpose(image); "
 def png(mode: str, *, transparent: bool) -> str:
     """Say what a PNG of this Pillow mode is, and how it becomes 8-bit grey: "(..); allowed: .., then code".
 
-    What is not of 16 bits gets the same code, because a person mends a folder, not a file: some colours may
-    be transparent, and those would come out black.
+    Images that are not of 16 bits get the same code, because a person fixes a folder, not a file: some may be
+    transparent, and transparent pixels would become black.
 
     Args:
         mode: Pillow's name of the kind of pixels, such as "RGBA" or "I;16".
@@ -49,7 +49,7 @@ def png(mode: str, *, transparent: bool) -> str:
 def pixels(
     dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "image", *, stacked: bool = False
 ) -> str:
-    """How an array becomes a grey image (height, width) of uint8, with `stacked` (N, height, width) of them.
+    """Say how to turn an array into a uint8 grey image (height, width), or `stacked` (N, height, width).
 
     Args:
         dtype: what the array holds.
@@ -66,7 +66,7 @@ def pixels(
 
 
 def _eight_bits(dtype: np.dtype[Any], code: str, name: str, *, mixed: bool) -> str:
-    """How grey values of this type, which `code` gives, become bytes."""
+    """Return code that turns the grey values of this type, which `code` computes, into bytes."""
     rounded = f"{code}.round().astype(np.uint8)" if mixed else f"{code}.astype(np.uint8)"
     if dtype.kind == "f":
         return (
@@ -85,7 +85,7 @@ def _eight_bits(dtype: np.dtype[Any], code: str, name: str, *, mixed: bool) -> s
 
 
 def _grey(shape: tuple[int, ...], name: str, *, stacked: bool) -> tuple[str, bool] | None:
-    """Code that takes an array of this shape to grey, and whether it mixes colours into fractions."""
+    """Return code that turns an array of this shape into grey, and whether it gives fractions."""
     if len(shape) == 2:
         return name, False
     if len(shape) == 1:
@@ -106,7 +106,7 @@ def _grey(shape: tuple[int, ...], name: str, *, stacked: bool) -> tuple[str, boo
 
 
 def labels(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
-    """How an array becomes labels (N,) of whole numbers."""
+    """Say how to turn an array into labels (N,) of whole numbers."""
     if 0 in shape or not shape:
         return "save a number for each image"
     if dtype.kind in "USO":

@@ -33,13 +33,14 @@ import pandas as pd
 import tomli_w
 from filelock import Timeout
 
-from harness import checksums, claims, csv_rows, documents, files, part_files, standing
+from harness import checksums, claims, csv_rows, documents, files, notes, part_files, standing
 from harness.checking import known_settings
 from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
-from harness.grouping import Stack
 from harness.plan import Plan
-from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, as_text, outcome_columns
+from harness.schema import EPOCHS, OUTCOME, TUNING, outcome_columns
+from harness.settings import CORE, as_text
+from harness.stacks import Stack
 from harness.study import Study
 
 SCHEMA = 1
@@ -262,7 +263,7 @@ def begin(folder: Path, plan: Plan, digests: Mapping[str, str], again: Collectio
     ]
     study = plan.study
     content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
-    content["stacks"] = stacks
+    content |= {"merged": plan.merged, "stacks": stacks}
     write(folder / "plan.json", json.dumps(content, indent=1).encode())
     tables = plan.study.tables(folder) | {"contrasts": _declared(folder, plan)}
     write(folder / "study.toml", tomli_w.dumps(tables).encode())
@@ -281,7 +282,7 @@ def _declared(folder: Path, plan: Plan) -> dict[str, Any]:
         before = files.toml_table(path).get("contrasts", table)
         known = before.pop("changed_after", 0)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        documents.say(f"{path} was damaged ({error}) and is written anew")
+        notes.warn(f"{path} was damaged ({error}) and is written anew")
         return table
     now = {key: value for key, value in table.items() if key != "changed_after"}
     declared = before.get("declared") or table["declared"]
@@ -321,7 +322,7 @@ def finished(folder: Path, *, set_aside: bool = False, with_old: bool = False) -
         part_files.say_copies(folder, there.copies)
         for path in there.damaged:
             path.replace(path.with_suffix(".damaged"))
-            documents.say(
+            notes.warn(
                 f"{path}: damaged, or changed after the run; set aside, and its trials are trained again"
             )
         parts = [part for part in parts if not _spoiled(folder, part)]
@@ -336,7 +337,7 @@ def _spoiled(folder: Path, part: part_files.Part) -> bool:
     odd = part_files.misfits(folder, part)
     if odd:
         names = " and ".join(str(folder / name) for name in odd)
-        documents.say(f"{names} changed after the run that wrote it: its stack is trained again")
+        notes.warn(f"{names} changed after the run that wrote it: its stack is trained again")
     return bool(odd)
 
 
@@ -400,7 +401,7 @@ def _planned_rows(folder: Path) -> pd.DataFrame:
         return _as_planned(csv_rows.read(io.StringIO(content.decode())))
     except DAMAGE as error:
         if (folder / PLANNED).exists():
-            documents.say(f"{folder / PLANNED} is damaged ({error}): trials.csv says what was planned")
+            notes.warn(f"{folder / PLANNED} is damaged ({error}): trials.csv says what was planned")
     return _as_planned(csv_rows.read(folder / "trials.csv"))
 
 
@@ -620,7 +621,7 @@ def _ids(folder: Path) -> set[str]:
     try:
         return set(read_trials(folder)["trial_id"])
     except (UsageError, MachineError) as error:
-        documents.say(str(error))
+        notes.warn(str(error))
         return set()
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
-from harness.settings import BASELINE
+from harness.schema import BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -1,8 +1,8 @@
-"""Settings: what a study can set, of which type, within which limits, and by default.
+"""Settings: the values a study can set, with their types, limits and defaults.
 
 A component's own settings are the keyword-only parameters of its function: `def sgd(..., *, lr=0.1,
-weight_decay=0.0)` makes `lr` and `weight_decay` settings with these defaults. What they may be is said
-here by name, since a name means the same under every component.
+weight_decay=0.0)` makes `lr` and `weight_decay` settings with these defaults. Their limits stand here by
+name, since a name means the same under every component.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from harness import limits
+from harness.schema import TAKEN
 
 Value: TypeAlias = "str | bool | int | float | list[int] | list[float]"
 
@@ -49,7 +50,7 @@ CONTROL_WORDS = "control characters such as a line end, a tab or an escape"
 
 
 def _interval(value: object) -> object:
-    """A whole number means epochs; one epoch is one spelling."""
+    """Spell an interval of evaluations in one way; a whole number means epochs."""
     if isinstance(value, int) and not isinstance(value, bool) and value <= limits.EVERY:
         value = f"{value} epochs"
     if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]{0,11} (epoch|step)s?", value):
@@ -59,11 +60,11 @@ def _interval(value: object) -> object:
 
 
 def listed_seeds(value: object, whose: str, first: int = 0) -> object:
-    """A count of seeds as the list it means, from `first` on; anything else as it is.
+    """Expand a count of seeds to a list from `first` on; leave a list as it is.
 
     Raises:
-        ValueError: there are none, says that `whose` needs one; or more than anybody wants, so that a seed
-            was meant, and not a count.
+        ValueError: there are none, where `whose` needs one; or more than anybody wants, so that a seed was
+            meant, and not a count; or it is neither a list nor a count.
     """
     if isinstance(value, list):
         return value
@@ -73,13 +74,13 @@ def listed_seeds(value: object, whose: str, first: int = 0) -> object:
     if count < 1:
         raise ValueError(f"{whose} needs at least 1 seed")
     if count > limits.SEEDS:
-        one = f"; for this one seed write [{count}]" if count <= limits.SEED else ""
-        raise ValueError(f"a list of seeds, or a count of them up to {limits.SEEDS:,}: that is a count{one}")
+        hint = f"; for this one seed write [{count}]" if count <= limits.SEED else ""
+        raise ValueError(f"a list of seeds, or a count of them up to {limits.SEEDS:,}: that is a count{hint}")
     return list(range(first, first + count))
 
 
 def no_seed_twice(seeds: list[int]) -> list[int]:
-    """The seeds, if none is listed twice; else raises ValueError."""
+    """Return the seeds; raise ValueError if one is listed twice."""
     if len(set(seeds)) < len(seeds):
         raise ValueError("every seed once: a seed is listed twice")
     return seeds
@@ -126,16 +127,16 @@ TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its name and its default (None: for something else to say, or not set)."""
+    """A setting: its name and its default (None if a component decides, or not set)."""
 
     name: str
     default: Value | None
 
     def check(self, value: object) -> Value:
-        """The value in canonical form (1 is 1.0 where a number is meant).
+        """Return the value in canonical form (1 is 1.0 where a number is meant).
 
         Raises:
-            ValueError: with what is allowed, in words.
+            ValueError: it is not allowed; says what is.
         """
         try:
             checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(value)
@@ -149,13 +150,13 @@ class Setting:
 
 
 def control_character(value: object) -> bool:
-    """Whether a text holds a character that ends a line or moves the cursor, which no name can hold."""
+    """Tell whether a text holds a character that ends a line or moves the cursor, which no name can hold."""
     return isinstance(value, str) and re.search(CONTROL, value) is not None
 
 
 @functools.cache
 def _adapter(name: str, kind: str) -> TypeAdapter[Any]:
-    """Checks a setting: by name where its limits are known, else by the type of its default."""
+    """Make the validator of a setting: by name where its limits are known, else by its default's type."""
     unlisted: Any = {"str": str, "bool": bool, "int": Whole, "list": list[Number]}.get(kind, Number)
     return TypeAdapter(TYPES.get(name, unlisted), config=ConfigDict(strict=True))
 
@@ -183,60 +184,13 @@ DEFAULTS: dict[str, Value | None] = {
     "label_smoothing": 0.0,
 }
 CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DEFAULTS.items()}
-"""The settings every trial has, whatever its components."""
-
-METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "accuracy")]
-
-
-def metric_columns(metrics: Sequence[str]) -> list[str]:
-    """The columns of trials.csv that tracked metrics fill."""
-    return [f"{split}_{metric}" for metric in metrics for split in ("train", "val", "test")]
-
-
-def outcome_columns(metrics: Sequence[str] = ()) -> list[str]:
-    """What trials.csv says of how a trial ended, in order, where these metrics are tracked."""
-    return [
-        "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done",
-        *METRICS, *metric_columns(metrics), "engine", "device", "group", "group_size", "group_seconds",
-    ]  # fmt: skip
-
-
-OUTCOME = outcome_columns()
-EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
-"""The columns of epochs.csv, before those of tracked metrics."""
-COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
-"""What trials.csv says of a trial beside its settings."""
-TUNING, TUNED, CHOSEN = "tuning", "tuned", "chosen.csv"
-"""What a study that tunes has in its results folder: two results folders, and what each arm chose."""
-CONFIRMED, BASELINE, WINNER = "confirmed", "baseline", "winner"
-"""The results folder in which a search confirms what it found, and its two arms."""
-WINNERS = "winners.csv"
-"""For which of a search's suggestions the test set was opened, and when."""
-OF_ARM = "of_arm"
-"""The column that says whose settings a trial tries, while a study tunes."""
-TAKEN = (
-    OF_ARM,
-    *COLUMNS,
-    "label",
-    "objective",
-    "split",
-    "epoch",
-    "step",
-    "value",
-    "trials",
-    "accuracy",
-    "prediction",
-    "count",
-)
-"""Names a linked axis cannot have: columns of the results, and of the tables that reports make of them."""
-
-
-BESIDE = ("name", "tune")
-"""Keys of linked settings that are no settings: what they are called, and what they may tune."""
+"""Settings of every trial, whatever its components."""
+NON_SETTING_KEYS = ("name", "tune")
+"""Keys of linked settings that are not settings: the name they have, and what they may tune."""
 
 
 def as_text(value: object) -> str:
-    """A value as CSVs and names show it: empty for not applicable, lists as in TOML."""
+    """Write a value as CSVs and names show it: empty for not applicable, lists as in TOML."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -246,7 +200,7 @@ def as_text(value: object) -> str:
 
 @functools.cache
 def declared(function: Callable[..., Any]) -> dict[str, Setting]:
-    """The settings a component's function declares: its keyword-only parameters."""
+    """Read the settings that a component's function declares: its keyword-only parameters."""
     settings = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
@@ -261,33 +215,42 @@ def check_declared(
     """Check the settings that a component's function declares.
 
     Args:
-        function: whose keyword-only parameters are settings.
-        by_classes: those whose defaults depend on the number of classes.
-        only_numbers: whether texts and tuples are none of its settings.
+        function: its keyword-only parameters are settings.
+        by_classes: settings whose defaults depend on the number of classes.
+        only_numbers: whether texts and tuples are not allowed.
 
     Raises:
-        TypeError: a name is one that results or studies use, or a default is none that a study could hold.
+        TypeError: a name is one that results or studies use, or a study cannot hold a default.
     """
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError as error:
         raise TypeError("Python cannot tell its parameters: wrap it in a function of your own") from error
-    for one in parameters:
-        if one.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
-        if one.name in {*TAKEN, *CORE, *BESIDE}:
-            raise TypeError(
-                f"its setting {one.name!r} has the name of a column of the results or of a setting of every "
-                f"study; rename it, for instance {getattr(function, '__name__', 'my')}_{one.name}"
-            )
-        fits = isinstance(one.default, (int, float)) or (not only_numbers and _is_text_or_tuple(one.default))
-        if one.name not in by_classes and not fits:
-            got = "no default" if one.default is one.empty else f"the default {one.default!r}"
-            more = "" if only_numbers else ", a text, true or false, or a tuple of numbers"
-            raise TypeError(f"its setting {one.name!r} has {got}; allowed: a number{more} ({one.name}=0.1)")
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            _check_name(parameter.name, function)
+            if parameter.name not in by_classes:
+                _check_default(parameter, only_numbers=only_numbers)
+
+
+def _check_name(name: str, function: Callable[..., Any]) -> None:
+    if name in {*TAKEN, *CORE, *NON_SETTING_KEYS}:
+        raise TypeError(
+            f"its setting {name!r} has the name of a column of the results or of a setting of every "
+            f"study; rename it, for instance {getattr(function, '__name__', 'my')}_{name}"
+        )
+
+
+def _check_default(parameter: inspect.Parameter, *, only_numbers: bool) -> None:
+    name, default = parameter.name, parameter.default
+    if isinstance(default, (int, float)) or (not only_numbers and _is_text_or_tuple(default)):
+        return
+    got = "no default" if default is parameter.empty else f"the default {default!r}"
+    more = "" if only_numbers else ", a text, true or false, or a tuple of numbers"
+    raise TypeError(f"its setting {name!r} has {got}; allowed: a number{more} ({name}=0.1)")
 
 
 def _is_text_or_tuple(value: object) -> bool:
     if isinstance(value, (list, tuple)):
-        return all(isinstance(one, (int, float)) for one in value)
+        return all(isinstance(number, (int, float)) for number in value)
     return isinstance(value, str)

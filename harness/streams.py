@@ -16,7 +16,7 @@ PURPOSES: dict[Purpose, int] = {"weights": 0, "batches": 1, "split": 2, "label_n
 
 
 def stream(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:
-    """The generator of one purpose of a seed; `indices` (an epoch, a layer) give independent ones.
+    """Return the generator of one purpose of a seed; `indices` (an epoch, a layer) give independent ones.
 
     Source: NumPy's SeedSequence, whose spawn keys make statistically independent streams.
 

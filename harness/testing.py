@@ -19,17 +19,9 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import State, optimizers
-from harness.component_checks import (
-    CLASSES,
-    MEMBERS,
-    SAMPLES,
-    STEPS,
-    against,
-    loss_settings,
-    noise,
-    one_hot,
-)  # fmt: skip
+from harness.component_checks import against, loss_settings
 from harness.errors import UsageError, in_words
+from harness.probes import CLASSES, MEMBERS, SAMPLES, STEPS, draws, noise, one_hot, reaches
 from harness.settings import DEFAULTS
 
 STACKED = ("activation", "head", "loss", "optimizer")
@@ -37,7 +29,7 @@ STACKED = ("activation", "head", "loss", "optimizer")
 
 
 def stacks(axis: str, name: str) -> bool:
-    """Whether K members in one stack get, to rounding, what each gets alone.
+    """Return whether K members in one stack get, to rounding, the same values as each alone.
 
     Args:
         axis: "activation", "head", "loss" or "optimizer".
@@ -53,7 +45,7 @@ def stacks(axis: str, name: str) -> bool:
 
 
 def why_alone(axis: str, name: str) -> str:
-    """Why a component cannot be stacked, in words; empty where it can.
+    """Return the reason why a component cannot be stacked, or "".
 
     Args:
         axis: "activation", "head", "loss" or "optimizer".
@@ -80,7 +72,7 @@ def why_alone(axis: str, name: str) -> str:
 
 
 def _reason(what: str, axis: str, component: Any) -> str:
-    """What a component does that a stack does not allow, where that can be told; else empty."""
+    """Return the operation of a component that a stack does not allow, or "" if it is unknown."""
     if axis == "optimizer":
         if component_checks.elementwise(what, component):
             return ""
@@ -90,23 +82,23 @@ def _reason(what: str, axis: str, component: Any) -> str:
         )
     x = 2 * noise(SAMPLES, CLASSES)
     function = component.forward if axis != "loss" else _lone(component)
-    if component_checks.draws(what, function, x.softmax(-1) if axis == "loss" else x):
+    if draws(what, function, x.softmax(-1) if axis == "loss" else x):
         return "draws random numbers, which a stack's members would share"
-    if axis == "activation" and component_checks.reaches(what, function, x):
+    if axis == "activation" and reaches(what, function, x):
         return "mixes the samples of a batch: its value for one changes with the others"
-    if axis == "activation" and component_checks.reaches(what, function, x, dim=1):
+    if axis == "activation" and reaches(what, function, x, dim=1):
         return "mixes the units of a layer: its value for one changes with the others"
     return ""
 
 
 def _lone(loss: Any) -> Callable[[Tensor], Tensor]:
-    """A loss as a function of the output (B, C) alone."""
+    """Return a loss as a function of the output (B, C) alone."""
     form = next(iter(loss.forms.values()))
     return lambda f: form.forward(f, one_hot(), **loss_settings(loss))
 
 
 def check_component(axis: str, name: str) -> None:
-    """The contract of any component: described, finite, differentiable, and stackable where it says so.
+    """Assert a component's contract: described, finite, differentiable, and stackable if it says so.
 
     Raises:
         AssertionError: it breaks the contract; says which part.
@@ -137,7 +129,7 @@ def _fault(axis: str, name: str, component: Any) -> str:
 
 
 def metric_fault(name: str) -> str:
-    """What a metric does otherwise than it should, in words; empty where nothing is wrong with it.
+    """Return the fault of a metric in words, or "".
 
     It gives finite values, one a sample, and to the members of a stack what it gives to each alone.
     """
@@ -146,7 +138,7 @@ def metric_fault(name: str) -> str:
 
 
 def _derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
-    """What a function gives and its gradient, both of which a stack must leave as they are."""
+    """Return a function's values and gradient, both of which a stack must not change."""
     x = x.clone().requires_grad_()
     y = function(x)
     (grad,) = torch.autograd.grad(y, x, torch.cos(y.detach()))
@@ -167,7 +159,7 @@ def _head(name: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
-    """On a target that members share, as arms of a seed do, and on targets of their own, as seeds do."""
+    """Try a loss on a target that members share, as arms of a seed do, and on separate targets."""
     loss = losses[name]
     form, defaults = next(iter(loss.forms.values())), loss_settings(loss)
     lone = [{key: value * (1 - 0.1 * k) for key, value in defaults.items()} for k in range(MEMBERS)]
@@ -187,7 +179,7 @@ def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Members with settings of their own, over a few steps, together and one by one."""
+    """Try members with their own settings over a few steps, together and one by one."""
     optimizer = optimizers[name]
     defaults = component_checks.optimizer_settings(optimizer)
     lone = [{key: _varied(value, k) for key, value in defaults.items()} for k in range(MEMBERS)]
@@ -205,14 +197,14 @@ def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _varied(value: Any, k: int) -> Any:
-    """Member k's value of a setting: numbers with a point differ, unless they are 0."""
+    """Return member k's value of a setting: floats differ between members, unless they are 0."""
     if isinstance(value, tuple):
         return tuple(_varied(one, k) for one in value)
     return value * (1 - 0.1 * k) if isinstance(value, float) else value
 
 
 def _column(values: list[Any]) -> Any:
-    """The members' values as a stack's optimizer is given them."""
+    """Stack the members' values as a stack's optimizer receives them."""
     if isinstance(values[0], tuple):
         return tuple(_column(list(column)) for column in zip(*values, strict=True))
     if all(value == values[0] for value in values):

@@ -1,4 +1,4 @@
-"""TOML text: a study file's bytes, or a value of `--set`, as tables; what cannot be read is said in words."""
+"""TOML text: reads a study file's bytes, or a value of `--set`, as tables, with errors in plain words."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 from harness.errors import UsageError
 
 DEPTH = 20
-"""Tables and lists in one another; the deepest that means something has 7."""
+"""Levels of tables and lists, at most; the deepest table with a meaning has 7."""
 DIGITS = "a whole number of more than 4,300 digits; allowed are those of 64 bits"
-BITS = 14_000  # of the shortest number that Python's int() refuses to read, nearly
-NESTED = f"brackets in one another; allowed: up to {DEPTH}"
+BITS = 14_000  # nearly those of the shortest number that Python's int() refuses to read
+NESTED = f"brackets nested too deeply; allowed: up to {DEPTH} levels"
 
 
 class NoTomlError(ValueError):
-    """Text that is no TOML."""
+    """Raised for text that is not TOML."""
 
 
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file in UTF-8, with or without a byte order mark.
+    """Read the tables of a TOML file in UTF-8, with or without a byte order mark.
 
     Raises:
-        UsageError: it cannot be read, is no UTF-8 or no TOML; says where.
+        UsageError: it cannot be read, or is not UTF-8 or not TOML; says where.
     """
     try:
         content = path.read_bytes()
@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _text(content: bytes) -> str:
-    """The text of a file's bytes; raises ValueError with what is wrong, in words."""
+    """Decode a file's bytes; raise ValueError with what is wrong, in words."""
     if content.startswith(UTF_16):
         raise ValueError("is UTF-16 text; allowed is UTF-8. In your editor, save it with the encoding UTF-8")
     try:
@@ -57,10 +57,10 @@ def _text(content: bytes) -> str:
 
 
 def tables(text: str) -> dict[str, Any]:
-    """TOML text as tables.
+    """Parse TOML text.
 
     Raises:
-        NoTomlError: it is none; with what is wrong, in words.
+        NoTomlError: it is not TOML; with what is wrong, in words.
         ValueError: it holds numbers too long or brackets too deep to be read; in words.
     """
     try:
@@ -74,10 +74,10 @@ def tables(text: str) -> dict[str, Any]:
 
 
 def check_plain(given: object, where: str = "the study", depth: int = 0) -> None:
-    """Check what no file can hold, but a notebook's tables can: keys that are no text, endless nesting ..
+    """Refuse what a notebook's tables can hold but no file: keys that are not text, endless nesting ..
 
     Raises:
-        UsageError: with where it is.
+        UsageError: there is such a thing; says where.
     """
     if depth > DEPTH:
         raise UsageError(f"{where[:80]}: has {NESTED}")

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from harness.axes.datasets import datasets
 from harness.data import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Split, prepare
 from harness.errors import UsageError, did_you_mean
 from harness.settings import CORE, Value
@@ -42,11 +41,11 @@ def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
     """
     if split not in SPLITS:
         raise UsageError(f"split = {split!r}: {did_you_mean(str(split), SPLITS)}")
-    facts = datasets[dataset].facts
     own = settings.pop("preprocessing") if callable(settings.get("preprocessing")) else None
     checked = {name: _checked(name, value) for name, value in settings.items()}
-    data = prepare(resolve({"dataset": dataset, **checked}), apply=own)
-    return SplitDataset(data[split], facts.shape, facts.classes)
+    resolved = resolve({"dataset": dataset, **checked})
+    data = prepare(resolved, apply=own)
+    return SplitDataset(data[split], resolved.facts.shape, resolved.facts.classes)
 
 
 def _checked(name: str, value: object) -> Value:

@@ -1,4 +1,4 @@
-"""A split as PyTorch's Dataset: what the loop engine trains from, and `harness.split_dataset` gives."""
+"""A split as PyTorch's Dataset, for the loop engine and for `harness.split_dataset`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ class SplitDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """A batch of samples: pixels (B, D) and labels (B,)."""
+    """Stack samples into a batch: pixels (B, D) and labels (B,)."""
     x, y = zip(*samples, strict=True)
     return torch.stack(x), torch.stack(y)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from harness import (
     executors,
     grants,
     lineage,
+    notes,
     part_files,
     parts,
     plugins,
@@ -23,18 +23,17 @@ from harness import (
     spawning,
     tuning,
 )
-from harness.axes.datasets import datasets
 from harness.axes.metrics import metrics
 from harness.board import Board
 from harness.costs import stack_seconds
 from harness.engines import kernels
 from harness.errors import MachineError, UsageError
-from harness.grouping import Engine, Stack, budget_of, stack_bytes
-from harness.plan import Plan, arrange, cores, datasets_of, draw, shortages
+from harness.plan import Plan, arrange, cores, draw, shortages
 from harness.provenance import Provenance, metric_notes
 from harness.results import Results
-from harness.settings import TUNED, TUNING
-from harness.study import Phase, Study
+from harness.schema import TUNED, TUNING
+from harness.stacks import Engine, Stack, budget_of, stack_bytes
+from harness.study import Study
 from harness.trials import components_of
 
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
@@ -186,12 +185,6 @@ def train(
     return replace(_together([first, tries, last]), tuned=tuned)
 
 
-TITLES: Mapping[Phase, str] = {
-    "fixed": "training", "tuning": "tuning", "tuned": "training, tuned", "search": "searching",
-    "confirmed": "confirming",
-}  # fmt: skip
-
-
 @dataclass(frozen=True)
 class _How:
     """How a study is trained: `run`'s arguments, checked where they are used."""
@@ -221,7 +214,7 @@ def check(
 
 
 def _digests(plan: Plan) -> dict[str, str]:
-    return {name: datasets[name].facts.digest for name in datasets_of(plan)}
+    return {name: dataset.facts.digest for name, dataset in plan.datasets.items()}
 
 
 def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
@@ -241,8 +234,8 @@ def _train(drawn: Plan, folder: Path, how: _How) -> Summary:
     board = _board([work.stack for work in works])
     count = _heard(count, board)
     with executors.started(works, board, count, third_party_modules(plan)) as trained:
-        for name in digests:
-            datasets[name].load()
+        for dataset in plan.datasets.values():
+            dataset.load()
         notes = checkpoints.settle(folder, todo, devices[0], study.metrics, finished)
         again = [stack.group for stack in todo]
         results.begin(folder, plan, {**known.get("data", {}), **digests}, again)
@@ -290,7 +283,7 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
         except (OSError, MachineError, UsageError) as error:
             if isinstance(first, Exception):
                 results.check_there(folder)
-            print(f"note: {folder} is not put in order: {error}", file=sys.stderr, flush=True)
+            notes.warn(f"{folder} is not put in order: {error}")
         raise
     try:
         finish()
@@ -353,11 +346,9 @@ def _board(stacks: Sequence[Stack]) -> Board:
 def _heard(count: int, board: Board) -> int:
     """As many workers as wanted, or one, which is this process, where the board has no others: it warns."""
     if count > 1 and board.missing:
-        warnings.warn(
+        notes.warn(
             f"trains in this process, on one core: no memory can be shared with workers ({board.missing}). "
-            "Free or enlarge /dev/shm, or allow more open files (ulimit -n), for more",
-            RuntimeWarning,
-            stacklevel=2,
+            "Free or enlarge /dev/shm, or allow more open files (ulimit -n), for more"
         )
         return 1
     return count
@@ -366,7 +357,7 @@ def _heard(count: int, board: Board) -> int:
 def _progress(works: Sequence[executors.Work], board: Board, notes: Sequence[str], study: Study) -> Progress:
     stacks = [work.stack for work in works]
     total = sum(len(stack.trials) for stack in stacks)
-    return Progress(total, board, stacks, notes, TITLES[study.about.phase])
+    return Progress(total, board, stacks, notes, study.phase.title)
 
 
 def choose_devices(device: str, engine: Engine = "stacked") -> list[str]:
@@ -418,7 +409,6 @@ def _works(
             study.about.keep_predictions,
             study.about.keep_weights,
             place=i,
-            declared=study.datasets,
             metrics=study.metrics,
             sealed=study.sealed,
             checkpoint_every=cadence,
@@ -439,11 +429,7 @@ def affordable(count: int, todo: Sequence[Stack]) -> int:
 def third_party_modules(plan: Plan) -> list[str] | None:
     """What a worker must import to know the plan's components; None where it cannot (a notebook's cells)."""
     modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
-    chosen = [
-        registry.entry(name)
-        for axis, registry in plugins.registries().items()
-        for name in {str(t.arm.settings[axis]) for t in plan.trials if axis in t.arm.settings}
-    ]
+    chosen = [entry for _, entry in components_of(plan.trials)]
     for entry in [*chosen, *(metrics.entry(name) for name in plan.study.metrics)]:
         if not entry.third_party or entry.module.startswith(plugins.FILE):
             continue

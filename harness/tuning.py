@@ -20,9 +20,10 @@ import pandas as pd
 from harness import columns, csv_rows, documents, results
 from harness.checking import Settings
 from harness.errors import UsageError
-from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
+from harness.schema import CHOSEN, OF_ARM, TUNING
+from harness.settings import as_text
 from harness.study import Study
-from harness.trials import Arm, arms, trial, trials
+from harness.trials import Arm, arms, trial_of, trials
 
 NOTHING = -math.inf  # the score of a setting that did not finish with every seed
 
@@ -82,7 +83,7 @@ def _tries(study: Study) -> dict[str, list[Arm]]:
 
 def _score(study: Study, arm: Arm, tried: pd.DataFrame, folder: Path) -> float:
     """Mean val accuracy over the tuning seeds; NOTHING where one diverged."""
-    ids = [trial(study, arm, seed).trial_id for seed in study.in_phase("tuning").seeds]
+    ids = [trial_of(study, arm, seed).trial_id for seed in study.in_phase("tuning").seeds]
     seen = tried.reindex(ids)
     missing = seen["status"][~seen["status"].isin(["ok", "diverged", "skipped"])]
     if len(missing):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 HIDDEN = "(a URL)"
-"""What is shown of a URL that cannot be taken apart with certainty."""
+"""Text shown for a URL that cannot be parsed with certainty."""
 MASK = "***"
 HARMLESS = frozenset(
     {
@@ -20,9 +20,9 @@ HARMLESS = frozenset(
         "target_session_attrs", "timeout", "unix_socket", "uri",
     }
 )  # fmt: skip
-"""What may stand behind the question mark and be shown; any other key may hold a secret."""
+"""Keys of a URL's query that may be shown; any other may hold a secret."""
 AMBIGUOUS = frozenset("?&=#;:/")
-"""Of a user's name, a host or a database these would mean that a password was not taken for one."""
+"""Letters that in a user's name, host or database mean that a password was parsed as one of them."""
 SCHEME = re.compile(r"[\w+.\-]*://")
 SAFE = re.compile(rf"({'|'.join(sorted(HARMLESS))})=[\w./,%+\-]*")
 STORAGE = re.compile(r"(.*\bstorage\s*=\s*)([^\s'\"{\[].*)", re.DOTALL)
@@ -30,14 +30,14 @@ ASSIGNED = re.compile(r"(?i)((?:passw\w*|pwd)\s*=\s*)('[^']*'|\"[^\"]*\"|\S+)")
 
 
 def shown(url: str) -> str:
-    """A storage's URL without its passwords; "(a URL)" where they cannot be told from the rest.
+    """Return a storage's URL without its passwords, or "(a URL)" if they cannot be told from the rest.
 
     >>> shown("postgresql+psycopg://ann:secret@db/trials?sslmode=require")
     'postgresql+psycopg://ann:***@db/trials?sslmode=require'
     >>> shown("postgresql://ann:sec@ret@db/trials")
     '(a URL)'
     """
-    if re.fullmatch(r"[\w./\\\-]*", url):  # "sqlite", "journal", or a word that is no storage
+    if re.fullmatch(r"[\w./\\\-]*", url):  # "sqlite", "journal", or another word
         return url
     parsed = _parsed(url)
     if parsed is None:
@@ -53,7 +53,7 @@ def shown(url: str) -> str:
 
 
 def place(where: str) -> str:
-    """A storage that was opened, for a person's eyes: its URL without passwords, or its file's path."""
+    """Describe an open storage by its URL without passwords, or its file's path."""
     return shown(where) if "://" in where else where
 
 
@@ -76,7 +76,7 @@ def _parsed(url: str) -> URL | None:
 
 
 def without_passwords(text: str) -> str:
-    """An argument of a command line, or another text, with no password of a URL that is in it.
+    """Remove the passwords of URLs from an argument of a command line, or another text.
 
     >>> without_passwords("search.storage=postgresql://ann:secret@db/trials")
     'search.storage=postgresql://ann:***@db/trials'
@@ -102,7 +102,7 @@ def said(error: BaseException, url: str) -> str:
 
 
 def _secrets(url: str) -> Iterator[str]:
-    """The URL, and what may stand of it in a driver's message that is not to be shown."""
+    """Return the URL and those parts of it that a driver's message must not show."""
     parsed = _parsed(url) if "://" in url else None
     if parsed is None or shown(url) == url:
         return

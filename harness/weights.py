@@ -11,7 +11,8 @@ import safetensors
 from numpy.typing import NDArray
 
 from harness import checksums, files, formulas, results
-from harness.axes.datasets import datasets
+from harness.arm_settings import Settings
+from harness.axes.datasets import Dataset
 from harness.data import Split, prepare
 from harness.engines import numpy as engine
 from harness.engines.outcome import EVALUATION_BATCH
@@ -50,8 +51,12 @@ def kept(found: Results, trial_id: str, group: str) -> dict[str, Array]:
     return arrays(path)[0]
 
 
-def read(path: Path) -> Weights:
+def read(path: Path, study_dataset: Dataset | None = None) -> Weights:
     """A trial and its weights from its file in a results folder, which says what rebuilds the network.
+
+    Args:
+        path: the file.
+        study_dataset: the trial's data set, where its study declares it.
 
     Raises:
         MachineError: it cannot be read, or is not what the run wrote.
@@ -60,7 +65,7 @@ def read(path: Path) -> Weights:
     named, about = arrays(path)
     try:
         settings = files.json_value(about["settings"])
-        trial = Trial(about["trial_id"], Arm("", {**settings}), int(about["seed"]))
+        trial = Trial(about["trial_id"], Arm("", Settings(settings, study_dataset)), int(about["seed"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
     return Weights(trial, named)
@@ -114,7 +119,7 @@ def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
     if told:
         raise UsageError(f"there is no formula for {'; '.join(told)}")
     data = prepare(settings)
-    classes = len(datasets[str(settings["dataset"])].facts.classes)
+    classes = len(settings.facts.classes)
     network = engine.Network(weights.trial, data.inputs, classes, np.float32)
     for i in range(len(network.weights)):
         weight, bias = (weights.named.get(f"{i}.{what}") for what in ("weight", "bias"))

@@ -1,4 +1,4 @@
-"""Confusion matrices and learning curves of chosen arms.
+"""Draw confusion matrices and learning curves of chosen arms.
 
 python reports/confusion_and_curves.py results/choices --where activation=relu,optimizer=adam --out relu
 """
@@ -13,14 +13,14 @@ from harness.errors import MachineError, UsageError
 
 
 def main() -> None:
-    """Read the command line, and say in words what is wrong with it."""
+    """Parse the command line, and report errors without a traceback."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", type=Path, help="results folder")
     parser.add_argument("--where", default="", metavar="SETTING=VALUE,...", help="which arms; default: all")
-    parser.add_argument("--most", type=int, default=3, help="at most this many arms a data set, best first")
-    parser.add_argument("--out", default="arms", help="how the figures' names begin")
+    parser.add_argument("--most", type=int, default=3, help="arms to draw for each data set, best first")
+    parser.add_argument("--out", default="arms", help="how the names of the figures begin")
     options = parser.parse_args()
     try:
         draw(options)
@@ -31,10 +31,10 @@ def main() -> None:
 
 
 def draw(options: argparse.Namespace) -> None:
-    """Write two figures a data set.
+    """Write two figures for each data set: confusion matrices and learning curves.
 
     Raises:
-        UsageError: the folder is no results folder, or the conditions leave nothing.
+        UsageError: the folder is not a results folder, or no trial meets the conditions.
     """
     reading = report.where(report.read(options.results), options.where)
     ranking = report.rank(reading).query("rank.notna()")

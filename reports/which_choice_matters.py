@@ -1,4 +1,4 @@
-"""Which choice matters? Print the axes of a grid by the spread they make, and draw their main effects.
+"""Rank the axes of a grid by the spread they make, and draw their main effects.
 
 python reports/which_choice_matters.py results/choices --out effects
 """
@@ -13,7 +13,7 @@ from harness.errors import MachineError, UsageError
 
 
 def main() -> None:
-    """Read the command line, and say in words what is wrong with it."""
+    """Parse the command line, and report errors without a traceback."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -32,13 +32,13 @@ def draw(folder: Path, out: Path) -> None:
     """Print the spreads of a results folder's axes, and write the figure of their main effects.
 
     Raises:
-        UsageError: the folder is no results folder, or of no axis are two levels finished.
+        UsageError: the folder is not a results folder, or no axis has two finished levels.
     """
     reading = report.read(folder)
     spreads = stats.axis_spreads(reading.trials, reading.axes)
     effects = stats.main_effects(reading.trials, reading.axes)
     if effects.empty:
-        raise UsageError(f"{folder} has no axis with two finished levels in common; run a grid that has")
+        raise UsageError(f"{folder} has no axis with two levels that finished; report a grid that has one")
     print(spreads.round(4).to_string(index=False))
     figure = plots.effects_figure(effects, stats.seed_effects(reading.trials, reading.axes))
     print(*plots.save(figure, out), sep="\n")

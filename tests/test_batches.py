@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.arm_settings import Settings
 from harness.batches import Budget, epoch_order
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
@@ -15,7 +16,7 @@ sizes = st.tuples(st.integers(1, 300), st.integers(1, 70)).map(lambda pair: (pai
 
 
 def budget(n: int, batch_size: int, eval_every: str = "1 epoch", **length: Any) -> Budget:
-    return Budget.of({"batch_size": batch_size, "eval_every": eval_every, **length}, n)
+    return Budget.of(Settings({"batch_size": batch_size, "eval_every": eval_every, **length}), n)
 
 
 @steady

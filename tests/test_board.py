@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import grouping, results, training
+from harness import results, training
 from harness.board import ACCURACY, LOSS, Board, Ticker
 from harness.data import Split
 from harness.engines.outcome import Evaluation, Outcome
+from harness.stacks import Engine
 from harness.study import Study
 
 Make = Callable[..., Study]
@@ -77,9 +78,7 @@ def test_a_second_try_starts_from_nothing() -> None:
 
 
 @pytest.mark.parametrize("engine", ["stacked", "numpy"])
-def test_a_run_leaves_its_curves_on_the_board(
-    study_of: Make, tmp_path: Path, engine: grouping.Engine
-) -> None:
+def test_a_run_leaves_its_curves_on_the_board(study_of: Make, tmp_path: Path, engine: Engine) -> None:
     runs: list[training.Progress] = []
 
     def listen(progress: training.Progress) -> Any:

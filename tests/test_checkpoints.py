@@ -29,7 +29,7 @@ from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.checkpoints import Cadence, DamagedError, Header, Origin, ShareCheckpoint
 from harness.data import Samples
-from harness.digests import Look
+from harness.digests import ComponentDigest
 from harness.engines import kernels
 from harness.engines import stack as stacks
 from harness.engines.states import State
@@ -537,7 +537,7 @@ def test_a_metric_whose_file_has_changed_is_another_metric(
     one = Header("g", ["t"], 1.0, {"pp": "a" * 64})
     with pytest.raises(UsageError, match=r"pp \(file aaaaaaaa\) there, pp \(file bbbbbbbb\) here"):
         one.check(tmp_path, {"pp": "b" * 64})
-    entry = dataclasses.replace(metrics.entry("top3"), look=lambda: Look("b" * 64))
+    entry = dataclasses.replace(metrics.entry("top3"), take_digest=lambda: ComponentDigest("b" * 64))
     monkeypatch.setattr(metrics, "entry", lambda _: entry)
     assert checkpoints.digests(["pp"]) == {"pp": "b" * 64}
 

@@ -600,7 +600,7 @@ def test_unknown_commands_options_and_axes(harness: Harness) -> None:
         (["run", "choices", "--sett", "lr=1"], ("No such option.*--sett", "--set")),
         (["run", "choices", "--workers", "0"], ("--workers", "0 is not in the range x>=1")),
         (["run", "choices", "--engine", "steam"], ("--engine", "'steam' is not one of 'stacked', 'loop'")),
-        (["report", "nowhere"], ("nowhere is no results folder",)),
+        (["report", "nowhere"], ("nowhere is not a results folder",)),
     ):
         answer = harness(*arguments)
         assert answer.code == 2, arguments

@@ -20,7 +20,7 @@ from harness import cli, comparison, training
 from harness.comparison.arms import p_below
 from harness.comparison.words import p_value, points, told_apart
 from harness.errors import UsageError
-from harness.settings import METRICS, TUNED
+from harness.schema import METRICS, TUNED
 from harness.study import parse
 
 Trained = Callable[..., Path]

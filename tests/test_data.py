@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.arm_settings import Settings
 from harness.axes.datasets import Images, datasets
 from harness.axes.preprocessing import preprocessings
 from harness.data import Data, prepare, train_size
@@ -14,7 +15,7 @@ from harness.settings import CORE
 
 def digits(dtype: Any = np.float64, **settings: Any) -> Data:
     core = {name: setting.default for name, setting in CORE.items() if setting.default is not None}
-    return prepare({**core, "dataset": "digits", **settings}, dtype)
+    return prepare(Settings({**core, "dataset": "digits", **settings}), dtype)
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_shapes_and_types(name: str, dtype: Any) -> None:
 @pytest.mark.parametrize("val_fraction", [0.0, 0.1, 0.25, 0.5, 1 / 3])
 def test_train_size_is_known_without_loading(val_fraction: float) -> None:
     data = digits(val_fraction=val_fraction)
-    assert train_size({"dataset": "digits", "val_fraction": val_fraction}) == len(data.train.y)
+    assert train_size(Settings({"dataset": "digits", "val_fraction": val_fraction})) == len(data.train.y)
 
 
 @pytest.fixture

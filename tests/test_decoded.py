@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -142,10 +144,15 @@ def test_a_file_that_is_gone_is_a_problem(files: list[Path]) -> None:
 def test_long_work_says_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(decoded, "SLOW", -1.0)
-    monkeypatch.setattr(decoded, "LINE_EVERY", 3600.0)
-    assert list(decoded.counted(range(5), 5, "reading scans")) == [0, 1, 2, 3, 4]
-    assert capsys.readouterr().err.splitlines() == ["reading scans: 1 of 5 images, 0 s to go"]
+    def work() -> Iterator[int]:
+        yield 0
+        time.sleep(0.2)
+        yield 1
+
+    monkeypatch.setattr(decoded, "SLOW", 0.05)
+    assert list(decoded.counted(work(), 2, "reading scans")) == [0, 1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"reading scans: 1/2 images  [\d,.]+ images/s  ETA 0:00", line)
     monkeypatch.setattr(decoded, "SLOW", 60.0)
     assert len(list(decoded.counted(range(5), 5, "reading scans"))) == 5
     assert not capsys.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import display, plan, training
+from harness import display, plan, progress_bar, training
 from harness.board import ACCURACY, LOSS, Board
 from harness.study import Study
 
@@ -54,7 +54,7 @@ def test_a_run_shows_them(
     study_of: Make, tmp_path: Path, terminal: bool, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(display, "LINE_EVERY", 0.02)
+    monkeypatch.setattr(progress_bar, "LINE_EVERY", 0.02)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     monkeypatch.setenv("COLUMNS", "200")
     told: list[str] = []
@@ -66,7 +66,7 @@ def test_a_run_shows_them(
 
     monkeypatch.setattr(display, "losses", losses)
     study = study_of({"lr": [0.1, 0.2]}, epochs=40)
-    training.train(study, tmp_path, device="cpu", workers=1, display=display.progress)
+    training.train(study, tmp_path, device="cpu", workers=1, display=display.show_progress)
     err = capsys.readouterr().err
     if terminal:
         assert "4/4" in err

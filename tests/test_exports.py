@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness import decoded, exports, sources, training
+from harness import cache, decoded, exports, training
 from harness.axes.datasets import Dataset, Images, datasets
 from harness.errors import MachineError, UsageError
 from harness.study import Study, parse
 
 SETTINGS = {"epochs": 2, "hidden": [8]}
 METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "accuracy")]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_declared() -> Iterator[None]:
-    yield
-    datasets.declare({}, "no study")
 
 
 def declared(table: str) -> Study:
@@ -46,7 +39,7 @@ def assert_same(images: Images, dataset: Dataset, name: str) -> None:
 
 
 def there(name: str) -> None:
-    if any(state.status != "ok" for state in sources.check(name)):
+    if any(state.status != "ok" for state in cache.verify(name)):
         pytest.skip(f"{name} is not in the cache; `harness data fetch {name}` puts it there")
 
 

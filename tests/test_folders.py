@@ -7,7 +7,7 @@ import gzip
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ import tomli_w
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness import exports, idx, results, training
+from harness import exports, idx, looks, pictures, predictions, results, training
 from harness.axes.datasets import Dataset, Images, datasets
 from harness.data import prepare
 from harness.errors import UsageError
 from harness.plan import make
 from harness.registry import HOUSE
 from harness.study import Study, load, parse
-from harness.trials import trials
+from harness.trials import arms, trials
 
 Damage = Callable[[Path], object]
 Writer = Callable[[exports.Format], Path]
@@ -37,12 +37,6 @@ SMALL = Images(
     DIGITS.test_labels[:TEST],
 )
 """40 real digits to train on, beginning with 0 to 9 three times, and 20 to test."""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_declared() -> Iterator[None]:
-    yield
-    datasets.declare({}, "no study")
 
 
 @pytest.fixture
@@ -203,8 +197,8 @@ NPY = "train_imgs/img_00005.npy"
 FAULTS: dict[str, tuple[exports.Format, Damage, str]] = {
     "png cut": ("png", cut("train/3_000013.png", 40), r"train/3_000013\.png: .*copy it again"),
     "png cut in its header": ("png", cut("train/3_000013.png", 75), r"train/3_000013\.png: "),
-    "png empty": ("png", write("test/3_000003.png"), r"3_000003\.png: is no PNG.*copy it again"),
-    "a jpeg": ("png", picture("train/0_000000.png", GREY, "JPEG"), r"0_000000\.png: is no PNG"),
+    "png empty": ("png", write("test/3_000003.png"), r"3_000003\.png: is not a PNG.*copy it again"),
+    "a jpeg": ("png", picture("train/0_000000.png", GREY, "JPEG"), r"0_000000\.png: is not a PNG"),
     "colour": ("png", picture("train/0_000000.png", COLOUR), r"0_000000\.png: .*mode RGB .*8-bit grey"),
     "a palette": ("png", picture("train/0_000000.png", COLOUR.convert("P")), r"mode P .*8-bit grey"),
     "16 bits": ("png", picture("train/0_000000.png", DEEP), r"0_000000\.png: .*mode I.*8-bit grey"),
@@ -221,7 +215,7 @@ FAULTS: dict[str, tuple[exports.Format, Damage, str]] = {
     ),
     "no label": ("png", rename("train/7_000007.png", "train/7.png"), r"7\.png: .*named LABEL_NUMBER\.png"),
     "no png": ("png", write("train/7_000099.jpg"), r"7_000099\.jpg: the name does not fit"),
-    "a folder inside": ("png", lambda f: (f / "train/7").mkdir(), r"train/7: is no file; move it away"),
+    "a folder inside": ("png", lambda f: (f / "train/7").mkdir(), r"train/7: is not a file; move it away"),
     "png class without image": (
         "png",
         remove("train/4_*"),
@@ -233,7 +227,7 @@ FAULTS: dict[str, tuple[exports.Format, Damage, str]] = {
         r"of class 10, 11, .* more, of",
     ),
     "missing folder": ("png", remove_folder("test"), r"scans/test: is missing; allowed: files named LABEL"),
-    "empty folder": ("png", remove("test/*"), r"scans/test: holds no file"),
+    "empty folder": ("png", remove("test/*"), r"scans/test: contains no file"),
     "one class": ("png", remove("*/[1-9]_*"), r"every label is 0; allowed: at least 2 classes"),
     "missing image": (
         "npy",
@@ -361,7 +355,7 @@ def test_faults_are_told_together_and_many_are_counted(folder_of: Writer) -> Non
     with pytest.raises(UsageError) as caught:
         read(folder, "png")
     assert "40 problems, nothing was run" in str(caught.value)
-    assert str(caught.value).count("is no PNG") == 10
+    assert str(caught.value).count("is not a PNG") == 10
     assert str(caught.value).endswith("- and 30 more")
 
 
@@ -467,15 +461,57 @@ def test_two_studies_may_call_different_folders_the_same(folder_of: Writer, tmp_
     exports.export(Dataset("turned", lambda: other, classes=None), "npy", tmp_path / "turned")
     first, second = declared(folder, "npy"), declared(tmp_path / "turned", "npy")
     for study, images in ((first, SMALL), (second, other), (first, SMALL)):
+        assert next(arms(study)).settings.data is study.dataset("scans")
         data = prepare(make(study).trials[0].arm.settings)
         expected = images.train_images[data.train.index].reshape(len(data.train.index), -1) / 255
         np.testing.assert_allclose(data.train.x, expected, rtol=1e-6)
     assert not ids(first) & ids(second)
 
 
+@pytest.fixture
+def two_studies(folder_of: Writer, tmp_path: Path) -> tuple[Study, Study]:
+    """Two studies, both loaded, that call different folders "scans": 40 images of 10 classes, 24 of 2."""
+    first = declared(folder_of("npy"), "npy")
+    chosen, tested = SMALL.train_labels < 2, SMALL.test_labels < 2
+    few = Images(
+        np.tile(SMALL.train_images[chosen], (3, 1, 1)), np.tile(SMALL.train_labels[chosen], 3),
+        SMALL.test_images[tested], SMALL.test_labels[tested],
+    )  # fmt: skip
+    exports.export(Dataset("few", lambda: few, classes=None), "npy", tmp_path / "few")
+    return first, declared(tmp_path / "few", "npy")
+
+
+def test_a_study_keeps_its_own_images_after_another_was_loaded(two_studies: tuple[Study, Study]) -> None:
+    first, second = two_studies
+    seen = {}
+    for study in (first, second, first):
+        facts = study.dataset("scans").facts
+        data = prepare(next(arms(study)).settings)
+        ((_, settings),) = looks.divisions(study).items()
+        divided = looks.view(settings)
+        assert (len(data.train.y) + len(data.val.y), len(data.classes)) == (facts.train, len(facts.classes))
+        assert (divided.facts, len(divided.labels["test"])) == (facts, facts.test)
+        assert make(study).datasets["scans"].facts == facts
+        seen[facts.digest] = facts
+    assert [(facts.train, len(facts.classes)) for facts in seen.values()] == [(40, 10), (24, 2)]
+
+
+def test_a_notebook_may_load_two_studies_and_then_run_the_first(
+    two_studies: tuple[Study, Study], tmp_path: Path
+) -> None:
+    for name, study, classes in zip(("first", "second"), two_studies, (10, 2), strict=True):
+        found = training.run(study, tmp_path / name, workers=1, device="cpu")
+        assert list(found.trials["status"]) == ["ok"]
+        assert set(found.trials["trial_id"]) == ids(study)
+        pictures_of = pictures.originals(found, "scans", "train")
+        assert len(pictures_of.facts.classes) == classes
+        assert pictures_of.facts == study.dataset("scans").facts
+        assert set(predictions.table(found, found.trials.iloc[0], "test")["label"]) <= set(range(classes))
+
+
 def test_a_study_without_the_folder_does_not_know_the_name(folder_of: Writer) -> None:
-    declared(folder_of("idx"), "idx")
-    assert "scans" in datasets
+    assert declared(folder_of("idx"), "idx").dataset("scans").facts.train == TRAIN
+    assert "scans" not in datasets
     with pytest.raises(UsageError, match="unknown dataset; "):
         parse({"study": {"name": "other"}, "baseline": {"dataset": "scans"}})
 

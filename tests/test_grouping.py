@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from harness import grouping
 from harness.costs import stack_seconds
-from harness.grouping import EVEN, Stack, balanced, shared_out
+from harness.grouping import EVEN, balanced, shared_out
 from harness.plan import make
+from harness.stacks import Stack
 from harness.study import Study
 
 Make = Callable[..., Study]

@@ -20,32 +20,51 @@ HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
     {"limits", "grants", "signals"},
-    {"errors", "lazy", "settings", "streams", "stats", "plots", "urls"},
-    {"files"},
+    {"errors", "lazy", "notes", "settings", "streams", "stats", "plots", "urls"},
+    {"files", "progress_bar"},
     {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows", "claims"},
     {"digests", "checksums"},
-    {"registry", "process_state", "splits", "label_noise", "sources"},
-    {"idx", "npy", "places"},
-    {"axes", "decoded"},
-    {"plugins", "contrasts", "batches", "dropout", "data", "folders", "known", "component_checks"},
+    {"registry", "process_state", "splits", "label_noise", "cache"},
+    {"idx", "npy", "places", "sources"},
+    {"axes", "decoded", "probes"},
+    {"arm_settings"},
+    {"plugins", "batches", "dropout", "data", "folders", "component_checks"},
     {"torch_dataset", "parameters"},
-    {"spaces", "overrides", "costs", "planned_components"},
+    {"spaces", "overrides", "contrasts", "planned_components"},
     {"testing", "checking", "formulas", "board", "spawning"},
     {"searches", "columns"},
     {"space_tables"},
+    {"designs"},
+    {"about"},
+    {"study_rules", "study_tables"},
     {"study"},
     {"trials"},
-    {"grouping", "torch_data"},
+    {"known", "stacks", "torch_data"},
+    {"costs"},
+    {"grouping"},
     {"plan", "documents"},
     {"part_files"},
     {"standing"},
     {"engines", "results", "looks", "selection", "sheets"},
-    {"checkpoints", "parts", "lineage", "provenance", "exports", "predictions", "weights", "live"},
+    {
+        "checkpoints",
+        "parts",
+        "lineage",
+        "provenance",
+        "exports",
+        "predictions",
+        "weights",
+        "live",
+        "trained_on",
+    },
+    {"trained_on"},
     {"pictures"},
     {"gallery", "comparison"},
     {"executors", "tuning"},
     {"training", "models"},
-    {"display", "data_commands"},
+    {"display"},
+    {"show_commands"},
+    {"data_commands"},
     {"searching"},
     {"report"},
     {"cli"},
@@ -170,6 +189,21 @@ def test_the_lazy_torch_is_torch() -> None:
     assert lazy.torch.nn.functional.relu is torch.nn.functional.relu
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = lazy.torch.no_such_thing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", harness.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(harness, name) is not None
+
+
+def test_registries_are_public() -> None:
+    from harness import activations, datasets, preprocessings
+    from harness.axes.activations import activations as registry
+
+    assert activations is registry
+    assert "relu" in activations
+    assert "digits" in datasets
+    assert "unit" in preprocessings
 
 
 # ------------------------------------------------------------------------------------- which way they point

@@ -206,7 +206,6 @@ def test_file_names_stand_above_images_where_there_are_some(tmp_path: Path) -> N
     study = parse({"study": {"name": "own"}, "baseline": {"dataset": "digits_npy"}, **tables})
     (settings,) = looks.divisions(study).values()
     figure = looks.class_figure(looks.view(settings), 4, "val", 5, 0)
-    datasets.declare({}, "no study")
     for title, image in shown(figure):
         np.testing.assert_array_equal(image, np.load(tmp_path / "train_imgs" / title))
     assert len(shown(figure)) == 5

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import harness
 from harness import models, results, training, weights
+from harness.arm_settings import Settings
 from harness.cli import harness as command
 from harness.data import prepare
 from harness.errors import MachineError, UsageError
@@ -37,6 +38,8 @@ STUDY: dict[str, Any] = {
         ],
     },
 }
+
+DIGITS = Settings({"dataset": "digits", "preprocessing": "unit", "val_fraction": 0.1})
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,7 @@ def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_pat
         torch.nn.Linear(12, 10),
     )  # fmt: skip
     net.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-    x = torch.from_numpy(prepare({"dataset": "digits", "preprocessing": "unit", "val_fraction": 0.1}).test.x)
+    x = torch.from_numpy(prepare(DIGITS).test.x)
     assert torch.equal(net(x), harness.load_model(folder)(x))
 
 
@@ -175,7 +178,7 @@ def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -
     model = harness.load_model(done.folder)
     assert str(model).count("Dropout(p=0.25") == 2
     assert list(model.net.state_dict()) == [f"{i}.{what}" for i in (0, 3, 6) for what in ("weight", "bias")]
-    x = torch.from_numpy(prepare({"dataset": "digits", "preprocessing": "unit", "val_fraction": 0.1}).test.x)
+    x = torch.from_numpy(prepare(DIGITS).test.x)
     with torch.no_grad():
         np.testing.assert_allclose(model(x).softmax(1).numpy(), kept, atol=1e-5)
         assert not torch.equal(model.train()(x), model.eval()(x))

@@ -55,14 +55,12 @@ def test_a_persons_own_images_are_found_by_the_folders_study_and_come_with_their
     baseline = {"dataset": "digits_npy", "hidden": [8], "epochs": 1}
     study = parse({"study": {"name": "own", "seeds": 1}, "baseline": baseline, **tables})
     training.train(study, tmp_path / "results", workers=1)
-    datasets.declare({}, "no study")
     found = results.read(tmp_path / "results")
     table = pictures.hardest(found, "digits_npy")
     of = pictures.originals(found, "digits_npy", "test")
     for row in table.head(5).to_dict("records"):
         image = np.load(tmp_path / "own" / "test_imgs" / row["name"])
         np.testing.assert_array_equal(of.pixels[row["index"]], image)
-    datasets.declare({}, "no study")
     (tmp_path / "own").rename(tmp_path / "gone")
     with pytest.raises(UsageError, match="own"):
         pictures.originals(found, "digits_npy", "test")

@@ -21,21 +21,19 @@ from harness.batches import Budget
 from harness.costs import Cost, cost, stack_seconds
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.grouping import (
+from harness.grouping import SAME_IN_A_GROUP, cut, side_by_side
+from harness.known import kernels_support
+from harness.plan import Plan, make
+from harness.registry import HOUSE
+from harness.stacks import (
     MEMORY_BYTES,
-    SAME_IN_A_GROUP,
     STACK_BYTES,
     STACK_BYTES_CUDA,
     Stack,
     budget_of,
-    cut,
     member_bytes,
-    side_by_side,
     stack_bytes,
 )
-from harness.known import knows
-from harness.plan import Plan, make
-from harness.registry import HOUSE
 from harness.study import Study, parse
 
 Make = Callable[..., Study]
@@ -79,7 +77,7 @@ def test_a_study_of_misfits_has_nothing_to_train(study_of: Make) -> None:
     plan = make(study_of(loss="nll"))
     assert plan.stacks == []
     assert len(plan.skipped) == len(plan.trials) == 2
-    assert cost(plan, 2, flops=lambda: 1e11).bytes == 0
+    assert cost(plan.stacks, plan.study, 2, flops=lambda: 1e11).bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -272,7 +270,7 @@ def test_what_the_kernels_know_trains_by_itself_where_there_are_kernels(study_of
         "dropout": [0.0, 0.3], "label_smoothing": [0.0, 0.1], "loss": ["ce", "mse"],
     }  # fmt: skip
     plan = make(study_of(axes, study={"seeds": 1}), device=device)
-    known = [{knows(trial.arm.settings) for trial in stack.trials} for stack in plan.stacks]
+    known = [{kernels_support(trial.arm.settings) for trial in stack.trials} for stack in plan.stacks]
     assert sorted(len(stack.trials) for stack in plan.stacks) == ([2, 6] if device == "cpu" else [8])
     assert all(len(own) == (1 if device == "cpu" else 2) for own in known)
 
@@ -392,7 +390,7 @@ def test_what_cannot_be_stacked_goes_to_the_loop_engine_with_its_reason(study_of
 def test_cost_grows_with_the_work(study_of: Make) -> None:
     def of(processes: int = 1, **settings: Any) -> Cost:
         study = study_of(study={"seeds": 4}, batch_size=500, **settings)
-        return cost(make(study), processes, flops=lambda: 1e11)
+        return cost(make(study).stacks, study, processes, flops=lambda: 1e11)
 
     assert of(epochs=20).seconds > of(epochs=5).seconds > 0
     assert of(processes=2).seconds == pytest.approx(of().seconds / 2)
@@ -402,7 +400,8 @@ def test_cost_grows_with_the_work(study_of: Make) -> None:
 
 def test_bytes_depend_on_what_is_kept(study_of: Make) -> None:
     def of(**head: Any) -> int:
-        return cost(make(study_of(study=head)), 1, flops=lambda: 1e11).bytes
+        study = study_of(study=head)
+        return cost(make(study).stacks, study, 1, flops=lambda: 1e11).bytes
 
     assert of(keep_weights="none") < of(keep_weights="all")
     assert of(keep_predictions=[]) < of() < of(keep_predictions=["train", "val", "test"])
@@ -427,7 +426,7 @@ from harness.plan import make
 from harness.study import load
 start = time.perf_counter()
 plan = make(load(sys.argv[1]))
-cost(plan, 2, flops=lambda: 1e11)
+cost(plan.stacks, plan.study, 2, flops=lambda: 1e11)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 seconds = time.perf_counter() - start
 print(json.dumps({"trials": len(plan.trials), "stacks": len(plan.stacks), "seconds": seconds,

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from harness import predictions, results, selection
+from harness.arm_settings import Settings
 from harness.data import divide
 from harness.errors import UsageError
 from harness.predictions import Predictions
@@ -38,7 +39,9 @@ def test_a_trials_table_bears_out_its_accuracy(found: Results, split: Any) -> No
         table = predictions.table(found, trial, split)
         assert 1 - table["wrong"].mean() == pytest.approx(trial[f"{split}_accuracy"], abs=1e-6)
         assert table["confidence"].between(0, 1).all()
-        own = divide({"dataset": "digits", "val_fraction": 0.1, "val_split": "stratified", "split_seed": 0})
+        own = divide(
+            Settings({"dataset": "digits", "val_fraction": 0.1, "val_split": "stratified", "split_seed": 0})
+        )
         np.testing.assert_array_equal(table["index"], own[split])
 
 

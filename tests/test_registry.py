@@ -149,34 +149,3 @@ def test_the_harnesss_own_have_a_place_a_summary_and_no_digest(axis: str) -> Non
         assert entry.summary
         assert entry.source_digest == ""
         assert getattr(entry.component, "name", entry.name) == entry.name
-
-
-def test_what_a_study_declares_takes_the_place_of_what_another_declared() -> None:
-    registry = shades()
-    registry.register("half")(half)
-    registry.declare({"mine": Shade("mine", half), "yours": Shade("yours", half)}, "one study")
-    registry.declare({"mine": Shade("mine", half, dark=True)}, "another study")
-    assert [entry.name for entry in registry] == ["half", "mine"]
-    assert registry["mine"].dark
-    assert registry.entry("mine").where == "another study"
-    assert (registry.entry("half").declared, registry.entry("mine").declared) == (False, True)
-
-
-def test_what_is_declared_shadows_nothing_registered() -> None:
-    registry = shades()
-    registry.register("half")(half)
-    with pytest.raises(
-        UsageError, match=r"shade 'half' is declared in a study and defined in test_registry\.py"
-    ):
-        registry.declare({"half": Shade("half", half)}, "a study")
-    assert not registry.entry("half").declared
-
-
-def test_declaring_leaves_others_entries_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = shades()
-    registry.register("half")(half)
-    with monkeypatch.context() as patch:
-        changed = dataclasses.replace(registry.entry("half"), summary="patched")
-        patch.setitem(registry._entries, "half", changed)
-        registry.declare({}, "a study")
-    assert registry.entry("half").summary == "Half of it."

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from matplotlib.text import Text
 
-from harness import pictures, report, results, selection, sources, training
+from harness import cache, pictures, report, results, selection, training
+from harness.cache import FileState
 from harness.report import best
 from harness.report.at_hand import Look
-from harness.sources import FileState
 from harness.study import parse
 
 NAMES = [f"model-digits-{what}" for what in ("random", "probabilities", "failures", "hardest")]
@@ -79,8 +79,8 @@ def test_a_damaged_file_leaves_the_page_whole(copied: Path) -> None:
 def test_images_that_are_not_in_the_cache_are_never_fetched(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "PINS", {**sources.PINS, "digits": {}})
-    monkeypatch.setattr(sources, "check", lambda _: [FileState(Path("x"), "missing", "", "")])
+    monkeypatch.setattr(cache, "PINS", {**cache.PINS, "digits": {}})
+    monkeypatch.setattr(cache, "verify", lambda _: [FileState(Path("x"), "missing", "", "")])
     monkeypatch.setattr(pictures, "load", lambda _: pytest.fail("loaded"))
     look = looked(copied)
     assert not look.drawn

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import sources
+from harness import cache, sources
 from harness.errors import MachineError, UsageError
 from harness.sources import Source, Unavailable
 
@@ -35,11 +35,11 @@ PINS = {file: hashlib.sha256(data).hexdigest() for file, data in FILES.items()}
 
 
 def fetch(root: Path, *places: Source) -> Path:
-    return sources.fetch("toy", root=root, sources=places, pins=PINS)
+    return sources.download("toy", root=root, sources=places, pins=PINS)
 
 
 def states(root: Path) -> list[str]:
-    return [state.status for state in sources.check("toy", root=root, pins=PINS)]
+    return [state.status for state in cache.verify("toy", root=root, pins=PINS)]
 
 
 def shelf(folder: Path, files: Mapping[str, bytes] = FILES) -> Source:
@@ -74,15 +74,15 @@ def test_what_is_cached_asks_no_source_and_says_nothing(
 
 def test_the_cache_is_where_harness_data_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-    assert sources.cache_root() == tmp_path
-    assert [state.path for state in sources.check("mnist")] == [
-        tmp_path / "mnist" / f for f in sources.PINS["mnist"]
+    assert cache.cache_root() == tmp_path
+    assert [state.path for state in cache.verify("mnist")] == [
+        tmp_path / "mnist" / f for f in cache.PINS["mnist"]
     ]
     monkeypatch.delenv("HARNESS_DATA")
-    assert sources.cache_root().name == "ablation-harness"
+    assert cache.cache_root().name == "ablation-harness"
 
 
-@pytest.mark.parametrize("ask", [sources.fetch, sources.check])
+@pytest.mark.parametrize("ask", [sources.download, cache.verify])
 def test_an_unknown_name_is_a_usage_error(ask: Callable[[str], object]) -> None:
     with pytest.raises(UsageError, match="did you mean 'mnist'"):
         ask("mnits")
@@ -91,7 +91,7 @@ def test_an_unknown_name_is_a_usage_error(ask: Callable[[str], object]) -> None:
 def test_check_tells_ok_missing_and_damaged(root: Path) -> None:
     shelf(root / "toy", FILES | {"file-1": b"short"})
     (root / "toy/file-3").unlink()
-    found = sources.check("toy", root=root, pins=PINS)
+    found = cache.verify("toy", root=root, pins=PINS)
     assert [state.status for state in found] == ["ok", "damaged", "ok", "missing"]
     assert str(found[1]).endswith(f"expected {PINS['file-1']}, got {hashlib.sha256(b'short').hexdigest()}")
 
@@ -151,8 +151,8 @@ def test_a_cut_or_wrong_gz_is_passed_over(root: Path, tmp_path: Path, data: byte
 def test_a_file_that_unpacks_to_more_than_any_has_is_not_unpacked_to_its_end(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGEST", sources.CHUNK)
-    source = shelf(tmp_path / "bomb", FILES | {"file-0": gzip.compress(bytes(9 * sources.CHUNK))})
+    monkeypatch.setattr(cache, "LARGEST", cache.CHUNK)
+    source = shelf(tmp_path / "bomb", FILES | {"file-0": gzip.compress(bytes(9 * cache.CHUNK))})
     with pytest.raises(MachineError, match=r"file-0: damaged: it unpacks to over 1,048,576 bytes"):
         fetch(root, source)
     assert states(root)[0] == "missing"
@@ -399,7 +399,7 @@ def bring(wanted, scratch):
 if limit != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
-    sources.fetch("toy", root=Path(root), sources=[sources.Source("slow", bring)], pins=pins)
+    sources.download("toy", root=Path(root), sources=[sources.Source("slow", bring)], pins=pins)
 except MachineError as error:
     sys.exit(str(error))
 """
@@ -419,7 +419,7 @@ def test_two_processes_fetch_once(root: Path, tmp_path: Path) -> None:
     assert [one.returncode for one in both] == [0, 0], said
     assert_whole(root / "toy")
     assert (tmp_path / "log").read_text().split() == list(FILES)
-    assert sum("another process is fetching it" in words for words in said) == 1
+    assert sum("another process is downloading it" in words for words in said) == 1
 
 
 def test_a_killed_fetch_leaves_whole_files_and_is_gone_on_with(root: Path, tmp_path: Path) -> None:
@@ -479,8 +479,8 @@ def test_a_source_that_fails_halfway_counts_for_what_it_gave(
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("name", sorted(sources.PINS))
+@pytest.mark.parametrize("name", sorted(cache.PINS))
 def test_each_data_set_can_be_had_from_scratch(root: Path, name: str) -> None:
-    folder = sources.fetch(name, root=root)
-    assert [state.status for state in sources.check(name, root=root)] == ["ok"] * 4
+    folder = sources.download(name, root=root)
+    assert [state.status for state in cache.verify(name, root=root)] == ["ok"] * 4
     assert not list(folder.glob(".fetch-*"))

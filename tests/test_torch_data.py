@@ -15,7 +15,8 @@ from harness.data import SPLITS, Split, prepare
 from harness.engines import loop
 from harness.errors import UsageError
 from harness.study import parse
-from harness.torch_data import SplitDataset, collate, loader, split_dataset
+from harness.torch_data import loader, split_dataset
+from harness.torch_dataset import SplitDataset, collate
 from harness.trials import resolve, trials
 
 

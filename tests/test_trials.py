@@ -17,7 +17,7 @@ from harness.axes.activations import activations
 from harness.axes.datasets import datasets
 from harness.axes.optimizers import optimizers
 from harness.checking import known_settings
-from harness.digests import Look
+from harness.digests import ComponentDigest
 from harness.errors import UsageError
 from harness.settings import as_text
 from harness.study import Study, load, parse
@@ -254,7 +254,11 @@ def test_seed_data_and_source_decide_the_id(monkeypatch: pytest.MonkeyPatch) -> 
     assert only({"dataset": "digits"}, seed=1).trial_id != known
     entry = activations.entry("relu")
     with monkeypatch.context() as patch:
-        patch.setitem(activations._entries, "relu", dataclasses.replace(entry, look=lambda: Look("f" * 64)))
+        patch.setitem(
+            activations._entries,
+            "relu",
+            dataclasses.replace(entry, take_digest=lambda: ComponentDigest("f" * 64)),
+        )
         assert identity() != known
         assert identity(activation="tanh") == only({"dataset": "digits", "activation": "tanh"}).trial_id
     digits = datasets.entry("digits")

@@ -259,7 +259,7 @@ def test_the_plan_says_what_tuning_adds(capsys: pytest.CaptureFixture[str]) -> N
     from harness import display
 
     fixed, tries = plan.make(study()), plan.make(study().in_phase("tuning"))
-    display.tuning_plan(fixed, tries, 2)
+    display.show_tuning_plan(fixed, tries, 2)
     told = capsys.readouterr().out
     assert "then tuning: 3 arms x 3 settings x 2 other seeds = 18 trials" in told
     assert "then tuned: 6 trials" in told
@@ -284,7 +284,7 @@ def test_arms_that_are_the_same_but_for_what_they_tune(tmp_path: Path) -> None:
 def test_the_screen_shows_tuned_arms_and_edges(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from harness import display
 
-    display.summary(training.train(study(), folder, workers=1))
+    display.show_summary(training.train(study(), folder, workers=1))
     told = capsys.readouterr()
     assert "digits: tuned, arms by" in told.out.replace("\n", " ")
     assert "note: boom chose nothing" in told.err
@@ -383,7 +383,7 @@ def test_a_failed_try_chooses_nothing_and_says_so(
         return really(work, board)
 
     monkeypatch.setattr(executors, "train", fail)
-    display.summary(training.train(study(), tmp_path / "x", workers=1))
+    display.show_summary(training.train(study(), tmp_path / "x", workers=1))
     assert not (tmp_path / "x" / "chosen.csv").exists()
     assert "not tuned: 18 of the trials to tune by failed, so no arm has chosen" in capsys.readouterr().err
     monkeypatch.setattr(executors, "train", really)

@@ -39,7 +39,7 @@ def test_weights_that_cannot_be_read_are_named(kept_results: Path, tmp_path: Pat
 
 def test_a_component_without_a_formula_is_named(kept_results: Path) -> None:
     kept = weights.read(next((kept_results / "weights").iterdir()))
-    settings: dict[str, Any] = {**kept.trial.arm.settings, "activation": "no such one"}
+    settings = kept.trial.arm.settings | {"activation": "no such one"}
     trial = kept.trial
     with pytest.raises(UsageError):
         weights.probabilities(

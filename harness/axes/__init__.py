@@ -1,1 +1,1 @@
-"""What can vary: one file an axis, one decorated function a component."""
+"""Axes of a study: one file an axis, one decorated function a component."""

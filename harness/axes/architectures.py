@@ -73,7 +73,7 @@ class Layer:
 
 
 def initial_layers(widths: Sequence[int], rng: np.random.Generator) -> list[Layer]:
-    """Initial weights of an mlp with these widths (inputs, hidden .., classes).
+    """Draw initial weights of an mlp with these widths (inputs, hidden .., classes).
 
     Uniform within 1/sqrt(fan_in), weights and biases: torch.nn.Linear's default distribution.
     """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Images:
-    """A data set in memory, as it came: pixels untouched, order untouched.
+    """A data set in memory, with its original pixels and order.
 
     Shapes: train_images (N, H, W) uint8, train_labels (N,) int64 in 0..C-1; the same for test. Names are
     those of the images' files, N of them or none: an image without a name is called by its index.
@@ -44,7 +44,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan needs to know of a data set, without reading its pixels.
+    """The facts of a data set that a plan needs, without its pixels.
 
     Args:
         shape: height and width of an image in pixels.
@@ -102,7 +102,7 @@ class Dataset:
         return self.known or self._found["facts"]
 
     def refresh(self, source: str) -> None:
-        """Find the facts anew where another source digest decides them, because a value was set, say."""
+        """Forget the facts if another source digest decides them, for instance because a value was set."""
         if self._source and self._source != [source]:
             self._found.clear()
         self._source[:] = [source]
@@ -111,7 +111,7 @@ class Dataset:
         """Read the images and check them.
 
         Raises:
-            UsageError: the function raises, or returns what is no Images, or others than the first time.
+            UsageError: the function raises, or returns something else than Images or than the first time.
             MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
         """
         images: Images = called(f"data set {self.name!r}: its function", self.read)
@@ -142,7 +142,7 @@ def _by_label(images: Images) -> tuple[str, ...]:
 
 
 def digest(images: Images) -> str:
-    """SHA-256 over shape, pixels and labels (as little-endian int64) of train, then of test."""
+    """Hash shape, pixels and labels (as little-endian int64) of train, then of test, by SHA-256."""
     import numpy as np
 
     total = hashlib.sha256()
@@ -157,7 +157,7 @@ def digest(images: Images) -> str:
 
 
 def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
-    """Check that Images are what their docstring says, for `classes` classes.
+    """Check Images against their docstring, for `classes` classes.
 
     Raises:
         UsageError: names the data set, the part, what it got and what is allowed.
@@ -200,7 +200,7 @@ def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
 def _check_part(
     place: str, pixels: NDArray[Any], labels: NDArray[Any], classes: int, pixel_max: float
 ) -> None:
-    """Check the images and labels of train or of test; `place` is what errors call them."""
+    """Check the images and labels of train or of test; errors call them `place`."""
     if pixels.ndim != 3 or pixels.dtype != "uint8" or not pixels.size:
         raise UsageError(
             f"{place}_images: got {pixels.dtype} of shape {pixels.shape}; allowed is uint8 of shape "
@@ -225,6 +225,15 @@ def _check_part(
 
 
 datasets: Registry[Dataset] = Registry("dataset", Dataset)
+
+
+def refresh() -> None:
+    """Forget the facts of third-party data sets whose code has changed."""
+    for entry in datasets:
+        if entry.third_party:
+            entry.component.refresh(entry.source_digest)
+
+
 DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 CLOTHES = (
     "T-shirt/top",
@@ -258,7 +267,7 @@ def mnist() -> Images:
     LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
     Proceedings of the IEEE 86(11), 1998. Licence: CC BY-SA 3.0, as commonly stated.
     """
-    return _fetched("mnist")
+    return _downloaded("mnist")
 
 
 @datasets.register(
@@ -278,7 +287,7 @@ def fashion_mnist() -> Images:
     Source: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine
     learning algorithms", arXiv:1708.07747 (2017). Licence: MIT.
     """
-    return _fetched("fashion_mnist")
+    return _downloaded("fashion_mnist")
 
 
 @datasets.register(
@@ -306,13 +315,13 @@ def digits() -> Images:
     return Images(pixels[:1437], labels[:1437], pixels[1437:], labels[1437:])
 
 
-def _fetched(name: str) -> Images:
-    """Read the four IDX files of a data set that `sources` fetches."""
+def _downloaded(name: str) -> Images:
+    """Read the four IDX files of a data set that `sources` downloads."""
     import numpy as np
 
     from harness import idx, sources
 
-    folder = sources.fetch(name)
+    folder = sources.download(name)
     return Images(
         idx.read(folder / "train-images-idx3-ubyte"),
         idx.read(folder / "train-labels-idx1-ubyte").astype(np.int64),

@@ -65,13 +65,13 @@ class Loss:
         return declared(self.function)
 
     def default_of(self, setting: str, classes: int) -> Value | None:
-        """The default of one of its settings for so many classes."""
+        """Return the default of one of its settings for so many classes."""
         if setting in self.default:
             return self.default[setting](classes)
         return self.settings[setting].default
 
     def form(self, kind: Kind, match: str = "kind") -> Form | None:
-        """The form for a kind of output; None where it does not fit."""
+        """Return the form for a kind of output, or None."""
         if match == "ignore":
             return next(iter(self.forms.values()))
         return self.forms.get(kind)
@@ -86,7 +86,7 @@ def _ce_gradient(z: Tensor, target: Tensor) -> Tensor:
 
 
 def _negative_log(p: Tensor, target: Tensor) -> Tensor:
-    """-log p_y as the textbooks write it: inf where p_y underflows to 0."""
+    """Compute -log p_y as the textbooks write it: inf where p_y underflows to 0."""
     # where() keeps log(0) of the other classes, and its NaN derivative, out of the sum.
     return -(target * torch.where(target > 0, p, 1).log()).sum(-1)
 
@@ -114,7 +114,7 @@ def nll(f: Tensor, target: Tensor) -> Tensor:
 
 
 def _of_exp(form: Form) -> Form:
-    """The form for log-probabilities of a loss that is written for probabilities."""
+    """Derive the form for log-probabilities of a loss that is written for probabilities."""
     gradient = form.gradient
 
     def forward(f: Tensor, target: Tensor, **settings: Any) -> Tensor:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.registry import Registry
-from harness.settings import CORE, TAKEN, metric_columns
+from harness.schema import TAKEN, metric_columns
+from harness.settings import CORE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ class Metric:
 
 
 def taken(name: str, columns: Iterable[str]) -> str:
-    """The first of a metric's columns that is among `columns`; empty if it is free."""
+    """Return the first of a metric's columns that is already among `columns`, or ""."""
     there = set(columns)
     return next((column for column in (name, *metric_columns([name])) if column in there), "")
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from harness.lazy import torch
@@ -70,7 +70,7 @@ class Optimizer:
         return declared(self.update)
 
     def switches(self, settings: Mapping[str, Value]) -> tuple[str, ...]:
-        """Its settings that are no numbers: members of a stack share them to be updated as one."""
+        """Return its settings that are not numbers: members of a stack share them to be updated together."""
         return tuple(str(settings[name]) for name in self.settings if isinstance(settings[name], (bool, str)))
 
 
@@ -78,24 +78,24 @@ optimizers: Registry[Optimizer] = Registry("optimizer", Optimizer)
 
 
 def cast(value: Scalar, like: Tensor) -> Scalar:
-    """A setting, or arithmetic on settings, in the parameters' type."""
+    """Convert a setting, or arithmetic on settings, to the parameters' type."""
     return value if isinstance(value, (int, float)) else value.to(like.dtype)
 
 
 def is_zero(value: Scalar) -> bool:
-    """Whether a setting is 0 in all trials of the stack."""
+    """Return whether a setting is 0 in all trials of the stack."""
     return isinstance(value, (int, float)) and value == 0
 
 
 def slot(state: State, name: str, like: Tensor, start: Scalar = 0.0) -> Tensor:
-    """The state called `name`, made at first use with the value `start`."""
+    """Return the state called `name`, made at first use with the value `start`."""
     if name not in state:
         state[name] = torch.zeros_like(like).add_(cast(start, like))
     return state[name]
 
 
 def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
-    """param -= rate * direction."""
+    """Descend: param -= rate * direction."""
     if isinstance(rate, (int, float)):
         param.add_(direction, alpha=-rate)
     else:
@@ -103,7 +103,7 @@ def descend(param: Tensor, direction: Tensor, rate: Scalar) -> None:
 
 
 def decay_into(grad: Tensor, param: Tensor, weight_decay: Scalar) -> None:
-    """L2 penalty: grad += weight_decay * param."""
+    """Add the gradient of the L2 penalty: grad += weight_decay * param."""
     if isinstance(weight_decay, (int, float)):
         if weight_decay:
             grad.add_(param, alpha=weight_decay)
@@ -121,7 +121,7 @@ def sgd(
 
 
 def _velocity(grad: Tensor, state: State, t: Count, momentum: Scalar, dampening: Scalar) -> Tensor:
-    """Buf = momentum buf + (1 - dampening) g; as in torch, the first step is not dampened."""
+    """Update buf = momentum buf + (1 - dampening) g; as in torch, the first step is not dampened."""
     buf = slot(state, "velocity", grad).mul_(cast(momentum, grad))
     if is_zero(dampening):
         return buf.add_(grad)
@@ -194,82 +194,76 @@ def rmsprop(
     descend(param, grad, lr)
 
 
-def _adam(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    t: Count,
-    lr: Scalar,
-    betas: tuple[Scalar, Scalar],
-    eps: Scalar,
-    amsgrad: bool,
-) -> None:
-    """The step Adam and AdamW share, after weight decay.
+@dataclass(frozen=True)
+class _Adam:
+    """Adam or AdamW: `decoupled` weight decay shrinks parameters, the other kind adds to gradients."""
 
-    Bias corrections are folded into the step size and eps: fewer passes over (k, n), same value.
-    """
-    beta1, beta2 = betas
-    mean = slot(state, "mean", param).mul_(cast(beta1, param)).add_(grad * cast(1 - beta1, param))
-    square = slot(state, "square", param).mul_(cast(beta2, param))
-    square.add_(grad.mul_(grad).mul_(cast(1 - beta2, param)))
-    if amsgrad:
-        largest = slot(state, "largest", param)
-        square = torch.maximum(largest, square, out=largest)
-    unbias2 = (1 - beta2**t) ** 0.5
-    torch.sqrt(square, out=grad).add_(cast(eps * unbias2, param))
-    descend(param, torch.div(mean, grad, out=grad), lr * unbias2 / (1 - beta1**t))
+    lr: Scalar
+    betas: tuple[Scalar, Scalar]
+    eps: Scalar
+    weight_decay: Scalar
+    amsgrad: bool
+    decoupled: bool
 
+    def step(self, param: Tensor, grad: Tensor, state: State, t: Count) -> None:
+        """Take step t in place, in one pass where the trials of the stack agree on the settings."""
+        shared = _agree(*self.betas, self.eps) and not self.amsgrad
+        if shared and _agree(self.lr, self.weight_decay):
+            self._one_pass(param, grad, state, t)
+            return
+        if self.decoupled:
+            param.mul_(cast(1 - self.lr * self.weight_decay, param))
+        else:
+            decay_into(grad, param, self.weight_decay)
+        if shared:  # a step of length one, from zero, times each trial's own learning rate
+            length = torch.zeros_like(param)
+            unit = replace(self, lr=1.0, weight_decay=0.0, decoupled=False)
+            unit._one_pass(length, grad, state, t)
+            param.add_(length.mul_(cast(self.lr, param)))
+        else:
+            self._several_passes(param, grad, state, t)
 
-def _fused_adam(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    t: Count,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-) -> None:
-    """torch's own one-pass Adam, three times faster: where all trials of the stack agree on betas and eps."""
-    from torch.optim.adam import adam as one_pass
+    def _one_pass(self, param: Tensor, grad: Tensor, state: State, t: Count) -> None:
+        """Take torch's own fused step, which is three times faster."""
+        from torch.optim.adam import adam as fused_adam
 
-    if isinstance(t, int):
-        count = torch.full((), t - 1, dtype=torch.float32, device=param.device)
-    else:
-        count = (t - 1).to(torch.float32)
-    one_pass(
-        [param],
-        [grad],
-        [slot(state, "mean", param)],
-        [slot(state, "square", param)],
-        [],
-        [count],
-        fused=True,
-        decoupled_weight_decay=decoupled,
-        amsgrad=False,
-        beta1=betas[0],
-        beta2=betas[1],
-        lr=lr,
-        weight_decay=weight_decay,
-        eps=eps,
-        maximize=False,
-    )
+        if isinstance(t, int):
+            count = torch.full((), t - 1, dtype=torch.float32, device=param.device)
+        else:
+            count = (t - 1).to(torch.float32)
+        fused_adam(
+            [param],
+            [grad],
+            [slot(state, "mean", param)],
+            [slot(state, "square", param)],
+            [],
+            [count],
+            fused=True,
+            decoupled_weight_decay=self.decoupled,
+            amsgrad=False,
+            beta1=float(self.betas[0]),
+            beta2=float(self.betas[1]),
+            lr=self.lr,
+            weight_decay=float(self.weight_decay),
+            eps=float(self.eps),
+            maximize=False,
+        )
 
+    def _several_passes(self, param: Tensor, grad: Tensor, state: State, t: Count) -> None:
+        """Take the step after weight decay.
 
-def _scaled_adam(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    t: Count,
-    lr: Scalar,
-    betas: tuple[float, float],
-    eps: float,
-) -> None:
-    """The same for trials with learning rates of their own: a step of length one, from zero, times these."""
-    step = torch.zeros_like(param)
-    _fused_adam(step, grad, state, t, 1.0, betas, eps, 0.0, decoupled=False)
-    param.add_(step.mul_(cast(lr, param)))
+        Bias corrections are folded into the step size and eps: fewer passes over (k, n), same value.
+        """
+        beta1, beta2 = self.betas
+        mean = slot(state, "mean", param).mul_(cast(beta1, param)).add_(grad * cast(1 - beta1, param))
+        square = slot(state, "square", param).mul_(cast(beta2, param))
+        square.add_(grad.mul_(grad).mul_(cast(1 - beta2, param)))
+        if self.amsgrad:
+            largest = slot(state, "largest", param)
+            square = torch.maximum(largest, square, out=largest)
+        unbias2 = (1 - beta2**t) ** 0.5
+        torch.sqrt(square, out=grad).add_(cast(self.eps * unbias2, param))
+        descend(param, torch.div(mean, grad, out=grad), self.lr * unbias2 / (1 - beta1**t))
 
 
 def _agree(*settings: Scalar) -> bool:
@@ -290,12 +284,7 @@ def adam(
     amsgrad: bool = False,
 ) -> None:
     """Adam (Kingma & Ba 2015); amsgrad: Reddi et al. 2018."""
-    if _agree(lr, *betas, eps, weight_decay) and not amsgrad:
-        return _fused_adam(param, grad, state, t, lr, betas, eps, weight_decay, decoupled=False)  # type: ignore[arg-type]
-    decay_into(grad, param, weight_decay)
-    if _agree(*betas, eps) and not amsgrad:
-        return _scaled_adam(param, grad, state, t, lr, betas, eps)  # type: ignore[arg-type]
-    return _adam(param, grad, state, t, lr, betas, eps, amsgrad)
+    _Adam(lr, betas, eps, weight_decay, amsgrad, decoupled=False).step(param, grad, state, t)
 
 
 @optimizers.register("adamw", torch_class="AdamW")
@@ -312,12 +301,7 @@ def adamw(
     amsgrad: bool = False,
 ) -> None:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
-    if _agree(lr, *betas, eps, weight_decay) and not amsgrad:
-        return _fused_adam(param, grad, state, t, lr, betas, eps, weight_decay, decoupled=True)  # type: ignore[arg-type]
-    param.mul_(cast(1 - lr * weight_decay, param))
-    if _agree(*betas, eps) and not amsgrad:
-        return _scaled_adam(param, grad, state, t, lr, betas, eps)  # type: ignore[arg-type]
-    return _adam(param, grad, state, t, lr, betas, eps, amsgrad)
+    _Adam(lr, betas, eps, weight_decay, amsgrad, decoupled=True).step(param, grad, state, t)
 
 
 @optimizers.register("adagrad", torch_class="Adagrad")

@@ -20,7 +20,7 @@ Pixels = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """What a preprocessing may know: the full pixel's value, and train's mean and sd over all pixels.
+    """The facts that a preprocessing may use: the full pixel's value, and train's mean and sd over pixels.
 
     These are computed when they are asked for: on MNIST that takes as long as all the rest.
     """
@@ -51,7 +51,7 @@ preprocessings: Registry[Preprocessing] = Registry("preprocessing", Preprocessin
 
 
 def applied(name: str, apply: Callable[..., Pixels], x: Pixels, pixels: PixelStatistics) -> Pixels:
-    """What a preprocessing makes of images x (N, H, W), which it may change: pixels (N, D), checked.
+    """Preprocess images x (N, H, W), which may be changed, and return checked pixels (N, D).
 
     Raises:
         ComponentError: it raises, or gives other than finite numbers for each image.
@@ -75,7 +75,7 @@ def applied(name: str, apply: Callable[..., Pixels], x: Pixels, pixels: PixelSta
 
 
 def _arguments(apply: Callable[..., Pixels]) -> int:
-    """How many arguments a preprocessing takes: images and statistics, or images alone."""
+    """Count the arguments of a preprocessing: images and statistics, or images alone."""
     if isinstance(apply, np.ufunc):  # whose second is where the result goes
         return 1
     try:

@@ -27,7 +27,7 @@ class Clock:
 
     @classmethod
     def of(cls, steps: int, steps_per_epoch: int) -> Clock:
-        """The clock of a run of so many steps."""
+        """Return the clock of a run of so many steps."""
         step = np.arange(steps)
         return cls(step, step // steps_per_epoch)
 
@@ -52,7 +52,7 @@ schedules: Registry[Schedule] = Registry("schedule", Schedule)
 
 
 def factors(schedule: Schedule, clock: Clock, settings: Mapping[str, Any]) -> Factors:
-    """A schedule's factors (S,) on lr, checked.
+    """Compute and check a schedule's factors (S,) on lr.
 
     Raises:
         ComponentError: it raises, or gives other than a finite factor of at least 0 for each step.

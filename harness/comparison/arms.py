@@ -10,7 +10,7 @@ from scipy import special
 
 from harness import results, stats
 from harness.comparison.matching import SIDES
-from harness.settings import METRICS
+from harness.schema import METRICS
 from harness.stats.verdicts import EQUAL
 
 if TYPE_CHECKING:

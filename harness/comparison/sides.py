@@ -13,7 +13,7 @@ from harness import documents, results
 from harness.comparison.matching import SIDES
 from harness.errors import UsageError
 from harness.results import Results
-from harness.settings import METRICS, TUNED
+from harness.schema import METRICS, TUNED
 
 NEEDED = ("trial_id", "arm", "dataset", "seed", "status", "reason")
 """Columns of trials.csv without which nothing can be compared."""

@@ -21,7 +21,7 @@ FILLS = {"append", "add", "update", "setdefault", "extend", "insert", "pop", "po
 
 
 @dataclass(frozen=True)
-class Summary:
+class CodeSummary:
     """A code object, those inside it included.
 
     `text` says what it does. `names` are the globals that it reads, `attributes` the attributes, `kept` the
@@ -40,7 +40,7 @@ class Summary:
 
 
 @functools.lru_cache(maxsize=4096)
-def summary(code: CodeType) -> Summary:
+def summary(code: CodeType) -> CodeSummary:
     """Say what there is to know of a code object."""
     names: dict[str, None] = {}
     used: dict[str, set[str]] = {}
@@ -59,7 +59,7 @@ def summary(code: CodeType) -> Summary:
     )
     reads = sorted((attributes | set(names)) & READERS)
     reads += [f"{module}.load" for module in sorted(LOADERS & set(names)) if "load" in attributes]
-    return Summary(
+    return CodeSummary(
         hashlib.sha256(_text(code).encode()).hexdigest(),
         tuple(names),
         attributes,
@@ -77,7 +77,7 @@ def _nested(code: CodeType) -> list[CodeType]:
 
 
 def _text(code: CodeType) -> str:
-    """Give instructions with their names and constants; a docstring is a constant that none of them uses."""
+    """Give instructions with their names and constants; a docstring is a constant that none uses."""
     parameters = code.co_argcount + code.co_kwonlyargcount
     steps = [f"{step.opname} {constant(step.argval)}" for step in dis.get_instructions(code)]
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x2F)

@@ -1,4 +1,4 @@
-"""What a third party's file says of a value, without running it: its literals, its defaults, its code."""
+"""Values that a third party's file states, without running it: literals, defaults, code."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def plain_function(member: object) -> types.FunctionType | None:
 def compiled_name(value: object) -> str | None:
     """Give the full name of a function that is written in C; None of anything else."""
     if type(value).__name__ == "ufunc" and type(value).__module__ == "numpy":
-        return f"numpy.{value.__name__}"  # type: ignore[attr-defined]
+        return f"numpy.{getattr(value, '__name__', '')}"
     compiled = (
         types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
         types.MethodWrapperType, types.ClassMethodDescriptorType, types.GetSetDescriptorType,

@@ -48,7 +48,7 @@ class PythonFile:
 
     @functools.cached_property
     def tree(self) -> ast.Module:
-        """Give its syntax; of a file that is no Python, an empty one's."""
+        """Give its syntax; of a file that is not Python, an empty one."""
         try:
             return ast.parse(self.content)
         except (SyntaxError, ValueError):
@@ -56,7 +56,7 @@ class PythonFile:
 
     @functools.cached_property
     def code(self) -> CodeType | None:
-        """Give its code as Python compiles it; None of a file that is no Python."""
+        """Give its code as Python compiles it; None of a file that is not Python."""
         try:
             compiled: CodeType = compile(self.content, str(self.path), "exec", dont_inherit=True)
         except (SyntaxError, ValueError):
@@ -145,7 +145,7 @@ def _now(path: Path) -> bytes | None:
 
 
 def forget(files: Iterable[PythonFile]) -> None:
-    """Have files read again when they are next asked for."""
+    """Forget files, so that they are read again when they are next needed."""
     for file in files:
         _known.pop(file.path, None)
 
@@ -273,7 +273,7 @@ def _standard() -> tuple[Path, ...]:
 
 
 def ours(path: Path) -> bool:
-    """Tell whether a file is the harness's; plugins of the studies that it ships are no part of it."""
+    """Tell whether a file is the harness's; plugins of the studies that it ships are not part of it."""
     return path.is_relative_to(HOUSE) and not path.is_relative_to(HOUSE / "ablations")
 
 

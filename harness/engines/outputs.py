@@ -20,7 +20,7 @@ from harness.engines.blocks import joined
 from harness.engines.compiled import CrossEntropy
 from harness.engines.regularisation import Smoothing, label_smoothing, smoothing
 from harness.engines.updates import exact, slices
-from harness.known import knows_output
+from harness.known import kernels_support_output
 from harness.trials import Trial
 
 
@@ -161,7 +161,9 @@ def _output(
         name: torch.tensor([[trial.arm.settings[name]] for trial in trials], dtype=dtype, device=device)
         for name in loss.settings
     }
-    known = device.type == "cpu" and knows_output(trials[0].arm.settings) and not kernels.why_not(dtype)
+    known = (
+        device.type == "cpu" and kernels_support_output(trials[0].arm.settings) and not kernels.why_not(dtype)
+    )
     kernel = CrossEntropy(label_smoothing(trials), classes, dtype) if known else None
     return Output(head, form, settings, smoothing(trials, classes, device, dtype), kernel)
 

@@ -22,7 +22,7 @@ from harness.engines.blocks import Block
 from harness.engines.kernels import TILE, WIDEST
 from harness.engines.layer_one import Part, part_of
 from harness.engines.updates import Updates
-from harness.known import GRADIENT, rule_of, table
+from harness.known import GRADIENT, rule_of, rule_settings
 from harness.trials import Trial
 
 DENSEST = 0.6
@@ -249,7 +249,7 @@ class Step:
         first = int(layer.first_tiles[update.part.first])
         last = [*layer.first_tiles.tolist(), len(layer.tiles)][update.part.last]
         self.tiles = layer.tiles[first:last]
-        self.settings = table(self.rule, trials) if self.rule else np.empty((len(trials), 0))
+        self.settings = rule_settings(self.rule, trials) if self.rule else np.empty((len(trials), 0))
         self.rates = update.rates.contiguous()
         self.task = kernels.Task(
             tiles=address(layer.tiles) + first * TILE.itemsize, settings=address(self.settings),

@@ -37,7 +37,7 @@ from harness.engines.regularisation import Draws
 from harness.engines.sparse import Sparse
 from harness.engines.stretches import stretches
 from harness.engines.updates import Updates, slices
-from harness.known import knows_layers
+from harness.known import kernels_support_layers
 from harness.trials import Trial
 
 EVALUATED_AT_ONCE = 2**19  # values of layer one in flight: keeps an evaluation's activations in cache
@@ -63,7 +63,10 @@ class Stack:
         shapes = list(slices([_widths(trial, data) for trial in trials]))
         draws = Draws([widths[1:-1] for _, widths in shapes])
         native = device.type == "cpu" and not kernels.why_not(dtype)
-        known = [native and all(knows_layers(t.arm.settings) for t in trials[p.members]) for p, _ in shapes]
+        known = [
+            native and all(kernels_support_layers(t.arm.settings) for t in trials[p.members])
+            for p, _ in shapes
+        ]
         self.blocks = [
             (CompiledBlock if own else Block)(
                 part, trials[part.members], widths, draws, device=device, dtype=dtype

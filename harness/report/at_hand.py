@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness import sources
+from harness import cache
 from harness.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def look(
 
 def _absent(dataset: str) -> str:
     """In words, that a data set would have to be fetched, which a report never does; empty where not."""
-    if dataset in sources.PINS and any(state.status != "ok" for state in sources.check(dataset)):
+    if dataset in cache.PINS and any(state.status != "ok" for state in cache.verify(dataset)):
         return (
             f"the images of {dataset} are not in this machine's data cache; `harness data fetch {dataset}` "
             "brings them"

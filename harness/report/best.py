@@ -15,6 +15,7 @@ from harness.plots import percent
 from harness.report.at_hand import Look, look
 from harness.report.figures import Drawn, slug
 from harness.report.reading import Reading
+from harness.trained_on import study_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +117,8 @@ def _bars(reading: Reading, trial: pd.Series[Any]) -> Drawn:
             "`harness show` trains it again."
         )
     seen = pictures.see(reading.results, trial)
-    given = weights.probabilities(weights.read(path), "test")
+    dataset = study_dataset(reading.results, str(trial["dataset"]))
+    given = weights.probabilities(weights.read(path, dataset), "test")
     rows = predictions.telling(seen.table)
     figure = gallery.probabilities_figure(seen, rows, given[rows.index])
     return Drawn(_name(trial, "probabilities"), f"How sure it is, on {trial['dataset']}", BARS, figure)

@@ -21,6 +21,7 @@ from harness.report.pairs import reference_arm
 from harness.report.reading import rank
 from harness.report.section import Section
 from harness.report.tables import NONE, Cell, Column, Table, accuracy_cell
+from harness.trained_on import study_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +216,9 @@ def _alone(reading: Reading) -> Iterator[str]:
 
 
 def _scores(reading: Reading, trial: pd.Series[Any]) -> str:
-    p = weights.probabilities(weights.read(weights.file_of(reading.results, str(trial["trial_id"]))), "test")
+    path = weights.file_of(reading.results, str(trial["trial_id"]))
+    dataset = study_dataset(reading.results, str(trial["dataset"]))
+    p = weights.probabilities(weights.read(path, dataset), "test")
     label = predictions.table(reading.results, trial, "test")["label"].to_numpy()
     own = p[np.arange(len(label)), label].astype(float)
     with np.errstate(divide="ignore"):

@@ -14,7 +14,7 @@ from harness.report.searched import confirmed_number
 from harness.report.section import Section
 from harness.report.tables import arms
 from harness.report.words import hundredths, interval, points
-from harness.settings import CONFIRMED, WINNER
+from harness.schema import CONFIRMED, WINNER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from harness.report import phases
 from harness.report.declared import EXPLORATORY
 from harness.report.figures import Drawn, slug
 from harness.report.words import points
-from harness.settings import OF_ARM
+from harness.schema import OF_ARM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

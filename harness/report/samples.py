@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness import pictures
+from harness.arm_settings import Settings
 from harness.data import DATA_SETTINGS
 from harness.looks import GRID as SHAPE
 from harness.looks import View, balance, counts_figure, grid_figure, row_figure, view
@@ -13,9 +14,10 @@ from harness.report.at_hand import Look, look
 from harness.report.figures import Drawn, slug
 from harness.report.reading import Reading
 from harness.selection import NOT_APPLICABLE, as_word
+from harness.trained_on import study_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from harness.settings import Value
 
@@ -40,7 +42,7 @@ def looks(reading: Reading) -> Iterator[Look]:
         yield look(reading, dataset, [words], makers)
 
 
-def divisions(reading: Reading, dataset: str) -> list[dict[str, Value]]:
+def divisions(reading: Reading, dataset: str) -> list[Mapping[str, Value]]:
     """The ways in which trials divide a data set, the first trial's first: settings for `harness.looks.view`.
 
     Read from trials.csv, where the split of each trial stands even if the study resamples it by seed.
@@ -60,13 +62,14 @@ def _plain(value: object) -> Value:
     return int(value) if isinstance(value, float) and value.is_integer() else value  # type: ignore[return-value]
 
 
-def _view(reading: Reading, settings: dict[str, Value]) -> View:
+def _view(reading: Reading, settings: Mapping[str, Value]) -> View:
     """The data set as these settings divide it; raises where it is not what the folder was trained on."""
-    pictures.originals(reading.results, str(settings["dataset"]), "train")
-    return view(settings)
+    name = str(settings["dataset"])
+    pictures.originals(reading.results, name, "train")
+    return view(Settings(settings, study_dataset(reading.results, name)))
 
 
-def _counts(reading: Reading, settings: dict[str, Value]) -> Drawn:
+def _counts(reading: Reading, settings: Mapping[str, Value]) -> Drawn:
     divided = _view(reading, settings)
     return Drawn(
         f"data-{slug(divided.name)}-counts", f"Label counts of {divided.name}: train, val and test",
@@ -74,7 +77,7 @@ def _counts(reading: Reading, settings: dict[str, Value]) -> Drawn:
     )  # fmt: skip
 
 
-def _row(reading: Reading, settings: dict[str, Value]) -> Drawn:
+def _row(reading: Reading, settings: Mapping[str, Value]) -> Drawn:
     divided = _view(reading, settings)
     figure = row_figure(divided, 0)
     return Drawn(
@@ -82,7 +85,7 @@ def _row(reading: Reading, settings: dict[str, Value]) -> Drawn:
     )
 
 
-def _grid(reading: Reading, settings: dict[str, Value]) -> Drawn:
+def _grid(reading: Reading, settings: Mapping[str, Value]) -> Drawn:
     divided = _view(reading, settings)
     title = f"{SHAPE[0]} x {SHAPE[1]} training images of {divided.name}"
     return Drawn(f"data-{slug(divided.name)}-grid", title, GRID, grid_figure(divided), folded=True)

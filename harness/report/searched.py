@@ -14,9 +14,9 @@ from harness.errors import UsageError
 from harness.parameters import Parameter
 from harness.report.reading import Reading, prepare
 from harness.report.spaces import parameters
+from harness.schema import CONFIRMED, WINNER, outcome_columns
 from harness.searches import COLUMNS, STATES, SUGGESTIONS, Objective, Search
 from harness.selection import as_word
-from harness.settings import CONFIRMED, WINNER, outcome_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from harness.report.reading import Reading, prepare
 from harness.report.tables import NONE, Cell, Column, Missing, Table, difference_cell, missing
 from harness.report.verdicts import answers
 from harness.report.words import count, points
+from harness.schema import OF_ARM
 from harness.selection import as_word
-from harness.settings import OF_ARM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

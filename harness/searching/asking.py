@@ -18,6 +18,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.axes.datasets import Dataset
 from harness.checking import Settings
 from harness.parameters import Choices, Drawn, Floats, Parameter, Space
 from harness.searches import Search
@@ -73,8 +74,10 @@ class Told:
 class Asker:
     """A search's study in memory. `seconds` is the time that Optuna takes of the search, all in all."""
 
-    def __init__(self, search: Search, space: Space, evaluations: int) -> None:
-        self.search, self.space = search, space
+    def __init__(
+        self, search: Search, space: Space, evaluations: int, datasets: Mapping[str, Dataset]
+    ) -> None:
+        self.search, self.space, self.datasets = search, space, datasets
         self.seconds = 0.0
         self.count = 0
         self.batch = 0
@@ -177,7 +180,7 @@ class Asker:
         return new
 
     def _identity(self, settings: Settings) -> str:
-        return identity_of(resolve(self.space.baseline | settings))
+        return identity_of(resolve(self.space.baseline | settings, self.datasets))
 
     def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:
         """Report what a suggestion reached after so many evaluations."""

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness import costs, planned_components
-from harness.checking import Settings
+from harness.arm_settings import Settings
 from harness.data import train_size
 from harness.errors import UsageError
 from harness.parameters import Layers, Space
 from harness.plan import misfit
+from harness.schema import BASELINE
 from harness.searches import Search
 from harness.searching import samplers
-from harness.settings import BASELINE
 from harness.study import Study
-from harness.trials import Arm, resolve
+from harness.trials import Arm, settings_of
 
 
 def check(study: Study) -> None:
@@ -46,23 +46,23 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
             f"search.suggestions = {search.suggestions}, and [space] holds {held} different settings; "
             f"allowed: at most {held}, or a wider space"
         )
-    baseline = resolve(study.baseline)
+    baseline = settings_of(study)
     n = train_size(baseline)
-    sizes = [resolve(study.baseline | drawn)["batch_size"] for drawn in _corners(study)]
-    too_large = sorted({size for size in (baseline["batch_size"], *sizes) if int(size) > n})  # type: ignore[arg-type]
+    sizes = [settings_of(study, drawn).batch_size for drawn in _corners(study)]
+    too_large = sorted({size for size in (baseline.batch_size, *sizes) if size > n})
     if too_large:
         yield (
-            f"batch_size can be {too_large[-1]}, and {baseline['dataset']} has {n} training images; lower it "
+            f"batch_size can be {too_large[-1]}, and {baseline.dataset} has {n} training images; lower it "
             "in [space] or [baseline]"
         )
     else:
         largest = [{"hidden": entry.largest} for entry in space.entries if isinstance(entry, Layers)]
-        corners = [resolve(study.baseline | corner) for corner in ({}, *_corners(study), *largest)]
+        corners = [settings_of(study, corner) for corner in ({}, *_corners(study), *largest)]
         yield from dict.fromkeys(problem for corner in corners for problem in costs.too_large(corner))
     if why := misfit(Arm(BASELINE, baseline), {}):
         yield f"[baseline], which the winner is compared with: {why}"
     chosen = [meant for entry in space.entries for meant in entry.means.values()]
-    yield from planned_components.problems([baseline, *(resolve(study.baseline | one) for one in chosen)])
+    yield from planned_components.problems([baseline, *(settings_of(study, one) for one in chosen)])
 
 
 def holds(study: Study, enough: int) -> int | None:
@@ -72,7 +72,7 @@ def holds(study: Study, enough: int) -> int | None:
         return None
     seen: set[str] = set()
     for drawn in study.space.points():
-        seen.add(str(sorted(resolve(study.baseline | study.space.settings(drawn)).items())))
+        seen.add(str(sorted(settings_of(study, study.space.settings(drawn)).items())))
         if len(seen) >= enough:
             break
     return len(seen)
@@ -89,7 +89,7 @@ def _corners(study: Study) -> list[dict[str, Any]]:
                 listed = [entry.values.low, entry.values.high]  # type: ignore[union-attr]
             always = not entry.when and all(key in meant for meant in entry.means.values())
             if listed and not always:  # where it is not drawn, the baseline's value counts
-                listed += [resolve(study.baseline)[key]] if key in resolve(study.baseline) else []
+                listed += [settings_of(study)[key]] if key in settings_of(study) else []
             if listed:
                 seen = [*ends.get(key, []), *listed]
                 ends[key] = [min(seen), max(seen)]
@@ -98,7 +98,7 @@ def _corners(study: Study) -> list[dict[str, Any]]:
 
 def evaluations_of(study: Study) -> list[int]:
     """How many evaluations suggestions get, at the ends of what decides it."""
-    return [evaluations(resolve(study.baseline | drawn)) for drawn in _corners(study)]
+    return [evaluations(settings_of(study, drawn)) for drawn in _corners(study)]
 
 
 def evaluations(resolved: Settings) -> int:

@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 
 from harness.batches import Budget
 from harness.data import train_size
-from harness.grouping import widths_of
 from harness.searches import Search
 from harness.searching.asking import Told
 from harness.searching.rounds import Round, curve, rounded
+from harness.stacks import widths_of
 from harness.trials import Trial
 
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from harness.axes.datasets import Dataset
 from harness.costs import stack_seconds
 from harness.engines.outcome import Outcome
 from harness.errors import MachineError
-from harness.grouping import Stack, budget_of
 from harness.parts import Trained
 from harness.searching.asking import Asker, Suggestion
 from harness.searching.stages import Reached, Stage, Workers
+from harness.stacks import Stack, budget_of
 from harness.trials import Trial
 
 PRUNED = "pruned after evaluation {}"
@@ -31,7 +30,6 @@ class Setup:
     devices: Sequence[str]
     rungs: Sequence[int]
     objective: str
-    declared: Mapping[str, Dataset] = field(default_factory=dict)
     metrics: Sequence[str] = ()
 
 
@@ -139,9 +137,7 @@ def _next(reached: Reached, rung: int, setup: Setup) -> Stage:
     stack = reached.stage.stack
     steps = budget_of(stack).eval_steps
     until = steps[min(rung, len(steps) - 1)]
-    return Stage(
-        stack, until, reached.stage.device, reached.state, setup.declared, setup.metrics, reached.seconds
-    )
+    return Stage(stack, until, reached.stage.device, reached.state, setup.metrics, reached.seconds)
 
 
 def _report(

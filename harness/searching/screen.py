@@ -1,9 +1,7 @@
-"""What a person sees of a search: what it comes to, how far it is, and what it found."""
+"""A search on the screen: its plan, its progress and its results."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,28 +10,28 @@ import click
 import numpy as np
 import pandas as pd
 
-from harness import results, stats
+from harness import notes, progress_bar, results, stats
 from harness.comparison.words import interval
 from harness.costs import cost
-from harness.display import duration, repeated, summary
-from harness.grouping import Engine
+from harness.display import duration, show_summary
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
+from harness.schema import BASELINE, CONFIRMED, WINNER
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, holds
 from harness.searching.search import Found, Progress
-from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
+from harness.settings import as_text
+from harness.stacks import Engine
 from harness.study import Study
-from harness.trials import resolve
+from harness.trials import settings_of
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
 SHOWN = 5  # of the best suggestions
-LINE_EVERY = 10.0  # seconds, where there is no terminal
 
 
-def plan(study: Study, engine: Engine, processes: int) -> None:
-    """Show what a search comes to: what is drawn, how often, who stops early, and about how long it takes."""
+def show_plan(study: Study, engine: Engine, processes: int) -> None:
+    """Show the plan of a search: its parameters, number of suggestions, pruner, and estimated time."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (asked of searches only)
     assert space is not None  # noqa: S101
@@ -41,13 +39,14 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
     if study.about.hypothesis:
         click.echo(study.about.hypothesis)
     held = holds(study, search.suggestions)
-    of = "" if held is None else f" of {'at least ' if held >= search.suggestions else ''}{held}"
+    settings = "" if held is None else f" of {'at least ' if held >= search.suggestions else ''}{held}"
     seeds = f" x {len(search.seeds)} seeds" if len(search.seeds) > 1 else ""
     click.echo(
-        f"{search.suggestions}{of} suggestions{seeds} in batches of {search.batch}, sampler {search.sampler}"
+        f"{search.suggestions}{settings} suggestions{seeds} in batches of {search.batch}, "
+        f"sampler {search.sampler}"
     )
-    told = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
-    click.echo(f"to {' and '.join(told)}, by val alone; test stays closed until the winner is known")
+    goals = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
+    click.echo(f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known")
     for entry in space.entries:
         when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
         for parameter in entry.parameters:
@@ -60,13 +59,13 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
         click.echo(f"pruner {search.pruner.name}: asked after evaluation {at} of {most}")
     elif search.pruner.name != "none":
         note = f"pruner {search.pruner.name} stops nothing: no suggestion gets more than {most} evaluations"
-        click.secho(f"note: {note}", fg="yellow", err=True)
+        notes.warn(note)
     for remark in samplers.remarks(search, space):
-        click.secho(f"note: {remark}", fg="yellow", err=True)
+        notes.warn(remark)
     sampled = _sampled(study, engine)
     for warning in unseen(study, sampled.trials):
-        click.secho(f"note: {warning}", fg="yellow", err=True)
-    seconds = cost(sampled, processes).seconds * search.suggestions / SAMPLED
+        notes.warn(warning)
+    seconds = cost(sampled.stacks, sampled.study, processes).seconds * search.suggestions / SAMPLED
     less = ", less what is pruned" if rungs else ""
     click.echo(
         f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "
@@ -77,10 +76,10 @@ def plan(study: Study, engine: Engine, processes: int) -> None:
 
 
 def _baseline(study: Study) -> str:
-    """What the winner is compared with, in words: the settings that make the most difference."""
-    settings = resolve(study.baseline)
-    told = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
-    return ", ".join(f"{name} {as_text(settings[name])}" for name in told if name in settings)
+    """Put the baseline, which the winner is compared with, into words: its most important settings."""
+    settings = settings_of(study)
+    names = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
+    return ", ".join(f"{name} {as_text(settings[name])}" for name in names if name in settings)
 
 
 def _values(parameter: Parameter) -> str:
@@ -92,110 +91,68 @@ def _values(parameter: Parameter) -> str:
 
 
 def _sampled(study: Study, engine: Engine) -> Plan:
-    """A plan of some random suggestions."""
+    """Plan some random suggestions."""
     assert study.space is not None  # noqa: S101
     rng = np.random.default_rng(0)
     drawn = [study.space.walk(lambda p: at_random(p, rng))[1] for _ in range(SAMPLED)]
-    return make(study.in_phase("search", {arm_of(i): one for i, one in enumerate(drawn)}), engine)
+    return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
 
 
 @contextmanager
-def progress(progress: Progress) -> Iterator[None]:
+def show_progress(progress: Progress) -> Iterator[None]:
     """Show a search's notes, then its suggestions done, how they ended, the best, and the time to go."""
     for note in progress.notes:
-        click.secho(f"note: {note}", fg="yellow", err=True)
-    with _bar(progress) if sys.stderr.isatty() else _lines(progress):
+        notes.warn(note)
+    with progress_bar.shown(
+        "searching", "suggestions", progress.total, lambda: progress.suggestions, lambda: _counts(progress)
+    ):
         yield
 
 
-@contextmanager
-def _bar(progress: Progress) -> Iterator[None]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TextColumn("suggestions"),
-        TextColumn("{task.fields[told]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
-    )  # fmt: skip
-    start, first = time.monotonic(), progress.suggestions
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=progress.total, told="", left="")
-
-        def update() -> None:
-            left = _left(progress, first, time.monotonic() - start)
-            bar.update(task, completed=int(progress.suggestions), told=_told(progress), left=left)
-
-        with repeated(update, 0.5):
-            yield
-        update()
-
-
-@contextmanager
-def _lines(progress: Progress) -> Iterator[None]:
-    start, first = time.monotonic(), progress.suggestions
-
-    def update() -> None:
-        done = f"searching: {int(progress.suggestions)}/{progress.total} suggestions"
-        left = _left(progress, first, time.monotonic() - start)
-        print(f"{done}  {_told(progress)}  {left}", file=sys.stderr, flush=True)
-
-    with repeated(update, LINE_EVERY):
-        yield
-
-
-def _told(progress: Progress) -> str:
-    """How suggestions ended, and the best of them."""
+def _counts(progress: Progress) -> str:
+    """Count how suggestions ended, and name the best of them."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
     return states if progress.best is None else f"{states}; best {progress.best:.4f}"
 
 
-def _left(progress: Progress, first: float, seconds: float) -> str:
-    done = progress.suggestions - first
-    if done < 0.5:
-        return ""
-    left = (progress.total - progress.suggestions) * seconds / done
-    return f"ETA {int(left // 60)}:{int(left % 60):02d}"
-
-
-def found(found: Found, study: Study) -> None:
-    """Show what a search found: the best suggestions, how all ended, and what the confirmation says."""
+def show_results(result: Found, study: Study) -> None:
+    """Show the results of a search: the best suggestions, how all ended, and the confirmation."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (it was searched)
     assert space is not None  # noqa: S101
-    _best(found, study)
-    states = suggestions.counted(found.trials)
+    _best(result, study)
+    states = suggestions.counted(result.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
-    click.echo(f"{len(found.trials)} suggestions: {counts}")
-    for reason, count in suggestions.failures(found.trials).items():
+    click.echo(f"{len(result.trials)} suggestions: {counts}")
+    for reason, count in suggestions.failures(result.trials).items():
         click.secho(f"  {count} failed: {reason}", fg="red", err=True)
-    if not found.asked:
+    if not result.asked:
         click.echo(f"nothing was left to ask for: {search.suggestions} suggestions are wanted")
-    if len(found.trials) < search.suggestions:
-        click.secho(f"note: the space holds no more than {len(found.trials)} settings", fg="yellow", err=True)
-    if found.asked:
-        share = 100 * found.optuna_seconds / found.seconds
+    if len(result.trials) < search.suggestions:
+        notes.warn(f"the space holds no more than {len(result.trials)} settings")
+    if result.asked:
+        share = 100 * result.optuna_seconds / result.seconds
         click.echo(
-            f"{found.asked} of them now, in {duration(found.seconds)}; Optuna's own part of it "
-            f"{duration(found.optuna_seconds)} ({share:.0f} %)"
+            f"{result.asked} of them now, in {duration(result.seconds)}; Optuna's own part of it "
+            f"{duration(result.optuna_seconds)} ({share:.0f} %)"
         )
-    if found.confirmed is None:
+    if result.confirmed is None:
         click.secho("nothing to confirm: no suggestion was trained to its end", fg="yellow", err=True)
     else:
-        summary(found.confirmed)
-        _verdict(found, study)
-    click.echo(f"results: {found.folder}/suggestions.csv, trials.csv; storage {found.storage}")
+        show_summary(result.confirmed)
+        _verdict(result, study)
+    click.echo(f"results: {result.folder}/suggestions.csv, trials.csv; storage {result.storage}")
 
 
-def _best(found: Found, study: Study) -> None:
-    """A table of the best suggestions: their objectives and what was drawn."""
+def _best(result: Found, study: Study) -> None:
+    """Show a table of the best suggestions: their objectives and parameters."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     search = study.search
     assert search is not None  # noqa: S101
-    order = suggestions.ranked(found.trials, search)[:SHOWN]
+    order = suggestions.ranked(result.trials, search)[:SHOWN]
     if not order:
         return
     table = Table(title="the best suggestions, by val", title_justify="left")
@@ -203,24 +160,24 @@ def _best(found: Found, study: Study) -> None:
         table.add_column(Text(column), justify="right", overflow="fold")
     table.add_column("settings", overflow="fold")
     for number in order:
-        trial = found.trials[number]
+        trial = result.trials[number]
         values = [f"{value:.4g}" for value in trial.values or ()]  # noqa: PD011 (Optuna's, no frame's)
         table.add_row(str(number), *values, Text(words(trial.params)))
     Console().print(table)
 
 
 def words(drawn: Mapping[str, Any]) -> str:
-    """Parameters in words."""
+    """Put parameters into words."""
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in drawn.items()
     )
 
 
-def _verdict(found: Found, study: Study) -> None:
-    """What the fresh seeds say of the winner and the baseline."""
+def _verdict(result: Found, study: Study) -> None:
+    """Show the verdict of the fresh seeds on the winner and the baseline."""
     contrasts = study.contrasts
-    trials = results.read_trials(found.folder / CONFIRMED)
+    trials = results.read_trials(result.folder / CONFIRMED)
     if not {WINNER, BASELINE} <= set(trials["arm"]):
         click.echo("the best suggestion is the baseline itself")
         return
@@ -228,13 +185,10 @@ def _verdict(found: Found, study: Study) -> None:
     differences = stats.paired_differences(trials, pairs, contrasts.metric)
     ends = stats.difference_limits(contrasts.metric)
     judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha, within=ends)
-    earlier = suggestions.winners(found.folder)["number"].tolist()[:-1]
+    earlier = suggestions.winners(result.folder)["number"].tolist()[:-1]
     if earlier:
-        told = ", ".join(f"suggestion {number}" for number in earlier)
-        click.secho(
-            f"note: test was opened before for {told}, which the search has found better ones than since",
-            fg="yellow", err=True,
-        )  # fmt: skip
+        names = ", ".join(f"suggestion {number}" for number in earlier)
+        notes.warn(f"test was opened before for {names}; the search has found better ones since")
     for row in judged.to_dict("records"):
         click.echo(
             f"winner - baseline on test: {interval(row)} points, {row['n']} fresh seeds: {row['verdict']}"

@@ -17,17 +17,16 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import parts, plugins, results, spawning, training
-from harness.axes.datasets import datasets
 from harness.errors import UsageError
-from harness.grouping import Engine
 from harness.plan import Plan, cores, make, unseen
 from harness.provenance import Provenance
+from harness.schema import BASELINE, CONFIRMED, WINNER
 from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
 from harness.searching.asking import AGAIN, SECONDS, SIZE, Asker, Suggestion, arm_of, drawn_of, whole_batches
 from harness.searching.stages import Workers
-from harness.settings import BASELINE, CONFIRMED, WINNER
+from harness.stacks import Engine
 from harness.study import Study
-from harness.trials import SEMANTICS, arms, resolve
+from harness.trials import SEMANTICS, arms, settings_of
 
 
 @dataclass
@@ -131,7 +130,7 @@ class _Search:
         self.start = time.monotonic()
         self.study, self.folder, self.engine, self.devices = study, folder, engine, devices
         self.search, self.space = study.search, study.space
-        self.data = datasets[str(resolve(study.baseline)["dataset"])]
+        self.data = settings_of(study).data
         self.digests = {self.data.name: self.data.facts.digest}
         self.workers = workers or (len(devices) if devices[0] != "cpu" else cores())
         self.plan = make(study.in_phase("search"), engine)
@@ -160,18 +159,16 @@ class _Search:
     def _sources(self) -> Iterator[tuple[str, str]]:
         """The third-party components that a suggestion may have, and what defines them."""
         for arm in arms(self._everything()):
-            for axis, registry in plugins.registries().items():
-                if axis in arm.settings:
-                    entry = registry.entry(str(arm.settings[axis]))
-                    if entry.third_party:
-                        yield f"{axis} {entry.name}", entry.source_digest
+            for axis, entry in plugins.chosen_by([arm.settings]):
+                if entry.third_party:
+                    yield f"{axis} {entry.name}", entry.source_digest
 
     def _begin(self) -> None:
         """Know what an earlier run of this search was told."""
         evaluations = checks.evaluations_of(self.study)
         self.trials, self.half = whole_batches(self.storage.trials())
         self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
-        self.asker = Asker(self.search, self.space, max(evaluations))
+        self.asker = Asker(self.search, self.space, max(evaluations), self.study.datasets)
         self.asker.know(self.trials)
         self.again, since = suggestions.died(self.trials)
         # Who is asked for again takes nobody's place.
@@ -255,7 +252,7 @@ class _Search:
         self.again = [number for number in self.again if number not in again]
         batch = self.asker.ask(
             count,
-            lambda settings: checks.evaluations(resolve(self.study.baseline | settings)),
+            lambda settings: checks.evaluations(settings_of(self.study, settings)),
             {number: drawn_of(self.trials[number]) for number in again},
         )
         if not batch:
@@ -300,7 +297,7 @@ class _Search:
             plan = self._planned(left)
         workers.limit(training.affordable(workers.count, plan.stacks))
         study, first = self.study, self.search.objective[0]
-        setup = rounds.Setup(workers, self.devices, self.rungs, first, study.datasets, study.metrics)
+        setup = rounds.Setup(workers, self.devices, self.rungs, first, study.metrics)
 
         def tell(share: float) -> None:
             progress.share = share

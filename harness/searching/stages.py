@@ -10,22 +10,20 @@ from __future__ import annotations
 import concurrent.futures
 import importlib
 import time
-import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import executors
-from harness.axes.datasets import Dataset, datasets
+from harness import executors, notes
 from harness.batches import Budget
 from harness.engines.states import State
 from harness.errors import ComponentError, MachineError, in_words
-from harness.grouping import Stack
 from harness.planned_components import raised_in
+from harness.stacks import Stack
 
 if TYPE_CHECKING:
     from harness.engines.outcome import Outcome
@@ -42,7 +40,6 @@ class Stage:
     until: int
     device: str
     state: State | None = None
-    declared: Mapping[str, Dataset] = field(default_factory=dict)
     metrics: Sequence[str] = ()
     seconds: float = 0.0
 
@@ -88,7 +85,6 @@ def train(stage: Stage) -> Reached:
     from harness.engines.outcome import Watch
 
     start = time.perf_counter() - stage.seconds
-    datasets.declare(stage.declared, "the study")
     executors.check_components(stage.stack.trials)
     handed = _Handed(stage.state)
     try:
@@ -106,7 +102,7 @@ def train(stage: Stage) -> Reached:
         message = in_words(error) + ("" if isinstance(error, ComponentError) else raised_in(error))
         return Reached(stage, failure=message, seconds=time.perf_counter() - start)
     for note in outcome.notes:
-        warnings.warn(note, RuntimeWarning, stacklevel=2)
+        notes.warn_once(note)
     return Reached(stage, replace(outcome, weights=[]), handed.after, time.perf_counter() - start)
 
 

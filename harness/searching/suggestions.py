@@ -12,15 +12,15 @@ from pathlib import Path
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, csv_rows, documents, files, results, standing, stats
-from harness.documents import say
+from harness import columns, csv_rows, documents, files, notes, results, standing, stats
 from harness.errors import UsageError
 from harness.parameters import Space
+from harness.schema import CONFIRMED, WINNERS
 from harness.searches import COLUMNS, STATES, SUGGESTIONS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
 from harness.searching.stages import DIED
-from harness.settings import CONFIRMED, WINNERS, as_text
+from harness.settings import as_text
 
 DIVERGED = "diverged"
 STATE_NAMES = dict(zip((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), STATES, strict=True))
@@ -81,7 +81,7 @@ def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[]
     try:
         openings = winners(folder)
     except UsageError as error:
-        say(f"{error}: it is written anew from {CONFIRMED}/")
+        notes.warn(f"{error}: it is written anew from {CONFIRMED}/")
         openings = pd.DataFrame({"number": list(opened())})
         openings["suggestions"] = ""
     if not len(openings) or int(openings["number"].iloc[-1]) != number:

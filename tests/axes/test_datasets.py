@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import sources
+from harness import cache
 from harness.axes.datasets import Dataset, Images, datasets, digest
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
@@ -27,9 +27,9 @@ TRAIN_COUNTS = {
 
 def load(name: str) -> Images:
     """The images from this machine, never from a network."""
-    if name in sources.PINS and any(state.status != "ok" for state in sources.check(name)):
+    if name in cache.PINS and any(state.status != "ok" for state in cache.verify(name)):
         pytest.skip(
-            f"{name} is not in the cache {sources.cache_root()}; `harness data fetch {name}` puts it there"
+            f"{name} is not in the cache {cache.cache_root()}; `harness data fetch {name}` puts it there"
         )
     return datasets[name].load()
 

@@ -21,7 +21,7 @@ from harness.engines import loop, outputs, stack, stacked
 from harness.engines import numpy as by_hand
 from harness.engines.outcome import Outcome, Watch
 from harness.errors import UsageError
-from harness.grouping import Engine
+from harness.stacks import Engine
 from harness.study import Study, load
 from harness.testing import check_component, metric_fault
 from harness.trials import Trial, trials

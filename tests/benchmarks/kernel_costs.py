@@ -85,7 +85,7 @@ def in_kernels(optimizer: str, size: int) -> tuple[float, float, float]:
     first, grad = stack.first, torch.randn(MEMBERS, 32, size) * 1e-6
     assert isinstance(first, Sparse)
     seen = images.at(torch.randperm(len(images))[None, :size])
-    first.update(1, seen, [grad])  # so that states are there, and the step knows its memory
+    first.update(1, seen, [grad])  # so that states are there, and the step kernels_support its memory
     turned, step, library = first.turn(seen.of, seen.index), first.steps[0], kernels.library("float32")
     pointers = (ctypes.c_void_p * 1)(grad.data_ptr())
     step.task.grads, step.task.w = ctypes.addressof(pointers), step.part.first.data_ptr()

@@ -20,9 +20,10 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
-from harness import data, grouping, plan, results
+from harness import data, plan, results
 from harness.axes.datasets import datasets
-from harness.settings import EPOCHS, OUTCOME
+from harness.schema import EPOCHS, OUTCOME
+from harness.stacks import Stack
 from harness.study import parse
 
 SEEDS, EVALUATIONS = 5, 50
@@ -143,7 +144,7 @@ def _confusion(trial_ids: NDArray[Any], said: NDArray[np.int64], labels: NDArray
 
 
 def _predictions(
-    path: Path, stack: grouping.Stack, said: NDArray[np.int64], labels: NDArray[np.int64],
+    path: Path, stack: Stack, said: NDArray[np.int64], labels: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
     buffer = io.BytesIO()

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import results, stats, study, training
-from harness.checking import Settings
+from harness.checking import GivenSettings
 from harness.display import duration
 from harness.searching import search
 from harness.searching.asking import REACHED, drawn_of
@@ -127,11 +127,11 @@ def _spread(values: pd.Series[float], digits: int) -> str:
     return f"{values.median():,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
-def winners(contest: Contest) -> dict[str, Settings]:
+def winners(contest: Contest) -> dict[str, GivenSettings]:
     """What each search found best by val; of those that completed a suggestion."""
     space = contest.study().space
     assert space is not None
-    found: dict[str, Settings] = {}
+    found: dict[str, GivenSettings] = {}
     last = search.search(
         contest.study(f"search.suggestions={contest.rounds * contest.suggestions}", "seeds=1"),
         contest.folder / "harness",
@@ -146,7 +146,7 @@ def winners(contest: Contest) -> dict[str, Settings]:
     return found
 
 
-def settings_of(contest: Contest, params: Mapping[str, object]) -> Settings:
+def settings_of(contest: Contest, params: Mapping[str, object]) -> GivenSettings:
     """The harness's settings of what a search by hand drew."""
     space = contest.study().space
     assert space is not None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness import data as splits
+from harness.arm_settings import Settings
 from harness.axes.datasets import datasets
 from harness.axes.optimizers import optimizers
 from harness.data import Data
@@ -53,7 +54,7 @@ class Work:
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Images of train, val and test."""
-        facts, train = datasets[self.dataset].facts, splits.train_size(self.settings)
+        facts, train = datasets[self.dataset].facts, splits.train_size(Settings(self.settings))
         return train, facts.train - train, facts.test
 
     @property
@@ -195,7 +196,7 @@ def load(work: Work) -> Data:
     """The data, read and preprocessed anew: what is in memory from an earlier timing does not count."""
     splits._images.cache_clear()
     splits._prepare.cache_clear()
-    return splits.prepare(work.settings)
+    return splits.prepare(Settings(work.settings))
 
 
 def shares(work: Work, processes: int, **how: Any) -> list[Share]:

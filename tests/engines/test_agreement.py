@@ -29,11 +29,11 @@ from harness.trials import Arm, Trial, resolve
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.checking import Settings
+    from harness.checking import GivenSettings
 from harness.study import Study
 
 # 1,293 images in batches of 8: a pass is 162 steps, its last batch has 5 images; 210 steps begin a second.
-BASE: Settings = {
+BASE: GivenSettings = {
     "dataset": "digits",
     "steps": 210,
     "batch_size": 8,
@@ -235,7 +235,9 @@ def test_members_are_regularised_as_they_would_be_alone() -> None:
 
 def test_regularised_members_keep_their_bits_in_any_company(monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32: a mask of ones and a smoothing of 0 change nothing, and what others leave out is theirs."""
-    monkeypatch.setattr(engine_stack, "knows_layers", lambda _: False)  # as with dropout, without it
+    monkeypatch.setattr(
+        engine_stack, "kernels_support_layers", lambda _: False
+    )  # as with dropout, without it
     monkeypatch.setattr(engine_stack, "stretches", lambda *_: None)
     plain, both = trial("plain"), trial("both", dropout=0.3, label_smoothing=0.1)
     others = [trial(f"other {p}", dropout=p, label_smoothing=p / 2) for p in (0.1, 0.45)]

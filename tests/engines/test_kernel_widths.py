@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_kernels import all_sparse, assert_same, step_by_step, train, trial
 
-from harness import sources
+from harness import cache
 from harness.engines import kernel_self_test, kernels
 from harness.known import ACTIVATIONS, RULES
 
@@ -69,7 +69,7 @@ def test_float32_at_every_width_is_float64_but_for_rounding(width: int) -> None:
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of its own, for which the kernels are copied, not compiled."""
-    real = next((sources.cache_root() / "kernels").glob(f"{kernels.identity()}.so"))
+    real = next((cache.cache_root() / "kernels").glob(f"{kernels.identity()}.so"))
     copy = tmp_path / "copy.py"
     copy.write_text(f"import shutil, sys\nshutil.copy({str(real)!r}, sys.argv[sys.argv.index('-o') + 1])\n")
     monkeypatch.setenv("CC", f"{sys.executable} {copy}")

@@ -21,7 +21,7 @@ from harness.engines import stack as engine_stack
 from harness.engines.outcome import Outcome
 from harness.engines.sparse import Turning, compressed
 from harness.engines.stretches import DEEPEST, Stretches
-from harness.known import ACTIVATIONS, CROSS_ENTROPIES, RULES, knows
+from harness.known import ACTIVATIONS, CROSS_ENTROPIES, RULES, kernels_support
 from harness.trials import Arm, Trial, resolve
 
 pytestmark = pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}")
@@ -48,8 +48,8 @@ def step_by_step(members: Sequence[Trial], monkeypatch: pytest.MonkeyPatch) -> O
     """By the same layer one, and PyTorch's operations behind it."""
     with monkeypatch.context() as patch:
         patch.setattr(engine_stack, "stretches", lambda *_: None)
-        patch.setattr(engine_stack, "knows_layers", lambda _: False)
-        patch.setattr(outputs_, "knows_output", lambda _: False)
+        patch.setattr(engine_stack, "kernels_support_layers", lambda _: False)
+        patch.setattr(outputs_, "kernels_support_output", lambda _: False)
         return train(members)
 
 
@@ -158,7 +158,7 @@ def test_a_stretch_is_its_steps(
                   label_smoothing=0.1 * k)
             for k, seed in enumerate((3, 4, 3))
         ]  # fmt: skip
-        assert all(knows(one.arm.settings) for one in members)
+        assert all(kernels_support(one.arm.settings) for one in members)
         assert_same(train(members), step_by_step(members, monkeypatch), TIGHT)
 
 

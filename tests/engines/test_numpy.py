@@ -22,7 +22,7 @@ from test_agreement import (
     trial,
 )
 
-from harness import costs, formulas, grouping, plan, results, training
+from harness import costs, formulas, plan, results, training
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -34,6 +34,7 @@ from harness.engines import numpy as engine
 from harness.engines.outcome import Outcome, Watch
 from harness.engines.regularisation import seed_dropout
 from harness.errors import UsageError
+from harness.stacks import Engine
 from harness.streams import stream
 from harness.trials import Trial
 
@@ -362,7 +363,7 @@ def test_progress_is_told() -> None:
 def test_a_plan_for_numpy_trains_trials_one_by_one(study_of: Callable[..., Study]) -> None:
     planned = plan.make(study_of({"activation": ["relu", "gelu"]}), "numpy")
     assert [(stack.engine, len(stack.trials)) for stack in planned.stacks] == [("numpy", 1)] * 4
-    assert costs.cost(planned, 2, flops=lambda: 1e11).seconds > 0
+    assert costs.cost(planned.stacks, planned.study, 2, flops=lambda: 1e11).seconds > 0
 
 
 def test_a_component_without_a_formula_is_told_before_any_compute(study_of: Callable[..., Study]) -> None:
@@ -443,7 +444,7 @@ def test_a_run_by_numpy_has_the_rows_of_a_run_by_stacks(
 ) -> None:
     axes = {"activation": ["relu", "silu"], "optimizer": ["sgd", "adamw"]}
     frames = {}
-    engines: tuple[grouping.Engine, ...] = ("stacked", "numpy")
+    engines: tuple[Engine, ...] = ("stacked", "numpy")
     for name in engines:
         training.train(study_of(axes), tmp_path / name, engine=name, workers=1)
         frames[name] = results.read(tmp_path / name)

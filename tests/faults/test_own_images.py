@@ -8,7 +8,7 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 import harness
-from harness.axes.datasets import Images, datasets
+from harness.axes.datasets import Images
 from harness.cli import harness as command
 from harness.errors import UsageError
+from harness.study import load
 
 Pixels = NDArray[np.uint8]
 Save = Callable[[Path, Pixels], object]
@@ -36,10 +37,8 @@ DOCS = Path(harness.__file__).parents[1] / "docs" / "own-images.md"
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    yield
-    datasets.declare({}, "no study")
 
 
 def plain(path: Path, image: Pixels) -> None:
@@ -105,8 +104,7 @@ def check(form: str = "png", table: str = "") -> str:
 
 def images() -> Images:
     """The images that the study just checked trains on."""
-    loaded: Images = datasets["mine"].load()
-    return loaded
+    return load("own.toml").dataset("mine").load()
 
 
 def by_name(places: range) -> Pixels:
@@ -270,13 +268,13 @@ def test_labels_mended_as_the_message_says_are_the_same(given: NDArray[Any], wor
 def test_a_picture_that_says_how_it_was_held_is_turned_upright() -> None:
     pngs(lambda path, image: (sideways if image.sum() % 2 else plain)(path, image))
     assert "mine: ok" in check()
-    digest = datasets["mine"].facts.digest
+    digest = load("own.toml").dataset("mine").facts.digest
     np.testing.assert_array_equal(images().train_images, by_name(TRAIN))
     pngs(folder="upright")
     Path("mine").rename("turned")
     Path("upright").rename("mine")
     check()
-    assert datasets["mine"].facts.digest == digest  # the pixels as trained
+    assert load("own.toml").dataset("mine").facts.digest == digest  # the pixels as trained
 
 
 def test_sideways_images_have_their_upright_size() -> None:
@@ -462,18 +460,18 @@ def test_what_file_systems_hold_besides_images_neither_hangs_nor_counts() -> Non
     os.mkfifo("mine/train/3_pipe.png")
     Path("mine/train/4_loop.png").symlink_to("4_loop.png")
     Path("mine/train/5_zero.png").symlink_to("/dev/zero")
-    assert re.findall(r"(\w+)\.png: is no file; move it away", check()) == ["3_pipe", "4_loop", "5_zero"]
+    assert re.findall(r"(\w+)\.png: is not a file; move it away", check()) == ["3_pipe", "4_loop", "5_zero"]
 
 
 def test_pipes_in_place_of_arrays_are_not_waited_for() -> None:
     npys()
     Path("mine/train_labels.npy").unlink()
     os.mkfifo("mine/train_labels.npy")
-    assert "train_labels.npy: is no file" in check("npy")
+    assert "train_labels.npy: is not a file" in check("npy")
     idxs()
     Path("mine/train-labels-idx1-ubyte").unlink()
     os.mkfifo("mine/train-labels-idx1-ubyte")
-    assert "train-labels-idx1-ubyte: is no file" in check("idx")
+    assert "train-labels-idx1-ubyte: is not a file" in check("idx")
 
 
 @pytest.mark.parametrize("name", [b"3_\xff.png", b"3_\r.png", b"3_a\nb.png"])
@@ -481,7 +479,7 @@ def test_a_name_that_no_screen_can_show_is_said_in_letters_that_can(name: bytes)
     pngs()
     Path(os.fsdecode(b"mine/train/" + name)).write_bytes(Path("mine/train/3_00003.png").read_bytes())
     said = check()
-    assert "a file's name holds what is no letter: '3_" in said
+    assert "a file name contains a control character: '3_" in said
     said.encode("ascii")
 
 
@@ -514,8 +512,8 @@ BOMBS: dict[str, tuple[str, str, Callable[[], bytes], str]] = {
     "pixels": ("png", PNG, lambda: png_of(20_000, 30_000), "is 30000 x 20000 pixels; allowed: up to"),
     "a warning": ("png", PNG, lambda: png_of(10_000, 10_000), "is 10000 x 10000 pixels; allowed: up"),
     "quiet": ("png", PNG, lambda: png_of(5_000, 5_000), "is 5000 x 5000 pixels; allowed: up to"),
-    "a film": ("png", PNG, film, "3_00003.png: is a film of 3 pictures; allowed: one"),
-    "nothing": ("png", PNG, bytes, "3_00003.png: is no PNG"),
+    "a film": ("png", PNG, film, "3_00003.png: is an animation of 3 pictures; allowed: 1"),
+    "nothing": ("png", PNG, bytes, "3_00003.png: is not a PNG"),
     "65 dimensions": (
         "idx",
         IMAGE,

@@ -153,27 +153,27 @@ def no_semaphore(*_: object, **__: object) -> None:
     ],
 )
 def test_where_no_worker_can_be_had_this_process_trains(
-    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, fault: Any, words: str
-) -> None:
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, place: str, fault: Any,
+    words: str,
+) -> None:  # fmt: skip
     monkeypatch.setattr("multiprocessing.heap.BufferWrapper._heap", Heap())  # without room left
     monkeypatch.setattr(grouping, "GATHERED", 0)
     monkeypatch.setattr(place, fault)
-    with pytest.warns(RuntimeWarning, match=f"trains in this process, on one core: .*{words}"):
-        summary = training.train(study_of(epochs=1), tmp_path, device="cpu", workers=2)
+    summary = training.train(study_of(epochs=1), tmp_path, device="cpu", workers=2)
+    assert re.search(f"note: trains in this process, on one core: .*{words}", capsys.readouterr().err)
     assert summary.statuses == {"ok": 2}
     assert not multiprocessing.active_children()
 
 
 def test_where_a_search_gets_no_worker_this_process_trains(
-    study_of: Make, monkeypatch: pytest.MonkeyPatch
+    study_of: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (stack,) = plan.make(study_of(epochs=1, study={"seeds": 1})).stacks
     monkeypatch.setattr("multiprocessing.process.BaseProcess.start", no_process)
-    with (
-        stages.Workers(2, []) as workers,
-        pytest.warns(RuntimeWarning, match=r"trains in this process, on one core: .*Too many open files"),
-    ):
+    with stages.Workers(2, []) as workers:
         reached = list(workers.train([stages.Stage(stack, 0, "cpu")]))
+    words = r"note: trains in this process, on one core: .*Too many open files"
+    assert re.search(words, capsys.readouterr().err)
     assert [one.failure for one in reached] == [""]
 
 
@@ -278,7 +278,7 @@ def test_a_signal_stops_a_run_as_ctrl_c_does(
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)
     again = partial(after_a_stack, partial(os.kill, os.getpid(), number))
-    monkeypatch.setattr("harness.display.progress", again)
+    monkeypatch.setattr("harness.display.show_progress", again)
     try:
         assert run_main(*RUN) == 128 + number
         assert signal.getsignal(number) is signal.SIG_DFL
@@ -315,7 +315,7 @@ def test_output_into_a_full_device_is_said_and_results_stay(
     capsys: pytest.CaptureFixture[str],
     arguments: Sequence[str],
 ) -> None:
-    monkeypatch.setattr("harness.display.progress", nullcontext)
+    monkeypatch.setattr("harness.display.show_progress", nullcontext)
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
         monkeypatch.setattr("sys.stdout", full)
         assert run_main(*arguments) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import types
@@ -64,11 +65,15 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_workers_cannot_run_again_trains_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    words: str,
 ) -> None:
     (tmp_path / "script.py").write_text(UNGUARDED)
-    with pytest.warns(RuntimeWarning, match=words):
-        main = run_as_main(str(tmp_path / name), UNGUARDED, monkeypatch)
+    main = run_as_main(str(tmp_path / name), UNGUARDED, monkeypatch)
+    assert re.search(words, capsys.readouterr().err)
     assert set(main.results.trials["status"]) == {"ok"}
     assert main.results.trials["val_accuracy"].mean() == pytest.approx(0.5376, abs=5e-5)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import pictures, report, sources
+from harness import cache, pictures, report
+from harness.cache import FileState
 from harness.report import samples
 from harness.report.at_hand import Look
 from harness.report.reading import Reading
-from harness.sources import FileState
 
 NAMES = [f"data-digits-{what}" for what in ("counts", "row", "grid")]
 
@@ -72,8 +72,8 @@ def test_without_validation_nothing_is_said_of_its_split(reading: Reading) -> No
 def test_images_that_are_not_in_the_cache_are_never_fetched(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "PINS", {**sources.PINS, "digits": {}})
-    monkeypatch.setattr(sources, "check", lambda _: [FileState(Path("x"), "missing", "", "")])
+    monkeypatch.setattr(cache, "PINS", {**cache.PINS, "digits": {}})
+    monkeypatch.setattr(cache, "verify", lambda _: [FileState(Path("x"), "missing", "", "")])
     monkeypatch.setattr(pictures, "load", lambda _: pytest.fail("loaded"))
     look = looked(reading)
     assert not look.drawn

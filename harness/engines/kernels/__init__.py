@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import sources
+from harness import cache
 from harness.known import OFF, ON, SWITCH
 
 SOURCE = Path(__file__).with_name("kernels.c")
@@ -170,7 +170,7 @@ def _find(dtype: str) -> _Found:
         return _Found(missing=str(error))
     except OSError as error:
         return _Found(
-            missing=f"a kernel cannot be loaded: {error}. Delete {sources.cache_root() / 'kernels'}"
+            missing=f"a kernel cannot be loaded: {error}. Delete {cache.cache_root() / 'kernels'}"
         )
 
 
@@ -210,7 +210,7 @@ def _compiled(real: str, size: int) -> Path:
         raise UnavailableError(f"no C compiler ({compiler[0]}) is installed")
     parts = [*(path.read_bytes() for path in SOURCES), *map(str.encode, (*FLAGS, _cpu(), *compiler))]
     key = hashlib.sha256(b"\n".join(parts))
-    folder = sources.cache_root() / "kernels"
+    folder = cache.cache_root() / "kernels"
     target = folder / f"{real}-{key.hexdigest()[:16]}.so"
     if not target.exists():
         try:

@@ -1,0 +1,42 @@
+"""Schema: names in a results folder: the columns of its tables, its files, and the folders in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SPLITS = ("train", "val", "test")
+METRICS = [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]
+"""Columns of trials.csv that hold loss and accuracy."""
+
+
+def metric_columns(metrics: Sequence[str]) -> list[str]:
+    """List the columns of trials.csv that tracked metrics fill."""
+    return [f"{split}_{metric}" for metric in metrics for split in SPLITS]
+
+
+def outcome_columns(metrics: Sequence[str] = ()) -> list[str]:
+    """List the columns of trials.csv that say how a trial ended, in order, tracked metrics among them."""
+    return [
+        "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done",
+        *METRICS, *metric_columns(metrics), "engine", "device", "group", "group_size", "group_seconds",
+    ]  # fmt: skip
+
+
+OUTCOME = outcome_columns()
+EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
+"""Columns of epochs.csv, before those of tracked metrics."""
+COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
+"""Columns of trials.csv beside a trial's settings."""
+OF_ARM = "of_arm"
+"""The column that names the arm whose settings a trial tries, while a study tunes."""
+TAKEN = (
+    OF_ARM, *COLUMNS, "label", "objective", "split", "epoch", "step", "value", "trials", "accuracy",
+    "prediction", "count",
+)  # fmt: skip
+"""Names a linked axis cannot have: columns of the results, and of the tables that reports make of them."""
+TUNING, TUNED, CHOSEN = "tuning", "tuned", "chosen.csv"
+"""Parts of the results folder of a study that tunes: two results folders, and what each arm chose."""
+CONFIRMED, BASELINE, WINNER = "confirmed", "baseline", "winner"
+"""The results folder in which a search is confirmed, and its two arms."""
+WINNERS = "winners.csv"
+"""The file that lists the suggestions of a search for which the test set was opened, and when."""
