@@ -18,6 +18,8 @@ from harness.errors import MachineError, UsageError, did_you_mean, in_words
 from harness.show_commands import export, note_missing_letters, plugin_option, show
 
 if TYPE_CHECKING:
+    from harness.board import Display
+    from harness.options import MachineKeywords, RunKeywords
     from harness.study import Study
 
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
@@ -157,23 +159,26 @@ def list_(axis: str | None) -> None:
 
 def _settings(component: object) -> str:
     settings = getattr(component, "settings", {})
-    told = [f"{name}={'by classes' if s.default is None else s.default}" for name, s in settings.items()]
-    return f"  ({', '.join(told)})" if told else ""
+    defaults = [f"{name}={'by classes' if s.default is None else s.default}" for name, s in settings.items()]
+    return f"  ({', '.join(defaults)})" if defaults else ""
 
 
 @harness.command()
 @_study_options
-def plan(study: str, overrides: Sequence[str], results: Path | None, workers: int | None, **how: Any) -> None:
+def plan(
+    study: str, overrides: Sequence[str], results: Path | None, **options: Unpack[MachineKeywords]
+) -> None:
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness import display
     from harness.plan import cores, make, shortages
 
-    loaded, processes = _load(study, overrides), workers or cores()
+    loaded, engine = _load(study, overrides), options["engine"]
+    processes = options["workers"] or cores()
     if loaded.search is not None:
         from harness.searching import checks, screen
 
         checks.check(loaded)
-        screen.show_plan(loaded, how["engine"], processes)
+        screen.show_plan(loaded, engine, processes)
         return
     folder = results or Path("results") / loaded.name
     kept: dict[str, Any] = {}
@@ -182,8 +187,8 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
 
         known = storage.check_same(folder, loaded, {})
         kept = {"known": storage.stacks_of(known), "done": storage.finished(folder)}
-    device = "cuda" if how["device"] == "cuda" else "cpu"
-    planned = make(loaded, how["engine"], device=device, processes=processes, **kept)
+    device = "cuda" if options["device"] == "cuda" else "cpu"
+    planned = make(loaded, engine, device=device, processes=processes, **kept)
     if kept:
         from harness import lineage
 
@@ -197,7 +202,7 @@ def plan(study: str, overrides: Sequence[str], results: Path | None, workers: in
     short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
     display.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
     if loaded.tune:
-        tries = make(loaded.in_phase("tuning"), how["engine"], device=device, processes=processes)
+        tries = make(loaded.in_phase("tuning"), engine, device=device, processes=processes)
         display.show_tuning_plan(planned, tries, processes)
 
 
@@ -226,31 +231,34 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 @click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
 def run(
-    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool, **how: Any
-) -> None:
+    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool,
+    **options: Unpack[RunKeywords],
+) -> None:  # fmt: skip
     """Train what is missing of a study. Running it again goes on from where it stopped.
 
     A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
     set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
     """
-    from harness.plan import check as check_plan
+    from harness.plan import draw
 
     loaded = _load(study, overrides)
     _check_design(loaded, "run")
-    check_plan(loaded)  # before pandas and torch are imported: errors answer at once
+    drawn = draw(loaded, options["engine"])  # before pandas and torch are imported: errors answer at once
     from harness import display, training
+    from harness.options import RunOptions
 
     folder = results or Path("results") / loaded.name
-    shown: training.Display = display.show_progress
+    shown: Display = display.show_progress
     if live:
-        from harness.live import beside
+        from harness.live import live_display
 
         click.echo(f"live curve: {folder / 'live.html'} (open it in a browser)", err=True)
-        shown = beside(folder, shown)
+        shown = live_display(folder, shown)
+    options["display"] = shown
     try:
-        summary = training.train(loaded, folder, display=shown, **how)
+        summary = training.train_phases(drawn, folder, RunOptions(**options))
     except KeyboardInterrupt:
-        again = "The same command without --retrain" if how["retrain"] else "The same command"
+        again = "The same command without --retrain" if options["retrain"] else "The same command"
         words = f"interrupted: what is finished is kept in {folder}. {again} goes on from there."
         _say(f"\n{words}")
         raise
@@ -268,7 +276,10 @@ def run(
 @harness.command()
 @_study_options
 @click.option("--report/--no-report", default=False, help="Draw the report when the winner is confirmed.")
-def search(study: str, overrides: Sequence[str], results: Path | None, report: bool, **how: Any) -> None:
+def search(
+    study: str, overrides: Sequence[str], results: Path | None, report: bool,
+    **options: Unpack[MachineKeywords],
+) -> None:  # fmt: skip
     """Search a study's [space] with Optuna; suggestions train as stacks. Again, it goes on where it stopped.
 
     The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
@@ -281,7 +292,9 @@ def search(study: str, overrides: Sequence[str], results: Path | None, report: b
 
     folder = results or Path("results") / loaded.name
     try:
-        found = searched(loaded, folder, display=screen.show_progress, confirm=display.show_progress, **how)
+        found = searched(
+            loaded, folder, display=screen.show_progress, confirm=display.show_progress, **options
+        )
     except KeyboardInterrupt:
         words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
         _say(f"\n{words}")
@@ -373,12 +386,12 @@ def compare_(
 
     if out is not None:
         comparison.check_out(out)
-    found = comparison.compare(a, b, **options)
-    display.show_comparison(found)
-    for path in comparison.write(found, out) if out else ():
+    result = comparison.compare(a, b, **options)
+    display.show_comparison(result)
+    for path in comparison.write(result, out) if out else ():
         click.echo(f"written: {path}")
     if fail_on:
-        code = display.show_gate(found, comparison.gate(found))
+        code = display.show_gate(result, comparison.gate(result))
         sys.exit(code)
 
 

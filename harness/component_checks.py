@@ -94,14 +94,14 @@ def _single(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> None:
 
 def _of_kind(what: str, kind: str, f: Tensor) -> None:
     """Raise ComponentError if an output (B, C) is not of the kind that its head declares."""
-    told = f"{what} declares kind = {kind!r}, and"
+    declaration = f"{what} declares kind = {kind!r}, and"
     p = f.exp() if kind == "log_probabilities" else f
     if kind in {"scores", "probabilities"} and not ((p >= -1e-6) & (p <= 1 + 1e-6)).all():
-        raise ComponentError(f"{told} gives {p.min():.4g} to {p.max():.4g}; these are in 0..1")
+        raise ComponentError(f"{declaration} gives {p.min():.4g} to {p.max():.4g}; these are in 0..1")
     sums = p.sum(-1)
     if kind in {"probabilities", "log_probabilities"} and not close(sums, torch.ones_like(sums)):
         raise ComponentError(
-            f"{told} the probabilities of a sample sum to {float(sums[0]):.4g}; they sum to 1 over classes"
+            f"{declaration} the probabilities of a sample sum to {float(sums[0]):.4g}; allowed: 1"
         )
 
 
@@ -158,17 +158,18 @@ def _positional(function: Callable[..., Any]) -> list[str]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return []
-    return [one.name for one in parameters if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
+    kinds = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
 
 
 def _form(what: str, form: Form, x: Tensor, target: Tensor, settings: Mapping[str, Tensor]) -> None:
     """Raise ComponentError if a loss breaks its contract on one kind of output x (B, C)."""
     forward = functools.partial(against, form.forward, target, settings)
-    own = functools.partial(form.forward, **settings)
-    _a_value_a_sample(what, call(what, own, x, target), "loss")
+    function = functools.partial(form.forward, **settings)
+    _a_value_a_sample(what, call(what, function, x, target), "loss")
     _, derived = value_and_gradient(what, forward, x)
     draws(what, forward, x)
-    _sample_by_sample(what, own, x, target, "loss")
+    _sample_by_sample(what, function, x, target, "loss")
     if form.gradient is None:
         return
     gradient = functools.partial(form.gradient, **settings)
@@ -215,7 +216,7 @@ def _sample_by_sample(
     other, label = x.flip(-1)[:1], target.flip(-1)[:1]
     pairs = [(x, target), (torch.cat([other, x[1:]]), target), (x, torch.cat([label, target[1:]]))]
     first, *changed = (call(what, function, *pair)[1:] for pair in pairs)
-    if not all(close(first, one) for one in changed):
+    if not all(close(first, values) for values in changed):
         raise ComponentError(
             f"{what}: the {value} of one sample changes with the other samples in the batch (a softmax, mean "
             "or sum over samples?); classes are the last dimension (dim=-1)"

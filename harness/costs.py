@@ -100,6 +100,7 @@ def too_large(settings: Settings) -> Iterator[str]:
 
 
 def _bytes(stack: Stack, study: Study) -> int:
+    """Estimate what one stack leaves in the results folder, in bytes."""
     facts, n, members = stack.settings.facts, train_size(stack.settings), len(stack.trials)
     parameters = sum(parameters_of(trial.arm.settings) for trial in stack.trials)
     images = {"train": n, "val": facts.train - n, "test": facts.test}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
 
 import click
 
@@ -67,7 +67,7 @@ def check(names: Sequence[str], study: str | None) -> None:
                 f"{name}: {word}: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
                 f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
             )
-            _say_of(known.dataset(name))
+            _show_notes(known.dataset(name))
             continue
         for state in cache.verify(name):
             click.echo(str(state))
@@ -76,7 +76,7 @@ def check(names: Sequence[str], study: str | None) -> None:
         sys.exit(1)
 
 
-def _say_of(dataset: Dataset) -> None:
+def _show_notes(dataset: Dataset) -> None:
     """Show notes on a data set for readers of its numbers: its division, and equal images."""
     for sentence in (*filter(None, [dataset.remark]), *dataset.facts.warnings):
         click.echo(f"note: {dataset.name}: {sentence}")
@@ -99,6 +99,15 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     table = exports.export(_study_of(study).dataset(dataset), cast("exports.Format", format), folder)
     click.echo(f"# {folder}: whole. To use it, paste this into a study file:")
     click.echo(table, nl=False)
+
+
+class _DrawOptions(TypedDict):
+    label: str | None
+    split: Literal["train", "val", "test"] | None
+    count: int | None
+    seed: int
+    hardest: Path | None
+    where: str | None
 
 
 @data.command()
@@ -140,50 +149,61 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
 )
 @figures_option
 @click.argument("what", metavar="DATASET|STUDY")
-def show(what: str, study: str | None, overrides: Sequence[str], out: Path, grid: bool, **asked: Any) -> None:
+def show(
+    what: str,
+    study: str | None,
+    overrides: Sequence[str],
+    out: Path,
+    grid: bool,
+    **options: Unpack[_DrawOptions],
+) -> None:
     """Draw a data set, or those of a study: label counts of train, val and test, and one image a class.
 
     With --label, --grid or --hardest, draws these instead. Writes PNG and SVG.
-    """  # fmt: skip
+    """
     places.check_folder(out)
-    asked = {name: value for name, value in asked.items() if value is not None}
-    if "hardest" in asked:
-        if grid or "label" in asked:
+    label = options["label"]
+    if options["hardest"] is not None:
+        if grid or label is not None:
             raise UsageError("--hardest draws no --label and no --grid: ask for them one by one")
         if study or overrides:
             raise UsageError("--hardest takes --where, --split, --count and --out; its results say the rest")
-        _hardest(what, asked, out)
+        _draw_hardest(what, options["hardest"], options, out)
         return
-    if "where" in asked:
+    if options["where"] is not None:
         raise UsageError("--where says which trained models --hardest asks: give --hardest RESULTS too")
     dataset, chosen = _shown(what, study, overrides)
     from harness import looks
 
     for name in dict.fromkeys(part.dataset for part in looks.divisions(chosen, dataset).values()):
-        _say_of(chosen.dataset(name))
-    kinds: tuple[looks.Kind, ...] = ("counts", "row")
-    if grid or "label" in asked:
-        kinds = ("grid",) if grid else ()
-    for words, png in looks.draw(chosen, looks.Asked(kinds, **asked), out, dataset):
-        click.echo(words)
+        _show_notes(chosen.dataset(name))
+    kinds: tuple[looks.Kind, ...] = ("grid",) if grid else () if label is not None else ("counts", "row")
+    images = options["split"] or "train", options["count"] or 10, options["seed"]
+    for title, png in looks.draw(chosen, looks.Asked(kinds, label, *images), out, dataset):
+        click.echo(title)
         click.echo(f"  written: {png} and .svg")
 
 
-def _hardest(dataset: str, asked: dict[str, Any], out: Path) -> None:
+def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) -> None:
+    """Draw the images of a data set that most trained models of a results folder get wrong."""
     from harness import gallery
     from harness.results import read
 
-    found = read(asked["hardest"])
-    known = list(dict.fromkeys(found.trials["dataset"]))
+    results = read(folder)
+    known = list(dict.fromkeys(results.trials["dataset"]))
     if dataset not in known:
         raise UsageError(
-            f"{found.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
+            f"{results.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
         )
-    wanted = asked.get("split", "test"), asked.get("count", 18)
-    for words, path in gallery.draw_hardest(
-        found, *wanted, folder=out, dataset=dataset, conditions=asked.get("where", "")
+    for title, path in gallery.draw_hardest(
+        results,
+        options["split"] or "test",
+        options["count"] or 18,
+        folder=out,
+        dataset=dataset,
+        conditions=options["where"] or "",
     ):
-        click.echo(words)
+        click.echo(title)
         click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import notes, progress_bar
-from harness.board import ACCURACY, LOSS
+from harness.board import ACCURACY, LOSS, Progress
 from harness.costs import cost
 from harness.data import TRAINED_ON
 from harness.errors import UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from harness.comparison import Comparison, Gate
     from harness.results import Results
-    from harness.training import Progress, Summary
+    from harness.training import RunSummary
 
 UNRANKED = "arms, unranked without val images"
 MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
@@ -94,7 +94,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / minute:.1f} min" if seconds < 1.5 * hour else f"{seconds / hour:.1f} h"
 
 
-def show_summary(summary: Summary) -> None:
+def show_summary(summary: RunSummary) -> None:
     """Show the outcome of a run: a table of the arms, the trials' statuses, and the results folder."""
     _show_arms(summary.folder)
     if summary.tuned:
@@ -298,13 +298,13 @@ def losses(progress: Progress) -> str:
     """
     import numpy as np
 
-    board = progress.board
-    rows = np.flatnonzero(board.in_training())
+    shared = progress.shared
+    rows = np.flatnonzero(shared.in_training())
     if not len(rows):
         return ""
-    now = board.latest()[rows]
+    now = shared.latest()[rows]
     trials = [trial for stack in progress.stacks for trial in stack.trials]
-    kinds = np.array([str(trials[row].arm.settings["loss"]) for row in rows])
+    kinds = np.array([trials[row].arm.settings.loss for row in rows])
     by_kind = {kind: _medians(now[kinds == kind, :, LOSS], "{:.3g}") for kind in dict.fromkeys(kinds)}
     loss = ", ".join(f"{kind} {median}" if len(by_kind) > 1 else median for kind, median in by_kind.items())
     accuracy = _medians(now[:, :, ACCURACY], "{:.1%}").replace("%", " %")

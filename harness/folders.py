@@ -128,21 +128,21 @@ def read(folder: Folder, name: str) -> Images:
     """
     problems: list[str] = []
     readers = {"png": _read_png, "npy": _read_npy, "idx": _read_idx}
-    found = readers[folder.format](folder, name, problems)
+    parts = readers[folder.format](folder, name, problems)
     if not problems:
-        for listed, pixels in found:
+        for listed, pixels in parts:
             _check_pixels(folder, listed, pixels, problems)
-        _check_labels(folder, [listed for listed, _ in found], problems)
+        _check_labels(folder, [listed for listed, _ in parts], problems)
     if problems:
-        if len(found) < len(PARTS):  # not all files were where this format has them
+        if len(parts) < len(PARTS):  # not all files were where this format has them
             problems = [*layouts.words(folder.path, folder.format), *problems]
-        told = "".join(f"\n  - {problem}" for problem in problems[:MOST_TOLD])
+        listing = "".join(f"\n  - {problem}" for problem in problems[:MOST_TOLD])
         more = f"\n  - and {len(problems) - MOST_TOLD:,} more" if len(problems) > MOST_TOLD else ""
         raise UsageError(
             f"data set {name!r}, {folder.format} folder {folder.path}: {len(problems):,} "
-            f"problem{'s' if len(problems) > 1 else ''}, nothing was run{told}{more}"
+            f"problem{'s' if len(problems) > 1 else ''}, nothing was run{listing}{more}"
         )
-    (train, train_pixels), (test, test_pixels) = found
+    (train, train_pixels), (test, test_pixels) = parts
     return Images(train_pixels, train.labels, test_pixels, test.labels, train.names, test.names)
 
 
@@ -176,13 +176,13 @@ def _files(folder: Path, allowed: str, problems: list[str]) -> list[Path]:
     """List the files of a folder by name, without litter; a missing or empty folder is a problem."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted((e.name, _is_file(e)) for e in entries if not is_litter(e.name))
+            names = sorted((e.name, _is_file(e)) for e in entries if not is_litter(e.name))
     except OSError as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
         problems.append(f"{folder}: {reason}; allowed: {allowed}")
         return []
-    problems += [f"{folder / name}: is not a file; move it away" for name, is_file in found if not is_file]
-    files = [name for name, is_file in found if is_file]
+    problems += [f"{folder / name}: is not a file; move it away" for name, is_file in names if not is_file]
+    files = [name for name, is_file in names if is_file]
     odd = [name for name in files if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in name)]
     problems += [f"{folder}: a file name contains a control character: {name!a}; rename it" for name in odd]
     if not files:
@@ -275,7 +275,7 @@ def _npy_labels(path: Path, problems: list[str]) -> NDArray[np.int64] | None:
 
 
 def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa: ARG001 (a reader's signature)
-    found = []
+    parts = []
     for prefixes in (("train",), ("t10k", "test")):
         images = _idx(folder.path, [f"{prefix}-images-idx3-ubyte" for prefix in prefixes], problems)
         labels = _idx(folder.path, [f"{prefix}-labels-idx1-ubyte" for prefix in prefixes], problems)
@@ -296,14 +296,14 @@ def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa:
                 "allowed: one an image"
             )
         if checked is not None:
-            found.append((_Listed([path], checked, labelled_by), pixels))
-    if len(found) == 2 and found[0][1].shape[1:] != found[1][1].shape[1:]:
-        (height, width), (h, w) = (pixels.shape[1:] for _, pixels in found)
+            parts.append((_Listed([path], checked, labelled_by), pixels))
+    if len(parts) == 2 and parts[0][1].shape[1:] != parts[1][1].shape[1:]:
+        (height, width), (h, w) = (pixels.shape[1:] for _, pixels in parts)
         problems.append(
-            f"{found[1][0].files[0]}: images are {h} x {w} pixels, those of train {height} x {width}; "
+            f"{parts[1][0].files[0]}: images are {h} x {w} pixels, those of train {height} x {width}; "
             "allowed is one size (height x width)"
         )
-    return found
+    return parts
 
 
 def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path, NDArray[Any]] | None:

@@ -25,10 +25,10 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.special import erf
 
 from harness import plugins
+from harness.arm_settings import Settings
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
-from harness.settings import Value
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 State: TypeAlias = "dict[str, Array]"
@@ -463,8 +463,8 @@ OPTIMIZERS: dict[str, Callable[..., None]] = {
 
 def top3(p: Array, t: Array) -> Array:
     """1 where fewer than three classes are more probable than the true one (of equal ones, the first is)."""
-    own = (p * t).sum(1, keepdims=True)
-    behind = (p < own) | ((p == own) & (t.cumsum(1) > 0))
+    true = (p * t).sum(1, keepdims=True)
+    behind = (p < true) | ((p == true) & (t.cumsum(1) > 0))
     return (behind.sum(1) >= p.shape[1] - 2).astype(p.dtype)
 
 
@@ -496,19 +496,19 @@ METRICS: dict[str, Callable[[Array, Array], Array]] = {
 # ------------------------------------------------------------------------------- which formulas a trial needs
 
 
-def loss_of(settings: Mapping[str, Value]) -> Formula:
+def loss_of(settings: Settings) -> Formula:
     """Return the formula of a trial's loss for its head's kind of output.
 
     Raises:
         KeyError: there is none.
     """
-    loss, head = losses[str(settings["loss"])], heads[str(settings["head"])]
+    loss, head = losses[settings.loss], heads[settings.head]
     # What does not fit and is trained all the same gets the first form, as in the other engines.
-    kind = next(iter(loss.forms)) if settings["match"] == "ignore" else head.kind
+    kind = next(iter(loss.forms)) if settings.match == "ignore" else head.kind
     return LOSSES[loss.name][kind]
 
 
-def missing(settings: Mapping[str, Value]) -> list[str]:
+def missing(settings: Settings) -> list[str]:
     """Name the components of a trial without a formula here: a third party's, or a new one."""
     known: dict[str, Collection[str]] = {
         "architecture": ["mlp"],
@@ -517,14 +517,14 @@ def missing(settings: Mapping[str, Value]) -> list[str]:
         "loss": LOSSES,
         "optimizer": OPTIMIZERS,
     }
-    told = []
+    lacking = []
     for axis, names in known.items():
         if axis not in settings:
             continue
         entry = plugins.registries()[axis].entry(str(settings[axis]))
         if entry.third_party or entry.name not in names:
-            told.append(f"{axis} {entry.name!r} ({entry.where}); it has: {', '.join(names)}")
-    return told
+            lacking.append(f"{axis} {entry.name!r} ({entry.where}); it has: {', '.join(names)}")
+    return lacking
 
 
 def missing_metrics(names: Sequence[str]) -> list[str]:

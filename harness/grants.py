@@ -44,7 +44,7 @@ def memory_left(root: Path | None = None) -> int | None:
         limit = _limit(folder)
         if limit is not None:
             left.append(max(0, limit - _used(folder)))
-    return min((one for one in left if one is not None), default=None)
+    return min((count for count in left if count is not None), default=None)
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
@@ -79,20 +79,21 @@ def _share(folder: Path) -> float | None:
     quota, _, period = _text(folder / "cpu.max").partition(" ")
     if not quota:
         quota, period = (_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-    limit, of = _number(quota), _number(period)
-    return limit / of if limit and of else None  # "max", and -1 in version 1
+    used, every = _number(quota), _number(period)
+    return used / every if used and every else None  # "max", and -1 in version 1
 
 
 def _limit(folder: Path) -> int | None:
     """Read the bytes that a group may hold; None if it is not limited."""
-    told = [_number(_text(folder / name)) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
-    return min((one for one in told if one is not None and one < UNLIMITED), default=None)
+    names = ("memory.max", "memory.high", "memory.limit_in_bytes")
+    limits = [_number(_text(folder / name)) for name in names]
+    return min((limit for limit in limits if limit is not None and limit < UNLIMITED), default=None)
 
 
 def _used(folder: Path) -> int:
     """Read the bytes that a group holds, without inactive file pages."""
-    told = (_number(_text(folder / name)) for name in ("memory.current", "memory.usage_in_bytes"))
-    used = next((one for one in told if one is not None), 0)
+    counts = (_number(_text(folder / name)) for name in ("memory.current", "memory.usage_in_bytes"))
+    used = next((count for count in counts if count is not None), 0)
     pairs = (line.partition(" ") for line in _text(folder / "memory.stat").splitlines())
     stat = {name: _number(size) or 0 for name, _, size in pairs}
     # Version 1 also has the same without the groups below, whose use counts here.

@@ -31,10 +31,10 @@ def words(folder: Path, form: str) -> list[str]:
     names, folders = _names(folder)
     inside, within = _names(folder / "train") if "train" in folders else ([], [])
     other = _other_format(form, names, folders, inside)
-    told = [*_foreign(names), *_images(inside)]
-    told += _class_folders(folder / "train", within)
-    told += [] if "train" in folders else _class_folders(folder, folders)
-    loops = [f"{folder}: {sentence}. docs/own-images.md has it as a loop" for sentence in told]
+    sentences = [*_foreign(names), *_images(inside)]
+    sentences += _class_folders(folder / "train", within)
+    sentences += [] if "train" in folders else _class_folders(folder, folders)
+    loops = [f"{folder}: {sentence}. docs/own-images.md has it as a loop" for sentence in sentences]
     return [f"{folder}: {other}", *loops] if other else loops
 
 
@@ -83,11 +83,11 @@ def _foreign(names: list[str]) -> Iterator[str]:
         ),
         (ARCHIVES, "an archive: unpack it, and name the unpacked folder as the path"),
     ):
-        if found := [name for end in sorted(ends) for name in by_end.get(end, [])]:
-            yield f"it holds {few(found)}, {sentence}"
-    if found := [name for end in sorted(IMAGES) for name in by_end.get(end, [])]:
+        if matches := [name for end in sorted(ends) for name in by_end.get(end, [])]:
+            yield f"it holds {few(matches)}, {sentence}"
+    if matches := [name for end in sorted(IMAGES) for name in by_end.get(end, [])]:
         yield (
-            f"it holds {few(found)} beside train/ and test/: put the images into these two, "
+            f"it holds {few(matches)} beside train/ and test/: put the images into these two, "
             "in train/ those to learn from"
         )
 

@@ -13,9 +13,9 @@ else:
         """Stands where `import torch` would, and imports it at the first attribute asked for."""
 
         def __getattr__(self, name: str) -> Any:
-            found = getattr(importlib.import_module("torch"), name)
-            vars(self)[name] = found  # asked for many times a step
-            return found
+            attribute = getattr(importlib.import_module("torch"), name)
+            vars(self)[name] = attribute  # asked for many times a step
+            return attribute
 
     torch = _Torch()
 

@@ -27,13 +27,13 @@ def words(images: Images, classes: Sequence[str]) -> tuple[str, ...]:
         classes: its class names, in label order.
     """
     train, test = _prints(images.train_images), _prints(images.test_images)
-    told = [_all(train, images.train_images, "train"), _all(test, images.test_images, "test")]
-    if not told[0]:
-        told += _of_a_class(train, images, classes)
-    if not any(told):
-        told.append(_shared(train, test, images))
-        told.append(_contradicted(train, images))
-    return tuple(sentence for sentence in told if sentence)
+    sentences = [_all(train, images.train_images, "train"), _all(test, images.test_images, "test")]
+    if not sentences[0]:
+        sentences += _of_a_class(train, images, classes)
+    if not any(sentences):
+        sentences.append(_shared(train, test, images))
+        sentences.append(_contradicted(train, images))
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _prints(pixels: NDArray[np.uint8]) -> list[bytes]:
@@ -44,8 +44,8 @@ def _prints(pixels: NDArray[np.uint8]) -> list[bytes]:
 def _all(prints: Sequence[bytes], pixels: NDArray[np.uint8], part: str) -> str:
     if len(prints) < 2 or len(set(prints)) > 1:
         return ""
-    told = f"all {len(prints):,} images of {part} are the same{_flat(pixels[0])}"
-    return f"{told}: nothing can be learnt from them"
+    sentence = f"all {len(prints):,} images of {part} are the same{_flat(pixels[0])}"
+    return f"{sentence}: nothing can be learnt from them"
 
 
 def _of_a_class(prints: Sequence[bytes], images: Images, classes: Sequence[str]) -> Iterator[str]:

@@ -30,11 +30,11 @@ from harness.axes.datasets import datasets
 from harness.data import Split, prepare
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
-from harness.executors import quiet_arithmetic, undisturbed
 from harness.plan import make
 from harness.results import Results
 from harness.stacks import Stack
 from harness.study import load as load_study
+from harness.tasks import quiet_arithmetic, undisturbed
 from harness.trained_on import study_dataset
 from harness.trials import Arm, Trial, is_still
 

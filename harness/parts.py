@@ -24,7 +24,7 @@ from harness.trials import Trial
 
 
 @dataclass(frozen=True)
-class Trained:
+class ShareOutcome:
     """Trials of a stack that trained together: all of it, or a share where memory was short.
 
     `reasons` says of trials that were stopped early why, by trial_id: they are pruned.
@@ -38,7 +38,12 @@ class Trained:
 
 
 def write(
-    folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str], keep_weights: str
+    folder: Path,
+    stack: Stack,
+    data: Data,
+    shares: Sequence[ShareOutcome],
+    keep: Sequence[str],
+    keep_weights: str,
 ) -> dict[str, int]:
     """Write a stack's predictions, weights, and last its part, which is what counts.
 
@@ -58,7 +63,10 @@ def write(
 
 
 def write_batch(
-    folder: Path, name: str, shares: Sequence[tuple[Stack, Trained]], failed: Mapping[str, tuple[Stack, str]]
+    folder: Path,
+    name: str,
+    shares: Sequence[tuple[Stack, ShareOutcome]],
+    failed: Mapping[str, tuple[Stack, str]],
 ) -> None:
     """Write what the stacks of a batch of suggestions gave, as one part: all of it counts, or nothing.
 
@@ -108,7 +116,7 @@ def write_failure(folder: Path, stack: Stack, message: str) -> None:
     results.write_part(folder, stack.group, {"trials": trials, **empty})
 
 
-def _trials(stack: Stack, share: Trained) -> pd.DataFrame:
+def _trials(stack: Stack, share: ShareOutcome) -> pd.DataFrame:
     outcome, k = share.outcome, len(share.trials)
     diverged = outcome.diverged_step > 0
     pruned = np.array([trial.trial_id in share.reasons for trial in share.trials]) & ~diverged
@@ -149,12 +157,12 @@ def _last_seen(outcome: Outcome) -> dict[Split, Point]:
     return {point.split: point for point in outcome.curve}
 
 
-def _tracked(share: Trained) -> Sequence[str]:
+def _tracked(share: ShareOutcome) -> Sequence[str]:
     """The metrics that were measured."""
     return list(share.outcome.curve[-1].metrics) if share.outcome.curve else []
 
 
-def _epochs(share: Trained) -> pd.DataFrame:
+def _epochs(share: ShareOutcome) -> pd.DataFrame:
     """A row a trial, evaluation and split, up to where the trial diverged."""
     curve, diverged = share.outcome.curve, share.outcome.diverged_step
     step = np.array([point.step for point in curve], np.int64)
@@ -177,7 +185,7 @@ def _epochs(share: Trained) -> pd.DataFrame:
     )
 
 
-def _confusion(share: Trained, data: Data) -> pd.DataFrame:
+def _confusion(share: ShareOutcome, data: Data) -> pd.DataFrame:
     """A row a trial, split and pair of label and prediction that there was, of val and test."""
     classes, final = len(data.classes), share.outcome.final
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in CONFUSION}
@@ -200,7 +208,7 @@ def _text(values: Sequence[str]) -> NDArray[np.object_]:
 
 
 def _write_predictions(
-    folder: Path, stack: Stack, data: Data, shares: Sequence[Trained], keep: Sequence[str]
+    folder: Path, stack: Stack, data: Data, shares: Sequence[ShareOutcome], keep: Sequence[str]
 ) -> dict[str, str]:
     """One .npz a stack: trial_id (K,); of each kept split label, index (n,), predicted, confidence (K, n).
 
@@ -232,7 +240,7 @@ def _written(folder: Path, name: str, content: bytes) -> dict[str, str]:
     return {name: checksums.digest(content)}
 
 
-def _write_weights(folder: Path, share: Trained, keep: str) -> dict[str, str]:
+def _write_weights(folder: Path, share: ShareOutcome, keep: str) -> dict[str, str]:
     """Final weights with the settings that rebuild the network: of all, or of the share's best by val.
 
     Gives the files' names and SHA-256.

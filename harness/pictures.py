@@ -150,6 +150,6 @@ def hardest(found: Results, dataset: str, split: Split = "test") -> pd.DataFrame
     table = predictions.hardest(checked())
     table.insert(1, "name", [of.names[i] for i in table["index"]])
     for column in ("label", "prediction"):
-        at = int(table.columns.get_loc(column))  # type: ignore[arg-type]
+        at = list(table.columns).index(column)
         table.insert(at + 1, f"{column}_name", [of.facts.classes[c] for c in table[column]])
     return table

@@ -63,10 +63,8 @@ class Plan:
     @property
     def datasets(self) -> dict[str, Dataset]:
         """The data sets that the plan trains on, by name."""
-        found = {
-            settings.dataset: settings.data for settings in (trial.arm.settings for trial in self.trials)
-        }
-        return dict(sorted(found.items()))
+        settings = [arm.settings for arm in self.arms.values()]
+        return dict(sorted({arm.dataset: arm.data for arm in settings}.items()))
 
     @property
     def arms(self) -> dict[str, Arm]:

@@ -40,13 +40,13 @@ def problems(arms: Iterable[Settings]) -> list[str]:
         arms: the resolved settings of arms that are to be trained.
     """
     distinct = list({id(arm): arm for arm in arms}.values())
-    told: list[str] = []
+    sentences: list[str] = []
     chosen = {(axis, entry.name): entry for axis, entry in plugins.chosen_by(distinct)}
     for (axis, name), entry in chosen.items():
         if entry.third_party:
             users = [arm for arm in distinct if arm.get(axis) == name]
-            told += [f"{entry.where}: {fault}" for fault in faults(axis, name, entry.component, users)]
-    return list(dict.fromkeys(told))
+            sentences += [f"{entry.where}: {fault}" for fault in faults(axis, name, entry.component, users)]
+    return list(dict.fromkeys(sentences))
 
 
 def raised_in(error: BaseException) -> str:
@@ -73,12 +73,12 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
         yield from [fault] if fault else []
         return
     check = {"preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture}.get(axis)
-    seen: set[str] = set()
+    reported: set[str] = set()
     for arm in arms if check is not None else ():
         key = _key(axis, component, arm)
-        if key in seen or check is None:
+        if key in reported or check is None:
             continue
-        seen.add(key)
+        reported.add(key)
         try:
             check(name, arm)
         except ComponentError as error:
@@ -88,16 +88,16 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
 
 def _key(axis: str, component: Any, arm: Settings) -> str:
     """Return the part of an arm's settings that this kind of component is given."""
-    own = [*getattr(component, "settings", ()), "dataset"]
-    own += ["epochs", "steps", "batch_size", "val_fraction"] if axis == "schedule" else []
-    own += ["activation"] if axis == "architecture" else []
-    return str([arm.get(name) for name in own])
+    names = [*getattr(component, "settings", ()), "dataset"]
+    names += ["epochs", "steps", "batch_size", "val_fraction"] if axis == "schedule" else []
+    names += ["activation"] if axis == "architecture" else []
+    return str([arm.get(name) for name in names])
 
 
 def _schedule(name: str, arm: Settings) -> None:
     schedule, budget = schedules[name], Budget.of(arm, train_size(arm))
-    own = {setting: arm[setting] for setting in schedule.settings}
-    factors(schedule, Clock.of(budget.steps, budget.steps_per_epoch), own)
+    settings = {setting: arm[setting] for setting in schedule.settings}
+    factors(schedule, Clock.of(budget.steps, budget.steps_per_epoch), settings)
 
 
 def _preprocessing(name: str, arm: Settings) -> None:
@@ -108,10 +108,10 @@ def _preprocessing(name: str, arm: Settings) -> None:
     together, half = (
         applied(name, apply, x.astype(np.float32), pixels) for x in (images, images[: PIXELS // 2])
     )
-    told = f"preprocessing {name!r}"
+    what = f"preprocessing {name!r}"
     if together.shape[1:] != half.shape[1:] or not np.allclose(together[: PIXELS // 2], half, 1e-5, 1e-6):
         raise ComponentError(
-            f"{told}: the pixels of one image change with the images beside it, or at each call; what it may "
+            f"{what}: the pixels of one image change with the images beside it, or at each call; what it may "
             "know of all images is in its second argument (.mean, .sd and .max of train, and .train itself)"
         )
 
@@ -129,8 +129,8 @@ def _architecture(name: str, arm: Settings) -> None:
     facts = arm.facts
     inputs, classes = math.prod(facts.shape), len(facts.classes)
     what, component = f"architecture {name!r}", architectures[name]
-    own = {setting: arm[setting] for setting in component.settings}
-    net = call(what, functools.partial(component.build, **own), inputs, classes, _activation(arm))
+    settings = {setting: arm[setting] for setting in component.settings}
+    net = call(what, functools.partial(component.build, **settings), inputs, classes, _activation(arm))
     if not isinstance(net, torch.nn.Module):
         raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
     _check_network(what, net, noise(4, inputs).float(), classes)

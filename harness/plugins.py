@@ -174,9 +174,9 @@ def _unload(name: str) -> None:
     sys.modules.pop(name, None)
     files = _loaded.pop(name, ())
     for file in python_files.dependents(files, python_files.changed(files)):
-        modules = [one for one, module in sys.modules.items() if _is_of(module, file) and one != NOTEBOOK]
-        for one in modules:
-            del sys.modules[one]
+        modules = [key for key, module in sys.modules.items() if _is_of(module, file) and key != NOTEBOOK]
+        for key in modules:
+            del sys.modules[key]
         with suppress(OSError):  # another's folder: the file's own time tells Python
             Path(importlib.util.cache_from_source(str(file.path))).unlink(missing_ok=True)
         python_files.forget([file])
@@ -220,15 +220,15 @@ def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[st
         components: (axis, component).
         advice: how to have trials trained all the same.
     """
-    told = []
+    warnings = []
     for axis, entry in components:
         parts = (
             entry.take_digest().unseen if entry.take_digest and axis != "dataset" else ()
         )  # of a data set, images count
         if parts:
             listed = "; ".join(parts[:MOST_TOLD]) + ("; ..." if len(parts) > MOST_TOLD else "")
-            told.append(
+            warnings.append(
                 f"{axis} {entry.name!r} ({entry.where}): a trial's id does not tell if this changes: "
                 f"{listed}. {advice}"
             )
-    return told
+    return warnings

@@ -100,9 +100,9 @@ def value_and_gradient(
         )
     (derived,) = torch.autograd.grad(y, leaf, grad(y.detach()), allow_unused=True)
     derived = torch.zeros_like(x) if derived is None else derived
-    for told, numbers in (("is not finite", y), ("has a derivative that is not finite", derived)):
+    for fault, numbers in (("is not finite", y), ("has a derivative that is not finite", derived)):
         if not numbers.isfinite().all():
-            raise ComponentError(f"{what} {told} on ordinary numbers")
+            raise ComponentError(f"{what} {fault} on ordinary numbers")
     return y.detach(), derived
 
 
@@ -131,12 +131,12 @@ def draws(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> bool:
 
 def same_derivative(what: str, closed: object, derived: Tensor, x: Tensor) -> None:
     """Raise ComponentError if a closed-form derivative differs from autograd's, with the place and values."""
-    told = f"the closed-form derivative of {what} is not autograd's"
+    fault = f"the closed-form derivative of {what} is not autograd's"
     if not isinstance(closed, torch.Tensor) or closed.shape != derived.shape:
         got = f"shape {tuple(closed.shape)}" if isinstance(closed, torch.Tensor) else type(closed).__name__
-        raise ComponentError(f"{told}: got {got}, autograd gives shape {tuple(derived.shape)}")
+        raise ComponentError(f"{fault}: got {got}, autograd gives shape {tuple(derived.shape)}")
     if not close(closed, derived):
         other = ~torch.isclose(closed.double(), derived, rtol=1e-5, atol=1e-7)
         place = tuple(other.nonzero()[0].tolist())
         at, mine, right = (float(numbers[place]) for numbers in (x, closed, derived))
-        raise ComponentError(f"{told}: at x = {at:.4g}, got {mine:.4g}, autograd gives {right:.4g}")
+        raise ComponentError(f"{fault}: at x = {at:.4g}, got {mine:.4g}, autograd gives {right:.4g}")

@@ -53,13 +53,13 @@ def _switch(name: str) -> Callable[[str | None], object]:
 
 def _settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
     """Return all settings by name in words, each with its value and a function that sets it."""
-    own = {
+    own_settings = {
         f"the environment variable {name}": (value, _switch(name))
         for name, value in os.environ.items()
         if name.startswith(SWITCHES)
     }
     torch = _torch_settings() if hasattr(sys.modules.get("torch"), "get_default_dtype") else {}
-    return {"the current folder": (str(Path.cwd()), os.chdir), **own, **torch}
+    return {"the current folder": (str(Path.cwd()), os.chdir), **own_settings, **torch}
 
 
 def _as_imported() -> dict[str, Any]:

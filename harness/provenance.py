@@ -17,7 +17,7 @@ from harness import documents, files, notes, results
 from harness.axes.metrics import metrics
 from harness.engines import kernels
 from harness.plan import Plan, cores
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.urls import without_passwords
 
 
@@ -144,7 +144,7 @@ def _commit() -> str:
 
 def _git(*arguments: str) -> str:
     """What git says of the harness's checkout; nothing where it cannot be asked."""
-    command = ["git", "--no-optional-locks", "-C", str(HOUSE), *arguments]
+    command = ["git", "--no-optional-locks", "-C", str(PACKAGE_ROOT), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

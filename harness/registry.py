@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PLUGIN = "harness_plugin_"
 """Prefix of the names of plugin files' modules."""
 NOTEBOOK = "__main__"
-HOUSE = python_files.HOUSE
+PACKAGE_ROOT = python_files.PACKAGE_ROOT
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,8 @@ def _callable(function: Any) -> Any:
 
 def _summary(function: Any) -> str:
     """Give the first line of what a component says of itself."""
-    told = function.func if isinstance(function, functools.partial) else function
-    lines = (inspect.getdoc(told) or "").strip().splitlines()
+    described = function.func if isinstance(function, functools.partial) else function
+    lines = (inspect.getdoc(described) or "").strip().splitlines()
     return lines[0] if lines else ""
 
 
@@ -231,7 +231,7 @@ def place(file: str, line: int) -> str:
     """Name a line of code as messages do ("file.py:12"), and a notebook's cell in words."""
     path = Path(file)
     if python_files.ours(path):
-        return f"harness/{path.relative_to(HOUSE).as_posix()}:{line}"
+        return f"harness/{path.relative_to(PACKAGE_ROOT).as_posix()}:{line}"
     return f"{path.name}:{line}" if path.is_file() else f"a notebook's cell, line {line}"
 
 

@@ -121,5 +121,5 @@ def labels(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
         return "save one number for each image"
     if len(shape) == 2 and math.prod(shape) != shape[0]:
         return f"of a column for each class (one-hot): labels = {flat}"
-    whole = "" if dtype.kind in "iu" else ".astype(np.int64)"
-    return f"labels = {'labels' if len(shape) == 1 else flat}{whole}"
+    integers = "" if dtype.kind in "iu" else ".astype(np.int64)"
+    return f"labels = {'labels' if len(shape) == 1 else flat}{integers}"

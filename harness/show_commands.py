@@ -140,19 +140,19 @@ def _chosen(
     return results, [selection.choose(results, trial, conditions)]
 
 
-def _winner(found: Results, conditions: str | None) -> tuple[Results, str | None]:
+def _winner(results: Results, conditions: str | None) -> tuple[Results, str | None]:
     """Return the confirmed winner instead of a search's folder where the best trial is to be chosen."""
     from harness.results import read
     from harness.schema import BASELINE, CONFIRMED, WINNER
 
-    if conditions or found.study["study"].get("phase") != "search":
-        return found, conditions
-    if not (found.folder / CONFIRMED / "trials.csv").is_file():
+    if conditions or results.study["study"].get("phase") != "search":
+        return results, conditions
+    if not (results.folder / CONFIRMED / "trials.csv").is_file():
         raise UsageError(
-            f"{found.folder}: the search's winner is not confirmed yet. Run `harness search` again to go on, "
-            "or choose a suggestion with --where arm=..."
+            f"{results.folder}: the search's winner is not confirmed yet. Run `harness search` again to "
+            "go on, or choose a suggestion with --where arm=..."
         )
-    confirmed = read(found.folder / CONFIRMED)
+    confirmed = read(results.folder / CONFIRMED)
     # Where the search found nothing better than the baseline's own settings, they are the winner.
     return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
 
@@ -176,13 +176,13 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
     places.check_folder(out or Path("exported"))
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
-    found = storage.read(results or storage.folder_with(trial))
+    source = storage.read(results or storage.folder_with(trial))
     if trial == "best":
-        found, where = _winner(found, where)
+        source, where = _winner(source, where)
     from harness import models
 
-    row = models.choose(found, trial, where)
-    done = models.export(found, row, out or Path("exported") / str(row["trial_id"]))
+    row = models.choose(source, trial, where)
+    done = models.export(source, row, out or Path("exported") / str(row["trial_id"]))
     same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
     click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
     click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")

@@ -9,22 +9,22 @@ from types import FrameType
 
 NAMES = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 BASE = 128
-"""A shell's exit code of a process that a signal ended is this and the signal's number."""
+"""A shell's exit code for a process that a signal ended, less the signal's number."""
 
 
 @contextmanager
 def stopping() -> Iterator[Sequence[int]]:
-    """Have signals stop the block as Ctrl-C does, by KeyboardInterrupt; gives those that came.
+    """Let signals stop the block as Ctrl-C does, by KeyboardInterrupt; gives the received ones.
 
-    The first one stops it, further ones have no effect: what is finished is being written down then. A signal
+    The first one stops the block; later ones have no effect, because results are being written then. A signal
     that is ignored (nohup) or handled already stays so.
     """
-    came: list[int] = []
+    received: list[int] = []
     handled: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
-        came.append(number)
-        if len(came) == 1:
+        received.append(number)
+        if len(received) == 1:
             raise KeyboardInterrupt
 
     for name in NAMES:
@@ -33,12 +33,12 @@ def stopping() -> Iterator[Sequence[int]]:
             signal.signal(number, stop)
             handled.append(number)
     try:
-        yield came
+        yield received
     finally:
         for number in handled:
             signal.signal(number, signal.SIG_DFL)
 
 
-def code(came: Sequence[int], otherwise: int) -> int:
-    """Give the exit code of a command that a signal has stopped; `otherwise` where none has."""
-    return BASE + came[0] if came else otherwise
+def code(received: Sequence[int], otherwise: int) -> int:
+    """Return the exit code of a command that a signal has stopped; `otherwise` if none has."""
+    return BASE + received[0] if received else otherwise

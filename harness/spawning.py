@@ -1,4 +1,4 @@
-"""Whether worker processes can be started from here: each begins by running the main program again."""
+"""Spawning: worker processes begin by running the main program again, which may forbid to start them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GUARD = 'if __name__ == "__main__":'
 
 
 def possible(workers: int) -> int:
-    """As many workers as wanted, or one, which is this process, with a warning that says why."""
+    """Return `workers`; or one, which is this process, with a warning, where none can be started."""
     why = problem() if workers > 1 else ""
     if why:
         notes.warn(f"trains in this process, on one core: {why}")
@@ -55,7 +55,7 @@ def problem() -> str:
 
 
 def _main_file() -> Path | None:
-    """The file that a spawned process runs before anything else; None where it runs none.
+    """Return the file that a spawned process runs before anything else; None if it runs none.
 
     As `multiprocessing.spawn` decides it: packages' `__main__` and notebooks are not run again.
     """
@@ -70,12 +70,12 @@ def _main_file() -> Path | None:
 
 
 def _unguarded(path: Path) -> int:
-    """The line of the main program that has led here, where a worker would come to it too; else 0."""
+    """Return the line of the main program that has led here, if a worker would come to it too; else 0."""
     lines = _lines_of_main()
     try:
         with tokenize.open(path) as file:
             tree = ast.parse(file.read())
-    except (OSError, SyntaxError, ValueError):  # compiled, or not Python: nothing can be told
+    except (OSError, SyntaxError, ValueError):  # compiled, or not Python
         return 0
     spans = [range(start, end + 1) for start, end in _guarded(tree)]
     if not lines or any(line in span for line in lines for span in spans):
@@ -84,12 +84,12 @@ def _unguarded(path: Path) -> int:
 
 
 def _lines_of_main() -> list[int]:
-    """Where the main program's own code stands, innermost first; [] where its top level has not led here."""
-    known = vars(sys.modules["__main__"])
+    """Return the current lines of the main program, innermost first; [] if its top level has not led here."""
+    variables = vars(sys.modules["__main__"])
     frame: FrameType | None = sys._getframe()
     lines, top = [], False
     while frame is not None:
-        if frame.f_globals is known:
+        if frame.f_globals is variables:
             lines.append(frame.f_lineno)
             top |= frame.f_code.co_name == "<module>"
         frame = frame.f_back
@@ -97,10 +97,10 @@ def _lines_of_main() -> list[int]:
 
 
 def _guarded(tree: ast.Module) -> Iterator[tuple[int, int]]:
-    """First and last lines of what depends on the name under which the file is run."""
+    """Yield the first and last lines of code that depends on the name under which the file is run."""
     for node in ast.walk(tree):
-        asked = node if isinstance(node, ast.BoolOp) else getattr(node, "test", None)  # of If, IfExp, While
-        if isinstance(asked, ast.expr) and isinstance(node, ast.stmt | ast.expr):
-            names = [name.id for name in ast.walk(asked) if isinstance(name, ast.Name)]
+        test = node if isinstance(node, ast.BoolOp) else getattr(node, "test", None)  # of If, IfExp, While
+        if isinstance(test, ast.expr) and isinstance(node, ast.stmt | ast.expr):
+            names = [name.id for name in ast.walk(test) if isinstance(name, ast.Name)]
             if "__name__" in names:
                 yield node.lineno, node.end_lineno or node.lineno

@@ -19,7 +19,7 @@ from harness.errors import UsageError, did_you_mean, quoted
 from harness.folders import Folder
 from harness.overrides import apply
 from harness.parameters import Space
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.schema import CONFIRMED, OF_ARM, TUNED, TUNING
 from harness.searches import Search
 from harness.spaces import Tune, TuningSpace
@@ -55,7 +55,7 @@ class Phase:
     title = "training"
     folder = ""
     sealed = False
-    """Whether the test set stays closed: a choice among these trials must not have seen it."""
+    """True where the test set stays closed: a choice among these trials must not have seen it."""
 
     def seeds(self, study: Study) -> Sequence[int]:
         """Give the seeds of its trials."""
@@ -202,7 +202,7 @@ class Study:
 
     @property
     def sealed(self) -> bool:
-        """Whether the test set stays closed, in this phase."""
+        """True where the test set stays closed, in this phase."""
         return self.phase.sealed
 
     @property
@@ -320,7 +320,7 @@ def find(study: str | Path) -> Path:
         return given
     if given.suffix == ".toml":
         raise UsageError(f"there is no study file {given}")
-    folders = [Path("ablations"), HOUSE / "ablations", HOUSE.parent / "ablations"]
+    folders = [Path("ablations"), PACKAGE_ROOT / "ablations", PACKAGE_ROOT.parent / "ablations"]
     for folder in folders:
         if _is_file(folder / f"{study}.toml"):
             return folder / f"{study}.toml"
@@ -364,7 +364,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     about = validated(About, "study", raw["study"], problems)
     if about is not None:
         about = about.model_copy(update={"metrics": _tracked(about, folder)})
-    folders = study_tables.folders(raw["datasets"], folder, problems)
+    folders = study_tables.dataset_folders(raw["datasets"], folder, problems)
     checker = Checker(known_settings(), problems, raw["datasets"].keys())
     draft = _draft(raw, about or UNKNOWN, checker)
     space = _space(raw, draft, checker) if about is not None else Space((), {})
@@ -448,10 +448,10 @@ def _tracked(about: About, folder: Path) -> list[str]:
     """List the metrics a study tracks: those it names, else those of its plugins, packages or notebook."""
     if about.metrics is not None:
         return about.metrics
-    own = {plugins.module_of(folder / name) for name in about.plugins}
+    modules = {plugins.module_of(folder / name) for name in about.plugins}
     # A file that another study of this process named is not this one's.
     return [
         entry.name
         for entry in metrics
-        if entry.third_party and (entry.module in own or not entry.module.startswith(plugins.FILE))
+        if entry.third_party and (entry.module in modules or not entry.module.startswith(plugins.FILE))
     ]

@@ -40,22 +40,22 @@ def validated(model: type[M], where: str, table: object, problems: list[str]) ->
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        problems += [_problem(model, where, found) for found in error.errors()]
+        problems += [_problem(model, where, detail) for detail in error.errors()]
         return None
 
 
-def _problem(model: type[BaseModel], where: str, found: Mapping[str, Any]) -> str:
+def _problem(model: type[BaseModel], where: str, detail: Mapping[str, Any]) -> str:
     """Put into words what pydantic found."""
-    key = ".".join([where, *map(str, found["loc"])])
+    key = ".".join([where, *map(str, detail["loc"])])
     last = key.split(".")[-1]
-    if found["type"] == "extra_forbidden":
-        return f"{key}: unknown key; {did_you_mean(last, _fields(model, found['loc']))}"
-    if found["type"] == "missing":
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {did_you_mean(last, _fields(model, detail['loc']))}"
+    if detail["type"] == "missing":
         return f"{key}: missing; give {'the study' if where == 'study' else 'it'} a {last}"
-    given = str(found["input"]) if isinstance(found["input"], Path) else found["input"]
+    given = str(detail["input"]) if isinstance(detail["input"], Path) else detail["input"]
     given = shown(given) if key == "search.storage" and isinstance(given, str) else given
     said = quoted(given, lambda value: without_passwords(repr(value)))
-    return f"{key} = {said}: allowed: {_allowed(found['msg'])}"
+    return f"{key} = {said}: allowed: {_allowed(detail['msg'])}"
 
 
 def _allowed(message: str) -> str:
@@ -78,9 +78,9 @@ def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> Iterable[str]:
     return model.model_fields
 
 
-def folders(tables: Mapping[str, Any], beside: Path, problems: list[str]) -> dict[str, Folder]:
+def dataset_folders(tables: Mapping[str, Any], beside: Path, problems: list[str]) -> dict[str, Folder]:
     """Validate the [datasets.NAME] tables; their paths are relative to the folder `beside`."""
-    found = {}
+    folders = {}
     for name, given in tables.items():
         problems += _name_problem(name)
         if not isinstance(given, Mapping):
@@ -88,8 +88,8 @@ def folders(tables: Mapping[str, Any], beside: Path, problems: list[str]) -> dic
             continue
         folder = _folder(name, dict(given), beside, problems)
         if folder is not None:
-            found[name] = folder
-    return found
+            folders[name] = folder
+    return folders
 
 
 def _name_problem(name: str) -> list[str]:

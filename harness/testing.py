@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness import component_checks, planned_components, plugins, process_state
+from harness.arm_settings import Settings
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -122,10 +123,10 @@ def _fault(axis: str, name: str, component: Any) -> str:
         except UsageError as error:
             return str(error)
         return ""
-    own = {key: setting.default for key, setting in getattr(component, "settings", {}).items()}
-    given = {**DEFAULTS, "dataset": "digits", "activation": "identity", **own}
-    defaults: Any = {key: value for key, value in given.items() if value is not None}
-    return next(planned_components.faults(axis, name, component, [defaults]), "")
+    settings = {key: setting.default for key, setting in getattr(component, "settings", {}).items()}
+    values = {**DEFAULTS, "dataset": "digits", "activation": "identity", **settings}
+    arm = Settings({key: value for key, value in values.items() if value is not None})
+    return next(planned_components.faults(axis, name, component, [arm]), "")
 
 
 def metric_fault(name: str) -> str:
@@ -163,16 +164,16 @@ def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
     loss = losses[name]
     form, defaults = next(iter(loss.forms.values())), loss_settings(loss)
     lone = [{key: value * (1 - 0.1 * k) for key, value in defaults.items()} for k in range(MEMBERS)]
-    stacked = {key: torch.stack([one[key] for one in lone])[:, None] for key in defaults}
+    stacked = {key: torch.stack([settings[key] for settings in lone])[:, None] for key in defaults}
     x = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
     together: list[Tensor] = []
     alone: list[Tensor] = []
-    own = torch.stack([one_hot(k) for k in range(MEMBERS)])
-    for target, targets in ((one_hot(), [one_hot()] * MEMBERS), (own, list(own))):
+    separate = torch.stack([one_hot(k) for k in range(MEMBERS)])
+    for target, targets in ((one_hot(), [one_hot()] * MEMBERS), (separate, list(separate))):
         together += _derivatives(functools.partial(against, form.forward, target, stacked), x)
         members = [
-            _derivatives(functools.partial(against, form.forward, one, settings), member)
-            for member, one, settings in zip(x, targets, lone, strict=True)
+            _derivatives(functools.partial(against, form.forward, labels, settings), member)
+            for member, labels, settings in zip(x, targets, lone, strict=True)
         ]
         alone += [torch.stack(parts) for parts in zip(*members, strict=True)]
     return together, alone
@@ -199,7 +200,7 @@ def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
 def _varied(value: Any, k: int) -> Any:
     """Return member k's value of a setting: floats differ between members, unless they are 0."""
     if isinstance(value, tuple):
-        return tuple(_varied(one, k) for one in value)
+        return tuple(_varied(part, k) for part in value)
     return value * (1 - 0.1 * k) if isinstance(value, float) else value
 
 

@@ -81,11 +81,11 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         del chosen["val_split"], chosen["split_seed"]
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
-    own = (study_datasets or {}).get(chosen["dataset"])
-    loss, facts = losses[chosen["loss"]], (own or datasets[chosen["dataset"]]).facts
+    dataset = (study_datasets or {}).get(chosen["dataset"])
+    loss = losses[chosen["loss"]]
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
-        **{n: loss.default_of(n, len(facts.classes)) for n in loss.settings},
+        **{n: loss.default_of(n, _classes(chosen["dataset"], dataset)) for n in loss.settings},
         **{n: s.default for n, s in optimizers[chosen["optimizer"]].settings.items()},
         **{n: s.default for n, s in schedules[chosen["schedule"]].settings.items()},
     }
@@ -94,7 +94,12 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         del chosen["activation"]
         if chosen["architecture"] == "mlp":
             del chosen["dropout"]
-    return Settings(chosen, own)
+    return Settings(chosen, dataset)
+
+
+def _classes(name: str, study_dataset: Dataset | None) -> int:
+    """Count the classes of a data set, which may have to be read for that."""
+    return len((study_dataset or datasets[name]).facts.classes)
 
 
 def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:

@@ -83,10 +83,10 @@ def without_passwords(text: str) -> str:
     """
     if given := STORAGE.fullmatch(text):
         return given[1] + shown(given[2])
-    found = SCHEME.search(text)
-    if found is None:
+    match = SCHEME.search(text)
+    if match is None:
         return ASSIGNED.sub(r"\1" + MASK, text)
-    head, url, rest = text[: found.start()], text[found.start() :], ""
+    head, url, rest = text[: match.start()], text[match.start() :], ""
     if head[-1:] in {"'", '"'} and head[-1] in url:
         end = url.index(head[-1])
         url, rest = url[:end], url[end:]

@@ -24,7 +24,7 @@ import safetensors.numpy
 import tomli_w
 import torch
 
-from harness import checkpoints, cli, executors, plan, results, training
+from harness import board, checkpoints, cli, executors, plan, results, training
 from harness.axes.metrics import metrics
 from harness.batches import Budget
 from harness.checkpoints import Cadence, DamagedError, Header, Origin, ShareCheckpoint
@@ -35,8 +35,9 @@ from harness.engines import stack as stacks
 from harness.engines.states import State
 from harness.engines.stretches import Stretches
 from harness.errors import MachineError, UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.study import Study, load, parse
+from harness.tasks import StackTask
 
 Make = Callable[..., Study]
 TABLES = ("trials", "epochs", "confusion")
@@ -312,12 +313,12 @@ def counted() -> Iterator[list[int]]:
 
 def train(
     study: Study, folder: Path, every: str = "1 epoch", **how: Any
-) -> tuple[training.Summary, list[str]]:
+) -> tuple[training.RunSummary, list[str]]:
     """Train in this process; gives what was noted on the screen too."""
     notes: list[str] = []
 
     @contextmanager
-    def display(progress: training.Progress) -> Iterator[None]:
+    def display(progress: board.Progress) -> Iterator[None]:
         notes.extend(progress.notes)
         yield
 
@@ -447,7 +448,7 @@ def test_one_that_is_damaged_after_the_run_has_begun_is_said_too(
     (path,) = kept(cut)
     path.write_bytes(b"short")
     (_, stack) = plan.make(study).stacks
-    assert executors.train(executors.Work(stack, cut, "cpu", [], "none")).statuses == {"ok": 2}
+    assert executors.run_task(StackTask(stack, "cpu", study, cut)).statuses == {"ok": 2}
     assert "is damaged" in capsys.readouterr().err
 
 
@@ -462,7 +463,7 @@ def test_a_checkpoint_of_another_version_stops_the_run_and_harms_nothing(
     theirs: Any = {"libraries": "torch 1.0, numpy 1.0", "device": "cuda"}.get(other, 99)
     with monkeypatch.context() as patch:
         patch.setattr(Origin, "here", lambda *_: dataclasses.replace(HERE, **{other: theirs}))
-        patch.setattr(executors, "train", lambda *_: pytest.fail("something was trained"))
+        patch.setattr(executors, "run_task", lambda *_: pytest.fail("something was trained"))
         with pytest.raises(UsageError) as caught:
             train(study, cut)
     assert files(cut) == before
@@ -520,7 +521,7 @@ def test_other_metrics_are_refused_before_anything_is_trained(
     (path,) = kept(tmp_path / "cut")
     before = files(tmp_path / "cut")
     with monkeypatch.context() as patch:
-        patch.setattr(executors, "train", lambda *_: pytest.fail("something was trained"))
+        patch.setattr(executors, "run_task", lambda *_: pytest.fail("something was trained"))
         with pytest.raises(UsageError) as caught:
             train(second, tmp_path / "cut")
     lists = [", ".join(tracked) or "none" for tracked in (there, here)]
@@ -629,7 +630,7 @@ def test_kill_9_in_the_middle_of_long_stacks_and_the_next_run_ends_in_the_same_f
     }
     path, folder = tmp_path / "long.toml", tmp_path / "killed"
     path.write_bytes(tomli_w.dumps(tables).encode())
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}
     process = subprocess.Popen(
         command(path, folder), env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

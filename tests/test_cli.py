@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from harness import cli, plugins
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 
 GOOD = """
 [study]
@@ -96,7 +96,7 @@ def real(*arguments: str | Path, cwd: Path, forbid_torch: bool = False) -> Answe
     start = ["-c", forbidden] if forbid_torch else ["-m", "harness"]
     done = subprocess.run(
         [sys.executable, *start, *map(str, arguments)],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": str(HOUSE.parent)},
+        cwd=cwd, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return Answer(done.returncode, done.stdout, done.stderr)
@@ -641,7 +641,7 @@ def test_plan_says_what_a_study_comes_to(harness: Harness) -> None:
 
 
 def test_plan_of_the_default_study_needs_neither_torch_nor_data(tmp_path: Path) -> None:
-    empty = {**os.environ, "PYTHONPATH": str(HOUSE.parent), "HARNESS_DATA": str(tmp_path / "data")}
+    empty = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent), "HARNESS_DATA": str(tmp_path / "data")}
     forbidden = (
         "import sys; sys.modules |= dict(torch=None, pooch=None); from harness.cli import main; main()"
     )

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from harness.axes.datasets import datasets
 from harness.cli import harness
 from harness.errors import UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 
 HEAD = '[study]\nname = "own"\nseeds = 1\n[baseline]\nepochs = 1\nhidden = [8]\n'
 
@@ -43,7 +43,7 @@ def refused(*words: str) -> str:
 
 
 def real(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}
     return subprocess.run(
         [sys.executable, "-m", "harness", *words],
         capture_output=True,
@@ -108,7 +108,7 @@ def test_show_draws_the_data_of_a_study_as_it_divides_them() -> None:
 def test_what_is_unknown_is_said_with_what_is_close() -> None:
     told = refused("data", "show", "digit")
     assert "there is no study 'digit'" in told
-    assert "no data set either: did you mean 'digits'?" in told
+    assert "not a data set either: did you mean 'digits'?" in told
     assert "did you mean 'digits'?" in refused("data", "export", "digit", "png", "scans")
     assert "no such class" in refused("data", "show", "digits", "--label", "12")
     assert "there is no study file none.toml" in refused("data", "check", "--study", "none.toml")

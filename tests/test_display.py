@@ -10,39 +10,39 @@ import numpy as np
 import pytest
 
 from harness import display, plan, progress_bar, training
-from harness.board import ACCURACY, LOSS, Board
+from harness.board import ACCURACY, LOSS, Progress, SharedProgress
 from harness.study import Study
 
 Make = Callable[..., Study]
 
 
-def progress_of(study: Study) -> training.Progress:
+def progress_of(study: Study) -> Progress:
     stacks = plan.make(study).stacks
     sizes = [len(stack.trials) for stack in stacks]
-    return training.Progress(sum(sizes), Board(sizes, 4), stacks)
+    return Progress(sum(sizes), SharedProgress(sizes, 4), stacks)
 
 
 @pytest.mark.usefixtures("a_stack_a_seed")
 def test_losses_are_the_medians_of_what_is_in_training(study_of: Make) -> None:
     progress = progress_of(study_of({"lr": [0.1, 0.2, 0.3]}))
-    seen = progress.board.seen
+    seen = progress.shared.curves
     assert display.losses(progress) == ""
     seen[:, 0] = 9.0
     seen[:3, 1, :, LOSS] = np.array([[0.2311, 0.3], [0.1, 0.2622], [7, 5]])
     seen[:3, 1, :, ACCURACY] = np.array([[0.5, 0.25], [0.75, 0.5], [0.25, 0.125]])
-    progress.board.trained[:] = np.array([2.5, 3])  # the second stack is done
+    progress.shared.trained[:] = np.array([2.5, 3])  # the second stack is done
     said = "median of 3 in training: loss train 0.231 val 0.3; accuracy train 50.0 % val 25.0 %"
     assert display.losses(progress) == said
     seen[0, 1, :, LOSS] = np.array([np.inf, np.nan])  # it diverged: the median is that of the others
     assert "loss train 3.55 val 2.63" in display.losses(progress)
-    progress.board.trained[:] = 3
+    progress.shared.trained[:] = 3
     assert display.losses(progress) == ""
 
 
 def test_losses_of_different_kinds_have_a_median_each(study_of: Make) -> None:
     study = study_of({"loss": ["ce", "mse"]}, study={"seeds": 1}, val_fraction=0.0)
     progress = progress_of(study)
-    progress.board.seen[:, 0, 0] = np.array([[2.3, 0.1], [0.09, 0.2]])
+    progress.shared.curves[:, 0, 0] = np.array([[2.3, 0.1], [0.09, 0.2]])
     assert display.losses(progress) in {
         "median of 2 in training: loss ce train 2.3, mse train 0.09; accuracy train 15.0 %",
         "median of 2 in training: loss mse train 2.3, ce train 0.09; accuracy train 15.0 %",
@@ -60,7 +60,7 @@ def test_a_run_shows_them(
     told: list[str] = []
     whole = display.losses
 
-    def losses(progress: training.Progress) -> str:
+    def losses(progress: Progress) -> str:
         told.append(whole(progress))
         return told[-1]
 

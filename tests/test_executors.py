@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 
 from harness import display, executors, parts, plan, plugins, results, training
 from harness.axes.datasets import Dataset
-from harness.board import Board
+from harness.board import SharedProgress
 from harness.engines import captured, stacked
 from harness.errors import MachineError
-from harness.executors import Work
-from harness.searching import stages
+from harness.searching.rounds import StageTask
 from harness.stacks import ENGINES, Engine
 from harness.study import Study, load
+from harness.tasks import StackTask, quiet_arithmetic
 
 Make = Callable[..., Study]
 LRS = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -87,10 +88,11 @@ def test_other_errors_are_not_tried_in_halves(
 
 
 def test_a_part_that_cannot_be_written_stops_the_run(study_of: Make, tmp_path: Path) -> None:
-    (stack,) = plan.make(study_of(study={"seeds": 1})).stacks
+    study = study_of(study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
     (tmp_path / "parts").write_text("in the way")
     with pytest.raises(MachineError, match=r"parts/g\w+\.zip cannot be written"):
-        executors.train(Work(stack, tmp_path, "cpu", [], "none"))
+        executors.run_task(StackTask(stack, "cpu", study, tmp_path))
 
 
 def test_training_in_this_process_leaves_its_arithmetic_as_it_was(study_of: Make, tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_training_in_this_process_leaves_its_arithmetic_as_it_was(study_of: Make
     training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
     assert torch.get_num_threads() == 2
     assert torch.get_float32_matmul_precision() == "high"
-    with executors.quiet_arithmetic("stacked"):
+    with quiet_arithmetic("stacked"):
         assert torch.get_float32_matmul_precision() == "highest"
         assert not torch.backends.cuda.matmul.allow_tf32
     torch.set_float32_matmul_precision("highest")
@@ -110,19 +112,21 @@ def test_training_in_this_process_leaves_its_arithmetic_as_it_was(study_of: Make
 
 @pytest.mark.parametrize("shares", [1, 2, 3, 8])
 def test_a_stack_in_shares_trains_every_trial_once(study_of: Make, tmp_path: Path, shares: int) -> None:
-    (stack,) = plan.make(study_of({"lr": LRS}, epochs=1, study={"seeds": 1})).stacks
-    done = executors.train(Work(stack, tmp_path, "cpu", [], "none", shares=shares))
-    assert done.statuses == {"ok": 5}
+    study = study_of({"lr": LRS}, epochs=1, study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
+    result = executors.run_task(StackTask(stack, "cpu", study, tmp_path, shares=shares))
+    assert result.statuses == {"ok": 5}
     assert set(results.finished(tmp_path)) == {trial.trial_id for trial in stack.trials}
 
 
 def test_a_stack_goes_to_the_gpu_that_is_free(study_of: Make, tmp_path: Path) -> None:
-    (stack,) = plan.make(study_of()).stacks
+    study = study_of()
+    (stack,) = plan.make(study).stacks
     gpus = ["cuda:0", "cuda:1", "cuda:2"]
-    busy = [Work(stack, tmp_path, device, [], "none") for device in ("cuda:2", "cuda:0")]
+    busy = [StackTask(stack, device, study, tmp_path) for device in ("cuda:2", "cuda:0")]
     assert executors.idlest(gpus, busy) == "cuda:1"
     assert executors.idlest(gpus, []) == "cuda:0"
-    assert executors.idlest(["cpu"], [Work(stack, tmp_path, "cpu", [], "none")] * 3) == "cpu"
+    assert executors.idlest(["cpu"], [StackTask(stack, "cpu", study, tmp_path)] * 3) == "cpu"
 
 
 # --------------------------------------------------------------------------------------------------- progress
@@ -148,22 +152,24 @@ def test_a_search_tells_what_an_engine_did_otherwise(
     study_of: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(captured, "steps", noting)
-    (stack,) = plan.make(study_of(epochs=1, study={"seeds": 1})).stacks
+    study = study_of(epochs=1, study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
     for _ in range(2):
-        assert not stages.train(stages.Stage(stack, 0, "cpu")).failure
+        assert not executors.run_task(StageTask(stack, "cpu", study)).failure
     assert capsys.readouterr().err.count("note: a step cannot be recorded") == 1
 
 
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
-def test_the_board_ends_at_the_trials_trained(
+def test_the_progress_ends_at_the_trials_trained(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
-    stacks = plan.make(study_of({"lr": [*LRS[:4], 1e25]}, loss="mse"), engine).stacks
+    study = study_of({"lr": [*LRS[:4], 1e25]}, loss="mse")
+    stacks = plan.make(study, engine).stacks
     short_of_memory(monkeypatch, 2, MemoryError())
-    board = Board([len(stack.trials) for stack in stacks], 3)
-    works = [Work(stack, tmp_path, "cpu", [], "none", place) for place, stack in enumerate(stacks)]
-    assert len(list(executors.inline(works, board))) == len(stacks)
-    assert list(board.trained) == [len(stack.trials) for stack in stacks]
+    shared = SharedProgress([len(stack.trials) for stack in stacks], 3)
+    tasks = [StackTask(stack, "cpu", study, tmp_path, place) for place, stack in enumerate(stacks)]
+    assert len(list(executors.Workers(1, [], shared).run(tasks))) == len(stacks)
+    assert list(shared.trained) == [len(stack.trials) for stack in stacks]
 
 
 # -------------------------------------------------------------------------------- workers that begin early
@@ -187,11 +193,14 @@ def test_workers_end_when_what_they_would_train_on_cannot_be_had(
 
 
 def test_one_worker_is_this_process(study_of: Make, tmp_path: Path) -> None:
-    (stack,) = plan.make(study_of(study={"seeds": 1})).stacks
-    with executors.started([Work(stack, tmp_path, "cpu", [], "none")], Board([1], 3), 1, []) as trained:
+    study = study_of(study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
+    with closing(executors.Workers(1, [], SharedProgress([1], 3))) as workers:
+        workers.start(["stacked"])
         assert not multiprocessing.active_children()
         assert not list(tmp_path.iterdir())
-        assert [done.statuses for done in trained] == [{"ok": 1}]
+        stack_results = workers.run([StackTask(stack, "cpu", study, tmp_path)])
+        assert [result.statuses for result in stack_results] == [{"ok": 1}]
 
 
 # ------------------------------------------------------------------------------------------- workers that die

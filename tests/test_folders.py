@@ -22,7 +22,7 @@ from harness.axes.datasets import Dataset, Images, datasets
 from harness.data import prepare
 from harness.errors import UsageError
 from harness.plan import make
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.study import Study, load, parse
 from harness.trials import arms, trials
 
@@ -256,7 +256,7 @@ FAULTS: dict[str, tuple[exports.Format, Damage, str]] = {
         r"img_00005\.npy: is cut .*64 bytes after its header, got 44; copy it again",
     ),
     "npy cut in its header": ("npy", cut(NPY, 100), r"img_00005\.npy: .*header"),
-    "npy empty": ("npy", write(NPY), r"img_00005\.npy: is no \.npy file"),
+    "npy empty": ("npy", write(NPY), r"img_00005\.npy: is not a \.npy file"),
     "npy header": (
         "npy",
         replace(NPY, b"'descr'", b"'d(scr'"),
@@ -524,6 +524,6 @@ def test_planning_on_a_folder_needs_no_torch(folder_of: Writer, tmp_path: Path) 
         f"print(len(make(load({str(tmp_path / 'own.toml')!r})).trials), 'torch' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=HOUSE.parent
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=PACKAGE_ROOT.parent
     )
     assert done.stdout.split() == ["1", "False"]

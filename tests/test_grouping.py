@@ -27,7 +27,7 @@ def end_of(seconds: list[float], processes: int) -> float:
 
 
 def late(stacks: list[Stack], processes: int) -> float:
-    """When the last process ends, as a multiple of when all would end together."""
+    """Give the end of the last process, as a multiple of the end if all ended together."""
     seconds = [stack_seconds(stack) for stack in stacks]
     return end_of(seconds, processes) * processes / sum(seconds)
 

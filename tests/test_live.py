@@ -15,7 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import harness
-from harness import live, results, training
+from harness import board, live, results, training
 from harness.study import Study
 
 Make = Callable[..., Study]
@@ -29,12 +29,12 @@ OUTPUTS = [
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[live.Panel], Figure]]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[live.CurvePanel], Figure]]:
     """Every picture that is drawn: its heading, panels and figure. As often as there is something new."""
-    made: list[tuple[str, Sequence[live.Panel], Figure]] = []
+    made: list[tuple[str, Sequence[live.CurvePanel], Figure]] = []
     whole = live.figure
 
-    def figure(panels: Sequence[live.Panel], heading: str) -> Figure:
+    def figure(panels: Sequence[live.CurvePanel], heading: str) -> Figure:
         made.append((heading, panels, whole(panels, heading)))
         return made[-1][2]
 
@@ -84,16 +84,16 @@ def test_the_last_pictures_numbers_are_those_of_the_results(
 
 
 def test_what_is_drawn_while_training_is_what_will_be_written(study_of: Make, tmp_path: Path) -> None:
-    runs: list[training.Progress] = []
+    runs: list[board.Progress] = []
 
-    def listen(progress: training.Progress) -> Any:
+    def listen(progress: board.Progress) -> Any:
         runs.append(progress)
         return contextlib.nullcontext()
 
     study = study_of({"batch_size": [32, 64], "lr": [0.1, 1e25]}, loss="mse", eval_every="20 steps")
     training.train(study, tmp_path, device="cpu", workers=1, display=listen)
     by, epochs = ["trial_id", "split", "epoch"], results.read(tmp_path).epochs
-    seen = live.seen(runs[0]).set_index(by)["loss"].sort_index()
+    seen = live.curves_of(runs[0]).set_index(by)["loss"].sort_index()
     written = epochs[np.isfinite(epochs["loss"])].set_index(by)["loss"].sort_index()
     seen = seen[seen.index.isin(written.index)]  # a curve is cut where its trial diverged
     pd.testing.assert_series_equal(seen, written, rtol=1e-6)
@@ -105,11 +105,11 @@ def test_a_run_that_goes_on_draws_what_was_finished_before(
     training.train(study_of(study={"seeds": 1}), tmp_path, device="cpu", workers=1)
     before = expected(tmp_path)["ce"]
 
-    def begin(progress: training.Progress) -> Any:
-        drawing = live._Drawing(tmp_path, progress)
+    def begin(progress: board.Progress) -> Any:
+        drawing = live._LiveCurve(tmp_path, progress)
         drawing.begin()
-        drawing.now()
-        return live.drawn(tmp_path, progress)
+        drawing.draw()
+        return live.drawing(tmp_path, progress)
 
     training.train(study_of(study={"seeds": 2}), tmp_path, device="cpu", workers=1, display=begin)
     heading, (panel,), _ = drawn[0]
@@ -159,7 +159,7 @@ def test_an_interrupted_run_leaves_the_curve_of_what_is_finished(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.Progress, "note", stop)
+    monkeypatch.setattr(board.Progress, "note", stop)
     with pytest.raises(KeyboardInterrupt):
         harness.run(study_of(), tmp_path, device="cpu", workers=1, live=True)
     assert drawn[-1][0] == "small: the run is over: 1 ok, 1 not trained yet"
@@ -178,9 +178,9 @@ def test_arms_are_called_by_what_tells_them_apart() -> None:
         "dataset=digits, hidden=[8, 8], activation=relu",
         "dataset=digits, hidden=[8, 4], activation=tanh",
     ]
-    assert list(live.short(arms).values()) == ["hidden=[8, 8] · relu", "hidden=[8, 4] · tanh"]
-    assert live.short(["baseline"]) == {"baseline": "baseline"}
-    assert list(live.short(["a=true", "a=0.5"]).values()) == ["a=true", "a=0.5"]
+    assert list(live.short_names(arms).values()) == ["hidden=[8, 8] · relu", "hidden=[8, 4] · tanh"]
+    assert live.short_names(["baseline"]) == {"baseline": "baseline"}
+    assert list(live.short_names(["a=true", "a=0.5"]).values()) == ["a=true", "a=0.5"]
 
 
 # ----------------------------------------------------------------------------------------------- notebooks

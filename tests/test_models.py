@@ -195,7 +195,7 @@ def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Resul
     (done.folder / "trial.json").write_text(json.dumps(about))
     assert str(harness.load_model(done.folder)) == str(expected)
     kept = weights.read(weights.file_of(found, row["trial_id"]))
-    older = weights.Weights(Trial("t", Arm("", about["settings"]), kept.trial.seed), kept.named)
+    older = weights.Weights(Trial("t", Arm("", Settings(about["settings"])), kept.trial.seed), kept.named)
     assert np.array_equal(weights.probabilities(older, "val"), weights.probabilities(kept, "val"))
 
 

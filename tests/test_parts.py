@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from harness import executors, plan, results, training
 from harness.data import SPLITS, prepare
 from harness.study import Study
+from harness.tasks import StackTask
 from harness.trials import resolve
 
 Make = Callable[..., Study]
@@ -138,9 +139,10 @@ def test_a_diverged_network_predicts_nothing(study_of: Make, tmp_path: Path) -> 
 def test_shares_of_a_stack_keep_their_predictions_when_one_diverges_whole(
     study_of: Make, tmp_path: Path
 ) -> None:
-    study = study_of({"lr": [0.1, 1e25]}, loss="mse", study={"seeds": 1})
+    kept = {"seeds": 1, "keep_predictions": ["test"]}
+    study = study_of({"lr": [0.1, 1e25]}, loss="mse", study=kept)
     (stack,) = plan.make(study).stacks
-    done = executors.train(executors.Work(stack, tmp_path, "cpu", ["test"], "none", shares=2))
+    done = executors.run_task(StackTask(stack, "cpu", study, tmp_path, shares=2))
     assert done.statuses == {"ok": 1, "diverged": 1}
     ok = next(trial.trial_id for trial in stack.trials if trial.arm.settings["lr"] == 0.1)
     assert list(predictions(tmp_path)) == [ok]

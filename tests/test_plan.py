@@ -24,7 +24,7 @@ from harness.errors import UsageError
 from harness.grouping import SAME_IN_A_GROUP, cut, side_by_side
 from harness.known import kernels_support
 from harness.plan import Plan, make
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.stacks import (
     MEMORY_BYTES,
     STACK_BYTES,
@@ -276,7 +276,7 @@ def test_what_the_kernels_know_trains_by_itself_where_there_are_kernels(study_of
 
 
 def test_dropout_makes_no_stack_too_large(study_of: Make) -> None:
-    """What it holds in memory counts, whichever member has it."""
+    """Its bytes in memory count, whichever member has it."""
     rates = [0.001 * i for i in range(1, 41)]
     large: dict[str, Any] = {"hidden": [8, 2000], "batch_size": 1024, "study": {"seeds": 1}}
     plan = make(study_of({"dropout": [0.0, 0.3], "lr": rates}, **large))
@@ -445,7 +445,8 @@ def test_a_plan_of_100_000_trials_takes_under_a_gigabyte(tmp_path: Path) -> None
     )
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, tmp_path / "large.toml"],
-        env={**os.environ, "PYTHONPATH": str(HOUSE.parent)}, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     measured = json.loads(done.stdout)
     print(measured)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import provenance, training
+from harness import board, provenance, training
 from harness.axes.datasets import datasets
 from harness.study import Study
 
@@ -51,7 +51,7 @@ def test_a_run_that_stops_is_listed_with_what_it_trained(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.Progress, "note", stop)
+    monkeypatch.setattr(board.Progress, "note", stop)
     with pytest.raises(KeyboardInterrupt):
         training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
     (run,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
@@ -72,7 +72,7 @@ def test_asking_for_the_commit_writes_nothing_into_the_repository(
     git("init")
     git("add", "file")
     git("commit", "-m", "one file")
-    monkeypatch.setattr(provenance, "HOUSE", tmp_path)
+    monkeypatch.setattr(provenance, "PACKAGE_ROOT", tmp_path)
     os.utime(tmp_path / "file", (1, 1))  # so that git would like to write down that it has not changed
     before = (tmp_path / ".git/index").read_bytes()
     clean = provenance._commit()
@@ -83,7 +83,7 @@ def test_asking_for_the_commit_writes_nothing_into_the_repository(
 
 
 def test_the_commit_is_this_checkouts_or_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(provenance, "HOUSE", tmp_path)
+    monkeypatch.setattr(provenance, "PACKAGE_ROOT", tmp_path)
     assert provenance._commit() == ""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance._commit() == ""

@@ -234,6 +234,7 @@ def test_the_study_written_down_means_the_same_trials(folder: Path) -> None:
 def test_the_plan_names_every_trained_trial_once(folder: Path) -> None:
     plan = json.loads((folder / "plan.json").read_text())
     assert (plan["schema"], plan["study"], list(plan["data"])) == (1, "contract", ["digits"])
+    assert plan["merged"] == trials(study())[1]
     rows = text(folder / "trials.csv").set_index("trial_id")
     members = {trial: stack["group"] for stack in plan["stacks"] for trial in stack["trials"]}
     assert sum(len(stack["trials"]) for stack in plan["stacks"]) == len(members)

@@ -13,7 +13,7 @@ import pytest
 
 from harness import searches
 from harness.errors import UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.searching import checks
 from harness.study import Study, parse
 
@@ -268,8 +268,8 @@ def test_neither_a_bad_file_nor_a_plan_imports_torch(tmp_path: Path, command: st
         f"sys.argv = ['harness', {command!r}, 'bad.toml']\nfrom harness.cli import main\nmain()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HOUSE.parent)},
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
     )  # fmt: skip
     assert done.returncode == (0 if good else 2), done.stderr
     assert done.stdout.splitlines()[-1] == ("['optuna']" if good else "[]")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import plugins
+from harness.arm_settings import Settings
 from harness.settings import CORE, TYPES, Setting, declared
+from harness.trials import resolve
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 reals = st.floats(allow_nan=False, allow_infinity=False)
@@ -192,3 +196,33 @@ def test_defaults_as_the_readme_has_them() -> None:
 def test_every_axis_is_a_setting_with_a_default_in_its_registry() -> None:
     for axis, registry in plugins.registries().items():
         assert CORE[axis].default in registry
+
+
+def test_an_arms_settings_have_types_and_do_not_change() -> None:
+    resolved = resolve({"dataset": "digits", "hidden": [8, 4], "lr": 0.5, "optimizer": "momentum"})
+    assert (resolved.optimizer, resolved.hidden, resolved.lr, resolved.batch_size) == (
+        "momentum",
+        [8, 4],
+        0.5,
+        32,
+    )
+    assert (resolved.number("momentum"), resolved.facts.train, resolved.steps) == (0.9, 1437, None)
+    resolved.hidden.append(2)
+    assert resolved["hidden"] == [8, 4]
+    other = resolved | {"lr": 0.25}
+    assert (resolved.lr, other.lr, type(other)) == (0.5, 0.25, Settings)
+    assert pickle.loads(pickle.dumps(resolved)) == resolved == dict(resolved)  # noqa: S301
+    assert json.loads(json.dumps(dict(resolved))) == resolved
+    with pytest.raises(TypeError):
+        resolved["lr"] = 0.1  # type: ignore[index]
+
+
+def test_settings_that_do_not_apply_have_the_value_that_does_nothing() -> None:
+    resolved = resolve({"dataset": "digits", "hidden": [], "val_fraction": 0.0, "steps": 9})
+    assert (resolved.hidden, resolved.activation, resolved.dropout) == ([], "identity", 0.0)
+    assert (resolved.val_split, resolved.split_seed, resolved.epochs, resolved.steps) == (
+        "random",
+        0,
+        None,
+        9,
+    )

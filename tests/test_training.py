@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from harness import grants, plugins, results, training
+from harness import grants, options, plugins, results, training
 from harness.errors import MachineError, UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.study import Study, load
 
 Stop = Callable[[], None]
@@ -66,7 +66,7 @@ def command(study: Path, folder: Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HOUSE.parent)}
+    return {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}
 
 
 def processes_of(session: int) -> dict[int, str]:
@@ -497,9 +497,9 @@ def test_workers_are_as_many_as_memory_affords(tmp_path: Path, monkeypatch: pyte
     for kilobytes, workers in ((100, 1), (2_000_000, 2), (64_000_000, 8)):
         # Free memory is little where the system has used it for files; what counts is what it can give.
         memory.write_text(f"MemTotal: 64000000 kB\nMemFree: 100 kB\nMemAvailable: {kilobytes} kB\n")
-        assert training.affordable(8, []) == workers
+        assert options.affordable(8, []) == workers
     memory.unlink()
-    assert training.affordable(8, []) == 8
+    assert options.affordable(8, []) == 8
 
 
 def test_torch_is_not_asked_for_a_gpu_where_no_driver_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -508,8 +508,8 @@ def test_torch_is_not_asked_for_a_gpu_where_no_driver_is(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(training, "GPU_FILES", ("no such*",))
-    assert training.choose_devices("auto") == ["cpu"]
-    assert training.choose_devices("cuda") == ["cuda:0", "cuda:1"]
-    monkeypatch.setattr(training, "GPU_FILES", ("nul*",))  # as if /dev/null were a GPU's
-    assert training.choose_devices("auto") == ["cuda:0", "cuda:1"]
+    monkeypatch.setattr(options, "GPU_FILES", ("no such*",))
+    assert options.RunOptions(device="auto").devices() == ["cpu"]
+    assert options.RunOptions(device="cuda").devices() == ["cuda:0", "cuda:1"]
+    monkeypatch.setattr(options, "GPU_FILES", ("nul*",))  # as if /dev/null were a GPU's
+    assert options.RunOptions(device="auto").devices() == ["cuda:0", "cuda:1"]

@@ -318,3 +318,9 @@ def test_the_default_study_is_large_enough() -> None:
     everything, merged = trials(load("choices"))
     assert len(everything) == 720
     assert not merged
+
+
+def test_a_data_set_is_read_only_where_a_default_depends_on_its_classes() -> None:
+    assert resolve({"dataset": "gone", "loss": "ce"}).dataset == "gone"
+    with pytest.raises(UsageError, match="unknown dataset 'gone'"):
+        resolve({"dataset": "gone", "loss": "ccql"})

@@ -137,7 +137,7 @@ def test_a_failed_tuning_trial_chooses_nothing(folder: Path, tmp_path: Path) -> 
     rows["status"] = ""
     rows.to_csv(copy / "tuning" / "trials.csv", index=False)
     with pytest.raises(UsageError, match="tuning trials have no result, so nothing is chosen yet"):
-        tuning.choose(study(), copy)
+        tuning.choose(plan.draw(study()), copy)
 
 
 # --------------------------------------------------------------------------------------------------- choosing
@@ -360,7 +360,7 @@ def test_the_file_of_a_phase_does_not_run_into_the_studys_folder(folder: Path) -
 
 
 def test_the_studys_folder_is_held_while_it_tunes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def choose(given: Study, place: Path) -> dict[str, Any]:
+    def choose(given: plan.Plan, place: Path) -> dict[str, Any]:
         with pytest.raises(UsageError, match="another run is writing into"), results.claimed(place):
             pass
         return really(given, place)
@@ -375,18 +375,16 @@ def test_a_failed_try_chooses_nothing_and_says_so(
 ) -> None:
     from harness import display, executors
 
-    really = executors.train
+    really = executors.run_task
 
-    def fail(work: Any, board: Any = None) -> Any:
-        if work.sealed:
-            return executors.Done(work.stack, failure="no luck")
-        return really(work, board)
+    def fail(task: Any, shared: Any = None) -> Any:
+        return task.died("no luck") if task.study.sealed else really(task, shared)
 
-    monkeypatch.setattr(executors, "train", fail)
+    monkeypatch.setattr(executors, "run_task", fail)
     display.show_summary(training.train(study(), tmp_path / "x", workers=1))
     assert not (tmp_path / "x" / "chosen.csv").exists()
     assert "not tuned: 18 of the trials to tune by failed, so no arm has chosen" in capsys.readouterr().err
-    monkeypatch.setattr(executors, "train", really)
+    monkeypatch.setattr(executors, "run_task", really)
     training.train(study(), tmp_path / "x", workers=1)
     assert (tmp_path / "x" / "chosen.csv").exists()
 

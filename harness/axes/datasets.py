@@ -130,10 +130,10 @@ class Dataset:
         _check(self.name, images, len(classes), self.pixel_max)
         height, width = images.train_images.shape[1:]
         train, test = len(images.train_labels), len(images.test_labels)
-        found, alike = digest(images), likeness.words(images, classes)
-        facts = Facts((height, width), classes, train, test, self.pixel_max, found, alike)
+        sha256, alike = digest(images), likeness.words(images, classes)
+        facts = Facts((height, width), classes, train, test, self.pixel_max, sha256, alike)
         self._found["facts"] = facts
-        return found
+        return sha256
 
 
 def _by_label(images: Images) -> tuple[str, ...]:

@@ -56,8 +56,8 @@ class Loss:
     @property
     def forms(self) -> dict[str, Form]:
         """Kind -> form, first listed first."""
-        own = (self.takes,) if isinstance(self.takes, str) else self.takes
-        return {kind: Form(self.function, self.gradient) for kind in own} | dict(self.also)
+        kinds = (self.takes,) if isinstance(self.takes, str) else self.takes
+        return {kind: Form(self.function, self.gradient) for kind in kinds} | dict(self.also)
 
     @property
     def settings(self) -> dict[str, Setting]:

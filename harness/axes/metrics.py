@@ -54,9 +54,9 @@ metrics: Registry[Metric] = Registry("metric", Metric)
 @metrics.register("top3")
 def top3(p: Tensor, target: Tensor) -> Tensor:
     """The true class is among the three most probable; of equal ones the first is, as for accuracy."""
-    own = (p * target).sum(-1, keepdim=True)
+    true = (p * target).sum(-1, keepdim=True)
     # Counted are classes that are not ahead, so that a NaN, which compares to nothing, is a miss.
-    behind = (p < own) | ((p == own) & (target.cumsum(-1) > 0))
+    behind = (p < true) | ((p == true) & (target.cumsum(-1) > 0))
     return behind.sum(-1) >= p.shape[-1] - 2
 
 

@@ -56,19 +56,19 @@ def applied(name: str, apply: Callable[..., Pixels], x: Pixels, pixels: PixelSta
     Raises:
         ComponentError: it raises, or gives other than finite numbers for each image.
     """
-    told, given = f"preprocessing {name!r}", (x, pixels)[: _arguments(apply)]
+    what, given = f"preprocessing {name!r}", (x, pixels)[: _arguments(apply)]
     second = " and a PixelStatistics" if len(given) == 2 else ""
     note = f" (called with images {x.shape}{second}; allowed: a function of both, or of the images alone)"
-    result = np.asarray(called(told, apply, *given, note=note))
+    result = np.asarray(called(what, apply, *given, note=note))
     if result.dtype.kind not in "biuf" or result.ndim < 2 or len(result) != len(x) or not result[0].size:
         raise ComponentError(
-            f"{told} gives {shape_in_words(result)} for images {x.shape}; allowed: numbers ({len(x)}, ...), "
+            f"{what} gives {shape_in_words(result)} for images {x.shape}; allowed: numbers ({len(x)}, ...), "
             "the pixels of each image"
         )
     bad = ~np.isfinite(result.reshape(len(x), -1)).all(1)
     if bad.any():
         raise ComponentError(
-            f"{told} gives pixels that are not finite for {bad.sum()} of {len(x)} images, first of image "
+            f"{what} gives pixels that are not finite for {bad.sum()} of {len(x)} images, first of image "
             f"{np.flatnonzero(bad)[0]} (a division by a spread of 0?)"
         )
     return result.reshape(len(x), -1)

@@ -57,15 +57,15 @@ def factors(schedule: Schedule, clock: Clock, settings: Mapping[str, Any]) -> Fa
     Raises:
         ComponentError: it raises, or gives other than a finite factor of at least 0 for each step.
     """
-    told, steps = f"schedule {schedule.name!r}", len(clock.step)
+    what, steps = f"schedule {schedule.name!r}", len(clock.step)
     allowed = f"allowed: an array ({steps},), a finite factor of at least 0 for each step"
     note = f" (it was called with a Clock of {steps} steps)"
-    result = np.asarray(called(told, functools.partial(schedule.factor, **settings), clock, note=note))
+    result = np.asarray(called(what, functools.partial(schedule.factor, **settings), clock, note=note))
     if result.shape != (steps,) or result.dtype.kind not in "biuf":
-        raise ComponentError(f"{told} gives {shape_in_words(result)}; {allowed}")
+        raise ComponentError(f"{what} gives {shape_in_words(result)}; {allowed}")
     bad = np.flatnonzero(~(np.isfinite(result) & (result >= 0)))
     if bad.size:
-        raise ComponentError(f"{told} gives {result[bad[0]]} at step {bad[0]}; {allowed}")
+        raise ComponentError(f"{what} gives {result[bad[0]]} at step {bad[0]}; {allowed}")
     return result.astype(np.float64)
 
 

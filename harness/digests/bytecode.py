@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import functools
 import hashlib
+import itertools
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -46,8 +47,8 @@ def summary(code: CodeType) -> CodeSummary:
     used: dict[str, set[str]] = {}
     imports: dict[str, None] = {}
     fills = False
-    for one in _nested(code):
-        for step in dis.get_instructions(one):
+    for inner in _nested(code):
+        for step in dis.get_instructions(inner):
             used.setdefault(step.opname, set()).add(str(step.argval))
             if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}:
                 names[step.argval] = None
@@ -72,8 +73,8 @@ def summary(code: CodeType) -> CodeSummary:
 
 
 def _nested(code: CodeType) -> list[CodeType]:
-    inner = [one for const in code.co_consts if isinstance(const, CodeType) for one in _nested(const)]
-    return [code, *inner]
+    inner = [_nested(const) for const in code.co_consts if isinstance(const, CodeType)]
+    return [code, *itertools.chain.from_iterable(inner)]
 
 
 def _text(code: CodeType) -> str:

@@ -15,12 +15,12 @@ from harness.digests.python_files import PythonFile
 def codes(file: PythonFile) -> frozenset[str]:
     """Say what the functions of a file's text do."""
     assert file.code is not None  # noqa: S101 (the one caller has looked)
-    waiting, found = [file.code], set()
+    waiting, texts = [file.code], set()
     while waiting:
         code = waiting.pop()
-        found.add(bytecode.summary(code).text)
+        texts.add(bytecode.summary(code).text)
         waiting += [const for const in code.co_consts if isinstance(const, types.CodeType)]
-    return frozenset(found)
+    return frozenset(texts)
 
 
 def says(node: ast.AST, value: Any) -> bool:
@@ -36,12 +36,13 @@ def says(node: ast.AST, value: Any) -> bool:
 
 def written_defaults(function: types.FunctionType, file: PythonFile) -> dict[str, ast.expr]:
     """Map a parameter to its default in the file's text; empty where several functions begin on one line."""
-    found = file.functions.get((function.__code__.co_name, function.__code__.co_firstlineno), [])
-    if len(found) != 1:
+    candidates = file.functions.get((function.__code__.co_name, function.__code__.co_firstlineno), [])
+    if len(candidates) != 1:
         return {}
-    (arguments,) = found
+    (arguments,) = candidates
     positional = [*arguments.posonlyargs, *arguments.args]
     given = positional[len(positional) - len(arguments.defaults) :]
     pairs = [*zip(given, arguments.defaults, strict=True)]
-    pairs += [(one, d) for one, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d]
-    return {one.arg: default for one, default in pairs}
+    keyword_only = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    pairs += [(argument, default) for argument, default in keyword_only if default]
+    return {argument.arg: default for argument, default in pairs}

@@ -74,9 +74,9 @@ def array(value: Any) -> str:
     top = type(value).__module__.partition(".")[0]
     if top == "torch" and hasattr(value, "detach") and hasattr(value, "layout"):
         try:
-            told = f"{type(value).__name__} {value.dtype} {tuple(value.shape)}"
+            description = f"{type(value).__name__} {value.dtype} {tuple(value.shape)}"
             plain = value.detach().cpu().contiguous().flatten().view(sys.modules["torch"].uint8)
-            return f"{told} {hashlib.sha256(plain.numpy().tobytes()).hexdigest()}"
+            return f"{description} {hashlib.sha256(plain.numpy().tobytes()).hexdigest()}"
         except (RuntimeError, TypeError, NotImplementedError):
             return ""
     if top == "numpy" and hasattr(value, "tobytes") and not value.dtype.hasobject:

@@ -21,7 +21,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType
 
-HOUSE = Path(__file__).parents[1]
+PACKAGE_ROOT = Path(__file__).parents[1]
 INSTALLED = {"site-packages", "dist-packages"}
 DISTRIBUTION = "ablation-harness"
 ALWAYS = {"torch", "numpy"}
@@ -66,26 +66,26 @@ class PythonFile:
     @functools.cached_property
     def bindings(self) -> Mapping[str, ast.AST | None]:
         """Map a name ("NAME", "Class.NAME") to the one statement or value that binds it; None of several."""
-        found: dict[str, ast.AST | None] = {}
+        bindings: dict[str, ast.AST | None] = {}
         for name, node in _bound(self.tree.body, ""):
-            found[name] = None if name in found else node
-        return found
+            bindings[name] = None if name in bindings else node
+        return bindings
 
     @functools.cached_property
     def functions(self) -> Mapping[tuple[str, int], list[ast.arguments]]:
         """Map (name, first line) to the parameters of the functions that begin there."""
-        found: dict[tuple[str, int], list[ast.arguments]] = {}
+        functions: dict[tuple[str, int], list[ast.arguments]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-                found.setdefault((node.name, first), []).append(node.args)
+                functions.setdefault((node.name, first), []).append(node.args)
             elif isinstance(node, ast.Lambda):
-                found.setdefault(("<lambda>", node.lineno), []).append(node.args)
-        return found
+                functions.setdefault(("<lambda>", node.lineno), []).append(node.args)
+        return functions
 
 
 def _bound(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.AST | None]]:
-    """Say what statements bind, at the top of a file or of a class."""
+    """Yield the names that statements bind, at the top of a file or of a class."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield prefix + node.name, node
@@ -94,18 +94,20 @@ def _bound(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.AST
         elif isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 yield prefix + (alias.asname or alias.name.partition(".")[0]), node
-        elif (
-            isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
-        ):
-            yield prefix + node.targets[0].id, node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            yield prefix + node.target.id, node.value
-        else:  # whatever else may bind a name: in a branch, a loop, several at once
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and (name := _target(node)):
+            yield prefix + name, node.value
+        else:  # other statements may bind names in a branch, in a loop, or several at once
             for part in ast.walk(node):
                 if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store | ast.Del):
                     yield prefix + part.id, None
                 elif isinstance(part, ast.FunctionDef | ast.ClassDef):
                     yield prefix + part.name, None
+
+
+def _target(node: ast.Assign | ast.AnnAssign) -> str:
+    """Return the one name that an assignment binds, or ""."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
 
 
 # ---------------------------------------------------------------------------------------- files in memory
@@ -200,10 +202,10 @@ def reached(file: PythonFile, module: str) -> list[PythonFile]:
     return list(reach.files.values())
 
 
-def dependents(files: Iterable[PythonFile], of: Iterable[PythonFile]) -> list[PythonFile]:
-    """Give of files, those that are among `of`, or import one of them, directly or not."""
-    wanted = {file.path for file in of}
-    return [file for file in files if wanted & {one.path for one in reached(file, _module_name(file))}]
+def dependents(files: Iterable[PythonFile], imported: Iterable[PythonFile]) -> list[PythonFile]:
+    """Return those files that are among `imported`, or import one of them, directly or not."""
+    paths = {file.path for file in imported}
+    return [file for file in files if paths & {other.path for other in reached(file, _module_name(file))}]
 
 
 def _module_name(file: PythonFile) -> str:
@@ -274,7 +276,7 @@ def _standard() -> tuple[Path, ...]:
 
 def ours(path: Path) -> bool:
     """Tell whether a file is the harness's; plugins of the studies that it ships are not part of it."""
-    return path.is_relative_to(HOUSE) and not path.is_relative_to(HOUSE / "ablations")
+    return path.is_relative_to(PACKAGE_ROOT) and not path.is_relative_to(PACKAGE_ROOT / "ablations")
 
 
 def covered(path: Path) -> bool:
@@ -295,12 +297,12 @@ def versions(packages: Iterable[str]) -> list[str]:
     """
     if not (wanted := {name for name in packages if name not in ALWAYS}):
         return []
-    there, ours, found = _distributions(tuple(sys.path)), _dependencies(), set()
+    there, ours, names = _distributions(tuple(sys.path)), _dependencies(), set()
     for package in wanted:
         for name in there.get(package, [package]):
             if _canonical(name) not in ours:
-                found.add(f"{_canonical(name)}=={_version(name)}")
-    return sorted(found)
+                names.add(f"{_canonical(name)}=={_version(name)}")
+    return sorted(names)
 
 
 def _version(name: str) -> str:
@@ -323,15 +325,15 @@ def _canonical(name: str) -> str:
 @functools.cache
 def _dependencies() -> frozenset[str]:
     """Give the harness and the distributions that it needs, their own needs included."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = [DISTRIBUTION]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            needs = (one for one in _requirements(name) if "extra" not in one.partition(";")[2])
-            waiting += [_canonical(word[0]) for one in needs if (word := re.match(r"[A-Za-z0-9._-]+", one))]
-    return frozenset(found)
+        if name not in names:
+            names.add(name)
+            needs = (text for text in _requirements(name) if "extra" not in text.partition(";")[2])
+            waiting += [_canonical(word[0]) for text in needs if (word := re.match(r"[A-Za-z0-9._-]+", text))]
+    return frozenset(names)
 
 
 def _requirements(name: str) -> list[str]:
@@ -340,7 +342,7 @@ def _requirements(name: str) -> list[str]:
         return importlib.metadata.requires(name) or []
     except importlib.metadata.PackageNotFoundError:
         pass
-    project = HOUSE.parent / "pyproject.toml"
+    project = PACKAGE_ROOT.parent / "pyproject.toml"
     if name != DISTRIBUTION or not project.is_file():
         return []
     return list(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"])

@@ -104,7 +104,7 @@ class Walk:
 
     def _defaults(self, function: types.FunctionType, file: PythonFile | None) -> dict[str, str]:
         """Give values that parameters have by default, but for those that the file's text says."""
-        code, told = function.__code__, {}
+        code, texts = function.__code__, {}
         positional = code.co_varnames[: code.co_argcount]
         given = function.__defaults__ or ()
         values = {**dict(zip(positional[len(positional) - len(given) :], given, strict=True))}
@@ -112,8 +112,8 @@ class Walk:
         written = file_texts.written_defaults(function, file) if file else {}
         for name, value in values.items():
             if name not in written or not file_texts.says(written[name], value):
-                told[f"default {name}"] = self.text(value, name)
-        return told
+                texts[f"default {name}"] = self.text(value, name)
+        return texts
 
     def _globals(
         self, function: types.FunctionType, summary: bytecode.CodeSummary, file: PythonFile | None
@@ -154,8 +154,8 @@ class Walk:
             if (alias.asname or alias.name.partition(".")[0]) != name:
                 continue
             if isinstance(node, ast.Import):
-                whole = alias.name if alias.asname else name
-                return "" if sys.modules.get(whole) is value else self.text(value, name)
+                module_name = alias.name if alias.asname else name
+                return "" if sys.modules.get(module_name) is value else self.text(value, name)
             module = sys.modules.get(node.module or "")
             if module is None or node.level or vars(module).get(alias.name, self) is not value:
                 break
@@ -304,8 +304,8 @@ class Walk:
 
     def _module(self, module: types.ModuleType, _: str) -> str:
         self.reach.add_module(module.__name__)
-        own = self._own(module) and module.__file__  # a plugin's name in this process says where it lies
-        return f"module {Path(own).name if own else module.__name__}"
+        path = self._own(module) and module.__file__  # a plugin's name in this process says where it lies
+        return f"module {Path(path).name if path else module.__name__}"
 
     def _partial(self, value: functools.partial[Any], where: str) -> str:
         given = [value.args, dict(sorted(value.keywords.items()))]
@@ -336,37 +336,37 @@ class Walk:
         if script := getattr(value, "_torchdynamo_inline", None):
             return f"script {self.text(script, where)}"
         path = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-        told = self._class(kind, where)
+        text = self._class(kind, where)
         self._again(value)
         if path and python_files.ours(Path(path)):
             if not is_dataclass(value):
-                if any(getattr(one, "third_party", False) for one in _listed(value)):
+                if any(getattr(field, "third_party", False) for field in _listed(value)):
                     self.unseen[f"other components that are taken from {where}"] = None
-                return told
-            state = {one.name: getattr(value, one.name) for one in fields(value) if one.compare}
+                return text
+            state = {field.name: getattr(value, field.name) for field in fields(value) if field.compare}
         elif kind.__module__ in SILENT:
-            return told
+            return text
         elif objects.keeps_in_c(kind) or (path and python_files.covered(Path(path))):
             self.unseen[f"{where} ({kind.__name__})"] = None
-            return told
+            return text
         else:
             state = objects.state_of(value)
             for name in self._changed_by(kind) & set(state):
                 self.unseen[f"{where}.{name}, which {kind.__name__} changes itself"] = None
                 del state[name]
-        return f"{told} {_joined({k: self.text(v, f'{where}.{k}') for k, v in sorted(state.items())})}"
+        return f"{text} {_joined({k: self.text(v, f'{where}.{k}') for k, v in sorted(state.items())})}"
 
     def _changed_by(self, kind: type) -> set[str]:
         """Give the attributes that a class of its owner's sets when it is called."""
-        found: set[str] = set()
+        names: set[str] = set()
         for base in kind.__mro__:
             if self._home_of(base) is None and base.__module__ != "__main__":
                 continue
             for name, member in objects.members(base).items():
                 plain = objects.plain_function(member)
                 if plain is not None and name not in {"__init__", "__new__", "__post_init__", "__setstate__"}:
-                    found |= bytecode.summary(plain.__code__).kept
-        return found
+                    names |= bytecode.summary(plain.__code__).kept
+        return names
 
 
 def _listed(value: object) -> list[object]:

@@ -56,7 +56,7 @@ def _backward(part: Activation, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
 
 def joined(pieces: Sequence[Tensor]) -> Tensor:
     """Side by side along the first dimension; one alone as it is."""
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)  # type: ignore[arg-type]
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
 def _derivative(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class Block:
         self.grad_rest = torch.empty_like(self.rest)
         self.weights, self.biases = self._views(self.rest)
         self.grad_weights, self.grad_biases = self._views(self.grad_rest)
-        named = [str(trial.arm.settings.get("activation", "identity")) for trial in trials]
+        named = [trial.arm.settings.activation for trial in trials]
         self.activations = Activations(named)
         self.masks = Masks(trials, widths[1:-1], device, dtype, draws)
 

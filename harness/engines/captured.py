@@ -243,7 +243,7 @@ def why_not(trials: Sequence[Trial], data: Data, budget: Budget, dtype: torch.dt
     tried = Captured(stack, feed, Rerun, lambda _: None)
     t = torch.ones((), dtype=torch.float64, device=device)
     for part in stack.first.parts:
-        fault = _fault(part.update, lambda part=part: part.update.apply(t, [part.rest], [part.grad_rest]))  # type: ignore[misc]
+        fault = _fault(part.update, functools.partial(part.update.apply, t, [part.rest], [part.grad_rest]))
         if fault:
             return f"{fault}, {OTHERWISE}"
     try:

@@ -51,7 +51,7 @@ class CompiledBlock(Block):
         """As `Block`; the kernels know these trials."""
         super().__init__(part, trials, widths, draws, device=device, dtype=dtype)
         self.library, self.lanes = kernels.library(self.rest.dtype), kernels.lanes(self.rest.dtype)
-        named = [str(trial.arm.settings.get("activation", "identity")) for trial in trials]
+        named = [trial.arm.settings.activation for trial in trials]
         self.codes = np.array([ACTIVATIONS[name] for name in named], np.int32)
         self.shape = np.array(self.widths[1:], np.int64)
         self.buffers: dict[int, _Buffers] = {}

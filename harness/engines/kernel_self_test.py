@@ -39,7 +39,7 @@ def stack(optimizer: str) -> list[Trial]:
     settings = resolve(
         {"dataset": "digits", "optimizer": optimizer, "steps": STEPS, "eval_every": f"{STEPS} steps"}
     )
-    usual = float(settings["lr"])  # type: ignore[arg-type]
+    usual = settings.lr
     rates = np.linspace(0.5, 1, MEMBERS) * usual
     return [Trial(f"t{k}", Arm(str(k), settings | {"lr": float(lr)}), 0) for k, lr in enumerate(rates)]
 

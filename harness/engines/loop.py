@@ -70,19 +70,19 @@ class Classifier(nn.Module):
     def __init__(self, trial: Trial, inputs: int, classes: int) -> None:
         super().__init__()
         settings = trial.arm.settings
-        architecture = architectures[str(settings["architecture"])]
+        architecture = architectures[settings.architecture]
         # What an older export does not say, or does not apply, is at its default.
         own = {name: settings[name] for name in architecture.settings if name in settings}
-        activation = activations[str(settings.get("activation", "identity"))]
+        activation = activations[settings.activation]
         # torch's initialisers know only the global generator: it is forked, and left as it was.
         with torch.random.fork_rng():
             torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
             self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **own)
-        self.output = heads[str(settings["head"])]
+        self.output = heads[settings.head]
         self.head = Function(self.output.forward)
         nn.Module.register_load_state_dict_pre_hook(self, _under_net)
         if architecture.name == "mlp":
-            self._start(trial, [inputs, *settings["hidden"], classes])  # type: ignore[misc]
+            self._start(trial, [inputs, *settings.hidden, classes])
 
     @torch.no_grad()
     def _start(self, trial: Trial, widths: Sequence[int]) -> None:
@@ -122,8 +122,8 @@ class LossFunction(nn.Module):
     def __init__(self, trial: Trial, classes: int, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         settings = trial.arm.settings
-        loss = losses[str(settings["loss"])]
-        form = loss.form(heads[str(settings["head"])].kind, str(settings["match"]))
+        loss = losses[settings.loss]
+        form = loss.form(heads[settings.head].kind, settings.match)
         assert form is not None  # noqa: S101 (the plan skips what does not fit)
         self.function = form.forward
         self.classes, self.dtype = classes, dtype
@@ -147,7 +147,7 @@ class SeededBatches:
         self.trial, self.budget, self.start = trial, budget, start
 
     def __iter__(self) -> Iterator[list[int]]:
-        sampling, size = str(self.trial.arm.settings["sampling"]), self.budget.batch_size
+        sampling, size = self.trial.arm.settings.sampling, self.budget.batch_size
         begun, skipped = divmod(self.start, self.budget.steps_per_epoch)
         for epoch in range(begun, self.budget.epochs):
             indices = epoch_order(self.trial.seed, epoch, self.budget, sampling).tolist()
@@ -177,7 +177,7 @@ class UpdateOptimizer(torch.optim.Optimizer):
 def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     """The trial's optimizer over a model's parameters: torch.optim's own where it has one."""
     settings = trial.arm.settings
-    optimizer = optimizers[str(settings["optimizer"])]
+    optimizer = optimizers[settings.optimizer]
     own: dict[str, Any] = {
         name: tuple(value) if isinstance(value := settings[name], list) else value
         for name in optimizer.settings

@@ -61,17 +61,17 @@ class Network:
 
     def __init__(self, trial: Trial, inputs: int, classes: int, dtype: DTypeLike) -> None:
         settings = trial.arm.settings
-        widths: list[int] = [inputs, *settings["hidden"], classes]  # type: ignore[misc]
+        widths: list[int] = [inputs, *settings.hidden, classes]
         start = initial_layers(widths, stream(trial.seed, "weights"))
         self.weights: list[Array] = [layer.weight.astype(dtype) for layer in start]
         self.biases: list[Array] = [layer.bias.astype(dtype) for layer in start]
-        self.activation = formulas.ACTIVATIONS[str(settings.get("activation", "identity"))]
-        self.head = formulas.HEADS[str(settings["head"])]
-        self.kind: Kind = heads[str(settings["head"])].kind
+        self.activation = formulas.ACTIVATIONS[settings.activation]
+        self.head = formulas.HEADS[settings.head]
+        self.kind: Kind = heads[settings.head].kind
         self.loss = formulas.loss_of(settings)
-        self.loss_settings = {name: settings[name] for name in losses[str(settings["loss"])].settings}
+        self.loss_settings = {name: settings[name] for name in losses[settings.loss].settings}
         # Weights of before there was dropout do not say it.
-        self.dropout = float(settings.get("dropout", 0.0))  # type: ignore[arg-type]
+        self.dropout = settings.dropout
         self.seed = trial.seed
 
     @property
@@ -125,7 +125,7 @@ class Optimizer:
 
     def __init__(self, trial: Trial, parameters: Sequence[Array]) -> None:
         settings = trial.arm.settings
-        name = str(settings["optimizer"])
+        name = settings.optimizer
         self.update = formulas.OPTIMIZERS[name]
         self.settings: dict[str, Value] = {
             key: settings[key] for key in optimizers[name].settings if key != "lr"
@@ -184,7 +184,7 @@ def _run(
     """Take the steps of the budget, or up to where the loss is not finite; then open the test set, once."""
     optimizer = Optimizer(trial, network.parameters)
     rates = learning_rates([trial], budget)[:, 0].tolist()
-    share = float(trial.arm.settings["label_smoothing"])  # type: ignore[arg-type]
+    share = trial.arm.settings.label_smoothing
     due, stop = frozenset(budget.eval_steps), watch.stop(budget)
     start = _go_on(watch.checkpoints.load(), network, optimizer, outcome)
     if start == 0:
@@ -236,7 +236,7 @@ def _go_on(state: states.State | None, network: Network, optimizer: Optimizer, o
 
 def batches(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDArray[np.int64]]:
     """The images of every step after step `start`, as indices into the train split."""
-    sampling, step, size = str(trial.arm.settings["sampling"]), start, budget.batch_size
+    sampling, step, size = trial.arm.settings.sampling, start, budget.batch_size
     for epoch in range(start // budget.steps_per_epoch, budget.epochs):
         order = epoch_order(trial.seed, epoch, budget, sampling)
         for i in range(step % budget.steps_per_epoch * size, len(order), size):

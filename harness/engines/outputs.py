@@ -145,7 +145,7 @@ class Outputs:
         return Judged(
             gathered(lambda one: one.loss),
             gathered(lambda one: one.right),
-            [gathered(lambda one, i=i: one.metrics[i]) for i in range(len(metrics))],  # type: ignore[misc]
+            [self._gather([one.metrics[i] for one in each]) for i in range(len(metrics))],
             gathered(lambda one: one.best) if keep else None,
             gathered(lambda one: one.sure) if keep else None,
         )

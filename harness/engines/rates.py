@@ -19,10 +19,10 @@ def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
     rates = np.empty((budget.steps, len(trials)))
     for k, trial in enumerate(trials):
         settings = trial.arm.settings
-        schedule = schedules[str(settings["schedule"])]
+        schedule = schedules[settings.schedule]
         own = {name: settings[name] for name in schedule.settings}
         key = f"{schedule.name} {own}"
         if key not in columns:
             columns[key] = factors(schedule, clock, own)
-        rates[:, k] = float(settings["lr"]) * columns[key]  # type: ignore[arg-type]
+        rates[:, k] = settings.lr * columns[key]
     return rates

@@ -52,7 +52,7 @@ class Masks:
     ) -> None:
         """The masks of trials whose hidden layers have these widths; `draw` is `uniforms`, or keeps them."""
         self.draw = draw
-        shares = [float(trial.arm.settings.get("dropout", 0.0)) for trial in trials]  # type: ignore[arg-type]
+        shares = [trial.arm.settings.dropout for trial in trials]
         self.widths = widths if any(shares) else []
         self.seeds = list(dict.fromkeys(trial.seed for trial in trials))
         self.rows = torch.tensor([self.seeds.index(trial.seed) for trial in trials], device=device)
@@ -109,13 +109,10 @@ def seed_dropout(net: nn.Module, trial: Trial) -> list[SeededDropout]:
 
     Another architecture's dropout goes on drawing from torch's own generator.
     """
-    if trial.arm.settings["architecture"] != "mlp":
+    if trial.arm.settings.architecture != "mlp":
         return []
-    places = [name for name, module in net.named_modules() if isinstance(module, nn.Dropout)]
-    seeded = [
-        SeededDropout(net.get_submodule(name).p, trial.seed, layer)  # type: ignore[arg-type]
-        for layer, name in enumerate(places)
-    ]
+    places = {name: module.p for name, module in net.named_modules() if isinstance(module, nn.Dropout)}
+    seeded = [SeededDropout(share, trial.seed, layer) for layer, share in enumerate(places.values())]
     for name, module in zip(places, seeded, strict=True):
         net.set_submodule(name, module)
     return seeded
@@ -140,7 +137,7 @@ class Smoothing:
 
 def label_smoothing(trials: Sequence[Trial]) -> list[float]:
     """The share of each trial's labels that is smoothed."""
-    return [float(trial.arm.settings["label_smoothing"]) for trial in trials]  # type: ignore[arg-type]
+    return [trial.arm.settings.label_smoothing for trial in trials]
 
 
 def smoothing(

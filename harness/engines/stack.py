@@ -165,4 +165,4 @@ class Stack:
 
 def _widths(trial: Trial, data: Data) -> list[int]:
     """Inputs, hidden widths, classes."""
-    return [data.inputs, *trial.arm.settings["hidden"], len(data.classes)]  # type: ignore[misc]
+    return [data.inputs, *trial.arm.settings.hidden, len(data.classes)]

@@ -63,7 +63,7 @@ def _train(
         steps_done=watch.stop(budget),
     )
     run = _Run(stack, data, budget, outcome, watch)
-    run.train(str(settings["sampling"]))
+    run.train(settings.sampling)
     return run.finish()
 
 

@@ -48,12 +48,12 @@ def slices(keys: Sequence[Any]) -> Iterator[tuple[Slice, Any]]:
 
 def shape(trial: Trial) -> str:
     """What members of a block have in common."""
-    return str(trial.arm.settings["hidden"])
+    return str(trial.arm.settings.hidden)
 
 
 def rule(trial: Trial) -> tuple[str, ...]:
     """How a trial is updated, but for the numbers."""
-    optimizer = optimizers[str(trial.arm.settings["optimizer"])]
+    optimizer = optimizers[trial.arm.settings.optimizer]
     return (optimizer.name, *optimizer.switches(trial.arm.settings))
 
 
@@ -110,7 +110,7 @@ class Updates:
 
     def __init__(self, part: Slice, trials: Sequence[Trial], budget: Budget, device: torch.device) -> None:
         self.part, self.rule = part, rule(trials[0])
-        self.optimizer: Optimizer = optimizers[str(trials[0].arm.settings["optimizer"])]
+        self.optimizer: Optimizer = optimizers[trials[0].arm.settings.optimizer]
         self.states: list[State] = [{}, {}]  # of layer one's weights, and of the rest
         self.settings = {
             name: self._setting([trial.arm.settings[name] for trial in trials], device)

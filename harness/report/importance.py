@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.parameters import Choices, Ints
-from harness.searching.silence import silenced
+from harness.searching.storages import quiet_optuna
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def judge(search: SearchData) -> pd.DataFrame:
     varied = {p.name: p for p in search.parameters if complete[p.name].notna().any()}
     if len(complete) < FEWEST or not varied:
         return pd.DataFrame()
-    with silenced():
+    with quiet_optuna():
         trials = [_trial(row, varied) for row in complete.to_dict("records")]
         judged = {name: _evaluate(name, trials, maximize=search.objective.maximize) for name in RESAMPLES}
     order = sorted(varied, key=lambda name: -judged[PED_ANOVA].get(name, {}).get("importance", 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import pictures
 from harness.arm_settings import Settings
@@ -57,9 +57,9 @@ def _applies(value: object) -> bool:
     return as_word(value) != NOT_APPLICABLE
 
 
-def _plain(value: object) -> Value:
+def _plain(value: Any) -> Value:
     """A number that pandas widened for the sake of an empty cell, as it was: 0.0 is 0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value  # type: ignore[return-value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _view(reading: Reading, settings: Mapping[str, Value]) -> View:

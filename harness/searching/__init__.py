@@ -1,1 +1,1 @@
-"""Searches: suggestions from Optuna, trained batch by batch as stacks, told back when they are over."""
+"""Searches: Optuna suggests settings, batches of which train as stacks, and is told their results."""

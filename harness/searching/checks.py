@@ -1,4 +1,4 @@
-"""Whether a search can come to its end: what its tables alone do not tell, said before any training."""
+"""Checks of a search before any training, beyond those of its tables: it must be able to come to its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness import costs, planned_components
 from harness.arm_settings import Settings
 from harness.data import train_size
 from harness.errors import UsageError
-from harness.parameters import Layers, Space
+from harness.parameters import Floats, Ints, Layers, Space
 from harness.plan import misfit
 from harness.schema import BASELINE
 from harness.searches import Search
@@ -20,8 +20,8 @@ from harness.trials import Arm, settings_of
 
 
 def check(study: Study) -> None:
-    """Raise UsageError where a study is no search, or one that cannot come to its end."""
-    if study.search is None or study.space is None:
+    """Raise UsageError where a study is not a search, or is one that cannot come to its end."""
+    if study.search is None:
         raise UsageError(
             f"{study.name} is a study of design {study.about.design!r}. Train it with `harness run`; a "
             "search has design = 'search', [search] and [space]."
@@ -38,13 +38,13 @@ def check(study: Study) -> None:
 
 
 def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
-    """What is wrong with a search that its tables alone do not tell."""
+    """Yield the problems of a search that its tables alone do not show."""
     yield from samplers.problems(search, space)
-    held = holds(study, search.suggestions)
-    if held is not None and held < search.suggestions:
+    size = size_of(study, search.suggestions)
+    if size is not None and size < search.suggestions:
         yield (
-            f"search.suggestions = {search.suggestions}, and [space] holds {held} different settings; "
-            f"allowed: at most {held}, or a wider space"
+            f"search.suggestions = {search.suggestions}, and [space] holds {size} different settings; "
+            f"allowed: at most {size}, or a wider space"
         )
     baseline = settings_of(study)
     n = train_size(baseline)
@@ -61,46 +61,44 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
         yield from dict.fromkeys(problem for corner in corners for problem in costs.too_large(corner))
     if why := misfit(Arm(BASELINE, baseline), {}):
         yield f"[baseline], which the winner is compared with: {why}"
-    chosen = [meant for entry in space.entries for meant in entry.means.values()]
-    yield from planned_components.problems([baseline, *(settings_of(study, one) for one in chosen)])
+    linked = [settings for entry in space.entries for settings in entry.means.values()]
+    yield from planned_components.problems([baseline, *(settings_of(study, settings) for settings in linked)])
 
 
-def holds(study: Study, enough: int) -> int | None:
-    """How many different settings a space holds, counted up to `enough`; None of one with floats."""
-    assert study.space is not None  # noqa: S101 (asked of searches only)
+def size_of(study: Study, enough: int) -> int | None:
+    """Count the different settings of a study's space, up to `enough`; None for a space with floats."""
     if not study.space.finite:
         return None
-    seen: set[str] = set()
+    different: set[str] = set()
     for drawn in study.space.points():
-        seen.add(str(sorted(settings_of(study, study.space.settings(drawn)).items())))
-        if len(seen) >= enough:
+        different.add(str(sorted(settings_of(study, study.space.settings(drawn)).items())))
+        if len(different) >= enough:
             break
-    return len(seen)
+    return len(different)
 
 
 def _corners(study: Study) -> list[dict[str, Any]]:
-    """The ends of what decides how long a suggestion trains: settings, beside the baseline's."""
-    assert study.space is not None  # noqa: S101 (asked of searches only)
+    """Return all combinations of the extremes of the settings that decide how long a suggestion trains."""
     ends: dict[str, list[Any]] = {}
     for entry in study.space.entries:
         for key in ("epochs", "steps", "batch_size"):
-            listed = [meant[key] for meant in entry.means.values() if key in meant]
-            if entry.name == key and not entry.means:
-                listed = [entry.values.low, entry.values.high]  # type: ignore[union-attr]
-            always = not entry.when and all(key in meant for meant in entry.means.values())
-            if listed and not always:  # where it is not drawn, the baseline's value counts
-                listed += [settings_of(study)[key]] if key in settings_of(study) else []
-            if listed:
-                seen = [*ends.get(key, []), *listed]
-                ends[key] = [min(seen), max(seen)]
+            values = [settings[key] for settings in entry.means.values() if key in settings]
+            if entry.name == key and not entry.means and isinstance(entry.values, Floats | Ints):
+                values = [entry.values.low, entry.values.high]
+            always = not entry.when and all(key in settings for settings in entry.means.values())
+            if values and not always:  # where it is not drawn, the baseline's value counts
+                values += [settings_of(study)[key]] if key in settings_of(study) else []
+            if values:
+                values += ends.get(key, [])
+                ends[key] = [min(values), max(values)]
     return [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
 
 
 def evaluations_of(study: Study) -> list[int]:
-    """How many evaluations suggestions get, at the ends of what decides it."""
+    """Return the number of evaluations of suggestions at the extremes of what decides it."""
     return [evaluations(settings_of(study, drawn)) for drawn in _corners(study)]
 
 
 def evaluations(resolved: Settings) -> int:
-    """How many evaluations a suggestion gets after its start, unpruned."""
+    """Return the number of evaluations that a suggestion gets after its start, unpruned."""
     return costs.evaluations(resolved)

@@ -1,4 +1,4 @@
-"""Outcomes: what came of suggestions, from what was just trained or from the part of a batch on disk."""
+"""Results of trials and suggestions: from a round that was just trained, or from a part on disk."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from optuna.trial import TrialState
 from harness.batches import Budget
 from harness.data import train_size
 from harness.searches import Search
-from harness.searching.asking import Told
+from harness.searching.asking import SuggestionResult
 from harness.searching.rounds import Round, curve, rounded
 from harness.stacks import widths_of
 from harness.trials import Trial
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What came of one trial: its status, why, its objective on val by evaluation, and its parameters."""
+class TrialResult:
+    """The result of one trial: its status, why, its objectives on val by evaluation, and its parameters."""
 
     status: str
     reason: str = ""
@@ -30,10 +30,10 @@ class Ended:
     parameters: int = 0
 
 
-def of_round(found: Round, objectives: Sequence[str]) -> dict[str, Ended]:
-    """What came of each trial of a batch that was trained, by trial_id."""
-    ended = {trial_id: Ended("failed", message) for trial_id, (_, message) in found.failed.items()}
-    for _, share in found.shares:
+def of_round(trained: Round, objectives: Sequence[str]) -> dict[str, TrialResult]:
+    """Return the result of each trial of a round, by trial_id."""
+    results = {trial_id: TrialResult("failed", message) for trial_id, (_, message) in trained.failed.items()}
+    for _, share in trained.shares:
         outcome = share.outcome
         for k, trial in enumerate(share.trials):
             step = int(outcome.diverged_step[k])
@@ -41,30 +41,26 @@ def of_round(found: Round, objectives: Sequence[str]) -> dict[str, Ended]:
             curves = {name: curve(outcome, k, name) for name in objectives if name.startswith("val_")}
             parameters = int(outcome.parameters[k])
             status = "diverged" if step else "pruned" if reason else "ok"
-            ended[trial.trial_id] = Ended(status, diverged(step) if step else reason, curves, parameters)
-    return ended
+            why = f"the loss was not finite at step {step}" if step else reason  # as in trials.csv
+            results[trial.trial_id] = TrialResult(status, why, curves, parameters)
+    return results
 
 
-def diverged(step: int) -> str:
-    """Why a trial has no outcome, in the words of trials.csv."""
-    return f"the loss was not finite at step {step}"
-
-
-def of_part(tables: Mapping[str, pd.DataFrame], objectives: Sequence[str]) -> dict[str, Ended]:
-    """What came of each trial of a batch that an earlier run trained, from its part, as text."""
+def of_part(tables: Mapping[str, pd.DataFrame], objectives: Sequence[str]) -> dict[str, TrialResult]:
+    """Return the result of each trial of a batch that an earlier run trained, from its part, as text."""
     epochs = tables["epochs"]
     val = dict(list(epochs[epochs["split"] == "val"].groupby("trial_id", sort=False)))
-    ended = {}
+    results = {}
     for row in tables["trials"].to_dict("records"):
-        own = val.get(row["trial_id"])
+        evaluations = val.get(row["trial_id"])
         curves = {
-            name: {} if own is None else dict(_curve(own[name.removeprefix("val_")]))
+            name: {} if evaluations is None else dict(_curve(evaluations[name.removeprefix("val_")]))
             for name in objectives
             if name.startswith("val_")
         }
         parameters = int(float(row["parameters"] or 0))
-        ended[str(row["trial_id"])] = Ended(row["status"], row["reason"], curves, parameters)
-    return ended
+        results[str(row["trial_id"])] = TrialResult(row["status"], row["reason"], curves, parameters)
+    return results
 
 
 def _curve(values: pd.Series[str]) -> Iterator[tuple[int, float]]:
@@ -73,57 +69,58 @@ def _curve(values: pd.Series[str]) -> Iterator[tuple[int, float]]:
             yield evaluation, rounded(float(value)) if value else math.nan
 
 
-def told(trials: Sequence[Trial], ended: Mapping[str, Ended], search: Search) -> Told:
-    """What came of a suggestion: the mean over its seeds, or what stopped it.
+def combine(trials: Sequence[Trial], results: Mapping[str, TrialResult], search: Search) -> SuggestionResult:
+    """Combine a suggestion's trials: the mean over its seeds, or what stopped it.
 
     Args:
         trials: the suggestion's, one a seed.
-        ended: what came of each, by trial_id.
+        results: the result of each, by trial_id.
         search: says what is sought, and what a suggestion that diverged counts as.
     """
-    own = [ended[trial.trial_id] for trial in trials]
+    seeds = [results[trial.trial_id] for trial in trials]
     first = next((name for name in search.objective if name.startswith("val_")), "")
-    curves = [dict(one.curves.get(first, {})) for one in own]
-    common = sorted(set.intersection(*(set(one) for one in curves))) if len(search.objective) == 1 else []
-    means = {i: float(np.mean([one[i] for one in curves])) for i in common}
-    reached = max((max(one, default=0) for one in curves), default=0)
+    curves = [dict(seed.curves.get(first, {})) for seed in seeds]
+    single = len(search.objective) == 1
+    common = sorted(set.intersection(*(set(curve) for curve in curves))) if single else []
+    means = {i: float(np.mean([curve[i] for curve in curves])) for i in common}
+    reached = max((max(curve, default=0) for curve in curves), default=0)
     for status in ("failed", "diverged"):
-        at = next((i for i, one in enumerate(own) if one.status == status), None)
+        at = next((i for i, seed in enumerate(seeds) if seed.status == status), None)
         if at is None:
             continue
-        reason = f"seed {trials[at].seed} {status}: {own[at].reason}"
+        reason = f"seed {trials[at].seed} {status}: {seeds[at].reason}"
         if status == "diverged":
             return _lost(search, means, reached, reason)
-        return Told(TrialState.FAIL, [], means, reached, reason)
-    pruned = next((one for one in own if one.status == "pruned"), None)
-    if pruned is not None and means and not math.isfinite(last := means[max(means)]):
-        return _lost(search, means, reached, f"{first} is {last}, not finite")
-    if pruned is not None:
-        return Told(TrialState.PRUNED, [], means, reached, pruned.reason)
-    values = [_value(name, trials[0], own) for name in search.objective]
-    for name, value in zip(search.objective, values, strict=True):
+        return SuggestionResult(TrialState.FAIL, [], means, reached, reason)
+    pruned = next((seed for seed in seeds if seed.status == "pruned"), None)
+    values = {first: means[max(means)]} if pruned is not None and means else {}
+    if pruned is None:
+        values = {name: _value(name, trials[0], seeds) for name in search.objective}
+    for name, value in values.items():
         if not math.isfinite(value):
             return _lost(search, means, reached, f"{name} is {value}, not finite")
-    return Told(TrialState.COMPLETE, values, means, reached)
+    if pruned is not None:
+        return SuggestionResult(TrialState.PRUNED, [], means, reached, pruned.reason)
+    return SuggestionResult(TrialState.COMPLETE, list(values.values()), means, reached)
 
 
-def _lost(search: Search, intermediate: Mapping[int, float], reached: int, reason: str) -> Told:
-    """What is told of a suggestion that came to no number: that it failed, or the declared worst value."""
+def _lost(search: Search, intermediate: Mapping[int, float], reached: int, reason: str) -> SuggestionResult:
+    """Return the result of a suggestion without a number: failed, or the declared worst value."""
     if search.diverged == "fail":
-        return Told(TrialState.FAIL, [], intermediate, reached, reason)
-    return Told(TrialState.COMPLETE, [float(search.diverged)], intermediate, reached, reason)
+        return SuggestionResult(TrialState.FAIL, [], intermediate, reached, reason)
+    return SuggestionResult(TrialState.COMPLETE, [float(search.diverged)], intermediate, reached, reason)
 
 
-def _value(name: str, trial: Trial, own: Sequence[Ended]) -> float:
+def _value(name: str, trial: Trial, seeds: Sequence[TrialResult]) -> float:
     if name == "parameters":
-        return float(own[0].parameters)
+        return float(seeds[0].parameters)
     if name == "training_flops":
         return training_flops(trial)
-    return float(np.mean([one.curves[name][max(one.curves[name])] for one in own]))
+    return float(np.mean([seed.curves[name][max(seed.curves[name])] for seed in seeds]))
 
 
 def training_flops(trial: Trial) -> float:
-    """The multiplications and additions of a trial's training, in its products of matrices alone.
+    """Count the multiplications and additions of a trial's training, in its products of matrices alone.
 
     Each weight takes 2 forward and 2 for its own gradient a sample; all but layer one's take 2 more, to
     hand the gradient on. Biases, activations, loss and updates are left out, as is usual.

@@ -1,11 +1,11 @@
-"""Who stops early: Optuna's pruners and, for suggestions that train together, synchronous ones.
+"""Pruners: Optuna's and, for suggestions that train together, synchronous ones.
 
 The protocol of a batch, at each evaluation of `rungs`: report the values of all members, then ask
 `Trial.should_prune` for each, then tell. Steps are evaluations: 1, 2, ...
 
-Optuna's own successive halving and Hyperband judge a trial when it comes, against those that came before:
-the first to come to a rung is promoted whatever it is worth. Suggestions that train as stacks are all there
-at once, so ours compare all of them, and the order in which they are asked for decides nothing.
+Optuna's own successive halving and Hyperband compare a trial with those that reached the rung before it: the
+first one is promoted whatever its value. Suggestions that train as stacks reach a rung together, so ours
+compare all of them, and the order in which they are asked for decides nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from optuna.trial import FrozenTrial
 from harness.searches import Pruning
 
 BATCH = "batch"
-"""The user attribute of a trial that says with which others it trains: the number of its batch."""
+"""User attribute of a trial: the number of the batch that it trains in."""
 EVALUATIONS = "evaluations"
-"""The user attribute of a trial that says how many evaluations it would get, unpruned."""
+"""User attribute of a trial: the number of evaluations that it would get, unpruned."""
 
 
 def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
@@ -55,7 +55,7 @@ def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
 
 
 def rungs(pruning: Pruning, evaluations: int) -> list[int]:
-    """The evaluations after which the pruner is asked; between two of them nothing can be pruned.
+    """Return the evaluations after which the pruner is asked; between two of them nothing can be pruned.
 
     Args:
         pruning: the pruner's table.
@@ -77,23 +77,23 @@ def rungs(pruning: Pruning, evaluations: int) -> list[int]:
 
 
 class FinitePruner(BasePruner):
-    """Another pruner, but that a suggestion whose last value is not finite stops at once.
+    """Wraps a pruner, and stops a suggestion at once whose last value is not finite.
 
-    Optuna's judge by the best value so far, so that one good value would keep alive what is NaN since.
+    Optuna's pruners go by the best value so far, so one good value would keep a suggestion that is NaN since.
     """
 
     def __init__(self, pruner: BasePruner) -> None:
         self._pruner = pruner
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether a suggestion stops at the evaluation that it reported last."""
+        """Return True if a suggestion stops at the evaluation that it reported last."""
         step = trial.last_step
         lost = step is not None and not math.isfinite(trial.intermediate_values[step])
         return lost or self._pruner.prune(study, trial)
 
 
 class SynchronousHalving(BasePruner):
-    """Successive halving of a batch: at each rung the best 1 / `reduction` of those that are there go on.
+    """Successive halving of a batch: at each rung the best 1 / `reduction` of its members go on.
 
     Jamieson & Talwalkar (2016), https://proceedings.mlr.press/v51/jamieson16.html. With more than one bracket
     it is Hyperband, Li et al. (2018), https://jmlr.org/papers/v18/16-558.html: halving is as good as its
@@ -101,13 +101,13 @@ class SynchronousHalving(BasePruner):
     the more a bracket prunes, the larger is its share of each batch.
 
     Of the members of a bracket that reported a finite number at the rung and would go on after it, the best
-    ceil(n / `reduction`) stay; of equal ones those asked first. Who reported no finite number is pruned. Who
-    has come to the end of its own training is not, and takes nobody's place. All this is read from what was
-    reported, so neither who is asked for first matters, nor whether the pruned were told at once.
+    ceil(n / `reduction`) stay; of equal ones those asked first. A member that reported no finite number is
+    pruned. One that has come to the end of its own training is not, and takes no other's place. All this is
+    read from the reports, so neither the order of asking matters, nor whether the pruned were told at once.
 
     Args:
         rungs: evaluations at which suggestions are compared, ascending.
-        reduction: of how many one stays.
+        reduction: one of so many stays.
         brackets: 1 for successive halving, `len(rungs) + 1` for Hyperband.
     """
 
@@ -117,7 +117,7 @@ class SynchronousHalving(BasePruner):
         self._shares = shares(brackets, reduction)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether a suggestion stops at the evaluation that it reported last."""
+        """Return True if a suggestion stops at the evaluation that it reported last."""
         rung = trial.last_step
         if rung not in self._rungs or not _goes_on(trial, rung):
             return False
@@ -131,7 +131,7 @@ class SynchronousHalving(BasePruner):
         bracket = dict(zip((other.number for other in batch), turns(self._shares, len(batch)), strict=True))
         if rung not in self._rungs[bracket[trial.number] :]:
             return False
-        field = [
+        rivals = [
             other
             for other in batch
             if bracket[other.number] == bracket[trial.number]
@@ -139,8 +139,8 @@ class SynchronousHalving(BasePruner):
             and _goes_on(other, rung)
         ]
         sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-        field.sort(key=lambda other: (sign * other.intermediate_values[rung], other.number))
-        kept = field[: math.ceil(len(field) / self._reduction)]
+        rivals.sort(key=lambda other: (sign * other.intermediate_values[rung], other.number))
+        kept = rivals[: math.ceil(len(rivals) / self._reduction)]
         return trial.number not in {other.number for other in kept}
 
 
@@ -149,7 +149,7 @@ def _goes_on(trial: FrozenTrial, rung: int) -> bool:
 
 
 def shares(brackets: int, reduction: int) -> list[int]:
-    """How many suggestions of a round each of Hyperband's brackets has, the one that prunes most first.
+    """Return the suggestions of a round in each of Hyperband's brackets, the one that prunes most first.
 
     Li et al. (2018), algorithm 1: n_s = ceil((s_max + 1) / (s + 1) * eta^s), for s = s_max, ..., 0.
 
@@ -160,17 +160,17 @@ def shares(brackets: int, reduction: int) -> list[int]:
 
 
 def turns(shares: Sequence[int], count: int) -> list[int]:
-    """Which bracket each of `count` suggestions is in, so that every stretch of them has about the shares.
+    """Assign `count` suggestions to brackets, so that every stretch of them has about the shares.
 
-    Whose turn it is has waited longest: after k turns no bracket is further than 1 from k times its share.
+    The bracket that has waited longest comes next: after k turns none is more than 1 off k times its share.
 
     >>> turns([3, 2], 5)
     [0, 1, 0, 1, 0]
     """
-    waited, turns = [0] * len(shares), []
+    waited, brackets = [0] * len(shares), []
     for _ in range(count):
         waited = [w + share for w, share in zip(waited, shares, strict=True)]
-        turn = waited.index(max(waited))
-        waited[turn] -= sum(shares)
-        turns.append(turn)
-    return turns
+        bracket = waited.index(max(waited))
+        waited[bracket] -= sum(shares)
+        brackets.append(bracket)
+    return brackets

@@ -1,174 +1,293 @@
-"""Rounds: a batch of suggestions trains as stacks, from rung to rung, and who is pruned leaves its stack."""
+"""Rounds: a batch of suggestions trains as stacks, from rung to rung, and the pruned leave their stack.
+
+A stage of a stack is a pure function: the stack's state goes in, the state at the next rung comes out. So any
+worker can train any stage, pruned members are left out between two stages, and a worker that dies loses
+nothing but its stage.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from harness import notes
+from harness.batches import Budget
+from harness.board import SharedProgress
 from harness.costs import stack_seconds
-from harness.engines.outcome import Outcome
+from harness.data import Data
+from harness.engines.outcome import Outcome, Watch
+from harness.engines.states import State
 from harness.errors import MachineError
-from harness.parts import Trained
-from harness.searching.asking import Asker, Suggestion
-from harness.searching.stages import Reached, Stage, Workers
+from harness.executors import Workers
+from harness.parts import ShareOutcome
+from harness.searching.asking import AskTell, Suggestion
 from harness.stacks import Stack, budget_of
+from harness.study import Study
+from harness.tasks import Task, engine_of, quiet_arithmetic, undisturbed
 from harness.trials import Trial
 
 PRUNED = "pruned after evaluation {}"
 OTHER_SEED = "another seed of this suggestion diverged"
 
 
-@dataclass(frozen=True)
-class Setup:
-    """How the stacks of a search train, whichever batch it is."""
+# -------------------------------------------------------------------------------------------------- stages
 
-    workers: Workers
-    devices: Sequence[str]
-    rungs: Sequence[int]
-    objective: str
-    metrics: Sequence[str] = ()
+
+@dataclass(frozen=True)
+class StageTask(Task["StageResult"]):
+    """A stack, its state after so many seconds, and the step to train it to. Without a state it begins."""
+
+    until: int = 0
+    state: State | None = None
+    seconds: float = 0.0
+
+    def train(self, data: Data, shared: SharedProgress | None) -> StageResult:  # noqa: ARG002 (not a run's)
+        """Train the stack to its next rung."""
+        start = time.perf_counter() - self.seconds
+        memory = _InMemory(self.state)
+        # Nothing is chosen by train, whose evaluation would take a quarter of the time.
+        watch = Watch(
+            metrics=self.study.metrics, checkpoints=memory, sealed=True, until=self.until, splits=("val",)
+        )
+        with quiet_arithmetic(self.stack.engine), undisturbed():
+            outcome: Outcome = engine_of(self.stack).train(self.stack.trials, data, self.device, watch=watch)
+        for note in outcome.notes:
+            notes.warn_once(note)
+        seconds = time.perf_counter() - start
+        return StageResult(self, replace(outcome, weights=[]), memory.state, seconds)
+
+    def failed(self, message: str) -> StageResult:
+        """Return the failure of the stage."""
+        return StageResult(self, failure=message)
+
+    def halves(self) -> Iterator[StageTask]:
+        """Split the stage into two, of half the members each."""
+        half, count = len(self.stack.trials) // 2, len(self.stack.trials)
+        yield from (self.only(range(half)), self.only(range(half, count)))
+
+    def only(self, members: Sequence[int]) -> StageTask:
+        """Return the stage with some of its members."""
+        trials = self.stack.trials
+        state = self.state and engine_of(self.stack).select(self.state, trials, list(members))
+        return replace(self, stack=replace(self.stack, trials=tuple(trials[k] for k in members)), state=state)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """All that was observed of a stack so far and the state to go on from; or the message of its failure."""
+
+    stage: StageTask
+    outcome: Outcome | None = None
+    state: State | None = None
+    seconds: float = 0.0
+    failure: str = ""
+
+
+class _InMemory:
+    """The checkpoints of a stage: `load` gives the state that it begins with, `save` keeps the last one."""
+
+    def __init__(self, state: State | None) -> None:
+        self.state = state
+
+    def load(self) -> State | None:
+        return self.state
+
+    def due(self, step: int, budget: Budget) -> bool:  # noqa: ARG002 (the protocol's signature)
+        return False
+
+    def save(self, step: int, values: Mapping[str, Any]) -> None:
+        self.state = State(step, {name: _copied(value) for name, value in values.items()})
+
+
+def _copied(value: Any) -> Any:
+    """Copy a tensor or an array into an array of its own; other values are as JSON knows them."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+# --------------------------------------------------------------------------------------------------- rounds
 
 
 @dataclass
 class Round:
-    """What has come of a batch so far.
+    """A batch of suggestions in training.
 
-    `shares` are members of stacks that ended together, `failed` the stack and the message of trials that
-    could not be trained, by trial_id; `going` is what still trains.
+    `stacks` are the batch's trials, as the plan has put them together; `ask_tell` hears what suggestions
+    reach, and asks the pruner after the evaluations `rungs`. `shares` are members of stacks that ended
+    together, `failed` the stack and the message of trials that could not be trained, by trial_id;
+    `in_training` is what still trains.
     """
 
-    going: list[Reached]
-    shares: list[tuple[Stack, Trained]] = field(default_factory=list)
+    study: Study
+    batch: Sequence[Suggestion]
+    stacks: Sequence[Stack]
+    ask_tell: AskTell
+    rungs: Sequence[int]
+    shares: list[tuple[Stack, ShareOutcome]] = field(default_factory=list)
     failed: dict[str, tuple[Stack, str]] = field(default_factory=dict)
+    in_training: list[StageResult] = field(default_factory=list)
+    _reported: set[tuple[int, int]] = field(default_factory=set)
+
+    def train(
+        self, workers: Workers, devices: Sequence[str], tell: Callable[[float], None] = lambda _share: None
+    ) -> None:
+        """Train the batch to its end, or as far as the pruner lets each suggestion go.
+
+        Args:
+            workers: run the stages.
+            devices: what they compute on.
+            tell: told now and then which share of the stages between two rungs is done.
+        """
+        self.in_training = [
+            StageResult(StageTask(stack, devices[i % len(devices)], self.study))
+            for i, stack in enumerate(self.stacks)
+        ]
+        last = max((len(budget_of(stack).eval_steps) - 1 for stack in self.stacks), default=0)
+        rungs = [*(rung for rung in self.rungs if rung < last), last]
+        for done, rung in enumerate(rungs):
+            stages = [self._next(result, rung) for result in self.in_training]
+            stages.sort(key=lambda stage: stack_seconds(stage.stack) * stage.until, reverse=True)
+            self.in_training = []
+            for count, result in enumerate(_results(stages, workers), 1):
+                self.in_training.append(result)
+                tell((done + min(1.0, count / len(stages))) / len(rungs))
+            # In the order of the plan: which stack is done first must not decide which is asked about first.
+            self.in_training.sort(key=lambda result: result.stage.stack.group)
+            self.report()
+            self._remove_ended(rung, self._stopped() if rung in self.rungs else set())
+            if not self.in_training:
+                break
+        self._check_complete()
+        tell(1.0)
+
+    def _next(self, result: StageResult, rung: int) -> StageTask:
+        """Return the stage from a stack's state to the next rung, or to its own end."""
+        stack, device = result.stage.stack, result.stage.device
+        steps = budget_of(stack).eval_steps
+        until = steps[min(rung, len(steps) - 1)]
+        return StageTask(stack, device, self.study, until, result.state, result.seconds)
+
+    def report(self) -> None:
+        """Report to Optuna what all suggestions reached since the last rung, evaluation by evaluation."""
+        search = self.ask_tell.search
+        if len(search.objective) > 1:
+            return
+        curves: dict[str, list[Mapping[int, float]]] = {}
+        for result in self.in_training:
+            if result.outcome is not None:
+                for k, trial in enumerate(result.stage.stack.trials):
+                    points = curve(result.outcome, k, search.objective[0])
+                    curves.setdefault(trial.arm.name, []).append(points)
+        for suggestion in self.batch:
+            seeds = curves.get(suggestion.arm, [])
+            if len(seeds) < len(search.seeds):  # a seed diverged, or its stack failed
+                continue
+            for evaluation in sorted(set.intersection(*(set(points) for points in seeds))):
+                if (suggestion.number, evaluation) not in self._reported:
+                    self._reported.add((suggestion.number, evaluation))
+                    value = float(np.mean([points[evaluation] for points in seeds]))
+                    self.ask_tell.report(suggestion, evaluation, value)
+
+    def _stopped(self) -> set[str]:
+        """Return the arms that the pruner stops, of those that would go on."""
+        unfinished = {
+            trial.arm.name
+            for result in self.in_training
+            if not _is_finished(result.stage)
+            for trial in result.stage.stack.trials
+        } - {*self._lost()}
+        candidates = [suggestion for suggestion in self.batch if suggestion.arm in unfinished]
+        stopped = self.ask_tell.pruned(candidates)
+        return {suggestion.arm for suggestion in candidates if suggestion.number in stopped}
+
+    def _remove_ended(self, rung: int, stopped: set[str]) -> None:
+        """Take the members out of the stacks that end here: trained to their end, diverged, or pruned."""
+        remaining: list[StageResult] = []
+        lost = set(self._lost())
+        for result in self.in_training:
+            stage, outcome = result.stage, result.outcome
+            stack = stage.stack
+            if outcome is None:
+                self.failed |= {trial.trial_id: (stack, result.failure) for trial in stack.trials}
+                continue
+            finished = _is_finished(stage)
+            reasons = {} if finished else _reasons(stack, outcome, stopped, lost, rung)
+            ended = [
+                k
+                for k, trial in enumerate(stack.trials)
+                if finished or outcome.diverged_step[k] or trial.trial_id in reasons
+            ]
+            if ended:
+                trials = [stack.trials[k] for k in ended]
+                share = ShareOutcome(trials, outcome.of(ended), result.seconds, stage.device, reasons)
+                self.shares.append((stack, share))
+            kept = [k for k in range(len(stack.trials)) if k not in set(ended)]
+            if kept:
+                remaining.append(result if not ended else _only(result, kept))
+        self.in_training = remaining
+
+    def _lost(self) -> Iterator[str]:
+        """Yield the arms of which a seed diverged or failed: nothing more can come of them."""
+        for result in self.in_training:
+            for k, trial in enumerate(result.stage.stack.trials):
+                if result.outcome is None or result.outcome.diverged_step[k]:
+                    yield trial.arm.name
+        yield from (trial.arm.name for stack, _ in self.failed.values() for trial in stack.trials)
+
+    def _check_complete(self) -> None:
+        """Raise MachineError where a trial has no end: a batch is told whole, or not at all."""
+        planned = {trial.trial_id for stack in self.stacks for trial in stack.trials}
+        ended = {trial.trial_id for _, share in self.shares for trial in share.trials} | set(self.failed)
+        if planned != ended:
+            raise MachineError(
+                f"{len(planned - ended)} of {len(planned)} trials of a batch did not end, so nothing of it "
+                "was written. Run the same command again: it asks for the same batch."
+            )
 
 
-def train(
-    batch: Sequence[Suggestion],
-    stacks: Sequence[Stack],
-    asker: Asker,
-    setup: Setup,
-    tell: Callable[[float], None] = lambda _share: None,
-) -> Round:
-    """Train a batch to its end, or as far as the pruner lets each suggestion go.
-
-    Args:
-        batch: suggestions that were asked for.
-        stacks: their trials, as the plan has put them together.
-        asker: hears what suggestions reach, and asks the pruner.
-        setup: how to train.
-        tell: told now and then which share of the stages between two rungs is done.
-    """
-    found = Round(
-        [Reached(Stage(stack, 0, setup.devices[i % len(setup.devices)])) for i, stack in enumerate(stacks)]
-    )
-    reported: set[tuple[int, int]] = set()
-    last = max((len(budget_of(stack).eval_steps) - 1 for stack in stacks), default=0)
-    rungs = [*(rung for rung in setup.rungs if rung < last), last]
-    for done, rung in enumerate(rungs):
-        stages = [_next(reached, rung, setup) for reached in found.going]
-        stages.sort(key=lambda stage: stack_seconds(stage.stack) * stage.until, reverse=True)
-        found.going = []
-        for count, reached in enumerate(_trained(stages, setup.workers), 1):
-            found.going.append(reached)
-            tell((done + min(1.0, count / len(stages))) / len(rungs))
-        # In the order of the plan: who is done first must not decide who is asked first.
-        found.going.sort(key=lambda reached: reached.stage.stack.group)
-        _report(batch, found, asker, setup, reported)
-        _part(found, rung, _stopped(batch, found, asker) if rung in setup.rungs else set())
-        if not found.going:
-            break
-    _check_whole(stacks, found)
-    tell(1.0)
-    return found
-
-
-def _check_whole(stacks: Sequence[Stack], found: Round) -> None:
-    """Raise MachineError where a trial of a batch has no end: a batch is told whole, or not at all."""
-    planned = {trial.trial_id for stack in stacks for trial in stack.trials}
-    ended = {trial.trial_id for _, share in found.shares for trial in share.trials} | set(found.failed)
-    if planned != ended:
-        raise MachineError(
-            f"{len(planned - ended)} of {len(planned)} trials of a batch came to no end, so that nothing of "
-            "it was written. Run the same command again: it asks for the same batch."
-        )
-
-
-def _trained(stages: Sequence[Stage], workers: Workers) -> Iterator[Reached]:
-    """Train stages; a stack that fails is trained again in halves, so that only who is guilty fails."""
+def _results(stages: Sequence[StageTask], workers: Workers) -> Iterator[StageResult]:
+    """Train stages; a stack that fails is trained again in halves, so that only faulty members fail."""
     waiting = list(stages)
     while waiting:
-        halves: list[Stage] = []
-        for reached in workers.train(waiting):
-            if reached.failure and len(reached.stage.stack.trials) > 1:
-                halves += _halves(reached.stage)
+        halves: list[StageTask] = []
+        for result in workers.run(waiting):
+            if result.failure and len(result.stage.stack.trials) > 1:
+                halves += result.stage.halves()
             else:
-                yield reached
+                yield result
         waiting = halves
 
 
-def _halves(stage: Stage) -> Iterator[Stage]:
-    """A stage as two, of half the members each."""
-    stack, count = stage.stack, len(stage.stack.trials)
-    engine = importlib.import_module(f"harness.engines.{stack.engine}")
-    for keep in (range(count // 2), range(count // 2, count)):
-        state = stage.state and engine.select(stage.state, stack.trials, list(keep))
-        yield replace(stage, stack=replace(stack, trials=tuple(stack.trials[k] for k in keep)), state=state)
+def _is_finished(stage: StageTask) -> bool:
+    return stage.until == budget_of(stage.stack).steps
 
 
-def _stopped(batch: Sequence[Suggestion], found: Round, asker: Asker) -> set[str]:
-    """The arms that the pruner stops, of those that would go on."""
-    going = {
-        trial.arm.name
-        for reached in found.going
-        if reached.stage.until < budget_of(reached.stage.stack).steps
-        for trial in reached.stage.stack.trials
-    } - {*_lost(found)}
-    asked = [suggestion for suggestion in batch if suggestion.arm in going]
-    stopped = asker.pruned(asked)
-    return {suggestion.arm for suggestion in asked if suggestion.number in stopped}
+def _only(result: StageResult, members: Sequence[int]) -> StageResult:
+    """Return a result's stack and state with some of its members, to go on from."""
+    stage = replace(result.stage, state=result.state).only(members)
+    return StageResult(stage, state=stage.state, seconds=result.seconds)
 
 
-def _next(reached: Reached, rung: int, setup: Setup) -> Stage:
-    """The way from where a stack is to the next rung, or to its own end."""
-    stack = reached.stage.stack
-    steps = budget_of(stack).eval_steps
-    until = steps[min(rung, len(steps) - 1)]
-    return Stage(stack, until, reached.stage.device, reached.state, setup.metrics, reached.seconds)
-
-
-def _report(
-    batch: Sequence[Suggestion],
-    found: Round,
-    asker: Asker,
-    setup: Setup,
-    reported: set[tuple[int, int]],
-) -> None:
-    """Report to Optuna what all suggestions reached since the last rung, evaluation by evaluation."""
-    if len(asker.search.objective) > 1:
-        return
-    curves: dict[str, list[Mapping[int, float]]] = {}
-    for reached in found.going:
-        if reached.outcome is not None:
-            for k, trial in enumerate(reached.stage.stack.trials):
-                curves.setdefault(trial.arm.name, []).append(curve(reached.outcome, k, setup.objective))
-    seeds = len(asker.search.seeds)
-    for suggestion in batch:
-        own = curves.get(suggestion.arm, [])
-        if len(own) < seeds:  # a seed diverged, or its stack failed
-            continue
-        for evaluation in sorted(set.intersection(*(set(one) for one in own))):
-            if (suggestion.number, evaluation) not in reported:
-                reported.add((suggestion.number, evaluation))
-                value = float(np.mean([one[evaluation] for one in own]))
-                asker.report(suggestion, evaluation, value)
+def _reasons(stack: Stack, outcome: Outcome, stopped: set[str], lost: set[str], rung: int) -> dict[str, str]:
+    """Return by trial_id the reason why members are stopped that could go on."""
+    reasons = {}
+    for k, trial in enumerate(stack.trials):
+        if not outcome.diverged_step[k]:
+            if trial.arm.name in lost:
+                reasons[trial.trial_id] = OTHER_SEED
+            elif trial.arm.name in stopped:
+                reasons[trial.trial_id] = PRUNED.format(rung)
+    return reasons
 
 
 def curve(outcome: Outcome, k: int, objective: str) -> dict[int, float]:
-    """A member's objective on val by evaluation, from 1, up to where it diverged; as the results have it."""
+    """Return a member's objective on val by evaluation, from 1, up to its divergence; as results hold it."""
     metric, end = objective.removeprefix("val_"), outcome.diverged_step[k]
     points = [point for point in outcome.curve if point.split == "val" and (not end or point.step < end)]
     values = {
@@ -179,70 +298,11 @@ def curve(outcome: Outcome, k: int, objective: str) -> dict[int, float]:
 
 
 def rounded(value: float) -> float:
-    """A number as results hold it."""
+    """Round a number to the digits that results hold."""
     return float(f"{value:.7g}")
 
 
-def _part(found: Round, rung: int, stopped: set[str]) -> None:
-    """Take out of the stacks who has come to an end: of its training, by divergence, or by the pruner."""
-    going: list[Reached] = []
-    lost = set(_lost(found))
-    for reached in found.going:
-        stack, outcome = reached.stage.stack, reached.outcome
-        if outcome is None:
-            found.failed |= {trial.trial_id: (stack, reached.failure) for trial in stack.trials}
-            continue
-        finished = reached.stage.until == budget_of(stack).steps
-        reasons = {} if finished else _reasons(stack, outcome, stopped, lost, rung)
-        ended = [
-            k
-            for k, trial in enumerate(stack.trials)
-            if finished or outcome.diverged_step[k] or trial.trial_id in reasons
-        ]
-        if ended:
-            trials = [stack.trials[k] for k in ended]
-            share = Trained(trials, outcome.of(ended), reached.seconds, reached.stage.device, reasons)
-            found.shares.append((stack, share))
-        keep = [k for k in range(len(stack.trials)) if k not in set(ended)]
-        if keep:
-            going.append(_kept(reached, keep))
-    found.going = going
-
-
-def _lost(found: Round) -> Iterator[str]:
-    """The arms of which a seed diverged or failed: nothing more can come of them."""
-    for reached in found.going:
-        for k, trial in enumerate(reached.stage.stack.trials):
-            if reached.outcome is None or reached.outcome.diverged_step[k]:
-                yield trial.arm.name
-    yield from (trial.arm.name for stack, _ in found.failed.values() for trial in stack.trials)
-
-
-def _reasons(stack: Stack, outcome: Outcome, stopped: set[str], lost: set[str], rung: int) -> dict[str, str]:
-    """Why members are stopped that could go on, by trial_id."""
-    told = {}
-    for k, trial in enumerate(stack.trials):
-        if not outcome.diverged_step[k]:
-            if trial.arm.name in lost:
-                told[trial.trial_id] = OTHER_SEED
-            elif trial.arm.name in stopped:
-                told[trial.trial_id] = PRUNED.format(rung)
-    return told
-
-
-def _kept(reached: Reached, keep: Sequence[int]) -> Reached:
-    """A stack and its state with some of its members."""
-    stack, state = reached.stage.stack, reached.state
-    if len(keep) == len(stack.trials) or state is None:
-        return reached
-    engine = importlib.import_module(f"harness.engines.{stack.engine}")
-    trials = tuple(stack.trials[k] for k in keep)
-    smaller = Stack(stack.group, stack.engine, trials)
-    stage = Stage(smaller, reached.stage.until, reached.stage.device)
-    return Reached(stage, state=engine.select(state, stack.trials, keep), seconds=reached.seconds)
-
-
 def name_of(trials: Sequence[Trial]) -> str:
-    """The name of a batch's part."""
+    """Return the name of a batch's part."""
     text = " ".join(trial.trial_id for trial in trials)
     return "b" + hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,6 +1,6 @@
-"""Who suggests: Optuna's samplers, each set up to be asked for a whole batch and made anew for the next.
+"""Samplers: Optuna's, each set up to be asked for a whole batch and made anew for the next.
 
-A sampler lives for one batch, so nothing that it learns may live in it: all of it is read from the study's
+A sampler lives for one batch, so it may keep nothing that it learns: all of that is read from the study's
 trials. A search that was killed and whose study was rebuilt from stored trials asks the same again.
 """
 
@@ -43,8 +43,8 @@ def make(search: Search, space: Space, *, seed: int) -> BaseSampler:
 
     Args:
         search: the [search] table.
-        space: what it may draw.
-        seed: of this batch: of `search.seed` and how many suggestions came before.
+        space: the space that it draws from.
+        seed: of this batch, by `search.seed` and the number of suggestions before it.
     """
     with warnings.catch_warnings():
         # Optuna's word for options that may change; constraints.txt says which Optuna was tested.
@@ -68,12 +68,12 @@ def make(search: Search, space: Space, *, seed: int) -> BaseSampler:
 
 
 def _population(batch: int) -> int:
-    """The size of a generation: less than a batch, so that a batch with some that failed still is one."""
+    """Return the size of a generation: less than a batch, so that a batch with some failures still is one."""
     return max(8, 3 * batch // 4)
 
 
 def distribution(values: Values) -> BaseDistribution:
-    """Optuna's distribution of a parameter's values."""
+    """Return Optuna's distribution of a parameter's values."""
     if isinstance(values, Choices):
         return CategoricalDistribution(values.names)
     if isinstance(values, Ints):
@@ -82,7 +82,7 @@ def distribution(values: Values) -> BaseDistribution:
 
 
 def unconditional(space: Space) -> list[Parameter]:
-    """The parameters that every suggestion has, as far as some hundred random walks can tell."""
+    """Return the parameters that every suggestion has, as far as some hundred random walks can tell."""
     rng = np.random.default_rng(0)
 
     def draw(parameter: Parameter) -> Any:
@@ -93,40 +93,41 @@ def unconditional(space: Space) -> list[Parameter]:
 
 
 def problems(search: Search, space: Space) -> list[str]:
-    """What a sampler cannot do in a space at all."""
+    """Say why a sampler cannot work in a space at all."""
     numbers = [p.name for p in _numbers(space)] if search.sampler == "cmaes" else []
     if search.sampler != "cmaes" or len(numbers) > 1:
         return []
-    told = ", ".join(numbers) or "none"
-    return [f"search.sampler = 'cmaes' varies numbers that every suggestion has: {told}; it needs at least 2"]
+    names = ", ".join(numbers) or "none"
+    found = f"varies numbers that every suggestion has: {names}"
+    return [f"search.sampler = 'cmaes' {found}; it needs at least 2"]
 
 
 def remarks(search: Search, space: Space) -> list[str]:
-    """What a sampler does not do in a space, in words for the plan."""
+    """Say for the plan what a sampler does not do in a space."""
     name = search.sampler
     if name in {"random", "qmc"}:
-        return [f"{name} learns nothing from what was told"]
+        return [f"{name} learns nothing from results"]
     if name == "tpe":
         return []
-    told = []
-    kept = {p.name for p in (_numbers(space) if name == "cmaes" else unconditional(space))}
-    rest = [p.name for p in space.parameters if p.name not in kept]
+    sentences = []
+    modelled = {p.name for p in (_numbers(space) if name == "cmaes" else unconditional(space))}
+    rest = [p.name for p in space.parameters if p.name not in modelled]
     if rest:
-        told.append(f"{name} draws at random: {', '.join(rest)}")
+        sentences.append(f"{name} draws at random: {', '.join(rest)}")
     if name == "gp":
-        told.append("gp takes about a second for each suggestion, more the more there are")
+        sentences.append("gp takes about a second for each suggestion, more the more there are")
     if name in {"gp", "nsga2"} and search.pruner.name != "none":
-        told.append(f"{name} learns nothing from suggestions that are pruned")
-    return told
+        sentences.append(f"{name} learns nothing from suggestions that are pruned")
+    return sentences
 
 
 def _numbers(space: Space) -> list[Parameter]:
-    """What CMA-ES can vary: numbers that every suggestion has."""
+    """Return the parameters that CMA-ES can vary: numbers that every suggestion has."""
     return [p for p in unconditional(space) if not isinstance(p.values, Choices)]
 
 
 def at(values: BaseDistribution, quantile: float) -> Any:
-    """The value at a quantile in [0, 1): each choice, and each number of a grid, has an equal share.
+    """Return the value at a quantile in [0, 1): each choice, and each number of a grid, has an equal share.
 
     >>> at(IntDistribution(3, 9, step=2), 0.99)
     9
@@ -175,7 +176,7 @@ class SobolSampler(RandomSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The parameter's coordinate of the trial's point."""
+        """Return the parameter's coordinate of the trial's point."""
         if trial.number != self._point[0]:
             self._points.reset()
             if trial.number:
@@ -202,7 +203,7 @@ class CmaSampler(CmaEsSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial  # noqa: ARG002 (Optuna's interface)
     ) -> dict[str, BaseDistribution]:  # fmt: skip
-        """The same numbers from the first suggestion on."""
+        """Return the same numbers from the first suggestion on."""
         return self._numbers
 
 
@@ -210,7 +211,7 @@ class Nsga2Sampler(NSGAIISampler):
     """NSGA-II whose parents come in the order of their numbers, whether the study was rebuilt or not."""
 
     def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
-        """The parents of a generation.
+        """Return the parents of a generation.
 
         Optuna keeps them in the study's system attributes, and reads them from there in this order.
         """

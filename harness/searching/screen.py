@@ -19,8 +19,8 @@ from harness.plan import Plan, make, unseen
 from harness.schema import BASELINE, CONFIRMED, WINNER
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
-from harness.searching.checks import evaluations_of, holds
-from harness.searching.search import Found, Progress
+from harness.searching.checks import evaluations_of, size_of
+from harness.searching.search import SearchProgress, SearchResult
 from harness.settings import as_text
 from harness.stacks import Engine
 from harness.study import Study
@@ -34,11 +34,10 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
     """Show the plan of a search: its parameters, number of suggestions, pruner, and estimated time."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (asked of searches only)
-    assert space is not None  # noqa: S101
     click.secho(f"{study.name}: search", bold=True)
     if study.about.hypothesis:
         click.echo(study.about.hypothesis)
-    held = holds(study, search.suggestions)
+    held = size_of(study, search.suggestions)
     settings = "" if held is None else f" of {'at least ' if held >= search.suggestions else ''}{held}"
     seeds = f" x {len(search.seeds)} seeds" if len(search.seeds) > 1 else ""
     click.echo(
@@ -92,14 +91,13 @@ def _values(parameter: Parameter) -> str:
 
 def _sampled(study: Study, engine: Engine) -> Plan:
     """Plan some random suggestions."""
-    assert study.space is not None  # noqa: S101
     rng = np.random.default_rng(0)
     drawn = [study.space.walk(lambda p: at_random(p, rng))[1] for _ in range(SAMPLED)]
     return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
 
 
 @contextmanager
-def show_progress(progress: Progress) -> Iterator[None]:
+def show_progress(progress: SearchProgress) -> Iterator[None]:
     """Show a search's notes, then its suggestions done, how they ended, the best, and the time to go."""
     for note in progress.notes:
         notes.warn(note)
@@ -109,17 +107,16 @@ def show_progress(progress: Progress) -> Iterator[None]:
         yield
 
 
-def _counts(progress: Progress) -> str:
+def _counts(progress: SearchProgress) -> str:
     """Count how suggestions ended, and name the best of them."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
     return states if progress.best is None else f"{states}; best {progress.best:.4f}"
 
 
-def show_results(result: Found, study: Study) -> None:
+def show_results(result: SearchResult, study: Study) -> None:
     """Show the results of a search: the best suggestions, how all ended, and the confirmation."""
-    search, space = study.search, study.space
+    search = study.search
     assert search is not None  # noqa: S101 (it was searched)
-    assert space is not None  # noqa: S101
     _best(result, study)
     states = suggestions.counted(result.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -144,7 +141,7 @@ def show_results(result: Found, study: Study) -> None:
     click.echo(f"results: {result.folder}/suggestions.csv, trials.csv; storage {result.storage}")
 
 
-def _best(result: Found, study: Study) -> None:
+def _best(result: SearchResult, study: Study) -> None:
     """Show a table of the best suggestions: their objectives and parameters."""
     from rich.console import Console
     from rich.table import Table
@@ -174,7 +171,7 @@ def words(drawn: Mapping[str, Any]) -> str:
     )
 
 
-def _verdict(result: Found, study: Study) -> None:
+def _verdict(result: SearchResult, study: Study) -> None:
     """Show the verdict of the fresh seeds on the winner and the baseline."""
     contrasts = study.contrasts
     trials = results.read_trials(result.folder / CONFIRMED)

@@ -1,27 +1,30 @@
-"""Where a search's finished trials are kept: an Optuna study in SQLite, in a journal file, or on a server.
+"""Storages: a search's finished trials, in an Optuna study in SQLite, in a journal file, or on a server.
 
 The coordinator of a search is the only writer, and writes finished trials only, each by one `add_trial`: one
 transaction, or one line of the journal. So a killed search leaves whole trials, numbered from 0, none of them
 running, and whatever reads Optuna's storages may look on while the search goes on.
 
-A UsageError is what is wrong with the setting or with what lies there: a URL that is none, a driver that is
-not installed, a file that is no storage, a study of another search. A MachineError is what the machine or a
-server says: no connection, a wrong password, a lock, a full disk.
+A UsageError is about the setting or about the files: a malformed URL, a driver that is not installed, a file
+that is not a storage, a study of another search. A MachineError is what the machine or a server says: no
+connection, a wrong password, a lock, a full disk.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sqlite3
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import MachineError, UsageError
 from harness.searches import IN_MEMORY
-from harness.searching import failures, journals
-from harness.searching.silence import silenced
-from harness.urls import HIDDEN, MASK, place, shown
+from harness.urls import HIDDEN, MASK, place, said, shown
 
 if TYPE_CHECKING:
     import optuna
@@ -30,36 +33,58 @@ if TYPE_CHECKING:
 FILES = {"sqlite": "optuna.db", "journal": "optuna.journal"}
 ABOUT = "harness."  # in front of the user attributes that say what is searched
 LOCK_SECONDS = 10
-"""How long one try waits for a SQLite file that is locked; Optuna tries five times to add a trial."""
+"""Seconds that one attempt waits for a SQLite file that is locked; Optuna makes five to add a trial."""
 STALE_SECONDS = 5
-"""After which a journal's lock counts as a killed writer's; no write takes so long."""
+"""Seconds after which Optuna takes a journal's lock for a killed writer's; no write takes so long."""
+LEFT_SECONDS = 5
+"""Seconds after which we remove a journal's lock that nobody has touched meanwhile."""
 CONNECT_SECONDS = 10
-"""How long a server may take to answer, where its driver is one of those that are told so."""
+"""Seconds that a server may take to answer, for the drivers that take a limit."""
 CONNECT_TIMEOUTS = ("psycopg", "psycopg2", "pymysql", "mysqldb")
+PACKAGES = {"psycopg": '"psycopg[binary]"', "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""Packages, as pip calls them, of database drivers whose module has another name."""
+LINE_START = b'{"op_code":'  # of every line that Optuna writes into a journal
+ON = "then run the same command again: it goes on from here"
+SAFE = "What is finished is safe"
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Let Optuna log errors only, and warn of no experimental feature, until the block is left."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 class Storage:
     """A search's study in its storage.
 
     Attributes:
-        url: what `optuna-dashboard` is given, password and all.
+        url: the URL for `optuna-dashboard`, password and all.
         shown: the same for a person's eyes: passwords are `***`.
     """
 
     def __init__(
-        self, study: optuna.Study, url: str, mend: Callable[[], None], close: Callable[[], None]
+        self, study: optuna.Study, url: str, repair: Callable[[], None], close: Callable[[], None]
     ) -> None:
         self.url = url
         self.shown = place(url)
         self.close = close
         self._study = study
-        self._mend = mend
+        self._repair = repair
         self._known = 0
         with _in_words(self.url):
             self._known = len(self._finished(study.get_trials(deepcopy=False)))
 
     def trials(self) -> list[FrozenTrial]:
-        """Every trial, by number, from 0 without a gap.
+        """Return every trial, by number, from 0 without a gap.
 
         Raises:
             UsageError: one is not finished, so another program works on this study.
@@ -95,7 +120,7 @@ class Storage:
                     raise ValueError(
                         f"trial {trial.number} ({trial.state.name}) cannot be number {self._known}"
                     )
-                self._mend()
+                self._repair()
                 self._study.add_trial(trial)
                 self._known += 1
             self._check_alone()
@@ -110,7 +135,7 @@ class Storage:
             )
 
 
-def open(  # noqa: A001
+def open_storage(
     where: str, folder: Path, name: str, directions: Sequence[str], about: Mapping[str, Any]
 ) -> Storage:
     """Open a search's storage, made where there is none, and read it.
@@ -120,25 +145,25 @@ def open(  # noqa: A001
         folder: the results folder, where the first two keep their file.
         name: of the Optuna study.
         directions: "maximize" or "minimize", one an objective.
-        about: what is searched, entry by entry, as JSON; kept in the study's user attributes.
+        about: the entries that define the search, as JSON; kept in the study's user attributes.
 
     Raises:
-        UsageError: no such storage, no driver for it, no storage in its file, or the study of that name is of
-            another search or has trials in flight.
+        UsageError: there is no such storage or no driver for it, its file is not a storage, or the study of
+            that name is of another search or has trials in flight.
         MachineError: it cannot be reached, read or written.
     """
     if where in FILES:
         with _in_words(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
     if where == "journal":
-        storage, url, mend, close = _journal(folder / FILES["journal"])
+        storage, url, repair, close = _journal(folder / FILES["journal"])
     else:
-        storage, url, mend, close = _database(_url(where, folder))
+        storage, url, repair, close = _database(_url(where, folder))
     try:
         with _in_words(url):
             study = _study(storage, name, directions)
             _check_same(study, place(url), {**about, "directions": list(directions)})
-        return Storage(study, url, mend, close)
+        return Storage(study, url, repair, close)
     except BaseException:
         close()
         raise
@@ -159,8 +184,8 @@ def _url(where: str, folder: Path) -> str:
         return where
     if where != "sqlite":
         raise UsageError(
-            f"[search] storage = {shown(where)!r} is no storage. Allowed: sqlite, journal, or an SQLAlchemy "
-            "URL such as postgresql+psycopg://user@host/database"
+            f"[search] storage = {shown(where)!r} is not a storage. Allowed: sqlite, journal, or an "
+            "SQLAlchemy URL such as postgresql+psycopg://user@host/database"
         )
     from sqlalchemy.engine import URL
 
@@ -171,15 +196,15 @@ _Opened = tuple["optuna.storages.BaseStorage", str, Callable[[], None], Callable
 
 
 def _database(url: str) -> _Opened:
-    """An RDBStorage, its URL, and what mends and closes it."""
+    """Open an RDBStorage; returns it, its URL, and functions that repair and close it."""
     import optuna
     from sqlalchemy.engine import make_url
 
     with _in_words(url):
         try:
             parsed = make_url(url)
-        except ValueError as error:  # a port that is no number
-            raise failures.no_url(error, url) from error
+        except ValueError as error:  # a port that is not a number
+            raise _malformed(error, url) from error
         options: dict[str, Any] = {}
         if parsed.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": LOCK_SECONDS}
@@ -193,28 +218,28 @@ def _database(url: str) -> _Opened:
 
 
 def _journal(path: Path) -> _Opened:
-    """A JournalStorage, its file, and what mends and closes it."""
+    """Open a JournalStorage; returns it, its file, and functions that repair and close it."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     file = str(path.absolute())
     lock = JournalFileOpenLock(file, grace_period=STALE_SECONDS)
 
-    def mend() -> None:
-        journals.free(path)
-        journals.cut_torn_line(path, lock)
+    def repair() -> None:
+        _free(path)
+        _cut_torn_line(path, lock)
 
     with _in_words(str(path)):
-        journals.free(path)
+        _free(path)
         if path.exists():
-            journals.check(path)
-            mend()
+            _check_journal(path)
+            repair()
         try:
             storage = JournalStorage(JournalFileBackend(file, lock))
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
             # Optuna replays the lines, and checks none of them.
-            raise journals.damaged(path, "what it says cannot be replayed") from error
-    return storage, str(path), mend, lambda: None
+            raise _damaged(path, "its records cannot be replayed") from error
+    return storage, str(path), repair, lambda: None
 
 
 def _study(storage: optuna.storages.BaseStorage, name: str, directions: Sequence[str]) -> optuna.Study:
@@ -229,7 +254,7 @@ def _study(storage: optuna.storages.BaseStorage, name: str, directions: Sequence
 
 
 def _check_same(study: optuna.Study, where: str, about: Mapping[str, Any]) -> None:
-    """Write down what is searched in a study without trials; in one with trials it must be the same."""
+    """Write down what is searched in a study without trials; raise UsageError if one with trials differs."""
     here = {ABOUT + key: json.loads(json.dumps(value)) for key, value in about.items()}
     there = {key: value for key, value in study.user_attrs.items() if key.startswith(ABOUT)}
     there[ABOUT + "directions"] = [direction.name.lower() for direction in study.directions]
@@ -255,16 +280,177 @@ def _text(entries: Mapping[str, Any], key: str) -> str:
     return json.dumps(entries[key], sort_keys=True) if key in entries else "nothing"
 
 
+# ------------------------------------------------------------------------------------------ a journal's file
+#
+# Optuna passes over a last line that it cannot read, and appends to it; then nothing can read the file.
+
+
+class _Lock(Protocol):
+    """Keeps two writers apart."""
+
+    def acquire(self) -> bool: ...
+
+    def release(self) -> None: ...
+
+
+def _check_journal(path: Path) -> None:
+    """Read every whole line of a journal; raises UsageError where one is damaged, or not Optuna's."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            torn = not line.endswith(b"\n")
+            try:
+                sound = torn or "op_code" in json.loads(line)
+            except (ValueError, TypeError):
+                sound = False
+            if torn:
+                sound = line.startswith(LINE_START) or LINE_START.startswith(line)
+            if not sound:
+                raise _damaged(path, f"line {number} is not a journal record")
+
+
+def _damaged(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path} is damaged, or not an Optuna journal (or a newer Optuna's): {why}. Bring back a copy, or "
+        "move it away and run again: the search then starts anew."
+    )
+
+
+def _cut_torn_line(path: Path, lock: _Lock) -> None:
+    """Cut the rest that a killed writer, or a full disk, left behind the last whole line."""
+    if not _is_torn(path):
+        return
+    lock.acquire()
+    try:
+        if _is_torn(path):  # another program may have been writing it
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _is_torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
+def _free(path: Path) -> None:
+    """Remove a lock of a journal that a killed writer left; wait for one that is held.
+
+    Optuna's locks do so when they are asked for, but not where the lock is a symbolic link to nowhere, as a
+    dashboard that was started in another folder leaves it: they would wait for ever.
+    """
+    lock = path.with_name(path.name + ".lock")
+    stamp, since = _stamp(lock), time.monotonic()
+    while stamp is not None:
+        if time.monotonic() - since > LEFT_SECONDS:
+            lock.unlink(missing_ok=True)
+            return
+        time.sleep(LEFT_SECONDS / 100)
+        if (now := _stamp(lock)) != stamp:
+            stamp, since = now, time.monotonic()
+
+
+def _stamp(lock: Path) -> tuple[int, int] | None:
+    """Return a lock's file number and time; None if there is none."""
+    try:
+        status = lock.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+# ------------------------------------------------------------------------------------------ errors in words
+
+
 @contextmanager
 def _in_words(url: str) -> Iterator[None]:
-    """Turn what Optuna, SQLAlchemy and the system raise into words about a URL or path, without passwords."""
+    """Turn errors of Optuna, SQLAlchemy and the system into words about a URL or path, without passwords."""
     try:
-        with silenced():
+        with quiet_optuna():
             yield
     except (UsageError, MachineError):
         raise
     except Exception as error:
-        told = failures.in_words(error, url)
-        if told is None:
+        explained = _explained(error, url)
+        if explained is None:
             raise
-        raise told from error
+        raise explained from error
+
+
+def _explained(error: Exception, url: str) -> UsageError | MachineError | None:
+    """Return the error to raise in place of a storage's, without passwords; None if it is not a storage's."""
+    import optuna
+    from sqlalchemy.exc import ArgumentError, DBAPIError
+
+    where = place(url)
+    if isinstance(error, optuna.exceptions.StorageInternalError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    match error:
+        case DBAPIError():
+            return _of_driver(error.orig or error, url)
+        case OSError():
+            return _of_system(error, where)
+        case ImportError():
+            return _of_import(error, where)
+        case ArgumentError():
+            return _malformed(error, url)
+        case RuntimeError(__context__=OSError() as cause):
+            return _of_system(cause, where)  # a journal's lock, which says only that it is not held
+        case RuntimeError() if "optuna" in str(error):
+            return UsageError(
+                f"{where} was made by another version of Optuna: {error} Or choose another [search] storage."
+            )
+        case KeyError():
+            return MachineError(
+                f"{where}: the study is gone: another program deleted it. Run the same command again."
+            )
+    return None
+
+
+def _malformed(error: Exception, url: str) -> UsageError:
+    return UsageError(
+        f"[search] storage = {place(url)!r} is not a database URL: {said(error, url)}. Write it as "
+        "postgresql+psycopg://user@host:5432/database, sqlite:///path/to.db, or use sqlite or journal."
+    )
+
+
+def _of_driver(error: BaseException, url: str) -> UsageError | MachineError:
+    where, why = place(url), said(error, url).rstrip(".?")
+    if not isinstance(error, sqlite3.Error):
+        return MachineError(
+            f"database {where} cannot be used: {why}. {SAFE}; start it, or fix the URL in [search] "
+            f"storage, {ON}."
+        )
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds in detail
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return UsageError(
+            f"{where} is damaged, or not an SQLite database: {why}. Bring back a copy, or move it away and "
+            "run again: the search then starts anew."
+        )
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return MachineError(
+            f"{where} is locked by another program, and stayed so: {why}. {SAFE}; close the program that "
+            f"writes into it, {ON}."
+        )
+    return _unwritten(where, why, full=code == sqlite3.SQLITE_FULL)
+
+
+def _of_system(error: OSError, where: str) -> MachineError:
+    return _unwritten(where, error.strerror or str(error), full=error.errno in {errno.ENOSPC, errno.EDQUOT})
+
+
+def _unwritten(where: str, why: str, *, full: bool) -> MachineError:
+    advice = "free some space" if full else "check that its folder is there and can be written"
+    return MachineError(f"{where} cannot be written: {why}. {SAFE}; {advice}, {ON}.")
+
+
+def _of_import(error: ImportError, where: str) -> UsageError:
+    missing = error if error.name else error.__cause__
+    module = getattr(missing, "name", None) or "its driver"
+    package = PACKAGES.get(module, module)
+    return UsageError(
+        f"[search] storage = {where!r} needs the package {package}, which is not installed. "
+        f"Install it (pip install {package}), or use sqlite or journal."
+    )

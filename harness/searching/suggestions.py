@@ -14,12 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import columns, csv_rows, documents, files, notes, results, standing, stats
 from harness.errors import UsageError
+from harness.executors import DIED
 from harness.parameters import Space
 from harness.schema import CONFIRMED, WINNERS
 from harness.searches import COLUMNS, STATES, SUGGESTIONS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
-from harness.searching.stages import DIED
 from harness.settings import as_text
 
 DIVERGED = "diverged"

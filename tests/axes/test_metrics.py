@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import formulas, grouping, plan, results, training
+from harness import board, formulas, grouping, plan, results, training
 from harness.axes.heads import heads
 from harness.axes.metrics import metrics
 from harness.data import SPLITS, prepare
@@ -316,7 +316,7 @@ def test_a_tracked_metric_has_its_columns_and_a_grown_study_says_what_is_empty(
     grown = plan.make(study)
     assert len(grown.trials) == 4
 
-    def listen(progress: training.Progress) -> Any:
+    def listen(progress: board.Progress) -> Any:
         notes.extend(progress.notes)
         return contextlib.nullcontext()
 

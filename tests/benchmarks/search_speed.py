@@ -84,7 +84,7 @@ def run(contest: Contest) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def harness_round(contest: Contest, i: int) -> search.Found:
+def harness_round(contest: Contest, i: int) -> search.SearchResult:
     """Go on with the harness's search; its own confirmation is cut short, and outside of the clock."""
     suggestions = f"search.suggestions={(i + 1) * contest.suggestions}"
     return search.search(contest.study(suggestions, "seeds=1"), contest.folder / "harness")

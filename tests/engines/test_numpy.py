@@ -23,6 +23,7 @@ from test_agreement import (
 )
 
 from harness import costs, formulas, plan, results, training
+from harness.arm_settings import Settings
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -147,7 +148,7 @@ def outputs() -> Iterator[tuple[str, str, str, float | None]]:
 def test_a_loss_and_its_gradient_at_the_logits_are_pytorchs(
     head: str, loss: str, match: str, weight: float | None, scale: float
 ) -> None:
-    settings = {"head": head, "loss": loss, "match": match}
+    settings = Settings({"head": head, "loss": loss, "match": match})
     own: dict[str, Any] = {}
     if loss == "ccql":
         own["ccql_weight"] = losses[loss].default_of("ccql_weight", CLASSES) if weight is None else weight

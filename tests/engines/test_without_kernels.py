@@ -13,7 +13,7 @@ import pytest
 
 from harness import results
 from harness.engines import kernels
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 
 find: Any = functools.partial(kernels._find.__wrapped__, "float32")
 
@@ -57,7 +57,7 @@ def test_without_kernels_a_run_says_so_and_goes_on(changed: dict[str, str], why:
     )
     done = subprocess.run(
         [sys.executable, "-m", "harness", "run", str(study), "--results", str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": str(HOUSE.parent), **changed},
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent), **changed},
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

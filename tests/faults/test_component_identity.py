@@ -24,9 +24,9 @@ from harness.axes.datasets import DIGITS, Facts, datasets
 from harness.axes.metrics import metrics
 from harness.axes.preprocessing import preprocessings
 from harness.errors import MachineError, UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 
-ABLATIONS = HOUSE.parent / "ablations"
+ABLATIONS = PACKAGE_ROOT.parent / "ablations"
 IMPORTS = "import torch\nfrom harness.axes.activations import activations\n"
 MINE = IMPORTS + '\n@activations.register("mine")\ndef mine(x):\n    """My own."""\n    return {}\n'
 STUDY = """
@@ -263,7 +263,7 @@ def test_digests_are_the_same_in_every_process(tmp_path: Path) -> None:
     done = [
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(HOUSE.parent)},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
         ).stdout
         for code in (cell + tell, "import sys; sys.path.insert(0, ''); from own import *\n" + tell)
         for seed in ("1", "2")
@@ -407,7 +407,7 @@ def test_a_value_that_is_set_from_outside_counts(folder: Path) -> None:
 
 
 def test_data_and_preprocessing_follow_the_values_they_read(kernel: Callable[..., None]) -> None:
-    """What is kept in memory of a data set or of preprocessed pixels is of the values that are set now."""
+    """Pixels that are kept in memory are those of the values that are set now."""
     cell = (
         "from harness.axes.preprocessing import preprocessings\n"
         "from harness.axes.datasets import DIGITS, Images, datasets\n"

@@ -248,7 +248,7 @@ def test_names_stand_on_the_page_and_in_latex_as_they_are_written(marked: tuple[
 def test_a_live_curve_names_every_arm() -> None:
     arms = ["_a", "$b$", "baseline"]
     lines = pd.DataFrame({"arm": arms, "split": "val", "epoch": 0.0, "value": [1.0, 2.0, 3.0]})
-    figure = live.figure([live.Panel("ce", arms, lines)], "m: heading")
+    figure = live.figure([live.CurvePanel("ce", arms, lines)], "m: heading")
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()][:3] == arms

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from multiprocessing.heap import Heap
 from pathlib import Path
@@ -21,10 +21,11 @@ import pytest
 from click.testing import CliRunner
 
 import harness
-from harness import bounds, cli, executors, grants, grouping, plan, signals, training
+from harness import board, bounds, cli, executors, grants, grouping, options, plan, signals, training
 from harness.cli import harness as command
 from harness.errors import MachineError
-from harness.searching import stages
+from harness.searching.rounds import StageTask
+from harness.stacks import Stack
 from harness.study import Study
 
 Make = Callable[..., Study]
@@ -127,7 +128,7 @@ def test_plan_and_run_take_as_many_workers_as_are_granted(
         command, ["plan", str(tmp_path / "small.toml"), "--results", str(tmp_path / "r")]
     )
     assert "on 3 cores" in done.output
-    assert training.affordable(64, []) == 4  # of 0.9 GB each
+    assert options.affordable(64, []) == 4  # of 0.9 GB each
     bounds.memory.cache_clear()
     assert bounds.memory() <= 4 * GB
     bounds.memory.cache_clear()
@@ -168,13 +169,14 @@ def test_where_no_worker_can_be_had_this_process_trains(
 def test_where_a_search_gets_no_worker_this_process_trains(
     study_of: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (stack,) = plan.make(study_of(epochs=1, study={"seeds": 1})).stacks
+    study = study_of(epochs=1, study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
     monkeypatch.setattr("multiprocessing.process.BaseProcess.start", no_process)
-    with stages.Workers(2, []) as workers:
-        reached = list(workers.train([stages.Stage(stack, 0, "cpu")]))
+    with closing(executors.Workers(2, [])) as workers:
+        results = list(workers.run([StageTask(stack, "cpu", study)]))
     words = r"note: trains in this process, on one core: .*Too many open files"
     assert re.search(words, capsys.readouterr().err)
-    assert [one.failure for one in reached] == [""]
+    assert [result.failure for result in results] == [""]
 
 
 def test_a_pool_that_is_stopped_leaves_no_process_and_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,9 +190,9 @@ def test_a_pool_that_is_stopped_leaves_no_process_and_no_thread(monkeypatch: pyt
 
     monkeypatch.setattr(thread, "join_executor_internals", late)
     before = set(threading.enumerate())
-    crew = executors.pool(1, None, [])
-    executors.submit(crew, int)
-    executors.stop(crew)
+    pool = executors.pool(1, None, [])
+    executors.submit(pool, int)
+    executors.stop(pool)
     assert set(threading.enumerate()) == before
     assert not multiprocessing.active_children()
 
@@ -199,12 +201,12 @@ def test_a_pool_that_is_stopped_leaves_no_process_and_no_thread(monkeypatch: pyt
 
 
 @contextmanager
-def after_a_stack(act: Callable[[], object], progress: training.Progress) -> Iterator[None]:
+def after_a_stack(act: Callable[[], object], progress: board.Progress) -> Iterator[None]:
     """Do something once the first stack of a run is done."""
     note = progress.note
 
-    def noted(folder: Path, done: executors.Done) -> None:
-        note(folder, done)
+    def noted(stack: Stack, failure: str = "", engine_notes: Sequence[str] = ()) -> None:
+        note(stack, failure, engine_notes)
         if not acted:
             acted.append(act())
 

@@ -18,8 +18,10 @@ import harness
 from harness import executors, report
 from harness.axes.metrics import metrics
 from harness.errors import MachineError
-from harness.searching import journals, stages
+from harness.searching import storages
+from harness.searching.rounds import StageTask
 from harness.study import Study
+from harness.tasks import Task
 
 HALVING: dict[str, Any] = {
     "study": {"name": "s", "design": "search", "seeds": 1},
@@ -79,8 +81,9 @@ class Crew(concurrent.futures.ThreadPoolExecutor):
 
     def submit(self, *call: Any, **named: Any) -> Any:
         """Submit a call, as `ProcessPoolExecutor` does: it raises where a worker is known to be dead."""
-        self.submitted[0] += 1
-        self.broken |= self.submitted[0] in self.deaths
+        if call[0] is executors.run_task:
+            self.submitted[0] += 1
+            self.broken |= self.submitted[0] in self.deaths
         if self.broken:
             raise BrokenProcessPool("a child process terminated abruptly")
         return super().submit(*call, **named)
@@ -100,7 +103,7 @@ class Deadly(Crew):
 
     def submit(self, *call: Any, **named: Any) -> Any:
         """Submit a call, but for the second suggestion's."""
-        trials = call[1].stack.trials if isinstance(call[1], stages.Stage) else []
+        trials = call[1].stack.trials if call[0] is executors.run_task else []
         if any(trial.arm.name == "suggestion 1" for trial in trials):
             raise BrokenProcessPool("a child process terminated abruptly")
         return super().submit(*call, **named)
@@ -135,17 +138,19 @@ def test_a_killed_worker_changes_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, rung: int
 ) -> None:
     """A worker process is killed before the stages of a rung: three rungs a batch, two batches."""
-    train, calls = stages.Workers.train, [0]
+    run, calls = executors.Workers.run, [0]
 
-    def killing(self: stages.Workers, given: Sequence[stages.Stage]) -> Iterator[stages.Reached]:
+    def killing(self: executors.Workers, tasks: Sequence[Task[Any]]) -> Iterator[Any]:
+        if not all(isinstance(task, StageTask) for task in tasks):  # of the confirmation
+            return run(self, tasks)
         if calls[0] == rung and self._pool is not None:
             worker = next(iter(self._pool._processes.values()))
             os.kill(worker.pid or 0, signal.SIGKILL)
             worker.join()
         calls[0] += 1
-        return train(self, given)
+        return run(self, tasks)
 
-    monkeypatch.setattr(stages.Workers, "train", killing)
+    monkeypatch.setattr(executors.Workers, "run", killing)
     harness.search(study(), tmp_path / "s", workers=2)
     assert calls[0] == 6
     assert numbers(tmp_path / "s") == numbers(undisturbed)
@@ -203,7 +208,7 @@ def test_a_lock_that_a_kill_left_is_taken_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
     """Of our own writer a file; of a dashboard started in another folder, a link to nowhere."""
-    monkeypatch.setattr(journals, "LEFT_SECONDS", 0.1)
+    monkeypatch.setattr(storages, "LEFT_SECONDS", 0.1)
     small = study(storage="journal", suggestions=2, batch=2, pruner="none")
     harness.search(small, tmp_path / "s", workers=1)
     lock = tmp_path / "s" / "optuna.journal.lock"
@@ -265,7 +270,7 @@ def test_a_disk_that_fails_under_a_search_has_words_and_loses_nothing(
         patch.setattr("os.rename", read_only)  # with which Optuna lets a journal's lock go
         with pytest.raises(MachineError, match=r"optuna\.journal cannot be written: Read-only file system"):
             harness.search(more, tmp_path / "s", workers=1)
-    monkeypatch.setattr(journals, "LEFT_SECONDS", 0.1)
+    monkeypatch.setattr(storages, "LEFT_SECONDS", 0.1)
     part = min((tmp_path / "s" / "parts").glob("b*.zip"))
     copy = part.with_name(f"{part.stem} (1).zip")
     copy.write_bytes(part.read_bytes())

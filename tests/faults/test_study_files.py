@@ -1,4 +1,4 @@
-"""What a person can write wrong into a study file or a --set: told at once, in words, before any compute."""
+"""Mistakes in a study file or a --set are told at once, in words, before any compute."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def changed(study: dict[str, Any], key: str, value: object) -> dict[str, Any]:
 
 
 def problems(tables: dict[str, Any], *overrides: str) -> str:
-    """What is told of tables that are wrong."""
+    """Give the error of tables that are wrong."""
     with pytest.raises(UsageError) as told:
         harness.parse(tables, overrides)
     return str(told.value)

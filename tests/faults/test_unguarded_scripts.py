@@ -15,7 +15,7 @@ import pytest
 
 import harness
 from harness import executors
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 
 STUDY = """
 [study]
@@ -136,7 +136,7 @@ def test_a_search_from_an_unguarded_script_is_whole(tmp_path: Path, piped: bool)
     (tmp_path / "script.py").write_text(script)
     done = subprocess.run(
         [sys.executable, "-" if piped else "script.py"], input=script, capture_output=True, text=True,
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HOUSE.parent)}, check=False,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, check=False,
     )  # fmt: skip
     assert done.stdout.strip() == "{'complete': 6}"
     assert "Traceback" not in done.stderr

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.searches import Search
-from harness.searching.outcomes import Ended, told, training_flops
+from harness.searching.outcomes import TrialResult, combine, training_flops
 from harness.study import parse
 from harness.trials import Trial, trials
 
@@ -18,11 +18,12 @@ def members(seeds: int = 2, **baseline: object) -> list[Trial]:
     return trials(parse(tables))[0]
 
 
-def ended(*statuses: str, values: float = 0.5) -> dict[str, Ended]:
+def results_of(*statuses: str, values: float = 0.5) -> dict[str, TrialResult]:
     own = members(len(statuses))
     curves = {"val_accuracy": {1: 0.25, 2: values}}
     return {
-        trial.trial_id: Ended(status, "why", curves, 100) for trial, status in zip(own, statuses, strict=True)
+        trial.trial_id: TrialResult(status, "why", curves, 100)
+        for trial, status in zip(own, statuses, strict=True)
     }
 
 
@@ -37,18 +38,18 @@ def ended(*statuses: str, values: float = 0.5) -> dict[str, Ended]:
     ],
 )
 def test_the_worst_of_the_seeds_decides(statuses: tuple[str, str], state: TrialState) -> None:
-    found = told(members(), ended(*statuses), Search())
-    assert found.state == state
-    assert found.intermediate == {1: 0.25, 2: 0.5}
-    assert found.reached == 2
+    result = combine(members(), results_of(*statuses), Search())
+    assert result.state == state
+    assert result.intermediate == {1: 0.25, 2: 0.5}
+    assert result.reached == 2
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_no_result(value: float) -> None:
-    found = told(members(), ended("ok", "ok", values=value), Search())
-    assert (found.state, found.values) == (TrialState.FAIL, [])
-    assert "not finite" in found.reason
-    worst = told(members(), ended("ok", "ok", values=value), Search(diverged=0.1))
+    result = combine(members(), results_of("ok", "ok", values=value), Search())
+    assert (result.state, result.values) == (TrialState.FAIL, [])
+    assert "not finite" in result.reason
+    worst = combine(members(), results_of("ok", "ok", values=value), Search(diverged=0.1))
     assert (worst.state, worst.values) == (TrialState.COMPLETE, [0.1])
     assert worst.reason
 

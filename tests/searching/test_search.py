@@ -20,10 +20,10 @@ from postgres_server import Postgres
 
 from harness import parts, results, training
 from harness.errors import MachineError, UsageError
-from harness.registry import HOUSE
+from harness.registry import PACKAGE_ROOT
 from harness.searching import rounds, storages
 from harness.searching import search as searching
-from harness.searching.search import Found
+from harness.searching.search import SearchResult
 from harness.study import Study, load, parse
 
 TABLES: dict[str, Any] = {
@@ -42,7 +42,7 @@ def study(
     return parse(TABLES | changed | {"baseline": TABLES["baseline"] | baseline})
 
 
-def search(given: Study, folder: Path, **how: Any) -> Found:
+def search(given: Study, folder: Path, **how: Any) -> SearchResult:
     return searching.search(given, folder, **{"workers": 1, **how})
 
 
@@ -254,20 +254,21 @@ def test_a_whole_batch_may_diverge(tmp_path: Path, diverged: Any) -> None:
 def test_one_seed_that_diverges_fails_the_suggestion_and_loses_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = rounds._report
+    really = rounds.Round.report
 
-    def report(batch: Any, found: Any, *others: Any) -> None:
-        for reached in found.going:  # the first seed of each suggestion 0 has diverged
-            for k, trial in enumerate(reached.stage.stack.trials):
+    def report(self: rounds.Round) -> None:
+        for result in self.in_training:  # the first seed of each suggestion 0 has diverged
+            assert result.outcome is not None
+            for k, trial in enumerate(result.stage.stack.trials):
                 if (
                     trial.arm.name == "suggestion 0"
                     and trial.seed == 2000
-                    and not reached.outcome.diverged_step[k]
+                    and not result.outcome.diverged_step[k]
                 ):
-                    reached.outcome.diverged_step[k] = 1
-        really(batch, found, *others)
+                    result.outcome.diverged_step[k] = 1
+        really(self)
 
-    monkeypatch.setattr(rounds, "_report", report)
+    monkeypatch.setattr(rounds.Round, "report", report)
     pruner = {"name": "halving", "reduction": 2}
     search(study({"seeds": 2, "suggestions": 4, "batch": 4, "pruner": pruner}, epochs=4), tmp_path / "s")
     first = told(tmp_path / "s").iloc[0]
@@ -332,13 +333,13 @@ def test_what_was_trained_and_not_told_is_not_trained_again(
         with pytest.raises(MachineError):
             search(study(), tmp_path / "s")
     trained: list[int] = []
-    really = rounds.train
+    really = rounds.Round.train
 
-    def train(batch: Any, *others: Any) -> Any:
-        trained.extend(suggestion.number for suggestion in batch)
-        return really(batch, *others)
+    def train(self: rounds.Round, *others: Any) -> None:
+        trained.extend(suggestion.number for suggestion in self.batch)
+        really(self, *others)
 
-    monkeypatch.setattr(rounds, "train", train)
+    monkeypatch.setattr(rounds.Round, "train", train)
     search(study(), tmp_path / "s")
     assert trained == [3, 4, 5]
     pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
@@ -481,13 +482,13 @@ def test_of_a_stack_only_the_guilty_fail(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = "Path('armed').unlink(); os.kill(os.getpid(), 9)"
     given = with_plugin(tmp_path, fault, monkeypatch)
-    really = rounds.train
+    really = rounds.Round.train
 
-    def train(*arguments: Any) -> Any:
+    def train(self: rounds.Round, *arguments: Any) -> None:
         Path("armed").touch()
-        return really(*arguments)
+        really(self, *arguments)
 
-    monkeypatch.setattr(rounds, "train", train)
+    monkeypatch.setattr(rounds.Round, "train", train)
     found = search(given, tmp_path / "s", workers=2)
     assert not Path("armed").exists()
     assert set(told(tmp_path / "s")["state"]) == {"complete"}
@@ -517,8 +518,8 @@ activation = ["relu", "tanh"]
 def start(cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "harness", "search", "s.toml", "--workers", "1"], cwd=cwd, text=True,
-        env={**os.environ, "PYTHONPATH": str(HOUSE.parent)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 

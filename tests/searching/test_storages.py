@@ -46,7 +46,7 @@ class Place:
     name: str = "small"
 
     def open(self, directions: tuple[str, ...] = ("maximize",), **about: Any) -> Storage:
-        return storages.open(self.where, self.folder, self.name, directions, {**ABOUT, **about})
+        return storages.open_storage(self.where, self.folder, self.name, directions, {**ABOUT, **about})
 
 
 @pytest.fixture(params=["sqlite", "journal", "postgresql"])
@@ -148,13 +148,13 @@ def test_another_search_is_told_what_differs(place: Place) -> None:
 
 
 def test_entries_are_completed_only_while_there_are_no_trials(place: Place) -> None:
-    storages.open(place.where, place.folder, place.name, ["maximize"], {"sampler": "tpe"}).close()
+    storages.open_storage(place.where, place.folder, place.name, ["maximize"], {"sampler": "tpe"}).close()
     with closing(place.open()) as storage:  # as after a kill between two entries
         storage.add([trial()])
     with pytest.raises(UsageError, match='pruner: there nothing, here "none"'):
         place.open(pruner="none")
     with pytest.raises(UsageError, match=r'sampler: there "tpe", here nothing'):
-        storages.open(place.where, place.folder, place.name, ["maximize"], {})
+        storages.open_storage(place.where, place.folder, place.name, ["maximize"], {})
 
 
 def other(place: Place, storage: Storage) -> optuna.Study:
