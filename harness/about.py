@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness.designs import Design
-from harness.settings import Seed, listed_seeds, no_seed_twice
+from harness.settings import Seeds, seeds_or_count
 
 PhaseName = Literal["fixed", "tuning", "tuned", "search", "confirmed"]
 LONGEST_NAME = 100
@@ -24,7 +24,7 @@ class About(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     hypothesis: str = ""
     design: Design = "grid"
-    seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
+    seeds: Annotated[Seeds, seeds_or_count("a study")] = [0, 1, 2]
     plugins: list[str] = []
     metrics: list[str] | None = None
     resample_split: bool = False
@@ -40,16 +40,6 @@ class About(BaseModel):
         if value.casefold() == REFERENCE:
             raise ValueError(f"another name: results/{REFERENCE} holds the results that are kept")
         return value
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: object) -> object:
-        return listed_seeds(value, "a study")
-
-    @field_validator("seeds")
-    @classmethod
-    def _no_seed_twice(cls, value: list[int]) -> list[int]:
-        return no_seed_twice(value)
 
     @field_validator("metrics", mode="before")
     @classmethod

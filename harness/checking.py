@@ -48,7 +48,7 @@ class Checker:
     known: Mapping[str, Setting]
     problems: list[str]
     datasets: Collection[str] = ()
-    spaces: dict[str, spaces.Space] = field(default_factory=dict)
+    spaces: dict[str, spaces.TuningSpace] = field(default_factory=dict)
 
     def table(self, where: str, table: object) -> GivenSettings:
         """Check a table of settings; return it in canonical form."""
@@ -128,5 +128,4 @@ class Checker:
 
     def space(self, place: str, given: object) -> None:
         """Check a space of settings to tune, and keep it in `spaces` under its place."""
-        self.spaces[place], problems = spaces.check(place, given, self.known)
-        self.problems += problems
+        self.spaces[place] = spaces.read(place, given, self.known, self.value, self.problems)

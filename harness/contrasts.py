@@ -1,8 +1,9 @@
-"""[contrasts]: what a study compares, said before it runs, so that the family to correct over is known.
+"""[contrasts]: the comparisons of a study, declared before it runs, so that the family to correct is known.
 
-A contrast is of two arms, or of two levels of an axis averaged over the other axes. A study that declares
-none gets its design's own: in a grid each level of each axis against the baseline's, in the one-factor design
-each arm against the baseline, in a ladder each step against the one before. Data sets are never pooled.
+A contrast is of two arms, or of two levels of an axis averaged over the other axes. A study without
+contrasts gets those of its design: in a grid each level of each axis against the baseline's, in the
+one-factor design each arm against the baseline, in a ladder each step against the one before. Data sets are
+never pooled.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from harness.errors import did_you_mean
 from harness.settings import DEFAULTS, as_text
 
 MARGIN = 0.002
+"""Difference in accuracy, as a share, within which two arms are called the same by default."""
 
 
 class Levels(BaseModel):
-    """Each level of an axis against one of them; within each combination of the axes in `within` apart."""
+    """Contrasts of an axis's levels with one of them, for each combination of the axes in `within` apart."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -31,9 +33,10 @@ class Levels(BaseModel):
 class Contrasts(BaseModel):
     """The [contrasts] table.
 
-    `margin` is what two arms may differ by and still be called the same, as a share; `alpha` the error rate
-    of the whole family. `declared` is False where the design chose the family. `changed_after`, of a results
-    folder: how many trials had been trained when the family was declared anew.
+    `margin` is the difference within which two arms are called the same, as a share; `alpha` the error rate
+    of the whole family. `pairs` are names of an arm and its reference. `declared` is False if the design
+    chose the family. `changed_after`, of a results folder: how many trials had been trained when the family
+    was declared anew.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -47,15 +50,15 @@ class Contrasts(BaseModel):
     levels: list[Levels] = []
 
     def table(self) -> dict[str, Any]:
-        """The table as study.toml has it."""
+        """Return the table as study.toml has it."""
         return self.model_dump(exclude_none=True)
 
 
-def problems_of_search(given: Contrasts, phase: str) -> Iterator[str]:
-    """What a search cannot compare: it compares the winner with the baseline, by what did not choose."""
-    if phase != "confirmed" and (given.pairs or given.levels):
+def problems_of_search(contrasts: Contrasts, phase: str) -> Iterator[str]:
+    """Yield the contrasts that a search cannot have: it compares the winner with the baseline, on test."""
+    if phase != "confirmed" and (contrasts.pairs or contrasts.levels):
         yield "[contrasts]: a search compares its winner with [baseline]; take pairs and levels out"
-    if given.metric == "val_accuracy":
+    if contrasts.metric == "val_accuracy":
         yield (
             "contrasts.metric = 'val_accuracy': the winner is chosen by val, which cannot judge it; allowed: "
             "test_accuracy"
@@ -63,55 +66,76 @@ def problems_of_search(given: Contrasts, phase: str) -> Iterator[str]:
 
 
 def resolve(
-    given: Contrasts, design: str, axes: Mapping[str, Sequence[Any]], baseline: Mapping[str, Any]
+    contrasts: Contrasts, design: str, axes: Mapping[str, Sequence[Any]], baseline: Mapping[str, Any]
 ) -> Contrasts:
-    """The family with what was not said filled in: references, and without any contrast the grid's own.
+    """Fill in the references, and the default contrasts of a grid that declares none.
 
-    The pairs of the other designs are found when arms are known (`default_pairs`).
+    The default pairs of the other designs need the arms (`default_pairs`).
     """
-    chosen = bool(given.pairs or given.levels) and given.declared
-    levels = given.levels if chosen else []
-    if not chosen and design == "grid":
+    declared = bool(contrasts.pairs or contrasts.levels) and contrasts.declared
+    levels = contrasts.levels if declared else []
+    if not declared and design == "grid":
         levels = [Levels(axis=axis) for axis, values in axes.items() if axis != "dataset" and len(values) > 1]
     filled = [
         level.model_copy(update={"reference": _reference(level, axes.get(level.axis, []), baseline)})
         for level in levels
     ]
-    return given.model_copy(
-        update={"declared": chosen, "levels": filled, "pairs": given.pairs if chosen else []}
-    )
+    pairs = contrasts.pairs if declared else []
+    return contrasts.model_copy(update={"declared": declared, "levels": filled, "pairs": pairs})
+
+
+def read_resolved(table: object) -> Contrasts:
+    """Return the family of a study.toml, which names the reference of all levels.
+
+    Raises:
+        ValueError: the table is not valid, or lacks a reference.
+    """
+    family = Contrasts.model_validate(table)
+    for level in family.levels:
+        if level.reference is None:
+            raise ValueError(f"the levels of {level.axis} have no reference")
+    return family
 
 
 def _reference(level: Levels, values: Sequence[Any], baseline: Mapping[str, Any]) -> str:
-    """What the others are compared with, as trials.csv has it: as declared, the baseline's, or the first."""
     if level.reference is not None:
         return as_text(level.reference)
-    names = [level_name(value) for value in values]
-    usual = as_text(baseline.get(level.axis, DEFAULTS.get(level.axis)))
-    return usual if usual in names else (names or [""])[0]
+    return reference_level(level.axis, [level_name(value) for value in values], baseline)
+
+
+def reference_level(axis: str, levels: Sequence[str], baseline: Mapping[str, Any]) -> str:
+    """Return the level that an axis's others are compared with by default: the baseline's, else the first.
+
+    Args:
+        axis: a setting, or the name of linked settings.
+        levels: the axis's values, as trials.csv has them.
+        baseline: the study's.
+    """
+    usual = as_text(baseline.get(axis, DEFAULTS.get(axis)))
+    return usual if usual in levels else next(iter(levels), "")
 
 
 def level_name(value: object) -> str:
-    """A value of an axis as trials.csv writes it; linked settings go by their name."""
+    """Return a value of an axis as trials.csv writes it; linked settings by their name."""
     return str(value["name"]) if isinstance(value, Mapping) else as_text(value)
 
 
 def default_pairs(design: str, arms: Sequence[str]) -> list[list[str]]:
-    """Arm and reference, in the designs that have a baseline; `arms` are those trained, in order."""
+    """Return arm and reference of each contrast of the trained `arms`, in a ladder or one-factor design."""
     if design == "ladder":
         return [list(pair) for pair in zip(arms[1:], arms[:-1], strict=True)]
     return [[arm, arms[0]] for arm in arms[1:]] if design == "one-factor" else []
 
 
-def problems(given: Contrasts, design: str, axes: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    """What is wrong with the contrasts that a study declares; pairs are checked when arms are known."""
-    for i, level in enumerate(given.levels if given.declared else []):
+def problems(contrasts: Contrasts, design: str, axes: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Yield what is wrong with the declared levels; pairs are checked when arms are known."""
+    for i, level in enumerate(contrasts.levels if contrasts.declared else []):
         where = f"contrasts.levels[{i}]"
         if design != "grid":
             yield f"{where}: only for design = 'grid', this study's is {design!r}; use contrasts.pairs"
         for name in [level.axis, *level.within]:
             if name == "dataset":
-                yield f"{where}: data sets are always judged apart; leave 'dataset' out"
+                yield f"{where}: each data set is judged by itself; leave 'dataset' out"
             elif name not in axes:
                 yield f"{where}: no axis {name!r} in this study; {did_you_mean(name, axes)}"
         if level.axis in level.within:
@@ -124,15 +148,15 @@ def problems(given: Contrasts, design: str, axes: Mapping[str, Sequence[Any]]) -
             )
 
 
-def pair_problems(given: Contrasts, arms: Sequence[str], same: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the declared pairs, now that arms are known.
+def pair_problems(contrasts: Contrasts, arms: Sequence[str], same: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with the declared pairs, now that arms are known.
 
     Args:
-        given: the family.
-        arms: those that are trained, by name.
-        same: names of arms that are trained under another arm's name.
+        contrasts: the family.
+        arms: names of the trained arms.
+        same: names of arms that are trained under another arm's name, and that name.
     """
-    for i, pair in enumerate(given.pairs):
+    for i, pair in enumerate(contrasts.pairs):
         if pair[0] == pair[1]:
             yield f"contrasts.pairs[{i}]: {pair[0]!r} cannot be compared with itself"
         for name in pair:

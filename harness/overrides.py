@@ -1,4 +1,4 @@
-"""What `--set` changes in a study file's tables, before they are validated."""
+"""`--set`: changes to a study file's tables before they are validated."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from harness import toml_text
 from harness.errors import did_you_mean, quoted
 from harness.urls import without_passwords
 
-NAME = re.compile(r"""\s*(?:"(?:\\.|[^"\\])*"|'[^']*')\s*(?=,|$)|[^,]+""")  # quoted, or up to a comma
+NAME = re.compile(r"""\s*(?:"(?:\\.|[^"\\])*"|'[^']*')\s*(?=,|$)|[^,]+""")
+"""A name in a list: in quotes, or up to a comma."""
 DOTTED = ("contrasts", "tune", "search", "space")
 """Tables whose keys are set as TABLE.KEY=VALUE."""
 PLAIN = ("study", "baseline", "axes")
-"""Tables whose keys are set as KEY=VALUE: which is meant is known by the key."""
+"""Tables whose keys are set as KEY=VALUE: the key tells which table is meant."""
 
 
 def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str]) -> list[str]:
-    """Change raw tables as `--set` asks; gives what is wrong.
+    """Apply `--set` to raw tables and return the problems.
 
     Args:
         overrides: "key=value" texts.
@@ -31,29 +32,29 @@ def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not key:
-            problems.append(f"--set {_said(override)}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
+            problems.append(f"--set {_shown(override)}: allowed: KEY=VALUE, or KEY=VALUE,VALUE for an axis")
             continue
         table, dot, inner = key.partition(".")
         if dot and table in PLAIN and key not in tables["axes"]:
-            if told := _misplaced(table, inner, text, tables, about):
-                problems.append(f"--set {key}: {told}")
+            if problem := _misplaced(table, inner, text, tables, about):
+                problems.append(f"--set {key}: {problem}")
                 continue
             key = inner
         if given.setdefault(key, text) != text:
-            values = (_said(f"{key}={value}").replace(f"{key}=", "", 1) for value in (given[key], text))
+            values = (_shown(f"{key}={value}").replace(f"{key}=", "", 1) for value in (given[key], text))
             problems.append(f"--set {key} is given twice, as {' and as '.join(values)}")
             continue
         try:
             problems += _override(key, text, tables, about)
-        except ValueError as error:  # a number or a nesting that nobody could read
-            problems.append(f"--set {_said(override)}: {error}")
+        except ValueError as error:  # a number too large or a nesting too deep
+            problems.append(f"--set {_shown(override)}: {error}")
     if {"epochs", "steps"} <= set(given):
         problems.append("--set epochs and --set steps: a budget is one or the other")
     return problems
 
 
-def _said(override: str) -> str:
-    """An override as a message repeats it: no password of a URL, and a long one by its two ends."""
+def _shown(override: str) -> str:
+    """Quote an override for a message: without the password of a URL, and shortened in the middle."""
     return quoted(override, lambda text: repr(without_passwords(str(text))))
 
 
@@ -64,10 +65,10 @@ def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]
     grid = tables["study"].get("design", "grid") == "grid"
     table, dot, inner = key.partition(".")
     if dot and table in DOTTED:
-        there = tables.get(table, {})
-        if not isinstance(there, Mapping):
-            return []  # which its own check tells
-        tables[table] = {**there, inner: values[0] if len(values) == 1 else values}
+        current = tables.get(table, {})
+        if not isinstance(current, Mapping):
+            return []  # the table's own check adds the problem
+        tables[table] = {**current, inner: values[0] if len(values) == 1 else values}
     elif key in about:
         tables["study"][key] = values[0] if len(values) == 1 else values
     elif named.get(key):
@@ -85,13 +86,13 @@ def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]
                 f"--set {key}: axis {linked[0]!r} sets {key} in every arm; choose among its values instead"
             ]
         tables["baseline"][key] = values[0]
-        # A budget is one or the other: the one just asked for.
+        # A budget is in epochs or in steps: the one just given.
         tables["baseline"].pop({"epochs": "steps", "steps": "epochs"}.get(key, ""), None)
     return []
 
 
 def _misplaced(table: str, key: str, text: str, tables: Mapping[str, Any], about: Container[str]) -> str:
-    """Why TABLE.KEY is not meant by `--set KEY`, and what to write; empty where it is."""
+    """Explain why `--set KEY` does not change TABLE.KEY, and what to write; empty if it does."""
     axes = tables["axes"]
     if (table == "study") != (key in about):
         return f"[{table}] has no key {key!r}; write --set {key}={text}"
@@ -104,23 +105,23 @@ def _misplaced(table: str, key: str, text: str, tables: Mapping[str, Any], about
 
 
 def _named(values: object) -> dict[str, Mapping[str, Any]]:
-    """The values of a linked axis by name; of any other, none."""
+    """Return the values of a linked axis by name; none of any other axis."""
     tables = [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
     return {str(table.get("name")): table for table in tables}
 
 
 def _names(text: str, known: Container[str]) -> list[str]:
-    """The names that a text lists: as they are written, whatever they look like, or in quotes."""
+    """Return the names that a text lists, plain or in quotes."""
     if text.strip() in known:  # a name may hold a comma
         return [text.strip()]
     return [_name(part[0].strip()) for part in NAME.finditer(text) if part[0].strip()]
 
 
 def _texts(text: str, axis: object) -> list[Any]:
-    """The texts of an axis of texts, such as "1.10", that are asked for; none where others are meant."""
+    """Return the listed values of an axis of texts, such as "1.10"; none if any is not on the axis."""
     known = [value for value in axis if isinstance(value, str)] if isinstance(axis, list) else []
-    asked = _names(text, known) if known else []
-    return asked if set(asked) <= set(known) else []
+    names = _names(text, known) if known else []
+    return names if set(names) <= set(known) else []
 
 
 def _name(text: str) -> str:
@@ -129,7 +130,7 @@ def _name(text: str) -> str:
 
 
 def _values(text: str) -> list[Any]:
-    """`0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
+    """Read a list: `0.1` -> [0.1]; `relu,tanh` -> ["relu", "tanh"]; `[32, 32]` -> [[32, 32]]."""
     try:
         return list(_read(f"[{text}]")) or [""]
     except toml_text.NoTomlError:
@@ -144,8 +145,13 @@ def _value(text: str) -> Any:
 
 
 def _read(value: str) -> Any:
-    """A TOML value; raises NoTomlError where it is none, ValueError where nobody could read it."""
-    found = toml_text.tables(f"value = {value}")
-    if len(found) > 1 or "\n" in value:
+    """Read a TOML value.
+
+    Raises:
+        NoTomlError: it is not TOML.
+        ValueError: its numbers are too large, or it is nested too deep.
+    """
+    tables = toml_text.tables(f"value = {value}")
+    if len(tables) > 1 or "\n" in value:
         raise toml_text.NoTomlError
-    return found["value"]
+    return tables["value"]

@@ -18,11 +18,11 @@ from harness.designs import Combination, combinations
 from harness.errors import UsageError, did_you_mean, quoted
 from harness.folders import Folder
 from harness.overrides import apply
-from harness.parameters import Space as SearchSpace
+from harness.parameters import Space
 from harness.registry import PACKAGE_ROOT
 from harness.schema import CONFIRMED, OF_ARM, TUNED, TUNING
 from harness.searches import Search
-from harness.spaces import Space, Tune
+from harness.spaces import Tune, TuningSpace
 from harness.study_rules import Draft
 from harness.study_tables import validated
 
@@ -169,14 +169,14 @@ class Study:
     about: About
     baseline: GivenSettings
     axes: Mapping[str, Sequence[Any]]
-    space: SearchSpace
+    space: Space
     steps: Sequence[Mapping[str, Any]] = ()
     path: Path | None = None
     folders: Mapping[str, Folder] = field(default_factory=dict)
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
     contrasts: Contrasts = field(default_factory=Contrasts)
     tune: Tune | None = None
-    spaces: Mapping[str, Space] = field(default_factory=dict)
+    spaces: Mapping[str, TuningSpace] = field(default_factory=dict)
     chosen: Mapping[str, GivenSettings] = field(default_factory=dict)
     search: Search | None = None
 
@@ -224,7 +224,7 @@ class Study:
         named = {axis: name for axis, name in given.linked if axis != "steps"}
         return dict.fromkeys(self.linked_axes, "baseline") | named
 
-    def space_of(self, linked: Iterable[tuple[str, str]]) -> Space:
+    def space_of(self, linked: Iterable[tuple[str, str]]) -> TuningSpace:
         """Give what an arm may tune: the space of all arms, with those of its linked values (axis, name)."""
         places = [spaces.ALL, *(spaces.place(axis, name) for axis, name in linked)]
         return {key: tried for place in places for key, tried in self.spaces.get(place, {}).items()}
@@ -367,7 +367,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     folders = study_tables.dataset_folders(raw["datasets"], folder, problems)
     checker = Checker(known_settings(), problems, raw["datasets"].keys())
     draft = _draft(raw, about or UNKNOWN, checker)
-    space = _space(raw, draft, checker) if about is not None else SearchSpace((), {})
+    space = _space(raw, draft, checker) if about is not None else Space((), {})
     problems += study_rules.problems(draft, about_is_known=about is not None)
     if not problems:
         problems += filter(None, study_rules.size_problems(draft))
@@ -405,7 +405,7 @@ def _draft(raw: Mapping[str, Any], about: About, checker: Checker) -> Draft:
     return Draft(about, baseline, axes, steps, compared, tune, checker.spaces, chosen, search, columns)
 
 
-def _space(raw: Mapping[str, Any], draft: Draft, checker: Checker) -> SearchSpace:
+def _space(raw: Mapping[str, Any], draft: Draft, checker: Checker) -> Space:
     """Read the [space] table of a search; of any other design, an empty space, and [search] has no place."""
     if draft.searches:
         return space_tables.read(raw["space"], draft.baseline, checker)
@@ -414,7 +414,7 @@ def _space(raw: Mapping[str, Any], draft: Draft, checker: Checker) -> SearchSpac
         for key in ("search", "space")
         if raw[key]
     ]
-    return SearchSpace((), draft.baseline)
+    return Space((), draft.baseline)
 
 
 def _listed(file: str, problems: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from harness.contrasts import Contrasts
 from harness.errors import did_you_mean
 from harness.searches import Search
 from harness.settings import NON_SETTING_KEYS
-from harness.spaces import Space, Tune
+from harness.spaces import Tune, TuningSpace
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Draft:
     steps: Sequence[Mapping[str, Any]]
     contrasts: Contrasts | None
     tune: Tune | None
-    spaces: Mapping[str, Space]
+    spaces: Mapping[str, TuningSpace]
     chosen: Mapping[str, GivenSettings]
     search: Search | None
     columns: Sequence[str]

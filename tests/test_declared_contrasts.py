@@ -99,7 +99,7 @@ def test_a_results_folder_says_what_is_compared(tmp_path: Path) -> None:
         ),
         ({"levels": [{"axis": "output", "reference": "CEE"}]}, "did you mean 'CE'"),
         ({"levels": [{"axis": "output", "within": ["output"]}]}, "cannot be compared within itself"),
-        ({"levels": [{"axis": "dataset"}]}, "data sets are always judged apart"),
+        ({"levels": [{"axis": "dataset"}]}, "each data set is judged by itself"),
         ({"pairs": [["a"]]}, r"contrasts\.pairs\.0 = \['a'\]"),
         ({"margn": 0.1}, "unknown key; did you mean 'margin'"),
     ],

@@ -33,7 +33,7 @@ ORDER: list[set[str]] = [
     {"torch_dataset"},
     {"spaces", "overrides", "contrasts", "planned_components"},
     {"testing", "checking", "formulas", "spawning"},
-    {"parameters", "searches", "columns"},
+    {"searches", "columns"},
     {"space_tables"},
     {"designs"},
     {"about"},

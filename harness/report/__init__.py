@@ -74,7 +74,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     page = out or Path(folder) / "report.html"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        contents = _search(reading) if searched.searches(reading) else _comparison(reading)
+        contents = _search(reading) if searched.is_search(reading) else _comparison(reading)
         looked = (figure for part in contents.parts for figure in part.drawn)
         drawn = [(figure, save(figure, page.parent / "figures")) for figure in (*contents.drawn, *looked)]
         told = (table for part in contents.sections for table in part.tables if table.data is not None)

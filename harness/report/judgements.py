@@ -42,7 +42,7 @@ class Judgement:
 
 def judgement(reading: Reading) -> Judgement:
     """Judge the family of a results folder, fixed and tuned, and say and draw what came of it."""
-    fixed = declared.judge(reading, declared.family(reading))
+    fixed = declared.judge(reading, declared.read_family(reading))
     answers = verdicts.answers(reading, fixed)
     tables = [] if fixed.table.empty else [verdict_views.table(fixed)]
     drawn, missing = list(verdict_views.draw(fixed)), []

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import pandas as pd
 
 from harness import stats
-from harness.report.declared import family
+from harness.report.declared import read_family, reference_levels
 from harness.report.words import points
+from harness.selection import as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.contrasts import Levels
-    from harness.report.declared import Family
+    from harness.contrasts import Contrasts, Levels
     from harness.report.reading import Reading
 
 Candidate: TypeAlias = tuple[float, str, str, str]
@@ -40,18 +40,11 @@ class Pair:
     why: str
 
 
-def reference_levels(reading: Reading) -> dict[str, str]:
-    """The level of each axis that the study compares others with; the first where its family has none."""
-    told = {levels.axis: levels.reference for levels in family(reading).levels}
-    first = {axis: str(reading.trials[axis].iloc[0]) for axis in reading.axes}
-    return first | {axis: level for axis, level in told.items() if axis in first}
-
-
 def reference_arm(reading: Reading, dataset: str) -> str:
     """The label of the arm that the study compares others with, on a data set; empty where it has none."""
     here = reading.trials[reading.trials["dataset"].eq(dataset)]
     if reading.design == "grid":
-        here = _cell(here, reference_levels(reading))
+        here = _cell(here, reference_levels(reading, read_family(reading)))
     return str(here["label"].iloc[0]) if len(here) else ""
 
 
@@ -62,12 +55,12 @@ def largest(reading: Reading, dataset: str) -> Pair | None:
     one of its cells: that with the reference levels of the other axes. None where no contrast has a seed that
     both of the arms looked at finished.
     """
-    of = family(reading)
-    found = [each for each in _candidates(reading, dataset, of) if pd.notna(each[0])]
+    family = read_family(reading)
+    found = [each for each in _candidates(reading, dataset, family) if pd.notna(each[0])]
     if not found:
         return None
     difference, arm, reference, what = max(found, key=lambda each: abs(each[0]))
-    whose = "declared contrasts" if of.declared else "contrasts of the design's default family"
+    whose = "declared contrasts" if family.declared else "contrasts of the design's default family"
     why = (
         f"Of the {len(found)} {whose} on {dataset}, the one with the largest difference in val accuracy "
         f"({points(difference, sign=True)} points): {what}."
@@ -75,27 +68,28 @@ def largest(reading: Reading, dataset: str) -> Pair | None:
     return Pair(dataset, arm, reference, why)
 
 
-def _candidates(reading: Reading, dataset: str, of: Family) -> Iterator[Candidate]:
+def _candidates(reading: Reading, dataset: str, family: Contrasts) -> Iterator[Candidate]:
     trials = reading.trials[reading.trials["dataset"].eq(dataset)]
-    pairs = pd.DataFrame(list(of.pairs), columns=["arm", "reference"])
+    pairs = pd.DataFrame(family.pairs, columns=["arm", "reference"])
     labels = trials.drop_duplicates("arm").set_index("arm")["label"]
     for row in stats.contrasts(trials, pairs, VAL).to_dict("records"):
         arm, reference = labels[row["arm"]], labels[row["reference"]]
         yield row["difference"], str(arm), str(reference), f"{arm} against {reference}"
     if reading.design == "grid":
-        for levels in of.levels:
+        for levels in family.levels:
             if levels.axis in reading.axes:
-                yield from _levels(reading, trials, levels)
+                yield from _levels(reading, trials, family, levels)
 
 
-def _levels(reading: Reading, trials: pd.DataFrame, levels: Levels) -> Iterator[Candidate]:
-    axis, reference = levels.axis, levels.reference
+def _levels(reading: Reading, trials: pd.DataFrame, family: Contrasts, levels: Levels) -> Iterator[Candidate]:
+    axis, references = levels.axis, reference_levels(reading, family)
+    reference = as_word(levels.reference)
     within = [name for name in levels.within if name in reading.axes]
     each = stats.level_differences(trials, axis, reference, within, list(reading.axes), VAL)
     means = each.groupby([*within, "arm"], sort=False)["difference"].mean().reset_index()
     for row in means.to_dict("records"):
         inside = {name: str(row[name]) for name in within}
-        others = {k: v for k, v in (reference_levels(reading) | inside).items() if k != axis}
+        others = {k: v for k, v in (references | inside).items() if k != axis}
         cells = [_cell(trials, others | {axis: level}) for level in (str(row["arm"]), reference)]
         seeds = [set(stats.finished(cell, VAL)["seed"]) for cell in cells]
         if seeds[0] & seeds[1]:

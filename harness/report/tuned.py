@@ -21,7 +21,7 @@ from harness.selection import as_word
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.report.declared import Judged
+    from harness.report.declared import Verdicts
     from harness.report.figures import Drawn
 
 NAMED = 8  # changed verdicts of a data set that get a sentence each
@@ -53,14 +53,14 @@ class Tuned:
     """
 
     reading: Reading | None
-    judged: Judged | None
+    judged: Verdicts | None
     chosen: pd.DataFrame
     tried: pd.DataFrame
     doubts: Sequence[str]
     strange: str = ""
 
 
-def read(reading: Reading, fixed: Judged) -> Tuned | None:
+def read(reading: Reading, fixed: Verdicts) -> Tuned | None:
     """Read the tuned comparison of a results folder; None where the study has none."""
     found = phases.read(reading.results)
     if found is None:
@@ -73,8 +73,8 @@ def read(reading: Reading, fixed: Judged) -> Tuned | None:
     return Tuned(again, judge(again, fixed.family), found.chosen, tried, found.doubts)
 
 
-def both(fixed: Judged, tuned: Judged) -> pd.DataFrame:
-    """Each contrast's row of `Judged.table`, fixed and tuned: KEY, then both columns with these suffixes."""
+def both(fixed: Verdicts, tuned: Verdicts) -> pd.DataFrame:
+    """Join the rows of `Verdicts.table`, fixed and tuned: KEY, then both columns with these suffixes."""
     columns = [column for column in fixed.table if column not in KEY]
     again = tuned.table.rename(columns={column: f"{column}_tuned" for column in columns})
     first = fixed.table.rename(columns={column: f"{column}_fixed" for column in columns})
@@ -84,7 +84,7 @@ def both(fixed: Judged, tuned: Judged) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------------ the words
 
 
-def tell(fixed: Judged, tuned: Tuned) -> list[list[str]]:
+def tell(fixed: Verdicts, tuned: Tuned) -> list[list[str]]:
     """Say what tuning came to: its verdicts, those that it changed, and what the arms chose."""
     if tuned.strange:
         return [[tuned.strange, *tuned.doubts]]
@@ -162,7 +162,7 @@ def _whose(chosen: pd.DataFrame) -> list[str]:
 # ----------------------------------------------------------------------------------- the tables and figures
 
 
-def tables(fixed: Judged, tuned: Tuned) -> Iterator[Table]:
+def tables(fixed: Verdicts, tuned: Tuned) -> Iterator[Table]:
     """Both verdicts side by side, the tuned ones in full, and what each arm chose."""
     if tuned.judged is not None:
         yield _beside(fixed, tuned.judged)
@@ -171,7 +171,7 @@ def tables(fixed: Judged, tuned: Tuned) -> Iterator[Table]:
         yield _chosen(tuned)
 
 
-def _beside(fixed: Judged, tuned: Judged) -> Table:
+def _beside(fixed: Verdicts, tuned: Verdicts) -> Table:
     table = both(fixed, tuned)
     columns = [Column("data set"), Column("contrast", show="long")]
     for which in ("fixed", "tuned"):
@@ -233,7 +233,7 @@ def _settings_tried(tried: pd.DataFrame) -> pd.DataFrame:
     return spread.rename(columns={OF_ARM: "arm"})[columns]
 
 
-def draw(fixed: Judged, tuned: Judged) -> Iterator[Drawn]:
+def draw(fixed: Verdicts, tuned: Verdicts) -> Iterator[Drawn]:
     """Draw the forest with two rows a contrast: hollow at the fixed setting, filled tuned."""
     each = []
     for series, judged in (("fixed", fixed), ("tuned", tuned)):

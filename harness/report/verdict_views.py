@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
-from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings, words
+from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings
 from harness.report.figures import Drawn, intervals, slug
 from harness.report.tables import NONE, Cell, Column, Table, difference_cell
 from harness.report.verdicts import POWER
@@ -18,7 +18,8 @@ from harness.report.words import points
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.report.declared import Family, Judged
+    from harness.contrasts import Contrasts
+    from harness.report.declared import Verdicts
     from harness.report.reading import Reading
 
 DASH = "\u2013"
@@ -38,7 +39,7 @@ EFFECT = {"difference": "effect", "low": "low", "high": "high", "n": "n"}
 LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span more than it could show."
 
 
-def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Table:
+def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> Table:
     """A row a data set and contrast: its difference, p, verdict, and what difference is detectable."""
     columns = [
         Column("data set"),
@@ -67,7 +68,7 @@ def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Ta
     return Table(name, title, note(judged), columns, rows, judged.table)
 
 
-def note(judged: Judged) -> str:
+def note(judged: Verdicts) -> str:
     """How to read a table of verdicts."""
     family = judged.family
     whose = "Declared in the study." if family.declared else (
@@ -77,7 +78,7 @@ def note(judged: Judged) -> str:
     if len(judged.table) == 1:
         corrected, alike = "of the only contrast of its family, so nothing is to be corrected", "likewise"
     return NOTE.format(
-        metric=words(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
+        metric=plots.words(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
         margin=f"{100 * family.margin:g}", power=POWER, whose=whose,
     )  # fmt: skip
 
@@ -110,14 +111,14 @@ def _more(row: Mapping[Any, Any]) -> str:
 # ---------------------------------------------------------------------------------------------- the figures
 
 
-def draw(judged: Judged) -> Iterator[Drawn]:
+def draw(judged: Verdicts) -> Iterator[Drawn]:
     """Draw the forest of a family, a large one in several figures of which all but the first are folded."""
     rows = judged.table.assign(series="", told=[told(row) for row in judged.table.to_dict("records")])
     yield from forests(judged.family, rows, "forest", "Verdicts with their intervals", plots.MOST_ROWS)
 
 
-def forests(family: Family, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Drawn]:
-    """Draw rows of `Judged.table` (with series and told) as forest plots of at most `most` contrasts."""
+def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Drawn]:
+    """Draw rows of `Verdicts.table` (with series and told) as forest plots of at most `most` contrasts."""
     if not rows["n"].gt(0).any():
         return
     labels = [contrast(row) for row in rows.to_dict("records")]
@@ -129,9 +130,10 @@ def forests(family: Family, rows: pd.DataFrame, name: str, title: str, most: int
     for part, each in parts.items():
         scale = LOGARITHMIC if plots.logarithmic(each, family.margin) else ""
         caption = FOREST.format(
-            metric=words(family.metric), seeds=_over(each["n"]), corrected=_corrected(contrasts), scale=scale
+            metric=plots.words(family.metric), seeds=_over(each["n"]), corrected=_corrected(contrasts),
+            scale=scale,
         )  # fmt: skip
-        xlabel = f"difference in {words(family.metric)} (points)"
+        xlabel = f"difference in {plots.words(family.metric)} (points)"
         figure = plots.forest_figure(each, family.margin, xlabel)
         datasets = ", ".join(dict.fromkeys(each["dataset"]))
         told = f"{title}, {part} of {len(parts)}: {datasets}" if part else title

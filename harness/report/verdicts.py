@@ -6,15 +6,16 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
-from harness.plots import p_words, percent
-from harness.report.declared import arm, contrast, untrained, words
+from harness.plots import p_words, percent, words
+from harness.report.declared import arm, contrast, untrained
 from harness.report.words import count, interval, points, span
 from harness.selection import as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.report.declared import Family, Judged
+    from harness.contrasts import Contrasts
+    from harness.report.declared import Verdicts
     from harness.report.reading import Reading
 
     Row = Mapping[Any, Any]
@@ -24,7 +25,7 @@ NAMED = 4  # contrasts of one verdict that a longer family names
 POWER = "80\u00a0% power at the corrected level"
 
 
-def answers(reading: Reading, judged: Judged, *, tuned: bool = False) -> list[list[str]]:
+def answers(reading: Reading, judged: Verdicts, *, tuned: bool = False) -> list[list[str]]:
     """Say the verdicts: a paragraph a data set, then one on the family; none where nothing has finished.
 
     Args:
@@ -42,7 +43,7 @@ def answers(reading: Reading, judged: Judged, *, tuned: bool = False) -> list[li
     return [*told, list(_family(reading, judged, tuned=tuned))]
 
 
-def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> Iterator[str]:
+def _dataset(reading: Reading, judged: Verdicts, dataset: str, *, tuned: bool) -> Iterator[str]:
     rows = judged.table[judged.table["dataset"].eq(dataset)].to_dict("records")
     where = f"Tuned, on {dataset}" if tuned else f"On {dataset}"
     if not any(row["n"] for row in rows):
@@ -66,7 +67,7 @@ def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> 
         yield from _own_error(reading, judged.family.metric, dataset)
 
 
-def sentence(row: Row, family: Family) -> str:
+def sentence(row: Row, family: Contrasts) -> str:
     """One contrast's verdict as a sentence that may follow "On mnist"."""
     first, second = arm(row), row["reference"]
     within = f" ({row['within']})" if row["within"] else ""
@@ -91,15 +92,15 @@ def sentence(row: Row, family: Family) -> str:
     )
 
 
-def _margin(family: Family) -> str:
+def _margin(family: Contrasts) -> str:
     return f"\u00b1{_size(family)}"
 
 
-def _size(family: Family) -> str:
+def _size(family: Contrasts) -> str:
     return f"{100 * family.margin:g} point{'' if family.margin == 0.01 else 's'}"
 
 
-def _counts(rows: Sequence[Row], family: Family) -> str:
+def _counts(rows: Sequence[Row], family: Contrasts) -> str:
     """How many contrasts came to which verdict."""
     told = {
         "better": "{} better",
@@ -115,7 +116,7 @@ def _counts(rows: Sequence[Row], family: Family) -> str:
     return ", ".join(said[:-1]) + (" and " if len(said) > 1 else "") + said[-1]
 
 
-def _names(family: Family) -> dict[str, str]:
+def _names(family: Contrasts) -> dict[str, str]:
     """Verdicts as a sentence begins with them."""
     names = {"better": "Better", "worse": "Worse", stats.IDENTICAL: "The same in all seeds"}
     return names | {
@@ -124,7 +125,7 @@ def _names(family: Family) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _across(rows: Sequence[Row], family: Family) -> Iterator[str]:
+def _across(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
     """A sentence a contrast: in how many combinations of the other axes it came to which verdict."""
     found: dict[str, list[Row]] = {}
     for row in rows:
@@ -153,7 +154,7 @@ def _range(rows: Sequence[Row]) -> str:
     return f" ({low if low == high else f'{low} to {high}'} points)"
 
 
-def _groups(rows: Sequence[Row], family: Family) -> Iterator[str]:
+def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
     """The contrasts of each verdict by name, the largest differences first."""
     for verdict, name in _names(family).items():
         group = [row for row in rows if row["verdict"] == verdict]
@@ -177,7 +178,7 @@ def _name(row: Row) -> str:
     return contrast(row) + (f" ({row['within']})" if row["within"] else "")
 
 
-def _more(rows: Sequence[Row], family: Family) -> str:
+def _more(rows: Sequence[Row], family: Contrasts) -> str:
     """How many more seeds would tell, for contrasts that these seeds cannot tell."""
     known = [row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"])]
     more = sorted(seeds for seeds in known if seeds > 0)
@@ -216,7 +217,7 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     )
 
 
-def _lost(reading: Reading, rows: Sequence[Row], family: Family) -> Iterator[str]:
+def _lost(reading: Reading, rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
     """What unfinished trials took from the contrasts: those that broke, and those not trained yet."""
     fewer = [row for row in rows if 0 < row["n"] < row["planned"]]
     counted = [(row, untrained(reading, family, row)) for row in fewer]
@@ -271,7 +272,7 @@ def _images(reading: Reading, split: str, trial_ids: Sequence[str], dataset: str
     return int(here["count"].sum()) or int(facts.get(split, 0) if isinstance(facts, dict) else 0)
 
 
-def _family(reading: Reading, judged: Judged, *, tuned: bool) -> Iterator[str]:
+def _family(reading: Reading, judged: Verdicts, *, tuned: bool) -> Iterator[str]:
     family = judged.family
     contrasts = f"{count(len(judged.table), 'contrast')} of {words(family.metric)}"
     if tuned:

@@ -51,7 +51,7 @@ def test_what_cannot_be_told_says_how_many_more_seeds_would() -> None:
 def test_power_is_not_said_to_be_a_floor_of_what_can_be_seen() -> None:
     """A clear difference may lie below the one that is seen four times in five."""
     reading = arms({"baseline": 0.0, "up": 0.0014}, study={"contrasts": {"pairs": [["up", "baseline"]]}})
-    (row,) = declared.judge(reading, declared.family(reading)).table.to_dict("records")
+    (row,) = declared.judge(reading, declared.read_family(reading)).table.to_dict("records")
     assert (row["verdict"], row["difference"] < row["detectable"]) == ("better", True)
     text = told(reading)[0]
     assert "would be missed more often than one time in five, at the corrected level." in text
@@ -59,7 +59,7 @@ def test_power_is_not_said_to_be_a_floor_of_what_can_be_seen() -> None:
 
 
 def test_contrasts_with_seeds_enough_are_not_counted_among_those_that_need_more() -> None:
-    family = declared.family(arms({"baseline": 0.0}))
+    family = declared.read_family(arms({"baseline": 0.0}))
     rows = [{"more_seeds": seeds} for seeds in (0.0, 25.0, 3.0, float("nan"))]
     assert "about 3 to 25 more seeds would resolve differences of 0.2 points in 2 of" in verdicts._more(
         rows, family
@@ -181,7 +181,7 @@ def test_a_level_within_others_waits_for_its_own_seeds_only() -> None:
     family = {"margin": 0.005, "levels": [{"axis": "output", "reference": "a", "within": ["lr"]}]}
     whole = grid({"output": {"a": 0.0, "b": 0.05}, "lr": {0.1: 0.0, 0.2: 0.01}}, study={"contrasts": family})
     reading = stopped(whole, seed=[4, 5], lr=[0.2])
-    judged = declared.judge(reading, declared.family(reading))
+    judged = declared.judge(reading, declared.read_family(reading))
     waiting = [declared.untrained(reading, judged.family, row) for row in judged.table.to_dict("records")]
     assert waiting == [0, 2]
 

@@ -55,13 +55,13 @@ def paragraphs(folder: Path) -> list[str]:
 
 def test_both_families_are_judged_each_by_itself(trained: Path) -> None:
     reading = report.read(trained)
-    fixed = declared.judge(reading, declared.family(reading))
+    fixed = declared.judge(reading, declared.read_family(reading))
     found = tuned.read(reading, fixed)
     assert found is not None
     assert found.judged is not None
     table = tuned.both(fixed, found.judged)
     assert table["arm"].tolist() == ["softmax + MSE", "logits + QL"]
-    alone = declared.judge(report.read(trained / "tuned"), declared.family(reading)).table
+    alone = declared.judge(report.read(trained / "tuned"), declared.read_family(reading)).table
     assert table["p_holm_tuned"].tolist() == pytest.approx(alone["p_holm"].tolist(), nan_ok=True)
     assert table["p_holm_fixed"].tolist() == pytest.approx(fixed.table["p_holm"].tolist(), nan_ok=True)
     assert table["n_tuned"].tolist() == [3, 0], "the last arm could choose nothing"
@@ -229,7 +229,7 @@ def twins() -> Reading:
 
 def test_arms_that_chose_the_same_are_judged_as_arms_and_counted_once_each() -> None:
     reading = twins()
-    table = declared.judge(reading, declared.family(reading)).table
+    table = declared.judge(reading, declared.read_family(reading)).table
     assert table["arm"].tolist() == ["first", "second"]
     assert table["n"].tolist() == [6, 6]
     first, second = table.drop(columns=["axis", "within", "arm"]).to_dict("records")
