@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import did_you_mean
-from harness.settings import DEFAULTS, as_text
+from harness.settings import DEFAULTS
+from harness.text import as_text
 
 MARGIN = 0.002
 

@@ -13,7 +13,8 @@ from harness.axes.datasets import datasets
 from harness.batches import Budget, extent
 from harness.data import train_size
 from harness.known import knows
-from harness.settings import Value, as_text
+from harness.settings import Value
+from harness.text import as_text
 
 if TYPE_CHECKING:
     from harness.grouping import Stack

@@ -20,6 +20,13 @@ from harness.data import TRAINED_ON
 from harness.errors import UsageError
 from harness.plan import Plan
 from harness.settings import OF_ARM
+from harness.text import (
+    count,
+    difference,
+    duration,
+    hundredths,
+    p_value_column,
+)
 from harness.trials import arms as arms_of
 
 if TYPE_CHECKING:
@@ -54,10 +61,10 @@ def plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
         click.echo(f"  {there} of them are finished in the results folder")
     for name, others in plan.merged.items():
         click.echo(f"  trained once: {', '.join(others)} mean the same as {name}")
-    for reason, count in Counter(plan.skipped.values()).items():
-        click.echo(f"  {count} trials skipped: {reason}")
-    for reason, count in plan.routed.items():
-        click.echo(f"  {count} trials train one by one in the loop engine: {reason}")
+    for reason, trials in Counter(plan.skipped.values()).items():
+        click.echo(f"  {trials} trials skipped: {reason}")
+    for reason, trials in plan.routed.items():
+        click.echo(f"  {trials} trials train one by one in the loop engine: {reason}")
     stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
     sizes = [len(stack.trials) for stack in stacks]
     if sizes:
@@ -85,25 +92,15 @@ def tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     click.echo(f"then tuned: {len(plan.trials)} trials at what each arm chose, about {tuned}")
 
 
-def duration(seconds: float) -> str:
-    """Seconds, minutes .. or years, as a person would say it."""
-    minute, hour, day = 60, 3600, 86_400
-    if seconds > 700 * day:
-        return f"{seconds / day / 365:,.0f} years"
-    if seconds > 3 * day:
-        return f"{seconds / day:.0f} days"
-    if seconds < 1.5 * minute:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / minute:.1f} min" if seconds < 1.5 * hour else f"{seconds / hour:.1f} h"
-
-
 def summary(summary: Summary) -> None:
     """Show what a run did: a table of the arms, how many trials ended how, and where the results are."""
     _arms(summary.folder)
     if summary.tuned:
         _arms(summary.tuned, "tuned, ")
         _edges(summary.folder)
-    counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
+    counts = ", ".join(
+        f"{number} {status or 'not trained yet'}" for status, number in summary.statuses.items()
+    )
     rate = f", {_rate(summary.trained, summary.seconds)}" if summary.trained else ""
     click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
     if summary.unchosen:
@@ -188,8 +185,7 @@ def trial(found: Results, row: pd.Series[Any]) -> None:
 def telling_settings(found: Results, row: pd.Series[Any]) -> dict[str, str]:
     """Of a trial's settings those that are no defaults, or that the study varied, as text."""
     from harness import plugins
-    from harness.selection import NOT_APPLICABLE, as_word
-    from harness.settings import as_text
+    from harness.text import NOT_APPLICABLE, as_text, as_word
     from harness.trials import resolve
 
     columns = map(str, found.trials.loc[:, "dataset":"seed"].columns.drop("seed"))
@@ -242,9 +238,9 @@ def _compared(dataset: str, arms: pd.DataFrame, found: Comparison) -> None:
     shown, left = words.told_apart(arms, MOST_SHOWN)
     for row in shown.to_dict("records"):
         name = str(row["arm"]).replace(f"dataset={dataset}, ", "")
-        difference = words.interval(row).replace(" [", "\n[")
-        cells = (name, str(row["n"]), words.percent(row["a"]), words.percent(row["b"]), difference)
-        table.add_row(*(Text(cell) for cell in (*cells, words.p_value(row["p_holm"]), words.verdict(row))))
+        change = difference(row).replace(" [", "\n[")
+        cells = (name, str(row["n"]), hundredths(row["a"]), hundredths(row["b"]), change)
+        table.add_row(*(Text(cell) for cell in (*cells, p_value_column(row["p_holm"]), words.verdict(row))))
     if len(shown):
         Console().print(table)
     for line in (*left, *words.below_table(arms, found, dataset)):
@@ -265,18 +261,16 @@ def gate(found: Comparison, judged: Gate) -> int:
         raise UsageError(words.cannot_tell(judged))
     for line in judged.untold:
         click.secho(f"cannot tell: {line}", fg="yellow", err=True)
-    alone = words.counted(judged.absent, "arm")
+    alone = count(judged.absent, "arm")
     absent = f"; not judged: {alone} of A that B does not have" if judged.absent else ""
     beyond = f"worse by more than {100 * found.margin:g} points"
     if judged.worse:
         click.echo(f"gate: failed: B is {beyond} or no longer finishes, as said above{absent}", err=True)
     else:
-        click.echo(
-            f"gate: passed: of {words.counted(judged.judged, 'arm')} none is significantly {beyond}{absent}"
-        )
+        click.echo(f"gate: passed: of {count(judged.judged, 'arm')} none is significantly {beyond}{absent}")
         if judged.unsettled:
             click.echo(
-                f"  not excluded: the intervals of {words.counted(judged.unsettled, 'arm')} reach below "
+                f"  not excluded: the intervals of {count(judged.unsettled, 'arm')} reach below "
                 f"-{100 * found.margin:g} points; more seeds would tell"
             )
     return judged.exit_code

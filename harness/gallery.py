@@ -27,9 +27,10 @@ from harness.data import Split
 from harness.errors import MachineError
 from harness.looks import short
 from harness.pictures import Pictures, Seen, chosen, hardest, originals, see
-from harness.plots import COLORS, GREY, STYLE, percent, save
+from harness.plots import COLORS, GREY, STYLE, save
 from harness.results import Results
 from harness.sheets import LINE, Tile, page, place, sheet, write
+from harness.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

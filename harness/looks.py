@@ -24,8 +24,9 @@ from matplotlib.ticker import MaxNLocator
 from harness.axes.datasets import Facts, datasets
 from harness.data import DATA_SETTINGS, SPLITS, Split, divide, load
 from harness.errors import MachineError, UsageError, did_you_mean
-from harness.plots import COLORS, GREY, STYLE, TEST, VAL, percent, save
+from harness.plots import COLORS, GREY, STYLE, TEST, VAL, save
 from harness.study import Study
+from harness.text import percent
 from harness.trials import arms, resolve
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 from harness import plugins
 from harness.checking import Settings
-from harness.settings import CORE, DEFAULTS, as_text
+from harness.settings import CORE, DEFAULTS
+from harness.text import as_text
 
 COMPONENTS = ("architecture", "optimizer", "schedule", "loss", "head", "activation", "preprocessing")
 

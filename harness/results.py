@@ -39,8 +39,9 @@ from harness.columns import TEXT, text_columns, typed
 from harness.errors import MachineError, UsageError
 from harness.grouping import Stack
 from harness.plan import Plan
-from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, as_text, outcome_columns
+from harness.settings import CORE, EPOCHS, OUTCOME, TUNING, outcome_columns
 from harness.study import Study
+from harness.text import as_text
 
 SCHEMA = 1
 TABLES = part_files.TABLES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import tomllib
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
 from harness.settings import BASELINE
+from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -19,20 +19,10 @@ if TYPE_CHECKING:
 
     from harness.results import Results
 
-NOT_APPLICABLE = "not applicable"
 COMMA = re.compile(r",(?![^\[]*\])")  # one in a list ends no value
 QUOTED = re.compile(r"""\s*("(?:\\.|[^"\\])*"|'[^']*')\s*(?:,|$)""")
 MOST_VALUES = 3  # by which the baseline is named: of more axes the name would be a paragraph
 MOST_TOLD = 6  # values of a column, or trials, that an error lists
-
-
-def as_word(value: object) -> str:
-    """A setting as a word, as tables and studies hold it: 16.0 is "16", an empty cell is said to be one."""
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        return NOT_APPLICABLE
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def shown_arms(trials: pd.DataFrame) -> dict[str, str]:

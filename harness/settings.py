@@ -227,15 +227,6 @@ BESIDE = ("name", "tune")
 """Keys of linked settings that are no settings: what they are called, and what they may tune."""
 
 
-def as_text(value: object) -> str:
-    """A value as CSVs and names show it: empty for not applicable, lists as in TOML."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
 @functools.cache
 def declared(function: Callable[..., Any]) -> dict[str, Setting]:
     """The settings a component's function declares: its keyword-only parameters."""

@@ -24,8 +24,9 @@ from harness.checking import Checker, Settings
 from harness.errors import did_you_mean, quoted
 from harness.parameters import COMPONENTS, Choices, Entry, Floats, Ints, Layers, Space, Values
 from harness.searches import COLUMNS, COSTS
-from harness.settings import CORE, DEFAULTS, TAKEN, Setting, as_text
+from harness.settings import CORE, DEFAULTS, TAKEN, Setting
 from harness.spaces import FIXED as SAME_FOR_ALL
+from harness.text import as_text
 
 FIXED = tuple(name for name in SAME_FOR_ALL if name not in {"epochs", "steps"})
 """Settings that no search varies: what is measured would not be the same thing."""

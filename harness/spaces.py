@@ -24,7 +24,8 @@ from pydantic import (
 
 from harness import limits
 from harness.errors import quoted
-from harness.settings import Seed, Setting, Value, as_text, listed_seeds, no_seed_twice
+from harness.settings import Seed, Setting, Value, listed_seeds, no_seed_twice
+from harness.text import as_text
 
 FIRST_SEED = 1000
 """Where tuning seeds begin that are given as a count: apart from a study's own 0, 1, 2 .."""

@@ -19,9 +19,10 @@ from harness.axes.schedules import schedules
 from harness.checking import Settings
 from harness.errors import UsageError
 from harness.registry import Entry
-from harness.settings import BESIDE, CORE, OF_ARM, as_text
+from harness.settings import BESIDE, CORE, OF_ARM
 from harness.spaces import points, words
 from harness.study import Study
+from harness.text import as_text
 
 SEMANTICS = 1
 """The version of what training means. Part of every trial_id: raise it when results change."""

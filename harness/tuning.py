@@ -20,8 +20,9 @@ import pandas as pd
 from harness import columns, csv_rows, documents, results
 from harness.checking import Settings
 from harness.errors import UsageError
-from harness.settings import CHOSEN, OF_ARM, TUNING, as_text
+from harness.settings import CHOSEN, OF_ARM, TUNING
 from harness.study import Study
+from harness.text import as_text
 from harness.trials import Arm, arms, trial, trials
 
 NOTHING = -math.inf  # the score of a setting that did not finish with every seed

@@ -21,6 +21,7 @@ from harness.errors import MachineError, UsageError
 from harness.report import tables, words
 from harness.results import Results, read
 from harness.study import Study
+from harness.text import points
 
 Change: TypeAlias = Callable[[Results], Results]
 BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
@@ -212,7 +213,7 @@ def test_without_a_val_split_nothing_is_chosen(rewritten: Callable[[Change], tup
     [(0.159, "15.9"), (0.0012, "0.12"), (-0.0241, "\u22122.4"), (-0.001, "\u22120.10"), (-0.00001, "0.00")],
 )
 def test_points_keep_two_digits_below_one(share: float, said: str) -> None:
-    assert words.points(share) == said
+    assert points(share) == said
 
 
 def test_overlapping_spreads_leave_the_order_open() -> None:

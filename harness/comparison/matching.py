@@ -16,8 +16,8 @@ import pandas as pd
 
 from harness import plugins
 from harness.errors import UsageError
-from harness.selection import NOT_APPLICABLE, as_word
-from harness.settings import CORE, METRICS, as_text
+from harness.settings import CORE, METRICS
+from harness.text import NOT_APPLICABLE, as_text, as_word
 from harness.trials import resolve
 
 if TYPE_CHECKING:

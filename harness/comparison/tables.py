@@ -8,7 +8,8 @@ import pandas as pd
 
 from harness import csv_rows, places, results
 from harness.comparison.comparing import Comparison
-from harness.comparison.words import interval, p_value, percent, verdict
+from harness.comparison.words import verdict
+from harness.text import difference, hundredths, p_value_column
 
 CSV, LATEX = "differences.csv", "differences.tex"
 
@@ -40,10 +41,10 @@ def latex(comparison: Comparison) -> str:
             "data set": [row["dataset"] for row in rows],
             "arm": [row["arm"] for row in rows],
             "seeds": [row["n"] for row in rows],
-            "A": [percent(row["a"]) for row in rows],
-            "B": [percent(row["b"]) for row in rows],
-            "B $-$ A": [interval(row).replace("-", "$-$") for row in rows],
-            "$p$ (Holm)": [p_value(row["p_holm"]).replace("<", "$<$") for row in rows],
+            "A": [hundredths(row["a"]) for row in rows],
+            "B": [hundredths(row["b"]) for row in rows],
+            "B $-$ A": [difference(row).replace("-", "$-$") for row in rows],
+            "$p$ (Holm)": [p_value_column(row["p_holm"]).replace("<", "$<$") for row in rows],
             "verdict": [verdict(row) for row in rows],
         }
     )

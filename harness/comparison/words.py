@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from harness.comparison.matching import SIDES
+from harness.text import count, difference
 
 if TYPE_CHECKING:
     from harness.comparison.comparing import Comparison
     from harness.comparison.gates import Gate
 
 MOST_LISTED = 5  # arms in a line: differences.csv and trials.csv have them all
-
-
-def counted(n: int, noun: str) -> str:
-    """Such as "1 arm", "2 arms"."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def percent(share: float) -> str:
-    """A share in percent; empty where there is none."""
-    return "" if math.isnan(share) else f"{100 * share:.2f}"
-
-
-def points(share: float) -> str:
-    """A difference of shares in percentage points, signed; empty where there is none."""
-    return "" if math.isnan(share) else f"{100 * share:+.2f}"
-
-
-def interval(row: Mapping[Any, Any]) -> str:
-    """A difference and its interval in points: "-0.42 [-0.61, -0.23]"; one seed has no interval."""
-    if math.isnan(row["low"]) or row["low"] == row["high"] == 0:
-        return points(row["difference"]).replace("+0.00", "0.00")
-    return f"{points(row['difference'])} [{points(row['low'])}, {points(row['high'])}]"
-
-
-def p_value(p: float) -> str:
-    """A p to four digits: none is 0."""
-    return "" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def verdict(row: Mapping[Any, Any]) -> str:
@@ -58,7 +31,7 @@ def overview(found: Comparison) -> list[str]:
     inside = {name: int(trials["inside"].eq(name).sum()) for name in ("both", *SIDES)}
     by = "settings and seed" if found.matched.by == "settings" else "the arms' names and seed"
     in_a, in_b = inside["both"] + inside["a"], inside["both"] + inside["b"]
-    told = [f"matched by {by}: {counted(inside['both'], 'trial')} of {in_a:,} in A and {in_b:,} in B"]
+    told = [f"matched by {by}: {count(inside['both'], 'trial')} of {in_a:,} in A and {in_b:,} in B"]
     told += [
         f"  they differ in {row['setting']}: {row['a']} in A, {row['b']} in B"
         for row in found.matched.differing.to_dict("records")
@@ -90,8 +63,8 @@ def _only_in(trials: pd.DataFrame, side: str) -> list[str]:
         f"{row['arm']} on {row['dataset']} ({row['count']})"
         for row in counts.head(MOST_LISTED).to_dict("records")
     ]
-    more = f"; and {counted(len(counts) - len(listed), 'more arm')}" if len(counts) > len(listed) else ""
-    return [f"  only in {side.upper()}: {counted(len(alone), 'trial')}: {'; '.join(listed)}{more}"]
+    more = f"; and {count(len(counts) - len(listed), 'more arm')}" if len(counts) > len(listed) else ""
+    return [f"  only in {side.upper()}: {count(len(alone), 'trial')}: {'; '.join(listed)}{more}"]
 
 
 def _unfinished(trials: pd.DataFrame, side: str) -> list[str]:
@@ -114,18 +87,18 @@ def told_apart(arms: pd.DataFrame, few: int) -> tuple[pd.DataFrame, list[str]]:
     shown = shown if len(shown) <= 4 * few else pd.concat([shown.head(3 * few), shown.tail(few)])
     left = [verdict(row) for row in ordered.drop(shown.index).to_dict("records")]
     counts = ", ".join(f"{left.count(how)} {how}" for how in dict.fromkeys(left))
-    return shown, [f"{counted(len(left), 'more arm')}: {counts}"] if left else []
+    return shown, [f"{count(len(left), 'more arm')}: {counts}"] if left else []
 
 
 def below_table(arms: pd.DataFrame, found: Comparison, dataset: str) -> list[str]:
     """The mean over all arms of a data set, and what differences could have been seen."""
     told = []
     for row in found.pooled[found.pooled["dataset"].eq(dataset)].to_dict("records"):
-        left = f"; left out: {counted(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
+        left = f"; left out: {count(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
         if row["n"]:
             told.append(
-                f"mean over {counted(row['arms'], 'arm')}, B - A: {interval(row)} points, "
-                f"{counted(row['n'], 'seed')}{left}"
+                f"mean over {count(row['arms'], 'arm')}, B - A: {difference(row)} points, "
+                f"{count(row['n'], 'seed')}{left}"
             )
     seen = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
     if len(seen):

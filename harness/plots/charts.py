@@ -23,11 +23,11 @@ from harness.plots.style import (
     beside,
     fit,
     nothing,
-    percent,
     percent_tick,
     styled,
     subplots,
-)  # fmt: skip
+)
+from harness.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,8 @@ import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 
-from harness.plots.style import COLORS, GREY, p_words, percent, percent_tick, styled, subplots
+from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.text import p_value, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +61,7 @@ def variance_figure(table: pd.DataFrame) -> Figure:
         y = np.arange(float(len(part)))
         ax.barh(y, shares, color=[KINDS[kind] for kind in part["kind"]], height=0.7)
         for place, share, p in zip(y, shares, part["p"], strict=True):
-            words = "" if math.isnan(p) else f"   p {p_words(p)}"
+            words = "" if math.isnan(p) else f"   p {p_value(p)}"
             ax.text(share + 0.012 * most, place, percent(share) + words, va="center", fontsize=9, color=GREY)
         ax.set_yticks(y, list(part["term"]))
         ax.set(ylim=(len(part) - 0.5, -0.5), xlim=(0, 1.28 * most))

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from harness.plots.style import percent_tick
+from harness.text import short_number, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,27 +115,10 @@ def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike)
     if kind == "error":
         axis.set_major_formatter(percent_tick)
     else:
-        axis.set_major_formatter(lambda value, _: number(value))
+        axis.set_major_formatter(lambda value, _: short_number(value))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
-    axis.set_label_text(words(name))
-
-
-def number(value: float) -> str:
-    """A number as short as a tick wants it: 20000 is "20k".
-
-    >>> [number(value) for value in (0.03, 150, 20000, 3.5e6)]
-    ['0.03', '150', '20k', '3.5M']
-    """
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= unit:
-            return f"{value / (1e3 if letter == 'k' else unit):.4g}{letter}"
-    return f"{value:.4g}"
-
-
-def words(name: str) -> str:
-    """A quantity's name as an axis says it: "val_accuracy" is "val accuracy"."""
-    return name.replace("_", " ")
+    axis.set_label_text(spaced(name))
 
 
 def least_error(values: ArrayLike) -> float:

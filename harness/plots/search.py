@@ -10,8 +10,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from harness.plots.scales import value_axis, words
+from harness.plots.scales import value_axis
 from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.text import spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +149,7 @@ def front_figure(table: pd.DataFrame, names: Sequence[str], maximize: Sequence[b
     _legend(figure, [
         Line2D([], [], color=BLUE, marker="o", ms=6, label="front"),
         Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="beaten"),
-        Line2D([], [], **BEST, label=f"best {words(upright)}"),
+        Line2D([], [], **BEST, label=f"best {spaced(upright)}"),
     ])  # fmt: skip
     return figure
 

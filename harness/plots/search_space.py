@@ -16,19 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.tri import Triangulation
 
-from harness.plots.scales import (
-    LEAST_ERROR,
-    kind_of,
-    least_error,
-    number,
-    places,
-    ticks,
-    value_axis,
-    values_at,
-    words,
-)
+from harness.plots.scales import LEAST_ERROR, kind_of, least_error, places, ticks, value_axis, values_at
 from harness.plots.search import BEST, FAILED, PRUNED
 from harness.plots.style import GREY, styled, subplots
+from harness.text import short_number, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +113,7 @@ def parallel_figure(
     ax.set_ylim(-0.14, 1.02)
     ax.set_xticks(
         range(len(axes)),
-        [*(words(axis.name) for axis in dimensions), words(objective)],
+        [*(spaced(axis.name) for axis in dimensions), spaced(objective)],
         rotation=20,
         ha="left",
     )
@@ -171,7 +162,7 @@ def _marks(axis: Dimension) -> list[tuple[float, str]]:
         return _value_marks(axis)
     middle = math.sqrt(axis.low * axis.high) if axis.kind == "log" else (axis.low + axis.high) / 2
     values = pd.Series(axis.few or [axis.low, float(f"{middle:.2g}"), axis.high])
-    return list(zip(axis.places(values).tolist(), map(number, values), strict=True))
+    return list(zip(axis.places(values).tolist(), map(short_number, values), strict=True))
 
 
 def _value_marks(axis: Dimension) -> list[tuple[float, str]]:
@@ -182,7 +173,7 @@ def _value_marks(axis: Dimension) -> list[tuple[float, str]]:
     at = places(values, kind, axis.least)
     at = (at - at[0]) / (at[1] - at[0] or 1.0)
     keep = [place for place in range(len(at)) if place < 2 or 0.05 < at[place] < 0.95]
-    told = (lambda x: f"{100 * x:.4g}\u00a0%") if kind == "error" else number
+    told = (lambda x: f"{100 * x:.4g}\u00a0%") if kind == "error" else short_number
     return [(float(at[place]), told(float(values[place]))) for place in keep]
 
 
@@ -259,7 +250,7 @@ def _across(ax: Axes, axis: Dimension, which: Literal["x", "y"]) -> None:
     """Lay an axis out over a parameter's whole range, also where nothing was suggested."""
     of = ax.xaxis if which == "x" else ax.yaxis
     limits = ax.set_xlim if which == "x" else ax.set_ylim
-    of.set_label_text(words(axis.name))
+    of.set_label_text(spaced(axis.name))
     if axis.kind == "category":
         levels = [_short(level) for level in axis.levels]
         crowded = which == "x" and sum(map(len, levels)) > 22
@@ -281,7 +272,7 @@ def _across(ax: Axes, axis: Dimension, which: Literal["x", "y"]) -> None:
         room = 0.04 * (high - low or 1.0)
         limits(low - room, high + room)
         of.set_major_locator(FixedLocator(axis.few) if axis.few else MaxNLocator(5, integer=axis.step >= 1))
-    of.set_major_formatter(lambda value, _: number(value))
+    of.set_major_formatter(lambda value, _: short_number(value))
 
 
 @styled
@@ -319,7 +310,7 @@ def contour_figure(
     bar = figure.colorbar(ScalarMappable(norm, VALUES), ax=ax, fraction=0.05, pad=0.02)
     ticks = np.linspace(norm.vmin or 0.0, norm.vmax or 1.0, 5)
     bar.set_ticks(list(ticks), labels=_back(ticks, table["value"], objective, maximize=maximize))
-    bar.set_label(words(objective))
+    bar.set_label(spaced(objective))
     bar.outline.set_visible(False)
     if len(best):
         key = Line2D([], [], **BEST, label="best")
@@ -346,4 +337,4 @@ def _back(at: NDArray[np.float64], values: pd.Series[Any], objective: str, *, ma
     """The words of a colour bar's ticks: from places back to the values."""
     kind, signed = kind_of(objective, values), at * (1 if maximize else -1)
     told = values_at(signed, kind, least_error(values)).tolist()
-    return [f"{100 * value:.3g}\u00a0%" if kind == "error" else number(value) for value in told]
+    return [f"{100 * value:.3g}\u00a0%" if kind == "error" else short_number(value) for value in told]

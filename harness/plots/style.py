@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import matplotlib as mpl
@@ -69,16 +68,6 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     with fonts.named():
         figure.savefig(svg, metadata={"Date": None})
     return png, svg
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share in words: 0.9712 is "97.1 %" (with a space that does not break)."""
-    return f"{100 * share:.{digits}f}\u00a0%"
-
-
-def p_words(p: float) -> str:
-    """A p value in words: two digits, none of them below 0.001; a dash where there is none."""
-    return "\u2013" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def percent_tick(share: float, _position: float) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 
 from harness import gallery, pictures, predictions, selection, weights
 from harness.errors import UsageError
-from harness.plots import percent
 from harness.report.at_hand import Look, look
 from harness.report.figures import Drawn, slug
 from harness.report.reading import Reading
+from harness.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

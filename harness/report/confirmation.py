@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import plots, stats
+from harness import stats
 from harness.report import declared, verdict_views, verdicts
 from harness.report.search_tables import value_words
 from harness.report.searched import CONFIRMED, confirmed_number
 from harness.report.section import Section
 from harness.report.tables import arms
-from harness.report.words import hundredths, interval, points
+from harness.text import hundredths, interval, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ def _compared(searched: Searched, found: float, fresh: pd.Series[Any], number: i
     mean = float(fresh["mean"])
     worse = found - mean if objective.maximize else mean - found
     told = interval(fresh, hundredths if objective.share else lambda value: f"{value:.4g}")
-    name = plots.words(objective.name)
+    name = spaced(objective.name)
     out = (
         f"In the search suggestion {number} had {name} {value_words(objective, found)} ({seeds} each, the "
         f"{extreme} of {many} such numbers); with fresh seeds its mean is {value_words(objective, mean)} "

@@ -17,8 +17,8 @@ from harness.contrasts import Contrasts, Levels, default_pairs
 from harness.errors import UsageError
 from harness.report.reading import level_words
 from harness.report.rungs import rungs
-from harness.selection import NOT_APPLICABLE, as_word
 from harness.settings import CORE
+from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

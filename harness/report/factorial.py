@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness import plots, stats
-from harness.plots import percent
 from harness.report.declared import EXPLORATORY
 from harness.report.figures import Drawn, intervals, slug
+from harness.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

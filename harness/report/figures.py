@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness import plots, stats
-from harness.plots import Panel, percent
+from harness.plots import Panel
 from harness.report.declared import EXPLORATORY
 from harness.report.reading import Reading, comparisons, rank
-from harness.report.words import count, gap
+from harness.report.words import gap
+from harness.text import count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,8 +23,8 @@ from harness.report.figures import Drawn, arm_confusion, slug
 from harness.report.pairs import largest
 from harness.report.section import Section
 from harness.report.tables import Cell, Column, Table
-from harness.report.words import count, points
 from harness.sheets import Tile, sheet
+from harness.text import count, p_value, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def _told(flips: Flips) -> str:
     interval = stats.sample_bootstrap(flips.right, flips.right_before, np.random.default_rng(0)).iloc[0]
     seeds, arm, reference = len(tests), flips.pair.arm, flips.pair.reference
     clear = int(tests["p"].le(0.05).sum())
-    alone = f"p {plots.p_words(tests['p'].iloc[0])}"
+    alone = f"p {p_value(tests['p'].iloc[0])}"
     verdict = f"p \u2264 0.05 in {clear} of {seeds} seeds" if seeds > 1 else alone
     by = points(float(interval["difference"]), sign=True)
     low, high = points(float(interval["low"])), points(float(interval["high"]))
@@ -182,7 +182,7 @@ def _rows(flips: Flips) -> Iterator[list[Cell]]:
             Cell(f"{test['b']:,}", key=test["b"]),
             Cell(f"{test['c']:,}", key=test["c"]),
             Cell(points(difference, sign=True), key=difference),
-            Cell(plots.p_words(test["p"]), key=test["p"]),
+            Cell(p_value(test["p"]), key=test["p"]),
         ]
 
 

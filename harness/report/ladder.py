@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import plots, stats
-from harness.plots import percent
 from harness.report.declared import EXPLORATORY
 from harness.report.figures import (
     ARM_CURVES,
@@ -27,9 +26,8 @@ from harness.report.figures import (
 from harness.report.reading import Reading
 from harness.report.rungs import Changes, Ladder, Rung, class_pairs, ladders
 from harness.report.tables import NONE, Cell, Column, Table, accuracy_cell, difference_cell, troubles
-from harness.report.words import count, interval, points, span
-from harness.selection import NOT_APPLICABLE
 from harness.stats.verdicts import EQUAL
+from harness.text import NOT_APPLICABLE, count, interval, percent, points, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

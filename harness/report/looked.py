@@ -10,7 +10,7 @@ from harness.report import importance, search_tables, spaces
 from harness.report.figures import Drawn
 from harness.report.section import Section
 from harness.report.spaces import names_of
-from harness.report.words import count
+from harness.text import count, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def _evaluators(searched: Searched, found: pd.DataFrame) -> Iterator[str]:
     told = f"{count(left, 'suggestion')} pruned or failed, without a value at the end of a training"
     but = f" Left out: {told}." if left else ""
     yield (
-        f"For {plots.words(searched.objective.name)}, of {len(searched.complete)} complete suggestions.{but} "
+        f"For {spaced(searched.objective.name)}, of {len(searched.complete)} complete suggestions.{but} "
         "PED-ANOVA, Optuna's default, asks which parameters set the best tenth of the suggestions apart from "
         "all of them (Watanabe et al. 2023). fANOVA asks how much of the variance over the whole space a "
         "parameter explains by itself, as random forests have learned it from the suggestions (Hutter et al. "
@@ -111,7 +111,7 @@ def section(searched: Searched, found: pd.DataFrame) -> Section | None:
     dimensions = [spaces.dimension(each) for each in searched.parameters if done[each.name].notna().any()]
     parallel = plots.parallel_figure(done, dimensions, objective.name, maximize=objective.maximize)
     slices = plots.slices_figure(searched.suggestions, dimensions, objective.name)
-    caption = SLICES.format(name=_sentence(plots.words(objective.name)))
+    caption = SLICES.format(name=_sentence(spaced(objective.name)))
     drawn = [
         Drawn("search-parallel", "Parallel coordinates", PARALLEL, parallel),
         Drawn("search-slices", "Slices", caption, slices),
@@ -133,7 +133,7 @@ def _contour(searched: Searched, across: Parameter, upright: Parameter) -> Drawn
         objective.name,
         maximize=objective.maximize,
     )
-    title = f"{_sentence(plots.words(objective.name))} over {across.name} and {upright.name}"
+    title = f"{_sentence(spaced(objective.name))} over {across.name} and {upright.name}"
     return Drawn("search-contour", title, CONTOUR.format(n=len(done), values=FEWEST_VALUES), figure)
 
 

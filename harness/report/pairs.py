@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness import stats
 from harness.report.declared import family
-from harness.report.words import points
+from harness.text import points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,7 +16,8 @@ import pandas as pd
 
 from harness import columns, csv_rows, results, standing
 from harness.errors import UsageError
-from harness.settings import CHOSEN, TUNED, TUNING, as_text
+from harness.settings import CHOSEN, TUNED, TUNING
+from harness.text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ import pandas as pd
 from harness import plots
 from harness.report.figures import Drawn
 from harness.report.section import Section
-from harness.report.words import count
+from harness.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from harness.plots import MAX_LINES
 from harness.report import phases
 from harness.report.declared import EXPLORATORY
 from harness.report.figures import Drawn, slug
-from harness.report.words import points
 from harness.settings import OF_ARM
+from harness.text import points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

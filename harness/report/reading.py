@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness import results, selection, stats
 from harness.errors import UsageError
-from harness.selection import NOT_APPLICABLE, as_word
+from harness.text import NOT_APPLICABLE, as_word
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from harness import stats
 from harness.errors import UsageError
 from harness.report.reading import Reading
-from harness.selection import NOT_APPLICABLE, as_word
+from harness.text import NOT_APPLICABLE, as_word
 
 Changes = Mapping[str, tuple[str, str]]
 """Setting -> what it was and what it is, as words."""

@@ -12,7 +12,7 @@ from harness.looks import View, balance, counts_figure, grid_figure, row_figure,
 from harness.report.at_hand import Look, look
 from harness.report.figures import Drawn, slug
 from harness.report.reading import Reading
-from harness.selection import NOT_APPLICABLE, as_word
+from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

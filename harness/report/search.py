@@ -17,7 +17,7 @@ from harness.report import confirmation, importance, looked, pruning, search_tab
 from harness.report.figures import Drawn
 from harness.report.search_tables import value_words
 from harness.report.section import Section
-from harness.report.words import count
+from harness.text import count, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def answers(searched: Searched) -> list[list[str]]:
     settings = "; ".join(
         f"{each.name} = {search_tables.setting(each, best[each.name]).text}" for each in there
     )
-    name = plots.words(objective.name)
+    name = spaced(objective.name)
     of = count(len(searched.complete), "complete suggestion")
     first = [
         f"The best of {of} by {name}: {best['arm']}, {value_words(objective, float(best['value']))}.",
@@ -114,14 +114,14 @@ def sections(searched: Searched) -> list[Section]:
 
 def _searched(searched: Searched) -> Section:
     told, several = searched.told, len(searched.objectives) > 1
-    by = " and ".join(f"{plots.words(each.name)} ({_way(each)})" for each in searched.objectives)
+    by = " and ".join(f"{spaced(each.name)} ({_way(each)})" for each in searched.objectives)
     mean = f"{searched.seeds} seeds, of which the objective is the mean"
     seeds = "one seed" if searched.seeds == 1 else mean
     who = f"Sampler {searched.sampler}, seed {told.get('seed', 0)}, in batches of {told.get('batch', 1)}"
     what = f"Objective{'s' if several else ''}: {by}. Each suggestion was trained with {seeds}."
     words = [f"{who}; pruner {searched.pruner}. {what}", " ".join(_told(searched)), CLOSED]
     if several:
-        words.append(f"The best suggestion is that by {plots.words(searched.objective.name)}.")
+        words.append(f"The best suggestion is that by {spaced(searched.objective.name)}.")
     diverged = told.get("diverged", "fail")
     if not isinstance(diverged, str):
         words.append(f"A training that diverged counts as the declared worst value, {diverged:g}.")
@@ -235,8 +235,8 @@ def _front(searched: Searched) -> Section | None:
     table = done.assign(front=stats.pareto_front(done[names].to_numpy(dtype=float), ways))
     beaten = list(table.loc[table["best"] & ~table["front"], "arm"])
     tie = "is beaten by one of the front: as good, and better in the other objective."
-    words = [f"The best by {plots.words(names[0])}, {beaten[0]}, {tie}"] if beaten else []
-    title = f"{plots.words(names[0])} against {plots.words(names[1])}"
+    words = [f"The best by {spaced(names[0])}, {beaten[0]}, {tie}"] if beaten else []
+    title = f"{spaced(names[0])} against {spaced(names[1])}"
     caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
     figure = plots.front_figure(table, names, ways)
     drawn = [Drawn("search-front", title[0].upper() + title[1:], caption, figure)]

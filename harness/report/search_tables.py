@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import plots
 from harness.parameters import Choices
-from harness.plots import percent
 from harness.report import spaces
 from harness.report.searched import STATES
 from harness.report.spaces import EDGE, names_of
 from harness.report.tables import NONE, Cell, Column, Table
-from harness.report.words import count
-from harness.selection import as_word
+from harness.text import as_word, count, percent, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +163,7 @@ def suggestions(searched: Searched) -> Table:
     )
     found = found.sort_values(["_state", "_cost"], kind="stable")
     columns = [Column("number", numeric=True), Column("state")]
-    columns += [Column(plots.words(each.name), numeric=True) for each in searched.objectives]
+    columns += [Column(spaced(each.name), numeric=True) for each in searched.objectives]
     columns += [Column("evaluations", numeric=True)]
     columns += [Column(each.name, numeric=not names_of(each), show="wide") for each in searched.parameters]
     rows = [
@@ -179,7 +176,7 @@ def suggestions(searched: Searched) -> Table:
         ]
         for row in found.to_dict("records")
     ]
-    note = ALL.format(name=plots.words(objective.name))
+    note = ALL.format(name=spaced(objective.name))
     data = found.drop(columns=["_state", "_cost", "value", "best"])
     return Table("suggestions", "All suggestions, the best first", note, columns, rows, data)
 
@@ -189,7 +186,7 @@ def front(searched: Searched, table: pd.DataFrame) -> Table:
     first = searched.objective
     shown = table[table["front"]].sort_values("value", ascending=not first.maximize, kind="stable")
     columns = [Column("suggestion", numeric=True)]
-    columns += [Column(plots.words(each.name), numeric=True) for each in searched.objectives]
+    columns += [Column(spaced(each.name), numeric=True) for each in searched.objectives]
     columns += [Column(each.name, numeric=not names_of(each), show="wide") for each in searched.parameters]
     rows = [
         [

@@ -13,8 +13,8 @@ from harness.errors import UsageError
 from harness.parameters import Parameter
 from harness.report.reading import Reading, prepare
 from harness.report.spaces import names_of, parameters
-from harness.selection import as_word
 from harness.settings import outcome_columns
+from harness.text import as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

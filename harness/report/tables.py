@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 
 from harness import stats
-from harness.plots import percent
 from harness.report.declared import EXPLORATORY
 from harness.report.reading import Comparison, Reading, comparisons, rank
-from harness.report.words import hundredths, points, span
+from harness.text import hundredths, percent, points, span
 
 NONE = "no data"
 STATES = {

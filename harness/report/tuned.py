@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.plots import percent
 from harness.report import phases, verdict_views
 from harness.report.declared import KEY, contrast, judge
 from harness.report.phases import FACTS
 from harness.report.reading import Reading, prepare
 from harness.report.tables import NONE, Cell, Column, Missing, Table, difference_cell, missing
 from harness.report.verdicts import answers
-from harness.report.words import count, points
-from harness.selection import as_word
 from harness.settings import OF_ARM
+from harness.text import as_word, count, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

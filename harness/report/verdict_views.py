@@ -13,7 +13,7 @@ from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings, w
 from harness.report.figures import Drawn, intervals, slug
 from harness.report.tables import NONE, Cell, Column, Table, difference_cell
 from harness.report.verdicts import POWER
-from harness.report.words import points
+from harness.text import p_value, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Ta
             contrast_cell(row),
             _seeds(row),
             difference_cell(row),
-            Cell(plots.p_words(row["p_holm"]), key=row["p_holm"]),
+            Cell(p_value(row["p_holm"]), key=row["p_holm"]),
             Cell(row["verdict"], _inside(row)),
             Cell(_size(row["detectable"]), key=row["detectable"]),
             Cell(_more(row), key=row["more_seeds"]),
@@ -182,7 +182,7 @@ def effects(reading: Reading) -> Iterator[Table]:
             Cell(row["dataset"]),
             Cell(row["axis"]),
             Cell(row["level"]),
-            Cell(plots.percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
+            Cell(percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
             difference_cell({key: row[name] for key, name in EFFECT.items()}),
             Cell(str(row["n"]), key=row["n"]),
         ]

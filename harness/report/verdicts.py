@@ -6,10 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
-from harness.plots import p_words, percent
 from harness.report.declared import arm, contrast, untrained, words
-from harness.report.words import count, interval, points, span
-from harness.selection import as_word
+from harness.text import as_word, count, interval, p_value, percent, points, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +73,7 @@ def sentence(row: Row, family: Family) -> str:
         return f"{first} cannot be compared with {second}{within}: no seed finished both."
     if row["n"] == 1:
         return f"{first} against {second}{within}: {by} in the one seed there is, so no verdict."
-    p = f"corrected p {p_words(row['p_holm'])}"
+    p = f"corrected p {p_value(row['p_holm'])}"
     if row["verdict"] in {"better", "worse"}:
         size = f"{points(abs(row['difference']))} points of {words(family.metric)}"
         low, high = sorted((abs(row["low"]), abs(row["high"])))

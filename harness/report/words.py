@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
-from harness.plots import p_words, percent
 from harness.report.reading import Comparison, Reading, comparisons, rank
+from harness.text import count, hundredths, interval, p_value, percent, points, significant, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
@@ -65,7 +66,7 @@ def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Ite
     (_, first), *others = mains.iterrows()
     chance = "" if first["p"] <= ALPHA else ", no more than chance may give"
     df = f"{int(first['df'])}, {int(terms['df']['rest'])}"
-    test = "" if math.isnan(first["F"]) else f" (F({df}) {first['F']:.3g}, p {p_words(first['p'])}{chance})"
+    test = "" if math.isnan(first["F"]) else f" (F({df}) {first['F']:.3g}, p {p_value(first['p'])}{chance})"
     yield (
         f"Exploratory: on {dataset} the {first['term']} has the largest share of the variance of val "
         f"accuracy, {percent(first['share'])}{test}."
@@ -178,11 +179,12 @@ def gap(reading: Reading, dataset: str, label: str) -> Iterator[str]:
         ).iloc[0]
         for what in ("loss", "accuracy")
     )
+    signed = partial(significant, sign=True)
     train, val = (f"{done[f'{split}_loss'].mean():.3g}" for split in ("train", "val"))
     yield (
         f"At the end of {label} the train loss is {train} and the val loss {val}, a gap of "
-        f"{_signed(loss['mean'])}{_spanned(loss, _signed)}; val accuracy lies "
-        f"{points(accuracy['mean'], sign=True)} points{_spanned(accuracy, points)} from train's "
+        f"{signed(loss['mean'])}{_bracketed(loss, signed)}; val accuracy lies "
+        f"{points(accuracy['mean'], sign=True)} points{_bracketed(accuracy, points)} from train's "
         f"{percent(done['train_accuracy'].mean())}."
     )
     curve = stats.mean_curves(reading.results.epochs, done, ["dataset"], "loss")
@@ -195,43 +197,6 @@ def gap(reading: Reading, dataset: str, label: str) -> Iterator[str]:
         yield "Its val loss was at its lowest at the end."
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3g}".replace("-", "\u2212")
-
-
-def _spanned(row: pd.Series[Any], words: Callable[[float], str]) -> str:
-    """An interval in brackets, where there is one."""
-    return f" ({span(row, words)})" if row["n"] > 1 else ""
-
-
-def count(n: int, noun: str) -> str:
-    """A number of things: "1 arm", "2 arms"."""
-    return f"{n} {noun}" + ("" if n == 1 else "s")
-
-
-def points(share: float, *, sign: bool = False) -> str:
-    """A difference of shares in percentage points: 0.159 is "15.9", 0.0012 is "0.12", none is "0.00"."""
-    digits = 1 if abs(share) >= 0.01 else 2
-    told = f"{100 * share:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
-    return "0.00" if told[1:] == "0.00" else told  # nothing has no sign
-
-
-def interval(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], str] = points) -> str:
-    """The interval of a row with low, high and n in words; one seed has none, and that is said."""
-    if row["n"] < 2:
-        return "one seed, so no interval"
-    if math.isnan(row["low"]):
-        return f"the same in all {row['n']:.0f} seeds, so no interval"
-    return f"95\u00a0% interval {words(row['low'])} to {words(row['high'])} over {row['n']:.0f} seeds"
-
-
-def span(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], str] = points) -> str:
-    """The ends of an interval, where there is one."""
-    if row["n"] > 1 and math.isnan(row["low"]):
-        return "the same in all seeds"
-    return f"{words(row['low'])} to {words(row['high'])}" if row["n"] > 1 else "one seed"
-
-
-def hundredths(share: float) -> str:
-    """A share in % with two digits, without the sign: 0.9712 is "97.12"."""
-    return f"{100 * share:.2f}".replace("-", "\u2212")
+def _bracketed(row: pd.Series[Any], number: Callable[[float], str]) -> str:
+    """Write an interval in brackets; empty for one seed."""
+    return f" ({span(row, number)})" if row["n"] > 1 else ""

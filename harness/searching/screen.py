@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 
 from harness import results, stats
-from harness.comparison.words import interval
 from harness.costs import cost
-from harness.display import duration, repeated, summary
+from harness.display import repeated, summary
 from harness.grouping import Engine
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
@@ -23,8 +22,9 @@ from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, holds
 from harness.searching.search import Found, Progress
-from harness.settings import BASELINE, CONFIRMED, WINNER, as_text
+from harness.settings import BASELINE, CONFIRMED, WINNER
 from harness.study import Study
+from harness.text import as_text, difference, duration
 from harness.trials import resolve
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
@@ -237,5 +237,5 @@ def _verdict(found: Found, study: Study) -> None:
         )  # fmt: skip
     for row in judged.to_dict("records"):
         click.echo(
-            f"winner - baseline on test: {interval(row)} points, {row['n']} fresh seeds: {row['verdict']}"
+            f"winner - baseline on test: {difference(row)} points, {row['n']} fresh seeds: {row['verdict']}"
         )

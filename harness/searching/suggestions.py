@@ -21,7 +21,8 @@ from harness.searches import COLUMNS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
 from harness.searching.stages import DIED
-from harness.settings import CONFIRMED, WINNERS, as_text
+from harness.settings import CONFIRMED, WINNERS
+from harness.text import as_text
 
 FILE = "suggestions.csv"
 DIVERGED = "diverged"
