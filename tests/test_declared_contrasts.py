@@ -12,7 +12,7 @@ import pytest
 from harness import plan, report, results, training
 from harness.contrasts import Contrasts
 from harness.errors import UsageError
-from harness.report.judgements import judgement
+from harness.report import judgement
 from harness.study import Study, parse
 
 OUTPUT = [

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from harness import csv_rows, places, results
 from harness.comparison.comparing import Comparison
 from harness.comparison.words import verdict
-from harness.text import difference, hundredths, p_value_column
+from harness.latex import tabular
+from harness.text import difference, hundredths, minus, p_value_column
 
 CSV, LATEX = "differences.csv", "differences.tex"
 
@@ -35,18 +34,12 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
 
 def latex(comparison: Comparison) -> str:
     """The arms as a booktabs tabular: seeds, both means in percent, the difference in points, p, verdict."""
-    rows = comparison.arms.to_dict("records")
-    table = pd.DataFrame(
-        {
-            "data set": [row["dataset"] for row in rows],
-            "arm": [row["arm"] for row in rows],
-            "seeds": [row["n"] for row in rows],
-            "A": [hundredths(row["a"]) for row in rows],
-            "B": [hundredths(row["b"]) for row in rows],
-            "B $-$ A": [difference(row).replace("-", "$-$") for row in rows],
-            "$p$ (Holm)": [p_value_column(row["p_holm"]).replace("<", "$<$") for row in rows],
-            "verdict": [verdict(row) for row in rows],
-        }
-    )
-    styled = table.style.hide(axis="index").format(escape="latex", subset=["data set", "arm"])
-    return str(styled.to_latex(hrules=True, column_format="llrrrrrl"))
+    head = ["data set", "arm", "seeds", "A", "B", "B \u2212 A", "p (Holm)", "verdict"]
+    rows = [
+        [
+            str(row["dataset"]), str(row["arm"]), str(row["n"]), hundredths(row["a"]), hundredths(row["b"]),
+            minus(difference(row)), p_value_column(row["p_holm"]), verdict(row),
+        ]
+        for row in comparison.arms.to_dict("records")
+    ]  # fmt: skip
+    return tabular(head, rows, "llrrrrrl")

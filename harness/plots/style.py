@@ -1,4 +1,4 @@
-"""How every figure looks, and what figures share: fonts, colours, empty panels, words beside rows."""
+"""The style of all figures, and their shared parts: fonts, colours, empty panels, words beside rows."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
 
 
 def percent_tick(share: float, _position: float) -> str:
-    """A tick's words, as matplotlib asks for them."""
+    """Write a tick in percent, with matplotlib's signature."""
     return f"{100 * share:.4g}\u00a0%"
 
 
@@ -101,6 +101,6 @@ def fit(ax: Axes, *values: npt.NDArray[np.float64]) -> None:
 
 
 def nothing(ax: Axes, words: str) -> None:
-    """Say in the place of a panel why there is none."""
+    """Write in the place of an empty panel why it is empty."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, words, ha="center", va="center", color=GREY, transform=ax.transAxes)

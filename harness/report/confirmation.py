@@ -9,9 +9,9 @@ import pandas as pd
 
 from harness import stats
 from harness.report import declared, verdict_views, verdicts
+from harness.report.model import Section
 from harness.report.search_tables import value_words
 from harness.report.searched import CONFIRMED, confirmed_number
-from harness.report.section import Section
 from harness.report.tables import arms
 from harness.text import hundredths, interval, points, spaced
 

@@ -16,14 +16,14 @@ from harness import stats
 from harness.contrasts import Contrasts, Levels, default_pairs
 from harness.errors import UsageError
 from harness.report.reading import level_words
-from harness.report.rungs import rungs
+from harness.report.rungs import ladder_steps
 from harness.settings import CORE
 from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
 
 KEY = ["dataset", "axis", "within", "arm", "reference"]
 COLUMNS = [
@@ -78,7 +78,7 @@ class Judged:
         return list(dict.fromkeys(self.table["dataset"]))
 
 
-def family(reading: Reading) -> Family:
+def family(reading: ReportData) -> Family:
     """The family that the folder's study.toml declares, else its design's default.
 
     Raises:
@@ -120,18 +120,18 @@ def _declared(told: Mapping[str, Any]) -> Family:
     )
 
 
-def _default(reading: Reading, told: Family) -> Family:
+def _default(reading: ReportData, told: Family) -> Family:
     levels: list[Levels] = []
     if reading.design == "grid":
         levels = [Levels(axis=axis, reference=_reference(reading, axis)) for axis in reading.axes]
     arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
     if reading.design == "ladder":
-        arms = [rung.arm for rung in rungs(reading)]
+        arms = [step.arm for step in ladder_steps(reading)]
     found = [(arm, reference) for arm, reference in default_pairs(reading.design, arms) if arm != reference]
     return replace(told, declared=False, pairs=list(dict.fromkeys(found)), levels=levels)
 
 
-def _reference(reading: Reading, axis: str) -> str:
+def _reference(reading: ReportData, axis: str) -> str:
     """The baseline's level of an axis, said or by default, if the grid has it; else the first."""
     there = [level for level in reading.trials[axis].unique() if level != NOT_APPLICABLE]
     default = CORE[axis].default if axis in CORE else None
@@ -139,7 +139,7 @@ def _reference(reading: Reading, axis: str) -> str:
     return level if level in there else str(there[0])
 
 
-def judge(reading: Reading, of: Family) -> Judged:
+def judge(reading: ReportData, of: Family) -> Judged:
     """Judge every contrast of a family on every data set, all corrected together."""
     doubts: list[str] = []
     if of.metric not in reading.trials:
@@ -161,7 +161,7 @@ def judge(reading: Reading, of: Family) -> Judged:
     return Judged(of, table.reset_index(drop=True)[COLUMNS], doubts)
 
 
-def _pairs(reading: Reading, of: Family, doubts: list[str]) -> pd.DataFrame:
+def _pairs(reading: ReportData, of: Family, doubts: list[str]) -> pd.DataFrame:
     """The differences of pairs of arms: KEY, seed, difference, cells, left_out; a row a planned seed."""
     trials = reading.trials.assign(arm=reading.trials["arm"].astype(str))
     known = set(trials["arm"])
@@ -178,7 +178,7 @@ def _pairs(reading: Reading, of: Family, doubts: list[str]) -> pd.DataFrame:
     return found.assign(axis="", within="", cells=1, left_out=0)
 
 
-def _levels(reading: Reading, of: Family, levels: Levels, doubts: list[str]) -> pd.DataFrame:
+def _levels(reading: ReportData, of: Family, levels: Levels, doubts: list[str]) -> pd.DataFrame:
     """The differences of an axis' levels from the reference: as from `_pairs`."""
     axis, within = levels.axis, list(levels.within)
     absent = [column for column in (axis, *within) if column not in reading.trials]
@@ -199,7 +199,7 @@ def _levels(reading: Reading, of: Family, levels: Levels, doubts: list[str]) -> 
     return found.assign(axis=axis, within=at)
 
 
-def untrained(reading: Reading, of: Family, row: Mapping[Any, Any]) -> int:
+def untrained(reading: ReportData, of: Family, row: Mapping[Any, Any]) -> int:
     """How many planned seeds of a row of `Judged.table` wait for a trial that was not trained yet."""
     trials = reading.trials[reading.trials["dataset"].eq(row["dataset"])]
     waiting = trials[~trials["status"].isin(stats.OUTCOMES)]

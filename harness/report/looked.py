@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness import plots
 from harness.report import importance, search_tables, spaces
-from harness.report.figures import Drawn
-from harness.report.section import Section
+from harness.report.model import Figure, Section
 from harness.report.spaces import names_of
 from harness.text import count, spaced
 
@@ -50,7 +49,7 @@ def mattered(searched: Searched, found: pd.DataFrame) -> Section:
         return Section("importance", title, [f"Not judged: {told}."])
     words = [*_evaluators(searched, found), *_doubts(searched)]
     figure = plots.importance_figure(found)
-    drawn = [Drawn("search-importance", "Importance of the parameters", search_tables.IMPORTANCE, figure)]
+    drawn = [Figure("search-importance", "Importance of the parameters", search_tables.IMPORTANCE, figure)]
     return Section("importance", title, words, [search_tables.importance(found)], drawn)
 
 
@@ -113,8 +112,8 @@ def section(searched: Searched, found: pd.DataFrame) -> Section | None:
     slices = plots.slices_figure(searched.suggestions, dimensions, objective.name)
     caption = SLICES.format(name=_sentence(spaced(objective.name)))
     drawn = [
-        Drawn("search-parallel", "Parallel coordinates", PARALLEL, parallel),
-        Drawn("search-slices", "Slices", caption, slices),
+        Figure("search-parallel", "Parallel coordinates", PARALLEL, parallel),
+        Figure("search-slices", "Slices", caption, slices),
     ]
     pair, told = _pair(searched, found), []
     if pair is None:
@@ -124,7 +123,7 @@ def section(searched: Searched, found: pd.DataFrame) -> Section | None:
     return Section("looked", "Where it looked, and what it found there", told, [], drawn)
 
 
-def _contour(searched: Searched, across: Parameter, upright: Parameter) -> Drawn:
+def _contour(searched: Searched, across: Parameter, upright: Parameter) -> Figure:
     objective, done = searched.objective, searched.complete
     figure = plots.contour_figure(
         done.dropna(subset=[across.name, upright.name]),
@@ -134,7 +133,7 @@ def _contour(searched: Searched, across: Parameter, upright: Parameter) -> Drawn
         maximize=objective.maximize,
     )
     title = f"{_sentence(spaced(objective.name))} over {across.name} and {upright.name}"
-    return Drawn("search-contour", title, CONTOUR.format(n=len(done), values=FEWEST_VALUES), figure)
+    return Figure("search-contour", title, CONTOUR.format(n=len(done), values=FEWEST_VALUES), figure)
 
 
 def _sentence(words: str) -> str:

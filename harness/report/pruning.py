@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness import plots
-from harness.report.figures import Drawn
-from harness.report.section import Section
+from harness.report.model import Figure, Section
 from harness.text import count
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def section(searched: Searched) -> Section | None:
     best = curves.loc[~curves["pruned"], "number"].nunique()
     caption = BEST.format(best=best) + (PRUNED if len(rungs) else "")
     return Section(
-        "learning", title, list(_words(rungs)), [], [Drawn("search-curves", title, caption, figure)]
+        "learning", title, list(_words(rungs)), [], [Figure("search-curves", title, caption, figure)]
     )
 
 

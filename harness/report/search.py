@@ -14,9 +14,8 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.report import confirmation, importance, looked, pruning, search_tables, spaces
-from harness.report.figures import Drawn
+from harness.report.model import Figure, Section
 from harness.report.search_tables import value_words
-from harness.report.section import Section
 from harness.text import count, spaced
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def _history(searched: Searched) -> Section | None:
         nth = f"the {_ordinal(int(searched.best['number']) + 1)} of {len(table)}"
         when = f"{searched.best['seconds']:,.0f} of {table['seconds'].max():,.0f} seconds"
         words = [f"The best suggestion was {nth}, told after {when}."]
-    return Section("history", "History", words, [], [Drawn("search-history", "History", HISTORY, figure)])
+    return Section("history", "History", words, [], [Figure("search-history", "History", HISTORY, figure)])
 
 
 def _ordinal(number: int) -> str:
@@ -198,7 +197,7 @@ def _budget(searched: Searched) -> Section | None:
     so_far = told.assign(number=np.arange(1, len(told) + 1)).dropna(subset=["so_far"])[["number", "so_far"]]
     figure = plots.budget_figure(curve.dropna(subset=["expected"]), so_far, searched.objective.name)
     words = list(_budget_words(searched, curve))
-    return Section("budget", title, words, [], [Drawn("search-budget", title, BUDGET, figure)])
+    return Section("budget", title, words, [], [Figure("search-budget", title, BUDGET, figure)])
 
 
 def _budget_words(searched: Searched, curve: pd.DataFrame) -> Iterator[str]:
@@ -239,5 +238,5 @@ def _front(searched: Searched) -> Section | None:
     title = f"{spaced(names[0])} against {spaced(names[1])}"
     caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
     figure = plots.front_figure(table, names, ways)
-    drawn = [Drawn("search-front", title[0].upper() + title[1:], caption, figure)]
+    drawn = [Figure("search-front", title[0].upper() + title[1:], caption, figure)]
     return Section("pareto", "The Pareto front", words, [search_tables.front(searched, table)], drawn)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from harness.parameters import Choices
 from harness.report import spaces
+from harness.report.model import NONE, Cell, Column, Table
 from harness.report.searched import STATES
 from harness.report.spaces import EDGE, names_of
-from harness.report.tables import NONE, Cell, Column, Table
 from harness.text import as_word, count, percent, spaced
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pandas as pd
 from harness import columns, results, standing, stats
 from harness.errors import UsageError
 from harness.parameters import Parameter
-from harness.report.reading import Reading, prepare
+from harness.report.reading import ReportData, prepare
 from harness.report.spaces import names_of, parameters
 from harness.settings import outcome_columns
 from harness.text import as_word
@@ -61,12 +61,12 @@ class Searched:
         doubts: in words, what cannot be read.
     """
 
-    reading: Reading
+    reading: ReportData
     told: Mapping[str, Any]
     suggestions: pd.DataFrame
     objectives: tuple[Objective, ...]
     parameters: tuple[Parameter, ...]
-    confirmed: Reading | None
+    confirmed: ReportData | None
     doubts: Sequence[str]
 
     @property
@@ -104,12 +104,12 @@ class Searched:
         return len(seeds) if isinstance(seeds, list) else int(seeds)
 
 
-def searches(reading: Reading) -> bool:
+def searches(reading: ReportData) -> bool:
     """Whether a results folder is that of a search, not of its confirmation."""
     return bool(reading.results.study.get("study", {}).get("phase") == "search")
 
 
-def read(reading: Reading) -> Searched:
+def read(reading: ReportData) -> Searched:
     """Read what a search left beside its trials.
 
     Raises:
@@ -161,7 +161,7 @@ def _best(found: pd.DataFrame, objectives: Sequence[Objective]) -> pd.Series[boo
     return pd.Series(np.isin(np.arange(len(found)), best), found.index)
 
 
-def _confirmed(reading: Reading, doubts: list[str]) -> Reading | None:
+def _confirmed(reading: ReportData, doubts: list[str]) -> ReportData | None:
     folder = reading.results.folder / CONFIRMED
     if not (folder / "trials.csv").is_file():
         return None

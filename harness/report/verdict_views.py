@@ -10,18 +10,17 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings, words
-from harness.report.figures import Drawn, intervals, slug
-from harness.report.tables import NONE, Cell, Column, Table, difference_cell
+from harness.report.figures import intervals
+from harness.report.model import NONE, Cell, Column, Figure, Table, difference_cell, slug
 from harness.report.verdicts import POWER
-from harness.text import p_value, percent, points
+from harness.text import DASH, p_value, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.report.declared import Family, Judged
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
 
-DASH = "\u2013"
 NOTE = (
     "Differences in {metric}, paired by seed, in points; under each its 95\u00a0% Student-t interval, which "
     "stands by itself. Better or worse: p \u2264 {alpha}, {corrected}. The same: shown to lie within "
@@ -34,12 +33,11 @@ FOREST = (
     "itself; the verdict at the right {corrected}. The band is the margin within which two arms count as the "
     "same.{scale}"
 )
-EFFECT = {"difference": "effect", "low": "low", "high": "high", "n": "n"}
 LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span more than it could show."
 
 
 def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Table:
-    """A row a data set and contrast: its difference, p, verdict, and what difference is detectable."""
+    """Make a table with a row for each data set and contrast: difference, p, verdict and power."""
     columns = [
         Column("data set"),
         Column("contrast", show="long"),
@@ -68,7 +66,7 @@ def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Ta
 
 
 def note(judged: Judged) -> str:
-    """How to read a table of verdicts."""
+    """Explain a table of verdicts."""
     family = judged.family
     whose = "Declared in the study." if family.declared else (
         "The study declares no contrasts: this is its design's default family.")  # fmt: skip
@@ -83,7 +81,7 @@ def note(judged: Judged) -> str:
 
 
 def contrast_cell(row: Mapping[Any, Any]) -> Cell:
-    """A contrast in words, under it what it was judged within."""
+    """Name a contrast, and under it the levels it was judged within."""
     axis = row["axis"] if row["axis"] and row["axis"] not in arm(row) else ""
     return Cell(contrast(row), ", ".join(filter(None, (axis, row["within"]))))
 
@@ -110,13 +108,13 @@ def _more(row: Mapping[Any, Any]) -> str:
 # ---------------------------------------------------------------------------------------------- the figures
 
 
-def draw(judged: Judged) -> Iterator[Drawn]:
+def draw(judged: Judged) -> Iterator[Figure]:
     """Draw the forest of a family, a large one in several figures of which all but the first are folded."""
-    rows = judged.table.assign(series="", told=[told(row) for row in judged.table.to_dict("records")])
+    rows = judged.table.assign(series="", told=[label(row) for row in judged.table.to_dict("records")])
     yield from forests(judged.family, rows, "forest", "Verdicts with their intervals", plots.MOST_ROWS)
 
 
-def forests(family: Family, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Drawn]:
+def forests(family: Family, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Figure]:
     """Draw rows of `Judged.table` (with series and told) as forest plots of at most `most` contrasts."""
     if not rows["n"].gt(0).any():
         return
@@ -135,13 +133,13 @@ def forests(family: Family, rows: pd.DataFrame, name: str, title: str, most: int
         figure = plots.forest_figure(each, family.margin, xlabel)
         datasets = ", ".join(dict.fromkeys(each["dataset"]))
         told = f"{title}, {part} of {len(parts)}: {datasets}" if part else title
-        yield Drawn(
+        yield Figure(
             slug(f"{name}-{part}" if part else name), told, caption, figure, folded=part not in {"", "1"}
         )
 
 
 def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:
-    """Rows in parts of about the same length, data sets apart and each contrast whole."""
+    """Split rows into parts of about the same length, data sets apart and each contrast in one part."""
     for _, here in rows.groupby("dataset", sort=False):
         number = here.groupby(KEY, sort=False).ngroup()
         for part in np.array_split(np.arange(number.max() + 1), math.ceil((number.max() + 1) / most)):
@@ -155,23 +153,23 @@ def _corrected(contrasts: int) -> str:
 
 
 def _over(n: pd.Series[int]) -> str:
-    """How many seeds the intervals rest on, in words."""
+    """Write the number of seeds behind the intervals."""
     some = n[n.gt(0)]
     if some.max() < 2:
         return "none with one seed"
     return f"{some.max()} seeds" if some.min() == some.max() else f"{some.min()} to {some.max()} seeds"
 
 
-def told(row: Mapping[Any, Any]) -> str:
-    """A verdict with its difference, as it stands beside its row."""
+def label(row: Mapping[Any, Any]) -> str:
+    """Write a verdict with its difference, as it stands beside its row."""
     return f"{row['verdict']} {points(row['difference'], sign=True)}" if row["n"] else str(row["verdict"])
 
 
 # ----------------------------------------------------------------------------------------- the main effects
 
 
-def effects(reading: Reading) -> Iterator[Table]:
-    """The main effects of a grid as a table: what the figure of that name shows."""
+def effects(reading: ReportData) -> Iterator[Table]:
+    """Make the main effects of a grid a table, with the numbers of the figure of that name."""
     found = stats.main_effects(reading.trials, reading.axes) if reading.design == "grid" else pd.DataFrame()
     if found.empty:
         return
@@ -183,7 +181,7 @@ def effects(reading: Reading) -> Iterator[Table]:
             Cell(row["axis"]),
             Cell(row["level"]),
             Cell(percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
-            difference_cell({key: row[name] for key, name in EFFECT.items()}),
+            difference_cell(row | {"difference": row["effect"]}),
             Cell(str(row["n"]), key=row["n"]),
         ]
         for row in found.to_dict("records")

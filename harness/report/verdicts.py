@@ -1,4 +1,4 @@
-"""What the family of contrasts comes to, in sentences: each hedged as its numbers demand, each doubt said."""
+"""The verdicts of a family of contrasts in sentences, each hedged by its numbers, with every doubt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from harness.report.declared import Family, Judged
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
 
     Row = Mapping[Any, Any]
 
@@ -22,8 +22,8 @@ NAMED = 4  # contrasts of one verdict that a longer family names
 POWER = "80\u00a0% power at the corrected level"
 
 
-def answers(reading: Reading, judged: Judged, *, tuned: bool = False) -> list[list[str]]:
-    """Say the verdicts: a paragraph a data set, then one on the family; none where nothing has finished.
+def answers(reading: ReportData, judged: Judged, *, tuned: bool = False) -> list[list[str]]:
+    """Describe the verdicts: a paragraph for each data set, then one on the family; none if nothing finished.
 
     Args:
         reading: the results folder.
@@ -40,7 +40,7 @@ def answers(reading: Reading, judged: Judged, *, tuned: bool = False) -> list[li
     return [*told, list(_family(reading, judged, tuned=tuned))]
 
 
-def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> Iterator[str]:
+def _dataset(reading: ReportData, judged: Judged, dataset: str, *, tuned: bool) -> Iterator[str]:
     rows = judged.table[judged.table["dataset"].eq(dataset)].to_dict("records")
     where = f"Tuned, on {dataset}" if tuned else f"On {dataset}"
     if not any(row["n"] for row in rows):
@@ -65,7 +65,7 @@ def _dataset(reading: Reading, judged: Judged, dataset: str, *, tuned: bool) -> 
 
 
 def sentence(row: Row, family: Family) -> str:
-    """One contrast's verdict as a sentence that may follow "On mnist"."""
+    """Write one contrast's verdict as a sentence that may follow "On mnist"."""
     first, second = arm(row), row["reference"]
     within = f" ({row['within']})" if row["within"] else ""
     by = f"{points(row['difference'], sign=True)} points of {words(family.metric)}"
@@ -98,7 +98,7 @@ def _size(family: Family) -> str:
 
 
 def _counts(rows: Sequence[Row], family: Family) -> str:
-    """How many contrasts came to which verdict."""
+    """Count the contrasts of each verdict."""
     told = {
         "better": "{} better",
         "worse": "{} worse",
@@ -114,7 +114,7 @@ def _counts(rows: Sequence[Row], family: Family) -> str:
 
 
 def _names(family: Family) -> dict[str, str]:
-    """Verdicts as a sentence begins with them."""
+    """Return verdicts as a sentence begins with them."""
     names = {"better": "Better", "worse": "Worse", stats.IDENTICAL: "The same in all seeds"}
     return names | {
         "same within margin": f"The same within {_margin(family)}",
@@ -123,7 +123,7 @@ def _names(family: Family) -> dict[str, str]:
 
 
 def _across(rows: Sequence[Row], family: Family) -> Iterator[str]:
-    """A sentence a contrast: in how many combinations of the other axes it came to which verdict."""
+    """Write a sentence for each contrast: its verdicts over the combinations of the other axes."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(contrast(row), []).append(row)
@@ -143,7 +143,7 @@ def _across(rows: Sequence[Row], family: Family) -> Iterator[str]:
 
 
 def _range(rows: Sequence[Row]) -> str:
-    """The lowest and the highest difference, in brackets; empty where there is none."""
+    """Write the lowest and the highest difference in brackets; empty where there is none."""
     values = sorted(row["difference"] for row in rows if row["n"])
     if not values:
         return ""
@@ -152,7 +152,7 @@ def _range(rows: Sequence[Row]) -> str:
 
 
 def _groups(rows: Sequence[Row], family: Family) -> Iterator[str]:
-    """The contrasts of each verdict by name, the largest differences first."""
+    """List the contrasts of each verdict by name, the largest differences first."""
     for verdict, name in _names(family).items():
         group = [row for row in rows if row["verdict"] == verdict]
         group.sort(key=lambda row: -abs(row["difference"]) if row["n"] else 0.0)
@@ -176,7 +176,7 @@ def _name(row: Row) -> str:
 
 
 def _more(rows: Sequence[Row], family: Family) -> str:
-    """How many more seeds would tell, for contrasts that these seeds cannot tell."""
+    """Say how many more seeds would decide the contrasts that these seeds cannot tell."""
     known = [row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"])]
     more = sorted(seeds for seeds in known if seeds > 0)
     size = _size(family)
@@ -214,8 +214,8 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     )
 
 
-def _lost(reading: Reading, rows: Sequence[Row], family: Family) -> Iterator[str]:
-    """What unfinished trials took from the contrasts: those that broke, and those not trained yet."""
+def _lost(reading: ReportData, rows: Sequence[Row], family: Family) -> Iterator[str]:
+    """Name the contrasts that lack trials: failed or diverged ones, and those not trained yet."""
     fewer = [row for row in rows if 0 < row["n"] < row["planned"]]
     counted = [(row, untrained(reading, family, row)) for row in fewer]
     broken = [
@@ -246,8 +246,8 @@ def _few(told: Sequence[str]) -> str:
     return f"{'; '.join(told[:NAMED])}{more}"
 
 
-def _own_error(reading: Reading, metric: str, dataset: str) -> Iterator[str]:
-    """The error of a finite split, which seeds do not cover (protocol: sqrt(p (1 - p) / N))."""
+def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
+    """Give the standard error of a finite split, which seeds do not cover (sqrt(p (1 - p) / N))."""
     split, _, measure = metric.partition("_")
     done = stats.finished(reading.trials[reading.trials["dataset"].eq(dataset)], metric)
     size = _images(reading, split, list(done["trial_id"]), dataset)
@@ -261,15 +261,15 @@ def _own_error(reading: Reading, metric: str, dataset: str) -> Iterator[str]:
     )
 
 
-def _images(reading: Reading, split: str, trial_ids: Sequence[str], dataset: str) -> int:
-    """Images of a split, as the confusion counts of a finished trial sum to, else as provenance says."""
+def _images(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
+    """Count the images of a split, by the confusion counts of a finished trial, else by provenance."""
     counts = reading.results.confusion
     here = counts[counts["split"].eq(split) & counts["trial_id"].isin(trial_ids[:1])]
     facts = reading.results.provenance.get("data", {}).get(dataset, {})
     return int(here["count"].sum()) or int(facts.get(split, 0) if isinstance(facts, dict) else 0)
 
 
-def _family(reading: Reading, judged: Judged, *, tuned: bool) -> Iterator[str]:
+def _family(reading: ReportData, judged: Judged, *, tuned: bool) -> Iterator[str]:
     family = judged.family
     contrasts = f"{count(len(judged.table), 'contrast')} of {words(family.metric)}"
     if tuned:
@@ -290,17 +290,17 @@ def _family(reading: Reading, judged: Judged, *, tuned: bool) -> Iterator[str]:
     yield question(reading, tuned=tuned)
 
 
-def question(reading: Reading, *, tuned: bool) -> str:
-    """Which question the verdicts answer: that of fixed settings, or of tuned ones."""
-    if tuned or reading.results.study.get("study", {}).get("phase") == "tuned":
-        seeds = len(reading.results.study.get("tune", {}).get("seeds", []))
+def question(reading: ReportData, *, tuned: bool) -> str:
+    """State the question that the verdicts answer: that of fixed settings, or of tuned ones."""
+    if tuned or reading.study.phase == "tuned":
+        seeds = len(reading.study.tuning_seeds)
         rests = f"on {count(seeds, 'tuning seed')}" if seeds else "on tuning seeds of its own"
         return (
             "They compare each arm at the settings chosen for it on val, with fresh seeds. The choice itself "
             f"rests {rests}: that it might have fallen otherwise is in none of these intervals, so a small "
             "difference may be one between two choices."
         )
-    if reading.results.study.get("study", {}).get("phase") == "confirmed":
+    if reading.study.phase == "confirmed":
         return (
             "They compare the winner of a search with the baseline at the settings that the study gives it, "
             "with seeds that chose neither. The winner was searched for and the baseline was not: the "

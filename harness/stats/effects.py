@@ -39,7 +39,7 @@ def seed_effects(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
 
 
 def effect_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_accuracy") -> pd.DataFrame:
-    """Say what each axis was compared over.
+    """Count the cells over which each axis was compared.
 
     Args:
         trials: as for `seed_effects`.
@@ -64,7 +64,7 @@ def main_effects(
     metric: str = "val_accuracy",
     confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
-    """Main effect of each level: its paired difference from the mean of all levels, with a t interval.
+    """Compute the main effect of each level: its paired difference from the mean of all levels.
 
     Takes what `seed_effects` takes; `confidence` is the coverage of each interval. n is the number of
     seeds, not of trials: see the module's first rule. The difference is taken within a seed before it is
@@ -89,7 +89,7 @@ def axis_spreads(
     metric: str = "val_accuracy",
     confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
-    """How much each choice mattered: its best against its worst level, paired by seed.
+    """Compare the best level of each axis with its worst, paired by seed.
 
     Takes what `main_effects` takes. Both levels are picked by the means that are then compared, so a spread
     is never negative and an axis without any effect shows a small positive one: a size to rank axes by, not
@@ -151,7 +151,7 @@ def _blocks(
 
 
 def _seed_means(block: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the cells of a block: seeds x levels, in order of appearance."""
+    """Average the cells of a block: seeds x levels, in order of appearance."""
     if block.empty:
         return pd.DataFrame()
     long = block.mean().rename_axis(["level", "seed"]).rename("value").reset_index()
@@ -159,7 +159,7 @@ def _seed_means(block: pd.DataFrame) -> pd.DataFrame:
 
 
 def _effects_of(block: pd.DataFrame) -> pd.DataFrame:
-    """Long table (level, seed, value, effect) of one block."""
+    """Make the long table (level, seed, value, effect) of one block."""
     means = _seed_means(block)
     effects = means.sub(means.mean(axis=1), axis=0)
     values = means.reset_index().melt(id_vars="seed", value_name="value")
@@ -167,7 +167,7 @@ def _effects_of(block: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share(block: pd.DataFrame) -> float:
-    """Eta squared of the levels in a complete block; NaN where nothing varies."""
+    """Compute eta squared of the levels in a complete block; NaN where nothing varies."""
     grand = block.to_numpy().mean()
     between = sum(
         group.size * (group.to_numpy().mean() - grand) ** 2

@@ -1,4 +1,4 @@
-"""Verdicts on paired differences: t tests, equivalence tests, Holm's correction, and what could be seen."""
+"""Verdicts on paired differences: t tests, equivalence tests, Holm's correction, detectable differences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EQUAL = 1e-9
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down correction: p values to be held against the alpha of the whole family.
+    """Correct p values by Holm's step-down method; they are compared with the alpha of the whole family.
 
     As statsmodels' `multipletests(p, method="holm")`, which collects garbage at each call, 30 ms here. NaN
     is no test: it stays NaN and does not count.
@@ -101,7 +101,7 @@ def verdicts(
 
 
 def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
-    """p and p_same of each row, (rows, 2); NaN below two seeds."""
+    """Compute p and p_same of each row, (rows, 2); NaN below two seeds."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     several = n > 1
     df, error = np.where(several, n - 1, np.nan), sd / np.sqrt(np.maximum(n, 1))
@@ -116,7 +116,7 @@ def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
 
 
 def _words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
-    """The verdict of each row."""
+    """Return the verdict of each row."""
     seen = table["p_holm"].le(alpha)
     equal = table["n"].gt(1) & table["sd"].le(EQUAL) & table["difference"].abs().le(EQUAL)
     conditions = {

@@ -13,7 +13,7 @@ import pytest
 
 from harness import report, stats, training
 from harness.errors import UsageError
-from harness.report import Reading, ladder, rungs
+from harness.report import ReportData, ladder, rungs
 from harness.results import Results
 from harness.study import parse
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reading(folder: Path) -> Reading:
+def reading(folder: Path) -> ReportData:
     return report.read(folder)
 
 
@@ -47,7 +47,7 @@ def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report.write(folder, tmp_path_factory.mktemp("report") / "report.html")
 
 
-def known(gains: list[float], seeds: int = 5, noise: float = 0.0) -> Reading:
+def known(gains: list[float], seeds: int = 5, noise: float = 0.0) -> ReportData:
     """A ladder of 2 classes whose rung k adds gains[k - 1] to val and test, give or take `noise` a seed."""
     sizes = np.concatenate([[0.5], 0.5 + np.cumsum(gains)])
     names = ["baseline", *(f"step {number}" for number in range(1, len(sizes)))]
@@ -67,12 +67,12 @@ def known(gains: list[float], seeds: int = 5, noise: float = 0.0) -> Reading:
     return report.prepare(Results(Path(), pd.DataFrame(trials), epochs, cells, study, {}))
 
 
-def told(reading: Reading) -> list[str]:
+def told(reading: ReportData) -> list[str]:
     """The answer's paragraphs, with plain spaces."""
     return [" ".join(said).replace("\u00a0", " ") for said in report.answers(reading)]
 
 
-def unfinished(reading: Reading, label: str, seeds: list[int]) -> Reading:
+def unfinished(reading: ReportData, label: str, seeds: list[int]) -> ReportData:
     """The same reading with some seeds of an arm diverged."""
     trials = reading.results.trials
     hit = trials["arm"].eq(label) & trials["seed"].isin(seeds)
@@ -84,8 +84,8 @@ def unfinished(reading: Reading, label: str, seeds: list[int]) -> Reading:
 # ---------------------------------------------------------------------------------------------------- rungs
 
 
-def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: Reading) -> None:
-    climbed = list(rungs.rungs(reading))
+def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: ReportData) -> None:
+    climbed = list(rungs.ladder_steps(reading))
     assert [rung.label for rung in climbed] == [
         "0 baseline", "1 cross-entropy", "2 RMSprop", "3 the same lr", "4 far too fast",
     ]  # fmt: skip
@@ -95,8 +95,8 @@ def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: Readin
     assert climbed[2].follows["alpha"] == ("not applicable", "0.99"), "RMSprop's own default"
 
 
-def test_a_step_that_sets_nothing_new_stands_for_the_rung_it_was_trained_as(reading: Reading) -> None:
-    same = list(rungs.rungs(reading))[3]
+def test_a_step_that_sets_nothing_new_stands_for_the_rung_it_was_trained_as(reading: ReportData) -> None:
+    same = list(rungs.ladder_steps(reading))[3]
     assert (same.arm, same.changes, same.follows) == ("RMSprop", {}, {})
     (climb,) = rungs.ladders(reading)
     both = climb.contrasts("test").set_index("arm").loc["3 the same lr"]
@@ -108,7 +108,7 @@ def test_a_step_back_to_an_earlier_rung_is_compared_with_the_one_before_it(folde
     found = report.read(folder).results
     steps = [*found.study["steps"][:2], {"name": "back", "optimizer": "sgd", "lr": 0.1}]
     reading = report.prepare(replace(found, study={**found.study, "steps": steps}))
-    back = list(rungs.rungs(reading))[3]
+    back = list(rungs.ladder_steps(reading))[3]
     assert back.arm == "cross-entropy"
     assert back.changes == {"optimizer": ("rmsprop", "sgd"), "lr": ("0.01", "0.1")}
     (climb,) = rungs.ladders(reading)
@@ -116,11 +116,11 @@ def test_a_step_back_to_an_earlier_rung_is_compared_with_the_one_before_it(folde
     assert again == pytest.approx(-there)
 
 
-def test_a_step_that_belongs_to_no_trial_is_an_error(reading: Reading) -> None:
+def test_a_step_that_belongs_to_no_trial_is_an_error(reading: ReportData) -> None:
     steps = [{"name": "unheard of", "lr": 0.123}]
     stranger = replace(reading, results=replace(reading.results, study={**STUDY, "steps": steps}))
     with pytest.raises(UsageError, match="without trials"):
-        list(rungs.rungs(stranger))
+        list(rungs.ladder_steps(stranger))
 
 
 def test_the_mended_pair_of_classes_comes_first() -> None:
@@ -182,7 +182,7 @@ def test_a_rung_of_which_some_seeds_diverged_says_how_many_it_rests_on() -> None
     assert "Only 3 of 5 seeds finished both rungs, and survivors may flatter." in said
 
 
-def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading: Reading) -> None:
+def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading: ReportData) -> None:
     paragraphs = told(reading)
     assert paragraphs[-1] == (
         "Rung 4 (far too fast) cannot be compared with rung 3: no seed finished both (rung 4: 3 diverged)."
@@ -215,7 +215,7 @@ def test_without_a_val_split_a_ladder_is_read_on_test() -> None:
 # ------------------------------------------------------------------------------------------ tables, figures
 
 
-def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: Reading) -> None:
+def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: ReportData) -> None:
     (table,) = ladder.tables(reading)
     names = [column.name for column in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
@@ -234,7 +234,7 @@ def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: Reading) 
     assert rows[1]["test difference"].key == pytest.approx(by_seed.mean())
 
 
-def test_every_finished_rung_has_its_matrix_and_what_became_of_it(reading: Reading, page: Path) -> None:
+def test_every_finished_rung_has_its_matrix_and_what_became_of_it(reading: ReportData, page: Path) -> None:
     files = {path.stem for path in (page.parent / "figures").glob("*.png")}
     assert {name for name in files if name.startswith("confusion-")} == {
         f"confusion-digits-rung-{number}" for number in range(4)

@@ -14,8 +14,8 @@ from searches import confirm, suggestions, write
 from harness import report
 from harness.errors import UsageError
 from harness.report import confirmation, importance, looked, pruning, search, search_tables, searched
+from harness.report.model import Section
 from harness.report.searched import Searched
-from harness.report.section import Section
 from harness.searching.search import search as train
 from harness.study import parse
 
@@ -112,12 +112,12 @@ def test_the_expected_best_is_drawn_of_random_search_alone(tmp_path: Path) -> No
     assert curve.loc[:4, "expected"].isna().all()  # four failed: a search of four may have found nothing
     section = search._budget(found)
     assert section is not None
-    assert len(section.drawn) == 1
+    assert len(section.figures) == 1
     assert "begins at 5" in told(section)
     for sampler in ("tpe", "qmc"):
         left_out = search._budget(read(write(tmp_path / sampler, suggestions(), sampler=sampler)))
         assert left_out is not None
-        assert not left_out.drawn
+        assert not left_out.figures
         assert "independent draws" in told(left_out)
 
 

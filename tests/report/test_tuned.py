@@ -15,8 +15,7 @@ from families import IMAGES, arms
 
 from harness import report, stats, training
 from harness.errors import UsageError
-from harness.report import Reading, arm_confusion, calibration, declared, phases, rates, tuned
-from harness.report.judgements import judgement
+from harness.report import ReportData, arm_confusion, calibration, declared, judgement, rates, tuned
 from harness.results import Results
 from harness.study import parse
 
@@ -104,7 +103,7 @@ def test_the_choices_are_shown_with_edges_and_spread(trained: Path) -> None:
 def test_the_page_has_both_and_names_what_is_missing(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "draw", lambda _: iter(()))  # the other figures take a while
+    monkeypatch.setattr("harness.report.page.draw", lambda _: iter(()))  # the other figures take a while
     monkeypatch.setattr(report.samples, "looks", lambda _: iter(()))
     monkeypatch.setattr(report.best, "looks", lambda _: iter(()))
     page = report.write(trained, tmp_path / "report.html")
@@ -117,7 +116,7 @@ def test_the_page_has_both_and_names_what_is_missing(
     assert all(f"tables/{name}" in text for name in files)
     both = pd.read_csv(tmp_path / "tables" / "fixed-and-tuned.csv")
     assert len(both) == 2
-    (forest,) = judgement(report.read(trained)).drawn
+    (forest,) = judgement(report.read(trained)).figures
     said = [words.get_text().partition(":")[0] for words in forest.figure.axes[0].texts]
     assert (said.count("fixed"), said.count("tuned")) == (2, 2)
 
@@ -209,11 +208,11 @@ def test_data_is_the_same_wherever_it_is_named_from(tmp_path: Path) -> None:
         return Results(folder, pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), study, {})
 
     root, below = found(tmp_path, "../data"), found(tmp_path / "tuned", "../../data")
-    assert not list(phases._differing(root, below))
-    assert list(phases._differing(root, found(tmp_path / "tuned", "../data"))) == ["datasets: mine"]
+    assert not list(tuned._differing(root, below))
+    assert list(tuned._differing(root, found(tmp_path / "tuned", "../data"))) == ["datasets: mine"]
 
 
-def twins() -> Reading:
+def twins() -> ReportData:
     """Three arms of which two are the same trials, as where tuned arms chose the same settings."""
     made = arms({"baseline": 0.0, "first": 0.02, "second": 0.02})
     found = made.results
@@ -246,12 +245,12 @@ def test_arms_that_chose_the_same_are_judged_as_arms_and_counted_once_each() -> 
     assert set(of.values()) == {6 * IMAGES}
 
 
-def test_predictions_of_trials_with_two_names_are_read_once(sweep: Reading) -> None:
+def test_predictions_of_trials_with_two_names_are_read_once(sweep: ReportData) -> None:
     done = sweep.results.trials
     one = done[done["status"].eq("ok")].iloc[:1]
     trials = pd.concat([done, one.assign(arm="again", activation="twin")], ignore_index=True)
     doubled = report.prepare(replace(sweep.results, trials=trials))
-    before, after = (calibration.tallies(reading, "digits") for reading in (sweep, doubled))
+    before, after = (calibration.reliability(reading, "digits") for reading in (sweep, doubled))
     pd.testing.assert_frame_equal(before, after)
     section = calibration.section(doubled)
     assert section is not None
@@ -260,5 +259,5 @@ def test_predictions_of_trials_with_two_names_are_read_once(sweep: Reading) -> N
     ece = table.data.query("measure == 'ece'").set_index("arm")
     twin = next(name for name in ece.index if "twin" in name)
     other = twin.replace("twin", str(one["activation"].iloc[0]))
-    assert ece.loc[twin, "mean"] == calibration.errors(before)[one["trial_id"].iloc[0]]
+    assert ece.loc[twin, "mean"] == calibration.eces(before)[one["trial_id"].iloc[0]]
     assert ece.loc[other, "n"] >= 1
