@@ -41,7 +41,7 @@ class Checker:
 
     known: Mapping[str, Setting]
     problems: list[str]
-    spaces: dict[str, spaces.Space] = field(default_factory=dict)
+    spaces: dict[str, spaces.TuningSpace] = field(default_factory=dict)
 
     def table(self, where: str, table: object) -> Settings:
         """A table of settings."""
@@ -117,6 +117,4 @@ class Checker:
 
     def space(self, place: str, given: object) -> None:
         """A space of settings to tune; it is found under its place in `spaces`."""
-        space, told = spaces.check(place, given, self.known)
-        self.spaces[place] = space
-        self.problems += told
+        self.spaces[place] = spaces.read(place, given, self.known, self.value, self.problems)

@@ -83,13 +83,35 @@ def resolve(
     )
 
 
+def read_resolved(table: object) -> Contrasts:
+    """Return the family of a study.toml, which names the reference of all levels.
+
+    Raises:
+        ValueError: the table is not valid, or lacks a reference.
+    """
+    family = Contrasts.model_validate(table)
+    for level in family.levels:
+        if level.reference is None:
+            raise ValueError(f"the levels of {level.axis} have no reference")
+    return family
+
+
 def _reference(level: Levels, values: Sequence[Any], baseline: Mapping[str, Any]) -> str:
-    """What the others are compared with, as trials.csv has it: as declared, the baseline's, or the first."""
     if level.reference is not None:
         return as_text(level.reference)
-    names = [level_name(value) for value in values]
-    usual = as_text(baseline.get(level.axis, DEFAULTS.get(level.axis)))
-    return usual if usual in names else (names or [""])[0]
+    return reference_level(level.axis, [level_name(value) for value in values], baseline)
+
+
+def reference_level(axis: str, levels: Sequence[str], baseline: Mapping[str, Any]) -> str:
+    """Return the level that an axis's others are compared with by default: the baseline's, else the first.
+
+    Args:
+        axis: a setting, or the name of linked settings.
+        levels: the axis's values, as trials.csv has them.
+        baseline: the study's.
+    """
+    usual = as_text(baseline.get(axis, DEFAULTS.get(axis)))
+    return usual if usual in levels else next(iter(levels), "")
 
 
 def level_name(value: object) -> str:

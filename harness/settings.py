@@ -85,6 +85,14 @@ def no_seed_twice(seeds: list[int]) -> list[int]:
     return seeds
 
 
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(no_seed_twice)]
+
+
+def seeds_or_count(whose: str, first: int = 0) -> BeforeValidator:
+    """Return a pydantic validator that takes a list of seeds, or a count of them (`listed_seeds`)."""
+    return BeforeValidator(functools.partial(listed_seeds, whose=whose, first=first))
+
+
 TYPES: dict[str, Any] = {
     "lr": Annotated[FiniteFloat, Field(gt=0, le=1e30)],  # beyond, float32 itself overflows
     "momentum": Fraction,

@@ -22,11 +22,11 @@ from harness.contrasts import Contrasts
 from harness.errors import UsageError, did_you_mean, quoted
 from harness.folders import Folder
 from harness.overrides import apply
-from harness.parameters import Space as SearchSpace
+from harness.parameters import Space
 from harness.registry import HOUSE
 from harness.searches import Search
 from harness.settings import BESIDE, OF_ARM, Seed, listed_seeds, no_seed_twice
-from harness.spaces import Space, Tune
+from harness.spaces import Tune, TuningSpace
 from harness.urls import shown, without_passwords
 
 Design = Literal["grid", "one-factor", "ladder", "search"]
@@ -111,10 +111,10 @@ class Study:
     folders: Mapping[str, Folder] = field(default_factory=dict)
     contrasts: Contrasts = field(default_factory=Contrasts)
     tune: Tune | None = None
-    spaces: Mapping[str, Space] = field(default_factory=dict)
+    spaces: Mapping[str, TuningSpace] = field(default_factory=dict)
     chosen: Mapping[str, Settings] = field(default_factory=dict)
     search: Search | None = None
-    space: SearchSpace | None = None
+    space: Space | None = None
 
     @property
     def name(self) -> str:
@@ -143,7 +143,7 @@ class Study:
         """The columns of trials.csv that name an arm: its linked values, and in tuning whose try it is."""
         return [*self.linked_axes, OF_ARM] if self.about.phase == "tuning" else self.linked_axes
 
-    def space_of(self, values: Iterable[tuple[str, str]]) -> Space:
+    def space_of(self, values: Iterable[tuple[str, str]]) -> TuningSpace:
         """What an arm may tune: the space of all, and in it those of its linked values (axis, name)."""
         own = [self.spaces.get(spaces.place(axis, name), {}) for axis, name in values]
         return {
@@ -336,7 +336,7 @@ def _sized(
     axes: Mapping[str, Sequence[Any]],
     steps: Sequence[Any],
     tune: Tune | None,
-    own: Mapping[str, Space],
+    own: Mapping[str, TuningSpace],
     search: Search | None,
 ) -> Iterator[str]:
     """What is too large to be planned: more trials than a plan can hold, in any of the study's phases."""
@@ -517,7 +517,7 @@ def _tuned(raw: Mapping[str, Any], checker: Checker) -> Tune | None:
 
 def _searched(
     raw: Mapping[str, Any], about: About | None, baseline: Settings, checker: Checker
-) -> tuple[Search | None, SearchSpace | None]:
+) -> tuple[Search | None, Space | None]:
     """The [search] and [space] tables of a search; None of both of any other design."""
     design = about.design if about else ""
     if design != "search":

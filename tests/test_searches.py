@@ -74,7 +74,7 @@ BAD = {
     "seeds that confirm": ("seeds = [1, 7]", "search.seeds: [1] are seeds of the study too"),
     "to choose by test": (
         "objective = 'test_accuracy'",
-        "search.objective = 'test_accuracy': nothing is chosen by test; allowed: val_accuracy",
+        "search.objective = 'test_accuracy': test chooses nothing; allowed: val_accuracy",
     ),
     "an objective without its split": ("objective = 'accuracy'", "did you mean 'val_accuracy'?"),
     "a metric that is not tracked": (
@@ -90,18 +90,18 @@ BAD = {
         "objective = ['val_loss', 'val_loss']",
         "search.objective = ['val_loss', 'val_loss']: an objective is listed twice",
     ),
-    "costs alone": ("objective = 'parameters'", "nothing in it says how well a network does"),
+    "costs alone": ("objective = 'parameters'", "costs alone do not say how well a network does"),
     "two objectives and a pruner": (
         "objective = ['val_accuracy', 'parameters']\nsampler = 'nsga2'\npruner = 'median'",
         "search.pruner = 'median': allowed with two objectives: none",
     ),
     "two objectives and cmaes": (
         "objective = ['val_accuracy', 'parameters']\nsampler = 'cmaes'",
-        "search.sampler = 'cmaes' looks for one objective; allowed for two: random, qmc, tpe, gp, nsga2",
+        "search.sampler = 'cmaes' optimizes one objective; allowed for two: random, qmc, tpe, gp, nsga2",
     ),
     "two objectives and a worst value": (
         "objective = ['val_accuracy', 'parameters']\ndiverged = 0.0",
-        "search.diverged: with two objectives a diverged suggestion has failed; allowed: 'fail'",
+        "search.diverged: with two objectives a diverged suggestion fails; allowed: 'fail'",
     ),
     "one objective for nsga2": ("sampler = 'nsga2'", "search.sampler = 'nsga2' needs two objectives"),
     "a direction in short": ("direction = 'max'", "allowed: 'maximize' or 'minimize'"),
@@ -120,11 +120,11 @@ BAD = {
     "a worst value that is none": ("diverged = nan", "search.diverged = nan: allowed: 'fail', or a number"),
     "a worst value that is the best": (
         "diverged = 1.0",
-        "search.diverged = 1: nothing has a better val_accuracy; allowed: 'fail', or a value as bad as",
+        "search.diverged = 1: no suggestion has a better val_accuracy; allowed: 'fail', or a value as bad",
     ),
     "the least loss as the worst": (
         "objective = 'val_loss'\ndiverged = 0.0",
-        "nothing has a better val_loss",
+        "no suggestion has a better val_loss",
     ),
     "a negative sampler seed": ("seed = -1", "search.seed = -1: allowed: greater than or equal to 0"),
     "a typo in a storage": (

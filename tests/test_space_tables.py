@@ -244,11 +244,11 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "linked settings called like a setting": (
         'lr = [{ name = "a", lr = 0.1 }, { name = "b", lr = 0.2 }]',
-        "space.lr: linked settings need a name that is no setting's own",
+        "space.lr: linked settings need a name of their own; 'lr' is a setting",
     ),
     "linked settings called like a column": (
         'number = [{ name = "a", lr = 0.1 }, { name = "b", lr = 0.2 }]',
-        "space.number: linked settings need a name that is no column of the results's own",
+        "space.number: linked settings need a name of their own; 'number' is a column of the results",
     ),
     "a typo in a linked setting": (
         'x = [{ name = "a", lrr = 0.1 }, { name = "b", lr = 0.2 }]',
@@ -300,7 +300,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "a condition of no value": (
         "lr = { low = 0.1, high = 1, when = { optimizer = [] } }",
-        "space.lr.when: optimizer = [] is never so; allowed: sgd",
+        "space.lr.when: optimizer = [] can never be true; allowed: sgd",
     ),
     "a condition with a typo": (
         'optimizer = ["sgd", "adam"]\nlr = { low = 0.1, high = 1, when = { optimizer = ["sgd", "adm"] } }',

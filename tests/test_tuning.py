@@ -19,7 +19,8 @@ from harness.engines import loop, stacked
 from harness.engines import numpy as by_hand
 from harness.engines.outcome import Watch
 from harness.errors import UsageError
-from harness.spaces import Range, Space, points
+from harness.parameters import Choices, Floats, SpaceEntry
+from harness.spaces import TuningSpace, points
 from harness.study import Study, load, parse
 from harness.trials import trials
 
@@ -157,22 +158,31 @@ def test_words_have_no_edge() -> None:
 # ----------------------------------------------------------------------------------------------------- spaces
 
 
+def space(**values: Floats | list[Any]) -> TuningSpace:
+    return {
+        name: SpaceEntry(name, Choices(tuple(map(str, of))), {str(value): {name: value} for value in of})
+        if isinstance(of, list)
+        else SpaceEntry(name, of)
+        for name, of in values.items()
+    }
+
+
 def test_a_range_is_tried_evenly_with_both_ends() -> None:
-    tried = points({"lr": Range(low=0.001, high=1.0, log=True)}, 4)
+    tried = points(space(lr=Floats(0.001, 1.0, log=True)), 4)
     assert tried == [{"lr": lr} for lr in (0.001, 0.01, 0.1, 1.0)]
-    assert points({"momentum": Range(low=0.0, high=0.9)}, 3) == [{"momentum": m} for m in (0.0, 0.45, 0.9)]
+    assert points(space(momentum=Floats(0.0, 0.9)), 3) == [{"momentum": m} for m in (0.0, 0.45, 0.9)]
 
 
 def test_lists_are_a_grid() -> None:
-    assert points({"lr": [0.1, 1.0], "schedule": ["linear", "cosine"]}, 0) == [
+    assert points(space(lr=[0.1, 1.0], schedule=["linear", "cosine"]), 0) == [
         {"lr": lr, "schedule": schedule} for lr in (0.1, 1.0) for schedule in ("linear", "cosine")
     ]
 
 
 def test_several_settings_with_a_range_fill_the_space_and_are_the_same_every_time() -> None:
-    space: Space = {"lr": Range(low=0.01, high=1.0, log=True), "schedule": ["linear", "constant"]}
-    tried = points(space, 16)
-    assert tried == points(space, 16)
+    tunable = space(lr=Floats(0.01, 1.0, log=True), schedule=["linear", "constant"])
+    tried = points(tunable, 16)
+    assert tried == points(tunable, 16)
     assert len({str(point) for point in tried}) == 16
     assert all(0.01 <= point["lr"] <= 1 for point in tried)  # type: ignore[operator]
     below = sum(point["lr"] < 0.1 for point in tried)  # type: ignore[operator]
@@ -185,13 +195,26 @@ def test_several_settings_with_a_range_fill_the_space_and_are_the_same_every_tim
     [
         ({"seeds": [0, 7]}, r"tune\.seeds: \[0\] are seeds of the study too"),
         ({"seeds": 0}, "tuning needs at least 1 seed"),
-        ({"space": {"lr": [0.1]}}, "a list of at least two values"),
+        ({"space": {"lr": 0.1}}, "a list of at least two values"),
+        ({"space": {"lr": [0.1]}}, r"tune\.space\.lr: its one value '0\.1' leaves nothing to choose"),
+        (
+            {"space": {"lr": {"low": 0.1, "high": 0.3, "step": 0.1}}},
+            r"lr\.step: unknown key; allowed: low, high, log",
+        ),
+        (
+            {"space": {**SPACE, "batch_size": {"low": 8, "high": 64}}},
+            "allowed for whole numbers: a list of values",
+        ),
         ({"space": {"lr": [0.1, 0.1]}}, "a value is listed twice"),
         ({"space": {"lr": [0.1, -1]}}, r"tune\.space\.lr = -1: allowed"),
         ({"space": {"lr": {"low": 1.0, "high": 0.1}}}, r"low = 1 must lie below high = 0\.1"),
-        ({"space": {"lr": {"low": 0.0, "high": 0.1, "log": True}}}, "with log = true it must be above 0"),
+        ({"space": {"lr": {"low": 0.0, "high": 0.1, "log": True}}}, "allowed: greater than 0"),
+        (
+            {"space": {**SPACE, "weight_decay": {"low": 0, "high": 0.1, "log": True}}},
+            "with log = true it must be above 0",
+        ),
         ({"space": {**SPACE, "epochs": [1, 2]}}, "cannot be tuned: it is the same for all arms"),
-        ({"space": {**SPACE, "lrr": [1, 2]}}, r"tune\.space\.lrr: cannot be tuned: it is no setting"),
+        ({"space": {**SPACE, "lrr": [1, 2]}}, r"tune\.space\.lrr: unknown setting; did you mean 'lr'"),
         ({"budget": 7}, r"lists 3 settings, tune\.budget is 7: all arms try as many"),
         ({"budget": 1}, r"tune\.budget = 1: allowed"),
         ({"space": {"lr": [0.1, 1.0]}}, "an arm would try 2 or 3 settings; every arm gets the same budget"),

@@ -19,20 +19,19 @@ from harness import pictures, plots, predictions, stats
 from harness.errors import UsageError
 from harness.looks import short
 from harness.plots import GREY, STYLE
-from harness.report.declared import family
+from harness.report.declared import read_family, reference_levels
 from harness.report.figures import arm_confusion, draw_images
 from harness.report.model import Cell, Column, Figure, Section, Table, slug
 from harness.sheets import Tile, sheet
-from harness.text import count, p_value, points
+from harness.text import as_word, count, p_value, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from harness.contrasts import Levels
+    from harness.contrasts import Contrasts, Levels
     from harness.pictures import Pictures
-    from harness.report.declared import Family
     from harness.report.reading import ReportData
 
 SHOWN = 18  # images of a gallery
@@ -168,18 +167,11 @@ class Pair:
     why: str
 
 
-def reference_levels(reading: ReportData) -> dict[str, str]:
-    """Return the reference level of each axis: that of the study's family, else the first."""
-    told = {levels.axis: levels.reference for levels in family(reading).levels}
-    first = {axis: str(reading.trials[axis].iloc[0]) for axis in reading.axes}
-    return first | {axis: level for axis, level in told.items() if axis in first}
-
-
 def reference_arm(reading: ReportData, dataset: str) -> str:
     """Return the label of the arm that others are compared with on a data set; empty without trials."""
     here = reading.of(dataset)
     if reading.design == "grid":
-        here = _cell(here, reference_levels(reading))
+        here = _cell(here, reference_levels(reading, read_family(reading)))
     return str(here["label"].iloc[0]) if len(here) else ""
 
 
@@ -192,12 +184,12 @@ def largest(reading: ReportData, dataset: str) -> Pair | None:
     Returns:
         The pair; None if no contrast has a seed that both arms finished.
     """
-    contrasts = family(reading)
-    candidates = [found for found in _candidates(reading, dataset, contrasts) if pd.notna(found[0])]
+    family = read_family(reading)
+    candidates = [found for found in _candidates(reading, dataset, family) if pd.notna(found[0])]
     if not candidates:
         return None
     difference, arm, reference, comparison = max(candidates, key=lambda candidate: abs(candidate[0]))
-    kind = "declared contrasts" if contrasts.declared else "contrasts of the design's default family"
+    kind = "declared contrasts" if family.declared else "contrasts of the design's default family"
     why = (
         f"Of the {len(candidates)} {kind} on {dataset}, the one with the largest difference in val accuracy "
         f"({points(difference, sign=True)} points): {comparison}."
@@ -205,27 +197,30 @@ def largest(reading: ReportData, dataset: str) -> Pair | None:
     return Pair(dataset, arm, reference, why)
 
 
-def _candidates(reading: ReportData, dataset: str, contrasts: Family) -> Iterator[Candidate]:
+def _candidates(reading: ReportData, dataset: str, family: Contrasts) -> Iterator[Candidate]:
     trials = reading.of(dataset)
-    pairs = pd.DataFrame(list(contrasts.pairs), columns=["arm", "reference"])
+    pairs = pd.DataFrame(family.pairs, columns=["arm", "reference"])
     labels = trials.drop_duplicates("arm").set_index("arm")["label"]
     for row in stats.contrasts(trials, pairs, VAL).to_dict("records"):
         arm, reference = labels[row["arm"]], labels[row["reference"]]
         yield row["difference"], str(arm), str(reference), f"{arm} against {reference}"
     if reading.design == "grid":
-        for levels in contrasts.levels:
+        for levels in family.levels:
             if levels.axis in reading.axes:
-                yield from _levels(reading, trials, levels)
+                yield from _levels(reading, trials, family, levels)
 
 
-def _levels(reading: ReportData, trials: pd.DataFrame, levels: Levels) -> Iterator[Candidate]:
-    axis, reference = levels.axis, levels.reference
+def _levels(
+    reading: ReportData, trials: pd.DataFrame, family: Contrasts, levels: Levels
+) -> Iterator[Candidate]:
+    axis, references = levels.axis, reference_levels(reading, family)
+    reference = as_word(levels.reference)
     within = [name for name in levels.within if name in reading.axes]
     differences = stats.level_differences(trials, axis, reference, within, list(reading.axes), VAL)
     means = differences.groupby([*within, "arm"], sort=False)["difference"].mean().reset_index()
     for row in means.to_dict("records"):
         inside = {name: str(row[name]) for name in within}
-        others = {k: v for k, v in (reference_levels(reading) | inside).items() if k != axis}
+        others = {k: v for k, v in (references | inside).items() if k != axis}
         cells = [_cell(trials, others | {axis: level}) for level in (str(row["arm"]), reference)]
         seeds = [set(stats.finished(cell, VAL)["seed"]) for cell in cells]
         if seeds[0] & seeds[1]:

@@ -1,6 +1,6 @@
-"""Which parameters mattered in a search, by Optuna's evaluators, each with its spread over resamples.
+"""The importance of a search's parameters by Optuna's evaluators, with its spread over resamples.
 
-Optuna is imported when importance is asked for: a report of anything else does without it.
+Optuna is imported when importance is judged: a report without a search does not need it.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from optuna.importance import BaseImportanceEvaluator
 
     from harness.parameters import Parameter
-    from harness.report.searched import Searched
+    from harness.report.searched import SearchData
 
 PED_ANOVA, FANOVA = "PED-ANOVA", "fANOVA"
 FEWEST = 30
-"""Complete suggestions below which nothing is judged: of 10, both often put first what does not matter.
+"""Complete suggestions below which nothing is judged: of 10, both often rank an irrelevant parameter first.
 
-docs/searches.md has the simulation that this is chosen by.
+docs/searches.md has the simulation behind this number.
 """
 STEADY = 50
-"""From here on the best tenth holds five suggestions, as Optuna's documentation asks of PED-ANOVA."""
+"""Complete suggestions whose best tenth is five, as Optuna's documentation asks of PED-ANOVA."""
 RESAMPLES = {PED_ANOVA: 100, FANOVA: 20}
 FORESTS = 5
 TREES = 16
-"""Of one forest: the five seeds together have more trees than Optuna's default of 64."""
+"""Trees of one forest: the five seeds together have more than Optuna's default of 64."""
 LEARNED = 200
-"""Suggestions that a forest learns from at most, drawn afresh for each: its time grows with their square."""
+"""Most suggestions that a forest learns from, drawn afresh for each: its time grows with their square."""
 SPREAD = (0.05, 0.95)
 
 
-def judge(searched: Searched) -> pd.DataFrame:
-    """The importance of each parameter for the first objective, of the complete suggestions.
+def judge(search: SearchData) -> pd.DataFrame:
+    """Judge the importance of each parameter for the leading objective, by the complete suggestions.
 
-    PED-ANOVA asks what tells the best tenth of the suggestions from all of them; it takes conditional
+    PED-ANOVA asks what sets the best tenth of the suggestions apart from all; it takes conditional
     parameters as they are (Watanabe et al. 2023; conditional PED-ANOVA, 2026, from Optuna 5 on). fANOVA asks
     what explains the variance of the objective over the space, as a random forest has learned it (Hutter et
     al. 2014), and judges the parameters that every complete suggestion has. Pruned and failed ones are left
@@ -53,22 +53,22 @@ def judge(searched: Searched) -> pd.DataFrame:
         evaluator, parameter, importance (a share of all that it judged: of PED-ANOVA once, of fANOVA the mean
         over `FORESTS` seeds of its forest), low, high (the middle 90 % over bootstrap resamples of the
         suggestions), seed_low, seed_high (over the forest's seeds alone; NaN for PED-ANOVA, which draws
-        nothing). A row an evaluator and parameter, most important by PED-ANOVA first; NaN where it was not
+        nothing). A row an evaluator and parameter, most important by PED-ANOVA first; NaN if it was not
         judged. No rows with fewer than `FEWEST` complete suggestions.
     """
-    complete = searched.complete
-    varied = {each.name: each for each in searched.parameters if complete[each.name].notna().any()}
+    complete = search.complete
+    varied = {p.name: p for p in search.parameters if complete[p.name].notna().any()}
     if len(complete) < FEWEST or not varied:
         return pd.DataFrame()
     with silenced():
         trials = [_trial(row, varied) for row in complete.to_dict("records")]
-        found = {name: _evaluate(name, trials, maximize=searched.objective.maximize) for name in RESAMPLES}
-    order = sorted(varied, key=lambda name: -found[PED_ANOVA].get(name, {}).get("importance", 0))
+        judged = {name: _evaluate(name, trials, maximize=search.objective.maximize) for name in RESAMPLES}
+    order = sorted(varied, key=lambda name: -judged[PED_ANOVA].get(name, {}).get("importance", 0))
     nothing = dict.fromkeys(("importance", "low", "high", "seed_low", "seed_high"), np.nan)
     rows = [
-        {"evaluator": evaluator, "parameter": name, **(found[evaluator].get(name) or nothing)}
+        {"evaluator": evaluator, "parameter": name, **(judged[evaluator].get(name) or nothing)}
         for name in order
-        for evaluator in found
+        for evaluator in judged
     ]
     return pd.DataFrame(rows)
 
@@ -76,60 +76,60 @@ def judge(searched: Searched) -> pd.DataFrame:
 def _evaluate(
     evaluator: str, trials: list[optuna.trial.FrozenTrial], *, maximize: bool
 ) -> dict[str, dict[str, float]]:
-    """Each parameter that an evaluator judges -> its importance and its spreads."""
+    """Return the importance and the spreads of each parameter that an evaluator judges."""
     generator = np.random.default_rng(0)
     seeds, most = (FORESTS, min(len(trials), LEARNED)) if evaluator == FANOVA else (1, len(trials))
-    drawn = [generator.permutation(len(trials))[:most] for _ in range(seeds)]
-    drawn += [generator.integers(len(trials), size=most) for _ in range(RESAMPLES[evaluator])]
-    found = pd.DataFrame(
+    samples = [generator.permutation(len(trials))[:most] for _ in range(seeds)]
+    samples += [generator.integers(len(trials), size=most) for _ in range(RESAMPLES[evaluator])]
+    table = pd.DataFrame(
         [
-            _importances(evaluator, [trials[at] for at in some], maximize, seed)
-            for seed, some in enumerate(drawn)
+            _importances(evaluator, [trials[i] for i in sample], maximize, seed)
+            for seed, sample in enumerate(samples)
         ]
     )
     # A conditional parameter that no suggestion of a resample has made no difference in it.
-    whole = found[:seeds].dropna(axis="columns", how="all")
-    spread = found[seeds:].reindex(columns=whole.columns).fillna(0).quantile(list(SPREAD))
-    told = {}
-    for name in whole:
+    by_seed = table[:seeds].dropna(axis="columns", how="all")
+    spread = table[seeds:].reindex(columns=by_seed.columns).fillna(0).quantile(list(SPREAD))
+    judged = {}
+    for name in by_seed:
         low, high = spread[name]
-        ends = (whole[name].min(), whole[name].max()) if len(whole) > 1 else (np.nan, np.nan)
-        told[str(name)] = {
-            "importance": float(whole[name].mean()), "low": float(low), "high": float(high),
+        ends = (by_seed[name].min(), by_seed[name].max()) if len(by_seed) > 1 else (np.nan, np.nan)
+        judged[str(name)] = {
+            "importance": float(by_seed[name].mean()), "low": float(low), "high": float(high),
             "seed_low": float(ends[0]), "seed_high": float(ends[1]),
         }  # fmt: skip
-    return told
+    return judged
 
 
 def _importances(
     evaluator: str, trials: list[optuna.trial.FrozenTrial], maximize: bool, seed: int
 ) -> dict[str, float]:
-    """Optuna's importances of a study made of these trials."""
+    """Return Optuna's importances of a study made of these trials."""
     import optuna
 
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
     study.add_trials(trials)
-    by: BaseImportanceEvaluator = (
+    optunas: BaseImportanceEvaluator = (
         optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
         if evaluator == FANOVA
         else optuna.importance.PedAnovaImportanceEvaluator()
     )
     with warnings.catch_warnings():
-        # Few suggestions have some conditional parameter: the page says so in its own words.
+        # Some conditional parameters are rare: the page says so in its own words.
         warnings.simplefilter("ignore", UserWarning)
-        return optuna.importance.get_param_importances(study, evaluator=by)
+        return optuna.importance.get_param_importances(study, evaluator=optunas)
 
 
 def _trial(row: Mapping[Any, Any], parameters: Mapping[str, Parameter]) -> optuna.trial.FrozenTrial:
-    """A complete suggestion as Optuna has it."""
+    """Make a complete suggestion into a trial of Optuna's."""
     import optuna
 
     from harness.searching.samplers import distribution
 
-    there = {name: each for name, each in parameters.items() if not pd.isna(row[name])}
+    drawn = {name: parameter for name, parameter in parameters.items() if not pd.isna(row[name])}
     return optuna.create_trial(
-        params={name: _value(each, row[name]) for name, each in there.items()},
-        distributions={name: distribution(each.values) for name, each in there.items()},
+        params={name: _value(parameter, row[name]) for name, parameter in drawn.items()},
+        distributions={name: distribution(parameter.values) for name, parameter in drawn.items()},
         value=float(row["value"]),
     )
 
@@ -138,5 +138,6 @@ def _value(parameter: Parameter, value: Any) -> Any:
     values = parameter.values
     if isinstance(values, Choices):
         return str(value)
-    held = min(max(float(value), values.low), values.high)  # as printed, a bound may lie beyond itself
-    return round(held) if isinstance(values, Ints) else held
+    # As printed, a value at a bound may lie beyond it.
+    clipped = min(max(float(value), values.low), values.high)
+    return round(clipped) if isinstance(values, Ints) else clipped

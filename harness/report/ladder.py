@@ -269,7 +269,7 @@ def _whole(ladder: Ladder) -> str:
 
 
 def _named(step: LadderStep) -> str:
-    return f"LadderStep {step.number} ({step.name})"
+    return f"Step {step.number} ({step.name})"
 
 
 def _verdict(row: Mapping[Any, Any]) -> str:
@@ -342,8 +342,8 @@ def _classes(reading: ReportData, ladder: Ladder, step: LadderStep, before: Ladd
         return
     first, second = (ordered.columns.get_level_values(level) for level in ("first", "second"))
     confused = [f"{names[a]} and {names[b]}" for a, b in zip(first, second, strict=True)][:2]
-    words = f"It confuses {confused[0]} {'more' if worse else 'less'} often than before, the largest change: "
-    words += f"{top['mean']:.0f} {'more' if worse else 'fewer'} test mistakes between them a seed "
+    more = "more" if worse else "fewer"
+    words = f"Its largest change is between {confused[0]}: {top['mean']:.0f} {more} test mistakes a seed "
     words += f"({top['low']:.0f} to {top['high']:.0f}"
     words += f", widened for {ordered.shape[1]} pairs)" if ordered.shape[1] > 1 else ")"
     if ordered.shape[1] > 1 and not _summary(ordered.iloc[:, 0] - ordered.iloc[:, 1])["low"] > 0:

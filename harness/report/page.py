@@ -69,7 +69,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     path = out or Path(folder) / "report.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        page = _search_page(reading) if searched.searches(reading) else _study_page(reading)
+        page = _search_page(reading) if searched.is_search(reading) else _study_page(reading)
         images = {figure.name: save(figure, path.parent / "figures") for figure in page.every_figure}
         tables = [(table, table_files.save(table, path.parent / "tables")) for table in page.every_table]
         path.write_text(_render(reading, page, images, tables), encoding="utf-8", newline="\n")
@@ -115,7 +115,7 @@ def _search_page(reading: ReportData) -> Page:
 
 def judgement(reading: ReportData) -> Page:
     """Judge the family of contrasts of a results folder, fixed and tuned: a page of the verdicts alone."""
-    fixed = declared.judge(reading, declared.family(reading))
+    fixed = declared.judge(reading, declared.read_family(reading))
     paragraphs = verdicts.answers(reading, fixed)
     tables = [] if fixed.table.empty else [verdict_views.table(fixed)]
     forests, unfinished = list(verdict_views.draw(fixed)), list[Section]()

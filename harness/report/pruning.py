@@ -8,65 +8,68 @@ import pandas as pd
 
 from harness import plots
 from harness.report.model import Figure, Section
+from harness.report.searched import PRUNED
 from harness.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.report.searched import Objective, Searched
+    from harness.report.searched import SearchData
+    from harness.searches import Objective
 
 BEST_CURVES = 5
-MOST_RUNGS = 14  # epochs at which something was pruned; of more, nothing can be read
+MOST_RUNGS = 14
+"""Most epochs of pruning that a figure marks: of more, nothing can be read."""
 BEST = "Validation, mean over the search seeds: the best {best} complete suggestions."
-PRUNED = (
+FAINT = (
     " Faint: pruned ones, each to its last evaluation. Dotted: epochs at which suggestions were pruned, "
     "above how many."
 )
 
 
-def section(searched: Searched) -> Section | None:
-    """Learning curves of the best few beside the pruned ones."""
-    curves = learning_curves(searched)
+def section(search: SearchData) -> Section | None:
+    """Draw the learning curves of the best few suggestions and of the pruned ones."""
+    curves = learning_curves(search)
     if curves.empty:
         return None
     title = "Learning curves and pruning" if curves["pruned"].any() else "Learning curves"
     ends = curves[curves["pruned"]].groupby("number")["epoch"].max().value_counts().sort_index()
     rungs = pd.DataFrame({"epoch": ends.index, "pruned": ends.to_numpy()})
     shown = rungs if len(rungs) <= MOST_RUNGS else rungs.iloc[:0]
-    figure = plots.pruning_figure(curves, shown, _curve_name(searched.objective))
+    figure = plots.pruning_figure(curves, shown, _curve_name(search.objective))
     best = curves.loc[~curves["pruned"], "number"].nunique()
-    caption = BEST.format(best=best) + (PRUNED if len(rungs) else "")
+    caption = BEST.format(best=best) + (FAINT if len(rungs) else "")
     return Section(
         "learning", title, list(_words(rungs)), [], [Figure("search-curves", title, caption, figure)]
     )
 
 
 def _words(rungs: pd.DataFrame) -> Iterator[str]:
-    """Where suggestions were pruned."""
-    cut = f"{count(int(rungs['pruned'].sum()), 'suggestion')} pruned"
+    """Yield how many suggestions were pruned at which epochs."""
+    pruned = f"{count(int(rungs['pruned'].sum()), 'suggestion')} pruned"
     if len(rungs) > MOST_RUNGS:
-        yield f"{cut}, at {len(rungs)} different epochs."
+        yield f"{pruned}, at {len(rungs)} different epochs."
     elif len(rungs):
-        at = [f"{row['pruned']:.0f} at epoch {row['epoch']:g}" for row in rungs.to_dict("records")]
-        yield f"{cut}: {', '.join(at)}."
+        epochs = [f"{row['pruned']:.0f} at epoch {row['epoch']:g}" for row in rungs.to_dict("records")]
+        yield f"{pruned}: {', '.join(epochs)}."
 
 
-def learning_curves(searched: Searched) -> pd.DataFrame:
-    """number, label, pruned, epoch, value: val of the best complete and of all pruned suggestions.
+def learning_curves(search: SearchData) -> pd.DataFrame:
+    """Return number, label, pruned, epoch and value: val of the best complete and of all pruned suggestions.
 
-    Means over the search seeds, of the first objective; of val accuracy where that is not measured while
-    training. The observation before training is left out where there are others.
+    Values are means over the search seeds, of the leading objective, or of val accuracy if that is not
+    measured while training. The observation before training is left out if there are others.
     """
-    found, objective = searched.suggestions, searched.objective
+    suggestions, objective = search.suggestions, search.objective
     column = _curve_name(objective).removeprefix("val_")
-    epochs, trials = searched.reading.results.epochs, searched.reading.trials
+    epochs, trials = search.reading.results.epochs, search.reading.trials
     if column not in epochs:
         return pd.DataFrame()
-    done = searched.complete.sort_values("value", ascending=not objective.maximize, kind="stable")
-    wanted = pd.concat([done.head(BEST_CURVES), found[found["state"].eq("pruned")]])
-    wanted = wanted[["number", "arm"]].assign(pruned=wanted["state"].eq("pruned"), label=wanted["arm"])
+    complete = search.complete.sort_values("value", ascending=not objective.maximize, kind="stable")
+    shown = pd.concat([complete.head(BEST_CURVES), suggestions[suggestions["state"].eq(PRUNED)]])
+    shown = shown[["number", "arm"]].assign(pruned=shown["state"].eq(PRUNED), label=shown["arm"])
     val = epochs.loc[epochs["split"].eq("val"), ["trial_id", "epoch", column]]
-    table = wanted.merge(trials[["arm", "trial_id"]], on="arm").merge(val, on="trial_id")
+    table = shown.merge(trials[["arm", "trial_id"]], on="arm").merge(val, on="trial_id")
     by = ["number", "label", "pruned", "epoch"]
     curves = table.groupby(by, sort=False)[column].mean().rename("value").reset_index().dropna()
     trained = curves[curves["epoch"].gt(0)]
@@ -74,4 +77,4 @@ def learning_curves(searched: Searched) -> pd.DataFrame:
 
 
 def _curve_name(objective: Objective) -> str:
-    return objective.name if objective.name.startswith("val_") else "val_accuracy"
+    return objective.name if objective.is_val else "val_accuracy"

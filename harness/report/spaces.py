@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.parameters import Choices, Floats, Ints, Parameter
+from harness.parameters import Choices, Floats, Ints, Parameter, names_of, range_of
 from harness.plots import Dimension
 from harness.text import as_word
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from harness.parameters import Values
 
 EDGE = 0.025
-"""Of a range, at each end: what counts as its edge. One value in twenty lies there by chance."""
+"""The share of a range, at each end, that counts as its edge. One value in twenty lies there by chance."""
 
 
 def parameters(space: Mapping[str, Any], suggested: pd.DataFrame) -> tuple[Parameter, ...]:
-    """The parameters of a search, from its [space] table and the columns of suggestions.csv.
+    """Return the parameters of a search, from its [space] table and the columns of suggestions.csv.
 
-    Read without the registries, so that a search of third-party components is reported on without them. What
-    the table does not name (head and loss that are drawn as a pair) is known by what was suggested.
+    The registries are not asked, so that a search of third-party components is reported on without them. A
+    parameter that the table does not name (head and loss that are drawn as a pair) gets the values that were
+    suggested.
 
     Args:
         space: the table.
@@ -35,57 +36,49 @@ def parameters(space: Mapping[str, Any], suggested: pd.DataFrame) -> tuple[Param
 
 
 def _values(space: Mapping[str, Any], name: str, column: pd.Series[Any]) -> Values:
-    told = table(space, name)
-    if isinstance(told, dict) and "values" in told:
-        told = told["values"]
-    if isinstance(told, list):
-        names = [str(each["name"]) if isinstance(each, dict) else as_word(each) for each in told]
-        return Choices(tuple(dict.fromkeys(names)))
-    if isinstance(told, dict) and {"low", "high"} <= set(told):
-        low, high, step, log = told["low"], told["high"], told.get("step"), bool(told.get("log", False))
-        if isinstance(low, int) and isinstance(high, int) and _whole(column):
-            return Ints(low, high, log, int(step or 1))
-        return Floats(float(low), float(high), log, None if step is None else float(step))
-    if isinstance(told, int) and not isinstance(told, bool):  # the one width of all layers
-        return Ints(told, told)
+    entry = _entry(space, name)
+    if isinstance(entry, dict) and "values" in entry:
+        entry = entry["values"]
+    if isinstance(entry, list):
+        return Choices(tuple(dict.fromkeys(names_of(entry))))
+    if isinstance(entry, dict) and {"low", "high"} <= set(entry):
+        whole = isinstance(entry["low"], int) and isinstance(entry["high"], int) and _is_whole(column)
+        return range_of(entry, whole=whole)
+    if isinstance(entry, int) and not isinstance(entry, bool):  # the one width of all layers
+        return Ints(entry, entry)
     if pd.api.types.is_numeric_dtype(column) and column.notna().any():
         return Floats(float(column.min()), float(column.max()))
     return Choices(tuple(dict.fromkeys(column.dropna().map(as_word))))
 
 
-def table(space: Mapping[str, Any], name: str) -> Any:
-    """What a space says of a parameter, of hidden.width.2 that of hidden.width; None if nothing."""
+def _entry(space: Mapping[str, Any], name: str) -> Any:
+    """Return the entry of a parameter, for hidden.width.2 that of hidden.width; None without one."""
     if name in space:
         return space[name]
-    found: Any = space
+    entry: Any = space
     for part in name.split("."):
-        if isinstance(found, dict) and not (part.isdigit() and part not in found):
-            found = found.get(part)
-    return None if found is space else found
+        if isinstance(entry, dict) and not (part.isdigit() and part not in entry):
+            entry = entry.get(part)
+    return None if entry is space else entry
 
 
 def when(space: Mapping[str, Any], parameter: Parameter) -> str:
-    """The condition that a space declares of a parameter, in words; empty where it declares none."""
-    told = space.get(parameter.name, space.get(parameter.name.split(".")[0]))
-    conditions = told.get("when", {}) if isinstance(told, dict) else {}
+    """Put the condition of a parameter into words; empty without one."""
+    entry = space.get(parameter.name, space.get(parameter.name.split(".")[0]))
+    conditions = entry.get("when", {}) if isinstance(entry, dict) else {}
     return " and ".join(
         f"{name} is {' or '.join(map(as_word, allowed if isinstance(allowed, list) else [allowed]))}"
         for name, allowed in conditions.items()
     )
 
 
-def _whole(column: pd.Series[Any]) -> bool:
-    known = pd.to_numeric(column, errors="coerce").dropna()
-    return bool(np.equal(np.mod(known, 1), 0).all())
-
-
-def names_of(parameter: Parameter) -> tuple[str, ...]:
-    """The names that a parameter takes; empty where it takes numbers."""
-    return parameter.values.names if isinstance(parameter.values, Choices) else ()
+def _is_whole(column: pd.Series[Any]) -> bool:
+    numbers = pd.to_numeric(column, errors="coerce").dropna()
+    return bool(np.equal(np.mod(numbers, 1), 0).all())
 
 
 def dimension(parameter: Parameter) -> Dimension:
-    """A parameter as figures lay it out."""
+    """Return the axis of a parameter in figures."""
     values = parameter.values
     if isinstance(values, Choices):
         return Dimension(parameter.name, "category", levels=values.names)
@@ -94,17 +87,17 @@ def dimension(parameter: Parameter) -> Dimension:
 
 
 def edge(parameter: Parameter, value: Any) -> str:
-    """At which end of its range a value lies, "low" or "high"; empty for one inside, and for names."""
+    """Return the end of its range at which a value lies, "low" or "high"; empty if inside, or a name."""
     values = parameter.values
     if isinstance(values, Choices) or pd.isna(value) or values.low >= values.high:
         return ""
-    low, high, at = (math.log(x) if values.log else float(x) for x in (values.low, values.high, value))
-    share = (at - low) / (high - low)
+    low, high, position = (math.log(x) if values.log else float(x) for x in (values.low, values.high, value))
+    share = (position - low) / (high - low)
     return "low" if share <= EDGE else "high" if share >= 1 - EDGE else ""
 
 
-def drawn(parameter: Parameter) -> str:
-    """How a parameter's values are drawn, in words."""
+def distribution(parameter: Parameter) -> str:
+    """Put into words how the values of a parameter are drawn."""
     values = parameter.values
     if isinstance(values, Choices):
         return f"one of {', '.join(values.names)}"

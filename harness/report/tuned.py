@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from harness.report.declared import Judged
+    from harness.report.declared import Verdicts
     from harness.results import Results
 
 NAMED = 8  # changed verdicts of a data set that get a sentence each
@@ -178,7 +178,7 @@ class Tuned:
 
     phases: Phases
     reading: ReportData | None
-    judged: Judged | None
+    judged: Verdicts | None
 
     @property
     def tried(self) -> pd.DataFrame:
@@ -186,7 +186,7 @@ class Tuned:
         return self.phases.tuning.trials if self.phases.tuning else pd.DataFrame()
 
 
-def read(reading: ReportData, fixed: Judged) -> Tuned | None:
+def read(reading: ReportData, fixed: Verdicts) -> Tuned | None:
     """Read and judge the tuned comparison of a results folder; None if the study has none."""
     phases = read_phases(reading.results)
     if phases is None or phases.tuned is None:
@@ -196,8 +196,8 @@ def read(reading: ReportData, fixed: Judged) -> Tuned | None:
     return Tuned(phases, again, judge(again, fixed.family))
 
 
-def both(fixed: Judged, tuned: Judged) -> pd.DataFrame:
-    """Join the rows of `Judged.table` of each contrast: KEY, then all columns with _fixed and with _tuned."""
+def both(fixed: Verdicts, tuned: Verdicts) -> pd.DataFrame:
+    """Join the rows of `Verdicts.table` of each contrast: KEY, then columns with _fixed and _tuned."""
     columns = [column for column in fixed.table if column not in KEY]
     again = tuned.table.rename(columns={column: f"{column}_tuned" for column in columns})
     first = fixed.table.rename(columns={column: f"{column}_fixed" for column in columns})
@@ -207,7 +207,7 @@ def both(fixed: Judged, tuned: Judged) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------------ the words
 
 
-def tell(fixed: Judged, tuned: Tuned) -> list[list[str]]:
+def tell(fixed: Verdicts, tuned: Tuned) -> list[list[str]]:
     """Describe the tuned verdicts, the verdicts that tuning changes, and the arms' choices."""
     doubts = tuned.phases.doubts
     if tuned.phases.mismatch:
@@ -283,7 +283,7 @@ def _arms(chosen: pd.DataFrame) -> list[str]:
 # ----------------------------------------------------------------------------------- the tables and figures
 
 
-def tables(fixed: Judged, tuned: Tuned) -> Iterator[Table]:
+def tables(fixed: Verdicts, tuned: Tuned) -> Iterator[Table]:
     """Make the tables: both verdicts side by side, the tuned verdicts in full, and the arms' choices."""
     if tuned.judged is not None:
         yield _side_by_side(fixed, tuned.judged)
@@ -292,7 +292,7 @@ def tables(fixed: Judged, tuned: Tuned) -> Iterator[Table]:
         yield _choices(tuned.phases.chosen, tuned.tried)
 
 
-def _side_by_side(fixed: Judged, tuned: Judged) -> Table:
+def _side_by_side(fixed: Verdicts, tuned: Verdicts) -> Table:
     table = both(fixed, tuned)
     columns = [Column("data set"), Column("contrast", show="long")]
     for which in ("fixed", "tuned"):
@@ -352,7 +352,7 @@ def _settings_tried(tried: pd.DataFrame) -> pd.DataFrame:
     return spread.rename(columns={OF_ARM: "arm"})[columns]
 
 
-def draw(fixed: Judged, tuned: Judged) -> Iterator[Figure]:
+def draw(fixed: Verdicts, tuned: Verdicts) -> Iterator[Figure]:
     """Draw the forest plot with two rows for each contrast: hollow at the fixed setting, filled tuned."""
     tables = []
     for series, judged in (("fixed", fixed), ("tuned", tuned)):

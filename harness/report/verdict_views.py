@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
-from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings, words
+from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings
 from harness.report.figures import intervals
 from harness.report.model import NONE, Cell, Column, Figure, Table, difference_cell, slug
 from harness.report.verdicts import POWER
-from harness.text import DASH, p_value, percent, points
+from harness.text import DASH, p_value, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.report.declared import Family, Judged
+    from harness.contrasts import Contrasts
+    from harness.report.declared import Verdicts
     from harness.report.reading import ReportData
 
 NOTE = (
@@ -26,7 +27,7 @@ NOTE = (
     "stands by itself. Better or worse: p \u2264 {alpha}, {corrected}. The same: shown to lie within "
     "\u00b1{margin} points (TOST, {alike}). Detectable: the "
     "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
-    "five. More seeds: how many more would so resolve {margin} points. {whose}"
+    "five. More seeds: the number that would so resolve {margin} points. {whose}"
 )
 FOREST = (
     "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "
@@ -36,7 +37,7 @@ FOREST = (
 LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span more than it could show."
 
 
-def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Table:
+def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> Table:
     """Make a table with a row for each data set and contrast: difference, p, verdict and power."""
     columns = [
         Column("data set"),
@@ -65,17 +66,17 @@ def table(judged: Judged, name: str = "verdicts", title: str = "Verdicts") -> Ta
     return Table(name, title, note(judged), columns, rows, judged.table)
 
 
-def note(judged: Judged) -> str:
+def note(judged: Verdicts) -> str:
     """Explain a table of verdicts."""
     family = judged.family
     whose = "Declared in the study." if family.declared else (
-        "The study declares no contrasts: this is its design's default family.")  # fmt: skip
+        "The study declares no contrasts: these are its design's default family.")  # fmt: skip
     corrected = f"corrected for all {len(judged.table)} contrasts of the family (Holm)"
     alike = "corrected alike"
     if len(judged.table) == 1:
-        corrected, alike = "of the only contrast of its family, so nothing is to be corrected", "likewise"
+        corrected, alike = "for the only contrast of its family, so without a correction", "likewise"
     return NOTE.format(
-        metric=words(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
+        metric=spaced(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
         margin=f"{100 * family.margin:g}", power=POWER, whose=whose,
     )  # fmt: skip
 
@@ -101,41 +102,39 @@ def _size(share: float) -> str:
 
 
 def _more(row: Mapping[Any, Any]) -> str:
-    untold = row["verdict"] == "cannot tell" and math.isfinite(row["more_seeds"])
-    return f"{row['more_seeds']:,.0f}" if untold else DASH
+    undecided = row["verdict"] == "cannot tell" and math.isfinite(row["more_seeds"])
+    return f"{row['more_seeds']:,.0f}" if undecided else DASH
 
 
 # ---------------------------------------------------------------------------------------------- the figures
 
 
-def draw(judged: Judged) -> Iterator[Figure]:
+def draw(judged: Verdicts) -> Iterator[Figure]:
     """Draw the forest of a family, a large one in several figures of which all but the first are folded."""
     rows = judged.table.assign(series="", told=[label(row) for row in judged.table.to_dict("records")])
     yield from forests(judged.family, rows, "forest", "Verdicts with their intervals", plots.MOST_ROWS)
 
 
-def forests(family: Family, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Figure]:
-    """Draw rows of `Judged.table` (with series and told) as forest plots of at most `most` contrasts."""
+def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Figure]:
+    """Draw rows of `Verdicts.table` (with series and told) as forest plots of at most `most` contrasts."""
     if not rows["n"].gt(0).any():
         return
     labels = [contrast(row) for row in rows.to_dict("records")]
     shown = rows.assign(heading=list(headings(rows)), label=labels)
     contrasts = len(shown.drop_duplicates(KEY))
-    parts = {"": shown}
-    if contrasts > most:
-        parts = {f"{part}": each for part, each in enumerate(_parts(shown, most), start=1)}
-    for part, each in parts.items():
-        scale = LOGARITHMIC if plots.logarithmic(each, family.margin) else ""
+    parts = list(_parts(shown, most)) if contrasts > most else [shown]
+    for number, part in enumerate(parts, start=1):
+        metric = spaced(family.metric)
+        scale = LOGARITHMIC if plots.logarithmic(part, family.margin) else ""
         caption = FOREST.format(
-            metric=words(family.metric), seeds=_over(each["n"]), corrected=_corrected(contrasts), scale=scale
-        )  # fmt: skip
-        xlabel = f"difference in {words(family.metric)} (points)"
-        figure = plots.forest_figure(each, family.margin, xlabel)
-        datasets = ", ".join(dict.fromkeys(each["dataset"]))
-        told = f"{title}, {part} of {len(parts)}: {datasets}" if part else title
-        yield Figure(
-            slug(f"{name}-{part}" if part else name), told, caption, figure, folded=part not in {"", "1"}
+            metric=metric, seeds=_over(part["n"]), corrected=_corrected(contrasts), scale=scale
         )
+        figure = plots.forest_figure(part, family.margin, f"difference in {metric} (points)")
+        datasets = ", ".join(dict.fromkeys(part["dataset"]))
+        several = len(parts) > 1
+        heading = f"{title}, {number} of {len(parts)}: {datasets}" if several else title
+        file = slug(f"{name}-{number}" if several else name)
+        yield Figure(file, heading, caption, figure, folded=number > 1)
 
 
 def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:
@@ -148,8 +147,9 @@ def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:
 
 def _corrected(contrasts: int) -> str:
     if contrasts == 1:
-        return "is of the only contrast of its family"
-    return f"is corrected for all {contrasts} contrasts of the family, so an interval may miss 0 without one"
+        return "belongs to the only contrast of its family"
+    family = f"is corrected for all {contrasts} contrasts of the family"
+    return f"{family}, so an interval may exclude 0 where the verdict is open"
 
 
 def _over(n: pd.Series[int]) -> str:
@@ -186,7 +186,7 @@ def effects(reading: ReportData) -> Iterator[Table]:
         ]
         for row in found.to_dict("records")
     ]
-    told = "Each level's val accuracy against the mean of all levels of its axis. "
+    words = "Each level's val accuracy against the mean of all levels of its axis. "
     yield Table(
-        "effects", "Main effects", f"{EXPLORATORY} {told}{intervals(found['n'])}", columns, rows, found
+        "effects", "Main effects", f"{EXPLORATORY} {words}{intervals(found['n'])}", columns, rows, found
     )

@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,16 @@ from harness import columns, csv_rows, documents, files, results, standing, stat
 from harness.documents import say
 from harness.errors import UsageError
 from harness.parameters import Space
-from harness.searches import COLUMNS, Search
+from harness.searches import COLUMNS, STATES, SUGGESTIONS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
 from harness.searching.stages import DIED
 from harness.settings import CONFIRMED, WINNERS
 from harness.text import as_text
 
-FILE = "suggestions.csv"
 DIVERGED = "diverged"
-STATES: Mapping[TrialState, str] = {
-    TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"
-}  # fmt: skip
+STATE_NAMES = dict(zip((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), STATES, strict=True))
+"""The word of suggestions.csv for each of Optuna's final states."""
 
 
 def table(trials: Sequence[FrozenTrial], search: Search, space: Space) -> pd.DataFrame:
@@ -39,7 +37,7 @@ def table(trials: Sequence[FrozenTrial], search: Search, space: Space) -> pd.Dat
             "number": number,
             "arm": arm_of(number),
             "batch": trial.user_attrs[BATCH],
-            "state": STATES[trial.state],
+            "state": STATE_NAMES[trial.state],
             "reason": trial.user_attrs.get(REASON, ""),
             "evaluations": trial.user_attrs[REACHED],
             "seconds": f"{trial.user_attrs[SECONDS]:.2f}",
@@ -64,12 +62,12 @@ def _values(trial: FrozenTrial, search: Search) -> dict[str, Any]:
 def write(folder: Path, trials: Sequence[FrozenTrial], search: Search, space: Space) -> None:
     """Write suggestions.csv into a search's results folder."""
     content = csv_rows.written(table(trials, search, space))
-    results.write_tables(folder, {FILE: content.encode()})
+    results.write_tables(folder, {SUGGESTIONS: content.encode()})
 
 
 def read(folder: Path) -> pd.DataFrame:
     """suggestions.csv of a search's results folder; names are text, whatever they look like."""
-    return columns.read(folder / FILE, documents.study(folder))
+    return columns.read(folder / SUGGESTIONS, documents.study(folder))
 
 
 def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[], Sequence[int]]) -> None:
@@ -116,21 +114,20 @@ def winners(folder: Path) -> pd.DataFrame:
 
 
 def ranked(trials: Sequence[FrozenTrial], search: Search) -> list[int]:
-    """The numbers of the complete suggestions, best first by the first objective on val; test has no part.
+    """Return the numbers of the complete suggestions, best first by the first objective on val.
 
-    With two objectives it is the one that says how well a network does; of equal ones, the better by the
-    other. One that diverged and was given the declared worst value is not among them.
+    With two objectives that on validation comes first; the other decides between equal ones. A suggestion
+    that diverged and counts as the declared worst value is not ranked.
     """
-    places = sorted(range(len(search.objective)), key=lambda i: not search.objective[i].startswith("val_"))
-    values = [
-        [trial.values[i] if _whole(trial) else math.nan for i in places]  # noqa: PD011 (Optuna's, no frame's)
-        for trial in trials
-    ]
-    return list(map(int, stats.ranked(values, [search.directions[i] == "maximize" for i in places])))
+    objectives = [search.objectives.index(objective) for objective in search.ranking]
+    values = [[_value(trial, i) for i in objectives] for trial in trials]
+    return list(map(int, stats.ranked(values, [objective.maximize for objective in search.ranking])))
 
 
-def _whole(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE and REASON not in trial.user_attrs
+def _value(trial: FrozenTrial, objective: int) -> float:
+    """Return the value of an objective; NaN of a trial that is not complete or diverged."""
+    complete = trial.state == TrialState.COMPLETE and REASON not in trial.user_attrs
+    return float(trial.values[objective]) if complete else math.nan  # noqa: PD011 (Optuna's, no frame's)
 
 
 def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:
@@ -140,7 +137,7 @@ def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:
 
 def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     """State -> how many suggestions ended so."""
-    return dict(Counter(STATES[trial.state] for trial in trials))
+    return dict(Counter(STATE_NAMES[trial.state] for trial in trials))
 
 
 def died(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[int]]:

@@ -10,7 +10,7 @@ import pytest
 from families import NOISE, arms, grid, without
 
 from harness import report, stats
-from harness.contrasts import Levels
+from harness.contrasts import Contrasts, Levels
 from harness.errors import UsageError
 from harness.report import ReportData, declared
 
@@ -24,8 +24,8 @@ def declaring(**contrasts: Any) -> dict[str, Any]:
     return {"contrasts": {"metric": "test_accuracy", "margin": 0.005, "alpha": 0.05, **contrasts}}
 
 
-def judged(reading: ReportData) -> declared.Judged:
-    return declared.judge(reading, declared.family(reading))
+def judged(reading: ReportData) -> declared.Verdicts:
+    return declared.judge(reading, declared.read_family(reading))
 
 
 def verdicts(reading: ReportData) -> dict[tuple[str, str], str]:
@@ -37,50 +37,59 @@ def verdicts(reading: ReportData) -> dict[tuple[str, str], str]:
 
 
 def test_a_grid_without_contrasts_compares_levels_with_the_baselines() -> None:
-    family = declared.family(grid(EFFECTS))
+    family = declared.read_family(grid(EFFECTS))
     assert not family.declared
     assert family.levels == [
         Levels(axis="activation", reference="relu"),
         Levels(axis="batch_size", reference="32"),
     ]
-    said = declared.family(grid(EFFECTS, study={"baseline": {"activation": "gelu", "batch_size": 128}}))
+    said = declared.read_family(grid(EFFECTS, study={"baseline": {"activation": "gelu", "batch_size": 128}}))
     assert [levels.reference for levels in said.levels] == ["gelu", "128"]
 
 
 def test_a_level_that_is_no_setting_of_the_baseline_is_compared_with_the_first() -> None:
-    family = declared.family(grid({"output": {"softmax + CE": 0.0, "softmax + QL": 0.1}}))
+    family = declared.read_family(grid({"output": {"softmax + CE": 0.0, "softmax + QL": 0.1}}))
     assert family.levels == [Levels(axis="output", reference="softmax + CE")]
 
 
 def test_one_factor_compares_with_the_baseline_and_a_ladder_with_the_rung_before() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1, "second": 0.1})
-    assert declared.family(reading).pairs == [("first", "baseline"), ("second", "baseline")]
+    assert declared.read_family(reading).pairs == [["first", "baseline"], ["second", "baseline"]]
     steps = [{"name": "first", "lr": 0.1}, {"name": "second", "lr": 0.1}]
     study = {"study": {"design": "ladder"}, "steps": steps}
-    family = declared.family(arms({"baseline": 0.0, "first": 0.1, "second": 0.1}, study=study))
-    assert family.pairs == [("first", "baseline"), ("second", "first")]
+    family = declared.read_family(arms({"baseline": 0.0, "first": 0.1, "second": 0.1}, study=study))
+    assert family.pairs == [["first", "baseline"], ["second", "first"]]
 
 
 def test_a_declared_family_is_taken_as_it_stands() -> None:
     levels = [{"axis": "activation", "reference": "tanh", "within": ["batch_size"]}]
-    family = declared.family(grid(EFFECTS, study=declaring(pairs=[["a", "b"]], levels=levels, alpha=0.01)))
-    assert family == declared.Family(
-        True,
-        "test_accuracy",
-        0.005,
-        0.01,
-        [("a", "b")],
-        [Levels(axis="activation", reference="tanh", within=["batch_size"])],
+    family = declared.read_family(
+        grid(EFFECTS, study=declaring(pairs=[["a", "b"]], levels=levels, alpha=0.01))
+    )
+    assert family == Contrasts(
+        metric="test_accuracy",
+        margin=0.005,
+        alpha=0.01,
+        pairs=[["a", "b"]],
+        levels=[Levels(axis="activation", reference="tanh", within=["batch_size"])],
     )
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"margin": "wide"}, {"margin": 0}, {"alpha": 5}, {"pairs": [["a"]]}, {"levels": [{"axis": "a"}]}],
+    [
+        {"margin": "wide"},
+        {"margin": 0},
+        {"alpha": 5},
+        {"pairs": [["a"]]},
+        {"levels": [{"axis": "a"}]},
+        {"metric": "test_f1"},
+        {"levels": 3},
+    ],
 )
 def test_unreadable_contrasts_are_a_usage_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"study.toml.*\[contrasts\] cannot be read.*allowed.*Restore"):
-        declared.family(grid(EFFECTS, study=declaring(**wrong)))
+        declared.read_family(grid(EFFECTS, study=declaring(**wrong)))
 
 
 # -------------------------------------------------------------------------------------------- the verdicts
@@ -179,8 +188,10 @@ def test_arms_of_different_data_sets_are_not_compared() -> None:
 
 
 def test_a_metric_that_is_no_column_is_named() -> None:
-    reading = arms({"baseline": 0.0, "first": 0.1}, study=declaring(metric="test_f1"))
-    assert judged(reading).doubts == ["trials.csv has no column test_f1, so no contrast of it can be judged."]
+    reading = arms({"baseline": 0.0, "first": 0.1})
+    reading = replace(reading, trials=reading.trials.drop(columns="test_accuracy"))
+    doubt = "trials.csv has no column test_accuracy, so no contrast of it can be judged."
+    assert judged(reading).doubts == [doubt]
 
 
 def test_a_single_arm_has_no_family() -> None:

@@ -104,5 +104,5 @@ def test_an_image_both_get_right_is_in_no_gallery(slower: ReportData) -> None:
     pair = flips.largest(slower, "digits")
     assert pair is not None
     found = flips.compare(slower, pair)
-    assert found.said.shape == found.said_before.shape == (2, 360)
-    assert np.array_equal(found.right, found.said == found.label)
+    assert found.predicted.shape == found.reference.shape == (2, 360)
+    assert np.array_equal(found.right, found.predicted == found.label)

@@ -50,7 +50,7 @@ def test_what_cannot_be_told_says_how_many_more_seeds_would() -> None:
 def test_power_is_not_said_to_be_a_floor_of_what_can_be_seen() -> None:
     """A clear difference may lie below the one that is seen four times in five."""
     reading = arms({"baseline": 0.0, "up": 0.0014}, study={"contrasts": {"pairs": [["up", "baseline"]]}})
-    (row,) = declared.judge(reading, declared.family(reading)).table.to_dict("records")
+    (row,) = declared.judge(reading, declared.read_family(reading)).table.to_dict("records")
     assert (row["verdict"], row["difference"] < row["detectable"]) == ("better", True)
     text = told(reading)[0]
     assert "would be missed more often than one time in five, at the corrected level." in text
@@ -58,13 +58,13 @@ def test_power_is_not_said_to_be_a_floor_of_what_can_be_seen() -> None:
 
 
 def test_contrasts_with_seeds_enough_are_not_counted_among_those_that_need_more() -> None:
-    family = declared.family(arms({"baseline": 0.0}))
+    family = declared.read_family(arms({"baseline": 0.0}))
     rows = [{"more_seeds": seeds} for seeds in (0.0, 25.0, 3.0, float("nan"))]
     assert "about 3 to 25 more seeds would resolve differences of 0.2 points in 2 of" in verdicts._more(
         rows, family
     )
     enough = verdicts._more(rows[:1], family)
-    assert enough.endswith("so the difference is probably smaller, yet not shown to be")
+    assert enough.endswith("so the difference is probably smaller, but this is not shown")
     assert "near the margin" not in enough
 
 
@@ -88,7 +88,10 @@ def test_contrasts_within_other_axes_are_told_a_contrast_a_sentence() -> None:
 def test_the_test_sets_own_error_is_said_once_a_data_set() -> None:
     text = " ".join(told(grid({"output": {"a": 0.0, "b": 0.1}}, datasets=("digits", "other"))))
     # sqrt(.85 * .15 / 10,000) is 0.36 points.
-    assert text.count("The test set of 10,000 images has a standard error of its own, 0.36 points") == 2
+    assert (
+        text.count("The limited size of the test set, 10,000 images, adds a standard error of 0.36 points")
+        == 2
+    )
 
 
 def test_which_family_it_is_and_which_question_it_answers_is_said() -> None:
@@ -98,8 +101,8 @@ def test_which_family_it_is_and_which_question_it_answers_is_said() -> None:
         "The study file declares no contrasts, so its design's default family is judged: 1 contrast"
         in default[1]
     )
-    assert "none tuned: part of any difference may be one of learning rates" in default[1]
-    assert "What is in no family of contrasts is exploratory" in default[-1]
+    assert "without tuning: part of any difference may come from learning rates" in default[1]
+    assert "Everything outside of the families of contrasts is exploratory" in default[-1]
     contrasts = {"pairs": [["first", "baseline"]]}
     said = told(arms({"baseline": 0.0, "first": 0.1}, study={"contrasts": contrasts}))
     assert said[1].startswith(
@@ -112,7 +115,8 @@ def test_one_seed_is_said_and_given_no_interval() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1}, seeds=1)
     text = told(reading)[0]
     assert (
-        "first against baseline: +9.9 points of test accuracy in the one seed there is, so no verdict" in text
+        "first against baseline: +9.9 points of test accuracy in the only seed, so there is no verdict"
+        in text
     )
     assert "With a single seed no difference could have been told from chance." in text
     assert "interval" not in text
@@ -180,7 +184,7 @@ def test_a_level_within_others_waits_for_its_own_seeds_only() -> None:
     family = {"margin": 0.005, "levels": [{"axis": "output", "reference": "a", "within": ["lr"]}]}
     whole = grid({"output": {"a": 0.0, "b": 0.05}, "lr": {0.1: 0.0, 0.2: 0.01}}, study={"contrasts": family})
     reading = stopped(whole, seed=[4, 5], lr=[0.2])
-    judged = declared.judge(reading, declared.family(reading))
+    judged = declared.judge(reading, declared.read_family(reading))
     waiting = [declared.untrained(reading, judged.family, row) for row in judged.table.to_dict("records")]
     assert waiting == [0, 2]
 
@@ -207,7 +211,7 @@ def test_a_data_set_that_nothing_finished_on_is_said() -> None:
 
 def test_a_single_arm_is_said_and_draws_nothing() -> None:
     made = judgement(arms({"baseline": 0.0}))
-    assert made.answers == [["There is one arm, so there is nothing to compare it with."]]
+    assert made.answers == [["There is only one arm, so there is nothing to compare."]]
     assert not made.tables
     assert not made.figures
 

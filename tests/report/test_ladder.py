@@ -31,7 +31,7 @@ STUDY: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained ladder on digits: rung 3 sets nothing new, rung 4 diverges."""
+    """A trained ladder on digits: step 3 sets nothing new, step 4 diverges."""
     folder = tmp_path_factory.mktemp("results") / "climb"
     training.train(parse(STUDY), folder, workers=1)
     return folder
@@ -136,14 +136,14 @@ def test_the_mended_pair_of_classes_comes_first() -> None:
 
 def test_a_rung_adds_costs_or_cannot_be_told_from_no_change() -> None:
     adds, costs, opens = (told(known([gain], noise=0.001))[1] for gain in (0.2, -0.2, 0.001))
-    assert adds.startswith("Rung 1 (step 1) adds 20.0 points of val accuracy (95 % interval 19.")
-    assert costs.startswith("Rung 1 (step 1) costs 20.0 points of val accuracy (95 % interval 19.")
-    assert opens.startswith("Rung 1 (step 1) cannot be told from no change with 5 seeds: +0.10 points of val")
+    assert adds.startswith("Step 1 (step 1) adds 20.0 points of val accuracy (95 % interval 19.")
+    assert costs.startswith("Step 1 (step 1) costs 20.0 points of val accuracy (95 % interval 19.")
+    assert opens.startswith("Step 1 (step 1) cannot be told from no change with 5 seeds: +0.10 points of val")
 
 
 def test_a_rung_that_changes_no_prediction_says_so() -> None:
     assert told(known([0.0]))[1] == (
-        "Rung 1 (step 1) leaves val and test accuracy exactly as they were in all 5 seeds."
+        "Step 1 (step 1) leaves val and test accuracy exactly as they were in all 5 seeds."
     )
 
 
@@ -160,18 +160,18 @@ def test_one_seed_gives_numbers_and_no_verdict() -> None:
     whole, step = told(known([0.1], seeds=1))
     assert "one seed, so no interval" in whole
     assert step == (
-        "Rung 1 (step 1): +10.0 points of val accuracy in the one seed there is, so no interval and no "
+        "Step 1 (step 1): +10.0 points of val accuracy in the only seed, so there is no interval and no "
         "verdict; test +10.0 (one seed)."
     )
 
 
 def test_the_classes_a_rung_mends_or_spoils_are_named_only_where_they_stand_out() -> None:
     assert (
-        "It mends 0 and 1 most: 100 fewer test mistakes between them a seed"
+        "Its largest change is between 0 and 1: 100 fewer test mistakes between them a seed"
         in told(known([0.1], noise=0.001))[1]
     )
     assert (
-        "It spoils 0 and 1 most: 100 more test mistakes between them a seed"
+        "Its largest change is between 0 and 1 most: 100 more test mistakes between them a seed"
         in told(known([-0.1], noise=0.001))[1]
     )
     assert "No pair of classes stands out" in told(known([0.002], noise=0.01))[1]
@@ -179,22 +179,22 @@ def test_the_classes_a_rung_mends_or_spoils_are_named_only_where_they_stand_out(
 
 def test_a_rung_of_which_some_seeds_diverged_says_how_many_it_rests_on() -> None:
     said = told(unfinished(known([0.1], noise=0.001), "step 1", [0, 1]))[1]
-    assert "Only 3 of 5 seeds finished both rungs, and survivors may flatter." in said
+    assert "Only 3 of 5 seeds finished both steps, and survivors may flatter." in said
 
 
 def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading: ReportData) -> None:
     paragraphs = told(reading)
     assert paragraphs[-1] == (
-        "Rung 4 (far too fast) cannot be compared with rung 3: no seed finished both (rung 4: 3 diverged)."
+        "Step 4 (far too fast) cannot be compared with step 3: no seed finished both (step 4: 3 diverged)."
     )
-    assert paragraphs[-2] == "Rung 3 (the same lr) sets nothing new: it is rung 2 again."
-    assert "(rung 3, the same lr)" in paragraphs[0], "the climb ends where it can be compared"
+    assert paragraphs[-2] == "Step 3 (the same lr) sets nothing new: it is step 2 again."
+    assert "(step 3, the same lr)" in paragraphs[0], "the climb ends where it can be compared"
     assert "It changes 2 settings at once" in paragraphs[2]
 
 
 def test_no_rung_above_the_first_finished() -> None:
     paragraphs = told(unfinished(known([0.1]), "step 1", [0, 1, 2, 3, 4]))
-    assert paragraphs[0] == "On two no rung finished a seed that rung 0 finished too."
+    assert paragraphs[0] == "On two no step finished a seed that step 0 finished too."
 
 
 def test_nothing_finished_is_said_as_in_any_study() -> None:
@@ -219,12 +219,12 @@ def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: ReportDat
     (table,) = ladder.tables(reading)
     names = [column.name for column in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
-    assert [row["rung"].sort for row in rows] == ["0.0", "1.0", "2.0", "3.0", "4.0"]
-    assert rows[4]["rung"].text == "4 far too fast"
+    assert [row["step"].sort for row in rows] == ["0.0", "1.0", "2.0", "3.0", "4.0"]
+    assert rows[4]["step"].text == "4 far too fast"
     assert rows[1]["what changed"].text == "head softmax \u2192 identity, loss mse \u2192 ce"
     assert "alpha 0.99" in rows[2]["what changed"].small
     assert rows[3]["what changed"].text == "nothing"
-    assert "rung 2" in rows[3]["what changed"].small
+    assert "step 2" in rows[3]["what changed"].small
     assert (rows[4]["seeds"].text, rows[4]["seeds"].small) == ("0 of 3", "3 diverged")
     assert {rows[4][f"{split} accuracy"].text for split in ("val", "test")} == {"no data"}
     assert rows[0]["parameters"].text == f"{64 * 16 + 16 + 16 * 10 + 10:,}"
@@ -270,5 +270,5 @@ def test_a_step_to_another_data_set_begins_another_ladder() -> None:
     trials = reading.results.trials
     moved = trials.assign(dataset=trials["dataset"].mask(trials["arm"].eq("step 2"), "other"))
     reading = report.prepare(replace(reading.results, trials=moved))
-    assert told(reading)[-1] == "On other rung 2 (step 2) stands alone: nothing to compare."
+    assert told(reading)[-1] == "On other step 2 (step 2) stands alone: nothing to compare."
     assert [table.name for table in ladder.tables(reading)] == ["rungs-two", "rungs-other"]

@@ -31,9 +31,9 @@ def test_each_data_set_has_counts_a_row_and_a_grid_all_folded(reading: ReportDat
     look = looked(reading)
     assert [figure.name for figure in look.figures] == NAMES
     assert all(figure.folded for figure in look.figures)
-    assert look.words == ["Divided with val_fraction 0.1, val_split stratified, split_seed 0."]
+    assert look.words == ["Split with val_fraction 0.1, val_split stratified, split_seed 0."]
     assert "Always guessing class" in look.figures[0].caption
-    assert look.figures[1].title == "One image a class of digits"
+    assert look.figures[1].title == "One image of each class of digits"
     assert look.figures[2].title == "3 x 6 training images of digits"
 
 
@@ -56,15 +56,15 @@ def test_a_split_resampled_by_seed_is_the_first_trials(reading: ReportData) -> N
     resampled = replace(reading, trials=reading.trials.assign(split_seed=seeds))
     assert [way["split_seed"] for way in samples.divisions(resampled, "digits")] == [3, 4]
     assert looked(resampled).words[0] == (
-        "Divided with val_fraction 0.1, val_split stratified, split_seed 3. "
-        "The study divides it in 2 ways; this is its first trial's."
+        "Split with val_fraction 0.1, val_split stratified, split_seed 3. "
+        "The study splits it in 2 ways; the figures show that of its first trial."
     )
 
 
 def test_without_validation_nothing_is_said_of_its_split(reading: ReportData) -> None:
     none = reading.trials.assign(val_fraction=0.0, val_split=None, split_seed=float("nan"))
     look = looked(replace(reading, trials=none))
-    assert look.words == ["Divided with val_fraction 0."]
+    assert look.words == ["Split with val_fraction 0."]
     assert "No val images." in look.figures[0].caption
 
 
@@ -77,7 +77,7 @@ def test_images_that_are_not_in_the_cache_are_never_fetched(
     look = looked(reading)
     assert not look.figures
     assert look.words[1].startswith(
-        "Not shown, label counts, one image a class, a grid of training images: the images of digits are not"
+        "Not shown, label counts, one image of each class, a grid of training images: the images of digits are"
     )
 
 

@@ -15,12 +15,12 @@ from harness import report
 from harness.errors import UsageError
 from harness.report import confirmation, importance, looked, pruning, search, search_tables, searched
 from harness.report.model import Section
-from harness.report.searched import Searched
+from harness.report.searched import SearchData
 from harness.searching.search import search as train
 from harness.study import parse
 
 
-def read(folder: Path) -> Searched:
+def read(folder: Path) -> SearchData:
     return searched.read(report.read(folder))
 
 
@@ -34,11 +34,11 @@ def of(sections: list[Section], name: str) -> Section:
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> Searched:
+def known(tmp_path: Path) -> SearchData:
     return read(write(tmp_path / "known", suggestions()))
 
 
-def test_the_best_is_the_best_complete_one_and_every_outcome_is_counted(known: Searched) -> None:
+def test_the_best_is_the_best_complete_one_and_every_outcome_is_counted(known: SearchData) -> None:
     table = suggestions()
     complete = table[table["state"].eq("complete")]
     assert known.best is not None
@@ -62,13 +62,13 @@ def test_a_diverged_suggestion_that_counts_as_a_declared_value_is_never_the_best
 
 
 @pytest.mark.parametrize(("value", "edge"), [(0.001, "low"), (0.00118, "low"), (0.1, ""), (0.9, "high")])
-def test_the_edge_of_a_log_range_is_of_its_logarithm(known: Searched, value: float, edge: str) -> None:
+def test_the_edge_of_a_log_range_is_of_its_logarithm(known: SearchData, value: float, edge: str) -> None:
     table = search_tables.best(known, known.suggestions.assign(lr=value).iloc[0]).data
     assert table is not None
     assert table.set_index("parameter").loc["lr", "edge"] == edge
 
 
-def test_the_winner_is_compared_with_its_own_number_in_the_search(known: Searched) -> None:
+def test_the_winner_is_compared_with_its_own_number_in_the_search(known: SearchData) -> None:
     best = known.best
     assert best is not None
     folder = known.reading.results.folder
@@ -82,7 +82,7 @@ def test_the_winner_is_compared_with_its_own_number_in_the_search(known: Searche
     assert "winner is better than baseline by 10.0 points of test accuracy" in verdict.replace("\u00a0", " ")
 
 
-def test_a_confirmation_of_another_winner_says_so(known: Searched) -> None:
+def test_a_confirmation_of_another_winner_says_so(known: SearchData) -> None:
     folder, other = known.reading.results.folder, suggestions().iloc[0]
     confirm(folder, other["lr"], other["optimizer"], 0.9)
     assert "Suggestion 0 was confirmed" in " ".join(confirmation.flattered(read(folder)))
@@ -90,13 +90,13 @@ def test_a_confirmation_of_another_winner_says_so(known: Searched) -> None:
     assert "no suggestion of this search" in " ".join(confirmation.flattered(read(folder)))
 
 
-def test_without_a_confirmation_the_page_says_that_the_number_is_the_best_of_many(known: Searched) -> None:
+def test_without_a_confirmation_the_page_says_that_the_number_is_the_best_of_many(known: SearchData) -> None:
     section = confirmation.section(known)
     assert "not confirmed yet" in told(section)
     assert not section.tables
 
 
-def test_history_counts_complete_ones_as_the_best_so_far(known: Searched) -> None:
+def test_history_counts_complete_ones_as_the_best_so_far(known: SearchData) -> None:
     table, last = search.history(known), 0.0
     for row in table.to_dict("records"):
         last = max(last, row["value"]) if row["state"] == "complete" else last
@@ -172,7 +172,7 @@ def test_few_complete_suggestions_have_no_importance_and_that_is_said(tmp_path: 
     assert "No contour" in told(section)
 
 
-def test_rungs_are_where_the_curves_of_pruned_suggestions_end(known: Searched) -> None:
+def test_rungs_are_where_the_curves_of_pruned_suggestions_end(known: SearchData) -> None:
     curves = pruning.learning_curves(known)
     assert set(curves.loc[curves["pruned"], "number"]) == {7, 17, 27, 37}
     assert curves.loc[curves["pruned"], "epoch"].max() == 2
@@ -205,7 +205,7 @@ def test_a_search_that_has_told_nothing_yet_is_a_page_that_says_so(tmp_path: Pat
         found = read(write(tmp_path / name, table))
         answer = " ".join(search.answers(found)[0])
         assert "nothing to conclude" in answer
-        assert f"{len(table)} of 40 suggestions have been told so far" in answer
+        assert f"{len(table)} of 40 suggestions have ended so far" in answer
         assert search.sections(found)[0].name == "searched"
 
 

@@ -54,13 +54,13 @@ def paragraphs(folder: Path) -> list[str]:
 
 def test_both_families_are_judged_each_by_itself(trained: Path) -> None:
     reading = report.read(trained)
-    fixed = declared.judge(reading, declared.family(reading))
+    fixed = declared.judge(reading, declared.read_family(reading))
     found = tuned.read(reading, fixed)
     assert found is not None
     assert found.judged is not None
     table = tuned.both(fixed, found.judged)
     assert table["arm"].tolist() == ["softmax + MSE", "logits + QL"]
-    alone = declared.judge(report.read(trained / "tuned"), declared.family(reading)).table
+    alone = declared.judge(report.read(trained / "tuned"), declared.read_family(reading)).table
     assert table["p_holm_tuned"].tolist() == pytest.approx(alone["p_holm"].tolist(), nan_ok=True)
     assert table["p_holm_fixed"].tolist() == pytest.approx(fixed.table["p_holm"].tolist(), nan_ok=True)
     assert table["n_tuned"].tolist() == [3, 0], "the last arm could choose nothing"
@@ -77,9 +77,9 @@ def test_each_changed_verdict_has_a_sentence_and_the_second_family_is_said(train
         rf"softmax \+ MSE against softmax \+ CE: {row['verdict_fixed']} \([^)]* points\) at the fixed setting"
     )
     assert re.search(rf"{said}, {row['verdict_tuned']} \([^)]* points\) tuned\.", text)
-    assert "On digits tuning changes 1 of 1 contrast." in text
+    assert "On digits tuning changes the verdict of 1 of 1 contrast." in text
     assert "second family of 2 contrasts of test accuracy, corrected by itself" in text
-    assert text.count("standard error of its own") == 1
+    assert text.count("adds a standard error of") == 1
 
 
 def test_the_choices_are_shown_with_edges_and_spread(trained: Path) -> None:
@@ -143,13 +143,16 @@ def test_files_that_cannot_be_read_are_said(folder: Path) -> None:
 def test_how_little_a_choice_rests_on_is_said(trained: Path) -> None:
     told = [said for said in paragraphs(trained) if "the settings chosen for it" in said]
     assert len(told) == 1
-    assert "The choice itself rests on 2 tuning seeds: that it might have fallen otherwise" in told[0]
+    assert (
+        "The choice itself rests on 2 tuning seeds. These intervals do not cover that another choice"
+        in told[0]
+    )
 
 
 def test_the_tuned_folder_by_itself_says_that_its_arms_are_tuned(trained: Path) -> None:
     told = " ".join(paragraphs(trained / "tuned"))
     assert "at the settings chosen for it on val" in told
-    assert "none tuned" not in told
+    assert "without tuning" not in told
     assert "run it again" not in told
 
 
@@ -174,8 +177,8 @@ def test_a_root_trained_again_is_not_set_beside_old_tuned_results(
     (folder / "study.toml").write_text(text.replace(before, after), encoding="utf-8")
     made, said = judgement(report.read(folder)), " ".join(paragraphs(folder))
     assert (
-        f"In this folder, tuning/ is of a study with other settings ({what}) and tuned/ is of a study with "
-        f"other settings ({what}), so there are no tuned verdicts. Run the study again."
+        f"In this folder, tuning/ belongs to a study with other settings ({what}) and tuned/ "
+        f"belongs to a study with other settings ({what}), so there are no tuned verdicts. Run the study again."
     ) in said
     assert [table.name for table in made.tables] == ["verdicts"]
     assert not made.tuned
@@ -196,9 +199,12 @@ def test_a_root_that_tunes_no_more_ignores_the_old_folders_and_says_so(folder: P
     kept, _, _ = text.partition("[tune]")
     (folder / "study.toml").write_text(kept, encoding="utf-8")
     said = " ".join(paragraphs(folder))
-    assert "This study tunes nothing: tuning/, tuned/ and chosen.csv beside it are of an earlier one" in said
+    assert (
+        "This study tunes nothing: tuning/, tuned/ and chosen.csv in its folder belong to an earlier study"
+        in said
+    )
     assert "run it again" not in said
-    assert "none tuned" in said
+    assert "without tuning" in said
     assert not list(rates.draw(report.read(folder)))
 
 
@@ -228,7 +234,7 @@ def twins() -> ReportData:
 
 def test_arms_that_chose_the_same_are_judged_as_arms_and_counted_once_each() -> None:
     reading = twins()
-    table = declared.judge(reading, declared.family(reading)).table
+    table = declared.judge(reading, declared.read_family(reading)).table
     assert table["arm"].tolist() == ["first", "second"]
     assert table["n"].tolist() == [6, 6]
     first, second = table.drop(columns=["axis", "within", "arm"]).to_dict("records")

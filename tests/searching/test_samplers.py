@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import StudyDirection as Best
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from harness.parameters import Choices, Entry, Floats, Ints, Layers, Space
+from harness.parameters import Choices, Floats, Ints, Layers, Space, SpaceEntry
 from harness.searches import Sampler, Search
 from harness.searching import samplers
 
@@ -23,19 +23,20 @@ NAMES: tuple[Sampler, ...] = get_args(Sampler)
 BATCH = 8
 
 
-def named(name: str, *choices: Any) -> Entry:
-    return Entry(name, Choices(tuple(map(str, choices))), means={str(c): {name: c} for c in choices})
+def named(name: str, *choices: Any) -> SpaceEntry:
+    return SpaceEntry(name, Choices(tuple(map(str, choices))), means={str(c): {name: c} for c in choices})
 
 
 NUMBERS = (
-    Entry("lr", Floats(1e-4, 1.0, log=True)),
-    Entry("weight_decay", Floats(0.0, 0.1)),
-    Entry("epochs", Ints(3, 9, step=2)),
+    SpaceEntry("lr", Floats(1e-4, 1.0, log=True)),
+    SpaceEntry("weight_decay", Floats(0.0, 0.1)),
+    SpaceEntry("epochs", Ints(3, 9, step=2)),
 )
 SPACE = Space(
     (
         *NUMBERS, named("batch_size", 16, 32), named("optimizer", "sgd", "momentum"),
-        Entry("momentum", Floats(0.5, 0.99)), Layers("hidden", Ints(1, 3), width=Ints(16, 256, log=True)),
+        SpaceEntry("momentum", Floats(0.5, 0.99)),
+        Layers("hidden", Ints(1, 3), width=Ints(16, 256, log=True)),
     ),
     {},
 )  # fmt: skip
