@@ -153,11 +153,11 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
         dots(ax, part, points, labels)
         fit(ax, part[["mean", "low", "high", "shown_mean"]].to_numpy(), points["value"].to_numpy())
         ax.plot(part["shown_mean"], range(len(part)), "D", mfc="none", mec=TEST, ms=6, mew=1.4, zorder=5)
-        told = [
+        ticks = [
             label if n == planned else f"{label} ({n} of {planned} seeds)"
             for label, n, planned in zip(labels, part["n"], part["planned"], strict=True)
         ]
-        ax.set_yticks(range(len(labels)), told)
+        ax.set_yticks(range(len(labels)), ticks)
         ax.set_title(title, loc="left")
         ax.xaxis.set_major_formatter(percent_tick)
     grid[-1][0].set_xlabel("accuracy")

@@ -53,11 +53,11 @@ def ladder_figure(
     paired = differences.assign(value=differences["difference"] * 100)
     splits = [split for split in LANES if accuracy["split"].eq(split).any()]
     for split in splits:
-        mean, each, by, pair = (t[t["split"].eq(split)] for t in (accuracy, accuracies, change, paired))
-        _lane(left, mean, each, places, split)
+        mean, seeds, by, pair = (t[t["split"].eq(split)] for t in (accuracy, accuracies, change, paired))
+        _lane(left, mean, seeds, places, split)
         _lane(right, by, pair, {label: place - 0.5 for label, place in places.items()}, split)
-        for label, told in zip(by["label"], by["told"], strict=True):
-            _say(right, places[label] - 0.5 + LANES[split], f"{split} {told}", WORDS[split])
+        for label, label_text in zip(by["label"], by["told"], strict=True):
+            _say(right, places[label] - 0.5 + LANES[split], f"{split} {label_text}", WORDS[split])
     for label in list(steps)[1:]:
         if label not in set(change["label"]):
             _say(right, places[label] - 0.5, "no seed finished both", GREY)

@@ -173,8 +173,8 @@ def _value_marks(axis: Dimension) -> list[tuple[float, str]]:
     at = places(values, kind, axis.least)
     at = (at - at[0]) / (at[1] - at[0] or 1.0)
     keep = [place for place in range(len(at)) if place < 2 or 0.05 < at[place] < 0.95]
-    told = (lambda x: f"{100 * x:.4g}\u00a0%") if kind == "error" else short_number
-    return [(float(at[place]), told(float(values[place]))) for place in keep]
+    written = (lambda x: f"{100 * x:.4g}\u00a0%") if kind == "error" else short_number
+    return [(float(at[place]), written(float(values[place]))) for place in keep]
 
 
 def _short(level: str) -> str:
@@ -248,13 +248,13 @@ def _slice(ax: Axes, table: pd.DataFrame, axis: Dimension, numbers: Normalize) -
 
 def _across(ax: Axes, axis: Dimension, which: Literal["x", "y"]) -> None:
     """Lay an axis out over a parameter's whole range, also where nothing was suggested."""
-    of = ax.xaxis if which == "x" else ax.yaxis
+    direction = ax.xaxis if which == "x" else ax.yaxis
     limits = ax.set_xlim if which == "x" else ax.set_ylim
-    of.set_label_text(spaced(axis.name))
+    direction.set_label_text(spaced(axis.name))
     if axis.kind == "category":
         levels = [_short(level) for level in axis.levels]
         crowded = which == "x" and sum(map(len, levels)) > 22
-        of.set_ticks(range(len(levels)), levels)
+        direction.set_ticks(range(len(levels)), levels)
         if crowded:
             ax.tick_params(axis="x", labelrotation=25)
         limits(-0.5, len(levels) - 0.5)
@@ -265,14 +265,16 @@ def _across(ax: Axes, axis: Dimension, which: Literal["x", "y"]) -> None:
         room = (high / low) ** 0.04
         limits(low / room, high * room)
         few = high / low < 30
-        of.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=6))
-        of.set_minor_locator(NullLocator())
-        of.set_minor_formatter(NullFormatter())
+        direction.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=6))
+        direction.set_minor_locator(NullLocator())
+        direction.set_minor_formatter(NullFormatter())
     else:
         room = 0.04 * (high - low or 1.0)
         limits(low - room, high + room)
-        of.set_major_locator(FixedLocator(axis.few) if axis.few else MaxNLocator(5, integer=axis.step >= 1))
-    of.set_major_formatter(lambda value, _: short_number(value))
+        direction.set_major_locator(
+            FixedLocator(axis.few) if axis.few else MaxNLocator(5, integer=axis.step >= 1)
+        )
+    direction.set_major_formatter(lambda value, _: short_number(value))
 
 
 @styled
@@ -336,5 +338,5 @@ def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int
 def _back(at: NDArray[np.float64], values: pd.Series[Any], objective: str, *, maximize: bool) -> list[str]:
     """Write a colour bar's ticks: from places back to the values."""
     kind, signed = kind_of(objective, values), at * (1 if maximize else -1)
-    told = values_at(signed, kind, least_error(values)).tolist()
-    return [f"{100 * value:.3g}\u00a0%" if kind == "error" else short_number(value) for value in told]
+    restored = values_at(signed, kind, least_error(values)).tolist()
+    return [f"{100 * value:.3g}\u00a0%" if kind == "error" else short_number(value) for value in restored]

@@ -93,10 +93,10 @@ def _from_predictions(
 
 
 def _random(reading: ReportData, trial: pd.Series[Any]) -> Figure:
-    seen = pictures.see(reading.results, trial)
+    model = pictures.see(reading.results, trial)
     count = gallery.COUNTS["predictions"]
-    places = np.sort(np.random.default_rng(0).permutation(len(seen.table))[:count])
-    figure = gallery.predictions_figure(seen, seen.table.iloc[places], " at random (seed 0)")
+    places = np.sort(np.random.default_rng(0).permutation(len(model.table))[:count])
+    figure = gallery.predictions_figure(model, model.table.iloc[places], " at random (seed 0)")
     return Figure(_name(trial, "random"), f"Random images of {trial['dataset']}", RANDOM, figure)
 
 
@@ -129,5 +129,5 @@ def _hardest(reading: ReportData, trial: pd.Series[Any]) -> Figure:
     return Figure(_name(trial, "hardest"), title, HARDEST.format(dataset), figure)
 
 
-def _name(trial: pd.Series[Any], what: str) -> str:
-    return f"model-{slug(str(trial['dataset']))}-{what}"
+def _name(trial: pd.Series[Any], kind: str) -> str:
+    return f"model-{slug(str(trial['dataset']))}-{kind}"

@@ -105,10 +105,10 @@ def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterato
         axes = list(stats.axis_spreads(here, reading.axes)["axis"]) or axes
     drawable = [axis for axis in axes if here[axis].nunique() <= plots.MAX_LINES]
     for place, axis in enumerate(drawable):
-        of = "arm" if axis == "label" else axis
+        noun = "arm" if axis == "label" else axis
         figure = plots.curves_figure(axis_panels(reading, here, axis), axis)
-        name = f"curves-{slug(dataset)}-{slug(of)}"
-        yield Figure(name, f"Learning curves by {of} on {dataset}", CURVES, figure, folded=place > 0)
+        name = f"curves-{slug(dataset)}-{slug(noun)}"
+        yield Figure(name, f"Learning curves by {noun} on {dataset}", CURVES, figure, folded=place > 0)
     ranked = _unbroken(ranking[ranking["rank"].notna()])
     # Three arms fit side by side; with few of them, best and worst would be the same ones.
     ends = [ranked.head(3), ranked.tail(3)] if len(ranked) > 6 else [ranked.head(3)]

@@ -134,7 +134,7 @@ def _climb(ladder: Ladder) -> Figure:
     splits = ladder.splits
     accuracy = _stacked({split: ladder.accuracy(split) for split in splits})
     changes = _stacked({split: ladder.contrasts(split) for split in splits}).rename(columns={"arm": "label"})
-    told = [f"{points(row['difference'], sign=True)} ({span(row)})" for row in changes.to_dict("records")]
+    labels = [f"{points(row['difference'], sign=True)} ({span(row)})" for row in changes.to_dict("records")]
     seeds = {
         split: stats.finished(ladder.trials, f"{split}_accuracy").rename(
             columns={f"{split}_accuracy": "value"}
@@ -144,7 +144,7 @@ def _climb(ladder: Ladder) -> Figure:
     differences = _stacked({split: ladder.differences(split) for split in splits})
     figure = plots.ladder_figure(
         {step.label: _row(ladder, step) for step in ladder.steps}, accuracy, _stacked(seeds),
-        changes.assign(told=told), differences.rename(columns={"arm": "label"}),
+        changes.assign(told=labels), differences.rename(columns={"arm": "label"}),
     )  # fmt: skip
     caption = LADDER.format(intervals(accuracy["n"]))
     name = f"ladder-{slug(ladder.dataset)}"

@@ -182,14 +182,16 @@ def _chunked(trials: pd.DataFrame, *, tuned: bool) -> Sweep:
 
 def _averaged(trials: pd.DataFrame, fit: Sequence[str], axes: Sequence[str]) -> Sweep:
     """Make a panel for each axis, its levels averaged over the combinations that all of them finished."""
-    parts, told = [], []
+    parts, shares = [], []
     for axis in fit[:MOST_PANELS]:
         others = [other for other in axes if other != axis]
         cells = trials.assign(
             _cell=trials.groupby(others, sort=False, dropna=False).ngroup() if others else 0
         )
         keep, planned, left = _complete(cells, axis)
-        told.append(f"{len(keep)} of {planned} ({axis}" + (f"; not with {', '.join(left)})" if left else ")"))
+        shares.append(
+            f"{len(keep)} of {planned} ({axis}" + (f"; not with {', '.join(left)})" if left else ")")
+        )
         few = cells[cells["_cell"].isin(keep)] if len(keep) else cells.iloc[:0]
         broken = pd.Series(
             [f"{level} at lr {lr:g}" in left for level, lr in zip(few[axis], few["lr"], strict=True)],
@@ -199,8 +201,8 @@ def _averaged(trials: pd.DataFrame, fit: Sequence[str], axes: Sequence[str]) -> 
         parts.append(few)
     words = (
         "Each line averages over the combinations of the other choices that every level finished with every "
-        f"seed at every lr shown: {', '.join(told)}. A level that finished fewer than half of them at an lr "
-        "is a cross there. "
+        f"seed at every lr shown: {', '.join(shares)}. A level that finished fewer than half of them at an "
+        "lr is a cross there. "
     )
     return Sweep(pd.concat(parts, ignore_index=True), words, tuned=False)
 
@@ -210,8 +212,8 @@ def _complete(cells: pd.DataFrame, axis: str) -> tuple[list[int], int, list[str]
 
     A level that an lr mostly breaks would leave no cell for the others: it is set aside first.
     """
-    whole = cells.assign(_ok=cells["status"].eq("ok") & cells["val_accuracy"].notna())
-    wide = whole.pivot_table(index="_cell", columns=[axis, "lr"], values="_ok", aggfunc="min", sort=False)
+    finished = cells.assign(_ok=cells["status"].eq("ok") & cells["val_accuracy"].notna())
+    wide = finished.pivot_table(index="_cell", columns=[axis, "lr"], values="_ok", aggfunc="min", sort=False)
     wide = wide.fillna(0).astype(bool)
     enough = wide.mean() >= 0.5
     keep = wide.index[wide.loc[:, enough].all(axis=1)] if enough.any() else wide.index[:0]
@@ -227,10 +229,10 @@ def settings(trials: pd.DataFrame) -> pd.DataFrame:
     by = ["panel", "line", "lr"]
     ended = stats.outcomes(trials, by)
     done = stats.finished(trials, "val_accuracy")
-    each = done.groupby([*by, "seed"], sort=False)["val_accuracy"].mean().reset_index()
-    summary = stats.summarise(each, by, "val_accuracy").drop(columns="sd")
+    seeds = done.groupby([*by, "seed"], sort=False)["val_accuracy"].mean().reset_index()
+    summary = stats.summarise(seeds, by, "val_accuracy").drop(columns="sd")
     if summary["n"].max() < FEWEST:  # an interval of two is an order of magnitude wider than they lie apart
-        ends = each.groupby(by, sort=False)["val_accuracy"].agg(low="min", high="max").reset_index()
+        ends = seeds.groupby(by, sort=False)["val_accuracy"].agg(low="min", high="max").reset_index()
         summary = summary.drop(columns=["low", "high"]).merge(ends, on=by, sort=False)
     table = ended.merge(summary, on=by, how="left", sort=False)[["panel", "line", *SETTING]]
     unfinished = (table["diverged"] + table["failed"]).gt(0)
@@ -274,19 +276,19 @@ def _best_of_others(trials: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
 
 def _told(table: pd.DataFrame) -> str:
     """Compare the spread of lines at one shared lr with that at their own lr, in the widest panel."""
-    found = []
+    panels = []
     for panel, rows in table.dropna(subset=["mean"]).groupby("panel", sort=False):
         wide = rows.pivot_table(index="line", columns="lr", values="mean", sort=False).dropna(axis=1)
         own = rows[rows["chosen"]].set_index("line")["mean"]
         if len(wide) < 2 or wide.shape[1] == 0 or len(own) < len(wide):
             continue
         lr = wide.mean().idxmax()
-        found.append((float(np.ptp(wide[lr])), float(np.ptp(own)), lr, panel))
-    if not found:
+        panels.append((float(np.ptp(wide[lr])), float(np.ptp(own)), lr, panel))
+    if not panels:
         return ""
-    shared, own_spread, lr, panel = max(found)
+    shared, chosen_spread, lr, panel = max(panels)
     where = f"In the panel {panel}" if len(table["panel"].unique()) > 1 else "Here"
     return (
         f"{where}, the best lr for all together ({lr:g}) leaves the lines {points(shared)} points "
-        f"apart; each at its own lr, they lie {points(own_spread)} apart."
+        f"apart; each at its own lr, they lie {points(chosen_spread)} apart."
     )

@@ -139,20 +139,22 @@ def read(folder: Path) -> ReportData:
     Raises:
         UsageError: it is not a results folder, or it holds the tuning trials of a study.
     """
-    found = results.read(folder)
-    if StudyFile.of(found.study).phase == "tuning":
+    folder_results = results.read(folder)
+    if StudyFile.of(folder_results.study).phase == "tuning":
         raise UsageError(
             f"{folder} holds the tuning trials of a study, and the report of the whole study shows them; "
             f"make that of {Path(folder).resolve().parent}"
         )
-    return prepare(found)
+    return prepare(folder_results)
 
 
-def prepare(found: results.Results) -> ReportData:
+def prepare(folder_results: results.Results) -> ReportData:
     """Add to the trials what a report needs: axes as text, short labels of arms, objectives."""
-    study = StudyFile.of(found.study)
-    varied = [axis for axis in study.axes if axis in found.trials and axis != "dataset"]
-    trials = found.trials.assign(**{axis: found.trials[axis].map(as_word) for axis in varied})
+    study = StudyFile.of(folder_results.study)
+    varied = [axis for axis in study.axes if axis in folder_results.trials and axis != "dataset"]
+    trials = folder_results.trials.assign(
+        **{axis: folder_results.trials[axis].map(as_word) for axis in varied}
+    )
     axes = tuple(axis for axis in varied if len(trials[axis].unique()) > 1)
     if study.design == "grid" and axes:
         words = [trials[axis].map(lambda value, axis=axis: level_words(axis, value)) for axis in axes]
@@ -164,7 +166,7 @@ def prepare(found: results.Results) -> ReportData:
     weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(as_word)
     weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
     objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight
-    return ReportData(found, axes, trials.assign(label=label, objective=objective))
+    return ReportData(folder_results, axes, trials.assign(label=label, objective=objective))
 
 
 def where(reading: ReportData, conditions: str) -> ReportData:

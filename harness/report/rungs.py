@@ -90,15 +90,15 @@ class Ladder:
 
 def ladders(reading: ReportData) -> list[Ladder]:
     """Return the ladder of each data set; a step that changes the data set begins another."""
-    made = []
+    result = []
     every = list(ladder_steps(reading))
     for dataset in reading.datasets:
         steps = [step for step in every if step.dataset == dataset]
         rows = [reading.trials[reading.trials["arm"].eq(step.arm)].assign(label=step.label) for step in steps]
         labels = [(b.label, a.label) for a, b in pairwise(steps) if b.number == a.number + 1]
         pairs = pd.DataFrame(labels, columns=["arm", "reference"])
-        made.append(Ladder(dataset, steps, pd.concat(rows, ignore_index=True), pairs))
-    return made
+        result.append(Ladder(dataset, steps, pd.concat(rows, ignore_index=True), pairs))
+    return result
 
 
 def ladder_steps(reading: ReportData) -> Iterator[LadderStep]:

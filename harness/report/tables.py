@@ -127,13 +127,13 @@ def arms(reading: ReportData) -> Table:
 
 def _measured(reading: ReportData) -> dict[str, dict[Any, dict[Any, Any]]]:
     """Summarise tracked metrics: metric -> (data set, arm) -> n, mean, low, high on test."""
-    by, made = ["dataset", "label"], {}
+    by, summaries = ["dataset", "label"], {}
     for metric in reading.study.metrics:
         done = stats.finished(reading.trials, f"test_{metric}")
         table = stats.summarise(done, by, f"test_{metric}").set_index(by)
         arms = reading.trials[by].drop_duplicates().itertuples(index=False, name=None)
-        made[metric] = {arm: dict(table.loc[arm]) if arm in table.index else {"n": 0} for arm in arms}
-    return made
+        summaries[metric] = {arm: dict(table.loc[arm]) if arm in table.index else {"n": 0} for arm in arms}
+    return summaries
 
 
 def _level_cell(level: str) -> Cell:

@@ -73,23 +73,23 @@ class Phases:
 
 def read_phases(root: Results) -> Phases | None:
     """Read tuning/, tuned/ and chosen.csv of a results folder; None if the study has no tuned comparison."""
-    found: dict[str, Results] = {}
+    folders: dict[str, Results] = {}
     doubts: list[str] = []
     for name in (TUNING, TUNED):
         if (root.folder / name / "trials.csv").is_file():
             try:
-                found[name] = results.read(root.folder / name)
+                folders[name] = results.read(root.folder / name)
             except UsageError:
                 doubts.append(f"The folder {name}/ cannot be read, so the tuned comparison lacks it.")
     chosen = _read_chosen(root, doubts)
     study = StudyFile.of(root.study)
     planned = study.tunes and study.phase == "fixed"
-    if not (found or doubts or planned) and chosen.empty:
+    if not (folders or doubts or planned) and chosen.empty:
         return None
-    mismatch = _mismatch(root, found, chosen)
+    mismatch = _mismatch(root, folders, chosen)
     if mismatch:
         return Phases(None, None, chosen.iloc[:0], doubts, mismatch)
-    return Phases(found.get(TUNING), found.get(TUNED), chosen, doubts, "")
+    return Phases(folders.get(TUNING), folders.get(TUNED), chosen, doubts, "")
 
 
 def _read_chosen(root: Results, doubts: list[str]) -> pd.DataFrame:
@@ -105,10 +105,10 @@ def _read_chosen(root: Results, doubts: list[str]) -> pd.DataFrame:
     return pd.DataFrame(columns=FACTS)
 
 
-def _mismatch(root: Results, found: Mapping[str, Results], chosen: pd.DataFrame) -> str:
+def _mismatch(root: Results, folders: Mapping[str, Results], chosen: pd.DataFrame) -> str:
     """Say which parts belong to another study than the root; empty if all fit."""
     if not StudyFile.of(root.study).tunes:
-        names = [*(f"{name}/" for name in found), *([CHOSEN] if len(chosen) else [])]
+        names = [*(f"{name}/" for name in folders), *([CHOSEN] if len(chosen) else [])]
         belong = "belong" if len(names) > 1 else "belongs"
         return (
             f"This study tunes nothing: {joined(names)} in its folder {belong} to an earlier study and "
@@ -117,11 +117,12 @@ def _mismatch(root: Results, found: Mapping[str, Results], chosen: pd.DataFrame)
             else ""
         )
     problems = []
-    for name, phase in found.items():
+    for name, phase in folders.items():
         differing = list(_differing(root, phase))
         if differing:
             problems.append(f"{name}/ belongs to a study with other settings ({', '.join(differing)})")
-    if not problems and TUNED in found and len(chosen) and _other_choice(found[TUNED], root.folder / CHOSEN):
+    tuned = folders.get(TUNED)
+    if not problems and tuned is not None and len(chosen) and _other_choice(tuned, root.folder / CHOSEN):
         problems.append(f"{TUNED}/ was trained with other choices than {CHOSEN} has")
     if not problems:
         return ""
@@ -192,16 +193,16 @@ def read(reading: ReportData, fixed: Verdicts) -> Tuned | None:
     if phases is None or phases.tuned is None:
         return None if phases is None else Tuned(phases, None, None)
     # The study of the whole folder names the varied settings; tuned/ differs from it in their values alone.
-    again = prepare(replace(phases.tuned, study=reading.results.study))
-    return Tuned(phases, again, judge(again, fixed.family))
+    tuned_data = prepare(replace(phases.tuned, study=reading.results.study))
+    return Tuned(phases, tuned_data, judge(tuned_data, fixed.family))
 
 
 def both(fixed: Verdicts, tuned: Verdicts) -> pd.DataFrame:
     """Join the rows of `Verdicts.table` of each contrast: KEY, then columns with _fixed and _tuned."""
     columns = [column for column in fixed.table if column not in KEY]
-    again = tuned.table.rename(columns={column: f"{column}_tuned" for column in columns})
+    tuned_columns = tuned.table.rename(columns={column: f"{column}_tuned" for column in columns})
     first = fixed.table.rename(columns={column: f"{column}_fixed" for column in columns})
-    return first.merge(again, on=KEY, how="inner")
+    return first.merge(tuned_columns, on=KEY, how="inner")
 
 
 # ------------------------------------------------------------------------------------------------ the words

@@ -52,8 +52,8 @@ def effect_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
         not take the other levels down with them).
     """
     rows = [
-        {"dataset": dataset, "axis": axis, "cells": len(block), **told}
-        for dataset, axis, block, told in _blocks(trials, axes, metric)
+        {"dataset": dataset, "axis": axis, "cells": len(block), **counts}
+        for dataset, axis, block, counts in _blocks(trials, axes, metric)
     ]
     return pd.DataFrame(rows, columns=["dataset", "axis", "cells", "left_out", "empty_levels"])
 
@@ -126,9 +126,9 @@ def axis_spreads(
 def _blocks(
     trials: pd.DataFrame, axes: Sequence[str], metric: str
 ) -> Iterator[tuple[str, str, pd.DataFrame, dict[str, object]]]:
-    """Yield (dataset, axis, block, told) for each axis that has several levels on a data set.
+    """Yield (dataset, axis, block, counts) for each axis that has several levels on a data set.
 
-    block: cells x (level, seed), complete. told: left_out and empty_levels of `effect_cells`.
+    block: cells x (level, seed), complete. counts: left_out and empty_levels of `effect_cells`.
     """
     for dataset, planned in trials.groupby("dataset", sort=False):
         for axis in axes:
@@ -141,13 +141,13 @@ def _blocks(
             wide = done.pivot_table(
                 index="_cell", columns=[axis, "seed"], values=metric, observed=True, sort=False
             )
-            # A seed or level that nothing finished must not empty the block: it is left out, and told.
+            # A seed or level that nothing finished must not empty the block: it is left out, and counted.
             levels, seeds = done[axis].unique(), done["seed"].unique()
             full = pd.MultiIndex.from_product([levels, seeds], names=[axis, "seed"])
             block = wide.reindex(columns=full).dropna()
             empty = tuple(level for level in planned[axis].unique() if level not in set(levels))
-            told = {"left_out": cells["_cell"].nunique() - len(block), "empty_levels": empty}
-            yield str(dataset), axis, block, told
+            counts = {"left_out": cells["_cell"].nunique() - len(block), "empty_levels": empty}
+            yield str(dataset), axis, block, counts
 
 
 def _seed_means(block: pd.DataFrame) -> pd.DataFrame:

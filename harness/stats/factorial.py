@@ -142,8 +142,8 @@ def interaction(
     effects = summarise(seeds, by, "deviation", confidence, deviations).rename(
         columns={"mean": "effect", "low": "effect_low", "high": "effect_high"}
     )
-    told = seeds.drop_duplicates(by)[[*by, "cells", "left_out"]]
-    means = means.merge(effects.drop(columns=["n", "sd"]), on=by).merge(told, on=by)
+    counts = seeds.drop_duplicates(by)[[*by, "cells", "left_out"]]
+    means = means.merge(effects.drop(columns=["n", "sd"]), on=by).merge(counts, on=by)
     return means[columns]
 
 

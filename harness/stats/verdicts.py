@@ -117,13 +117,13 @@ def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
 
 def _words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
     """Return the verdict of each row."""
-    seen = table["p_holm"].le(alpha)
+    significant = table["p_holm"].le(alpha)
     equal = table["n"].gt(1) & table["sd"].le(EQUAL) & table["difference"].abs().le(EQUAL)
     conditions = {
         "no data": table["n"].eq(0),
         "one seed": table["n"].eq(1),
-        "better": seen & (sign * table["difference"]).gt(0),
-        "worse": seen & (sign * table["difference"]).lt(0),
+        "better": significant & (sign * table["difference"]).gt(0),
+        "worse": significant & (sign * table["difference"]).lt(0),
         "same within margin": table["within_margin"],
         IDENTICAL: equal,
     }

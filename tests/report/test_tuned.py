@@ -122,7 +122,7 @@ def test_the_page_has_both_and_names_what_is_missing(
 
 
 def test_a_study_without_tune_says_nothing_of_it(digits_results: Path) -> None:
-    assert not judgement(report.read(digits_results)).tuned
+    assert not judgement(report.read(digits_results)).facts["tunes"]
 
 
 def test_a_tuned_comparison_that_is_not_there_yet_is_said(folder: Path) -> None:
@@ -178,10 +178,11 @@ def test_a_root_trained_again_is_not_set_beside_old_tuned_results(
     made, said = judgement(report.read(folder)), " ".join(paragraphs(folder))
     assert (
         f"In this folder, tuning/ belongs to a study with other settings ({what}) and tuned/ "
-        f"belongs to a study with other settings ({what}), so there are no tuned verdicts. Run the study again."
+        f"belongs to a study with other settings ({what}), so there are no tuned verdicts. Run "
+        "the study again."
     ) in said
     assert [table.name for table in made.tables] == ["verdicts"]
-    assert not made.tuned
+    assert not made.facts["tunes"]
     assert not list(rates.draw(report.read(folder)))
 
 
