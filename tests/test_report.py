@@ -126,7 +126,7 @@ def test_the_page_needs_no_network_and_can_be_mailed(page: Path) -> None:
 def test_captions_say_what_the_intervals_are(page: Path) -> None:
     text = visible(page)
     assert re.search(r"95 % Student-t intervals? over \d", text)
-    assert "Test is evaluated once a trial" in text
+    assert "Test is evaluated once for each trial" in text
 
 
 def test_the_same_results_give_the_same_bytes(page: Path, digits_results: Path, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def test_the_page_of_a_real_search(tmp_path: Path) -> None:
     ids = re.findall(r'<h2 id="([\w-]+)"', text)
     assert ids[:3] == ["searched", "confirmation", "history"]
     assert not {"figures", "calibration", "flips"} & set(ids)
-    assert "Test is evaluated once a trial" not in text
+    assert "Test is evaluated once for each trial" not in text
     assert "The test split was closed for the whole search" in text
     tables = {path.name for path in (tmp_path / "tables").iterdir()}
     assert {"space.csv", "space.tex", "best.csv", "suggestions.csv", "verdicts.csv"} <= tables
