@@ -167,11 +167,11 @@ def test_one_seed_gives_numbers_and_no_verdict() -> None:
 
 def test_the_classes_a_rung_mends_or_spoils_are_named_only_where_they_stand_out() -> None:
     assert (
-        "Its largest change is between 0 and 1: 100 fewer test mistakes between them a seed"
+        "Its largest change is between 0 and 1: 100 fewer test mistakes a seed"
         in told(known([0.1], noise=0.001))[1]
     )
     assert (
-        "Its largest change is between 0 and 1 most: 100 more test mistakes between them a seed"
+        "Its largest change is between 0 and 1: 100 more test mistakes a seed"
         in told(known([-0.1], noise=0.001))[1]
     )
     assert "No pair of classes stands out" in told(known([0.002], noise=0.01))[1]
@@ -187,7 +187,7 @@ def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading
     assert paragraphs[-1] == (
         "Step 4 (far too fast) cannot be compared with step 3: no seed finished both (step 4: 3 diverged)."
     )
-    assert paragraphs[-2] == "Step 3 (the same lr) sets nothing new: it is step 2 again."
+    assert paragraphs[-2] == "Step 3 (the same lr) sets nothing new: it repeats step 2."
     assert "(step 3, the same lr)" in paragraphs[0], "the climb ends where it can be compared"
     assert "It changes 2 settings at once" in paragraphs[2]
 
