@@ -149,6 +149,8 @@ def mean_curves(
         `by`, split, epoch, seed, value, trials (averaged into the value).
     """
     ok = trials.loc[trials["status"].eq("ok"), list(dict.fromkeys(["trial_id", "seed", *by]))]
-    joined = epochs[["trial_id", "epoch", "split", metric]].merge(ok, on="trial_id", sort=False)
-    grouped = joined.groupby([*by, "split", "epoch", "seed"], sort=False, observed=True, dropna=False)[metric]
+    values = epochs[["trial_id", "epoch", "split"]].assign(value=epochs[metric])  # an axis may be "loss"
+    joined = values.merge(ok, on="trial_id", sort=False)
+    columns = [*by, "split", "epoch", "seed"]
+    grouped = joined.groupby(columns, sort=False, observed=True, dropna=False)["value"]
     return grouped.agg(value="mean", trials="count").reset_index()
