@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    import pandas as pd
+
+    Row: TypeAlias = Mapping[Any, Any] | pd.Series[Any]
 
 NOT_APPLICABLE = "not applicable"
 """The word for an empty setting: one that does not apply to an arm."""
@@ -76,7 +81,7 @@ def p_value_column(p: float) -> str:
     return "" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def interval(row: Mapping[Any, Any], number: Callable[[float], str] = points) -> str:
+def interval(row: Row, number: Callable[[float], str] = points) -> str:
     """Describe the 95 % interval of a row with low, high and n (seeds), or say why there is none."""
     if row["n"] < 2:
         return "one seed, so no interval"
@@ -85,14 +90,14 @@ def interval(row: Mapping[Any, Any], number: Callable[[float], str] = points) ->
     return f"95\u00a0% interval {number(row['low'])} to {number(row['high'])} over {row['n']:.0f} seeds"
 
 
-def span(row: Mapping[Any, Any], number: Callable[[float], str] = points) -> str:
+def span(row: Row, number: Callable[[float], str] = points) -> str:
     """Write the ends of the interval of a row with low, high and n, or say in short why there is none."""
     if row["n"] > 1 and math.isnan(row["low"]):
         return "the same in all seeds"
     return f"{number(row['low'])} to {number(row['high'])}" if row["n"] > 1 else "one seed"
 
 
-def difference(row: Mapping[Any, Any]) -> str:
+def difference(row: Row) -> str:
     """Write a difference and its interval in points: "-0.42 [-0.61, -0.23]"; one seed has no interval."""
     if math.isnan(row["low"]) or row["low"] == row["high"] == 0:
         return signed_points(row["difference"]).replace("+0.00", "0.00")

@@ -46,7 +46,10 @@ def sections(reading: ReportData) -> Iterator[Section]:
         trials = reading.finished(dataset)
         if trials.empty:
             continue
-        words, figures = ["Without a validation accuracy no model is the best, so none is shown."], []
+        words, figures = (
+            ["Without a validation accuracy no model is the best, so none is shown."],
+            list[Figure](),
+        )
         with suppress(UsageError):
             best = selection.best(replace(reading.results, trials=trials)).iloc[0]
             figures, words = draw_images(reading, dataset, _makers(reading, best))

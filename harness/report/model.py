@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.text import hundredths, percent, points, significant, span
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib import figure as matplotlib_figure
+
+    from harness.text import Row
 
 NONE = "no data"
 NUMBERS = ("mean", "low", "high", "n")
@@ -124,7 +126,7 @@ class Page:
         return [table for table in tables if table.data is not None]
 
 
-def accuracy_cell(row: Mapping[Any, Any], name: str = "{}") -> Cell:
+def accuracy_cell(row: Row, name: str = "{}") -> Cell:
     """Show a mean accuracy in % with its interval; no data where n is 0.
 
     Args:
@@ -137,14 +139,14 @@ def accuracy_cell(row: Mapping[Any, Any], name: str = "{}") -> Cell:
     return Cell(percent(mean, 2), span({"low": low, "high": high, "n": n}, hundredths), mean)
 
 
-def number_cell(row: Mapping[Any, Any], digits: int = 3) -> Cell:
+def number_cell(row: Row, digits: int = 3) -> Cell:
     """Show a mean with its interval (mean, low, high, n); no data where n is 0."""
     if not row["n"]:
         return Cell(NONE, key=math.nan)
     return Cell(significant(row["mean"], digits), span(row, significant), float(row["mean"]))
 
 
-def difference_cell(row: Mapping[Any, Any], name: str = "{}") -> Cell:
+def difference_cell(row: Row, name: str = "{}") -> Cell:
     """Show a difference in points with its interval; no data where n is 0.
 
     Args:

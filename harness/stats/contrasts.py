@@ -60,12 +60,8 @@ def contrasts(
 ) -> pd.DataFrame:
     """Compare each pair on each data set with Student's t on the differences within seeds.
 
-    Args:
-        trials: as for `paired_differences`.
-        pairs: as for `paired_differences`.
-        metric: as for `paired_differences`.
-        arm: as for `paired_differences`.
-        confidence: coverage of each interval by itself; not corrected for their number.
+    It takes the arguments of `paired_differences`; `confidence` is the coverage of each interval by itself,
+    not corrected for their number.
 
     Returns:
         dataset, arm, reference, n (seeds that both finished), difference, low, high, in the order of

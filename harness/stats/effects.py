@@ -39,12 +39,7 @@ def seed_effects(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
 
 
 def effect_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_accuracy") -> pd.DataFrame:
-    """Count the cells over which each axis was compared.
-
-    Args:
-        trials: as for `seed_effects`.
-        axes: as for `seed_effects`.
-        metric: as for `seed_effects`.
+    """Count the cells over which each axis was compared; it takes the arguments of `seed_effects`.
 
     Returns:
         dataset, axis, cells (compared), left_out (planned, but unfinished at some level or seed),
@@ -66,8 +61,8 @@ def main_effects(
 ) -> pd.DataFrame:
     """Compute the main effect of each level: its paired difference from the mean of all levels.
 
-    Takes what `seed_effects` takes; `confidence` is the coverage of each interval. n is the number of
-    seeds, not of trials: see the module's first rule. The difference is taken within a seed before it is
+    It takes the arguments of `seed_effects`; `confidence` is the coverage of each interval. n is the number
+    of seeds, not of trials: see the module's first rule. The difference is taken within a seed before it is
     summarised, which removes what the seed does to all levels alike.
 
     Returns:
@@ -91,9 +86,9 @@ def axis_spreads(
 ) -> pd.DataFrame:
     """Compare the best level of each axis with its worst, paired by seed.
 
-    Takes what `main_effects` takes. Both levels are picked by the means that are then compared, so a spread
-    is never negative and an axis without any effect shows a small positive one: a size to rank axes by, not
-    a test.
+    It takes the arguments of `main_effects`. Both levels are picked by the means that are then compared, so a
+    spread is never negative and an axis without any effect shows a small positive one: a size to rank axes
+    by, not a test.
 
     Returns:
         dataset, axis, best, worst (levels), best_mean, worst_mean, n (seeds), spread, low, high, share,

@@ -27,7 +27,7 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> pd.DataFrame:
 
     Returns:
         A row a seed, in order: samples, b (A right and B wrong), c (B right and A wrong), p (two-sided,
-        binomial; 1 where the two never differ). Seeds share their samples: their p values are no independent
+        binomial; 1 where the two never differ). Seeds share their samples: their p values are not independent
         tests, and their counts must not be added up into one.
 
     Raises:

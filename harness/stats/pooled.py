@@ -45,7 +45,7 @@ def interquartile_mean(
 
     Returns:
         One row: cells, seeds, n (values), iqm, low, high; no interval below two seeds. A trial that did not
-        finish is no value: say beside it how many there were.
+        finish has no value: report the number of such trials beside it.
 
     Raises:
         ValueError: several rows have the same cell and seed.

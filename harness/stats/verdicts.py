@@ -26,7 +26,7 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     """Correct p values by Holm's step-down method; they are compared with the alpha of the whole family.
 
     As statsmodels' `multipletests(p, method="holm")`, which collects garbage at each call, 30 ms here. NaN
-    is no test: it stays NaN and does not count.
+    is not a test: it stays NaN and does not count.
 
     >>> holm([0.01, 0.04, 0.03, float("nan")])
     array([0.03, 0.06, 0.06,  nan])
@@ -62,7 +62,7 @@ def verdicts(
     for "same within margin", are called what was seen, "the same in all seeds"; it claims nothing of others.
 
     Args:
-        differences: `by`, difference; a row a seed. NaN is no observation, but its group keeps its row.
+        differences: `by`, difference; a row a seed. NaN is not an observation, but its group keeps its row.
         by: the columns that name a group.
         margin: up to which arms count as the same, in the unit of `difference`.
         alpha: of the whole family.

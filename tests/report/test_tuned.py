@@ -15,7 +15,7 @@ from families import IMAGES, arms
 
 from harness import report, stats, training
 from harness.errors import UsageError
-from harness.report import ReportData, arm_confusion, calibration, declared, judgement, rates, tuned
+from harness.report import ReportData, arm_confusion, calibration, declared, judgement, page, rates, tuned
 from harness.results import Results
 from harness.study import parse
 
@@ -240,7 +240,7 @@ def test_arms_that_chose_the_same_are_judged_as_arms_and_counted_once_each() -> 
     assert table["n"].tolist() == [6, 6]
     first, second = table.drop(columns=["axis", "within", "arm"]).to_dict("records")
     assert first == second
-    assert (report._facts(reading)["planned"], report._facts(reading)["arms"]) == (12, 3)
+    assert (page._facts(reading)["planned"], page._facts(reading)["arms"]) == (12, 3)
     drawn = {figure.name: figure for figure in report.draw(reading)}
     assert "curves-digits" in " ".join(drawn)
     curves = stats.mean_curves(reading.results.epochs, reading.trials, ["label"], "loss")
