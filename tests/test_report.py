@@ -158,7 +158,7 @@ def test_nothing_trained_yet_is_a_page_that_says_so(rewritten: Callable[[Change]
     assert "No trial has finished, so there is nothing to conclude." in text
     assert "not trained yet" in text
     assert "nothing to draw" in text
-    assert "tells nothing about how it came to be" in text
+    assert "has no provenance" in text
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert drawn == {"data-digits-counts", "data-digits-row", "data-digits-grid"}
 

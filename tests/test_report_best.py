@@ -47,7 +47,7 @@ def test_the_page_shows_it_in_a_section_of_its_own(copied: Path, monkeypatch: py
     assert "Not shown" not in section
     for name in NAMES:
         assert (copied / "figures" / f"{name}.png").stat().st_size < 300_000
-    assert page.partition('<h2 id="figures">')[2].partition("<h2")[0].count("What it gets wrong") == 0
+    assert page.partition('<h2 id="figures">')[2].partition("<h2")[0].count("Mistakes on") == 0
 
 
 def test_without_weights_only_the_bars_are_left_out(copied: Path) -> None:
@@ -128,7 +128,7 @@ def test_mistakes_on_train_are_drawn_where_they_were_kept(lean_results: Path) ->
     drawn = {figure.name: figure for figure in looked(lean_results).figures}
     train, test = drawn["model-digits-failures-train"], drawn["model-digits-failures"]
     assert train.folded
-    assert train.title == "What it gets wrong on digits, train"
+    assert train.title == "Mistakes on digits, train"
     assert train.caption.startswith("The train images it gets wrong")
     for split, figure in (("train", train.figure), ("test", test.figure)):
         told = " ".join(text.get_text() for text in figure.findobj(Text))

@@ -141,9 +141,9 @@ def read(folder: Path) -> ReportData:
     """
     folder_results = results.read(folder)
     if StudyFile.of(folder_results.study).phase == "tuning":
+        study = Path(folder).resolve().parent
         raise UsageError(
-            f"{folder} holds the tuning trials of a study, and the report of the whole study shows them; "
-            f"make that of {Path(folder).resolve().parent}"
+            f"{folder} holds the tuning trials of a study; the report of {study} shows them, so write that one"
         )
     return prepare(folder_results)
 

@@ -104,12 +104,12 @@ def test_the_page_has_both_and_names_what_is_missing(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.report.page.draw", lambda _: iter(()))  # the other figures take a while
-    monkeypatch.setattr(report.samples, "looks", lambda _: iter(()))
-    monkeypatch.setattr(report.best, "looks", lambda _: iter(()))
+    monkeypatch.setattr("harness.report.samples.sections", lambda _: iter(()))
+    monkeypatch.setattr("harness.report.best.sections", lambda _: iter(()))
     page = report.write(trained, tmp_path / "report.html")
     text = html.unescape(re.sub(r"<[^>]*>", " ", page.read_text(encoding="utf-8")))
     assert re.search(r"3 trials on digits, tuned, skipped.*\(none of the settings it tried finished", text)
-    assert "and again each at the settings it chose on validation" in text
+    assert "and again at the settings that each arm chose on validation" in text
     files = {path.name for path in (tmp_path / "tables").iterdir()}
     names = ["chosen", "effects", "fixed-and-tuned", "verdicts", "verdicts-tuned"]
     assert files == {f"{name}.{kind}" for name in names for kind in ("csv", "tex")}
@@ -128,7 +128,7 @@ def test_a_study_without_tune_says_nothing_of_it(digits_results: Path) -> None:
 def test_a_tuned_comparison_that_is_not_there_yet_is_said(folder: Path) -> None:
     shutil.rmtree(folder / "tuned")
     text = " ".join(paragraphs(folder))
-    assert "declares a tuned comparison whose final trials are not there yet" in text
+    assert "declares a tuned comparison whose final trials are missing" in text
     assert [table.name for table in judgement(report.read(folder)).tables] == ["verdicts", "chosen"]
 
 
@@ -157,7 +157,7 @@ def test_the_tuned_folder_by_itself_says_that_its_arms_are_tuned(trained: Path) 
 
 
 def test_the_tuning_folder_has_no_report_of_its_own(trained: Path) -> None:
-    with pytest.raises(UsageError, match=r"the report of .*losses shows them\. Draw that one"):
+    with pytest.raises(UsageError, match=r"the report of .*losses shows them, so write that one"):
         report.write(trained / "tuning")
 
 
