@@ -143,7 +143,7 @@ def read(folder: Path) -> ReportData:
     if StudyFile.of(folder_results.study).phase == "tuning":
         study = Path(folder).resolve().parent
         raise UsageError(
-            f"{folder} holds the tuning trials of a study; the report of {study} shows them, so write that one"
+            f"{folder} holds the tuning trials of a study; the report of {study} has them; write that one"
         )
     return prepare(folder_results)
 

@@ -157,7 +157,7 @@ def test_the_tuned_folder_by_itself_says_that_its_arms_are_tuned(trained: Path) 
 
 
 def test_the_tuning_folder_has_no_report_of_its_own(trained: Path) -> None:
-    with pytest.raises(UsageError, match=r"the report of .*losses shows them, so write that one"):
+    with pytest.raises(UsageError, match=r"the report of .*losses has them; write that one"):
         report.write(trained / "tuning")
 
 
