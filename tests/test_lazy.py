@@ -19,7 +19,7 @@ from harness import lazy
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
 ORDER: list[set[str]] = [
-    {"limits", "grants", "signals", "text"},
+    {"latex", "limits", "grants", "signals", "text"},
     {"errors", "lazy", "settings", "streams", "stats", "plots", "urls"},
     {"files"},
     {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows", "claims"},
