@@ -223,7 +223,8 @@ def _curves(reading: ReportData, ladder: Ladder) -> Iterator[Figure]:
         numbers = [label.split()[0] for label in (abreast[0], abreast[-1])]
         steps = f"steps {numbers[0]} to {numbers[1]}" if len(abreast) > 1 else f"step {numbers[0]}"
         title = f"Learning curves of {steps} on {ladder.dataset}"
-        yield Figure(f"curves-{slug(ladder.dataset)}-{slug(steps)}", title, ARM_CURVES, figure, folded=True)
+        name = slug(steps).replace("step", "rung")  # file names keep the word of earlier reports
+        yield Figure(f"curves-{slug(ladder.dataset)}-{name}", title, ARM_CURVES, figure, folded=True)
 
 
 # ------------------------------------------------------------------------------------------------ the words
