@@ -479,7 +479,7 @@ def test_the_tables_are_written(trained: Trained, compare: Compare, tmp_path: Pa
     text = (out / "differences.tex").read_text()
     assert r"\toprule" in text
     assert "activation=relu, optimizer=sgd & 3 & " in text
-    assert "$-$" in text
+    assert r"\(-\)" in text
 
 
 def test_names_are_escaped_for_latex(trained: Trained, edited: Edited, tmp_path: Path) -> None:
