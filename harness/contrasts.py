@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import did_you_mean
-from harness.settings import DEFAULTS, as_text
+from harness.settings import DEFAULTS
+from harness.text import as_text
 
 MARGIN = 0.002
 """Difference in accuracy, as a share, within which two arms are called the same by default."""

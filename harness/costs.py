@@ -10,9 +10,9 @@ from harness.arm_settings import Settings
 from harness.batches import extent
 from harness.data import train_size
 from harness.known import kernels_support
-from harness.settings import as_text
 from harness.stacks import Stack, budget_of, parameters_of
 from harness.study import Study
+from harness.text import as_text
 
 
 @dataclass(frozen=True)

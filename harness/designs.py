@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.checking import GivenSettings
-from harness.settings import NON_SETTING_KEYS, as_text
+from harness.settings import NON_SETTING_KEYS
+from harness.text import as_text
 
 Design = Literal["grid", "one-factor", "ladder", "search"]
 

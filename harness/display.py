@@ -17,6 +17,13 @@ from harness.data import TRAINED_ON
 from harness.errors import UsageError
 from harness.plan import Plan
 from harness.schema import OF_ARM
+from harness.text import (
+    count,
+    difference,
+    duration,
+    hundredths,
+    p_value_column,
+)
 from harness.trials import arms as arms_of
 
 if TYPE_CHECKING:
@@ -50,10 +57,10 @@ def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None
         click.echo(f"  {ready} of them are finished in the results folder")
     for name, others in plan.merged.items():
         click.echo(f"  trained once: {', '.join(others)} mean the same as {name}")
-    for reason, count in Counter(plan.skipped.values()).items():
-        click.echo(f"  {count} trials skipped: {reason}")
-    for reason, count in plan.routed.items():
-        click.echo(f"  {count} trials train one by one in the loop engine: {reason}")
+    for reason, trials in Counter(plan.skipped.values()).items():
+        click.echo(f"  {trials} trials skipped: {reason}")
+    for reason, trials in plan.routed.items():
+        click.echo(f"  {trials} trials train one by one in the loop engine: {reason}")
     stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
     sizes = [len(stack.trials) for stack in stacks]
     if sizes:
@@ -80,18 +87,6 @@ def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
         f"trials{twice}, about {tuning}; test stays closed"
     )
     click.echo(f"then tuned: {len(plan.trials)} trials at what each arm chose, about {tuned}")
-
-
-def duration(seconds: float) -> str:
-    """Put seconds into words, as seconds, minutes .. or years."""
-    minute, hour, day = 60, 3600, 86_400
-    if seconds > 700 * day:
-        return f"{seconds / day / 365:,.0f} years"
-    if seconds > 3 * day:
-        return f"{seconds / day:.0f} days"
-    if seconds < 1.5 * minute:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / minute:.1f} min" if seconds < 1.5 * hour else f"{seconds / hour:.1f} h"
 
 
 def show_summary(summary: RunSummary) -> None:
@@ -183,8 +178,7 @@ def show_trial(results: Results, row: pd.Series[Any]) -> None:
 def telling_settings(results: Results, row: pd.Series[Any]) -> dict[str, str]:
     """Return, as text, a trial's settings that differ from the defaults or that the study varied."""
     from harness import plugins
-    from harness.selection import NOT_APPLICABLE, as_word
-    from harness.settings import as_text
+    from harness.text import NOT_APPLICABLE, as_text, as_word
     from harness.trials import resolve
 
     columns = map(str, results.trials.loc[:, "dataset":"seed"].columns.drop("seed"))
@@ -237,9 +231,9 @@ def _show_arms_compared(dataset: str, arms: pd.DataFrame, comparison: Comparison
     shown, left = words.arms_shown(arms, MOST_SHOWN)
     for row in shown.to_dict("records"):
         name = str(row["arm"]).replace(f"dataset={dataset}, ", "")
-        difference = words.interval(row).replace(" [", "\n[")
-        cells = (name, str(row["n"]), words.percent(row["a"]), words.percent(row["b"]), difference)
-        table.add_row(*(Text(cell) for cell in (*cells, words.p_value(row["p_holm"]), words.verdict(row))))
+        change = difference(row).replace(" [", "\n[")
+        cells = (name, str(row["n"]), hundredths(row["a"]), hundredths(row["b"]), change)
+        table.add_row(*(Text(cell) for cell in (*cells, p_value_column(row["p_holm"]), words.verdict(row))))
     if len(shown):
         Console().print(table)
     for line in (*left, *words.below_table(arms, comparison, dataset)):
@@ -252,7 +246,7 @@ def show_gate(comparison: Comparison, gate: Gate) -> int:
     Raises:
         UsageError: nothing got worse, but some comparisons are undecidable.
     """
-    from harness.comparison import gates, words
+    from harness.comparison import gates
 
     for line in gate.worse:
         click.secho(f"worse: {line}", fg="red", err=True)
@@ -260,18 +254,18 @@ def show_gate(comparison: Comparison, gate: Gate) -> int:
         raise UsageError(gates.cannot_tell(gate))
     for line in gate.undecided:
         click.secho(f"cannot tell: {line}", fg="yellow", err=True)
-    missing = words.counted(gate.absent, "arm")
+    missing = count(gate.absent, "arm")
     absent = f"; not judged: {missing} of A that B does not have" if gate.absent else ""
     beyond = f"worse by more than {100 * comparison.margin:g} points"
     if gate.worse:
         click.echo(f"gate: failed: B is {beyond} or no longer finishes, as said above{absent}", err=True)
     else:
         click.echo(
-            f"gate: passed: of {words.counted(gate.judged, 'arm')} none is significantly {beyond}{absent}"
+            f"gate: passed: of {count(gate.judged, 'arm')} none is significantly {beyond}{absent}"
         )
         if gate.not_excluded:
             click.echo(
-                f"  not excluded: the intervals of {words.counted(gate.not_excluded, 'arm')} reach below "
+                f"  not excluded: the intervals of {count(gate.not_excluded, 'arm')} reach below "
                 f"-{100 * comparison.margin:g} points; more seeds would tell"
             )
     return gate.exit_code

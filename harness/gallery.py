@@ -26,9 +26,10 @@ from harness import csv_rows, files, predictions, selection
 from harness.data import Split
 from harness.looks import short
 from harness.pictures import ModelPredictions, Pictures, chosen, hardest, originals, see
-from harness.plots import COLORS, GREY, STYLE, percent
+from harness.plots import COLORS, GREY, STYLE
 from harness.results import Results
 from harness.sheets import LINE, Tile, page, place, save_into, sheet, write
+from harness.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,9 +25,10 @@ from harness.arm_settings import Settings
 from harness.axes.datasets import Facts
 from harness.data import DATA_SETTINGS, SPLITS, Split, divide, load
 from harness.errors import UsageError, did_you_mean
-from harness.plots import COLORS, GREY, STYLE, TEST, VAL, percent
+from harness.plots import COLORS, GREY, STYLE, TEST, VAL
 from harness.sheets import save_into
 from harness.study import Study
+from harness.text import percent
 from harness.trials import arms, settings_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 from harness import plugins
 from harness.errors import quoted
-from harness.settings import CORE, DEFAULTS, Setting, Value, as_text
+from harness.settings import CORE, DEFAULTS, Setting, Value
+from harness.text import as_text
 
 COMPONENTS = ("architecture", "optimizer", "schedule", "loss", "head", "activation", "preprocessing")
 BOUNDS = ("low", "high", "log", "step")

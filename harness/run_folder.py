@@ -18,9 +18,10 @@ from harness.documents import SCHEMA
 from harness.errors import UsageError, quoted
 from harness.part_files import Part, Parts
 from harness.plan import Plan
-from harness.settings import CORE, as_text
+from harness.settings import CORE
 from harness.stacks import Stack
 from harness.study import Study
+from harness.text import as_text
 
 BEFORE_A_PLAN = (".lock", claims.PREFIX, checksums.FILE)
 """Beginnings of the names of files that a run which was killed before it wrote its plan may have left."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import tomllib
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness import results as results_folder
 from harness.errors import UsageError, did_you_mean
 from harness.schema import BASELINE, CONFIRMED, WINNER
+from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -20,20 +20,10 @@ if TYPE_CHECKING:
 
     from harness.results import Results
 
-NOT_APPLICABLE = "not applicable"
 COMMA = re.compile(r",(?![^\[]*\])")  # outside of lists
 QUOTED = re.compile(r"""\s*("(?:\\.|[^"\\])*"|'[^']*')\s*(?:,|$)""")
 MOST_VALUES = 3  # that name the baseline: with more axes the name would be a paragraph
 MOST_LISTED = 6  # values of a column, or trials, that an error lists
-
-
-def as_word(value: object) -> str:
-    """Write a setting as a word: 16.0 is "16", an empty cell is "not applicable"."""
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        return NOT_APPLICABLE
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def shown_arms(trials: pd.DataFrame) -> dict[str, str]:

@@ -189,15 +189,6 @@ NON_SETTING_KEYS = ("name", "tune")
 """Keys of linked settings that are not settings: the name they have, and what they may tune."""
 
 
-def as_text(value: object) -> str:
-    """Write a value as CSVs and names show it: empty for not applicable, lists as in TOML."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
 @functools.cache
 def declared(function: Callable[..., Any]) -> dict[str, Setting]:
     """Read the settings that a component's function declares: its keyword-only parameters."""

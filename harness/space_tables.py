@@ -37,8 +37,9 @@ from harness.parameters import (
 )
 from harness.schema import TAKEN
 from harness.searches import COLUMNS, COSTS
-from harness.settings import CORE, DEFAULTS, Setting, as_text
+from harness.settings import CORE, DEFAULTS, Setting
 from harness.spaces import SAME_FOR_ALL
+from harness.text import as_text
 
 FIXED = tuple(name for name in SAME_FOR_ALL if name not in {"epochs", "steps"})
 """Settings that no search varies: suggestions could not be compared."""

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness import limits
 from harness.errors import quoted
 from harness.parameters import CheckValue, Choices, Floats, Ints, Meaning, SpaceEntry, read_entry
-from harness.settings import Seeds, Setting, Value, as_text, seeds_or_count
+from harness.settings import Seeds, Setting, Value, seeds_or_count
+from harness.text import as_text
 
 FIRST_TUNING_SEED = 1000
 """The first of the tuning seeds that are given as a count: apart from a study's own 0, 1, 2 .."""

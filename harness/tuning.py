@@ -22,8 +22,8 @@ from harness.checking import GivenSettings
 from harness.errors import UsageError
 from harness.plan import Plan
 from harness.schema import CHOSEN, OF_ARM, TUNING
-from harness.settings import as_text
 from harness.study import Study
+from harness.text import as_text
 from harness.trials import Arm, arms, trial_of
 
 NO_SCORE = -math.inf

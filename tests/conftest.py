@@ -13,7 +13,7 @@ import torch
 from postgres_server import Postgres, serving
 
 from harness import grouping, plugins, report, training
-from harness.report import Reading
+from harness.report import ReportData
 from harness.study import Study, parse
 
 DIGITS: dict[str, Any] = {
@@ -135,6 +135,6 @@ def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sweep(sweep_folder: Path) -> Reading:
+def sweep(sweep_folder: Path) -> ReportData:
     """The same folder, made ready to be reported on."""
     return report.read(sweep_folder)

@@ -18,10 +18,11 @@ from scipy import stats as scipy_stats
 import harness
 from harness import cli, comparison, training
 from harness.comparison.comparing import p_below
-from harness.comparison.words import arms_shown, p_value, points
+from harness.comparison.words import arms_shown
 from harness.errors import UsageError
 from harness.schema import METRICS, TUNED
 from harness.study import parse
+from harness.text import p_value_column, signed_points
 
 Trained = Callable[..., Path]
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
@@ -190,8 +191,8 @@ def test_p_below_is_the_one_sided_t_test() -> None:
 
 
 def test_numbers_in_words() -> None:
-    assert [points(-0.00421), points(0.1), points(np.nan)] == ["-0.42", "+10.00", ""]
-    assert [p_value(0.04126), p_value(1e-9), p_value(np.nan)] == ["0.0413", "< 0.0001", ""]
+    assert [signed_points(-0.00421), signed_points(0.1), signed_points(np.nan)] == ["-0.42", "+10.00", ""]
+    assert [p_value_column(p) for p in (0.04126, 1e-9, np.nan)] == ["0.0413", "< 0.0001", ""]
 
 
 # -------------------------------------------------------------------------------------------- what is matched
@@ -478,7 +479,7 @@ def test_the_tables_are_written(trained: Trained, compare: Compare, tmp_path: Pa
     text = (out / "differences.tex").read_text()
     assert r"\toprule" in text
     assert "activation=relu, optimizer=sgd & 3 & " in text
-    assert "$-$" in text
+    assert r"\(-\)" in text
 
 
 def test_names_are_escaped_for_latex(trained: Trained, edited: Edited, tmp_path: Path) -> None:

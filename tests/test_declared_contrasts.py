@@ -12,7 +12,7 @@ import pytest
 from harness import plan, report, results, training
 from harness.contrasts import Contrasts
 from harness.errors import UsageError
-from harness.report.judgements import judgement
+from harness.report import judgement
 from harness.study import Study, parse
 
 OUTPUT = [
@@ -154,6 +154,6 @@ def test_a_family_that_is_declared_anew_over_trained_trials_is_told(tmp_path: Pa
     training.train(study(first | {"margin": 0.2}), tmp_path / "x", workers=1)
     assert results.read(tmp_path / "x").study["contrasts"]["changed_after"] == 8
     told = " ".join(said for part in judgement(report.read(tmp_path / "x")).answers for said in part)
-    assert "declared, when 8 trials had been trained and could be looked at, 1 contrast" in told
+    assert "declared, after 8 trials had been trained and could be read, 1 contrast" in told
     training.train(study(first | {"margin": 0.2}), tmp_path / "x", workers=1)
     assert results.read(tmp_path / "x").study["contrasts"]["changed_after"] == 8

@@ -21,6 +21,7 @@ from harness.errors import MachineError, UsageError
 from harness.report import tables, words
 from harness.results import Results, read
 from harness.study import Study
+from harness.text import points
 
 Change: TypeAlias = Callable[[Results], Results]
 BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
@@ -125,7 +126,7 @@ def test_the_page_needs_no_network_and_can_be_mailed(page: Path) -> None:
 def test_captions_say_what_the_intervals_are(page: Path) -> None:
     text = visible(page)
     assert re.search(r"95 % Student-t intervals? over \d", text)
-    assert "Test is evaluated once a trial" in text
+    assert "Test is evaluated once for each trial" in text
 
 
 def test_the_same_results_give_the_same_bytes(page: Path, digits_results: Path, tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_nothing_trained_yet_is_a_page_that_says_so(rewritten: Callable[[Change]
     assert "No trial has finished, so there is nothing to conclude." in text
     assert "not trained yet" in text
     assert "nothing to draw" in text
-    assert "tells nothing about how it came to be" in text
+    assert "has no provenance" in text
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert drawn == {"data-digits-counts", "data-digits-row", "data-digits-grid"}
 
@@ -212,7 +213,7 @@ def test_without_a_val_split_nothing_is_chosen(rewritten: Callable[[Change], tup
     [(0.159, "15.9"), (0.0012, "0.12"), (-0.0241, "\u22122.4"), (-0.001, "\u22120.10"), (-0.00001, "0.00")],
 )
 def test_points_keep_two_digits_below_one(share: float, said: str) -> None:
-    assert words.points(share) == said
+    assert points(share) == said
 
 
 def test_overlapping_spreads_leave_the_order_open() -> None:

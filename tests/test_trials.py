@@ -19,8 +19,8 @@ from harness.axes.optimizers import optimizers
 from harness.checking import known_settings
 from harness.digests import ComponentDigest
 from harness.errors import UsageError
-from harness.settings import as_text
 from harness.study import Study, load, parse
+from harness.text import as_text
 from harness.trials import Trial, arms, resolve, trials
 
 Make = Callable[..., Study]

@@ -8,8 +8,9 @@ from typing import Any
 
 from harness.comparison.comparing import BROKEN, Comparison
 from harness.comparison.sides import same_folder
-from harness.comparison.words import MOST_LISTED, counted, interval, p_value, points
+from harness.comparison.words import MOST_LISTED
 from harness.stats.verdicts import EQUAL
+from harness.text import count, difference, p_value_column, signed_points
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def _undecided(comparison: Comparison) -> list[str]:
 
 def _regressed(comparison: Comparison, row: Mapping[Any, Any]) -> str:
     return (
-        f"{row['dataset']}, {row['arm']}: {comparison.metric} {interval(row)} points, {row['n']} seeds: "
-        f"significantly below {points(-comparison.margin)} "
-        f"(one-sided, Holm-corrected p {p_value(row['p_below_holm'])})"
+        f"{row['dataset']}, {row['arm']}: {comparison.metric} {difference(row)} points, {row['n']} seeds: "
+        f"significantly below {signed_points(-comparison.margin)} "
+        f"(one-sided, Holm-corrected p {p_value_column(row['p_below_holm'])})"
     )
 
 
@@ -108,4 +109,4 @@ def _lost(comparison: Comparison, row: Mapping[Any, Any]) -> str:
     lost = trials[here & trials["status_b"].isin(BROKEN)]
     seeds = ", ".join(str(seed) for seed in lost["seed"])
     how = " or ".join(sorted(set(lost["status_b"])))
-    return f"{row['dataset']}, {row['arm']}: {counted(len(lost), 'trial')} ok in A {how} in B (seed {seeds})"
+    return f"{row['dataset']}, {row['arm']}: {count(len(lost), 'trial')} ok in A {how} in B (seed {seeds})"

@@ -17,8 +17,8 @@ import pandas as pd
 from harness import plugins
 from harness.errors import UsageError
 from harness.schema import METRICS
-from harness.selection import NOT_APPLICABLE, as_word
-from harness.settings import CORE, as_text
+from harness.settings import CORE
+from harness.text import NOT_APPLICABLE, as_text, as_word
 from harness.trials import resolve
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,36 +11,11 @@ import pandas as pd
 from harness import csv_rows, files, part_files, places
 from harness.comparison.comparing import Comparison
 from harness.comparison.matching import SIDES
+from harness.latex import tabular
+from harness.text import count, difference, hundredths, minus, p_value_column
 
 MOST_LISTED = 5  # arms in a line: differences.csv and trials.csv have them all
 CSV, LATEX = "differences.csv", "differences.tex"
-
-
-def counted(n: int, noun: str) -> str:
-    """Write a count with its noun: "1 arm", "2 arms"."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def percent(share: float) -> str:
-    """Write a share in percent; NaN as an empty text."""
-    return "" if math.isnan(share) else f"{100 * share:.2f}"
-
-
-def points(share: float) -> str:
-    """Write a difference of shares in percentage points, signed; NaN as an empty text."""
-    return "" if math.isnan(share) else f"{100 * share:+.2f}"
-
-
-def interval(row: Mapping[Any, Any]) -> str:
-    """Write a difference and its interval in points: "-0.42 [-0.61, -0.23]"; one seed has no interval."""
-    if math.isnan(row["low"]) or row["low"] == row["high"] == 0:
-        return points(row["difference"]).replace("+0.00", "0.00")
-    return f"{points(row['difference'])} [{points(row['low'])}, {points(row['high'])}]"
-
-
-def p_value(p: float) -> str:
-    """Write a p-value to four digits; it is never 0."""
-    return "" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def verdict(row: Mapping[Any, Any]) -> str:
@@ -58,7 +32,7 @@ def overview(comparison: Comparison) -> list[str]:
     inside = {name: int(trials["inside"].eq(name).sum()) for name in ("both", *SIDES)}
     by = "settings and seed" if comparison.matched.by == "settings" else "the arms' names and seed"
     in_a, in_b = inside["both"] + inside["a"], inside["both"] + inside["b"]
-    lines = [f"matched by {by}: {counted(inside['both'], 'trial')} of {in_a:,} in A and {in_b:,} in B"]
+    lines = [f"matched by {by}: {count(inside['both'], 'trial')} of {in_a:,} in A and {in_b:,} in B"]
     lines += [
         f"  they differ in {row['setting']}: {row['a']} in A, {row['b']} in B"
         for row in comparison.matched.differing.to_dict("records")
@@ -90,8 +64,8 @@ def _only_in(trials: pd.DataFrame, side: str) -> list[str]:
         f"{row['arm']} on {row['dataset']} ({row['count']})"
         for row in counts.head(MOST_LISTED).to_dict("records")
     ]
-    more = f"; and {counted(len(counts) - len(listed), 'more arm')}" if len(counts) > len(listed) else ""
-    return [f"  only in {side.upper()}: {counted(len(alone), 'trial')}: {'; '.join(listed)}{more}"]
+    more = f"; and {count(len(counts) - len(listed), 'more arm')}" if len(counts) > len(listed) else ""
+    return [f"  only in {side.upper()}: {count(len(alone), 'trial')}: {'; '.join(listed)}{more}"]
 
 
 def _unfinished(trials: pd.DataFrame, side: str) -> list[str]:
@@ -114,18 +88,18 @@ def arms_shown(arms: pd.DataFrame, few: int) -> tuple[pd.DataFrame, list[str]]:
     shown = shown if len(shown) <= 4 * few else pd.concat([shown.head(3 * few), shown.tail(few)])
     left = [verdict(row) for row in ordered.drop(shown.index).to_dict("records")]
     counts = ", ".join(f"{left.count(how)} {how}" for how in dict.fromkeys(left))
-    return shown, [f"{counted(len(left), 'more arm')}: {counts}"] if left else []
+    return shown, [f"{count(len(left), 'more arm')}: {counts}"] if left else []
 
 
 def below_table(arms: pd.DataFrame, comparison: Comparison, dataset: str) -> list[str]:
     """Say the mean difference over all arms of a data set, and which differences were detectable."""
     lines = []
     for row in comparison.pooled[comparison.pooled["dataset"].eq(dataset)].to_dict("records"):
-        left = f"; left out: {counted(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
+        left = f"; left out: {count(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
         if row["n"]:
             lines.append(
-                f"mean over {counted(row['arms'], 'arm')}, B - A: {interval(row)} points, "
-                f"{counted(row['n'], 'seed')}{left}"
+                f"mean over {count(row['arms'], 'arm')}, B - A: {difference(row)} points, "
+                f"{count(row['n'], 'seed')}{left}"
             )
     detectable = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
     if len(detectable):
@@ -159,18 +133,12 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
 
 def latex(comparison: Comparison) -> str:
     """Write the arms as a booktabs tabular: seeds, means in percent, difference in points, p, verdict."""
-    rows = comparison.arms.to_dict("records")
-    table = pd.DataFrame(
-        {
-            "data set": [row["dataset"] for row in rows],
-            "arm": [row["arm"] for row in rows],
-            "seeds": [row["n"] for row in rows],
-            "A": [percent(row["a"]) for row in rows],
-            "B": [percent(row["b"]) for row in rows],
-            "B $-$ A": [interval(row).replace("-", "$-$") for row in rows],
-            "$p$ (Holm)": [p_value(row["p_holm"]).replace("<", "$<$") for row in rows],
-            "verdict": [verdict(row) for row in rows],
-        }
-    )
-    styled = table.style.hide(axis="index").format(escape="latex", subset=["data set", "arm"])
-    return str(styled.to_latex(hrules=True, column_format="llrrrrrl"))
+    head = ["data set", "arm", "seeds", "A", "B", "B \u2212 A", "p (Holm)", "verdict"]
+    rows = [
+        [
+            str(row["dataset"]), str(row["arm"]), str(row["n"]), hundredths(row["a"]), hundredths(row["b"]),
+            minus(difference(row)), p_value_column(row["p_holm"]), verdict(row),
+        ]
+        for row in comparison.arms.to_dict("records")
+    ]  # fmt: skip
+    return tabular(head, rows, "llrrrrrl")

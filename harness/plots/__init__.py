@@ -23,7 +23,6 @@ from harness.plots.forest import MOST_ROWS, forest_figure, logarithmic
 from harness.plots.ladder import ladder_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
 from harness.plots.rates import rates_figure
-from harness.plots.scales import words
 from harness.plots.search import (
     budget_figure,
     front_figure,
@@ -32,14 +31,13 @@ from harness.plots.search import (
     pruning_figure,
 )  # fmt: skip
 from harness.plots.search_space import Dimension, contour_figure, parallel_figure, slices_figure
-from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, p_words, percent, save
+from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, save
 
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
     "Panel", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
     "contour_figure", "curves", "curves_figure", "differences_figure", "dots", "effects_figure",
     "forest_figure", "front_figure", "history_figure", "importance_figure", "interaction_figure",
-    "ladder_figure", "log_axis", "logarithmic", "p_words", "parallel_figure", "percent",
+    "ladder_figure", "log_axis", "logarithmic", "parallel_figure",
     "pruning_figure", "rates_figure", "reliability_figure", "save", "slices_figure", "variance_figure",
-    "words",
 ]  # fmt: skip

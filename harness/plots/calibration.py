@@ -1,4 +1,4 @@
-"""Calibration: how often a model is right, against how sure it says it is."""
+"""Reliability diagrams: accuracy against confidence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARKERS = "os^D"
 
 @styled
 def reliability_figure(bins: pd.DataFrame, title: str = "") -> Figure:
-    """Reliability curves of some arms, and below them the share of samples in each bin.
+    """Draw the reliability diagram of some arms, and below it the share of samples in each bin.
 
     Args:
         bins: arm, seed, low, high (the bin's edges), n, confidence (mean), accuracy; bins without samples
@@ -47,7 +47,7 @@ def reliability_figure(bins: pd.DataFrame, title: str = "") -> Figure:
 
 
 def _curve(ax: Axes, here: pd.DataFrame, place: int) -> None:
-    """Each seed a thin line, all of them together a thick one whose points grow with the samples."""
+    """Draw each seed as a thin line, and all seeds as a thick one whose points grow with the samples."""
     for _, rows in here[here["n"].gt(0)].groupby("seed", sort=False):
         ax.plot(rows["confidence"], rows["accuracy"], color=COLORS[place], lw=0.7, alpha=0.45)
     pooled = _pooled(here)
@@ -65,7 +65,7 @@ def _shares(ax: Axes, here: pd.DataFrame, place: int) -> None:
 
 
 def _pooled(here: pd.DataFrame) -> pd.DataFrame:
-    """Sums over seeds, bin by bin; bins without samples left out."""
+    """Sum over seeds, bin by bin; leave out bins without samples."""
     sums = here.assign(confidence=here["confidence"] * here["n"], accuracy=here["accuracy"] * here["n"])
     table = sums.groupby(["low", "high"], sort=True)[["n", "confidence", "accuracy"]].sum().reset_index()
     table = table[table["n"].gt(0)]

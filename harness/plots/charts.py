@@ -23,11 +23,11 @@ from harness.plots.style import (
     beside,
     fit,
     nothing,
-    percent,
     percent_tick,
     styled,
     subplots,
-)  # fmt: skip
+)
+from harness.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ class Panel:
 
 
 def dots(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Sequence[str]) -> None:
-    """Draw one row a label: the interval as a bar, the mean as a tick across it, each seed as a point on top.
+    """Draw a row for each label: the interval as a bar, the mean as a tick across it, each seed as a point.
 
     Args:
         ax: where to draw; the first label comes on top.
@@ -105,7 +105,7 @@ def curves(ax: Axes, table: pd.DataFrame, hue: str, colors: Mapping[str, Color])
 
 @styled
 def effects_figure(effects: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
-    """Main effects: a row of panels an axis, a column a data set, one scale a column.
+    """Draw main effects: a row of panels an axis, a column a data set, one scale a column.
 
     Args:
         effects: as from `stats.main_effects`; the level's mean is written at the right.
@@ -133,7 +133,7 @@ def effects_figure(effects: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
 
 @styled
 def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> Figure:
-    """Best and worst arms of one data set, each end on its own scale.
+    """Draw the best and the worst arms of one data set, each end on its own scale.
 
     Args:
         ranking: one data set's rows of `stats.rank_arms` with a rank; the arm's words in the column
@@ -153,11 +153,11 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
         dots(ax, part, points, labels)
         fit(ax, part[["mean", "low", "high", "shown_mean"]].to_numpy(), points["value"].to_numpy())
         ax.plot(part["shown_mean"], range(len(part)), "D", mfc="none", mec=TEST, ms=6, mew=1.4, zorder=5)
-        told = [
+        ticks = [
             label if n == planned else f"{label} ({n} of {planned} seeds)"
             for label, n, planned in zip(labels, part["n"], part["planned"], strict=True)
         ]
-        ax.set_yticks(range(len(labels)), told)
+        ax.set_yticks(range(len(labels)), ticks)
         ax.set_title(title, loc="left")
         ax.xaxis.set_major_formatter(percent_tick)
     grid[-1][0].set_xlabel("accuracy")
@@ -167,7 +167,7 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
 
 @styled
 def differences_figure(contrasts: pd.DataFrame, seeds: pd.DataFrame, xlabel: str) -> Figure:
-    """Paired differences between arms: a panel a data set.
+    """Draw paired differences between arms: a panel for each data set.
 
     Args:
         contrasts: as from `stats.contrasts`, the row's words in the column `label`.
@@ -246,7 +246,7 @@ def _share_x(grid: Sequence[Sequence[Axes]]) -> None:
 
 
 def _scale(ax: Axes, panel: Panel) -> None:
-    """Percent for accuracies; for losses a log axis where they span more than a factor of 5."""
+    """Show accuracies in percent, and losses on a log axis if they span more than a factor of 5."""
     values = panel.table["value"]
     if panel.ylabel == "accuracy":
         ax.yaxis.set_major_formatter(percent_tick)

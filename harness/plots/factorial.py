@@ -1,4 +1,4 @@
-"""What a factorial says: the share of variance of each term, and how two axes depend on each other."""
+"""Figures of a factorial: the share of variance of each term, and the interaction of two axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 
-from harness.plots.style import COLORS, GREY, p_words, percent, percent_tick, styled, subplots
+from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.text import p_value, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +45,7 @@ class Cells:
 
 @styled
 def variance_figure(table: pd.DataFrame) -> Figure:
-    """Share of variance of each term, a panel a data set; share and p at the right of each bar.
+    """Draw the share of variance of each term, a panel a data set; share and p at the right of each bar.
 
     Args:
         table: dataset, term (words), kind (axis, interaction, seed or rest), share (NaN where
@@ -60,7 +61,7 @@ def variance_figure(table: pd.DataFrame) -> Figure:
         y = np.arange(float(len(part)))
         ax.barh(y, shares, color=[KINDS[kind] for kind in part["kind"]], height=0.7)
         for place, share, p in zip(y, shares, part["p"], strict=True):
-            words = "" if math.isnan(p) else f"   p {p_words(p)}"
+            words = "" if math.isnan(p) else f"   p {p_value(p)}"
             ax.text(share + 0.012 * most, place, percent(share) + words, va="center", fontsize=9, color=GREY)
         ax.set_yticks(y, list(part["term"]))
         ax.set(ylim=(len(part) - 0.5, -0.5), xlim=(0, 1.28 * most))
@@ -74,7 +75,7 @@ def variance_figure(table: pd.DataFrame) -> Figure:
 
 @styled
 def interaction_figure(cells: Cells) -> Figure:
-    """Means of two axes' combinations as numbers, their deviation from additivity as colour."""
+    """Draw means of two axes' combinations as numbers, their deviation from additivity as colour."""
     shape = cells.mean.shape
     longest = max(len(str(level)) for level in cells.mean.index)
     wide = max(0.085 * max(len(str(level)) for level in cells.mean.columns), 0.95)
@@ -113,5 +114,5 @@ def _wrapped(levels: Iterable[object]) -> list[str]:
 
 
 def _signed(points: float) -> str:
-    """A signed deviation in points: 0.123 is "+0.12"."""
+    """Write a signed deviation in points: 0.123 is "+0.12"."""
     return f"{points:+.2f}".replace("-", "\u2212")

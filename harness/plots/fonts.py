@@ -1,4 +1,4 @@
-"""Letters that the house's font has not: another font of this machine has them, or a number stands for them.
+"""Letters that matplotlib's own font lacks: another font of this machine, or a number, stands for them.
 
 Nothing is guessed by language: a font is asked for each letter. Numbers are the same in all figures of a
 process, and `note` is their key. SVG files keep the names, which a browser draws with fonts of its own.
@@ -33,7 +33,7 @@ _numbers: dict[str, int] = {}  # a run of letters that no font has -> its number
 
 @contextmanager
 def readable(figure: Figure) -> Iterator[None]:
-    """Give a figure the fonts that its letters need while it is drawn, and numbers for what has none."""
+    """Give a figure fonts for all its letters while it is drawn, and numbers for letters without a font."""
     lacking = frozenset(letter for text in _texts(figure) for letter in text if _lacks(letter))
     if not lacking:
         yield
@@ -57,7 +57,7 @@ def named() -> Iterator[None]:
 
 
 def note() -> str:
-    """What the numbers in figures of this process stand for; empty where every letter has a font."""
+    """Return the key of the numbers in figures of this process; empty if every letter has a font."""
     if not _numbers:
         return ""
     key = ", ".join(f"[{number}] is {name}" for name, number in _numbers.items())
@@ -68,7 +68,7 @@ def note() -> str:
 
 
 def holding(letters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
-    """The fewest fonts of this machine, by and by, that have some letters; and the letters that none has."""
+    """Find the fewest fonts of this machine that have some letters, and the letters that no font has."""
     families, left = [], letters
     for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname)):
         if left and not font.name.startswith((HOUSE, BOXES)) and (here := left & _letters(font.fname)):
@@ -79,7 +79,7 @@ def holding(letters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
 
 @functools.cache
 def _letters(path: str) -> frozenset[str]:
-    """The letters of a font file; none of one that cannot be read."""
+    """Return the letters of a font file; none if it cannot be read."""
     try:
         return frozenset(map(chr, FT2Font(path).get_charmap()))
     except (OSError, RuntimeError):
@@ -91,7 +91,7 @@ def _lacks(letter: str) -> bool:
 
 
 def _numbered(text: str, unread: frozenset[str]) -> str:
-    """A text with a number in brackets for each run of letters that no font has, spaces between them too."""
+    """Replace each run of letters without a font, and spaces between them, by a number in brackets."""
     if not unread & frozenset(text):
         return text
     letter = f"[{re.escape(''.join(unread))}]"
@@ -117,7 +117,7 @@ def _texts(figure: Figure) -> Iterator[str]:
 
 
 def _tick_labels(axis: Axis) -> dict[float, str]:
-    """The labels that an axis was given, by place; none where it makes them from numbers."""
+    """Return the labels that an axis was given, by place; none if it makes them from numbers."""
     formatter = axis.get_major_formatter()
     if isinstance(formatter, FixedFormatter):
         return dict(enumerate(map(str, formatter.seq)))
@@ -128,7 +128,7 @@ def _tick_labels(axis: Axis) -> dict[float, str]:
 
 
 def _replaced(figure: Figure, spell: Callable[[str], str]) -> list[Callable[[], None]]:
-    """Spell the texts of a figure anew; gives what puts each back."""
+    """Replace the texts of a figure; return functions that put them back."""
     restored: list[Callable[[], None]] = []
     for text in figure.findobj(Text):
         before = str(text.get_text())

@@ -1,4 +1,4 @@
-"""A forest plot: a row a contrast, its interval beside the margin, its verdict in words."""
+"""A forest plot: a row for each contrast, its interval beside the margin, its verdict in words."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ DECIMALS = np.array([1.0, 2.0, 5.0])
 
 
 @dataclass(frozen=True)
-class _Look:
-    """How a verdict is drawn: its colour, a darker one for words, and a marker for who sees no colours."""
+class _Style:
+    """The style of a verdict: its colour, a darker one for words, and a marker for the colour-blind."""
 
     color: Any
     words: Any
@@ -40,17 +40,17 @@ class _Look:
 
 
 LOOKS = {
-    "better": _Look(COLORS[0], "#005a8e", ">"),
-    "worse": _Look(COLORS[3], "#a84300", "<"),
-    "the same in all seeds": _Look(COLORS[2], "#00694d", "D"),
-    "same within margin": _Look(COLORS[2], "#00694d", "s"),
+    "better": _Style(COLORS[0], "#005a8e", ">"),
+    "worse": _Style(COLORS[3], "#a84300", "<"),
+    "the same in all seeds": _Style(COLORS[2], "#00694d", "D"),
+    "same within margin": _Style(COLORS[2], "#00694d", "s"),
 }
-OPEN = _Look("0.45", "0.35", "o")
+OPEN = _Style("0.45", "0.35", "o")
 
 
 @styled
 def forest_figure(table: pd.DataFrame, margin: float, xlabel: str) -> Figure:
-    """Contrasts with their 95 % intervals, the margin as a band around 0, the verdicts at the right.
+    """Draw contrasts with 95 % intervals, the margin as a band around 0, the verdicts at the right.
 
     Args:
         table: heading (rows that belong together follow each other), label (the contrast in words),
@@ -77,7 +77,7 @@ def forest_figure(table: pd.DataFrame, margin: float, xlabel: str) -> Figure:
 
 
 def _places(table: pd.DataFrame, *, twice: bool) -> tuple[dict[tuple[str, str], float], float]:
-    """Where each heading (its label empty) and contrast lies, in rows from the top, and their height."""
+    """Place each heading (its label empty) and contrast, in rows from the top, and give their height."""
     places: dict[tuple[str, str], float] = {}
     top = 0.0
     for heading, label in table[["heading", "label"]].itertuples(index=False, name=None):
@@ -146,7 +146,7 @@ def _scale(ax: Axes, table: pd.DataFrame, margin: float) -> None:
 
 
 def logarithmic(table: pd.DataFrame, margin: float) -> bool:
-    """Whether `forest_figure` draws these shares on a partly logarithmic axis, which its caption must say."""
+    """Tell whether `forest_figure` uses a partly logarithmic axis, which its caption must say."""
     values = table[["difference", "low", "high"]].to_numpy(dtype=float)
     return bool(np.abs(values[np.isfinite(values)]).max(initial=0.0) > LOG_BEYOND * max(margin, 0.0005))
 
@@ -164,5 +164,5 @@ def _keys(verdicts: set[str], margin: float, *, twice: bool) -> Iterator[Line2D 
         yield Patch(color="0.9", label=f"margin of \u00b1{100 * margin:g} points")
 
 
-def _marker(look: _Look, label: str) -> Line2D:
+def _marker(look: _Style, label: str) -> Line2D:
     return Line2D([], [], color=look.color, lw=2, marker=look.marker, ms=7, label=label)

@@ -1,4 +1,4 @@
-"""A ladder: accuracy rung by rung, and what each rung changed."""
+"""A ladder: accuracy step by step, and the change of each step."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ MEAN = {"difference": "mean"}
 
 @styled
 def ladder_figure(
-    rungs: Mapping[str, str],
+    steps: Mapping[str, str],
     accuracy: pd.DataFrame,
     accuracies: pd.DataFrame,
     changes: pd.DataFrame,
     differences: pd.DataFrame,
 ) -> Figure:
-    """Accuracy by rung, and between two rungs what the lower row changed, val and test side by side.
+    """Draw accuracy by step, and between two steps the change of the lower row, val and test side by side.
 
-    Rungs are rows, so that long names and ten of them can be read. Changes have a panel and a scale of their
-    own: beside a first rung that only guesses, the intervals of the later ones would be invisible.
+    Steps are rows, so that long names and ten of them can be read. Changes have a panel and a scale of their
+    own: beside a first step that only guesses, the intervals of the later ones would be invisible.
 
     Args:
-        rungs: label -> its words, in order.
+        steps: label -> its words, in order.
         accuracy: label, split, mean, low, high: shares; low and high NaN where there is no interval.
         accuracies: label, split, value: each seed's share.
-        changes: label, split, difference, low, high (shares, from the rung before), told (its words).
+        changes: label, split, difference, low, high (shares, from the step before), told (its words).
         differences: label, split, difference: each seed's.
     """
-    figure, ((left, right),) = subplots(2, [1.0], (11.2, 0.66 * len(rungs) + 1.5))
-    places = {label: float(place) for place, label in enumerate(rungs)}
+    figure, ((left, right),) = subplots(2, [1.0], (11.2, 0.66 * len(steps) + 1.5))
+    places = {label: float(place) for place, label in enumerate(steps)}
     change = changes.assign(**(changes[["difference", "low", "high"]] * 100)).rename(columns=MEAN)
     paired = differences.assign(value=differences["difference"] * 100)
     splits = [split for split in LANES if accuracy["split"].eq(split).any()]
     for split in splits:
-        mean, each, by, pair = (t[t["split"].eq(split)] for t in (accuracy, accuracies, change, paired))
-        _lane(left, mean, each, places, split)
+        mean, seeds, by, pair = (t[t["split"].eq(split)] for t in (accuracy, accuracies, change, paired))
+        _lane(left, mean, seeds, places, split)
         _lane(right, by, pair, {label: place - 0.5 for label, place in places.items()}, split)
-        for label, told in zip(by["label"], by["told"], strict=True):
-            _say(right, places[label] - 0.5 + LANES[split], f"{split} {told}", WORDS[split])
-    for label in list(rungs)[1:]:
+        for label, label_text in zip(by["label"], by["told"], strict=True):
+            _say(right, places[label] - 0.5 + LANES[split], f"{split} {label_text}", WORDS[split])
+    for label in list(steps)[1:]:
         if label not in set(change["label"]):
             _say(right, places[label] - 0.5, "no seed finished both", GREY)
     fit(left, accuracy[ENDS].to_numpy(), accuracies["value"].to_numpy())
     fit(right, change[ENDS].to_numpy(), paired["value"].to_numpy(), NARROWEST)
-    _name_axes(left, right, list(rungs.values()))
+    _name_axes(left, right, list(steps.values()))
     keys = _keys(splits, several=bool(accuracy["low"].notna().any()))
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys), frameon=False)
     return figure
@@ -86,14 +86,14 @@ def _say(ax: Axes, y: float, words: str, color: Any) -> None:
     ax.text(1.02, y, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=color)
 
 
-def _name_axes(left: Axes, right: Axes, rungs: Sequence[str]) -> None:
-    for ax, title in ((left, "accuracy by rung"), (right, "change from the rung before")):
+def _name_axes(left: Axes, right: Axes, steps: Sequence[str]) -> None:
+    for ax, title in ((left, "accuracy by step"), (right, "change from the step before")):
         ax.set_title(title, loc="left")
-        ax.set(ylim=(len(rungs) - 0.5, -0.5), ylabel="")
+        ax.set(ylim=(len(steps) - 0.5, -0.5), ylabel="")
         ax.grid(visible=False, axis="y")
         ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.hlines(range(len(rungs)), 0, 1, transform=ax.get_yaxis_transform(), color="0.9", lw=1, zorder=0)
-    left.set_yticks(range(len(rungs)), rungs)
+        ax.hlines(range(len(steps)), 0, 1, transform=ax.get_yaxis_transform(), color="0.9", lw=1, zorder=0)
+    left.set_yticks(range(len(steps)), steps)
     left.xaxis.set_major_formatter(percent_tick)
     left.set_xlabel("accuracy")
     right.set_yticks([])

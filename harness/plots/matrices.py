@@ -1,4 +1,4 @@
-"""Confusion matrices, and what a change did to them."""
+"""Confusion matrices and their changes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def confusion(ax: Axes, counts: pd.DataFrame, classes: Sequence[str]) -> None:
 
 
 def confusion_change(ax: Axes, change: pd.DataFrame, classes: Sequence[str]) -> None:
-    """Draw what became of a confusion matrix, coloured by whether that is good.
+    """Draw the change of a confusion matrix, coloured by whether it is good.
 
     Blue is better: more on the diagonal, which is framed, or fewer off it. Red is worse. Each cell says its
     signed count; cells without a change stay empty. The colours span the changes off the diagonal, since
@@ -74,7 +74,7 @@ def confusion_change(ax: Axes, change: pd.DataFrame, classes: Sequence[str]) -> 
 
 
 def signed(count: int) -> str:
-    """A signed count in words: 12 is "+12"."""
+    """Write a signed count: 12 is "+12"."""
     return f"{count:+d}".replace("-", "\u2212")
 
 
@@ -92,7 +92,7 @@ def confusion_figure(
     classes: Sequence[str],
     changes: Mapping[str, pd.DataFrame] | None = None,
 ) -> Figure:
-    """Confusion matrices, then changes of them, each under its title.
+    """Draw confusion matrices, then changes of them, each under its title.
 
     Side by side where they fit a page, else below each other.
     """

@@ -1,4 +1,4 @@
-"""Accuracy against the learning rate, an arm a line."""
+"""Accuracy against the learning rate, a line for each arm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BROKEN: dict[str, Any] = {"ls": "", "marker": "x", "ms": 6, "mew": 1.8, "clip_on
 
 @styled
 def rates_figure(table: pd.DataFrame, columns: int = 3, bars: str = "interval") -> Figure:
-    """Small multiples of accuracy against lr, all on the same axes.
+    """Draw small multiples of accuracy against lr, all on the same axes.
 
     A setting whose seeds did not all finish has no point, since survivors flatter: it is a cross at the
     bottom. The chosen lr of a line is ringed, with a square where it is the lowest or highest tried.
@@ -106,14 +106,14 @@ def _lines(ax: Axes, here: pd.DataFrame, looks: Mapping[str, tuple[Color, str]])
 
 
 def _shifts(rates: NDArray[np.float64], lines: int) -> NDArray[np.float64]:
-    """Factors that set the lines' points at one lr side by side, within a fifth of the way to the next."""
+    """Compute factors that set the points of lines at one lr side by side, a fifth of the way to the next."""
     steps = np.diff(np.log10(np.sort(rates)))
     room = 0.2 * float(steps.min(initial=0.5))
     return np.asarray(10 ** np.linspace(-room / 2, room / 2, lines)) if lines > 1 else np.ones(1)
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
-    """Where the axis of accuracies begins and ends; an interval of two wild seeds may reach beyond it."""
+    """Choose the ends of the axis of accuracies; an interval of two wild seeds may reach beyond it."""
     means = table["mean"].dropna().to_numpy(dtype=float)
     if not means.size:
         return 0.0, 1.0
@@ -124,7 +124,7 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def _scale(ax: Axes, table: pd.DataFrame) -> None:
-    """Lr on a log axis, accuracy on one that is logarithmic in the error."""
+    """Lay lr out on a log axis, and accuracy on an axis that is logarithmic in the error."""
     low, high = _limits(table)
     ax.set_yscale("function", functions=(error, share))
     ends = error(np.array([low, high]))

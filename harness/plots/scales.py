@@ -1,4 +1,4 @@
-"""Axes on which a search's values can be told apart: accuracies by their error, losses by factors."""
+"""Axes that tell values apart: accuracies by their error, losses by factors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from harness.plots.style import percent_tick
+from harness.text import short_number, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,23 +31,23 @@ TICKS: Sequence[Sequence[float]] = [
 
 
 def error(share: Any, least: float = LEAST_ERROR) -> Any:
-    """Where an accuracy lies on an axis that is logarithmic in the error; none beyond that of `least`."""
+    """Return the place of an accuracy on an axis logarithmic in the error, down to the error `least`."""
     return -np.log10(np.maximum(1 - np.asarray(share, dtype=float), least))
 
 
 def share(place: Any) -> Any:
-    """The accuracy at a place of `error`."""
+    """Return the accuracy at a place of `error`."""
     return 1 - 10 ** -np.asarray(place, dtype=float)
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Shares to name between two."""
+    """Choose shares to name between two."""
     within = [[share for share in shares if low <= share <= high] for shares in TICKS]
     return next((few for few in within if len(few) > 2), [low, high])
 
 
 def kind_of(name: str, values: ArrayLike) -> Kind:
-    """How an axis of a quantity is best laid out: by its name, and by what its values span."""
+    """Choose the kind of axis for a quantity, by its name and the span of its values."""
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     if name.endswith("accuracy"):
@@ -56,7 +57,7 @@ def kind_of(name: str, values: ArrayLike) -> Kind:
 
 
 def places(values: ArrayLike, kind: Kind, least: float = LEAST_ERROR) -> NDArray[np.float64]:
-    """Values as distances along an axis of this kind, so that colours grow as the axis does.
+    """Return values as distances along an axis of this kind, so that colours grow as the axis does.
 
     Args:
         values: any shape.
@@ -70,7 +71,7 @@ def places(values: ArrayLike, kind: Kind, least: float = LEAST_ERROR) -> NDArray
 
 
 def values_at(at: ArrayLike, kind: Kind, least: float = LEAST_ERROR) -> NDArray[np.float64]:
-    """The values at places: what undoes `places`."""
+    """Return the values at places: the inverse of `places`."""
     known = np.asarray(at, dtype=float)
     if kind == "linear":
         return known
@@ -78,13 +79,13 @@ def values_at(at: ArrayLike, kind: Kind, least: float = LEAST_ERROR) -> NDArray[
 
 
 def _to_end(shares: Any, least: float) -> Any:
-    """Where accuracies lie: by the logarithm of the error, and evenly from that of `least` on to 100 %."""
+    """Place accuracies by the logarithm of the error, and evenly from the error `least` on to 100 %."""
     shares = np.asarray(shares, dtype=float)
     return error(shares, least) + np.maximum(shares - (1 - least), 0) / (least * math.log(10))
 
 
 def _from_end(place: Any, least: float) -> Any:
-    """The accuracy at a place of `_to_end`."""
+    """Return the accuracy at a place of `_to_end`."""
     place, end = np.asarray(place, dtype=float), -math.log10(least)
     return share(np.minimum(place, end)) + np.maximum(place - end, 0) * least * math.log(10)
 
@@ -114,31 +115,14 @@ def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike)
     if kind == "error":
         axis.set_major_formatter(percent_tick)
     else:
-        axis.set_major_formatter(lambda value, _: number(value))
+        axis.set_major_formatter(lambda value, _: short_number(value))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
-    axis.set_label_text(words(name))
-
-
-def number(value: float) -> str:
-    """A number as short as a tick wants it: 20000 is "20k".
-
-    >>> [number(value) for value in (0.03, 150, 20000, 3.5e6)]
-    ['0.03', '150', '20k', '3.5M']
-    """
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= unit:
-            return f"{value / (1e3 if letter == 'k' else unit):.4g}{letter}"
-    return f"{value:.4g}"
-
-
-def words(name: str) -> str:
-    """A quantity's name as an axis says it: "val_accuracy" is "val accuracy"."""
-    return name.replace("_", " ")
+    axis.set_label_text(spaced(name))
 
 
 def least_error(values: ArrayLike) -> float:
-    """The smallest error there is, that of 100 % aside, which lies at no finite place of a logarithm."""
+    """Return the smallest error except 0, which lies at no finite place of a logarithm."""
     known = np.asarray(values, dtype=float)
     errors = 1 - known[np.isfinite(known)]
     errors = errors[errors > 1e-9]

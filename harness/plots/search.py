@@ -1,4 +1,4 @@
-"""How a search went: its history, what a smaller one would have found, importance, the front, the curves."""
+"""Figures of a search: history, expected best by budget, importance, the Pareto front, learning curves."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from harness.plots.scales import value_axis, words
+from harness.plots.scales import value_axis
 from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.text import spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ STEP: dict[str, Any] = {"color": ORANGE, "lw": 1.8}
 
 @styled
 def history_figure(table: pd.DataFrame, objective: str) -> Figure:
-    """The objective against the suggestions' numbers, and the best so far against wall seconds.
+    """Draw the objective against the suggestions' numbers, and the best so far against wall seconds.
 
     Args:
         table: number, state, value (NaN of a failed one), so_far (the best of the complete ones up to here),
@@ -54,7 +55,7 @@ def history_figure(table: pd.DataFrame, objective: str) -> Figure:
 
 
 def states(ax: Axes, table: pd.DataFrame, x: str, least: float = 0.025) -> None:
-    """Mark suggestions (`x`, value, state) by what became of them; failed ones at the bottom."""
+    """Mark suggestions (`x`, value, state) by their state; failed ones at the bottom."""
     for state, look in (("pruned", PRUNED), ("complete", COMPLETE)):
         rows = table[table["state"].eq(state)]
         ax.plot(rows[x], rows["value"], **look)
@@ -65,7 +66,7 @@ def states(ax: Axes, table: pd.DataFrame, x: str, least: float = 0.025) -> None:
 
 @styled
 def budget_figure(curve: pd.DataFrame, so_far: pd.DataFrame, objective: str) -> Figure:
-    """The expected best of a random search against its budget, with what this one had at each number.
+    """Draw the expected best of a random search against its budget, and the best so far of this one.
 
     Args:
         curve: budget, expected, low, high; dashed beyond half of the largest budget.
@@ -96,7 +97,7 @@ def budget_figure(curve: pd.DataFrame, so_far: pd.DataFrame, objective: str) -> 
 
 @styled
 def importance_figure(table: pd.DataFrame) -> Figure:
-    """Each parameter's share of importance, an evaluator a colour, with its spread over resamples.
+    """Draw each parameter's share of importance, an evaluator a colour, with its spread over resamples.
 
     Args:
         table: parameter, evaluator, importance, low, high (shares; NaN where it was not judged); parameters
@@ -125,7 +126,7 @@ def importance_figure(table: pd.DataFrame) -> Figure:
 
 @styled
 def front_figure(table: pd.DataFrame, names: Sequence[str], maximize: Sequence[bool]) -> Figure:
-    """Two objectives against each other: the front as a step line, what it beats faint.
+    """Draw two objectives against each other: the front as a step line, dominated suggestions faint.
 
     Args:
         table: `names` (two columns), number, front and best (booleans).
@@ -148,14 +149,14 @@ def front_figure(table: pd.DataFrame, names: Sequence[str], maximize: Sequence[b
     _legend(figure, [
         Line2D([], [], color=BLUE, marker="o", ms=6, label="front"),
         Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="beaten"),
-        Line2D([], [], **BEST, label=f"best {words(upright)}"),
+        Line2D([], [], **BEST, label=f"best {spaced(upright)}"),
     ])  # fmt: skip
     return figure
 
 
 @styled
 def pruning_figure(curves: pd.DataFrame, rungs: pd.DataFrame, objective: str) -> Figure:
-    """Learning curves of the best few beside those that were pruned, with the epochs at which that happened.
+    """Draw learning curves of the best suggestions and of pruned ones, with the epochs of pruning.
 
     Args:
         curves: number, label, pruned (boolean), epoch, value.

@@ -1,4 +1,4 @@
-"""Where a search looked in its space, and what it found there: parallel coordinates, slices, a contour."""
+"""The space of a search: parallel coordinates, slices, and a contour plot."""
 
 from __future__ import annotations
 
@@ -16,19 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.tri import Triangulation
 
-from harness.plots.scales import (
-    LEAST_ERROR,
-    kind_of,
-    least_error,
-    number,
-    places,
-    ticks,
-    value_axis,
-    values_at,
-    words,
-)
+from harness.plots.scales import LEAST_ERROR, kind_of, least_error, places, ticks, value_axis, values_at
 from harness.plots.search import BEST, FAILED, PRUNED
 from harness.plots.style import GREY, styled, subplots
+from harness.text import short_number, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +66,7 @@ class Dimension:
         return [float(value) for value in np.arange(self.low, self.high + self.step / 2, self.step)]
 
     def places(self, column: pd.Series[Any]) -> NDArray[np.float64]:
-        """Where values lie between the ends of the range, in 0..1; NaN where there is none."""
+        """Place values between the ends of the range, in 0..1; NaN where there is none."""
         if self.kind == "category":
             index = {level: place for place, level in enumerate(self.levels)}
             at = column.map(index).to_numpy(dtype=float)
@@ -93,7 +84,7 @@ class Dimension:
 def parallel_figure(
     table: pd.DataFrame, dimensions: Sequence[Dimension], objective: str, *, maximize: bool = True
 ) -> Figure:
-    """A line a suggestion across all parameters, coloured by the objective; the best one on top.
+    """Draw parallel coordinates: a line for each suggestion, coloured by the objective, the best on top.
 
     Args:
         table: a column a dimension, value, best (boolean); complete suggestions only.
@@ -122,7 +113,7 @@ def parallel_figure(
     ax.set_ylim(-0.14, 1.02)
     ax.set_xticks(
         range(len(axes)),
-        [*(words(axis.name) for axis in dimensions), words(objective)],
+        [*(spaced(axis.name) for axis in dimensions), spaced(objective)],
         rotation=20,
         ha="left",
     )
@@ -139,13 +130,13 @@ def parallel_figure(
 
 
 def _of_values(values: pd.Series[Any], objective: str) -> Dimension:
-    """The objective as the last axis, on a scale that tells its values apart."""
+    """Make the objective the last axis, on a scale that tells its values apart."""
     low, high = float(values.min()), float(values.max())
     return Dimension("value", "linear", low, high, (objective,), least=least_error(values))
 
 
 def _spread(axis: Dimension, table: pd.DataFrame) -> NDArray[np.float64]:
-    """Places on an axis; those of one category beside each other, by number, so that they can be counted."""
+    """Place values on an axis; those of one category lie side by side in the order of their numbers."""
     if axis.name == "value":
         at = places(table["value"], kind_of(axis.levels[0], table["value"]), axis.least)
         return np.asarray((at - at.min()) / (np.ptp(at) or 1.0), dtype=float)
@@ -156,7 +147,7 @@ def _spread(axis: Dimension, table: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _upright(ax: Axes, place: int, axis: Dimension) -> None:
-    """One axis of the parallel coordinates with its words."""
+    """Draw one axis of the parallel coordinates with its words."""
     ax.plot([place, place], [0, 1], color="0.35", lw=1, zorder=3)
     for y, word in _marks(axis):
         ax.text(place + 0.04, y, word, fontsize=7.5, va="center", zorder=6,
@@ -171,19 +162,19 @@ def _marks(axis: Dimension) -> list[tuple[float, str]]:
         return _value_marks(axis)
     middle = math.sqrt(axis.low * axis.high) if axis.kind == "log" else (axis.low + axis.high) / 2
     values = pd.Series(axis.few or [axis.low, float(f"{middle:.2g}"), axis.high])
-    return list(zip(axis.places(values).tolist(), map(number, values), strict=True))
+    return list(zip(axis.places(values).tolist(), map(short_number, values), strict=True))
 
 
 def _value_marks(axis: Dimension) -> list[tuple[float, str]]:
-    """The objective's own scale beside the last axis; its ends are there, what is near them is not."""
+    """Mark the objective's own scale beside the last axis: its ends, and values far enough from them."""
     kind, ends = kind_of(axis.levels[0], [axis.low, axis.high]), [axis.low, axis.high]
     within = ticks(axis.low, axis.high) if kind == "error" else MaxNLocator(5).tick_values(*ends)
     values = np.array([*ends, *(value for value in within if axis.low < value < axis.high)])
     at = places(values, kind, axis.least)
     at = (at - at[0]) / (at[1] - at[0] or 1.0)
     keep = [place for place in range(len(at)) if place < 2 or 0.05 < at[place] < 0.95]
-    told = (lambda x: f"{100 * x:.4g}\u00a0%") if kind == "error" else number
-    return [(float(at[place]), told(float(values[place]))) for place in keep]
+    written = (lambda x: f"{100 * x:.4g}\u00a0%") if kind == "error" else short_number
+    return [(float(at[place]), written(float(values[place]))) for place in keep]
 
 
 def _short(level: str) -> str:
@@ -193,7 +184,7 @@ def _short(level: str) -> str:
 def _shades(
     values: pd.Series[Any], objective: str, *, maximize: bool
 ) -> tuple[Normalize, NDArray[np.float64]]:
-    """Colours' places, the better the lighter; the worst tenth shares the darkest."""
+    """Return colours' places, the better the lighter; the worst tenth shares the darkest."""
     at = places(values, kind_of(objective, values), least_error(values)) * (1 if maximize else -1)
     low, high = np.nanquantile(at, WORST_LEFT), np.nanmax(at)
     return Normalize(low, high if high > low else low + 1, clip=True), at
@@ -203,7 +194,7 @@ def _shades(
 def slices_figure(
     table: pd.DataFrame, dimensions: Sequence[Dimension], objective: str, columns: int = 4
 ) -> Figure:
-    """The objective against each parameter by itself, coloured by the suggestions' numbers.
+    """Draw the objective against each parameter by itself, coloured by the suggestions' numbers.
 
     Args:
         table: a column a dimension, number, state, value, best (boolean).
@@ -257,13 +248,13 @@ def _slice(ax: Axes, table: pd.DataFrame, axis: Dimension, numbers: Normalize) -
 
 def _across(ax: Axes, axis: Dimension, which: Literal["x", "y"]) -> None:
     """Lay an axis out over a parameter's whole range, also where nothing was suggested."""
-    of = ax.xaxis if which == "x" else ax.yaxis
+    direction = ax.xaxis if which == "x" else ax.yaxis
     limits = ax.set_xlim if which == "x" else ax.set_ylim
-    of.set_label_text(words(axis.name))
+    direction.set_label_text(spaced(axis.name))
     if axis.kind == "category":
         levels = [_short(level) for level in axis.levels]
         crowded = which == "x" and sum(map(len, levels)) > 22
-        of.set_ticks(range(len(levels)), levels)
+        direction.set_ticks(range(len(levels)), levels)
         if crowded:
             ax.tick_params(axis="x", labelrotation=25)
         limits(-0.5, len(levels) - 0.5)
@@ -274,21 +265,23 @@ def _across(ax: Axes, axis: Dimension, which: Literal["x", "y"]) -> None:
         room = (high / low) ** 0.04
         limits(low / room, high * room)
         few = high / low < 30
-        of.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=6))
-        of.set_minor_locator(NullLocator())
-        of.set_minor_formatter(NullFormatter())
+        direction.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=6))
+        direction.set_minor_locator(NullLocator())
+        direction.set_minor_formatter(NullFormatter())
     else:
         room = 0.04 * (high - low or 1.0)
         limits(low - room, high + room)
-        of.set_major_locator(FixedLocator(axis.few) if axis.few else MaxNLocator(5, integer=axis.step >= 1))
-    of.set_major_formatter(lambda value, _: number(value))
+        direction.set_major_locator(
+            FixedLocator(axis.few) if axis.few else MaxNLocator(5, integer=axis.step >= 1)
+        )
+    direction.set_major_formatter(lambda value, _: short_number(value))
 
 
 @styled
 def contour_figure(
     table: pd.DataFrame, across: Dimension, upright: Dimension, objective: str, *, maximize: bool = True
 ) -> Figure:
-    """The objective over two parameters: linear between the points, and nothing outside of their hull.
+    """Draw the objective over two parameters: linear between the points, and nothing outside of their hull.
 
     Args:
         table: both columns, value, best (boolean); complete suggestions only, both values known.
@@ -319,7 +312,7 @@ def contour_figure(
     bar = figure.colorbar(ScalarMappable(norm, VALUES), ax=ax, fraction=0.05, pad=0.02)
     ticks = np.linspace(norm.vmin or 0.0, norm.vmax or 1.0, 5)
     bar.set_ticks(list(ticks), labels=_back(ticks, table["value"], objective, maximize=maximize))
-    bar.set_label(words(objective))
+    bar.set_label(spaced(objective))
     bar.outline.set_visible(False)
     if len(best):
         key = Line2D([], [], **BEST, label="best")
@@ -328,12 +321,12 @@ def contour_figure(
 
 
 def _held(values: NDArray[np.float64], norm: Normalize) -> NDArray[np.float64]:
-    """Values held between the norm's ends: the worst are drawn in the darkest colour, not left out."""
+    """Clip values to the norm's ends: the worst are drawn in the darkest colour, not left out."""
     return np.clip(values, norm.vmin, norm.vmax)
 
 
 def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int32] | None:
-    """The Delaunay triangles between points; None where these lie on one line."""
+    """Return the Delaunay triangles between points; None if these lie on one line."""
     if len(x) < 3:
         return None
     try:
@@ -343,7 +336,7 @@ def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int
 
 
 def _back(at: NDArray[np.float64], values: pd.Series[Any], objective: str, *, maximize: bool) -> list[str]:
-    """The words of a colour bar's ticks: from places back to the values."""
+    """Write a colour bar's ticks: from places back to the values."""
     kind, signed = kind_of(objective, values), at * (1 if maximize else -1)
-    told = values_at(signed, kind, least_error(values)).tolist()
-    return [f"{100 * value:.3g}\u00a0%" if kind == "error" else number(value) for value in told]
+    restored = values_at(signed, kind, least_error(values)).tolist()
+    return [f"{100 * value:.3g}\u00a0%" if kind == "error" else short_number(value) for value in restored]

@@ -1,9 +1,8 @@
-"""How every figure looks, and what figures share: fonts, colours, empty panels, words beside rows."""
+"""The style of all figures, and their shared parts: fonts, colours, empty panels, words beside rows."""
 
 from __future__ import annotations
 
 import functools
-import math
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import matplotlib as mpl
@@ -71,18 +70,8 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return png, svg
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """A share in words: 0.9712 is "97.1 %" (with a space that does not break)."""
-    return f"{100 * share:.{digits}f}\u00a0%"
-
-
-def p_words(p: float) -> str:
-    """A p value in words: two digits, none of them below 0.001; a dash where there is none."""
-    return "\u2013" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
-
-
 def percent_tick(share: float, _position: float) -> str:
-    """A tick's words, as matplotlib asks for them."""
+    """Write a tick in percent, with matplotlib's signature."""
     return f"{100 * share:.4g}\u00a0%"
 
 
@@ -112,6 +101,6 @@ def fit(ax: Axes, *values: npt.NDArray[np.float64]) -> None:
 
 
 def nothing(ax: Axes, words: str) -> None:
-    """Say in the place of a panel why there is none."""
+    """Write in the place of an empty panel why it is empty."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, words, ha="center", va="center", color=GREY, transform=ax.transAxes)

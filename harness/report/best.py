@@ -1,8 +1,9 @@
-"""A look at the best trial of each data set, as far as images, predictions and weights are at hand."""
+"""The best model of each data set: random images, class probabilities, mistakes, the hardest images."""
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,9 @@ import numpy as np
 
 from harness import gallery, pictures, predictions, selection, weights
 from harness.errors import UsageError
-from harness.plots import percent
-from harness.report.at_hand import Look, look
-from harness.report.figures import Drawn, slug
-from harness.report.reading import Reading
+from harness.report.figures import draw_images
+from harness.report.model import Figure, Section, slug
+from harness.text import percent
 from harness.trained_on import study_dataset
 
 if TYPE_CHECKING:
@@ -23,53 +23,55 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.data import Split
+    from harness.report.reading import ReportData
 
 RANDOM = (
     "Test images drawn at random, with their labels, the model's prediction and its probability; a wrong one "
     "is red."
 )
-FAILURES = "The {} images it gets wrong, by their true class (the row), the surest mistake first."
+FAILURES = "The {} images that the model gets wrong, one row for each true class, the surest mistake first."
 BARS = (
-    "Its probability of each class, computed from the kept weights: two images it gets right and is sure "
-    "of, two it gets right and is least sure of, its two surest mistakes."
+    "The model's probability of each class, computed from the kept weights: two right answers that it is "
+    "surest of, two right answers that it is least sure of, and its two surest mistakes."
 )
 HARDEST = (
-    "By the share of all finished models, of every arm and seed, that get them wrong, then by the mean "
-    "probability that these gave to wrong classes. An image that most get wrong may be mislabelled, or not "
-    "be what any of these networks can tell. `harness data show {} --hardest RESULTS` lists them all."
+    "Ordered by the share of all finished models, of every arm and seed, that get an image wrong, then by "
+    "the mean probability that these models give to wrong classes. Such an image may be mislabelled, or too "
+    "hard for all of these networks. `harness data show {} --hardest RESULTS` lists all images."
 )
 
 
-def looks(reading: Reading) -> Iterator[Look]:
-    """Look at the best trial by validation, as `selection.best` finds it, on each data set that has one."""
-    done = reading.trials[reading.trials["status"].eq("ok")]
+def sections(reading: ReportData) -> Iterator[Section]:
+    """Show the best trial by validation of each data set that has finished trials."""
     for dataset in reading.datasets:
-        trials = done[done["dataset"].eq(dataset)]
+        trials = reading.finished(dataset)
         if trials.empty:
             continue
-        try:
-            found = selection.best(replace(reading.results, trials=trials))
-        except UsageError:
-            yield Look(dataset, ["Without a validation accuracy no model is the best, so none is shown."], [])
-        else:
-            yield _look(reading, found.iloc[0], alone=len(trials) == 1)
+        words, figures = (
+            ["Without a validation accuracy no model is the best, so none is shown."],
+            list[Figure](),
+        )
+        with suppress(UsageError):
+            best = selection.best(replace(reading.results, trials=trials)).iloc[0]
+            figures, words = draw_images(reading, dataset, _makers(reading, best))
+            words = [_facts(best, alone=len(trials) == 1), *words]
+        yield Section(f"model-{dataset}", f"The best model on {dataset}", words, figures=figures)
 
 
-def _look(reading: Reading, trial: pd.Series[Any], *, alone: bool) -> Look:
-    makers: dict[str, Callable[[Reading, pd.Series[Any]], Drawn]] = {
+def _makers(reading: ReportData, trial: pd.Series[Any]) -> dict[str, Callable[[], Figure]]:
+    makers: dict[str, Callable[[ReportData, pd.Series[Any]], Figure]] = {
         "random images of test": _random,
-        "class probabilities": _bars,
-        "its mistakes": partial(_failures, split="test"),
+        "class probabilities": _probabilities,
+        "its mistakes": partial(_mistakes, split="test"),
     }
-    if "train" in reading.results.study.get("study", {}).get("keep_predictions", []):
-        makers["its mistakes on train"] = partial(_failures, split="train")
+    if "train" in reading.study.keep_predictions:
+        makers["its mistakes on train"] = partial(_mistakes, split="train")
     makers["the images that most models get wrong"] = _hardest
-    of_trial = {what: partial(_of_kept, make, reading, trial) for what, make in makers.items()}
-    return look(reading, str(trial["dataset"]), [_who(trial, alone=alone)], of_trial)
+    return {subject: partial(_from_predictions, make, reading, trial) for subject, make in makers.items()}
 
 
-def _who(trial: pd.Series[Any], *, alone: bool) -> str:
-    """Which trial it is, how large and how good; a model without val is shown only where it is alone."""
+def _facts(trial: pd.Series[Any], *, alone: bool) -> str:
+    """Name the trial, its size and its accuracies."""
     facts = [
         f"{trial['parameters']:,.0f} trainable parameters",
         *(
@@ -82,34 +84,34 @@ def _who(trial: pd.Series[Any], *, alone: bool) -> str:
     return f"{which}: {trial['label']}, seed {trial['seed']} ({trial['trial_id']}), {', '.join(facts)}."
 
 
-def _of_kept(
-    make: Callable[[Reading, pd.Series[Any]], Drawn], reading: Reading, trial: pd.Series[Any]
-) -> Drawn:
-    """Make a figure of predictions; raise a UsageError where the folder holds none."""
-    if not any((reading.results.folder / "predictions").glob("*.npz")):
-        raise UsageError(
-            "this results folder holds no predictions: it was copied without them, or keep_predictions under "
-            "[study] is empty"
-        )
+def _from_predictions(
+    make: Callable[[ReportData, pd.Series[Any]], Figure], reading: ReportData, trial: pd.Series[Any]
+) -> Figure:
+    """Draw a figure of kept predictions.
+
+    Raises:
+        UsageError: the folder holds no predictions.
+    """
+    reading.require_predictions()
     return make(reading, trial)
 
 
-def _random(reading: Reading, trial: pd.Series[Any]) -> Drawn:
-    seen = pictures.see(reading.results, trial)
+def _random(reading: ReportData, trial: pd.Series[Any]) -> Figure:
+    model = pictures.see(reading.results, trial)
     count = gallery.COUNTS["predictions"]
-    at = np.sort(np.random.default_rng(0).permutation(len(seen.table))[:count])
-    figure = gallery.predictions_figure(seen, seen.table.iloc[at], " at random (seed 0)")
-    return Drawn(_name(trial, "random"), f"Random images of {trial['dataset']}", RANDOM, figure)
+    places = np.sort(np.random.default_rng(0).permutation(len(model.table))[:count])
+    figure = gallery.predictions_figure(model, model.table.iloc[places], " at random (seed 0)")
+    return Figure(_name(trial, "random"), f"Random images of {trial['dataset']}", RANDOM, figure)
 
 
-def _failures(reading: Reading, trial: pd.Series[Any], split: Split) -> Drawn:
+def _mistakes(reading: ReportData, trial: pd.Series[Any], split: Split) -> Figure:
     figure = gallery.failures_figure(pictures.see(reading.results, trial, split))
-    title = f"What it gets wrong on {trial['dataset']}, {split}"
+    title = f"Mistakes on {trial['dataset']}, {split}"
     name = _name(trial, "failures" if split == "test" else f"failures-{split}")
-    return Drawn(name, title, FAILURES.format(split), figure, folded=True)
+    return Figure(name, title, FAILURES.format(split), figure, folded=True)
 
 
-def _bars(reading: Reading, trial: pd.Series[Any]) -> Drawn:
+def _probabilities(reading: ReportData, trial: pd.Series[Any]) -> Figure:
     path = weights.file_of(reading.results, str(trial["trial_id"]))
     if not path.is_file():
         raise UsageError(
@@ -121,16 +123,16 @@ def _bars(reading: Reading, trial: pd.Series[Any]) -> Drawn:
     given = weights.probabilities(weights.read(path, dataset), "test")
     rows = predictions.telling(seen.table)
     figure = gallery.probabilities_figure(seen, rows, given[rows.index])
-    return Drawn(_name(trial, "probabilities"), f"How sure it is, on {trial['dataset']}", BARS, figure)
+    return Figure(_name(trial, "probabilities"), f"Class probabilities on {trial['dataset']}", BARS, figure)
 
 
-def _hardest(reading: Reading, trial: pd.Series[Any]) -> Drawn:
+def _hardest(reading: ReportData, trial: pd.Series[Any]) -> Figure:
     dataset = str(trial["dataset"])
     table = pictures.hardest(reading.results, dataset)
     figure = gallery.hardest_figure(pictures.originals(reading.results, dataset, "test"), table, "test")
-    title = f"The images of {dataset} that most models get wrong"
-    return Drawn(_name(trial, "hardest"), title, HARDEST.format(dataset), figure)
+    title = f"The hardest images of {dataset}"
+    return Figure(_name(trial, "hardest"), title, HARDEST.format(dataset), figure)
 
 
-def _name(trial: pd.Series[Any], what: str) -> str:
-    return f"model-{slug(str(trial['dataset']))}-{what}"
+def _name(trial: pd.Series[Any], kind: str) -> str:
+    return f"model-{slug(str(trial['dataset']))}-{kind}"

@@ -1,157 +1,121 @@
-"""Whether models are as right as they say: ECE, Brier's score and NLL of each arm, reliability curves.
+"""The calibration of models: ECE, Brier score and NLL of each arm, and reliability diagrams.
 
-From the kept predictions of test, stack by stack. ECE looks at the predicted class's probability only,
-which is what is kept of every sample; Brier's score and NLL need all of them, so they are there where the
-study tracked them, or of the one model whose weights were kept.
+They are computed from the kept test predictions, one stack at a time. ECE needs the probability of the
+predicted class, which is kept for every sample. Brier score and NLL need the probabilities of all classes: a
+study tracks them, or they are computed for the model whose weights were kept.
 """
 
 from __future__ import annotations
 
-import math
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from harness import plots, predictions, selection, stats, weights
 from harness.errors import MachineError, UsageError
-from harness.report.figures import Drawn, slug
-from harness.report.pairs import reference_arm
+from harness.report.flips import reference_arm
+from harness.report.model import Cell, Column, Figure, Section, Table, accuracy_cell, number_cell, slug
 from harness.report.reading import rank
-from harness.report.section import Section
-from harness.report.tables import NONE, Cell, Column, Table, accuracy_cell
 from harness.trained_on import study_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from harness.predictions import Predictions
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
 
 BINS = 15
 MOST_ROWS = 200
 HALF_A_STEP = 2.0**-12  # of a float16 in 0.5..1
-MADE = {
+PROBABILITIES = {
     "identity": "softmax of logits",
     "log_softmax": "exp of log-probabilities",
     "sigmoid": "scores divided by their sum",
     "softmax": "as the head gives them",
 }
-"""Head -> how its output became the probabilities of its classes."""
+"""Head -> the way from its output to probabilities of classes."""
 HOW = (
-    "A model is calibrated if of the samples of which it is 80\u00a0% sure it gets 80\u00a0% right. So that "
-    "losses of different scales can be compared, every head's output was made into probabilities: softmax "
-    "of logits, exp of log-probabilities, scores divided by their sum; a softmax head's are taken as they "
-    "are. "
-    "ECE is the gap between confidence (the predicted class's probability) and accuracy, averaged over "
-    f"{BINS} bins of equal width with the samples as weights, in points: 0 is perfect."
+    "A model is calibrated if it gets 80\u00a0% of the samples right that it is 80\u00a0% sure of. So that "
+    "losses of different scales can be compared, every head's output was turned into probabilities: softmax "
+    "of logits, exp of log-probabilities, scores divided by their sum; the output of a softmax head is used "
+    "unchanged. The expected calibration error (ECE) is the gap between confidence (the probability of the "
+    f"predicted class) and accuracy, averaged over {BINS} bins of equal width, each weighted by its "
+    "samples, in points: 0 is perfect."
 )
 ROUNDED = (
-    "The confidence of each sample is kept as a float16, in steps of 0.0005 between 50 and 100\u00a0%: it is "
-    f"off by at most {100 * HALF_A_STEP:.2f} points, and so is an ECE, but for the few samples that near "
-    "a bin's edge; what is surer than 99.98\u00a0% counts as 100\u00a0%."
+    "The confidence of each sample is kept as a float16, in steps of 0.0005 between 50 and 100\u00a0%. It "
+    f"is off by at most {100 * HALF_A_STEP:.2f} points, and so is an ECE, except for the few samples near "
+    "the edge of a bin; a confidence above 99.98\u00a0% counts as 100\u00a0%."
 )
 UNTRACKED = (
-    "Brier's score and NLL need the probabilities of all classes, which are not kept of every sample. With "
-    'metrics = ["nll", "brier"] under [study], a run into a new folder measures them for every trial.'
+    "The Brier score and NLL need the probabilities of all classes, which are not kept for every sample. "
+    'With metrics = ["nll", "brier"] under [study], a run into a new folder measures them for every trial.'
 )
 CURVES = (
-    "Above the dashed line a model is right more often than it says, below it is overconfident. Thick over "
-    "all seeds together, with points that grow with the samples in their bin; thin each seed. Below, the "
-    "share of samples by confidence. {}"
+    "Above the dashed line a model is underconfident, below it overconfident. Thick lines pool all seeds, "
+    "and their points grow with the samples in the bin; thin lines are single seeds. The lower panel shows "
+    "the share of samples by confidence. {}"
 )
 NOTE = (
     "On test, means over the finished seeds, under them 95\u00a0% Student-t intervals; arms in the order of "
-    "their validation accuracy. Lower is better in ECE, Brier's score (in 0..2) and NLL (in nats; infinite "
-    "where a true class got probability 0). A model that guesses and says so has a low ECE too: see its "
-    "accuracy."
+    "their validation accuracy. Lower is better in ECE, Brier score (in 0..2) and NLL (in nats; infinite "
+    "if a true class got probability 0). A model that guesses and is not sure has a low ECE too, so look at "
+    "its accuracy as well."
 )
 
 
-def section(reading: Reading) -> Section | None:
-    """The section on calibration; None where nothing has finished."""
+def section(reading: ReportData) -> Section | None:
+    """Report on calibration; None if nothing has finished."""
     if not reading.trials["status"].eq("ok").any():
         return None
-    words, parts, drawn = [HOW], [], []
+    words, tables, figures = [HOW], [], []
     for dataset in reading.datasets:
         try:
-            tallied = tallies(reading, dataset)
+            table = reliability(reading, dataset)
         except UsageError as error:
-            folder = str(reading.results.folder)
-            why = str(error).replace(f"{folder}/", "").replace(folder, "the results folder")
-            words.append(f"Not measured on {dataset}: {why.rstrip('.')}.")
-            continue
-        parts.append(tallied)
-        drawn.append(_curves(reading, dataset, tallied))
-    if not parts:
+            words.append(f"Not measured on {dataset}: {reading.reason(error)}.")
+        else:
+            tables.append(table)
+            figures.append(_diagram(reading, dataset, table))
+    if not tables:
         return Section("calibration", "Calibration", words)
-    words += [ROUNDED, *_alone(reading)]
-    return Section("calibration", "Calibration", words, [_table(reading, pd.concat(parts))], drawn)
+    words += [ROUNDED, *_other_scores(reading)]
+    return Section("calibration", "Calibration", words, [_table(reading, pd.concat(tables))], figures)
 
 
-def tallies(reading: Reading, dataset: str) -> pd.DataFrame:
-    """Sum the kept test predictions of every finished trial on a data set by confidence.
+def reliability(reading: ReportData, dataset: str) -> pd.DataFrame:
+    """Return `stats.calibration` of every finished trial on a data set, from its kept test predictions.
 
     Returns:
-        trial_id, low, high (a bin's edges), n, confidence (mean), accuracy; `BINS` rows a trial, those of
-        an empty bin with n 0 and NaN. A confidence that is not a number is left out.
+        trial_id, then the columns of `stats.calibration`; `BINS` rows a trial. Confidences that are not
+        shares are left out.
 
     Raises:
         UsageError: no predictions of test are kept, or they are missing or damaged.
     """
-    if not any((reading.results.folder / "predictions").glob("*.npz")):
-        raise UsageError(
-            "this results folder holds no predictions: it was copied without them, or keep_predictions under "
-            "[study] is empty"
-        )
-    done = reading.trials[reading.trials["dataset"].eq(dataset) & reading.trials["status"].eq("ok")]
-    found = replace(reading.results, trials=done)
-    return pd.concat([_tally(said) for said in predictions.stacks(found, dataset, "test")], ignore_index=True)
+    reading.require_predictions()
+    found = replace(reading.results, trials=reading.finished(dataset))
+    tables = {}
+    for stack in predictions.stacks(found, dataset, "test"):
+        for trial_id, confidence, wrong in zip(stack.trial_ids, stack.confidence, stack.wrong, strict=True):
+            known = (confidence >= 0) & (confidence <= 1)  # NaN is neither
+            tables[trial_id] = stats.calibration(confidence[known], ~wrong[known], BINS)
+    return pd.concat(tables, names=["trial_id"]).reset_index(level="trial_id").reset_index(drop=True)
 
 
-def _tally(said: Predictions) -> pd.DataFrame:
-    k, n = said.confidence.shape
-    edges = np.linspace(0, 1, BINS + 1)
-    known = np.isfinite(said.confidence)
-    # As in the field's own code, a bin holds its upper edge.
-    places = np.clip(np.searchsorted(edges, said.confidence, side="left") - 1, 0, BINS - 1)
-    cells = (np.arange(k)[:, None] * BINS + places)[known]
-
-    def total(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(cells, values[known], k * BINS).astype(np.float64)
-
-    count = total(np.ones((k, n)))
-    with np.errstate(invalid="ignore"):
-        confidence, accuracy = total(said.confidence) / count, total(~said.wrong) / count
-    return pd.DataFrame(
-        {
-            "trial_id": np.repeat(said.trial_ids, BINS),
-            "low": np.tile(edges[:-1], k),
-            "high": np.tile(edges[1:], k),
-            "n": count.astype(int),
-            "confidence": confidence,
-            "accuracy": accuracy,
-        }
-    )
-
-
-def errors(tallied: pd.DataFrame) -> pd.Series[float]:
-    """The expected calibration error of each trial, by trial_id: as shares."""
-    gap = (tallied["confidence"] - tallied["accuracy"]).abs().fillna(0) * tallied["n"]
-    sums = gap.to_frame("gap").assign(n=tallied["n"], trial_id=tallied["trial_id"])
-    sums = sums.groupby("trial_id", sort=False).sum()
-    return sums["gap"] / sums["n"]
+def eces(table: pd.DataFrame) -> dict[str, float]:
+    """Compute the expected calibration error of each trial in a table of `reliability`, as a share."""
+    return {str(trial): stats.ece_of_table(bins) for trial, bins in table.groupby("trial_id", sort=False)}
 
 
 # -------------------------------------------------------------------------------------------------- the table
 
 
-def _table(reading: Reading, tallied: pd.DataFrame) -> Table:
+def _table(reading: ReportData, reliabilities: pd.DataFrame) -> Table:
     trials = reading.trials[reading.trials["status"].eq("ok")]
-    trials = trials.assign(test_ece=trials["trial_id"].map(errors(tallied)))
+    trials = trials.assign(test_ece=trials["trial_id"].map(eces(reliabilities)))
     tracked = [name for name in ("brier", "nll") if f"test_{name}" in trials]
     by = ["dataset", "label"]
     summaries = {
@@ -161,92 +125,78 @@ def _table(reading: Reading, tallied: pd.DataFrame) -> Table:
     ranking = rank(reading).set_index(by)
     order = [arm for arm in ranking.index if arm in summaries["ece"].index]
     several = len(reading.datasets) > 1
-    columns = [Column("data set")] * several + [
-        Column("arm", show="long"),
-        Column("probabilities", show="wide"),
-    ]
+    columns = [Column("data set")] * several
+    columns += [Column("arm", show="long"), Column("probabilities", show="wide")]
     columns += [Column("test accuracy", numeric=True), Column("test ECE (points)", numeric=True)]
     columns += [Column(f"test {'NLL' if name == 'nll' else 'Brier'}", numeric=True) for name in tracked]
-    rows = []
-    for arm in order[:MOST_ROWS]:
-        head = str(heads[arm])
-        row = [Cell(arm[0])] * several + [Cell(arm[1]), Cell(MADE.get(head, f"from head {head}"))]
-        row.append(
-            accuracy_cell({key: ranking.loc[arm, f"shown_{key}"] for key in ("mean", "low", "high", "n")})
-        )
-        row.append(_points({key: summaries["ece"].loc[arm, key] for key in ("mean", "low", "high", "n")}))
-        row += [_plain(summaries[name].loc[arm]) for name in tracked]
-        rows.append(row)
+    rows = [
+        [
+            *[Cell(arm[0])] * several,
+            Cell(arm[1]),
+            Cell(PROBABILITIES.get(str(heads[arm]), f"from head {heads[arm]}")),
+            accuracy_cell(ranking.loc[arm], "shown_{}"),
+            _ece_cell(summaries["ece"].loc[arm]),
+            *(number_cell(summaries[name].loc[arm], 4) for name in tracked),
+        ]
+        for arm in order[:MOST_ROWS]
+    ]
     note = NOTE
     if len(order) > MOST_ROWS:
         note += f" Of {len(order)} arms, the first {MOST_ROWS} are shown; tables/ece.csv has all."
     data = pd.concat(summaries, names=["measure"]).reset_index().rename(columns={"label": "arm"})
-    title = "ECE, Brier's score and NLL" if tracked else "ECE"
+    title = "ECE, Brier score and NLL" if tracked else "ECE"
     return Table("ece", title, note, columns, rows, data)
 
 
-def _points(row: dict[str, Any]) -> Cell:
-    """An ECE in points, with its interval; below 0 there is no ECE, and none is shown."""
-    cell = accuracy_cell(row | {"low": max(row["low"], 0.0) if row["n"] > 1 else row["low"]})
+def _ece_cell(row: pd.Series[Any]) -> Cell:
+    """Show an ECE in points with its interval, which ends at 0."""
+    cell = accuracy_cell({**row, "low": max(row["low"], 0.0) if row["n"] > 1 else row["low"]})
     return replace(cell, text=cell.text.replace("\u00a0%", ""))
 
 
-def _plain(row: pd.Series[Any]) -> Cell:
-    if not row["n"]:
-        return Cell(NONE, key=math.nan)
-    told = f"{row['low']:.3g} to {row['high']:.3g}" if row["n"] > 1 else "one seed"
-    return Cell(f"{row['mean']:.4g}", told.replace("-", "\u2212"), float(row["mean"]))
-
-
-def _alone(reading: Reading) -> Iterator[str]:
-    """Where the study tracked neither score: what the kept weights of the best model say, and what to do."""
+def _other_scores(reading: ReportData) -> Iterator[str]:
+    """Compute the scores of the best models from their kept weights, if the study did not track them."""
     if {"test_brier", "test_nll"} <= set(reading.trials):
         return
     for dataset in reading.datasets:
-        trials = reading.trials[reading.trials["dataset"].eq(dataset)]
-        try:
-            found = replace(reading.results, trials=trials)
+        found = replace(reading.results, trials=reading.of(dataset))
+        # Without a best model or its images, the last sentence says how to get the scores.
+        with suppress(UsageError, MachineError):
             trial = selection.best(found).iloc[0]
             path = weights.file_of(found, str(trial["trial_id"]))
             if path.is_file():
-                yield _scores(reading, trial)
-        except (UsageError, MachineError):
-            continue  # no best model, or its images are not at hand: the last sentence says what would do
+                yield _scores(reading, trial, path)
     yield UNTRACKED
 
 
-def _scores(reading: Reading, trial: pd.Series[Any]) -> str:
-    path = weights.file_of(reading.results, str(trial["trial_id"]))
+def _scores(reading: ReportData, trial: pd.Series[Any], path: Path) -> str:
     dataset = study_dataset(reading.results, str(trial["dataset"]))
     p = weights.probabilities(weights.read(path, dataset), "test")
-    label = predictions.table(reading.results, trial, "test")["label"].to_numpy()
-    own = p[np.arange(len(label)), label].astype(float)
-    with np.errstate(divide="ignore"):
-        nll = float(-np.log(own).mean())
-    brier = float(((p.astype(float) ** 2).sum(1) - 2 * own + 1).mean())
+    labels = predictions.table(reading.results, trial, "test")["label"]
     return (
         f"The best trial by validation on {trial['dataset']} ({trial['label']}, seed {trial['seed']}), "
-        f"computed from its kept weights: NLL {nll:.4g} nats, Brier's score {brier:.4g}."
+        f"computed from its kept weights: NLL {stats.nll(p, labels):.4g} nats, Brier score "
+        f"{stats.brier(p, labels):.4g}."
     )
 
 
 # ------------------------------------------------------------------------------------------------ the figures
 
 
-def _curves(reading: Reading, dataset: str, tallied: pd.DataFrame) -> Drawn:
+def _diagram(reading: ReportData, dataset: str, table: pd.DataFrame) -> Figure:
     shown = _shown(reading, dataset)
-    trials = reading.trials[reading.trials["dataset"].eq(dataset) & reading.trials["label"].isin(shown)]
-    arms = tallied.merge(trials[["trial_id", "label", "seed"]], on="trial_id", sort=False)
+    trials = reading.of(dataset)[["trial_id", "label", "seed"]]
+    arms = table.merge(trials, on="trial_id", sort=False)
     arms = pd.concat([arms[arms["label"].eq(label)].assign(arm=words) for label, words in shown.items()])
     caption = CURVES.format("Arms were picked on validation." if len(shown) > 1 else "")
-    title = f"How sure and how right on {dataset}"
     figure = plots.reliability_figure(arms, "")
-    return Drawn(f"calibration-{slug(dataset)}", title, caption.strip(), figure)
+    title = f"Calibration curves (reliability diagram) on {dataset}"
+    return Figure(f"calibration-{slug(dataset)}", title, caption.strip(), figure)
 
 
-def _shown(reading: Reading, dataset: str) -> dict[str, str]:
-    """The best arm by validation and the study's reference: label -> its words in the figure."""
-    done = reading.trials[reading.trials["dataset"].eq(dataset) & reading.trials["status"].eq("ok")]
+def _shown(reading: ReportData, dataset: str) -> dict[str, str]:
+    """Pick the best arm by validation and the study's reference: label -> its words in the figure."""
+    done = reading.finished(dataset)
     ranked = stats.rank_arms(done, arm="label").dropna(subset=["rank"])
     best = str(ranked["label"].iloc[0]) if len(ranked) else ""
     reference = reference_arm(reading, dataset)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import plots, stats
+from harness import stats
 from harness.report import declared, verdict_views, verdicts
+from harness.report.model import Section
 from harness.report.search_tables import value_words
 from harness.report.searched import confirmed_number
-from harness.report.section import Section
 from harness.report.tables import arms
-from harness.report.words import hundredths, interval, points
 from harness.schema import CONFIRMED, WINNER
+from harness.text import hundredths, interval, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ def _compared(search: SearchData, value: float, fresh: pd.Series[Any], number: i
     mean = float(fresh["mean"])
     worse = value - mean if objective.maximize else mean - value
     spread = interval(fresh, hundredths if objective.is_accuracy else lambda number: f"{number:.4g}")
-    name = plots.words(objective.name)
+    name = spaced(objective.name)
     out = (
         f"In the search suggestion {number} had {name} {value_words(objective, value)} ({seeds} each, the "
         f"{extreme} of {many} such numbers); with fresh seeds its mean is {value_words(objective, mean)} "

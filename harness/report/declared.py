@@ -17,13 +17,13 @@ from harness import stats
 from harness.contrasts import Contrasts, Levels, default_pairs, read_resolved, reference_level
 from harness.errors import UsageError
 from harness.report.reading import level_words
-from harness.report.rungs import rungs
-from harness.selection import NOT_APPLICABLE, as_word
+from harness.report.rungs import ladder_steps
+from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
 
 KEY = ["dataset", "axis", "within", "arm", "reference"]
 """Columns that tell the contrasts of a family apart."""
@@ -57,7 +57,7 @@ class Verdicts:
         return list(dict.fromkeys(self.table["dataset"]))
 
 
-def read_family(reading: Reading) -> Contrasts:
+def read_family(reading: ReportData) -> Contrasts:
     """Return the family that the folder's study.toml declares, else its design's default.
 
     Raises:
@@ -77,30 +77,30 @@ def read_family(reading: Reading) -> Contrasts:
     return family if declared or family.pairs or family.levels else _default(reading, family)
 
 
-def _default(reading: Reading, family: Contrasts) -> Contrasts:
+def _default(reading: ReportData, family: Contrasts) -> Contrasts:
     levels = []
     if reading.design == "grid":
         levels = [Levels(axis=axis, reference=_reference(reading, axis)) for axis in reading.axes]
     arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
     if reading.design == "ladder":
-        arms = [rung.arm for rung in rungs(reading)]
+        arms = [step.arm for step in ladder_steps(reading)]
     pairs = dict.fromkeys((arm, base) for arm, base in default_pairs(reading.design, arms) if arm != base)
     update = {"declared": False, "pairs": [list(pair) for pair in pairs], "levels": levels}
     return family.model_copy(update=update)
 
 
-def reference_levels(reading: Reading, family: Contrasts) -> dict[str, str]:
+def reference_levels(reading: ReportData, family: Contrasts) -> dict[str, str]:
     """Return the level of each axis that its others are compared with: the family's, else the default."""
     declared = {levels.axis: as_word(levels.reference) for levels in family.levels}
     return {axis: declared.get(axis) or _reference(reading, axis) for axis in reading.axes}
 
 
-def _reference(reading: Reading, axis: str) -> str:
+def _reference(reading: ReportData, axis: str) -> str:
     levels = [level for level in reading.trials[axis].unique() if level != NOT_APPLICABLE]
     return reference_level(axis, levels, reading.results.study.get("baseline", {}))
 
 
-def judge(reading: Reading, family: Contrasts) -> Verdicts:
+def judge(reading: ReportData, family: Contrasts) -> Verdicts:
     """Judge every contrast of a family on every data set, all corrected together."""
     doubts: list[str] = []
     if family.metric not in reading.trials:
@@ -125,7 +125,7 @@ def judge(reading: Reading, family: Contrasts) -> Verdicts:
     return Verdicts(family, table.reset_index(drop=True)[COLUMNS], doubts)
 
 
-def _pairs(reading: Reading, family: Contrasts, doubts: list[str]) -> pd.DataFrame:
+def _pairs(reading: ReportData, family: Contrasts, doubts: list[str]) -> pd.DataFrame:
     """Return KEY, seed, difference, cells and left_out of pairs of arms; a row a planned seed."""
     trials = reading.trials.assign(arm=reading.trials["arm"].astype(str))
     known = set(trials["arm"])
@@ -142,7 +142,7 @@ def _pairs(reading: Reading, family: Contrasts, doubts: list[str]) -> pd.DataFra
     return differences.assign(axis="", within="", cells=1, left_out=0)
 
 
-def _levels(reading: Reading, family: Contrasts, levels: Levels, doubts: list[str]) -> pd.DataFrame:
+def _levels(reading: ReportData, family: Contrasts, levels: Levels, doubts: list[str]) -> pd.DataFrame:
     """Return the differences of an axis' levels from their reference; columns as from `_pairs`."""
     axis, within, reference = levels.axis, levels.within, as_word(levels.reference)
     absent = [column for column in (axis, *within) if column not in reading.trials]
@@ -163,7 +163,7 @@ def _levels(reading: Reading, family: Contrasts, levels: Levels, doubts: list[st
     return differences.assign(axis=axis, within=cells)
 
 
-def untrained(reading: Reading, family: Contrasts, row: Mapping[Any, Any]) -> int:
+def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) -> int:
     """Count the planned seeds of a row of `Verdicts.table` that wait for a trial to be trained."""
     trials = reading.trials[reading.trials["dataset"].eq(row["dataset"])]
     waiting = trials[~trials["status"].isin(stats.OUTCOMES)]

@@ -1,58 +1,59 @@
-"""What a grid's choices do: main effects, the share of variance of each term, the largest interactions."""
+"""Figures of a grid: main effects, the share of variance of each term, the largest interactions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from harness import plots, stats
-from harness.plots import percent
 from harness.report.declared import EXPLORATORY
-from harness.report.figures import Drawn, intervals, slug
+from harness.report.figures import intervals
+from harness.report.model import Figure, slug
+from harness.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
 
 VAL = "val_accuracy"
 EFFECTS = (
-    "How far each level lies from the mean of all levels of its axis, averaged over all other choices: "
-    "further apart means that the choice matters more. At the right, the level's mean val accuracy."
+    "The distance of each level from the mean of all levels of its axis, averaged over all other choices: "
+    "the further apart, the more the choice matters. At the right, the level's mean val accuracy."
 )
 
 
 VARIANCE = (
-    "Of the differences in val accuracy between all trials, what each choice, each two of them together and "
-    "the seed account for: classical ANOVA, which on a full balanced grid is exact, with the seed as block; "
-    "the rest is what three or more choices do together, and noise. p: an F test against that rest, "
-    "uncorrected for their number; it ranks terms, while single levels are judged seed by seed."
+    "The share of the variance of val accuracy between trials that each choice, each two choices together "
+    "and the seed account for. Classical ANOVA with the seed as block, which is exact on a full balanced "
+    "grid; the rest is interactions of three or more choices, and noise. p: an F test against that rest, "
+    "uncorrected for the number of terms; it ranks terms, while single levels are judged seed by seed."
 )
 INTERACTION = (
     "Mean val accuracy of each combination, averaged over the other choices and seeds; below it, and as "
-    "colour, how many points it lies above (blue) or below (red) what the two choices would do if each acted "
-    "by itself. Together this is {} of the variance on {}. Exploratory.{}"
+    "colour, the points by which it lies above (blue) or below (red) the sum of the two choices' own "
+    "effects. Together this is {} of the variance on {}. Exploratory.{}"
 )
 MOST_TERMS = 16  # bars a data set
 MOST_INTERACTIONS = 3  # heatmaps a data set
 SMALLEST = 0.005  # share of variance from which an interaction is drawn at all
 
 
-def draw(reading: Reading) -> Iterator[Drawn]:
-    """Draw what a grid allows; nothing for other designs."""
+def draw(reading: ReportData) -> Iterator[Figure]:
+    """Draw the figures of a grid; none for other designs."""
     if reading.design == "grid":
         yield from _effects(reading)
         yield from _terms(reading)
 
 
-def _effects(reading: Reading) -> Iterator[Drawn]:
+def _effects(reading: ReportData) -> Iterator[Figure]:
     effects = stats.main_effects(reading.trials, reading.axes)
     if not effects.empty:
         left = _left_out(stats.effect_cells(reading.trials, reading.axes))
         caption = " ".join([EXPLORATORY, EFFECTS, intervals(effects["n"]), *left])
         seeds = stats.seed_effects(reading.trials, reading.axes)
-        yield Drawn("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
+        yield Figure("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
 
 
 def _left_out(cells: pd.DataFrame) -> Iterator[str]:
@@ -76,7 +77,7 @@ def _left_out(cells: pd.DataFrame) -> Iterator[str]:
 # ----------------------------------------------------------------------------------------- shares of variance
 
 
-def _terms(reading: Reading) -> Iterator[Drawn]:
+def _terms(reading: ReportData) -> Iterator[Figure]:
     if not reading.axes or not reading.trials["val_accuracy"].notna().any():
         return
     table = stats.anova(reading.trials, reading.axes, VAL)
@@ -85,12 +86,12 @@ def _terms(reading: Reading) -> Iterator[Drawn]:
     shown, folded = _ranked(table)
     left = _holes(stats.anova_cells(reading.trials, reading.axes, VAL))
     caption = " ".join([EXPLORATORY, VARIANCE, *folded, *left])
-    yield Drawn("variance", "Share of variance", caption, plots.variance_figure(shown))
+    yield Figure("variance", "Share of variance", caption, plots.variance_figure(shown))
     yield from _interactions(reading, table)
 
 
 def _ranked(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Terms by share, seed and rest last; the smallest interactions of many are left out, in words."""
+    """Sort terms by share, seed and rest last; leave out the smallest of many interactions, and say so."""
     kind = table["term"].map(lambda term: term if term in {"seed", "rest"} else "axis")
     kind = kind.mask(table["term"].str.contains(":"), "interaction")
     words = table["term"].str.replace(":", " \u00d7 ").replace({"rest": "rest: more together, and noise"})
@@ -100,11 +101,11 @@ def _ranked(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     table = table.sort_values(["_place", "_last", "_size"], kind="stable")
     rank = table.groupby(["dataset", "_last"], sort=False).cumcount()
     small = table["kind"].eq("interaction") & rank.ge(MOST_TERMS)
-    told = [
+    left_out = [
         f"Not shown on {dataset}: {len(rows)} interactions with {percent(rows['share'].sum())} together."
         for dataset, rows in table[small].groupby("dataset", sort=False)
     ]
-    return table[~small].reset_index(drop=True), told
+    return table[~small].reset_index(drop=True), left_out
 
 
 def _holes(cells: pd.DataFrame) -> Iterator[str]:
@@ -112,31 +113,31 @@ def _holes(cells: pd.DataFrame) -> Iterator[str]:
         if row["left_out"]:
             levels = f", and with them {', '.join(row['left_out_levels'])}" if row["left_out_levels"] else ""
             yield (
-                f"On {row['dataset']} it stands on {row['cells']} combinations with {row['seeds']} seeds; "
+                f"On {row['dataset']} it rests on {row['cells']} combinations with {row['seeds']} seeds; "
                 f"{row['left_out']} planned trials are left out{levels}, since it needs a grid without holes."
             )
 
 
-def _interactions(reading: Reading, table: pd.DataFrame) -> Iterator[Drawn]:
+def _interactions(reading: ReportData, table: pd.DataFrame) -> Iterator[Figure]:
     pairs = table[table["term"].str.count(":").eq(1) & table["share"].ge(SMALLEST)]
     for dataset, terms in pairs.groupby("dataset", sort=False):
-        trials = reading.trials[reading.trials["dataset"].eq(dataset)]
+        trials = reading.of(str(dataset))
         largest = terms.sort_values("share", ascending=False, kind="stable")
         for place, row in enumerate(largest.head(MOST_INTERACTIONS).to_dict("records")):
             first, second = row["term"].split(":")
             more = len(largest) - MOST_INTERACTIONS
             other = f" {more} smaller ones are not drawn." if more > 0 and place == 0 else ""
-            what = EXPLORATORY + " " + INTERACTION.format(percent(row["share"]), dataset, other)
+            caption = EXPLORATORY + " " + INTERACTION.format(percent(row["share"]), dataset, other)
             title = f"{first} and {second} on {dataset}"
             figure = plots.interaction_figure(_cells(trials, first, second, reading.axes, title))
-            yield Drawn(
+            yield Figure(
                 f"interaction-{slug(str(dataset))}-{slug(first)}-{slug(second)}",
-                f"How {first} and {second} depend on each other on {dataset}", what, figure, folded=place > 0,
+                f"Interaction of {first} and {second} on {dataset}", caption, figure, folded=place > 0,
             )  # fmt: skip
 
 
 def _cells(trials: pd.DataFrame, first: str, second: str, axes: Sequence[str], title: str) -> plots.Cells:
-    """Means and deviations of two axes' combinations; the axis with more levels down."""
+    """Return means and deviations of two axes' combinations, the axis with more levels as rows."""
     if trials[first].nunique() < trials[second].nunique():
         first, second = second, first
     table = stats.interaction(trials, first, second, VAL, axes)

@@ -1,7 +1,7 @@
-"""The contrast with most in it, image by image: what one arm gets right that the other gets wrong.
+"""The largest contrast, image by image: the images that only one of its two arms gets right.
 
 Both arms are compared over the seeds that both finished, on the same test images. Exploratory: one contrast
-was picked for its size, on val.
+was picked for its size, on validation.
 """
 
 from __future__ import annotations
@@ -9,49 +9,50 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 
 from harness import pictures, plots, predictions, stats
 from harness.errors import UsageError
 from harness.looks import short
 from harness.plots import GREY, STYLE
-from harness.report.at_hand import look
-from harness.report.figures import Drawn, arm_confusion, slug
-from harness.report.pairs import largest
-from harness.report.section import Section
-from harness.report.tables import Cell, Column, Table
-from harness.report.words import count, points
+from harness.report.declared import read_family, reference_levels
+from harness.report.figures import arm_confusion, draw_images
+from harness.report.model import Cell, Column, Figure, Section, Table, slug
 from harness.sheets import Tile, sheet
+from harness.text import as_word, count, p_value, points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    import pandas as pd
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from harness.contrasts import Contrasts, Levels
     from harness.pictures import Pictures
-    from harness.report.pairs import Pair
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
 
 SHOWN = 18  # images of a gallery
 RED = "#c00000"
-MARK = "Exploratory: one contrast picked for its size, to be looked at."
+MARK = "Exploratory: one contrast was picked for its size."
+VAL = "val_accuracy"
+Candidate: TypeAlias = tuple[float, str, str, str]
+"""Mean difference, label of the arm, label of its reference, and the comparison in words."""
 TABLE = (
-    "Test images that one of the two arms gets right and the other wrong, seed by seed, and the exact p of "
-    "McNemar's test of that seed's two models, uncorrected. All seeds see the same test images, so their p "
-    "are not independent and are not pooled."
+    "Test images that one of the two arms gets right and the other gets wrong, seed by seed, and the exact "
+    "p value of McNemar's test on that seed's two models, uncorrected. All seeds share the test images, so "
+    "their p values are not independent and are not pooled."
 )
 GALLERY = (
-    "{} Test images that {} gets right and {} wrong, those first that do so in the most seeds. Above each: "
-    "its label, what the one that is wrong says most often (red), and in how many of {} seeds."
+    "{} Test images that {} gets right and {} gets wrong, sorted by the number of seeds in which this "
+    "happens. Above each image: its label, the most frequent wrong class (red), and the number of seeds, of "
+    "{}."
 )
 MATRIX = (
     "{} Test samples by true class (rows) and predicted class (columns) of {}, summed over its finished "
-    "seeds; then what became of each count against {}, over the seeds that both finished. Blue is better: "
+    "seeds; then the change of each count from {}, over the seeds that both finished. Blue is better: "
     "more on the framed diagonal, or fewer mistakes off it; red is worse. Colours span the mistakes; empty "
     "cells are 0."
 )
@@ -59,33 +60,38 @@ MATRIX = (
 
 @dataclass(frozen=True)
 class Flips:
-    """What two arms said of the same n test images with the same S seeds.
+    """The predictions of two arms for the same n test images with the same S seeds.
 
-    `said` and `said_before` (S, n) are classes, by the arm and by its reference; `label` (n,), `index` (n,)
-    as in `Predictions`; `trials` are the arm's, a row a seed.
+    Attributes:
+        pair: the arms.
+        trials: the arm's, a row a seed.
+        index: (n,) as in `Predictions`.
+        label: (n,) as in `Predictions`.
+        predicted: (S, n) classes, by the arm.
+        reference: (S, n) classes, by its reference.
     """
 
     pair: Pair
     trials: pd.DataFrame
     index: NDArray[np.int64]
     label: NDArray[np.int64]
-    said: NDArray[np.int64]
-    said_before: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    reference: NDArray[np.int64]
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """What the arm gets right, (S, n)."""
-        return np.equal(self.said, self.label)
+        """The images that the arm gets right, (S, n)."""
+        return np.equal(self.predicted, self.label)
 
     @property
-    def right_before(self) -> NDArray[np.bool_]:
-        """What the reference gets right, (S, n)."""
-        return np.equal(self.said_before, self.label)
+    def reference_right(self) -> NDArray[np.bool_]:
+        """The images that the reference gets right, (S, n)."""
+        return np.equal(self.reference, self.label)
 
 
-def section(reading: Reading) -> Section | None:
-    """The section on the largest contrast of each data set; None where there is no contrast at all."""
-    words, drawn, rows = list[str](), list[Drawn](), list[list[Cell]]()
+def section(reading: ReportData) -> Section | None:
+    """Report on the largest contrast of each data set; None if there is no contrast at all."""
+    words, figures, rows = list[str](), list[Figure](), list[list[Cell]]()
     for dataset in reading.datasets:
         pair = largest(reading, dataset)
         if pair is None:
@@ -94,24 +100,24 @@ def section(reading: Reading) -> Section | None:
         try:
             flips = compare(reading, pair)
         except UsageError as error:
-            words.append(f"Not compared image by image: {_local(reading, error)}.")
+            words.append(f"Not compared image by image: {reading.reason(error)}.")
         else:
-            words.append(_told(flips))
+            words.append(_summary(flips))
             rows += _rows(flips)
             makers = {
                 "images that it gets right": partial(_gallery, reading, flips, gained=True),
                 "images that it gets wrong": partial(_gallery, reading, flips, gained=False),
             }
-            looked = look(reading, dataset, [], makers)
-            words += looked.words
-            drawn += looked.drawn
-        drawn += _confusion(reading, pair)
+            drawn, left_out = draw_images(reading, dataset, makers)
+            words += left_out
+            figures += drawn
+        figures += _confusion(reading, pair)
     if not words:
         return None
-    return Section("flips", "The largest contrast, image by image", words, _table(rows), drawn)
+    return Section("flips", "The largest contrast, image by image", words, _table(rows), figures)
 
 
-def compare(reading: Reading, pair: Pair) -> Flips:
+def compare(reading: ReportData, pair: Pair) -> Flips:
     """Read what two arms said of the test images, over the seeds that both finished.
 
     Raises:
@@ -120,42 +126,128 @@ def compare(reading: Reading, pair: Pair) -> Flips:
     first, second = _common(reading, pair)
     if first.empty:
         raise UsageError(f"no seed finished both {pair.arm} and {pair.reference}")
-    if not any((reading.results.folder / "predictions").glob("*.npz")):
-        raise UsageError("this results folder holds no predictions")
-    said = [predictions.table(reading.results, trial, "test") for _, trial in first.iterrows()]
-    before = [predictions.table(reading.results, trial, "test") for _, trial in second.iterrows()]
-    index, label = (said[0][name].to_numpy() for name in ("index", "label"))
-    if any(not np.array_equal(index, table["index"]) for table in (*said, *before)):
+    reading.require_predictions()
+    tables = [
+        [predictions.table(reading.results, trial, "test") for _, trial in trials.iterrows()]
+        for trials in (first, second)
+    ]
+    index, label = (tables[0][0][name].to_numpy() for name in ("index", "label"))
+    if any(not np.array_equal(index, table["index"]) for arm in tables for table in arm):
         raise UsageError("the two arms were not tested on the same images")
-    stacked = (np.stack([table["predicted"].to_numpy() for table in tables]) for tables in (said, before))
-    return Flips(pair, first, index, label, *stacked)
+    predicted = (np.stack([table["predicted"].to_numpy() for table in arm]) for arm in tables)
+    return Flips(pair, first, index, label, *predicted)
 
 
-def _common(reading: Reading, pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The finished trials of the two arms whose seed both have, in the same order."""
-    trials = reading.trials[reading.trials["dataset"].eq(pair.dataset) & reading.trials["status"].eq("ok")]
+def _common(reading: ReportData, pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the finished trials of both arms whose seed both have, in the same order."""
+    trials = reading.finished(pair.dataset)
     arms = [trials[trials["label"].eq(label)] for label in (pair.arm, pair.reference)]
-    both = set(arms[0]["seed"]) & set(arms[1]["seed"])
-    first, second = (arm[arm["seed"].isin(both)].sort_values("seed", kind="stable") for arm in arms)
+    seeds = set(arms[0]["seed"]) & set(arms[1]["seed"])
+    first, second = (arm[arm["seed"].isin(seeds)].sort_values("seed", kind="stable") for arm in arms)
     return first, second
 
 
-def _local(reading: Reading, error: Exception) -> str:
-    """An error without where the folder lies, since a page is passed on."""
-    folder = str(reading.results.folder)
-    return str(error).replace(f"{folder}/", "").replace(folder, "the results folder").rstrip(".")
+# -------------------------------------------------------------------------------- the pair of arms
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms of one data set that are compared.
+
+    Attributes:
+        dataset: its name.
+        arm: a label.
+        reference: the label of the arm that it is compared with.
+        why: the reason for this pair, a sentence.
+    """
+
+    dataset: str
+    arm: str
+    reference: str
+    why: str
+
+
+def reference_arm(reading: ReportData, dataset: str) -> str:
+    """Return the label of the arm that others are compared with on a data set; empty without trials."""
+    here = reading.of(dataset)
+    if reading.design == "grid":
+        here = _cell(here, reference_levels(reading, read_family(reading)))
+    return str(here["label"].iloc[0]) if len(here) else ""
+
+
+def largest(reading: ReportData, dataset: str) -> Pair | None:
+    """Pick the contrast of the study's family with the largest mean difference in val accuracy, either way.
+
+    It is picked on validation, as is everything in a report. A contrast of levels is a mean over many arms,
+    and two of these stand for it: those with the reference levels of the other axes.
+
+    Returns:
+        The pair; None if no contrast has a seed that both arms finished.
+    """
+    family = read_family(reading)
+    candidates = [found for found in _candidates(reading, dataset, family) if pd.notna(found[0])]
+    if not candidates:
+        return None
+    difference, arm, reference, comparison = max(candidates, key=lambda candidate: abs(candidate[0]))
+    kind = "declared contrasts" if family.declared else "contrasts of the design's default family"
+    why = (
+        f"Of the {len(candidates)} {kind} on {dataset}, the one with the largest difference in val accuracy "
+        f"({points(difference, sign=True)} points): {comparison}."
+    )
+    return Pair(dataset, arm, reference, why)
+
+
+def _candidates(reading: ReportData, dataset: str, family: Contrasts) -> Iterator[Candidate]:
+    trials = reading.of(dataset)
+    pairs = pd.DataFrame(family.pairs, columns=["arm", "reference"])
+    labels = trials.drop_duplicates("arm").set_index("arm")["label"]
+    for row in stats.contrasts(trials, pairs, VAL).to_dict("records"):
+        arm, reference = labels[row["arm"]], labels[row["reference"]]
+        yield row["difference"], str(arm), str(reference), f"{arm} against {reference}"
+    if reading.design == "grid":
+        for levels in family.levels:
+            if levels.axis in reading.axes:
+                yield from _levels(reading, trials, family, levels)
+
+
+def _levels(
+    reading: ReportData, trials: pd.DataFrame, family: Contrasts, levels: Levels
+) -> Iterator[Candidate]:
+    axis, references = levels.axis, reference_levels(reading, family)
+    reference = as_word(levels.reference)
+    within = [name for name in levels.within if name in reading.axes]
+    differences = stats.level_differences(trials, axis, reference, within, list(reading.axes), VAL)
+    means = differences.groupby([*within, "arm"], sort=False)["difference"].mean().reset_index()
+    for row in means.to_dict("records"):
+        inside = {name: str(row[name]) for name in within}
+        others = {k: v for k, v in (references | inside).items() if k != axis}
+        cells = [_cell(trials, others | {axis: level}) for level in (str(row["arm"]), reference)]
+        seeds = [set(stats.finished(cell, VAL)["seed"]) for cell in cells]
+        if seeds[0] & seeds[1]:
+            first, second = (str(cell["label"].iloc[0]) for cell in cells)
+            where = "".join(f", {name} {level}" for name, level in inside.items())
+            rest = ", ".join(f"{name} {level}" for name, level in others.items() if name not in inside)
+            comparison = f"{axis} {row['arm']} against {reference}{where}"
+            comparison += f", a mean over the other choices; shown here with {rest}" if rest else ""
+            yield row["difference"], first, second, comparison
+
+
+def _cell(trials: pd.DataFrame, levels: Mapping[str, str]) -> pd.DataFrame:
+    for axis, level in levels.items():
+        trials = trials[trials[axis].eq(level)]
+    return trials
 
 
 # -------------------------------------------------------------------------------------- words and the table
 
 
-def _told(flips: Flips) -> str:
-    """The mean over seeds, the interval over images, and how many seeds McNemar's test tells apart."""
-    tests = stats.mcnemar(flips.right, flips.right_before)
-    interval = stats.sample_bootstrap(flips.right, flips.right_before, np.random.default_rng(0)).iloc[0]
+def _summary(flips: Flips) -> str:
+    """Give the mean over seeds, the interval over images, and the seeds with a clear McNemar's test."""
+    tests = stats.mcnemar(flips.right, flips.reference_right)
+    interval = stats.sample_bootstrap(flips.right, flips.reference_right, np.random.default_rng(0)).iloc[0]
     seeds, arm, reference = len(tests), flips.pair.arm, flips.pair.reference
     clear = int(tests["p"].le(0.05).sum())
-    alone = f"p {plots.p_words(tests['p'].iloc[0])}"
+    alone = f"p {p_value(tests['p'].iloc[0])}"
     verdict = f"p \u2264 0.05 in {clear} of {seeds} seeds" if seeds > 1 else alone
     by = points(float(interval["difference"]), sign=True)
     low, high = points(float(interval["low"])), points(float(interval["high"]))
@@ -164,15 +256,15 @@ def _told(flips: Flips) -> str:
         ends = "the same on every image, so no interval over the images"
     return (
         f"Of {flips.right.shape[1]:,} test images, {arm} gets {tests['b'].mean():,.1f} right that "
-        f"{reference} gets wrong, and {tests['c'].mean():,.1f} wrong that it gets right (over "
-        f"{count(seeds, 'seed')}): {by} points of test accuracy, {ends}, "
-        "which says how far a test set of this size can be trusted, not what "
-        f"other seeds would give. McNemar's exact test: {verdict}."
+        f"{reference} gets wrong, and {tests['c'].mean():,.1f} wrong that {reference} gets right (mean over "
+        f"{count(seeds, 'seed')}): {by} points of test accuracy, {ends}. "
+        "The interval covers the limited size of the test set, not "
+        f"other seeds. McNemar's exact test: {verdict}."
     )
 
 
 def _rows(flips: Flips) -> Iterator[list[Cell]]:
-    tests = stats.mcnemar(flips.right, flips.right_before)
+    tests = stats.mcnemar(flips.right, flips.reference_right)
     for seed, test in zip(flips.trials["seed"], tests.to_dict("records"), strict=True):
         difference = (test["b"] - test["c"]) / test["samples"]
         yield [
@@ -182,7 +274,7 @@ def _rows(flips: Flips) -> Iterator[list[Cell]]:
             Cell(f"{test['b']:,}", key=test["b"]),
             Cell(f"{test['c']:,}", key=test["c"]),
             Cell(points(difference, sign=True), key=difference),
-            Cell(plots.p_words(test["p"]), key=test["p"]),
+            Cell(p_value(test["p"]), key=test["p"]),
         ]
 
 
@@ -198,65 +290,56 @@ def _table(rows: list[list[Cell]]) -> list[Table]:
 # ------------------------------------------------------------------------------------------------ the figures
 
 
-def _gallery(reading: Reading, flips: Flips, *, gained: bool) -> Drawn:
-    of = pictures.see(reading.results, flips.trials.iloc[0]).pictures
-    right, before = flips.right, flips.right_before
+def _gallery(reading: ReportData, flips: Flips, *, gained: bool) -> Figure:
+    images = pictures.see(reading.results, flips.trials.iloc[0]).pictures
+    right, before = flips.right, flips.reference_right
     hits = (right & ~before if gained else ~right & before).sum(0)
     net = hits - (~right & before if gained else right & ~before).sum(0)
     order = np.lexsort((np.arange(len(hits)), -hits, -net))
-    shown = [at for at in order[:SHOWN] if hits[at]]
+    shown = [place for place in order[:SHOWN] if hits[place]]
     names = (flips.pair.arm, flips.pair.reference)
     better, worse = names if gained else names[::-1]
     if not shown:
         raise UsageError(f"there is no image that {better} gets right and {worse} wrong")
-    said, wrong = (flips.said_before, ~before & right) if gained else (flips.said, ~right & before)
-    figure = _sheet(of, flips, shown, said, wrong, f"{of.dataset}, test: {better} is right, {worse} is wrong")
-    which = "gains" if gained else "losses"
-    title = f"What {better} gets right that {worse} gets wrong on {of.dataset}"
-    caption = GALLERY.format(MARK, better, worse, len(right))
-    return Drawn(f"flips-{slug(of.dataset)}-{which}", title, caption, figure, folded=not gained)
+    predicted, wrong = (flips.reference, ~before & right) if gained else (flips.predicted, ~right & before)
+    tiles = [_tile(images, flips, place, predicted[wrong[:, place], place]) for place in shown]
+    with mpl.rc_context(STYLE):
+        title = f"{images.dataset}, test: {better} is right, {worse} is wrong"
+        figure = sheet(tiles, min(6, max(len(tiles), 3)), title, images.facts.pixel_max)
+    name = f"flips-{slug(images.dataset)}-{'gains' if gained else 'losses'}"
+    title = f"Images of {images.dataset} that {better} gets right and {worse} gets wrong"
+    return Figure(name, title, GALLERY.format(MARK, better, worse, len(right)), figure, folded=not gained)
 
 
-@mpl.rc_context(STYLE)
-def _sheet(
-    of: Pictures,
-    flips: Flips,
-    shown: list[Any],
-    said: NDArray[np.int64],
-    wrong: NDArray[np.bool_],
-    title: str,
-) -> Figure:
-    tiles = []
-    for at in shown:
-        mistakes = said[wrong[:, at], at]
-        usual = of.class_name(int(np.bincount(mistakes).argmax()), 12)
-        lines = [
-            (short(of.names[int(flips.index[at])]), GREY),
-            (f"label {of.class_name(int(flips.label[at]), 14)}", "black"),
-            (f"taken for {usual}", RED),
-            (f"{len(mistakes)} of {count(len(said), 'seed')}", "black"),
-        ]
-        tiles.append(Tile(of.pixels[int(flips.index[at])], lines))
-    return sheet(tiles, min(6, max(len(tiles), 3)), title, of.facts.pixel_max)
+def _tile(images: Pictures, flips: Flips, place: int, mistakes: NDArray[np.int64]) -> Tile:
+    """Show an image with its label and its most frequent mistake, over the seeds that make one."""
+    index = int(flips.index[place])
+    lines = [
+        (short(images.names[index]), GREY),
+        (f"label {images.class_name(int(flips.label[place]), 14)}", "black"),
+        (f"taken for {images.class_name(int(np.bincount(mistakes).argmax()), 12)}", RED),
+        (f"{len(mistakes)} of {count(len(flips.predicted), 'seed')}", "black"),
+    ]
+    return Tile(images.pixels[index], lines)
 
 
-def _confusion(reading: Reading, pair: Pair) -> Iterator[Drawn]:
-    """The arm's confusion matrix, and what became of the reference's; a ladder has them rung by rung."""
+def _confusion(reading: ReportData, pair: Pair) -> Iterator[Figure]:
+    """Draw the arm's confusion matrix and its change from the reference's; a ladder has one for each step."""
     classes = reading.classes(pair.dataset)
-    trials = reading.trials[reading.trials["dataset"].eq(pair.dataset)]
-    each = stats.confusion_differences(
+    trials = reading.of(pair.dataset)
+    changes = stats.confusion_differences(
         reading.results.confusion, trials, (pair.arm, pair.reference), len(classes), "label"
     )
-    seeds = each.index.unique("seed").size
+    seeds = changes.index.unique("seed").size
     if reading.design == "ladder" or not seeds:
         return
     counts = arm_confusion(reading, pair.dataset, pair.arm)
-    own = int((trials["label"].eq(pair.arm) & trials["status"].eq("ok")).sum())
-    change = each.groupby(level="true").sum()
+    finished = int(reading.finished(pair.dataset)["label"].eq(pair.arm).sum())
+    change = changes.groupby(level="true").sum()
     figure = plots.confusion_figure(
-        {f"{short(pair.arm, 50)}\nsum over {count(own, 'seed')}": counts}, classes,
+        {f"{short(pair.arm, 50)}\nsum over {count(finished, 'seed')}": counts}, classes,
         {f"minus {short(pair.reference, 44)}\nsum over {count(seeds, 'seed')}": change},
     )  # fmt: skip
-    title = f"What the largest contrast changes in what is taken for what on {pair.dataset}"
+    title = f"Confusion matrix of the largest contrast on {pair.dataset}"
     caption = MATRIX.format(MARK, pair.arm, pair.reference)
-    yield Drawn(f"confusion-{slug(pair.dataset)}-contrast", title, caption, figure)
+    yield Figure(f"confusion-{slug(pair.dataset)}-contrast", title, caption, figure)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from harness import plots
 from harness.report import importance, search_tables, spaces
-from harness.report.figures import Drawn
+from harness.report.model import Figure, Section
 from harness.report.searched import PRUNED
-from harness.report.section import Section
-from harness.report.words import count
+from harness.text import count, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +53,7 @@ def mattered(search: SearchData, shares: pd.DataFrame) -> Section:
         return Section("importance", title, [f"Not judged: {reason}."])
     words = [*_evaluators(search, shares), *_doubts(search)]
     figure = plots.importance_figure(shares)
-    drawn = [Drawn("search-importance", "Importance of the parameters", search_tables.IMPORTANCE, figure)]
+    drawn = [Figure("search-importance", "Importance of the parameters", search_tables.IMPORTANCE, figure)]
     return Section("importance", title, words, [search_tables.importance(shares)], drawn)
 
 
@@ -64,7 +63,7 @@ def _evaluators(search: SearchData, shares: pd.DataFrame) -> Iterator[str]:
     reason = "pruned or failed, without a value at the end of a training"
     omitted = f" Left out: {count(rest, 'suggestion')} {reason}." if rest else ""
     yield (
-        f"For {plots.words(search.objective.name)}, of {len(search.complete)} complete suggestions.{omitted} "
+        f"For {spaced(search.objective.name)}, of {len(search.complete)} complete suggestions.{omitted} "
         "PED-ANOVA, Optuna's default, asks which parameters set the best tenth of the suggestions apart from "
         "all of them (Watanabe et al. 2023). fANOVA asks how much of the variance over the whole space a "
         "parameter explains by itself, as random forests have learned it from the suggestions (Hutter et al. "
@@ -118,10 +117,10 @@ def section(search: SearchData, shares: pd.DataFrame) -> Section | None:
     dimensions = [spaces.dimension(p) for p in search.parameters if complete[p.name].notna().any()]
     parallel = plots.parallel_figure(complete, dimensions, objective.name, maximize=objective.maximize)
     slices = plots.slices_figure(search.suggestions, dimensions, objective.name)
-    caption = SLICES.format(name=sentence(plots.words(objective.name)))
+    caption = SLICES.format(name=sentence(spaced(objective.name)))
     drawn = [
-        Drawn("search-parallel", "Parallel coordinates", PARALLEL, parallel),
-        Drawn("search-slices", "Slices", caption, slices),
+        Figure("search-parallel", "Parallel coordinates", PARALLEL, parallel),
+        Figure("search-slices", "Slices", caption, slices),
     ]
     pair, words = _pair(search, shares), []
     if pair is None:
@@ -131,7 +130,7 @@ def section(search: SearchData, shares: pd.DataFrame) -> Section | None:
     return Section("looked", "Where the search looked, and its results there", words, [], drawn)
 
 
-def _contour(search: SearchData, across: Parameter, upright: Parameter) -> Drawn:
+def _contour(search: SearchData, across: Parameter, upright: Parameter) -> Figure:
     objective, complete = search.objective, search.complete
     figure = plots.contour_figure(
         complete.dropna(subset=[across.name, upright.name]),
@@ -140,8 +139,8 @@ def _contour(search: SearchData, across: Parameter, upright: Parameter) -> Drawn
         objective.name,
         maximize=objective.maximize,
     )
-    title = f"{sentence(plots.words(objective.name))} over {across.name} and {upright.name}"
-    return Drawn("search-contour", title, CONTOUR.format(n=len(complete), values=FEWEST_VALUES), figure)
+    title = f"{sentence(spaced(objective.name))} over {across.name} and {upright.name}"
+    return Figure("search-contour", title, CONTOUR.format(n=len(complete), values=FEWEST_VALUES), figure)
 
 
 def sentence(words: str) -> str:

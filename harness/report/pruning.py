@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness import plots
-from harness.report.figures import Drawn
+from harness.report.model import Figure, Section
 from harness.report.searched import PRUNED
-from harness.report.section import Section
-from harness.report.words import count
+from harness.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +40,7 @@ def section(search: SearchData) -> Section | None:
     best = curves.loc[~curves["pruned"], "number"].nunique()
     caption = BEST.format(best=best) + (FAINT if len(rungs) else "")
     return Section(
-        "learning", title, list(_words(rungs)), [], [Drawn("search-curves", title, caption, figure)]
+        "learning", title, list(_words(rungs)), [], [Figure("search-curves", title, caption, figure)]
     )
 
 

@@ -1,7 +1,4 @@
-"""Accuracy against the learning rate, arm by arm: is a difference between arms only one of their lr?
-
-Drawn where lr is an axis of the study, or where its arms were tuned.
-"""
+"""Accuracy against the learning rate, arm by arm, if lr is an axis of the study or was tuned."""
 
 from __future__ import annotations
 
@@ -13,35 +10,35 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.plots import MAX_LINES
-from harness.report import phases
 from harness.report.declared import EXPLORATORY
-from harness.report.figures import Drawn, slug
-from harness.report.words import points
+from harness.report.model import Figure, slug
+from harness.report.tuned import FACTS, read_phases
 from harness.schema import OF_ARM
+from harness.text import points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.report.phases import Phases
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
+    from harness.report.tuned import Phases
 
 MOST_PANELS = 12
-TALLER = ("output", "loss", "head", "optimizer")
-"""Axes whose levels differ in the scale of their gradients, and so in the lr they want: lines, if varied."""
+LINE_AXES = ("output", "loss", "head", "optimizer")
+"""Axes that become lines if varied: their levels differ in the scale of gradients and so in the best lr."""
 READ = (
     "Val accuracy against the learning rate; where errors differ much, the axis is logarithmic in the error. "
     "Points are means over seeds{}. "
-    "A setting with a diverged or failed seed has no point and is a cross at the bottom. "
+    "A setting with a diverged or failed seed is a cross at the bottom instead of a point. "
 )
 BEST = (
-    "Ringed is the best lr of each line by the mean shown, so its height flatters a little; a square says "
-    "that it is the lowest or highest tried, so a better one may lie beyond. "
+    "A ring marks the best lr of each line by the mean shown, so its height flatters a little; a square "
+    "marks a best lr that is the lowest or highest tried, so a better one may lie beyond. "
 )
 CHOSEN = (
-    "Ringed is the lr that tuning chose, on val with tuning seeds; a square says that it lies at an edge of "
-    "what was tried. "
+    "A ring marks the lr that tuning chose, on val with tuning seeds; a square marks a choice at an edge of "
+    "the values tried. "
 )
-FEWEST = 3  # seeds that an interval is drawn of; of fewer, their range
+FEWEST = 3  # seeds for an interval; fewer seeds have their range drawn
 SETTING = ["lr", "planned", "ok", "diverged", "failed", "n", "mean", "low", "high"]
 
 
@@ -52,7 +49,7 @@ class Sweep:
     Attributes:
         trials: lr (a number), seed, status, val_accuracy, panel and line (words); several trials of a line,
             lr and seed are averaged.
-        words: how lines and panels came about, for the caption; may be empty.
+        words: a sentence on lines and panels, for the caption; may be empty.
         tuned: the trials are those of tuning.
     """
 
@@ -61,11 +58,11 @@ class Sweep:
     tuned: bool
 
 
-def draw(reading: Reading) -> Iterator[Drawn]:
-    """A figure a data set with accuracy against lr, where the study varied or tuned it."""
-    found = phases.read(reading.results)  # its doubts are said where the tuned comparison is
-    tuning = None if found is None else _tuning(reading, found)
-    chosen = pd.DataFrame(columns=phases.FACTS) if found is None else found.chosen
+def draw(reading: ReportData) -> Iterator[Figure]:
+    """Draw accuracy against lr for each data set, if the study varied or tuned it."""
+    phases = read_phases(reading.results)  # its doubts stand beside the tuned comparison
+    tuning = None if phases is None else _tuning(reading, phases)
+    chosen = pd.DataFrame(columns=FACTS) if phases is None else phases.chosen
     every = _swept(reading) if tuning is None else tuning
     for dataset in reading.datasets:
         trials = every[every["dataset"].eq(dataset)]
@@ -75,7 +72,7 @@ def draw(reading: Reading) -> Iterator[Drawn]:
                 yield _figure(reading, sweep, dataset, chosen[chosen["dataset"].eq(dataset)])
 
 
-def _figure(reading: Reading, sweep: Sweep, dataset: str, choices: pd.DataFrame) -> Drawn:
+def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFrame) -> Figure:
     others, words, joined = _others_tuned(reading, sweep), sweep.words, True
     if others:
         settings_tried = sweep.trials.drop_duplicates(["label", "lr", *others])
@@ -92,19 +89,19 @@ def _figure(reading: Reading, sweep: Sweep, dataset: str, choices: pd.DataFrame)
     bars = "interval" if seeds >= FEWEST else "range of seeds"
     figure = plots.rates_figure(table.assign(joined=joined), bars=bars)
     title = f"Accuracy against learning rate on {dataset}"
-    return Drawn(f"lr-{slug(dataset)}", title, caption.strip(), figure)
+    return Figure(f"lr-{slug(dataset)}", title, caption.strip(), figure)
 
 
-def _others_tuned(reading: Reading, sweep: Sweep) -> list[str]:
-    space = reading.results.study.get("tune", {}).get("space", {}) if sweep.tuned else {}
-    return [name for name in space if name != "lr" and name in sweep.trials]
+def _others_tuned(reading: ReportData, sweep: Sweep) -> list[str]:
+    tuned = reading.study.tuned if sweep.tuned else []
+    return [name for name in tuned if name != "lr" and name in sweep.trials]
 
 
 # ------------------------------------------------------------------------------------------------- the trials
 
 
-def _swept(reading: Reading) -> pd.DataFrame:
-    """Trials of a study with lr as an axis; of a one-factor study, those that differ in nothing else."""
+def _swept(reading: ReportData) -> pd.DataFrame:
+    """Return the trials of a study with lr as an axis; of a one-factor study, those differing in lr alone."""
     trials = reading.trials
     if "lr" not in reading.axes or reading.design not in {"grid", "one-factor"}:
         return trials.iloc[:0].assign(lr=0.0)
@@ -114,13 +111,13 @@ def _swept(reading: Reading) -> pd.DataFrame:
     return trials.assign(lr=trials["lr"].astype(float))
 
 
-def _tuning(reading: Reading, found: Phases) -> pd.DataFrame | None:
-    """Tuning's trials with the axes and the label of the arm they were of; None where lr was not tuned."""
-    if found.tuning is None or not {OF_ARM, "lr"} <= set(found.tuning.trials):
+def _tuning(reading: ReportData, phases: Phases) -> pd.DataFrame | None:
+    """Return tuning's trials with the axes and the label of their arm; None if lr was not tuned."""
+    if phases.tuning is None or not {OF_ARM, "lr"} <= set(phases.tuning.trials):
         return None
-    if len(found.chosen) and "lr" not in found.chosen:
+    if len(phases.chosen) and "lr" not in phases.chosen:
         return None
-    trials = found.tuning.trials
+    trials = phases.tuning.trials
     names = [*(axis for axis in reading.axes if axis != "lr"), "label"]
     arms = reading.trials.drop_duplicates(["dataset", "arm"])[["dataset", "arm", *names]]
     kept = trials.drop(columns=[name for name in [*names, "arm"] if name in trials])
@@ -128,8 +125,8 @@ def _tuning(reading: Reading, found: Phases) -> pd.DataFrame | None:
     return joined.assign(lr=pd.to_numeric(joined["lr"]))
 
 
-def _choices(reading: Reading, chosen: pd.DataFrame) -> pd.DataFrame:
-    """What was chosen, with each arm's label; none where that is not known."""
+def _choices(reading: ReportData, chosen: pd.DataFrame) -> pd.DataFrame:
+    """Return the tuned choices with each arm's label; none if they are not known."""
     if "lr" not in chosen:
         return pd.DataFrame(columns=["label", "lr", "edge"])
     arms = reading.trials.drop_duplicates(["dataset", "arm"])[["dataset", "arm", "label"]]
@@ -139,7 +136,7 @@ def _choices(reading: Reading, chosen: pd.DataFrame) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------- lines and panels
 
 
-def _arranged(reading: Reading, trials: pd.DataFrame, *, tuned: bool) -> Sweep | None:
+def _arranged(reading: ReportData, trials: pd.DataFrame, *, tuned: bool) -> Sweep | None:
     """Give each trial a line and a panel: arms where these are few, else axes one by one."""
     axes = [axis for axis in reading.axes if axis != "lr" and len(trials[axis].unique()) > 1]
     if reading.design != "grid":
@@ -150,7 +147,7 @@ def _arranged(reading: Reading, trials: pd.DataFrame, *, tuned: bool) -> Sweep |
     fit = [axis for axis in axes if trials[axis].nunique() <= MAX_LINES]
     if not fit:
         return None
-    hue = next((axis for axis in TALLER if axis in fit), fit[-1])
+    hue = next((axis for axis in LINE_AXES if axis in fit), fit[-1])
     others = [axis for axis in axes if axis != hue]
     arms = trials.assign(line=trials[hue], panel=_panels(trials, others))
     if arms["panel"].nunique() <= MOST_PANELS:
@@ -164,7 +161,7 @@ def _arranged(reading: Reading, trials: pd.DataFrame, *, tuned: bool) -> Sweep |
 
 
 def _panels(trials: pd.DataFrame, axes: Sequence[str]) -> pd.Series[str]:
-    """A panel a combination of axes, in words."""
+    """Name a panel for each combination of axes."""
     if not axes:
         return pd.Series("", index=trials.index)
     words = [axis + " " + trials[axis].astype(str) for axis in axes]
@@ -172,7 +169,7 @@ def _panels(trials: pd.DataFrame, axes: Sequence[str]) -> pd.Series[str]:
 
 
 def _chunked(trials: pd.DataFrame, *, tuned: bool) -> Sweep:
-    """So many lines a panel that their colours differ, and no more panels than can be seen."""
+    """Split lines over panels, few enough in each for different colours, and limit the panels."""
     lines = list(dict.fromkeys(trials["line"]))
     place = trials["line"].map(lines.index) // MAX_LINES
     words = ""
@@ -184,15 +181,17 @@ def _chunked(trials: pd.DataFrame, *, tuned: bool) -> Sweep:
 
 
 def _averaged(trials: pd.DataFrame, fit: Sequence[str], axes: Sequence[str]) -> Sweep:
-    """A panel an axis, its levels averaged over the combinations of the others that all of them finished."""
-    parts, told = [], []
+    """Make a panel for each axis, its levels averaged over the combinations that all of them finished."""
+    parts, shares = [], []
     for axis in fit[:MOST_PANELS]:
         others = [other for other in axes if other != axis]
         cells = trials.assign(
             _cell=trials.groupby(others, sort=False, dropna=False).ngroup() if others else 0
         )
         keep, planned, left = _complete(cells, axis)
-        told.append(f"{len(keep)} of {planned} ({axis}" + (f"; not with {', '.join(left)})" if left else ")"))
+        shares.append(
+            f"{len(keep)} of {planned} ({axis}" + (f"; not with {', '.join(left)})" if left else ")")
+        )
         few = cells[cells["_cell"].isin(keep)] if len(keep) else cells.iloc[:0]
         broken = pd.Series(
             [f"{level} at lr {lr:g}" in left for level, lr in zip(few[axis], few["lr"], strict=True)],
@@ -202,19 +201,19 @@ def _averaged(trials: pd.DataFrame, fit: Sequence[str], axes: Sequence[str]) -> 
         parts.append(few)
     words = (
         "Each line averages over the combinations of the other choices that every level finished with every "
-        f"seed at every lr shown: {', '.join(told)}. A level that finished fewer than half of them at an lr "
-        "is a cross there. "
+        f"seed at every lr shown: {', '.join(shares)}. A level that finished fewer than half of them at an "
+        "lr is a cross there. "
     )
     return Sweep(pd.concat(parts, ignore_index=True), words, tuned=False)
 
 
 def _complete(cells: pd.DataFrame, axis: str) -> tuple[list[int], int, list[str]]:
-    """Cells that all levels finished at every lr, of how many, and the (level, lr) that finish too few.
+    """Find the cells that all levels finished at every lr, and the (level, lr) that finish too few.
 
     A level that an lr mostly breaks would leave no cell for the others: it is set aside first.
     """
-    whole = cells.assign(_ok=cells["status"].eq("ok") & cells["val_accuracy"].notna())
-    wide = whole.pivot_table(index="_cell", columns=[axis, "lr"], values="_ok", aggfunc="min", sort=False)
+    finished = cells.assign(_ok=cells["status"].eq("ok") & cells["val_accuracy"].notna())
+    wide = finished.pivot_table(index="_cell", columns=[axis, "lr"], values="_ok", aggfunc="min", sort=False)
     wide = wide.fillna(0).astype(bool)
     enough = wide.mean() >= 0.5
     keep = wide.index[wide.loc[:, enough].all(axis=1)] if enough.any() else wide.index[:0]
@@ -230,10 +229,10 @@ def settings(trials: pd.DataFrame) -> pd.DataFrame:
     by = ["panel", "line", "lr"]
     ended = stats.outcomes(trials, by)
     done = stats.finished(trials, "val_accuracy")
-    each = done.groupby([*by, "seed"], sort=False)["val_accuracy"].mean().reset_index()
-    summary = stats.summarise(each, by, "val_accuracy").drop(columns="sd")
+    seeds = done.groupby([*by, "seed"], sort=False)["val_accuracy"].mean().reset_index()
+    summary = stats.summarise(seeds, by, "val_accuracy").drop(columns="sd")
     if summary["n"].max() < FEWEST:  # an interval of two is an order of magnitude wider than they lie apart
-        ends = each.groupby(by, sort=False)["val_accuracy"].agg(low="min", high="max").reset_index()
+        ends = seeds.groupby(by, sort=False)["val_accuracy"].agg(low="min", high="max").reset_index()
         summary = summary.drop(columns=["low", "high"]).merge(ends, on=by, sort=False)
     table = ended.merge(summary, on=by, how="left", sort=False)[["panel", "line", *SETTING]]
     unfinished = (table["diverged"] + table["failed"]).gt(0)
@@ -265,7 +264,7 @@ def _chosen(table: pd.DataFrame, trials: pd.DataFrame, choices: pd.DataFrame) ->
 
 
 def _best_of_others(trials: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
-    """Of the settings that an arm tried at one lr, the trials of the best by val; of whole ones, if any."""
+    """Keep the trials of the setting that is best by val at each lr of an arm, of finished ones if any."""
     setting = ["label", "lr", *tuned]
     ended = stats.outcomes(trials, setting)
     done = trials.assign(val_accuracy=trials["val_accuracy"].where(trials["status"].eq("ok")))
@@ -276,20 +275,20 @@ def _best_of_others(trials: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
 
 
 def _told(table: pd.DataFrame) -> str:
-    """How far lines lie apart at one lr for all, and each at its own: of the panel with the widest."""
-    found = []
+    """Compare the spread of lines at one shared lr with that at their own lr, in the widest panel."""
+    panels = []
     for panel, rows in table.dropna(subset=["mean"]).groupby("panel", sort=False):
         wide = rows.pivot_table(index="line", columns="lr", values="mean", sort=False).dropna(axis=1)
         own = rows[rows["chosen"]].set_index("line")["mean"]
         if len(wide) < 2 or wide.shape[1] == 0 or len(own) < len(wide):
             continue
         lr = wide.mean().idxmax()
-        found.append((float(np.ptp(wide[lr])), float(np.ptp(own)), lr, panel))
-    if not found:
+        panels.append((float(np.ptp(wide[lr])), float(np.ptp(own)), lr, panel))
+    if not panels:
         return ""
-    shared, own_spread, lr, panel = max(found)
+    shared, chosen_spread, lr, panel = max(panels)
     where = f"In the panel {panel}" if len(table["panel"].unique()) > 1 else "Here"
     return (
         f"{where}, the best lr for all together ({lr:g}) leaves the lines {points(shared)} points "
-        f"apart; each at its own lr, they lie {points(own_spread)} apart."
+        f"apart; each at its own lr, they lie {points(chosen_spread)} apart."
     )

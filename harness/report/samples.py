@@ -1,4 +1,4 @@
-"""The data that a study was trained on, as it divides them: label counts, one image a class, a grid."""
+"""The data sets of a study as its trials split them: label counts, one image of each class, a grid."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from harness.arm_settings import Settings
 from harness.data import DATA_SETTINGS
 from harness.looks import GRID as SHAPE
 from harness.looks import View, balance, counts_figure, grid_figure, row_figure, view
-from harness.report.at_hand import Look, look
-from harness.report.figures import Drawn, slug
-from harness.report.reading import Reading
-from harness.selection import NOT_APPLICABLE, as_word
+from harness.report.figures import draw_images
+from harness.report.model import Figure, Section, slug
+from harness.text import NOT_APPLICABLE, as_word
 from harness.trained_on import study_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from harness.report.reading import ReportData
     from harness.settings import Value
 
 DIVIDING = tuple(name for name in DATA_SETTINGS if name not in {"dataset", "preprocessing"})
@@ -26,66 +26,74 @@ ROW = "A training image of each class, drawn at random (seed 0), as it is stored
 GRID = "Training images, evenly spaced from the first to the last in the order of the data set."
 
 
-def looks(reading: Reading) -> Iterator[Look]:
-    """Look at each data set, in the study's order, as its first trial divides it."""
+def sections(reading: ReportData) -> Iterator[Section]:
+    """Show each data set, in the study's order, as its first trial splits it."""
     for dataset in reading.datasets:
-        ways = divisions(reading, dataset)
-        how = ", ".join(f"{name} {value}" for name, value in ways[0].items() if name != "dataset")
-        words = f"Divided with {how}."
-        if len(ways) > 1:
-            words += f" The study divides it in {len(ways)} ways; this is its first trial's."
+        splits = divisions(reading, dataset)
+        settings = ", ".join(f"{name} {value}" for name, value in splits[0].items() if name != "dataset")
+        words = f"Split with {settings}."
+        if len(splits) > 1:
+            words += f" The study splits it in {len(splits)} ways; the figures show that of its first trial."
         makers = {
-            "label counts": partial(_counts, reading, ways[0]),
-            "one image a class": partial(_row, reading, ways[0]),
-            "a grid of training images": partial(_grid, reading, ways[0]),
+            "label counts": partial(_counts, reading, splits[0]),
+            "one image of each class": partial(_row, reading, splits[0]),
+            "a grid of training images": partial(_grid, reading, splits[0]),
         }
-        yield look(reading, dataset, [words], makers)
+        figures, left_out = draw_images(reading, dataset, makers)
+        yield Section(f"data-{dataset}", dataset, [words, *left_out], figures=figures)
 
 
-def divisions(reading: Reading, dataset: str) -> list[Mapping[str, Value]]:
-    """The ways in which trials divide a data set, the first trial's first: settings for `harness.looks.view`.
+def divisions(reading: ReportData, dataset: str) -> list[dict[str, Value]]:
+    """Return the settings by which trials split a data set for `harness.looks.view`, the first trial's first.
 
-    Read from trials.csv, where the split of each trial stands even if the study resamples it by seed.
+    They are read from trials.csv, which has the split of each trial even if the study resamples it by seed.
     """
-    trials = reading.trials[reading.trials["dataset"].eq(dataset)]
+    trials = reading.of(dataset)
     columns = ["dataset", *(name for name in DIVIDING if name in trials)]
-    ways = trials[columns].drop_duplicates().to_dict("records")
-    return [{str(name): _plain(value) for name, value in way.items() if _applies(value)} for way in ways]
+    splits = trials[columns].drop_duplicates().to_dict("records")
+    return [
+        {str(name): _integer(value) for name, value in split.items() if as_word(value) != NOT_APPLICABLE}
+        for split in splits
+    ]
 
 
-def _applies(value: object) -> bool:
-    return as_word(value) != NOT_APPLICABLE
-
-
-def _plain(value: Any) -> Value:
-    """A number that pandas widened for the sake of an empty cell, as it was: 0.0 is 0."""
+def _integer(value: Any) -> Value:
+    """Undo pandas' widening of integers to floats in a column with empty cells: 0.0 is 0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _view(reading: Reading, settings: Mapping[str, Value]) -> View:
-    """The data set as these settings divide it; raises where it is not what the folder was trained on."""
+def _view(reading: ReportData, settings: dict[str, Value]) -> View:
+    """Split the data set by these settings.
+
+    Raises:
+        UsageError: it is not the data that the folder was trained on.
+    """
     name = str(settings["dataset"])
     pictures.originals(reading.results, name, "train")
     return view(Settings(settings, study_dataset(reading.results, name)))
 
 
-def _counts(reading: Reading, settings: Mapping[str, Value]) -> Drawn:
+def _counts(reading: ReportData, settings: dict[str, Value]) -> Figure:
     divided = _view(reading, settings)
-    return Drawn(
+    return Figure(
         f"data-{slug(divided.name)}-counts", f"Label counts of {divided.name}: train, val and test",
         balance(divided), counts_figure(divided), folded=True,
     )  # fmt: skip
 
 
-def _row(reading: Reading, settings: Mapping[str, Value]) -> Drawn:
+def _row(reading: ReportData, settings: dict[str, Value]) -> Figure:
     divided = _view(reading, settings)
     figure = row_figure(divided, 0)
-    return Drawn(
-        f"data-{slug(divided.name)}-row", f"One image a class of {divided.name}", ROW, figure, folded=True
+    return Figure(
+        f"data-{slug(divided.name)}-row",
+        f"One image of each class of {divided.name}",
+        ROW,
+        figure,
+        folded=True,
     )
 
 
-def _grid(reading: Reading, settings: Mapping[str, Value]) -> Drawn:
+def _grid(reading: ReportData, settings: dict[str, Value]) -> Figure:
     divided = _view(reading, settings)
     title = f"{SHAPE[0]} x {SHAPE[1]} training images of {divided.name}"
-    return Drawn(f"data-{slug(divided.name)}-grid", title, GRID, grid_figure(divided), folded=True)
+    return Figure(f"data-{slug(divided.name)}-grid", title, GRID, grid_figure(divided), folded=True)

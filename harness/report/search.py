@@ -14,12 +14,11 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.report import confirmation, importance, looked, pruning, search_tables, spaces
-from harness.report.figures import Drawn
+from harness.report.model import Figure, Section
 from harness.report.search_tables import value_words
 from harness.report.searched import COMPLETE, FAILED, PRUNED
-from harness.report.section import Section
-from harness.report.words import count
 from harness.searches import STATES
+from harness.text import count, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +65,7 @@ def answers(search: SearchData) -> list[list[str]]:
     complete = count(len(search.complete), "complete suggestion")
     value = value_words(objective, float(best["value"]))
     first = [
-        f"The best of {complete} by {plots.words(objective.name)}: {best['arm']}, {value}.",
+        f"The best of {complete} by {spaced(objective.name)}: {best['arm']}, {value}.",
         f"Its settings: {settings}.",
         *_edges(drawn, best),
     ]
@@ -121,7 +120,7 @@ def sections(search: SearchData) -> list[Section]:
 def _setup(search: SearchData) -> Section:
     settings, several = search.settings, len(search.objectives) > 1
     objectives = " and ".join(
-        f"{plots.words(objective.name)} ({_direction(objective)})" for objective in search.objectives
+        f"{spaced(objective.name)} ({_direction(objective)})" for objective in search.objectives
     )
     mean = f"{search.seeds} seeds, of which the objective is the mean"
     seeds = "one seed" if search.seeds == 1 else mean
@@ -132,7 +131,7 @@ def _setup(search: SearchData) -> Section:
     )
     words = [setup, " ".join(_outcomes(search)), CLOSED]
     if several:
-        words.append(f"The best suggestion is that by {plots.words(search.objective.name)}.")
+        words.append(f"The best suggestion is that by {spaced(search.objective.name)}.")
     if settings.diverged != "fail":
         words.append(f"A training that diverged counts as the declared worst value, {settings.diverged:g}.")
     tables = [search_tables.space(search), search_tables.outcomes(search)]
@@ -166,7 +165,7 @@ def _history(search: SearchData) -> Section | None:
         nth = f"the {_ordinal(int(search.best['number']) + 1)} of {len(table)}"
         when = f"{search.best['seconds']:,.0f} of {table['seconds'].max():,.0f} seconds"
         words = [f"The best suggestion was {nth}, reported after {when}."]
-    return Section("history", "History", words, [], [Drawn("search-history", "History", HISTORY, figure)])
+    return Section("history", "History", words, [], [Figure("search-history", "History", HISTORY, figure)])
 
 
 def _ordinal(number: int) -> str:
@@ -203,7 +202,7 @@ def _budget(search: SearchData) -> Section | None:
         curve.dropna(subset=["expected"]), so_far[["number", "so_far"]], search.objective.name
     )
     words = list(_budget_words(search, curve))
-    return Section("budget", title, words, [], [Drawn("search-budget", title, BUDGET, figure)])
+    return Section("budget", title, words, [], [Figure("search-budget", title, BUDGET, figure)])
 
 
 def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:
@@ -240,8 +239,8 @@ def _front(search: SearchData) -> Section | None:
     table = complete.assign(front=stats.pareto_front(complete[names].to_numpy(dtype=float), maximize))
     beaten = list(table.loc[table["best"] & ~table["front"], "arm"])
     tie = "is beaten by one of the front: as good, and better in the other objective."
-    words = [f"The best by {plots.words(names[0])}, {beaten[0]}, {tie}"] if beaten else []
-    title = looked.sentence(f"{plots.words(names[0])} against {plots.words(names[1])}")
+    words = [f"The best by {spaced(names[0])}, {beaten[0]}, {tie}"] if beaten else []
+    title = looked.sentence(f"{spaced(names[0])} against {spaced(names[1])}")
     caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
-    drawn = [Drawn("search-front", title, caption, plots.front_figure(table, names, maximize))]
+    drawn = [Figure("search-front", title, caption, plots.front_figure(table, names, maximize))]
     return Section("pareto", "The Pareto front", words, [search_tables.front(search, table)], drawn)

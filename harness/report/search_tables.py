@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import plots
 from harness.parameters import Choices
-from harness.plots import percent
 from harness.report import spaces
+from harness.report.model import NONE, Cell, Column, Table
 from harness.report.searched import FAILED
 from harness.report.spaces import EDGE
-from harness.report.tables import NONE, Cell, Column, Table
-from harness.report.words import count
 from harness.searches import STATES
-from harness.selection import as_word
+from harness.text import as_word, count, percent, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,7 +150,7 @@ def best(search: SearchData, row: pd.Series[Any]) -> Table:
 
 
 def _objective_columns(search: SearchData) -> list[Column]:
-    return [Column(plots.words(objective.name), numeric=True) for objective in search.objectives]
+    return [Column(spaced(objective.name), numeric=True) for objective in search.objectives]
 
 
 def _objective_cells(search: SearchData, row: dict[Any, Any]) -> list[Cell]:
@@ -194,7 +191,7 @@ def suggestions(search: SearchData) -> Table:
         ]
         for row in table.to_dict("records")
     ]
-    note = ALL.format(name=plots.words(objective.name))
+    note = ALL.format(name=spaced(objective.name))
     data = table.drop(columns=["_state", "_cost", "value", "best"])
     return Table("suggestions", "All suggestions, the best first", note, columns, rows, data)
 

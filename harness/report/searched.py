@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from harness import columns, results, stats, tables
 from harness.errors import UsageError
 from harness.parameters import Parameter
-from harness.report.reading import Reading, prepare
+from harness.report.reading import ReportData, prepare
 from harness.report.spaces import parameters
 from harness.schema import CONFIRMED, WINNER, outcome_columns
 from harness.searches import COLUMNS, STATES, SUGGESTIONS, Objective, Search
-from harness.selection import as_word
+from harness.text import as_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +40,11 @@ class SearchData:
         doubts: in words, what cannot be read.
     """
 
-    reading: Reading
+    reading: ReportData
     settings: Search
     suggestions: pd.DataFrame
     parameters: tuple[Parameter, ...]
-    confirmed: Reading | None
+    confirmed: ReportData | None
     doubts: Sequence[str]
 
     @property
@@ -75,12 +75,12 @@ class SearchData:
         return len(self.settings.seeds)
 
 
-def is_search(reading: Reading) -> bool:
+def is_search(reading: ReportData) -> bool:
     """Tell whether a results folder is that of a search, not of its confirmation."""
     return bool(reading.results.study.get("study", {}).get("phase") == "search")
 
 
-def read(reading: Reading) -> SearchData:
+def read(reading: ReportData) -> SearchData:
     """Read the suggestions and the confirmation of a search.
 
     Raises:
@@ -107,7 +107,7 @@ def read(reading: Reading) -> SearchData:
     return SearchData(reading, search, table, space, _confirmed(reading, doubts), doubts)
 
 
-def _read_settings(reading: Reading) -> Search:
+def _read_settings(reading: ReportData) -> Search:
     try:
         return Search.model_validate(reading.results.study.get("search", {}))
     except ValidationError as error:
@@ -125,7 +125,7 @@ def _best(table: pd.DataFrame, search: Search) -> pd.Series[bool]:
     return pd.Series(np.isin(np.arange(len(table)), best), table.index)
 
 
-def _confirmed(reading: Reading, doubts: list[str]) -> Reading | None:
+def _confirmed(reading: ReportData, doubts: list[str]) -> ReportData | None:
     folder = reading.results.folder / CONFIRMED
     if not (folder / "trials.csv").is_file():
         return None

@@ -11,7 +11,7 @@ import pandas as pd
 from harness.contrasts import level_name
 from harness.parameters import Choices, Floats, Ints, Parameter, range_of
 from harness.plots import Dimension
-from harness.selection import as_word
+from harness.text import as_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,31 +1,18 @@
-r"""Tables as files: CSV with all digits for whoever computes on, LaTeX (booktabs) as the page shows them.
-
-The LaTeX is text that pdflatex reads as UTF-8: what it could not read is spelled, as \(-\) for a minus sign.
-"""
+"""Tables as files: CSV with all digits to compute on, LaTeX as the page shows them."""
 
 from __future__ import annotations
 
 import base64
-import re
 from typing import TYPE_CHECKING
 
 from harness import csv_rows
 from harness.files import write
+from harness.latex import tabular
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.report.tables import Table
-
-SPELLED = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\(<\)", ">": r"\(>\)",
-    "|": r"\textbar{}", "\u00b5": r"\(\mu\)", "\u00a0": "~", "\u2212": r"\(-\)", "\u00b1": r"\(\pm\)",
-    "\u2192": r"\(\to\)", "\u2190": r"\(\leftarrow\)", "\u2264": r"\(\leq\)", "\u2265": r"\(\geq\)",
-    "\u00b7": r"\(\cdot\)", "\u00d7": r"\(\times\)", "\u2013": "--", "\u2014": "---",
-    "\u2026": r"\dots{}", "\u2018": "`", "\u2019": "'", "\u201c": "``", "\u201d": "''",
-}  # fmt: skip
-OUTSIDE = re.compile(r"[^\x20-\x7e\u00c0-\u017f]")  # Latin letters with accents are read as they are
+    from harness.report.model import Table
 
 
 def save(table: Table, folder: Path) -> tuple[Path, Path]:
@@ -44,28 +31,15 @@ def save(table: Table, folder: Path) -> tuple[Path, Path]:
 
 
 def uri(path: Path) -> str:
-    """A file as a data URI, so that a page that was passed on alone still has it."""
+    """Return a file as a data URI, so that a page without its folder still has it."""
     kind = "text/csv" if path.suffix == ".csv" else "text/plain"
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def latex(table: Table) -> str:
-    r"""A table as a booktabs `tabular`, a cell's smaller line in brackets; needs \usepackage{booktabs}."""
-    columns = "".join("r" if column.numeric else "l" for column in table.columns)
-    head = [column.name for column in table.columns]
-    body = [[cell.text + (f" ({cell.small})" if cell.small else "") for cell in row] for row in table.rows]
-    first, *rest = (" & ".join(map(escape, cells)) + r" \\" for cells in (head, *body))
-    rest = [f"{{}}{row}" if row.startswith("[") else row for row in rest]  # "\\\\[" would ask for a space
-    lines = [f"% {_comment(table.title)}. {_comment(table.note)}", r"% Needs \usepackage{booktabs}."]
-    lines += [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", first, r"\midrule", *rest, r"\bottomrule"]
-    return "\n".join([*lines, r"\end{tabular}", ""])
-
-
-def escape(text: str) -> str:
-    """Text that LaTeX shows literally; a character pdflatex has no letter for becomes its code point."""
-    spelled = "".join(SPELLED.get(letter, letter) for letter in re.sub(r"[\t\n\r]+", " ", text))
-    return OUTSIDE.sub(lambda found: f"[U+{ord(found[0]):04X}]", spelled)
-
-
-def _comment(text: str) -> str:
-    return " ".join(text.split())
+    """Write a table as a booktabs `tabular`, with a cell's smaller line in brackets."""
+    rows = [[cell.text + (f" ({cell.small})" if cell.small else "") for cell in row] for row in table.rows]
+    alignment = "".join("r" if column.numeric else "l" for column in table.columns)
+    comment = " ".join(f"{table.title}. {table.note}".split())
+    body = tabular([column.name for column in table.columns], rows, alignment)
+    return f"% {comment}\n% Needs \\usepackage{{booktabs}}.\n{body}"

@@ -1,42 +1,171 @@
-"""Fixed settings and tuned ones side by side: what each arm chose on val, and which verdicts that changes."""
+"""Fixed settings and tuned ones side by side: the arms' choices on val, and the verdicts that they change.
+
+The folder of a study that tunes also holds tuning/ (every arm at every setting tried, with tuning seeds and
+without test), chosen.csv (each arm's choice on val) and tuned/ (each arm at its choice, with the study's own
+seeds). tuning/ and tuned/ are results folders themselves. A study that was trained again with other settings
+leaves the old ones behind: such results must not be shown beside the new ones.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.plots import percent
-from harness.report import phases, verdict_views
+from harness import columns, csv_rows, results
+from harness.errors import UsageError
+from harness.report import verdict_views
 from harness.report.declared import KEY, contrast, judge
-from harness.report.phases import FACTS
-from harness.report.reading import Reading, prepare
-from harness.report.tables import NONE, Cell, Column, Missing, Table, difference_cell, missing
+from harness.report.model import NONE, Cell, Column, Figure, Table, difference_cell
+from harness.report.reading import ReportData, StudyFile, prepare
 from harness.report.verdicts import answers
-from harness.report.words import count, points
-from harness.schema import OF_ARM
-from harness.selection import as_word
+from harness.schema import CHOSEN, OF_ARM, TUNED, TUNING
+from harness.tables import check_unchanged
+from harness.text import as_text, as_word, count, joined, listed, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from harness.report.declared import Verdicts
-    from harness.report.figures import Drawn
+    from harness.results import Results
 
 NAMED = 8  # changed verdicts of a data set that get a sentence each
 MOST_ROWS = 24  # contrasts of a figure that shows each twice
-BESIDE = (
+SIDE_BY_SIDE = (
     "The same contrasts twice: with every arm at the setting that the study gives it, and with every arm at "
     "the setting it chose on val, retrained with the study's seeds. Differences in points, under each its "
     "95\u00a0% interval. They are two families, each corrected by itself."
 )
-CHOSEN = (
-    "What each arm chose on val, averaged over the tuning seeds; test was not looked at. Unfinished: "
-    "settings tried of which a seed diverged or failed; these cannot be chosen. Median of the settings: "
-    "of those that finished, with the lowest and the highest. A choice at the edge of its space may have a "
-    "better one beyond it."
+CHOICES = (
+    "The setting that each arm chose on val, averaged over the tuning seeds; test was not read. Unfinished: "
+    "settings with a diverged or failed seed; these cannot be chosen. Median of the settings: of the "
+    "settings that finished, with the lowest and the highest. Beyond a choice at the edge of its space "
+    "there may be a better one."
 )
+
+
+FACTS = ["dataset", "arm", "val_accuracy", "seeds", "tried", "unfinished", "edge"]
+"""Columns of chosen.csv, before the chosen settings."""
+SHARED = ("baseline", "axes", "steps", "tune", "datasets")
+"""Tables of study.toml that are the same in every phase of a study."""
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The tuned comparison of a results folder.
+
+    Attributes:
+        tuning: the folder tuning/; None if it is missing or belongs to another study.
+        tuned: the folder tuned/; None if it is missing or belongs to another study.
+        chosen: chosen.csv; without rows if it is missing or belongs to another study.
+        doubts: sentences on parts that cannot be read.
+        mismatch: a sentence on parts that belong to another study; empty if all fit.
+    """
+
+    tuning: Results | None
+    tuned: Results | None
+    chosen: pd.DataFrame
+    doubts: Sequence[str]
+    mismatch: str
+
+
+def read_phases(root: Results) -> Phases | None:
+    """Read tuning/, tuned/ and chosen.csv of a results folder; None if the study has no tuned comparison."""
+    folders: dict[str, Results] = {}
+    doubts: list[str] = []
+    for name in (TUNING, TUNED):
+        if (root.folder / name / "trials.csv").is_file():
+            try:
+                folders[name] = results.read(root.folder / name)
+            except UsageError:
+                doubts.append(f"The folder {name}/ cannot be read, so the tuned comparison lacks it.")
+    chosen = _read_chosen(root, doubts)
+    study = StudyFile.of(root.study)
+    planned = study.tunes and study.phase == "fixed"
+    if not (folders or doubts or planned) and chosen.empty:
+        return None
+    mismatch = _mismatch(root, folders, chosen)
+    if mismatch:
+        return Phases(None, None, chosen.iloc[:0], doubts, mismatch)
+    return Phases(folders.get(TUNING), folders.get(TUNED), chosen, doubts, "")
+
+
+def _read_chosen(root: Results, doubts: list[str]) -> pd.DataFrame:
+    """Read chosen.csv; if that fails, return no rows and add a doubt."""
+    path = root.folder / CHOSEN
+    if path.is_file():
+        try:
+            check_unchanged(path.parent, path.name)
+            chosen = columns.read(path, root.study)
+            return chosen[[*FACTS, *(name for name in chosen if name not in FACTS)]]
+        except (OSError, ValueError, KeyError) as error:
+            doubts.append(f"{CHOSEN} cannot be read ({error}), so the choices of the arms are not shown.")
+    return pd.DataFrame(columns=FACTS)
+
+
+def _mismatch(root: Results, folders: Mapping[str, Results], chosen: pd.DataFrame) -> str:
+    """Say which parts belong to another study than the root; empty if all fit."""
+    if not StudyFile.of(root.study).tunes:
+        names = [*(f"{name}/" for name in folders), *([CHOSEN] if len(chosen) else [])]
+        belong = "belong" if len(names) > 1 else "belongs"
+        return (
+            f"This study tunes nothing: {joined(names)} in its folder {belong} to an earlier study and "
+            f"{'are' if len(names) > 1 else 'is'} ignored."
+            if names
+            else ""
+        )
+    problems = []
+    for name, phase in folders.items():
+        differing = list(_differing(root, phase))
+        if differing:
+            problems.append(f"{name}/ belongs to a study with other settings ({', '.join(differing)})")
+    tuned = folders.get(TUNED)
+    if not problems and tuned is not None and len(chosen) and _other_choice(tuned, root.folder / CHOSEN):
+        problems.append(f"{TUNED}/ was trained with other choices than {CHOSEN} has")
+    if not problems:
+        return ""
+    return f"In this folder, {joined(problems)}, so there are no tuned verdicts. Run the study again."
+
+
+def _differing(root: Results, phase: Results) -> Iterator[str]:
+    """Name the tables of the study, and their keys, that differ between two of its phases."""
+    first, second = _shared_tables(root), _shared_tables(phase)
+    for table in first:
+        here, there = first[table], second[table]
+        if here == there:
+            continue
+        if isinstance(here, dict) and isinstance(there, dict):
+            names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+            yield f"{table}: {', '.join(names)}"
+        else:
+            yield table
+
+
+def _shared_tables(found: Results) -> dict[str, Any]:
+    """Return the tables that all phases of a study share, with absolute paths of data sets."""
+    tables = {table: found.study.get(table, {}) for table in SHARED}
+    tables["datasets"] = {
+        name: {**facts, "path": os.path.abspath(found.folder / str(facts.get("path", "")))}  # noqa: PTH100
+        for name, facts in tables["datasets"].items()
+    }
+    return tables | {"seeds": found.study.get("study", {}).get("seeds")}
+
+
+def _other_choice(tuned: Results, path: Path) -> bool:
+    """Tell whether tuned/ was trained with other choices than chosen.csv has."""
+    text = csv_rows.read(path)
+    names = [name for name in text if name not in FACTS]
+    chose = {
+        row["arm"]: {name: row[name] for name in names if row[name] != ""} for row in text.to_dict("records")
+    }
+    trained = {
+        arm: {name: as_text(value) for name, value in settings.items()}
+        for arm, settings in StudyFile.of(tuned.study).chosen.items()
+    }
+    return {arm: settings for arm, settings in chose.items() if settings} != trained
 
 
 @dataclass(frozen=True)
@@ -44,58 +173,55 @@ class Tuned:
     """A study's tuned comparison.
 
     Attributes:
-        reading: the folder tuned/; None where it is not there yet, or not of this study.
+        phases: the folders and files it was read from.
+        reading: the folder tuned/; None if it is missing or belongs to another study.
         judged: the family's verdicts on it.
-        chosen: chosen.csv; without rows where it is not there yet, or not of this study.
-        tried: trials of tuning/, `of_arm` among the columns; without rows where it is not there.
-        doubts: in words, what of it cannot be read.
-        strange: in words, why what is there is not of this study; empty where it is.
     """
 
-    reading: Reading | None
+    phases: Phases
+    reading: ReportData | None
     judged: Verdicts | None
-    chosen: pd.DataFrame
-    tried: pd.DataFrame
-    doubts: Sequence[str]
-    strange: str = ""
+
+    @property
+    def tried(self) -> pd.DataFrame:
+        """Trials of tuning/, with the column `of_arm`; without rows if the folder is missing."""
+        return self.phases.tuning.trials if self.phases.tuning else pd.DataFrame()
 
 
-def read(reading: Reading, fixed: Verdicts) -> Tuned | None:
-    """Read the tuned comparison of a results folder; None where the study has none."""
-    found = phases.read(reading.results)
-    if found is None:
-        return None
-    tried = found.tuning.trials if found.tuning else pd.DataFrame()
-    if found.tuned is None:
-        return Tuned(None, None, found.chosen, tried, found.doubts, found.strange)
-    # The study of the whole folder says what was varied; tuned/ differs from it in settings alone.
-    again = prepare(replace(found.tuned, study=reading.results.study))
-    return Tuned(again, judge(again, fixed.family), found.chosen, tried, found.doubts)
+def read(reading: ReportData, fixed: Verdicts) -> Tuned | None:
+    """Read and judge the tuned comparison of a results folder; None if the study has none."""
+    phases = read_phases(reading.results)
+    if phases is None or phases.tuned is None:
+        return None if phases is None else Tuned(phases, None, None)
+    # The study of the whole folder names the varied settings; tuned/ differs from it in their values alone.
+    tuned_data = prepare(replace(phases.tuned, study=reading.results.study))
+    return Tuned(phases, tuned_data, judge(tuned_data, fixed.family))
 
 
 def both(fixed: Verdicts, tuned: Verdicts) -> pd.DataFrame:
-    """Join the rows of `Verdicts.table`, fixed and tuned: KEY, then both columns with these suffixes."""
+    """Join the rows of `Verdicts.table` of each contrast: KEY, then columns with _fixed and _tuned."""
     columns = [column for column in fixed.table if column not in KEY]
-    again = tuned.table.rename(columns={column: f"{column}_tuned" for column in columns})
+    tuned_columns = tuned.table.rename(columns={column: f"{column}_tuned" for column in columns})
     first = fixed.table.rename(columns={column: f"{column}_fixed" for column in columns})
-    return first.merge(again, on=KEY, how="inner")
+    return first.merge(tuned_columns, on=KEY, how="inner")
 
 
 # ------------------------------------------------------------------------------------------------ the words
 
 
 def tell(fixed: Verdicts, tuned: Tuned) -> list[list[str]]:
-    """Say what tuning came to: its verdicts, those that it changed, and what the arms chose."""
-    if tuned.strange:
-        return [[tuned.strange, *tuned.doubts]]
+    """Describe the tuned verdicts, the verdicts that tuning changes, and the arms' choices."""
+    doubts = tuned.phases.doubts
+    if tuned.phases.mismatch:
+        return [[tuned.phases.mismatch, *doubts]]
     if tuned.reading is None or tuned.judged is None:
-        what = "The study declares a tuned comparison whose final trials are not there yet; run it again."
-        return [[what, *tuned.doubts, *_edges(tuned)]]
-    told = answers(tuned.reading, tuned.judged, tuned=True)
+        unfinished = "The study declares a tuned comparison whose final trials are missing; run it again."
+        return [[unfinished, *doubts, *_edges(tuned.phases.chosen)]]
+    paragraphs = answers(tuned.reading, tuned.judged, tuned=True)
     table = both(fixed, tuned.judged)
-    told += [list(_changes(here, str(dataset))) for dataset, here in table.groupby("dataset", sort=False)]
-    chose = [*tuned.doubts, *_edges(tuned)]
-    return [*told, chose] if chose else told
+    paragraphs += [list(_changes(rows, str(name))) for name, rows in table.groupby("dataset", sort=False)]
+    choices = [*doubts, *_edges(tuned.phases.chosen)]
+    return [*paragraphs, choices] if choices else paragraphs
 
 
 def _changes(table: pd.DataFrame, dataset: str) -> Iterator[str]:
@@ -105,57 +231,54 @@ def _changes(table: pd.DataFrame, dataset: str) -> Iterator[str]:
     if not known:
         yield f"On {dataset} no contrast has a verdict both fixed and tuned."
         return
-    of = count(len(known), "contrast")
-    yield f"On {dataset} tuning changes {f'{len(changed)} of ' if changed else 'none of '}{of}."
-    told = _across(changed) if any(row["within"] for row in changed) else _each(changed)
-    yield from told[:NAMED]
-    if len(told) > NAMED:
-        yield "The others are in the table."
+    yield f"On {dataset} tuning changes the verdict of {len(changed)} of {count(len(known), 'contrast')}."
+    sentences = _by_change(changed) if any(row["within"] for row in changed) else _one_by_one(changed)
+    yield from sentences[:NAMED]
+    if len(sentences) > NAMED:
+        yield "The table has the others."
 
 
-def _each(changed: Sequence[Mapping[Any, Any]]) -> list[str]:
-    """A sentence a contrast."""
+def _one_by_one(changed: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """Write a sentence for each contrast."""
     return [
-        f"{contrast(row)}: {_told(row, 'fixed')} at the fixed setting, {_told(row, 'tuned')} tuned."
+        f"{contrast(row)}: {_verdict(row, 'fixed')} at the fixed setting, {_verdict(row, 'tuned')} tuned."
         for row in changed
     ]
 
 
-def _across(changed: Sequence[Mapping[Any, Any]]) -> list[str]:
-    """A sentence for each change of a contrast, with the combinations of the other axes that show it."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+def _by_change(changed: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """Write a sentence for each change of a contrast, with the number of combinations that show it."""
+    combinations: dict[tuple[str, str, str], list[str]] = {}
     for row in changed:
         change = (contrast(row), str(row["verdict_fixed"]), str(row["verdict_tuned"]))
-        found.setdefault(change, []).append(str(row["within"]))
-    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
+        combinations.setdefault(change, []).append(str(row["within"]))
+    ordered = sorted(combinations.items(), key=lambda item: -len(item[1]))
     return [
         f"{name}: {fixed} at the fixed setting, {tuned} tuned, in {count(len(cells), 'combination')}."
         for (name, fixed, tuned), cells in ordered
     ]
 
 
-def _told(row: Mapping[Any, Any], which: str) -> str:
+def _verdict(row: Mapping[Any, Any], which: str) -> str:
     return f"{row[f'verdict_{which}']} ({points(row[f'difference_{which}'], sign=True)} points)"
 
 
-def _edges(tuned: Tuned) -> Iterator[str]:
-    """What was chosen at the edge of its space, and who could choose nothing."""
-    chosen = tuned.chosen
+def _edges(chosen: pd.DataFrame) -> Iterator[str]:
+    """Name the arms that chose a setting at the edge of its space, and the arms without a choice."""
     none = chosen[chosen["val_accuracy"].isna()]
     if len(none):
-        yield f"No setting finished, so none was chosen, for {', '.join(_whose(none))}."
+        yield f"No setting finished, so none was chosen, for {', '.join(_arms(none))}."
     edge = chosen[chosen["edge"].fillna("").ne("")]
     if len(edge):
-        named = [f"{who} ({row})" for who, row in zip(_whose(edge), edge["edge"], strict=True)]
-        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        names = [f"{arm} ({settings})" for arm, settings in zip(_arms(edge), edge["edge"], strict=True)]
         lie = "lies" if len(edge) == 1 else "lie"
         yield (
-            f"{count(len(edge), 'choice')} of {len(chosen)} {lie} at the edge of the space, and a better one "
-            f"may lie beyond: {', '.join(named[:NAMED])}{more}."
+            f"{count(len(edge), 'choice')} of {len(chosen)} {lie} at the edge of the space, so better ones "
+            f"may lie beyond: {listed(names, NAMED)}."
         )
 
 
-def _whose(chosen: pd.DataFrame) -> list[str]:
+def _arms(chosen: pd.DataFrame) -> list[str]:
     return [f"{arm} on {dataset}" for arm, dataset in zip(chosen["arm"], chosen["dataset"], strict=True)]
 
 
@@ -163,15 +286,15 @@ def _whose(chosen: pd.DataFrame) -> list[str]:
 
 
 def tables(fixed: Verdicts, tuned: Tuned) -> Iterator[Table]:
-    """Both verdicts side by side, the tuned ones in full, and what each arm chose."""
+    """Make the tables: both verdicts side by side, the tuned verdicts in full, and the arms' choices."""
     if tuned.judged is not None:
-        yield _beside(fixed, tuned.judged)
+        yield _side_by_side(fixed, tuned.judged)
         yield verdict_views.table(tuned.judged, "verdicts-tuned", "Verdicts, tuned")
-    if len(tuned.chosen):
-        yield _chosen(tuned)
+    if len(tuned.phases.chosen):
+        yield _choices(tuned.phases.chosen, tuned.tried)
 
 
-def _beside(fixed: Verdicts, tuned: Verdicts) -> Table:
+def _side_by_side(fixed: Verdicts, tuned: Verdicts) -> Table:
     table = both(fixed, tuned)
     columns = [Column("data set"), Column("contrast", show="long")]
     for which in ("fixed", "tuned"):
@@ -180,16 +303,14 @@ def _beside(fixed: Verdicts, tuned: Verdicts) -> Table:
     for row in table.to_dict("records"):
         cells = [Cell(row["dataset"]), verdict_views.contrast_cell(row)]
         for which in ("fixed", "tuned"):
-            numbers = {key: row[f"{key}_{which}"] for key in ("difference", "low", "high", "n")}
-            cells.append(difference_cell(numbers))
-            cells.append(Cell(row[f"verdict_{which}"]))
+            cells += [difference_cell(row, f"{{}}_{which}"), Cell(row[f"verdict_{which}"])]
         rows.append(cells)
-    return Table("fixed-and-tuned", "Fixed and tuned, side by side", BESIDE, columns, rows, table)
+    return Table("fixed-and-tuned", "Fixed and tuned, side by side", SIDE_BY_SIDE, columns, rows, table)
 
 
-def _chosen(tuned: Tuned) -> Table:
-    chosen = tuned.chosen.merge(_settings_tried(tuned.tried), on=["dataset", "arm"], how="left")
-    names = [name for name in tuned.chosen if name not in FACTS]
+def _choices(chosen: pd.DataFrame, tried: pd.DataFrame) -> Table:
+    names = [name for name in chosen if name not in FACTS]
+    chosen = chosen.merge(_settings_tried(tried), on=["dataset", "arm"], how="left")
     columns = [Column("data set"), Column("arm", show="long")]
     columns += [Column(f"chosen {name}", numeric=True) for name in names]
     columns += [Column("val accuracy", numeric=True), Column("median of the settings", numeric=True)]
@@ -206,7 +327,7 @@ def _chosen(tuned: Tuned) -> Table:
         ]
         for row in chosen.to_dict("records")
     ]
-    return Table("chosen", "What each arm chose", CHOSEN, columns, rows, chosen)
+    return Table("chosen", "The setting that each arm chose", CHOICES, columns, rows, chosen)
 
 
 def _setting(value: Any) -> Cell:
@@ -220,33 +341,27 @@ def _share(value: float, small: str) -> Cell:
 
 
 def _settings_tried(tried: pd.DataFrame) -> pd.DataFrame:
-    """dataset, arm, and the lowest, median and highest mean val accuracy of its settings that finished."""
+    """Give the lowest, median and highest mean val accuracy of each arm's settings that finished."""
     columns = ["dataset", "arm", "lowest", "median", "highest"]
     if not {OF_ARM, "val_accuracy"} <= set(tried.columns):
         return pd.DataFrame(columns=columns)
     by = ["dataset", OF_ARM, "arm"]
     done = tried.assign(val_accuracy=tried["val_accuracy"].where(tried["status"].eq("ok")))
-    each = done.groupby(by, sort=False)["val_accuracy"].agg(mean="mean", n="count", planned="size")
-    whole = each[each["n"].eq(each["planned"])].reset_index()
-    means = whole.groupby(["dataset", OF_ARM], sort=False)["mean"]
+    settings = done.groupby(by, sort=False)["val_accuracy"].agg(mean="mean", n="count", planned="size")
+    finished = settings[settings["n"].eq(settings["planned"])].reset_index()
+    means = finished.groupby(["dataset", OF_ARM], sort=False)["mean"]
     spread: pd.DataFrame = means.agg(lowest="min", median="median", highest="max").reset_index()
     return spread.rename(columns={OF_ARM: "arm"})[columns]
 
 
-def draw(fixed: Verdicts, tuned: Verdicts) -> Iterator[Drawn]:
-    """Draw the forest with two rows a contrast: hollow at the fixed setting, filled tuned."""
-    each = []
+def draw(fixed: Verdicts, tuned: Verdicts) -> Iterator[Figure]:
+    """Draw the forest plot with two rows for each contrast: hollow at the fixed setting, filled tuned."""
+    tables = []
     for series, judged in (("fixed", fixed), ("tuned", tuned)):
-        words = [f"{series}: {verdict_views.told(row)}" for row in judged.table.to_dict("records")]
-        each.append(judged.table.assign(series=series, told=words))
-    rows = pd.concat(each, ignore_index=True)
-    known = rows.groupby(KEY, sort=False).ngroup()
-    rows = rows.assign(_known=known).sort_values("_known", kind="stable").drop(columns="_known")
+        words = [f"{series}: {verdict_views.label(row)}" for row in judged.table.to_dict("records")]
+        tables.append(judged.table.assign(series=series, told=words))
+    rows = pd.concat(tables, ignore_index=True)
+    number = rows.groupby(KEY, sort=False).ngroup()
+    rows = rows.iloc[number.argsort(kind="stable")]
     title = "Verdicts at the fixed setting and tuned"
     yield from verdict_views.forests(fixed.family, rows, "forest", title, MOST_ROWS)
-
-
-def unfinished(tuned: Tuned) -> Iterator[Missing]:
-    """Trials of tuned/ that gave no result."""
-    for group in missing(tuned.reading) if tuned.reading else []:
-        yield replace(group, dataset=f"{group.dataset}, tuned,")

@@ -10,37 +10,35 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.report.declared import EXPLORATORY, KEY, arm, contrast, headings
-from harness.report.figures import Drawn, intervals, slug
-from harness.report.tables import NONE, Cell, Column, Table, difference_cell
+from harness.report.figures import intervals
+from harness.report.model import NONE, Cell, Column, Figure, Table, difference_cell, slug
 from harness.report.verdicts import POWER
-from harness.report.words import points
+from harness.text import DASH, p_value, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.contrasts import Contrasts
     from harness.report.declared import Verdicts
-    from harness.report.reading import Reading
+    from harness.report.reading import ReportData
 
-DASH = "\u2013"
 NOTE = (
     "Differences in {metric}, paired by seed, in points; under each its 95\u00a0% Student-t interval, which "
     "stands by itself. Better or worse: p \u2264 {alpha}, {corrected}. The same: shown to lie within "
     "\u00b1{margin} points (TOST, {alike}). Detectable: the "
     "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
-    "five. More seeds: how many more would so resolve {margin} points. {whose}"
+    "five. More seeds: the number that would so resolve {margin} points. {whose}"
 )
 FOREST = (
     "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "
     "itself; the verdict at the right {corrected}. The band is the margin within which two arms count as the "
     "same.{scale}"
 )
-EFFECT = {"difference": "effect", "low": "low", "high": "high", "n": "n"}
 LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span more than it could show."
 
 
 def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> Table:
-    """A row a data set and contrast: its difference, p, verdict, and what difference is detectable."""
+    """Make a table with a row for each data set and contrast: difference, p, verdict and power."""
     columns = [
         Column("data set"),
         Column("contrast", show="long"),
@@ -58,7 +56,7 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
             contrast_cell(row),
             _seeds(row),
             difference_cell(row),
-            Cell(plots.p_words(row["p_holm"]), key=row["p_holm"]),
+            Cell(p_value(row["p_holm"]), key=row["p_holm"]),
             Cell(row["verdict"], _inside(row)),
             Cell(_size(row["detectable"]), key=row["detectable"]),
             Cell(_more(row), key=row["more_seeds"]),
@@ -69,22 +67,22 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
 
 
 def note(judged: Verdicts) -> str:
-    """How to read a table of verdicts."""
+    """Explain a table of verdicts."""
     family = judged.family
     whose = "Declared in the study." if family.declared else (
-        "The study declares no contrasts: this is its design's default family.")  # fmt: skip
+        "The study declares no contrasts: these are its design's default family.")  # fmt: skip
     corrected = f"corrected for all {len(judged.table)} contrasts of the family (Holm)"
     alike = "corrected alike"
     if len(judged.table) == 1:
-        corrected, alike = "of the only contrast of its family, so nothing is to be corrected", "likewise"
+        corrected, alike = "for the only contrast of its family, so without a correction", "likewise"
     return NOTE.format(
-        metric=plots.words(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
+        metric=spaced(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
         margin=f"{100 * family.margin:g}", power=POWER, whose=whose,
     )  # fmt: skip
 
 
 def contrast_cell(row: Mapping[Any, Any]) -> Cell:
-    """A contrast in words, under it what it was judged within."""
+    """Name a contrast, and under it the levels it was judged within."""
     axis = row["axis"] if row["axis"] and row["axis"] not in arm(row) else ""
     return Cell(contrast(row), ", ".join(filter(None, (axis, row["within"]))))
 
@@ -104,46 +102,43 @@ def _size(share: float) -> str:
 
 
 def _more(row: Mapping[Any, Any]) -> str:
-    untold = row["verdict"] == "cannot tell" and math.isfinite(row["more_seeds"])
-    return f"{row['more_seeds']:,.0f}" if untold else DASH
+    undecided = row["verdict"] == "cannot tell" and math.isfinite(row["more_seeds"])
+    return f"{row['more_seeds']:,.0f}" if undecided else DASH
 
 
 # ---------------------------------------------------------------------------------------------- the figures
 
 
-def draw(judged: Verdicts) -> Iterator[Drawn]:
+def draw(judged: Verdicts) -> Iterator[Figure]:
     """Draw the forest of a family, a large one in several figures of which all but the first are folded."""
-    rows = judged.table.assign(series="", told=[told(row) for row in judged.table.to_dict("records")])
+    rows = judged.table.assign(series="", told=[label(row) for row in judged.table.to_dict("records")])
     yield from forests(judged.family, rows, "forest", "Verdicts with their intervals", plots.MOST_ROWS)
 
 
-def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Drawn]:
+def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Figure]:
     """Draw rows of `Verdicts.table` (with series and told) as forest plots of at most `most` contrasts."""
     if not rows["n"].gt(0).any():
         return
     labels = [contrast(row) for row in rows.to_dict("records")]
     shown = rows.assign(heading=list(headings(rows)), label=labels)
     contrasts = len(shown.drop_duplicates(KEY))
-    parts = {"": shown}
-    if contrasts > most:
-        parts = {f"{part}": each for part, each in enumerate(_parts(shown, most), start=1)}
-    for part, each in parts.items():
-        scale = LOGARITHMIC if plots.logarithmic(each, family.margin) else ""
+    parts = list(_parts(shown, most)) if contrasts > most else [shown]
+    for number, part in enumerate(parts, start=1):
+        metric = spaced(family.metric)
+        scale = LOGARITHMIC if plots.logarithmic(part, family.margin) else ""
         caption = FOREST.format(
-            metric=plots.words(family.metric), seeds=_over(each["n"]), corrected=_corrected(contrasts),
-            scale=scale,
-        )  # fmt: skip
-        xlabel = f"difference in {plots.words(family.metric)} (points)"
-        figure = plots.forest_figure(each, family.margin, xlabel)
-        datasets = ", ".join(dict.fromkeys(each["dataset"]))
-        told = f"{title}, {part} of {len(parts)}: {datasets}" if part else title
-        yield Drawn(
-            slug(f"{name}-{part}" if part else name), told, caption, figure, folded=part not in {"", "1"}
+            metric=metric, seeds=_over(part["n"]), corrected=_corrected(contrasts), scale=scale
         )
+        figure = plots.forest_figure(part, family.margin, f"difference in {metric} (points)")
+        datasets = ", ".join(dict.fromkeys(part["dataset"]))
+        several = len(parts) > 1
+        heading = f"{title}, {number} of {len(parts)}: {datasets}" if several else title
+        file = slug(f"{name}-{number}" if several else name)
+        yield Figure(file, heading, caption, figure, folded=number > 1)
 
 
 def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:
-    """Rows in parts of about the same length, data sets apart and each contrast whole."""
+    """Split rows into parts of about the same length, data sets apart and each contrast in one part."""
     for _, here in rows.groupby("dataset", sort=False):
         number = here.groupby(KEY, sort=False).ngroup()
         for part in np.array_split(np.arange(number.max() + 1), math.ceil((number.max() + 1) / most)):
@@ -152,28 +147,29 @@ def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:
 
 def _corrected(contrasts: int) -> str:
     if contrasts == 1:
-        return "is of the only contrast of its family"
-    return f"is corrected for all {contrasts} contrasts of the family, so an interval may miss 0 without one"
+        return "belongs to the only contrast of its family"
+    family = f"is corrected for all {contrasts} contrasts of the family"
+    return f"{family}, so an interval may exclude 0 where the verdict is open"
 
 
 def _over(n: pd.Series[int]) -> str:
-    """How many seeds the intervals rest on, in words."""
+    """Write the number of seeds behind the intervals."""
     some = n[n.gt(0)]
     if some.max() < 2:
         return "none with one seed"
     return f"{some.max()} seeds" if some.min() == some.max() else f"{some.min()} to {some.max()} seeds"
 
 
-def told(row: Mapping[Any, Any]) -> str:
-    """A verdict with its difference, as it stands beside its row."""
+def label(row: Mapping[Any, Any]) -> str:
+    """Write a verdict with its difference, as it stands beside its row."""
     return f"{row['verdict']} {points(row['difference'], sign=True)}" if row["n"] else str(row["verdict"])
 
 
 # ----------------------------------------------------------------------------------------- the main effects
 
 
-def effects(reading: Reading) -> Iterator[Table]:
-    """The main effects of a grid as a table: what the figure of that name shows."""
+def effects(reading: ReportData) -> Iterator[Table]:
+    """Make the main effects of a grid a table, with the numbers of the figure of that name."""
     found = stats.main_effects(reading.trials, reading.axes) if reading.design == "grid" else pd.DataFrame()
     if found.empty:
         return
@@ -184,13 +180,13 @@ def effects(reading: Reading) -> Iterator[Table]:
             Cell(row["dataset"]),
             Cell(row["axis"]),
             Cell(row["level"]),
-            Cell(plots.percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
-            difference_cell({key: row[name] for key, name in EFFECT.items()}),
+            Cell(percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
+            difference_cell(row | {"difference": row["effect"]}),
             Cell(str(row["n"]), key=row["n"]),
         ]
         for row in found.to_dict("records")
     ]
-    told = "Each level's val accuracy against the mean of all levels of its axis. "
+    words = "Each level's val accuracy against the mean of all levels of its axis. "
     yield Table(
-        "effects", "Main effects", f"{EXPLORATORY} {told}{intervals(found['n'])}", columns, rows, found
+        "effects", "Main effects", f"{EXPLORATORY} {words}{intervals(found['n'])}", columns, rows, found
     )

@@ -1,16 +1,17 @@
-"""What came out, in sentences that numbers back: each with its interval, each doubt said."""
+"""The results of a grid or a one-factor study in sentences, each with its interval and its doubts."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
-from harness.plots import p_words, percent
-from harness.report.reading import Comparison, Reading, comparisons, rank
+from harness.report.reading import ReportData, against_baseline, rank
+from harness.text import count, hundredths, interval, joined, p_value, percent, points, significant, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 ALPHA = 0.05  # of a single test that no family corrects
 
 
-def answers(reading: Reading) -> list[list[str]]:
-    """Say what came out: a paragraph a data set, its sentences in order of weight, every doubt among them."""
+def answers(reading: ReportData) -> list[list[str]]:
+    """Describe the results: a paragraph for each data set, the most important sentence first."""
     status = reading.trials["status"]
     if not status.eq("ok").any():
         ended = {state: int(status.eq(state).sum()) for state in stats.OUTCOMES}
         ended["not trained yet"] = len(status) - sum(ended.values())
-        told = ", ".join(f"{n} {state}" for state, n in ended.items() if n)
-        return [["No trial has finished, so there is nothing to conclude.", f"Planned trials: {told}."]]
+        states = ", ".join(f"{n} {state}" for state, n in ended.items() if n)
+        return [["No trial has finished, so there is nothing to conclude.", f"Planned trials: {states}."]]
     ranking = rank(reading)
     return [
         [
@@ -38,24 +39,25 @@ def answers(reading: Reading) -> list[list[str]]:
     ]
 
 
-def _choices(reading: Reading, dataset: str) -> Iterator[str]:
-    """What mattered on one data set, by design."""
+def _choices(reading: ReportData, dataset: str) -> Iterator[str]:
+    """Describe the choices that matter on a data set, by design."""
     if reading.trials["val_accuracy"].notna().sum() == 0:
         yield (
             f"On {dataset} there is no validation accuracy (val_fraction = 0), so no arm is ranked or called "
             "the best: nothing is chosen on test."
         )
     elif reading.design == "grid":
-        trials = reading.trials[reading.trials["dataset"].eq(dataset)]
+        trials = reading.of(dataset)
         yield from _share_words(trials, reading.axes, dataset)
         yield from _spread_words(stats.axis_spreads(trials, reading.axes), dataset)
     else:
-        for comparison in comparisons(reading):
-            yield from _contrast_words(comparison, dataset)
+        comparison = against_baseline(reading)
+        if comparison is not None:
+            yield from _contrast_words(comparison.contrasts, dataset)
 
 
 def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Iterator[str]:
-    """How much of the variance each choice explains, by ANOVA, and over what part of the grid."""
+    """Give the share of variance that each choice explains, by ANOVA, and the part of the grid it covers."""
     table = stats.anova(trials, axes, "val_accuracy")
     terms = table.set_index("term")
     shares = terms["share"]
@@ -65,22 +67,22 @@ def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Ite
     (_, first), *others = mains.iterrows()
     chance = "" if first["p"] <= ALPHA else ", no more than chance may give"
     df = f"{int(first['df'])}, {int(terms['df']['rest'])}"
-    test = "" if math.isnan(first["F"]) else f" (F({df}) {first['F']:.3g}, p {p_words(first['p'])}{chance})"
+    test = "" if math.isnan(first["F"]) else f" (F({df}) {first['F']:.3g}, p {p_value(first['p'])}{chance})"
     yield (
         f"Exploratory: on {dataset} the {first['term']} has the largest share of the variance of val "
         f"accuracy, {percent(first['share'])}{test}."
     )
-    told = [f"the {row['term']} {percent(row['share'])}" for _, row in others]
+    rest = [f"the {row['term']} {percent(row['share'])}" for _, row in others]
     pairs = float(shares[shares.index.str.contains(":", regex=False)].sum())
-    told += [f"interactions of two choices {percent(pairs)} together"] if others else []
-    told += [f"the seed {percent(shares['seed'])}"] if "seed" in shares else []
-    told.append(f"all else {percent(shares['rest'])}")
-    yield f"Beside it {', '.join(told)}."
+    rest += [f"interactions of two choices {percent(pairs)} together"] if others else []
+    rest += [f"the seed {percent(shares['seed'])}"] if "seed" in shares else []
+    rest.append(f"everything else {percent(shares['rest'])}")
+    yield f"The other shares: {', '.join(rest)}."
     left = stats.anova_cells(trials, axes, "val_accuracy").iloc[0]
     if left["left_out"]:
-        what = f" (all with {', '.join(left['left_out_levels'])})" if left["left_out_levels"] else ""
-        of = f"{left['left_out']} of {len(trials)} trials{what}"
-        yield f"These shares leave out {of}, for a grid without holes."
+        levels = f" (all with {', '.join(left['left_out_levels'])})" if left["left_out_levels"] else ""
+        trials_left = f"{left['left_out']} of {len(trials)} trials{levels}"
+        yield f"These shares leave out {trials_left}, since they need a grid without holes."
 
 
 def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
@@ -88,38 +90,39 @@ def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
     if not here:
         return
     first, rest = here[0], here[1:]
-    told = ", not beyond what seeds do" if first["low"] <= 0 else ""
+    doubt = ", though no more than seeds do" if first["low"] <= 0 else ""
     yield (
-        f"The levels spread widest along the {first['axis']}{told}: averaged over everything else, val "
+        f"The levels of the {first['axis']} are furthest apart{doubt}: averaged over everything else, val "
         f"accuracy goes from {percent(first['worst_mean'])} ({first['worst']}) to "
         f"{percent(first['best_mean'])} ({first['best']}), {points(first['spread'])} points "
-        f"({interval(first)}); both ends were picked by these numbers."
+        f"({interval(first)}); both levels were picked by these numbers."
     )
     if rest:
         others = [f"the {row['axis']} ({points(row['spread'])} points, {span(row)})" for row in rest]
-        yield f"Then {'comes' if len(rest) == 1 else 'come'} {', '.join(others)}."
+        yield f"Next {'is' if len(rest) == 1 else 'are'} {', '.join(others)}."
     close = [f"the {row['axis']}" for row in rest if row["high"] >= first["low"]]
     if close:
-        yield f"The order of the {first['axis']} and {' and '.join(close)} is open: their intervals overlap."
+        axes = joined([f"the {first['axis']}", *close])
+        yield f"The order of {axes} is open: their intervals overlap."
 
 
-def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
-    here = comparison.contrasts[comparison.contrasts["dataset"].eq(dataset)]
+def _contrast_words(contrasts: pd.DataFrame, dataset: str) -> Iterator[str]:
+    here = contrasts[contrasts["dataset"].eq(dataset)]
     if here.empty:
-        yield f"On {dataset} no arm finished a seed that {comparison.reference} finished too."
+        yield f"On {dataset} no arm finished a seed that the baseline finished too."
         return
     row = here.iloc[int(here["difference"].abs().to_numpy().argmax())]
-    told = row["low"] > 0 or row["high"] < 0
+    clear = (here["low"] > 0) | (here["high"] < 0)
+    excludes_zero = row["low"] > 0 or row["high"] < 0
     yield (
-        f"Exploratory: on {dataset} the largest change from {comparison.reference} is {row['label']}: "
+        f"Exploratory: on {dataset} the largest change from the baseline is {row['label']}: "
         f"{points(row['difference'], sign=True)} points of val accuracy ({interval(row)})."
     )
-    if row["n"] > 1 and not told and not math.isnan(row["low"]):
+    if row["n"] > 1 and not excludes_zero and not math.isnan(row["low"]):
         yield "Its interval contains 0: with these seeds it cannot be told from no change."
-    elif told and len(here) > 1:
-        clear = int(((here["low"] > 0) | (here["high"] < 0)).sum())
+    elif excludes_zero and len(here) > 1:
         yield (
-            f"Of {count(len(here), 'such difference')}, {clear} with an interval that excludes 0 (each by "
+            f"{clear.sum()} of {len(here)} such differences have an interval that excludes 0 (each by "
             "itself, uncorrected)."
         )
 
@@ -127,11 +130,11 @@ def _contrast_words(comparison: Comparison, dataset: str) -> Iterator[str]:
 def _best(ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
     ranked = ranking[ranking["rank"].notna()]
     if ranked.empty:
-        if not ranking["ok"].any():  # else they have no validation accuracy, as was said
+        if not ranking["ok"].any():  # otherwise _choices said that there is no validation accuracy
             yield f"On {dataset} no trial has finished."
         return
     best = ranked.iloc[0]
-    among = f"The best of {len(ranked)} arms by validation" if len(ranked) > 1 else "The one arm"
+    among = f"The best of {len(ranked)} arms by validation" if len(ranked) > 1 else "The only arm"
     test = percent(best["shown_mean"], 2) if best["shown_n"] else "not evaluated"
     spoiled = int(ranking["diverged"].sum())
     yield (
@@ -141,48 +144,48 @@ def _best(ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
     )
 
 
-def _interplay(reading: Reading, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
-    """Warn where the best arm of a grid is not made of the levels that are best on average."""
+def _interplay(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
+    """Warn if the best arm of a grid does not consist of the levels that are best on average."""
     ranked = ranking[ranking["dataset"].eq(dataset) & ranking["rank"].eq(1)]
     if reading.design != "grid" or ranked.empty:
         return
-    trials = reading.trials[reading.trials["dataset"].eq(dataset)]
+    trials = reading.of(dataset)
     arm = trials[trials["label"].eq(ranked["label"].iloc[0])].iloc[0]
     spreads = stats.axis_spreads(trials, reading.axes).to_dict("records")
     other = [row for row in spreads if arm[row["axis"]] != row["best"]]
     if other:
         its = " and its ".join(f"{row['axis']} is {arm[row['axis']]}" for row in other)
         best = " and ".join(row["best"] for row in other) + (" does" if len(other) == 1 else " do")
-        yield f"Its {its}, though {best} best on average: what a choice does may depend on the others."
+        yield f"Its {its}, though {best} best on average: the effect of a choice may depend on the others."
 
 
-def _best_gap(reading: Reading, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
+def _best_gap(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
     ranked = ranking[ranking["rank"].notna()]
     if not ranked.empty:
         yield from gap(reading, dataset, str(ranked.iloc[0]["label"]))
 
 
-def gap(reading: Reading, dataset: str, label: str) -> Iterator[str]:
-    """How far an arm's val lies behind its train at the end, and when its val loss was lowest."""
-    trials = reading.trials
-    here = trials["dataset"].eq(dataset) & trials["label"].eq(label) & trials["status"].eq("ok")
-    done = trials[here].dropna(subset=["val_loss"])
+def gap(reading: ReportData, dataset: str, label: str) -> Iterator[str]:
+    """Compare an arm's val and train at the end, and say when its val loss was lowest."""
+    trials = reading.finished(dataset)
+    done = trials[trials["label"].eq(label)].dropna(subset=["val_loss"])
     if done.empty:
         return
     loss, accuracy = (
         stats.summarise(
-            done.assign(gap=done[f"val_{what}"] - done[f"train_{what}"]),
+            done.assign(gap=done[f"val_{metric}"] - done[f"train_{metric}"]),
             ["dataset"],
             "gap",
-            within=stats.difference_limits(what),
+            within=stats.difference_limits(metric),
         ).iloc[0]
-        for what in ("loss", "accuracy")
+        for metric in ("loss", "accuracy")
     )
+    signed = partial(significant, sign=True)
     train, val = (f"{done[f'{split}_loss'].mean():.3g}" for split in ("train", "val"))
     yield (
         f"At the end of {label} the train loss is {train} and the val loss {val}, a gap of "
-        f"{_signed(loss['mean'])}{_spanned(loss, _signed)}; val accuracy lies "
-        f"{points(accuracy['mean'], sign=True)} points{_spanned(accuracy, points)} from train's "
+        f"{signed(loss['mean'])}{_bracketed(loss, signed)}; val accuracy lies "
+        f"{points(accuracy['mean'], sign=True)} points{_bracketed(accuracy, points)} from train's "
         f"{percent(done['train_accuracy'].mean())}."
     )
     curve = stats.mean_curves(reading.results.epochs, done, ["dataset"], "loss")
@@ -195,43 +198,6 @@ def gap(reading: Reading, dataset: str, label: str) -> Iterator[str]:
         yield "Its val loss was at its lowest at the end."
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3g}".replace("-", "\u2212")
-
-
-def _spanned(row: pd.Series[Any], words: Callable[[float], str]) -> str:
-    """An interval in brackets, where there is one."""
-    return f" ({span(row, words)})" if row["n"] > 1 else ""
-
-
-def count(n: int, noun: str) -> str:
-    """A number of things: "1 arm", "2 arms"."""
-    return f"{n} {noun}" + ("" if n == 1 else "s")
-
-
-def points(share: float, *, sign: bool = False) -> str:
-    """A difference of shares in percentage points: 0.159 is "15.9", 0.0012 is "0.12", none is "0.00"."""
-    digits = 1 if abs(share) >= 0.01 else 2
-    told = f"{100 * share:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
-    return "0.00" if told[1:] == "0.00" else told  # nothing has no sign
-
-
-def interval(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], str] = points) -> str:
-    """The interval of a row with low, high and n in words; one seed has none, and that is said."""
-    if row["n"] < 2:
-        return "one seed, so no interval"
-    if math.isnan(row["low"]):
-        return f"the same in all {row['n']:.0f} seeds, so no interval"
-    return f"95\u00a0% interval {words(row['low'])} to {words(row['high'])} over {row['n']:.0f} seeds"
-
-
-def span(row: Mapping[Any, Any] | pd.Series[Any], words: Callable[[float], str] = points) -> str:
-    """The ends of an interval, where there is one."""
-    if row["n"] > 1 and math.isnan(row["low"]):
-        return "the same in all seeds"
-    return f"{words(row['low'])} to {words(row['high'])}" if row["n"] > 1 else "one seed"
-
-
-def hundredths(share: float) -> str:
-    """A share in % with two digits, without the sign: 0.9712 is "97.12"."""
-    return f"{100 * share:.2f}".replace("-", "\u2212")
+def _bracketed(row: pd.Series[Any], number: Callable[[float], str]) -> str:
+    """Write an interval in brackets; empty for one seed."""
+    return f" ({span(row, number)})" if row["n"] > 1 else ""

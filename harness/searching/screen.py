@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from harness import notes, progress_bar, results, stats
-from harness.comparison.words import interval
 from harness.costs import cost
-from harness.display import duration, show_summary
+from harness.display import show_summary
 from harness.parameters import Choices, Parameter
 from harness.plan import Plan, make, unseen
 from harness.schema import BASELINE, CONFIRMED, WINNER
@@ -21,9 +20,9 @@ from harness.searching import pruners, samplers, suggestions
 from harness.searching.asking import arm_of, at_random
 from harness.searching.checks import evaluations_of, size_of
 from harness.searching.search import SearchProgress, SearchResult
-from harness.settings import as_text
 from harness.stacks import Engine
 from harness.study import Study
+from harness.text import as_text, difference, duration
 from harness.trials import settings_of
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
@@ -188,5 +187,5 @@ def _verdict(result: SearchResult, study: Study) -> None:
         notes.warn(f"test was opened before for {names}; the search has found better ones since")
     for row in judged.to_dict("records"):
         click.echo(
-            f"winner - baseline on test: {interval(row)} points, {row['n']} fresh seeds: {row['verdict']}"
+            f"winner - baseline on test: {difference(row)} points, {row['n']} fresh seeds: {row['verdict']}"
         )

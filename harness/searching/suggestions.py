@@ -20,7 +20,7 @@ from harness.schema import CONFIRMED, WINNERS
 from harness.searches import COLUMNS, STATES, SUGGESTIONS, Search
 from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
-from harness.settings import as_text
+from harness.text import as_text
 
 DIVERGED = "diverged"
 STATE_NAMES = dict(zip((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), STATES, strict=True))

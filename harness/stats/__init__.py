@@ -1,4 +1,4 @@
-"""What the numbers of a study say: intervals, main effects, contrasts and their verdicts. Pure functions.
+"""Statistics of a study: intervals, main effects, contrasts and verdicts, as pure functions.
 
 Every function takes columns of `trials.csv`, `epochs.csv` or `confusion.csv`, or arrays of kept predictions,
 and gives a new DataFrame; what is random takes a generator. Two rules hold throughout.
@@ -16,16 +16,13 @@ that a study declared before it ran are judged on test.
 """
 
 from harness.stats.balance import as_array, whole_block, whole_cells
-from harness.stats.budgets import best_quantiles, expected_best
-from harness.stats.calibrations import calibration, ece
+from harness.stats.calibrations import brier, calibration, ece, ece_of_table, nll
 from harness.stats.confusion import confusion_differences, confusion_matrix
-from harness.stats.contrasts import contrasts, paired_differences
-from harness.stats.curves import mean_curves
+from harness.stats.contrasts import contrasts, level_differences, paired_differences
 from harness.stats.detectable import detectable_difference, power, seeds_needed, wilcoxon_floor
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
 from harness.stats.factorial import anova, anova_cells, interaction
-from harness.stats.levels import level_differences
-from harness.stats.optima import best_so_far, pareto_front, ranked
+from harness.stats.optima import best_quantiles, best_so_far, expected_best, pareto_front, ranked
 from harness.stats.per_sample import mcnemar, sample_bootstrap
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
 from harness.stats.summaries import (
@@ -33,6 +30,7 @@ from harness.stats.summaries import (
     OUTCOMES,
     difference_limits,
     finished,
+    mean_curves,
     outcomes,
     rank_arms,
     summarise,
@@ -40,11 +38,12 @@ from harness.stats.summaries import (
 from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array", "axis_spreads",
-    "best_quantiles", "best_so_far", "calibration", "confusion_differences", "confusion_matrix",
-    "contrasts", "detectable_difference", "difference_limits", "ece", "effect_cells", "expected_best",
-    "finished", "holm", "interaction", "interquartile_mean", "level_differences", "main_effects", "mcnemar",
-    "mean_curves", "outcomes", "paired_differences", "pareto_front", "power", "probability_of_improvement",
+    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array",
+    "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences",
+    "confusion_matrix", "contrasts", "detectable_difference", "difference_limits", "ece",
+    "ece_of_table", "effect_cells", "expected_best", "finished", "holm", "interaction",
+    "interquartile_mean", "level_differences", "main_effects", "mcnemar", "mean_curves", "nll",
+    "outcomes", "paired_differences", "pareto_front", "power", "probability_of_improvement",
     "rank_arms", "ranked", "sample_bootstrap", "seed_effects", "seeds_needed", "summarise", "verdicts",
     "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is left of a holed grid when everything compared must have been finished alike."""
+"""The balanced part of a grid with holes: cells and levels that can be compared alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration: is a model right as often as it is sure?"""
+"""Calibration: reliability tables, expected calibration error, negative log-likelihood and Brier score."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 BINS = 15
 
 
 def calibration(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> pd.DataFrame:
-    """Reliability table: samples in bins of equal width by their confidence.
+    """Sort samples into bins of equal width by their confidence: the table of a reliability diagram.
 
     Args:
         confidence: probability of the predicted class, any shape, shares in 0..1.
@@ -53,10 +53,10 @@ def calibration(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> pd
 
 
 def ece(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> float:
-    """Expected calibration error: |accuracy - confidence| of each bin, averaged by the samples in it.
+    """Compute the expected calibration error: |accuracy - confidence|, averaged over bins by their samples.
 
-    Takes what `calibration` takes. It depends on the bins, and a small sample raises it: compare models on
-    the same samples with the same bins only.
+    It takes the arguments of `calibration`. It depends on the bins, and a small sample raises it: compare
+    models on the same samples with the same bins only.
 
     Returns:
         A share in 0..1; NaN without samples.
@@ -64,7 +64,52 @@ def ece(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> float:
     >>> round(ece([0.9, 0.9, 0.9, 0.9], [True, True, True, False]), 3)
     0.15
     """
-    table = calibration(confidence, right, bins)
+    return ece_of_table(calibration(confidence, right, bins))
+
+
+def ece_of_table(table: pd.DataFrame) -> float:
+    """Compute `ece` from the table of `calibration`."""
     gaps = (table["accuracy"] - table["confidence"]).abs().fillna(0)
     samples = table["n"].sum()
     return float((gaps * table["n"]).sum() / samples) if samples else float("nan")
+
+
+def nll(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Compute the mean negative log-likelihood of the true classes, in nats.
+
+    Args:
+        probabilities: (samples, classes), rows that sum to 1.
+        labels: (samples,) the true classes as integers.
+
+    Returns:
+        0 or more; infinite where a true class has probability 0.
+
+    >>> round(nll([[0.5, 0.5], [0.25, 0.75]], [0, 1]), 3)
+    0.49
+    """
+    with np.errstate(divide="ignore"):
+        return float(-np.log(_of_labels(probabilities, labels)).mean())
+
+
+def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Compute the Brier score: the squared errors of all classes' probabilities, averaged over samples.
+
+    Args:
+        probabilities: as for `nll`.
+        labels: as for `nll`.
+
+    Returns:
+        A number in 0..2 (Brier 1950, "Verification of forecasts expressed in terms of probability").
+
+    >>> brier([[0.5, 0.5], [0.0, 1.0]], [0, 1])
+    0.25
+    """
+    squares = (np.asarray(probabilities, dtype=float) ** 2).sum(axis=1)
+    return float((squares - 2 * _of_labels(probabilities, labels) + 1).mean())
+
+
+def _of_labels(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Return the probability of each sample's true class."""
+    index = np.asarray(labels, dtype=int)
+    chosen = np.asarray(probabilities, dtype=float)[np.arange(len(index)), index]
+    return np.asarray(chosen, dtype=float)

@@ -1,4 +1,4 @@
-"""What a number of seeds can show: power, detectable differences, seeds needed, the Wilcoxon test's floor.
+"""The power of a number of seeds: detectable differences, seeds needed, the Wilcoxon test's floor.
 
 All of it is about the paired t test, two-sided: one difference a seed, its standard deviation `sd` taken over
 seeds, differences independent and normal. The formula is that of statsmodels' `TTestPower`, from SciPy's
@@ -22,7 +22,7 @@ MOST_SEEDS = 100_000
 
 
 def power(n: ArrayLike, difference: ArrayLike, sd: ArrayLike, alpha: ArrayLike = 0.05) -> NDArray[np.float64]:
-    """Probability that the paired t test finds a true difference. Arguments broadcast.
+    """Compute the probability that the paired t test finds a true difference. Arguments broadcast.
 
     Args:
         n: seeds.
@@ -47,7 +47,7 @@ def power(n: ArrayLike, difference: ArrayLike, sd: ArrayLike, alpha: ArrayLike =
 def detectable_difference(
     n: ArrayLike, sd: ArrayLike = 1.0, alpha: ArrayLike = 0.05, power: float = POWER
 ) -> NDArray[np.float64]:
-    """Smallest true difference that the paired t test finds with the given power. Arguments broadcast.
+    """Compute the smallest true difference that the paired t test finds with a power. Arguments broadcast.
 
     Args:
         n: seeds.
@@ -69,7 +69,7 @@ def detectable_difference(
 def seeds_needed(
     difference: ArrayLike, sd: ArrayLike, alpha: ArrayLike = 0.05, power: float = POWER
 ) -> NDArray[np.float64]:
-    """Fewest seeds with which the paired t test finds a true difference with the given power.
+    """Compute the fewest seeds with which the paired t test finds a true difference with the given power.
 
     Args:
         difference: the true mean difference that should not be missed.
@@ -97,7 +97,7 @@ def seeds_needed(
 
 
 def wilcoxon_floor(n: int) -> float:
-    """Smallest two-sided p that the Wilcoxon signed-rank test can give with n seeds: 2 / 2^n.
+    """Return the smallest two-sided p of the Wilcoxon signed-rank test with n seeds: 2 / 2^n.
 
     With 5 seeds that is 0.0625: no data whatever can reach 0.05, so "not significant" would say nothing.
 
@@ -119,7 +119,7 @@ def _broadcast(*numbers: ArrayLike) -> tuple[NDArray[np.float64], ...]:
 def _power(
     n: NDArray[np.float64], shift: NDArray[np.float64], alpha: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Both tails of the noncentral t; `shift` >= 0 is its noncentrality."""
+    """Add both tails of the noncentral t; `shift` >= 0 is its noncentrality."""
     df = np.where(n > 1, n - 1, np.nan)
     critical = special.stdtrit(df, 1 - alpha / 2)
     below = special.nctdtr(df, shift, critical)
@@ -132,7 +132,7 @@ def _power(
 
 @lru_cache(maxsize=4096)
 def _detectable(n: float, alpha: float, share: float) -> float:
-    """The effect, in SDs, that n seeds find with power `share`."""
+    """Find the effect, in SDs, that n seeds find with power `share`."""
     if not n > 1 or np.isnan(alpha):
         return float("nan")
 

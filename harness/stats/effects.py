@@ -39,12 +39,7 @@ def seed_effects(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
 
 
 def effect_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_accuracy") -> pd.DataFrame:
-    """Say what each axis was compared over.
-
-    Args:
-        trials: as for `seed_effects`.
-        axes: as for `seed_effects`.
-        metric: as for `seed_effects`.
+    """Count the cells over which each axis was compared; it takes the arguments of `seed_effects`.
 
     Returns:
         dataset, axis, cells (compared), left_out (planned, but unfinished at some level or seed),
@@ -52,8 +47,8 @@ def effect_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
         not take the other levels down with them).
     """
     rows = [
-        {"dataset": dataset, "axis": axis, "cells": len(block), **told}
-        for dataset, axis, block, told in _blocks(trials, axes, metric)
+        {"dataset": dataset, "axis": axis, "cells": len(block), **counts}
+        for dataset, axis, block, counts in _blocks(trials, axes, metric)
     ]
     return pd.DataFrame(rows, columns=["dataset", "axis", "cells", "left_out", "empty_levels"])
 
@@ -64,10 +59,10 @@ def main_effects(
     metric: str = "val_accuracy",
     confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
-    """Main effect of each level: its paired difference from the mean of all levels, with a t interval.
+    """Compute the main effect of each level: its paired difference from the mean of all levels.
 
-    Takes what `seed_effects` takes; `confidence` is the coverage of each interval. n is the number of
-    seeds, not of trials: see the module's first rule. The difference is taken within a seed before it is
+    It takes the arguments of `seed_effects`; `confidence` is the coverage of each interval. n is the number
+    of seeds, not of trials: see the module's first rule. The difference is taken within a seed before it is
     summarised, which removes what the seed does to all levels alike.
 
     Returns:
@@ -89,11 +84,11 @@ def axis_spreads(
     metric: str = "val_accuracy",
     confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
-    """How much each choice mattered: its best against its worst level, paired by seed.
+    """Compare the best level of each axis with its worst, paired by seed.
 
-    Takes what `main_effects` takes. Both levels are picked by the means that are then compared, so a spread
-    is never negative and an axis without any effect shows a small positive one: a size to rank axes by, not
-    a test.
+    It takes the arguments of `main_effects`. Both levels are picked by the means that are then compared, so a
+    spread is never negative and an axis without any effect shows a small positive one: a size to rank axes
+    by, not a test.
 
     Returns:
         dataset, axis, best, worst (levels), best_mean, worst_mean, n (seeds), spread, low, high, share,
@@ -126,9 +121,9 @@ def axis_spreads(
 def _blocks(
     trials: pd.DataFrame, axes: Sequence[str], metric: str
 ) -> Iterator[tuple[str, str, pd.DataFrame, dict[str, object]]]:
-    """Yield (dataset, axis, block, told) for each axis that has several levels on a data set.
+    """Yield (dataset, axis, block, counts) for each axis that has several levels on a data set.
 
-    block: cells x (level, seed), complete. told: left_out and empty_levels of `effect_cells`.
+    block: cells x (level, seed), complete. counts: left_out and empty_levels of `effect_cells`.
     """
     for dataset, planned in trials.groupby("dataset", sort=False):
         for axis in axes:
@@ -141,17 +136,17 @@ def _blocks(
             wide = done.pivot_table(
                 index="_cell", columns=[axis, "seed"], values=metric, observed=True, sort=False
             )
-            # A seed or level that nothing finished must not empty the block: it is left out, and told.
+            # A seed or level that nothing finished must not empty the block: it is left out, and counted.
             levels, seeds = done[axis].unique(), done["seed"].unique()
             full = pd.MultiIndex.from_product([levels, seeds], names=[axis, "seed"])
             block = wide.reindex(columns=full).dropna()
             empty = tuple(level for level in planned[axis].unique() if level not in set(levels))
-            told = {"left_out": cells["_cell"].nunique() - len(block), "empty_levels": empty}
-            yield str(dataset), axis, block, told
+            counts = {"left_out": cells["_cell"].nunique() - len(block), "empty_levels": empty}
+            yield str(dataset), axis, block, counts
 
 
 def _seed_means(block: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the cells of a block: seeds x levels, in order of appearance."""
+    """Average the cells of a block: seeds x levels, in order of appearance."""
     if block.empty:
         return pd.DataFrame()
     long = block.mean().rename_axis(["level", "seed"]).rename("value").reset_index()
@@ -159,7 +154,7 @@ def _seed_means(block: pd.DataFrame) -> pd.DataFrame:
 
 
 def _effects_of(block: pd.DataFrame) -> pd.DataFrame:
-    """Long table (level, seed, value, effect) of one block."""
+    """Make the long table (level, seed, value, effect) of one block."""
     means = _seed_means(block)
     effects = means.sub(means.mean(axis=1), axis=0)
     values = means.reset_index().melt(id_vars="seed", value_name="value")
@@ -167,7 +162,7 @@ def _effects_of(block: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share(block: pd.DataFrame) -> float:
-    """Eta squared of the levels in a complete block; NaN where nothing varies."""
+    """Compute eta squared of the levels in a complete block; NaN where nothing varies."""
     grand = block.to_numpy().mean()
     between = sum(
         group.size * (group.to_numpy().mean() - grand) ** 2

@@ -1,4 +1,4 @@
-"""Factorials as a whole: how much of the variance each axis and each pair of axes explains, and interactions.
+"""Analysis of variance of a factorial: the share of each axis and each pair of axes, and interactions.
 
 On a full balanced factorial the classical analysis of variance is exact: the sums of squares of main effects
 and interactions are orthogonal, add up to the total, and do not depend on an order. They are also exact
@@ -30,8 +30,8 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Block:
-    """The part of a data set's grid that is whole.
+class BalancedBlock:
+    """The balanced part of a data set's grid.
 
     Attributes:
         dataset: its name.
@@ -53,7 +53,7 @@ class Block:
 def anova(
     trials: pd.DataFrame, axes: Sequence[str], metric: str = "test_accuracy", interactions: int = 2
 ) -> pd.DataFrame:
-    """Analysis of variance of each data set's factorial, with seed as block.
+    """Analyse the variance of each data set's factorial, with the seed as block.
 
     Args:
         trials: dataset, `axes`, seed, status, `metric`; a full or holed factorial, one trial a cell and seed.
@@ -77,7 +77,7 @@ def anova(
 
 
 def anova_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "test_accuracy") -> pd.DataFrame:
-    """Say what `anova` was computed over; takes what it takes.
+    """Count the cells that `anova` used and left out; takes the arguments of `anova`.
 
     Returns:
         dataset, cells (combinations of axes that were used), seeds, left_out (planned trials that were not
@@ -105,7 +105,7 @@ def interaction(
     axes: Sequence[str] = (),
     confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
-    """Mean of each combination of two axes' levels, and how far it is from what the two do by themselves.
+    """Average each combination of two axes' levels, and compute its deviation from their own effects.
 
     Combinations are averaged, within each seed, over the same cells of the other axes: those that every
     combination finished (`whole_cells`). One that never finished has no numbers and takes no other down.
@@ -142,13 +142,13 @@ def interaction(
     effects = summarise(seeds, by, "deviation", confidence, deviations).rename(
         columns={"mean": "effect", "low": "effect_low", "high": "effect_high"}
     )
-    told = seeds.drop_duplicates(by)[[*by, "cells", "left_out"]]
-    means = means.merge(effects.drop(columns=["n", "sd"]), on=by).merge(told, on=by)
+    counts = seeds.drop_duplicates(by)[[*by, "cells", "left_out"]]
+    means = means.merge(effects.drop(columns=["n", "sd"]), on=by).merge(counts, on=by)
     return means[columns]
 
 
-def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[Block]:
-    """Yield each data set's whole block."""
+def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[BalancedBlock]:
+    """Yield the balanced block of each data set."""
     for dataset, planned in trials.groupby("dataset", sort=False):
         names = [*axes, "seed"]
         levels, values, _ = as_array(planned, names, metric)
@@ -160,11 +160,13 @@ def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[
         )
         block = values[np.ix_(*kept)]
         several = tuple(name for name, size in zip(names, block.shape, strict=True) if size > 1)
-        yield Block(str(dataset), several, block.squeeze(), block.shape[-1], len(planned), tuple(gone))
+        yield BalancedBlock(
+            str(dataset), several, block.squeeze(), block.shape[-1], len(planned), tuple(gone)
+        )
 
 
-def _table(block: Block, interactions: int) -> pd.DataFrame:
-    """The rows of one data set."""
+def _table(block: BalancedBlock, interactions: int) -> pd.DataFrame:
+    """Make the rows of one data set."""
     y, seed = block.y, "seed"
     axes = [place for place, name in enumerate(block.names) if name != seed]
     terms = [
@@ -194,7 +196,7 @@ def _table(block: Block, interactions: int) -> pd.DataFrame:
 
 
 def _sums_of_squares(y: NDArray[np.float64], terms: Sequence[tuple[int, ...]]) -> list[float]:
-    """Sum of squares of each term, a set of dimensions, on a balanced array.
+    """Compute the sum of squares of each term, a set of dimensions, on a balanced array.
 
     An effect is the mean over all other dimensions, less the effects of every smaller set within the term.
     """
@@ -214,7 +216,7 @@ def _sums_of_squares(y: NDArray[np.float64], terms: Sequence[tuple[int, ...]]) -
 def _combinations(
     dataset: Hashable, trials: pd.DataFrame, pair: tuple[str, str], metric: str, others: Sequence[str]
 ) -> pd.DataFrame:
-    """dataset, `pair`, value, deviation, cells, left_out: a row a planned combination and seed."""
+    """Make a table with a row for each planned combination and seed."""
     cell = trials.groupby(list(others), sort=False, dropna=False).ngroup() if others else 0
     place = trials.groupby(list(pair), sort=False, dropna=False).ngroup()
     levels = trials[list(pair)].drop_duplicates()  # in the order of their places
@@ -242,7 +244,7 @@ def _combinations(
 
 
 def _deviations(levels: pd.DataFrame, means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Residuals (combinations, seeds) of the additive fit by least squares, each seed by itself."""
+    """Return residuals (combinations, seeds) of the additive fit by least squares, for each seed."""
     rows = [pd.get_dummies(levels[name], dtype=float).to_numpy() for name in levels]
     design = np.hstack([np.ones((len(levels), 1)), *rows])
     return np.asarray(means - design @ np.linalg.lstsq(design, means, rcond=None)[0], dtype=float)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> pd.DataFrame:
-    """McNemar's exact test: do two models err on as many samples, of those on which just one errs?
+    """Test with McNemar's exact test whether two models err equally often where only one of them errs.
 
     Args:
         right_a: bool (seeds, samples), or (samples,) for one pair of models: what A got right.
@@ -27,7 +27,7 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> pd.DataFrame:
 
     Returns:
         A row a seed, in order: samples, b (A right and B wrong), c (B right and A wrong), p (two-sided,
-        binomial; 1 where the two never differ). Seeds share their samples: their p values are no independent
+        binomial; 1 where the two never differ). Seeds share their samples: their p values are not independent
         tests, and their counts must not be added up into one.
 
     Raises:
@@ -51,7 +51,7 @@ def sample_bootstrap(
     resamples: int = 10_000,
     confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
-    """Percentile bootstrap of an accuracy difference over test samples, models given.
+    """Bootstrap an accuracy difference over test samples, with the models given.
 
     A sample is drawn with all seeds of both models. What it adds to the difference is one of a few numbers
     (2 seeds + 1), so a resample is one multinomial draw of how often each of them occurs.

@@ -33,7 +33,7 @@ def interquartile_mean(
     confidence: float = CONFIDENCE,
     shared_seeds: bool = True,
 ) -> pd.DataFrame:
-    """Mean of the middle half of all values, with a bootstrap interval over seeds.
+    """Average the middle half of all values, with a bootstrap interval over seeds.
 
     Args:
         cells: cell, seed, value; a row a trial, NaN for one that did not finish. A cell is whatever is
@@ -45,7 +45,7 @@ def interquartile_mean(
 
     Returns:
         One row: cells, seeds, n (values), iqm, low, high; no interval below two seeds. A trial that did not
-        finish is no value: say beside it how many there were.
+        finish has no value: report the number of such trials beside it.
 
     Raises:
         ValueError: several rows have the same cell and seed.
@@ -69,7 +69,7 @@ def probability_of_improvement(
     confidence: float = CONFIDENCE,
     shared_seeds: bool = True,
 ) -> pd.DataFrame:
-    """How probable it is that an arm does better than its reference, in a cell and with seeds at random.
+    """Estimate the probability that an arm beats its reference, in a cell and with seeds drawn at random.
 
     In a cell it is the share of pairs, any seed of the one with any seed of the other, ties half (the
     Mann-Whitney U over its maximum); cells count alike.
@@ -109,7 +109,7 @@ def probability_of_improvement(
 
 
 def _wide(cells: pd.DataFrame, value: str) -> NDArray[np.float64]:
-    """Values (cells, seeds), NaN where there is none."""
+    """Arrange values as (cells, seeds), NaN where there is none."""
     if cells.duplicated(["cell", "seed"]).any():
         raise ValueError("cells: several rows have the same cell and seed; allowed is one a trial")
     rows, columns = (pd.factorize(cells[name]) for name in ("cell", "seed"))
@@ -121,7 +121,7 @@ def _wide(cells: pd.DataFrame, value: str) -> NDArray[np.float64]:
 def _draws(
     there: NDArray[np.bool_], rng: np.random.Generator, resamples: int, *, shared: bool
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each value (cells, seeds) is drawn; one draw of seeds for all cells, or one a cell."""
+    """Yield the draws of each value (cells, seeds): one draw of seeds for all cells, or one for each."""
     seeds, n = there.shape[1], there.sum(axis=1)
     chances = there / np.maximum(n, 1)[:, None]
     for _ in range(resamples if there.any() else 0):
@@ -135,7 +135,7 @@ def _draws(
 def _row(
     values: NDArray[np.float64], name: str, estimate: float, resampled: Iterator[float], confidence: float
 ) -> pd.DataFrame:
-    """The one row of a table."""
+    """Make the only row of a table."""
     several = (~np.isnan(values)).any(axis=0).sum() > 1
     drawn = np.fromiter(resampled, dtype=float) if several else np.empty(0)
     drawn = drawn[~np.isnan(drawn)]  # a resample may hold seeds without a value alone

@@ -1,4 +1,4 @@
-"""Summaries over seeds: means with Student-t intervals, what became of the trials, the order of arms."""
+"""Summaries over seeds: means with Student-t intervals, outcomes of trials, the order of arms, curves."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OUTCOMES = ["ok", "diverged", "failed", "skipped", "pruned"]
 
 
 def limits(metric: str) -> tuple[float, float]:
-    """The least and the greatest value that a metric can have: an accuracy is a share."""
+    """Return the least and the greatest value that a metric can have: an accuracy is a share."""
     return (0.0, 1.0) if metric.endswith("accuracy") else (-math.inf, math.inf)
 
 
 def difference_limits(metric: str) -> tuple[float, float]:
-    """The least and the greatest difference of two values of a metric."""
+    """Return the least and the greatest difference of two values of a metric."""
     low, high = limits(metric)
     return low - high, high - low
 
@@ -38,7 +38,7 @@ def summarise(
     confidence: float = CONFIDENCE,
     within: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """Mean and Student-t interval of `value` within each group, groups in order of appearance.
+    """Compute mean and Student-t interval of `value` within each group, groups in order of appearance.
 
     An interval ends where values end: Student's t knows nothing of the least and the greatest, and what it
     gives beyond them is cut off, which costs no coverage.
@@ -70,17 +70,17 @@ def summarise(
 
 
 def spreadless(mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The standard deviation up to which values of this mean differ by rounding alone."""
+    """Return the standard deviation up to which values of this mean differ by rounding alone."""
     return np.maximum(SPREADLESS * np.abs(mean), 1e-12)
 
 
 def finished(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Rows with status `ok` and a value of `metric`: the only ones that statistics may use."""
+    """Select rows with status `ok` and a value of `metric`: the only ones that statistics may use."""
     return trials[trials["status"].eq("ok") & trials[metric].notna()]
 
 
 def outcomes(trials: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Count what became of the trials.
+    """Count trials by their status.
 
     Args:
         trials: `by`, status.
@@ -132,3 +132,25 @@ def _ordered(table: pd.DataFrame, keys: Mapping[str, bool]) -> pd.DataFrame:
     by, ascending = ["_first", *keys], [True, *keys.values()]
     ordered = table.assign(_first=first).sort_values(by, ascending=ascending, kind="stable")
     return ordered.drop(columns="_first").reset_index(drop=True)
+
+
+def mean_curves(
+    epochs: pd.DataFrame, trials: pd.DataFrame, by: Sequence[str], metric: str = "accuracy"
+) -> pd.DataFrame:
+    """Average the learning curves of finished trials to one curve a group, split and seed.
+
+    Args:
+        epochs: trial_id, epoch, split, `metric`.
+        trials: trial_id, status, seed and `by`.
+        by: columns that name a curve; losses of different kinds must be told apart here.
+        metric: the column to average.
+
+    Returns:
+        `by`, split, epoch, seed, value, trials (averaged into the value).
+    """
+    ok = trials.loc[trials["status"].eq("ok"), list(dict.fromkeys(["trial_id", "seed", *by]))]
+    values = epochs[["trial_id", "epoch", "split"]].assign(value=epochs[metric])  # an axis may be "loss"
+    joined = values.merge(ok, on="trial_id", sort=False)
+    columns = [*by, "split", "epoch", "seed"]
+    grouped = joined.groupby(columns, sort=False, observed=True, dropna=False)["value"]
+    return grouped.agg(value="mean", trials="count").reset_index()

@@ -1,4 +1,4 @@
-"""Verdicts on paired differences: t tests, equivalence tests, Holm's correction, and what could be seen."""
+"""Verdicts on paired differences: t tests, equivalence tests, Holm's correction, detectable differences."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ EQUAL = 1e-9
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down correction: p values to be held against the alpha of the whole family.
+    """Correct p values by Holm's step-down method; they are compared with the alpha of the whole family.
 
     As statsmodels' `multipletests(p, method="holm")`, which collects garbage at each call, 30 ms here. NaN
-    is no test: it stays NaN and does not count.
+    is not a test: it stays NaN and does not count.
 
     >>> holm([0.01, 0.04, 0.03, float("nan")])
     array([0.03, 0.06, 0.06,  nan])
@@ -62,7 +62,7 @@ def verdicts(
     for "same within margin", are called what was seen, "the same in all seeds"; it claims nothing of others.
 
     Args:
-        differences: `by`, difference; a row a seed. NaN is no observation, but its group keeps its row.
+        differences: `by`, difference; a row a seed. NaN is not an observation, but its group keeps its row.
         by: the columns that name a group.
         margin: up to which arms count as the same, in the unit of `difference`.
         alpha: of the whole family.
@@ -101,7 +101,7 @@ def verdicts(
 
 
 def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
-    """p and p_same of each row, (rows, 2); NaN below two seeds."""
+    """Compute p and p_same of each row, (rows, 2); NaN below two seeds."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     several = n > 1
     df, error = np.where(several, n - 1, np.nan), sd / np.sqrt(np.maximum(n, 1))
@@ -116,14 +116,14 @@ def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
 
 
 def _words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
-    """The verdict of each row."""
-    seen = table["p_holm"].le(alpha)
+    """Return the verdict of each row."""
+    significant = table["p_holm"].le(alpha)
     equal = table["n"].gt(1) & table["sd"].le(EQUAL) & table["difference"].abs().le(EQUAL)
     conditions = {
         "no data": table["n"].eq(0),
         "one seed": table["n"].eq(1),
-        "better": seen & (sign * table["difference"]).gt(0),
-        "worse": seen & (sign * table["difference"]).lt(0),
+        "better": significant & (sign * table["difference"]).gt(0),
+        "worse": significant & (sign * table["difference"]).lt(0),
         "same within margin": table["within_margin"],
         IDENTICAL: equal,
     }

@@ -28,11 +28,10 @@ from rich.table import Table
 
 from harness import results, stats, study, training
 from harness.checking import GivenSettings
-from harness.display import duration
 from harness.searching import search
 from harness.searching.asking import REACHED, drawn_of
-from harness.settings import as_text
 from harness.study import Study
+from harness.text import as_text, duration
 
 STUDY, FILE, HARNESS = "search", "search_speed.csv", "harness search"
 ONE_PROCESS, TWO_PROCESSES = Rival(1), Rival(2)

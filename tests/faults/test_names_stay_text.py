@@ -223,7 +223,7 @@ def test_names_are_drawn_as_they_are_written(marked: tuple[Path, str], tmp_path:
     effects = stats.main_effects(reading.trials, reading.axes)
     figure = plots.effects_figure(effects, stats.seed_effects(reading.trials, reading.axes))
     assert all(name in written(figure, tmp_path / "effects") for name in MARKED)
-    (forest,) = report.judgement(reading).drawn
+    (forest,) = report.judgement(reading).figures
     assert "budget $10 against budget $1" in written(forest.figure, tmp_path / "forest")
 
 

@@ -54,7 +54,7 @@ def test_arms_that_are_equal_in_all_seeds_are_said_to_be(twins: harness.Results)
     judged = report.judgement(report.read(twins.folder))
     said = " ".join(judged.answers[0])
     assert "have the same test accuracy in all 2 seeds" in said
-    assert "cannot be told" not in said
+    assert "undecided" not in said
     (table,) = judged.tables
     assert table.data is not None
     assert table.data["verdict"].tolist() == [SAME]

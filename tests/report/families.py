@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness import report
-from harness.report import Reading
+from harness.report import ReportData
 from harness.results import Results
 
 NOISE = np.array([0.001, -0.001, 0.0005, -0.0005, 0.0002, -0.0002, 0.0008, -0.0008])
@@ -23,7 +23,7 @@ def grid(
     seeds: int = 6,
     datasets: tuple[str, ...] = ("digits",),
     study: Mapping[str, Any] | None = None,
-) -> Reading:
+) -> ReportData:
     """A full grid: accuracy is 0.8, plus each level's effect, plus what seed and arm add by chance."""
     rows = []
     arms = list(itertools.product(*effects.values()))
@@ -38,7 +38,7 @@ def grid(
     return reading(pd.DataFrame(rows), tables)
 
 
-def arms(effects: Mapping[str, float], seeds: int = 6, study: Mapping[str, Any] | None = None) -> Reading:
+def arms(effects: Mapping[str, float], seeds: int = 6, study: Mapping[str, Any] | None = None) -> ReportData:
     """Arms of a one-factor study, the first of which is the baseline."""
     rows = [
         {
@@ -53,7 +53,7 @@ def arms(effects: Mapping[str, float], seeds: int = 6, study: Mapping[str, Any] 
     return reading(pd.DataFrame(rows), tables)
 
 
-def reading(rows: pd.DataFrame, study: dict[str, Any]) -> Reading:
+def reading(rows: pd.DataFrame, study: dict[str, Any]) -> ReportData:
     """What is made of a folder with these trials: `value` is both val and test accuracy."""
     ids = [f"t{number}" for number in range(len(rows))]
     trials = rows.drop(columns="value").assign(
@@ -67,7 +67,7 @@ def reading(rows: pd.DataFrame, study: dict[str, Any]) -> Reading:
     return report.prepare(Results(Path("nowhere"), trials, epochs, confusion, study, {}))
 
 
-def without(of: Reading, **conditions: Any) -> Reading:
+def without(of: ReportData, **conditions: Any) -> ReportData:
     """The same reading with the trials that meet all conditions diverged."""
     trials = of.results.trials
     hit = pd.Series(True, index=trials.index)

@@ -12,7 +12,7 @@ from families import NOISE, arms, grid, without
 from harness import report, stats
 from harness.contrasts import Contrasts, Levels
 from harness.errors import UsageError
-from harness.report import Reading, declared
+from harness.report import ReportData, declared
 
 EFFECTS: dict[str, dict[Any, float]] = {
     "activation": {"tanh": 0.0, "relu": 0.02, "gelu": 0.02},
@@ -24,11 +24,11 @@ def declaring(**contrasts: Any) -> dict[str, Any]:
     return {"contrasts": {"metric": "test_accuracy", "margin": 0.005, "alpha": 0.05, **contrasts}}
 
 
-def judged(reading: Reading) -> declared.Verdicts:
+def judged(reading: ReportData) -> declared.Verdicts:
     return declared.judge(reading, declared.read_family(reading))
 
 
-def verdicts(reading: Reading) -> dict[tuple[str, str], str]:
+def verdicts(reading: ReportData) -> dict[tuple[str, str], str]:
     table = judged(reading).table
     return {(row["arm"], row["reference"]): row["verdict"] for row in table.to_dict("records")}
 

@@ -9,18 +9,17 @@ from typing import Any
 from families import arms, grid, without
 
 from harness import plots, report
-from harness.report import Reading, declared, verdicts
-from harness.report.judgements import judgement
+from harness.report import ReportData, declared, judgement, verdicts
 
 BROAD = {"margin": 0.005}
 
 
-def told(reading: Reading) -> list[str]:
+def told(reading: ReportData) -> list[str]:
     """The paragraphs of the verdicts, with plain spaces."""
     return [" ".join(said).replace("\u00a0", " ") for said in judgement(reading).answers]
 
 
-def rows(reading: Reading) -> list[dict[str, Any]]:
+def rows(reading: ReportData) -> list[dict[str, Any]]:
     """The table of verdicts, its cells by their columns' names."""
     table = judgement(reading).tables[0]
     names = [column.name for column in table.columns]
@@ -65,7 +64,7 @@ def test_contrasts_with_seeds_enough_are_not_counted_among_those_that_need_more(
         rows, family
     )
     enough = verdicts._more(rows[:1], family)
-    assert enough.endswith("so the difference is probably smaller, yet not shown to be")
+    assert enough.endswith("so the difference is probably smaller, but this is not shown")
     assert "near the margin" not in enough
 
 
@@ -89,7 +88,10 @@ def test_contrasts_within_other_axes_are_told_a_contrast_a_sentence() -> None:
 def test_the_test_sets_own_error_is_said_once_a_data_set() -> None:
     text = " ".join(told(grid({"output": {"a": 0.0, "b": 0.1}}, datasets=("digits", "other"))))
     # sqrt(.85 * .15 / 10,000) is 0.36 points.
-    assert text.count("The test set of 10,000 images has a standard error of its own, 0.36 points") == 2
+    assert (
+        text.count("The limited size of the test set, 10,000 images, adds a standard error of 0.36 points")
+        == 2
+    )
 
 
 def test_which_family_it_is_and_which_question_it_answers_is_said() -> None:
@@ -99,8 +101,8 @@ def test_which_family_it_is_and_which_question_it_answers_is_said() -> None:
         "The study file declares no contrasts, so its design's default family is judged: 1 contrast"
         in default[1]
     )
-    assert "none tuned: part of any difference may be one of learning rates" in default[1]
-    assert "What is in no family of contrasts is exploratory" in default[-1]
+    assert "without tuning: part of any difference may come from learning rates" in default[1]
+    assert "Everything outside of the families of contrasts is exploratory" in default[-1]
     contrasts = {"pairs": [["first", "baseline"]]}
     said = told(arms({"baseline": 0.0, "first": 0.1}, study={"contrasts": contrasts}))
     assert said[1].startswith(
@@ -113,7 +115,8 @@ def test_one_seed_is_said_and_given_no_interval() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1}, seeds=1)
     text = told(reading)[0]
     assert (
-        "first against baseline: +9.9 points of test accuracy in the one seed there is, so no verdict" in text
+        "first against baseline: +9.9 points of test accuracy in the only seed, so there is no verdict"
+        in text
     )
     assert "With a single seed no difference could have been told from chance." in text
     assert "interval" not in text
@@ -123,14 +126,14 @@ def test_one_seed_is_said_and_given_no_interval() -> None:
         "\u2013",
         "one seed",
     )
-    (drawn,) = judgement(reading).drawn
+    (drawn,) = judgement(reading).figures
     assert "none with one seed" in drawn.caption
 
 
 def test_arms_that_never_differ_have_no_interval_and_say_so() -> None:
     reading = arms({"baseline": 0.0, "copy": 0.0})
     trials = reading.trials.assign(test_accuracy=0.5)
-    reading = Reading(reading.results, reading.axes, trials)
+    reading = ReportData(reading.results, reading.axes, trials)
     assert "copy and baseline are the same within \u00b10.2 points" in told(reading)[0]
     assert "the same in all 6 seeds, so no interval" in told(reading)[0]
     assert "nan" not in told(reading)[0]
@@ -156,7 +159,7 @@ def test_seeds_and_combinations_that_were_lost_are_said() -> None:
     assert "1 of 3 combinations left out" in rows(holed)[0]["seeds"].small
 
 
-def stopped(of: Reading, **conditions: list[Any]) -> Reading:
+def stopped(of: ReportData, **conditions: list[Any]) -> ReportData:
     """The same reading with the trials that meet all conditions not trained yet."""
     broken = without(of, **conditions).results
     status = broken.trials["status"].replace("diverged", "")
@@ -188,12 +191,12 @@ def test_a_level_within_others_waits_for_its_own_seeds_only() -> None:
 
 def test_a_family_of_one_contrast_is_not_said_to_be_corrected_for_all_of_it() -> None:
     made = judgement(arms({"baseline": 0.0, "first": 0.1}))
-    texts = [made.tables[0].note, made.drawn[0].caption]
+    texts = [made.tables[0].note, made.figures[0].caption]
     assert not any("all 1 contrasts" in text for text in texts)
     assert all("only contrast of its family" in text for text in texts)
     several = judgement(arms({"baseline": 0.0, "first": 0.1, "second": 0.1}))
     assert "corrected for all 2 contrasts of the family" in several.tables[0].note
-    assert "corrected for all 2 contrasts of the family" in several.drawn[0].caption
+    assert "corrected for all 2 contrasts of the family" in several.figures[0].caption
 
 
 def test_a_data_set_that_nothing_finished_on_is_said() -> None:
@@ -208,9 +211,9 @@ def test_a_data_set_that_nothing_finished_on_is_said() -> None:
 
 def test_a_single_arm_is_said_and_draws_nothing() -> None:
     made = judgement(arms({"baseline": 0.0}))
-    assert made.answers == [["There is one arm, so there is nothing to compare it with."]]
+    assert made.answers == [["There is only one arm, so there is nothing to compare."]]
     assert not made.tables
-    assert not made.drawn
+    assert not made.figures
 
 
 def test_an_edited_file_is_told_of() -> None:
@@ -225,12 +228,12 @@ def test_nothing_finished_says_nothing_here() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1})
     none = without(reading, arm=["baseline", "first"])
     assert judgement(none).answers == []
-    assert judgement(none).drawn == []
+    assert judgement(none).figures == []
 
 
 def test_a_large_family_is_split_and_all_but_its_first_figure_folded() -> None:
     effects = {"output": {f"level {i}": 0.001 * i for i in range(42)}}
-    drawn = judgement(grid(effects, seeds=2, datasets=("digits", "other"))).drawn
+    drawn = judgement(grid(effects, seeds=2, datasets=("digits", "other"))).figures
     assert [figure.name for figure in drawn] == ["forest-1", "forest-2", "forest-3", "forest-4"]
     assert [figure.folded for figure in drawn] == [False, True, True, True]
     rows = [len(figure.figure.axes[0].get_yticks()) for figure in drawn]

@@ -13,7 +13,7 @@ import pytest
 
 from harness import report, stats, training
 from harness.errors import UsageError
-from harness.report import Reading, ladder, rungs
+from harness.report import ReportData, ladder, rungs
 from harness.results import Results
 from harness.study import parse
 
@@ -31,14 +31,14 @@ STUDY: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained ladder on digits: rung 3 sets nothing new, rung 4 diverges."""
+    """A trained ladder on digits: step 3 sets nothing new, step 4 diverges."""
     folder = tmp_path_factory.mktemp("results") / "climb"
     training.train(parse(STUDY), folder, workers=1)
     return folder
 
 
 @pytest.fixture(scope="module")
-def reading(folder: Path) -> Reading:
+def reading(folder: Path) -> ReportData:
     return report.read(folder)
 
 
@@ -47,7 +47,7 @@ def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report.write(folder, tmp_path_factory.mktemp("report") / "report.html")
 
 
-def known(gains: list[float], seeds: int = 5, noise: float = 0.0) -> Reading:
+def known(gains: list[float], seeds: int = 5, noise: float = 0.0) -> ReportData:
     """A ladder of 2 classes whose rung k adds gains[k - 1] to val and test, give or take `noise` a seed."""
     sizes = np.concatenate([[0.5], 0.5 + np.cumsum(gains)])
     names = ["baseline", *(f"step {number}" for number in range(1, len(sizes)))]
@@ -67,12 +67,12 @@ def known(gains: list[float], seeds: int = 5, noise: float = 0.0) -> Reading:
     return report.prepare(Results(Path(), pd.DataFrame(trials), epochs, cells, study, {}))
 
 
-def told(reading: Reading) -> list[str]:
+def told(reading: ReportData) -> list[str]:
     """The answer's paragraphs, with plain spaces."""
     return [" ".join(said).replace("\u00a0", " ") for said in report.answers(reading)]
 
 
-def unfinished(reading: Reading, label: str, seeds: list[int]) -> Reading:
+def unfinished(reading: ReportData, label: str, seeds: list[int]) -> ReportData:
     """The same reading with some seeds of an arm diverged."""
     trials = reading.results.trials
     hit = trials["arm"].eq(label) & trials["seed"].isin(seeds)
@@ -84,8 +84,8 @@ def unfinished(reading: Reading, label: str, seeds: list[int]) -> Reading:
 # ---------------------------------------------------------------------------------------------------- rungs
 
 
-def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: Reading) -> None:
-    climbed = list(rungs.rungs(reading))
+def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: ReportData) -> None:
+    climbed = list(rungs.ladder_steps(reading))
     assert [rung.label for rung in climbed] == [
         "0 baseline", "1 cross-entropy", "2 RMSprop", "3 the same lr", "4 far too fast",
     ]  # fmt: skip
@@ -95,8 +95,8 @@ def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: Readin
     assert climbed[2].follows["alpha"] == ("not applicable", "0.99"), "RMSprop's own default"
 
 
-def test_a_step_that_sets_nothing_new_stands_for_the_rung_it_was_trained_as(reading: Reading) -> None:
-    same = list(rungs.rungs(reading))[3]
+def test_a_step_that_sets_nothing_new_stands_for_the_rung_it_was_trained_as(reading: ReportData) -> None:
+    same = list(rungs.ladder_steps(reading))[3]
     assert (same.arm, same.changes, same.follows) == ("RMSprop", {}, {})
     (climb,) = rungs.ladders(reading)
     both = climb.contrasts("test").set_index("arm").loc["3 the same lr"]
@@ -108,7 +108,7 @@ def test_a_step_back_to_an_earlier_rung_is_compared_with_the_one_before_it(folde
     found = report.read(folder).results
     steps = [*found.study["steps"][:2], {"name": "back", "optimizer": "sgd", "lr": 0.1}]
     reading = report.prepare(replace(found, study={**found.study, "steps": steps}))
-    back = list(rungs.rungs(reading))[3]
+    back = list(rungs.ladder_steps(reading))[3]
     assert back.arm == "cross-entropy"
     assert back.changes == {"optimizer": ("rmsprop", "sgd"), "lr": ("0.01", "0.1")}
     (climb,) = rungs.ladders(reading)
@@ -116,11 +116,11 @@ def test_a_step_back_to_an_earlier_rung_is_compared_with_the_one_before_it(folde
     assert again == pytest.approx(-there)
 
 
-def test_a_step_that_belongs_to_no_trial_is_an_error(reading: Reading) -> None:
+def test_a_step_that_belongs_to_no_trial_is_an_error(reading: ReportData) -> None:
     steps = [{"name": "unheard of", "lr": 0.123}]
     stranger = replace(reading, results=replace(reading.results, study={**STUDY, "steps": steps}))
     with pytest.raises(UsageError, match="without trials"):
-        list(rungs.rungs(stranger))
+        list(rungs.ladder_steps(stranger))
 
 
 def test_the_mended_pair_of_classes_comes_first() -> None:
@@ -136,14 +136,14 @@ def test_the_mended_pair_of_classes_comes_first() -> None:
 
 def test_a_rung_adds_costs_or_cannot_be_told_from_no_change() -> None:
     adds, costs, opens = (told(known([gain], noise=0.001))[1] for gain in (0.2, -0.2, 0.001))
-    assert adds.startswith("Rung 1 (step 1) adds 20.0 points of val accuracy (95 % interval 19.")
-    assert costs.startswith("Rung 1 (step 1) costs 20.0 points of val accuracy (95 % interval 19.")
-    assert opens.startswith("Rung 1 (step 1) cannot be told from no change with 5 seeds: +0.10 points of val")
+    assert adds.startswith("Step 1 (step 1) adds 20.0 points of val accuracy (95 % interval 19.")
+    assert costs.startswith("Step 1 (step 1) costs 20.0 points of val accuracy (95 % interval 19.")
+    assert opens.startswith("Step 1 (step 1) cannot be told from no change with 5 seeds: +0.10 points of val")
 
 
 def test_a_rung_that_changes_no_prediction_says_so() -> None:
     assert told(known([0.0]))[1] == (
-        "Rung 1 (step 1) leaves val and test accuracy exactly as they were in all 5 seeds."
+        "Step 1 (step 1) leaves val and test accuracy exactly as they were in all 5 seeds."
     )
 
 
@@ -160,18 +160,18 @@ def test_one_seed_gives_numbers_and_no_verdict() -> None:
     whole, step = told(known([0.1], seeds=1))
     assert "one seed, so no interval" in whole
     assert step == (
-        "Rung 1 (step 1): +10.0 points of val accuracy in the one seed there is, so no interval and no "
+        "Step 1 (step 1): +10.0 points of val accuracy in the only seed, so there is no interval and no "
         "verdict; test +10.0 (one seed)."
     )
 
 
 def test_the_classes_a_rung_mends_or_spoils_are_named_only_where_they_stand_out() -> None:
     assert (
-        "It mends 0 and 1 most: 100 fewer test mistakes between them a seed"
+        "Its largest change is between 0 and 1: 100 fewer test mistakes a seed"
         in told(known([0.1], noise=0.001))[1]
     )
     assert (
-        "It spoils 0 and 1 most: 100 more test mistakes between them a seed"
+        "Its largest change is between 0 and 1: 100 more test mistakes a seed"
         in told(known([-0.1], noise=0.001))[1]
     )
     assert "No pair of classes stands out" in told(known([0.002], noise=0.01))[1]
@@ -179,22 +179,22 @@ def test_the_classes_a_rung_mends_or_spoils_are_named_only_where_they_stand_out(
 
 def test_a_rung_of_which_some_seeds_diverged_says_how_many_it_rests_on() -> None:
     said = told(unfinished(known([0.1], noise=0.001), "step 1", [0, 1]))[1]
-    assert "Only 3 of 5 seeds finished both rungs, and survivors may flatter." in said
+    assert "Only 3 of 5 seeds finished both steps, and survivors may flatter." in said
 
 
-def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading: Reading) -> None:
+def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading: ReportData) -> None:
     paragraphs = told(reading)
     assert paragraphs[-1] == (
-        "Rung 4 (far too fast) cannot be compared with rung 3: no seed finished both (rung 4: 3 diverged)."
+        "Step 4 (far too fast) cannot be compared with step 3: no seed finished both (step 4: 3 diverged)."
     )
-    assert paragraphs[-2] == "Rung 3 (the same lr) sets nothing new: it is rung 2 again."
-    assert "(rung 3, the same lr)" in paragraphs[0], "the climb ends where it can be compared"
+    assert paragraphs[-2] == "Step 3 (the same lr) sets nothing new: it repeats step 2."
+    assert "(step 3, the same lr)" in paragraphs[0], "the climb ends where it can be compared"
     assert "It changes 2 settings at once" in paragraphs[2]
 
 
 def test_no_rung_above_the_first_finished() -> None:
     paragraphs = told(unfinished(known([0.1]), "step 1", [0, 1, 2, 3, 4]))
-    assert paragraphs[0] == "On two no rung finished a seed that rung 0 finished too."
+    assert paragraphs[0] == "On two no step finished a seed that step 0 finished too."
 
 
 def test_nothing_finished_is_said_as_in_any_study() -> None:
@@ -215,16 +215,16 @@ def test_without_a_val_split_a_ladder_is_read_on_test() -> None:
 # ------------------------------------------------------------------------------------------ tables, figures
 
 
-def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: Reading) -> None:
+def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: ReportData) -> None:
     (table,) = ladder.tables(reading)
     names = [column.name for column in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
-    assert [row["rung"].sort for row in rows] == ["0.0", "1.0", "2.0", "3.0", "4.0"]
-    assert rows[4]["rung"].text == "4 far too fast"
+    assert [row["step"].sort for row in rows] == ["0.0", "1.0", "2.0", "3.0", "4.0"]
+    assert rows[4]["step"].text == "4 far too fast"
     assert rows[1]["what changed"].text == "head softmax \u2192 identity, loss mse \u2192 ce"
     assert "alpha 0.99" in rows[2]["what changed"].small
     assert rows[3]["what changed"].text == "nothing"
-    assert "rung 2" in rows[3]["what changed"].small
+    assert "step 2" in rows[3]["what changed"].small
     assert (rows[4]["seeds"].text, rows[4]["seeds"].small) == ("0 of 3", "3 diverged")
     assert {rows[4][f"{split} accuracy"].text for split in ("val", "test")} == {"no data"}
     assert rows[0]["parameters"].text == f"{64 * 16 + 16 + 16 * 10 + 10:,}"
@@ -234,7 +234,7 @@ def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: Reading) 
     assert rows[1]["test difference"].key == pytest.approx(by_seed.mean())
 
 
-def test_every_finished_rung_has_its_matrix_and_what_became_of_it(reading: Reading, page: Path) -> None:
+def test_every_finished_rung_has_its_matrix_and_what_became_of_it(reading: ReportData, page: Path) -> None:
     files = {path.stem for path in (page.parent / "figures").glob("*.png")}
     assert {name for name in files if name.startswith("confusion-")} == {
         f"confusion-digits-rung-{number}" for number in range(4)
@@ -270,5 +270,5 @@ def test_a_step_to_another_data_set_begins_another_ladder() -> None:
     trials = reading.results.trials
     moved = trials.assign(dataset=trials["dataset"].mask(trials["arm"].eq("step 2"), "other"))
     reading = report.prepare(replace(reading.results, trials=moved))
-    assert told(reading)[-1] == "On other rung 2 (step 2) stands alone: nothing to compare."
+    assert told(reading)[-1] == "On other step 2 (step 2) stands alone: nothing to compare."
     assert [table.name for table in ladder.tables(reading)] == ["rungs-two", "rungs-other"]

@@ -13,10 +13,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness import plots, report
-from harness.report import Reading, rates
+from harness.report import ReportData, rates
 
 
-def arranged(reading: Reading) -> pd.DataFrame:
+def arranged(reading: ReportData) -> pd.DataFrame:
     """The table that the one figure of a reading is drawn from, through the public door."""
     seen: list[pd.DataFrame] = []
     drawn = plots.rates_figure
@@ -32,7 +32,7 @@ def arranged(reading: Reading) -> pd.DataFrame:
     return table
 
 
-def test_a_point_is_the_mean_of_its_seeds_and_broken_settings_have_none(sweep: Reading) -> None:
+def test_a_point_is_the_mean_of_its_seeds_and_broken_settings_have_none(sweep: ReportData) -> None:
     table = arranged(sweep)
     assert set(table["panel"]) == {"activation relu", "activation tanh"}
     assert set(table["line"]) == {"logits + CE", "softmax + QL", "logits + QL"}
@@ -44,7 +44,7 @@ def test_a_point_is_the_mean_of_its_seeds_and_broken_settings_have_none(sweep: R
     assert table.loc[table["unfinished"], "mean"].isna().all()
 
 
-def test_the_best_lr_of_each_line_is_ringed_and_an_edge_is_told(sweep: Reading) -> None:
+def test_the_best_lr_of_each_line_is_ringed_and_an_edge_is_told(sweep: ReportData) -> None:
     table = arranged(sweep)
     for _, line in table.groupby(["panel", "line"]):
         best = line[line["chosen"]]
@@ -59,12 +59,12 @@ def test_a_study_that_does_not_vary_lr_has_no_such_figure(digits_results: Path) 
     assert list(rates.draw(report.read(digits_results))) == []
 
 
-def one_factor(sweep: Reading) -> Reading:
+def one_factor(sweep: ReportData) -> ReportData:
     study = {**sweep.results.study, "study": {**sweep.results.study["study"], "design": "one-factor"}}
     return report.prepare(replace(sweep.results, study=study))
 
 
-def test_one_factor_shows_the_arms_that_differ_in_lr_only(sweep: Reading) -> None:
+def test_one_factor_shows_the_arms_that_differ_in_lr_only(sweep: ReportData) -> None:
     table = arranged(one_factor(sweep))
     assert list(table["line"].unique()) == ["the baseline"]
     assert len(table) == 3
@@ -113,7 +113,7 @@ def test_without_chosen_csv_nothing_is_ringed(tuned: Path) -> None:
     assert not arranged(report.read(tuned))["chosen"].any()
 
 
-def test_many_arms_are_averaged_over_cells_that_all_levels_finished(sweep: Reading) -> None:
+def test_many_arms_are_averaged_over_cells_that_all_levels_finished(sweep: ReportData) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rates, "MOST_PANELS", 1)
         table = arranged(sweep)

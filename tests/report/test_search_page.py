@@ -14,8 +14,8 @@ from searches import confirm, suggestions, write
 from harness import report
 from harness.errors import UsageError
 from harness.report import confirmation, importance, looked, pruning, search, search_tables, searched
+from harness.report.model import Section
 from harness.report.searched import SearchData
-from harness.report.section import Section
 from harness.searching.search import search as train
 from harness.study import parse
 
@@ -108,12 +108,12 @@ def test_the_expected_best_is_drawn_of_random_search_alone(tmp_path: Path) -> No
     assert curve.loc[:4, "expected"].isna().all()  # four failed: a search of four may have found nothing
     section = search._budget(found)
     assert section is not None
-    assert len(section.drawn) == 1
+    assert len(section.figures) == 1
     assert "begins at 5" in words_of(section)
     for sampler in ("tpe", "qmc"):
         left_out = search._budget(read(write(tmp_path / sampler, suggestions(), sampler=sampler)))
         assert left_out is not None
-        assert not left_out.drawn
+        assert not left_out.figures
         assert "independent draws" in words_of(left_out)
 
 
@@ -232,7 +232,7 @@ def test_the_page_of_a_real_search(tmp_path: Path) -> None:
     ids = re.findall(r'<h2 id="([\w-]+)"', text)
     assert ids[:3] == ["searched", "confirmation", "history"]
     assert not {"figures", "calibration", "flips"} & set(ids)
-    assert "Test is evaluated once a trial" not in text
+    assert "Test is evaluated once for each trial" not in text
     assert "The test split was closed for the whole search" in text
     tables = {path.name for path in (tmp_path / "tables").iterdir()}
     assert {"space.csv", "space.tex", "best.csv", "suggestions.csv", "verdicts.csv"} <= tables

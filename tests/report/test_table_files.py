@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness import latex
 from harness.report import table_files
-from harness.report.tables import Cell, Column, Table
+from harness.report.model import Cell, Column, Table
 
 DATA = pd.DataFrame({"arm": ["a & b", "50 %_#"], "difference": [0.012345678, None]})
 
@@ -47,16 +48,16 @@ def test_the_latex_is_a_booktabs_tabular_with_everything_escaped(tmp_path: Path)
 
 @pytest.mark.parametrize("letter", [chr(code) for code in range(0x20, 0x7F)])
 def test_no_printable_character_keeps_a_meaning_of_its_own(letter: str) -> None:
-    text = table_files.escape(f"x{letter}y")
+    text = latex.escape(f"x{letter}y")
     assert not re.search(r"(?<!\\)[&%$#_{}~^]", text.replace("{}", "")), text
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
 
 
 def test_what_pdflatex_cannot_read_is_told_by_its_code_point() -> None:
-    assert table_files.escape("\u4e2d gr\u00fcn \u2192") == r"[U+4E2D] gr\u00fcn \(\to\)".replace(
+    assert latex.escape("\u4e2d gr\u00fcn \u2192") == r"[U+4E2D] gr\u00fcn \(\to\)".replace(
         r"\u00fc", "\u00fc"
     )
-    assert table_files.escape("one\ntwo") == "one two"
+    assert latex.escape("one\ntwo") == "one two"
 
 
 def test_the_links_hold_the_files_themselves(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from families import IMAGES, arms
 
 from harness import report, stats, training
 from harness.errors import UsageError
-from harness.report import Reading, arm_confusion, calibration, declared, phases, rates, tuned
-from harness.report.judgements import judgement
+from harness.report import ReportData, arm_confusion, calibration, declared, judgement, page, rates, tuned
 from harness.results import Results
 from harness.study import parse
 
@@ -78,9 +77,9 @@ def test_each_changed_verdict_has_a_sentence_and_the_second_family_is_said(train
         rf"softmax \+ MSE against softmax \+ CE: {row['verdict_fixed']} \([^)]* points\) at the fixed setting"
     )
     assert re.search(rf"{said}, {row['verdict_tuned']} \([^)]* points\) tuned\.", text)
-    assert "On digits tuning changes 1 of 1 contrast." in text
+    assert "On digits tuning changes the verdict of 1 of 1 contrast." in text
     assert "second family of 2 contrasts of test accuracy, corrected by itself" in text
-    assert text.count("standard error of its own") == 1
+    assert text.count("adds a standard error of") == 1
 
 
 def test_the_choices_are_shown_with_edges_and_spread(trained: Path) -> None:
@@ -104,32 +103,32 @@ def test_the_choices_are_shown_with_edges_and_spread(trained: Path) -> None:
 def test_the_page_has_both_and_names_what_is_missing(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "draw", lambda _: iter(()))  # the other figures take a while
-    monkeypatch.setattr(report.samples, "looks", lambda _: iter(()))
-    monkeypatch.setattr(report.best, "looks", lambda _: iter(()))
+    monkeypatch.setattr("harness.report.page.draw", lambda _: iter(()))  # the other figures take a while
+    monkeypatch.setattr("harness.report.samples.sections", lambda _: iter(()))
+    monkeypatch.setattr("harness.report.best.sections", lambda _: iter(()))
     page = report.write(trained, tmp_path / "report.html")
     text = html.unescape(re.sub(r"<[^>]*>", " ", page.read_text(encoding="utf-8")))
     assert re.search(r"3 trials on digits, tuned, skipped.*\(none of the settings it tried finished", text)
-    assert "and again each at the settings it chose on validation" in text
+    assert "and again at the settings that each arm chose on validation" in text
     files = {path.name for path in (tmp_path / "tables").iterdir()}
     names = ["chosen", "effects", "fixed-and-tuned", "verdicts", "verdicts-tuned"]
     assert files == {f"{name}.{kind}" for name in names for kind in ("csv", "tex")}
     assert all(f"tables/{name}" in text for name in files)
     both = pd.read_csv(tmp_path / "tables" / "fixed-and-tuned.csv")
     assert len(both) == 2
-    (forest,) = judgement(report.read(trained)).drawn
+    (forest,) = judgement(report.read(trained)).figures
     said = [words.get_text().partition(":")[0] for words in forest.figure.axes[0].texts]
     assert (said.count("fixed"), said.count("tuned")) == (2, 2)
 
 
 def test_a_study_without_tune_says_nothing_of_it(digits_results: Path) -> None:
-    assert not judgement(report.read(digits_results)).tuned
+    assert not judgement(report.read(digits_results)).facts["tunes"]
 
 
 def test_a_tuned_comparison_that_is_not_there_yet_is_said(folder: Path) -> None:
     shutil.rmtree(folder / "tuned")
     text = " ".join(paragraphs(folder))
-    assert "declares a tuned comparison whose final trials are not there yet" in text
+    assert "declares a tuned comparison whose final trials are missing" in text
     assert [table.name for table in judgement(report.read(folder)).tables] == ["verdicts", "chosen"]
 
 
@@ -144,18 +143,21 @@ def test_files_that_cannot_be_read_are_said(folder: Path) -> None:
 def test_how_little_a_choice_rests_on_is_said(trained: Path) -> None:
     told = [said for said in paragraphs(trained) if "the settings chosen for it" in said]
     assert len(told) == 1
-    assert "The choice itself rests on 2 tuning seeds: that it might have fallen otherwise" in told[0]
+    assert (
+        "The choice itself rests on 2 tuning seeds. These intervals do not cover that another choice"
+        in told[0]
+    )
 
 
 def test_the_tuned_folder_by_itself_says_that_its_arms_are_tuned(trained: Path) -> None:
     told = " ".join(paragraphs(trained / "tuned"))
     assert "at the settings chosen for it on val" in told
-    assert "none tuned" not in told
+    assert "without tuning" not in told
     assert "run it again" not in told
 
 
 def test_the_tuning_folder_has_no_report_of_its_own(trained: Path) -> None:
-    with pytest.raises(UsageError, match=r"the report of .*losses shows them\. Draw that one"):
+    with pytest.raises(UsageError, match=r"the report of .*losses has them; write that one"):
         report.write(trained / "tuning")
 
 
@@ -175,11 +177,12 @@ def test_a_root_trained_again_is_not_set_beside_old_tuned_results(
     (folder / "study.toml").write_text(text.replace(before, after), encoding="utf-8")
     made, said = judgement(report.read(folder)), " ".join(paragraphs(folder))
     assert (
-        f"In this folder, tuning/ is of a study with other settings ({what}) and tuned/ is of a study with "
-        f"other settings ({what}), so there are no tuned verdicts. Run the study again."
+        f"In this folder, tuning/ belongs to a study with other settings ({what}) and tuned/ "
+        f"belongs to a study with other settings ({what}), so there are no tuned verdicts. Run "
+        "the study again."
     ) in said
     assert [table.name for table in made.tables] == ["verdicts"]
-    assert not made.tuned
+    assert not made.facts["tunes"]
     assert not list(rates.draw(report.read(folder)))
 
 
@@ -197,9 +200,12 @@ def test_a_root_that_tunes_no_more_ignores_the_old_folders_and_says_so(folder: P
     kept, _, _ = text.partition("[tune]")
     (folder / "study.toml").write_text(kept, encoding="utf-8")
     said = " ".join(paragraphs(folder))
-    assert "This study tunes nothing: tuning/, tuned/ and chosen.csv beside it are of an earlier one" in said
+    assert (
+        "This study tunes nothing: tuning/, tuned/ and chosen.csv in its folder belong to an earlier study"
+        in said
+    )
     assert "run it again" not in said
-    assert "none tuned" in said
+    assert "without tuning" in said
     assert not list(rates.draw(report.read(folder)))
 
 
@@ -209,11 +215,11 @@ def test_data_is_the_same_wherever_it_is_named_from(tmp_path: Path) -> None:
         return Results(folder, pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), study, {})
 
     root, below = found(tmp_path, "../data"), found(tmp_path / "tuned", "../../data")
-    assert not list(phases._differing(root, below))
-    assert list(phases._differing(root, found(tmp_path / "tuned", "../data"))) == ["datasets: mine"]
+    assert not list(tuned._differing(root, below))
+    assert list(tuned._differing(root, found(tmp_path / "tuned", "../data"))) == ["datasets: mine"]
 
 
-def twins() -> Reading:
+def twins() -> ReportData:
     """Three arms of which two are the same trials, as where tuned arms chose the same settings."""
     made = arms({"baseline": 0.0, "first": 0.02, "second": 0.02})
     found = made.results
@@ -234,7 +240,7 @@ def test_arms_that_chose_the_same_are_judged_as_arms_and_counted_once_each() -> 
     assert table["n"].tolist() == [6, 6]
     first, second = table.drop(columns=["axis", "within", "arm"]).to_dict("records")
     assert first == second
-    assert (report._facts(reading)["planned"], report._facts(reading)["arms"]) == (12, 3)
+    assert (page._facts(reading)["planned"], page._facts(reading)["arms"]) == (12, 3)
     drawn = {figure.name: figure for figure in report.draw(reading)}
     assert "curves-digits" in " ".join(drawn)
     curves = stats.mean_curves(reading.results.epochs, reading.trials, ["label"], "loss")
@@ -246,12 +252,12 @@ def test_arms_that_chose_the_same_are_judged_as_arms_and_counted_once_each() -> 
     assert set(of.values()) == {6 * IMAGES}
 
 
-def test_predictions_of_trials_with_two_names_are_read_once(sweep: Reading) -> None:
+def test_predictions_of_trials_with_two_names_are_read_once(sweep: ReportData) -> None:
     done = sweep.results.trials
     one = done[done["status"].eq("ok")].iloc[:1]
     trials = pd.concat([done, one.assign(arm="again", activation="twin")], ignore_index=True)
     doubled = report.prepare(replace(sweep.results, trials=trials))
-    before, after = (calibration.tallies(reading, "digits") for reading in (sweep, doubled))
+    before, after = (calibration.reliability(reading, "digits") for reading in (sweep, doubled))
     pd.testing.assert_frame_equal(before, after)
     section = calibration.section(doubled)
     assert section is not None
@@ -260,5 +266,5 @@ def test_predictions_of_trials_with_two_names_are_read_once(sweep: Reading) -> N
     ece = table.data.query("measure == 'ece'").set_index("arm")
     twin = next(name for name in ece.index if "twin" in name)
     other = twin.replace("twin", str(one["activation"].iloc[0]))
-    assert ece.loc[twin, "mean"] == calibration.errors(before)[one["trial_id"].iloc[0]]
+    assert ece.loc[twin, "mean"] == calibration.eces(before)[one["trial_id"].iloc[0]]
     assert ece.loc[other, "n"] >= 1

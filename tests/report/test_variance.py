@@ -12,13 +12,13 @@ import pytest
 from matplotlib.text import Text
 
 from harness import report, stats
-from harness.report import Reading, factorial
+from harness.report import ReportData, factorial
 from harness.results import Results
 
 AXES = {"a": ["a1", "a2"], "b": ["b1", "b2", "b3"], "c": ["c1", "c2"]}
 
 
-def grid(product: float, effect: float = 0.1, seeds: int = 3) -> Reading:
+def grid(product: float, effect: float = 0.1, seeds: int = 3) -> ReportData:
     """Accuracies of a full grid: an effect of b, and of a2 with b3 together, which is `product`."""
     rows = []
     rng = np.random.default_rng(0)
@@ -39,7 +39,7 @@ def grid(product: float, effect: float = 0.1, seeds: int = 3) -> Reading:
     return report.prepare(Results(Path(), pd.DataFrame(rows), none, none, study, {}))
 
 
-def words(figure: report.Drawn) -> list[str]:
+def words(figure: report.Figure) -> list[str]:
     texts = figure.figure.findobj(Text)
     return [text.get_text().replace("\u00a0", " ") for text in texts if isinstance(text, Text)]
 

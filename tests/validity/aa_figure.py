@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from harness import stats
 from harness.plots import style
+from harness.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,7 @@ def _rows(ax: Axes, rates: pd.DataFrame, asked: Mapping[str, str], nominal: floa
     ax.set_ylim(len(rates) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
     ax.xaxis.set_major_formatter(style.percent_tick)
-    style.beside(ax, [style.percent(rate) for rate in rates["rate"]])
+    style.beside(ax, [percent(rate) for rate in rates["rate"]])
     keys = [Line2D([], [], color=color, lw=6, alpha=0.6) for color in style.COLORS[: len(asked)]]
     ax.legend(keys, asked.values(), loc="upper center", bbox_to_anchor=(0.4, -0.07), ncols=2, frameon=False)
 

@@ -1,0 +1,164 @@
+"""The parts of a page: cells, tables, figures, sections, and the page itself."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.text import hundredths, percent, points, significant, span
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib import figure as matplotlib_figure
+
+    from harness.text import Row
+
+NONE = "no data"
+NUMBERS = ("mean", "low", "high", "n")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, a smaller line under it, and what to sort by (None: the text; NaN: always last)."""
+
+    text: str
+    small: str = ""
+    key: float | None = None
+
+    @property
+    def sort(self) -> str:
+        """The sort key as an attribute's text; empty sorts last."""
+        if self.key is None:
+            return self.text
+        return "" if math.isnan(self.key) else repr(float(self.key))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A header. `show`: "" always, "wide" or "narrow" only on such a screen, "long" with room for words."""
+
+    name: str
+    numeric: bool = False
+    show: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table with the words that say how to read it.
+
+    `data`: its numbers in full, for files beside the page; None where none are written.
+    """
+
+    name: str
+    title: str
+    note: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    data: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its words. `folded`: the page shows it only on request."""
+
+    name: str
+    title: str
+    caption: str
+    figure: matplotlib_figure.Figure
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with everything below it, in this order.
+
+    Attributes:
+        name: the fragment that leads to it; fit for an address.
+        title: the heading, also in the page's contents.
+        words: paragraphs.
+        tables: sortable.
+        figures: below the tables.
+    """
+
+    name: str
+    title: str
+    words: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report, or a part of one.
+
+    Attributes:
+        answers: paragraphs of sentences.
+        tables: shown above the figures, each under a heading of its own.
+        figures: shown under one heading.
+        sections: shown below the figures.
+        data: a section a data set, on its images.
+        files: tables that are written to files and not shown.
+        missing: trials without a result: a section for each reason, a paragraph an arm.
+        facts: numbers and settings for the page's standing text.
+    """
+
+    answers: Sequence[Sequence[str]] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    sections: Sequence[Section] = ()
+    data: Sequence[Section] = ()
+    files: Sequence[Table] = ()
+    missing: Sequence[Section] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def every_figure(self) -> list[Figure]:
+        """All figures, in the page's order."""
+        return [*self.figures, *(figure for part in (*self.sections, *self.data) for figure in part.figures)]
+
+    @property
+    def every_table(self) -> list[Table]:
+        """All tables that are written to files."""
+        tables = [*self.tables, *self.files, *(table for part in self.sections for table in part.tables)]
+        return [table for table in tables if table.data is not None]
+
+
+def accuracy_cell(row: Row, name: str = "{}") -> Cell:
+    """Show a mean accuracy in % with its interval; no data where n is 0.
+
+    Args:
+        row: mean, low, high and n.
+        name: how the row names them, such as "shown_{}".
+    """
+    mean, low, high, n = (row[name.format(part)] for part in NUMBERS)
+    if not n:
+        return Cell(NONE, key=math.nan)
+    return Cell(percent(mean, 2), span({"low": low, "high": high, "n": n}, hundredths), mean)
+
+
+def number_cell(row: Row, digits: int = 3) -> Cell:
+    """Show a mean with its interval (mean, low, high, n); no data where n is 0."""
+    if not row["n"]:
+        return Cell(NONE, key=math.nan)
+    return Cell(significant(row["mean"], digits), span(row, significant), float(row["mean"]))
+
+
+def difference_cell(row: Row, name: str = "{}") -> Cell:
+    """Show a difference in points with its interval; no data where n is 0.
+
+    Args:
+        row: difference, low, high and n.
+        name: how the row names them, such as "{}_test".
+    """
+    difference, low, high, n = (row[name.format(part)] for part in ("difference", *NUMBERS[1:]))
+    if not n > 0:
+        return Cell(NONE, key=math.nan)
+    return Cell(points(difference, sign=True), span({"low": low, "high": high, "n": n}), difference)
+
+
+def slug(name: str) -> str:
+    """Make a name fit for a file."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "unnamed"
