@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.axes.activations import activations as activations
     from harness.axes.architectures import architectures as architectures
-    from harness.axes.datasets import datasets as datasets
     from harness.axes.heads import heads as heads
     from harness.axes.losses import losses as losses
     from harness.axes.metrics import metrics as metrics
     from harness.axes.optimizers import optimizers as optimizers
-    from harness.axes.preprocessing import preprocessings as preprocessings
     from harness.axes.schedules import schedules as schedules
     from harness.comparison import compare as compare
-    from harness.models import load_model as load_model
+    from harness.data.datasets import datasets as datasets
+    from harness.data.preprocessing import preprocessings as preprocessings
+    from harness.exporting.loaders import loader as loader
+    from harness.exporting.loaders import split_dataset as split_dataset
+    from harness.exporting.models import load_model as load_model
     from harness.results import Results as Results
     from harness.results import read as read
-    from harness.searching.search import search as search
-    from harness.study import load as load
-    from harness.study import parse as parse
-    from harness.torch_data import loader as loader
-    from harness.torch_data import split_dataset as split_dataset
-    from harness.training import run as run
+    from harness.searching.loop import search as search
+    from harness.study.study import load as load
+    from harness.study.study import parse as parse
+    from harness.training.runs import run as run
 
 _HOMES = {
     "Results": "results", "compare": "comparison", "load": "study", "load_model": "models",

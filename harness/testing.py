@@ -13,17 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import component_checks, planned_components, plugins, process_state
-from harness.arm_settings import Settings
+from harness.axes import contracts, planned_components, plugins
 from harness.axes.activations import activations
+from harness.axes.contracts import against, loss_settings
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import State, optimizers
-from harness.component_checks import against, loss_settings
+from harness.axes.probes import CLASSES, MEMBERS, SAMPLES, STEPS, draws, noise, one_hot, reaches
+from harness.data.arm_settings import Settings
 from harness.errors import UsageError, in_words
-from harness.probes import CLASSES, MEMBERS, SAMPLES, STEPS, draws, noise, one_hot, reaches
 from harness.settings import DEFAULTS
+from harness.system import process_state
 
 STACKED = ("activation", "head", "loss", "optimizer")
 """Axes whose components a stack applies to many members at once."""
@@ -75,7 +76,7 @@ def why_alone(axis: str, name: str) -> str:
 def _reason(what: str, axis: str, component: Any) -> str:
     """Return the operation of a component that a stack does not allow, or "" if it is unknown."""
     if axis == "optimizer":
-        if component_checks.elementwise(what, component):
+        if contracts.elementwise(what, component):
             return ""
         return (
             "changes an element by what others are (a norm or mean over the whole tensor?); declare it "
@@ -115,8 +116,8 @@ def check_component(axis: str, name: str) -> None:
 
 def _fault(axis: str, name: str, component: Any) -> str:
     """Say how a component breaks its contract; one that needs settings has the defaults, on digits."""
-    if axis in component_checks.CHECKS:
-        return component_checks.fault(axis, name, component)
+    if axis in contracts.CHECKS:
+        return contracts.fault(axis, name, component)
     if axis == "dataset":
         try:
             component.facts  # noqa: B018 (which are found by loading, unless they are known)
@@ -134,7 +135,7 @@ def metric_fault(name: str) -> str:
 
     It gives finite values, one a sample, and to the members of a stack what it gives to each alone.
     """
-    fault = component_checks.fault("metric", name, metrics[name])
+    fault = contracts.fault("metric", name, metrics[name])
     return fault.removeprefix(f"metric {name!r}").removeprefix(":").strip()
 
 
@@ -182,7 +183,7 @@ def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
 def _optimizer(name: str) -> tuple[list[Tensor], list[Tensor]]:
     """Try members with their own settings over a few steps, together and one by one."""
     optimizer = optimizers[name]
-    defaults = component_checks.optimizer_settings(optimizer)
+    defaults = contracts.optimizer_settings(optimizer)
     lone = [{key: _varied(value, k) for key, value in defaults.items()} for k in range(MEMBERS)]
     settings = {key: _column([one[key] for one in lone]) for key in defaults}
     together = noise(MEMBERS, CLASSES)

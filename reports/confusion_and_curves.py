@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness import plots, report
+from harness import plots, reporting
 from harness.errors import MachineError, UsageError
 
 
@@ -36,14 +36,14 @@ def draw(options: argparse.Namespace) -> None:
     Raises:
         UsageError: the folder is not a results folder, or no trial meets the conditions.
     """
-    reading = report.where(report.read(options.results), options.where)
-    ranking = report.rank(reading).query("rank.notna()")
+    reading = reporting.where(reporting.read(options.results), options.where)
+    ranking = reporting.rank(reading).query("rank.notna()")
     for dataset in dict.fromkeys(ranking["dataset"]):
         trials = reading.trials[reading.trials["dataset"].eq(dataset)]
         labels = ranking.loc[ranking["dataset"].eq(dataset), "label"].head(options.most)
-        matrices = {label: report.arm_confusion(reading, dataset, label) for label in labels}
+        matrices = {label: reporting.arm_confusion(reading, dataset, label) for label in labels}
         confusion = plots.confusion_figure(matrices, reading.classes(dataset))
-        curves = plots.curves_figure(report.arm_panels(reading, trials, list(labels)), "split", len(labels))
+        curves = plots.curves_figure(reporting.arm_panels(reading, trials, list(labels)), "split", len(labels))
         for name, figure in (("confusion", confusion), ("curves", curves)):
             print(*plots.save(figure, Path(f"{options.out}-{dataset}-{name}")), sep="\n")
 

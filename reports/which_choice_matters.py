@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness import plots, report, stats
+from harness import plots, reporting, stats
 from harness.errors import MachineError, UsageError
 
 
@@ -34,7 +34,7 @@ def draw(folder: Path, out: Path) -> None:
     Raises:
         UsageError: the folder is not a results folder, or no axis has two finished levels.
     """
-    reading = report.read(folder)
+    reading = reporting.read(folder)
     spreads = stats.axis_spreads(reading.trials, reading.axes)
     effects = stats.main_effects(reading.trials, reading.axes)
     if effects.empty:

@@ -12,9 +12,12 @@ import pytest
 import torch
 from postgres_server import Postgres, serving
 
-from harness import grouping, plugins, report, training
-from harness.report import ReportData
-from harness.study import Study, parse
+from harness import reporting
+from harness.axes import plugins
+from harness.planning import grouping
+from harness.reporting import ReportData
+from harness.study.study import Study, parse
+from harness.training import runs
 
 DIGITS: dict[str, Any] = {
     "study": {"name": "digits", "hypothesis": "Softmax with CE beats squared errors.", "seeds": 3},
@@ -92,7 +95,7 @@ def study_of() -> Callable[..., Study]:
 def digits_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of a real study on digits: 36 trials, 12 of them skipped."""
     folder = tmp_path_factory.mktemp("results") / "digits"
-    training.train(parse(DIGITS), folder, workers=1)
+    runs.train(parse(DIGITS), folder, workers=1)
     return folder
 
 
@@ -107,7 +110,7 @@ KEPT: dict[str, Any] = {
 def kept_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of a real study that keeps weights and predictions; some of its trials diverge."""
     folder = tmp_path_factory.mktemp("results") / "kept"
-    training.train(parse(KEPT), folder, workers=1)
+    runs.train(parse(KEPT), folder, workers=1)
     return folder
 
 
@@ -130,11 +133,11 @@ SWEEP: dict[str, Any] = {
 def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of a study with lr as an axis, a tracked metric, weights, and trials that diverge."""
     folder = tmp_path_factory.mktemp("results") / "sweep"
-    training.train(parse(SWEEP), folder, workers=1)
+    runs.train(parse(SWEEP), folder, workers=1)
     return folder
 
 
 @pytest.fixture
 def sweep(sweep_folder: Path) -> ReportData:
     """The same folder, made ready to be reported on."""
-    return report.read(sweep_folder)
+    return reporting.read(sweep_folder)

@@ -21,12 +21,12 @@ from peers import HARNESS, PEERS, Form, harness_run, in_memory, sklearn_mlp, vma
 from rich.console import Console
 from work import Share, Timing, Work
 
-from harness import study
-from harness.batches import Budget
-from harness.data import Data, Split
+from harness.data.batches import Budget
+from harness.data.samples import Data, Split
 from harness.errors import UsageError
-from harness.plan import make
+from harness.planning.plan import make
 from harness.plots.style import save
+from harness.study import study
 
 DIGITS = Work(hidden=(8,), trials=2, epochs=2, dataset="digits")
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import harness
-from harness import lazy
+from harness.system import lazy
 
 HOUSE = Path(harness.__file__).parent
 # From the ground up: a room imports from rooms above it in this list, and from itself.
@@ -91,7 +91,7 @@ atexit.register(lambda: print("HEAVY", json.dumps([m for m in ("torch", "pandas"
 
 def command(*arguments: str, cwd: Path | None = None) -> tuple[set[str], subprocess.CompletedProcess[str]]:
     """Run the `harness` command in a fresh interpreter."""
-    return heavy_after(f"sys.argv = ['harness', *{arguments!r}]\nfrom harness.cli import main\nmain()", cwd)
+    return heavy_after(f"sys.argv = ['harness', *{arguments!r}]\nfrom harness.cli.main import main\nmain()", cwd)
 
 
 STUDY = '[study]\nname = "small"\n[baseline]\ndataset = "digits"\n[axes]\nactivation = ["relu", "tanh"]\n'
@@ -116,7 +116,7 @@ def test_no_room_but_engines_and_contract_tests_imports_torch() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    heavy, done = heavy_after("import harness, harness.cli; harness.load")
+    heavy, done = heavy_after("import harness, harness.cli.main; harness.load")
     assert done.returncode == 0, done.stderr
     assert heavy == set()
 
@@ -266,4 +266,4 @@ def f():
     with x:
         import torch.nn
 """
-    assert list(imports(ast.parse(code))) == ["typing", "shown", "harness.plan", "torch.nn"]
+    assert list(imports(ast.parse(code))) == ["typing", "shown", "harness.planning.plan", "torch.nn"]

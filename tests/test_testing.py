@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from harness import plugins
+from harness.axes import plugins
 from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.lazy import torch
 from harness.registry import Registry
+from harness.system.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.lazy import torch
 from harness.registry import Registry
 from harness.settings import Setting, check_declared, declared
+from harness.system.lazy import torch
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.axes.heads import KINDS, Kind
 from harness.errors import UsageError
-from harness.lazy import torch
 from harness.registry import Registry
 from harness.settings import Setting, Value, check_declared, declared
+from harness.system.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.registry import Registry
-from harness.schema import TAKEN, metric_columns
 from harness.settings import CORE
+from harness.settings.schema import TAKEN, metric_columns
 
 if TYPE_CHECKING:
     from torch import Tensor

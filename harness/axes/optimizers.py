@@ -23,9 +23,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from harness.lazy import torch
 from harness.registry import Registry
 from harness.settings import Setting, Value, check_declared, declared
+from harness.system.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ComponentError
-from harness.process_state import called, shape_in_words
 from harness.registry import Registry
 from harness.settings import Setting, check_declared, declared
+from harness.system.process_state import called, shape_in_words
 
 Factors = NDArray[np.float64]
 

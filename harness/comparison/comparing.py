@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness import columns, stats
+from harness import stats
+from harness.comparison.folders import ComparedFolder, folder_notes, provenance, same_data
 from harness.comparison.matching import SIDES, Matched, match
-from harness.comparison.sides import ComparedFolder, folder_notes, provenance, same_data
 from harness.errors import UsageError, did_you_mean
-from harness.schema import METRICS
+from harness.results import columns
+from harness.settings.schema import METRICS
 from harness.stats.verdicts import EQUAL
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.comparison.comparing import BROKEN, Comparison
-from harness.comparison.sides import same_folder
-from harness.comparison.words import MOST_LISTED
+from harness.comparison.folders import same_folder
+from harness.comparison.text import MOST_LISTED
 from harness.stats.verdicts import EQUAL
 from harness.text import count, difference, p_value_column, signed_points
 

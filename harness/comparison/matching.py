@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import plugins
+from harness.axes import plugins
 from harness.errors import UsageError
-from harness.schema import METRICS
 from harness.settings import CORE
+from harness.settings.schema import METRICS
+from harness.study.trials import resolve
 from harness.text import NOT_APPLICABLE, as_text, as_word
-from harness.trials import resolve
 
 if TYPE_CHECKING:
     from harness.results import Results

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.axes.schedules import Clock, factors, schedules
-from harness.batches import Budget, epoch_order
-from harness.data import TRAINED_ON, Data, Split
+from harness.data.batches import Budget, epoch_order
+from harness.data.samples import TRAINED_ON, Data, Split
 from harness.engines.outcome import Floats, Outcome
 from harness.engines.states import NEVER, Checkpoints, State
-from harness.streams import stream
-from harness.trials import Trial
+from harness.rng import stream
+from harness.study.trials import Trial
 
 LOOK_EVERY = 64
 """Steps between two looks at the batch losses, at most: a look costs a stack as much as a step."""
@@ -100,17 +100,17 @@ def engine(name: str) -> Engine:
         KeyError: there is no such engine.
     """
     if name == "stacked":
-        from harness.engines import stacked
+        from harness.engines.stacked import engine
 
-        return stacked
+        return engine
     if name == "loop":
         from harness.engines import loop
 
         return loop
     if name == "numpy":
-        from harness.engines import numpy
+        from harness.engines import numpy_engine
 
-        return numpy
+        return numpy_engine
     raise KeyError(name)
 
 

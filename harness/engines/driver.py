@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.batches import Budget
-from harness.data import Data, Split
+from harness.data.batches import Budget
+from harness.data.samples import Data, Split
 from harness.engines.base import LOOK_EVERY, EngineOptions
 from harness.engines.outcome import Evaluation, Floats, Outcome
 from harness.engines.states import State

@@ -21,19 +21,19 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import Optimizer, optimizers
-from harness.batches import Budget
-from harness.data import Data, Split
+from harness.data.batches import Budget
+from harness.data.samples import Data, Split
+from harness.data.torch_dataset import SplitDataset, collate
 from harness.engines import driver
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
-from harness.engines.outputs import probabilities, probability
 from harness.engines.regularisation import seed_dropout, smoothing
+from harness.engines.stacked.outputs import probabilities, probability
 from harness.engines.states import State, numbered, select_alone
 from harness.engines.tensors import restored, restored_value, torch_dtype
 from harness.errors import UsageError
-from harness.streams import stream
-from harness.torch_dataset import SplitDataset, collate
-from harness.trials import Trial
+from harness.rng import stream
+from harness.study.trials import Trial
 
 select = select_alone
 

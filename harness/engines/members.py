@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.axes.optimizers import optimizers
 from harness.engines.states import under
-from harness.trials import Trial
+from harness.study.trials import Trial
 
 Key = TypeVar("Key")
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import Split
+from harness.data.samples import Split
 from harness.engines.states import State
 
 EVALUATION_BATCH = 2000

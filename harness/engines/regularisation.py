@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.engines.base import uniforms
 from harness.engines.members import SeedIndex
-from harness.trials import Trial
+from harness.study.trials import Trial
 
 
 class SharedUniforms:

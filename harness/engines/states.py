@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.batches import Budget
-from harness.trials import Trial
+from harness.data.batches import Budget
+from harness.study.trials import Trial
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from harness.plots.charts import (
 from harness.plots.factorial import Cells, interaction_figure, variance_figure
 from harness.plots.forest import MOST_ROWS, forest_figure, logarithmic
 from harness.plots.ladder import ladder_figure
+from harness.plots.learning_rates import rates_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
-from harness.plots.rates import rates_figure
 from harness.plots.search import (
     budget_figure,
     front_figure,

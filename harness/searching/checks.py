@@ -6,17 +6,18 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from harness import costs, planned_components
-from harness.arm_settings import Settings
-from harness.data import train_size
+from harness.axes import planned_components
+from harness.data.arm_settings import Settings
+from harness.data.samples import train_size
 from harness.errors import UsageError
-from harness.parameters import Floats, Ints, Layers, Space
-from harness.plan import misfit
-from harness.schema import BASELINE
-from harness.searches import Search
+from harness.planning import cost
+from harness.planning.plan import misfit
 from harness.searching import samplers
-from harness.study import Study
-from harness.trials import Arm, settings_of
+from harness.settings.schema import BASELINE
+from harness.study.searches import Search
+from harness.study.space import Floats, Ints, Layers, Space
+from harness.study.study import Study
+from harness.study.trials import Arm, settings_of
 
 
 def check(study: Study) -> None:
@@ -58,7 +59,7 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
     else:
         largest = [{"hidden": entry.largest} for entry in space.entries if isinstance(entry, Layers)]
         corners = [settings_of(study, corner) for corner in ({}, *_corners(study), *largest)]
-        yield from dict.fromkeys(problem for corner in corners for problem in costs.too_large(corner))
+        yield from dict.fromkeys(problem for corner in corners for problem in cost.too_large(corner))
     if why := misfit(Arm(BASELINE, baseline), {}):
         yield f"[baseline], which the winner is compared with: {why}"
     linked = [settings for entry in space.entries for settings in entry.means.values()]
@@ -101,4 +102,4 @@ def evaluations_of(study: Study) -> list[int]:
 
 def evaluations(resolved: Settings) -> int:
     """Return the number of evaluations that a suggestion gets after its start, unpruned."""
-    return costs.evaluations(resolved)
+    return cost.evaluations(resolved)

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from optuna.trial import TrialState
 
-from harness.batches import Budget
-from harness.data import train_size
-from harness.searches import Search
-from harness.searching.asking import SuggestionResult
+from harness.data.batches import Budget
+from harness.data.samples import train_size
+from harness.planning.stack import widths_of
+from harness.searching.ask_tell import SuggestionResult
 from harness.searching.rounds import Round, curve, rounded
-from harness.stacks import widths_of
-from harness.trials import Trial
+from harness.study.searches import Search
+from harness.study.trials import Trial
 
 
 @dataclass(frozen=True)

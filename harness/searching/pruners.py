@@ -19,7 +19,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, P
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from harness.searches import Pruning
+from harness.study.searches import Pruning
 
 BATCH = "batch"
 """User attribute of a trial: the number of the batch that it trains in."""

@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 
 from harness import notes
-from harness.batches import Budget
-from harness.board import SharedProgress
-from harness.costs import stack_seconds
-from harness.data import Data
+from harness.data.batches import Budget
+from harness.data.samples import Data
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
 from harness.engines.states import State
 from harness.errors import MachineError
-from harness.executors import Workers
-from harness.parts import ShareOutcome
-from harness.searching.asking import AskTell, Suggestion
-from harness.stacks import Stack, budget_of
-from harness.study import Study
-from harness.tasks import Task, engine_of, quiet_arithmetic, undisturbed
-from harness.trials import Trial
+from harness.planning.cost import stack_seconds
+from harness.planning.stack import Stack, budget_of
+from harness.results.parts import ShareOutcome
+from harness.searching.ask_tell import AskTell, Suggestion
+from harness.study.study import Study
+from harness.study.trials import Trial
+from harness.training.executors import Workers
+from harness.training.progress import SharedProgress
+from harness.training.tasks import Task, engine_of, quiet_arithmetic, undisturbed
 
 PRUNED = "pruned after evaluation {}"
 OTHER_SEED = "another seed of this suggestion diverged"

@@ -32,8 +32,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
-from harness.parameters import Choices, Ints, Parameter, Space, Values
-from harness.searches import Search
+from harness.study.searches import Search
+from harness.study.space import Choices, Ints, Parameter, Space, Values
 
 _WALKS = 512
 

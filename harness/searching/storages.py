@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import MachineError, UsageError
-from harness.searches import IN_MEMORY
-from harness.urls import HIDDEN, MASK, place, said, shown
+from harness.study.searches import IN_MEMORY
+from harness.system.database_urls import HIDDEN, MASK, place, said, shown
 
 if TYPE_CHECKING:
     import optuna

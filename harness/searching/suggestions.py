@@ -12,15 +12,17 @@ from pathlib import Path
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import columns, csv_rows, documents, files, notes, stats, tables
+from harness import notes, stats
 from harness.errors import UsageError
-from harness.executors import DIED
-from harness.parameters import Space
-from harness.schema import CONFIRMED, WINNERS
-from harness.searches import COLUMNS, STATES, SUGGESTIONS, Search
-from harness.searching.asking import REACHED, REASON, SECONDS, arm_of
+from harness.results import columns, csv_rows, documents, tables
+from harness.searching.ask_tell import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
+from harness.settings.schema import CONFIRMED, WINNERS
+from harness.study.searches import COLUMNS, STATES, SUGGESTIONS, Search
+from harness.study.space import Space
+from harness.system import files
 from harness.text import as_text
+from harness.training.executors import DIED
 
 DIVERGED = "diverged"
 STATE_NAMES = dict(zip((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), STATES, strict=True))

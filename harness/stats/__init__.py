@@ -19,12 +19,12 @@ from harness.stats.balance import as_array, whole_block, whole_cells
 from harness.stats.calibrations import brier, calibration, ece, ece_of_table, nll
 from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, level_differences, paired_differences
-from harness.stats.detectable import detectable_difference, power, seeds_needed, wilcoxon_floor
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
 from harness.stats.factorial import anova, anova_cells, interaction
-from harness.stats.optima import best_quantiles, best_so_far, expected_best, pareto_front, ranked
-from harness.stats.per_sample import mcnemar, sample_bootstrap
+from harness.stats.paired_samples import mcnemar, sample_bootstrap
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
+from harness.stats.power_analysis import detectable_difference, power, seeds_needed, wilcoxon_floor
+from harness.stats.search import best_quantiles, best_so_far, expected_best, pareto_front, ranked
 from harness.stats.summaries import (
     CONFIDENCE,
     OUTCOMES,

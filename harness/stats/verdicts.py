@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness.stats.detectable import detectable_difference, seeds_needed
+from harness.stats.power_analysis import detectable_difference, seeds_needed
 from harness.stats.summaries import summarise
 
 if TYPE_CHECKING:

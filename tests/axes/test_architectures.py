@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.axes.architectures import architectures, initial_layers
-from harness.streams import stream
+from harness.rng import stream
 from harness.testing import check_component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.axes.contracts import loss_settings
 from harness.axes.heads import heads
 from harness.axes.losses import Form, Loss, losses
-from harness.component_checks import loss_settings
 from harness.errors import UsageError
 from harness.testing import check_component
 

@@ -13,19 +13,23 @@ import numpy as np
 import pytest
 import torch
 
-from harness import board, formulas, grouping, plan, results, training
+from harness import results
+from harness.axes import formulas
 from harness.axes.heads import heads
 from harness.axes.metrics import metrics
-from harness.data import SPLITS, prepare
-from harness.engines import loop, outputs, stack, stacked
-from harness.engines import numpy as by_hand
+from harness.data.samples import SPLITS, prepare
+from harness.engines import loop
+from harness.engines import numpy_engine as by_hand
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
+from harness.engines.stacked import engine, network, outputs
 from harness.errors import UsageError
-from harness.stacks import Engine
-from harness.study import Study, load
+from harness.planning import grouping, plan
+from harness.planning.stack import Engine
+from harness.study.study import Study, load
+from harness.study.trials import Trial, trials
 from harness.testing import check_component, metric_fault
-from harness.trials import Trial, trials
+from harness.training import progress, runs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,14 +115,14 @@ def outcomes(study: Study) -> tuple[list[Trial], Outcome, dict[str, list[Outcome
         module.__name__: [module.train([trial], data, dtype=dtype, options=options) for trial in members]
         for module in (loop, by_hand)
     }
-    return members, stacked.train(members, data, dtype=dtype, options=options), alone
+    return members, engine.train(members, data, dtype=dtype, options=options), alone
 
 
 def test_engines_measure_the_same_and_a_short_last_chunk_counts_by_its_samples(
     study_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 1,293, 144 and 360 images in chunks of 64 (stacked) and of 100: each ends with a short one.
-    monkeypatch.setattr(stack, "EVALUATED_AT_ONCE", 1)
+    monkeypatch.setattr(network, "EVALUATED_AT_ONCE", 1)
     monkeypatch.setattr(loop, "EVALUATION_BATCH", 100)
     monkeypatch.setattr(by_hand, "EVALUATION_BATCH", 100)
     study = study_of({"output": OUTPUTS, "activation": ["relu", "tanh"]}, epochs=1)
@@ -137,10 +141,10 @@ def test_engines_measure_the_same_and_a_short_last_chunk_counts_by_its_samples(
 def test_a_mean_is_the_one_computed_by_hand_from_the_weights(
     study_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack, "EVALUATED_AT_ONCE", 1)
+    monkeypatch.setattr(network, "EVALUATED_AT_ONCE", 1)
     (trial,) = trials(study_of(epochs=1, study={"seeds": 1}))[0]
     data = prepare(trial.arm.settings, np.float64)
-    outcome = stacked.train([trial], data, dtype=np.float64, options=EngineOptions(metrics=OWN))
+    outcome = engine.train([trial], data, dtype=np.float64, options=EngineOptions(metrics=OWN))
     w = outcome.weights[0]
     hidden = np.maximum(data.test.x @ w["0.weight"].T + w["0.bias"], 0)
     z = hidden @ w["1.weight"].T + w["1.bias"]
@@ -164,10 +168,10 @@ def test_nothing_is_computed_for_metrics_that_nobody_tracks(
 
     monkeypatch.setattr(outputs, "probabilities", never)
     (trial,) = trials(study_of(epochs=1, study={"seeds": 1}))[0]
-    outcome = stacked.train([trial], prepare(trial.arm.settings))
+    outcome = engine.train([trial], prepare(trial.arm.settings))
     assert outcome.final["test"].metrics == {}
     with pytest.raises(AssertionError, match="probabilities of all classes"):
-        stacked.train([trial], prepare(trial.arm.settings), options=EngineOptions(metrics=["brier"]))
+        engine.train([trial], prepare(trial.arm.settings), options=EngineOptions(metrics=["brier"]))
 
 
 # --------------------------------------------------------------------------------------- which are tracked
@@ -311,17 +315,17 @@ def test_a_tracked_metric_has_its_columns_and_a_grown_study_says_what_is_empty(
     folder = tmp_path / "results"
     notes: list[str] = []
     before = study_of({"optimizer": ["sgd", "adam"]}, epochs=1, study={"seeds": 1})
-    training.train(before, folder, device="cpu", workers=1)
+    runs.train(before, folder, device="cpu", workers=1)
     plain = results.read(folder)
     study = study_with_plugin(tmp_path, 'metrics = ["brier", "margin"]', seeds=2)
     grown = plan.make(study)
     assert len(grown.trials) == 4
 
-    def listen(progress: board.Progress) -> Any:
+    def listen(progress: progress.Progress) -> Any:
         notes.extend(progress.notes)
         return contextlib.nullcontext()
 
-    training.train(study, folder, device="cpu", workers=2, display=listen)
+    runs.train(study, folder, device="cpu", workers=2, display=listen)
     read = results.read(folder)
     own = [f"{split}_{name}" for name in ("brier", "margin") for split in ("train", "val", "test")]
     expected = list(plain.trials)
@@ -338,12 +342,12 @@ def test_a_tracked_metric_has_its_columns_and_a_grown_study_says_what_is_empty(
     rows = read.trials[~old].set_index("trial_id")
     assert (last.loc[rows.index, "margin"] == rows["val_margin"]).all()
     # Nothing measured is dropped when the study tracks less.
-    training.train(study_of({"optimizer": ["sgd", "adam"]}, epochs=1), folder, device="cpu", workers=1)
+    runs.train(study_of({"optimizer": ["sgd", "adam"]}, epochs=1), folder, device="cpu", workers=1)
     assert list(results.read(folder).trials) == list(read.trials)
 
 
 def test_a_metric_whose_file_changed_is_said_to_mix_two_meanings(tmp_path: Path, study_of: Make) -> None:
-    from harness.provenance import metric_notes
+    from harness.results.provenance import metric_notes
 
     digests: list[str] = []
     for power in (1, 2):
@@ -351,7 +355,7 @@ def test_a_metric_whose_file_changed_is_said_to_mix_two_meanings(tmp_path: Path,
         digests.append(metrics.entry("mine").source_digest)
         study = study_of(epochs=1)
         if power == 1:
-            training.train(study, tmp_path, device="cpu", workers=1)
+            runs.train(study, tmp_path, device="cpu", workers=1)
             assert metric_notes(tmp_path, plan.make(study), results.read_trials(tmp_path)) == []
         metrics.remove("mine") if power == 1 else None
     (note,) = metric_notes(tmp_path, plan.make(study), results.read_trials(tmp_path))
@@ -361,7 +365,7 @@ def test_a_metric_whose_file_changed_is_said_to_mix_two_meanings(tmp_path: Path,
 
 def test_a_diverged_trials_cells_stay_empty(study_of: Make, tmp_path: Path) -> None:
     study = study_of({"lr": [0.1, 1e25]}, loss="mse", epochs=1, study={"metrics": OWN, "seeds": 1})
-    training.train(study, tmp_path, device="cpu", workers=1)
+    runs.train(study, tmp_path, device="cpu", workers=1)
     rows = results.read(tmp_path).trials.set_index("status")
     columns = [f"test_{name}" for name in OWN]
     assert rows.loc["diverged", columns].isna().all()

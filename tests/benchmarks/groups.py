@@ -9,7 +9,7 @@ from typing import Protocol
 
 from work import Share, Timing, load
 
-from harness.data import Data, Split
+from harness.data.samples import Data, Split
 
 
 class Group(Protocol):

@@ -16,15 +16,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from harness.batches import Budget, epoch_order
-from harness.data import Data, prepare
+from harness.data.batches import Budget, epoch_order
+from harness.data.samples import Data, prepare
 from harness.engines import kernels
-from harness.engines.sparse import Sparse, SparseImages, compressed
-from harness.engines.stack import StackedNetwork
-from harness.engines.steps import Feed, eager
-from harness.engines.updates import stack_optimizers
-from harness.known import SWITCH
-from harness.trials import Arm, Trial, resolve
+from harness.engines.stacked.network import StackedNetwork
+from harness.engines.stacked.optimizer import stack_optimizers
+from harness.engines.stacked.sparse import Sparse, SparseImages, compressed
+from harness.engines.stacked.steps import Feed, eager
+from harness.planning.kernel_support import SWITCH
+from harness.study.trials import Arm, Trial, resolve
 
 MEMBERS, CALLS = 32, 200
 STEPS, ROUNDS = 256, 5

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from harness.axes.datasets import datasets
+from harness.data.datasets import datasets
 
 
 def in_memory(name: str = "mnist") -> tuple[TensorDataset, TensorDataset, TensorDataset]:

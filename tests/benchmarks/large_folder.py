@@ -20,11 +20,14 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
-from harness import data, documents, files, plan, run_folder
-from harness.axes.datasets import datasets
-from harness.schema import EPOCHS, OUTCOME
-from harness.stacks import Stack
-from harness.study import parse
+from harness.data import samples
+from harness.data.datasets import datasets
+from harness.planning import plan
+from harness.planning.stack import Stack
+from harness.results import documents, run_folder
+from harness.settings.schema import EPOCHS, OUTCOME
+from harness.study.study import parse
+from harness.system import files
 
 SEEDS, EVALUATIONS = 5, 50
 AXES: dict[str, Any] = {
@@ -58,7 +61,7 @@ def write(folder: Path, seeds: int = SEEDS, evaluations: int = EVALUATIONS) -> N
     accuracy = _accuracies(planned, rng)
     diverged = rng.random(len(planned)) < np.where(planned["lr"].eq("1"), 0.02, 0.0)
     group = {trial.trial_id: stack.group for stack in made.stacks for trial in stack.trials}
-    labels = data.prepare(made.trials[0].arm.settings)["test"].y.astype(np.int64)
+    labels = samples.prepare(made.trials[0].arm.settings)["test"].y.astype(np.int64)
     said = _said(accuracy, labels, rng)
     _trials(planned, accuracy, diverged, said == labels, group).to_csv(folder / "trials.csv", index=False)
     finished = planned["trial_id"][~diverged].to_numpy()

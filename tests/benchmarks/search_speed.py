@@ -26,12 +26,14 @@ from optuna_loop import Rival
 from rich.console import Console
 from rich.table import Table
 
-from harness import results, stats, study, training
-from harness.checking import GivenSettings
-from harness.searching import search
-from harness.searching.asking import REACHED, drawn_of
-from harness.study import Study
+from harness import results, stats
+from harness.searching import loop
+from harness.searching.ask_tell import REACHED, drawn_of
+from harness.study import study
+from harness.study.checker import GivenSettings
+from harness.study.study import Study
 from harness.text import as_text, duration
+from harness.training import runs
 
 STUDY, FILE, HARNESS = "search", "search_speed.csv", "harness search"
 ONE_PROCESS, TWO_PROCESSES = Rival(1), Rival(2)
@@ -83,10 +85,10 @@ def run(contest: Contest) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def harness_round(contest: Contest, i: int) -> search.SearchResult:
+def harness_round(contest: Contest, i: int) -> loop.SearchResult:
     """Go on with the harness's search; its own confirmation is cut short, and outside of the clock."""
     suggestions = f"search.suggestions={(i + 1) * contest.suggestions}"
-    return search.search(contest.study(suggestions, "seeds=1"), contest.folder / "harness")
+    return loop.search(contest.study(suggestions, "seeds=1"), contest.folder / "harness")
 
 
 def _row(i: int, search: str, load: float, done: Sequence[optuna_loop.Done]) -> dict[str, object]:
@@ -131,7 +133,7 @@ def winners(contest: Contest) -> dict[str, GivenSettings]:
     space = contest.study().space
     assert space is not None
     found: dict[str, GivenSettings] = {}
-    last = search.search(
+    last = loop.search(
         contest.study(f"search.suggestions={contest.rounds * contest.suggestions}", "seeds=1"),
         contest.folder / "harness",
     )
@@ -159,7 +161,7 @@ def confirm(contest: Contest, seeds: int) -> None:
     fresh = contest.study(f"seeds={seeds}").in_phase("confirmed", arms)
     pairs = [[HARNESS, name] for name in arms if name != HARNESS]
     declared = fresh.contrasts.model_copy(update={"declared": True, "pairs": pairs, "levels": []})
-    training.train(dataclasses.replace(fresh, contrasts=declared), contest.folder / "winners")
+    runs.train(dataclasses.replace(fresh, contrasts=declared), contest.folder / "winners")
     trials = results.read(contest.folder / "winners").trials
     for name, own in trials.groupby("arm", sort=False):
         click.echo(f"{name}: test accuracy {own['test_accuracy'].mean():.4f}, {len(own)} fresh seeds")

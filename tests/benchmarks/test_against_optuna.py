@@ -15,8 +15,9 @@ from optuna.distributions import CategoricalDistribution
 from search_speed import Contest
 from torch.utils.data import TensorDataset
 
-from harness import results, training
+from harness import results
 from harness.searching import samplers
+from harness.training import runs
 
 MODEST = {
     "optimizer": "momentum", "activation": "relu", "schedule": "linear", "hidden.depth": 2,
@@ -59,7 +60,7 @@ def test_both_train_a_suggestion_alike(tmp_path: Path, feed: optuna_loop.Feed) -
     study = contest.study("seeds=1").in_phase(
         "confirmed", {"modest": search_speed.settings_of(contest, MODEST)}
     )
-    training.train(study, tmp_path / "ours")
+    runs.train(study, tmp_path / "ours")
     ours = results.read(tmp_path / "ours").trials["val_accuracy"].item()
     assert abs(ours - EXPECTED) < 0.02
     assert abs(by_hand - EXPECTED) < 0.02

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness import data as splits
-from harness.arm_settings import Settings
-from harness.axes.datasets import datasets
 from harness.axes.optimizers import optimizers
-from harness.data import Data
+from harness.data import samples as splits
+from harness.data.arm_settings import Settings
+from harness.data.datasets import datasets
+from harness.data.samples import Data
 from harness.settings import Value
 
 VAL_FRACTION = 0.1

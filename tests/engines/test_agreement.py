@@ -10,27 +10,28 @@ import numpy as np
 import pytest
 import torch
 
-from harness import grouping
-from harness import plan as planning
 from harness.axes.activations import activations
-from harness.axes.datasets import Images, datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import Scalar, State, optimizers, slot
 from harness.axes.schedules import schedules
-from harness.data import prepare
-from harness.engines import kernels, loop, sparse, stacked
-from harness.engines import stack as engine_stack
+from harness.data.datasets import Images, datasets
+from harness.data.samples import prepare
+from harness.engines import kernels, loop
 from harness.engines.outcome import Outcome
+from harness.engines.stacked import engine, sparse
+from harness.engines.stacked import network as engine_stack
+from harness.planning import grouping
+from harness.planning import plan as planning
 from harness.registry import Registry
+from harness.study.trials import Arm, Trial, resolve
 from harness.testing import stacks
-from harness.trials import Arm, Trial, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.checking import GivenSettings
-from harness.study import Study
+    from harness.study.checker import GivenSettings
+from harness.study.study import Study
 
 # 1,293 images in batches of 8: a pass is 162 steps, its last batch has 5 images; 210 steps begin a second.
 BASE: GivenSettings = {
@@ -122,7 +123,7 @@ both_types = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["fl
 
 
 def stack(trials: Sequence[Trial], dtype: Any = np.float64) -> Outcome:
-    return stacked.train(trials, prepare(trials[0].arm.settings, dtype), dtype=dtype)
+    return engine.train(trials, prepare(trials[0].arm.settings, dtype), dtype=dtype)
 
 
 def alone(one: Trial, dtype: Any = np.float64) -> Outcome:
@@ -591,7 +592,7 @@ def test_an_optimizer_may_say_itself_that_it_cannot_be_stacked(
 # ----------------------------------------------------------------------------------------------- same rows
 
 
-@pytest.mark.parametrize("engine", [loop, stacked], ids=["loop", "stacked"])
+@pytest.mark.parametrize("engine", [loop, engine], ids=["loop", "stacked"])
 def test_the_same_trial_twice_gives_the_same_bits(engine: Any) -> None:
     one = trial(optimizer="adam", activation="silu")
     data = prepare(one.arm.settings)
@@ -636,7 +637,7 @@ def test_a_multiple_of_a_loss_at_that_part_of_the_rate_is_the_same_training(
 def test_a_gpu_gives_what_the_cpu_gives() -> None:
     names, together = all_together(np.float64)
     ordered = [CASES[name] for name in names]
-    outcome = stacked.train(ordered, prepare(BASE_RESOLVED, np.float64), "cuda", np.float64)
+    outcome = engine.train(ordered, prepare(BASE_RESOLVED, np.float64), "cuda", np.float64)
     for k in range(len(names)):
         assert_same_weights(outcome, k, together, k, 1e-9)
 

@@ -13,16 +13,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import grouping
-from harness.data import Data, Samples, prepare
-from harness.engines import kernels, sparse, stacked
-from harness.engines import outputs as outputs_
-from harness.engines import stack as engine_stack
+from harness.data.samples import Data, Samples, prepare
+from harness.engines import kernels
 from harness.engines.outcome import Outcome
-from harness.engines.sparse import Transposer, compressed
-from harness.engines.stretches import DEEPEST, Stretches
-from harness.known import ACTIVATIONS, CROSS_ENTROPIES, RULES, kernels_support
-from harness.trials import Arm, Trial, resolve
+from harness.engines.stacked import engine, sparse
+from harness.engines.stacked import network as engine_stack
+from harness.engines.stacked import outputs as outputs_
+from harness.engines.stacked.kernel_steps import DEEPEST, Stretches
+from harness.engines.stacked.sparse import Transposer, compressed
+from harness.planning import grouping
+from harness.planning.kernel_support import ACTIVATIONS, CROSS_ENTROPIES, RULES, kernels_support
+from harness.study.trials import Arm, Trial, resolve
 
 pytestmark = pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}")
 steady = settings(deadline=None, max_examples=25)  # time depends on the machine
@@ -41,7 +42,7 @@ def trial(seed: int = 0, **changed: Any) -> Trial:
 
 
 def train(members: Sequence[Trial], dtype: Any = np.float64, data: Data | None = None) -> Outcome:
-    return stacked.train(members, data or prepare(members[0].arm.settings, dtype), dtype=dtype)
+    return engine.train(members, data or prepare(members[0].arm.settings, dtype), dtype=dtype)
 
 
 def step_by_step(members: Sequence[Trial], monkeypatch: pytest.MonkeyPatch) -> Outcome:

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from harness import plan as planning
 from harness.axes.architectures import architectures
 from harness.axes.optimizers import optimizers
-from harness.batches import Budget, epoch_order
-from harness.data import prepare
+from harness.data.batches import Budget, epoch_order
+from harness.data.samples import prepare
 from harness.engines import loop
 from harness.engines.outcome import Outcome
-from harness.trials import Arm, Trial, resolve
+from harness.planning import plan as planning
+from harness.study.trials import Arm, Trial, resolve
 
 with_class = pytest.mark.parametrize("name", [e.name for e in optimizers if e.component.torch_class])
 

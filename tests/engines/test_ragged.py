@@ -12,9 +12,9 @@ from test_agreement import assert_same_observations, assert_same_weights
 from test_rungs import RUNG, from_a_rung, trained, trial
 from test_states import assert_same_bits, in_two_sittings
 
-from harness import grouping
 from harness.engines.outcome import Outcome
-from harness.trials import Trial
+from harness.planning import grouping
+from harness.study.trials import Trial
 
 ARMS: dict[str, dict[str, Any]] = {
     "shallow": {"hidden": [12]},

@@ -9,17 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from harness import formulas
-from harness.data import prepare
-from harness.engines import loop, stacked
-from harness.engines import numpy as by_hand
+from harness.axes import formulas
+from harness.data.samples import prepare
+from harness.engines import loop
+from harness.engines import numpy_engine as by_hand
 from harness.engines.base import uniforms
 from harness.engines.regularisation import Masks, SeededDropout, seed_dropout, smoothing
-from harness.engines.stack import StackedNetwork
-from harness.trials import Arm, Trial, resolve
+from harness.engines.stacked import engine
+from harness.engines.stacked.network import StackedNetwork
+from harness.study.trials import Arm, Trial, resolve
 
 CPU = torch.device("cpu")
-ENGINES: dict[str, Any] = {"stacked": stacked, "loop": loop, "numpy": by_hand}
+ENGINES: dict[str, Any] = {"stacked": engine, "loop": loop, "numpy": by_hand}
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 
 

@@ -12,16 +12,18 @@ import pytest
 from test_agreement import assert_same_observations, assert_same_weights
 from test_states import assert_same_bits
 
-from harness import checkpoints, grouping
-from harness.batches import Budget
-from harness.data import prepare
-from harness.engines import loop, numpy, stacked
+from harness.data.batches import Budget
+from harness.data.samples import prepare
+from harness.engines import loop, numpy_engine
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
+from harness.engines.stacked import engine
 from harness.engines.states import State
-from harness.trials import Arm, Trial, resolve
+from harness.planning import grouping
+from harness.results import checkpoints
+from harness.study.trials import Arm, Trial, resolve
 
-ENGINES: dict[str, Any] = {"stacked": stacked, "loop": loop, "numpy": numpy}
+ENGINES: dict[str, Any] = {"stacked": engine, "loop": loop, "numpy": numpy_engine}
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 ORIGIN, HEADER = checkpoints.Origin.here("stacked", "cpu"), checkpoints.CheckpointHeader("g", ["t"], 1.0)
 RUNG = 50

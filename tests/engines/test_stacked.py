@@ -11,20 +11,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import grouping
-from harness import plan as planning
 from harness.axes.heads import heads
-from harness.batches import Budget
-from harness.data import SPLITS, Data, Samples, Split, prepare
-from harness.engines import driver, loop, numpy, sparse, stack, stacked, steps
+from harness.data.batches import Budget
+from harness.data.samples import SPLITS, Data, Samples, Split, prepare
+from harness.engines import driver, loop, numpy_engine
 from harness.engines.base import EngineOptions, learning_rates
 from harness.engines.members import as_slice, runs
 from harness.engines.outcome import Outcome
-from harness.engines.outputs import first_largest, probability
-from harness.trials import Arm, Trial, resolve
+from harness.engines.stacked import engine as stacked
+from harness.engines.stacked import network, sparse, steps
+from harness.engines.stacked.outputs import first_largest, probability
+from harness.planning import grouping
+from harness.planning import plan as planning
+from harness.study.trials import Arm, Trial, resolve
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
-ENGINES = pytest.mark.parametrize("engine", [stacked, loop, numpy], ids=["stacked", "loop", "numpy"])
+ENGINES = pytest.mark.parametrize("engine", [stacked, loop, numpy_engine], ids=["stacked", "loop", "numpy"])
 
 
 def trial(name: str = "base", **settings: Any) -> Trial:
@@ -176,7 +178,7 @@ def test_progress_rises_to_the_end(engine: Any) -> None:
 
 def test_evaluation_in_chunks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(stacked, trial())
-    monkeypatch.setattr(stack, "EVALUATED_AT_ONCE", 1)
+    monkeypatch.setattr(network, "EVALUATED_AT_ONCE", 1)
     monkeypatch.setattr(loop, "EVALUATION_BATCH", 100)
     for engine in (stacked, loop):
         pieces = trained(engine, trial())
@@ -199,14 +201,14 @@ def test_divergence_is_dated_whenever_losses_are_looked_at(monkeypatch: pytest.M
 def test_plain_sgd_keeps_no_gradient_of_layer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is accumulated into the weights; with weight decay, or any other optimizer, it is not."""
     monkeypatch.setattr(sparse, "DENSEST", 0.0)
-    made: list[stack.StackedNetwork] = []
-    start = stack.StackedNetwork.__init__
+    made: list[network.StackedNetwork] = []
+    start = network.StackedNetwork.__init__
 
-    def keep(self: stack.StackedNetwork, *arguments: Any) -> None:
+    def keep(self: network.StackedNetwork, *arguments: Any) -> None:
         start(self, *arguments)
         made.append(self)
 
-    monkeypatch.setattr(stack.StackedNetwork, "__init__", keep)
+    monkeypatch.setattr(network.StackedNetwork, "__init__", keep)
     for changed in ({}, {"weight_decay": 0.1}, {"optimizer": "adam"}):
         trained(stacked, trial(steps=2, **changed))
     assert [bool(one.first.groups[0].grad_first.numel()) for one in made] == [False, True, True]

@@ -12,21 +12,24 @@ import pytest
 import torch
 from torch import nn
 
-from harness import checkpoints, formulas, grouping
+from harness.axes import formulas
 from harness.axes.architectures import architectures
 from harness.axes.optimizers import Scalar, optimizers
-from harness.batches import Budget
-from harness.data import prepare
-from harness.engines import loop, numpy, stacked
+from harness.data.batches import Budget
+from harness.data.samples import prepare
+from harness.engines import loop, numpy_engine
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices
 from harness.engines.outcome import Outcome, Point
+from harness.engines.stacked import engine
 from harness.engines.states import NEVER, State
-from harness.trials import Arm, Trial, resolve
+from harness.planning import grouping
+from harness.results import checkpoints
+from harness.study.trials import Arm, Trial, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ENGINES: dict[str, Any] = {"stacked": stacked, "loop": loop, "numpy": numpy}
+ENGINES: dict[str, Any] = {"stacked": engine, "loop": loop, "numpy": numpy_engine}
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 SWITCHED: dict[str, Any] = {"centered": True, "amsgrad": True, "momentum": 0.8, "dampening": 0.2}
 """Settings that make an optimizer keep more than it does by default."""

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import harness
-from harness import cli, plugins
+from harness.axes import plugins
+from harness.cli import main
 from harness.errors import UsageError
 from harness.testing import check_component
 
@@ -69,7 +70,7 @@ def answer(
         Path("own.toml").write_text(text + "\n".join(baseline))
         monkeypatch.setattr(sys, "argv", ["harness", command, "own.toml", *options])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         told = capsys.readouterr()
         code = ended.value.code
         return (code if isinstance(code, int) else int(bool(code))), told.out, told.err
@@ -462,7 +463,7 @@ def test_a_search_refuses_what_it_might_suggest(
     Path("own.toml").write_text(SEARCH)
     monkeypatch.setattr(sys, "argv", ["harness", command, "own.toml", "--results", "out"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     assert ended.value.code == 2
     assert re.search(words, capsys.readouterr().err)
     assert not Path("out").exists()

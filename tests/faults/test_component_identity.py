@@ -18,13 +18,15 @@ import torch
 from click.testing import CliRunner, Result
 
 import harness
-from harness import cli, executors, plugins
+from harness.axes import plugins
 from harness.axes.activations import activations
-from harness.axes.datasets import DIGITS, Facts, datasets
 from harness.axes.metrics import metrics
-from harness.axes.preprocessing import preprocessings
+from harness.cli import main
+from harness.data.datasets import DIGITS, Facts, datasets
+from harness.data.preprocessing import preprocessings
 from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
+from harness.training import executors
 
 ABLATIONS = PACKAGE_ROOT.parent / "ablations"
 IMPORTS = "import torch\nfrom harness.axes.activations import activations\n"
@@ -90,10 +92,10 @@ def rewrite(path: Path, old: str, new: str) -> None:
 
 
 def command(*words: str) -> Result:
-    return CliRunner().invoke(cli.harness, words)
+    return CliRunner().invoke(main.harness, words)
 
 
-def run(study: harness.study.Study, where: str, **how: Any) -> tuple[float, int]:
+def run(study: harness.study.study.Study, where: str, **how: Any) -> tuple[float, int]:
     """The mean val accuracy, rounded, and how many trials were trained."""
     found = harness.run(study, where, workers=1, device="cpu", **how)
     return (
@@ -108,7 +110,7 @@ def losses_of(tables: dict[str, Any], where: str) -> list[float]:
     return [float(loss) for loss in found.trials.train_loss]
 
 
-def in_notebook(seeds: int = 1) -> harness.study.Study:
+def in_notebook(seeds: int = 1) -> harness.study.study.Study:
     return harness.parse(
         {
             "study": {"name": "cells", "seeds": seeds},
@@ -141,7 +143,7 @@ def test_the_ids_of_committed_studies_stay() -> None:
         if name == "pitfalls":  # MNIST itself is not needed to know who its trials are
             sha = "87beb13ab14c60a39f8dbb54c3e90d91e3633920049fd45cd0aaaedd96c1fa21"
             datasets["mnist_sorted"]._found["facts"] = Facts((28, 28), DIGITS, 60_000, 10_000, 255, sha)
-        ids = [trial.trial_id for trial in harness.trials.trials(study)[0]]
+        ids = [trial.trial_id for trial in harness.study.trials.trials(study)[0]]
         assert hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] == expected, name
     source = (ABLATIONS / "sorted_mnist.py").read_bytes()
     assert digest("dataset", "mnist_sorted") == hashlib.sha256(source).hexdigest()
@@ -280,7 +282,7 @@ def test_a_cell_that_is_run_again_replaces_what_it_registered(kernel: Callable[.
     )
     kernel(cell)
     kernel(cell.replace("tanh", "sign"), again=True)
-    assert activations["mine"].forward(harness.lazy.torch.tensor(0.5)) == 1
+    assert activations["mine"].forward(harness.system.lazy.torch.tensor(0.5)) == 1
     assert metrics.entry("own_metric").module == "__main__"
     with pytest.raises(UsageError, match=r"'relu' is defined twice: in harness/axes/activations\.py"):
         kernel(MINE.format("x").replace('"mine"', '"relu"'), again=True)
@@ -409,8 +411,8 @@ def test_a_value_that_is_set_from_outside_counts(folder: Path) -> None:
 def test_data_and_preprocessing_follow_the_values_they_read(kernel: Callable[..., None]) -> None:
     """Pixels that are kept in memory are those of the values that are set now."""
     cell = (
-        "from harness.axes.preprocessing import preprocessings\n"
-        "from harness.axes.datasets import DIGITS, Images, datasets\n"
+        "from harness.data.preprocessing import preprocessings\n"
+        "from harness.data.datasets import DIGITS, Images, datasets\n"
         "SCALE, COUNT = 1.0, 1000\n"
         "@preprocessings.register('scaled')\ndef scaled(x, pixels):\n    return x * SCALE / pixels.max\n"
         "@datasets.register('some', classes=DIGITS, pixel_max=16)\ndef some():\n"
@@ -466,7 +468,7 @@ def test_workers_that_load_another_file_refuse(
         warm(*arguments)
 
     monkeypatch.setattr(executors, "warm", edited)
-    monkeypatch.setattr("harness.grouping.GATHERED", 0)  # two stacks, so that two workers are started
+    monkeypatch.setattr("harness.planning.grouping.GATHERED", 0)  # two stacks, so that two workers are started
     with pytest.raises(MachineError, match=r"own\.py changed while the study was running; start it again"):
         harness.run(harness.load("own.toml", SMALL[:2]), "a", workers=2, device="cpu")
     assert set(harness.read("a").trials.status.fillna("")) == {""}
@@ -479,7 +481,7 @@ def test_workers_refuse_where_a_value_was_set_in_this_process_alone(
     (folder / "own.py").write_text(MINE.format("x * BETA") + "\nBETA = 1.0\n")
     study = harness.load("own.toml", SMALL[:2])
     sys.modules[plugins.module_of(folder / "own.py")].BETA = 2.0  # type: ignore[attr-defined]
-    monkeypatch.setattr("harness.grouping.GATHERED", 0)
+    monkeypatch.setattr("harness.planning.grouping.GATHERED", 0)
     with pytest.raises(MachineError, match=r"another activation 'mine' \(own.py:4\).*--workers 1 trains in"):
         harness.run(study, "a", workers=2, device="cpu")
     assert run(study, "a")[1] == 2  # as it advises
@@ -599,7 +601,7 @@ def test_a_retraining_that_fails_leaves_the_old_part_beside(folder: Path) -> Non
     run(study, "a")
     (folder / "beta.txt").write_text("?")
     summary = CliRunner().invoke(
-        cli.harness, ["run", "own.toml", "--retrain", "--workers", "1", "--results", "a", *set_words()]
+        main.harness, ["run", "own.toml", "--retrain", "--workers", "1", "--results", "a", *set_words()]
     )
     assert summary.exit_code == 1
     assert harness.read("a").trials.status.tolist() == ["failed"]

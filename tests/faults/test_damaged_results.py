@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import harness
-from harness import cli
+from harness.cli import main
 from harness.errors import UsageError
 
 STUDY: dict[str, Any] = {
@@ -46,7 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished results folder of two stacks."""
     folder = tmp_path_factory.mktemp("damage") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.grouping.GATHERED", 0)  # a stack a seed
+        patch.setattr("harness.planning.grouping.GATHERED", 0)  # a stack a seed
         harness.run(harness.parse(STUDY), folder, device="cpu", workers=1)
     return folder
 
@@ -55,7 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder to do things to, beside the file of its study, in the current directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.grouping.GATHERED", 0)
+    monkeypatch.setattr("harness.planning.grouping.GATHERED", 0)
     (tmp_path / "small.toml").write_text(TOML)
     return Path(shutil.copytree(whole, tmp_path / "copy"))
 
@@ -67,7 +67,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def call(*arguments: str | Path) -> tuple[int, str]:
         monkeypatch.setattr("sys.argv", ["harness", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         printed = "".join(capsys.readouterr())
         assert "Traceback" not in printed
         return int(ended.value.code or 0), printed
@@ -115,10 +115,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.grouping.GATHERED", 0)
+        patch.setattr("harness.planning.grouping.GATHERED", 0)
         one = harness.parse({**STUDY, "study": {**STUDY["study"], "seeds": [0]}})
         harness.run(one, folder, device="cpu", workers=1)
-        patch.setattr("harness.tables.consolidate", die)
+        patch.setattr("harness.results.tables.consolidate", die)
         with pytest.raises(KeyboardInterrupt):
             harness.run(harness.parse(STUDY), folder, device="cpu", workers=1)
     return folder
@@ -419,7 +419,7 @@ def test_damaged_weights_and_predictions_are_noticed_and_made_again(
 
 
 def test_equal_runs_give_equal_weights_to_the_byte(whole: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("harness.grouping.GATHERED", 0)
+    monkeypatch.setattr("harness.planning.grouping.GATHERED", 0)
     harness.run(harness.parse(STUDY), tmp_path / "again", device="cpu", workers=1)
     for path in (whole / "weights").iterdir():
         assert (tmp_path / "again" / "weights" / path.name).read_bytes() == path.read_bytes()

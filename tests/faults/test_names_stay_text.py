@@ -16,8 +16,11 @@ from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
 
 import harness
-from harness import cli, csv_rows, live, plots, report, stats
+from harness import plots, reporting, stats
+from harness.cli import main
 from harness.errors import UsageError
+from harness.results import csv_rows
+from harness.training import live
 
 ODD = [
     "1.10", "01", "1", "1e-3", "1e-4", "None", "NA", "nan", "inf", "true", "-", "=1+1", "@a", "ReLU, lr 0.1",
@@ -32,7 +35,7 @@ VERSIONS += '{ name = "1.1", lr = 0.01 }, { name = "1.10", lr = 0.5 }]\n'
 
 def command(*arguments: object) -> Result:
     """The command, as a person would run it."""
-    return CliRunner().invoke(cli.harness, [*map(str, arguments)], standalone_mode=False)
+    return CliRunner().invoke(main.harness, [*map(str, arguments)], standalone_mode=False)
 
 
 def named(names: Sequence[str], **tables: Any) -> harness.Study:
@@ -62,8 +65,8 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> harness.Results:
 def test_two_names_of_one_number_are_two_levels(versions: harness.Results) -> None:
     means = versions.trials.groupby("variant", sort=False)["val_accuracy"].mean().round(4)
     assert means.to_dict() == {"1.1": 0.1042, "1.10": 0.2708}
-    reading = report.read(versions.folder)
-    said = " ".join(report.judgement(reading).answers[0]).replace("\u00a0", " ")
+    reading = reporting.read(versions.folder)
+    said = " ".join(reporting.judgement(reading).answers[0]).replace("\u00a0", " ")
     assert "1.10 is better than 1.1 by 15.7 points" in said
     assert "interval 0.84 to 30.6" in said
     assert "p 0.045" in said
@@ -111,7 +114,7 @@ def test_what_arms_chose_is_known_by_their_names(tmp_path: Path) -> None:
     )
     folder = tmp_path / "tuned"
     harness.run(study, folder, workers=1)
-    judged = report.judgement(report.read(folder))
+    judged = reporting.judgement(reporting.read(folder))
     chosen = next(table for table in judged.tables if table.name == "chosen")
     assert [row[1].text for row in chosen.rows] == ["None", "1e1", "10"]
     said = " ".join(sentence for paragraph in judged.answers for sentence in paragraph)
@@ -139,18 +142,18 @@ def test_what_a_search_drew_is_known_by_its_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_condition_means_the_name_as_it_is_written(odd: harness.Results, name: str) -> None:
-    reading = report.read(odd.folder)
+    reading = reporting.read(odd.folder)
     quoted = "'" + name + "'" if '"' in name else '"' + name + '"'
     quoted = '"' + name + '"' if "'" in name else quoted
     for conditions in (f"variant={quoted}", f"arm={quoted},seed=0"):
-        assert report.where(reading, conditions).trials["arm"].tolist() == [name], conditions
+        assert reporting.where(reading, conditions).trials["arm"].tolist() == [name], conditions
 
 
 def test_a_name_with_a_comma_needs_no_quotes_where_it_is_the_whole_value(odd: harness.Results) -> None:
-    reading = report.read(odd.folder)
+    reading = reporting.read(odd.folder)
     for conditions in ("arm=ReLU, lr 0.1", "arm=ReLU, lr 0.1,seed=0", "seed=0,variant=ReLU, lr 0.1"):
-        assert report.where(reading, conditions).trials["arm"].tolist() == ["ReLU, lr 0.1"], conditions
-    assert report.where(reading, "lr=0.010").trials["arm"].tolist() == ["1.10"]  # a number in any spelling
+        assert reporting.where(reading, conditions).trials["arm"].tolist() == ["ReLU, lr 0.1"], conditions
+    assert reporting.where(reading, "lr=0.010").trials["arm"].tolist() == ["1.10"]  # a number in any spelling
 
 
 def test_export_takes_the_network_of_the_name_asked_for(versions: harness.Results, tmp_path: Path) -> None:
@@ -219,11 +222,11 @@ def written(figure: Figure, stem: Path) -> str:
 
 
 def test_names_are_drawn_as_they_are_written(marked: tuple[Path, str], tmp_path: Path) -> None:
-    reading = report.read(marked[0])
+    reading = reporting.read(marked[0])
     effects = stats.main_effects(reading.trials, reading.axes)
     figure = plots.effects_figure(effects, stats.seed_effects(reading.trials, reading.axes))
     assert all(name in written(figure, tmp_path / "effects") for name in MARKED)
-    (forest,) = report.judgement(reading).figures
+    (forest,) = reporting.judgement(reading).figures
     assert "budget $10 against budget $1" in written(forest.figure, tmp_path / "forest")
 
 
@@ -265,7 +268,7 @@ def test_the_baseline_stands_among_the_values_of_its_axis(tmp_path: Path) -> Non
     )
     found = harness.run(study, tmp_path / "one", workers=1)
     assert found.trials["arm"].tolist() == ["baseline", "lr=0.03", "lr=0.3"]
-    assert report.read(found.folder).trials["label"].tolist() == ["lr=0.1 (baseline)", "lr=0.03", "lr=0.3"]
+    assert reporting.read(found.folder).trials["label"].tolist() == ["lr=0.1 (baseline)", "lr=0.03", "lr=0.3"]
 
 
 # -------------------------------------------------------------------------------------------- what is refused

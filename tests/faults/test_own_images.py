@@ -23,10 +23,10 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 import harness
-from harness.axes.datasets import Images
-from harness.cli import harness as command
+from harness.cli.main import harness as command
+from harness.data.datasets import Images
 from harness.errors import UsageError
-from harness.study import load
+from harness.study.study import load
 
 Pixels = NDArray[np.uint8]
 Save = Callable[[Path, Pixels], object]
@@ -604,8 +604,8 @@ def test_a_flipped_or_cut_file_is_refused_in_words_or_read_as_it_stands(form: st
 def test_a_flipped_byte_anywhere_in_the_cache_of_pixels_changes_no_pixel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.decoded.SLOW", -1.0)
-    monkeypatch.setattr("harness.decoded.SETTLED", -60.0)
+    monkeypatch.setattr("harness.data.decoded_cache.SLOW", -1.0)
+    monkeypatch.setattr("harness.data.decoded_cache.SETTLED", -60.0)
     monkeypatch.setenv("HARNESS_DATA", str(Path("cache").absolute()))
     pngs()
     check()
@@ -628,8 +628,8 @@ def test_a_flipped_byte_anywhere_in_the_cache_of_pixels_changes_no_pixel(
 def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.decoded.SLOW", -1.0)
-    monkeypatch.setattr("harness.decoded.SETTLED", -60.0)
+    monkeypatch.setattr("harness.data.decoded_cache.SLOW", -1.0)
+    monkeypatch.setattr("harness.data.decoded_cache.SETTLED", -60.0)
     monkeypatch.setenv("HARNESS_DATA", str(Path("cache").absolute()))
     pngs()
     Path("cache/folders").mkdir(parents=True)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness import cli
-from harness.urls import shown
+from harness.cli import main
+from harness.system.database_urls import shown
 
 SECRET = ("Xq7", "Zk9")  # a password is both, with something between them or nothing
 FORMS = {
@@ -90,7 +90,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def call(*arguments: object) -> tuple[object, str]:
         monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         captured = capsys.readouterr()
         return ended.value.code, " ".join((captured.out + captured.err).split())
 

@@ -21,12 +21,15 @@ import pytest
 from click.testing import CliRunner
 
 import harness
-from harness import board, bounds, cli, executors, grants, grouping, options, plan, signals, training
-from harness.cli import harness as command
+from harness.cli import main as cli
+from harness.cli.main import harness as command
 from harness.errors import MachineError
+from harness.planning import grouping, plan
+from harness.planning.stack import Stack
 from harness.searching.rounds import StageTask
-from harness.stacks import Stack
-from harness.study import Study
+from harness.study.study import Study
+from harness.system import bounds, resources, signals
+from harness.training import executors, options, progress, runs
 
 Make = Callable[..., Study]
 GB = 2**30
@@ -112,9 +115,9 @@ def test_cores_and_memory_are_what_the_groups_grant(
     files, cores, limit, left = LIMITS[name]
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
     root = tree(tmp_path, MACHINE | files)
-    assert grants.cores(root) == cores
-    assert grants.memory_limit(root) == limit
-    assert grants.memory_left(root) == left
+    assert resources.cores(root) == cores
+    assert resources.memory_limit(root) == limit
+    assert resources.memory_left(root) == left
 
 
 def test_plan_and_run_take_as_many_workers_as_are_granted(
@@ -122,7 +125,7 @@ def test_plan_and_run_take_as_many_workers_as_are_granted(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
     files = {"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "300000 100000", f"{V2}/memory.max": 4 * GB}
-    monkeypatch.setattr(grants, "ROOT", tree(tmp_path / "root", MACHINE | files))
+    monkeypatch.setattr(resources, "ROOT", tree(tmp_path / "root", MACHINE | files))
     (tmp_path / "small.toml").write_text(STUDY)
     done = CliRunner().invoke(
         command, ["plan", str(tmp_path / "small.toml"), "--results", str(tmp_path / "r")]
@@ -160,7 +163,7 @@ def test_where_no_worker_can_be_had_this_process_trains(
     monkeypatch.setattr("multiprocessing.heap.BufferWrapper._heap", Heap())  # without room left
     monkeypatch.setattr(grouping, "GATHERED", 0)
     monkeypatch.setattr(place, fault)
-    summary = training.train(study_of(epochs=1), tmp_path, device="cpu", workers=2)
+    summary = runs.train(study_of(epochs=1), tmp_path, device="cpu", workers=2)
     assert re.search(f"note: trains in this process, on one core: .*{words}", capsys.readouterr().err)
     assert summary.statuses == {"ok": 2}
     assert not multiprocessing.active_children()
@@ -201,7 +204,7 @@ def test_a_pool_that_is_stopped_leaves_no_process_and_no_thread(monkeypatch: pyt
 
 
 @contextmanager
-def after_a_stack(act: Callable[[], object], progress: board.Progress) -> Iterator[None]:
+def after_a_stack(act: Callable[[], object], progress: progress.Progress) -> Iterator[None]:
     """Do something once the first stack of a run is done."""
     note = progress.note
 
@@ -222,10 +225,10 @@ def test_a_folder_that_is_renamed_while_a_run_writes_is_said_and_loses_nothing(
     study, folder, moved = study_of(epochs=1), tmp_path / "results", tmp_path / "moved"
     display = partial(after_a_stack, lambda: folder.rename(moved))
     with pytest.raises(MachineError, match=r"results is gone: it was deleted or renamed"):
-        training.train(study, folder, device="cpu", workers=1, display=display)
+        runs.train(study, folder, device="cpu", workers=1, display=display)
     assert not folder.exists()  # it was not begun anew with what came later
     moved.rename(folder)  # as the message says
-    assert training.train(study, folder, device="cpu", workers=1).trained == 1
+    assert runs.train(study, folder, device="cpu", workers=1).trained == 1
 
 
 @pytest.mark.usefixtures("a_stack_a_seed")
@@ -238,10 +241,10 @@ def test_an_error_while_the_folder_is_put_in_order_hides_no_reason(
 
     study, display = study_of(epochs=1), partial(after_a_stack, unwritable)
     with pytest.raises(MachineError, match=r"predictions/g\w+\.npz cannot be written: Input/output error"):
-        training.train(study, tmp_path, device="cpu", workers=1, display=display)
+        runs.train(study, tmp_path, device="cpu", workers=1, display=display)
     assert "is not put in order" in capsys.readouterr().err
     monkeypatch.undo()
-    assert training.train(study, tmp_path, device="cpu", workers=1).statuses == {"ok": 2}
+    assert runs.train(study, tmp_path, device="cpu", workers=1).statuses == {"ok": 2}
 
 
 def no_disk(*_: object, **__: object) -> None:
@@ -280,7 +283,7 @@ def test_a_signal_stops_a_run_as_ctrl_c_does(
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)
     again = partial(after_a_stack, partial(os.kill, os.getpid(), number))
-    monkeypatch.setattr("harness.display.show_progress", again)
+    monkeypatch.setattr("harness.cli.output.show_progress", again)
     try:
         assert run_main(*RUN) == 128 + number
         assert signal.getsignal(number) is signal.SIG_DFL
@@ -317,7 +320,7 @@ def test_output_into_a_full_device_is_said_and_results_stay(
     capsys: pytest.CaptureFixture[str],
     arguments: Sequence[str],
 ) -> None:
-    monkeypatch.setattr("harness.display.show_progress", nullcontext)
+    monkeypatch.setattr("harness.cli.output.show_progress", nullcontext)
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
         monkeypatch.setattr("sys.stdout", full)
         assert run_main(*arguments) == 1
@@ -431,9 +434,9 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
 
     for work in (
         "harness.results.read",
-        "harness.report.write",
-        "harness.looks.draw",
-        "harness.exports.export",
+        "harness.reporting.write",
+        "harness.gallery.dataset_pages.draw",
+        "harness.exporting.image_files.export",
     ):
         monkeypatch.setattr(work, worked)
     monkeypatch.setattr("harness.comparison.compare", worked)
@@ -527,7 +530,7 @@ def test_a_part_whose_name_shows_late_is_not_missing(
     monkeypatch.setattr(
         Path, "glob", lambda self, pattern: [] if self.name == "parts" else glob(self, pattern)
     )
-    summary = training.train(study_of(epochs=1), tmp_path / "small", device="cpu", workers=1)
+    summary = runs.train(study_of(epochs=1), tmp_path / "small", device="cpu", workers=1)
     assert summary.statuses == {"ok": 2}
 
 
@@ -551,7 +554,7 @@ def test_what_nobody_foresaw_is_a_sentence(
         raise error
 
     monkeypatch.delenv("HARNESS_TRACEBACK", raising=False)
-    monkeypatch.setattr("harness.plugins.load_installed", failing)
+    monkeypatch.setattr("harness.axes.plugins.load_installed", failing)
     assert run_main("list") == 1
     told = capsys.readouterr().err
     assert told.startswith(f"error: {words}")

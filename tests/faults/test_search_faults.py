@@ -15,13 +15,14 @@ import pandas as pd
 import pytest
 
 import harness
-from harness import executors, report
+from harness import reporting
 from harness.axes.metrics import metrics
 from harness.errors import MachineError
 from harness.searching import storages
 from harness.searching.rounds import StageTask
-from harness.study import Study
-from harness.tasks import Task
+from harness.study.study import Study
+from harness.training import executors
+from harness.training.tasks import Task
 
 HALVING: dict[str, Any] = {
     "study": {"name": "s", "design": "search", "seeds": 1},
@@ -239,7 +240,7 @@ def test_a_search_of_which_all_has_the_declared_worst_value_has_a_page(tmp_path:
     tables |= {"search": HALVING["search"] | {"suggestions": 2, "batch": 2, "diverged": 0.1}}
     found = harness.search(harness.parse(tables), tmp_path / "s", workers=1)
     assert (found.winner, found.confirmed, found.failed) == (None, None, False)
-    page = report.write(tmp_path / "s").read_text(encoding="utf-8")  # a warning would be an error
+    page = reporting.write(tmp_path / "s").read_text(encoding="utf-8")  # a warning would be an error
     assert "nothing to conclude" in page
 
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import harness
-from harness.cli import harness as command
+from harness.cli.main import harness as command
 from harness.errors import MachineError, UsageError
 
 PLUGIN = """

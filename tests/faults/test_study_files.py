@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 import harness
-from harness.cli import harness as command
+from harness.cli.main import harness as command
 from harness.errors import UsageError
-from harness.plan import make
+from harness.planning.plan import make
 
 SMALL: dict[str, Any] = {"study": {"name": "small", "seeds": 2}, "baseline": {"dataset": "digits"}}
 SEARCH: dict[str, Any] = {
@@ -252,7 +252,7 @@ def test_a_plan_says_what_the_machine_has_too_little_of(
     plain = CliRunner().invoke(command, ["plan", "small.toml"], standalone_mode=False)
     assert "are needed" not in plain.output + plain.stderr
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    monkeypatch.setattr("harness.bounds.memory", lambda: 1000)
+    monkeypatch.setattr("harness.system.bounds.memory", lambda: 1000)
     short = CliRunner().invoke(command, ["plan", "small.toml", "--workers", "1"], standalone_mode=False)
     assert short.exception is None
     assert f"note: about 0.0 GB on disk are needed, and 0.0 GB are free in {tmp_path}: " in short.stderr

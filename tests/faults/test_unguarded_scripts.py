@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness import executors
 from harness.registry import PACKAGE_ROOT
+from harness.training import executors
 
 STUDY = """
 [study]

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from matplotlib import font_manager
 
 import harness
-from harness import cli, plots, report, stats
+from harness import plots, reporting, stats
+from harness.cli import main
 from harness.plots import fonts
 
 REPORTS = Path(harness.__file__).parent.parent / "reports"
@@ -51,7 +52,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> harness.Results:
 
 
 def test_arms_that_are_equal_in_all_seeds_are_said_to_be(twins: harness.Results) -> None:
-    judged = report.judgement(report.read(twins.folder))
+    judged = reporting.judgement(reporting.read(twins.folder))
     said = " ".join(judged.answers[0])
     assert "have the same test accuracy in all 2 seeds" in said
     assert "undecided" not in said
@@ -64,7 +65,7 @@ def test_a_comparison_calls_equal_accuracies_the_same(twins: harness.Results, tm
     found = harness.compare(twins.folder, twins.folder)
     assert set(found.arms["verdict"]) == {SAME}
     done = CliRunner().invoke(
-        cli.harness, ["compare", str(twins.folder), str(twins.folder), "--out", str(tmp_path)]
+        main.harness, ["compare", str(twins.folder), str(twins.folder), "--out", str(tmp_path)]
     )
     assert "cannot tell" not in done.output
     assert pd.read_csv(tmp_path / "differences.csv")["verdict"].tolist() == [SAME, SAME]
@@ -106,7 +107,7 @@ def test_the_screen_shows_no_impossible_interval(tmp_path: Path) -> None:
         "[axes]\nlr = [0.1, 0.01]\n"
     )
     arguments = ["run", tmp_path / "tail.toml", "--results", tmp_path / "tail", "--workers", 1]
-    done = CliRunner().invoke(cli.harness, [*map(str, arguments)], env={"COLUMNS": "120"})
+    done = CliRunner().invoke(main.harness, [*map(str, arguments)], env={"COLUMNS": "120"})
     assert "0.2118 [0.0000, 0.8736]" in done.output
     assert "0.1042 [one value in all seeds]" in done.output
 

@@ -7,10 +7,10 @@ import math
 import pytest
 from optuna.trial import TrialState
 
-from harness.searches import Search
 from harness.searching.outcomes import TrialResult, combine, training_flops
-from harness.study import parse
-from harness.trials import Trial, trials
+from harness.study.searches import Search
+from harness.study.study import parse
+from harness.study.trials import Trial, trials
 
 
 def members(seeds: int = 2, **baseline: object) -> list[Trial]:

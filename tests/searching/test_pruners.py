@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.trial import Trial, TrialState, create_trial
 
-from harness.searches import Direction, Pruning
 from harness.searching import pruners
+from harness.study.searches import Direction, Pruning
 
 VALUES = st.lists(
     st.floats(allow_nan=True, width=16) | st.sampled_from([0.1, 0.5, 0.9]), min_size=1, max_size=40

@@ -15,9 +15,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import StudyDirection as Best
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from harness.parameters import Choices, Floats, Ints, Layers, Space, SpaceEntry
-from harness.searches import Sampler, Search
 from harness.searching import samplers
+from harness.study.searches import Sampler, Search
+from harness.study.space import Choices, Floats, Ints, Layers, Space, SpaceEntry
 
 NAMES: tuple[Sampler, ...] = get_args(Sampler)
 BATCH = 8

@@ -18,13 +18,16 @@ import pandas as pd
 import pytest
 from postgres_server import Postgres
 
-from harness import claims, part_files, parts, results, training
+from harness import results
 from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
+from harness.results import part_files, parts
+from harness.searching import loop as searching
 from harness.searching import rounds, storages
-from harness.searching import search as searching
-from harness.searching.search import SearchResult
-from harness.study import Study, load, parse
+from harness.searching.loop import SearchResult
+from harness.study.study import Study, load, parse
+from harness.system import locks
+from harness.training import runs
 
 TABLES: dict[str, Any] = {
     "study": {"name": "s", "design": "search", "seeds": 2},
@@ -390,7 +393,7 @@ def test_another_space_in_the_folder_is_told_with_what_differs(tmp_path: Path) -
 
 
 def test_one_search_at_a_time(tmp_path: Path) -> None:
-    with claims.locked(tmp_path / "s"), pytest.raises(UsageError, match="another run is writing into"):
+    with locks.locked(tmp_path / "s"), pytest.raises(UsageError, match="another run is writing into"):
         search(study(), tmp_path / "s")
 
 
@@ -443,7 +446,7 @@ def with_plugin(tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def registries() -> Any:
-    from harness import plugins
+    from harness.axes import plugins
 
     before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
     yield
@@ -605,7 +608,7 @@ def test_a_storage_that_another_folder_filled_is_refused(tmp_path: Path) -> None
 
 def test_a_search_is_not_run_and_its_confirmation_not_searched(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UsageError, match="harness search"):
-        training.run(study(), tmp_path / "s")
+        runs.run(study(), tmp_path / "s")
     with pytest.raises(UsageError, match="confirmation of a search"):
         search(load(folder / "confirmed" / "study.toml"), tmp_path / "s")
     assert not (tmp_path / "s").exists()

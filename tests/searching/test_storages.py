@@ -25,7 +25,7 @@ from postgres_server import PASSWORD, Postgres
 from harness.errors import MachineError, UsageError
 from harness.searching import storages
 from harness.searching.storages import Storage
-from harness.urls import shown
+from harness.system.database_urls import shown
 
 TESTS = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 ABOUT = {"space.lr": {"low": 1e-4, "high": 1.0, "log": True}, "sampler": "tpe", "seeds": [2000, 2001]}

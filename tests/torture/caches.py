@@ -8,7 +8,7 @@ import random
 import shutil
 from pathlib import Path
 
-from harness import decoded
+from harness.data import decoded_cache
 from torture import damage, images, oracle, scenarios
 from torture.kinds import Kind
 from torture.oracle import Case, Fault
@@ -66,8 +66,8 @@ def _decoded(rng: random.Random, folder: Path, sound: images.Prepared, case: Cas
     """What was kept of decoded images is damaged: they are decoded again."""
     shutil.copytree(sound.folder, folder / "data")
     study = images.study(folder, "png")
-    slow, settled = decoded.SLOW, decoded.SETTLED
-    decoded.SLOW, decoded.SETTLED = -1.0, -1e9  # kept however quickly they are decoded, however new
+    slow, settled = decoded_cache.SLOW, decoded_cache.SETTLED
+    decoded_cache.SLOW, decoded_cache.SETTLED = -1.0, -1e9  # kept however quickly they are decoded, however new
     try:
         first = oracle.command("data", "check", "--study", study, allowed=[folder / "cache"])
         if not list((folder / "cache").rglob("*.npz")):
@@ -76,7 +76,7 @@ def _decoded(rng: random.Random, folder: Path, sound: images.Prepared, case: Cas
         smallest = "decoded images: " + " ".join(damage.strike(rng, folder / "cache"))
         again = oracle.command("data", "check", "--study", study, allowed=[folder / "cache"])
     finally:
-        decoded.SLOW, decoded.SETTLED = slow, settled
+        decoded_cache.SLOW, decoded_cache.SETTLED = slow, settled
     case.judge(first, "data check")
     case.judge(again, smallest)
     if again.code == 0 and images.digest(again) != sound.digest:

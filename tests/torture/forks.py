@@ -22,9 +22,9 @@ from torture import oracle
 from torture.oracle import Outcome
 
 NEEDED = (
-    "matplotlib.pyplot", "sqlalchemy", "safetensors.numpy", "harness.comparison", "harness.display",
-    "harness.gallery", "harness.looks", "harness.models", "harness.report", "harness.searching.search",
-    "harness.searching.screen", "harness.training",
+    "matplotlib.pyplot", "sqlalchemy", "safetensors.numpy", "harness.comparison", "harness.cli.output",
+    "harness.gallery.prediction_pages", "harness.gallery.dataset_pages", "harness.exporting.models", "harness.reporting", "harness.searching.loop",
+    "harness.cli.search_output", "harness.training.runs",
 )  # fmt: skip
 MOST_SAID = 5_000  # characters of output that a forked process hands over
 ROOM = 4 << 30  # bytes of address space that a case may take beside what was there

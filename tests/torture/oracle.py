@@ -93,7 +93,7 @@ def command(*arguments: str | Path, allowed: Sequence[Path] = ()) -> Outcome:
         arguments: the command's.
         allowed: the folders that it may write to; nothing else.
     """
-    from harness import cli
+    from harness.cli import main
 
     sys.argv = ["harness", *map(str, arguments)]
     os.environ[LAST_NET] = "1"  # what its last net holds is a fault, whose place we want to know
@@ -104,7 +104,7 @@ def command(*arguments: str | Path, allowed: Sequence[Path] = ()) -> Outcome:
     raised, code = "", 0
     cleared()
     try:
-        cli.main()
+        main.main()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except OSError as error:  # which the command's last net says in these words

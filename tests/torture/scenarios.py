@@ -118,16 +118,16 @@ class Scenario:
 @contextlib.contextmanager
 def toy(folder: Path) -> Iterator[None]:
     """A data set `toy` that is fetched from a folder beside."""
-    from harness import cache, sources
+    from harness.data import cache, download
 
-    pins, places = cache.PINS, sources.sources_of
+    pins, places = cache.PINS, download.sources_of
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()}
     cache.PINS = {**pins, "toy": digests}
-    sources.sources_of = lambda *_: [sources.local_folder(folder / "shelf")]
+    download.sources_of = lambda *_: [download.local_folder(folder / "shelf")]
     try:
         yield
     finally:
-        cache.PINS, sources.sources_of = pins, places
+        cache.PINS, download.sources_of = pins, places
 
 
 def _studies(folder: Path, storages: Mapping[str, str]) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import aa_rates
 import pandas as pd
 
-from harness import files
+from harness.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 import harness
-from harness import training
 from harness.errors import UsageError
 from harness.results import Results
-from harness.study import Study
+from harness.study.study import Study
+from harness.training import runs
 
 verdicts = importlib.import_module("harness.stats.verdicts")  # the module: the name in stats is the function
 N, STUDIES = 3, 10_000  # few seeds, where wrong degrees of freedom show most
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with 100 really trained seeds of one arm."""
     folder = tmp_path_factory.mktemp("results") / "pool"
     study = harness.load(str(aa_studies.HERE / "aa.toml"), ["seeds=100", f"output={aa_studies.CE}"])
-    training.train(study, folder, workers=1)
+    runs.train(study, folder, workers=1)
     return folder
 
 
@@ -247,7 +247,7 @@ def test_a_pool_that_cannot_serve_is_told_before_anything_is_trained(
     study_of: Callable[..., Study], tmp_path: Path
 ) -> None:
     few = tmp_path / "few"
-    training.train(study_of(), few, workers=1)
+    runs.train(study_of(), few, workers=1)
     arguments = ["--results", str(tmp_path / "out"), "--pool"]
     with pytest.raises(UsageError, match="is not a results folder"):
         CliRunner().invoke(aa_studies.validity, [*arguments, str(tmp_path)], catch_exceptions=False)

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import cache
-from harness.known import OFF, ON, SWITCH
+from harness.data import cache
+from harness.planning.kernel_support import OFF, ON, SWITCH
 
 SOURCE = Path(__file__).with_name("kernels.c")
 SOURCES = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
@@ -254,7 +254,7 @@ def _self_test() -> str:
     Raises:
         UnavailableError: it did not end; the next run tries again.
     """
-    command = [sys.executable, "-P", "-m", "harness.engines.kernel_self_test"]
+    command = [sys.executable, "-P", "-m", "harness.engines.stacked.kernel_self_test"]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(

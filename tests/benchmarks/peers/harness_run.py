@@ -15,7 +15,9 @@ import torch  # noqa: F401 (set-up, as it is every peer's)
 from work import Share, Timing
 
 import harness
-from harness import results, study, training
+from harness import results
+from harness.study import study
+from harness.training import runs
 
 
 def tables(share: Share) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def time(share: Share) -> Timing:
 def _run(share: Share, folder: Path) -> Timing:
     wanted = study.parse(tables(share))
     before = clock.perf_counter()
-    found = training.run(wanted, folder / "results", device=share.device)
+    found = runs.run(wanted, folder / "results", device=share.device)
     return _timing(share, found, clock.perf_counter() - before)
 
 

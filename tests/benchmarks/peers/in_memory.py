@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from work import Share, Timing, Work
 
-from harness.data import Data, Split
+from harness.data.samples import Data, Split
 
 EVALUATED = 5_000  # images at once
 

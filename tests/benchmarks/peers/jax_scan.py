@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from work import Share, Timing, Work
 
-from harness.data import Data, Split
+from harness.data.samples import Data, Split
 
 jax.config.update("jax_default_matmul_precision", "highest")
 EVALUATED = 1_000  # images at once; MNIST's splits are multiples of it

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from work import Share, Timing
 
-from harness.data import Data, Split
+from harness.data.samples import Data, Split
 from peers.in_memory import network, optimizer, tensors
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from work import Share, Timing
 
-from harness.data import Data, Split
+from harness.data.samples import Data, Split
 from peers.in_memory import network, optimizer, tensors
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

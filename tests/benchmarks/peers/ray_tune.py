@@ -16,7 +16,7 @@ import torch
 from ray import tune
 from work import Share, Timing, load
 
-from harness.data import Data
+from harness.data.samples import Data
 from peers.in_memory import Trial
 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 from work import Share, Timing
 
-from harness.data import Data, Split
+from harness.data.samples import Data, Split
 
 
 class Classifier:

@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
 from work import Share, Timing
 
-from harness.data import Data, Split
+from harness.data.samples import Data, Split
 from peers.in_memory import _wait, network, orders, tensors
 
 EVALUATED = 2_000  # images at once

@@ -1,0 +1,163 @@
+"""A plan's components that are a person's own, and what is wrong with them, before anything is trained.
+
+The harness's own are not called here: a plan of them needs no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.axes import plugins
+from harness.axes.architectures import architectures
+from harness.axes.schedules import Clock, factors, schedules
+from harness.data.arm_settings import Settings
+from harness.data.batches import Budget
+from harness.data.datasets import Facts
+from harness.data.preprocessing import PixelStatistics, applied, preprocessings
+from harness.data.samples import train_size
+from harness.errors import ComponentError
+from harness.registry import place
+from harness.system.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CHECKED_ALONE = ("activation", "head", "loss", "optimizer")
+"""Axes whose components are checked without a study's settings."""
+PIXELS = 12  # images that a preprocessing is tried on
+
+
+def problems(arms: Iterable[Settings]) -> list[str]:
+    """Say how third-party components break their contracts, a sentence each, with its place.
+
+    Args:
+        arms: the resolved settings of arms that are to be trained.
+    """
+    distinct = list({id(arm): arm for arm in arms}.values())
+    sentences: list[str] = []
+    chosen = {(axis, entry.name): entry for axis, entry in plugins.chosen_by(distinct)}
+    for (axis, name), entry in chosen.items():
+        if entry.third_party:
+            users = [arm for arm in distinct if arm.get(axis) == name]
+            sentences += [f"{entry.where}: {fault}" for fault in faults(axis, name, entry.component, users)]
+    return list(dict.fromkeys(sentences))
+
+
+def raised_in(error: BaseException) -> str:
+    """Say in which third party's component an exception was raised, such as ", in loss 'mine' (own.py:4)".
+
+    Empty where it was raised in none.
+    """
+    frames = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    places = {place(code.co_filename, code.co_firstlineno) for code in frames}
+    for axis, registry in plugins.catalogue().items():
+        for entry in registry:
+            if entry.third_party and entry.where in places:
+                return f", in {axis} {entry.name!r} ({entry.where})"
+    return ""
+
+
+def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> Iterator[str]:
+    """Say what is wrong with a component, by the settings of the arms that use it."""
+    if axis in CHECKED_ALONE:
+        from harness.axes import contracts
+
+        smooth = {"smooth": any(arm.get("label_smoothing") for arm in arms)} if axis == "loss" else {}
+        fault = contracts.fault(axis, name, component, **smooth)
+        yield from [fault] if fault else []
+        return
+    check = {"preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture}.get(axis)
+    reported: set[str] = set()
+    for arm in arms if check is not None else ():
+        key = _key(axis, component, arm)
+        if key in reported or check is None:
+            continue
+        reported.add(key)
+        try:
+            check(name, arm)
+        except ComponentError as error:
+            yield str(error)
+            return
+
+
+def _key(axis: str, component: Any, arm: Settings) -> str:
+    """Return the part of an arm's settings that this kind of component is given."""
+    names = [*getattr(component, "settings", ()), "dataset"]
+    names += ["epochs", "steps", "batch_size", "val_fraction"] if axis == "schedule" else []
+    names += ["activation"] if axis == "architecture" else []
+    return str([arm.get(name) for name in names])
+
+
+def _schedule(name: str, arm: Settings) -> None:
+    schedule, budget = schedules[name], Budget.of(arm, train_size(arm))
+    settings = {setting: arm[setting] for setting in schedule.settings}
+    factors(schedule, Clock.of(budget.steps, budget.steps_per_epoch), settings)
+
+
+def _preprocessing(name: str, arm: Settings) -> None:
+    """Raise ComponentError where one gives no pixels, or an image others than with other images beside it."""
+    facts, apply = arm.facts, preprocessings[name].apply
+    images = _images(facts)
+    pixels = PixelStatistics(facts.pixel_max, images)
+    together, half = (
+        applied(name, apply, x.astype(np.float32), pixels) for x in (images, images[: PIXELS // 2])
+    )
+    what = f"preprocessing {name!r}"
+    if together.shape[1:] != half.shape[1:] or not np.allclose(together[: PIXELS // 2], half, 1e-5, 1e-6):
+        raise ComponentError(
+            f"{what}: the pixels of one image change with the images beside it, or at each call; what it may "
+            "know of all images is in its second argument (.mean, .sd and .max of train, and .train itself)"
+        )
+
+
+def _images(facts: Facts) -> Any:
+    """Draw images (N, H, W) with all pixel values equally likely, and no two alike."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
+
+
+def _architecture(name: str, arm: Settings) -> None:
+    """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
+    from harness.axes.probes import call, noise
+
+    facts = arm.facts
+    inputs, classes = math.prod(facts.shape), len(facts.classes)
+    what, component = f"architecture {name!r}", architectures[name]
+    settings = {setting: arm[setting] for setting in component.settings}
+    net = call(what, functools.partial(component.build, **settings), inputs, classes, _activation(arm))
+    if not isinstance(net, torch.nn.Module):
+        raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
+    _check_network(what, net, noise(4, inputs).float(), classes)
+
+
+def _activation(arm: Settings) -> Any:
+    """Make modules of an arm's activation."""
+    from harness.axes.activations import activations
+
+    forward = activations[str(arm.get("activation", "identity"))].forward
+
+    class Applied(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return forward(x)
+
+    return Applied
+
+
+def _check_network(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
+    from harness.axes.probes import call, tensor
+
+    if not list(net.parameters()):
+        raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")
+    named = f"the network of {what}"
+    means = f"logits of {classes} classes for pixels {tuple(x.shape)}"
+    y = tensor(named, call(named, net.float(), x), (len(x), classes), means)
+    if not y.requires_grad:
+        raise ComponentError(f"{named} gives logits without a gradient: nothing of it would be learned")
+    if not y.isfinite().all():
+        raise ComponentError(f"{named} gives logits that are not finite on ordinary numbers")

@@ -1,0 +1,315 @@
+"""The screen: a plan, a run's progress, and a table of its results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import notes
+from harness.data.samples import TRAINED_ON
+from harness.errors import UsageError
+from harness.notes import progress_bar
+from harness.planning.cost import cost
+from harness.planning.plan import Plan
+from harness.settings.schema import OF_ARM
+from harness.study.trials import arms as arms_of
+from harness.text import (
+    count,
+    difference,
+    duration,
+    hundredths,
+    p_value_column,
+)
+from harness.training.progress import ACCURACY, LOSS, Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.comparison import Comparison, Gate
+    from harness.results import Results
+    from harness.training.runs import RunSummary
+
+UNRANKED = "arms, unranked without val images"
+MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
+
+
+def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
+    """Show the plan of a study: arms, trials, skipped ones and why, stacks, time and bytes.
+
+    Args:
+        plan: the plan.
+        processes: worker processes that the estimate is for.
+        finished: ids of trials that the results folder already has; the estimates leave them out.
+    """
+    study = plan.study
+    click.secho(f"{study.name}: {study.about.design}", bold=True)
+    if study.about.hypothesis:
+        click.echo(study.about.hypothesis)
+    trained = len(plan.trials) - len(plan.skipped)
+    seeds = len(study.seeds)
+    click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
+    ready = sum(trial.trial_id in finished for trial in plan.trials)
+    if ready:
+        click.echo(f"  {ready} of them are finished in the results folder")
+    for name, others in plan.merged.items():
+        click.echo(f"  trained once: {', '.join(others)} mean the same as {name}")
+    for reason, trials in Counter(plan.skipped.values()).items():
+        click.echo(f"  {trials} trials skipped: {reason}")
+    for reason, trials in plan.routed.items():
+        click.echo(f"  {trials} trials train one by one in the loop engine: {reason}")
+    stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
+    sizes = [len(stack.trials) for stack in stacks]
+    if sizes:
+        click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
+    estimate = cost(stacks, study, processes)
+    click.echo(
+        f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
+        "(estimates)"
+    )
+    for warning in plan.warnings:
+        notes.warn(warning)
+
+
+def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
+    """Show the trials that tuning adds to a study: those that choose, and those of the tuned arms."""
+    seeds = len(tries.study.seeds)
+    tuning, tuned = (duration(cost(one.stacks, one.study, processes).seconds) for one in (tries, plan))
+    first = next(iter(plan.arms))
+    settings = sum(arm.labels[OF_ARM] == first for arm in arms_of(tries.study))
+    planned = len(plan.arms) * settings * seeds
+    twice = f" ({len(tries.trials)} different ones)" if len(tries.trials) < planned else ""
+    click.echo(
+        f"then tuning: {len(plan.arms)} arms x {settings} settings x {seeds} other seeds = {planned} "
+        f"trials{twice}, about {tuning}; test stays closed"
+    )
+    click.echo(f"then tuned: {len(plan.trials)} trials at what each arm chose, about {tuned}")
+
+
+def show_summary(summary: RunSummary) -> None:
+    """Show the outcome of a run: a table of the arms, the trials' statuses, and the results folder."""
+    _show_arms(summary.folder)
+    if summary.tuned:
+        _show_arms(summary.tuned, "tuned, ")
+        _warn_of_edges(summary.folder)
+    counts = ", ".join(f"{count} {status or 'not trained yet'}" for status, count in summary.statuses.items())
+    rate = f", {progress_bar.rate(summary.trained, summary.seconds, 'trials')}" if summary.trained else ""
+    click.echo(f"{summary.trained} trials trained in {duration(summary.seconds)}{rate}; in all: {counts}")
+    if summary.unchosen:
+        click.secho(f"not tuned: {summary.unchosen}. Run the same command again.", fg="red", err=True)
+    for note in summary.notes[:MOST_SHOWN]:
+        notes.warn(note)
+    for failure in summary.failures[:MOST_SHOWN]:
+        click.secho(f"failed: {failure}", fg="red", err=True)
+    tuned = "; chosen.csv, tuning/, tuned/" if summary.tuned else ""
+    click.echo(f"results: {summary.folder}/trials.csv, epochs.csv, confusion.csv{tuned}")
+
+
+def _warn_of_edges(folder: Path) -> None:
+    """Warn of choices at the edge of their space, and of arms without a choice."""
+    from harness.training import tuning
+
+    chosen = tuning.read(folder)
+    at_edge, none = chosen[chosen["edge"].ne("")], chosen[chosen["val_accuracy"].isna()]
+    for arms, finding in (
+        (at_edge, "chose at the edge of its space, where a better setting may lie outside"),
+        (none, "chose nothing: no setting it tried finished with every tuning seed"),
+    ):
+        rows = arms.to_dict("records")
+        for row in rows[:MOST_SHOWN]:
+            why = f" ({row['edge']})" if row["edge"] else ""
+            notes.warn(f"{row['arm']} {finding}{why}")
+        if len(rows) > MOST_SHOWN:
+            notes.warn(f"and {len(rows) - MOST_SHOWN} more arms, see chosen.csv")
+
+
+def _show_arms(folder: Path, which: str = "") -> None:
+    """Show a table of the arms of each data set: all of a few, else the best and the last."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness import results, stats
+    from harness.results.selection import shown_arms
+
+    trials = results.read_trials(folder)
+    shown_as = shown_arms(trials)
+    ranked = stats.rank_arms(trials)
+    for dataset, arms in ranked.groupby("dataset", sort=False):
+        by = "arms by val accuracy" if arms["n"].any() or not arms["ok"].any() else UNRANKED
+        title = f"{dataset!s}: {which}{by}, mean over seeds [95 % interval]"
+        table = Table(title=Text(title), title_justify="left")
+        for column in ("rank", "arm", "val accuracy", "test accuracy"):
+            table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
+        shown = arms if len(arms) <= 2 * MOST_SHOWN else arms.iloc[[*range(MOST_SHOWN), -1]]
+        for row in shown.to_dict("records"):
+            name = shown_as[str(row["arm"])].replace(f"dataset={dataset!s}, ", "")
+            table.add_row(*map(Text, _cells(name, row)))  # as they are: a name may look like markup
+        Console().print(table)
+
+
+def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
+    if not row["ok"]:
+        return "", name, "no finished trial", ""
+    if not row["n"]:
+        return "", name, "no val images", f"{row['shown_mean']:.4f}"
+    interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["n"] > 1 else ""
+    if row["n"] > 1 and row["low"] != row["low"]:  # NaN: values without a spread have no interval
+        interval = " [one value in all seeds]"
+    return f"{row['rank']:.0f}", name, f"{row['mean']:.4f}{interval}", f"{row['shown_mean']:.4f}"
+
+
+def show_trial(results: Results, row: pd.Series[Any]) -> None:
+    """Show a trial: its settings that differ from the defaults or were varied, parameters, accuracies."""
+    click.secho(f"{row['trial_id']}: {row['arm']}, seed {row['seed']}, on {row['dataset']}", bold=True)
+    settings = [f"{name} {value}" for name, value in telling_settings(results, row).items()]
+    click.echo(f"  {', '.join(settings) or 'all settings at their defaults'}")
+    accuracies = [
+        f"{split} {row[f'{split}_accuracy']:.2%}".replace("%", "\u00a0%")
+        for split in ("train", "val", "test")
+        if row[f"{split}_accuracy"] == row[f"{split}_accuracy"]  # not NaN: a split without images
+    ]
+    click.echo(f"  {int(row['parameters']):,} trainable parameters; accuracy: {', '.join(accuracies)}")
+
+
+def telling_settings(results: Results, row: pd.Series[Any]) -> dict[str, str]:
+    """Return, as text, a trial's settings that differ from the defaults or that the study varied."""
+    from harness.axes import plugins
+    from harness.study.trials import resolve
+    from harness.text import NOT_APPLICABLE, as_text, as_word
+
+    columns = map(str, results.trials.loc[:, "dataset":"seed"].columns.drop("seed"))
+    settings = {name: as_word(row[name]) for name in columns}
+    settings = {name: value for name, value in settings.items() if value != NOT_APPLICABLE}
+    axes = [name for name in plugins.registries() if name in settings]
+    usual = dict(resolve({}))
+    # A component's settings have its defaults; those of an unknown third-party component are not known.
+    with suppress(UsageError):
+        usual = {**resolve({name: settings[name] for name in axes}), **{name: usual[name] for name in axes}}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name != "dataset"
+        and (
+            value != as_text(usual.get(name))
+            or len({*results.trials[name].map(as_word)} - {NOT_APPLICABLE}) > 1
+        )
+    }
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Show two folders side by side: matched and unmatched trials, and a table of the arms."""
+    from harness.comparison import text
+
+    click.secho(f"A {comparison.a}\nB {comparison.b}", bold=True)
+    for line in text.overview(comparison):
+        click.echo(line)
+    for note in (*comparison.notes, *comparison.set_aside):
+        notes.warn(note)
+    for dataset, arms in comparison.arms.groupby("dataset", sort=False):
+        _show_arms_compared(str(dataset), arms, comparison)
+
+
+def _show_arms_compared(dataset: str, arms: pd.DataFrame, comparison: Comparison) -> None:
+    """Show the arms of a data set, worst first: all of a few, else those with a verdict of a difference."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.comparison import text
+
+    click.echo(f"{dataset}: {comparison.metric}, %; B - A in points [95 % interval], worst first")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm", overflow="fold", min_width=16)
+    for column in ("n", "A", "B", "B - A", "p (Holm)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=12)
+    shown, left = text.arms_shown(arms, MOST_SHOWN)
+    for row in shown.to_dict("records"):
+        name = str(row["arm"]).replace(f"dataset={dataset}, ", "")
+        change = difference(row).replace(" [", "\n[")
+        cells = (name, str(row["n"]), hundredths(row["a"]), hundredths(row["b"]), change)
+        table.add_row(*(Text(cell) for cell in (*cells, p_value_column(row["p_holm"]), text.verdict(row))))
+    if len(shown):
+        Console().print(table)
+    for line in (*left, *text.below_table(arms, comparison, dataset)):
+        click.echo(f"  {line}")
+
+
+def show_gate(comparison: Comparison, gate: Gate) -> int:
+    """Show whether B passes the gate, and return the exit code.
+
+    Raises:
+        UsageError: nothing got worse, but some comparisons are undecidable.
+    """
+    from harness.comparison import gates
+
+    for line in gate.worse:
+        click.secho(f"worse: {line}", fg="red", err=True)
+    if gate.exit_code == UsageError.exit_code:
+        raise UsageError(gates.cannot_tell(gate))
+    for line in gate.undecided:
+        click.secho(f"cannot tell: {line}", fg="yellow", err=True)
+    missing = count(gate.absent, "arm")
+    absent = f"; not judged: {missing} of A that B does not have" if gate.absent else ""
+    beyond = f"worse by more than {100 * comparison.margin:g} points"
+    if gate.worse:
+        click.echo(f"gate: failed: B is {beyond} or no longer finishes, as said above{absent}", err=True)
+    else:
+        click.echo(
+            f"gate: passed: of {count(gate.judged, 'arm')} none is significantly {beyond}{absent}"
+        )
+        if gate.not_excluded:
+            click.echo(
+                f"  not excluded: the intervals of {count(gate.not_excluded, 'arm')} reach below "
+                f"-{100 * comparison.margin:g} points; more seeds would tell"
+            )
+    return gate.exit_code
+
+
+@contextmanager
+def show_progress(progress: Progress) -> Iterator[None]:
+    """Show a run's notes, then its trials done, their rate and the time to go while the block runs."""
+    for note in progress.notes:
+        notes.warn(note)
+    if progress.total == 0:
+        yield
+        return
+    with progress_bar.shown(
+        progress.title, "trials", progress.total, lambda: progress.trials, lambda: losses(progress)
+    ):
+        yield
+
+
+def losses(progress: Progress) -> str:
+    """Put the present losses and accuracies into words: medians over the trials in training; "" if none is.
+
+    Losses of different kinds are not comparable: each has its own median.
+    """
+    import numpy as np
+
+    shared = progress.shared
+    rows = np.flatnonzero(shared.in_training())
+    if not len(rows):
+        return ""
+    now = shared.latest()[rows]
+    trials = [trial for stack in progress.stacks for trial in stack.trials]
+    kinds = np.array([trials[row].arm.settings.loss for row in rows])
+    by_kind = {kind: _medians(now[kinds == kind, :, LOSS], "{:.3g}") for kind in dict.fromkeys(kinds)}
+    loss = ", ".join(f"{kind} {median}" if len(by_kind) > 1 else median for kind, median in by_kind.items())
+    accuracy = _medians(now[:, :, ACCURACY], "{:.1%}").replace("%", " %")
+    trials_meant = f"median of {len(rows)} in training: " if len(rows) > 1 else ""
+    return f"{trials_meant}loss {loss}; accuracy {accuracy}"
+
+
+def _medians(values: Any, form: str) -> str:
+    """Return medians over K trials (K, 2), such as "train 0.231 val 0.262"; diverged ones are left out."""
+    import numpy as np
+
+    columns = [(split, values[np.isfinite(values[:, i]), i]) for i, split in enumerate(TRAINED_ON)]
+    return " ".join(f"{split} {form.format(np.median(column))}" for split, column in columns if len(column))

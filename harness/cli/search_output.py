@@ -1,0 +1,192 @@
+"""A search on the screen: its plan, its progress and its results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+
+from harness import notes, results, stats
+from harness.cli.output import show_summary
+from harness.notes import progress_bar
+from harness.planning.cost import cost
+from harness.planning.plan import Plan, make, unseen
+from harness.planning.stack import Engine
+from harness.searching import pruners, samplers, suggestions
+from harness.searching.ask_tell import arm_of, at_random
+from harness.searching.checks import evaluations_of, size_of
+from harness.searching.loop import SearchProgress, SearchResult
+from harness.settings.schema import BASELINE, CONFIRMED, WINNER
+from harness.study.space import Choices, Parameter
+from harness.study.study import Study
+from harness.study.trials import settings_of
+from harness.text import as_text, difference, duration
+
+SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
+SHOWN = 5  # of the best suggestions
+
+
+def show_plan(study: Study, engine: Engine, processes: int) -> None:
+    """Show the plan of a search: its parameters, number of suggestions, pruner, and estimated time."""
+    search, space = study.search, study.space
+    assert search is not None  # noqa: S101 (asked of searches only)
+    click.secho(f"{study.name}: search", bold=True)
+    if study.about.hypothesis:
+        click.echo(study.about.hypothesis)
+    held = size_of(study, search.suggestions)
+    settings = "" if held is None else f" of {'at least ' if held >= search.suggestions else ''}{held}"
+    seeds = f" x {len(search.seeds)} seeds" if len(search.seeds) > 1 else ""
+    click.echo(
+        f"{search.suggestions}{settings} suggestions{seeds} in batches of {search.batch}, "
+        f"sampler {search.sampler}"
+    )
+    goals = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
+    click.echo(f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known")
+    for entry in space.entries:
+        when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
+        for parameter in entry.parameters:
+            click.echo(f"  {parameter.name:<18} {_values(parameter)}{when}")
+    click.echo(f"a component's own setting is drawn where the component is; baseline: {_baseline(study)}")
+    most = max(evaluations_of(study))
+    rungs = pruners.rungs(search.pruner, most)
+    if rungs:
+        at = ", ".join(map(str, rungs))
+        click.echo(f"pruner {search.pruner.name}: asked after evaluation {at} of {most}")
+    elif search.pruner.name != "none":
+        note = f"pruner {search.pruner.name} stops nothing: no suggestion gets more than {most} evaluations"
+        notes.warn(note)
+    for remark in samplers.remarks(search, space):
+        notes.warn(remark)
+    sampled = _sampled(study, engine)
+    for warning in unseen(study, sampled.trials):
+        notes.warn(warning)
+    seconds = cost(sampled.stacks, sampled.study, processes).seconds * search.suggestions / SAMPLED
+    less = ", less what is pruned" if rungs else ""
+    click.echo(
+        f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "
+        "confirmation and report come on top)"
+    )
+    fresh = len(study.about.seeds)
+    click.echo(f"then the winner and the baseline with {fresh} fresh seeds and test, in {CONFIRMED}/")
+
+
+def _baseline(study: Study) -> str:
+    """Put the baseline, which the winner is compared with, into words: its most important settings."""
+    settings = settings_of(study)
+    names = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
+    return ", ".join(f"{name} {as_text(settings[name])}" for name in names if name in settings)
+
+
+def _values(parameter: Parameter) -> str:
+    values = parameter.values  # noqa: PD011 (no frame's)
+    if isinstance(values, Choices):
+        return "one of " + ", ".join(values.names)
+    how = ", log" if values.log else f", every {values.step}" if values.step not in {None, 1} else ""
+    return f"{as_text(values.low)} to {as_text(values.high)}{how}"
+
+
+def _sampled(study: Study, engine: Engine) -> Plan:
+    """Plan some random suggestions."""
+    rng = np.random.default_rng(0)
+    drawn = [study.space.walk(lambda p: at_random(p, rng))[1] for _ in range(SAMPLED)]
+    return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
+
+
+@contextmanager
+def show_progress(progress: SearchProgress) -> Iterator[None]:
+    """Show a search's notes, then its suggestions done, how they ended, the best, and the time to go."""
+    for note in progress.notes:
+        notes.warn(note)
+    with progress_bar.shown(
+        "searching", "suggestions", progress.total, lambda: progress.suggestions, lambda: _counts(progress)
+    ):
+        yield
+
+
+def _counts(progress: SearchProgress) -> str:
+    """Count how suggestions ended, and name the best of them."""
+    states = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
+    return states if progress.best is None else f"{states}; best {progress.best:.4f}"
+
+
+def show_results(result: SearchResult, study: Study) -> None:
+    """Show the results of a search: the best suggestions, how all ended, and the confirmation."""
+    search = study.search
+    assert search is not None  # noqa: S101 (it was searched)
+    _best(result, study)
+    states = suggestions.counted(result.trials)
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    click.echo(f"{len(result.trials)} suggestions: {counts}")
+    for reason, count in suggestions.failures(result.trials).items():
+        click.secho(f"  {count} failed: {reason}", fg="red", err=True)
+    if not result.asked:
+        click.echo(f"nothing was left to ask for: {search.suggestions} suggestions are wanted")
+    if len(result.trials) < search.suggestions:
+        notes.warn(f"the space holds no more than {len(result.trials)} settings")
+    if result.asked:
+        share = 100 * result.optuna_seconds / result.seconds
+        click.echo(
+            f"{result.asked} of them now, in {duration(result.seconds)}; Optuna's own part of it "
+            f"{duration(result.optuna_seconds)} ({share:.0f} %)"
+        )
+    if result.confirmed is None:
+        click.secho("nothing to confirm: no suggestion was trained to its end", fg="yellow", err=True)
+    else:
+        show_summary(result.confirmed)
+        _verdict(result, study)
+    click.echo(f"results: {result.folder}/suggestions.csv, trials.csv; storage {result.storage}")
+
+
+def _best(result: SearchResult, study: Study) -> None:
+    """Show a table of the best suggestions: their objectives and parameters."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    search = study.search
+    assert search is not None  # noqa: S101
+    order = suggestions.ranked(result.trials, search)[:SHOWN]
+    if not order:
+        return
+    table = Table(title="the best suggestions, by val", title_justify="left")
+    for column in ("suggestion", *search.objective):
+        table.add_column(Text(column), justify="right", overflow="fold")
+    table.add_column("settings", overflow="fold")
+    for number in order:
+        trial = result.trials[number]
+        values = [f"{value:.4g}" for value in trial.values or ()]  # noqa: PD011 (Optuna's, no frame's)
+        table.add_row(str(number), *values, Text(words(trial.params)))
+    Console().print(table)
+
+
+def words(drawn: Mapping[str, Any]) -> str:
+    """Put parameters into words."""
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in drawn.items()
+    )
+
+
+def _verdict(result: SearchResult, study: Study) -> None:
+    """Show the verdict of the fresh seeds on the winner and the baseline."""
+    contrasts = study.contrasts
+    trials = results.read_trials(result.folder / CONFIRMED)
+    if not {WINNER, BASELINE} <= set(trials["arm"]):
+        click.echo("the best suggestion is the baseline itself")
+        return
+    pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
+    differences = stats.paired_differences(trials, pairs, contrasts.metric)
+    ends = stats.difference_limits(contrasts.metric)
+    judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha, within=ends)
+    earlier = suggestions.winners(result.folder)["number"].tolist()[:-1]
+    if earlier:
+        names = ", ".join(f"suggestion {number}" for number in earlier)
+        notes.warn(f"test was opened before for {names}; the search has found better ones since")
+    for row in judged.to_dict("records"):
+        click.echo(
+            f"winner - baseline on test: {difference(row)} points, {row['n']} fresh seeds: {row['verdict']}"
+        )

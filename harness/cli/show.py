@@ -1,0 +1,175 @@
+"""The commands for trained models: `harness show` draws their predictions, `harness export` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
+
+import click
+
+from harness import notes
+from harness.errors import UsageError, did_you_mean
+from harness.system import output_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.results import Results
+
+
+class _ImageOptions(TypedDict):
+    split: Literal["train", "val", "test"]
+    count: int | None
+    seed: int
+    sample: str
+
+
+def _run_plugins(_: click.Context, __: click.Parameter, files: Sequence[Path]) -> None:
+    """Run the plugin files that a person trusts."""
+    from harness.axes import plugins
+
+    for file in files:
+        plugins.load_file(file)
+
+
+plugin_option = click.option(
+    "--plugin",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    expose_value=False,
+    callback=_run_plugins,
+    help="A plugin file to run, which you trust. One that the study.toml of a results folder names is run by "
+    "no command without this, or your yes. Repeatable.",
+)
+
+
+figures_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("figures"),
+    show_default=True,
+    help="The folder that gets the figures.",
+)
+
+
+def note_missing_letters() -> None:
+    """Tell which letters of names are missing in figures, because no font of this machine has them."""
+    from harness.plots import fonts
+
+    if fonts.note():
+        notes.warn(fonts.note())
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures]...")
+@click.option("--trial", help="Its trial_id; or best: by val accuracy, of each data set.  [default: best]")
+@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    default="test",
+    show_default=True,
+    help="The split; those that the study's keep_predictions names are there.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1, 200),
+    help="How many images: 18 predictions, 6 probabilities, 10 failures a class by default.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which random images.")
+@click.option(
+    "--sample",
+    metavar="INDEX,...",
+    default="",
+    help="These images, by index or file name, as predictions and probabilities.",
+)
+@figures_option
+@plugin_option
+def show(
+    results: Path,
+    kinds: Sequence[str],
+    trial: str | None,
+    where: str | None,
+    out: Path,
+    **images: Unpack[_ImageOptions],
+) -> None:
+    """Draw a trained model's predictions of single images: of the best by validation, or --trial, or --where.
+
+    predictions: random images with label and prediction. probabilities: images beside a bar a class.
+    failures: misclassified images, a row a class. By default all three. Writes PNG and SVG.
+    """
+    from harness.cli import output
+    from harness.exporting import models
+    from harness.gallery import prediction_pages
+    from harness.results import read
+
+    output_folder.check_folder(out)
+    for kind in kinds:
+        if kind not in prediction_pages.KINDS:
+            raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, prediction_pages.KINDS)}")
+    samples = tuple(filter(None, map(str.strip, images["sample"].split(","))))
+    if samples and kinds and set(kinds) == {"failures"}:
+        raise UsageError(
+            "--sample works with predictions and probabilities; failures always shows all of them"
+        )
+    request = prediction_pages.PredictionRequest(
+        cast("Sequence[gallery.Kind]", kinds) or prediction_pages.KINDS,
+        split=images["split"],
+        count=images["count"],
+        seed=images["seed"],
+        samples=samples,
+    )
+    folder, rows = _chosen(read(results), trial, where)
+    for row in rows:
+        output.show_trial(folder, row)
+        for kind, png in prediction_pages.draw(folder, row, request, out, models.probabilities):
+            click.echo(f"{kind} of {request.split}")
+            click.echo(f"  written: {png} and .svg")
+    note_missing_letters()
+
+
+def _chosen(
+    results: Results, trial: str | None, conditions: str | None
+) -> tuple[Results, list[pd.Series[Any]]]:
+    """Return the trials that --trial and --where choose, or the best of each data set, and their folder."""
+    from harness.results import selection
+
+    if trial == "best" or (trial is None and not conditions):
+        results, conditions = selection.confirmed_winner(results, conditions)
+        return results, [row for _, row in selection.best(results, conditions).iterrows()]
+    return results, [selection.choose(results, trial, conditions)]
+
+
+@click.command()
+@click.argument("trial", required=False)
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Its results folder; looked for in results/ by id."
+)
+@click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder; exported/<trial_id> by default.")
+@plugin_option
+def export(trial: str | None, results: Path | None, where: str | None, out: Path | None) -> None:
+    """Write a trained trial for PyTorch: its weights, and the settings to rebuild it.
+
+    TRIAL is a trial_id, or "best" (by val accuracy; with --where, of those that meet the conditions; of a
+    search, its confirmed winner).
+    """
+    from harness import results as storage
+    from harness.results import selection
+
+    output_folder.check_folder(out or Path("exported"))
+    if trial is None and where is None:
+        raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
+    source = storage.read(results or storage.folder_with(trial))
+    if trial == "best":
+        source, where = selection.confirmed_winner(source, where)
+    from harness.exporting import models
+
+    row = selection.choose(source, trial, where)
+    done = models.export(source, row, out or Path("exported") / str(row["trial_id"]))
+    same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
+    click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
+    click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")
+    click.echo(f"harness.load_model({str(done.folder)!r}) gives the network as a torch.nn.Module")

@@ -1,0 +1,145 @@
+"""Text of a comparison: its numbers and findings in words, and its tables as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.comparison.comparing import Comparison
+from harness.comparison.matching import SIDES
+from harness.results import csv_rows, part_files
+from harness.system import files, output_folder
+from harness.text import count, difference, hundredths, minus, p_value_column
+from harness.text.latex import tabular
+
+MOST_LISTED = 5  # arms in a line: differences.csv and trials.csv have them all
+CSV, LATEX = "differences.csv", "differences.tex"
+
+
+def verdict(row: Mapping[Any, Any]) -> str:
+    """Write an arm's verdict, and what a mean does not show: lost trials, or the same numbers."""
+    if row["trials"] and row["identical"] == row["trials"]:
+        return "the same numbers"
+    text = f"{row['verdict']}, beyond the margin" if row["regressed"] else str(row["verdict"])
+    return f"{text}; {row['lost']} no longer finish" if row["lost"] else text
+
+
+def overview(comparison: Comparison) -> list[str]:
+    """Say how trials matched, which are in one folder only or unfinished, and how the origins differ."""
+    trials = comparison.trials
+    inside = {name: int(trials["inside"].eq(name).sum()) for name in ("both", *SIDES)}
+    by = "settings and seed" if comparison.matched.by == "settings" else "the arms' names and seed"
+    in_a, in_b = inside["both"] + inside["a"], inside["both"] + inside["b"]
+    lines = [f"matched by {by}: {count(inside['both'], 'trial')} of {in_a:,} in A and {in_b:,} in B"]
+    lines += [
+        f"  they differ in {row['setting']}: {row['a']} in A, {row['b']} in B"
+        for row in comparison.matched.differing.to_dict("records")
+    ]
+    for row in comparison.matched.assumed.to_dict("records"):
+        side = str(row["side"]).upper()
+        lines.append(f"  {side} has no setting {row['setting']!r}: the default is assumed, {row['value']}")
+    lines.append(
+        f"  {int(trials['identical'].sum()):,} of {inside['both']:,} have the same numbers to the last digit"
+    )
+    lines += [line for side in SIDES for line in (*_only_in(trials, side), *_unfinished(trials, side))]
+    lines += [
+        f"  not compared: {row['arm']} on {row['dataset']} is another arm in B: {row['differing']}"
+        for row in comparison.matched.namesakes.head(MOST_LISTED).to_dict("records")
+    ]
+    lines += [
+        f"  {row['what']}: {row['a'] or 'none'} in A, {row['b'] or 'none'} in B"
+        for row in comparison.provenance.to_dict("records")
+    ]
+    return lines
+
+
+def _only_in(trials: pd.DataFrame, side: str) -> list[str]:
+    alone = trials[trials["inside"].eq(side)]
+    if alone.empty:
+        return []
+    counts = alone.groupby(["dataset", "arm"], sort=False).size().reset_index(name="count")
+    listed = [
+        f"{row['arm']} on {row['dataset']} ({row['count']})"
+        for row in counts.head(MOST_LISTED).to_dict("records")
+    ]
+    more = f"; and {count(len(counts) - len(listed), 'more arm')}" if len(counts) > len(listed) else ""
+    return [f"  only in {side.upper()}: {count(len(alone), 'trial')}: {'; '.join(listed)}{more}"]
+
+
+def _unfinished(trials: pd.DataFrame, side: str) -> list[str]:
+    """Count the matched trials without a result in one folder, by status."""
+    status = trials.loc[trials["inside"].eq("both"), f"status_{side}"].replace("", "not trained yet")
+    counts = status[status.ne("ok")].value_counts()
+    if counts.empty:
+        return []
+    return [f"  without a result in {side.upper()}: " + ", ".join(f"{n} {how}" for how, n in counts.items())]
+
+
+def arms_shown(arms: pd.DataFrame, few: int) -> tuple[pd.DataFrame, list[str]]:
+    """Select the arms that a table shows, worst first, and say which ones it leaves out."""
+    lost = arms["lost"].gt(0) | arms["regressed"]
+    ordered = arms.assign(_first=~lost).sort_values(["_first", "difference"], kind="stable")
+    if len(arms) <= 2 * few:
+        return ordered, []
+    telling = lost | arms["verdict"].isin(("better", "worse"))
+    shown = ordered[telling.reindex(ordered.index)]
+    shown = shown if len(shown) <= 4 * few else pd.concat([shown.head(3 * few), shown.tail(few)])
+    left = [verdict(row) for row in ordered.drop(shown.index).to_dict("records")]
+    counts = ", ".join(f"{left.count(how)} {how}" for how in dict.fromkeys(left))
+    return shown, [f"{count(len(left), 'more arm')}: {counts}"] if left else []
+
+
+def below_table(arms: pd.DataFrame, comparison: Comparison, dataset: str) -> list[str]:
+    """Say the mean difference over all arms of a data set, and which differences were detectable."""
+    lines = []
+    for row in comparison.pooled[comparison.pooled["dataset"].eq(dataset)].to_dict("records"):
+        left = f"; left out: {count(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
+        if row["n"]:
+            lines.append(
+                f"mean over {count(row['arms'], 'arm')}, B - A: {difference(row)} points, "
+                f"{count(row['n'], 'seed')}{left}"
+            )
+    detectable = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
+    if len(detectable):
+        low, high = f"{100 * detectable.min():.2f}", f"{100 * detectable.max():.2f}"
+        span = low if low == high else f"{low} to {high}"
+        lines.append(f"at 80 % power, true differences of {span} points could be seen")
+    return lines
+
+
+# --------------------------------------------------------------------------------------------------- files
+
+
+def check_out(out: Path) -> None:
+    """Raise UsageError if no files can be written into `out`, before anything is computed."""
+    output_folder.check_folder(out)
+
+
+def write(comparison: Comparison, out: Path) -> list[Path]:
+    """Write differences.csv (a row an arm, shares) and differences.tex (booktabs, points) into a folder.
+
+    Raises:
+        UsageError: `out` is a file.
+        MachineError: it cannot be written.
+    """
+    check_out(out)
+    text = csv_rows.written(comparison.arms, part_files.SIGNIFICANT)
+    files.write(out / CSV, text.encode())
+    files.write(out / LATEX, latex(comparison).encode())
+    return [out / CSV, out / LATEX]
+
+
+def latex(comparison: Comparison) -> str:
+    """Write the arms as a booktabs tabular: seeds, means in percent, difference in points, p, verdict."""
+    head = ["data set", "arm", "seeds", "A", "B", "B \u2212 A", "p (Holm)", "verdict"]
+    rows = [
+        [
+            str(row["dataset"]), str(row["arm"]), str(row["n"]), hundredths(row["a"]), hundredths(row["b"]),
+            minus(difference(row)), p_value_column(row["p_holm"]), verdict(row),
+        ]
+        for row in comparison.arms.to_dict("records")
+    ]  # fmt: skip
+    return tabular(head, rows, "llrrrrrl")

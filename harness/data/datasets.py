@@ -1,0 +1,330 @@
+"""Data sets: real images with their labels, in their original order.
+
+A data set is one decorated function that returns Images:
+
+    @datasets.register("toy", classes=("a", "b"), pixel_max=255)
+    def toy() -> Images:
+        '''Two kinds of noise.'''
+        return Images(...)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.data import likeness, remedies
+from harness.errors import MachineError, UsageError
+from harness.registry import Registry
+from harness.system.process_state import called
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set in memory, with its original pixels and order.
+
+    Shapes: train_images (N, H, W) uint8, train_labels (N,) int64 in 0..C-1; the same for test. Names are
+    those of the images' files, N of them or none: an image without a name is called by its index.
+    """
+
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+    train_names: tuple[str, ...] = ()
+    test_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The facts of a data set that a plan needs, without its pixels.
+
+    Args:
+        shape: height and width of an image in pixels.
+        classes: the class names, in label order.
+        train, test: how many images each has.
+        pixel_max: the value of a full pixel (255; 16 for digits).
+        digest: SHA-256 that changes whenever an image, a label or their order does.
+        warnings: sentences on images that are the same where they should differ.
+    """
+
+    shape: tuple[int, int]
+    classes: tuple[str, ...]
+    train: int
+    test: int
+    pixel_max: float
+    digest: str
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A registered data set: `load` reads it, `facts` describes it.
+
+    Args:
+        name: what a study calls it.
+        read: returns its Images; unchecked, `load` is what checks.
+        classes: the class names, in label order; None names them by label, up to the highest there is.
+        pixel_max: the value of a full pixel.
+        known: the facts, where they are known without reading; else the first load finds them.
+        remark: a sentence on how the images were chosen or divided, without which numbers are misread.
+    """
+
+    name: str
+    read: Callable[[], Images]
+    classes: tuple[str, ...] | None = ()
+    pixel_max: float = 255
+    known: Facts | None = None
+    remark: str = ""
+    _found: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _source: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.known is None and self.classes == ():
+            raise TypeError('classes=("...", ...) is missing: the class names, in label order')
+
+    @property
+    def facts(self) -> Facts:
+        """The facts: known at once for the harness's own, by loading once for a third party's.
+
+        Raises:
+            UsageError: as `load`, where it has to load.
+        """
+        if self.known is None and not self._found:
+            self.load()
+        return self.known or self._found["facts"]
+
+    def refresh(self, source: str) -> None:
+        """Forget the facts if another source digest decides them, for instance because a value was set."""
+        if self._source and self._source != [source]:
+            self._found.clear()
+        self._source[:] = [source]
+
+    def load(self) -> Images:
+        """Read the images and check them.
+
+        Raises:
+            UsageError: the function raises, or returns something else than Images or than the first time.
+            MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
+        """
+        images: Images = called(f"data set {self.name!r}: its function", self.read)
+        got = digest(images) if self.known or self._found else self._meet(images)
+        if got != self.facts.digest:
+            kind = MachineError if self.known else UsageError
+            raise kind(
+                f"data set {self.name!r} is not the one it was: SHA-256 expected {self.facts.digest}, got "
+                f"{got}. Trials are only comparable on the same images in the same order."
+            )
+        return images
+
+    def _meet(self, images: Images) -> str:
+        """Check the first Images of a data set without known facts, keep its facts, return its digest."""
+        classes = tuple(_by_label(images) if self.classes is None else self.classes)
+        _check(self.name, images, len(classes), self.pixel_max)
+        height, width = images.train_images.shape[1:]
+        train, test = len(images.train_labels), len(images.test_labels)
+        sha256, alike = digest(images), likeness.words(images, classes)
+        facts = Facts((height, width), classes, train, test, self.pixel_max, sha256, alike)
+        self._found["facts"] = facts
+        return sha256
+
+
+def _by_label(images: Images) -> tuple[str, ...]:
+    highest = max(images.train_labels.max(), images.test_labels.max())
+    return tuple(map(str, range(int(highest) + 1)))
+
+
+def digest(images: Images) -> str:
+    """Hash shape, pixels and labels (as little-endian int64) of train, then of test, by SHA-256."""
+    import numpy as np
+
+    total = hashlib.sha256()
+    for pixels, labels in (
+        (images.train_images, images.train_labels),
+        (images.test_images, images.test_labels),
+    ):
+        total.update(repr(pixels.shape).encode())
+        total.update(np.ascontiguousarray(pixels).data)
+        total.update(np.ascontiguousarray(labels, dtype="<i8").data)
+    return total.hexdigest()
+
+
+def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
+    """Check Images against their docstring, for `classes` classes.
+
+    Raises:
+        UsageError: names the data set, the part, what it got and what is allowed.
+    """
+    import numpy as np
+
+    if not isinstance(images, Images):
+        raise UsageError(
+            f"data set {name!r}: its function returned {type(images).__name__}; allowed is Images"
+        )
+    for part in ("train_images", "train_labels", "test_images", "test_labels"):
+        array = getattr(images, part)
+        if not isinstance(array, np.ndarray):
+            raise UsageError(
+                f"data set {name!r}, {part}: got {type(array).__name__}; allowed is a NumPy array"
+            )
+    _check_part(f"data set {name!r}, train", images.train_images, images.train_labels, classes, pixel_max)
+    _check_part(f"data set {name!r}, test", images.test_images, images.test_labels, classes, pixel_max)
+    for part, names, labels in (
+        ("train", images.train_names, images.train_labels), ("test", images.test_names, images.test_labels)
+    ):  # fmt: skip
+        if names and len(names) != len(labels):
+            raise UsageError(
+                f"data set {name!r}, {part}_names: got {len(names)}; allowed is one an image, "
+                f"{len(labels)}, or none"
+            )
+    if images.train_images.shape[1:] != images.test_images.shape[1:]:
+        raise UsageError(
+            f"data set {name!r}: train images are {images.train_images.shape[1:]}, test images "
+            f"{images.test_images.shape[1:]}; allowed is one shape"
+        )
+    missing = sorted(set(range(classes)) - set(np.unique(images.train_labels).tolist()))
+    if missing:
+        raise UsageError(
+            f"data set {name!r}: no train image of class {', '.join(map(str, missing))}; "
+            "add some or name fewer classes"
+        )
+
+
+def _check_part(
+    place: str, pixels: NDArray[Any], labels: NDArray[Any], classes: int, pixel_max: float
+) -> None:
+    """Check the images and labels of train or of test; errors call them `place`."""
+    if pixels.ndim != 3 or pixels.dtype != "uint8" or not pixels.size:
+        raise UsageError(
+            f"{place}_images: got {pixels.dtype} of shape {pixels.shape}; allowed is uint8 of shape "
+            "(N, height, width), at least one image; "
+            f"{remedies.pixels(pixels.dtype, pixels.shape, 'images', stacked=True)}"
+        )
+    if labels.shape != pixels.shape[:1] or labels.dtype != "int64":
+        remedy = remedies.labels(labels.dtype, labels.shape)
+        if labels.ndim == 1 and labels.dtype.kind in "iu":
+            remedy = "labels = labels.astype(np.int64), one an image"
+        raise UsageError(
+            f"{place}_labels: got {labels.dtype} of shape {labels.shape}; allowed is int64 of shape "
+            f"({len(pixels)},), one an image; {remedy}"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise UsageError(
+            f"{place}_labels: got {labels.min()}..{labels.max()}; allowed is 0..{classes - 1} "
+            f"for its {classes} classes"
+        )
+    if pixels.max() > pixel_max:
+        raise UsageError(f"{place}_images: got a pixel of {pixels.max()}; pixel_max is {pixel_max}")
+
+
+datasets: Registry[Dataset] = Registry("dataset", Dataset)
+
+
+def refresh() -> None:
+    """Forget the facts of third-party data sets whose code has changed."""
+    for entry in datasets:
+        if entry.third_party:
+            entry.component.refresh(entry.source_digest)
+
+
+DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+@datasets.register(
+    "mnist",
+    known=Facts(
+        (28, 28),
+        DIGITS,
+        60_000,
+        10_000,
+        255,
+        "3c4cc0db2a25ab6be26edeebe0171ac5fb885ce2fc16c991a4f6c382733d5dbe",
+    ),
+)
+def mnist() -> Images:
+    """Handwritten digits, 28x28, 60,000 train and 10,000 test.
+
+    Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits" (1998), after
+    LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
+    Proceedings of the IEEE 86(11), 1998. Licence: CC BY-SA 3.0, as commonly stated.
+    """
+    return _downloaded("mnist")
+
+
+@datasets.register(
+    "fashion_mnist",
+    known=Facts(
+        (28, 28),
+        CLOTHES,
+        60_000,
+        10_000,
+        255,
+        "c9ba3c49b4f4c50a2bffe6041e2eae64cef41e4bbc2c8c1de10eca7f0ccb3e25",
+    ),
+)
+def fashion_mnist() -> Images:
+    """Photographs of clothes, 28x28, 60,000 train and 10,000 test; made to replace mnist, and harder.
+
+    Source: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine
+    learning algorithms", arXiv:1708.07747 (2017). Licence: MIT.
+    """
+    return _downloaded("fashion_mnist")
+
+
+@datasets.register(
+    "digits",
+    known=Facts(
+        (8, 8), DIGITS, 1437, 360, 16, "78d36ed1e3a48e2f149a44a009f2945ed57bd017fe54b125de60c43c5eadf090"
+    ),
+    remark="val is drawn at random from the first 1,437 images, test is the last 360, by other writers, and "
+    "harder: with the label of the nearest image, 1.25 % of the 1,437 are wrong (each left out once), and "
+    "4.44 % of test",
+)
+def digits() -> Images:
+    """Handwritten digits, 8x8, pixels 0..16; first 1,437 train, last 360 test; comes with scikit-learn.
+
+    The images come writer by writer: val's have others of the same hand in train, those of test do not.
+
+    Source: Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning
+    Repository (1998); the test part of it, as scikit-learn ships it. Licence: CC BY 4.0.
+    """
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
+    return Images(pixels[:1437], labels[:1437], pixels[1437:], labels[1437:])
+
+
+def _downloaded(name: str) -> Images:
+    """Read the four IDX files of a data set that `sources` downloads."""
+    import numpy as np
+
+    from harness.data import download, idx
+
+    folder = download.download(name)
+    return Images(
+        idx.read(folder / "train-images-idx3-ubyte"),
+        idx.read(folder / "train-labels-idx1-ubyte").astype(np.int64),
+        idx.read(folder / "t10k-images-idx3-ubyte"),
+        idx.read(folder / "t10k-labels-idx1-ubyte").astype(np.int64),
+    )

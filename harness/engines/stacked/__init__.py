@@ -1,0 +1,1 @@
+"""The stacked engine: compatible trials train as one network."""

@@ -1,0 +1,157 @@
+"""Exports of a data set into a folder that `folders` reads, with its table for a study file."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from harness.data import idx
+from harness.data.datasets import Dataset, Images
+from harness.data.decoded_cache import counted
+from harness.errors import MachineError, UsageError
+from harness.system import locks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Format = Literal["png", "npy", "idx", "idx.gz"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+UNFINISHED = ".export-"  # in front of the name of a folder that an export writes in until it is whole
+
+
+def export(dataset: Dataset, form: Format, folder: Path) -> str:
+    """Write a data set into an empty or new folder; read again, it gives the same pixels, labels and order.
+
+    Everything is written in a hidden folder inside and moved up at the end, so that an export that was killed
+    is not taken for a whole one; running it again removes what it left.
+
+    Returns:
+        The [datasets.NAME] table for a study file.
+
+    Raises:
+        UsageError: the folder is not empty, or is a file; the data set cannot be read.
+        MachineError: it cannot be written.
+    """
+    _check_empty(folder)
+    images = dataset.load()
+    scratch = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            for stale in folder.glob(f"{UNFINISHED}*/"):
+                shutil.rmtree(stale)
+            scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+            _write(images, form, scratch, len(dataset.facts.classes), f"writing {dataset.name}")
+            for path in sorted(scratch.iterdir()):
+                path.rename(folder / path.name)
+    except OSError as error:
+        raise MachineError(
+            f"{folder} cannot be written: {error.strerror or error}. Free some space or choose another folder"
+        ) from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return table(dataset, form, folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that no other export takes this one's unfinished files for those of a killed one.
+
+    Raises:
+        UsageError: another process is writing into it.
+    """
+    from filelock import Timeout
+
+    try:
+        lock = locks.hold(folder / f"{UNFINISHED}lock", "Choose a local folder")
+    except Timeout:
+        raise UsageError(
+            f"{folder}: another export is writing into it; wait for its end, or choose another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the disk may be gone by now; its error is reported
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def table(dataset: Dataset, form: Format, folder: Path) -> str:
+    """Return the [datasets.NAME] table, in TOML, that declares an exported folder."""
+    import tomli_w
+
+    facts = dataset.facts
+    entry: dict[str, object] = {"format": form.removesuffix(".gz"), "path": folder.absolute().as_posix()}
+    if facts.classes != tuple(map(str, range(len(facts.classes)))):
+        entry["classes"] = list(facts.classes)
+    if facts.pixel_max != 255:
+        entry["pixel_max"] = int(facts.pixel_max)
+    if form == "png":
+        entry["order"] = "number"
+    return tomli_w.dumps({"datasets": {f"{dataset.name}_{entry['format']}": entry}})
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; allowed: a new or an empty folder")
+    held = [path.name for path in folder.iterdir()] if folder.exists() else []
+    strangers = [name for name in sorted(held) if not name.startswith(UNFINISHED)]
+    if strangers:
+        raise UsageError(f"{folder} is not empty: it holds {strangers[0]!r}. Choose a new or an empty folder")
+
+
+def _write(images: Images, form: Format, folder: Path, classes: int, words: str) -> None:
+    import numpy as np
+
+    parts = {
+        "train": (images.train_images, images.train_labels),
+        "test": (images.test_images, images.test_labels),
+    }
+    if form in {"idx", "idx.gz"}:
+        for prefix, (pixels, labels) in zip(("train", "t10k"), parts.values(), strict=True):
+            narrow = labels.astype(np.uint8 if classes <= 256 else np.int32)
+            for name, array in (("images-idx3-ubyte", pixels), ("labels-idx1-ubyte", narrow)):
+                _write_idx(folder / f"{prefix}-{name}", array, zipped=form == "idx.gz")
+        return
+    digits = len(str(classes - 1))  # so that names sort as labels do
+    subfolder = "{part}" if form == "png" else "{part}_imgs"
+    for part, (_, labels) in parts.items():
+        (folder / subfolder.format(part=part)).mkdir()
+        if form == "npy":
+            np.save(folder / f"{part}_labels.npy", labels)
+    total = sum(len(labels) for _, labels in parts.values())
+    for part, i, image, label in counted(_each(parts), total, words):
+        here = folder / subfolder.format(part=part)
+        if form == "npy":
+            np.save(here / f"img_{i:05d}.npy", image)
+        else:
+            _write_png(here / f"{label:0{digits}d}_{i:06d}.png", image)
+
+
+def _each(
+    parts: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]],
+) -> Iterator[tuple[str, int, NDArray[np.uint8], int]]:
+    for part, (pixels, labels) in parts.items():
+        for i, (image, label) in enumerate(zip(pixels, labels.tolist(), strict=True)):
+            yield part, i, image, label
+
+
+def _write_idx(path: Path, array: NDArray[Any], *, zipped: bool) -> None:
+    content = idx.pack(array)
+    if zipped:  # mtime=0: the same data gives the same bytes
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(content, 6, mtime=0))
+    else:
+        path.write_bytes(content)
+
+
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    from PIL import Image
+
+    Image.fromarray(image).save(path, "PNG")

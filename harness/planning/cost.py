@@ -1,0 +1,127 @@
+"""Costs: the seconds and bytes that stacks take, estimated before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.data.arm_settings import Settings
+from harness.data.batches import extent
+from harness.data.samples import train_size
+from harness.planning.kernel_support import kernels_support
+from harness.planning.stack import Stack, budget_of, parameters_of
+from harness.settings import limits
+from harness.study.study import Study
+from harness.text import as_text
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate of seconds on this machine with so many processes, and of bytes in the results folder."""
+
+    seconds: float
+    bytes: int
+
+
+STEP_SECONDS = 250e-6  # a stack's Python and dispatch, per step, measured with 4 activations and 4 outputs
+BLOCK_SECONDS = 125e-6  # more of it for each further shape
+STRETCH_SECONDS = 20e-6  # of a step, where many are one call: a batch is turned
+PASSES = {"sgd": 0, "momentum": 6, "nesterov": 7, "adam": 4, "adamw": 4, "adagrad": 6, "rmsprop": 8}
+BYTES_PER_SECOND = 15e9  # an optimizer's passes over weights and state in cache, one core
+FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reach
+LONE_STEP_SECONDS = {"loop": 500e-6, "numpy": 80e-6}  # of one trial, by engine
+
+
+def cost(
+    stacks: Sequence[Stack], study: Study, processes: int, *, flops: Callable[[], float] | None = None
+) -> Cost:
+    """Estimate what stacks take, from arithmetic, memory traffic and dispatch; within a factor of two or so.
+
+    Args:
+        stacks: the stacks to train.
+        study: the study, which says what is kept of them.
+        processes: how many train at once.
+        flops: measures FLOP/s of one core.
+    """
+    rate = (flops or flops_per_second)() * FLOPS_SHARE
+    seconds = sum(stack_seconds(stack, rate) for stack in stacks)
+    return Cost(seconds / max(1, min(processes, len(stacks))), disk_bytes(stacks, study))
+
+
+def disk_bytes(stacks: Iterable[Stack], study: Study) -> int:
+    """Estimate what stacks of a study leave in its results folder, in bytes."""
+    return sum(_bytes(stack, study) for stack in stacks)
+
+
+def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
+    """Estimate one stack's seconds on one core that reaches so many FLOP/s."""
+    facts, budget = stack.settings.facts, budget_of(stack)
+    arms = [trial.arm.settings for trial in stack.trials]
+    sizes = [parameters_of(settings) for settings in arms]
+    evaluated = len(budget.eval_steps) * facts.train + facts.test
+    samples = budget.steps * budget.batch_size
+    arithmetic = sum(sizes) * (4 * samples + 2 * evaluated) / rate
+    if stack.engine != "stacked":
+        return arithmetic + budget.steps * LONE_STEP_SECONDS[stack.engine]
+    passes = [PASSES.get(settings.optimizer, 8) for settings in arms]
+    traffic = sum(4 * count * size for count, size in zip(passes, sizes, strict=True))
+    shapes = len({str(settings.hidden) for settings in arms})
+    dispatch = STEP_SECONDS + (shapes - 1) * BLOCK_SECONDS
+    if all(kernels_support(settings) for settings in arms):
+        dispatch = STRETCH_SECONDS
+    return arithmetic + budget.steps * (dispatch + traffic / BYTES_PER_SECOND)
+
+
+def evaluations(settings: Settings) -> int:
+    """Count the evaluations of a trial after its start, without listing them."""
+    steps, every = extent(settings, train_size(settings))
+    return len(range(0, steps, every))
+
+
+def too_large(settings: Settings) -> Iterator[str]:
+    """Say which of a trial's settings ask for more than one trial may have (`limits`)."""
+    steps, _ = extent(settings, train_size(settings))
+    looks, parameters = evaluations(settings), parameters_of(settings)
+    if steps > limits.STEPS:
+        yield (
+            f"epochs = {settings.epochs:,} with batch_size = {settings.batch_size}: {steps:,} steps; "
+            f"allowed: up to {limits.STEPS:,} a trial. Lower epochs, or raise batch_size"
+        )
+    elif looks > limits.EVALUATIONS:
+        yield (
+            f"eval_every = {settings.eval_every!r}: {looks:,} evaluations in {steps:,} steps; allowed: up "
+            f"to {limits.EVALUATIONS:,} a trial. Evaluate less often: eval_every = '{steps // 1000} steps'"
+        )
+    if parameters > limits.PARAMETERS:
+        yield (
+            f"hidden = {as_text(settings.hidden)[:60]}: {parameters:,} parameters; allowed: up to "
+            f"{limits.PARAMETERS:,}. Make its layers narrower"
+        )
+
+
+def _bytes(stack: Stack, study: Study) -> int:
+    """Estimate what one stack leaves in the results folder, in bytes."""
+    facts, n, members = stack.settings.facts, train_size(stack.settings), len(stack.trials)
+    parameters = sum(parameters_of(trial.arm.settings) for trial in stack.trials)
+    images = {"train": n, "val": facts.train - n, "test": facts.test}
+    rows = 300 + 2 * 60 * len(budget_of(stack).eval_steps) + 2 * 30 * len(facts.classes) ** 2
+    predictions = 3 * sum(images[split] for split in study.about.keep_predictions)
+    weights = {"all": 4 * parameters, "best": 4 * parameters / members, "none": 0.0}
+    # Rows are there twice: in the parts, which are the truth, and in the CSVs made from them.
+    return int(members * (1.3 * rows + predictions) + weights[study.about.keep_weights])
+
+
+def flops_per_second() -> float:
+    """Measure FLOP/s of one core on a large float32 product, in about 20 ms."""
+    import time
+
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    a = np.random.default_rng(0).random((512, 512), np.float32)
+    with threadpool_limits(1):
+        a @ a
+        start = time.perf_counter()
+        for _ in range(8):
+            a @ a
+    return 8 * 2 * 512**3 / (time.perf_counter() - start)

@@ -1,0 +1,213 @@
+"""Grouping: which trials train together as one stack, and which of them cannot."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Container, Iterable, Sequence
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+from harness.axes import plugins
+from harness.axes.optimizers import optimizers
+from harness.planning.cost import stack_seconds
+from harness.planning.kernel_support import kernels_support
+from harness.planning.stack import Engine, Stack, widest
+from harness.study.trials import Arm, Trial
+
+SAME_IN_A_GROUP = (
+    "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
+    "label_noise_seed", "architecture", "batch_size", "epochs", "steps", "sampling", "eval_every",
+)  # fmt: skip
+"""The settings that trials share when they see the same batches, seed by seed."""
+GATHERED = 400
+"""Images that the members of a seed gather in a step, at most, where seeds share a stack.
+
+Each member then has a batch of its own, which is copied for it: worth it while dispatch is what costs.
+"""
+GATHERED_CUDA = 2**15
+"""The same on a GPU: as many bytes of MNIST as layer one of 1,024 members of 784-32-.. has. Not measured."""
+EVEN = 1.02
+"""How much later than the others a process may end, and what a cut must gain to be worth it."""
+CUTS = 8
+"""Cuts for each process, at most, that are tried to let all of them end together."""
+Key: TypeAlias = "tuple[Any, ...]"
+Groups: TypeAlias = "dict[Key, dict[int, list[Trial]]]"
+"""(engine, what its trials share) -> seed -> trials."""
+Members: TypeAlias = "tuple[Engine, list[Trial]]"
+
+
+def stack(
+    todo: Iterable[Trial], engine: Engine, device: str, processes: int, done: Container[str]
+) -> tuple[list[Stack], dict[str, int]]:
+    """Put trials into stacks; give them, and the reasons why others train alone in the loop engine.
+
+    The arguments are those of `plan.make`.
+    """
+    groups, routed = _grouped(todo, engine, device, done)
+    together = _shapes_together(_seeds_together(groups, device, processes), device, done)
+    least = math.ceil(processes / max(1, len(together)))
+    stacks = []
+    for trained_by, members in together:
+        parts = cut(members, lambda trial: widest(trial, device), least)
+        stacks += [Stack.of(trained_by, part) for part in parts]
+    return balanced(stacks, processes), routed
+
+
+def _grouped(
+    todo: Iterable[Trial], engine: Engine, device: str, done: Container[str]
+) -> tuple[Groups, dict[str, int]]:
+    """Group the trials that may train together; count the reasons why others train alone."""
+    groups: Groups = {}
+    routed: dict[str, int] = {}
+    fault = functools.cache(_fault)
+    for trial in todo:
+        reason = _why_alone(trial.arm, fault) if engine == "stacked" else ""
+        if reason:
+            routed[reason] = routed.get(reason, 0) + 1
+        key: Key = ("loop" if reason else engine, trial.trial_id)
+        if engine == "stacked" and not reason:
+            key = (engine, str(trial.arm.settings.get("hidden")), *_same_batches(trial, device, done))
+        groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
+    return groups, routed
+
+
+def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
+    """Give what trials of a stack share: their batches, and that none or all of them are finished.
+
+    On a CPU, trials that the kernels support from end to end train much faster, and among themselves.
+    """
+    settings = trial.arm.settings
+    kind = (trial.trial_id in done, device == "cpu" and kernels_support(settings))
+    return (*kind, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
+
+
+def _why_alone(arm: Arm, fault: Callable[[str, str], str]) -> str:
+    """Say why an arm's trials cannot be stacked; empty where they can."""
+    settings = arm.settings
+    if settings.architecture != "mlp":
+        return f"architecture {settings.architecture!r} has no stacked form"
+    if not optimizers[settings.optimizer].stackable:
+        return f"optimizer {settings.optimizer!r} is declared stackable = False"
+    components = {
+        "optimizer": settings.optimizer, "activation": settings.activation,
+        "head": settings.head, "loss": settings.loss,
+    }  # fmt: skip
+    return next((reason for axis, name in components.items() if (reason := fault(axis, name))), "")
+
+
+def _fault(axis: str, name: str) -> str:
+    """Say why a component cannot be stacked. A third party's is tried, which imports torch."""
+    if not plugins.registries()[axis].entry(name).third_party:
+        return ""
+    from harness.testing import why_alone
+
+    return why_alone(axis, name)
+
+
+def _seeds_together(groups: Groups, device: str, processes: int) -> list[Members]:
+    """List the trials of each group, with as many seeds in one list as pays, but no core left idle."""
+    together: list[Members] = []
+    least = math.ceil(processes / max(1, len(groups)))
+    for (engine, *_), seeds in groups.items():
+        members = max(map(len, seeds.values()))
+        first = next(iter(seeds.values()))[0]
+        gathered = members * first.arm.settings.batch_size
+        most = GATHERED_CUDA if device.startswith("cuda") else GATHERED
+        fit = max(1, min(widest(first, device) // members, most // gathered))
+        count = max(math.ceil(len(seeds) / fit), min(least, len(seeds)))
+        ends = [round(i * len(seeds) / count) for i in range(count + 1)]
+        lists = list(seeds.values())
+        together += [(engine, list(itertools.chain(*lists[a:b]))) for a, b in itertools.pairwise(ends)]
+    return together
+
+
+def _shapes_together(lists: Sequence[Members], device: str, done: Container[str]) -> list[Members]:
+    """Join lists of one seed that fill less than half a stack with those of other shapes on their batches."""
+    together: dict[Key, Members] = {}
+    for place, (engine, members) in enumerate(lists):
+        first = members[0]
+        key: Key = (place,)
+        seeds = len({trial.seed for trial in members})
+        if engine == "stacked" and seeds == 1 and 2 * len(members) < widest(first, device):
+            key = (first.seed, *_same_batches(first, device, done))
+        together.setdefault(key, (engine, []))[1].extend(members)
+    return list(together.values())
+
+
+def order(trial: Trial) -> tuple[str, ...]:
+    """Give a sort key that puts members of a stack with the same components side by side."""
+    settings = trial.arm.settings
+    optimizer = optimizers[settings.optimizer]
+    axes = ("activation", "head", "loss", "match", "schedule")
+    others = (str(settings.get(axis, "")) for axis in axes)
+    return (optimizer.name, *optimizer.switches(settings), *others, trial.arm.name)
+
+
+def side_by_side(members: Iterable[Trial]) -> list[Trial]:
+    """Sort members by `order`, but all of one shape beside the first of them, as blocks of a stack."""
+    shapes: dict[str, list[Trial]] = {}
+    for trial in sorted(members, key=order):
+        shapes.setdefault(str(trial.arm.settings.get("hidden")), []).append(trial)
+    return list(itertools.chain(*shapes.values()))
+
+
+def cut(members: Sequence[Trial], most: Callable[[Trial], int], least: int = 1) -> list[list[Trial]]:
+    """Cut a group into even stacks, at least `least` of them and as few as do not overflow.
+
+    `most` says how many trials of a trial's shape fill a stack; of several shapes, each takes its share.
+    """
+    ordered = side_by_side(members)
+    shares = [Fraction(1, most(trial)) for trial in ordered]
+    count = min(len(ordered), max(math.ceil(sum(shares)), least))
+    while True:
+        ends = [round(i * len(ordered) / count) for i in range(count + 1)]
+        pieces = list(itertools.pairwise(ends))
+        if count == len(ordered) or all(sum(shares[a:b]) <= 1 for a, b in pieces):
+            return [ordered[a:b] for a, b in pieces]
+        count += 1
+
+
+def balanced(stacks: Sequence[Stack], processes: int) -> list[Stack]:
+    """Cut some stacks in two, so that all processes end at about the same time.
+
+    The last stack of the process that ends last is cut, again and again, which may help after several cuts
+    only. The first arrangement is kept that no later one beats by more than a fiftieth: a cut costs dispatch,
+    which the estimate of a stack's seconds counts.
+    """
+    timed = [(stack_seconds(stack), stack) for stack in stacks]
+    aim = EVEN * sum(seconds for seconds, _ in timed) / processes
+    best, best_end = list(stacks), math.inf
+    for _ in range(1 + CUTS * processes):
+        ends = shared_out([seconds for seconds, _ in timed], processes)
+        totals = ((sum(timed[i][0] for i in places), places) for places in ends)
+        end, latest = max(totals, default=(0.0, []))
+        if EVEN * end < best_end:
+            best, best_end = [stack for _, stack in timed], end
+        wide = [i for i in latest if len(timed[i][1].trials) > 1]
+        if best_end <= aim or not wide:
+            break
+        halves = timed[wide[-1]][1].halves()
+        timed[wide[-1] : wide[-1] + 1] = [(stack_seconds(half), half) for half in halves]
+    return best
+
+
+def shared_out(seconds: Sequence[float], processes: int) -> list[list[int]]:
+    """Assign stacks to processes, longest first, each to the process that is free first.
+
+    Args:
+        seconds: what each stack takes.
+        processes: how many there are.
+
+    Returns:
+        For each process that gets a stack, the places in `seconds` of its stacks.
+    """
+    free = [(0.0, process) for process in range(processes)]
+    assigned: list[list[int]] = [[] for _ in free]
+    for i in sorted(range(len(seconds)), key=lambda i: -seconds[i]):
+        now, process = heapq.heappop(free)
+        assigned[process].append(i)
+        heapq.heappush(free, (now + seconds[i], process))
+    return [places for places in assigned if places]

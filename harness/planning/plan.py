@@ -1,0 +1,341 @@
+"""Plans: the stacks of a study, the trials that are skipped and why, before anything is trained."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import shutil
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.axes import plugins
+from harness.axes.heads import heads
+from harness.axes.losses import losses
+from harness.axes.metrics import metrics
+from harness.axes.optimizers import optimizers
+from harness.axes.planned_components import problems
+from harness.data.batches import extent
+from harness.data.datasets import Dataset
+from harness.data.samples import train_size
+from harness.errors import UsageError
+from harness.planning.cost import disk_bytes, evaluations, too_large
+from harness.planning.grouping import stack
+from harness.planning.stack import Engine, Stack, stack_bytes
+from harness.settings import limits
+from harness.study.contrasts import Contrasts, default_pairs, pair_problems
+from harness.study.study import Study
+from harness.study.trials import Arm, Trial, components_of, trials, tries_problems
+from harness.system import bounds, resources
+
+DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
+"""The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
+MOST_TOLD = 6  # problems of arms that an error lists
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials and stacks of a study.
+
+    `skipped` holds trials that are not trained, with the reason; `merged` the names of arms that mean the
+    same as an earlier one; `routed` the reasons why trials train in the loop engine; `warnings` sentences
+    about what the person who wrote the study may not have meant.
+    """
+
+    study: Study
+    trials: Sequence[Trial]
+    stacks: Sequence[Stack]
+    skipped: Mapping[str, str]
+    merged: Mapping[str, Sequence[str]]
+    routed: Mapping[str, int]
+    warnings: Sequence[str]
+
+    @property
+    def contrasts(self) -> Contrasts:
+        """The contrasts that are judged: as declared, or the design's own, between arms that are trained."""
+        contrasts = self.study.contrasts
+        if contrasts.declared or self.study.sealed:
+            return contrasts
+        dataset = self.trials[0].arm.settings.dataset
+        arms = [name for name, arm in self.arms.items() if arm.settings.dataset == dataset]
+        pairs = default_pairs(self.study.about.design, arms)
+        return contrasts.model_copy(update={"pairs": pairs})
+
+    @property
+    def datasets(self) -> dict[str, Dataset]:
+        """The data sets that the plan trains on, by name."""
+        settings = [arm.settings for arm in self.arms.values()]
+        return dict(sorted({arm.dataset: arm.data for arm in settings}.items()))
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """The arms by name."""
+        return {trial.arm.name: trial.arm for trial in self.trials}
+
+
+def make(
+    study: Study,
+    engine: Engine = "stacked",
+    known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
+    device: str = "cpu",
+    processes: int = 1,
+    done: Container[str] = (),
+) -> Plan:
+    """Plan a study: draw its trials, and put them into stacks.
+
+    Args:
+        study: a validated study.
+        engine: the engine; with `stacked`, trials that cannot be stacked go to the loop engine.
+        known: stacks of an earlier plan of the same folder, (group, engine, trial_ids): kept as they are,
+            so that a resumed run gives the same bits.
+        device: stacks are wider on a GPU.
+        processes: there are at least so many stacks, if there are trials enough.
+        done: ids of finished trials; they share no new stack with others, or they would be trained again.
+
+    Raises:
+        UsageError: settings that no machine could train, such as a batch larger than the train split, or that
+            this engine cannot.
+    """
+    return arrange(draw(study, engine), engine, known, device, processes, done)
+
+
+def draw(study: Study, engine: Engine = "stacked") -> Plan:
+    """Plan a study without its stacks: its trials, checked as `make` checks them."""
+    everything, merged = check(study)
+    reasons: dict[tuple[str, str, str], str] = {}
+    skipped = {
+        trial.trial_id: reason
+        for trial in everything
+        if (reason := misfit(trial.arm, reasons) or _unchosen(study, trial.arm))
+    }
+    todo = [trial for trial in everything if trial.trial_id not in skipped]
+    if engine == "numpy":
+        _check_formulas(todo, study.metrics)
+    else:
+        _check_metrics(study.metrics)
+    _refuse(study, problems(trial.arm.settings for trial in todo))
+    return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
+
+
+def arrange(
+    drawn: Plan,
+    engine: Engine = "stacked",
+    known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
+    device: str = "cpu",
+    processes: int = 1,
+    done: Container[str] = (),
+) -> Plan:
+    """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
+    todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
+    stacks = []
+    for group, kept_engine, ids in known:
+        if all(i in todo for i in ids):
+            stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
+    new, routed = stack(todo.values(), engine, device, processes, done)
+    return replace(drawn, stacks=[*stacks, *new], routed=routed)
+
+
+def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
+    """Say why an arm's head and loss do not fit; empty where they do.
+
+    Args:
+        arm: the arm.
+        known: (head, loss, match) -> the answer, kept from call to call.
+    """
+    key = (arm.settings.head, arm.settings.loss, arm.settings.match)
+    if key not in known:
+        head, loss = heads[key[0]], losses[key[1]]
+        fits = loss.form(head.kind, key[2]) is not None
+        known[key] = (
+            ""
+            if fits
+            else f"loss {loss.name!r} takes {' or '.join(loss.forms)}; head {head.name!r} gives {head.kind} "
+            "(match = 'ignore' trains it all the same)"
+        )
+    return known[key]
+
+
+def _unchosen(study: Study, arm: Arm) -> str:
+    """Say why an arm that should be tuned is not; empty where it is."""
+    chooses = study.phase.chooses(study, arm.name)
+    return "" if chooses else "none of the settings it tried finished with every tuning seed"
+
+
+def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
+    """Give a study's `trials`; raise what `make` would, before anything heavy is imported."""
+    everything, merged = trials(study)
+    _check_batch_sizes(everything)
+    _check_sizes(study, everything)
+    _check_pairs(study, everything, merged)
+    _check_tries(study)
+    return everything, merged
+
+
+def _check_tries(study: Study) -> None:
+    """Raise UsageError where an arm cannot tune what it should, or tries fewer settings than another."""
+    if study.tune is None or study.about.phase != "fixed":
+        return
+    tries = trials(study.in_phase("tuning"))[0]
+    _check_batch_sizes(tries)
+    _check_sizes(study, tries)
+    _refuse(study, tries_problems(study))
+
+
+def _refuse(study: Study, problems: Sequence[str]) -> None:
+    """Raise UsageError if there are problems; of many, tell the first ones and their number."""
+    lines = [f"  - {problem}" for problem in problems[:MOST_TOLD]]
+    if len(problems) > MOST_TOLD:
+        lines.append(f"  - and {len(problems) - MOST_TOLD} more")
+    if lines:
+        raise UsageError("\n".join([f"{study.name}: nothing was run", *lines]))
+
+
+def _check_batch_sizes(everything: Sequence[Trial]) -> None:
+    for arm in {id(trial.arm): trial.arm for trial in everything}.values():
+        n = train_size(arm.settings)
+        if arm.settings.batch_size > n:
+            raise UsageError(
+                f"batch_size = {arm.settings.batch_size} (arm {arm.name!r}): {arm.settings.dataset} has {n} "
+                f"training images with val_fraction = {arm.settings.val_fraction:g}; allowed: 1 to {n}"
+            )
+
+
+def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
+    """Raise UsageError where an arm, or all trials together, ask for more than anybody waits for."""
+    trials_of: dict[tuple[str, ...], int] = {}
+    first: dict[tuple[str, ...], Arm] = {}
+    arms = {id(trial.arm): trial.arm for trial in everything}
+    for arm, count in Counter(id(trial.arm) for trial in everything).items():
+        size = tuple(str(arms[arm].settings.get(name)) for name in DECIDING_SIZE)
+        first.setdefault(size, arms[arm])
+        trials_of[size] = trials_of.get(size, 0) + count
+    faults = [f"{fault} (arm {arm.name!r})" for arm in first.values() for fault in too_large(arm.settings)]
+    total = sum(evaluations(arm.settings) * trials_of[size] for size, arm in first.items())
+    if not faults and total > limits.EVALUATIONS_OF_ALL:
+        counted = f"{total:,} evaluations in all {len(everything):,} trials"
+        allowed = f"allowed: up to {limits.EVALUATIONS_OF_ALL:,}. Evaluate less often, or train fewer"
+        faults = [f"eval_every: {counted}, two rows each in epochs.csv; {allowed}"]
+    _refuse(study, faults)
+
+
+def _check_pairs(study: Study, everything: Sequence[Trial], merged: Mapping[str, Sequence[str]]) -> None:
+    """Raise UsageError where a declared contrast names an arm or a level that is not trained."""
+    if study.about.phase != "fixed" or not study.contrasts.declared:
+        return
+    trained = {trial.arm.name: trial.arm for trial in everything}
+    same = {other: name for name, others in merged.items() for other in others}
+    faults = list(pair_problems(study.contrasts, list(trained), same))
+    for level in study.contrasts.levels:
+        levels = {arm.labels.get(level.axis) for arm in trained.values()}
+        if level.axis in study.linked_axes and level.reference not in levels:
+            faults.append(
+                f"contrasts.levels: the reference {level.reference!r} of {level.axis} means the same as "
+                "another level, under whose name it is trained; take that one"
+            )
+    _refuse(study, faults)
+
+
+def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
+    """Raise UsageError with everything that the numpy engine has no formula for."""
+    from harness.axes import formulas
+
+    arms = {id(trial.arm): trial.arm for trial in todo}.values()
+    missing = dict.fromkeys(gap for arm in arms for gap in formulas.missing(arm.settings))
+    unmeasured = formulas.missing_metrics(tracked)
+    if missing or unmeasured:
+        listed = "\n".join(f"  - {gap}" for gap in [*missing, *unmeasured])
+        left = [name for name in tracked if name in formulas.METRICS]
+        less = f" Or leave the metric out: --set 'metrics={json.dumps(left)}'." if unmeasured else ""
+        raise UsageError(
+            f"the numpy engine has no formula written by hand for\n{listed}\n"
+            f"Take --engine stacked or loop, where PyTorch computes and differentiates any component.{less}"
+        )
+
+
+def _check_metrics(tracked: Sequence[str]) -> None:
+    """Try a third party's metrics once, because a fault would show in the first evaluation only.
+
+    Raises:
+        UsageError: one is at fault.
+    """
+    theirs = [name for name in tracked if metrics.entry(name).third_party]
+    if not theirs:
+        return
+    from harness import testing  # imports torch
+
+    faults = {name: fault for name in theirs if (fault := testing.metric_fault(name))}
+    if faults:
+        listed = "\n".join(
+            f"metric {name!r} ({metrics.entry(name).where}) {fault}" for name, fault in faults.items()
+        )
+        raise UsageError(
+            f"{listed}\nAllowed: a function of p and target, both (..., B, C), that gives values (..., B). "
+            "Fix it, or leave it out of `metrics` in [study]."
+        )
+
+
+def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say what in the study has no effect, or probably another one than was meant."""
+    used = {name for trial in everything for name in trial.arm.settings}
+    warnings = [
+        f"{name} is set in [baseline] and applies to no arm (what it belongs to was not chosen)"
+        for name in study.baseline
+        if name not in used and name not in {"epochs", "steps"}
+    ]
+    lr = study.baseline.get("lr")
+    inherited = {t.arm.settings.optimizer for t in everything if t.arm.settings["lr"] == lr}
+    for name in sorted(inherited) if "lr" not in study.axes else []:
+        default = optimizers[name].settings["lr"].default
+        if isinstance(lr, float) and isinstance(default, (int, float)) and lr >= 10 * default > 0:
+            warnings.append(
+                f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
+            )
+    arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
+    for name in sorted(arms):
+        warnings += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
+    return warnings + unseen(study, everything)
+
+
+def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say what decides trials' numbers without being part of their ids, because it cannot be read."""
+    advice = "Where it did, train all anew: harness run --retrain"
+    if study.search is not None:
+        advice = "Where it did, search into a new folder: --results"
+    tracked = [("metric", metrics.entry(name)) for name in study.metrics]
+    return plugins.unseen([*components_of(everything), *tracked], advice)
+
+
+def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Path) -> list[str]:
+    """Say where this machine has too little disk or memory to train stacks into a folder, by estimate.
+
+    `processes` of them train at once in its memory; none where a GPU trains them.
+    """
+    notes = []
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    needed, free = disk_bytes(stacks, study), shutil.disk_usage(there).free
+    if needed > free:
+        notes.append(
+            f"about {needed / 1e9:,.1f} GB on disk are needed, and {free / 1e9:,.1f} GB are free in {there}: "
+            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
+            "--results"
+        )
+    held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), bounds.memory()
+    if held > memory:
+        at_once = min(processes, len(stacks))
+        notes.append(
+            f"about {held / 1e9:,.1f} GB of memory are needed for {at_once} stacks at once, and this machine "
+            f"has {memory / 1e9:,.1f} GB: lower hidden, batch_size, steps or --workers"
+        )
+    return notes
+
+
+def _held(stack: Stack) -> int:
+    """Estimate the bytes of a stack in memory beside its data, with the learning rate of every step."""
+    settings = stack.settings
+    return stack_bytes(stack) + 8 * extent(settings, train_size(settings))[0] * len(stack.trials)
+
+
+def cores() -> int:
+    """Count the cores this process may use: of the machine's, as many as a container or a job grants."""
+    return resources.cores()

@@ -1,0 +1,84 @@
+"""Digests: all that decides what a third party's component computes, as one SHA-256.
+
+That is the file which defines it, and what this text alone does not tell: the files beside it that it
+imports, the versions of packages that the harness does not need, values captured by a closure, and globals
+that are something else than the file's text says. A component without a file, a notebook's, is its bytecode
+with the names it calls, its defaults, its closure and the globals it reads.
+
+The same in every process, on every machine: no address, no path, no order of a set. What cannot be looked
+into is told in `ComponentDigest.unseen`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.registry import python_files
+from harness.registry.python_files import PythonFile
+from harness.registry.walk import Walk
+
+
+@dataclass(frozen=True)
+class ComponentDigest:
+    """The digest of a component, the files that count in it, and in words what it could not look into."""
+
+    digest: str
+    unseen: tuple[str, ...] = ()
+    files: tuple[PythonFile, ...] = ()
+
+
+def digest_component(
+    function: Callable[..., Any], facts: Mapping[str, Any], file: PythonFile | None, module: str
+) -> ComponentDigest:
+    """Digest a component as it stands now.
+
+    Args:
+        function: what was registered.
+        facts: what it was registered with.
+        file: the file whose text defines or registers it, as it was when it was loaded; None of a notebook's.
+        module: the module that registered it.
+    """
+    walk = Walk(module.partition(".")[0])
+    if file is not None:
+        walk.reach.add_file(file, module)
+    try:
+        texts = [walk.component(function, file), *walk.facts(facts, file)]
+    except RecursionError:
+        texts = []
+        walk.unseen["values nested too deeply to be looked into"] = None
+    more = [text for text in texts if text]
+    others = [other for other in walk.reach.files.values() if file is None or other.path != file.path]
+    more += sorted(f"file {other.label} {other.digest}" for other in others)
+    more += [f"package {version}" for version in python_files.versions(walk.reach.packages)]
+    walk.unseen |= {f"{name}, which is compiled": None for name in sorted(walk.reach.compiled)}
+    own = [file.digest] if file else []
+    digest = own[0] if own and not more else sha256("\n".join([*own, *more]))
+    return ComponentDigest(digest, tuple(walk.unseen), tuple(walk.reach.files.values()))
+
+
+def sha256(text: str) -> str:
+    """Return the SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_of(function: object) -> types.CodeType | None:
+    """Give the code of a function, whatever it is wrapped in; None of what has none, such as a C function."""
+    inner: Any = function
+    for _ in range(100):
+        if isinstance(inner, functools.partial):
+            inner = inner.func
+        elif isinstance(inner, types.MethodType):
+            inner = inner.__func__
+        elif "_torchdynamo_orig_callable" in getattr(inner, "__dict__", ()):
+            inner = inner._torchdynamo_orig_callable
+        elif callable(wrapped := getattr(inner, "__dict__", {}).get("__wrapped__")):
+            inner = wrapped
+        else:
+            break
+    code = getattr(inner, "__code__", None)
+    return code if isinstance(code, types.CodeType) else None

@@ -1,0 +1,189 @@
+"""Figures of arms: differences, accuracies, confusion matrices and learning curves, with their captions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from harness import plots, stats
+from harness.data import cache
+from harness.errors import MachineError, UsageError
+from harness.plots import Panel
+from harness.reporting.contrasts import EXPLORATORY
+from harness.reporting.data import against_baseline, rank
+from harness.reporting.model import Figure, slug
+from harness.reporting.summary_text import gap
+from harness.text import count, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from harness.reporting.data import ReportData
+
+BASELINE = "Each arm against the baseline"
+DIFFERENCES = (
+    "Change in val accuracy from the baseline, paired by seed: the same start, batches and split. At the "
+    "right, the mean change in points. Each interval stands by itself; among many, some miss 0 by chance."
+)
+ARMS = "Ordered by validation accuracy; test is shown beside and orders nothing."
+CONFUSION = (
+    "Test samples by true class (rows) and predicted class (columns), summed over the arm's finished "
+    "seeds. Colours span the mistakes only, up to the most frequent one; right answers are grey, empty "
+    "cells are 0. The arms were picked on validation."
+)
+CURVES = (
+    "Accuracy over all, then each kind of loss on its own scale (logarithmic where it spans more than a"
+    " factor of 5). Solid val, dashed train; thick the mean, thin each seed, averaged over all other "
+    "choices. Only trials that finished; guessing before the first epoch may lie below the accuracy "
+    "axis."
+)
+ARM_CURVES = (
+    "Train against val for single arms, loss below accuracy; thick the mean, thin each seed. Where val "
+    "turns away from train, the arm overfits."
+)
+
+
+def draw(reading: ReportData) -> Iterator[Figure]:
+    """Draw what the design and the finished trials allow, the most important figure first."""
+    ranking = rank(reading)
+    yield from _differences(reading)
+    for dataset in reading.datasets:
+        ranked = ranking[ranking["dataset"].eq(dataset) & ranking["rank"].notna()]
+        if not ranked.empty:
+            yield _arms(reading, dataset, ranked)
+            yield from _confusion(reading, dataset, _unbroken(ranked))
+    for dataset in reading.datasets:
+        yield from _curves(reading, dataset, ranking[ranking["dataset"].eq(dataset)])
+
+
+def _differences(reading: ReportData) -> Iterator[Figure]:
+    comparison = against_baseline(reading)
+    if comparison is not None and not comparison.contrasts.empty:
+        caption = f"{EXPLORATORY} {DIFFERENCES} {intervals(comparison.contrasts['n'])}"
+        xlabel = "val accuracy minus that of the baseline (points)"
+        figure = plots.differences_figure(comparison.contrasts, comparison.seeds, xlabel)
+        yield Figure("differences-baseline", BASELINE, caption, figure)
+
+
+def _arms(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Figure:
+    shown = _unbroken(ranked)
+    done = stats.finished(reading.of(dataset), "val_accuracy")
+    caption = f"{ARMS} {intervals(shown['n'])}"
+    if len(shown) < len(ranked):
+        left = count(len(ranked) - len(shown), "arm")
+        caption += f" Not shown: {left} with a diverged or failed seed; see the table."
+    values = pd.DataFrame({"label": done["label"], "value": done["val_accuracy"]})
+    title = f"Arms on {dataset} by validation accuracy"
+    return Figure(f"arms-{slug(dataset)}", title, caption, plots.arms_figure(shown, values))
+
+
+def _confusion(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Iterator[Figure]:
+    ends = {"best: ": ranked.iloc[0], "worst: ": ranked.iloc[-1]} if len(ranked) > 1 else {"": ranked.iloc[0]}
+    matrices = {
+        f"{which}{row['label']}\ntest {percent(row['shown_mean'], 2)}, sum over {count(row['ok'], 'seed')}":
+        arm_confusion(reading, dataset, row["label"])
+        for which, row in ends.items()
+    }  # fmt: skip
+    if any(counts.to_numpy().sum() for counts in matrices.values()):
+        figure = plots.confusion_figure(matrices, reading.classes(dataset))
+        yield Figure(f"confusion-{slug(dataset)}", f"Confusion matrices on {dataset}", CONFUSION, figure)
+
+
+def arm_confusion(reading: ReportData, dataset: str, label: str) -> pd.DataFrame:
+    """Sum the test confusion counts of an arm over its finished seeds."""
+    trials = reading.finished(dataset)
+    trial_ids = list(trials.loc[trials["label"].eq(label), "trial_id"])
+    return stats.confusion_matrix(reading.results.confusion, trial_ids, len(reading.classes(dataset)))
+
+
+def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterator[Figure]:
+    here = reading.of(dataset)
+    if not here["status"].eq("ok").any():
+        return
+    axes = ["label"]
+    if reading.design == "grid":
+        axes = list(stats.axis_spreads(here, reading.axes)["axis"]) or axes
+    drawable = [axis for axis in axes if here[axis].nunique() <= plots.MAX_LINES]
+    for place, axis in enumerate(drawable):
+        noun = "arm" if axis == "label" else axis
+        figure = plots.curves_figure(axis_panels(reading, here, axis), axis)
+        name = f"curves-{slug(dataset)}-{slug(noun)}"
+        yield Figure(name, f"Learning curves by {noun} on {dataset}", CURVES, figure, folded=place > 0)
+    ranked = _unbroken(ranking[ranking["rank"].notna()])
+    # Three arms fit side by side; with few of them, best and worst would be the same ones.
+    ends = [ranked.head(3), ranked.tail(3)] if len(ranked) > 6 else [ranked.head(3)]
+    panels = [panel for end in ends for panel in arm_panels(reading, here, list(end["label"]))]
+    if panels:
+        which = "the three best, then the three worst arms" if len(ends) > 1 else "the best arms"
+        figure = plots.curves_figure(panels, "split", columns=len(ends[0]))
+        title = f"Learning curves of {which} on {dataset}"
+        caption = " ".join([ARM_CURVES, *gap(reading, dataset, str(ranked.iloc[0]["label"]))])
+        yield Figure(f"curves-{slug(dataset)}-arms", title, caption, figure, folded=bool(drawable))
+
+
+def axis_panels(reading: ReportData, trials: pd.DataFrame, axis: str) -> list[Panel]:
+    """Lay out accuracy by the levels of an axis, then a panel for each kind of loss."""
+    panels = [Panel("accuracy", "accuracy", _table(reading, trials, axis, "accuracy"))]
+    for objective, alike in trials[trials["status"].eq("ok")].groupby("objective", sort=False):
+        panels.append(Panel(str(objective), "loss", _table(reading, alike, axis, "loss")))
+    return panels
+
+
+def arm_panels(reading: ReportData, trials: pd.DataFrame, labels: Sequence[str]) -> list[Panel]:
+    """Lay out a row of accuracies, one arm in each panel, above a row of losses; coloured by `split`."""
+    arms = [trials[trials["label"].eq(label)] for label in labels]
+    above = [
+        Panel(arm["label"].iloc[0], "accuracy", _table(reading, arm, "split", "accuracy")) for arm in arms
+    ]
+    below = [
+        Panel("", f"loss ({arm['objective'].iloc[0]})", _table(reading, arm, "split", "loss")) for arm in arms
+    ]
+    return [*above, *below]
+
+
+def _table(reading: ReportData, trials: pd.DataFrame, hue: str, metric: str) -> pd.DataFrame:
+    by = [] if hue == "split" else [hue]
+    return stats.mean_curves(reading.results.epochs, trials, by, metric)
+
+
+def intervals(n: pd.Series[int]) -> str:
+    """Say how to read points and bars, from the number of seeds behind each bar."""
+    if n.max() < 2:
+        return "Points are single seeds; with one seed there is no interval."
+    seeds = str(n.max()) if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    return f"Points are single seeds, bars 95\u00a0% Student-t intervals over {seeds} seeds."
+
+
+def _unbroken(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Return the arms whose seeds all survived, since survivors flatter; all arms if there is none."""
+    unbroken = ranked[(ranked["diverged"] + ranked["failed"]).eq(0)]
+    return ranked if unbroken.empty else unbroken
+
+
+def draw_images(
+    reading: ReportData, dataset: str, makers: Mapping[str, Callable[[], Figure]]
+) -> tuple[list[Figure], list[str]]:
+    """Draw the figures of a data set's images, as far as images, predictions and weights are there.
+
+    Args:
+        reading: the results folder.
+        dataset: the images'; nothing is drawn if they would have to be downloaded.
+        makers: a figure's subject -> a function that draws it, or raises a UsageError or MachineError.
+
+    Returns:
+        The figures, and a sentence for each reason why others are not shown.
+    """
+    if dataset in cache.PINS and any(state.status != "ok" for state in cache.verify(dataset)):
+        absent = (
+            f"the images of {dataset} are not in this machine's data cache; `harness data fetch {dataset}` "
+            "brings them"
+        )
+        return [], [f"Not shown, {', '.join(makers)}: {absent}."]
+    figures, left_out = [], dict[str, list[str]]()
+    for subject, make in makers.items():
+        try:
+            figures.append(make())
+        except (UsageError, MachineError) as error:
+            left_out.setdefault(reading.reason(error), []).append(subject)
+    return figures, [f"Not shown, {', '.join(subjects)}: {why}." for why, subjects in left_out.items()]

@@ -1,0 +1,196 @@
+"""The family of contrasts that a study declared, judged together: trials -> differences -> verdicts.
+
+All data sets and contrasts of a family are corrected together (Holm). A contrast outside of the family is
+exploratory and marked so; a folder without [contrasts] is judged by its design's default family, and the page
+says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from harness import stats
+from harness.errors import UsageError
+from harness.reporting.data import level_words
+from harness.reporting.ladder_steps import ladder_steps
+from harness.study.contrasts import Contrasts, Levels, default_pairs, read_resolved, reference_level
+from harness.text import NOT_APPLICABLE, as_word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness.reporting.data import ReportData
+
+KEY = ["dataset", "axis", "within", "arm", "reference"]
+"""Columns that tell the contrasts of a family apart."""
+COLUMNS = [
+    *KEY, "planned", "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm",
+    "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out",
+]  # fmt: skip
+"""Columns of a table of verdicts, in order."""
+EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """A family of contrasts with its verdicts.
+
+    Attributes:
+        family: the contrasts that are judged together.
+        table: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for
+            a pair, within else in words; planned is seeds, cells and left_out are combinations of the other
+            axes; the rest is from `stats.verdicts`.
+        doubts: in words, contrasts that cannot be made at all, and why.
+    """
+
+    family: Contrasts
+    table: pd.DataFrame
+    doubts: Sequence[str]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets that have a contrast, in the study's order."""
+        return list(dict.fromkeys(self.table["dataset"]))
+
+
+def read_family(reading: ReportData) -> Contrasts:
+    """Return the family that the folder's study.toml declares, else its design's default.
+
+    Raises:
+        UsageError: the study.toml was edited so that its [contrasts] cannot be read.
+    """
+    table = reading.results.study.get("contrasts", {})
+    try:
+        family = read_resolved(table)
+    except ValueError as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise UsageError(
+            f"{reading.results.folder / 'study.toml'}: [contrasts] cannot be read ({reason}); allowed: "
+            "metric, margin > 0, alpha between 0 and 0.5, pairs = [[ARM, REFERENCE]], and "
+            "[[contrasts.levels]] with axis, reference and within. Restore the file, or run the study again."
+        ) from error
+    declared = family.declared and bool(table)
+    return family if declared or family.pairs or family.levels else _default(reading, family)
+
+
+def _default(reading: ReportData, family: Contrasts) -> Contrasts:
+    levels = []
+    if reading.design == "grid":
+        levels = [Levels(axis=axis, reference=_reference(reading, axis)) for axis in reading.axes]
+    arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
+    if reading.design == "ladder":
+        arms = [step.arm for step in ladder_steps(reading)]
+    pairs = dict.fromkeys((arm, base) for arm, base in default_pairs(reading.design, arms) if arm != base)
+    update = {"declared": False, "pairs": [list(pair) for pair in pairs], "levels": levels}
+    return family.model_copy(update=update)
+
+
+def reference_levels(reading: ReportData, family: Contrasts) -> dict[str, str]:
+    """Return the level of each axis that its others are compared with: the family's, else the default."""
+    declared = {levels.axis: as_word(levels.reference) for levels in family.levels}
+    return {axis: declared.get(axis) or _reference(reading, axis) for axis in reading.axes}
+
+
+def _reference(reading: ReportData, axis: str) -> str:
+    levels = [level for level in reading.trials[axis].unique() if level != NOT_APPLICABLE]
+    return reference_level(axis, levels, reading.results.study.get("baseline", {}))
+
+
+def judge(reading: ReportData, family: Contrasts) -> Verdicts:
+    """Judge every contrast of a family on every data set, all corrected together."""
+    doubts: list[str] = []
+    if family.metric not in reading.trials:
+        doubts.append(f"trials.csv has no column {family.metric}, so no contrast of it can be judged.")
+        return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
+    tables = [
+        _pairs(reading, family, doubts),
+        *(_levels(reading, family, levels, doubts) for levels in family.levels),
+    ]
+    tables = [table for table in tables if not table.empty]
+    if not tables:
+        return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
+    differences = pd.concat(tables, ignore_index=True)
+    planned = differences.groupby(KEY, sort=False, as_index=False).agg(
+        planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max")
+    )
+    ends = stats.difference_limits(family.metric)
+    verdicts = stats.verdicts(differences, KEY, margin=family.margin, alpha=family.alpha, within=ends)
+    table = planned.merge(verdicts, on=KEY)
+    place = {dataset: place for place, dataset in enumerate(reading.datasets)}
+    table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
+    return Verdicts(family, table.reset_index(drop=True)[COLUMNS], doubts)
+
+
+def _pairs(reading: ReportData, family: Contrasts, doubts: list[str]) -> pd.DataFrame:
+    """Return KEY, seed, difference, cells and left_out of pairs of arms; a row a planned seed."""
+    trials = reading.trials.assign(arm=reading.trials["arm"].astype(str))
+    known = set(trials["arm"])
+    pairs = pd.DataFrame(family.pairs, columns=["arm", "reference"]).drop_duplicates()
+    differences = stats.paired_differences(trials, pairs, family.metric, unfinished=True)
+    met = set(differences[["arm", "reference"]].itertuples(index=False, name=None))
+    for arm, reference in pairs.itertuples(index=False, name=None):
+        absent = [repr(name) for name in (arm, reference) if name not in known]
+        if absent:
+            why = f"trials.csv has no arm {' and no arm '.join(absent)}"
+            doubts.append(f"{arm} against {reference} cannot be judged: {why}.")
+        elif (arm, reference) not in met:
+            doubts.append(f"{arm} against {reference} cannot be judged: they share no data set and seed.")
+    return differences.assign(axis="", within="", cells=1, left_out=0)
+
+
+def _levels(reading: ReportData, family: Contrasts, levels: Levels, doubts: list[str]) -> pd.DataFrame:
+    """Return the differences of an axis' levels from their reference; columns as from `_pairs`."""
+    axis, within, reference = levels.axis, levels.within, as_word(levels.reference)
+    absent = [column for column in (axis, *within) if column not in reading.trials]
+    if absent:
+        doubts.append(f"The levels of {axis} cannot be judged: trials.csv has no column {absent[0]}.")
+        return pd.DataFrame()
+    trials = reading.trials.assign(**{name: reading.trials[name].map(as_word) for name in (axis, *within)})
+    if not trials[axis].eq(reference).any():
+        why = f"no trial has the reference level {reference!r}"
+        doubts.append(f"The levels of {axis} cannot be judged: {why}.")
+        return pd.DataFrame()
+    axes = list(dict.fromkeys([*reading.axes, axis, *within]))
+    differences = stats.level_differences(
+        trials, axis, reference, within=within, axes=axes, metric=family.metric
+    )
+    differences = differences[differences["arm"].ne(NOT_APPLICABLE)]
+    cells = [_within(within, cell) for cell in differences[within].to_numpy().tolist()] if within else ""
+    return differences.assign(axis=axis, within=cells)
+
+
+def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) -> int:
+    """Count the planned seeds of a row of `Verdicts.table` that wait for a trial to be trained."""
+    trials = reading.trials[reading.trials["dataset"].eq(row["dataset"])]
+    waiting = trials[~trials["status"].isin(stats.OUTCOMES)]
+    side = waiting[row["axis"]].map(as_word) if row["axis"] else waiting["arm"].astype(str)
+    waiting = waiting[side.isin([row["arm"], row["reference"]])]
+    within = next((levels.within for levels in family.levels if levels.axis == row["axis"]), [])
+    if row["within"] and len(waiting):
+        cells = waiting[list(within)].map(as_word).to_numpy().tolist()
+        waiting = waiting[[_within(within, cell) == row["within"] for cell in cells]]
+    return min(int(waiting["seed"].nunique()), int(row["planned"]) - int(row["n"]))
+
+
+def _within(axes: Sequence[str], values: Sequence[object]) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in zip(axes, values, strict=True))
+
+
+def contrast(row: Mapping[Any, Any]) -> str:
+    """Put a row of `Verdicts.table` into words, its data set and `within` aside."""
+    return f"{arm(row)} against {row['reference']}"
+
+
+def arm(row: Mapping[Any, Any]) -> str:
+    """Put the arm of a row of `Verdicts.table` into words: a number or a list with its axis."""
+    return level_words(row["axis"], row["arm"]) if row["axis"] else str(row["arm"])
+
+
+def headings(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the heading of each row of `Verdicts.table` in a figure: data set, axis, and `within`."""
+    for dataset, axis, within in table[["dataset", "axis", "within"]].itertuples(index=False, name=None):
+        yield ", ".join(filter(None, (f"{dataset}: {axis}" if axis else dataset, within)))

@@ -1,0 +1,218 @@
+"""A results folder as a report needs it: the varied settings, short names of arms, comparisons."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness import results, stats
+from harness.errors import UsageError
+from harness.results import selection
+from harness.text import NOT_APPLICABLE, as_word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """The tables of a results folder's study.toml that a report reads, with their defaults.
+
+    Attributes:
+        name: the study's; empty if the file has none.
+        hypothesis: the study's; empty if the file has none.
+        design: grid, one-factor, ladder or search.
+        phase: fixed, tuning, tuned, search or confirmed.
+        metrics: tracked metrics.
+        keep_predictions: splits whose predictions are kept.
+        baseline: settings of all arms.
+        axes: names of the settings that were varied.
+        steps: a ladder's [[steps]].
+        tunes: whether arms are tuned.
+        tuning_seeds: seeds that settings are chosen with.
+        tuned: names of the settings that are tuned.
+        chosen: arm -> the settings it chose.
+    """
+
+    name: str
+    hypothesis: str
+    design: str
+    phase: str
+    metrics: Sequence[str]
+    keep_predictions: Sequence[str]
+    baseline: Mapping[str, Any]
+    axes: Sequence[str]
+    steps: Sequence[Mapping[str, Any]]
+    tunes: bool
+    tuning_seeds: Sequence[int]
+    tuned: Sequence[str]
+    chosen: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Any]) -> StudyFile:
+        """Read the tables of study.toml, as `Results.study` holds them."""
+        study, tune = tables.get("study", {}), tables.get("tune", {})
+        return cls(
+            name=str(study.get("name", "")),
+            hypothesis=str(study.get("hypothesis", "")),
+            design=str(study.get("design", "grid")),
+            phase=str(study.get("phase", "fixed")),
+            metrics=study.get("metrics", []),
+            keep_predictions=study.get("keep_predictions", []),
+            baseline=tables.get("baseline", {}),
+            axes=list(tables.get("axes", {})),
+            steps=tables.get("steps", []),
+            tunes="tune" in tables,
+            tuning_seeds=tune.get("seeds", []),
+            tuned=list(tune.get("space", {})),
+            chosen=tables.get("chosen", {}),
+        )
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A results folder with everything that a report derives from its tables.
+
+    Attributes:
+        results: the folder as it was read.
+        axes: columns of `trials` that were varied, except for the data set.
+        trials: `results.trials` with axes as text, `label` (the arm in short, without its data set) and
+            `objective` (loss, head and weight: losses of one objective may share an axis).
+    """
+
+    results: results.Results
+    axes: tuple[str, ...]
+    trials: pd.DataFrame
+
+    @property
+    def study(self) -> StudyFile:
+        """The folder's study.toml."""
+        return StudyFile.of(self.results.study)
+
+    @property
+    def design(self) -> str:
+        """The study's design: grid, one-factor, ladder or search."""
+        return self.study.design
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets in the study's order."""
+        return list(dict.fromkeys(self.trials["dataset"]))
+
+    def of(self, dataset: str) -> pd.DataFrame:
+        """Return the trials on a data set."""
+        return self.trials[self.trials["dataset"].eq(dataset)]
+
+    def finished(self, dataset: str) -> pd.DataFrame:
+        """Return the trials on a data set that have status `ok`."""
+        return self.trials[self.trials["dataset"].eq(dataset) & self.trials["status"].eq("ok")]
+
+    def classes(self, dataset: str) -> list[str]:
+        """Return the class names in label order; the integers where the provenance has none."""
+        facts = self.results.provenance.get("data", {}).get(dataset, {})
+        labels = self.results.confusion[["label", "prediction"]].to_numpy()
+        count = int(labels.max(initial=0)) + 1
+        names = [str(name) for name in facts.get("classes", [])] if isinstance(facts, dict) else []
+        return names if len(names) >= count else [str(label) for label in range(count)]
+
+    def require_predictions(self) -> None:
+        """Raise a UsageError if the folder holds no predictions."""
+        if not any((self.results.folder / "predictions").glob("*.npz")):
+            raise UsageError(
+                "this results folder holds no predictions: it was copied without them, or keep_predictions "
+                "under [study] is empty"
+            )
+
+    def reason(self, error: Exception) -> str:
+        """Return an error's text without its full stop and, since pages are passed on, the folder's place."""
+        folder = str(self.results.folder)
+        return str(error).replace(f"{folder}/", "").replace(folder, "the results folder").rstrip(".")
+
+
+def read(folder: Path) -> ReportData:
+    """Read a results folder for reporting.
+
+    Raises:
+        UsageError: it is not a results folder, or it holds the tuning trials of a study.
+    """
+    folder_results = results.read(folder)
+    if StudyFile.of(folder_results.study).phase == "tuning":
+        study = Path(folder).resolve().parent
+        raise UsageError(
+            f"{folder} holds the tuning trials of a study; the report of {study} has them; write that one"
+        )
+    return prepare(folder_results)
+
+
+def prepare(folder_results: results.Results) -> ReportData:
+    """Add to the trials what a report needs: axes as text, short labels of arms, objectives."""
+    study = StudyFile.of(folder_results.study)
+    varied = [axis for axis in study.axes if axis in folder_results.trials and axis != "dataset"]
+    trials = folder_results.trials.assign(
+        **{axis: folder_results.trials[axis].map(as_word) for axis in varied}
+    )
+    axes = tuple(axis for axis in varied if len(trials[axis].unique()) > 1)
+    if study.design == "grid" and axes:
+        words = [trials[axis].map(lambda value, axis=axis: level_words(axis, value)) for axis in axes]
+        label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
+    else:
+        label = trials["arm"].astype(str)
+        if study.design == "one-factor":
+            label = label.map(selection.shown_arms(trials))
+    weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(as_word)
+    weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
+    objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight
+    return ReportData(folder_results, axes, trials.assign(label=label, objective=objective))
+
+
+def where(reading: ReportData, conditions: str) -> ReportData:
+    """Keep the trials that meet all conditions, written as "activation=relu,seed=0".
+
+    Raises:
+        UsageError: a condition is not SETTING=VALUE or names an unknown column, or no trial is left.
+    """
+    # Conditions are tested on numbers, as the folder has them: the axes of `reading` are text.
+    trials = reading.results.trials.loc[reading.trials.index]
+    named = trials.assign(label=reading.trials["label"], objective=reading.trials["objective"])
+    return replace(reading, trials=reading.trials.loc[selection.where(named, conditions).index])
+
+
+@dataclass(frozen=True)
+class ComparisonData:
+    """Arms against a baseline.
+
+    Attributes:
+        contrasts: as from `stats.contrasts`, with `label`.
+        seeds: as from `stats.paired_differences`, with `label`.
+    """
+
+    contrasts: pd.DataFrame
+    seeds: pd.DataFrame
+
+
+def rank(reading: ReportData) -> pd.DataFrame:
+    """Rank arms as `stats.rank_arms` does, with their short names in `label`."""
+    return stats.rank_arms(reading.trials, arm="label")
+
+
+def against_baseline(reading: ReportData) -> ComparisonData | None:
+    """Compare the arms of a one-factor design with its baseline; None for other designs or a single arm."""
+    arms = list(dict.fromkeys(reading.trials["label"]))
+    if reading.design == "grid" or len(arms) < 2:
+        return None
+    pairs = pd.DataFrame({"arm": arms[1:], "reference": arms[0]})
+    contrasts, seeds = (
+        compare(reading.trials, pairs, arm="label").assign(label=lambda table: table["arm"].astype(str))
+        for compare in (stats.contrasts, stats.paired_differences)
+    )
+    return ComparisonData(contrasts, seeds)
+
+
+def level_words(axis: str, level: str) -> str:
+    """Name a level as an arm's label does: a word stands alone, a number or a list needs its axis."""
+    return level if re.match(r"[A-Za-z]", level) and level != NOT_APPLICABLE else f"{axis} {level}"

@@ -1,0 +1,227 @@
+"""The page of a report: everything that it says and shows, written as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+
+from harness import plots
+from harness.errors import MachineError
+from harness.reporting import (
+    arm_figures,
+    best_model,
+    calibration,
+    contrasts,
+    data_sets,
+    flips,
+    grid_figures,
+    ladder,
+    learning_rates,
+    search_data,
+    search_page,
+    summary_text,
+    table_files,
+    tuned,
+    verdict_text,
+    verdict_views,
+)
+from harness.reporting.arm_tables import arms, choices, missing, provenance
+from harness.reporting.data import read
+from harness.reporting.model import Page, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pandas as pd
+
+    from harness.reporting.data import ReportData
+    from harness.reporting.model import Figure, Table
+
+MAX_BYTES = 9_000_000
+"""Bytes of all figures in the page together; further figures are named only, so that it can be mailed."""
+OUTSIDE = (
+    "Everything outside of the families of contrasts is exploratory: the sentences below, and all figures "
+    "and tables except those of the verdicts."
+)
+
+
+def write(folder: Path, out: Path | None = None) -> Path:
+    """Write the report of a results folder.
+
+    Args:
+        folder: a results folder of `harness run` or `harness search`.
+        out: the page to write; default `folder`/report.html. Figures go to figures/ beside it, tables to
+            tables/.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: `folder` is not a results folder, or the [contrasts] of its study.toml or a search's
+            suggestions.csv cannot be read.
+        MachineError: the page, a figure or a table cannot be written.
+    """
+    reading = read(folder)
+    path = out or Path(folder) / "report.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        page = _search_page(reading) if search_data.is_search(reading) else _study_page(reading)
+        images = {figure.name: save(figure, path.parent / "figures") for figure in page.every_figure}
+        tables = [(table, table_files.save(table, path.parent / "tables")) for table in page.every_table]
+        path.write_text(_render(reading, page, images, tables), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise MachineError(
+            f"the report {path} cannot be written: {error}; choose another place with --out"
+        ) from error
+    return path
+
+
+# -------------------------------------------------------------------------------------------- the contents
+
+
+def _study_page(reading: ReportData) -> Page:
+    """Compare the arms of a study."""
+    page = judgement(reading)
+    parts = [flips.section(reading), calibration.section(reading), *best_model.sections(reading)]
+    ladders = reading.design == "ladder"
+    overview = [] if ladders else [Section("arms", "All arms", tables=[arms(reading)])]
+    return replace(
+        page,
+        answers=[*page.answers, *answers(reading)],
+        tables=[*page.tables, *(ladder.tables(reading) if ladders else choices(reading))],
+        figures=[*page.figures, *draw(reading)],
+        sections=[*(part for part in parts if part is not None), *overview],
+        data=list(data_sets.sections(reading)),
+        files=list(verdict_views.effects(reading)),
+        missing=[*missing(reading), *page.missing],
+    )
+
+
+def _search_page(reading: ReportData) -> Page:
+    """Describe a search; its suggestions are not ranked as arms are, and none of them was tested."""
+    found = search_data.read(reading)
+    return Page(
+        answers=search_page.answers(found),
+        sections=search_page.sections(found),
+        data=list(data_sets.sections(reading)),
+        missing=missing(reading),
+        facts={"tunes": False, "suggestions": len(found.suggestions), "searched": search_page.facts(found)},
+    )
+
+
+def judgement(reading: ReportData) -> Page:
+    """Judge the family of contrasts of a results folder, fixed and tuned: a page of the verdicts alone."""
+    fixed = contrasts.judge(reading, contrasts.read_family(reading))
+    paragraphs = verdict_text.answers(reading, fixed)
+    tables = [] if fixed.table.empty else [verdict_views.table(fixed)]
+    forests, unfinished = list(verdict_views.draw(fixed)), list[Section]()
+    comparison = tuned.read(reading, fixed)
+    if comparison is not None:
+        paragraphs += tuned.tell(fixed, comparison)
+        tables += tuned.tables(fixed, comparison)
+        if comparison.reading is not None:
+            unfinished = missing(comparison.reading, "tuned")
+        if comparison.judged is not None:
+            forests = list(tuned.draw(fixed, comparison.judged))
+    if paragraphs and tables:
+        paragraphs[-1] = [*paragraphs[-1], OUTSIDE]
+    tunes = comparison is not None and not comparison.phases.mismatch
+    return Page(paragraphs, tables, forests, missing=unfinished, facts={"tunes": tunes})
+
+
+def draw(reading: ReportData) -> Iterator[Figure]:
+    """Draw what the design and the finished trials allow, the most important figure first."""
+    yield from grid_figures.draw(reading)
+    yield from ladder.draw(reading) if reading.design == "ladder" else arm_figures.draw(reading)
+    yield from learning_rates.draw(reading)
+
+
+def answers(reading: ReportData) -> list[list[str]]:
+    """Describe the results: a paragraph for each data set, the most important sentence first."""
+    if reading.design == "ladder" and reading.trials["status"].eq("ok").any():
+        return ladder.answers(reading)
+    return summary_text.answers(reading)
+
+
+# --------------------------------------------------------------------------------------------------- the file
+
+
+def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
+    """Write a figure as `folder`/<name>.png and .svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return plots.save(figure.figure, folder / figure.name)
+
+
+def _render(
+    reading: ReportData,
+    page: Page,
+    images: Mapping[str, tuple[Path, Path]],
+    tables: list[tuple[Table, tuple[Path, Path]]],
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    study = reading.study
+    return environment.get_template("report.html").render(
+        page=page,
+        images=_inlined(page.every_figure, images),
+        name=study.name or reading.results.folder.name,
+        hypothesis=study.hypothesis,
+        design=reading.design,
+        phase=study.phase,
+        facts={**_facts(reading), **page.facts},
+        files=[
+            (table.title, [(file.name, table_files.uri(file)) for file in paths]) for table, paths in tables
+        ],
+        unread=plots.fonts.note(),
+        provenance=list(provenance(reading.results.provenance)),
+    )
+
+
+def _inlined(drawn: list[Figure], images: Mapping[str, tuple[Path, Path]]) -> dict[str, dict[str, object]]:
+    """Return each figure's image, the smaller of its files, as a data URI; none once the page is full."""
+    inlined, total = {}, 0
+    for figure in drawn:
+        file = min(images[figure.name], key=lambda path: path.stat().st_size)
+        data = base64.b64encode(file.read_bytes()).decode("ascii")
+        total += len(data)
+        kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
+        width, height = figure.figure.get_size_inches()
+        inlined[figure.name] = {
+            "uri": f"data:{kind};base64,{data}" if total <= MAX_BYTES else "",
+            "file": f"figures/{file.name}",
+            "width": round(width * 96),
+            "height": round(height * 96),
+        }
+    return inlined
+
+
+def _facts(reading: ReportData) -> dict[str, object]:
+    """Collect the facts that the page states about its numbers."""
+    trials = reading.trials
+    unique = trials.drop_duplicates("trial_id")  # tuned arms that chose the same settings share trials
+    return {
+        "planned": len(unique),
+        "done": int(unique["status"].eq("ok").sum()),
+        "arms": trials.drop_duplicates(["dataset", "label"]).shape[0],
+        "seeds": trials["seed"].nunique(),
+        "datasets": reading.datasets,
+        "axes": reading.axes,
+        "varies_lr": "lr" in reading.axes,
+        "noise": noise if (noise := _values(trials, "label_noise")) not in {"", "0"} else "",
+        **{
+            name: _values(trials, name)
+            for name in ("val_fraction", "val_split", "epochs", "steps", "engine", "device")
+        },
+    }
+
+
+def _values(trials: pd.DataFrame, column: str) -> str:
+    """List the values of a column; empty if it has none."""
+    values: list[object] = list(trials[column].dropna().unique()) if column in trials else []
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)

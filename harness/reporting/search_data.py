@@ -1,0 +1,158 @@
+"""The results folder of a search, read for its report: its suggestions, its space, its confirmation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from harness import results, stats
+from harness.errors import UsageError
+from harness.reporting.data import ReportData, prepare
+from harness.reporting.search_space import parameters
+from harness.results import columns, tables
+from harness.settings.schema import CONFIRMED, WINNER, outcome_columns
+from harness.study.searches import COLUMNS, STATES, SUGGESTIONS, Objective, Search
+from harness.study.space import Parameter
+from harness.text import as_word
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMPLETE, PRUNED, FAILED = STATES
+MAY_DIFFER = {"trial_id", "arm", "seed", "label", "objective", "eval_every"}
+"""Columns before the outcome that may differ between a suggestion and its confirmation."""
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """The results folder of a search.
+
+    Attributes:
+        reading: the folder, read; every trial of every suggestion, test sealed.
+        settings: its [search] table.
+        suggestions: suggestions.csv in the order of the numbers, with `value` (the leading objective) and
+            `best` (boolean).
+        parameters: the parameters in the order in which they are drawn.
+        confirmed: the folder confirmed/; None if it is not there yet or cannot be read.
+        doubts: in words, what cannot be read.
+    """
+
+    reading: ReportData
+    settings: Search
+    suggestions: pd.DataFrame
+    parameters: tuple[Parameter, ...]
+    confirmed: ReportData | None
+    doubts: Sequence[str]
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """The one or two objectives."""
+        return self.settings.objectives
+
+    @property
+    def objective(self) -> Objective:
+        """The objective that decides which suggestion is the best."""
+        return self.settings.ranking[0]
+
+    @property
+    def complete(self) -> pd.DataFrame:
+        """The suggestions that were trained to their end and have every objective."""
+        complete = self.suggestions[self.suggestions["state"].eq(COMPLETE)]
+        return complete.dropna(subset=self.settings.objective)
+
+    @property
+    def best(self) -> pd.Series[Any] | None:
+        """The best complete suggestion, the earliest of those that tie."""
+        best = self.suggestions[self.suggestions["best"]]
+        return None if best.empty else best.iloc[0]
+
+    @property
+    def seeds(self) -> int:
+        """The number of search seeds that a suggestion has."""
+        return len(self.settings.seeds)
+
+
+def is_search(reading: ReportData) -> bool:
+    """Tell whether a results folder is that of a search, not of its confirmation."""
+    return bool(reading.results.study.get("study", {}).get("phase") == "search")
+
+
+def read(reading: ReportData) -> SearchData:
+    """Read the suggestions and the confirmation of a search.
+
+    Raises:
+        UsageError: suggestions.csv is missing, cannot be read or lacks columns; or [search] cannot be read.
+    """
+    search = _read_settings(reading)
+    path = reading.results.folder / SUGGESTIONS
+    needed = [*COLUMNS, *search.objective]
+    try:
+        tables.check_unchanged(path.parent, path.name)
+        table = columns.read(path, reading.results.study)
+        table[needed]
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}. Run the search again: it continues from its storage and "
+            "writes the file"
+        ) from error
+    table = table.sort_values("number", ignore_index=True)
+    space = parameters(reading.results.study.get("space", {}), table.drop(columns=needed))
+    names = {p.name: table[p.name].map(_word) for p in space if not p.numeric}
+    value = table[search.ranking[0].name].astype(float)
+    table = table.assign(**names, value=value, best=_best(table, search))
+    doubts: list[str] = []
+    return SearchData(reading, search, table, space, _confirmed(reading, doubts), doubts)
+
+
+def _read_settings(reading: ReportData) -> Search:
+    try:
+        return Search.model_validate(reading.results.study.get("search", {}))
+    except ValidationError as error:
+        raise UsageError(
+            f"{reading.results.folder / 'study.toml'}: [search] cannot be read "
+            f"({error.errors()[0]['msg']}). Restore the file, or run the search again"
+        ) from error
+
+
+def _best(table: pd.DataFrame, search: Search) -> pd.Series[bool]:
+    """Mark the best suggestion, as the search chooses its winner: one that diverged cannot be it."""
+    eligible = table["state"].eq(COMPLETE) & table["reason"].eq("")
+    values = table[[objective.name for objective in search.ranking]].where(eligible)
+    best = stats.ranked(values, [objective.maximize for objective in search.ranking])[:1]
+    return pd.Series(np.isin(np.arange(len(table)), best), table.index)
+
+
+def _confirmed(reading: ReportData, doubts: list[str]) -> ReportData | None:
+    folder = reading.results.folder / CONFIRMED
+    if not (folder / "trials.csv").is_file():
+        return None
+    try:
+        return prepare(results.read(folder))
+    except UsageError:
+        doubts.append(f"The folder {CONFIRMED}/ cannot be read, so the winner's confirmation is not shown.")
+        return None
+
+
+def confirmed_number(search: SearchData) -> int | None:
+    """Return the number of the suggestion whose settings were confirmed; None if there is none."""
+    if search.confirmed is None:
+        return None
+    trials, confirmed = search.reading.trials, search.confirmed.trials
+    outcome = set(outcome_columns(search.reading.results.study.get("study", {}).get("metrics", [])))
+    settings = [str(c) for c in trials if c in confirmed and c not in MAY_DIFFER and c not in outcome]
+    winner = confirmed[confirmed["arm"].eq(WINNER)]
+    if winner.empty:
+        return None
+    wanted = winner.iloc[0][settings].map(as_word)
+    same = (trials[settings].map(as_word) == wanted).all(axis=1)
+    arms = search.suggestions[search.suggestions["arm"].isin(trials.loc[same, "arm"])]
+    complete = arms[arms["state"].eq(COMPLETE)].sort_values("best", ascending=False, kind="stable")
+    return None if complete.empty else int(complete["number"].iloc[0])
+
+
+def _word(value: Any) -> Any:
+    return np.nan if pd.isna(value) else as_word(value)

@@ -1,0 +1,246 @@
+"""The page of a search: its setup, its winner's confirmation, its history, importance, and its space.
+
+Everything here reads validation; the test split was closed for the whole search, and opened in its
+confirmation alone (`harness.reporting.confirmation`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness import plots, stats
+from harness.reporting import confirmation, importance, pruning, search_figures, search_space, search_tables
+from harness.reporting.model import Figure, Section
+from harness.reporting.search_data import COMPLETE, FAILED, PRUNED
+from harness.reporting.search_tables import value_words
+from harness.study.searches import STATES
+from harness.text import count, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.reporting.search_data import SearchData
+    from harness.study.searches import Objective
+    from harness.study.space import Parameter
+
+MOST_BUDGETS = 200
+FEWEST_BUDGET = 5
+CLOSED = (
+    "The test split was closed during the search: suggestions were compared, pruned and chosen on validation "
+    "only."
+)
+HISTORY = (
+    "Each suggestion in the order of its number, and by the wall seconds of search until its result was "
+    "reported to the sampler (those of a batch together). The line is the best complete suggestion so far. A "
+    "pruned suggestion is shown with the value at its last evaluation, not the one it would have ended at; a "
+    "failed one is a cross at the bottom."
+)
+BUDGET = (
+    "Over all subsets of the suggestions of each size, in whatever order: the mean of their best (Dodge et "
+    "al. 2019, with the unbiased estimator of Tang et al. 2020), and where 80\u00a0% of them lie. "
+    "Dashed beyond half of the suggestions, where it depends on the few best ones and the band would close "
+    "only because there are no others. The step line is this search in its own order."
+)
+DEPENDENT = (
+    "Left out: the result of a smaller search can be estimated from this one only if suggestions are "
+    "independent draws, as those of the sampler random are. Here each suggestion of the sampler {sampler} "
+    "depends on the others, so a subset of them is not a smaller search of its kind. The history shows the "
+    "best of this search at each number; only further searches with other sampler seeds can show how that "
+    "varies."
+)
+
+
+def answers(search: SearchData) -> list[list[str]]:
+    """State the result in paragraphs: the best suggestion, its confirmation, the outcomes."""
+    best, objective = search.best, search.objective
+    if best is None:
+        nothing = "No suggestion has been trained to its end, so there is nothing to conclude."
+        return [[nothing, *_outcomes(search)]]
+    drawn = [parameter for parameter in search.parameters if pd.notna(best[parameter.name])]
+    settings = "; ".join(f"{p.name} = {search_tables.setting(p, best[p.name]).text}" for p in drawn)
+    complete = count(len(search.complete), "complete suggestion")
+    value = value_words(objective, float(best["value"]))
+    first = [
+        f"The best of {complete} by {spaced(objective.name)}: {best['arm']}, {value}.",
+        f"Its settings: {settings}.",
+        *_edges(drawn, best),
+    ]
+    return [first, *confirmation.answers(search), list(_outcomes(search))]
+
+
+def facts(search: SearchData) -> str:
+    """Describe the search in one sentence: its suggestions, sampler and pruner."""
+    seeds = "one seed" if search.seeds == 1 else f"{search.seeds} seeds"
+    pruner = search.settings.pruner.name
+    return (
+        f"{count(len(search.suggestions), 'suggestion')} of "
+        f"{count(len(search.parameters), 'parameter')} by the sampler {search.settings.sampler}, "
+        f"{'nothing was pruned' if pruner == 'none' else f'pruned by {pruner}'}; {seeds} each."
+    )
+
+
+def _edges(parameters: list[Parameter], best: pd.Series[Any]) -> Iterator[str]:
+    edges = [f"{p.name} ({side})" for p in parameters if (side := search_space.edge(p, best[p.name]))]
+    if edges:
+        lies = "lies" if len(edges) == 1 else "lie"
+        yield f"At the edge of its range {lies} {', '.join(edges)}: a better value may lie beyond."
+
+
+def _outcomes(search: SearchData) -> Iterator[str]:
+    """Yield the number of suggestions by state, and why some failed."""
+    table = search.suggestions
+    states = table["state"].value_counts()
+    counts = ", ".join(f"{states.get(state, 0)} {state}" for state in STATES)
+    if len(table) < search.settings.suggestions:
+        yield f"{len(table)} of {search.settings.suggestions} suggestions have ended so far: {counts}."
+    else:
+        yield f"{count(len(table), 'suggestion')}: {counts}."
+    if states.get(FAILED, 0):
+        reasons = table.loc[table["state"].eq(FAILED), "reason"].value_counts()
+        why = "; ".join(f"{reason or 'no reason given'} ({n})" for reason, n in reasons.head(3).items())
+        yield f"Failed ones stay in every count and are never the best: {why}."
+
+
+def sections(search: SearchData) -> list[Section]:
+    """Make the page's sections, in the order in which they are read."""
+    shares = importance.judge(search)
+    optional = [
+        _setup(search), confirmation.section(search), _history(search), _budget(search),
+        search_figures.mattered(search, shares), search_figures.section(search, shares), _front(search),
+        pruning.section(search),
+    ]  # fmt: skip
+    last = Section("all-suggestions", "All suggestions", [], [search_tables.suggestions(search)])
+    return [section for section in [*optional, last] if section is not None]
+
+
+def _setup(search: SearchData) -> Section:
+    settings, several = search.settings, len(search.objectives) > 1
+    objectives = " and ".join(
+        f"{spaced(objective.name)} ({_direction(objective)})" for objective in search.objectives
+    )
+    mean = f"{search.seeds} seeds, of which the objective is the mean"
+    seeds = "one seed" if search.seeds == 1 else mean
+    setup = (
+        f"Sampler {settings.sampler}, seed {settings.seed}, in batches of {settings.batch}; pruner "
+        f"{settings.pruner.name}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
+        f"trained with {seeds}."
+    )
+    words = [setup, " ".join(_outcomes(search)), CLOSED]
+    if several:
+        words.append(f"The best suggestion is that by {spaced(search.objective.name)}.")
+    if settings.diverged != "fail":
+        words.append(f"A training that diverged counts as the declared worst value, {settings.diverged:g}.")
+    tables = [search_tables.space(search), search_tables.outcomes(search)]
+    if search.best is not None:
+        tables.insert(0, search_tables.best(search, search.best))
+    return Section("searched", "What was searched", words, tables)
+
+
+def _direction(objective: Objective) -> str:
+    return "the higher the better" if objective.maximize else "the lower the better"
+
+
+# ---------------------------------------------------------------------------------------------- its history
+
+
+def history(search: SearchData) -> pd.DataFrame:
+    """Return number, state, value, seconds, best and so_far (best of the complete ones up to here)."""
+    table = search.suggestions
+    complete = table["value"].where(table["state"].eq(COMPLETE))
+    so_far = stats.best_so_far(complete, maximize=search.objective.maximize)
+    return table[["number", "state", "value", "seconds", "best"]].assign(so_far=so_far)
+
+
+def _history(search: SearchData) -> Section | None:
+    table = history(search)
+    if table["value"].notna().sum() == 0:
+        return None
+    figure = plots.history_figure(table, search.objective.name)
+    words = []
+    if search.best is not None:
+        nth = f"the {_ordinal(int(search.best['number']) + 1)} of {len(table)}"
+        when = f"{search.best['seconds']:,.0f} of {table['seconds'].max():,.0f} seconds"
+        words = [f"The best suggestion was {nth}, reported after {when}."]
+    return Section("history", "History", words, [], [Figure("search-history", "History", HISTORY, figure)])
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def budget(search: SearchData) -> pd.DataFrame:
+    """Return budget, expected, low and high: the best that a random search of each size would have had.
+
+    A pruned suggestion counts with the value at which it was stopped; a failed one is the worst.
+    """
+    table, sign = search.suggestions, 1 if search.objective.maximize else -1
+    values = sign * table["value"].where(table["state"].ne(FAILED)).to_numpy()
+    sizes = np.unique(np.geomspace(1, len(values), MOST_BUDGETS).astype(int))
+    expected = stats.expected_best(values, list(map(int, sizes)))[["budget", "expected"]]
+    curve = expected.merge(stats.best_quantiles(values, list(map(int, sizes))), on="budget")
+    return curve.assign(
+        expected=sign * curve["expected"],
+        low=sign * curve["low" if sign > 0 else "high"],
+        high=sign * curve["high" if sign > 0 else "low"],
+    )
+
+
+def _budget(search: SearchData) -> Section | None:
+    title, sampler = "Expected best against budget", search.settings.sampler
+    if len(search.complete) < FEWEST_BUDGET:
+        return None
+    if sampler != "random":
+        return Section("budget", title, [DEPENDENT.format(sampler=sampler)])
+    curve, table = budget(search), history(search)
+    so_far = table.assign(number=np.arange(1, len(table) + 1)).dropna(subset=["so_far"])
+    figure = plots.budget_figure(
+        curve.dropna(subset=["expected"]), so_far[["number", "so_far"]], search.objective.name
+    )
+    words = list(_budget_words(search, curve))
+    return Section("budget", title, words, [], [Figure("search-budget", title, BUDGET, figure)])
+
+
+def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:
+    """Yield the best to expect of half the budget, and how failed and pruned suggestions count."""
+    half = curve[curve["budget"].le(len(search.suggestions) / 2)].iloc[-1]
+    if not math.isnan(half["expected"]):
+        low, high = (value_words(search.objective, half[end]) for end in ("low", "high"))
+        most = f" (80\u00a0% of them {low} to {high})" if not math.isnan(half["low"] + half["high"]) else ""
+        yield (
+            f"A random search of {half['budget']:.0f} suggestions from this space would have been expected "
+            f"to find {value_words(search.objective, half['expected'])}{most}."
+        )
+    failed = int(search.suggestions["state"].eq(FAILED).sum())
+    if failed:
+        yield (
+            f"The {count(failed, 'suggestion')} that failed count as spent and as worse than all others; the "
+            f"curve begins at {failed + 1}, where no search of that size could have failed throughout."
+        )
+    if search.suggestions["state"].eq(PRUNED).any():
+        yield (
+            "Pruned suggestions count with the value at which they were stopped, though a smaller search "
+            "might have trained them on: with a pruner this curve is an approximation, and too low rather "
+            "than too high."
+        )
+
+
+def _front(search: SearchData) -> Section | None:
+    """Show the Pareto front of a search with two objectives."""
+    if len(search.objectives) < 2 or search.complete.empty:
+        return None
+    ranking = search.settings.ranking
+    names, maximize = [objective.name for objective in ranking], [objective.maximize for objective in ranking]
+    complete = search.complete
+    table = complete.assign(front=stats.pareto_front(complete[names].to_numpy(dtype=float), maximize))
+    beaten = list(table.loc[table["best"] & ~table["front"], "arm"])
+    tie = "is beaten by one of the front: as good, and better in the other objective."
+    words = [f"The best by {spaced(names[0])}, {beaten[0]}, {tie}"] if beaten else []
+    title = search_figures.sentence(f"{spaced(names[0])} against {spaced(names[1])}")
+    caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
+    drawn = [Figure("search-front", title, caption, plots.front_figure(table, names, maximize))]
+    return Section("pareto", "The Pareto front", words, [search_tables.front(search, table)], drawn)

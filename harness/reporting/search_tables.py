@@ -1,0 +1,240 @@
+"""The tables of a search: outcomes, space, best suggestion, all suggestions, Pareto front, importance."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from harness.reporting import search_space
+from harness.reporting.model import NONE, Cell, Column, Table
+from harness.reporting.search_data import FAILED
+from harness.reporting.search_space import EDGE
+from harness.study.searches import STATES
+from harness.study.space import Choices
+from harness.text import as_word, count, percent, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.reporting.search_data import SearchData
+    from harness.study.searches import Objective
+    from harness.study.space import Parameter
+
+MOST_NAMED = 12  # suggestions that a cell names
+DASH = "\u2013"
+SPACE = (
+    "The distribution of each parameter. Suggested: in how many of the suggestions; a parameter that only "
+    "some have (momentum, a second layer's width) is drawn only if it has an effect."
+)
+BEST = (
+    "Chosen by validation only. Edge: the value lies in the outer {share} of its range at that end (of a log "
+    "range, of its logarithm), so a better one may lie beyond. By chance one value in twenty lies at an "
+    "edge, of a few whole numbers more."
+)
+ALL = "Pruned: {name} when its training was stopped. Empty: the parameter does not apply."
+FRONT = (
+    "Complete suggestions that no other one beats: no other is at least as good in both objectives and "
+    "better in one. Chosen by validation, among as many noisy numbers as there are suggestions."
+)
+IMPORTANCE = (
+    "Shares of the importance of all parameters that an evaluator judges; the two judge different things, "
+    "and fANOVA fewer parameters, so their shares cannot be compared. Under each the middle 90\u00a0% over "
+    "bootstrap resamples of the suggestions (which hold fewer different ones, so that a share may lie "
+    "outside); seeds: fANOVA's lowest and highest over the seeds of its forest."
+)
+
+
+def value_words(objective: Objective, value: float) -> str:
+    """Put an objective's value into words: an accuracy in %, a count whole, else with four digits."""
+    if math.isnan(value):
+        return NONE
+    if objective.is_accuracy:
+        return percent(value, 2)
+    return f"{value:,.0f}" if abs(value) >= 1e4 or float(value).is_integer() else f"{value:.4g}"
+
+
+def setting(parameter: Parameter, value: Any) -> Cell:
+    """Show a parameter's value; empty, and last when sorted, if it does not apply."""
+    if pd.isna(value):
+        return Cell("", key=math.nan)
+    return Cell(f"{value:.4g}", key=float(value)) if parameter.numeric else Cell(as_word(value))
+
+
+def outcomes(search: SearchData) -> Table:
+    """Tabulate the outcomes of the suggestions: a row a state and reason."""
+    rank = {state: place for place, state in enumerate(STATES)}
+    groups = search.suggestions.groupby(["state", "reason"], sort=False)
+    table = groups.agg(suggestions=("number", "size"), numbers=("number", list)).reset_index()
+    table = table.sort_values("state", key=lambda state: state.map(rank), kind="stable", ignore_index=True)
+    rows = [
+        [
+            Cell(row["state"], row["reason"]),
+            Cell(str(row["suggestions"]), key=row["suggestions"]),
+            Cell(_numbers(row["numbers"])),
+        ]
+        for row in table.to_dict("records")
+    ]
+    columns = [Column("state", show="long"), Column("suggestions", numeric=True), Column("numbers")]
+    note = "Every suggestion that has ended, by its outcome; nothing is left out of these counts."
+    data = table.assign(numbers=table["numbers"].map(lambda numbers: " ".join(map(str, numbers))))
+    return Table("outcomes", "Outcomes of the suggestions", note, columns, rows, data)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    more = f" and {len(numbers) - MOST_NAMED} more" if len(numbers) > MOST_NAMED else ""
+    return ", ".join(map(str, numbers[:MOST_NAMED])) + more
+
+
+def space(search: SearchData) -> Table:
+    """Tabulate the parameters with their ranges and conditions."""
+    table = search.reading.results.study.get("space", {})
+    frame = pd.DataFrame(
+        [
+            (
+                parameter.name, *_ends(parameter), search_space.distribution(parameter),
+                search_space.when(table, parameter), int(search.suggestions[parameter.name].notna().sum()),
+            )
+            for parameter in search.parameters
+        ],
+        columns=["parameter", "from", "to", "drawn", "when", "suggested"],
+    )  # fmt: skip
+    conditional = frame["when"].ne("").any()
+    columns = [Column("parameter"), Column("from", numeric=True), Column("to", numeric=True), Column("drawn")]
+    columns += [Column("when")] if conditional else []
+    columns += [Column("suggested", numeric=True)]
+    rows = [
+        [
+            Cell(row["parameter"]),
+            _bound(row["from"]),
+            _bound(row["to"]),
+            Cell(row["drawn"]),
+            *([Cell(row["when"])] if conditional else []),
+            Cell(f"{row['suggested']} of {len(search.suggestions)}", key=row["suggested"]),
+        ]
+        for row in frame.to_dict("records")
+    ]
+    return Table("space", "The space", SPACE, columns, rows, frame)
+
+
+def _ends(parameter: Parameter) -> tuple[float, float]:
+    values = parameter.values
+    return (math.nan, math.nan) if isinstance(values, Choices) else (float(values.low), float(values.high))
+
+
+def _bound(end: float) -> Cell:
+    return Cell(DASH if math.isnan(end) else f"{end:g}", key=end)
+
+
+def _range(parameter: Parameter) -> str:
+    low, high = _ends(parameter)
+    return DASH if math.isnan(low) else f"{low:g} to {high:g}"
+
+
+def best(search: SearchData, row: pd.Series[Any]) -> Table:
+    """Tabulate the settings of the best suggestion, those at the edge of their range marked."""
+    drawn = [parameter for parameter in search.parameters if pd.notna(row[parameter.name])]
+    edges = [search_space.edge(parameter, row[parameter.name]) for parameter in drawn]
+    data = pd.DataFrame(
+        [(p.name, as_word(row[p.name]), edge) for p, edge in zip(drawn, edges, strict=True)],
+        columns=["parameter", "value", "edge"],
+    )
+    rows = [
+        [Cell(p.name), setting(p, row[p.name]), Cell(_range(p)), Cell(edge)]
+        for p, edge in zip(drawn, edges, strict=True)
+    ]
+    columns = [Column("parameter"), Column("value", numeric=True), Column("range"), Column("edge")]
+    title = f"The best suggestion: {row['arm']}, {value_words(search.objective, row['value'])}"
+    return Table("best", title, BEST.format(share=percent(EDGE)), columns, rows, data)
+
+
+def _objective_columns(search: SearchData) -> list[Column]:
+    return [Column(spaced(objective.name), numeric=True) for objective in search.objectives]
+
+
+def _objective_cells(search: SearchData, row: dict[Any, Any]) -> list[Cell]:
+    values = [(objective, float(row[objective.name])) for objective in search.objectives]
+    return [Cell(value_words(objective, value), key=value) for objective, value in values]
+
+
+def _parameter_columns(search: SearchData) -> list[Column]:
+    return [Column(p.name, numeric=p.numeric, show="wide") for p in search.parameters]
+
+
+def _parameter_cells(search: SearchData, row: dict[Any, Any]) -> list[Cell]:
+    return [setting(parameter, row[parameter.name]) for parameter in search.parameters]
+
+
+def suggestions(search: SearchData) -> Table:
+    """Tabulate every suggestion with its settings, the best first."""
+    objective = search.objective
+    table = search.suggestions.assign(
+        _state=search.suggestions["state"].map({state: place for place, state in enumerate(STATES)}),
+        _cost=search.suggestions["value"] * (-1 if objective.maximize else 1),
+    )
+    table = table.sort_values(["_state", "_cost"], kind="stable")
+    columns = [
+        Column("number", numeric=True),
+        Column("state"),
+        *_objective_columns(search),
+        Column("evaluations", numeric=True),
+        *_parameter_columns(search),
+    ]
+    rows = [
+        [
+            Cell(str(row["number"]), key=row["number"]),
+            Cell(row["state"], row["reason"] if row["state"] == FAILED else ""),
+            *_objective_cells(search, row),
+            Cell(as_word(row["evaluations"]), key=float(row["evaluations"])),
+            *_parameter_cells(search, row),
+        ]
+        for row in table.to_dict("records")
+    ]
+    note = ALL.format(name=spaced(objective.name))
+    data = table.drop(columns=["_state", "_cost", "value", "best"])
+    return Table("suggestions", "All suggestions, the best first", note, columns, rows, data)
+
+
+def front(search: SearchData, table: pd.DataFrame) -> Table:
+    """Tabulate the suggestions of the Pareto front, the best by the leading objective first."""
+    ascending = not search.objective.maximize
+    shown = table[table["front"]].sort_values("value", ascending=ascending, kind="stable")
+    columns = [
+        Column("suggestion", numeric=True), *_objective_columns(search), *_parameter_columns(search)
+    ]  # fmt: skip
+    rows = [
+        [
+            Cell(str(row["number"]), key=row["number"]),
+            *_objective_cells(search, row),
+            *_parameter_cells(search, row),
+        ]
+        for row in shown.to_dict("records")
+    ]
+    names = [*search.settings.objective, *(parameter.name for parameter in search.parameters)]
+    title = f"The front: {count(len(shown), 'suggestion')}"
+    return Table("front", title, FRONT, columns, rows, shown[["number", *names]])
+
+
+def importance(shares: pd.DataFrame) -> Table:
+    """Tabulate each parameter's importance by each evaluator, with its spreads."""
+    evaluators = list(dict.fromkeys(shares["evaluator"]))
+    columns = [Column("parameter"), *(Column(name, numeric=True) for name in evaluators)]
+    columns += [Column("fANOVA's seeds", numeric=True)]
+    rows = []
+    for name, group in shares.groupby("parameter", sort=False):
+        by = group.set_index("evaluator")
+        cells = [Cell(str(name)), *(_share(by.loc[evaluator]) for evaluator in evaluators)]
+        last = by.loc[evaluators[-1]]
+        judged = pd.notna(last["seed_low"])
+        seeds = f"{percent(last['seed_low'])} to {percent(last['seed_high'])}" if judged else DASH
+        rows.append([*cells, Cell(seeds, key=float(last["seed_high"] - last["seed_low"]))])
+    return Table("importance-shares", "Importance of the parameters", IMPORTANCE, columns, rows, shares)
+
+
+def _share(row: pd.Series[Any]) -> Cell:
+    if pd.isna(row["importance"]):
+        return Cell("not judged", key=math.nan)
+    return Cell(
+        percent(row["importance"]), f"{percent(row['low'])} to {percent(row['high'])}", row["importance"]
+    )

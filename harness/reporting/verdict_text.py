@@ -1,0 +1,315 @@
+"""The verdicts of a family of contrasts in sentences, each hedged by its numbers, with every doubt."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from harness import stats
+from harness.reporting.contrasts import arm, contrast, untrained
+from harness.text import (
+    as_word,
+    between,
+    capitalised,
+    count,
+    interval,
+    joined,
+    listed,
+    p_value,
+    percent,
+    points,
+    spaced,
+    span,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness.reporting.contrasts import Verdicts
+    from harness.reporting.data import ReportData
+    from harness.study.contrasts import Contrasts
+
+    Row = Mapping[Any, Any]
+
+FEW = 3  # contrasts of a data set that get a sentence each
+NAMED = 4  # contrasts of one verdict that a longer family names
+POWER = "80\u00a0% power at the corrected level"
+
+
+def answers(reading: ReportData, judged: Verdicts, *, tuned: bool = False) -> list[list[str]]:
+    """Describe the verdicts: a paragraph for each data set, then one on the family; none if nothing finished.
+
+    Args:
+        reading: the results folder.
+        judged: its family, judged.
+        tuned: whether the verdicts are those of tuned arms.
+    """
+    if not reading.trials["status"].eq("ok").any():
+        return []
+    if judged.table.empty:
+        arms = reading.trials.drop_duplicates("label").shape[0]
+        alone = "There is only one arm, so there is nothing to compare."
+        return [[alone if arms == 1 else "No contrast can be judged.", *judged.doubts]]
+    paragraphs = [list(_dataset(reading, judged, dataset, tuned=tuned)) for dataset in judged.datasets]
+    return [*paragraphs, list(_family(reading, judged, tuned=tuned))]
+
+
+def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool) -> Iterator[str]:
+    rows = judged.table[judged.table["dataset"].eq(dataset)].to_dict("records")
+    where = f"Tuned, on {dataset}" if tuned else f"On {dataset}"
+    if not any(row["n"] for row in rows):
+        ended = stats.outcomes(reading.of(dataset), ["dataset"]).iloc[0]
+        yield (
+            f"{where} nothing can be compared: no seed finished both sides of any of "
+            f"{count(len(rows), 'contrast')} ({ended['ok']} of {count(ended['planned'], 'trial')} finished)."
+        )
+        return
+    if len(rows) <= FEW:
+        first, *rest = [sentence(row, judged.family) for row in rows]
+        yield f"{where} {first}"
+        yield from rest
+    else:
+        yield f"{where}, {len(rows)} contrasts: {_counts(rows, judged.family)}."
+        describe = _across if any(row["within"] for row in rows) else _groups
+        yield from describe(rows, judged.family)
+    yield from _power(rows)
+    yield from _lost(reading, rows, judged.family)
+    if not tuned:  # of the split, so it is said once
+        yield from _own_error(reading, judged.family.metric, dataset)
+
+
+def sentence(row: Row, family: Contrasts) -> str:
+    """Write one contrast's verdict as a sentence that may follow "On mnist"."""
+    first, second = arm(row), row["reference"]
+    within = f" ({row['within']})" if row["within"] else ""
+    by = f"{points(row['difference'], sign=True)} points of {spaced(family.metric)}"
+    if row["n"] == 0:
+        return f"{first} cannot be compared with {second}{within}: no seed finished both."
+    if row["n"] == 1:
+        return f"{first} against {second}{within}: {by} in the only seed, so there is no verdict."
+    p = f"corrected p {p_value(row['p_holm'])}"
+    if row["verdict"] in {"better", "worse"}:
+        size = f"{points(abs(row['difference']))} points of {spaced(family.metric)}"
+        low, high = sorted((abs(row["low"]), abs(row["high"])))
+        sure = f"{interval({**row, 'low': low, 'high': high})}, {p}"
+        less = ", which is within the margin" if row["within_margin"] else ""
+        return f"{first} is {row['verdict']} than {second}{within} by {size}{less} ({sure})."
+    if row["verdict"] == stats.IDENTICAL:
+        return f"{first} and {second} have the same {spaced(family.metric)} in all {row['n']} seeds{within}."
+    if row["verdict"] == "same within margin":
+        return f"{first} and {second} are the same within {_margin(family)}{within}: {by} ({interval(row)})."
+    return (
+        f"{first} cannot be told from {second}{within}: {by} ({interval(row)}, {p}); {_more([row], family)}."
+    )
+
+
+def _margin(family: Contrasts) -> str:
+    return f"\u00b1{_size(family)}"
+
+
+def _size(family: Contrasts) -> str:
+    return f"{100 * family.margin:g} point{'' if family.margin == 0.01 else 's'}"
+
+
+def _phrases(family: Contrasts) -> dict[str, str]:
+    """Return the words for each verdict, in the order of sentences."""
+    return {
+        "better": "better",
+        "worse": "worse",
+        stats.IDENTICAL: "the same in all seeds",
+        "same within margin": f"the same within {_margin(family)}",
+        "cannot tell": "undecided",
+        "one seed": "with one seed and so without a verdict",
+        "no data": "without data",
+    }
+
+
+def _counts(rows: Sequence[Row], family: Contrasts) -> str:
+    """Count the contrasts of each verdict."""
+    numbers = Counter(row["verdict"] for row in rows)
+    return joined([f"{numbers[name]} {phrase}" for name, phrase in _phrases(family).items() if numbers[name]])
+
+
+def _across(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
+    """Write a sentence for each contrast: its verdicts over the combinations of the other axes."""
+    contrasts: dict[str, list[Row]] = {}
+    for row in rows:
+        contrasts.setdefault(contrast(row), []).append(row)
+    within = " and ".join(dict.fromkeys(name for levels in family.levels for name in levels.within))
+    for place, (name, cells) in enumerate(contrasts.items()):
+        parts = []
+        for verdict, phrase in _phrases(family).items():
+            group = [row for row in cells if row["verdict"] == verdict]
+            if group:
+                parts.append(f"{phrase} in {len(group)}{_range(group)}")
+        axes = f" of {within}" if place == 0 else ""
+        yield f"{name}, in {count(len(cells), 'combination')}{axes}: {', '.join(parts)}."
+    undecided = [row for row in rows if row["verdict"] == "cannot tell"]
+    if undecided:
+        yield f"{capitalised(_more(undecided, family))}."
+
+
+def _range(rows: Sequence[Row]) -> str:
+    """Write the lowest and the highest difference in brackets; empty where there is none."""
+    values = sorted(row["difference"] for row in rows if row["n"])
+    if not values:
+        return ""
+    low, high = (points(value, sign=True) for value in (values[0], values[-1]))
+    return f" ({low if low == high else f'{low} to {high}'} points)"
+
+
+def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
+    """List the contrasts of each verdict by name, the largest differences first."""
+    for verdict, phrase in _phrases(family).items():
+        group = [row for row in rows if row["verdict"] == verdict]
+        group.sort(key=lambda row: -abs(row["difference"]) if row["n"] else 0.0)
+        if group:
+            yield f"{capitalised(phrase)}: {listed([_short(row) for row in group], NAMED)}."
+        if verdict == "cannot tell" and group:
+            yield f"{capitalised(_more(group, family))}."
+
+
+def _short(row: Row) -> str:
+    if not row["n"]:
+        return _name(row)
+    inside = ", within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
+    return f"{_name(row)} {points(row['difference'], sign=True)} points ({span(row)}{inside})"
+
+
+def _name(row: Row) -> str:
+    return contrast(row) + (f" ({row['within']})" if row["within"] else "")
+
+
+def _more(rows: Sequence[Row], family: Contrasts) -> str:
+    """Say how many more seeds would decide the contrasts that these seeds cannot tell."""
+    known = [row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"])]
+    more = sorted(seeds for seeds in known if seeds > 0)
+    size = _size(family)
+    if not known:
+        return "the number of seeds that would decide it cannot be estimated"
+    if not more:
+        smaller = "the difference is" if len(known) == 1 else "these differences are"
+        enough = f"there are enough seeds to detect {size} ({POWER})"
+        return f"{enough}, so {smaller} probably smaller, but this is not shown"
+    ends = between([f"{seeds:,.0f}" for seeds in more])
+    noun = "seed" if ends == "1" else "seeds"
+    some = f" in {len(more)} of them" if len(more) < len(rows) else ""
+    return f"about {ends} more {noun} would resolve differences of {size}{some} ({POWER})"
+
+
+def _power(rows: Sequence[Row]) -> Iterator[str]:
+    known = [row for row in rows if math.isfinite(row["detectable"])]
+    if not known:
+        several = any(row["n"] > 1 for row in rows)
+        yield (
+            "The differences do not vary with the seed, so the size of a difference that would be missed "
+            "cannot be estimated."
+            if several
+            else "With a single seed no difference can be told from chance."
+        )
+        return
+    seeds = between([str(n) for n in sorted(row["n"] for row in known)])
+    sizes = between([points(size) for size in sorted(row["detectable"] for row in known)])
+    depends = ", depending on the contrast," if " to " in sizes else ""
+    yield (
+        f"With {seeds} seeds and this spread, differences smaller than {sizes} points{depends} would be "
+        "missed more often than one time in five, at the corrected level."
+    )
+
+
+def _lost(reading: ReportData, rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
+    """Name the contrasts that lack trials: failed or diverged ones, and those not trained yet."""
+    fewer = [row for row in rows if 0 < row["n"] < row["planned"]]
+    counted = [(row, untrained(reading, family, row)) for row in fewer]
+    broken = [
+        f"{_name(row)} on {row['n']} of {row['planned']}"
+        for row, waiting in counted
+        if row["n"] + waiting < row["planned"]
+    ]
+    if broken:
+        yield f"Some planned seeds did not finish, and survivors may flatter: {listed(broken, NAMED)}."
+    early = [
+        f"{_name(row)} lacks {waiting} of {count(row['planned'], 'seed')}"
+        for row, waiting in counted
+        if waiting
+    ]
+    if early:
+        yield f"Some planned seeds are not trained yet, so this may change: {listed(early, NAMED)}."
+    holed = [row for row in rows if row["n"] and row["left_out"]]
+    if holed:
+        worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))
+        yield (
+            f"{count(len(holed), 'contrast')} left out combinations that one side did not finish, at most "
+            f"{worst['left_out']} of {worst['left_out'] + worst['cells']} ({_name(worst)})."
+        )
+
+
+def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
+    """Give the standard error of a finite split, which seeds do not cover (sqrt(p (1 - p) / N))."""
+    split, _, measure = metric.partition("_")
+    done = stats.finished(reading.of(dataset), metric)
+    size = _images(reading, split, list(done["trial_id"]), dataset)
+    if measure != "accuracy" or not size:
+        return
+    share = float(done[metric].median())
+    error = math.sqrt(share * (1 - share) / size)
+    yield (
+        f"The limited size of the {split} set, {size:,} images, adds a standard error of {points(error)} "
+        f"points at {percent(share)}, which more seeds do not reduce."
+    )
+
+
+def _images(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
+    """Count the images of a split, by the confusion counts of a finished trial, else by provenance."""
+    counts = reading.results.confusion
+    here = counts[counts["split"].eq(split) & counts["trial_id"].isin(trial_ids[:1])]
+    facts = reading.results.provenance.get("data", {}).get(dataset, {})
+    return int(here["count"].sum()) or int(facts.get(split, 0) if isinstance(facts, dict) else 0)
+
+
+def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[str]:
+    family = judged.family
+    contrasts = f"{count(len(judged.table), 'contrast')} of {spaced(family.metric)}"
+    if tuned:
+        whose = f"The same contrasts of tuned arms are a second family of {contrasts}"
+    elif family.declared and family.changed_after:
+        trained = count(family.changed_after, "trial")
+        whose = f"The study declared, after {trained} had been trained and could be read, {contrasts}"
+    elif family.declared:
+        whose = f"The study declared {contrasts}"
+    else:
+        whose = f"The study file declares no contrasts, so its design's default family is judged: {contrasts}"
+    where = " over all data sets" if len(judged.datasets) > 1 else ""
+    yield (
+        f"{whose}{where}, corrected {'by itself' if tuned else 'together'} (Holm, "
+        f"{100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within {_margin(family)} (TOST)."
+    )
+    yield from judged.doubts
+    yield question(reading, tuned=tuned)
+
+
+def question(reading: ReportData, *, tuned: bool) -> str:
+    """State the question that the verdicts answer: that of fixed settings, or of tuned ones."""
+    if tuned or reading.study.phase == "tuned":
+        seeds = len(reading.study.tuning_seeds)
+        rests = f"on {count(seeds, 'tuning seed')}" if seeds else "on tuning seeds of its own"
+        return (
+            "They compare each arm at the settings chosen for it on val, with fresh seeds. The choice itself "
+            f"rests {rests}. These intervals do not cover that another choice was possible, so a small "
+            "difference may come from the choices."
+        )
+    if reading.study.phase == "confirmed":
+        return (
+            "They compare the winner of a search with the baseline at the settings that the study gives it, "
+            "with seeds that chose neither. The winner was searched for and the baseline was not: the "
+            "difference is what the search gained, not the effect of any one choice."
+        )
+    if "lr" in reading.axes:
+        return "The learning rate is one of the varied choices; it was not tuned for each arm."
+    rates: list[float] = list(reading.trials["lr"].dropna().unique()) if "lr" in reading.trials else []
+    at = f" (lr {', '.join(map(as_word, sorted(rates)))})" if 0 < len(rates) <= NAMED else ""
+    return (
+        f"They compare arms at the settings given{at}, without tuning: part of any difference may come from "
+        "learning rates."
+    )

@@ -1,0 +1,192 @@
+"""The verdicts of a family as a table and as forest plots, and the main effects as a table for files."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness import plots, stats
+from harness.reporting.arm_figures import intervals
+from harness.reporting.contrasts import EXPLORATORY, KEY, arm, contrast, headings
+from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, slug
+from harness.reporting.verdict_text import POWER
+from harness.text import DASH, p_value, percent, points, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.reporting.contrasts import Verdicts
+    from harness.reporting.data import ReportData
+    from harness.study.contrasts import Contrasts
+
+NOTE = (
+    "Differences in {metric}, paired by seed, in points; under each its 95\u00a0% Student-t interval, which "
+    "stands by itself. Better or worse: p \u2264 {alpha}, {corrected}. The same: shown to lie within "
+    "\u00b1{margin} points (TOST, {alike}). Detectable: the "
+    "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
+    "five. More seeds: the number that would so resolve {margin} points. {whose}"
+)
+FOREST = (
+    "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "
+    "itself; the verdict at the right {corrected}. The band is the margin within which two arms count as the "
+    "same.{scale}"
+)
+LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span more than it could show."
+
+
+def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> Table:
+    """Make a table with a row for each data set and contrast: difference, p, verdict and power."""
+    columns = [
+        Column("data set"),
+        Column("contrast", show="long"),
+        Column("seeds", numeric=True, show="wide"),
+    ]
+    columns += [
+        Column("difference", numeric=True),
+        Column("p (Holm)", numeric=True, show="wide"),
+        Column("verdict"),
+    ]
+    columns += [Column(name, numeric=True, show="wide") for name in ("detectable", "more seeds")]
+    rows = [
+        [
+            Cell(row["dataset"]),
+            contrast_cell(row),
+            _seeds(row),
+            difference_cell(row),
+            Cell(p_value(row["p_holm"]), key=row["p_holm"]),
+            Cell(row["verdict"], _inside(row)),
+            Cell(_size(row["detectable"]), key=row["detectable"]),
+            Cell(_more(row), key=row["more_seeds"]),
+        ]
+        for row in judged.table.to_dict("records")
+    ]
+    return Table(name, title, note(judged), columns, rows, judged.table)
+
+
+def note(judged: Verdicts) -> str:
+    """Explain a table of verdicts."""
+    family = judged.family
+    whose = "Declared in the study." if family.declared else (
+        "The study declares no contrasts: these are its design's default family.")  # fmt: skip
+    corrected = f"corrected for all {len(judged.table)} contrasts of the family (Holm)"
+    alike = "corrected alike"
+    if len(judged.table) == 1:
+        corrected, alike = "for the only contrast of its family, so without a correction", "likewise"
+    return NOTE.format(
+        metric=spaced(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
+        margin=f"{100 * family.margin:g}", power=POWER, whose=whose,
+    )  # fmt: skip
+
+
+def contrast_cell(row: Mapping[Any, Any]) -> Cell:
+    """Name a contrast, and under it the levels it was judged within."""
+    axis = row["axis"] if row["axis"] and row["axis"] not in arm(row) else ""
+    return Cell(contrast(row), ", ".join(filter(None, (axis, row["within"]))))
+
+
+def _seeds(row: Mapping[Any, Any]) -> Cell:
+    left = f"{row['left_out']} of {row['left_out'] + row['cells']} combinations left out"
+    fewer = f"of {row['planned']}" if row["n"] < row["planned"] else ""
+    return Cell(str(row["n"]), ", ".join(filter(None, (fewer, left if row["left_out"] else ""))), row["n"])
+
+
+def _inside(row: Mapping[Any, Any]) -> str:
+    return "within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
+
+
+def _size(share: float) -> str:
+    return points(share) if math.isfinite(share) else DASH
+
+
+def _more(row: Mapping[Any, Any]) -> str:
+    undecided = row["verdict"] == "cannot tell" and math.isfinite(row["more_seeds"])
+    return f"{row['more_seeds']:,.0f}" if undecided else DASH
+
+
+# ---------------------------------------------------------------------------------------------- the figures
+
+
+def draw(judged: Verdicts) -> Iterator[Figure]:
+    """Draw the forest of a family, a large one in several figures of which all but the first are folded."""
+    rows = judged.table.assign(series="", told=[label(row) for row in judged.table.to_dict("records")])
+    yield from forests(judged.family, rows, "forest", "Verdicts with their intervals", plots.MOST_ROWS)
+
+
+def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Figure]:
+    """Draw rows of `Verdicts.table` (with series and told) as forest plots of at most `most` contrasts."""
+    if not rows["n"].gt(0).any():
+        return
+    labels = [contrast(row) for row in rows.to_dict("records")]
+    shown = rows.assign(heading=list(headings(rows)), label=labels)
+    contrasts = len(shown.drop_duplicates(KEY))
+    parts = list(_parts(shown, most)) if contrasts > most else [shown]
+    for number, part in enumerate(parts, start=1):
+        metric = spaced(family.metric)
+        scale = LOGARITHMIC if plots.logarithmic(part, family.margin) else ""
+        caption = FOREST.format(
+            metric=metric, seeds=_over(part["n"]), corrected=_corrected(contrasts), scale=scale
+        )
+        figure = plots.forest_figure(part, family.margin, f"difference in {metric} (points)")
+        datasets = ", ".join(dict.fromkeys(part["dataset"]))
+        several = len(parts) > 1
+        heading = f"{title}, {number} of {len(parts)}: {datasets}" if several else title
+        file = slug(f"{name}-{number}" if several else name)
+        yield Figure(file, heading, caption, figure, folded=number > 1)
+
+
+def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:
+    """Split rows into parts of about the same length, data sets apart and each contrast in one part."""
+    for _, here in rows.groupby("dataset", sort=False):
+        number = here.groupby(KEY, sort=False).ngroup()
+        for part in np.array_split(np.arange(number.max() + 1), math.ceil((number.max() + 1) / most)):
+            yield here[number.isin(part)]
+
+
+def _corrected(contrasts: int) -> str:
+    if contrasts == 1:
+        return "belongs to the only contrast of its family"
+    family = f"is corrected for all {contrasts} contrasts of the family"
+    return f"{family}, so an interval may exclude 0 where the verdict is open"
+
+
+def _over(n: pd.Series[int]) -> str:
+    """Write the number of seeds behind the intervals."""
+    some = n[n.gt(0)]
+    if some.max() < 2:
+        return "none with one seed"
+    return f"{some.max()} seeds" if some.min() == some.max() else f"{some.min()} to {some.max()} seeds"
+
+
+def label(row: Mapping[Any, Any]) -> str:
+    """Write a verdict with its difference, as it stands beside its row."""
+    return f"{row['verdict']} {points(row['difference'], sign=True)}" if row["n"] else str(row["verdict"])
+
+
+# ----------------------------------------------------------------------------------------- the main effects
+
+
+def effects(reading: ReportData) -> Iterator[Table]:
+    """Make the main effects of a grid a table, with the numbers of the figure of that name."""
+    found = stats.main_effects(reading.trials, reading.axes) if reading.design == "grid" else pd.DataFrame()
+    if found.empty:
+        return
+    columns = [Column("data set"), Column("axis"), Column("level"), Column("val accuracy", numeric=True)]
+    columns += [Column("effect (points)", numeric=True), Column("seeds", numeric=True)]
+    rows = [
+        [
+            Cell(row["dataset"]),
+            Cell(row["axis"]),
+            Cell(row["level"]),
+            Cell(percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
+            difference_cell(row | {"difference": row["effect"]}),
+            Cell(str(row["n"]), key=row["n"]),
+        ]
+        for row in found.to_dict("records")
+    ]
+    words = "Each level's val accuracy against the mean of all levels of its axis. "
+    yield Table(
+        "effects", "Main effects", f"{EXPLORATORY} {words}{intervals(found['n'])}", columns, rows, found
+    )

@@ -1,0 +1,129 @@
+"""Results: a results folder, read.
+
+    <folder>/
+      trials.csv  epochs.csv  confusion.csv    tidy, in the plan's order; remade from the parts (`tables`)
+      parts/<group>.zip                        all that one stack gave; the truth, written atomically
+      predictions/<group>.npz                  predicted class and its probability, per sample
+      weights/<trial_id>.safetensors           final weights
+      checkpoints/<group>-<trial_id>.safetensors   long stacks in training; gone when they are finished
+      study.toml  plan.json  provenance.json   the study, its stacks, and where the numbers come from
+      checksums.json                           the SHA-256 of the CSVs, of weights and predictions
+      planned.csv.gz                           the planned trials' rows, from which trials.csv is remade
+      retrain.json                             the stacks that are still to be trained anew, if any
+
+Everything here is DataFrames and text; nothing imports torch.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import notes
+from harness.errors import MachineError, UsageError
+from harness.results import columns, csv_rows, documents, part_files, tables
+from harness.results.columns import TABLES
+from harness.settings.schema import TUNING
+
+REMAKE = "`harness run` of its study writes it anew from parts/"
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder, read: tidy frames, the study's tables, and the provenance of it all."""
+
+    folder: Path
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    confusion: pd.DataFrame
+    study: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def read(folder: Path | str) -> Results:
+    """Read a results folder; after a run that was killed, from its parts.
+
+    Raises:
+        UsageError: it is not a results folder, or cannot be read.
+    """
+    folder = Path(folder)
+    study = _study(folder)
+    frames = _read_tables(folder, TABLES, study)
+    provenance = documents.provenance(folder)
+    return Results(folder, frames["trials"], frames["epochs"], frames["confusion"], study, provenance)
+
+
+def read_trials(folder: Path | str) -> pd.DataFrame:
+    """Read only the trials of a results folder: the other tables of a large study take seconds.
+
+    Raises:
+        UsageError: it is not a results folder, or cannot be read.
+    """
+    return _read_tables(Path(folder), ["trials"], _study(Path(folder)))["trials"]
+
+
+def _study(folder: Path) -> dict[str, Any]:
+    """Read study.toml; raise UsageError if the folder is not a results folder."""
+    if not (folder / "trials.csv").is_file():
+        raise UsageError(
+            f"{folder} is not a results folder: it has no trials.csv. Results are in results/<study>/."
+        )
+    return documents.study(folder)
+
+
+def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Read some tables, typed by the study's columns, and check them."""
+    text = {"trials": columns.text_columns(study)}  # in epochs.csv, loss is a number
+    frames, name = {}, "trials"
+    try:
+        current = tables.read(folder, names)
+        for name in names:
+            frame = csv_rows.read(io.StringIO(current[name]))
+            frames[name] = columns.typed(frame, text.get(name, columns.TEXT))
+            columns.check_table(name, frames[name])
+    except (OSError, ValueError, KeyError) as error:
+        advice = REMAKE if part_files.paths(folder) else documents.COPY_AGAIN
+        raise UsageError(
+            f"{folder / name}.csv cannot be read, it was changed by another program or is damaged: {error}. "
+            f"{advice}."
+        ) from error
+    return frames
+
+
+def count_statuses(trials: pd.DataFrame) -> dict[str, int]:
+    """Count the trials of each status; an empty one means not trained yet."""
+    return {str(status): int(n) for status, n in trials["status"].fillna("").value_counts().items()}
+
+
+def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
+    """Find the results folder under `under` that has a trial of this id.
+
+    Raises:
+        UsageError: there is no such folder, or there are several; says to name one.
+    """
+    folders = sorted(path.parent for path in under.glob("**/trials.csv"))
+    # Trials to tune by are not results; and a tuned trial that is also a fixed one is found there.
+    folders = [folder for folder in folders if folder.name != TUNING and (folder / "study.toml").is_file()]
+    anyone = trial in {None, "best"}
+    having = folders if anyone else [folder for folder in folders if trial in _trial_ids(folder)]
+    having = [folder for folder in having if folder.parent not in having]
+    if len(having) == 1:
+        return having[0]
+    listed = having or [folder for folder in folders if folder.parent not in folders]
+    question = "which results folder?" if having else f"no results folder there has a trial {trial!r}."
+    names = ", ".join(map(str, listed)) or "none"
+    raise UsageError(f"{question} Name one with --results; under {under}/ there are: {names}")
+
+
+def _trial_ids(folder: Path) -> set[str]:
+    """Collect the trial_ids of a results folder; none of one that cannot be read, which a note says."""
+    try:
+        return set(read_trials(folder)["trial_id"])
+    except (UsageError, MachineError) as error:
+        notes.warn(str(error))
+        return set()

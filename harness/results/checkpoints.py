@@ -1,0 +1,398 @@
+"""Checkpoints: the state of long stacks during training, on disk, so that a killed run can be resumed.
+
+    <folder>/checkpoints/<group>-<first trial_id>.safetensors
+
+A file belongs to one share of a stack, nearly always the whole stack. It holds the arrays of an engine's
+state, and everything else as JSON in its metadata, so that nothing is ever unpickled; its SHA-256 covers
+both. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import re
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from harness import notes
+from harness.axes.metrics import metrics
+from harness.data.batches import Budget
+from harness.engines import kernels
+from harness.engines.states import State
+from harness.errors import MachineError, UsageError
+from harness.planning.stack import Stack
+from harness.study.trials import SEMANTICS, Trial
+from harness.system import files, locks
+
+FORMAT = 3
+"""Version of the files and of the engines' states: raise it when either changes."""
+EVERY = "60 seconds"
+FOLDER = "checkpoints"
+ADVICE = "Run with the version and options that made it, or delete it: its stack then trains from its start."
+LIBRARIES = {"stacked": ("torch", "numpy"), "loop": ("torch", "numpy"), "numpy": ("numpy",)}
+UNREADABLE = (*files.DAMAGE, SafetensorError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """The interval between checkpoints: in seconds or, if not 0, in epochs."""
+
+    seconds: float = math.inf
+    epochs: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> Cadence:
+        """Read "60 seconds" (or "60s"), "2 minutes" (or "2 min"), "5 epochs" or "never".
+
+        Raises:
+            UsageError: the text has another form.
+        """
+        if text == "never":
+            return cls()
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|seconds?|min|minutes?|epochs?)", text)
+        if match and float(match[1]) > 0:
+            if not match[2].startswith("epoch"):
+                return cls(seconds=float(match[1]) * (60 if match[2].startswith("min") else 1))
+            if match[1].isdigit():
+                return cls(epochs=int(match[1]))
+        raise UsageError(
+            f"--checkpoint-every {text!r}: allowed are seconds ('60 seconds', '60s'), minutes ('2 min'), "
+            "whole epochs ('5 epochs'), and 'never'"
+        )
+
+
+@functools.cache
+def _libraries(engine: str) -> str:
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[engine])
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The version, device and libraries that made a checkpoint; with the same ones, training is the same."""
+
+    format: int
+    semantics: int
+    libraries: str
+    engine: str
+    device: str
+    dtype: str
+    kernels: str
+
+    @classmethod
+    def here(cls, engine: str, device: str) -> Origin:
+        """Describe this run's training of a stack; float32, as in all runs."""
+        kind = "cpu" if engine == "numpy" else device.partition(":")[0]
+        identity = kernels.identity() if engine == "stacked" and kind == "cpu" else ""
+        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", identity or "PyTorch")
+
+    @classmethod
+    def parse(cls, text: str) -> Origin:
+        """Parse JSON; entries that another format lacks are None."""
+        entries = json.loads(text)
+        return cls(entries["format"], *(entries.get(entry.name) for entry in fields(cls)[1:]))
+
+    def unlike(self, here: Origin) -> str:
+        """List the differences in words; empty if there are none."""
+        pairs = ((name, value, getattr(here, name)) for name, value in asdict(self).items())
+        return "; ".join(f"{name} {there} there, {ours} here" for name, there, ours in pairs if there != ours)
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """The trials of a checkpoint, and the seconds of their training so far, over all runs together.
+
+    `metrics` are those of their curve: name -> digest of the defining file, "" for the harness's own.
+    """
+
+    group: str
+    trials: list[str]
+    seconds: float
+    metrics: dict[str, str] = field(default_factory=dict)
+
+    def check(self, path: Path, metrics: Mapping[str, str]) -> None:
+        """Refuse to resume with other metrics: columns would be ragged, or mix two definitions.
+
+        Raises:
+            UsageError: this run tracks other metrics, or another file defines one of them now.
+        """
+        if self.metrics != metrics:
+            there, here = _listed(self.metrics), _listed(metrics)
+            raise UsageError(f"{path} was made with other metrics: {there} there, {here} here. {ADVICE}")
+
+
+def _listed(metrics: Mapping[str, str]) -> str:
+    names = (f"{name} (file {digest[:8]})" if digest else name for name, digest in sorted(metrics.items()))
+    return ", ".join(names) or "none"
+
+
+def digests(tracked: Sequence[str]) -> dict[str, str]:
+    """Map each metric to the digest of its defining file, as a header holds it."""
+    return {name: metrics.entry(name).source_digest for name in tracked}
+
+
+class DamagedError(Exception):
+    """A checkpoint is truncated, or a byte of it has changed."""
+
+
+# ------------------------------------------------------------------------------------------- one file
+
+
+def write(path: Path, origin: Origin, header: CheckpointHeader, step: int, values: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Args:
+        path: the file.
+        origin: the version and device of this run.
+        header: its trials.
+        step: the steps taken.
+        values: those of a State; tensors may take the place of arrays.
+
+    Raises:
+        MachineError: the disk is full, or cannot be written.
+        TypeError, SafetensorError: neither an array nor JSON can hold a value.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    others: dict[str, Any] = {}
+    for name, value in values.items():
+        plain = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        if isinstance(plain, np.ndarray):
+            arrays[name] = np.asarray(plain, order="C")
+        else:
+            others[name] = plain
+    about = {name: json.dumps(asdict(part)) for name, part in (("origin", origin), ("header", header))}
+    about["state"] = json.dumps({"step": step, "values": others})
+    about["sha256"] = _digest(arrays, about)
+    files.write(path, files.steady(safetensors.numpy.save(arrays, about)))
+
+
+def read(path: Path, here: Origin) -> tuple[CheckpointHeader, State]:
+    """Read a checkpoint, every byte checked.
+
+    Raises:
+        DamagedError: it is truncated or has changed.
+        UsageError: another version or device wrote it.
+    """
+    origin, about, arrays = _contents(path)
+    if unlike := origin.unlike(here):
+        raise UsageError(f"{path} was made by another version or device: {unlike}. {ADVICE}")
+    try:
+        state = json.loads(about["state"])
+        step, values = int(state["step"]), {**arrays, **state["values"]}
+        return CheckpointHeader(**json.loads(about["header"])), State(step, values)
+    except UNREADABLE as error:
+        raise DamagedError(f"it cannot be read: {error!r}") from error
+
+
+def _contents(path: Path) -> tuple[Origin, dict[str, str], dict[str, NDArray[Any]]]:
+    """Read a checkpoint's origin, metadata and arrays; another format is not checked further."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            about = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        origin = Origin.parse(about["origin"])
+        if origin.format == FORMAT and about["sha256"] != _digest(arrays, about):
+            raise DamagedError("its content does not match its SHA-256")
+    except UNREADABLE as error:
+        raise DamagedError(f"it cannot be read: {error}") from error
+    return origin, about, arrays
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
+    """Compute the SHA-256 of everything else in a checkpoint."""
+    digest = hashlib.sha256()
+    for name, text in sorted(about.items()):
+        if name != "sha256":
+            digest.update(json.dumps([name, text]).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------------------------- a share in training
+
+
+class ShareCheckpoint:
+    """The checkpoint of a stack's share, written while an engine trains it (`states.Checkpoints`)."""
+
+    def __init__(
+        self,
+        folder: Path,
+        stack: Stack,
+        share: Sequence[Trial],
+        device: str,
+        every: Cadence,
+        tracked: Sequence[str] = (),
+    ) -> None:
+        self.group, self.trials = stack.group, [trial.trial_id for trial in share]
+        self.path = folder / FOLDER / f"{stack.group}-{self.trials[0]}.safetensors"
+        self.here, self.every, self.metrics = Origin.here(stack.engine, device), every, digests(tracked)
+        self.begun = self.kept = time.monotonic()
+        self.step, self.earlier, self.warned = 0, 0.0, False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the share has been trained, including earlier runs up to its checkpoint."""
+        return self.earlier + time.monotonic() - self.begun
+
+    def load(self) -> State | None:
+        """Read the state to resume from; None if there is none, or it is damaged.
+
+        Raises:
+            UsageError: another version or device wrote it, or a run that tracks other metrics.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            header, state = read(self.path, self.here)
+        except DamagedError as error:
+            notes.warn(_set_aside(self.path, error))
+            return None
+        header.check(self.path, self.metrics)
+        if header.trials != self.trials:  # a checkpoint of the whole stack, or of another division
+            return None
+        self.step, self.earlier = state.step, header.seconds
+        return state
+
+    def due(self, step: int, budget: Budget) -> bool:
+        """Tell whether the interval since the last checkpoint, or the start, is over."""
+        if step >= budget.steps:
+            return False
+        if self.every.epochs:
+            period = self.every.epochs * budget.steps_per_epoch
+            return step // period > self.step // period
+        return time.monotonic() - self.kept >= self.every.seconds
+
+    def save(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write the state after this step over the last one.
+
+        Training continues if a checkpoint cannot be written; one note says so.
+        """
+        try:
+            header = CheckpointHeader(self.group, self.trials, self.seconds, self.metrics)
+            locks.check_there(self.path.parent.parent)
+            write(self.path, self.here, header, step, values)
+        except (MachineError, MemoryError, SafetensorError, TypeError, ValueError) as error:
+            if not self.warned:
+                reason = error.__cause__ or error
+                notes.warn(
+                    f"a checkpoint of stack {self.group} could not be written ({reason}). Its training "
+                    "goes on; if it is stopped, it will go on from an earlier one or from its start."
+                )
+            self.warned = True
+        self.step, self.kept = step, time.monotonic()
+
+
+# ----------------------------------------------------------------------------------- all files of a folder
+
+
+def prepare(
+    folder: Path, todo: Sequence[Stack], device: str, tracked: Sequence[str], finished: Collection[str]
+) -> list[str]:
+    """Prepare a folder's checkpoints before anything is trained.
+
+    Checkpoints whose trials are all finished are removed; damaged ones are set aside. Checkpoints of other
+    unfinished trials stay: a run with their settings resumes from them.
+
+    Args:
+        folder: a results folder that this run holds.
+        todo: the stacks to be trained.
+        device: the device they are trained on.
+        tracked: the names of the metrics that this run tracks.
+        finished: the ids of the trials that need not be trained again.
+
+    Returns:
+        Notes: how many stacks resume, which checkpoints were damaged, how many stay for another run.
+
+    Raises:
+        UsageError: another version or device wrote some, or a run that tracks other metrics. Then nothing was
+            removed or set aside.
+    """
+    stacks, here = {stack.group: stack for stack in todo}, digests(tracked)
+    damaged, refused, resumed, others = {}, [], 0, 0
+    for path in _paths(folder):
+        stack = stacks.get(path.name.partition("-")[0])
+        if stack is None:
+            others += not _is_finished(path, finished)
+            continue
+        try:
+            header, _ = read(path, Origin.here(stack.engine, device))
+            header.check(path, here)
+            resumed += header.trials == [trial.trial_id for trial in stack.trials]
+        except DamagedError as error:
+            damaged[path] = error
+        except UsageError as error:
+            refused.append(str(error).removesuffix(ADVICE))
+    if refused:
+        raise UsageError("\n".join(refused) + f"\n{ADVICE}")
+    prune(folder, finished)
+    notes = [_set_aside(path, error) for path, error in damaged.items()]
+    if resumed:
+        notes.insert(0, f"{resumed} {'stack goes' if resumed == 1 else 'stacks go'} on from a checkpoint")
+    if others:
+        stay = "checkpoint of other settings stays" if others == 1 else "checkpoints of other settings stay"
+        notes.append(f"{others} {stay}: a run with those settings goes on from there")
+    return notes
+
+
+def _is_finished(path: Path, finished: Collection[str]) -> bool:
+    """Tell whether all trials of a checkpoint are finished; False if it cannot be read."""
+    try:
+        origin, about, _ = _contents(path)
+        return origin.format == FORMAT and set(json.loads(about["header"])["trials"]) <= set(finished)
+    except (DamagedError, *UNREADABLE):
+        return False
+
+
+def remove(folder: Path, group: str) -> None:
+    """Remove a stack's checkpoints, damaged ones too, once its part is written."""
+    for path in (*_paths(folder, group), *_paths(folder, group, ".damaged")):
+        path.unlink()
+
+
+def resume_hint(folder: Path, group: str) -> str:
+    """Say how a stack that failed during training can be resumed; empty if it has no checkpoint."""
+    names = " and ".join(f"{FOLDER}/{path.name}" for path in _paths(folder, group))
+    return f" (run again, it goes on from its checkpoint; or starts over without {names})" if names else ""
+
+
+def prune(folder: Path, finished: Collection[str]) -> None:
+    """Remove the checkpoints of trials that are all finished, and the folder if that empties it.
+
+    A damaged checkpoint is identified by the trial id in its file name.
+    """
+    for path in _paths(folder):
+        if _is_finished(path, finished):
+            path.unlink()
+    for path in _paths(folder, suffix=".damaged"):
+        if path.stem.partition("-")[2] in finished:
+            path.unlink()
+    with contextlib.suppress(OSError):
+        (folder / FOLDER).rmdir()
+
+
+def _paths(folder: Path, group: str = "*", suffix: str = ".safetensors") -> list[Path]:
+    return sorted((folder / FOLDER).glob(f"{group}-*{suffix}"))
+
+
+def _set_aside(path: Path, error: DamagedError) -> str:
+    """Rename a damaged checkpoint, and say so."""
+    aside = path.with_suffix(".damaged")
+    path.replace(aside)
+    return (
+        f"checkpoint {path} is damaged ({error}) and was set aside as {aside.name} until its stack, which "
+        "trains from its start, is done"
+    )

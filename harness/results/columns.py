@@ -1,0 +1,172 @@
+"""Columns of a results folder's tables: which exist, which hold text and which numbers, and their checks.
+
+A name such as "1.10", "01", "1e-3", "None" or "nan" looks like something else to every reader of CSVs that
+guesses, and two names become one. So a column's name decides its kind, never its cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import quoted
+from harness.results import csv_rows
+from harness.results.csv_rows import CONFUSION
+from harness.settings.schema import EPOCHS, METRICS, OF_ARM, OUTCOME
+from harness.study.checker import known_settings
+from harness.system import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+TABLES = ("trials", "epochs", "confusion")
+"""Tables of a results folder, each a CSV."""
+STATUSES = ("ok", "diverged", "pruned", "failed", "skipped", "")
+"""Statuses of a trial; an empty one means not trained yet."""
+FINISHED = STATUSES[:3]
+"""Statuses of trials that need not be trained again."""
+NEEDED: Mapping[str, list[str]] = {
+    "trials": ["trial_id", "arm", "dataset", "seed", "status", "reason"],
+    "epochs": EPOCHS,
+    "confusion": CONFUSION,
+}
+"""Columns that each table must have."""
+EMPTY_TEXT = ("trial_id", "arm", "hidden", "group", "status", "reason", "state", "edge")
+"""Text columns in which an empty cell is an empty text; in all others it is a missing value."""
+TEXT = frozenset({*EMPTY_TEXT, OF_ARM, "split", "engine", "device"})
+VALUE_TABLES = ("baseline", "axes", "steps", "chosen", "space", "tune")
+"""Tables of study.toml that give settings their values."""
+MOST_CLASSES = 2**16
+"""Most classes of a data set that stored predictions can count."""
+
+
+def text_columns(study: Mapping[str, Any]) -> frozenset[str]:
+    """Name the text columns of trials.csv, suggestions.csv and chosen.csv in a study's results folder.
+
+    Linked axes hold names; a setting holds text if its default, or any value that study.toml gives it, is a
+    text or a list. So settings of components that are not loaded are typed by the study's own values.
+
+    Args:
+        study: the tables of study.toml.
+    """
+    texts = [name for name, setting in known_settings().items() if isinstance(setting.default, str | list)]
+    return frozenset({*TEXT, "betas", *texts, *_text_keys(*(study.get(table) for table in VALUE_TABLES))})
+
+
+def _text_keys(*tables: object) -> Iterator[str]:
+    """Yield the keys, at any depth, whose values are text, lists of text, or tables under names."""
+    for table in tables:
+        if isinstance(table, list):
+            yield from _text_keys(*table)
+        if isinstance(table, Mapping):
+            for key, entry in table.items():
+                listed = entry.get("values", entry) if isinstance(entry, Mapping) else entry
+                values = listed if isinstance(listed, list) else [listed]
+                if any(isinstance(value, str | list) or _is_linked(value) for value in values):
+                    yield str(key)
+                yield from _text_keys(*values)
+
+
+def _is_linked(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("name"), str)
+
+
+def typed(frame: pd.DataFrame, text: frozenset[str]) -> pd.DataFrame:
+    """Convert a table of texts: numbers in the columns of numbers, missing values for empty cells.
+
+    An unknown column, such as a tracked metric's, becomes numeric if every cell is a number.
+
+    Args:
+        frame: every cell as text.
+        text: the columns that hold text, as from `text_columns`.
+    """
+    import pandas as pd
+
+    frame = frame.copy()
+    for column in frame.columns:
+        if column in EMPTY_TEXT:
+            continue
+        values = frame[column].replace("", None)
+        try:
+            frame[column] = values if column in text else pd.to_numeric(values)
+        except (ValueError, TypeError):
+            frame[column] = values
+    return frame
+
+
+def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
+    """Read and type a table beside trials.csv, such as suggestions.csv or chosen.csv.
+
+    Args:
+        path: the CSV.
+        study: study.toml of its results folder.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a CSV.
+    """
+    return typed(csv_rows.read(path), text_columns(study))
+
+
+def empty_table(name: str) -> pd.DataFrame:
+    """Make a part's table without rows, as text."""
+    import pandas as pd
+
+    columns = {**NEEDED, "trials": ["trial_id", *OUTCOME]}
+    return pd.DataFrame(columns=columns[name], dtype=str)
+
+
+# ---------------------------------------------------------------------------------------------------- checks
+
+
+def check_columns(present: Collection[str], needed: Iterable[str]) -> None:
+    """Raise ValueError if needed columns are missing."""
+    missing = [column for column in needed if column not in present]
+    if missing:
+        raise ValueError(f"it has no column {', '.join(missing)}")
+
+
+def check_table(name: str, frame: pd.DataFrame) -> None:
+    """Raise ValueError, in words, if trials, epochs or confusion is not what a run writes."""
+    import pandas as pd
+
+    check_columns(frame.columns, NEEDED[name])
+    numbers = {
+        "trials": ["seed", *(metric for metric in METRICS if metric in frame)],
+        "epochs": EPOCHS[1:3] + EPOCHS[4:],
+        "confusion": CONFUSION[2:],
+    }[name]
+    wrong = [c for c in numbers if len(frame) and not pd.api.types.is_numeric_dtype(frame[c])]
+    if wrong or (name == "trials" and frame["seed"].isna().any()):
+        raise ValueError(f"{', '.join(wrong or ['seed'])} is not a number everywhere")
+    malformed = [value for value in frame["trial_id"].unique() if not files.is_name(value)]
+    if malformed:
+        raise ValueError(f"a trial_id is {quoted(malformed[0])}")
+    if name == "trials":
+        _check_trials(frame)
+    elif name == "confusion":
+        _check_counts(frame[CONFUSION[2:]])
+
+
+def _check_trials(trials: pd.DataFrame) -> None:
+    known = trials["status"].fillna("").isin(STATUSES)
+    if not known.all():
+        unknown = quoted(trials["status"][~known].iloc[0])
+        raise ValueError(f"a status is {unknown}; allowed: {', '.join(filter(None, STATUSES))}")
+    groups = list(trials["group"].dropna().unique()) if "group" in trials else []
+    malformed = [group for group in groups if group != "" and not files.is_name(group)]  # "": not trained yet
+    if malformed:
+        raise ValueError(f"a group is {quoted(malformed[0])}")
+    repeated = trials[trials.duplicated(["trial_id", "arm"])]
+    if len(repeated):
+        raise ValueError(f"the row of trial {repeated['trial_id'].iloc[0]} is there twice")
+
+
+def _check_counts(counts: pd.DataFrame) -> None:
+    """Raise ValueError unless labels, predictions and counts are whole numbers from 0 on."""
+    if len(counts) and not (all(kind.kind in "iu" for kind in counts.dtypes) and (counts >= 0).all().all()):
+        raise ValueError("label, prediction or count is not a whole number from 0 on everywhere")
+    if len(counts) and counts[["label", "prediction"]].to_numpy().max() >= MOST_CLASSES:
+        raise ValueError(f"a label or prediction is {MOST_CLASSES} or more")

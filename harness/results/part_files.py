@@ -1,0 +1,313 @@
+"""Parts of a results folder: files that each hold all that one stack gave, written and read whole.
+
+parts/<group>.zip      trials.csv, epochs.csv, confusion.csv of one stack, and files.json: the SHA-256 of
+                       the weights and predictions that were written with them
+retrain.json           the stacks that are still to be trained anew, while there are some
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from harness import notes
+from harness.results import checksums, columns, csv_rows, documents
+from harness.results.columns import FINISHED, NEEDED, STATUSES, TABLES
+from harness.settings.schema import OUTCOME
+from harness.system import files, locks
+
+RETRAIN = "retrain.json"
+DIGESTS = "files.json"
+SIGNIFICANT = "%.7g"
+"""Format of numbers in tables: float32 holds no more digits."""
+BATCH = re.compile(r"b[0-9a-f]{8}\.zip")
+"""Name of the part that a search writes of a batch: it holds trials of several stacks."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part: its three tables, each the text of a CSV.
+
+    Attributes:
+        name: its file name.
+        digest: its SHA-256.
+        trials, epochs, confusion: the tables.
+        stacks: the names of the stacks whose trials it holds: its own, or those of a batch of a search.
+        files: the weights and predictions written with it, by name, with their SHA-256.
+    """
+
+    name: str
+    digest: str
+    trials: str
+    epochs: str
+    confusion: str
+    stacks: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_original(self) -> bool:
+        """Tell whether it has the name that a run gave it; a copy put beside it has another."""
+        return self.stacks in {(), (self.name.removesuffix(".zip"),)} or bool(BATCH.fullmatch(self.name))
+
+    @property
+    def group(self) -> str:
+        """Name of its stack or batch."""
+        return self.name.removesuffix(".zip")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Parse one of its tables, as text."""
+        return csv_rows.read(io.StringIO(getattr(self, name)))
+
+    def without(self, trial_ids: Collection[str]) -> Part:
+        """Drop the rows of some trials."""
+        trials, epochs, confusion = (csv_rows.without(getattr(self, name), trial_ids) for name in TABLES)
+        return replace(self, trials=trials, epochs=epochs, confusion=confusion)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of a folder: sound ones, paths of damaged or changed ones, and copies under other names."""
+
+    sound: list[Part]
+    damaged: list[Path]
+    copies: list[Part]
+
+
+# --------------------------------------------------------------------------------------------------- writing
+
+
+def write(
+    folder: Path, group: str, tables: Mapping[str, pd.DataFrame], digests: Mapping[str, str] | None = None
+) -> None:
+    """Write all that one stack gave as one atomic part.
+
+    Args:
+        folder: the results folder.
+        group: the stack's name.
+        tables: trials, epochs and confusion.
+        digests: the SHA-256 of its weights and predictions, by name.
+
+    Raises:
+        MachineError: it cannot be written, or the folder is gone.
+    """
+    locks.check_there(folder)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in TABLES:
+            table = tables[name]
+            text = csv_rows.confusion(table) if name == "confusion" else csv_rows.written(table, SIGNIFICANT)
+            # Level 1: a fifth of the time of the default, for a quarter more bytes.
+            archive.writestr(zipfile.ZipInfo(f"{name}.csv"), text, zipfile.ZIP_DEFLATED, 1)
+        listed = json.dumps(dict(digests or {}), sort_keys=True)
+        archive.writestr(zipfile.ZipInfo(DIGESTS), listed, zipfile.ZIP_DEFLATED, 1)
+    files.write(folder / "parts" / f"{group}.zip", buffer.getvalue())
+
+
+_written: dict[Path, set[str]] = {}
+"""Folder -> names of parts that this process knows to be written: a shared folder's listing may be old."""
+
+
+def remember(folder: Path, group: str) -> None:
+    """Note that a stack's part was written by this run, in whichever process."""
+    _written.setdefault(folder.resolve(), set()).add(f"{group}.zip")
+
+
+# --------------------------------------------------------------------------------------------------- reading
+
+
+def paths(folder: Path) -> list[Path]:
+    """List a folder's parts, in order of their names."""
+    listed = set((folder / "parts").glob("*.zip"))
+    known = (folder / "parts" / name for name in _written.get(folder.resolve(), ()))
+    return sorted(listed | {path for path in known if path.is_file()})
+
+
+def read(path: Path) -> Part | None:
+    """Read a part; None if it is damaged or missing.
+
+    Raises:
+        MachineError: it cannot be read now, and may be whole.
+    """
+    try:
+        content = files.content_of(path)
+        texts = files.members(content, [*(f"{name}.csv" for name in TABLES), DIGESTS])
+        trials, epochs, confusion = (_checked(name, texts[f"{name}.csv"]) for name in TABLES)
+        stacks = _stacks(csv_rows.read(io.StringIO(trials)))
+        listed = files.json_value(texts.get(DIGESTS, "{}"))
+        digests = {_inside(name): str(digest) for name, digest in listed.items()}
+    except (*files.DAMAGE, AttributeError):
+        return None
+    return Part(path.name, checksums.digest(content), trials, epochs, confusion, stacks, digests)
+
+
+def read_all(folder: Path) -> Parts:
+    """Read the parts of a folder, sorted into sound, damaged and copied ones.
+
+    A part that checksums.json does not list was written by a run that was killed; it counts if readable.
+
+    Raises:
+        MachineError: one cannot be read now, and may be whole.
+    """
+    record = checksums.read(folder) or checksums.Record()
+    parts = Parts([], [], [])
+    for path in paths(folder):
+        part = read(path)
+        if part is None or record.parts.get(path.name, part.digest) != part.digest:
+            parts.damaged.append(path)
+        elif part.is_original:
+            parts.sound.append(part)
+        else:
+            parts.copies.append(part)
+    return parts
+
+
+def current(folder: Path, sound: Sequence[Part] | None = None) -> list[Part]:
+    """Select the parts that the tables are made from.
+
+    Of a part that is to be trained anew, only the trials that no other part has are left.
+
+    Args:
+        folder: the results folder.
+        sound: its sound parts, if they have been read.
+    """
+    sound = read_all(folder).sound if sound is None else sound
+    old = to_renew(folder)
+    if not old:
+        return list(sound)
+    new = [part for part in sound if part.group not in old]
+    renewed = {trial_id for part in new for trial_id in part.table("trials")["trial_id"]}
+    return new + [part.without(renewed) for part in sound if part.group in old]
+
+
+def rows_of(folder: Path, trial_ids: Collection[str]) -> dict[str, pd.DataFrame]:
+    """Read the rows of some trials from the parts, as text; of a trial in several parts, from the last."""
+    sound = read_all(folder).sound
+    tables = {
+        name: pd.concat([columns.empty_table(name), *(part.table(name) for part in sound)], ignore_index=True)
+        for name in TABLES
+    }
+    # A trial that failed in one part and finished in another has finished.
+    trials = tables["trials"].sort_values("status", key=lambda s: s.isin(FINISHED), kind="stable")
+    tables["trials"] = trials.drop_duplicates("trial_id", keep="last")
+    return {name: frame[frame["trial_id"].isin(set(trial_ids))] for name, frame in tables.items()}
+
+
+def digest_of(folder: Path, name: str, group: str = "") -> str:
+    """Look up the SHA-256 with which a run wrote weights or predictions; empty if it is unknown.
+
+    Args:
+        folder: the results folder.
+        name: the file's name in it, such as weights/t0123456789ab.safetensors.
+        group: the file's stack, if known.
+    """
+    record = checksums.read(folder)
+    if files.is_name(group) and (record is None or f"{group}.zip" not in record.parts):
+        part = read(folder / "parts" / f"{group}.zip")
+        if part is not None:
+            return part.files.get(name, "")
+    return record.files.get(name, "") if record else ""
+
+
+def say_copies(folder: Path, copies: Iterable[Part]) -> None:
+    """Note which parts are not read because of their names, and what to do with them."""
+    for part in copies:
+        stack = f"{part.stacks[0]}.zip" if len(part.stacks) == 1 else "b########.zip, as it was"
+        there = (folder / "parts" / stack).exists()
+        advice = f"{stack} is there: remove this one" if there else f"rename it to {stack}, and it is read"
+        notes.warn(f"{folder / 'parts' / part.name} is a part under another name, so not read; {advice}")
+
+
+def changed_files(folder: Path, part: Part) -> list[str]:
+    """List the files written with a part that are there and have changed since."""
+    return [
+        name
+        for name, digest in part.files.items()
+        if (folder / name).is_file() and checksums.digest(files.content_of(folder / name)) != digest
+    ]
+
+
+def _checked(name: str, text: str) -> str:
+    """Return a table's text; raise ValueError if its columns, rows or ids are not those of a part."""
+    header = csv_rows.header(text)
+    needed = ["trial_id", "status", "reason"] if name == "trials" else NEEDED[name]
+    columns.check_columns(header, needed)
+    if not text.endswith("\n") or header[0] != "trial_id":
+        raise ValueError(f"{name}.csv does not hold whole rows of {', '.join(needed)}")
+    if name == "trials":
+        _check_trials(csv_rows.read(io.StringIO(text)))
+    elif not _rows(len(header)).fullmatch(text):
+        raise ValueError(f"{name}.csv has rows of other lengths than its header")
+    return text
+
+
+def _check_trials(frame: pd.DataFrame) -> None:
+    """Raise ValueError if rows of trials.csv are not those of a stack."""
+    if not frame["trial_id"].map(files.is_name).all() or frame["trial_id"].duplicated().any():
+        raise ValueError("a trial_id is malformed, or there twice")
+    if not frame["status"].isin(STATUSES[:4]).all():
+        raise ValueError("a status is unknown")
+    if "group" in frame and not frame["group"].map(files.is_name).all():
+        raise ValueError("a group is malformed")
+    numbers = [name for name in OUTCOME if name.endswith(("_loss", "_accuracy")) and name in frame]
+    for name in numbers:
+        pd.to_numeric(frame[name].replace("", None))
+
+
+def _stacks(trials: pd.DataFrame) -> tuple[str, ...]:
+    """List the stacks of a part's trials, each once; () where its trials do not say."""
+    return tuple(dict.fromkeys(trials["group"])) if "group" in trials else ()
+
+
+def _rows(cells: int) -> re.Pattern[str]:
+    """Compile a pattern of rows of so many unquoted cells."""
+    return re.compile(rf'(?:[^,\n"]*+(?:,[^,\n"]*+){{{cells - 1}}}\n)++')
+
+
+def _inside(name: str) -> str:
+    """Return the name of a file of a results folder; raise ValueError if it leads elsewhere."""
+    if not re.fullmatch(r"(weights|predictions)/[A-Za-z0-9_-]+\.(safetensors|npz)", name):
+        raise ValueError("a file outside of the folder")
+    return name
+
+
+# ------------------------------------------------------------------------------------------------ retraining
+
+
+def mark_old(folder: Path) -> None:
+    """Have all stacks of a folder trained anew; each part counts until its replacement is written."""
+    groups = sorted(path.stem for path in (folder / "parts").glob("*.zip"))
+    if groups:
+        _write_marks(folder, groups)
+    for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
+        checkpoint.unlink(missing_ok=True)
+
+
+def renewed(folder: Path, group: str) -> None:
+    """Note that a stack which was to be trained anew has been."""
+    old = to_renew(folder)
+    if group in old:
+        _write_marks(folder, sorted(old - {group}))
+
+
+def _write_marks(folder: Path, groups: Sequence[str]) -> None:
+    if groups:
+        files.write(folder / RETRAIN, json.dumps({"groups": groups}, indent=1).encode())
+    else:
+        (folder / RETRAIN).unlink(missing_ok=True)
+
+
+def to_renew(folder: Path) -> frozenset[str]:
+    """List the stacks that are still to be trained anew."""
+    path = folder / RETRAIN
+    if not path.is_file():
+        return frozenset()
+    with documents.readable(path, f"{documents.MOVE}."):
+        groups = files.json_table(path).get("groups")
+    return frozenset(map(str, groups)) if isinstance(groups, list) else frozenset()

@@ -1,0 +1,184 @@
+"""Provenance: the versions, machine, data and runs that a results folder's numbers come from."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import notes
+from harness.axes.metrics import metrics
+from harness.engines import kernels
+from harness.planning.plan import Plan, cores
+from harness.registry import PACKAGE_ROOT
+from harness.results import documents
+from harness.system import files
+from harness.system.database_urls import without_passwords
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.data.datasets import Dataset
+
+
+class Provenance:
+    """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
+
+    def __init__(self, folder: Path, plan: Plan, devices: Sequence[str], workers: int) -> None:
+        self.path = folder / "provenance.json"
+        before = documents.provenance(folder)
+        _set_aside(self.path)
+        self.start = time.monotonic()
+        about = {
+            "versions": _versions(),
+            "commit": _commit(),
+            "device": _device_name(devices[0]),
+            "kernels": _kernels(plan, devices[0]),
+        }
+        self.run: dict[str, Any] = {
+            "command": " ".join([Path(sys.argv[0]).name, *map(without_passwords, sys.argv[1:])]),
+            "started": _now(),
+            **about,  # a folder may be trained in several sittings, by several versions
+        }
+        self.content: dict[str, Any] = {
+            **about,
+            "cpu": _cpu(),
+            "cores": cores(),
+            "workers": workers,
+            "threads": 1,
+            "data": {name: _facts(dataset) for name, dataset in plan.datasets.items()},
+            "metrics": _metric_sources(before, plan),
+            "runs": [*before.get("runs", []), self.run],
+        }
+        self._write()
+
+    def finish(self, trained: int) -> None:
+        """Note when the run ended, and how many trials it trained."""
+        self.run |= {
+            "finished": _now(),
+            "seconds": round(time.monotonic() - self.start, 1),
+            "trials_trained": trained,
+        }
+        self._write()
+
+    def _write(self) -> None:
+        files.write(self.path, json.dumps(self.content, indent=1).encode())
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    facts = dataset.facts
+    counts = {"train": facts.train, "test": facts.test}
+    return {"digest": facts.digest, "classes": list(facts.classes), **counts}
+
+
+def _set_aside(path: Path) -> None:
+    """Rename a provenance.json that cannot be read; this run's takes its place."""
+    try:
+        if path.exists():
+            files.json_table(path)
+    except (OSError, ValueError):
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        notes.warn(f"it is set aside as {aside.name}, and a new one is written")
+
+
+def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str]]:
+    """Map each metric to the digests of the files that defined it, earlier runs' first, the plan's last."""
+    sources: dict[str, list[str]] = dict(before.get("metrics", {}))
+    for name in plan.study.metrics:
+        digest = metrics.entry(name).source_digest or "the harness's own"
+        sources[name] = [*(known for known in sources.get(name, []) if known != digest), digest]
+    return sources
+
+
+def metric_notes(folder: Path, plan: Plan, trials: pd.DataFrame) -> list[str]:
+    """Say which tracked metrics have columns that are incomplete, or may mix two definitions.
+
+    Args:
+        folder: the results folder.
+        plan: the plan to be trained into it.
+        trials: its trials, as `results.read_trials` gives them.
+    """
+    planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
+    done = trials[planned & trials["status"].eq("ok")]
+    sources, listed = _metric_sources(documents.provenance(folder), plan), []
+    advice = "For whole columns of one meaning, run into a new folder with --results"
+    for name in plan.study.metrics:
+        column = f"train_{name}"
+        missing = int(done[column].isna().sum()) if column in done else len(done)
+        if missing:
+            listed.append(
+                f"{missing} finished trials were trained before metric {name!r} was tracked: their cells "
+                f"stay empty. {advice}"
+            )
+        if missing < len(done) and len(sources[name]) > 1:
+            listed.append(
+                f"the file that defines metric {name!r} has changed since trials were measured with it: its "
+                f"column may mix two meanings. {advice}"
+            )
+    return listed
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "optuna", "ablation-harness")
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def _commit() -> str:
+    """Ask git for the harness's commit, marked where files differ from it; empty outside a checkout.
+
+    `git describe --dirty` would write the index under a lock, which a run that is killed would leave behind
+    (git 2.39, with --no-optional-locks too); `git status` can be asked not to.
+    """
+    commit = _git("describe", "--always", "--abbrev=12")
+    changed = commit and _git("status", "--porcelain", "--untracked-files=no")
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    """Run git on the harness's checkout; empty if that fails."""
+    command = ["git", "--no-optional-locks", "-C", str(PACKAGE_ROOT), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _device_name(device: str) -> str:
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def _kernels(plan: Plan, device: str) -> str:
+    """Name the stacked engine's kernels that compute, or say why none do."""
+    if device != "cpu" or all(stack.engine != "stacked" for stack in plan.stacks):
+        return "not used"
+    return kernels.why_not() or kernels.identity()
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,277 @@
+"""The results folder of a run: its compatibility with the study, its finished trials, and its plan."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+
+from harness import notes, results
+from harness.errors import UsageError, quoted
+from harness.planning.plan import Plan
+from harness.planning.stack import Stack
+from harness.results import checksums, columns, csv_rows, documents, part_files, tables
+from harness.results.columns import FINISHED
+from harness.results.documents import SCHEMA
+from harness.results.part_files import Part, Parts
+from harness.settings import CORE
+from harness.study.checker import known_settings
+from harness.study.study import Study
+from harness.system import files, locks
+from harness.text import as_text
+
+BEFORE_A_PLAN = (".lock", locks.PREFIX, checksums.FILE)
+"""Beginnings of the names of files that a run which was killed before it wrote its plan may have left."""
+DEFINING = ("axes", "steps")
+"""Tables that make a study what it is: with other ones, and no trial in common, it is another study."""
+MOST_LISTED = 3  # differences that an error lists
+
+
+# --------------------------------------------------------------------------------------------- compatibility
+
+
+def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Read the plan that an earlier run of this study left in the folder; {} if there was none.
+
+    Args:
+        folder: the results folder, which need not exist.
+        study: the study to be trained into it.
+        digests: data set -> digest of its images now.
+
+    Raises:
+        UsageError: the folder is of another study, phase, schema or data, or is not a results folder.
+    """
+    name, phase = study.name, study.about.phase
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file, not a results folder. Choose another name with --results.")
+    if not (folder / "plan.json").exists():
+        strangers = [path.name for path in folder.glob("*") if not path.name.startswith(BEFORE_A_PLAN)]
+        if strangers:
+            raise UsageError(
+                f"{folder} holds {strangers[0]!r} and no plan.json, so it is not a results folder. "
+                "Choose an empty or new one with --results."
+            )
+        return {}
+    advice = "Choose another folder with --results, or move this one away."
+    plan = documents.plan(folder, advice)
+    if plan.get("study") != name:
+        raise UsageError(
+            f"{folder} holds results of the study {plan.get('study')!r}, not of {name!r}. {advice}"
+        )
+    if plan.get("phase", "fixed") != phase:
+        raise UsageError(
+            f"{folder} holds the {plan.get('phase', 'fixed')} trials of {name!r}, not the {phase} ones. "
+            "Run the study's own file; it finds the folder of each."
+        )
+    for dataset, digest in plan["data"].items():
+        if digests.get(dataset, digest) != digest:
+            raise UsageError(
+                f"{folder} was trained on other data called {dataset!r}: digest {digest[:12]} there, "
+                f"{digests[dataset][:12]} here. {advice}"
+            )
+    return plan
+
+
+def check_trials(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
+    """Raise UsageError if the finished trials in a folder belong to another study of the same name.
+
+    A study that has grown, or lost some of its arms, shares trials with its earlier form; one whose
+    components or baseline were changed (`--set epochs=2`) varies the same axes: these go on, with notes.
+
+    Args:
+        folder: the results folder.
+        plan: the trials to be trained into it.
+        known: the plan that an earlier run left there, from `check_compatible`.
+    """
+    earlier = _trial_ids(known)
+    shared = earlier & {trial.trial_id for trial in plan.trials}
+    if plan.study.about.phase != "fixed" or not earlier or shared:
+        return
+    done = earlier & set(finished(folder, with_old=True))
+    differences = _differences(folder, plan) if done else []
+    if differences:
+        raise UsageError(
+            f"{folder} holds {len(done)} finished trials of another study called {plan.study.name!r}, "
+            f"none of this one's: {'; '.join(differences)}. This one's tables would take the others' place. "
+            "Give this study another name, or choose another folder with --results"
+        )
+
+
+def dropped_notes(plan: Plan, known: Mapping[str, Any], done: Collection[str]) -> list[str]:
+    """Say how many finished trials of an earlier run the study has dropped."""
+    if plan.study.about.phase != "fixed":
+        return []
+    dropped = (_trial_ids(known) & set(done)) - {trial.trial_id for trial in plan.trials}
+    note = (
+        f"{len(dropped)} finished trials of an earlier run are not in this study any more: they leave its "
+        "tables; their parts and weights stay, and the study in its earlier form finds them again"
+    )
+    return [note] if dropped else []
+
+
+def _trial_ids(known: Mapping[str, Any]) -> set[str]:
+    """Collect the trials of an earlier plan."""
+    return {trial_id for _, _, trial_ids in documents.stacks_of(known) for trial_id in trial_ids}
+
+
+def _differences(folder: Path, plan: Plan) -> list[str]:
+    """List differences between a folder's study and this one; none where the same axes are varied."""
+    there, here = documents.study(folder), tomllib.loads(tomli_w.dumps(plan.study.tables(folder)))
+    if all(there.get(table) == here.get(table) for table in DEFINING):
+        return []
+    pairs = [("seeds", there["study"].get("seeds"), here["study"].get("seeds"))]
+    for table in (*DEFINING, "baseline"):
+        before, now = there.get(table, {}), here.get(table, {})
+        if isinstance(before, dict) and isinstance(now, dict):
+            pairs += [(f"{table}.{key}", before.get(key), now.get(key)) for key in {**before, **now}]
+        else:
+            pairs.append((table, before, now))
+    listed = [f"{name} is {_shown(a)} there, {_shown(b)} here" for name, a, b in pairs if a != b]
+    more = len(listed) - MOST_LISTED
+    return listed[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
+
+
+def _shown(value: object) -> str:
+    return "not given" if value is None else quoted(value, most=60)
+
+
+def check_parts(folder: Path) -> None:
+    """Raise UsageError if only trials.csv has finished trials: a run would write it without them."""
+    if part_files.paths(folder) or not (folder / "trials.csv").is_file():
+        return
+    try:
+        count = int(results.read_trials(folder)["status"].isin(FINISHED).sum())
+    except UsageError:  # unreadable, and no parts: there is nothing to lose
+        return
+    if count:
+        raise UsageError(
+            f"{folder} has {count:,} finished trials in trials.csv, but the parts/ that it was made from are "
+            "missing. Copy parts/ back; or, to train all trials again, move the folder away"
+        )
+
+
+# ------------------------------------------------------------------------------------------- finished trials
+
+
+def finished(
+    folder: Path, parts: Parts | None = None, *, set_aside: bool = False, with_old: bool = False
+) -> dict[str, str]:
+    """Map each trial that need not be trained again to its status: ok, diverged or pruned.
+
+    A damaged part does not count.
+
+    Args:
+        folder: the results folder.
+        parts: its parts, if they have been read.
+        set_aside: for the run that holds the folder: rename damaged parts, and leave out stacks whose
+            weights or predictions have changed since they were written; they are trained again.
+        with_old: whether parts that are to be replaced count.
+    """
+    parts = parts or part_files.read_all(folder)
+    sound = parts.sound
+    if set_aside:
+        part_files.say_copies(folder, parts.copies)
+        for path in parts.damaged:
+            path.replace(path.with_suffix(".damaged"))
+            notes.warn(
+                f"{path}: damaged, or changed after the run; set aside, and its trials are trained again"
+            )
+        sound = [part for part in sound if _is_unchanged(folder, part)]
+    old = frozenset() if with_old else part_files.to_renew(folder)
+    texts = [part.trials for part in sound if part.group not in old]
+    trials = csv_rows.concatenated(texts, columns.empty_table("trials"))
+    done = trials[trials["status"].isin(FINISHED)]
+    return dict(zip(done["trial_id"], done["status"], strict=True))
+
+
+def _is_unchanged(folder: Path, part: Part) -> bool:
+    """Tell whether the files written with a part are as they were; note which are not."""
+    changed = part_files.changed_files(folder, part)
+    if changed:
+        names = " and ".join(str(folder / name) for name in changed)
+        notes.warn(f"{names} changed after the run that wrote it: its stack is trained again")
+    return not changed
+
+
+def unfinished(plan: Plan, done: Collection[str]) -> list[Stack]:
+    """List the stacks that still have to be trained, whole."""
+    return [stack for stack in plan.stacks if any(trial.trial_id not in done for trial in stack.trials)]
+
+
+# -------------------------------------------------------------------------------------------------- the plan
+
+
+def write_plan(
+    folder: Path,
+    plan: Plan,
+    digests: Mapping[str, str],
+    retrained: Collection[str] = (),
+    parts: Parts | None = None,
+) -> pd.DataFrame:
+    """Write down the stacks, the study, and a row for every planned trial, before anything is trained.
+
+    The stacks come first: they make the folder a results folder, in which a killed run can be resumed. Rows
+    of finished trials stay whole.
+
+    Args:
+        folder: a results folder that this run holds.
+        plan: the plan.
+        digests: data set -> digest of its images.
+        retrained: the groups that are about to be trained, whose parts, if they exist, will change.
+        parts: the folder's parts, if they have been read.
+
+    Returns:
+        The trials, as `results.read_trials` gives them.
+    """
+    study = plan.study
+    stacks = [
+        {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
+    ]
+    content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
+    content |= {"merged": plan.merged, "stacks": stacks}
+    files.write(folder / "plan.json", json.dumps(content, indent=1).encode())
+    described = study.tables(folder) | {"contrasts": _contrasts(folder, plan, parts)}
+    files.write(folder / "study.toml", tomli_w.dumps(described).encode())
+    sound = None if parts is None else parts.sound
+    return tables.write_planned(folder, planned_rows(plan), retrained, sound)
+
+
+def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
+    """Make the [contrasts] table, which records how many trials had finished when it was changed."""
+    table = plan.contrasts.table()
+    path = folder / "study.toml"
+    if not path.is_file():
+        return table
+    try:
+        before = files.toml_table(path).get("contrasts", table)
+        changed_after = before.pop("changed_after", 0)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        notes.warn(f"{path} was damaged ({error}) and is written anew")
+        return table
+    now = {key: value for key, value in table.items() if key != "changed_after"}
+    declared = before.get("declared") or table["declared"]
+    changed = declared and before != now and len(finished(folder, parts, with_old=True))
+    return table | {"changed_after": changed or changed_after}
+
+
+def planned_rows(plan: Plan) -> pd.DataFrame:
+    """Make a row a planned trial, as text: its identity, its settings, and why it is skipped if it is."""
+    linked = plan.study.label_columns
+    settings = [*CORE, *(name for name in known_settings() if name not in CORE)]
+    rows = []
+    for trial in plan.trials:
+        reason = plan.skipped.get(trial.trial_id, "")
+        arm = trial.arm
+        rows.append(
+            [trial.trial_id, arm.name]
+            + [arm.labels.get(axis, "") for axis in linked]
+            + [as_text(arm.settings.get(name)) for name in settings]
+            + [str(trial.seed), "skipped" if reason else "", reason]
+        )
+    header = ["trial_id", "arm", *linked, *settings, "seed", "status", "reason"]
+    return pd.DataFrame(rows, columns=header, dtype=str)

@@ -1,0 +1,287 @@
+"""The tables trials.csv, epochs.csv and confusion.csv: made from the parts, and checked before they are read.
+
+The parts are the truth, and decide which table is current; a file's time does not, since a copy changes it.
+checksums.json holds the SHA-256 of every table, so that a changed one is noticed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from harness import notes
+from harness.errors import UsageError
+from harness.results import checksums, columns, csv_rows, documents, part_files
+from harness.results.checksums import Record
+from harness.results.columns import FINISHED, TABLES
+from harness.results.csv_rows import CONFUSION
+from harness.results.part_files import Part
+from harness.settings import limits
+from harness.settings.schema import EPOCHS, outcome_columns
+from harness.system import files
+
+PLANNED = "planned.csv.gz"
+MOST_PLANNED = limits.TRIALS * 2**10
+"""Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
+
+
+# --------------------------------------------------------------------------------------------------- writing
+
+
+def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | None = None) -> None:
+    """Write tables of a locked folder, and their digests, so that a kill at any moment does no harm.
+
+    Args:
+        folder: the results folder.
+        contents: file name -> content, written in this order.
+        parts: the parts that the tables were made from, if they were.
+    """
+    record = (checksums.read(folder) or Record()).before(contents)
+    files.write(folder / checksums.FILE, record.content())
+    for name, content in contents.items():
+        files.write(folder / name, content)
+    record = record.after(contents)
+    if parts is not None:
+        listed = list(parts)
+        kept = {name: digest for part in listed for name, digest in part.files.items()}
+        record = replace(
+            record,
+            parts={part.name: part.digest for part in listed},
+            files={name: digest for name, digest in kept.items() if (folder / name).is_file()},
+        )
+    files.write(folder / checksums.FILE, record.content())
+
+
+def write_planned(
+    folder: Path, rows: pd.DataFrame, retrained: Collection[str] = (), sound: Sequence[Part] | None = None
+) -> pd.DataFrame:
+    """Write the planned trials' rows, and tables in which finished trials keep their outcome.
+
+    Args:
+        folder: a results folder that this run holds.
+        rows: the planned trials, as text.
+        retrained: the groups about to be trained, whose parts will change.
+        sound: the folder's sound parts, if they have been read.
+
+    Returns:
+        The trials, as `results.read_trials` gives them.
+    """
+    files.write(folder / PLANNED, gzip.compress(csv_rows.written(rows).encode(), 1, mtime=0))
+    return _write_merged(folder, rows, part_files.current(folder, sound), retrained)
+
+
+def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> pd.DataFrame:
+    """Remake the tables from the parts, and keep the weights that the study asks for.
+
+    Args:
+        folder: a results folder that this run holds.
+        sound: its sound parts, if they have been read.
+
+    Returns:
+        The trials, as `results.read_trials` gives them.
+    """
+    trials = _write_merged(folder, _planned_rows(folder), part_files.current(folder, sound))
+    _prune_weights(folder, trials)
+    return trials
+
+
+def _write_merged(
+    folder: Path, rows: pd.DataFrame, parts: Sequence[Part], retrained: Collection[str] = ()
+) -> pd.DataFrame:
+    texts = _merged(folder, rows, parts)
+    contents = {f"{name}.csv": texts[name].encode() for name in reversed(TABLES)}
+    write(folder, contents, [part for part in parts if part.group not in retrained])
+    text = columns.text_columns(documents.study(folder))
+    return columns.typed(csv_rows.read(io.StringIO(texts["trials"])), text)
+
+
+def _prune_weights(folder: Path, trials: pd.DataFrame) -> None:
+    """With keep_weights = "best", leave the best finished trial of each data set, by val accuracy."""
+    kept = documents.study(folder)["study"]["keep_weights"]
+    if kept == "all":
+        return
+    weights = {path.stem: path for path in (folder / "weights").glob("*.safetensors")}
+    # Of trials that tie, a stack kept the weights of one.
+    done = trials[(trials["status"] == "ok") & trials["trial_id"].isin(weights)]
+    done = done.dropna(subset=["val_accuracy"])
+    best = set(done.loc[done.groupby("dataset")["val_accuracy"].idxmax(), "trial_id"])
+    for trial_id in weights.keys() & set(trials["trial_id"]):  # an earlier form of the study asked for others
+        if kept == "none" or trial_id not in best:
+            weights[trial_id].unlink()
+
+
+# --------------------------------------------------------------------------------------------------- merging
+
+
+def _planned_rows(folder: Path) -> pd.DataFrame:
+    """Read the planned trials' rows; where that file is damaged or missing, those of trials.csv."""
+    try:
+        with gzip.open(io.BytesIO(files.content_of(folder / PLANNED))) as file:
+            content = file.read(MOST_PLANNED + 1)
+        if len(content) > MOST_PLANNED:
+            raise ValueError(f"it would unpack to more than {MOST_PLANNED:,} bytes")
+        return _with_needed(csv_rows.read(io.StringIO(content.decode())))
+    except files.DAMAGE as error:
+        if (folder / PLANNED).exists():
+            notes.warn(f"{folder / PLANNED} is damaged ({error}): trials.csv is read in its place")
+    return _with_needed(csv_rows.read(folder / "trials.csv"))
+
+
+def _with_needed(rows: pd.DataFrame) -> pd.DataFrame:
+    columns.check_columns(rows.columns, columns.NEEDED["trials"])
+    return rows
+
+
+def _merged(folder: Path, rows: pd.DataFrame, parts: Sequence[Part]) -> dict[str, str]:
+    """Merge the parts into three CSVs in the plan's order; `rows` are the planned trials'."""
+    tracked = _tracked(folder, parts)
+    place: dict[str, int] = {}
+    for i, trial_id in enumerate(rows["trial_id"]):
+        place.setdefault(trial_id, i)  # of arms that chose the same settings
+    header = [*EPOCHS, *tracked]
+    epochs = [csv_rows.with_columns(part.epochs, header) for part in parts]
+    outcomes = csv_rows.concatenated([part.trials for part in parts], columns.empty_table("trials"))
+    return {
+        "trials": csv_rows.written(_merged_trials(rows, outcomes, outcome_columns(tracked))),
+        "epochs": csv_rows.merged(header, epochs, place),
+        "confusion": csv_rows.merged(CONFUSION, [part.confusion for part in parts], place),
+    }
+
+
+def _merged_trials(rows: pd.DataFrame, outcomes: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Join the planned trials' rows with their outcomes, as text."""
+    known = rows.loc[:, :"seed"].assign(_skipped=rows["reason"].where(rows["status"] == "skipped", ""))
+    outcomes = outcomes.reindex(columns=["trial_id", *names], fill_value="")
+    # A trial that failed in one stack and finished in a later one has finished.
+    outcomes = outcomes.sort_values("status", key=lambda s: ~s.isin(FINISHED), kind="stable")
+    outcomes = outcomes.drop_duplicates("trial_id")
+    trials = known.merge(outcomes, on="trial_id", how="left").fillna("")
+    trials.loc[trials["status"] == "", "reason"] = "not trained yet"
+    skipped = trials["_skipped"] != ""
+    trials.loc[skipped, "status"] = "skipped"
+    trials.loc[skipped, "reason"] = trials["_skipped"]
+    return trials.drop(columns="_skipped")
+
+
+def _tracked(folder: Path, parts: Sequence[Part]) -> list[str]:
+    """List the metrics that have columns: the study's, in its order, then those it tracked before."""
+    listed: list[str] = documents.study(folder)["study"]["metrics"]
+    present = {column for part in parts for column in csv_rows.header(part.epochs)}
+    return [*listed, *sorted(present - {*EPOCHS, *listed})]
+
+
+# --------------------------------------------------------------------------------------------------- reading
+
+
+def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
+    """Read the CSVs of some tables: as they were written, or else merged anew from the parts.
+
+    Raises:
+        UsageError: a table changed or is missing, and there are no parts.
+        MachineError: a table or a part cannot be read now.
+    """
+    record, contents = _at_one_moment(folder, [f"{name}.csv" for name in names])
+    if record is None and (folder / checksums.FILE).exists():
+        notes.warn(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
+    changed = [name for name, content in contents.items() if not _is_written(record, name, content)]
+    if part_files.paths(folder):
+        parts = part_files.read_all(folder)
+        if not _are_current(folder, parts, record, contents, changed):
+            return _merged(folder, _planned_rows(folder), part_files.current(folder, parts.sound))
+    elif changed and (record is not None or contents[changed[0]] is None):
+        raise UsageError(_lost(folder / changed[0]))
+    texts = {name: (content or b"").replace(b"\r\n", b"\n") for name, content in contents.items()}
+    return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}
+
+
+def _are_current(
+    folder: Path,
+    parts: part_files.Parts,
+    record: Record | None,
+    contents: Mapping[str, bytes | None],
+    changed: Sequence[str],
+) -> bool:
+    """Tell whether tables agree with the parts, or have more trials; note damaged parts, changed tables."""
+    part_files.say_copies(folder, parts.copies)
+    if parts.damaged:
+        names = " and ".join(str(path) for path in parts.damaged)
+        notes.warn(
+            f"{names}: damaged, or changed after the run, so not read; `harness run` trains its trials again"
+        )
+    if record is None:
+        return not changed and _has_more(contents.get("trials.csv") or b"", parts.sound)
+    if changed and record.settled:
+        notes.warn(_merged_anew(folder, changed, record.parts))
+    return not changed and record.settled and all(part.name in record.parts for part in parts.sound)
+
+
+def _has_more(content: bytes, parts: Sequence[Part]) -> bool:
+    """Tell whether a trials.csv without checksums has all trials that parts have finished, and others."""
+    try:
+        trials = csv_rows.read(io.StringIO(content.decode("utf-8-sig")))
+        written = _finished_ids(trials)
+    except (ValueError, KeyError):
+        return False
+    return set().union(*(_finished_ids(part.table("trials")) for part in parts)) < written
+
+
+def _finished_ids(trials: pd.DataFrame) -> set[str]:
+    return set(trials["trial_id"][trials["status"].isin(FINISHED)])
+
+
+def check_unchanged(folder: Path, name: str) -> None:
+    """Raise ValueError if a table that no part can restore has changed since it was written."""
+    record, contents = _at_one_moment(folder, [name])
+    content = contents[name]
+    if content is None or record is None or name not in record.tables:
+        return  # missing, or older than checksums: its reader reports errors, if there are any
+    if not record.fits(name, content):
+        raise ValueError("it was changed by another program, or by hand, after the run that wrote it")
+
+
+def _at_one_moment(folder: Path, names: Sequence[str]) -> tuple[Record | None, dict[str, bytes | None]]:
+    """Read the record and some tables, again if a run writes in between."""
+    while True:
+        record = checksums.read(folder)
+        contents = {name: _content(folder / name) for name in names}
+        if checksums.read(folder) == record:
+            return record, contents
+
+
+def _is_written(record: Record | None, name: str, content: bytes | None) -> bool:
+    return content is not None and (record is None or record.fits(name, content))
+
+
+def _content(path: Path) -> bytes | None:
+    """Read a file; None if there is no such file."""
+    try:
+        return files.content_of(path)
+    except FileNotFoundError:
+        return None
+
+
+def _merged_anew(folder: Path, changed: Sequence[str], known: Mapping[str, str]) -> str:
+    """Say that tables are merged from the parts, and which of these are missing."""
+    present = {path.name for path in part_files.paths(folder)}
+    gone = [f"parts/{name}" for name in known if name not in present]
+    lost = f" ({', '.join(gone)} missing, whose trials count as not trained)" if gone else ""
+    names = " and ".join(str(folder / name) for name in changed)
+    return (
+        f"{names} was changed by another program, or by hand, after the run: read from parts/ instead{lost}. "
+        "`harness run` writes it anew from parts/"
+    )
+
+
+def _lost(path: Path) -> str:
+    if not path.is_file():
+        return f"{path} cannot be read: it is missing. Copy the whole results folder again."
+    return (
+        f"{path} was changed by another program, or by hand, after the run that wrote it: its SHA-256 is not "
+        f"the one in {checksums.FILE}, and there are no parts/ to read instead. Copy the whole folder again; "
+        f"or, to read the file as it is now, remove {checksums.FILE}."
+    )

@@ -1,0 +1,265 @@
+"""Ask and tell: Optuna suggests settings, each once, and is told the results.
+
+The sampler works on a study in memory, where the suggestions of a batch in training are running, so that they
+know of each other. The storage gets a suggestion when it is over, whole: nothing in it is ever running. For
+each batch there is a new sampler, seeded by the number of suggestions before it, so that a search that was
+killed asks for the same batch again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.data.datasets import Dataset
+from harness.searching import pruners, samplers
+from harness.searching.pruners import BATCH, EVALUATIONS
+from harness.searching.storages import quiet_optuna
+from harness.study.checker import GivenSettings
+from harness.study.searches import Search
+from harness.study.space import Choices, Drawn, Floats, Parameter, Space
+from harness.study.trials import identity_of, resolve
+
+MOST_ASKED = 20
+"""Asks for one suggestion of a sampler that repeats itself, before a point is drawn at random."""
+MOST_DRAWN = 1000
+"""Points drawn at random to find a new one, before all of them are looked at."""
+ASKED, SIZE, REACHED, SECONDS, REASON = "asked", "batch_size", "reached", "seconds", "reason"
+"""User attributes of a trial: asks before it, its batch's size, its evaluations, its time, why it stopped."""
+AGAIN = "again"
+"""User attribute of a batch's trials: the suggestions that were asked for again in it."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A point of the space. `trial` is Optuna's, running in memory until its result is told."""
+
+    number: int
+    drawn: Drawn
+    settings: GivenSettings
+    trial: optuna.Trial
+
+    @property
+    def arm(self) -> str:
+        """The name of its arm."""
+        return arm_of(self.number)
+
+
+def arm_of(number: int) -> str:
+    """Return the name of a suggestion's arm."""
+    return f"suggestion {number}"
+
+
+@dataclass(frozen=True)
+class SuggestionResult:
+    """The result of a suggestion: `values` by objective, none if it failed; the first one by evaluation.
+
+    `reached` is the number of evaluations it got.
+    """
+
+    state: TrialState
+    values: Sequence[float]
+    intermediate: Mapping[int, float]
+    reached: int = 0
+    reason: str = ""
+
+
+class AskTell:
+    """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken."""
+
+    def __init__(
+        self, search: Search, space: Space, evaluations: int, datasets: Mapping[str, Dataset]
+    ) -> None:
+        self.search, self.space, self.datasets = search, space, datasets
+        self.seconds = 0.0
+        self.count = 0
+        self.batch = 0
+        self._identities: set[str] = set()
+        with quiet_optuna():
+            self._study = optuna.create_study(
+                directions=search.directions, pruner=pruners.make(search.pruner, evaluations=evaluations)
+            )
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time of the block as Optuna's."""
+        start = time.perf_counter()
+        try:
+            with quiet_optuna():
+                yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def restore(self, before: Sequence[FrozenTrial]) -> None:
+        """Restore the trials of an earlier run of this search."""
+        with self.timed():
+            for trial in before:
+                # Asks that were refused as repeated leave their places, which samplers may count.
+                while len(self._study.get_trials(deepcopy=False)) < trial.user_attrs[ASKED]:
+                    self._study.add_trial(create_trial(state=TrialState.FAIL))
+                self._study.add_trial(trial)
+        self.count = len(before)
+        self.batch = 1 + max((int(trial.user_attrs[BATCH]) for trial in before), default=-1)
+        self._identities = {self._identity(self.space.settings(drawn_of(trial))) for trial in before}
+
+    def ask(
+        self, count: int, evaluations: Callable[[GivenSettings], int], again: Mapping[int, Drawn]
+    ) -> list[Suggestion]:
+        """Ask for a batch of suggestions, each of them new but those asked for again.
+
+        Args:
+            count: the most to ask for: a finite space may be used up.
+            evaluations: the number of evaluations that settings get, unpruned.
+            again: the draws of suggestions that are asked for once more, under other numbers; by number.
+        """
+        with self.timed():
+            seed = np.random.SeedSequence([self.search.seed, self.count]).generate_state(2)
+            self._study.sampler = samplers.make(self.search, self.space, seed=int(seed[0]))
+            rng = np.random.default_rng(int(seed[1]))
+            batch = []
+            repeats = list(again.values())
+            for number in range(self.count, self.count + count):
+                point = self._enqueued(repeats.pop(0)) if repeats else self._new(rng)
+                if point is None:
+                    break
+                trial, drawn, settings = point
+                if again:
+                    trial.set_user_attr(AGAIN, list(again))
+                trial.set_user_attr(BATCH, self.batch)
+                trial.set_user_attr(EVALUATIONS, evaluations(settings))
+                batch.append(Suggestion(number, drawn, settings, trial))
+        self.count += len(batch)
+        self.batch += 1
+        return batch
+
+    def _new(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, GivenSettings] | None:
+        """Return a new point: the sampler's, or a random one where the sampler repeats itself."""
+        for _ in range(MOST_ASKED):
+            trial, drawn, settings = self._asked()
+            if self._is_new(settings):
+                return trial, drawn, settings
+            self._study.tell(trial, state=TrialState.FAIL)
+        left = self._left(rng)
+        return None if left is None else self._enqueued(left)
+
+    def _enqueued(self, drawn: Drawn) -> tuple[optuna.Trial, Drawn, GivenSettings]:
+        self._study.enqueue_trial(drawn)
+        point = self._asked()
+        self._is_new(point[2])
+        return point
+
+    def _asked(self) -> tuple[optuna.Trial, Drawn, GivenSettings]:
+        trial = self._study.ask()
+        return trial, *self.space.walk(lambda parameter: suggest(trial, parameter))
+
+    def _left(self, rng: np.random.Generator) -> Drawn | None:
+        """Return a random point that was not asked for yet; None if there is none."""
+        for _ in range(MOST_DRAWN):
+            drawn, settings = self.space.walk(lambda parameter: at_random(parameter, rng))
+            if self._identity(settings) not in self._identities:
+                return drawn
+        if not self.space.finite:
+            return None
+        left = [
+            drawn
+            for drawn in self.space.points()
+            if self._identity(self.space.settings(drawn)) not in self._identities
+        ]
+        return left[int(rng.integers(len(left)))] if left else None
+
+    def _is_new(self, settings: GivenSettings) -> bool:
+        identity = self._identity(settings)
+        new = identity not in self._identities
+        self._identities.add(identity)
+        return new
+
+    def _identity(self, settings: GivenSettings) -> str:
+        return identity_of(resolve(self.space.baseline | settings, self.datasets))
+
+    def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:
+        """Report the value that a suggestion reached after so many evaluations."""
+        with self.timed():
+            suggestion.trial.report(value, evaluation)
+
+    def pruned(self, batch: Sequence[Suggestion]) -> set[int]:
+        """Return the numbers of the suggestions that the pruner stops, once all of them have reported."""
+        with self.timed():
+            return {suggestion.number for suggestion in batch if suggestion.trial.should_prune()}
+
+    def tell(
+        self, batch: Sequence[Suggestion], results: Sequence[SuggestionResult], seconds: float
+    ) -> list[FrozenTrial]:
+        """Tell Optuna the results of a batch; returns the trials for the storage."""
+        with self.timed():
+            frozen = []
+            for suggestion, result in zip(batch, results, strict=True):
+                self._catch_up(suggestion, result)
+                self._study.tell(suggestion.trial, _values(result), state=result.state)
+                frozen.append(self._frozen(suggestion, result, len(batch), seconds))
+        return frozen
+
+    def _catch_up(self, suggestion: Suggestion, result: SuggestionResult) -> None:
+        """Report what is not reported yet: of a batch that an earlier run trained, everything."""
+        reported = self._study.get_trials(deepcopy=False)[suggestion.trial.number].intermediate_values
+        for evaluation, value in result.intermediate.items():
+            if evaluation not in reported:
+                suggestion.trial.report(value, evaluation)
+
+    def _frozen(
+        self, suggestion: Suggestion, result: SuggestionResult, size: int, seconds: float
+    ) -> FrozenTrial:
+        memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
+        attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, SIZE: size}
+        attributes[REACHED] = result.reached
+        attributes |= {SECONDS: round(seconds, 3), "sampler": self.search.sampler}
+        if result.reason:
+            attributes[REASON] = result.reason
+        return create_trial(
+            state=result.state,
+            values=_values(result),
+            params=memory.params,
+            distributions=memory.distributions,
+            intermediate_values=dict(result.intermediate),
+            user_attrs=attributes,
+            system_attrs=memory.system_attrs,
+        )
+
+
+def _values(result: SuggestionResult) -> list[float] | None:
+    """Return the values that Optuna takes: those of a complete trial."""
+    return list(result.values) if result.state == TrialState.COMPLETE else None
+
+
+def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
+    """Ask a trial for a value of a parameter."""
+    values = parameter.values
+    if isinstance(values, Choices):
+        return trial.suggest_categorical(parameter.name, values.names)
+    if isinstance(values, Floats):
+        return trial.suggest_float(parameter.name, values.low, values.high, log=values.log, step=values.step)
+    return trial.suggest_int(parameter.name, values.low, values.high, log=values.log, step=values.step)
+
+
+def at_random(parameter: Parameter, rng: np.random.Generator) -> Any:
+    """Draw a value of a parameter, each as probable as any other."""
+    return samplers.at(samplers.distribution(parameter.values), rng.random())
+
+
+def whole_batches(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """Split trials into those of whole batches, and those of a batch that was killed while it was stored."""
+    last = [trial for trial in trials if trial.user_attrs[BATCH] == trials[-1].user_attrs[BATCH]]
+    if not last or len(last) == last[0].user_attrs[SIZE]:
+        return list(trials), []
+    return list(trials[: -len(last)]), last
+
+
+def drawn_of(trial: FrozenTrial) -> Drawn:
+    """Return the values that a stored trial drew."""
+    return dict(trial.params)

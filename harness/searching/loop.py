@@ -1,0 +1,373 @@
+"""Searching: ask for a batch, train it as stacks, tell the results; then confirm the winner with fresh seeds.
+
+A search writes first the part of a batch (its trials' rows), then the storage's trials. A search that is
+killed between the two asks for the same batch again, finds the part, and tells the results in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.axes import plugins
+from harness.errors import UsageError
+from harness.planning.plan import Plan, draw, make, unseen
+from harness.results import documents, part_files, parts, run_folder, tables
+from harness.results.provenance import Provenance
+from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
+from harness.searching.ask_tell import (
+    AGAIN,
+    SECONDS,
+    SIZE,
+    AskTell,
+    Suggestion,
+    arm_of,
+    drawn_of,
+    whole_batches,
+)
+from harness.settings.schema import BASELINE, CONFIRMED, WINNER
+from harness.study.study import Study
+from harness.study.trials import SEMANTICS, Trial, arms, settings_of
+from harness.system import locks, spawning
+from harness.training import progress, runs
+from harness.training.executors import Workers
+from harness.training.options import MachineKeywords, RunOptions, affordable
+
+
+@dataclass
+class SearchProgress:
+    """The progress of a search, for a display in another thread.
+
+    `in_training` suggestions are a batch, `share` of which is done.
+    """
+
+    total: int
+    done: int = 0
+    in_training: int = 0
+    share: float = 0.0
+    states: dict[str, int] = field(default_factory=dict)
+    best: float | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def suggestions(self) -> float:
+        """Suggestions that are over, those in training by their share."""
+        return self.done + self.share * self.in_training
+
+    def tell(self, share: float) -> None:
+        """Note the share of the batch that is done."""
+        self.share = share
+
+
+SearchDisplay = Callable[[SearchProgress], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the best.
+
+    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`.
+    """
+
+    folder: Path
+    trials: Sequence[FrozenTrial] = field(repr=False)
+    winner: int | None
+    seconds: float
+    optuna_seconds: float
+    storage: str
+    asked: int
+    confirmed: runs.RunSummary | None = None
+
+    @property
+    def suggestions(self) -> pd.DataFrame:
+        """The table suggestions.csv."""
+        return suggestions.read(self.folder)
+
+    @property
+    def failed(self) -> bool:
+        """True if a trial could not be trained, here or in the confirmation; one that diverged was."""
+        reasons = suggestions.failures(self.trials)
+        return any(" failed: " in reason for reason in reasons) or bool(
+            self.confirmed and self.confirmed.statuses.get("failed")
+        )
+
+
+def search(
+    study: Study,
+    folder: Path | str | None = None,
+    *,
+    display: SearchDisplay | None = None,
+    confirm: progress.Display | None = None,
+    **keywords: Unpack[MachineKeywords],
+) -> SearchResult:
+    """Search for the best settings in a study's space, and confirm the winner.
+
+    Args:
+        study: one of design "search".
+        folder: the results folder; results/<study>/ if not given.
+        display: a context manager made from a SearchProgress.
+        confirm: a context manager made from a Progress, for the trials that confirm.
+        **keywords: engine, device and workers, as in `harness.training.options.RunOptions`.
+
+    Raises:
+        UsageError: the study is not a search, or the folder or the storage is another search's.
+        MachineError: the results or the storage cannot be written.
+    """
+    spawning.check_main()
+    folder, options = runs.folder_of(study, folder), RunOptions(**keywords, display=confirm)
+    checks.check(study)
+    runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
+    with locks.locked(folder):
+        with closing(_Search(study, folder, options)) as running:
+            result = running.run(display)
+        return replace(result, confirmed=_confirm(result, study, options))
+
+
+class _Search:
+    """A search in its folder, which is held: Optuna's trials, the folder's trials, and the plan so far."""
+
+    def __init__(self, study: Study, folder: Path, options: RunOptions) -> None:
+        assert study.search is not None  # noqa: S101 (`check` has made sure)
+        self.start = time.monotonic()
+        self.study, self.folder, self.engine = study, folder, options.engine
+        self.search, self.space = study.search, study.space
+        self.devices = options.devices()
+        self.processes = options.processes(self.devices)
+        self.data = settings_of(study).data
+        self.digests = {self.data.name: self.data.facts.digest}
+        self.plan = make(study.in_phase("search"), self.engine)
+        self.known = documents.stacks_of(run_folder.check_compatible(folder, self.plan.study, self.digests))
+        if not self.known:
+            run_folder.write_plan(folder, self.plan, self.digests)
+        self.data.load()
+        self.storage = storages.open_storage(
+            self.search.storage, folder, study.name, self.search.directions, self._about()
+        )
+        try:
+            self._restore()
+        except BaseException:
+            self.storage.close()
+            raise
+
+    def close(self) -> None:
+        """Close the storage."""
+        self.storage.close()
+
+    def _about(self) -> dict[str, Any]:
+        """Return the entries that a storage must agree on for the search to go on in it."""
+        entries = {f"space.{name}": given for name, given in self.space.table.items()}
+        entries |= {f"baseline.{name}": value for name, value in self.study.baseline.items()}
+        search = self.search
+        entries |= {"objective": search.objective, "seeds": search.seeds, "diverged": search.diverged}
+        entries |= {f"source of {name}": digest for name, digest in self._sources()}
+        return {**entries, "data": self.data.facts.digest, "semantics": SEMANTICS}
+
+    def _sources(self) -> Iterator[tuple[str, str]]:
+        """Yield the third-party components that a suggestion may have, and the digests of their sources."""
+        for arm in arms(self._every_component()):
+            for axis, entry in plugins.chosen_by([arm.settings]):
+                if entry.third_party:
+                    yield f"{axis} {entry.name}", entry.source_digest
+
+    def _every_component(self) -> Study:
+        """Return a study whose arms name every component that a suggestion may have."""
+        linked = {
+            f"{entry.name} {name}": settings
+            for entry in self.space.entries
+            for name, settings in entry.means.items()
+        }
+        return self.study.in_phase("search", {BASELINE: {}, **linked})
+
+    def _restore(self) -> None:
+        """Restore the suggestions of an earlier run of this search."""
+        evaluations = checks.evaluations_of(self.study)
+        self.trials, self.incomplete = whole_batches(self.storage.trials())
+        self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
+        self.ask_tell = AskTell(self.search, self.space, max(evaluations), self.study.datasets)
+        self.ask_tell.restore(self.trials)
+        self.again, since = suggestions.died(self.trials)
+        # Suggestions that are asked for again take no other's place.
+        self.wanted = max(self.search.suggestions + len(since), len(self.trials)) + len(self.again)
+        self.finished = frozenset(run_folder.finished(self.folder, set_aside=True))
+        self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
+        chosen = {arm_of(i): self.space.settings(drawn_of(trial)) for i, trial in enumerate(self.trials)}
+        if chosen:
+            self._add(make(self.study.in_phase("search", chosen), self.engine, self.known))
+            self._check_complete()
+
+    def _check_complete(self) -> None:
+        """Raise UsageError where the storage has suggestions that were trained into another folder."""
+        complete = {arm_of(i) for i, trial in enumerate(self.trials) if trial.state == TrialState.COMPLETE}
+        missing = {trial.arm.name for trial in self.plan.trials if trial.trial_id not in self.finished}
+        lost = missing & complete
+        if lost:
+            raise UsageError(
+                f"{self.storage.shown} holds {len(lost)} suggestions whose trials are not in {self.folder}: "
+                "they were trained into another folder, or their parts were removed. Choose that folder with "
+                "--results, or give this search another name or another [search] storage."
+            )
+
+    def _add(self, more: Plan) -> None:
+        """Add suggestions and their stacks to the plan, and write it down."""
+        study = self.study.in_phase("search", {**self.plan.study.chosen, **more.study.chosen})
+        self.plan = replace(
+            more,
+            study=study,
+            trials=[*self.plan.trials, *more.trials],
+            # A suggestion that is asked for again has the stack that it had before.
+            stacks=list({stack.group: stack for stack in (*self.plan.stacks, *more.stacks)}.values()),
+            skipped={**self.plan.skipped, **more.skipped},
+        )
+        run_folder.write_plan(self.folder, self.plan, self.digests)
+
+    def run(self, display: SearchDisplay | None) -> SearchResult:
+        """Ask, train and tell until there are as many suggestions as the study asks for."""
+        provenance = Provenance(self.folder, self.plan, self.devices, self.processes)
+        every = draw(self._every_component(), self.engine)
+        modules = runs.third_party_modules(every)
+        count = spawning.possible(self.processes)
+        progress = SearchProgress(self.wanted, notes=unseen(self.study, every.trials))
+        self._note(progress)
+        before = len(self.trials)
+
+        def finish() -> None:
+            suggestions.write(self.folder, self.trials, self.search, self.space)
+            tables.consolidate(self.folder)
+            provenance.finish(len(self.trials) - before)
+
+        end = runs.put_in_order(self.folder, finish)
+        with end, (display or nullcontext)(progress), closing(Workers(count, modules)) as workers:
+            while len(self.trials) < self.wanted:
+                if not self._run_batch(workers, progress):
+                    break
+        return SearchResult(
+            self.folder,
+            self.trials,
+            suggestions.best(self.trials, self.search),
+            time.monotonic() - self.start,
+            self.ask_tell.seconds,
+            self.storage.shown,
+            len(self.trials) - before,
+        )
+
+    def _run_batch(self, workers: Workers, progress: SearchProgress) -> bool:
+        """Ask for one batch, train it, and tell its results; returns False if nothing was left to ask for."""
+        batch = self._ask()
+        if not batch:
+            return False
+        plan = self._planned(batch)
+        self._add(plan)
+        progress.in_training = len(batch)
+        trained = self._results(batch, plan, workers, progress)
+        told = [outcomes.combine(_trials(plan, suggestion), trained, self.search) for suggestion in batch]
+        self._store(self.ask_tell.tell(batch, told, self.before + time.monotonic() - self.start))
+        suggestions.write(self.folder, self.trials, self.search, self.space)
+        self._note(progress)
+        return True
+
+    def _ask(self) -> list[Suggestion]:
+        """Ask for a batch: again for suggestions whose worker died, else for new ones."""
+        count = min(self.search.batch, self.wanted - len(self.trials))
+        again = self.again[:count]
+        if self.incomplete:
+            attributes = self.incomplete[0].user_attrs
+            count, again = attributes[SIZE], attributes.get(AGAIN, [])
+        self.again = [number for number in self.again if number not in again]
+        return self.ask_tell.ask(
+            count,
+            lambda settings: checks.evaluations(settings_of(self.study, settings)),
+            {number: drawn_of(self.trials[number]) for number in again},
+        )
+
+    def _planned(self, batch: Sequence[Suggestion]) -> Plan:
+        """Plan the stacks of a batch: as they were cut before, if they were."""
+        return make(
+            self.study.in_phase("search", {suggestion.arm: suggestion.settings for suggestion in batch}),
+            self.engine,
+            self.known,
+            device=self.devices[0],
+            # Twice as many stacks as workers, so that none waits long for the last one at a rung.
+            processes=2 * self.processes if self.processes > 1 else 1,
+        )
+
+    def _results(
+        self, batch: Sequence[Suggestion], plan: Plan, workers: Workers, progress: SearchProgress
+    ) -> Mapping[str, outcomes.TrialResult]:
+        """Return the results of a batch's trials, which are trained unless an earlier run has done so."""
+        objectives = self.search.objective
+        ended = {trial_id: outcomes.TrialResult("failed", why) for trial_id, why in plan.skipped.items()}
+        finished = self.finished.intersection(trial.trial_id for trial in plan.trials)
+        if finished:
+            ended |= outcomes.of_part(part_files.rows_of(self.folder, finished), objectives)
+        left = [
+            suggestion
+            for suggestion in batch
+            if any(trial.trial_id not in ended for trial in _trials(plan, suggestion))
+        ]
+        if not left:
+            return ended
+        if len(left) < len(batch):
+            plan = self._planned(left)
+        workers.limit(affordable(workers.count, plan.stacks))
+        trained = rounds.Round(self.study, left, plan.stacks, self.ask_tell, self.rungs)
+        trained.train(workers, self.devices, progress.tell)
+        parts.write_batch(self.folder, rounds.name_of(plan.trials), trained.shares, trained.failed)
+        return ended | outcomes.of_round(trained, objectives)
+
+    def _store(self, frozen: Sequence[FrozenTrial]) -> None:
+        """Add a batch to the storage; of one that was killed meanwhile, the missing suggestions."""
+        for stored, told in zip(self.incomplete, frozen, strict=False):
+            if stored.params != told.params:
+                raise UsageError(
+                    f"{self.storage.shown}: the batch that was being stored when the search was killed "
+                    "cannot be asked for again (another version of Optuna, or another [search]). Choose "
+                    "another folder with --results, or move this one away."
+                )
+        with self.ask_tell.timed():
+            self.storage.add(frozen[len(self.incomplete) :])
+        self.trials, self.incomplete = [*self.trials, *frozen], []
+
+    def _note(self, progress: SearchProgress) -> None:
+        """Show the progress of the search."""
+        progress.done, progress.in_training, progress.share = len(self.trials), 0, 0.0
+        progress.states = suggestions.counted(self.trials)
+        best = suggestions.best(self.trials, self.search)
+        progress.best = None if best is None else self.trials[best].values[0]  # noqa: PD011 (Optuna's)
+
+
+def _trials(plan: Plan, suggestion: Suggestion) -> list[Trial]:
+    return [trial for trial in plan.trials if trial.arm.name == suggestion.arm]
+
+
+def _confirm(result: SearchResult, study: Study, options: RunOptions) -> runs.RunSummary | None:
+    """Train the winner and the baseline with the study's seeds, which chose nothing, and open test."""
+    if result.winner is None:
+        return None
+    folder = result.folder / CONFIRMED
+    settings = study.space.settings(drawn_of(result.trials[result.winner]))
+    suggestions.note_winner(
+        result.folder, result.winner, len(result.trials), lambda: _opened(result.trials, study, folder)
+    )
+    confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
+    declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
+    confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))
+    return runs.train_phases(draw(confirmed, options.engine), folder, options)
+
+
+def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
+    """Return the numbers of the suggestions whose settings were trained to confirm them."""
+    finished = run_folder.finished(folder).keys()
+    opened = []
+    for number, trial in enumerate(trials):
+        settings = study.space.settings(drawn_of(trial))
+        planned = draw(study.in_phase("confirmed", {WINNER: settings}))
+        if finished & {trial.trial_id for trial in planned.trials if trial.arm.name == WINNER}:
+            opened.append(number)
+    return opened

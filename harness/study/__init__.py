@@ -1,0 +1,1 @@
+"""From a study file to trials: tables are read and checked, arms and trials derived."""

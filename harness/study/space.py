@@ -1,0 +1,387 @@
+"""The search space: floats, ints, choices and layers, each with the conditions under which it is drawn.
+
+[space] of a search and [tune.space] of a tuned study are written in this language; the readers of their
+ranges and lists are here. A component's setting is drawn where the component is drawn: momentum only of an
+optimizer with momentum.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from harness.axes import plugins
+from harness.errors import quoted
+from harness.settings import CORE, DEFAULTS, Setting, Value
+from harness.text import as_text
+
+COMPONENTS = ("architecture", "optimizer", "schedule", "loss", "head", "activation", "preprocessing")
+BOUNDS = ("low", "high", "log", "step")
+"""Keys of a range."""
+DIGITS = 4
+"""Significant digits of a float that is tuned, as a person would write it."""
+
+
+@dataclass(frozen=True)
+class Floats:
+    """Numbers from `low` to `high`, both included; evenly in their logarithms with `log`; every `step`."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def every(self) -> Iterator[str | int | float]:
+        """Yield the numbers of a range with a step, upwards."""
+        if self.step is None:
+            raise ValueError("a range of floats without a step cannot be listed")
+        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        return (self.low + i * self.step for i in range(count))
+
+    def at(self, share: float) -> float:
+        """Return the number at a share, 0..1, of the way from `low` to `high`."""
+        if self.log:
+            value = math.exp(math.log(self.low) + share * math.log(self.high / self.low))
+        else:
+            value = self.low + share * (self.high - self.low)
+        return float(f"{value:.{DIGITS}g}")
+
+
+@dataclass(frozen=True)
+class Ints:
+    """Whole numbers from `low` to `high`, both included."""
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    def every(self) -> Iterator[str | int | float]:
+        """Yield the numbers, upwards."""
+        return iter(range(self.low, self.high + 1, 1 if self.log else self.step))
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of some values, by their names."""
+
+    names: tuple[str, ...]
+
+    def every(self) -> Iterator[str | int | float]:
+        """Yield the names, in order."""
+        return iter(self.names)
+
+
+Values: TypeAlias = "Floats | Ints | Choices"
+Drawn: TypeAlias = "dict[str, str | int | float]"
+"""The value of each parameter that was drawn: the name of a choice, or a number."""
+Meaning: TypeAlias = "dict[str, Value]"
+"""Settings that drawn values stand for."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A name and the values that it may take."""
+
+    name: str
+    values: Values
+
+    @property
+    def numeric(self) -> bool:
+        """True if its values are numbers, which have an order; else they are names."""
+        return not isinstance(self.values, Choices)
+
+
+Draw: TypeAlias = "Callable[[Parameter], Any]"
+
+
+@dataclass(frozen=True)
+class SpaceEntry:
+    """A line of a space: values to draw, and the conditions under which they are drawn.
+
+    `means` is what each name of Choices sets; numbers set the setting of the entry's name. `when` maps other
+    parameters or settings to the texts of the values at which this entry is drawn.
+    """
+
+    name: str
+    values: Values
+    means: Mapping[str, Meaning] = field(default_factory=dict)
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The parameters that it may draw."""
+        return [Parameter(self.name, self.values)]
+
+    @property
+    def sets(self) -> set[str]:
+        """The settings that it sets."""
+        return {key for settings in self.means.values() for key in settings} or {self.name}
+
+    def draw(self, draw: Draw) -> Drawn:
+        """Draw its parameters."""
+        return {self.name: draw(Parameter(self.name, self.values))}
+
+    def every(self) -> Iterator[Drawn]:
+        """Yield all that can be drawn, unless floats are among it."""
+        return ({self.name: value} for value in self.values.every())
+
+    def meaning(self, drawn: Drawn) -> Meaning:
+        """Return the settings that its drawn parameters stand for."""
+        value = drawn[self.name]
+        return dict(self.means[str(value)]) if isinstance(self.values, Choices) else {self.name: value}
+
+    def at(self, share: float) -> Meaning:
+        """Return the settings at a share of its floats (0..1) or of its other values (below 1)."""
+        if isinstance(self.values, Floats):
+            return {self.name: self.values.at(share)}
+        values = list(self.values.every())
+        return self.meaning({self.name: values[int(share * len(values))]})
+
+
+@dataclass(frozen=True)
+class Layers(SpaceEntry):
+    """`hidden` by its depth and its widths; `values` are depths. With `same`, all layers have one width."""
+
+    width: Values = Ints(1, 2)
+    same: bool = False
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The depth, then the widths of the deepest network."""
+        return [Parameter("hidden.depth", self.values), *self._widths(_highest(self.values))]
+
+    @property
+    def depths(self) -> set[str]:
+        """The depths it may draw, as text."""
+        return {str(depth) for depth in self.values.every()}
+
+    @property
+    def largest(self) -> list[int]:
+        """The deepest and widest `hidden` that it may draw."""
+        return [_highest(self.width)] * _highest(self.values)
+
+    def _widths(self, depth: int) -> list[Parameter]:
+        if self.same:
+            return [Parameter("hidden.width", self.width)] if depth else []
+        return [Parameter(f"hidden.width.{i}", self.width) for i in range(1, depth + 1)]
+
+    def draw(self, draw: Draw) -> Drawn:
+        """Draw a depth, and as many widths."""
+        depth = int(draw(Parameter("hidden.depth", self.values)))
+        drawn: Drawn = {"hidden.depth": str(depth) if isinstance(self.values, Choices) else depth}
+        return drawn | {parameter.name: draw(parameter) for parameter in self._widths(depth)}
+
+    def every(self) -> Iterator[Drawn]:
+        """Yield all depths, each with all widths."""
+        widths = tuple(self.width.every())
+        for depth in self.values.every():
+            names = [parameter.name for parameter in self._widths(int(depth))]
+            for combination in itertools.product(widths, repeat=len(names)):
+                yield {"hidden.depth": depth, **dict(zip(names, combination, strict=True))}
+
+    def meaning(self, drawn: Drawn) -> Meaning:
+        """Return `hidden`."""
+        widths = [int(value) for name, value in drawn.items() if name != "hidden.depth"]
+        return {"hidden": widths * int(drawn["hidden.depth"]) if self.same else widths}
+
+
+def _highest(values: Values) -> int:
+    return int(values.high) if isinstance(values, Ints) else max(map(int, values.every()))
+
+
+@dataclass(frozen=True)
+class Space:
+    """The space of a search: its entries in the order in which they are drawn, and the study's baseline.
+
+    `table` is [space] as the study file has it.
+    """
+
+    entries: tuple[SpaceEntry, ...]
+    baseline: Meaning
+    table: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters that could ever be drawn."""
+        return tuple(parameter for entry in self.entries for parameter in entry.parameters)
+
+    def walk(self, draw: Draw) -> tuple[Drawn, Meaning]:
+        """Draw each parameter that applies, given those drawn before it.
+
+        Args:
+            draw: gives a value of a parameter: the name of a choice, or a number.
+
+        Returns:
+            The drawn value of each parameter, and the settings that they stand for, without the baseline's.
+        """
+        drawn: Drawn = {}
+        settings: Meaning = {}
+        for entry in self.entries:
+            if self._applies(entry, drawn, settings):
+                values = entry.draw(draw)
+                drawn |= values
+                settings |= entry.meaning(values)
+        return drawn, settings
+
+    def settings(self, drawn: Mapping[str, Any]) -> Meaning:
+        """Return the settings that drawn parameters stand for.
+
+        Raises:
+            KeyError: a parameter that applies was not drawn, or is not one of its choices.
+        """
+        return self.walk(lambda parameter: drawn[parameter.name])[1]
+
+    def points(self) -> Iterator[Drawn]:
+        """Yield all that can be drawn, lazily and the last entry fastest, of a space without floats."""
+        return self._points(self.entries, {}, {})
+
+    def _points(self, entries: Sequence[SpaceEntry], drawn: Drawn, settings: Meaning) -> Iterator[Drawn]:
+        if not entries:
+            yield drawn
+        elif self._applies(entries[0], drawn, settings):
+            for values in entries[0].every():
+                yield from self._points(entries[1:], drawn | values, settings | entries[0].meaning(values))
+        else:
+            yield from self._points(entries[1:], drawn, settings)
+
+    def _applies(self, entry: SpaceEntry, drawn: Drawn, settings: Meaning) -> bool:
+        """Tell whether an entry is drawn after `drawn`, which stands for these settings."""
+        given = {**DEFAULTS, **self.baseline, **settings}
+        for key, allowed in entry.when.items():
+            if as_text(drawn.get(key, given.get(key))) not in allowed:
+                return False
+        return any(applies(name, given) for name in entry.sets)
+
+    @property
+    def finite(self) -> bool:
+        """True if its points can be counted."""
+        return all(not isinstance(p.values, Floats) or p.values.step for p in self.parameters)
+
+
+def applies(name: str, given: Mapping[str, Any]) -> bool:
+    """Tell whether a setting has an effect where the others are `given`."""
+    if name in {"activation", "dropout"} and given.get("hidden") == []:
+        return False
+    registries = plugins.registries()
+    owners = [registries[axis][str(given[axis])] for axis in COMPONENTS if axis in given]
+    return name in CORE or any(name in getattr(owner, "settings", {}) for owner in owners)
+
+
+# ----------------------------------------------------------------------------------------- the study's tables
+
+CheckValue: TypeAlias = "Callable[[str, str, object], Value]"
+"""Checks the value of a setting: where it stands, the setting's name, the value. `Checker.value`."""
+
+
+def range_of(table: Mapping[str, Any], *, whole: bool) -> Floats | Ints:
+    """Return the range that a table of checked bounds stands for, of whole numbers or of floats."""
+    log, step = bool(table.get("log", False)), table.get("step")
+    if whole:
+        return Ints(int(table["low"]), int(table["high"]), log, int(step or 1))
+    return Floats(float(table["low"]), float(table["high"]), log, None if step is None else float(step))
+
+
+def read_entry(
+    where: str,
+    given: object,
+    setting: Setting,
+    check: CheckValue,
+    problems: list[str],
+    keys: Sequence[str] = BOUNDS,
+) -> SpaceEntry | None:
+    """Check the list or the range of a setting; None, and a problem added, if it is wrong.
+
+    Args:
+        where: the place of the entry, for messages.
+        given: a list, or a table with these `keys`.
+        setting: the setting that is drawn.
+        check: checks a value of a list.
+        problems: gets what is wrong.
+        keys: the keys that the table of a range may have.
+    """
+    if isinstance(given, list):
+        return read_list(where, setting.name, given, check, problems)
+    if isinstance(given, Mapping):
+        values = read_range(where, given, setting, problems, keys)
+        return SpaceEntry(setting.name, values) if values else None
+    problems.append(
+        f"{where} = {quoted(given)}: allowed: a list of at least two values, or {{ low = .., high = .. }}"
+    )
+    return None
+
+
+def read_range(
+    where: str, table: Mapping[str, Any], setting: Setting, problems: list[str], keys: Sequence[str] = BOUNDS
+) -> Floats | Ints | None:
+    """Check the bounds of a setting and return their range; None, and a problem added, if they are wrong."""
+    if isinstance(setting.default, str | bool | list) or setting.name in {"hidden", "eval_every", "sampling"}:
+        problems.append(f"{where} = {quoted(dict(table))}: it has no order; allowed: a list of values")
+        return None
+    unknown, missing = set(table) - {*keys}, {"low", "high"} - set(table)
+    if unknown or missing:
+        problems += [f"{where}.{key}: unknown key; allowed: {', '.join(keys)}" for key in sorted(unknown)]
+        problems += [f"{where}.{key}: missing" for key in sorted(missing)]
+        return None
+    try:
+        ends: dict[str, Any] = {key: setting.check(table[key]) for key in ("low", "high")}
+    except ValueError as error:
+        problems.append(f"{where} = {quoted(dict(table))}: allowed: {error}")
+        return None
+    bounds = {**table, **ends}
+    if problem := _bounds_problem(bounds):
+        problems.append(f"{where}: {problem}")
+        return None
+    return range_of(bounds, whole=isinstance(bounds["low"], int))
+
+
+def _bounds_problem(table: Mapping[str, Any]) -> str:
+    low, high, log, step = table["low"], table["high"], table.get("log", False), table.get("step")
+    if not isinstance(log, bool):
+        return f"log = {quoted(log)}: allowed: true or false"
+    if low >= high:
+        return f"low = {low:g} must lie below high = {high:g}"
+    if log and low <= 0:
+        return f"low = {low:g}: with log = true it must be above 0"
+    if step is None:
+        return ""
+    return "step and log = true: allowed is one of them" if log else _step_problem(low, high, step)
+
+
+def _step_problem(low: Any, high: Any, step: Any) -> str:
+    whole = isinstance(low, int)
+    number = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
+    if not number or not 0 < step < math.inf:
+        return f"step = {quoted(step)}: allowed: a {'whole ' if whole else ''}number above 0"
+    if step > high - low:
+        return f"step = {quoted(step)} goes beyond high = {high:g} at once"
+    count = (high - low) / step
+    if abs(count - round(count)) > 1e-6:
+        below, above = (f"{low + step * steps:g}" for steps in (math.floor(count), math.ceil(count)))
+        return f"steps of {step:g} from low = {low:g} miss high = {high:g}; allowed: {below} or {above}"
+    return ""
+
+
+def read_list(
+    where: str, name: str, values: Sequence[Any], check: CheckValue, problems: list[str]
+) -> SpaceEntry | None:
+    """Check the values that a setting may take; None, and a problem added, if they are wrong."""
+    before = len(problems)
+    checked = [check(where, name, value) for value in values]
+    means: dict[str, Meaning] = {as_text(value): {name: value} for value in checked}
+    if len(problems) > before or not are_several(where, list(map(as_text, checked)), problems):
+        return None
+    return SpaceEntry(name, Choices(tuple(means)), means)
+
+
+def are_several(where: str, names: Sequence[str], problems: list[str]) -> bool:
+    """Tell whether the names leave a choice; add a problem if not."""
+    if len(set(names)) < len(names):
+        problems.append(f"{where}: a value is listed twice")
+    elif len(names) < 2:
+        value = f"its one value {quoted(names[0])}" if names else "no value"
+        problems.append(f"{where}: {value} leaves nothing to choose; put it into [baseline], or list several")
+    return len(set(names)) == len(names) > 1

@@ -1,0 +1,458 @@
+"""Studies: a person's study file, validated whole before anything is computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.axes import plugins
+from harness.axes.metrics import metrics
+from harness.data.datasets import Dataset, datasets, refresh
+from harness.data.image_folders import Folder
+from harness.errors import UsageError, did_you_mean, quoted
+from harness.registry import PACKAGE_ROOT
+from harness.settings.schema import CONFIRMED, OF_ARM, TUNED, TUNING
+from harness.study import contrasts, file_tables, rules, searches, space_table, toml_text, tuning_space
+from harness.study.about import About, PhaseName
+from harness.study.checker import Checker, GivenSettings, known_settings
+from harness.study.contrasts import Contrasts
+from harness.study.designs import Combination, combinations
+from harness.study.file_tables import validated
+from harness.study.overrides import apply
+from harness.study.rules import Draft
+from harness.study.searches import Search
+from harness.study.space import Space
+from harness.study.tuning_space import Tune, TuningSpace
+
+MOST_TOLD = 50  # problems of a file
+LONGEST_PROBLEM = 2000  # characters
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An arm of a study in one of its phases, as given: its defaults are not filled in yet.
+
+    `labels` holds the value's name of each linked axis. `tried` are the settings that tuning tries with it,
+    `before` those it has before it is tuned.
+    """
+
+    name: str
+    settings: GivenSettings
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tried: GivenSettings = field(default_factory=dict)
+    before: GivenSettings | None = None
+
+
+class Phase:
+    """A phase of a study: its seeds, its arms, and whether the test set stays closed. This one is the study.
+
+    `folder` is its place in the study's results folder; `title` what a display calls its training.
+    """
+
+    name: PhaseName = "fixed"
+    title = "training"
+    folder = ""
+    sealed = False
+    """True where the test set stays closed: a choice among these trials must not have seen it."""
+
+    def seeds(self, study: Study) -> Sequence[int]:
+        """Give the seeds of its trials."""
+        return study.about.seeds
+
+    def label_columns(self, study: Study) -> list[str]:
+        """List the columns of trials.csv that name an arm beside its own name."""
+        return study.linked_axes
+
+    def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002 (a later phase looks at it)
+        """Give what changes in [study]."""
+        return {}
+
+    def variants(self, study: Study) -> Iterator[Variant]:
+        """Give the arms, in the study's order, duplicates included."""
+        for given in study.combinations():
+            yield Variant(given.name, given.settings, study.labels(given))
+
+    def chooses(self, study: Study, arm: str) -> bool:  # noqa: ARG002 (a later phase looks at them)
+        """Tell whether an arm has all that it needs to be trained."""
+        return True
+
+
+class _Tuning(Phase):
+    """Every arm at every setting that it tries, with the tuning seeds."""
+
+    name: PhaseName = "tuning"
+    title, folder, sealed = "tuning", TUNING, True
+
+    def seeds(self, study: Study) -> Sequence[int]:
+        return study.tune.seeds if study.tune else study.about.seeds
+
+    def label_columns(self, study: Study) -> list[str]:
+        return [*study.linked_axes, OF_ARM]
+
+    def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002
+        return {"keep_predictions": [], "keep_weights": "none"}
+
+    def variants(self, study: Study) -> Iterator[Variant]:
+        budget = study.tune.budget if study.tune else None
+        for given in study.combinations():
+            labels = study.labels(given) | {OF_ARM: given.name}
+            for point in tuning_space.points(study.space_of(given.linked), budget or 0):
+                name = f"{given.name}, {tuning_space.words(point)}"
+                yield Variant(name, given.settings | point, labels, point)
+
+
+class _Tuned(Phase):
+    """Every arm at the settings that it chose."""
+
+    name: PhaseName = "tuned"
+    title, folder = "training, tuned", TUNED
+
+    def variants(self, study: Study) -> Iterator[Variant]:
+        for given in study.combinations():
+            chosen = given.settings | study.chosen.get(given.name, {})
+            yield Variant(given.name, chosen, study.labels(given), before=given.settings)
+
+    def chooses(self, study: Study, arm: str) -> bool:
+        return arm in study.chosen
+
+
+class _Searching(Phase):
+    """A search's suggestions, with the search's seeds."""
+
+    name: PhaseName = "search"
+    title, sealed = "searching", True
+
+    def seeds(self, study: Study) -> Sequence[int]:
+        return study.search.seeds if study.search else study.about.seeds
+
+    def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002
+        return {"keep_predictions": [], "keep_weights": "none"}
+
+    def variants(self, study: Study) -> Iterator[Variant]:
+        for arm, chosen in study.chosen.items():
+            yield Variant(arm, study.baseline | chosen)
+
+
+class _Confirming(_Searching):
+    """A search's winner and its baseline, with the study's seeds."""
+
+    name: PhaseName = "confirmed"
+    title, folder, sealed = "confirming", CONFIRMED, False
+
+    def seeds(self, study: Study) -> Sequence[int]:
+        return study.about.seeds
+
+    def changes(self, about: About) -> dict[str, Any]:
+        # The winner's weights are wanted, whichever arm has the best trial.
+        return {"keep_weights": "all"} if about.keep_weights == "best" else {}
+
+
+PHASES: Mapping[PhaseName, Phase] = {
+    phase.name: phase for phase in (Phase(), _Tuning(), _Tuned(), _Searching(), _Confirming())
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study.
+
+    `axes` maps an axis to its values: a value is a setting's, or for linked settings a table
+    {"name": .., setting: ..}. `steps` are a ladder's, each with its "name". `folders` are the person's own
+    images, `datasets` the data sets made of them, by the name that `dataset` calls each. `contrasts` is what
+    is compared. `tune` is what every arm may tune, if anything, from `spaces` (`space_of`); `chosen` what
+    each arm chose, by name, once that is known. A search is `search` for the best in `space`; its arms are
+    the suggestions, in `chosen`.
+    """
+
+    about: About
+    baseline: GivenSettings
+    axes: Mapping[str, Sequence[Any]]
+    space: Space
+    steps: Sequence[Mapping[str, Any]] = ()
+    path: Path | None = None
+    folders: Mapping[str, Folder] = field(default_factory=dict)
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
+    contrasts: Contrasts = field(default_factory=Contrasts)
+    tune: Tune | None = None
+    spaces: Mapping[str, TuningSpace] = field(default_factory=dict)
+    chosen: Mapping[str, GivenSettings] = field(default_factory=dict)
+    search: Search | None = None
+
+    @property
+    def name(self) -> str:
+        """The study's name, which is also its results folder's."""
+        return self.about.name
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that the study is in."""
+        return PHASES[self.about.phase]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics it tracks beside loss and accuracy."""
+        return tuple(self.about.metrics or ())
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """The seeds of its trials, in this phase."""
+        return self.phase.seeds(self)
+
+    @property
+    def sealed(self) -> bool:
+        """True where the test set stays closed, in this phase."""
+        return self.phase.sealed
+
+    @property
+    def linked_axes(self) -> list[str]:
+        """The axes whose values set several settings under a name."""
+        return [axis for axis, values in self.axes.items() if isinstance(values[0], Mapping)]
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The columns of trials.csv that name an arm: its linked values, and in tuning the arm that tries."""
+        return self.phase.label_columns(self)
+
+    def combinations(self) -> Iterator[Combination]:
+        """Give the arms of the design, duplicates included."""
+        return combinations(self.about.design, self.baseline, self.axes, self.steps)
+
+    def labels(self, given: Combination) -> dict[str, str]:
+        """Give the value's name of each linked axis."""
+        named = {axis: name for axis, name in given.linked if axis != "steps"}
+        return dict.fromkeys(self.linked_axes, "baseline") | named
+
+    def space_of(self, linked: Iterable[tuple[str, str]]) -> TuningSpace:
+        """Give what an arm may tune: the space of all arms, with those of its linked values (axis, name)."""
+        places = [tuning_space.ALL, *(tuning_space.place(axis, name) for axis, name in linked)]
+        return {key: tried for place in places for key, tried in self.spaces.get(place, {}).items()}
+
+    def in_phase(self, name: PhaseName, chosen: Mapping[str, GivenSettings] | None = None) -> Study:
+        """Give the study in one of its phases: other settings, other seeds, perhaps a sealed test set.
+
+        Args:
+            name: fixed, tuning or tuned; of a search, search or confirmed.
+            chosen: what each arm chose, by its name; for the phases after the first.
+        """
+        changes = {"phase": name, **PHASES[name].changes(self.about)}
+        return replace(self, about=self.about.model_copy(update=changes), chosen=chosen or {})
+
+    def dataset(self, name: str) -> Dataset:
+        """Give a data set by its name: the study's own, or a registered one.
+
+        Raises:
+            UsageError: there is none; says what is close and what there is.
+        """
+        if name in self.datasets or name in datasets:
+            return self.datasets.get(name) or datasets[name]
+        names = [*(entry.name for entry in datasets), *self.datasets]
+        raise UsageError(f"unknown dataset {name!r}: {did_you_mean(name, names)}")
+
+    def tables(self, beside: Path | None = None) -> dict[str, Any]:
+        """Give the study as TOML tables, with everything resolved that a reader would have to look up.
+
+        Args:
+            beside: the folder that the tables are written to. Files under the current folder, as it is, are
+                named from there, so that a repository can be moved with its results in it.
+        """
+        folder = self.path.parent if self.path else Path()
+        named = [_place(folder / plugin, beside) for plugin in self.about.plugins]
+        about = self.about.model_dump() | {"plugins": named}
+        tables: dict[str, Any] = {"study": about, "baseline": dict(self.baseline)}
+        if self.axes:
+            tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}
+        if self.steps:
+            tables["steps"] = [dict(step) for step in self.steps]
+        tables["contrasts"] = self.contrasts.table()
+        if self.tune:
+            tables["tune"] = self.tune.model_dump(exclude_none=True)
+        if self.search:
+            tables |= {"search": searches.table(self.search), "space": dict(self.space.table)}
+        if self.chosen:
+            tables["chosen"] = {arm: dict(settings) for arm, settings in self.chosen.items()}
+        if self.folders:
+            tables["datasets"] = {
+                name: {**folder.table(), "path": _place(folder.path, beside)}
+                for name, folder in self.folders.items()
+            }
+        return tables
+
+
+def _place(path: Path, beside: Path | None) -> str:
+    """Name a path: from `beside`, if both are under the current folder, else from the root."""
+    path, here = path.resolve(), Path.cwd()
+    if beside is None or not all(place.is_relative_to(here) for place in (path, beside.resolve())):
+        return path.as_posix()
+    return Path(os.path.relpath(path, beside.resolve())).as_posix()
+
+
+# ---------------------------------------------------------------------------------------- reading a file
+
+
+def load(study: str | Path, overrides: Sequence[str] = (), plugin_files: Sequence[str | Path] = ()) -> Study:
+    """Read and validate a study file.
+
+    Args:
+        study: a path, or the name of a file in ./ablations or among those the package ships.
+        overrides: "key=value" texts, as `--set` takes them.
+        plugin_files: files that define components of your own, which you trust; they are run. Those that a
+            study file names are run without that, but not those of a study.toml in a results folder.
+
+    Raises:
+        UsageError: with everything that is wrong, at once.
+    """
+    path = find(study)
+    for file in plugin_files:
+        plugins.load_file(Path(file))
+    return parse(toml_text.read(path), overrides, path)
+
+
+def find(study: str | Path) -> Path:
+    """Find the file of a study that is named on the command line.
+
+    Raises:
+        UsageError: there is none; says what is close.
+    """
+    given = Path(study)
+    if _is_file(given):
+        return given
+    if given.suffix == ".toml":
+        raise UsageError(f"there is no study file {given}")
+    folders = [Path("ablations"), PACKAGE_ROOT / "ablations", PACKAGE_ROOT.parent / "ablations"]
+    for folder in folders:
+        if _is_file(folder / f"{study}.toml"):
+            return folder / f"{study}.toml"
+    if _is(Path.is_dir, given):
+        raise UsageError(f"{given} is a folder; allowed: a study file, such as {given / 'study.toml'}")
+    known = {file.stem for folder in folders for file in folder.glob("*.toml")}
+    raise UsageError(
+        f"there is no study {str(study)!r}: {did_you_mean(str(study), known)}, or a path to a .toml file"
+    )
+
+
+def _is_file(path: Path) -> bool:
+    return _is(Path.is_file, path)
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return kind(path)
+    except OSError:  # not a name that a file could have
+        return False
+
+
+def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path | None = None) -> Study:
+    """Validate a study given as tables: a notebook's dict, or a file's TOML.
+
+    Plugins that [study] names are run, so that their components are known.
+
+    Args:
+        tables: the tables of a study file.
+        overrides: "key=value" texts, as `--set` takes them.
+        path: the file that they are from; paths in it are relative to its folder.
+
+    Raises:
+        UsageError: with everything that is wrong, at once.
+    """
+    problems: list[str] = []
+    raw = file_tables.copied(tables, problems)
+    problems += apply(overrides, raw, set(About.model_fields) - {"phase"})
+    folder = path.parent if path else Path()
+    _load_plugins(raw["study"], path)
+    about = validated(About, "study", raw["study"], problems)
+    if about is not None:
+        about = about.model_copy(update={"metrics": _tracked(about, folder)})
+    folders = file_tables.dataset_folders(raw["datasets"], folder, problems)
+    checker = Checker(known_settings(), problems, raw["datasets"].keys())
+    draft = _draft(raw, about or UNKNOWN, checker)
+    space = _space(raw, draft, checker) if about is not None else Space((), {})
+    problems += rules.problems(draft, about_is_known=about is not None)
+    if not problems:
+        problems += filter(None, rules.size_problems(draft))
+    if problems:
+        raise UsageError(_listed(str(path or "study"), list(dict.fromkeys(problems))))
+    refresh()
+    compared = draft.contrasts or Contrasts()
+    return Study(
+        draft.about, draft.baseline, draft.axes, space, draft.steps, path, folders,
+        {name: table.dataset(name) for name, table in folders.items()},
+        contrasts.resolve(compared, draft.about.design, draft.axes, draft.baseline),
+        draft.tune, draft.spaces, draft.chosen, draft.search,
+    )  # fmt: skip
+
+
+UNKNOWN = About(name="unknown")
+"""Stands in for a [study] table that has problems, so that those of the other tables are told too."""
+
+
+def _draft(raw: Mapping[str, Any], about: About, checker: Checker) -> Draft:
+    """Validate the tables of a study, each by itself; what is wrong is told to the checker."""
+    problems = checker.problems
+    baseline = checker.table("baseline", raw["baseline"])
+    axes = {axis: checker.axis(axis, values) for axis, values in raw["axes"].items()}
+    steps = checker.named("steps", raw.get("steps", []))
+    compared = validated(Contrasts, "contrasts", raw.get("contrasts", {}), problems)
+    tune = validated(Tune, "tune", raw["tune"], problems) if "tune" in raw else None
+    if tune is not None:
+        checker.space(tuning_space.ALL, tune.space)
+    for arm in raw["chosen"]:
+        checker.name("an arm in [chosen]", arm)
+    chosen = {arm: checker.table(f"chosen.{arm}", values) for arm, values in raw["chosen"].items()}
+    search = validated(Search, "search", raw["search"], problems) if about.design == "search" else None
+    columns = [*checker.known, *axes]
+    return Draft(about, baseline, axes, steps, compared, tune, checker.spaces, chosen, search, columns)
+
+
+def _space(raw: Mapping[str, Any], draft: Draft, checker: Checker) -> Space:
+    """Read the [space] table of a search; of any other design, an empty space, and [search] has no place."""
+    if draft.searches:
+        return space_table.read(raw["space"], draft.baseline, checker)
+    checker.problems += [
+        f"[{key}]: only for design = 'search', this study's is {draft.about.design!r}"
+        for key in ("search", "space")
+        if raw[key]
+    ]
+    return Space((), draft.baseline)
+
+
+def _listed(file: str, problems: Sequence[str]) -> str:
+    """Put all problems of a file into words; of very many, the first ones and their number."""
+    lines = [f"  - {quoted(problem, str, LONGEST_PROBLEM)}" for problem in problems[:MOST_TOLD]]
+    more = [f"  - and {len(problems) - MOST_TOLD:,} more"] if len(problems) > MOST_TOLD else []
+    head = f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run"
+    return "\n".join([head, *lines, *more])
+
+
+def _load_plugins(table: Mapping[str, Any], path: Path | None) -> None:
+    """Run what installed packages and the [study] table name as plugins."""
+    folder = path.parent if path else Path()
+    plugins.load_installed()
+    named = table.get("plugins", [])
+    for name in named if isinstance(named, list) else []:
+        if not isinstance(name, str):
+            continue  # its check tells so
+        try:
+            if path is not None and path.name == "study.toml" and _is_file(folder / "trials.csv"):
+                plugins.ask_first(folder / name, path)
+            plugins.load_file(folder / name)
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise UsageError(
+                f"plugin {quoted(name)} is not a path of a file ({file_tables.reason(error)}); "
+                "correct `plugins`"
+            ) from error
+
+
+def _tracked(about: About, folder: Path) -> list[str]:
+    """List the metrics a study tracks: those it names, else those of its plugins, packages or notebook."""
+    if about.metrics is not None:
+        return about.metrics
+    modules = {plugins.module_of(folder / name) for name in about.plugins}
+    # A file that another study of this process named is not this one's.
+    return [
+        entry.name
+        for entry in metrics
+        if entry.third_party and (entry.module in modules or not entry.module.startswith(plugins.FILE))
+    ]

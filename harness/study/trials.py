@@ -1,0 +1,212 @@
+"""Trials: the arms of a study, their settings in canonical form, and what identifies a trial."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from harness.axes import plugins
+from harness.axes.architectures import architectures
+from harness.axes.heads import heads
+from harness.axes.losses import losses
+from harness.axes.optimizers import optimizers
+from harness.axes.schedules import schedules
+from harness.data.arm_settings import Settings
+from harness.data.datasets import Dataset, datasets, refresh
+from harness.errors import UsageError
+from harness.registry import Entry
+from harness.settings import CORE, Value
+from harness.settings.schema import OF_ARM
+from harness.study.checker import GivenSettings
+from harness.study.study import Study
+
+SEMANTICS = 1
+"""The version of what training means. Part of every trial_id: raise it when results change."""
+SORTED = json.JSONEncoder(sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of settings, seeds aside: defaults resolved, no setting without effect.
+
+    `labels` holds the value's name of each linked axis; `tried`, while a study tunes, the settings that the
+    arm tries; `before`, once it is tuned, its settings before that.
+    """
+
+    name: str
+    settings: Settings
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tried: GivenSettings = field(default_factory=dict)
+    before: Settings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An arm with one seed."""
+
+    trial_id: str
+    arm: Arm
+    seed: int
+
+
+def arms(study: Study) -> Iterator[Arm]:
+    """Give the arms of a study in its phase, in its order, duplicates included."""
+    for variant in study.phase.variants(study):
+        before = None if variant.before is None else resolve(variant.before, study.datasets)
+        settings = resolve(variant.settings, study.datasets)
+        yield Arm(variant.name, settings, variant.labels, variant.tried, before)
+
+
+def settings_of(study: Study, given: Mapping[str, Value] | None = None) -> Settings:
+    """Resolve a study's baseline, with some settings in place of its own."""
+    return resolve({**study.baseline, **(given or {})}, study.datasets)
+
+
+def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | None = None) -> Settings:
+    """Bring settings into canonical form: fill in defaults, leave out what does not apply.
+
+    Args:
+        given: settings, checked.
+        study_datasets: the study's own data sets, by name; any other is registered.
+    """
+    chosen: dict[str, Any] = {name: given.get(name, setting.default) for name, setting in CORE.items()}
+    if given.get("steps") is not None:
+        chosen.pop("epochs")
+    else:
+        chosen.pop("steps")
+    if chosen["val_fraction"] == 0:
+        del chosen["val_split"], chosen["split_seed"]
+    if chosen["label_noise"] == 0:
+        del chosen["label_noise_seed"]
+    dataset = (study_datasets or {}).get(chosen["dataset"])
+    loss = losses[chosen["loss"]]
+    declared = {
+        **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
+        **{n: loss.default_of(n, _classes(chosen["dataset"], dataset)) for n in loss.settings},
+        **{n: s.default for n, s in optimizers[chosen["optimizer"]].settings.items()},
+        **{n: s.default for n, s in schedules[chosen["schedule"]].settings.items()},
+    }
+    chosen |= {name: given.get(name, default) for name, default in declared.items()}
+    if chosen.get("hidden") == []:
+        del chosen["activation"]
+        if chosen["architecture"] == "mlp":
+            del chosen["dropout"]
+    return Settings(chosen, dataset)
+
+
+def _classes(name: str, study_dataset: Dataset | None) -> int:
+    """Count the classes of a data set, which may have to be read for that."""
+    return len((study_dataset or datasets[name]).facts.classes)
+
+
+def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
+    """Give the trials of a study, and for an arm's name the names of later arms that mean the same.
+
+    An arm and its duplicates are one arm: it is trained once. Arms that chose the same settings stay two
+    arms, with the same trials, which are trained once.
+
+    Raises:
+        UsageError: two arms that mean different things have the same name.
+    """
+    refresh()
+    identified: dict[str, str] = {}
+    names: set[str] = set()
+    merged: dict[str, list[str]] = {}
+    result, sources = [], plugins.sources()
+    for arm in arms(study):
+        identity = identity_of(arm.settings, sources)
+        meant = identity_of(arm.before, sources) if arm.before else identity
+        if meant in identified:
+            merged.setdefault(identified[meant], []).append(arm.name)
+            continue
+        if arm.name in names:
+            raise UsageError(
+                f"two different arms are both called {arm.name!r}: rename a linked value or a step"
+            )
+        names.add(arm.name)
+        identified[meant] = arm.name
+        result += [trial_of(study, arm, seed, identity, sources) for seed in study.seeds]
+    if study.about.phase != "tuned" and len({trial.trial_id for trial in result}) < len(result):
+        raise AssertionError("two different trials share a trial_id; please report this")
+    return result, merged
+
+
+def tries_problems(study: Study) -> list[str]:
+    """Say what is wrong with the spaces of arms: each tries its lr, and as many settings as the others."""
+    problems: list[str] = []
+    tries: dict[str, set[str]] = {}
+    sources = plugins.sources()
+    for arm in arms(study.in_phase("tuning")):
+        name = arm.labels[OF_ARM]
+        tries.setdefault(name, set()).add(identity_of(arm.settings, sources))
+        if "lr" not in arm.tried:
+            problems.append(f"arm {name!r} tunes no lr; give it a space, or all of them in [tune.space]")
+        problems += [
+            f"arm {name!r} has no {key} to tune; give a space with {key} to those that have it"
+            for key in arm.tried
+            if key not in arm.settings
+        ]
+        if arm.settings.val_fraction == 0:
+            problems.append(f"arm {name!r} has val_fraction = 0, so no validation split to choose by")
+    counts = {name: len(identities) for name, identities in tries.items()}
+    if not problems and len(set(counts.values())) > 1:
+        few, many = (end(counts, key=counts.__getitem__) for end in (min, max))
+        problems.append(
+            f"arm {few!r} would try {counts[few]} settings and arm {many!r} {counts[many]}; every arm gets "
+            "the same budget"
+        )
+    return list(dict.fromkeys(problems))
+
+
+Sources: TypeAlias = "Callable[[str, str], str]"
+"""A function (axis, name) -> digest of all that decides a third party's component; `plugins.sources`."""
+
+
+def trial_of(study: Study, arm: Arm, seed: int, identity: str = "", sources: Sources | None = None) -> Trial:
+    """Make the trial of an arm and a seed; with `resample_split` its split goes with the seed, too.
+
+    `identity` and `sources`, where they are known already, are the arm's and its components'.
+    """
+    if study.about.resample_split and "split_seed" in arm.settings:
+        arm, identity = replace(arm, settings=arm.settings | {"split_seed": seed}), ""
+    return Trial(_trial_id(identity or identity_of(arm.settings, sources), seed), arm, seed)
+
+
+def _trial_id(identity: str, seed: int) -> str:
+    # A letter first, so that no reader of a CSV takes an id for a number.
+    return "t" + hashlib.sha256(f"{identity}|{seed}".encode()).hexdigest()[:12]
+
+
+def is_still(trial: Trial, sources: Sources) -> bool:
+    """Tell whether this process would train what a trial's id says: the same components and data."""
+    return _trial_id(identity_of(trial.arm.settings, sources), trial.seed) == trial.trial_id
+
+
+def components_of(trials: Iterable[Trial]) -> list[tuple[str, Entry[Any]]]:
+    """Give (axis, component) of the third-party components that trials have, each once."""
+    arms = {id(trial.arm): trial.arm.settings for trial in trials}.values()
+    entries = {(axis, entry.name): entry for axis, entry in plugins.chosen_by(arms)}
+    return [(axis, entry) for (axis, _), entry in entries.items() if entry.third_party]
+
+
+def identity_of(settings: Settings, sources: Sources | None = None) -> str:
+    """Write down everything but the seed that decides an arm's results.
+
+    Left out are the study's name, engine, device and time, and `match` where head and loss fit anyway.
+    """
+    sources = sources or plugins.sources()
+    counted = dict(settings)
+    later = ["label_noise", "label_smoothing", *(["dropout"] if settings.architecture == "mlp" else [])]
+    for name in later:  # left out at their default, so that older ids stay the same
+        if not counted.get(name):
+            counted.pop(name, None)
+    if losses[settings.loss].form(heads[settings.head].kind) is not None:
+        counted.pop("match")
+    digests = [sources(axis, entry.name) for axis, entry in plugins.chosen_by([settings])]
+    if settings.data.known is None:  # a person's own: the value of a full pixel says how pixels are scaled
+        counted["pixel_max"] = settings.facts.pixel_max
+    content = [SEMANTICS, settings.facts.digest, [digest for digest in digests if digest], counted]
+    return SORTED.encode(content)

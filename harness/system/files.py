@@ -1,0 +1,189 @@
+"""Reading of untrusted files with bounded sizes, and atomic writing.
+
+Nothing here knows a file's meaning: a damaged file raises ValueError, which the caller puts into words. A
+file that exists but cannot be read now, because a disk fails, raises MachineError: it may be whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import secrets
+import struct
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import MachineError
+from harness.system import locks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DAMAGE = (
+    OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
+"""Exceptions that reading a damaged file may raise."""
+MOST_TEXT = 64 * 2**20
+"""Largest size of a JSON or TOML file in bytes; a plan of 100,000 trials has a twentieth of it."""
+SPARE = 16 * 2**20
+RATIO = 50
+"""Limits of an archive's unpacked size, SPARE plus RATIO times its own; CSVs shrink to a tenth at most."""
+SPARE_ARRAYS = 256 * 2**20
+"""SPARE for arrays: a thousand networks that always predict one class compress to almost nothing."""
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""Form of a stack's name and of a trial_id: both name files, which must stay in their folder."""
+
+
+def is_name(value: object) -> bool:
+    """Tell whether a value has the form of a stack's name or a trial_id."""
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary file, flush to disk, rename.
+
+    Raises:
+        MachineError: the disk is full or cannot be written; the file stays as it was.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.parent / f"{locks.prefix()}{secrets.token_hex(8)}"
+        with draft.open("xb") as file:  # with the permissions that this process gives its files
+            temporary = draft
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with suppress(OSError):  # the disk may be gone by now: its first error is reported
+                temporary.unlink()
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        advice = "free some space" if full else "check the folder's permissions"
+        raise MachineError(
+            f"{path} cannot be written: {error.strerror or error}. What is finished is safe; {advice}, "
+            "then run the same command again: it goes on from here."
+        ) from error
+
+
+def content_of(path: Path, most: int | None = None) -> bytes:
+    """Read a file's bytes, at most the first `most` of them.
+
+    Raises:
+        OSError: there is no such file.
+        MachineError: the file exists, and the machine cannot read it now.
+    """
+    try:
+        with path.open("rb") as file:
+            # Not `most` at once: Python takes the memory before it knows how much there is.
+            return file.read(-1 if most is None else min(most, os.fstat(file.fileno()).st_size + 1))
+    except OSError as error:
+        if isinstance(error, ABSENT) or error.errno == errno.ELOOP or path.is_dir():
+            raise
+        raise MachineError(
+            f"{path} cannot be read: {error.strerror or error}. It may be whole, and nothing was made in its "
+            "place; check the disk and the file's permissions, then run the same command again"
+        ) from error
+
+
+def text(path: Path, most: int = MOST_TEXT) -> str:
+    """Read a text file, without its byte order mark.
+
+    Raises:
+        OSError: there is no such file.
+        MachineError: the file exists, and the machine cannot read it now.
+        ValueError: it is longer than `most` bytes, or not UTF-8.
+    """
+    content = content_of(path, most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return content.decode("utf-8-sig")
+
+
+def json_table(path: Path) -> dict[str, Any]:
+    """Read the object that a JSON file holds.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or holds something else.
+    """
+    content = json_value(text(path))
+    if isinstance(content, dict):
+        return content
+    raise ValueError("it does not hold a JSON object")
+
+
+def json_value(content: str) -> Any:
+    """Parse a JSON text; raise ValueError if it is malformed or nested too deeply."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def toml_table(path: Path) -> dict[str, Any]:
+    """Read the table that a TOML file holds.
+
+    Raises:
+        OSError, ValueError: the file cannot be read.
+    """
+    try:
+        return tomllib.loads(text(path).replace("\r\n", "\n"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def check_unpacked(archive: zipfile.ZipFile, spare: int = SPARE) -> None:
+    """Raise ValueError if an archive would unpack to more than any results do."""
+    members = archive.infolist()
+    packed, unpacked = (sum(getattr(m, size) for m in members) for size in ("compress_size", "file_size"))
+    if unpacked > spare + RATIO * packed:
+        raise ValueError(f"its {packed:,} bytes would unpack to {unpacked:,}, which no results do")
+
+
+def members(content: bytes, names: Sequence[str]) -> dict[str, str]:
+    """Read these members of a zip archive as texts, after a check of its size; absent ones are left out.
+
+    Raises:
+        any of DAMAGE: the archive is damaged.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        check_unpacked(archive)
+        there = set(archive.namelist())
+        return {name: archive.read(name).decode() for name in names if name in there}
+
+
+def arrays(content: bytes) -> dict[str, NDArray[np.generic]]:
+    """Read the arrays of a .npz file, after a check of its size; nothing is unpickled.
+
+    Raises:
+        any of DAMAGE: the file is damaged.
+    """
+    import numpy as np
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        check_unpacked(archive, SPARE_ARRAYS)
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file}
+
+
+def steady(content: bytes) -> bytes:
+    """Put the header of a safetensors file into a fixed order: the library's changes from run to run."""
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    about = header.pop("__metadata__", None)
+    ordered = ({"__metadata__": dict(sorted(about.items()))} if about else {}) | header
+    packed = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+    packed += b" " * (-len(packed) % 8)  # arrays begin at a multiple of 8 bytes
+    return struct.pack("<Q", len(packed)) + packed + content[8 + size :]

@@ -1,0 +1,1 @@
+"""Training: a plan's stacks go to worker processes, and their results into a folder."""

@@ -1,0 +1,291 @@
+"""Executors: tasks run in this process, or in local worker processes, one a core or one a GPU.
+
+A worker that dies (killed, out of memory) takes no other task along.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Collection, Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness import notes
+from harness.axes import plugins
+from harness.engines.base import engine
+from harness.errors import MachineError, UsageError, in_words
+from harness.study.trials import Trial, components_of, is_still
+from harness.training.progress import SharedProgress
+from harness.training.tasks import Result, Task
+
+MOST_TRIES = 3  # of a task whose worker process dies
+DIED = "its worker process died (killed, or out of memory)"
+ENDING = 10.0  # seconds for a worker to end when it is told to, and for a pool's thread to have noticed
+NO_PROCESS = (OSError, NotImplementedError, ImportError)
+"""Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
+
+
+class NoWorkerError(MachineError):
+    """No worker process can be started, at a moment when this process should not train in its place."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(
+            f"no worker process can be started ({in_words(reason)}). What is finished is safe; the same "
+            "command goes on from here, with --workers 1 in one process"
+        )
+
+
+# -------------------------------------------------------------------------------------- the parent process
+
+
+class Workers:
+    """Worker processes, one thread each; or none, and this process runs the tasks: simplest to debug.
+
+    Of tasks in flight when a worker dies (killed, out of memory) each is tried again by itself, so that it
+    takes no other along, MOST_TRIES times in all.
+
+    Args:
+        count: processes; with one, this process runs the tasks.
+        modules: the modules that a worker must import to know the components; None if it cannot, and this
+            process runs the tasks.
+        shared: where tasks write their progress.
+    """
+
+    def __init__(
+        self, count: int, modules: Sequence[str] | None, shared: SharedProgress | None = None
+    ) -> None:
+        self.count = 1 if modules is None else count
+        self.modules, self.shared = modules or (), shared
+        self._pool: ProcessPoolExecutor | None = None
+        self._engines: Collection[str] = ()
+
+    def start(self, engines: Collection[str]) -> None:
+        """Start the workers' imports, which take seconds, while the caller prepares their tasks.
+
+        Where the machine starts no process, a warning says so, and this process runs the tasks.
+        """
+        self._engines = sorted(engines)
+        if self.count <= 1 or self._pool is not None:
+            return
+        try:
+            self._started(self.count)
+        except NO_PROCESS as error:
+            self.close()
+            self.count = 1
+            notes.warn(
+                f"trains in this process, on one core: no worker process can be started ({in_words(error)}). "
+                "Allow more open files or processes (ulimit -n, ulimit -u), or mount /dev/shm, for more"
+            )
+
+    def limit(self, count: int) -> None:
+        """Have at most so many workers from now on."""
+        if count < self.count:
+            self.close()
+            self.count = count
+
+    def close(self) -> None:
+        """End the workers, whatever they do."""
+        if self._pool is not None:
+            stop(self._pool)
+            self._pool = None
+
+    def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
+        """Run tasks, the first ones first; yields their results as they are done, in any order."""
+        self.start({task.stack.engine for task in tasks})
+        if self.count <= 1:
+            yield from (run_task(task, self.shared) for task in tasks)
+            return
+        waiting = deque(tasks)
+        while waiting:
+            for suspect in (yield from self._run_until_death(waiting, self.count)):
+                yield from self._run_alone(suspect)
+                self.close()
+
+    def _run_alone(self, task: Task[Result]) -> Generator[Result]:
+        """Run a task whose worker has died once, by itself."""
+        for deaths in range(1, MOST_TRIES):
+            if not (yield from self._run_until_death(deque([task.retry(deaths)]), 1)):
+                return
+        yield task.died(f"{DIED} {MOST_TRIES} times")
+
+    def _run_until_death(
+        self, waiting: deque[Task[Result]], count: int
+    ) -> Generator[Result, None, list[Task[Result]]]:
+        """Run waiting tasks, one a worker at a time; returns those that were in flight when a worker died."""
+        in_flight: dict[Future[Result], Task[Result]] = {}
+        devices = list(dict.fromkeys(task.device for task in waiting))
+        try:
+            while waiting or in_flight:
+                while waiting and len(in_flight) < count:
+                    task = replace(waiting[0], device=idlest(devices, in_flight.values()))
+                    in_flight[self._submit(task, count, idle=not in_flight)] = task
+                    waiting.popleft()
+                finished, _ = concurrent.futures.wait(
+                    in_flight, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for future in finished:
+                    result = future.result()
+                    del in_flight[future]
+                    yield result
+        except BrokenProcessPool:
+            results = [future.result() for future in in_flight if future.exception() is None]
+            suspects = [task for future, task in in_flight.items() if future.exception() is not None]
+            self.close()
+            yield from results
+            return suspects if in_flight else [waiting.popleft()]
+        return []
+
+    def _submit(self, task: Task[Result], count: int, *, idle: bool) -> Future[Result]:
+        """Submit a task; if the pool is `idle`, to a new one where a worker has died since."""
+        try:
+            try:
+                return submit(self._started(count), run_task, task)
+            except BrokenProcessPool:
+                if not idle:
+                    raise
+                self.close()
+                return submit(self._started(count), run_task, task)
+        except NO_PROCESS as error:
+            raise NoWorkerError(error) from error
+
+    def _started(self, count: int) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = pool(count, self.shared, self.modules)
+            warm(self._pool, count, self._engines)
+        return self._pool
+
+
+def idlest(devices: Sequence[str], in_flight: Iterable[Task[Any]]) -> str:
+    """Return the device that trains the fewest stacks; of several GPUs, a free one."""
+    busy = [task.device for task in in_flight]
+    return min(devices, key=busy.count)
+
+
+def pool(workers: int, shared: SharedProgress | None, modules: Sequence[str]) -> ProcessPoolExecutor:
+    """Make a pool whose workers know third-party components, and notice a dead parent."""
+    # spawn: a forked child would inherit torch's threads in an unknown state.
+    return ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(shared, modules)
+    )
+
+
+def warm(pool: ProcessPoolExecutor, workers: int, engines: Collection[str]) -> None:
+    """Start a pool's workers, and have them import what trains; import errors surface when they train."""
+    with suppress(BrokenProcessPool):  # the first may be dead before the last is started
+        for _ in range(workers):
+            submit(pool, _import_engines, engines)
+
+
+def submit(pool: ProcessPoolExecutor, *call: Any) -> Future[Any]:
+    """Submit a call; a worker started for it never hears of Ctrl-C, which is the parent's to handle."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        return pool.submit(*call)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # a child inherits what is blocked
+    try:
+        return pool.submit(*call)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def stop(pool: ProcessPoolExecutor) -> None:
+    """End a pool's workers now, and its thread; what workers had not written they had not finished."""
+    running = list((pool._processes or {}).values())
+    thread: threading.Thread | None = getattr(pool, "_executor_manager_thread", None)  # none before a start
+    answers = getattr(pool, "_result_queue", None)
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in running:
+        process.terminate()
+    for process in running:  # no part may land once the run is over
+        process.join(ENDING)
+        if process.is_alive():  # a component's own handler of signals, perhaps
+            process.kill()
+            process.join()
+    if thread is not None and answers is not None:
+        # The thread also waits for the workers: nobody else learns that a worker has ended before the thread
+        # says so, and it would wait for the rest of an answer that a worker was ended in.
+        answers._writer.close()
+        thread.join(ENDING)
+
+
+# --------------------------------------------------------------------------------------- a worker process
+
+_shared: SharedProgress | None = None
+_refusal: str | None = None
+"""Reason why this worker could not load the components ("" if it could); None in the parent process."""
+_sources = plugins.sources()
+"""Sources of this worker's components at the time they were loaded."""
+
+
+def _start_worker(shared: SharedProgress | None, modules: Sequence[str]) -> None:
+    global _shared, _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
+    _shared = shared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        _load(modules)
+        _refusal = ""
+    except BaseException as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
+        _refusal = str(error) if isinstance(error, UsageError) else in_words(error)
+
+
+def _die_with_parent() -> None:
+    """End this worker, which a killed parent cannot stop, so that it leaves the folder alone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _load(modules: Sequence[str]) -> None:
+    plugins.load_installed()
+    for module in modules:
+        if module.endswith(".py"):
+            plugins.load_file(Path(module), quiet=True)
+        else:
+            importlib.import_module(module)
+
+
+def _import_engines(engines: Sequence[str]) -> None:
+    importlib.import_module("harness.results.parts")
+    for name in engines:
+        engine(name)
+
+
+def run_task(task: Task[Result], shared: SharedProgress | None = None) -> Result:
+    """Run a task in this process; in a worker, with the parent's shared progress.
+
+    Raises:
+        MachineError: this worker has other components than the study was planned with.
+    """
+    check_components(task.stack.trials)
+    return task.run(_shared if shared is None else shared)
+
+
+def check_components(trials: Sequence[Trial]) -> None:
+    """Raise MachineError where this worker process has other components than the trials' ids say."""
+    if _refusal is None:  # the process that drew the trials
+        return
+    again = "start it again; --workers 1 trains in the process that has read the study"
+    if _refusal:
+        raise MachineError(
+            f"a worker process cannot load the study's components: {_refusal}; fix it, and {again}"
+        )
+    for trial in {id(trial.arm): trial for trial in trials}.values():
+        if is_still(trial, _sources):
+            continue
+        names = ", ".join(f"{axis} {entry.name!r} ({entry.where})" for axis, entry in components_of([trial]))
+        raise MachineError(
+            f"a worker process has another {names or trial.arm.settings.dataset} than the study was "
+            "planned with: its file changed while the study was running, or it reads a value that was set "
+            f"after it was loaded, or that differs from process to process. To go on, {again}"
+        )

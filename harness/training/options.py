@@ -1,0 +1,109 @@
+"""Options of runs and searches: the engine, the devices, the worker processes, and the checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from harness.errors import MachineError, UsageError
+from harness.planning.plan import cores
+from harness.planning.stack import Engine, Stack, stack_bytes
+from harness.results.checkpoints import EVERY, Cadence
+from harness.system import resources
+from harness.training.progress import Display
+
+GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
+WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
+
+
+class MachineKeywords(TypedDict, total=False):
+    """Keywords of `harness.run` and `harness.search`: fields of RunOptions."""
+
+    engine: Engine
+    device: str
+    workers: int | None
+
+
+class RunKeywords(MachineKeywords, total=False):
+    """Keywords of `harness.run`: fields of RunOptions."""
+
+    checkpoint_every: str
+    retrain: bool
+    display: Display | None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of a run, for all of its phases.
+
+    Attributes:
+        engine: the engine that trains the trials: stacked, loop, or numpy.
+        device: auto (a GPU if there is one), cpu, cuda, or mps.
+        workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
+        checkpoint_every: how often a stack is kept, to be gone on from after a kill: "60 seconds",
+            "5 epochs", or "never".
+        retrain: train all trials anew, although they are finished: where something has changed that their
+            ids do not tell. The old results stay until the new ones of their stack are written. A run that
+            is stopped goes on without it.
+        display: a context manager made from a Progress, which changes while trials are trained.
+    """
+
+    engine: Engine = "stacked"
+    device: str = "auto"
+    workers: int | None = None
+    checkpoint_every: str = EVERY
+    retrain: bool = False
+    display: Display | None = None
+
+    @property
+    def cadence(self) -> Cadence:
+        """The interval between checkpoints; raises UsageError where the option cannot be read."""
+        return Cadence.of(self.checkpoint_every)
+
+    def devices(self) -> list[str]:
+        """Return the devices to train on: all GPUs for cuda, one name otherwise.
+
+        Raises:
+            UsageError: the engine does not compute there.
+            MachineError: the machine has no such device.
+        """
+        device, engine = self.device, self.engine
+        if engine == "numpy" and device not in {"auto", "cpu"}:
+            raise UsageError(
+                f"--device {device}: the numpy engine computes on the CPU. Use --device auto or cpu."
+            )
+        if device == "cpu" or engine == "numpy" or (device == "auto" and not _may_have_gpu()):
+            return ["cpu"]
+        import torch
+
+        gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        if device == "auto":
+            return gpus or ["cpu"]
+        if device == "cuda" and gpus:
+            return gpus
+        if device == "mps" and torch.backends.mps.is_available():
+            return ["mps"]
+        raise MachineError(
+            f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu."
+        )
+
+    def processes(self, devices: Sequence[str]) -> int:
+        """Return how many processes train: as given; else one a GPU, or one a core."""
+        return self.workers or (len(devices) if devices[0] != "cpu" else cores())
+
+
+def _may_have_gpu() -> bool:
+    """Return False if torch surely has no GPU: to ask torch itself costs its import, a second or two."""
+    return sys.platform != "linux" or any(next(Path("/dev").glob(name), None) for name in GPU_FILES)
+
+
+def affordable(count: int, stacks: Sequence[Stack]) -> int:
+    """Return as many workers, up to `count`, as memory allows, each with the largest of the stacks."""
+    left = resources.memory_left()
+    if left is None:
+        return count
+    largest = max((stack_bytes(stack) for stack in stacks), default=0)
+    return max(1, min(count, left // (WORKER_BYTES + largest)))

@@ -1,0 +1,375 @@
+"""Running a study: plan it, prepare its folder, train its stacks, consolidate the results."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import pandas as pd
+
+from harness import notes, results
+from harness.axes import plugins
+from harness.axes.metrics import metrics
+from harness.engines import kernels
+from harness.errors import MachineError, UsageError
+from harness.planning.cost import stack_seconds
+from harness.planning.plan import Plan, arrange, draw, shortages
+from harness.planning.stack import Engine, Stack, budget_of
+from harness.results import Results, checkpoints, documents, part_files, parts, run_folder, tables
+from harness.results.provenance import Provenance, metric_notes
+from harness.settings.schema import TUNED, TUNING
+from harness.study.study import Study
+from harness.study.trials import components_of
+from harness.system import locks, spawning
+from harness.training import tuning
+from harness.training.executors import Workers
+from harness.training.options import RunKeywords, RunOptions, affordable
+from harness.training.progress import Progress, SharedProgress
+from harness.training.tasks import StackTask
+
+AGAIN = "What is finished is safe in parts/; the same command makes the rest anew from there"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The summary of a run: how many planned trials have each status now, and how long it took.
+
+    `tuned` is the folder of the tuned phase, where there was one; `unchosen` says why nothing was chosen,
+    though the study tunes; `notes` say what engines did otherwise than expected, each once.
+    """
+
+    folder: Path
+    statuses: Mapping[str, int]
+    trained: int
+    seconds: float
+    failures: Sequence[str]
+    tuned: Path | None = None
+    unchosen: str = ""
+    notes: Sequence[str] = ()
+
+
+# ---------------------------------------------------------------------------------------- a study's phases
+
+
+def run(
+    study: Study, folder: Path | str | None = None, *, live: bool = False, **keywords: Unpack[RunKeywords]
+) -> Results:
+    """Train what is missing of a study, and read the results.
+
+    Args:
+        study: a validated study (`harness.study.study.load`).
+        folder: the results folder; results/<study>/ if not given.
+        live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
+            live.png and live.html.
+        **keywords: the fields of `harness.training.options.RunOptions`: engine, device, workers, checkpoint_every,
+            retrain, display.
+
+    A study with [tune] leaves its tuned arms in `folder`/tuned: `harness.results.read` reads them; the
+    results that are returned are those of the arms as they stand.
+
+    Raises:
+        UsageError: the study, the folder or an option is not valid.
+        MachineError: the results cannot be written, or the data cannot be had.
+    """
+    folder = folder_of(study, folder)
+    if live:
+        from harness.training.live import live_display
+
+        keywords["display"] = live_display(folder, keywords.get("display"))
+    train(study, folder, **keywords)
+    return results.read(folder)
+
+
+def folder_of(study: Study, folder: Path | str | None) -> Path:
+    """Return the results folder of a study: the given one, or the default."""
+    return Path(folder) if folder else Path("results") / study.name
+
+
+def train(study: Study, folder: Path | str | None = None, **keywords: Unpack[RunKeywords]) -> RunSummary:
+    """Train what is missing of a study; the arguments are `run`'s."""
+    spawning.check_main()
+    if study.search is not None and study.about.phase == "fixed":
+        raise UsageError(
+            f"{study.name} is a search: use `harness search`, or harness.search(study) in Python, not run"
+        )
+    options = RunOptions(**keywords)
+    return train_phases(draw(study, options.engine), folder_of(study, folder), options)
+
+
+def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
+    """Train what is missing of a study whose trials are drawn.
+
+    A study with a [tune] table is trained in three phases (`harness.training.tuning`), each into a folder of its own.
+    """
+    study = drawn.study
+    check_folder(folder, drawn, options)  # before the folder is touched
+    with locks.locked(folder):
+        for old in (folder, folder / TUNING, folder / TUNED) if options.retrain else ():
+            part_files.mark_old(old)
+        first = _train(drawn, folder, options)
+        if study.tune is None or study.about.phase != "fixed":
+            return first
+        tries, tuned = _train_phase(study.in_phase("tuning"), folder / TUNING, options), folder / TUNED
+        if tries.statuses.get("failed"):  # a choice among those that happened not to fail would be unfair
+            why = f"{tries.statuses['failed']} of the trials to tune by failed, so no arm has chosen"
+            return replace(_together([first, tries]), unchosen=why)
+        last = _train_phase(study.in_phase("tuned", tuning.choose(drawn, folder)), tuned, options)
+    return replace(_together([first, tries, last]), tuned=tuned)
+
+
+def _train_phase(study: Study, folder: Path, options: RunOptions) -> RunSummary:
+    """Train what is missing of a phase, in its own folder, which is held for that."""
+    drawn = draw(study, options.engine)
+    check_folder(folder, drawn, options)
+    with locks.locked(folder):
+        return _train(drawn, folder, options)
+
+
+def check_folder(folder: Path, drawn: Plan, options: RunOptions) -> dict[str, Any]:
+    """Return the plan that an earlier run left in a folder ({} if none did).
+
+    Raises:
+        UsageError: the folder is another study's, or the data are others, or an option cannot be read.
+    """
+    _ = options.cadence
+    known = run_folder.check_compatible(folder, drawn.study, _digests(drawn))
+    run_folder.check_trials(folder, drawn, known)
+    return known
+
+
+def _digests(plan: Plan) -> dict[str, str]:
+    return {name: dataset.facts.digest for name, dataset in plan.datasets.items()}
+
+
+def _together(phases: Sequence[RunSummary]) -> RunSummary:
+    """Combine the summaries of several phases, in the first one's folder."""
+    statuses: Counter[str] = Counter()
+    for phase in phases:
+        statuses.update(phase.statuses)
+    return RunSummary(
+        phases[0].folder,
+        statuses,
+        sum(phase.trained for phase in phases),
+        sum(phase.seconds for phase in phases),
+        [failure for phase in phases for failure in phase.failures],
+        notes=list(dict.fromkeys(note for phase in phases for note in phase.notes)),
+    )
+
+
+# --------------------------------------------------------------------------------------- one phase's stacks
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that is about to train: `tasks` are its missing stacks, `known` an earlier run's plan.
+
+    `finished` has the status of the trials that need not be trained again; `processes` train at once.
+    """
+
+    folder: Path
+    plan: Plan
+    engine: Engine
+    known: Mapping[str, Any]
+    parts: part_files.Parts
+    finished: Mapping[str, str]
+    devices: Sequence[str]
+    processes: int
+    tasks: Sequence[StackTask]
+    shared: SharedProgress
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """The stacks to train, the longest first."""
+        return [task.stack for task in self.tasks]
+
+
+def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
+    """Train what is missing of a plan, in a folder that is held."""
+    start = time.monotonic()
+    components = [entry for _, entry in components_of(drawn.trials)]
+    plugins.check_unchanged(components)
+    planned = _plan(drawn, folder, options)
+    modules = third_party_modules(planned.plan)
+    with closing(Workers(planned.processes, modules, planned.shared)) as workers:
+        workers.start({stack.engine for stack in planned.stacks})  # their imports take seconds
+        remarks, trials = _prepare(planned)
+        provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
+        remarks += _remarks(planned, trials)
+        title = drawn.study.phase.title
+        total = sum(len(stack.trials) for stack in planned.stacks)
+        progress = Progress(total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title)
+        try:
+            with (
+                put_in_order(folder, lambda: _consolidate(folder, provenance, progress)),
+                (options.display or nullcontext)(progress),
+                closing(workers),  # before the folder is consolidated: no part may land after that
+            ):
+                _execute(planned, workers, progress)
+        except MachineError:
+            plugins.check_unchanged(components)  # where a file has changed, that is the reason to tell
+            raise
+    return _summary(folder, progress, time.monotonic() - start)
+
+
+def _plan(drawn: Plan, folder: Path, options: RunOptions) -> PlannedRun:
+    """Put the trials into stacks, and those that are missing into tasks."""
+    known = check_folder(folder, drawn, options)
+    devices = options.devices()
+    run_folder.check_parts(folder)
+    there = part_files.read_all(folder)
+    finished = run_folder.finished(folder, there, set_aside=True)
+    count = options.processes(devices)
+    plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
+    # Longest first, so that no core idles at the end beside one that has just begun a long stack.
+    todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
+    tasks = [
+        StackTask(
+            stack, devices[i % len(devices)], drawn.study, folder.resolve(), place=i,
+            checkpoint_every=options.cadence,
+        )
+        for i, stack in enumerate(todo)
+    ]  # fmt: skip
+    evaluations = max((len(budget_of(stack).eval_steps) for stack in todo), default=1)
+    shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
+    count = spawning.possible(affordable(min(count, len(todo)), todo))
+    return PlannedRun(
+        folder, plan, options.engine, known, there, finished, devices, _heard(count, shared), tasks, shared
+    )
+
+
+def _heard(count: int, shared: SharedProgress) -> int:
+    """Return `count`; or one, with a warning, where workers could not write into the shared progress."""
+    if count > 1 and shared.missing:
+        notes.warn(
+            f"trains in this process, on one core: no memory can be shared with workers ({shared.missing}). "
+            "Free or enlarge /dev/shm, or allow more open files (ulimit -n), for more"
+        )
+        return 1
+    return count
+
+
+def _prepare(planned: PlannedRun) -> tuple[list[str], pd.DataFrame]:
+    """Load the data, and write the plan into the folder; return remarks on checkpoints, and the trials."""
+    for dataset in planned.plan.datasets.values():
+        dataset.load()
+    tracked = planned.plan.study.metrics
+    remarks = checkpoints.prepare(
+        planned.folder, planned.stacks, planned.devices[0], tracked, planned.finished
+    )
+    groups = [stack.group for stack in planned.stacks]
+    digests = {**planned.known.get("data", {}), **_digests(planned.plan)}
+    trials = run_folder.write_plan(planned.folder, planned.plan, digests, groups, planned.parts)
+    return remarks, trials
+
+
+def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
+    """Train the tasks; a stack that failed without leaving a part gets one."""
+    folder = planned.folder
+    for result in workers.run(planned.tasks):
+        progress.note(result.stack, result.failure, result.notes)
+        if result.failure and not result.statuses:
+            parts.write_failure(folder, result.stack, result.failure)
+        part_files.remember(folder, result.stack.group)
+        if not result.failure:
+            part_files.renewed(folder, result.stack.group)
+
+
+def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
+    """Put a folder in order when a run is over, also one that was stopped."""
+    there = part_files.read_all(folder)
+    if (folder / checkpoints.FOLDER).exists():
+        checkpoints.prune(folder, run_folder.finished(folder, there))
+    progress.statuses = results.count_statuses(tables.consolidate(folder, there.sound))
+    provenance.finish(progress.done - progress.failed)
+
+
+@contextmanager
+def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
+    """Finish a folder after the block; an error of the block is raised, whatever `finish` raises.
+
+    Raises:
+        MachineError: the folder is gone, or cannot be read or written.
+    """
+    try:
+        yield
+    except BaseException as first:
+        try:
+            finish()
+        except (OSError, MachineError, UsageError) as error:
+            if isinstance(first, Exception):
+                locks.check_there(folder)
+            notes.warn(f"{folder} is not put in order: {error}")
+        raise
+    try:
+        finish()
+    except (OSError, UsageError) as error:
+        locks.check_there(folder)
+        raise MachineError(f"{folder} is not put in order: {error}. {AGAIN}") from error
+
+
+def _summary(folder: Path, progress: Progress, seconds: float) -> RunSummary:
+    trained = progress.done - progress.failed
+    return RunSummary(
+        folder, progress.statuses, trained, seconds, progress.failures, notes=list(progress.engine_notes)
+    )
+
+
+# ------------------------------------------------------------------------------------- remarks and modules
+
+
+def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:
+    """Say what a person should know before the training."""
+    plan, folder, stacks = planned.plan, planned.folder, planned.stacks
+    on_cpu = planned.devices[0] == "cpu"
+    return [
+        *run_folder.dropped_notes(plan, planned.known, planned.finished),
+        *shortages(stacks, plan.study, planned.processes if on_cpu else 0, folder),
+        *metric_notes(folder, plan, trials),
+        *_kernel_remarks(planned.tasks),
+        *_old_remarks(folder, stacks),
+        *([] if stacks else _engine_remarks(trials, planned.engine)),
+    ]
+
+
+def _kernel_remarks(tasks: Sequence[StackTask]) -> list[str]:
+    """Say why the kernels are not used, where they would be."""
+    wanted = any(task.device == "cpu" and task.stack.engine == "stacked" for task in tasks)
+    missing = kernels.why_not() if wanted else ""
+    return [f"{missing}: PyTorch computes what the kernels would"] if missing else []
+
+
+def _old_remarks(folder: Path, stacks: Sequence[Stack]) -> list[str]:
+    """Say how much is trained although it was finished, or was being so when a run was stopped."""
+    old = part_files.to_renew(folder)
+    count = sum(len(stack.trials) for stack in stacks if stack.group in old)
+    if not count:
+        return []
+    return [f"{count} finished trials are trained anew; their results stay until the new ones are written"]
+
+
+def _engine_remarks(trials: pd.DataFrame, engine: Engine) -> list[str]:
+    """Say where another engine than the one asked for has trained what is finished."""
+    engines = set(trials["engine"].dropna()) - {engine}
+    if not engines:
+        return []
+    others = " and ".join(sorted(engines))
+    done = f"the {engine} engine trains nothing: all trials are finished, by the {others} engine"
+    return [f"{done}. For a second opinion, train into another folder (--results)"]
+
+
+def third_party_modules(plan: Plan) -> list[str] | None:
+    """Return the modules that define a plan's components; None if no worker can import one (a notebook's)."""
+    modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
+    chosen = [entry for _, entry in components_of(plan.trials)]
+    for entry in [*chosen, *(metrics.entry(name) for name in plan.study.metrics)]:
+        if not entry.third_party or entry.module.startswith(plugins.FILE):
+            continue
+        if entry.module == "__main__":
+            return None
+        modules.append(entry.module)
+    return modules

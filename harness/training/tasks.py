@@ -1,0 +1,217 @@
+"""Tasks of executors: each trains one stack, and a fault of the stack is a result, not an exception.
+
+A StackTask trains to the end and writes a part of a results folder; a search's tasks train to the next rung.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from harness.axes.planned_components import raised_in
+from harness.data.samples import Data, prepare
+from harness.engines.base import Engine, engine
+from harness.errors import ComponentError, MachineError, UsageError, in_words
+from harness.planning.stack import Stack
+from harness.results import checkpoints
+from harness.results.checkpoints import Cadence
+from harness.study.study import Study
+from harness.system import process_state
+from harness.training.progress import ProgressWriter, SharedProgress
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Task(ABC, Generic[Result]):
+    """One stack of a study to train on a device: all that a worker process needs to know for it."""
+
+    stack: Stack
+    device: str
+    study: Study
+
+    def run(self, shared: SharedProgress | None = None) -> Result:
+        """Train the stack. A fault of the stack is a result, not an exception.
+
+        Raises:
+            MachineError: the results cannot be written.
+            UsageError: not a component's, such as a checkpoint of another version.
+        """
+        try:
+            return self.train(prepare(self.stack.trials[0].arm.settings), shared)
+        except ComponentError as error:
+            return self.failed(str(error).replace("\n", " "))
+        except (MachineError, KeyboardInterrupt):
+            raise
+        except UsageError as error:
+            component = raised_in(error)
+            if not component:
+                raise
+            return self.failed(f"{error}{component}")
+        except BaseException as error:  # noqa: BLE001 (whatever a component does wrong, others go on)
+            return self.failed(in_words(error) + raised_in(error))
+
+    @abstractmethod
+    def train(self, data: Data, shared: SharedProgress | None) -> Result:
+        """Train the stack on its data."""
+
+    @abstractmethod
+    def failed(self, message: str) -> Result:
+        """Return the result of a task that failed in this process."""
+
+    def died(self, message: str) -> Result:
+        """Return the result of a task whose worker died too often."""
+        return self.failed(message)
+
+    def retry(self, deaths: int) -> Self:  # noqa: ARG002 (what subclasses need)
+        """Return the task to try after so many deaths of its worker."""
+        return self
+
+
+def engine_of(stack: Stack) -> Engine:
+    """Import the module of the engine that trains a stack."""
+    return engine(stack.engine)
+
+
+@contextmanager
+def quiet_arithmetic(engine: str) -> Iterator[None]:
+    """Compute in one thread, without subnormal numbers, which would slow a whole stack, and without TF32.
+
+    New tensors are float32 and have gradients, whatever a notebook has set. All is put back, because the
+    process may be a notebook's. NumPy has no switch for subnormal numbers; where it is the engine, torch is
+    not imported.
+    """
+    if engine == "numpy":
+        with threadpool_limits(1, user_api="blas"):
+            yield
+        return
+    import torch
+
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("highest")  # float32 is float32, on every device
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Raise ComponentError where a component changes how the process computes: no number can be believed."""
+    with process_state.kept() as changed:
+        yield
+    if changed:
+        raise ComponentError(f"a component changed settings of the whole process: {', '.join(changed)}")
+
+
+# ----------------------------------------------------------------------------------------- tasks of a run
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """The number of a stack's trials by status; or the message of its failure.
+
+    `notes` say what its engine did otherwise than expected.
+    """
+
+    stack: Stack
+    statuses: dict[str, int] = field(default_factory=dict)
+    failure: str = ""
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class StackTask(Task[StackResult]):
+    """A stack to train to its end and to write as a part of a results folder.
+
+    `place` is the stack's in the shared progress; in `shares` the stack is trained from the start.
+    """
+
+    folder: Path = Path()
+    place: int = 0
+    shares: int = 1
+    checkpoint_every: Cadence = field(default_factory=Cadence)
+
+    def run(self, shared: SharedProgress | None = None) -> StackResult:
+        """Train the stack, write its part, and remove its checkpoints."""
+        result = super().run(shared)
+        if not result.failure:
+            checkpoints.remove(self.folder, self.stack.group)
+        return result
+
+    def train(self, data: Data, shared: SharedProgress | None) -> StackResult:
+        """Train the stack and write its part."""
+        from harness.results import parts
+
+        about = self.study.about
+        with quiet_arithmetic(self.stack.engine), undisturbed():
+            shares = _train_in_shares(self, data, shared)
+        statuses = parts.write(
+            self.folder, self.stack, data, shares, about.keep_predictions, about.keep_weights
+        )
+        engine_notes = [note for share in shares for note in share.outcome.notes]
+        return StackResult(self.stack, statuses, notes=engine_notes)
+
+    def failed(self, message: str) -> StackResult:
+        """Write that the stack failed, and why."""
+        from harness.results import parts
+
+        message += checkpoints.resume_hint(self.folder, self.stack.group)
+        parts.write_failure(self.folder, self.stack, message)
+        return StackResult(self.stack, {"failed": len(self.stack.trials)}, message)
+
+    def died(self, message: str) -> StackResult:
+        """Return the failure, which the parent process writes."""
+        return StackResult(self.stack, failure=message)
+
+    def retry(self, deaths: int) -> Self:
+        """Try the stack whole once more, so that a stray kill changes no number; then in halves."""
+        return replace(self, shares=2 ** (deaths - 1))
+
+
+def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None) -> list[Any]:
+    """Train a stack whole; where memory runs out, in halves of halves."""
+    from harness.engines.base import EngineOptions
+    from harness.results.parts import ShareOutcome
+
+    trials, count = task.stack.trials, min(task.shares, len(task.stack.trials))
+    ends = [round(i * len(trials) / count) for i in range(count + 1)]
+    todo = [trials[a:b] for a, b in itertools.pairwise(ends)]
+    outcomes: list[ShareOutcome] = []
+    while todo:
+        share = todo.pop(0)
+        checkpoint = checkpoints.ShareCheckpoint(
+            task.folder, task.stack, share, task.device, task.checkpoint_every, task.study.metrics
+        )
+        before = sum(len(outcome.trials) for outcome in outcomes)
+        writer = ProgressWriter(shared, task.place, before, len(share))
+        options = EngineOptions(writer, task.study.metrics, checkpoint, task.study.sealed)
+        try:
+            outcome = engine_of(task.stack).train(share, data, task.device, options=options)
+        except (MemoryError, RuntimeError) as error:
+            if len(share) == 1 or not _is_out_of_memory(error):
+                raise
+            todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
+            continue
+        writer(1.0, outcome)
+        outcomes.append(ShareOutcome(share, outcome, checkpoint.seconds, task.device))
+    return outcomes
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "memory" in str(error).lower()

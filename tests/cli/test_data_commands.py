@@ -1,0 +1,115 @@
+"""`harness data export`, `check --study` and `show`, as a person types them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from harness.cli.main import harness
+from harness.data.datasets import datasets
+from harness.errors import UsageError
+from harness.registry import PACKAGE_ROOT
+
+HEAD = '[study]\nname = "own"\nseeds = 1\n[baseline]\nepochs = 1\nhidden = [8]\n'
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(harness, list(words), standalone_mode=False)
+
+
+def ok(*words: str) -> str:
+    result = run(*words)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def refused(*words: str) -> str:
+    """What the command says, with exit code 2."""
+    error = run(*words).exception
+    assert isinstance(error, UsageError)
+    return str(error)
+
+
+def real(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+def test_what_export_prints_is_pasted_into_a_study_and_runs() -> None:
+    (Path("own.toml")).write_text(
+        HEAD + 'dataset = "digits_png"\n' + ok("data", "export", "digits", "png", "scans")
+    )
+    told = ok("data", "check", "--study", "own.toml")
+    assert "digits_png: ok: 1,437 train and 360 test images of 8 x 8 pixels, 10 classes" in told
+    assert datasets["digits"].facts.digest in told
+    done = real(["run", "own.toml", "--workers", "1", "--device", "cpu"])
+    assert (done.returncode, "1 trials trained" in done.stdout) == (0, True), done.stderr
+    # A folder that has changed in between: exit code 2, the file named, nothing lost.
+    trials = Path("results/own/trials.csv").read_bytes()
+    broken = next(Path("scans/test").iterdir())
+    broken.write_bytes(broken.read_bytes()[:50])
+    done = real(["run", "own.toml", "--workers", "1", "--device", "cpu"])
+    assert done.returncode == 2
+    assert broken.name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Path("results/own/trials.csv").read_bytes() == trials
+
+
+def test_a_declared_data_set_is_exported_and_shown_by_its_name() -> None:
+    Path("own.toml").write_text(HEAD + ok("data", "export", "digits", "npy", "first"))
+    ok("data", "export", "digits_npy", "idx.gz", "second", "--study", "own.toml")
+    assert len(list(Path("second").iterdir())) == 4
+    told = ok("data", "show", "digits_npy", "--study", "own.toml", "--label", "7", "--split", "val")
+    assert "digits_npy: images of class 7 in val" in told
+    assert [path.name for path in sorted(Path("figures").iterdir())] == [
+        "digits_npy-val-label-7-seed-0.png",
+        "digits_npy-val-label-7-seed-0.svg",
+    ]
+
+
+def test_show_draws_counts_and_a_row_or_what_is_asked_for() -> None:
+    told = ok("data", "show", "digits", "--out", "one")
+    assert "train is balanced: 127 images of class 8 to 131 of class 1" in told
+    assert "written: one/digits-counts.png and .svg" in told
+    assert {path.name for path in Path("one").glob("*.png")} == {"digits-counts.png", "digits-row.png"}
+    ok("data", "show", "digits", "--grid", "--digit", "3", "--out", "two")
+    assert {path.name for path in Path("two").glob("*.png")} == {
+        "digits-grid.png",
+        "digits-train-label-3-seed-0.png",
+    }
+
+
+def test_show_draws_the_data_of_a_study_as_it_divides_them() -> None:
+    Path("own.toml").write_text(HEAD + 'dataset = "digits"\n[axes]\nval_split = ["stratified", "balanced"]\n')
+    ok("data", "show", "own.toml")
+    names = {path.name for path in Path("figures").glob("*-counts.png")}
+    assert names == {"digits-stratified-counts.png", "digits-balanced-counts.png"}
+    assert "No val images" in ok("data", "show", "digits", "--set", "val_fraction=0")
+
+
+def test_what_is_unknown_is_said_with_what_is_close() -> None:
+    told = refused("data", "show", "digit")
+    assert "there is no study 'digit'" in told
+    assert "not a data set either: did you mean 'digits'?" in told
+    assert "did you mean 'digits'?" in refused("data", "export", "digit", "png", "scans")
+    assert "no such class" in refused("data", "show", "digits", "--label", "12")
+    assert "there is no study file none.toml" in refused("data", "check", "--study", "none.toml")
+    assert not Path("scans").exists()

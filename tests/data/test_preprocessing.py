@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.data.preprocessing import PixelStatistics, preprocessings
+from harness.testing import check_component
+
+steady = settings(deadline=None, max_examples=40)  # time depends on the machine
+every = pytest.mark.parametrize("name", [entry.name for entry in preprocessings])
+PIXELS = PixelStatistics(max=16, train=np.array([2, 6], np.uint8))  # mean 4, sd 2
+# Of the pixels 0, 4, 8 and 16, where a full one is 16.
+EXPECTED = {
+    "unit": [0, 0.25, 0.5, 1],
+    "signed": [-1, -0.5, 0, 1],
+    "invert": [1, 0.75, 0.5, 0],
+    "raw": [0, 4, 8, 16],
+    "standardize": [-2, 0, 2, 6],
+}
+
+
+@every
+def test_contract(name: str) -> None:
+    check_component("preprocessing", name)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_worked_values(name: str, dtype: Any) -> None:
+    x = np.array([[[0, 4], [8, 16]]]).astype(dtype)
+    assert preprocessings[name].apply(x, PIXELS).ravel().tolist() == EXPECTED[name]
+
+
+@every
+@steady
+@given(pixels=st.lists(st.integers(0, 255), min_size=1, max_size=9), full=st.integers(1, 255))
+def test_shape_and_finiteness(name: str, pixels: list[int], full: int) -> None:
+    x = np.array(pixels, np.float64).reshape(1, -1, 1)
+    before = x.copy()
+    y = preprocessings[name].apply(x, PixelStatistics(full, np.array([*pixels, 0, 255], np.uint8)))
+    assert y.shape[0] == 1
+    assert np.isfinite(y).all()
+    assert (x == before).all(), "the pixels it was given are not its own to change"

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.data.arm_settings import Settings
+from harness.data.datasets import Images, datasets
+from harness.data.preprocessing import preprocessings
+from harness.data.samples import Data, prepare, train_size
+from harness.settings import CORE
+
+
+def digits(dtype: Any = np.float64, **settings: Any) -> Data:
+    core = {name: setting.default for name, setting in CORE.items() if setting.default is not None}
+    return prepare(Settings({**core, "dataset": "digits", **settings}), dtype)
+
+
+@pytest.fixture
+def images() -> Images:
+    return datasets["digits"].load()
+
+
+def flat(pixels: Any) -> Any:
+    return pixels.reshape(len(pixels), -1).astype(np.float64)
+
+
+EXPECTED = {
+    "unit": lambda x: x / 16,
+    "signed": lambda x: x / 8 - 1,
+    "invert": lambda x: 1 - x / 16,
+    "raw": lambda x: x,
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_pixels_of_real_digits(name: str, split: Any, images: Images) -> None:
+    samples = digits(preprocessing=name)[split]
+    raw = images.test_images if split == "test" else images.train_images
+    np.testing.assert_allclose(samples.x, EXPECTED[name](flat(raw[samples.index])), rtol=1e-15)
+
+
+def test_ranges_on_real_digits() -> None:
+    def extent(name: str) -> tuple[float, float]:
+        x = digits(preprocessing=name).train.x
+        return float(x.min()), float(x.max())
+
+    assert extent("unit") == (0, 1)
+    assert extent("signed") == (-1, 1)
+    assert extent("invert") == (0, 1)
+    assert extent("raw") == (0, 16)
+
+
+@pytest.mark.parametrize("val_fraction", [0.0, 0.1, 0.5])
+def test_standardize_has_mean_0_and_sd_1_on_train_alone(val_fraction: float, images: Images) -> None:
+    data = digits(preprocessing="standardize", val_fraction=val_fraction)
+    assert data.train.x.mean() == pytest.approx(0, abs=1e-12)
+    assert data.train.x.std() == pytest.approx(1, abs=1e-12)
+    raw = flat(images.train_images[data.train.index])
+    np.testing.assert_allclose(data.test.x, (flat(images.test_images) - raw.mean()) / raw.std(), rtol=1e-12)
+    if val_fraction:
+        assert abs(data.val.x.mean()) > 1e-6
+
+
+@pytest.mark.parametrize("val_split", ["stratified", "balanced", "random"])
+def test_indices_lead_back_to_the_original_images(val_split: str, images: Images) -> None:
+    data = digits(val_split=val_split, val_fraction=0.2)
+    assert sorted([*data.train.index, *data.val.index]) == list(range(1437))
+    assert data.test.index.tolist() == list(range(360))
+    for samples in (data.train, data.val):
+        assert (samples.y == images.train_labels[samples.index]).all()
+        assert (samples.x * 16 == flat(images.train_images[samples.index])).all()
+    assert (data.test.y == images.test_labels).all()
+
+
+# Pinned: a change changes every trial's results, and must raise trials.SEMANTICS.
+def test_first_validation_images() -> None:
+    assert digits().val.index[:8].tolist() == [1, 9, 19, 22, 38, 45, 54, 67]
+
+
+def test_the_split_goes_by_its_own_seed() -> None:
+    assert (digits(split_seed=0).val.index == digits().val.index).all()
+    assert not np.array_equal(digits(split_seed=1).val.index, digits().val.index)
+
+
+def test_no_validation() -> None:
+    data = digits(val_fraction=0.0)
+    assert data.val.x.shape == (0, 64)
+    assert len(data.val.y) == len(data.val.index) == 0
+    assert data.train.index.tolist() == list(range(1437))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [entry.name for entry in preprocessings])
+def test_shapes_and_types(name: str, dtype: Any) -> None:
+    data = digits(dtype, preprocessing=name)
+    assert data.train.x.shape == (1293, 64)
+    assert data.val.x.shape == (144, 64)
+    assert data.test.x.shape == (360, 64)
+    assert data.inputs == 64
+    assert data.classes == tuple("0123456789")
+    for samples in (data.train, data.val, data.test):
+        assert samples.x.dtype == dtype
+        assert samples.y.dtype == np.int64
+        assert samples.x.flags.c_contiguous
+
+
+@pytest.mark.parametrize("val_fraction", [0.0, 0.1, 0.25, 0.5, 1 / 3])
+def test_train_size_is_known_without_loading(val_fraction: float) -> None:
+    data = digits(val_fraction=val_fraction)
+    assert train_size(Settings({"dataset": "digits", "val_fraction": val_fraction})) == len(data.train.y)
+
+
+@pytest.fixture
+def redefined() -> Iterator[str]:
+    yield "redefined"
+    if "redefined" in datasets:
+        datasets.remove("redefined")
+
+
+def test_a_data_set_that_a_notebook_redefines_is_read_anew(redefined: str) -> None:
+    def two_images(pixel: int) -> Any:
+        def read() -> Images:
+            """Two images."""
+            x, y = np.full((2, 2, 2), pixel, np.uint8), np.array([0, 1])
+            return Images(x, y, x, y)
+
+        return read
+
+    for pixel in (10, 20):
+        datasets.register(redefined, classes=("a", "b"))(two_images(pixel))
+        data = digits(dataset=redefined, val_fraction=0.0, preprocessing="raw")
+        assert (data.train.x == pixel).all()
+        datasets.remove(redefined)

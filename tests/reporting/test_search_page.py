@@ -1,0 +1,279 @@
+"""The page of a search: what was found is what the tables hold, what cannot be told is said."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from searches import confirm, suggestions, write
+
+from harness import reporting
+from harness.errors import UsageError
+from harness.reporting import (
+    confirmation,
+    importance,
+    pruning,
+    search_data,
+    search_figures,
+    search_page,
+    search_tables,
+)
+from harness.reporting.model import Section
+from harness.reporting.search_data import SearchData
+from harness.searching.loop import search as train
+from harness.study.study import parse
+
+
+def read(folder: Path) -> SearchData:
+    return search_data.read(reporting.read(folder))
+
+
+def words_of(section: Section | None) -> str:
+    assert section is not None
+    return " ".join(section.words).replace("\u00a0", " ")
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> SearchData:
+    return read(write(tmp_path / "known", suggestions()))
+
+
+def test_the_best_is_the_best_complete_one_and_every_outcome_is_counted(known: SearchData) -> None:
+    table = suggestions()
+    complete = table[table["state"].eq("complete")]
+    assert known.best is not None
+    assert known.best["number"] == complete.nlargest(1, "val_accuracy")["number"].item()
+    answer = " ".join(search_page.answers(known)[-1])
+    assert answer.startswith("40 suggestions: 32 complete, 4 pruned, 4 failed.")
+    assert "the loss was nan (4)" in answer
+    outcomes = search_tables.outcomes(known).data
+    assert outcomes is not None
+    assert outcomes["suggestions"].sum() == 40
+    assert list(outcomes["state"]) == ["complete", "pruned", "failed"]
+
+
+def test_a_diverged_suggestion_that_counts_as_a_declared_value_is_never_the_best(tmp_path: Path) -> None:
+    table = suggestions()
+    table.loc[0, "val_accuracy"] = 0.999
+    table.loc[0, "reason"] = "seed 2000 diverged"
+    found = read(write(tmp_path, table, diverged=0.999))
+    assert found.best is not None
+    assert found.best["number"] != 0
+
+
+@pytest.mark.parametrize(("value", "edge"), [(0.001, "low"), (0.00118, "low"), (0.1, ""), (0.9, "high")])
+def test_the_edge_of_a_log_range_is_of_its_logarithm(known: SearchData, value: float, edge: str) -> None:
+    table = search_tables.best(known, known.suggestions.assign(lr=value).iloc[0]).data
+    assert table is not None
+    assert table.set_index("parameter").loc["lr", "edge"] == edge
+
+
+def test_the_winner_is_compared_with_its_own_number_in_the_search(known: SearchData) -> None:
+    best = known.best
+    assert best is not None
+    folder = known.reading.results.folder
+    confirm(folder, best["lr"], best["optimizer"], float(best["value"]) - 0.03)
+    again = read(folder)
+    assert search_data.confirmed_number(again) == best["number"]
+    words = " ".join(confirmation.flattered(again))
+    assert "3.0 points worse" in words
+    assert "the highest of 32 such numbers" in words
+    verdict = " ".join(search_page.answers(again)[1])
+    assert "winner is better than baseline by 10.0 points of test accuracy" in verdict.replace("\u00a0", " ")
+
+
+def test_a_confirmation_of_another_winner_says_so(known: SearchData) -> None:
+    folder, other = known.reading.results.folder, suggestions().iloc[0]
+    confirm(folder, other["lr"], other["optimizer"], 0.9)
+    assert "Suggestion 0 was confirmed" in " ".join(confirmation.flattered(read(folder)))
+    confirm(folder, 0.123, "sgd", 0.9)
+    assert "no suggestion of this search" in " ".join(confirmation.flattered(read(folder)))
+
+
+def test_without_a_confirmation_the_page_says_that_the_number_is_the_best_of_many(known: SearchData) -> None:
+    section = confirmation.section(known)
+    assert "not confirmed yet" in words_of(section)
+    assert not section.tables
+
+
+def test_history_counts_complete_ones_as_the_best_so_far(known: SearchData) -> None:
+    table, last = search_page.history(known), 0.0
+    for row in table.to_dict("records"):
+        last = max(last, row["value"]) if row["state"] == "complete" else last
+        assert row["so_far"] == last
+
+
+def test_the_expected_best_is_drawn_of_random_search_alone(tmp_path: Path) -> None:
+    found = read(write(tmp_path / "random", suggestions()))
+    curve = search_page.budget(found).set_index("budget")
+    assert curve["expected"].dropna().is_monotonic_increasing
+    best = found.suggestions["value"].max()
+    assert curve.loc[40, "expected"] == pytest.approx(best)
+    assert curve.loc[:4, "expected"].isna().all()  # four failed: a search of four may have found nothing
+    section = search_page._budget(found)
+    assert section is not None
+    assert len(section.figures) == 1
+    assert "begins at 5" in words_of(section)
+    for sampler in ("tpe", "qmc"):
+        left_out = search_page._budget(read(write(tmp_path / sampler, suggestions(), sampler=sampler)))
+        assert left_out is not None
+        assert not left_out.figures
+        assert "independent draws" in words_of(left_out)
+
+
+def test_what_is_minimized_has_a_falling_best(tmp_path: Path) -> None:
+    table = suggestions()
+    table = table.rename(columns={"val_accuracy": "val_loss"})
+    table["val_accuracy"] = 0.5
+    folder = write(tmp_path, table, objective=["val_loss"], direction=["minimize"])
+    found = read(folder)
+    assert found.best is not None
+    complete = found.suggestions[found.suggestions["state"].eq("complete")]
+    assert found.best["value"] == complete["val_loss"].min()
+    assert search_page.history(found)["so_far"].dropna().is_monotonic_decreasing
+    curve = search_page.budget(found).dropna()
+    assert curve["expected"].is_monotonic_decreasing
+    assert (curve["low"] <= curve["high"]).all()
+
+
+@pytest.fixture
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forests take their time."""
+    monkeypatch.setattr(importance, "RESAMPLES", {importance.PED_ANOVA: 20, importance.FANOVA: 3})
+    monkeypatch.setattr(importance, "FORESTS", 3)
+    monkeypatch.setattr(importance, "TREES", 8)
+
+
+@pytest.mark.usefixtures("_few_resamples")
+def test_importance_finds_the_one_parameter_that_matters(tmp_path: Path) -> None:
+    found = read(write(tmp_path, suggestions(60)))
+    table = importance.judge(found)
+    assert set(table["evaluator"]) == {"PED-ANOVA", "fANOVA"}
+    for _, each in table.groupby("evaluator"):
+        assert each.nlargest(1, "importance")["parameter"].item() == "lr"
+        assert each["importance"].sum() == pytest.approx(1)
+        assert (each["low"] <= each["high"]).all() or each["low"].isna().any()
+    forest = table[table["evaluator"].eq("fANOVA")].set_index("parameter")
+    assert pd.isna(forest["importance"]["momentum"])  # which only some suggestions have
+    assert forest["seed_low"]["lr"] <= forest["importance"]["lr"] <= forest["seed_high"]["lr"]
+    words = words_of(search_figures.mattered(found, table))
+    assert "fANOVA does not judge momentum" in words
+    assert "12 suggestions pruned or failed" in words
+    assert search_figures._pair(found, table) is not None
+    pd.testing.assert_frame_equal(table, importance.judge(found))
+
+
+def test_few_complete_suggestions_have_no_importance_and_that_is_said(tmp_path: Path) -> None:
+    found = read(write(tmp_path, suggestions(35)))
+    table = importance.judge(found)
+    assert table.empty
+    assert "29 complete suggestions, and of fewer than 30" in words_of(search_figures.mattered(found, table))
+    section = search_figures.section(found, table)
+    assert "No contour" in words_of(section)
+
+
+def test_rungs_are_where_the_curves_of_pruned_suggestions_end(known: SearchData) -> None:
+    curves = pruning.learning_curves(known)
+    assert set(curves.loc[curves["pruned"], "number"]) == {7, 17, 27, 37}
+    assert curves.loc[curves["pruned"], "epoch"].max() == 2
+    assert curves["epoch"].min() == 1
+    best = curves.loc[~curves["pruned"], "number"].unique()
+    assert list(best) == list(known.complete.nlargest(5, "value")["number"])
+    assert words_of(pruning.section(known)) == "4 suggestions pruned: 4 at epoch 2."
+
+
+def test_two_objectives_have_a_front_as_figure_and_table(tmp_path: Path) -> None:
+    table = suggestions()
+    table.insert(
+        8, "parameters", np.where(table["state"].eq("complete"), 100 * table["hidden.width.1"], np.nan)
+    )
+    ways = {"objective": ["parameters", "val_accuracy"], "direction": ["minimize", "maximize"]}
+    found = read(write(tmp_path, table, sampler="nsga2", **ways))
+    assert found.objective.name == "val_accuracy"
+    section = search_page._front(found)
+    assert section is not None
+    (front,) = section.tables
+    assert front.data is not None
+    for row in front.data.to_dict("records"):
+        better = found.complete["val_accuracy"].gt(row["val_accuracy"])
+        assert not (better & found.complete["parameters"].le(row["parameters"])).any()
+    assert search_page._front(read(write(tmp_path / "one", suggestions()))) is None
+
+
+def test_a_search_that_has_told_nothing_yet_is_a_page_that_says_so(tmp_path: Path) -> None:
+    for name, table in (("none", suggestions().iloc[:0]), ("failed", suggestions().iloc[9:10])):
+        found = read(write(tmp_path / name, table))
+        answer = " ".join(search_page.answers(found)[0])
+        assert "nothing to conclude" in answer
+        assert f"{len(table)} of 40 suggestions have ended so far" in answer
+        assert search_page.sections(found)[0].name == "searched"
+
+
+def test_a_damaged_table_of_suggestions_says_what_to_do(tmp_path: Path) -> None:
+    folder = write(tmp_path, suggestions())
+    suggestions().drop(columns="state").to_csv(folder / "suggestions.csv", index=False)
+    with pytest.raises(UsageError, match=r"suggestions\.csv cannot be read: .*state.*Run the search again"):
+        read(folder)
+
+
+STUDY = {
+    "study": {"name": "real", "design": "search", "seeds": 2},
+    "baseline": {"dataset": "digits", "hidden": [8], "eval_every": "1 epoch", "epochs": 2},
+    "search": {"sampler": "random", "pruner": "halving", "suggestions": 14, "batch": 7},
+    "space": {
+        "lr": {"low": 0.01, "high": 1.0, "log": True},
+        "activation": ["relu", "tanh"],
+        "hidden": {"depth": {"low": 1, "high": 2}, "width": {"low": 4, "high": 16}},
+    },
+}
+
+
+@pytest.mark.usefixtures("_few_resamples")
+def test_the_page_of_a_real_search(tmp_path: Path) -> None:
+    train(parse(STUDY), tmp_path, device="cpu", workers=1)
+    page = reporting.write(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    ids = re.findall(r'<h2 id="([\w-]+)"', text)
+    assert ids[:3] == ["searched", "confirmation", "history"]
+    assert not {"figures", "calibration", "flips"} & set(ids)
+    assert "Test is evaluated once for each trial" not in text
+    assert "The test split was closed for the whole search" in text
+    tables = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert {"space.csv", "space.tex", "best.csv", "suggestions.csv", "verdicts.csv"} <= tables
+    confirmed = reporting.write(tmp_path / "confirmed").read_text(encoding="utf-8")
+    assert "Confirmation of a search" in confirmed
+    assert "The winner was searched for and the baseline was not" in confirmed
+
+
+def ranked_astray(count: int, seed: int) -> bool:
+    """Whether PED-ANOVA puts another than lr first, which alone matters, of so many random suggestions."""
+    rng = np.random.default_rng([seed, count])
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        "lr": optuna.distributions.FloatDistribution(1e-3, 1.0, log=True),
+        "dropout": optuna.distributions.FloatDistribution(0, 0.5),
+        "width": optuna.distributions.IntDistribution(8, 64, log=True),
+        "activation": optuna.distributions.CategoricalDistribution(["relu", "tanh"]),
+        "epochs": optuna.distributions.IntDistribution(1, 3),
+    }
+    trials = []
+    for _ in range(count):
+        power = rng.uniform(-3, 0)
+        drawn = {
+            "lr": float(10**power), "dropout": float(rng.uniform(0, 0.5)), "width": int(rng.integers(8, 65)),
+            "activation": str(rng.choice(["relu", "tanh"])), "epochs": int(rng.integers(1, 4)),
+        }  # fmt: skip
+        value = 0.98 - 0.2 * abs(power + 1) + 0.01 * rng.normal()
+        trials.append(optuna.create_trial(params=drawn, distributions=distributions, value=value))
+    found = importance._importances(importance.PED_ANOVA, trials, True, 0)
+    return max(found, key=lambda name: found[name]) != "lr"
+
+
+@pytest.mark.slow
+def test_as_many_suggestions_are_asked_for_as_tell_what_mattered() -> None:
+    astray = {n: sum(ranked_astray(n, seed) for seed in range(50)) for n in (10, importance.FEWEST)}
+    assert astray[10] > 10  # a fifth of the searches: too few to tell
+    assert astray[importance.FEWEST] <= 3

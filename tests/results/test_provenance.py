@@ -1,0 +1,91 @@
+"""Provenance: where a folder's numbers come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.data.datasets import datasets
+from harness.results import provenance
+from harness.study.study import Study
+from harness.training import progress
+from harness.training import runs as training
+
+Make = Callable[..., Study]
+
+
+def test_a_run_says_where_its_numbers_come_from(study_of: Make, tmp_path: Path) -> None:
+    training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
+    told = json.loads((tmp_path / "provenance.json").read_text())
+    assert told["versions"]["python"] == platform.python_version()
+    assert told["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert told["device"] == "cpu"
+    assert (told["workers"], told["threads"]) == (1, 1)
+    digits = datasets["digits"].facts
+    assert told["data"] == {
+        "digits": {"digest": digits.digest, "classes": list(digits.classes), "train": 1437, "test": 360}
+    }
+    (run,) = told["runs"]
+    assert run["trials_trained"] == 2
+    assert run["seconds"] >= 0
+    assert datetime.fromisoformat(run["started"]) <= datetime.fromisoformat(run["finished"])
+    assert run["command"]
+
+
+def test_earlier_runs_stay_listed(study_of: Make, tmp_path: Path) -> None:
+    for seeds in (1, 3, 3):
+        training.train(study_of(epochs=1, study={"seeds": seeds}), tmp_path, device="cpu", workers=1)
+    runs = json.loads((tmp_path / "provenance.json").read_text())["runs"]
+    assert [run["trials_trained"] for run in runs] == [1, 2, 0]
+
+
+def test_a_run_that_stops_is_listed_with_what_it_trained(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.Progress, "note", stop)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
+    (run,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
+    assert run["trials_trained"] == 0
+    assert "finished" in run
+
+
+def test_asking_for_the_commit_writes_nothing_into_the_repository(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A lock on the index, of a run that is killed, would stop its owner's next commit."""
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    (tmp_path / "file").write_text("as committed")
+    git("init")
+    git("add", "file")
+    git("commit", "-m", "one file")
+    monkeypatch.setattr(provenance, "PACKAGE_ROOT", tmp_path)
+    os.utime(tmp_path / "file", (1, 1))  # so that git would like to write down that it has not changed
+    before = (tmp_path / ".git/index").read_bytes()
+    clean = provenance._commit()
+    (tmp_path / "file").write_text("changed since")
+    assert clean
+    assert provenance._commit() == f"{clean}-dirty"
+    assert (tmp_path / ".git/index").read_bytes() == before
+
+
+def test_the_commit_is_this_checkouts_or_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(provenance, "PACKAGE_ROOT", tmp_path)
+    assert provenance._commit() == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance._commit() == ""

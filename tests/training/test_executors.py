@@ -1,0 +1,304 @@
+"""Executors: memory that runs out, workers that die, and what is told meanwhile."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+import torch
+
+from harness import results
+from harness.axes import plugins
+from harness.cli import output
+from harness.data.datasets import Dataset
+from harness.engines.stacked import cuda_graphs, engine
+from harness.errors import MachineError
+from harness.planning import plan
+from harness.planning.stack import ENGINES, Engine
+from harness.results import parts, run_folder
+from harness.searching.rounds import StageTask
+from harness.study.study import Study, load
+from harness.training import executors, runs
+from harness.training.progress import SharedProgress
+from harness.training.tasks import StackTask, quiet_arithmetic
+
+Make = Callable[..., Study]
+LRS = [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, widest: int, error: Exception) -> list[int]:
+    """Let the stacked engine run out of memory above a width; gives the widths it was asked for."""
+    asked, whole = [], engine.train
+
+    def train(trials: Any, *arguments: Any, **named: Any) -> Any:
+        asked.append(len(trials))
+        if len(trials) > widest:
+            raise error
+        return whole(trials, *arguments, **named)
+
+    monkeypatch.setattr(engine, "train", train)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+)  # fmt: skip
+def test_a_stack_that_needs_too_much_memory_is_halved(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    study = study_of({"lr": LRS}, study={"seeds": 1, "keep_predictions": ["test"]})
+    runs.train(study, tmp_path / "whole", device="cpu", workers=1)
+    asked = short_of_memory(monkeypatch, 2, error)
+    summary = runs.train(study, tmp_path / "halved", device="cpu", workers=1)
+    assert asked == [5, 2, 3, 1, 2]
+    assert summary.statuses == {"ok": 5}
+    whole, halved = (results.read(tmp_path / name) for name in ("whole", "halved"))
+    assert sorted(halved.trials["group_size"]) == [1, 2, 2, 2, 2]
+    assert set(whole.trials["group_size"]) == {5}
+    assert list(halved.trials["trial_id"]) == list(whole.trials["trial_id"])
+    for name in ("train_loss", "test_accuracy"):
+        assert halved.trials[name].to_numpy() == pytest.approx(whole.trials[name].to_numpy(), rel=1e-3)
+    assert len(halved.epochs) == len(whole.epochs)
+    (path,) = (tmp_path / "halved/predictions").iterdir()
+    with np.load(path) as arrays:
+        assert sorted(arrays["trial_id"]) == sorted(halved.trials["trial_id"])
+        assert arrays["test_predicted"].shape == (5, 360)
+
+
+@pytest.mark.usefixtures("a_stack_a_seed")
+def test_a_trial_that_needs_too_much_memory_by_itself_fails_with_the_message(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = short_of_memory(monkeypatch, 0, RuntimeError("out of memory\nand more"))
+    summary = runs.train(study_of({"lr": LRS}), tmp_path, device="cpu", workers=1)
+    assert asked == [5, 2, 1] * 2
+    assert summary.statuses == {"failed": 10}
+    assert set(results.read(tmp_path).trials["reason"]) == {"RuntimeError: out of memory and more"}
+
+
+def test_other_errors_are_not_tried_in_halves(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = short_of_memory(monkeypatch, 0, RuntimeError("shapes do not match"))
+    runs.train(study_of({"lr": LRS}, study={"seeds": 1}), tmp_path, device="cpu", workers=1)
+    assert asked == [5]
+
+
+def test_a_part_that_cannot_be_written_stops_the_run(study_of: Make, tmp_path: Path) -> None:
+    study = study_of(study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
+    (tmp_path / "parts").write_text("in the way")
+    with pytest.raises(MachineError, match=r"parts/g\w+\.zip cannot be written"):
+        executors.run_task(StackTask(stack, "cpu", study, tmp_path))
+
+
+def test_training_in_this_process_leaves_its_arithmetic_as_it_was(study_of: Make, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("high")
+    runs.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
+    assert torch.get_num_threads() == 2
+    assert torch.get_float32_matmul_precision() == "high"
+    with quiet_arithmetic("stacked"):
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cuda.matmul.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    assert np.multiply(np.float64(5e-324), 1.0) > 0  # subnormal numbers are there again
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 8])
+def test_a_stack_in_shares_trains_every_trial_once(study_of: Make, tmp_path: Path, shares: int) -> None:
+    study = study_of({"lr": LRS}, epochs=1, study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
+    result = executors.run_task(StackTask(stack, "cpu", study, tmp_path, shares=shares))
+    assert result.statuses == {"ok": 5}
+    assert set(run_folder.finished(tmp_path)) == {trial.trial_id for trial in stack.trials}
+
+
+def test_a_stack_goes_to_the_gpu_that_is_free(study_of: Make, tmp_path: Path) -> None:
+    study = study_of()
+    (stack,) = plan.make(study).stacks
+    gpus = ["cuda:0", "cuda:1", "cuda:2"]
+    busy = [StackTask(stack, device, study, tmp_path) for device in ("cuda:2", "cuda:0")]
+    assert executors.idlest(gpus, busy) == "cuda:1"
+    assert executors.idlest(gpus, []) == "cuda:0"
+    assert executors.idlest(["cpu"], [StackTask(stack, "cpu", study, tmp_path)] * 3) == "cpu"
+
+
+# --------------------------------------------------------------------------------------------------- progress
+
+
+def noting(_stack: Any, _data: Any, _feed: Any, note: Callable[[str], None]) -> None:
+    note("a step cannot be recorded")
+
+
+def test_what_an_engine_did_otherwise_is_told_once(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cuda_graphs, "steps", noting)
+    study = study_of({"batch_size": [32, 64]}, epochs=1, study={"seeds": 1})
+    summary = runs.train(study, tmp_path, device="cpu", workers=1)
+    assert summary.notes == ["a step cannot be recorded"]
+    assert summary.statuses == {"ok": 2}
+    output.show_summary(summary)
+    assert "note: a step cannot be recorded" in capsys.readouterr().err
+
+
+def test_a_search_tells_what_an_engine_did_otherwise(
+    study_of: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cuda_graphs, "steps", noting)
+    study = study_of(epochs=1, study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
+    for _ in range(2):
+        assert not executors.run_task(StageTask(stack, "cpu", study)).failure
+    assert capsys.readouterr().err.count("note: a step cannot be recorded") == 1
+
+
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_the_progress_ends_at_the_trials_trained(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    study = study_of({"lr": [*LRS[:4], 1e25]}, loss="mse")
+    stacks = plan.make(study, engine).stacks
+    short_of_memory(monkeypatch, 2, MemoryError())
+    shared = SharedProgress([len(stack.trials) for stack in stacks], 3)
+    tasks = [StackTask(stack, "cpu", study, tmp_path, place) for place, stack in enumerate(stacks)]
+    assert len(list(executors.Workers(1, [], shared).run(tasks))) == len(stacks)
+    assert list(shared.trained) == [len(stack.trials) for stack in stacks]
+
+
+# -------------------------------------------------------------------------------- workers that begin early
+
+
+def test_workers_end_when_what_they_would_train_on_cannot_be_had(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = []
+
+    def load(_: Dataset) -> None:
+        alive.append(len(multiprocessing.active_children()))
+        raise MachineError("no data")
+
+    monkeypatch.setattr(Dataset, "load", load)
+    with pytest.raises(MachineError, match="no data"):
+        runs.train(study_of(), tmp_path, device="cpu", workers=2)
+    assert alive == [2]
+    assert not multiprocessing.active_children()
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_one_worker_is_this_process(study_of: Make, tmp_path: Path) -> None:
+    study = study_of(study={"seeds": 1})
+    (stack,) = plan.make(study).stacks
+    with closing(executors.Workers(1, [], SharedProgress([1], 3))) as workers:
+        workers.start(["stacked"])
+        assert not multiprocessing.active_children()
+        assert not list(tmp_path.iterdir())
+        stack_results = workers.run([StackTask(stack, "cpu", study, tmp_path)])
+        assert [result.statuses for result in stack_results] == [{"ok": 1}]
+
+
+# ------------------------------------------------------------------------------------------- workers that die
+
+DEADLY = """
+import multiprocessing, os, signal
+from harness.axes.activations import activations
+
+def kill_worker():
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@activations.register("wide")
+def wide(x):
+    '''ReLU that kills its worker in a stack of more than 2 on batches of 32, as if memory were short.'''
+    if x.ndim == 3 and len(x) > 2 and x.shape[-1] == 32:
+        kill_worker()
+    return x.relu()
+
+@activations.register("always")
+def always(x):
+    '''ReLU that kills its worker.'''
+    kill_worker()
+    return x.relu()
+"""
+
+
+@pytest.fixture
+def deadly(tmp_path: Path) -> Iterator[Callable[..., Study]]:
+    """Studies with components that kill the process they run in, unless it is the main one."""
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
+    (tmp_path / "deadly.py").write_text(DEADLY)
+
+    def make(axes: dict[str, Any], **baseline: Any) -> Study:
+        tables = {
+            "study": {"name": "deadly", "seeds": 1, "plugins": ["deadly.py"]},
+            "baseline": {"dataset": "digits", "hidden": [4], "epochs": 1, **baseline},
+            "axes": axes,
+        }
+        (tmp_path / "study.toml").write_bytes(tomli_w.dumps(tables).encode())
+        return load(tmp_path / "study.toml")
+
+    yield make
+    for axis, registry in plugins.catalogue().items():
+        registry._entries.clear()
+        registry._entries.update(before[axis])
+
+
+def test_a_stack_that_kills_its_worker_is_halved_and_the_others_stay_whole(
+    deadly: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = deadly({"lr": [0.1, 0.2, 0.3, 0.4], "batch_size": [32, 64, 256]}, activation="wide")
+    summary = runs.train(study, tmp_path / "results", device="cpu", workers=2)
+    assert summary.statuses == {"ok": 12}
+    rows = results.read(tmp_path / "results").trials
+    sizes = {batch: set(rows.loc[rows["batch_size"] == batch, "group_size"]) for batch in (32, 64, 256)}
+    assert sizes[32] == {2}
+    # Beside it was one other stack in flight, which may have gone with the worker; the third was not begun.
+    assert {4} in (sizes[64], sizes[256])
+
+
+@pytest.mark.slow
+def test_a_trial_that_always_kills_its_worker_fails_and_takes_nobody_along(
+    deadly: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = deadly({"activation": ["relu", "always"], "batch_size": [32, 64]}, epochs=4)
+    cases: list[tuple[Engine, int]] = [("loop", 2), ("stacked", 4)]
+    for engine, failed in cases:
+        folder = tmp_path / engine
+        summary = runs.train(study, folder, device="cpu", workers=2, engine=engine)
+        rows = results.read(folder).trials
+        assert summary.statuses == {"ok": 4 - failed, "failed": failed} if failed < 4 else {"failed": 4}
+        reasons = set(rows.loc[rows["status"] == "failed", "reason"])
+        assert reasons == {"its worker process died (killed, or out of memory) 3 times"}
+        assert len(summary.failures) == 2
+
+
+def test_every_engine_trains_the_same_plan(study_of: Make, tmp_path: Path) -> None:
+    study = study_of({"optimizer": ["sgd", "adam"]}, study={"seeds": 1})
+    for engine in ENGINES:
+        runs.train(study, tmp_path / engine, device="cpu", workers=1, engine=engine)
+    one, *others = (results.read(tmp_path / engine).trials for engine in ENGINES)
+    for engine, other in zip(ENGINES[1:], others, strict=True):
+        assert set(other["engine"]) == {engine}
+        assert set(other["group_size"]) == {1}
+        assert list(one["trial_id"]) == list(other["trial_id"])
+        assert one["train_loss"].to_numpy() == pytest.approx(other["train_loss"].to_numpy(), rel=1e-4)
+
+
+def test_a_stack_whose_part_cannot_be_made_fails_alone(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "write", lambda *_: 1 / 0)
+    summary = runs.train(study_of(), tmp_path, device="cpu", workers=1)
+    assert summary.statuses == {"failed": 2}
+    assert set(results.read(tmp_path).trials["reason"]) == {"ZeroDivisionError: division by zero"}
