@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from harness.system.lazy import public_names
 
 if TYPE_CHECKING:
     from harness.axes.activations import activations as activations
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from harness.data.preprocessing import preprocessings as preprocessings
     from harness.exporting.loaders import loader as loader
     from harness.exporting.loaders import split_dataset as split_dataset
+    from harness.exporting.models import export as export
     from harness.exporting.models import load_model as load_model
+    from harness.planning.plan import make as plan
+    from harness.reporting.page import write as report
     from harness.results import Results as Results
     from harness.results import read as read
     from harness.searching.loop import search as search
@@ -33,19 +37,36 @@ if TYPE_CHECKING:
     from harness.training.runs import run as run
 
 _HOMES = {
-    "Results": "results", "compare": "comparison", "load": "study", "load_model": "models",
-    "loader": "torch_data", "parse": "study", "read": "results", "run": "training",
-    "search": "searching.search", "split_dataset": "torch_data",
-    "activations": "axes.activations", "architectures": "axes.architectures", "datasets": "axes.datasets",
-    "heads": "axes.heads", "losses": "axes.losses", "metrics": "axes.metrics",
-    "optimizers": "axes.optimizers", "preprocessings": "axes.preprocessing", "schedules": "axes.schedules",
-}  # fmt: skip
+    "activations": "axes.activations",
+    "architectures": "axes.architectures",
+    "heads": "axes.heads",
+    "losses": "axes.losses",
+    "metrics": "axes.metrics",
+    "optimizers": "axes.optimizers",
+    "schedules": "axes.schedules",
+    "datasets": "data.datasets",
+    "preprocessings": "data.preprocessing",
+    "load": "study",
+    "parse": "study",
+    "plan": "planning.plan:make",
+    "run": "training",
+    "search": "searching",
+    "Results": "results",
+    "read": "results",
+    "compare": "comparison",
+    "report": "reporting:write",
+    "export": "exporting",
+    "load_model": "exporting",
+    "loader": "exporting",
+    "split_dataset": "exporting",
+}
 __all__ = [
     "Results",
     "activations",
     "architectures",
     "compare",
     "datasets",
+    "export",
     "heads",
     "load",
     "load_model",
@@ -54,17 +75,14 @@ __all__ = [
     "metrics",
     "optimizers",
     "parse",
+    "plan",
     "preprocessings",
     "read",
+    "report",
     "run",
     "schedules",
     "search",
     "split_dataset",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # On demand, so that `harness --help` imports neither pandas nor torch.
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"harness.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harness' has no attribute {name!r}")
+# Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
+__getattr__ = public_names(__name__, _HOMES)

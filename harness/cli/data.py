@@ -96,7 +96,7 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     from harness.exporting import image_files
 
     output_folder.check_folder(folder, "FOLDER")
-    table = image_files.export(_study_of(study).dataset(dataset), cast("exports.Format", format), folder)
+    table = image_files.export(_study_of(study).dataset(dataset), cast("image_files.Format", format), folder)
     click.echo(f"# {folder}: whole. To use it, paste this into a study file:")
     click.echo(table, nl=False)
 
@@ -177,9 +177,13 @@ def show(
 
     for name in dict.fromkeys(part.dataset for part in dataset_pages.divisions(chosen, dataset).values()):
         _show_notes(chosen.dataset(name))
-    kinds: tuple[dataset_pages.Kind, ...] = ("grid",) if grid else () if label is not None else ("counts", "row")
+    kinds: tuple[dataset_pages.Kind, ...] = (
+        ("grid",) if grid else () if label is not None else ("counts", "row")
+    )
     images = options["split"] or "train", options["count"] or 10, options["seed"]
-    for title, png in dataset_pages.draw(chosen, dataset_pages.ImageRequest(kinds, label, *images), out, dataset):
+    for title, png in dataset_pages.draw(
+        chosen, dataset_pages.ImageRequest(kinds, label, *images), out, dataset
+    ):
         click.echo(title)
         click.echo(f"  written: {png} and .svg")
 

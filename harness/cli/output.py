@@ -261,9 +261,7 @@ def show_gate(comparison: Comparison, gate: Gate) -> int:
     if gate.worse:
         click.echo(f"gate: failed: B is {beyond} or no longer finishes, as said above{absent}", err=True)
     else:
-        click.echo(
-            f"gate: passed: of {count(gate.judged, 'arm')} none is significantly {beyond}{absent}"
-        )
+        click.echo(f"gate: passed: of {count(gate.judged, 'arm')} none is significantly {beyond}{absent}")
         if gate.not_excluded:
             click.echo(
                 f"  not excluded: the intervals of {count(gate.not_excluded, 'arm')} reach below "

@@ -115,7 +115,7 @@ def show(
             "--sample works with predictions and probabilities; failures always shows all of them"
         )
     request = prediction_pages.PredictionRequest(
-        cast("Sequence[gallery.Kind]", kinds) or prediction_pages.KINDS,
+        cast("Sequence[prediction_pages.Kind]", kinds) or prediction_pages.KINDS,
         split=images["split"],
         count=images["count"],
         seed=images["seed"],
@@ -156,19 +156,10 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
     TRIAL is a trial_id, or "best" (by val accuracy; with --where, of those that meet the conditions; of a
     search, its confirmed winner).
     """
-    from harness import results as storage
-    from harness.results import selection
-
-    output_folder.check_folder(out or Path("exported"))
-    if trial is None and where is None:
-        raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
-    source = storage.read(results or storage.folder_with(trial))
-    if trial == "best":
-        source, where = selection.confirmed_winner(source, where)
     from harness.exporting import models
 
-    row = selection.choose(source, trial, where)
-    done = models.export(source, row, out or Path("exported") / str(row["trial_id"]))
+    output_folder.check_folder(out or Path("exported"))
+    done = models.export(trial, out, results=results, where=where)
     same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
     click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
     click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")

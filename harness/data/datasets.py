@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.data import likeness, remedies
+from harness.data.images import Images
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
 from harness.system.process_state import called
@@ -22,24 +23,7 @@ from harness.system.process_state import called
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Images:
-    """A data set in memory, with its original pixels and order.
-
-    Shapes: train_images (N, H, W) uint8, train_labels (N,) int64 in 0..C-1; the same for test. Names are
-    those of the images' files, N of them or none: an image without a name is called by its index.
-    """
-
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.int64]
-    train_names: tuple[str, ...] = ()
-    test_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.data import decoded_cache, idx, layouts, npy, remedies
-from harness.data.datasets import Dataset, Images
+from harness.data.datasets import Dataset
+from harness.data.images import Images
 from harness.errors import MOST_LISTED, UsageError, few
 from harness.settings import CONTROL_WORDS, control_character
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.data.datasets import Images
+    from harness.data.images import Images
 
 
 def words(images: Images, classes: Sequence[str]) -> tuple[str, ...]:

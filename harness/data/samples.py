@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.data.arm_settings import Settings
-from harness.data.datasets import Dataset, Facts, Images
+from harness.data.datasets import Dataset, Facts
+from harness.data.images import Images
 from harness.data.label_noise import flip
 from harness.data.preprocessing import Pixels, PixelStatistics, applied, preprocessings
 from harness.data.splits import size, split

@@ -93,27 +93,6 @@ class Engine(Protocol):
         """
 
 
-def engine(name: str) -> Engine:
-    """Return an engine by its name; only that one is imported.
-
-    Raises:
-        KeyError: there is no such engine.
-    """
-    if name == "stacked":
-        from harness.engines.stacked import engine
-
-        return engine
-    if name == "loop":
-        from harness.engines import loop
-
-        return loop
-    if name == "numpy":
-        from harness.engines import numpy_engine
-
-        return numpy_engine
-    raise KeyError(name)
-
-
 def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
     """Return the learning rate of every step and trial, (S, K)."""
     clock = Clock.of(budget.steps, budget.steps_per_epoch)

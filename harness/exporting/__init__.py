@@ -1,1 +1,24 @@
 """Exports: a trial as a PyTorch module, splits as DataLoaders, data sets as image files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.system.lazy import public_names
+
+if TYPE_CHECKING:
+    from harness.exporting.loaders import loader as loader
+    from harness.exporting.loaders import split_dataset as split_dataset
+    from harness.exporting.models import Exported as Exported
+    from harness.exporting.models import export as export
+    from harness.exporting.models import load_model as load_model
+
+_HOMES = {
+    "Exported": "models",
+    "export": "models",
+    "load_model": "models",
+    "loader": "loaders",
+    "split_dataset": "loaders",
+}
+__all__ = ["Exported", "export", "load_model", "loader", "split_dataset"]
+__getattr__ = public_names(__name__, _HOMES)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from harness.data import idx
-from harness.data.datasets import Dataset, Images
+from harness.data.datasets import Dataset
 from harness.data.decoded_cache import counted
+from harness.data.images import Images
 from harness.errors import MachineError, UsageError
 from harness.system import locks
 

@@ -28,12 +28,12 @@ from harness.axes import plugins
 from harness.data.arm_settings import Settings
 from harness.data.datasets import datasets
 from harness.data.samples import Split, prepare
-from harness.engines.base import engine
+from harness.engines import engine
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.planning.plan import make
 from harness.planning.stack import Stack
-from harness.results import Results, documents, run_folder, weights
+from harness.results import Results, documents, folder_with, read, run_folder, selection, weights
 from harness.results.trained_on import study_dataset
 from harness.study.study import load as load_study
 from harness.study.trials import Arm, Trial, is_still
@@ -207,7 +207,35 @@ class Exported:
     images: int
 
 
-def export(results: Results, row: pd.Series[Any], out: Path) -> Exported:
+def export(
+    trial: str | None = "best",
+    out: Path | str | None = None,
+    *,
+    results: Path | str | None = None,
+    where: str | None = None,
+) -> Exported:
+    """Export a trained trial as `write_model` does.
+
+    Args:
+        trial: a trial_id, or "best": by val accuracy, or a search's confirmed winner.
+        out: a new folder; exported/<trial_id> by default.
+        results: the trial's results folder; looked for in results/ by its id if not given.
+        where: conditions on the settings, as "loss=ql,seed=0", instead of an id, or for the best among them.
+
+    Raises:
+        UsageError: there is no such trial, several meet the conditions, or it cannot be rebuilt.
+        MachineError: the folder cannot be written.
+    """
+    if trial is None and where is None:
+        raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
+    folder = read(results or folder_with(trial))
+    if trial == "best":
+        folder, where = selection.confirmed_winner(folder, where)
+    row = selection.choose(folder, trial, where)
+    return write_model(folder, row, Path(out or Path("exported") / str(row["trial_id"])))
+
+
+def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     """Write a finished trial into a new folder that PyTorch can read without the harness, and check it.
 
     model.safetensors and model.pt hold the network's state_dict under torch.nn.Sequential's names (model.pt

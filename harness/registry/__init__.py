@@ -28,9 +28,9 @@ PACKAGE_ROOT = python_files.PACKAGE_ROOT
 class Entry(Generic[T]):
     """One registered component and what there is to know of it without running it.
 
-    `take_digest` digests a third party's component as it stands now (`harness.registry.digest`); the harness's own
-    have none, because the version of the training semantics stands for them. `module` is the one that
-    registers it, `spec` how that was found when it was loaded.
+    `take_digest` digests a third party's component as it stands now (`harness.registry.digest`); the
+    harness's own have none, because the version of the training semantics stands for them. `module` is
+    the one that registers it, `spec` how that was found when it was loaded.
     """
 
     name: str

@@ -130,7 +130,9 @@ def _probabilities(reading: ReportData, trial: pd.Series[Any]) -> Figure:
 def _hardest(reading: ReportData, trial: pd.Series[Any]) -> Figure:
     dataset = str(trial["dataset"])
     table = predicted_images.hardest(reading.results, dataset)
-    figure = prediction_pages.hardest_figure(predicted_images.originals(reading.results, dataset, "test"), table, "test")
+    figure = prediction_pages.hardest_figure(
+        predicted_images.originals(reading.results, dataset, "test"), table, "test"
+    )
     title = f"The hardest images of {dataset}"
     return Figure(_name(trial, "hardest"), title, HARDEST.format(dataset), figure)
 

@@ -44,7 +44,7 @@ def sections(reading: ReportData) -> Iterator[Section]:
 
 
 def divisions(reading: ReportData, dataset: str) -> list[dict[str, Value]]:
-    """Return the settings by which trials split a data set for `harness.gallery.dataset_pages.view`, the first trial's first.
+    """Return the settings by which trials split a data set, the first trial's first.
 
     They are read from trials.csv, which has the split of each trial even if the study resamples it by seed.
     """

@@ -163,8 +163,8 @@ def _render(
     tables: list[tuple[Table, tuple[Path, Path]]],
 ) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        loader=jinja2.PackageLoader("harness.reporting"),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     study = reading.study
     return environment.get_template("report.html").render(

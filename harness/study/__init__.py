@@ -1,1 +1,28 @@
 """From a study file to trials: tables are read and checked, arms and trials derived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.system.lazy import public_names
+
+if TYPE_CHECKING:
+    from harness.study.study import Study as Study
+    from harness.study.study import load as load
+    from harness.study.study import parse as parse
+    from harness.study.trials import Arm as Arm
+    from harness.study.trials import Trial as Trial
+    from harness.study.trials import arms as arms
+    from harness.study.trials import settings_of as settings_of
+
+_HOMES = {
+    "Study": "study",
+    "load": "study",
+    "parse": "study",
+    "Arm": "trials",
+    "Trial": "trials",
+    "arms": "trials",
+    "settings_of": "trials",
+}
+__all__ = ["Arm", "Study", "Trial", "arms", "load", "parse", "settings_of"]
+__getattr__ = public_names(__name__, _HOMES)

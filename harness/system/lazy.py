@@ -1,8 +1,9 @@
-"""torch, imported when it is first used: `harness list` and every usage error answer without it."""
+"""Imports at first use: `harness list` and every usage error answer without torch and pandas."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,4 +20,22 @@ else:
 
     torch = _Torch()
 
-__all__ = ["torch"]
+__all__ = ["public_names", "torch"]
+
+
+def public_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a package whose public names are imported when they are first asked for.
+
+    Args:
+        package: the package's `__name__`.
+        homes: public name -> its module below the package, with another name behind a colon if the object is
+            called differently there ("planning.plan:make").
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, _, attribute = homes[name].partition(":")
+        return getattr(importlib.import_module(f"{package}.{module}"), attribute or name)
+
+    return __getattr__

@@ -22,7 +22,7 @@ from typing import Any
 
 from harness import notes
 from harness.axes import plugins
-from harness.engines.base import engine
+from harness.engines import engine
 from harness.errors import MachineError, UsageError, in_words
 from harness.study.trials import Trial, components_of, is_still
 from harness.training.progress import SharedProgress

@@ -66,8 +66,8 @@ def run(
         folder: the results folder; results/<study>/ if not given.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
-        **keywords: the fields of `harness.training.options.RunOptions`: engine, device, workers, checkpoint_every,
-            retrain, display.
+        **keywords: the fields of `harness.training.options.RunOptions`: engine, device, workers,
+            checkpoint_every, retrain, display.
 
     A study with [tune] leaves its tuned arms in `folder`/tuned: `harness.results.read` reads them; the
     results that are returned are those of the arms as they stand.
@@ -104,7 +104,7 @@ def train(study: Study, folder: Path | str | None = None, **keywords: Unpack[Run
 def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     """Train what is missing of a study whose trials are drawn.
 
-    A study with a [tune] table is trained in three phases (`harness.training.tuning`), each into a folder of its own.
+    A study with a [tune] table is trained in three phases (`harness.training.tuning`), each into a folder.
     """
     study = drawn.study
     check_folder(folder, drawn, options)  # before the folder is touched

@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from harness.axes.planned_components import raised_in
 from harness.data.samples import Data, prepare
-from harness.engines.base import Engine, engine
+from harness.engines import engine
+from harness.engines.base import Engine
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.planning.stack import Stack
 from harness.results import checkpoints

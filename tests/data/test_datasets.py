@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from harness.data import cache
-from harness.data.datasets import Dataset, Images, datasets, digest
+from harness.data.datasets import Dataset, datasets, digest
+from harness.data.images import Images
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
 

@@ -19,7 +19,8 @@ from PIL import Image
 
 from harness import results
 from harness.data import idx
-from harness.data.datasets import Dataset, Images, datasets
+from harness.data.datasets import Dataset, datasets
+from harness.data.images import Images
 from harness.data.samples import prepare
 from harness.errors import UsageError
 from harness.exporting import image_files

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from harness.data.arm_settings import Settings
-from harness.data.datasets import Images, datasets
+from harness.data.datasets import datasets
+from harness.data.images import Images
 from harness.data.preprocessing import preprocessings
 from harness.data.samples import Data, prepare, train_size
 from harness.settings import CORE

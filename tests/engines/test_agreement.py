@@ -15,7 +15,8 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import Scalar, State, optimizers, slot
 from harness.axes.schedules import schedules
-from harness.data.datasets import Images, datasets
+from harness.data.datasets import datasets
+from harness.data.images import Images
 from harness.data.samples import prepare
 from harness.engines import kernels, loop
 from harness.engines.outcome import Outcome

@@ -231,7 +231,10 @@ def test_replayed_steps_are_those_of_the_plain_pytorch_loop(device: Device) -> N
 
 def test_an_epochs_short_last_batch_has_a_graph_of_its_own(device: Device) -> None:
     device.train([trial()])
-    assert [graph.replayed for graph in device.graphs] == [6 * 12 - cuda_graphs.WARM_UP, 6 - cuda_graphs.WARM_UP]
+    assert [graph.replayed for graph in device.graphs] == [
+        6 * 12 - cuda_graphs.WARM_UP,
+        6 - cuda_graphs.WARM_UP,
+    ]
 
 
 def test_replayed_steps_have_the_bits_of_the_warm_up(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,7 +232,7 @@ def test_structs_and_constants_are_those_of_c() -> None:
     structs = (
         kernels.CImages,
         kernels.Turned,
-        kernels.Task,
+        kernels.UpdateTask,
         kernels.CNetwork,
         kernels.Members,
         kernels.Stretch,

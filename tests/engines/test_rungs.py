@@ -175,7 +175,7 @@ def test_who_diverged_before_the_rung_stays_diverged(tmp_path: Path) -> None:
 
 def test_a_stack_that_has_diverged_stops_before_the_rung(tmp_path: Path) -> None:
     wild, kept = trial("wild", lr=1e25, loss="mse"), Kept(tmp_path)
-    for engine in ENGINES:
-        outcome = trained(engine, [wild], checkpoints=kept, until=RUNG)
+    for name in ENGINES:
+        outcome = trained(name, [wild], checkpoints=kept, until=RUNG)
         assert outcome.diverged_step[0] > 0
         assert kept.state is None

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from harness.data import cache, decoded_cache
-from harness.data.datasets import Dataset, Images, datasets
+from harness.data.datasets import Dataset, datasets
+from harness.data.images import Images
 from harness.errors import MachineError, UsageError
 from harness.exporting import image_files
 from harness.study.study import Study, parse

@@ -129,7 +129,7 @@ def test_a_trial_of_a_stack_of_several_shapes_is_trained_again(
 
 def test_an_export_reaches_the_same_accuracy_to_the_last_sample(found: Results, tmp_path: Path) -> None:
     row = selection.choose(found, "best")
-    done = models.export(found, row, tmp_path / "out")
+    done = models.write_model(found, row, tmp_path / "out")
     model = harness.load_model(done.folder)
     test = harness.loader("digits", "test", batch_size=100)
     right = sum(int((model(x).argmax(1) == y).sum()) for x, y in test)
@@ -140,7 +140,7 @@ def test_an_export_reaches_the_same_accuracy_to_the_last_sample(found: Results, 
 
 def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_path: Path) -> None:
     row = row_of(found, "output=CE,activation=relu,seed=0")
-    folder = models.export(found, row, tmp_path / "out").folder
+    folder = models.write_model(found, row, tmp_path / "out").folder
     net = torch.nn.Sequential(
         torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 12), torch.nn.ReLU(),
         torch.nn.Linear(12, 10),
@@ -151,7 +151,7 @@ def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_pat
 
 
 def test_both_files_hold_the_same_weights(found: Results, tmp_path: Path) -> None:
-    folder = models.export(found, selection.choose(found, "best"), tmp_path / "out").folder
+    folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
     pickled = torch.load(folder / "model.pt", weights_only=True)
     safe = safetensors.torch.load_file(folder / "model.safetensors")
     assert list(pickled) == [f"{i}.{what}" for i in (0, 2, 4) for what in ("weight", "bias")]
@@ -174,7 +174,7 @@ def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -
     """Its owner gets torch's own dropout: out of the way in inference mode, at work in further training."""
     found = runs.run(parse(REGULARISED), tmp_path / "results", workers=1, engine=engine)
     (trial_id,) = found.trials["trial_id"]
-    done = models.export(found, selection.choose(found, trial_id), tmp_path / "out")
+    done = models.write_model(found, selection.choose(found, trial_id), tmp_path / "out")
     assert done.right == done.stored
     kept = weights.probabilities(weights.read(weights.file_of(found, trial_id)), "test")
     model = harness.load_model(done.folder)
@@ -188,7 +188,7 @@ def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -
 
 def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Results, tmp_path: Path) -> None:
     row = selection.choose(found, "best")
-    done = models.export(found, row, tmp_path / "out")
+    done = models.write_model(found, row, tmp_path / "out")
     about = json.loads((done.folder / "trial.json").read_text())
     expected = harness.load_model(done.folder)
     about["settings"] = {
@@ -235,7 +235,7 @@ def plugged(folder: Path, number: str) -> Results:
 def test_a_network_of_a_third_party_is_exported_too(tmp_path: Path) -> None:
     found = plugged(tmp_path, "one")
     row = selection.choose(found, "best")
-    done = models.export(found, row, tmp_path / "out")
+    done = models.write_model(found, row, tmp_path / "out")
     assert done.right == done.stored
     state = torch.load(done.folder / "model.pt", weights_only=True)
     assert "normalise.running_mean" in state
@@ -245,7 +245,7 @@ def test_a_component_that_is_not_known_is_named(tmp_path: Path) -> None:
     from harness.axes.architectures import architectures
 
     found = plugged(tmp_path, "two")
-    folder = models.export(found, selection.choose(found, "best"), tmp_path / "out").folder
+    folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
     architectures.remove("normalised_two")
     with pytest.raises(UsageError, match=r"normalised_two.*own\.py: name it in plugin_files"):
         harness.load_model(folder)
@@ -327,13 +327,13 @@ def test_kept_weights_that_are_not_the_trials_are_not_exported(found: Results, t
     named, about = weights.arrays(path)
     path.write_bytes(safetensors.numpy.save({**named, "0.weight": -named["0.weight"]}, about))
     with pytest.raises(MachineError, match="damaged, or another trial's"):
-        models.export(copy, row, tmp_path / "out")
+        models.write_model(copy, row, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".tmp-*"))
 
 
 def test_an_export_that_is_not_whole_is_told(found: Results, tmp_path: Path) -> None:
-    folder = models.export(found, selection.choose(found, "best"), tmp_path / "out").folder
+    folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     for broken in ({k: v for k, v in about.items() if k != "image"}, {**about, "image": [9, 9]}):
         (folder / "trial.json").write_text(json.dumps(broken))
@@ -353,7 +353,7 @@ def test_weights_of_another_network_are_told(found: Results) -> None:
 
 
 def test_an_export_of_another_format_is_told(found: Results, tmp_path: Path) -> None:
-    folder = models.export(found, selection.choose(found, "best"), tmp_path / "out").folder
+    folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     (folder / "trial.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(UsageError, match="exported in format 99; this version reads 1"):

@@ -468,7 +468,9 @@ def test_workers_that_load_another_file_refuse(
         warm(*arguments)
 
     monkeypatch.setattr(executors, "warm", edited)
-    monkeypatch.setattr("harness.planning.grouping.GATHERED", 0)  # two stacks, so that two workers are started
+    monkeypatch.setattr(
+        "harness.planning.grouping.GATHERED", 0
+    )  # two stacks, so that two workers are started
     with pytest.raises(MachineError, match=r"own\.py changed while the study was running; start it again"):
         harness.run(harness.load("own.toml", SMALL[:2]), "a", workers=2, device="cpu")
     assert set(harness.read("a").trials.status.fillna("")) == {""}

@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import harness
 from harness.cli.main import harness as command
-from harness.data.datasets import Images
+from harness.data.images import Images
 from harness.errors import UsageError
 from harness.study.study import load
 

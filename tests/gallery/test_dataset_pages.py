@@ -95,7 +95,9 @@ def test_images_of_a_class_are_of_it_in_the_split_and_named_in_a_5_by_2_grid(
 
 
 def test_a_seed_draws_the_same_images_again_and_another_one_others(digits: View) -> None:
-    titles = [[t for t, _ in shown(dataset_pages.class_figure(digits, 3, "train", 10, seed))] for seed in (0, 0, 1)]
+    titles = [
+        [t for t, _ in shown(dataset_pages.class_figure(digits, 3, "train", 10, seed))] for seed in (0, 0, 1)
+    ]
     assert titles[0] == titles[1] != titles[2]
 
 

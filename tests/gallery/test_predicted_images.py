@@ -46,7 +46,9 @@ def test_images_that_are_not_those_that_were_predicted_are_refused(
     with pytest.raises(UsageError, match="digest ffffffffffff there"):
         predicted_images.see(found, best)
     monkeypatch.setattr(documents, "plan", lambda _: {"data": {}})
-    monkeypatch.setattr(predicted_images, "load", lambda _: replace(DIGITS, test_labels=DIGITS.test_labels[::-1]))
+    monkeypatch.setattr(
+        predicted_images, "load", lambda _: replace(DIGITS, test_labels=DIGITS.test_labels[::-1])
+    )
     with pytest.raises(UsageError, match="the labels of digits are not those"):
         predicted_images.see(found, best)
 

@@ -141,7 +141,10 @@ def test_of_very_many_classes_those_with_most_mistakes_are_shown() -> None:
 def test_no_page_cuts_its_words_or_images(seen: ModelPredictions) -> None:
     long = toy([0, 1, 2], [1, 2, 0], ("a name that is far too long", "$x^2_$", "another of such names"), 1)
     pages = [prediction_pages.failures_figure(seen), prediction_pages.failures_figure(long)]
-    pages += [prediction_pages.predictions_figure(long, long.table), prediction_pages.predictions_figure(seen, seen.table[:1])]
+    pages += [
+        prediction_pages.predictions_figure(long, long.table),
+        prediction_pages.predictions_figure(seen, seen.table[:1]),
+    ]
     pages.append(prediction_pages.probabilities_figure(long, long.table, np.eye(3)[[1, 2, 0]]))
     for figure in pages:
         figure.draw_without_rendering()
@@ -185,7 +188,9 @@ def test_bars_of_many_classes_keep_the_label_and_sum_up_the_rest() -> None:
 
 def test_the_hardest_images_come_with_label_vote_and_share(found: Results) -> None:
     table = predicted_images.hardest(found, "digits", "val")
-    figure = prediction_pages.hardest_figure(predicted_images.originals(found, "digits", "val"), table, "val", 12)
+    figure = prediction_pages.hardest_figure(
+        predicted_images.originals(found, "digits", "val"), table, "val", 12
+    )
     shown = tiles(figure)
     assert len(shown) == 12
     for (image, lines), row in zip(shown, table.to_dict("records"), strict=False):

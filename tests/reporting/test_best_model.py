@@ -106,9 +106,7 @@ def lean_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "lean"
     study = {"name": "lean", "seeds": 3, "keep_predictions": ["train", "test"]}
     baseline = {"dataset": "digits", "epochs": 1, "hidden": [8]}
-    runs.train(
-        parse({"study": study, "baseline": baseline, "axes": {"lr": [0.1, 0.2]}}), folder, workers=1
-    )
+    runs.train(parse({"study": study, "baseline": baseline, "axes": {"lr": [0.1, 0.2]}}), folder, workers=1)
     return folder
 
 

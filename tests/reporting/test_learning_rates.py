@@ -126,7 +126,9 @@ def test_the_bars_of_two_seeds_are_their_range_and_not_an_interval() -> None:
     trials = pd.DataFrame(
         {"panel": "", "line": "a", "lr": 0.1, "seed": [0, 1], "status": "ok", "val_accuracy": [0.90, 0.92]}
     )
-    assert learning_rates.settings(trials)[["low", "mean", "high"]].to_numpy().tolist() == [[0.90, 0.91, 0.92]]
+    assert learning_rates.settings(trials)[["low", "mean", "high"]].to_numpy().tolist() == [
+        [0.90, 0.91, 0.92]
+    ]
     third = trials.iloc[:1].assign(seed=2, val_accuracy=0.91)
     three = learning_rates.settings(pd.concat([trials, third])).iloc[0]
     assert three["high"] - three["low"] == pytest.approx(2 * 4.302653 * 0.01 / 3**0.5)

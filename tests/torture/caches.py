@@ -67,7 +67,10 @@ def _decoded(rng: random.Random, folder: Path, sound: images.Prepared, case: Cas
     shutil.copytree(sound.folder, folder / "data")
     study = images.study(folder, "png")
     slow, settled = decoded_cache.SLOW, decoded_cache.SETTLED
-    decoded_cache.SLOW, decoded_cache.SETTLED = -1.0, -1e9  # kept however quickly they are decoded, however new
+    decoded_cache.SLOW, decoded_cache.SETTLED = (
+        -1.0,
+        -1e9,
+    )  # kept however quickly they are decoded, however new
     try:
         first = oracle.command("data", "check", "--study", study, allowed=[folder / "cache"])
         if not list((folder / "cache").rglob("*.npz")):

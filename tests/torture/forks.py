@@ -23,7 +23,8 @@ from torture.oracle import Outcome
 
 NEEDED = (
     "matplotlib.pyplot", "sqlalchemy", "safetensors.numpy", "harness.comparison", "harness.cli.output",
-    "harness.gallery.prediction_pages", "harness.gallery.dataset_pages", "harness.exporting.models", "harness.reporting", "harness.searching.loop",
+    "harness.gallery.prediction_pages", "harness.gallery.dataset_pages",
+    "harness.exporting.models", "harness.reporting", "harness.searching.loop",
     "harness.cli.search_output", "harness.training.runs",
 )  # fmt: skip
 MOST_SAID = 5_000  # characters of output that a forked process hands over

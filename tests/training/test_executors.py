@@ -17,7 +17,8 @@ from harness import results
 from harness.axes import plugins
 from harness.cli import output
 from harness.data.datasets import Dataset
-from harness.engines.stacked import cuda_graphs, engine
+from harness.engines.stacked import cuda_graphs
+from harness.engines.stacked import engine as stacked
 from harness.errors import MachineError
 from harness.planning import plan
 from harness.planning.stack import ENGINES, Engine
@@ -34,7 +35,7 @@ LRS = [0.1, 0.2, 0.3, 0.4, 0.5]
 
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, widest: int, error: Exception) -> list[int]:
     """Let the stacked engine run out of memory above a width; gives the widths it was asked for."""
-    asked, whole = [], engine.train
+    asked, whole = [], stacked.train
 
     def train(trials: Any, *arguments: Any, **named: Any) -> Any:
         asked.append(len(trials))
@@ -42,7 +43,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, widest: int, error: Excepti
             raise error
         return whole(trials, *arguments, **named)
 
-    monkeypatch.setattr(engine, "train", train)
+    monkeypatch.setattr(stacked, "train", train)
     return asked
 
 
@@ -285,8 +286,8 @@ def test_a_trial_that_always_kills_its_worker_fails_and_takes_nobody_along(
 
 def test_every_engine_trains_the_same_plan(study_of: Make, tmp_path: Path) -> None:
     study = study_of({"optimizer": ["sgd", "adam"]}, study={"seeds": 1})
-    for engine in ENGINES:
-        runs.train(study, tmp_path / engine, device="cpu", workers=1, engine=engine)
+    for name in ENGINES:
+        runs.train(study, tmp_path / name, device="cpu", workers=1, engine=name)
     one, *others = (results.read(tmp_path / engine).trials for engine in ENGINES)
     for engine, other in zip(ENGINES[1:], others, strict=True):
         assert set(other["engine"]) == {engine}

@@ -129,7 +129,7 @@ def test_a_trial_to_tune_by_is_not_exported(folder: Path, tmp_path: Path) -> Non
     found = results.read(folder / "tuning")
     row = found.trials.query("status == 'ok'").iloc[0]
     with pytest.raises(UsageError, match=r"test set is closed\. The tuned arms are in .*tuned: export"):
-        models.export(found, row, tmp_path / "out")
+        models.write_model(found, row, tmp_path / "out")
 
 
 def test_a_failed_tuning_trial_chooses_nothing(folder: Path, tmp_path: Path) -> None:

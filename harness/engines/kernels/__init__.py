@@ -63,7 +63,7 @@ class Turned(Structure):
     _fields_ = [("start", c_void_p), ("sample", c_void_p), ("value", c_void_p)]
 
 
-class Task(Structure):
+class UpdateTask(Structure):
     """The struct `task` in C."""
 
     _fields_ = [
@@ -182,7 +182,7 @@ def forget() -> None:
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     """Declare the types of the functions' arguments; return the library."""
-    at, n, task, members = c_void_p, c_int64, POINTER(Task), POINTER(Members)
+    at, n, task, members = c_void_p, c_int64, POINTER(UpdateTask), POINTER(Members)
     signatures: dict[str, list[Any]] = {
         "compress": [at, n, n, at, at, at],
         "turn": [CImages, at, n, n, n, Turned],

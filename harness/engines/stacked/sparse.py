@@ -251,11 +251,11 @@ class KernelUpdate:
             "settings": address(self.settings), "first_member": optimizer.members.start,
             "n": self.settings.shape[1],
         }  # fmt: skip
-        self.task = kernels.Task(
+        self.task = kernels.UpdateTask(
             w=written.data_ptr(), one=written.data_ptr(), two=written.data_ptr(), count=last - first,
             tiles=address(layer.tiles) + first * TILE.itemsize, d=layer.inputs, **shared,
         )  # fmt: skip
-        self.rest_task = kernels.Task(w=group.rest.data_ptr(), count=len(group.rest), **shared)
+        self.rest_task = kernels.UpdateTask(w=group.rest.data_ptr(), count=len(group.rest), **shared)
 
     def apply(self, t: int, transposed: kernels.Turned) -> None:
         """Take step t on a transposed batch, which `task` knows, too."""
