@@ -32,10 +32,10 @@ def public_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
             called differently there ("planning.plan:make").
     """
 
-    def __getattr__(name: str) -> Any:
+    def attribute_of_package(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, _, attribute = homes[name].partition(":")
         return getattr(importlib.import_module(f"{package}.{module}"), attribute or name)
 
-    return __getattr__
+    return attribute_of_package
