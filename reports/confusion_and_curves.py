@@ -43,7 +43,9 @@ def draw(options: argparse.Namespace) -> None:
         labels = ranking.loc[ranking["dataset"].eq(dataset), "label"].head(options.most)
         matrices = {label: reporting.arm_confusion(reading, dataset, label) for label in labels}
         confusion = plots.confusion_figure(matrices, reading.classes(dataset))
-        curves = plots.curves_figure(reporting.arm_panels(reading, trials, list(labels)), "split", len(labels))
+        curves = plots.curves_figure(
+            reporting.arm_panels(reading, trials, list(labels)), "split", len(labels)
+        )
         for name, figure in (("confusion", confusion), ("curves", curves)):
             print(*plots.save(figure, Path(f"{options.out}-{dataset}-{name}")), sep="\n")
 
