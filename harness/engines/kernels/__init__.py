@@ -1,7 +1,7 @@
 """The C kernels beside this file: compiled and tried at first use on a machine, and kept in the cache.
 
 The engine computes the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
-self-test (`engines/kernel_self_test.py`, some seconds, once a machine) finds the kernels wrong or slower.
+self-test (`engines/stacked/kernel_self_test.py`, some seconds, once a machine) finds the kernels wrong or slower.
 HARNESS_KERNELS=on uses them untested.
 """
 
