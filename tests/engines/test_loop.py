@@ -56,14 +56,14 @@ def noisy() -> Iterator[str]:
     architectures.remove("noisy")
 
 
-def test_trains_one_trial_at_a_time() -> None:
+def test_the_loop_engine_trains_one_trial_at_a_time() -> None:
     one = trial()
     with pytest.raises(ValueError, match="too many values"):
         loop.train([one, one], prepare(one.arm.settings))
 
 
 @with_class
-def test_uses_torchs_own_optimizer(name: str) -> None:
+def test_the_loop_engine_uses_torchs_own_optimizer(name: str) -> None:
     one = trial(optimizer=name)
     made = loop.make_optimizer(one, nn.Linear(2, 2))
     assert type(made).__name__ == optimizers[name].torch_class
@@ -75,7 +75,7 @@ def test_uses_torchs_own_optimizer(name: str) -> None:
 
 
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
-def test_batches_are_the_slices_of_each_epoch(sampling: str) -> None:
+def test_batches_are_slices_of_the_epochs_order(sampling: str) -> None:
     one, budget = trial(sampling=sampling, epochs=2), Budget(50, 16, 8, (0, 8))
     batches = list(loop.SeededBatches(one, budget))
     assert [len(batch) for batch in batches] == (
@@ -124,7 +124,7 @@ def test_a_noisy_architecture_is_evaluated_in_inference_mode(noisy: str) -> None
     assert (outcome.final["test"].predicted[0] == z.argmax(1).numpy()).all()
 
 
-def test_how_often_a_noisy_architecture_is_evaluated_does_not_matter(noisy: str) -> None:
+def test_evaluations_do_not_change_a_noisy_architecture(noisy: str) -> None:
     often, rarely = (
         trained(trial(architecture=noisy, eval_every=every)) for every in ("5 steps", "60 steps")
     )

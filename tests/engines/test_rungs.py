@@ -94,7 +94,7 @@ def from_a_rung(
 
 
 @every_engine
-def test_an_engine_that_stops_has_seen_what_there_is_and_opened_nothing(engine: str, tmp_path: Path) -> None:
+def test_an_engine_that_stops_at_a_rung_leaves_test_closed(engine: str, tmp_path: Path) -> None:
     one, kept = trial("one", optimizer="momentum"), Kept(tmp_path)
     outcome = trained(engine, [one], checkpoints=kept, until=RUNG)
     assert outcome.final == {}
@@ -109,7 +109,7 @@ def test_an_engine_that_stops_has_seen_what_there_is_and_opened_nothing(engine: 
 
 
 @every_engine
-def test_until_the_end_is_no_stop(engine: str, tmp_path: Path) -> None:
+def test_stopping_at_the_last_step_is_a_complete_run(engine: str, tmp_path: Path) -> None:
     (one, *_), kept = mixed(1), Kept(tmp_path)
     assert_same_bits(trained(engine, [one], checkpoints=kept, until=110), trained(engine, [one]))
     assert kept.state is None
@@ -123,7 +123,7 @@ def test_only_an_evaluation_can_be_a_rung(engine: str, until: int) -> None:
 
 
 @every_engine
-def test_one_trial_goes_on_bit_for_bit(engine: str, tmp_path: Path) -> None:
+def test_one_trial_resumes_bit_for_bit(engine: str, tmp_path: Path) -> None:
     one = trial("one", optimizer="adam")  # every optimizer's state is test_states' matter
     whole = trained(engine, [one], metrics=["top3"])
     assert_same_bits(from_a_rung(engine, [one], [0], tmp_path, metrics=["top3"]), whole)
@@ -136,7 +136,7 @@ def test_an_engine_of_one_trial_selects_that_one(engine: str, keep: list[int], t
         from_a_rung(engine, mixed(1)[:1], keep, tmp_path)
 
 
-def test_all_of_a_stack_go_on_bit_for_bit(tmp_path: Path) -> None:
+def test_a_whole_stack_resumes_bit_for_bit(tmp_path: Path) -> None:
     members = mixed(1)
     whole = trained("stacked", members, metrics=["top3"])
     outcome = from_a_rung("stacked", members, range(len(members)), tmp_path, metrics=["top3"])
@@ -147,7 +147,7 @@ def test_all_of_a_stack_go_on_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "names", ["abcdefgh", "b", "aceg", "efgh", "df", "abgh"], ids=lambda names: f"keep {names}"
 )
-def test_some_go_on_as_if_alone_from_the_start(names: str, seeds: tuple[int, ...], tmp_path: Path) -> None:
+def test_selected_members_resume_as_if_alone(names: str, seeds: tuple[int, ...], tmp_path: Path) -> None:
     """Optimizers leave altogether, or members whose settings differed do and those of the others agree."""
     members = mixed(*seeds)
     # With several seeds, every other one of those that are named goes on.
@@ -162,7 +162,7 @@ def test_some_go_on_as_if_alone_from_the_start(names: str, seeds: tuple[int, ...
         assert point.metrics["top3"] == pytest.approx(expected.metrics["top3"], abs=1e-9)
 
 
-def test_who_diverged_before_the_rung_stays_diverged(tmp_path: Path) -> None:
+def test_a_member_that_diverged_before_the_rung_stays_diverged(tmp_path: Path) -> None:
     wild = trial("wild", optimizer="momentum", lr=1e25, loss="mse")
     members = sorted([*mixed(1), wild], key=grouping.order)
     at = members.index(wild)

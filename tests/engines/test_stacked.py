@@ -63,18 +63,18 @@ def test_runs_are_of_equal_keys(keys: list[str]) -> None:
 
 @steady
 @given(rows=st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), min_size=1, max_size=5))
-def test_the_first_largest_is_argmax(rows: list[list[int]]) -> None:
+def test_argmax_takes_the_first_of_equals(rows: list[list[int]]) -> None:
     f = torch.tensor(rows, dtype=torch.float32)
     assert first_largest(f).tolist() == np.argmax(np.array(rows), -1).tolist()
 
 
-def test_a_prediction_is_a_class_even_of_numbers_that_are_none() -> None:
+def test_a_prediction_of_nans_is_still_a_class() -> None:
     f = torch.tensor([[[torch.nan, 1.0, 2.0], [torch.nan] * 3, [torch.inf, torch.inf, 0.0]]])
     assert ((first_largest(f) >= 0) & (first_largest(f) <= 2)).all()
 
 
 @pytest.mark.parametrize("name", ["identity", "sigmoid", "softmax", "log_softmax"])
-def test_a_predictions_probability(name: str) -> None:
+def test_a_predictions_probability_is_its_class_probability(name: str) -> None:
     z = torch.randn(2, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     head = heads[name]
     f = head.forward(z)
@@ -94,7 +94,7 @@ def test_learning_rates_are_each_members_own() -> None:
     assert rates.T.tolist() == [[0.5] * 4, [2, 1.5, 1, 0.5], [1, 1, 0.5, 0.5]]
 
 
-def test_the_plans_order_puts_like_beside_like() -> None:
+def test_the_plan_sorts_members_by_component() -> None:
     members = []
     for activation, centered, name in itertools.product(("relu", "tanh"), (False, True), ("rmsprop", "adam")):
         own: dict[str, Any] = {"centered": centered} if name == "rmsprop" else {"lr": 0.1 + centered}
@@ -149,7 +149,7 @@ def test_the_curve_begins_before_training_and_ends_with_the_final_weights(engine
 
 @ENGINES
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_no_other_split_than_train_decides_the_weights(engine: Any, split: Split) -> None:
+def test_only_train_decides_the_weights(engine: Any, split: Split) -> None:
     one = trial(optimizer="adam")
     data = data_of(one)
     held_out = data[split]
@@ -188,7 +188,9 @@ def test_evaluation_in_chunks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPa
             assert (a.predicted == b.predicted).all()
 
 
-def test_divergence_is_dated_whenever_losses_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_step_of_divergence_does_not_depend_on_when_losses_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     wild = trial(lr=1e9, loss="ql", preprocessing="raw", eval_every="60 steps")
     expected = trained(loop, wild).diverged_step[0]
     assert expected > 1

@@ -133,7 +133,7 @@ CASES = {case.arm.name: case for case in cases()}
 
 @pytest.mark.parametrize("name", CASES)
 @every_engine
-def test_every_optimizer_goes_on_bit_for_bit(engine: str, name: str, tmp_path: Path) -> None:
+def test_every_optimizer_resumes_bit_for_bit(engine: str, name: str, tmp_path: Path) -> None:
     case = CASES[name]
     if engine == "numpy" and formulas.missing(case.arm.settings):
         pytest.skip("it has no formula")
@@ -148,7 +148,7 @@ LATE: dict[str, Any] = {"loss": "ql", "optimizer": "momentum", "lr": 5.0}
 
 
 @pytest.mark.parametrize("at", [1, 26, 64, 101])
-def test_a_mixed_stack_goes_on_bit_for_bit_divergence_included(at: int, tmp_path: Path) -> None:
+def test_a_mixed_stack_resumes_bit_for_bit_divergence_included(at: int, tmp_path: Path) -> None:
     """One member has diverged by every checkpoint, one does so between the first two, the others never."""
     wild = {"early": trial("early", lr=1e25, loss="mse"), "late": trial("late", **LATE)}
     members = sorted([*CASES.values(), *wild.values()], key=grouping.order)
@@ -165,7 +165,7 @@ def test_a_mixed_stack_goes_on_bit_for_bit_divergence_included(at: int, tmp_path
 @pytest.mark.parametrize("at", [81, 101], ids=["epoch-end", "mid-epoch"])
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
 @every_engine
-def test_batches_go_on_where_they_were(engine: str, sampling: str, at: int, tmp_path: Path) -> None:
+def test_batches_continue_at_the_saved_step(engine: str, sampling: str, at: int, tmp_path: Path) -> None:
     one = trial(sampling=sampling, optimizer="momentum", schedule="cosine", eval_every="1 epoch")
     outcome, step = in_two_sittings(engine, [one], tmp_path, at)
     assert step == {81: 81, 101: 128}[at]
@@ -173,7 +173,7 @@ def test_batches_go_on_where_they_were(engine: str, sampling: str, at: int, tmp_
 
 
 @every_engine
-def test_dropout_and_smoothing_go_on_where_they_were(engine: str, tmp_path: Path) -> None:
+def test_dropout_and_smoothing_continue_at_the_saved_step(engine: str, tmp_path: Path) -> None:
     both: dict[str, Any] = {"dropout": 0.3, "label_smoothing": 0.1, "hidden": [12, 8], "optimizer": "adam"}
     members = [trial(**both)]
     if engine == "stacked":
@@ -196,7 +196,7 @@ def test_batches_from_a_step_are_the_last_of_all(start: int, sampling: str) -> N
 
 
 @every_engine
-def test_an_engine_asks_where_it_looks_up_and_not_of_a_diverged_trial(engine: str) -> None:
+def test_an_engine_asks_for_checkpoints_when_it_reads_losses_until_divergence(engine: str) -> None:
     asked: list[int] = []
 
     class Asked:
@@ -215,7 +215,7 @@ def test_an_engine_asks_where_it_looks_up_and_not_of_a_diverged_trial(engine: st
     assert [step for step in asked if step < 140] == [25, 50, 64, 75, 100, 125, 128]
 
 
-def test_a_state_has_all_that_a_point_of_the_curve_has() -> None:
+def test_a_state_holds_every_field_of_the_learning_curve() -> None:
     """Whoever observes more has to keep it in Outcome.state_dict and load_state_dict, too."""
     outcome = Outcome(np.zeros(1, np.int64), np.ones(1, np.int64), 1.0, 1)
     ones = np.ones(1)
@@ -286,7 +286,7 @@ def third_party() -> Iterator[None]:
 @pytest.mark.usefixtures("third_party")
 @pytest.mark.parametrize("optimizer", ["adam", "lopsided"])
 @pytest.mark.parametrize("at", [1, 81])
-def test_a_module_that_draws_goes_on_bit_for_bit(optimizer: str, at: int, tmp_path: Path) -> None:
+def test_a_module_with_random_draws_resumes_bit_for_bit(optimizer: str, at: int, tmp_path: Path) -> None:
     one = trial(architecture="noisy", optimizer=optimizer)
     whole = trained("loop", [one])
     torch.rand(3)  # whatever else has drawn since
@@ -295,7 +295,7 @@ def test_a_module_that_draws_goes_on_bit_for_bit(optimizer: str, at: int, tmp_pa
 
 
 @pytest.mark.usefixtures("third_party")
-def test_going_on_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+def test_resuming_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     in_two_sittings("loop", [trial(architecture="noisy")], tmp_path, 50)
     assert torch.equal(torch.get_rng_state(), before)
@@ -303,7 +303,7 @@ def test_going_on_leaves_the_global_generator_alone(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("third_party")
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
-def test_a_plain_number_in_an_optimizers_state_goes_on(engine: str, tmp_path: Path) -> None:
+def test_a_plain_number_in_an_optimizers_state_is_resumed(engine: str, tmp_path: Path) -> None:
     one = trial(optimizer="counted")
     outcome, _ = in_two_sittings(engine, [one], tmp_path, 50)
     assert_same_bits(outcome, trained(engine, [one]))

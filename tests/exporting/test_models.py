@@ -186,7 +186,7 @@ def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -
         assert not torch.equal(model.train()(x), model.eval()(x))
 
 
-def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Results, tmp_path: Path) -> None:
+def test_weights_and_exports_from_before_dropout_are_read(found: Results, tmp_path: Path) -> None:
     row = selection.choose(found, "best")
     done = models.write_model(found, row, tmp_path / "out")
     about = json.loads((done.folder / "trial.json").read_text())
@@ -241,7 +241,7 @@ def test_a_network_of_a_third_party_is_exported_too(tmp_path: Path) -> None:
     assert "normalise.running_mean" in state
 
 
-def test_a_component_that_is_not_known_is_named(tmp_path: Path) -> None:
+def test_an_unknown_component_is_named(tmp_path: Path) -> None:
     from harness.axes.architectures import architectures
 
     found = plugged(tmp_path, "two")
@@ -287,7 +287,7 @@ def test_a_trial_is_found_by_its_id_alone(
     assert "which results folder?" in message(invoke("export", "best"))
 
 
-def test_no_trial_is_named(found: Results) -> None:
+def test_export_without_a_trial_asks_for_one(found: Results) -> None:
     assert "which trial?" in message(invoke("export", "--results", found.folder))
 
 
@@ -299,7 +299,7 @@ def test_a_diverged_trial_is_not_exported(found: Results, tmp_path: Path) -> Non
     assert not out.exists()
 
 
-def test_several_trials_are_told_apart(found: Results) -> None:
+def test_ambiguous_conditions_list_the_trials(found: Results) -> None:
     told = message(invoke("export", "--where", "output=CE", "--results", found.folder))
     assert "activation (relu, tanh)" in told
     assert "seed (0, 1)" in told
@@ -321,7 +321,7 @@ def test_damaged_weights_are_named(found: Results, tmp_path: Path) -> None:
         models.restore(copy, row)
 
 
-def test_kept_weights_that_are_not_the_trials_are_not_exported(found: Results, tmp_path: Path) -> None:
+def test_kept_weights_of_another_trial_are_not_exported(found: Results, tmp_path: Path) -> None:
     copy, row = damaged_weights(found, tmp_path, lambda content: content)
     path = tmp_path / "weights" / f"{row['trial_id']}.safetensors"
     named, about = weights.arrays(path)
@@ -332,7 +332,7 @@ def test_kept_weights_that_are_not_the_trials_are_not_exported(found: Results, t
     assert not list(tmp_path.glob(".tmp-*"))
 
 
-def test_an_export_that_is_not_whole_is_told(found: Results, tmp_path: Path) -> None:
+def test_an_incomplete_export_is_reported(found: Results, tmp_path: Path) -> None:
     folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     for broken in ({k: v for k, v in about.items() if k != "image"}, {**about, "image": [9, 9]}):
@@ -344,7 +344,7 @@ def test_an_export_that_is_not_whole_is_told(found: Results, tmp_path: Path) -> 
         harness.load_model(folder)
 
 
-def test_weights_of_another_network_are_told(found: Results) -> None:
+def test_weights_of_another_network_are_reported(found: Results) -> None:
     other = row_of(found, "output=CE,activation=relu,seed=0")
     model = models.restore(found, other)
     named: Mapping[str, Any] = {"0.weight": np.zeros((3, 64), np.float32), "0.bias": np.zeros(3, np.float32)}
@@ -352,7 +352,7 @@ def test_weights_of_another_network_are_told(found: Results) -> None:
         models.rebuild(model.trial, named)
 
 
-def test_an_export_of_another_format_is_told(found: Results, tmp_path: Path) -> None:
+def test_an_export_of_another_format_is_reported(found: Results, tmp_path: Path) -> None:
     folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     (folder / "trial.json").write_text(json.dumps({**about, "format": 99}))

@@ -126,7 +126,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("checksums", [True, False])
 @pytest.mark.parametrize("order", ["names", "reversed", "none"])
-def test_what_parts_hold_decides_and_no_files_time(
+def test_parts_decide_and_file_times_do_not(
     killed: Path, whole: Path, tmp_path: Path, order: str, checksums: bool
 ) -> None:
     copy = Path(shutil.copytree(killed, tmp_path / "copied"))
@@ -186,7 +186,7 @@ CHANGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_table_is_read_from_the_parts_and_said(
+def test_a_changed_table_is_read_from_the_parts_with_a_note(
     folder: Path, whole: Path, change: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, how = CHANGES[change]
@@ -207,7 +207,9 @@ def test_a_gate_is_not_passed_by_a_changed_digit(folder: Path, whole: Path, comm
     assert "4 of 4 have the same numbers to the last digit" in printed
 
 
-def test_the_advice_works(folder: Path, whole: Path, command: Command, capsys: Any) -> None:
+def test_the_advice_on_a_changed_table_works(
+    folder: Path, whole: Path, command: Command, capsys: Any
+) -> None:
     study = (folder / "study.toml").read_bytes()
     written = {name: (folder / name).read_bytes() for name in ("trials.csv", "epochs.csv", "confusion.csv")}
     for name, content in written.items():
@@ -239,7 +241,7 @@ def test_without_parts_a_changed_table_is_refused(
         assert len(harness.read(folder).trials) == 4
 
 
-def test_line_ends_that_version_control_turned_are_no_change(folder: Path, whole: Path, capsys: Any) -> None:
+def test_converted_line_ends_are_not_a_change(folder: Path, whole: Path, capsys: Any) -> None:
     published(folder)
     for path in folder.glob("*.csv"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
@@ -248,14 +250,14 @@ def test_line_ends_that_version_control_turned_are_no_change(folder: Path, whole
 
 
 @pytest.mark.parametrize("parts", [True, False])
-def test_a_folder_of_before_there_were_checksums_is_read(folder: Path, whole: Path, parts: bool) -> None:
+def test_a_folder_without_checksums_is_read(folder: Path, whole: Path, parts: bool) -> None:
     as_before(folder)
     if not parts:
         shutil.rmtree(folder / "parts")
     same(folder, whole)
 
 
-def test_without_checksums_a_table_of_a_spreadsheet_is_said(folder: Path, command: Command) -> None:
+def test_a_table_saved_by_a_spreadsheet_is_reported_without_checksums(folder: Path, command: Command) -> None:
     published(folder, checksums=False)
     for change in ("semicolons", "decimal commas", "a row twice", "cut at a line"):
         name, how = CHANGES[change]
@@ -292,7 +294,7 @@ PARTS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("how", PARTS)
-def test_a_damaged_part_is_not_read_and_said(folder: Path, whole: Path, how: str, capsys: Any) -> None:
+def test_a_damaged_part_is_skipped_and_reported(folder: Path, whole: Path, how: str, capsys: Any) -> None:
     part = min((folder / "parts").glob("*.zip"))
     part.write_bytes(PARTS[how](part.read_bytes()))
     same(folder, whole)
@@ -313,7 +315,7 @@ def test_a_damaged_part_is_set_aside_and_trained_again(
 
 
 @pytest.mark.parametrize("name", ["{} (1).zip", "a{}.zip"])
-def test_a_copy_of_a_part_is_not_read_and_said(
+def test_a_copied_part_is_skipped_and_reported(
     folder: Path, whole: Path, name: str, command: Command, capsys: Any
 ) -> None:
     part = min((folder / "parts").glob("*.zip"))
@@ -363,7 +365,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], None]
 
 
 @pytest.mark.parametrize("name", ["parts", "checksums.json", "study.toml", "plan.json"])
-def test_what_cannot_be_read_now_is_not_taken_for_lost(
+def test_a_temporarily_unreadable_part_is_not_taken_for_lost(
     folder: Path, whole: Path, name: str, command: Command, unreadable: Any
 ) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -382,7 +384,7 @@ def test_what_cannot_be_read_now_is_not_taken_for_lost(
 
 
 @pytest.mark.parametrize("name", ["parts", "trials.csv", "checksums.json", "study.toml", "provenance.json"])
-def test_a_reader_says_that_a_file_cannot_be_read_now(
+def test_a_temporarily_unreadable_file_is_reported(
     folder: Path, name: str, command: Command, unreadable: Any
 ) -> None:
     path = min((folder / "parts").glob("*.zip")) if name == "parts" else folder / name
@@ -450,7 +452,7 @@ def test_no_name_in_a_table_leads_elsewhere(folder: Path, command: Command, colu
     assert f"a {column} is '../../elsewhere'" in printed
 
 
-def test_what_would_unpack_to_no_end_is_not_unpacked(folder: Path, whole: Path, capsys: Any) -> None:
+def test_decompression_bombs_are_not_unpacked(folder: Path, whole: Path, capsys: Any) -> None:
     part = min((folder / "parts").glob("*.zip"))
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("trials", "epochs", "confusion"):
@@ -503,7 +505,9 @@ EVERY = ("study.toml", "plan.json", "provenance.json", "checksums.json", "planne
 
 
 @pytest.mark.parametrize(("name", "content"), [*TYPES, *((name, junk) for name in EVERY for junk in JUNK)])
-def test_whatever_lies_there_ends_in_words(folder: Path, whole: Path, name: str, content: bytes) -> None:
+def test_any_kind_of_file_in_a_results_folder_is_reported_in_words(
+    folder: Path, whole: Path, name: str, content: bytes
+) -> None:
     (folder / name).write_bytes(content)
     if name == "study.toml":
         with pytest.raises(UsageError, match=r"study\.toml cannot be read"):
@@ -516,7 +520,7 @@ def test_whatever_lies_there_ends_in_words(folder: Path, whole: Path, name: str,
 
 
 @pytest.mark.parametrize("name", ["study.toml", "plan.json", "provenance.json"])
-def test_the_commands_say_it_too(folder: Path, whole: Path, command: Command, name: str) -> None:
+def test_the_commands_report_damage_too(folder: Path, whole: Path, command: Command, name: str) -> None:
     (folder / name).write_bytes(b"[3]")
     code, printed = command("compare", whole, folder)
     assert code == (0 if name == "provenance.json" else 2)
@@ -548,7 +552,7 @@ ARRAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", ARRAYS)
-def test_predictions_of_other_types_are_said(folder: Path, command: Command, what: str) -> None:
+def test_predictions_of_wrong_types_are_reported(folder: Path, command: Command, what: str) -> None:
     published(folder, checksums=False)
     for path in (folder / "predictions").iterdir():
         npz(path, **ARRAYS[what])
@@ -558,7 +562,7 @@ def test_predictions_of_other_types_are_said(folder: Path, command: Command, wha
 
 
 @pytest.mark.slow
-def test_a_picture_less_page_of_images_that_are_elsewhere(tmp_path: Path, command: Command) -> None:
+def test_a_page_without_its_images_is_still_written(tmp_path: Path, command: Command) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (24, 8, 8), np.uint8)
     for part in ("train", "test"):
         (tmp_path / "scans" / part).mkdir(parents=True)
@@ -578,7 +582,9 @@ def test_a_picture_less_page_of_images_that_are_elsewhere(tmp_path: Path, comman
     assert "the images of mine are not at hand" in page
 
 
-def test_what_nobody_foresaw_is_a_sentence(folder: Path, command: Command, monkeypatch: Any) -> None:
+def test_an_unforeseen_disk_error_is_reported_in_a_sentence(
+    folder: Path, command: Command, monkeypatch: Any
+) -> None:
     def fail(_: object) -> None:
         raise OSError(5, "Input/output error")
 

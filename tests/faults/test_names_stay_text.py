@@ -102,7 +102,7 @@ def test_a_setting_that_holds_text_is_text_whatever_its_values_look_like(tmp_pat
     assert harness.load(tmp_path / "own.toml", ["mode=01"]).axes["mode"] == ["01"]
 
 
-def test_what_arms_chose_is_known_by_their_names(tmp_path: Path) -> None:
+def test_choices_of_arms_are_shown_by_name(tmp_path: Path) -> None:
     values = [{"name": "None", "hidden": [4]}, {"name": "1e1", "hidden": [5]}, {"name": "10", "hidden": [6]}]
     study = harness.parse(
         {
@@ -123,7 +123,7 @@ def test_what_arms_chose_is_known_by_their_names(tmp_path: Path) -> None:
     assert "1e1" in said
 
 
-def test_what_a_search_drew_is_known_by_its_names(tmp_path: Path) -> None:
+def test_suggestions_of_a_search_are_shown_by_name(tmp_path: Path) -> None:
     values = [{"name": name, "lr": lr} for name, lr in (("1.1", 0.1), ("1.10", 0.5), ("None", 0.01))]
     study = harness.parse(
         {
@@ -181,12 +181,12 @@ def test_set_chooses_among_names_as_they_are_written(tmp_path: Path) -> None:
     ("given", "plain"),
     [("baseline.lr=0.2", "lr=0.2"), ("study.seeds=2", "seeds=2"), ("axes.lr=0.1,0.2", "lr=0.1,0.2")],
 )
-def test_set_takes_the_table_a_key_is_in(given: str, plain: str) -> None:
+def test_set_accepts_the_table_of_a_key(given: str, plain: str) -> None:
     tables = {"study": {"name": "s"}, "baseline": {"dataset": "digits"}, "axes": {"hidden": [[4], [5]]}}
     assert harness.parse(tables, [given]) == harness.parse(tables, [plain])
 
 
-def test_set_says_how_to_write_what_is_in_no_such_table() -> None:
+def test_set_suggests_the_right_table_for_a_key() -> None:
     tables = {"study": {"name": "s"}, "baseline": {"dataset": "digits"}, "axes": {"lr": [0.1, 0.2]}}
     for given, advice in {"study.lr=0.3": "lr=0.3", "baseline.lr=0.3": "lr=0.3"}.items():
         with pytest.raises(UsageError, match=f"write --set {advice}"):
@@ -275,7 +275,7 @@ def test_the_baseline_stands_among_the_values_of_its_axis(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\t", "\x1b", "\u2028"])
-def test_a_control_character_is_no_part_of_a_name(tmp_path: Path, character: str) -> None:
+def test_control_characters_are_refused_in_names(tmp_path: Path, character: str) -> None:
     name = f"a{character}b"
     tables = {"study": {"name": "s"}, "baseline": {"dataset": "digits"}}
     linked = [{"name": name, "lr": 0.1}]
@@ -290,7 +290,7 @@ def test_a_control_character_is_no_part_of_a_name(tmp_path: Path, character: str
         assert character not in str(told.value).replace("\n  - ", "").removeprefix("study")
 
 
-def test_a_reason_is_one_line_and_tables_come_back_as_they_were() -> None:
+def test_reasons_are_one_line_and_tables_are_read_back_unchanged() -> None:
     table = pd.DataFrame(
         {
             "trial_id": ["t1", "t2", "t3"],

@@ -51,7 +51,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> harness.Results:
 # ------------------------------------------------------------------------------------------------ verdicts
 
 
-def test_arms_that_are_equal_in_all_seeds_are_said_to_be(twins: harness.Results) -> None:
+def test_arms_equal_in_all_seeds_are_reported_as_equal(twins: harness.Results) -> None:
     judged = reporting.judgement(reporting.read(twins.folder))
     said = " ".join(judged.answers[0])
     assert "have the same test accuracy in all 2 seeds" in said

@@ -110,7 +110,7 @@ def test_fewer_images_than_asked_for_are_all_shown() -> None:
         dataset_pages.class_figure(few, 1, "val", 10, 0)
 
 
-def test_the_grid_is_evenly_spaced_over_train_with_labels(digits: View) -> None:
+def test_the_grid_shows_evenly_spaced_train_images_with_labels(digits: View) -> None:
     figure = dataset_pages.grid_figure(digits)
     images, total = shown(figure), len(digits.labels["train"])
     assert len(images) == 18
@@ -186,7 +186,7 @@ def test_names_are_shown_as_they_are_and_long_ones_cut_in_the_middle() -> None:
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(strange.facts.classes)
 
 
-def test_a_class_is_called_by_name_first_and_by_number_else() -> None:
+def test_a_class_is_named_by_name_or_by_number() -> None:
     few = toy([1, 1, 1], [1, 1, 1], [1, 1, 1], ("3", "0", "dog"))
     assert [dataset_pages.label_of(few, given) for given in ("3", "0", "dog", "2", "1")] == [0, 1, 2, 2, 1]
     with pytest.raises(UsageError, match="'dgo': toy has no such class: did you mean 'dog'"):
@@ -214,7 +214,7 @@ def test_file_names_stand_above_images_where_there_are_some(tmp_path: Path) -> N
     assert len(shown(figure)) == 5
 
 
-def test_figures_are_written_and_a_folder_that_cannot_be_is_said(
+def test_figures_are_written_and_an_unwritable_folder_is_reported(
     study_of: Callable[..., Study], tmp_path: Path
 ) -> None:
     asked = dataset_pages.ImageRequest(("counts", "row", "grid"), label="7", split="test", count=3)

@@ -38,7 +38,7 @@ def test_samples_are_chosen_by_index_or_name_within_the_split(found: Results) ->
             predicted_images.chosen(seen, [wrong])
 
 
-def test_images_that_are_not_those_that_were_predicted_are_refused(
+def test_images_other_than_the_predicted_ones_are_refused(
     found: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = selection.best(found).iloc[0]

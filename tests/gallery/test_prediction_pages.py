@@ -211,7 +211,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main.harness, [*map(str, arguments)])
 
 
-def test_show_says_what_the_trial_is_then_writes_all_kinds(kept_results: Path, tmp_path: Path) -> None:
+def test_show_describes_the_trial_and_writes_all_figures(kept_results: Path, tmp_path: Path) -> None:
     done = run("show", kept_results, "--out", tmp_path / "figures")
     assert done.exit_code == 0, done.output
     (best,) = selection.best(results.read(kept_results))["trial_id"]
@@ -225,7 +225,7 @@ def test_show_says_what_the_trial_is_then_writes_all_kinds(kept_results: Path, t
     assert {path.name for path in (tmp_path / "figures").iterdir()} == made
 
 
-def test_a_trial_is_told_by_its_settings_that_are_no_defaults_or_were_varied(found: Results) -> None:
+def test_a_trial_is_described_by_its_varied_and_non_default_settings(found: Results) -> None:
     row = selection.choose(found, conditions="lr=0.1,head=identity,seed=0")
     told = output.telling_settings(found, row)
     # head is at its default, yet varied; lr at that of its optimizer, and varied too.
@@ -238,7 +238,7 @@ def test_a_trial_is_told_by_its_settings_that_are_no_defaults_or_were_varied(fou
     assert output.telling_settings(found, other)["optimizer"] == "nobody's"
 
 
-def test_show_draws_what_is_asked_for(kept_results: Path, tmp_path: Path) -> None:
+def test_show_draws_the_requested_figures(kept_results: Path, tmp_path: Path) -> None:
     where = "lr=0.1,head=sigmoid,seed=1"
     done = run("show", kept_results, "failures", "--where", where, "--split", "val", "--out", tmp_path)
     assert done.exit_code == 0, done.output
@@ -263,7 +263,7 @@ def test_show_draws_what_is_asked_for(kept_results: Path, tmp_path: Path) -> Non
         (["--sample", "360"], "indices from 0 to 359"),
     ],
 )
-def test_what_cannot_be_shown_is_a_usage_error(
+def test_impossible_requests_of_show_are_usage_errors(
     kept_results: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     done = run("show", kept_results, *arguments, "--out", tmp_path / "figures")
@@ -304,7 +304,7 @@ def test_hardest_writes_a_figure_and_a_table_of_all_images(kept_results: Path, t
         (["digits", "--split", "train"], "no predictions of train"),
     ],
 )
-def test_what_hardest_cannot_do_is_a_usage_error(
+def test_impossible_requests_of_hardest_are_usage_errors(
     kept_results: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     done = run("data", "show", *arguments, "--hardest", kept_results, "--out", tmp_path)
@@ -312,7 +312,7 @@ def test_what_hardest_cannot_do_is_a_usage_error(
     assert said in str(done.exception)
 
 
-def test_a_file_is_no_folder_for_figures(kept_results: Path, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_figures_folder_is_reported(kept_results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run("show", kept_results, "failures", "--out", tmp_path / "file")
     assert isinstance(done.exception, UsageError)

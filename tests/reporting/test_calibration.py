@@ -67,7 +67,7 @@ def test_without_weights_the_page_says_how_to_get_the_scores(sweep: ReportData, 
     assert 'metrics = ["nll", "brier"]' in words
 
 
-def test_without_predictions_it_is_said_and_nothing_is_drawn(sweep: ReportData, tmp_path: Path) -> None:
+def test_missing_predictions_are_reported_and_nothing_is_drawn(sweep: ReportData, tmp_path: Path) -> None:
     section = made(replace(sweep, results=replace(sweep.results, folder=tmp_path)))
     assert not section.figures
     assert not section.tables
@@ -75,7 +75,7 @@ def test_without_predictions_it_is_said_and_nothing_is_drawn(sweep: ReportData, 
     assert str(tmp_path) not in " ".join(section.words)
 
 
-def test_of_many_arms_the_first_are_shown_and_that_is_said(
+def test_only_the_first_of_many_arms_are_shown_with_a_note(
     sweep: ReportData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "MOST_ROWS", 2)
@@ -84,5 +84,5 @@ def test_of_many_arms_the_first_are_shown_and_that_is_said(
     assert "the first 2 are shown" in table.note
 
 
-def test_nothing_finished_is_no_section(sweep: ReportData) -> None:
+def test_there_is_no_section_if_nothing_finished(sweep: ReportData) -> None:
     assert calibration.section(replace(sweep, trials=sweep.trials.assign(status="diverged"))) is None

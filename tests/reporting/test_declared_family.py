@@ -47,12 +47,12 @@ def test_a_grid_without_contrasts_compares_levels_with_the_baselines() -> None:
     assert [levels.reference for levels in said.levels] == ["gelu", "128"]
 
 
-def test_a_level_that_is_no_setting_of_the_baseline_is_compared_with_the_first() -> None:
+def test_levels_are_compared_with_the_first_if_the_baseline_has_none() -> None:
     family = contrasts.read_family(grid({"output": {"softmax + CE": 0.0, "softmax + QL": 0.1}}))
     assert family.levels == [Levels(axis="output", reference="softmax + CE")]
 
 
-def test_one_factor_compares_with_the_baseline_and_a_ladder_with_the_rung_before() -> None:
+def test_one_factor_compares_with_the_baseline_and_a_ladder_with_the_previous_step() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1, "second": 0.1})
     assert contrasts.read_family(reading).pairs == [["first", "baseline"], ["second", "baseline"]]
     steps = [{"name": "first", "lr": 0.1}, {"name": "second", "lr": 0.1}]
@@ -187,7 +187,7 @@ def test_arms_of_different_data_sets_are_not_compared() -> None:
     assert found.doubts == ["elsewhere against baseline cannot be judged: they share no data set and seed."]
 
 
-def test_a_metric_that_is_no_column_is_named() -> None:
+def test_a_metric_without_a_column_is_named() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1})
     reading = replace(reading, trials=reading.trials.drop(columns="test_accuracy"))
     doubt = "trials.csv has no column test_accuracy, so no contrast of it can be judged."

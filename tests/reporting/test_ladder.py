@@ -85,7 +85,7 @@ def unfinished(reading: ReportData, label: str, seeds: list[int]) -> ReportData:
 # ---------------------------------------------------------------------------------------------------- rungs
 
 
-def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: ReportData) -> None:
+def test_a_step_lists_the_settings_it_set_and_those_that_followed(reading: ReportData) -> None:
     climbed = list(ladder_steps.ladder_steps(reading))
     assert [rung.label for rung in climbed] == [
         "0 baseline", "1 cross-entropy", "2 RMSprop", "3 the same lr", "4 far too fast",
@@ -96,7 +96,7 @@ def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: Report
     assert climbed[2].follows["alpha"] == ("not applicable", "0.99"), "RMSprop's own default"
 
 
-def test_a_step_that_sets_nothing_new_stands_for_the_rung_it_was_trained_as(reading: ReportData) -> None:
+def test_a_step_that_changes_nothing_stands_for_the_trained_one(reading: ReportData) -> None:
     same = list(ladder_steps.ladder_steps(reading))[3]
     assert (same.arm, same.changes, same.follows) == ("RMSprop", {}, {})
     (climb,) = ladder_steps.ladders(reading)
@@ -105,7 +105,7 @@ def test_a_step_that_sets_nothing_new_stands_for_the_rung_it_was_trained_as(read
     assert both[["low", "high"]].isna().all(), "no spread, so no interval"
 
 
-def test_a_step_back_to_an_earlier_rung_is_compared_with_the_one_before_it(folder: Path) -> None:
+def test_a_step_back_is_compared_with_the_step_before_it(folder: Path) -> None:
     found = reporting.read(folder).results
     steps = [*found.study["steps"][:2], {"name": "back", "optimizer": "sgd", "lr": 0.1}]
     reading = reporting.prepare(replace(found, study={**found.study, "steps": steps}))
@@ -124,7 +124,7 @@ def test_a_step_that_belongs_to_no_trial_is_an_error(reading: ReportData) -> Non
         list(ladder_steps.ladder_steps(stranger))
 
 
-def test_the_mended_pair_of_classes_comes_first() -> None:
+def test_the_most_improved_pair_of_classes_comes_first() -> None:
     reading = known([0.1])
     (climb,) = ladder_steps.ladders(reading)
     pairs = ladder_steps.class_pairs(reading.results.confusion, climb, ("1 step 1", "0 baseline"), 3)
@@ -135,14 +135,14 @@ def test_the_mended_pair_of_classes_comes_first() -> None:
 # ---------------------------------------------------------------------------------------------------- words
 
 
-def test_a_rung_adds_costs_or_cannot_be_told_from_no_change() -> None:
+def test_a_step_adds_costs_or_cannot_be_told_from_no_change() -> None:
     adds, costs, opens = (told(known([gain], noise=0.001))[1] for gain in (0.2, -0.2, 0.001))
     assert adds.startswith("Step 1 (step 1) adds 20.0 points of val accuracy (95 % interval 19.")
     assert costs.startswith("Step 1 (step 1) costs 20.0 points of val accuracy (95 % interval 19.")
     assert opens.startswith("Step 1 (step 1) cannot be told from no change with 5 seeds: +0.10 points of val")
 
 
-def test_a_rung_that_changes_no_prediction_says_so() -> None:
+def test_a_step_that_changes_no_prediction_says_so() -> None:
     assert told(known([0.0]))[1] == (
         "Step 1 (step 1) leaves val and test accuracy exactly as they were in all 5 seeds."
     )
@@ -166,7 +166,7 @@ def test_one_seed_gives_numbers_and_no_verdict() -> None:
     )
 
 
-def test_the_classes_a_rung_mends_or_spoils_are_named_only_where_they_stand_out() -> None:
+def test_improved_and_worsened_classes_are_named_only_if_they_stand_out() -> None:
     assert (
         "Its largest change is between 0 and 1: 100 fewer test mistakes a seed"
         in told(known([0.1], noise=0.001))[1]
@@ -178,12 +178,12 @@ def test_the_classes_a_rung_mends_or_spoils_are_named_only_where_they_stand_out(
     assert "No pair of classes stands out" in told(known([0.002], noise=0.01))[1]
 
 
-def test_a_rung_of_which_some_seeds_diverged_says_how_many_it_rests_on() -> None:
+def test_a_step_with_diverged_seeds_states_its_number_of_seeds() -> None:
     said = told(unfinished(known([0.1], noise=0.001), "step 1", [0, 1]))[1]
     assert "Only 3 of 5 seeds finished both steps, and survivors may flatter." in said
 
 
-def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading: ReportData) -> None:
+def test_a_diverged_step_is_compared_with_nothing_and_hides_nothing(reading: ReportData) -> None:
     paragraphs = told(reading)
     assert paragraphs[-1] == (
         "Step 4 (far too fast) cannot be compared with step 3: no seed finished both (step 4: 3 diverged)."
@@ -193,19 +193,19 @@ def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading
     assert "It changes 2 settings at once" in paragraphs[2]
 
 
-def test_no_rung_above_the_first_finished() -> None:
+def test_a_ladder_may_finish_only_its_first_step() -> None:
     paragraphs = told(unfinished(known([0.1]), "step 1", [0, 1, 2, 3, 4]))
     assert paragraphs[0] == "On two no step finished a seed that step 0 finished too."
 
 
-def test_nothing_finished_is_said_as_in_any_study() -> None:
+def test_a_ladder_without_finished_trials_says_so_as_any_study() -> None:
     reading = known([0.1])
     none = unfinished(unfinished(reading, "baseline", list(range(5))), "step 1", list(range(5)))
     assert "nothing to conclude" in told(none)[0]
     assert list(reporting.draw(none)) == []
 
 
-def test_without_a_val_split_a_ladder_is_read_on_test() -> None:
+def test_a_ladder_is_judged_on_test_without_a_val_split() -> None:
     reading = known([0.1], noise=0.001)
     trials = reading.results.trials.assign(val_accuracy=np.nan)
     assert "adds 10.0 points of test accuracy" in told(
@@ -216,7 +216,7 @@ def test_without_a_val_split_a_ladder_is_read_on_test() -> None:
 # ------------------------------------------------------------------------------------------ tables, figures
 
 
-def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: ReportData) -> None:
+def test_the_table_has_a_row_for_each_step_with_the_numbers_of_stats(reading: ReportData) -> None:
     (table,) = ladder.tables(reading)
     names = [column.name for column in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
@@ -235,7 +235,7 @@ def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: ReportDat
     assert rows[1]["test difference"].key == pytest.approx(by_seed.mean())
 
 
-def test_every_finished_rung_has_its_matrix_and_what_became_of_it(reading: ReportData, page: Path) -> None:
+def test_every_finished_step_has_its_confusion_matrix_and_its_change(reading: ReportData, page: Path) -> None:
     files = {path.stem for path in (page.parent / "figures").glob("*.png")}
     assert {name for name in files if name.startswith("confusion-")} == {
         f"confusion-digits-rung-{number}" for number in range(4)
@@ -253,7 +253,7 @@ def test_every_finished_rung_has_its_matrix_and_what_became_of_it(reading: Repor
     assert [int(text.replace("\u2212", "-") or 0) for text in written] == total.tolist()
 
 
-def test_a_ladder_of_two_rungs_of_which_one_diverged_draws() -> None:
+def test_a_ladder_of_two_steps_draws_if_one_diverged() -> None:
     drawn = [figure.name for figure in reporting.draw(unfinished(known([0.1]), "step 1", list(range(5))))]
     assert drawn[:2] == ["ladder-two", "confusion-two-rung-0"]
 

@@ -125,7 +125,7 @@ def test_the_expected_best_is_drawn_of_random_search_alone(tmp_path: Path) -> No
         assert "independent draws" in words_of(left_out)
 
 
-def test_what_is_minimized_has_a_falling_best(tmp_path: Path) -> None:
+def test_a_minimized_objective_has_a_falling_best(tmp_path: Path) -> None:
     table = suggestions()
     table = table.rename(columns={"val_accuracy": "val_loss"})
     table["val_accuracy"] = 0.5
@@ -167,7 +167,7 @@ def test_importance_finds_the_one_parameter_that_matters(tmp_path: Path) -> None
     pd.testing.assert_frame_equal(table, importance.judge(found))
 
 
-def test_few_complete_suggestions_have_no_importance_and_that_is_said(tmp_path: Path) -> None:
+def test_few_complete_suggestions_have_no_importance_and_a_note(tmp_path: Path) -> None:
     found = read(write(tmp_path, suggestions(35)))
     table = importance.judge(found)
     assert table.empty
@@ -204,7 +204,7 @@ def test_two_objectives_have_a_front_as_figure_and_table(tmp_path: Path) -> None
     assert search_page._front(read(write(tmp_path / "one", suggestions()))) is None
 
 
-def test_a_search_that_has_told_nothing_yet_is_a_page_that_says_so(tmp_path: Path) -> None:
+def test_the_page_of_a_search_without_results_says_so(tmp_path: Path) -> None:
     for name, table in (("none", suggestions().iloc[:0]), ("failed", suggestions().iloc[9:10])):
         found = read(write(tmp_path / name, table))
         answer = " ".join(search_page.answers(found)[0])
@@ -213,7 +213,7 @@ def test_a_search_that_has_told_nothing_yet_is_a_page_that_says_so(tmp_path: Pat
         assert search_page.sections(found)[0].name == "searched"
 
 
-def test_a_damaged_table_of_suggestions_says_what_to_do(tmp_path: Path) -> None:
+def test_a_damaged_table_of_suggestions_is_reported_with_advice(tmp_path: Path) -> None:
     folder = write(tmp_path, suggestions())
     suggestions().drop(columns="state").to_csv(folder / "suggestions.csv", index=False)
     with pytest.raises(UsageError, match=r"suggestions\.csv cannot be read: .*state.*Run the search again"):
@@ -233,7 +233,7 @@ STUDY = {
 
 
 @pytest.mark.usefixtures("_few_resamples")
-def test_the_page_of_a_real_search(tmp_path: Path) -> None:
+def test_a_trained_search_has_a_page(tmp_path: Path) -> None:
     train(parse(STUDY), tmp_path, device="cpu", workers=1)
     page = reporting.write(tmp_path)
     text = page.read_text(encoding="utf-8")
@@ -273,7 +273,7 @@ def ranked_astray(count: int, seed: int) -> bool:
 
 
 @pytest.mark.slow
-def test_as_many_suggestions_are_asked_for_as_tell_what_mattered() -> None:
+def test_importance_needs_as_many_suggestions_as_documented() -> None:
     astray = {n: sum(ranked_astray(n, seed) for seed in range(50)) for n in (10, importance.FEWEST)}
     assert astray[10] > 10  # a fifth of the searches: too few to tell
     assert astray[importance.FEWEST] <= 3

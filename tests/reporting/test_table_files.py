@@ -53,7 +53,7 @@ def test_no_printable_character_keeps_a_meaning_of_its_own(letter: str) -> None:
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
 
 
-def test_what_pdflatex_cannot_read_is_told_by_its_code_point() -> None:
+def test_characters_that_pdflatex_cannot_read_are_shown_by_code_point() -> None:
     assert latex.escape("\u4e2d gr\u00fcn \u2192") == r"[U+4E2D] gr\u00fcn \(\to\)".replace(
         r"\u00fc", "\u00fc"
     )
@@ -65,6 +65,6 @@ def test_the_links_hold_the_files_themselves(tmp_path: Path) -> None:
     assert table_files.uri(path).startswith("data:text/csv;base64,")
 
 
-def test_a_table_without_data_is_no_file(tmp_path: Path) -> None:
+def test_a_table_without_data_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no data to write"):
         table_files.save(made(None), tmp_path)

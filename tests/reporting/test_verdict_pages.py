@@ -35,7 +35,7 @@ def test_each_of_a_few_contrasts_gets_a_sentence_with_its_interval_and_p() -> No
     assert "same and baseline are the same within \u00b10.5 points:" in text
 
 
-def test_what_cannot_be_told_says_how_many_more_seeds_would() -> None:
+def test_undecided_contrasts_state_how_many_more_seeds_would_decide() -> None:
     reading = arms({"baseline": 0.0, "open": 0.0004}, study={"contrasts": {
         "margin": 0.0005, "pairs": [["open", "baseline"]]}})  # fmt: skip
     text = told(reading)[0]
@@ -47,7 +47,7 @@ def test_what_cannot_be_told_says_how_many_more_seeds_would() -> None:
     assert f"differences smaller than {row['detectable'].text} points would be missed more often" in text
 
 
-def test_power_is_not_said_to_be_a_floor_of_what_can_be_seen() -> None:
+def test_the_detectable_difference_is_not_called_a_floor() -> None:
     """A clear difference may lie below the one that is seen four times in five."""
     reading = arms({"baseline": 0.0, "up": 0.0014}, study={"contrasts": {"pairs": [["up", "baseline"]]}})
     (row,) = contrasts.judge(reading, contrasts.read_family(reading)).table.to_dict("records")
@@ -76,7 +76,7 @@ def test_a_larger_family_is_counted_and_its_largest_named() -> None:
     assert "; and 1 more." in text
 
 
-def test_contrasts_within_other_axes_are_told_a_contrast_a_sentence() -> None:
+def test_contrasts_within_other_axes_have_a_sentence_each() -> None:
     family = {"margin": 0.005, "levels": [{"axis": "output", "reference": "a", "within": ["lr"]}]}
     effects = {"output": {"a": 0.0, "b": 0.05, "c": 0.0}, "lr": {"0.1": 0.0, "0.2": 0.01, "0.3": 0.02}}
     text = told(grid(effects, study={"contrasts": family}))[0]
@@ -85,7 +85,7 @@ def test_contrasts_within_other_axes_are_told_a_contrast_a_sentence() -> None:
     assert re.search(r" c against a, in 3 combinations: the same within \S+ points in 3 \(", text)
 
 
-def test_the_test_sets_own_error_is_said_once_a_data_set() -> None:
+def test_the_test_sets_own_error_is_stated_once_for_each_data_set() -> None:
     text = " ".join(told(grid({"output": {"a": 0.0, "b": 0.1}}, datasets=("digits", "other"))))
     # sqrt(.85 * .15 / 10,000) is 0.36 points.
     assert (
@@ -94,7 +94,7 @@ def test_the_test_sets_own_error_is_said_once_a_data_set() -> None:
     )
 
 
-def test_which_family_it_is_and_which_question_it_answers_is_said() -> None:
+def test_the_page_states_its_family_and_its_question() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1})
     default = told(reading)
     assert (
@@ -111,7 +111,7 @@ def test_which_family_it_is_and_which_question_it_answers_is_said() -> None:
     assert "The learning rate is one of the varied choices" in told(grid({"lr": {0.1: 0.0, 0.2: 0.1}}))[1]
 
 
-def test_one_seed_is_said_and_given_no_interval() -> None:
+def test_one_seed_is_reported_without_an_interval() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1}, seeds=1)
     text = told(reading)[0]
     assert (
@@ -144,7 +144,7 @@ def test_an_arm_that_diverged_is_compared_with_nothing() -> None:
     assert "gone cannot be compared with baseline: no seed finished both." in text
 
 
-def test_seeds_and_combinations_that_were_lost_are_said() -> None:
+def test_lost_seeds_and_combinations_are_reported() -> None:
     reading = without(arms({"baseline": 0.0, "first": 0.1}), arm="first", seed=[0, 1])
     assert "survivors may flatter: first against baseline on 4 of 6." in told(reading)[0]
     effects: dict[str, dict[Any, float]] = {
@@ -166,7 +166,7 @@ def stopped(of: ReportData, **conditions: list[Any]) -> ReportData:
     return reporting.prepare(replace(broken, trials=broken.trials.assign(status=status)))
 
 
-def test_seeds_that_are_not_trained_yet_flatter_nobody() -> None:
+def test_untrained_seeds_do_not_improve_an_arm() -> None:
     reading = stopped(arms({"baseline": 0.0, "first": 0.1}, seeds=30), seed=list(range(6, 30)))
     text = told(reading)[0]
     assert "flatter" not in text
@@ -199,7 +199,7 @@ def test_a_family_of_one_contrast_is_not_said_to_be_corrected_for_all_of_it() ->
     assert "corrected for all 2 contrasts of the family" in several.figures[0].caption
 
 
-def test_a_data_set_that_nothing_finished_on_is_said() -> None:
+def test_a_data_set_without_finished_trials_is_reported() -> None:
     reading = without(grid({"output": {"a": 0.0, "b": 0.1}}, datasets=("digits", "other")), dataset="other")
     first, second, *_ = told(reading)
     assert first.startswith("On digits b is better than a")
@@ -209,14 +209,14 @@ def test_a_data_set_that_nothing_finished_on_is_said() -> None:
     )
 
 
-def test_a_single_arm_is_said_and_draws_nothing() -> None:
+def test_a_single_arm_is_reported_and_draws_nothing() -> None:
     made = judgement(arms({"baseline": 0.0}))
     assert made.answers == [["There is only one arm, so there is nothing to compare."]]
     assert not made.tables
     assert not made.figures
 
 
-def test_an_edited_file_is_told_of() -> None:
+def test_an_edited_study_file_is_reported() -> None:
     contrasts = {"pairs": [["first", "nobody"], ["first", "baseline"]]}
     reading = arms({"baseline": 0.0, "first": 0.1}, study={"contrasts": contrasts})
     text = " ".join(told(reading))
@@ -224,7 +224,7 @@ def test_an_edited_file_is_told_of() -> None:
     assert "first is better than baseline" in text
 
 
-def test_nothing_finished_says_nothing_here() -> None:
+def test_there_is_no_verdict_if_nothing_finished() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1})
     none = without(reading, arm=["baseline", "first"])
     assert judgement(none).answers == []
@@ -241,7 +241,7 @@ def test_a_large_family_is_split_and_all_but_its_first_figure_folded() -> None:
     assert max(rows) <= plots.MOST_ROWS
 
 
-def test_what_is_not_in_the_family_is_marked(digits_results: Any) -> None:
+def test_contrasts_outside_the_family_are_marked_exploratory(digits_results: Any) -> None:
     reading = reporting.read(digits_results)
     effects = next(figure for figure in reporting.draw(reading) if figure.name == "effects")
     assert effects.caption.startswith("Exploratory")

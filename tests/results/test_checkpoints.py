@@ -85,7 +85,7 @@ def path(tmp_path: Path) -> Path:
 # --------------------------------------------------------------------------------------------------- one file
 
 
-def test_a_state_comes_back_as_it_was(path: Path) -> None:
+def test_a_state_is_read_back_unchanged(path: Path) -> None:
     header, state = checkpoints.read(path, HERE)
     values = state.under("")
     assert header == HEADER
@@ -148,7 +148,7 @@ def test_a_file_that_is_cut_or_grown_is_noticed(path: Path, size: int) -> None:
         checkpoints.read(path, HERE)
 
 
-def test_any_other_safetensors_file_is_no_checkpoint(tmp_path: Path) -> None:
+def test_another_safetensors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(safetensors.numpy.save({"a": np.ones(2)}))
     with pytest.raises(DamagedError, match="cannot be read"):
         checkpoints.read(tmp_path / "x", HERE)
@@ -166,13 +166,13 @@ def test_another_origin_is_refused_and_named(path: Path, field: str) -> None:
     assert "delete it" in str(caught.value)
 
 
-def test_an_origin_says_what_decides_the_bits() -> None:
+def test_an_origin_contains_what_decides_the_bits() -> None:
     assert Origin.here("stacked", "cuda:1") == dataclasses.replace(HERE, device="cuda", kernels="PyTorch")
     own = Origin.here("numpy", "cuda:1")
     assert (own.device, own.libraries) == ("cpu", f"numpy {np.__version__}")
 
 
-def test_a_checkpoint_of_the_kernels_is_none_of_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytorch_refuses_a_checkpoint_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "identity", lambda: "")
     assert HERE.unlike(Origin.here("stacked", "cpu")) == f"kernels {HERE.kernels} there, PyTorch here"
 
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_the_kernels_is_none_of_pytorchs(monkeypatch: pytest.Mon
      ("60s", Cadence(60)), ("60 s", Cadence(60)), ("2 min", Cadence(120)), ("1 minute", Cadence(60)),
      ("5 epochs", Cadence(epochs=5)), ("1 epoch", Cadence(epochs=1)), ("never", Cadence())],
 )  # fmt: skip
-def test_how_often(text: str, cadence: Cadence) -> None:
+def test_a_cadence_is_read_from_text(text: str, cadence: Cadence) -> None:
     assert Cadence.of(text) == cadence
 
 
@@ -205,7 +205,7 @@ def test_how_often(text: str, cadence: Cadence) -> None:
         "5 e",
     ],
 )
-def test_how_often_is_checked_before_anything_is_done(
+def test_a_bad_cadence_is_refused_before_any_work(
     text: str,
     study_of: Make,
     tmp_path: Path,
@@ -241,7 +241,7 @@ def share_of(study: Study, folder: Path, every: str, count: int | None = None) -
     return ShareCheckpoint(folder, stack, stack.trials[:count], "cpu", Cadence.of(every))
 
 
-def test_due_by_seconds_since_the_last(
+def test_a_checkpoint_is_due_by_seconds_since_the_last(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, budget = 100.0, Budget(10, 5, 40, (0, 40))
@@ -259,7 +259,7 @@ def test_due_by_seconds_since_the_last(
     assert one.seconds == 120
 
 
-def test_due_by_epochs_of_the_trial(study_of: Make, tmp_path: Path) -> None:
+def test_a_checkpoint_is_due_by_epochs_of_the_trial(study_of: Make, tmp_path: Path) -> None:
     one, budget = share_of(study_of(study={"seeds": 1}), tmp_path, "2 epochs"), Budget(10, 5, 40, (0, 40))
     due = []
     for step in range(1, 41):
@@ -367,7 +367,7 @@ def cut(cut_once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(cut_once, tmp_path / "cut"))
 
 
-def test_a_run_goes_on_in_the_middle_of_a_stack_and_cleans_up(
+def test_a_run_resumes_in_the_middle_of_a_stack_and_cleans_up(
     study: Study, cut: Path, whole: dict[str, str]
 ) -> None:
     with counted() as steps:
@@ -379,7 +379,7 @@ def test_a_run_goes_on_in_the_middle_of_a_stack_and_cleans_up(
     assert not (cut / "checkpoints").exists()
 
 
-def test_a_run_that_keeps_nothing_goes_on_all_the_same(
+def test_a_run_that_saves_no_checkpoints_resumes_from_one(
     study: Study, cut: Path, whole: dict[str, str]
 ) -> None:
     with counted() as steps:
@@ -388,7 +388,7 @@ def test_a_run_that_keeps_nothing_goes_on_all_the_same(
     assert comparable(cut) == whole
 
 
-def test_a_run_may_die_again_and_again(study: Study, whole: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_may_be_killed_repeatedly(study: Study, whole: dict[str, str], tmp_path: Path) -> None:
     with counted() as steps:
         for _ in range(6):  # of 3 checkpoints a stack
             with dies_after(1):
@@ -399,7 +399,7 @@ def test_a_run_may_die_again_and_again(study: Study, whole: dict[str, str], tmp_
 
 
 @pytest.mark.parametrize("engine", ["loop", "numpy"])
-def test_the_other_engines_go_on_too(engine: str, study_of: Make, tmp_path: Path) -> None:
+def test_the_other_engines_resume_too(engine: str, study_of: Make, tmp_path: Path) -> None:
     study = study_of({"optimizer": ["sgd", "adam"]}, study={"seeds": 1}, batch_size=128)
     train(study, tmp_path / "whole", engine=engine)
     with dies_after(2):
@@ -409,7 +409,7 @@ def test_the_other_engines_go_on_too(engine: str, study_of: Make, tmp_path: Path
     assert comparable(tmp_path / "cut") == comparable(tmp_path / "whole")
 
 
-def test_the_time_of_earlier_sittings_counts(study: Study, cut: Path) -> None:
+def test_the_time_before_a_kill_counts(study: Study, cut: Path) -> None:
     (path,) = kept(cut)
     header, state = checkpoints.read(path, HERE)
     assert header.seconds > 0
@@ -420,7 +420,7 @@ def test_the_time_of_earlier_sittings_counts(study: Study, cut: Path) -> None:
     assert sorted(seconds > 1000) == [False, True]
 
 
-def test_a_stack_that_is_soon_done_writes_none(study: Study, tmp_path: Path) -> None:
+def test_a_short_stack_writes_no_checkpoint(study: Study, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "write", lambda *_: pytest.fail("a checkpoint was written"))
         runs.train(study, tmp_path, device="cpu", workers=1)
@@ -428,7 +428,7 @@ def test_a_stack_that_is_soon_done_writes_none(study: Study, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_a_damaged_checkpoint_is_set_aside_and_said(
+def test_a_damaged_checkpoint_is_set_aside_with_a_note(
     study: Study, cut: Path, whole: dict[str, str], damage: str
 ) -> None:
     (path,) = kept(cut)
@@ -447,7 +447,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_said(
     assert not (cut / "checkpoints").exists()  # its stack is done
 
 
-def test_one_that_is_damaged_after_the_run_has_begun_is_said_too(
+def test_a_checkpoint_damaged_during_the_run_is_reported_too(
     study: Study, cut: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (path,) = kept(cut)
@@ -516,7 +516,7 @@ def test_a_narrower_run_leaves_the_checkpoints_of_the_wider_one(
 
 
 @pytest.mark.parametrize(("there", "here"), [([], ["top3"]), (["top3"], []), (["top3"], ["brier"])])
-def test_other_metrics_are_refused_before_anything_is_trained(
+def test_other_metrics_are_refused_before_training(
     there: list[str], here: list[str], study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (study_of(study={"seeds": 1, "metrics": tracked}) for tracked in (there, here))
@@ -566,7 +566,7 @@ def test_a_stack_that_failed_keeps_its_checkpoint_and_says_so(
 # ---------------------------------------------------------------------------- what cannot be written; shares
 
 
-def test_a_full_disk_is_said_once_and_training_goes_on(
+def test_a_full_disk_is_reported_once_and_training_continues(
     study: Study, whole: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -585,7 +585,7 @@ def test_a_full_disk_is_said_once_and_training_goes_on(
     assert all(stack.group in said for stack in plan.make(study).stacks)
 
 
-def test_what_no_file_can_hold_is_said_and_training_goes_on(
+def test_a_state_that_cannot_be_saved_is_reported_and_training_continues(
     study_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = share_of(study_of(study={"seeds": 1}), tmp_path, "1 epoch")

@@ -45,7 +45,7 @@ def test_a_trials_table_bears_out_its_accuracy(found: Results, split: Any) -> No
         np.testing.assert_array_equal(table["index"], own[split])
 
 
-def test_a_split_that_was_not_kept_is_said_with_what_to_set(found: Results) -> None:
+def test_a_split_without_predictions_is_reported_with_the_setting(found: Results) -> None:
     best = selection.best(found).iloc[0]
     with pytest.raises(UsageError) as caught:
         predictions.table(found, best, "train")
@@ -95,7 +95,7 @@ def test_mistakes_are_of_one_class_surest_first() -> None:
     assert predictions.mistakes(table, 2).empty
 
 
-def test_telling_samples_are_right_sure_unsure_and_wrong() -> None:
+def test_typical_samples_are_sure_unsure_and_wrong_ones() -> None:
     table = pd.DataFrame(
         {
             "label": [3, 3, 1, 2, 2, 1, 0],

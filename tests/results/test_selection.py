@@ -18,7 +18,7 @@ def found(kept_results: Path) -> Results:
     return results.read(kept_results)
 
 
-def test_a_trial_is_meant_by_its_id_or_by_what_it_alone_meets(found: Results) -> None:
+def test_a_trial_is_chosen_by_its_id_or_by_conditions(found: Results) -> None:
     for trial_id in found.trials.loc[found.trials["status"].eq("ok"), "trial_id"]:
         assert selection.choose(found, trial_id)["trial_id"] == trial_id
     row = selection.choose(found, conditions="lr=0.10, head=sigmoid, hidden=[16], seed=1")
@@ -31,7 +31,7 @@ def test_a_list_is_a_value_as_toml_writes_it(found: Results) -> None:
     assert len(selection.where(trials, "")) == len(trials)
 
 
-def test_several_trials_are_told_apart(found: Results) -> None:
+def test_ambiguous_conditions_list_the_trials(found: Results) -> None:
     with pytest.raises(UsageError) as caught:
         selection.choose(found, conditions="lr=0.1,head=identity")
     assert "2 finished trials are meant" in str(caught.value)
@@ -40,7 +40,7 @@ def test_several_trials_are_told_apart(found: Results) -> None:
         selection.choose(found, conditions="lr=0.1")
 
 
-def test_what_is_not_there_or_not_finished_is_said(found: Results) -> None:
+def test_missing_and_unfinished_trials_are_reported(found: Results) -> None:
     known = str(found.trials["trial_id"].iloc[0])
     with pytest.raises(UsageError, match=f"has no trial '{known[:-1]}x'. Did you mean '{known}'"):
         selection.choose(found, known[:-1] + "x")

@@ -163,7 +163,7 @@ def test_a_killed_search_for_two_things_asks_the_same_again(name: Sampler) -> No
         tell(study, expected)
 
 
-def test_cma_es_goes_on_with_its_generation() -> None:
+def test_cma_es_continues_its_generation() -> None:
     study, search = new_study(), search_by("cmaes")
     run(study, search, 3)
     before = max(trial.system_attrs["cma:generation"] for trial in study.trials)
@@ -213,7 +213,7 @@ def spread(trials: Sequence[Trial]) -> float:
 # -------------------------------------------------------------------------------------------------------- QMC
 
 
-def test_sobol_goes_on_and_never_repeats_a_point() -> None:
+def test_sobol_continues_without_repeating_a_point() -> None:
     study, search = new_study(), search_by("qmc")
     for _ in range(4):
         tell(study, ask(study, search, count=16))
@@ -223,7 +223,7 @@ def test_sobol_goes_on_and_never_repeats_a_point() -> None:
     assert sorted(cells.tolist()) == list(range(64))  # a net: one point in each of 64 equal cells
 
 
-def test_sobol_draws_what_is_conditional_evenly_too() -> None:
+def test_sobol_draws_conditional_parameters_evenly() -> None:
     study = new_study()
     tell(study, ask(study, search_by("qmc"), count=64))
     assert sum(trial.params["optimizer"] == "momentum" for trial in study.trials) == 32
@@ -245,7 +245,7 @@ def test_sobol_draws_what_is_conditional_evenly_too() -> None:
         (Floats(0.0, 0.5, step=0.25), FloatDistribution(0.0, 0.5, step=0.25)),
     ],
 )
-def test_distribution(values: Any, expected: Any) -> None:
+def test_space_entries_become_optuna_distributions(values: Any, expected: Any) -> None:
     assert samplers.distribution(values) == expected
 
 
@@ -278,7 +278,7 @@ def test_a_quantile_is_a_value_of_the_distribution(u: float, low: int, more: int
 # ---------------------------------------------------------------------------------------------------- remarks
 
 
-def test_what_every_suggestion_has() -> None:
+def test_unconditional_parameters_are_listed() -> None:
     names = [parameter.name for parameter in samplers.unconditional(SPACE)]
     assert names == [
         "lr",
@@ -302,7 +302,7 @@ def test_what_every_suggestion_has() -> None:
         ("nsga2", ["at random: momentum, hidden.width.2, hidden.width.3", "pruned"]),
     ],
 )
-def test_remarks(name: Sampler, expected: list[str]) -> None:
+def test_samplers_have_remarks_on_their_limits(name: Sampler, expected: list[str]) -> None:
     search = Search(sampler=name, pruner="hyperband")  # type: ignore[arg-type]
     told = samplers.remarks(search, SPACE)
     assert len(told) == len(expected)

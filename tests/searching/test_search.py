@@ -91,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --------------------------------------------------------------------------------------- what comes of it
 
 
-def test_there_are_as_many_as_asked_for_each_once(folder: Path) -> None:
+def test_a_search_makes_the_requested_number_of_distinct_suggestions(folder: Path) -> None:
     whole(folder, 6)
     found = told(folder)
     assert not found.duplicated(["lr", "activation"]).any()
@@ -100,7 +100,7 @@ def test_there_are_as_many_as_asked_for_each_once(folder: Path) -> None:
     assert found["batch"].tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_the_objective_is_what_was_trained(folder: Path) -> None:
+def test_the_objective_equals_the_trained_value(folder: Path) -> None:
     own = trials(folder).set_index("arm")
     for row in told(folder).to_dict("records"):
         assert row["val_accuracy"] == pytest.approx(own.loc[row["arm"], "val_accuracy"], abs=1e-6)
@@ -132,7 +132,7 @@ def test_a_finished_search_asks_for_nothing_more(folder: Path) -> None:
     assert before == ((folder / "trials.csv").read_bytes(), (folder / "suggestions.csv").read_bytes())
 
 
-def test_it_goes_on_with_more(tmp_path: Path, folder: Path) -> None:
+def test_an_extended_search_continues(tmp_path: Path, folder: Path) -> None:
     search(study({"suggestions": 3}), tmp_path / "s")
     assert told(tmp_path / "s").equals(told(folder)[:3])
     search(study(), tmp_path / "s")
@@ -194,7 +194,7 @@ def test_a_metric_is_minimized(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cost", ["parameters", "training_flops"])
-def test_two_objectives(tmp_path: Path, cost: str) -> None:
+def test_a_search_may_have_two_objectives(tmp_path: Path, cost: str) -> None:
     space = {"hidden": {"depth": {"low": 0, "high": 2}, "width": {"low": 2, "high": 16}}, "lr": [0.03, 0.3]}
     wanted = {"sampler": "nsga2", "objective": ["val_accuracy", cost], "suggestions": 6}
     found = search(study(wanted, space), tmp_path / "s")
@@ -224,7 +224,7 @@ def test_several_seeds_count_as_their_mean(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------- divergence
 
 
-def test_who_diverges_has_failed_and_is_never_best(tmp_path: Path) -> None:
+def test_a_diverged_suggestion_fails_and_never_wins(tmp_path: Path) -> None:
     space = {"lr": [0.1, 1e25, 1e28], "activation": ["relu", "tanh"]}
     found = search(study({"suggestions": 6, "batch": 6}, space), tmp_path / "s")
     table = told(tmp_path / "s")
@@ -286,7 +286,7 @@ def test_one_seed_that_diverges_fails_the_suggestion_and_loses_nobody(
 # ------------------------------------------------------------------------------------------------- pruning
 
 
-def test_the_pruned_stop_training_and_keep_what_they_reached(tmp_path: Path) -> None:
+def test_pruned_suggestions_stop_and_keep_their_results(tmp_path: Path) -> None:
     pruner = {"name": "halving", "reduction": 2}
     given = study({"pruner": pruner, "suggestions": 8, "batch": 8, "sampler": "random"}, epochs=4)
     search(given, tmp_path / "s")
@@ -325,7 +325,7 @@ def test_epochs_in_the_space_end_before_a_rung(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------- kills and faults
 
 
-def test_what_was_trained_and_not_told_is_not_trained_again(
+def test_a_batch_that_was_trained_but_not_told_is_not_trained_again(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -350,7 +350,7 @@ def test_what_was_trained_and_not_told_is_not_trained_again(
 
 
 @pytest.mark.parametrize("more", [False, True])
-def test_a_batch_that_was_told_in_part_is_told_to_its_end(
+def test_a_partly_told_batch_is_completed(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, more: bool
 ) -> None:
     really = storages.Storage.add
@@ -382,7 +382,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, folder: Path, monkeypatch: py
     pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
 
 
-def test_another_space_in_the_folder_is_told_with_what_differs(tmp_path: Path) -> None:
+def test_another_space_in_the_folder_is_reported_with_its_differences(tmp_path: Path) -> None:
     search(study({"suggestions": 1}), tmp_path / "s")
     before = (tmp_path / "s" / "suggestions.csv").read_bytes()
     other = study({"suggestions": 2}, TABLES["space"] | {"lr": {"low": 1e-4, "high": 1.0, "log": True}})
@@ -392,19 +392,21 @@ def test_another_space_in_the_folder_is_told_with_what_differs(tmp_path: Path) -
     assert len(stored(tmp_path / "s")) == 1
 
 
-def test_one_search_at_a_time(tmp_path: Path) -> None:
+def test_a_folder_takes_one_search_at_a_time(tmp_path: Path) -> None:
     with locks.locked(tmp_path / "s"), pytest.raises(UsageError, match="another run is writing into"):
         search(study(), tmp_path / "s")
 
 
-def test_a_journal_keeps_it_as_well(tmp_path: Path, folder: Path) -> None:
+def test_a_search_may_be_stored_in_a_journal(tmp_path: Path, folder: Path) -> None:
     search(study({"storage": "journal", "suggestions": 3}), tmp_path / "s")
     search(study({"storage": "journal"}), tmp_path / "s")
     assert (tmp_path / "s" / "optuna.journal").is_file()
     pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
 
 
-def test_a_database_server_keeps_it_as_well(tmp_path: Path, folder: Path, postgres: Postgres) -> None:
+def test_a_search_may_be_stored_on_a_database_server(
+    tmp_path: Path, folder: Path, postgres: Postgres
+) -> None:
     where = postgres.url("postgres")
     given = study({"storage": where})
     half = study({"storage": where, "suggestions": 3})
@@ -470,7 +472,7 @@ def test_a_component_that_raises_fails_alone(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("registries")
-def test_of_a_stack_only_the_guilty_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_faulty_members_of_a_stack_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # It passes the trial by which plans decide, on six samples, and shares a stack with others.
     given = with_plugin(tmp_path, 'if x.shape[-1] > 6: raise ValueError("too many")', monkeypatch)
     Path("armed").touch()
@@ -568,7 +570,7 @@ def test_a_search_that_is_killed_twice_and_interrupted_comes_to_the_same(tmp_pat
     whole(folder, 9)
 
 
-def test_what_is_read_from_parts_is_what_was_told_live(tmp_path: Path) -> None:
+def test_results_read_from_parts_equal_those_of_the_live_search(tmp_path: Path) -> None:
     given = study(
         {"suggestions": 12, "batch": 4, "pruner": "halving", "sampler": "tpe"},
         {"lr": {"low": 1e-3, "high": 1e27, "log": True}, "momentum": {"low": 0.1, "high": 0.9}},
@@ -591,7 +593,7 @@ def test_numbers_are_written_as_in_every_folder(folder: Path) -> None:
     assert max(len(row[4].replace(".", "").strip("0")) for row in rows) <= 7
 
 
-def test_test_that_is_opened_for_another_winner_is_written_down(tmp_path: Path) -> None:
+def test_opening_test_for_another_winner_is_recorded(tmp_path: Path) -> None:
     for suggestions in (1, 6):
         search(study({"suggestions": suggestions, "batch": 3}), tmp_path)
     winners = pd.read_csv(tmp_path / "winners.csv")

@@ -33,7 +33,7 @@ def test_contrast_uses_only_seeds_that_both_arms_finished() -> None:
     assert table.loc["fashion_mnist", "n"] == 3
 
 
-def test_unfinished_seeds_are_told_where_asked_for() -> None:
+def test_unfinished_seeds_are_listed_on_request() -> None:
     holed = undo(factorial(), "diverged", dataset="mnist", arm="relu, sgd")
     pairs = pd.DataFrame({"arm": ["relu, adam", "tanh, adam"], "reference": ["relu, sgd", "relu, adam"]})
     table = stats.paired_differences(holed, pairs, unfinished=True)

@@ -26,7 +26,7 @@ def test_mean_curves_average_finished_trials_within_a_seed() -> None:
     assert curves.loc[("mnist", "adam", 1, 0), "value"] == pytest.approx(0.1 + (3 + 15) / 2)
 
 
-def test_an_axis_may_be_called_as_the_metric_is() -> None:
+def test_an_axis_may_have_the_name_of_the_metric() -> None:
     trials = pd.DataFrame(
         {"trial_id": ["a", "b"], "status": ["ok", "ok"], "seed": [0, 0], "loss": ["ce", "mse"]}
     )

@@ -104,6 +104,6 @@ def test_the_order_of_rows_changes_no_number() -> None:
     npt.assert_allclose(ours["difference"], theirs["difference"], atol=1e-12)
 
 
-def test_an_axis_that_was_not_named_is_told() -> None:
+def test_a_missing_axis_is_reported() -> None:
     with pytest.raises(ValueError, match="name every axis"):
         stats.level_differences(factorial(), "activation", "tanh")

@@ -25,7 +25,7 @@ def test_the_best_so_far_is_the_best_of_those_before(values: list[float]) -> Non
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
-def test_the_front_is_what_no_other_row_beats(rows: list[tuple[int, int]]) -> None:
+def test_the_pareto_front_has_the_rows_that_no_other_beats(rows: list[tuple[int, int]]) -> None:
     front = stats.pareto_front(rows, [True, False])
     for row, on in zip(rows, front, strict=True):
         beaten = any(a >= row[0] and b <= row[1] and (a, b) != row for a, b in rows)

@@ -63,7 +63,7 @@ def test_equal_arms_improve_half_the_time_and_better_ones_always() -> None:
     assert better[["low", "high"]].isna().all(), "every resample says the same, so no interval"
 
 
-def test_what_seeds_share_widens_the_interval_unless_cells_are_taken_as_independent() -> None:
+def test_shared_seeds_widen_the_interval_unless_cells_are_independent() -> None:
     table = cells(drawn(3, (10, 20), shared=0.05))
     joint, apart = (
         stats.interquartile_mean(table, np.random.default_rng(0), shared_seeds=shared, resamples=500).iloc[0]
@@ -86,7 +86,7 @@ def test_the_stratified_interval_is_the_bootstrap_of_each_cell() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_what_did_not_finish_is_no_value(shared: bool) -> None:
+def test_unfinished_trials_have_no_value(shared: bool) -> None:
     ours, theirs = drawn(0), drawn(1)
     ours[2], theirs[1, 3], ours[4, 4] = math.nan, math.nan, math.nan
     table, rng = cells(ours, theirs), np.random.default_rng(0)
@@ -104,7 +104,7 @@ def test_what_did_not_finish_is_no_value(shared: bool) -> None:
 
 
 @pytest.mark.parametrize("function", [stats.interquartile_mean, stats.probability_of_improvement])
-def test_one_seed_has_no_interval_and_nothing_no_number(function: object) -> None:
+def test_one_seed_has_no_interval_and_no_seed_no_number(function: object) -> None:
     assert callable(function)
     name = "iqm" if function is stats.interquartile_mean else "probability"
     one = function(cells(drawn(shape=(4, 1)), drawn(1, (4, 1))), np.random.default_rng(0)).iloc[0]

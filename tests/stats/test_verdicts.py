@@ -85,7 +85,7 @@ def test_a_loss_is_better_where_it_is_lower() -> None:
     assert table["verdict"].tolist() == ["better"]
 
 
-def test_holm_turns_what_one_test_would_call_better_into_cannot_tell() -> None:
+def test_holm_turns_a_single_better_into_cannot_tell() -> None:
     edge = drawn(0.0021, 0.002)
     others: dict[str, Any] = {str(k): drawn(0.0, 0.02, seed=k) for k in range(1, 10)}
     alone = judged(edge=edge).loc["edge"]
@@ -95,7 +95,7 @@ def test_holm_turns_what_one_test_would_call_better_into_cannot_tell() -> None:
     assert among["detectable"] > alone["detectable"]
 
 
-def test_what_could_be_seen_is_said_at_the_corrected_alpha() -> None:
+def test_detectable_differences_use_the_corrected_alpha() -> None:
     table = judged(a=drawn(0.001, 0.004), b=drawn(0.0, 0.001), c=[0.1])
     hurdle = 0.05 / 2  # the arm with one seed is no test
     expected = stats.detectable_difference(10, np.array([0.004, 0.001]), hurdle)
@@ -145,7 +145,7 @@ def test_equal_differences_are_judged_by_their_signs(share: float, n: int, verdi
     assert row[["low", "high", "detectable", "more_seeds"]].isna().all()
 
 
-def test_the_family_is_right_about_as_often_as_it_says() -> None:
+def test_the_family_keeps_its_error_rate() -> None:
     rng = np.random.default_rng(5)
     studies: list[dict[str, Any]] = [
         {str(arm): rng.normal(0, 0.01, 5) for arm in range(5)} for _ in range(100)
@@ -155,7 +155,7 @@ def test_the_family_is_right_about_as_often_as_it_says() -> None:
     assert scipy_stats.binomtest(wrong, 100, 0.05).pvalue > 0.01
 
 
-def test_rows_stay_in_order_and_columns_where_nothing_is() -> None:
+def test_rows_keep_their_order_and_empty_tables_their_columns() -> None:
     table = differences(b=drawn(0.1, 0.1), a=drawn(0.1, 0.1))
     assert stats.verdicts(table, margin=MARGIN)["arm"].tolist() == ["b", "a"]
     empty = stats.verdicts(table.iloc[:0], margin=MARGIN)

@@ -57,7 +57,7 @@ def expected(folder: Path) -> dict[str, pd.Series]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_last_pictures_numbers_are_those_of_the_results(
+def test_the_last_live_figure_shows_the_numbers_of_the_results(
     study_of: Make, tmp_path: Path, drawn: list[Any], workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = study_of({"activation": ["relu", "tanh"], "output": OUTPUTS}, epochs=3)
@@ -85,7 +85,7 @@ def test_the_last_pictures_numbers_are_those_of_the_results(
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
-def test_what_is_drawn_while_training_is_what_will_be_written(study_of: Make, tmp_path: Path) -> None:
+def test_the_live_curve_equals_the_written_results(study_of: Make, tmp_path: Path) -> None:
     runs: list[progress.Progress] = []
 
     def listen(progress: progress.Progress) -> Any:
@@ -101,9 +101,7 @@ def test_what_is_drawn_while_training_is_what_will_be_written(study_of: Make, tm
     pd.testing.assert_series_equal(seen, written, rtol=1e-6)
 
 
-def test_a_run_that_goes_on_draws_what_was_finished_before(
-    study_of: Make, tmp_path: Path, drawn: list[Any]
-) -> None:
+def test_a_resumed_run_draws_earlier_trials_too(study_of: Make, tmp_path: Path, drawn: list[Any]) -> None:
     training.train(study_of(study={"seeds": 1}), tmp_path, device="cpu", workers=1)
     before = expected(tmp_path)["ce"]
 
@@ -139,7 +137,7 @@ def test_beyond_some_arms_the_median_and_the_range_are_drawn(
     assert [text.get_text() for text in legend.get_texts()][-1] == "val, range of 3 arms"
 
 
-def test_a_failure_of_drawing_is_told_once_and_stops_nothing(
+def test_a_failure_of_drawing_is_reported_once_and_stops_nothing(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: Any) -> None:
@@ -175,7 +173,7 @@ def test_a_study_that_is_finished_is_drawn_too(study_of: Make, tmp_path: Path, d
     assert drawn[-1][1][0].lines["value"].tolist() == expected(tmp_path)["ce"].tolist()
 
 
-def test_arms_are_called_by_what_tells_them_apart() -> None:
+def test_arms_are_named_by_the_settings_that_differ() -> None:
     arms = [
         "dataset=digits, hidden=[8, 8], activation=relu",
         "dataset=digits, hidden=[8, 4], activation=tanh",
