@@ -43,7 +43,7 @@ def no_more(path: Path) -> NDArray[np.uint8]:
     raise AssertionError(f"{path} is decoded again")
 
 
-def kept(files: list[Path]) -> list[Path]:
+def cached_files(files: list[Path]) -> list[Path]:
     return list((files[0].parents[1] / "cache" / "folders").iterdir())
 
 
@@ -57,7 +57,7 @@ def test_slow_folders_are_decoded_once(files: list[Path], monkeypatch: pytest.Mo
     monkeypatch.setattr(decoded_cache, "_png", no_more)
     np.testing.assert_array_equal(read(files), DIGITS)
     np.testing.assert_array_equal(read(files[::-1]), DIGITS[::-1])
-    assert len(kept(files)) == 1
+    assert len(cached_files(files)) == 1
 
 
 def test_a_changed_file_is_noticed_despite_its_old_size_and_mtime(files: list[Path]) -> None:
@@ -74,14 +74,14 @@ def test_a_changed_file_is_noticed_despite_its_old_size_and_mtime(files: list[Pa
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:0], lambda b: b[:-9] + b"x" * 9])
 def test_a_damaged_cache_is_decoded_anew(files: list[Path], damage: Callable[[bytes], bytes]) -> None:
     read(files)
-    (path,) = kept(files)
+    (path,) = cached_files(files)
     path.write_bytes(damage(path.read_bytes()))
     np.testing.assert_array_equal(read(files), DIGITS)
 
 
 def test_pixels_changed_within_the_cache_are_not_believed(files: list[Path]) -> None:
     read(files)
-    (path,) = kept(files)
+    (path,) = cached_files(files)
     content = path.read_bytes()
     pixels = DIGITS[files.index(min(files))].tobytes()
     assert content.count(pixels) == 1
@@ -99,9 +99,9 @@ def test_the_oldest_folders_leave_the_cache(files: list[Path], monkeypatch: pyte
         for path, copy in zip(files, copies[i], strict=True):
             copy.write_bytes(path.read_bytes())
         read(copies[i])
-        for path in kept(files):  # so that the order of writing is the order of times
+        for path in cached_files(files):  # so that the order of writing is the order of times
             os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
-    assert len(kept(files)) == 2
+    assert len(cached_files(files)) == 2
     monkeypatch.setattr(decoded_cache, "_png", no_more)
     np.testing.assert_array_equal(read(copies[2]), DIGITS)
     with pytest.raises(AssertionError, match="copy 0"):

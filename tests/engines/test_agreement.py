@@ -127,7 +127,7 @@ def stack(trials: Sequence[Trial], dtype: Any = np.float64) -> Outcome:
     return engine.train(trials, prepare(trials[0].arm.settings, dtype), dtype=dtype)
 
 
-def alone(one: Trial, dtype: Any = np.float64) -> Outcome:
+def train_alone(one: Trial, dtype: Any = np.float64) -> Outcome:
     return loop.train([one], prepare(one.arm.settings, dtype), dtype=dtype)
 
 
@@ -144,7 +144,7 @@ def all_together(dtype: Any) -> tuple[list[str], Outcome]:
 
 @functools.cache
 def case_alone(name: str, dtype: Any) -> Outcome:
-    return alone(CASES[name], dtype)
+    return train_alone(CASES[name], dtype)
 
 
 def assert_same_weights(a: Outcome, k: int, b: Outcome, j: int, tolerance: float) -> None:
@@ -184,7 +184,7 @@ def assert_engines_agree(trials: Sequence[Trial], dtype: Any = np.float64) -> Ou
     """One stack of these trials, and each of them in the loop engine."""
     outcome, tolerance = stack(trials, dtype), TOLERANCE[dtype]
     for k, one in enumerate(trials):
-        reference = alone(one, dtype)
+        reference = train_alone(one, dtype)
         assert_same_observations(outcome, k, reference, 0, tolerance)
         if not reference.diverged_step[0]:
             assert_same_weights(outcome, k, reference, 0, tolerance)
@@ -393,8 +393,8 @@ def test_seeds_that_share_a_stack_train_as_they_would_alone(sampling: str) -> No
     members.sort(key=grouping.order)
     together = stack(members)
     for k, member in enumerate(members):
-        assert_same_weights(together, k, alone(member), 0, 1e-10)
-        assert_same_observations(together, k, alone(member), 0, 1e-10)
+        assert_same_weights(together, k, train_alone(member), 0, 1e-10)
+        assert_same_observations(together, k, train_alone(member), 0, 1e-10)
 
 
 @both_types
@@ -402,7 +402,7 @@ def test_seeds_that_share_a_stack_train_as_they_would_alone(sampling: str) -> No
 def test_both_engines_see_a_divergence_at_the_same_step(name: str, dtype: Any) -> None:
     bad = trial("bad", **DIVERGING[name], preprocessing="standardize", eval_every="50 steps")
     fine = trial("fine", preprocessing="standardize", eval_every="50 steps")
-    reference, together = alone(bad, dtype), stack([fine, bad], dtype)
+    reference, together = train_alone(bad, dtype), stack([fine, bad], dtype)
     assert together.diverged_step[0] == 0
     assert 0 < reference.diverged_step[0] < 210
     assert_same_observations(together, 1, reference, 0, TOLERANCE[dtype], flips=8)
@@ -560,7 +560,7 @@ def test_unstackable_components_train_in_the_loop_engine(
     for one in plan.trials:
         assert engine_of[one.trial_id] == ("loop" if one.arm.settings[axis] == name else "stacked")
     lone = next(s for s in plan.stacks if s.engine == "loop")
-    outcome = alone(lone.trials[0], np.float32)
+    outcome = train_alone(lone.trials[0], np.float32)
     assert not outcome.diverged_step.any()
     assert outcome.curve[-1].loss[0] < outcome.curve[0].loss[0]
 

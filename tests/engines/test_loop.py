@@ -32,7 +32,7 @@ def trial(seed: int = 1, **settings: Any) -> Trial:
     return Trial("t", Arm("t", resolve({**base, **settings})), seed)
 
 
-def trained(one: Trial, dtype: Any = np.float32) -> Outcome:
+def outcome_of(one: Trial, dtype: Any = np.float32) -> Outcome:
     return loop.train([one], prepare(one.arm.settings, dtype), dtype=dtype)
 
 
@@ -88,14 +88,14 @@ def test_batches_are_slices_of_the_epochs_order(sampling: str) -> None:
 
 def test_global_random_states_are_left_alone() -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
-    trained(trial(steps=5))
+    outcome_of(trial(steps=5))
     assert random.getstate() == before[0]
     assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[2])
 
 
 def test_an_architecture_of_a_third_party_learns(noisy: str, study_of: Callable[..., Any]) -> None:
-    outcome = trained(trial(architecture=noisy, share=0.1, steps=200, batch_size=16))
+    outcome = outcome_of(trial(architecture=noisy, share=0.1, steps=200, batch_size=16))
     assert outcome.final["test"].accuracy[0] > 0.7
     assert {"0.weight", "1.running_mean", "4.bias"} <= set(outcome.weights[0])
     assert outcome.parameters.tolist() == [64 * 12 + 12 + 24 + 12 * 10 + 10]
@@ -105,16 +105,16 @@ def test_an_architecture_of_a_third_party_learns(noisy: str, study_of: Callable[
 
 def test_a_noisy_architecture_repeats_bit_for_bit(noisy: str) -> None:
     one = trial(architecture=noisy)
-    first = trained(one)
+    first = outcome_of(one)
     torch.rand(3)  # whatever else has drawn since
-    assert same_bits(first, trained(one))
-    assert not same_bits(first, trained(trial(seed=2, architecture=noisy)))
+    assert same_bits(first, outcome_of(one))
+    assert not same_bits(first, outcome_of(trial(seed=2, architecture=noisy)))
 
 
 def test_a_noisy_architecture_is_evaluated_in_inference_mode(noisy: str) -> None:
     """Dropout off, running statistics: what the final weights give, and the same every time."""
     one = trial(architecture=noisy)
-    data, outcome = prepare(one.arm.settings), trained(one)
+    data, outcome = prepare(one.arm.settings), outcome_of(one)
     network = narrow(64, 10, nn.ReLU).eval()
     network.load_state_dict({name: torch.from_numpy(value) for name, value in outcome.weights[0].items()})
     with torch.no_grad():
@@ -126,6 +126,6 @@ def test_a_noisy_architecture_is_evaluated_in_inference_mode(noisy: str) -> None
 
 def test_evaluations_do_not_change_a_noisy_architecture(noisy: str) -> None:
     often, rarely = (
-        trained(trial(architecture=noisy, eval_every=every)) for every in ("5 steps", "60 steps")
+        outcome_of(trial(architecture=noisy, eval_every=every)) for every in ("5 steps", "60 steps")
     )
     assert same_bits(often, rarely)

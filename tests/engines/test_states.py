@@ -72,7 +72,7 @@ def trial(name: str = "t", **settings: Any) -> Trial:
     return Trial(name, Arm(name, resolve({**base, **settings})), 1)
 
 
-def trained(engine: str, trials: Sequence[Trial], options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
+def outcome_of(engine: str, trials: Sequence[Trial], options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
     data = prepare(trials[0].arm.settings)
     outcome: Outcome = ENGINES[engine].train(trials, data, options=options)
     return outcome
@@ -82,9 +82,9 @@ def in_two_sittings(engine: str, trials: Sequence[Trial], folder: Path, at: int)
     """Train, be killed after a checkpoint, go on; gives the step of the checkpoint too."""
     kept = StopsOnce(folder / "kept.safetensors", at)
     with pytest.raises(Stopped):
-        trained(engine, trials, EngineOptions(checkpoints=kept))
+        outcome_of(engine, trials, EngineOptions(checkpoints=kept))
     told: list[float] = []
-    outcome = trained(
+    outcome = outcome_of(
         engine, trials, EngineOptions(lambda fraction, _: told.append(fraction), checkpoints=kept)
     )
     steps = outcome.steps_done
@@ -138,7 +138,7 @@ def test_every_optimizer_resumes_bit_for_bit(engine: str, name: str, tmp_path: P
     if engine == "numpy" and formulas.missing(case.arm.settings):
         pytest.skip("it has no formula")
     at = int(np.random.default_rng(list(f"{engine} {name}".encode())).integers(1, 125))
-    whole = trained(engine, [case])
+    whole = outcome_of(engine, [case])
     outcome, step = in_two_sittings(engine, [case], tmp_path, at)
     assert at <= step < 140
     assert_same_bits(outcome, whole)
@@ -152,7 +152,7 @@ def test_a_mixed_stack_resumes_bit_for_bit_divergence_included(at: int, tmp_path
     """One member has diverged by every checkpoint, one does so between the first two, the others never."""
     wild = {"early": trial("early", lr=1e25, loss="mse"), "late": trial("late", **LATE)}
     members = sorted([*CASES.values(), *wild.values()], key=grouping.order)
-    whole = trained("stacked", members)
+    whole = outcome_of("stacked", members)
     steps = {member.arm.name: int(s) for member, s in zip(members, whole.diverged_step, strict=True)}
     assert {name for name, step in steps.items() if step} == {"early", "late"}
     assert steps["early"] < 25
@@ -169,7 +169,7 @@ def test_batches_continue_at_the_saved_step(engine: str, sampling: str, at: int,
     one = trial(sampling=sampling, optimizer="momentum", schedule="cosine", eval_every="1 epoch")
     outcome, step = in_two_sittings(engine, [one], tmp_path, at)
     assert step == {81: 81, 101: 128}[at]
-    assert_same_bits(outcome, trained(engine, [one]))
+    assert_same_bits(outcome, outcome_of(engine, [one]))
 
 
 @every_engine
@@ -183,7 +183,7 @@ def test_dropout_and_smoothing_continue_at_the_saved_step(engine: str, tmp_path:
         ]
     outcome, step = in_two_sittings(engine, members, tmp_path, 30)
     assert step % 81  # in the middle of an epoch
-    assert_same_bits(outcome, trained(engine, members))
+    assert_same_bits(outcome, outcome_of(engine, members))
 
 
 @pytest.mark.parametrize("start", [0, 1, 80, 81, 82, 161, 162, 199])
@@ -209,9 +209,9 @@ def test_an_engine_asks_for_checkpoints_when_it_reads_losses_until_divergence(en
 
         save = NEVER.save
 
-    trained(engine, [trial(lr=1e25, loss="mse")], EngineOptions(checkpoints=Asked()))
+    outcome_of(engine, [trial(lr=1e25, loss="mse")], EngineOptions(checkpoints=Asked()))
     assert asked == []
-    trained(engine, [trial()], EngineOptions(checkpoints=Asked()))
+    outcome_of(engine, [trial()], EngineOptions(checkpoints=Asked()))
     assert [step for step in asked if step < 140] == [25, 50, 64, 75, 100, 125, 128]
 
 
@@ -288,7 +288,7 @@ def third_party() -> Iterator[None]:
 @pytest.mark.parametrize("at", [1, 81])
 def test_a_module_with_random_draws_resumes_bit_for_bit(optimizer: str, at: int, tmp_path: Path) -> None:
     one = trial(architecture="noisy", optimizer=optimizer)
-    whole = trained("loop", [one])
+    whole = outcome_of("loop", [one])
     torch.rand(3)  # whatever else has drawn since
     outcome, _ = in_two_sittings("loop", [one], tmp_path, at)
     assert_same_bits(outcome, whole)
@@ -306,4 +306,4 @@ def test_resuming_leaves_the_global_generator_alone(tmp_path: Path) -> None:
 def test_a_plain_number_in_an_optimizers_state_is_resumed(engine: str, tmp_path: Path) -> None:
     one = trial(optimizer="counted")
     outcome, _ = in_two_sittings(engine, [one], tmp_path, 50)
-    assert_same_bits(outcome, trained(engine, [one]))
+    assert_same_bits(outcome, outcome_of(engine, [one]))

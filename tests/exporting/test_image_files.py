@@ -41,7 +41,7 @@ def assert_same(images: Images, dataset: Dataset, name: str) -> None:
     assert (facts.digest, facts.classes, facts.pixel_max) == (known.digest, known.classes, known.pixel_max)
 
 
-def there(name: str) -> None:
+def require_cached(name: str) -> None:
     if any(state.status != "ok" for state in cache.verify(name)):
         pytest.skip(f"{name} is not in the cache; `harness data fetch {name}` puts it there")
 
@@ -53,7 +53,7 @@ def test_exported_digits_are_read_back_unchanged(form: image_files.Format, tmp_p
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_70_000_images_are_read_back_from_idx(name: str, tmp_path: Path) -> None:
-    there(name)
+    require_cached(name)
     assert_same(*round_trip(name, "idx", tmp_path), name)
 
 
@@ -63,7 +63,7 @@ def test_70_000_images_are_read_back_from_idx(name: str, tmp_path: Path) -> None
 def test_70_000_images_are_read_back_from_a_file_each(
     name: str, form: image_files.Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there(name)
+    require_cached(name)
     monkeypatch.setattr(decoded_cache, "SLOW", 3600.0)  # nothing is left in the person's own cache
     assert_same(*round_trip(name, form, tmp_path), name)
 

@@ -38,7 +38,7 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(main.harness, [*map(str, arguments)], standalone_mode=False)
 
 
-def named(names: Sequence[str], **tables: Any) -> harness.Study:
+def study_with_names(names: Sequence[str], **tables: Any) -> harness.Study:
     """A study whose linked values have these names and an lr each."""
     values = [{"name": name, "lr": 0.01 + 0.003 * place} for place, name in enumerate(names)]
     settings = {"dataset": "digits", "epochs": 1, "hidden": [4]}
@@ -48,7 +48,7 @@ def named(names: Sequence[str], **tables: Any) -> harness.Study:
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> harness.Results:
-    return harness.run(named(ODD), tmp_path_factory.mktemp("odd") / "names", workers=1)
+    return harness.run(study_with_names(ODD), tmp_path_factory.mktemp("odd") / "names", workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_names_are_text_and_numbers_numbers_in_every_reading(odd: harness.Result
 
 def test_names_of_numbers_alone_are_text(tmp_path: Path) -> None:
     """Every cell of the column looks like a number: what it is decides."""
-    found = harness.run(named(["16", "1.60e1"]), tmp_path / "names", workers=1)
+    found = harness.run(study_with_names(["16", "1.60e1"]), tmp_path / "names", workers=1)
     assert found.trials["variant"].tolist() == ["16", "1.60e1"]
 
 
@@ -215,7 +215,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder / "m", done.output
 
 
-def written(figure: Figure, stem: Path) -> str:
+def read_svg_text(figure: Figure, stem: Path) -> str:
     """The texts of a figure that was saved."""
     _, svg = plots.save(figure, stem)
     return html.unescape(re.sub(r"<[^>]*>", " ", svg.read_text()))
@@ -225,9 +225,9 @@ def test_names_are_drawn_as_they_are_written(marked: tuple[Path, str], tmp_path:
     reading = reporting.read(marked[0])
     effects = stats.main_effects(reading.trials, reading.axes)
     figure = plots.effects_figure(effects, stats.seed_effects(reading.trials, reading.axes))
-    assert all(name in written(figure, tmp_path / "effects") for name in MARKED)
+    assert all(name in read_svg_text(figure, tmp_path / "effects") for name in MARKED)
     (forest,) = reporting.judgement(reading).figures
-    assert "budget $10 against budget $1" in written(forest.figure, tmp_path / "forest")
+    assert "budget $10 against budget $1" in read_svg_text(forest.figure, tmp_path / "forest")
 
 
 def test_names_stand_on_the_screen_as_they_are_written(marked: tuple[Path, str]) -> None:

@@ -344,7 +344,7 @@ def test_a_closed_pipe_is_not_an_error(
 # ------------------------------------------------------------------- two studies of one name, one folder
 
 
-def kept(folder: Path) -> set[str]:
+def kept_weights(folder: Path) -> set[str]:
     """The trials whose weights are there."""
     return {path.stem for path in (folder / "weights").iterdir()}
 
@@ -385,8 +385,8 @@ def test_trials_that_leave_a_study_keep_their_weights_and_are_counted(
         Path("small.toml").write_text(STUDY.replace("= 2", "= 1") + f"[axes]\nlr = [{axis}]\n")
         assert run_main(*RUN) == 0
         assert (note in capsys.readouterr().err) is said
-        assert before <= kept(folder) or not said
-        before = kept(folder)
+        assert before <= kept_weights(folder) or not said
+        before = kept_weights(folder)
     # That of lr = 0.3 was the best, and is not in the study any more.
     (best,) = before - set(harness_results("results/small", "ok")["trial_id"])
     Path("small.toml").write_text(STUDY.replace("= 2", "= 1") + "[axes]\nlr = [0.1, 0.2, 0.3]\n")
@@ -395,7 +395,7 @@ def test_trials_that_leave_a_study_keep_their_weights_and_are_counted(
     assert best in set(harness_results("results/small", "ok")["trial_id"])
     assert run_main(*RUN, "--set", "epochs=2") == 0  # the same study at another setting, none of it shared
     assert "3 finished trials of an earlier run" in capsys.readouterr().err
-    assert best in kept(folder)
+    assert best in kept_weights(folder)
 
 
 def test_a_study_with_a_changed_component_continues_in_its_folder(run_main: Callable[..., Any]) -> None:

@@ -71,7 +71,7 @@ def contents_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def kept(folder: Path) -> list[Path]:
+def checkpoint_files(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("*.safetensors"))
 
 
@@ -280,10 +280,10 @@ class Killed(KeyboardInterrupt):
 @contextmanager
 def dies_after(saves: int) -> Iterator[None]:
     """A process that dies when it has written so many checkpoints."""
-    whole, count = ShareCheckpoint.save, itertools.count(1)
+    uninterrupted, count = ShareCheckpoint.save, itertools.count(1)
 
     def save(self: ShareCheckpoint, step: int, values: Mapping[str, Any]) -> None:
-        whole(self, step, values)
+        uninterrupted(self, step, values)
         if next(count) == saves:
             raise Killed
 
@@ -344,7 +344,7 @@ def study() -> Study:
 
 
 @pytest.fixture(scope="module")
-def whole(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def uninterrupted(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("whole")
     train(study, folder, "never")
     return comparable(folder)
@@ -355,7 +355,7 @@ def cut_once(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cut")
     with dies_after(5):
         train(study, folder)
-    (path,) = kept(folder)
+    (path,) = checkpoint_files(folder)
     (_, second) = plan.make(study).stacks
     assert path.name == f"{second.group}-{second.trials[0].trial_id}.safetensors"
     return folder
@@ -368,34 +368,34 @@ def cut(cut_once: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_resumes_in_the_middle_of_a_stack_and_cleans_up(
-    study: Study, cut: Path, whole: dict[str, str]
+    study: Study, cut: Path, uninterrupted: dict[str, str]
 ) -> None:
     with counted() as steps:
         summary, notes = train(study, cut)
     assert steps == list(range(2 * 41 + 1, 4 * 41 + 1))
     assert notes == ["1 stack goes on from a checkpoint"]
     assert summary.statuses == {"ok": 4}
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
     assert not (cut / "checkpoints").exists()
 
 
 def test_a_run_that_saves_no_checkpoints_resumes_from_one(
-    study: Study, cut: Path, whole: dict[str, str]
+    study: Study, cut: Path, uninterrupted: dict[str, str]
 ) -> None:
     with counted() as steps:
         train(study, cut, "never")
     assert steps[0] == 2 * 41 + 1
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
 
 
-def test_a_run_may_be_killed_repeatedly(study: Study, whole: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_may_be_killed_repeatedly(study: Study, uninterrupted: dict[str, str], tmp_path: Path) -> None:
     with counted() as steps:
         for _ in range(6):  # of 3 checkpoints a stack
             with dies_after(1):
                 train(study, tmp_path / "cut")
         train(study, tmp_path / "cut")
     assert len(steps) == 2 * 4 * 41  # no step is taken twice
-    assert comparable(tmp_path / "cut") == whole
+    assert comparable(tmp_path / "cut") == uninterrupted
 
 
 @pytest.mark.parametrize("engine", ["loop", "numpy"])
@@ -410,7 +410,7 @@ def test_the_other_engines_resume_too(engine: str, study_of: Make, tmp_path: Pat
 
 
 def test_the_time_before_a_kill_counts(study: Study, cut: Path) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     header, state = checkpoints.read(path, HERE)
     assert header.seconds > 0
     longer = dataclasses.replace(header, seconds=1000.0)
@@ -429,9 +429,9 @@ def test_a_short_stack_writes_no_checkpoint(study: Study, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_a_damaged_checkpoint_is_set_aside_with_a_note(
-    study: Study, cut: Path, whole: dict[str, str], damage: str
+    study: Study, cut: Path, uninterrupted: dict[str, str], damage: str
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content if damage == "flipped" else content[:-1])
@@ -442,7 +442,7 @@ def test_a_damaged_checkpoint_is_set_aside_with_a_note(
     assert str(path) in note
     assert "damaged" in note
     assert "from its start" in note
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
     assert path.with_suffix(".damaged").name in note
     assert not (cut / "checkpoints").exists()  # its stack is done
 
@@ -450,7 +450,7 @@ def test_a_damaged_checkpoint_is_set_aside_with_a_note(
 def test_a_checkpoint_damaged_during_the_run_is_reported_too(
     study: Study, cut: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     path.write_bytes(b"short")
     (_, stack) = plan.make(study).stacks
     assert executors.run_task(StackTask(stack, "cpu", study, cut)).statuses == {"ok": 2}
@@ -459,9 +459,9 @@ def test_a_checkpoint_damaged_during_the_run_is_reported_too(
 
 @pytest.mark.parametrize("other", ["format", "semantics", "libraries", "device"])
 def test_a_checkpoint_of_another_version_stops_the_run_and_harms_nothing(
-    study: Study, cut: Path, whole: dict[str, str], other: str, monkeypatch: pytest.MonkeyPatch
+    study: Study, cut: Path, uninterrupted: dict[str, str], other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     leftover = path.with_name("g00000000-t0.safetensors")
     leftover.write_bytes(path.read_bytes())
     before = contents_of(cut)
@@ -476,11 +476,11 @@ def test_a_checkpoint_of_another_version_stops_the_run_and_harms_nothing(
     for part in (str(path), f"{other} {getattr(HERE, other)} there, {theirs} here", "delete it"):
         assert part in words
     train(study, cut)
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
 
 
 def test_only_leftovers_of_finished_trials_are_removed(study: Study, cut: Path) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     header, state = checkpoints.read(path, HERE)
     (first, _), finished = plan.make(study).stacks, run_folder.finished(cut)
     done, other = path.with_name(f"{first.group}-t0.safetensors"), path.with_name("g00000000-t0.safetensors")
@@ -492,16 +492,16 @@ def test_only_leftovers_of_finished_trials_are_removed(study: Study, cut: Path) 
     notes = checkpoints.prepare(cut, run_folder.unfinished(plan.make(study), finished), "cpu", [], finished)
     assert notes[0] == "1 stack goes on from a checkpoint"
     assert "1 checkpoint of other settings stays" in notes[1]
-    assert kept(cut) == sorted([path, other])
+    assert checkpoint_files(cut) == sorted([path, other])
     assert other.read_bytes() == before
     assert not damaged.exists()
 
 
 @pytest.mark.parametrize("narrower", ["epochs", "seeds"])
 def test_a_narrower_run_leaves_the_checkpoints_of_the_wider_one(
-    study: Study, cut: Path, whole: dict[str, str], narrower: str, study_of: Make
+    study: Study, cut: Path, uninterrupted: dict[str, str], narrower: str, study_of: Make
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     before, axes = path.read_bytes(), {"optimizer": ["sgd", "adam"]}
     about = {"seeds": 1 if narrower == "seeds" else 2, "resample_split": True}
     _, notes = train(study_of(axes, epochs=1 if narrower == "epochs" else 4, study=about), cut, "never")
@@ -511,7 +511,7 @@ def test_a_narrower_run_leaves_the_checkpoints_of_the_wider_one(
     with counted() as steps:
         train(study, cut)
     assert steps == list(range(2 * 41 + 1, 4 * 41 + 1))
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
     assert not (cut / "checkpoints").exists()
 
 
@@ -523,7 +523,7 @@ def test_other_metrics_are_refused_before_training(
     train(first, tmp_path / "whole")
     with dies_after(1):
         train(first, tmp_path / "cut")
-    (path,) = kept(tmp_path / "cut")
+    (path,) = checkpoint_files(tmp_path / "cut")
     before = contents_of(tmp_path / "cut")
     with monkeypatch.context() as patch:
         patch.setattr(executors, "run_task", lambda *_: pytest.fail("something was trained"))
@@ -549,25 +549,25 @@ def test_a_metric_whose_file_has_changed_is_another_metric(
 
 
 def test_a_stack_that_failed_keeps_its_checkpoint_and_says_so(
-    study: Study, cut: Path, whole: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    study: Study, cut: Path, uninterrupted: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     with monkeypatch.context() as patch:
         patch.setattr(stacks.StackedNetwork, "step", lambda *_: 1 / 0)
         patch.setattr(Stretches, "take", lambda *_: 1 / 0)
         summary, _ = train(study, cut)
     assert summary.statuses == {"ok": 2, "failed": 2}
     assert f"starts over without checkpoints/{path.name}" in summary.failures[0]
-    assert kept(cut) == [path]
+    assert checkpoint_files(cut) == [path]
     train(study, cut)
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
 
 
 # ---------------------------------------------------------------------------- what cannot be written; shares
 
 
 def test_a_full_disk_is_reported_once_and_training_continues(
-    study: Study, whole: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    study: Study, uninterrupted: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     write = files.write
@@ -579,7 +579,7 @@ def test_a_full_disk_is_reported_once_and_training_continues(
 
     monkeypatch.setattr(files, "write", full)
     train(study, tmp_path / "full")
-    assert comparable(tmp_path / "full") == whole
+    assert comparable(tmp_path / "full") == uninterrupted
     said = capsys.readouterr().err
     assert said.count("No space left on device") == 2  # once a stack
     assert all(stack.group in said for stack in plan.make(study).stacks)
@@ -595,7 +595,7 @@ def test_a_state_that_cannot_be_saved_is_reported_and_training_continues(
         assert "could not be written" in capsys.readouterr().err
     one.save(4, {"odd": object()})
     assert capsys.readouterr().err == ""
-    assert not kept(tmp_path)
+    assert not checkpoint_files(tmp_path)
 
 
 def test_a_checkpoint_is_of_its_share_alone(study_of: Make, tmp_path: Path) -> None:
@@ -614,7 +614,7 @@ def test_a_checkpoint_is_of_its_share_alone(study_of: Make, tmp_path: Path) -> N
     assert (
         checkpoints.prepare(tmp_path, plan.make(study).stacks, "cpu", [], []) == []
     )  # kept, for halves to come
-    assert kept(tmp_path) == [half.path]
+    assert checkpoint_files(tmp_path) == [half.path]
 
 
 # ------------------------------------------------------------------------------------------- the real command
@@ -640,11 +640,11 @@ def test_kill_9_in_the_middle_of_long_stacks_and_the_next_run_ends_in_the_same_f
         command(path, folder), env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     end = time.monotonic() + 120
-    while not kept(folder) and process.poll() is None and time.monotonic() < end:
+    while not checkpoint_files(folder) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     process.kill()
     _, error = process.communicate()
-    assert kept(folder), error
+    assert checkpoint_files(folder), error
     assert len(list((folder / "parts").glob("*.zip"))) < 2
 
     again = subprocess.run(

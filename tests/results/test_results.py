@@ -308,7 +308,7 @@ def test_statuses_are_counted(folder: Path) -> None:
 # ---------------------------------------------------------------------------------------------- damaged parts
 
 
-def damaged(content: bytes) -> list[bytes]:
+def damaged_versions(content: bytes) -> list[bytes]:
     """A part cut short, emptied, and with a byte changed here and there."""
     spoiled = [b"", content[:40], content[: len(content) // 2], content[:-1]]
     for at in range(0, len(content), max(1, len(content) // 60)):
@@ -337,7 +337,7 @@ def test_a_damaged_part_causes_no_crash_and_no_wrong_row(copied: Path) -> None:
     content = part.read_bytes()
     with zipfile.ZipFile(part) as archive:
         members = set(csv_rows.read(io.StringIO(archive.read("trials.csv").decode()))["trial_id"])
-    for spoiled in damaged(content):
+    for spoiled in damaged_versions(content):
         part.write_bytes(spoiled)
         found = run_folder.finished(copied)
         assert found in (whole, {k: v for k, v in whole.items() if k not in members})

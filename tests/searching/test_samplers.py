@@ -23,7 +23,7 @@ NAMES: tuple[Sampler, ...] = get_args(Sampler)
 BATCH = 8
 
 
-def named(name: str, *choices: Any) -> SpaceEntry:
+def choices_of(name: str, *choices: Any) -> SpaceEntry:
     return SpaceEntry(name, Choices(tuple(map(str, choices))), means={str(c): {name: c} for c in choices})
 
 
@@ -34,7 +34,7 @@ NUMBERS = (
 )
 SPACE = Space(
     (
-        *NUMBERS, named("batch_size", 16, 32), named("optimizer", "sgd", "momentum"),
+        *NUMBERS, choices_of("batch_size", 16, 32), choices_of("optimizer", "sgd", "momentum"),
         SpaceEntry("momentum", Floats(0.5, 0.99)),
         Layers("hidden", Ints(1, 3), width=Ints(16, 256, log=True)),
     ),
@@ -51,7 +51,7 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(before)
 
 
-def drawn(trial: Trial, space: Space) -> dict[str, Any]:
+def draw_parameters(trial: Trial, space: Space) -> dict[str, Any]:
     def draw(parameter: Any) -> Any:
         values = samplers.distribution(parameter.values)
         match values:
@@ -72,7 +72,7 @@ def ask(study: optuna.Study, search: Search, space: Space = SPACE, count: int = 
     study.sampler = samplers.make(search, space, seed=1000 + len(study.trials))
     trials = [study.ask() for _ in range(count)]
     for trial in trials:
-        drawn(trial, space)
+        draw_parameters(trial, space)
     return trials
 
 
@@ -104,11 +104,11 @@ def rebuilt(study: optuna.Study) -> optuna.Study:
     again = optuna.create_study(directions=study.directions)
     for trial in study.trials:
         if trial.state.is_finished():
-            again.add_trial(stored(trial))
+            again.add_trial(as_stored(trial))
     return again
 
 
-def stored(trial: FrozenTrial) -> FrozenTrial:
+def as_stored(trial: FrozenTrial) -> FrozenTrial:
     return create_trial(
         state=trial.state,
         values=trial.values if trial.state == TrialState.COMPLETE else None,
@@ -201,7 +201,7 @@ def test_the_members_of_a_batch_of_tpe_keep_apart() -> None:
         again = rebuilt(study)
         again.sampler = samplers.make(search_by("tpe"), SPACE, seed=i)
         alone.append(again.ask())
-        drawn(alone[-1], SPACE)
+        draw_parameters(alone[-1], SPACE)
     assert spread(liar) > spread(alone)
 
 

@@ -82,7 +82,7 @@ def fields(one: FrozenTrial, *, times: bool) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def same(there: list[FrozenTrial], given: list[FrozenTrial], *, times: bool = True) -> bool:
+def equal_trials(there: list[FrozenTrial], given: list[FrozenTrial], *, times: bool = True) -> bool:
     numbers = [one.number for one in there] == list(range(len(given)))
     return numbers and [fields(one, times=times) for one in there] == [
         fields(one, times=times) for one in given
@@ -108,9 +108,9 @@ def test_stored_trials_are_read_back_unchanged(place: Place) -> None:
         assert storage.trials() == []
         storage.add(given[:2])
         storage.add(given[2:])
-        assert same(storage.trials(), given)
+        assert equal_trials(storage.trials(), given)
     with closing(place.open()) as storage:
-        assert same(storage.trials(), given)
+        assert equal_trials(storage.trials(), given)
 
 
 def test_several_objectives_and_non_finite_values_are_stored(place: Place) -> None:
@@ -118,7 +118,7 @@ def test_several_objectives_and_non_finite_values_are_stored(place: Place) -> No
     with closing(place.open(directions=("maximize", "minimize"))) as storage:
         storage.add(given)
     with closing(place.open(directions=("maximize", "minimize"))) as storage:
-        assert same(storage.trials(), given)
+        assert equal_trials(storage.trials(), given)
 
 
 def test_a_resumed_search_goes_on_with_the_next_number(place: Place) -> None:
@@ -157,7 +157,7 @@ def test_entries_are_completed_only_while_there_are_no_trials(place: Place) -> N
         storages.open_storage(place.where, place.folder, place.name, ["maximize"], {})
 
 
-def other(place: Place, storage: Storage) -> optuna.Study:
+def other_study(place: Place, storage: Storage) -> optuna.Study:
     """The same study as another program opens it."""
     if place.where == "journal":
         backend = optuna.storages.journal.JournalFileBackend(storage.url)
@@ -170,7 +170,7 @@ def other(place: Place, storage: Storage) -> optuna.Study:
 def test_a_running_trial_in_a_storage_is_refused(place: Place) -> None:
     with closing(place.open()) as storage:
         storage.add([trial()])
-        other(place, storage).ask()
+        other_study(place, storage).ask()
         with pytest.raises(UsageError, match=r"trial 1 of study .* is RUNNING"):
             storage.trials()
     with pytest.raises(UsageError, match="only writer"):
@@ -180,7 +180,7 @@ def test_a_running_trial_in_a_storage_is_refused(place: Place) -> None:
 def test_a_second_writer_is_noticed(place: Place) -> None:
     with closing(place.open()) as storage:
         storage.add([trial()])
-        other(place, storage).add_trial(trial())
+        other_study(place, storage).add_trial(trial())
         with pytest.raises(MachineError, match="holds 2 trials, and this search knows of 1"):
             storage.add([trial()])
     with closing(place.open()) as storage:
@@ -190,7 +190,7 @@ def test_a_second_writer_is_noticed(place: Place) -> None:
 def test_a_study_deleted_meanwhile_is_reported(place: Place) -> None:
     with closing(place.open()) as storage:
         storage.add([trial()])
-        study = other(place, storage)
+        study = other_study(place, storage)
         optuna.delete_study(study_name=place.name, storage=study._storage)
         with pytest.raises(MachineError, match="deleted it"):
             storage.add([trial()])
@@ -239,7 +239,7 @@ def test_a_killed_search_leaves_whole_trials(place: Place) -> None:
         there = storage.trials()
         # The last one may have been kept and not yet been told.
         assert last + 1 <= len(there) <= last + 2
-        assert same(there, [trial(0.1 + i / 1000) for i in range(len(there))], times=False)
+        assert equal_trials(there, [trial(0.1 + i / 1000) for i in range(len(there))], times=False)
         storage.add([trial()])
         assert [one.number for one in storage.trials()] == list(range(len(there) + 1))
 
@@ -351,7 +351,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
     with closing(place.open()) as storage:
         assert 0 < len(kept) < 40
         storage.add([trial(0.1 + i / 1000) for i in range(len(kept), 40)])
-        assert same(storage.trials(), [trial(0.1 + i / 1000) for i in range(40)], times=False)
+        assert equal_trials(storage.trials(), [trial(0.1 + i / 1000) for i in range(40)], times=False)
 
 
 ADD_ON_A_SMALL_DISK = """
@@ -508,7 +508,7 @@ def test_a_dead_server_is_reported_and_a_restarted_one_continues(postgres: Postg
 def test_storage_urls_are_accepted_by_optuna(place: Place) -> None:
     with closing(place.open()) as storage:
         storage.add([trial()])
-        assert len(other(place, storage).trials) == 1
+        assert len(other_study(place, storage).trials) == 1
         assert (storage.url == storage.shown) == ("://" not in place.where)
         assert PASSWORD.replace(" ", "%20") not in storage.shown
 

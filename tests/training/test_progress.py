@@ -21,7 +21,7 @@ from harness.training.progress import ACCURACY, LOSS, Progress, ProgressWriter, 
 Make = Callable[..., Study]
 
 
-def seen(loss: list[float], accuracy: list[float]) -> Evaluation:
+def evaluation_of(loss: list[float], accuracy: list[float]) -> Evaluation:
     none = np.empty((len(loss), 0))
     return Evaluation(np.array(loss), np.array(accuracy), none.astype(np.int64), none)
 
@@ -33,7 +33,7 @@ def outcome_of(trials: int) -> Outcome:
 
 
 def look(outcome: Outcome, step: int, split: Split, loss: list[float]) -> None:
-    outcome.observe(step / 8, step, split, seen(loss, [loss[0] / 10] * len(loss)), last=False)
+    outcome.observe(step / 8, step, split, evaluation_of(loss, [loss[0] / 10] * len(loss)), last=False)
 
 
 def test_a_writer_writes_only_in_its_place() -> None:
