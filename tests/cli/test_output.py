@@ -1,4 +1,4 @@
-"""What the screen says of losses while trials are trained."""
+"""Losses on the screen while trials are trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the kernels cannot be had, all goes on in PyTorch, and why is told."""
+"""Without kernels everything trains in PyTorch, and the run says why."""
 
 from __future__ import annotations
 

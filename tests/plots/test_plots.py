@@ -1,4 +1,4 @@
-"""What the figures show: the numbers, names and intervals they were given, at the edges too."""
+"""Figures show the numbers, names and intervals that they were given, in edge cases too."""
 
 from __future__ import annotations
 

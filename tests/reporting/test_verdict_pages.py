@@ -1,4 +1,4 @@
-"""What the report says and shows of its verdicts: sentences hedged by their numbers, a table, a forest."""
+"""Verdicts in the report: sentences hedged by their numbers, a table, a forest."""
 
 from __future__ import annotations
 

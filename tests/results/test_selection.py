@@ -1,4 +1,4 @@
-"""Which trial is meant: by id, by conditions, or the best by validation; and what is said where none is."""
+"""A trial is selected by id, by conditions, or as the best by validation; or the error says why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a suggestion, from what came of its trials."""
+"""The result of a suggestion, combined from those of its trials."""
 
 from __future__ import annotations
 

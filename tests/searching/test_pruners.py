@@ -1,4 +1,4 @@
-"""Who stops early: synchronous halving against brute force, and Optuna's pruners through their interface."""
+"""Pruners: synchronous halving against brute force, and Optuna's pruners through their interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who suggests: informed by what was told, and the same again after a search was killed."""
+"""Samplers: informed by results, and asking the same again after a search was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole of a search, on digits: what is asked, trained, told, kept and confirmed; what a kill leaves."""
+"""Whole searches on digits: asked, trained, told, stored, confirmed, killed and resumed."""
 
 from __future__ import annotations
 

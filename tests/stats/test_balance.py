@@ -1,4 +1,4 @@
-"""What is left of a holed grid."""
+"""The balanced part of a grid with holes."""
 
 from __future__ import annotations
 

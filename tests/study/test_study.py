@@ -1,4 +1,4 @@
-"""Studies: what a file and its overrides mean. What they must not say is in test_cli.py."""
+"""Studies: what a file and its overrides mean. Refusals are tested in tests/cli/test_main.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shared: what a stack tells is in its own places, and nothing is left of a try that was given up."""
+"""Shared progress: a stack writes in its own places, and an abandoned try leaves nothing."""
 
 from __future__ import annotations
 
