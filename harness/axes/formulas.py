@@ -449,13 +449,7 @@ def adagrad(
 
 
 OPTIMIZERS: dict[str, Callable[..., None]] = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "nesterov": nesterov,
-    "rmsprop": rmsprop,
-    "adam": adam,
-    "adamw": adamw,
-    "adagrad": adagrad,
+    update.__name__: update for update in (sgd, momentum, nesterov, rmsprop, adam, adamw, adagrad)
 }
 
 # ----------------------------------------------------------------------------------------------- metrics
@@ -486,22 +480,15 @@ def brier(p: Array, t: Array) -> Array:
 
 
 METRICS: dict[str, Callable[[Array, Array], Array]] = {
-    "top3": top3,
-    "true_probability": true_probability,
-    "nll": negative_log_likelihood,
-    "brier": brier,
-}
+    "top3": top3, "true_probability": true_probability, "nll": negative_log_likelihood, "brier": brier,
+}  # fmt: skip
 """Values (B,) of probabilities p (B, C) and targets t (B, C)."""
 
 # ------------------------------------------------------------------------------- which formulas a trial needs
 
 
 def loss_of(settings: Settings) -> Formula:
-    """Return the formula of a trial's loss for its head's kind of output.
-
-    Raises:
-        KeyError: there is none.
-    """
+    """Return the formula of a trial's loss for its head's kind of output; KeyError if there is none."""
     loss, head = losses[settings.loss], heads[settings.head]
     # What does not fit and is trained all the same gets the first form, as in the other engines.
     kind = next(iter(loss.forms)) if settings.match == "ignore" else head.kind
@@ -511,12 +498,9 @@ def loss_of(settings: Settings) -> Formula:
 def missing(settings: Settings) -> list[str]:
     """Name the components of a trial without a formula here: a third party's, or a new one."""
     known: dict[str, Collection[str]] = {
-        "architecture": ["mlp"],
-        "activation": ACTIVATIONS,
-        "head": HEADS,
-        "loss": LOSSES,
+        "architecture": ["mlp"], "activation": ACTIVATIONS, "head": HEADS, "loss": LOSSES,
         "optimizer": OPTIMIZERS,
-    }
+    }  # fmt: skip
     lacking = []
     for axis, names in known.items():
         if axis not in settings:
@@ -529,9 +513,8 @@ def missing(settings: Settings) -> list[str]:
 
 def missing_metrics(names: Sequence[str]) -> list[str]:
     """Name the metrics without a formula here."""
-    entries = [metrics.entry(name) for name in names]
     return [
         f"metric {entry.name!r} ({entry.where}); it has: {', '.join(METRICS)}"
-        for entry in entries
+        for entry in map(metrics.entry, names)
         if entry.third_party or entry.name not in METRICS
     ]

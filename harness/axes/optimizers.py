@@ -231,23 +231,13 @@ class _Adam:
             count = torch.full((), t - 1, dtype=torch.float32, device=param.device)
         else:
             count = (t - 1).to(torch.float32)
+        mean, square = slot(state, "mean", param), slot(state, "square", param)
         fused_adam(
-            [param],
-            [grad],
-            [slot(state, "mean", param)],
-            [slot(state, "square", param)],
-            [],
-            [count],
-            fused=True,
-            decoupled_weight_decay=self.decoupled,
-            amsgrad=False,
-            beta1=float(self.betas[0]),
-            beta2=float(self.betas[1]),
-            lr=self.lr,
+            [param], [grad], [mean], [square], [], [count], fused=True,
+            decoupled_weight_decay=self.decoupled, amsgrad=False, maximize=False, lr=self.lr,
+            beta1=float(self.betas[0]), beta2=float(self.betas[1]), eps=float(self.eps),
             weight_decay=float(self.weight_decay),
-            eps=float(self.eps),
-            maximize=False,
-        )
+        )  # fmt: skip
 
     def _several_passes(self, param: Tensor, grad: Tensor, state: State, t: Count) -> None:
         """Take the step after weight decay.

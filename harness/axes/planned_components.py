@@ -34,11 +34,7 @@ PIXELS = 12  # images that a preprocessing is tried on
 
 
 def problems(arms: Iterable[Settings]) -> list[str]:
-    """Say how third-party components break their contracts, a sentence each, with its place.
-
-    Args:
-        arms: the resolved settings of arms that are to be trained.
-    """
+    """Say how third-party components of arms break their contracts, a sentence each, with its place."""
     distinct = list({id(arm): arm for arm in arms}.values())
     sentences: list[str] = []
     chosen = {(axis, entry.name): entry for axis, entry in plugins.chosen_by(distinct)}
@@ -137,7 +133,6 @@ def _architecture(name: str, arm: Settings) -> None:
 
 
 def _activation(arm: Settings) -> Any:
-    """Make modules of an arm's activation."""
     from harness.axes.activations import activations
 
     forward = activations[str(arm.get("activation", "identity"))].forward
