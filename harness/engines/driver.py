@@ -51,11 +51,7 @@ class Training(Protocol):
 
 
 def run(training: Training, options: EngineOptions) -> Outcome:
-    """Train up to the last step that is wanted, and observe it; open the test set at the end, once.
-
-    Raises:
-        ValueError: `options.until` is not a step of evaluation.
-    """
+    """Train up to the last step that is wanted, and observe it; open the test set at the end, once."""
     budget, stop = training.budget, options.last_step(training.budget)
     outcome = Outcome(
         diverged_step=np.zeros(len(training.parameters), np.int64),
@@ -73,8 +69,6 @@ def run(training: Training, options: EngineOptions) -> Outcome:
 
 @dataclass(frozen=True)
 class _Run:
-    """A training under way."""
-
     training: Training
     options: EngineOptions
     outcome: Outcome

@@ -250,20 +250,15 @@ class LoopTraining:
             sums["loss"] += loss_function(output, labels).double().sum().item()
             predicted.append(output.argmax(1))
             confidence.append(probability(model.output, output, predicted[-1]))
-            for name, value in self._measured(output, labels).items():
-                sums[name] += value
+            if self.metrics:
+                p = probabilities(model.output, output)
+                target = nn.functional.one_hot(labels, p.shape[-1]).to(p.dtype)
+                for name in self.metrics:
+                    sums[name] += metrics[name].function(p, target).double().sum().item()
         model.train()
         loss_function.train()
         chosen, sure = torch.cat(predicted).cpu().numpy(), torch.cat(confidence).cpu().numpy()
         return Evaluation.of_one(samples.y, chosen, sure, sums)
-
-    def _measured(self, output: Tensor, labels: Tensor) -> dict[str, float]:
-        """Sum each metric over the samples of a batch."""
-        if not self.metrics:
-            return {}
-        p = probabilities(self.model.output, output)
-        target = nn.functional.one_hot(labels, p.shape[-1]).to(p.dtype)
-        return {name: metrics[name].function(p, target).double().sum().item() for name in self.metrics}
 
     def weights(self) -> list[dict[str, Floats]]:
         """Return the weights by layer, as `weights` names them."""
@@ -306,7 +301,6 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Return the parameters of an optimizer, in its order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
@@ -349,11 +343,7 @@ def weights(model: Classifier) -> dict[str, Floats]:
 
 @torch.no_grad()
 def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
-    """Load weights that `weights` took from a model of the same shape.
-
-    Raises:
-        UsageError: their names or shapes are those of another network.
-    """
+    """Load weights that `weights` took; raise UsageError if names or shapes are another network's."""
     linear = [name for name, module in model.net.named_modules() if isinstance(module, nn.Linear)]
     state = dict(model.net.state_dict())
     names = {

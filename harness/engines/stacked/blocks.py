@@ -1,6 +1,6 @@
 """Blocks: the members of a stack that have one shape, and their layers behind layer one.
 
-Activations are (K, h, B) and layers are small batched products over (K, h, B); see stack.py for the rest.
+Activations are (K, h, B) and layers are small batched products over (K, h, B); see network.py for the rest.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class BlockPass(NamedTuple):
 class LayerBlock:
     """Some members of a stack, K networks of one shape: their parameters, and the layers behind the first.
 
-    Parameters per member are layer one's weights (layer_one.py), and everything behind them, `rest` (K, n),
+    Parameters per member are layer one's weights (first_layer.py), and everything behind them, `rest` (K, n),
     so that an optimizer's update is two calls whatever the depth.
     """
 

@@ -26,9 +26,6 @@ class DenseImages:
         self.x, self.of_member = x, torch.tensor(seeds.of_member, device=x.device)
         self.space = x.new_empty(0)
 
-    def __len__(self) -> int:
-        return len(self.x)
-
     def at(self, index: Tensor) -> Tensor:
         """Return pixels (B, D) of one batch, or (K, B, D) of one a member; the next batch overwrites them."""
         shared = len(index) == 1
@@ -53,10 +50,7 @@ class Dense(LayerOne[Tensor]):
         inputs: int,
         seeds: SeedIndex,
     ) -> None:
-        """Make layer one of a stack's blocks for images of `inputs` pixels.
-
-        The optimizers are those of all members, in their order.
-        """
+        """Make layer one of a stack's blocks for images of `inputs` pixels, with all members' optimizers."""
         rest = blocks[0].rest
         self.blocks, self.seeds = blocks, seeds
         self.rows = [len(block.members) * block.widths[1] for block in blocks]

@@ -1,7 +1,7 @@
 """The stacked engine: compatible trials train as one; those of a seed on the same batches.
 
-Here a stack meets the run of all engines (driver.py). Steps are taken in steps.py, or in captured.py on a
-GPU; the arithmetic is in stack.py and updates.py.
+Here a stack meets the run of all engines (driver.py). Steps are taken in steps.py, or in
+cuda_graphs.py on a GPU; the arithmetic is in network.py and optimizer.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A stack: K multilayer perceptrons as one, and their training step.
 
-The layout makes it fast. Everything is feature-major and member by member: layer one (layer_one.py) is one
+The layout makes it fast. Everything is feature-major and member by member: layer one (first_layer.py) is one
 product of all members' weights with the batch they share, whatever their shapes; behind it, members of one
 shape are a block (blocks.py), whose activations are (K, h, B) and whose layers are small batched products.
 Logits are one (K, C, B) again, so that heads and losses need not know shapes, and class-wise reductions run
