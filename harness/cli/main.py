@@ -170,7 +170,8 @@ def plan(
 ) -> None:
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness.cli import output
-    from harness.planning.plan import cores, make, shortages
+    from harness.planning.plan import make, shortages
+    from harness.system.resources import cores
 
     loaded, engine = _load(study, overrides), options["engine"]
     processes = options["workers"] or cores()

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from harness import notes
 from harness.axes.metrics import metrics
 from harness.engines import kernels
-from harness.planning.plan import Plan, cores
+from harness.planning.plan import Plan
 from harness.registry import PACKAGE_ROOT
 from harness.results import documents
 from harness.system import files
 from harness.system.database_urls import without_passwords
+from harness.system.resources import cores
 
 if TYPE_CHECKING:
     import pandas as pd

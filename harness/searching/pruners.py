@@ -28,12 +28,7 @@ EVALUATIONS = "evaluations"
 
 
 def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
-    """Make a pruner.
-
-    Args:
-        pruning: the pruner's table.
-        evaluations: the most that any suggestion gets.
-    """
+    """Make the pruner of a table; no suggestion gets more than so many evaluations."""
     # Optuna judges from step n_warmup_steps on, and our steps count from 1.
     calm = {"n_startup_trials": pruning.startup, "n_warmup_steps": pruning.warmup + 1}
     match pruning.name:
@@ -55,11 +50,7 @@ def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
 
 
 def rungs(pruning: Pruning, evaluations: int) -> list[int]:
-    """Return the evaluations after which the pruner is asked; between two of them nothing can be pruned.
-
-    Args:
-        pruning: the pruner's table.
-        evaluations: the most that any suggestion gets.
+    """Return the evaluations after which the pruner is asked, of at most so many; no other can prune.
 
     >>> rungs(Pruning(name="halving"), 10)
     [1, 3, 9]
@@ -123,11 +114,8 @@ class SynchronousHalving(BasePruner):
             return False
         if not math.isfinite(trial.intermediate_values[rung]):
             return True
-        batch = [
-            other
-            for other in study.get_trials(deepcopy=False)
-            if other.user_attrs.get(BATCH) == trial.user_attrs[BATCH]
-        ]
+        trials, batch_number = study.get_trials(deepcopy=False), trial.user_attrs[BATCH]
+        batch = [other for other in trials if other.user_attrs.get(BATCH) == batch_number]
         bracket = dict(zip((other.number for other in batch), turns(self._shares, len(batch)), strict=True))
         if rung not in self._rungs[bracket[trial.number] :]:
             return False

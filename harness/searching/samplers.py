@@ -27,13 +27,7 @@ _WALKS = 512
 
 
 def make(search: Search, space: Space, *, seed: int) -> BaseSampler:
-    """Make the sampler of one batch.
-
-    Args:
-        search: the [search] table.
-        space: the space that it draws from.
-        seed: of this batch, by `search.seed` and the number of suggestions before it.
-    """
+    """Make the sampler of a batch; its seed is by `search.seed` and the number of suggestions before it."""
     with warnings.catch_warnings():
         # Optuna's word for options that may change; constraints.txt says which Optuna was tested.
         warnings.simplefilter("ignore", ExperimentalWarning)

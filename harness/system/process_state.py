@@ -24,25 +24,22 @@ SWITCHES = "HARNESS_"
 def _torch_settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
     """Return torch's settings by name in words, each with its value and a function that sets it."""
     torch: Any = sys.modules["torch"]
-    deterministic = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+
+    def set_device(device: Any) -> None:
+        torch.set_default_device(None if device.type == "cpu" else device)
+
+    def set_deterministic(both: tuple[bool, bool]) -> None:
+        torch.use_deterministic_algorithms(both[0], warn_only=both[1])
+
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = (torch.are_deterministic_algorithms_enabled(), warn_only)
+    precision = torch.get_float32_matmul_precision()
     return {
         "torch's default dtype": (torch.get_default_dtype(), torch.set_default_dtype),
-        "torch's default device": (
-            torch.get_default_device(),
-            lambda device: torch.set_default_device(None if device.type == "cpu" else device),
-        ),
+        "torch's default device": (torch.get_default_device(), set_device),
         "torch's number of threads": (torch.get_num_threads(), torch.set_num_threads),
-        "torch's deterministic algorithms": (
-            deterministic,
-            lambda both: torch.use_deterministic_algorithms(both[0], warn_only=both[1]),
-        ),
-        "torch's float32 matmul precision": (
-            torch.get_float32_matmul_precision(),
-            torch.set_float32_matmul_precision,
-        ),
+        "torch's deterministic algorithms": (deterministic, set_deterministic),
+        "torch's float32 matmul precision": (precision, torch.set_float32_matmul_precision),
         "torch's gradients": (torch.is_grad_enabled(), torch._C._set_grad_enabled),
     }
 
@@ -101,16 +98,10 @@ def kept() -> Iterator[list[str]]:
 
 
 def called(what: str, function: Callable[..., Any], *given: Any, note: str = "") -> Any:
-    """Call a component, and leave the process as it was.
+    """Call a component, with its settings a functools.partial, and leave the process as it was.
 
-    Args:
-        what: the component, in words.
-        function: it; with its settings, a functools.partial.
-        given: its arguments, by position: what a person's parameters are called is their own.
-        note: what an error says besides, such as how it was called.
-
-    Raises:
-        ComponentError: it raises, ends the process, or changes what decides numbers in all of the process.
+    Arguments are given by position: what a person's parameters are called is their own. Where it raises, ends
+    the process, or changes what decides numbers in all of it, a ComponentError says so, and the `note`.
     """
     try:
         with kept() as changed:

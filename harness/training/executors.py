@@ -5,7 +5,6 @@ A worker that dies (killed, out of memory) takes no other task along.
 
 from __future__ import annotations
 
-import concurrent.futures
 import importlib
 import multiprocessing
 import os
@@ -13,7 +12,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
@@ -130,10 +129,7 @@ class Workers:
                     task = replace(waiting[0], device=idlest(devices, in_flight.values()))
                     in_flight[self._submit(task, count, idle=not in_flight)] = task
                     waiting.popleft()
-                finished, _ = concurrent.futures.wait(
-                    in_flight, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in finished:
+                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
                     result = future.result()
                     del in_flight[future]
                     yield result
@@ -262,11 +258,7 @@ def _import_engines(engines: Sequence[str]) -> None:
 
 
 def run_task(task: Task[Result], shared: SharedProgress | None = None) -> Result:
-    """Run a task in this process; in a worker, with the parent's shared progress.
-
-    Raises:
-        MachineError: this worker has other components than the study was planned with.
-    """
+    """Run a task in this process; in a worker, with the parent's shared progress."""
     check_components(task.stack.trials)
     return task.run(_shared if shared is None else shared)
 

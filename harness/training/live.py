@@ -97,10 +97,7 @@ def panels_of(curves: pd.DataFrame, trials: pd.DataFrame) -> list[CurvePanel]:
     """Make a panel a data set and kind of loss, since losses of different kinds share no axis.
 
     All planned trials count, so that a panel and a line's colour stay what they are while curves come in.
-
-    Args:
-        curves: trial_id, epoch, split, loss.
-        trials: trial_id, arm, dataset, loss (its kind), status.
+    `curves` are as of `curves_of`; of `trials`, trial_id, arm, dataset, loss (its kind) and status are read.
     """
     planned = trials[trials["status"].ne("skipped")]
     table = curves[np.isfinite(curves["loss"])].merge(planned[["trial_id", "arm"]], on="trial_id")
@@ -131,9 +128,7 @@ def short_names(arms: Sequence[str]) -> dict[str, str]:
 def figure(panels: Sequence[CurvePanel], heading: str) -> Figure:
     """Draw loss over epochs on a logarithmic axis, train dashed and val solid; a panel a kind of loss.
 
-    Args:
-        panels: as from `panels_of`; an empty one says that nothing was evaluated yet.
-        heading: above all panels.
+    An empty panel says that nothing was evaluated yet.
     """
     import matplotlib as mpl
     from matplotlib import figure as mpl_figure

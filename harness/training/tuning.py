@@ -36,13 +36,7 @@ def choose(plan: Plan, folder: Path) -> dict[str, GivenSettings]:
 
     An arm takes the setting with the highest val accuracy, averaged over the tuning seeds; of equal ones the
     first. A setting with a diverged seed is not taken. An arm for which nothing is left chooses nothing.
-
-    Args:
-        plan: of a study with a [tune] table.
-        folder: the study's results folder, with its tuning/ finished.
-
-    Raises:
-        UsageError: trials of the tuning phase are missing or failed.
+    Where trials of `folder`/tuning are missing or failed, that is a UsageError.
     """
     study = plan.study.in_phase("tuning")
     tried = results.read_trials(folder / TUNING).set_index("trial_id")[["status", "val_accuracy"]]
