@@ -217,10 +217,8 @@ def _sample_by_sample(
 def metric(what: str, component: Metric) -> None:
     """Raise ComponentError if a metric breaks its contract, alone or on a stack, as engines call it."""
     _right_way_round(what, component.function, "the probabilities come")
-    p, targets = (
-        noise(MEMBERS, SAMPLES, CLASSES).softmax(-1),
-        probes.one_hot().expand(MEMBERS, SAMPLES, CLASSES),
-    )
+    p = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
+    targets = probes.one_hot().expand_as(p)
     alone = [call(what, component.function, p[k], targets[k]) for k in range(MEMBERS)]
     together = call(what, component.function, p, targets)
     for values, given in ((alone[0], p[0]), (together, p)):

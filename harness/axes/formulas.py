@@ -324,16 +324,9 @@ def sgd(p: Array, g: Array, _state: State, _k: int, *, lr: float, weight_decay: 
 
 
 def momentum(
-    p: Array,
-    g: Array,
-    state: State,
-    k: int,
-    *,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-) -> None:
+    p: Array, g: Array, state: State, k: int, *,
+    lr: float, momentum: float, dampening: float, weight_decay: float,
+) -> None:  # fmt: skip
     """Heavy ball: v = momentum v + (1 - dampening) g, at the first step v = g; p -= lr v."""
     g = penalised(p, g, weight_decay)
     v = slot(state, "v", p)
@@ -354,18 +347,9 @@ def nesterov(
 
 
 def rmsprop(
-    p: Array,
-    g: Array,
-    state: State,
-    _k: int,
-    *,
-    lr: float,
-    alpha: float,
-    eps: float,
-    momentum: float,
-    centered: bool,
-    weight_decay: float,
-) -> None:
+    p: Array, g: Array, state: State, _k: int, *,
+    lr: float, alpha: float, eps: float, momentum: float, centered: bool, weight_decay: float,
+) -> None:  # fmt: skip
     """Each gradient over its usual size: s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps).
 
     Centered: in place of s the variance s - m^2, with m = alpha m + (1 - alpha) g. With momentum:
@@ -391,17 +375,9 @@ def rmsprop(
 
 
 def adam(
-    p: Array,
-    g: Array,
-    state: State,
-    k: int,
-    *,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-    amsgrad: bool,
-) -> None:
+    p: Array, g: Array, state: State, k: int, *,
+    lr: float, betas: tuple[float, float], eps: float, weight_decay: float, amsgrad: bool,
+) -> None:  # fmt: skip
     """Two running means: m = b1 m + (1 - b1) g; s = b2 s + (1 - b2) g^2; p -= lr m' / (sqrt(s') + eps).
 
     Means that start at 0 are too small at first, hence m' = m / (1 - b1^k) and s' = s / (1 - b2^k).
@@ -430,17 +406,9 @@ def adamw(
 
 
 def adagrad(
-    p: Array,
-    g: Array,
-    state: State,
-    k: int,
-    *,
-    lr: float,
-    lr_decay: float,
-    eps: float,
-    initial_accumulator_value: float,
-    weight_decay: float,
-) -> None:
+    p: Array, g: Array, state: State, k: int, *,
+    lr: float, lr_decay: float, eps: float, initial_accumulator_value: float, weight_decay: float,
+) -> None:  # fmt: skip
     """All gradients so far: s = s + g^2; p -= lr / (1 + (k - 1) lr_decay) g / (sqrt(s) + eps)."""
     g = penalised(p, g, weight_decay)
     s = slot(state, "s", p, start=initial_accumulator_value)

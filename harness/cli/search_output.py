@@ -17,7 +17,7 @@ from harness.planning.cost import cost
 from harness.planning.plan import Plan, make, unseen
 from harness.planning.stack import Engine
 from harness.searching import pruners, samplers, suggestions
-from harness.searching.ask_tell import arm_of, at_random
+from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
 from harness.searching.loop import SearchProgress, SearchResult
 from harness.settings.schema import BASELINE, CONFIRMED, WINNER
@@ -92,7 +92,7 @@ def _values(parameter: Parameter) -> str:
 def _sampled(study: Study, engine: Engine) -> Plan:
     """Plan some random suggestions."""
     rng = np.random.default_rng(0)
-    drawn = [study.space.walk(lambda p: at_random(p, rng))[1] for _ in range(SAMPLED)]
+    drawn = [study.space.walk(lambda p: samplers.at_random(p, rng))[1] for _ in range(SAMPLED)]
     return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
 
 

@@ -21,10 +21,6 @@ LOOK_EVERY = 64
 """Steps between two looks at the batch losses, at most: a look costs a stack as much as a step."""
 
 
-def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class EngineOptions:
     """Options and callbacks of one training.
@@ -39,7 +35,7 @@ class EngineOptions:
         splits: evaluated during training.
     """
 
-    tell: Callable[[float, Outcome], None] = _tell_nobody
+    tell: Callable[[float, Outcome], None] = lambda _fraction, _outcome: None
     metrics: Sequence[str] = ()
     checkpoints: Checkpoints = NEVER
     sealed: bool = False

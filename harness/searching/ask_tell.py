@@ -160,7 +160,7 @@ class AskTell:
     def _left(self, rng: np.random.Generator) -> Drawn | None:
         """Return a random point that was not asked for yet; None if there is none."""
         for _ in range(MOST_DRAWN):
-            drawn, settings = self.space.walk(lambda parameter: at_random(parameter, rng))
+            drawn, settings = self.space.walk(lambda parameter: samplers.at_random(parameter, rng))
             if self._identity(settings) not in self._identities:
                 return drawn
         if not self.space.finite:
@@ -211,13 +211,8 @@ class AskTell:
         self, suggestion: Suggestion, result: SuggestionResult, size: int, seconds: float
     ) -> FrozenTrial:
         memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
-        attributes = {
-            **memory.user_attrs,
-            ASKED: suggestion.trial.number,
-            SIZE: size,
-            REACHED: result.reached,
-        }
-        attributes |= {SECONDS: round(seconds, 3), "sampler": self.search.sampler}
+        attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, SIZE: size}
+        attributes |= {REACHED: result.reached, SECONDS: round(seconds, 3), "sampler": self.search.sampler}
         if result.reason:
             attributes[REASON] = result.reason
         return create_trial(
@@ -244,11 +239,6 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     if isinstance(values, Floats):
         return trial.suggest_float(parameter.name, values.low, values.high, log=values.log, step=values.step)
     return trial.suggest_int(parameter.name, values.low, values.high, log=values.log, step=values.step)
-
-
-def at_random(parameter: Parameter, rng: np.random.Generator) -> Any:
-    """Draw a value of a parameter, each as probable as any other."""
-    return samplers.at(samplers.distribution(parameter.values), rng.random())
 
 
 def whole_batches(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:

@@ -170,11 +170,8 @@ class _Search:
 
     def _every_component(self) -> Study:
         """Return a study whose arms name every component that a suggestion may have."""
-        linked = {
-            f"{entry.name} {name}": settings
-            for entry in self.space.entries
-            for name, settings in entry.means.items()
-        }
+        entries = self.space.entries
+        linked = {f"{e.name} {name}": settings for e in entries for name, settings in e.means.items()}
         return self.study.in_phase("search", {BASELINE: {}, **linked})
 
     def _restore(self) -> None:

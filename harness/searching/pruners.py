@@ -95,11 +95,7 @@ class SynchronousHalving(BasePruner):
     ceil(n / `reduction`) stay; of equal ones those asked first. A member that reported no finite number is
     pruned. One that has come to the end of its own training is not, and takes no other's place. All this is
     read from the reports, so neither the order of asking matters, nor whether the pruned were told at once.
-
-    Args:
-        rungs: evaluations at which suggestions are compared, ascending.
-        reduction: one of so many stays.
-        brackets: 1 for successive halving, `len(rungs) + 1` for Hyperband.
+    Hyperband has `len(rungs) + 1` brackets.
     """
 
     def __init__(self, rungs: Sequence[int], reduction: int, *, brackets: int) -> None:

@@ -1,7 +1,4 @@
-"""Executors: tasks run in this process, or in local worker processes, one a core or one a GPU.
-
-A worker that dies (killed, out of memory) takes no other task along.
-"""
+"""Executors: tasks run in this process, or in local worker processes, one a core or one a GPU."""
 
 from __future__ import annotations
 
@@ -51,13 +48,8 @@ class Workers:
     """Worker processes, one thread each; or none, and this process runs the tasks: simplest to debug.
 
     Of tasks in flight when a worker dies (killed, out of memory) each is tried again by itself, so that it
-    takes no other along, MOST_TRIES times in all.
-
-    Args:
-        count: processes; with one, this process runs the tasks.
-        modules: the modules that a worker must import to know the components; None if it cannot, and this
-            process runs the tasks.
-        shared: where tasks write their progress.
+    takes no other along, MOST_TRIES times in all. `modules` are those that a worker must import to know the
+    components; with None, if it cannot, or with one process, this process runs the tasks.
     """
 
     def __init__(
@@ -269,9 +261,8 @@ def check_components(trials: Sequence[Trial]) -> None:
         return
     again = "start it again; --workers 1 trains in the process that has read the study"
     if _refusal:
-        raise MachineError(
-            f"a worker process cannot load the study's components: {_refusal}; fix it, and {again}"
-        )
+        why = f"a worker process cannot load the study's components: {_refusal}"
+        raise MachineError(f"{why}; fix it, and {again}")
     for trial in {id(trial.arm): trial for trial in trials}.values():
         if is_still(trial, _sources):
             continue

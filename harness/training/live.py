@@ -81,16 +81,9 @@ def curves_of(progress: Progress) -> pd.DataFrame:
         times = [float(f"{budget.epoch_of(step):.7g}") for step in budget.eval_steps]
         epochs[first : first + len(stack.trials), : len(times)] = times
     loss = progress.shared.curves[..., LOSS].astype(float)
-    trial, evaluation, split = np.nonzero(np.isfinite(loss))
-    return pd.DataFrame(
-        {
-            "trial_id": ids[trial],
-            "epoch": epochs[trial, evaluation],
-            "split": np.array(TRAINED_ON)[split],
-            "loss": loss[trial, evaluation, split],
-        },
-        columns=COLUMNS,
-    )
+    trial, evaluation, split = there = np.nonzero(np.isfinite(loss))
+    values = (ids[trial], epochs[trial, evaluation], np.array(TRAINED_ON)[split], loss[there])
+    return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 
 
 def panels_of(curves: pd.DataFrame, trials: pd.DataFrame) -> list[CurvePanel]:

@@ -308,7 +308,6 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
 
 
 def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:
-    """Say what a person should know before the training."""
     plan, folder, stacks = planned.plan, planned.folder, planned.stacks
     on_cpu = planned.devices[0] == "cpu"
     return [
@@ -322,7 +321,6 @@ def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:
 
 
 def _kernel_remarks(tasks: Sequence[StackTask]) -> list[str]:
-    """Say why the kernels are not used, where they would be."""
     wanted = any(task.device == "cpu" and task.stack.engine == "stacked" for task in tasks)
     missing = kernels.why_not() if wanted else ""
     return [f"{missing}: PyTorch computes what the kernels would"] if missing else []
