@@ -135,17 +135,6 @@ class LossFunction(nn.Module):
         return self.function(output, target, **self.settings)
 
 
-class SeededBatches:
-    """A batch sampler: the batches of every step after step `start`, from the trial's own stream."""
-
-    def __init__(self, trial: Trial, budget: Budget, start: int = 0) -> None:
-        self.trial, self.budget, self.start = trial, budget, start
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for index in batch_indices(self.trial, self.budget, self.start):
-            yield index.tolist()
-
-
 class UpdateOptimizer(torch.optim.Optimizer):
     """A registered update rule as a torch.optim.Optimizer: for optimizers torch.optim does not have."""
 
@@ -236,8 +225,8 @@ class LoopTraining:
 
     def _batches_after(self, step: int) -> Iterator[Any]:
         """Begin to load batches, for which a DataLoader draws from the random state at once."""
-        sampler = SeededBatches(self.trial, self.budget, step)
-        return iter(DataLoader(SplitDataset(self.data.train), batch_sampler=sampler, collate_fn=collate))
+        batches = (index.tolist() for index in batch_indices(self.trial, self.budget, step))
+        return iter(DataLoader(SplitDataset(self.data.train), batch_sampler=batches, collate_fn=collate))
 
     @torch.no_grad()
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:  # noqa: ARG002 (accuracy needs them)

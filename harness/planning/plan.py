@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from harness.axes import plugins
 from harness.axes.heads import heads
@@ -32,6 +33,8 @@ from harness.system import bounds
 
 DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
 """The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
+Known: TypeAlias = tuple[str, Engine, Sequence[str]]
+"""A stack of an earlier plan: its group, its engine, and its trial_ids."""
 MOST_TOLD = 6  # problems of arms that an error lists
 
 
@@ -78,7 +81,7 @@ class Plan:
 def make(
     study: Study,
     engine: Engine = "stacked",
-    known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
+    known: Iterable[Known] = (),
     device: str = "cpu",
     processes: int = 1,
     done: Container[str] = (),
@@ -119,12 +122,7 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
 
 
 def arrange(
-    drawn: Plan,
-    engine: Engine = "stacked",
-    known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
-    device: str = "cpu",
-    processes: int = 1,
-    done: Container[str] = (),
+    drawn: Plan, engine: Engine, known: Iterable[Known], device: str, processes: int, done: Container[str]
 ) -> Plan:
     """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
     todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}

@@ -37,9 +37,6 @@ PRUNED = "pruned after evaluation {}"
 OTHER_SEED = "another seed of this suggestion diverged"
 
 
-# -------------------------------------------------------------------------------------------------- stages
-
-
 @dataclass(frozen=True)
 class StageTask(Task["StageResult"]):
     """A stack, its state after so many seconds, and the step to train it to. Without a state it begins."""
@@ -106,9 +103,6 @@ def _copied(value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     return value.copy() if isinstance(value, np.ndarray) else value
-
-
-# --------------------------------------------------------------------------------------------------- rounds
 
 
 @dataclass

@@ -262,9 +262,6 @@ def _text(entries: Mapping[str, Any], key: str) -> str:
     return json.dumps(entries[key], sort_keys=True) if key in entries else "nothing"
 
 
-# ------------------------------------------------------------------------------------------ errors in words
-
-
 @contextmanager
 def _in_words(url: str) -> Iterator[None]:
     """Turn errors of Optuna, SQLAlchemy and the system into words about a URL or path, without passwords."""

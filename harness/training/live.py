@@ -68,9 +68,6 @@ class CurvePanel:
     lines: pd.DataFrame
 
 
-# ------------------------------------------------------------------------------------------------- numbers
-
-
 def curves_of(progress: Progress) -> pd.DataFrame:
     """Return the curves of this run's stacks so far: trial_id, epoch, split, loss."""
     ids = np.array([trial.trial_id for stack in progress.stacks for trial in stack.trials])
@@ -113,9 +110,6 @@ def short_names(arms: Sequence[str]) -> dict[str, str]:
         arm: textwrap.fill(" · ".join(re.sub(r"^\w+=(?=[A-Za-z])(?!true|false)", "", p) for p in shown), 30)
         for arm, shown in telling.items()
     }
-
-
-# ------------------------------------------------------------------------------------------------- drawing
 
 
 def figure(panels: Sequence[CurvePanel], heading: str) -> Figure:
@@ -206,9 +200,6 @@ def _axes(ax: Axes, panel: CurvePanel) -> None:
         keys = [Line2D([], [], color=color, label=name) for name, color in zip(names, COLORS, strict=False)]
         keys += [Line2D([], [], color=GREY, ls=DASHES[split], label=split) for split in ("val", "train")]
     ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
-
-
-# -------------------------------------------------------------------------------------------------- showing
 
 
 def live_display(folder: Path, display: Display | None = None) -> Display:

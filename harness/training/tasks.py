@@ -112,9 +112,6 @@ def undisturbed() -> Iterator[None]:
         raise ComponentError(f"a component changed settings of the whole process: {', '.join(changed)}")
 
 
-# ----------------------------------------------------------------------------------------- tasks of a run
-
-
 @dataclass(frozen=True)
 class StackResult:
     """The number of a stack's trials by status; or the message of its failure.
