@@ -110,8 +110,10 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
     skipped: dict[str, str] = {}
     for trial in everything:
         settings = trial.arm.settings
-        if reason := fit(settings.head, settings.loss, settings.match) or _unchosen(study, trial.arm):
+        if reason := fit(settings.head, settings.loss, settings.match):
             skipped[trial.trial_id] = reason
+        elif not study.phase.chooses(study, trial.arm.name):
+            skipped[trial.trial_id] = "none of the settings it tried finished with every tuning seed"
     todo = [trial for trial in everything if trial.trial_id not in skipped]
     if engine == "numpy":
         _check_formulas(todo, study.metrics)
@@ -143,12 +145,6 @@ def misfit(head: str, loss: str, match: str) -> str:
         f"loss {loss!r} takes {' or '.join(component.forms)}; head {head!r} gives {kind} "
         "(match = 'ignore' trains it all the same)"
     )
-
-
-def _unchosen(study: Study, arm: Arm) -> str:
-    """Say why an arm that should be tuned is not; empty where it is."""
-    chooses = study.phase.chooses(study, arm.name)
-    return "" if chooses else "none of the settings it tried finished with every tuning seed"
 
 
 def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:

@@ -216,8 +216,11 @@ class Round:
                 share = ShareOutcome(trials, outcome.of(ended), result.seconds, stage.device, reasons)
                 self.shares.append((stack, share))
             kept = [k for k in range(len(stack.trials)) if k not in set(ended)]
-            if kept:
-                remaining.append(result if not ended else _only(result, kept))
+            if kept and ended:
+                stage = replace(stage, state=result.state).only(kept)
+                remaining.append(StageResult(stage, state=stage.state, seconds=result.seconds))
+            elif kept:
+                remaining.append(result)
         self.in_training = remaining
 
     def _lost(self) -> Iterator[str]:
@@ -255,12 +258,6 @@ def _results(stages: Sequence[StageTask], workers: Workers) -> Iterator[StageRes
 
 def _is_finished(stage: StageTask) -> bool:
     return stage.until == budget_of(stage.stack).steps
-
-
-def _only(result: StageResult, members: Sequence[int]) -> StageResult:
-    """Return a result's stack and state with some of its members, to go on from."""
-    stage = replace(result.stage, state=result.state).only(members)
-    return StageResult(stage, state=stage.state, seconds=result.seconds)
 
 
 def _reasons(stack: Stack, outcome: Outcome, stopped: set[str], lost: set[str], rung: int) -> dict[str, str]:

@@ -31,16 +31,6 @@ NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
 
 
-class NoWorkerError(MachineError):
-    """No worker process can be started, at a moment when this process should not train in its place."""
-
-    def __init__(self, reason: BaseException) -> None:
-        super().__init__(
-            f"no worker process can be started ({in_words(reason)}). What is finished is safe; the same "
-            "command goes on from here, with --workers 1 in one process"
-        )
-
-
 # -------------------------------------------------------------------------------------- the parent process
 
 
@@ -144,7 +134,10 @@ class Workers:
                 self.close()
                 return submit(self._started(count), run_task, task)
         except NO_PROCESS as error:
-            raise NoWorkerError(error) from error
+            raise MachineError(
+                f"no worker process can be started ({in_words(error)}). What is finished is safe; the same "
+                "command goes on from here, with --workers 1 in one process"
+            ) from error
 
     def _started(self, count: int) -> ProcessPoolExecutor:
         if self._pool is None:

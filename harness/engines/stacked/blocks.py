@@ -6,7 +6,7 @@ Activations are (K, h, B) and layers are small batched products over (K, h, B); 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,13 +54,11 @@ class Activations:
 
 
 def _backward(phi: Activation, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    return phi.backward(grad, z, a) if phi.backward is not None else _by_autograd(phi.forward, z, grad)
-
-
-def _by_autograd(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Tensor:
+    if phi.backward is not None:
+        return phi.backward(grad, z, a)
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        (result,) = torch.autograd.grad(function(x), x, grad)
+        z = z.detach().requires_grad_()
+        (result,) = torch.autograd.grad(phi.forward(z), z, grad)
     return result
 
 
