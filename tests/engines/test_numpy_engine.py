@@ -386,8 +386,8 @@ def test_a_component_without_a_formula_is_told_before_any_compute(study_of: Call
         optimizers.remove("still")
     message = str(told.value)
     assert message.count("\n  - ") == 2
-    assert "activation 'swish2' (test_numpy.py:" in message
-    assert "optimizer 'still' (test_numpy.py:" in message
+    assert "activation 'swish2' (test_numpy_engine.py:" in message
+    assert "optimizer 'still' (test_numpy_engine.py:" in message
     assert "it has: sgd, momentum" in message
     assert "--engine stacked or loop" in message
 
