@@ -25,12 +25,11 @@ def check(path: Path) -> None:
     """Read every whole line of a journal; raises UsageError where one is damaged, or not Optuna's."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            torn = not line.endswith(b"\n")
             try:
-                sound = torn or "op_code" in json.loads(line)
+                sound = line.endswith(b"\n") and "op_code" in json.loads(line)
             except (ValueError, TypeError):
                 sound = False
-            if torn:
+            if not line.endswith(b"\n"):  # torn
                 sound = line.startswith(LINE_START) or LINE_START.startswith(line)
             if not sound:
                 raise damaged(path, f"line {number} is not a journal record")

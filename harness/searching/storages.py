@@ -75,7 +75,6 @@ class Storage:
         self.close = close
         self._study = study
         self._repair = repair
-        self._known = 0
         with _in_words(self.url):
             self._known = len(self._finished(study.get_trials(deepcopy=False)))
 

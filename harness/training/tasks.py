@@ -194,14 +194,11 @@ def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None)
         try:
             outcome = engine(task.stack.engine).train(share, data, task.device, options=options)
         except (MemoryError, RuntimeError) as error:
-            if len(share) == 1 or not _is_out_of_memory(error):
+            out_of_memory = isinstance(error, MemoryError) or "memory" in str(error).lower()
+            if len(share) == 1 or not out_of_memory:
                 raise
             todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
             continue
         writer(1.0, outcome)
         outcomes.append(ShareOutcome(share, outcome, checkpoint.seconds, task.device))
     return outcomes
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "memory" in str(error).lower()
