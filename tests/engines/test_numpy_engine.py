@@ -427,7 +427,7 @@ def test_a_study_trains_where_torch_cannot_be_imported(workers: int, tmp_path: P
     """Python runs sitecustomize at every start, so that worker processes have no torch either."""
     (tmp_path / "sitecustomize.py").write_text(NO_TORCH)
     (tmp_path / "by_hand.toml").write_text(STUDY)
-    house = Path(formulas.__file__).parents[1]
+    house = Path(formulas.__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(house)])}
     refused = subprocess.run(
         [sys.executable, "-c", "import torch"], check=False, env=environment, capture_output=True
