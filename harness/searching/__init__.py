@@ -1,1 +1,15 @@
 """Searches: Optuna suggests settings, batches of which train as stacks, and is told their results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.system.lazy import public_names
+
+if TYPE_CHECKING:
+    from harness.searching.loop import SearchResult as SearchResult
+    from harness.searching.loop import search as search
+
+_HOMES = {"SearchResult": "loop", "search": "loop"}
+__all__ = ["SearchResult", "search"]
+__getattr__ = public_names(__name__, _HOMES)
