@@ -18,13 +18,7 @@ from harness.planning.cost import cost
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM
 from harness.study.trials import arms as arms_of
-from harness.text import (
-    count,
-    difference,
-    duration,
-    hundredths,
-    p_value_column,
-)
+from harness.text import count, difference, duration, hundredths, p_value_column
 from harness.training.progress import ACCURACY, LOSS, Progress
 
 if TYPE_CHECKING:

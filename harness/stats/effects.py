@@ -54,10 +54,7 @@ def effect_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
 
 
 def main_effects(
-    trials: pd.DataFrame,
-    axes: Sequence[str],
-    metric: str = "val_accuracy",
-    confidence: float = CONFIDENCE,
+    trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_accuracy", confidence: float = CONFIDENCE
 ) -> pd.DataFrame:
     """Compute the main effect of each level: its paired difference from the mean of all levels.
 
@@ -79,10 +76,7 @@ def main_effects(
 
 
 def axis_spreads(
-    trials: pd.DataFrame,
-    axes: Sequence[str],
-    metric: str = "val_accuracy",
-    confidence: float = CONFIDENCE,
+    trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_accuracy", confidence: float = CONFIDENCE
 ) -> pd.DataFrame:
     """Compare the best level of each axis with its worst, paired by seed.
 
