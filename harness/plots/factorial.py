@@ -26,21 +26,13 @@ KINDS = {"axis": COLORS[0], "interaction": COLORS[4], "seed": COLORS[1], "rest":
 
 @dataclass(frozen=True)
 class Cells:
-    """Two axes' combinations on one data set: levels of `rows` down, of `columns` across.
+    """Two axes' combinations on one data set: levels of `rows` down, of `columns` across."""
 
-    Attributes:
-        title: which data set, or more.
-        rows: the first axis.
-        columns: the second axis.
-        mean: cell means, shares; NaN where there is none.
-        effect: how far each lies from what the two axes do by themselves, shares.
-    """
-
-    title: str
-    rows: str
-    columns: str
-    mean: pd.DataFrame
-    effect: pd.DataFrame
+    title: str  # which data set, or more
+    rows: str  # the first axis
+    columns: str  # the second axis
+    mean: pd.DataFrame  # cell means, shares; NaN where there is none
+    effect: pd.DataFrame  # how far each lies from what the two axes do by themselves, shares
 
 
 @styled

@@ -38,25 +38,15 @@ LONGEST = 14  # letters of a category that stands beside an axis
 
 @dataclass(frozen=True)
 class Dimension:
-    """A parameter as a figure lays it out.
+    """A parameter as a figure lays it out."""
 
-    Attributes:
-        name: its column.
-        kind: log and linear for numbers, category for names.
-        low: the least value, of numbers.
-        high: the greatest.
-        levels: the values of a category, as text.
-        step: between the values; 0 where all between low and high are.
-        least: of accuracies, as from `least_error`.
-    """
-
-    name: str
-    kind: Literal["log", "linear", "category"]
-    low: float = math.nan
-    high: float = math.nan
-    levels: Sequence[str] = ()
-    step: float = 0
-    least: float = LEAST_ERROR
+    name: str  # its column
+    kind: Literal["log", "linear", "category"]  # log and linear for numbers, category for names
+    low: float = math.nan  # the least value, of numbers
+    high: float = math.nan  # the greatest
+    levels: Sequence[str] = ()  # the values of a category, as text
+    step: float = 0  # between the values; 0 where all between low and high are
+    least: float = LEAST_ERROR  # of accuracies, as from `least_error`
 
     @property
     def few(self) -> list[float]:

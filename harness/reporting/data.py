@@ -21,37 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyFile:
-    """The tables of a results folder's study.toml that a report reads, with their defaults.
+    """The tables of a results folder's study.toml that a report reads, with their defaults."""
 
-    Attributes:
-        name: the study's; empty if the file has none.
-        hypothesis: the study's; empty if the file has none.
-        design: grid, one-factor, ladder or search.
-        phase: fixed, tuning, tuned, search or confirmed.
-        metrics: tracked metrics.
-        keep_predictions: splits whose predictions are kept.
-        baseline: settings of all arms.
-        axes: names of the settings that were varied.
-        steps: a ladder's [[steps]].
-        tunes: whether arms are tuned.
-        tuning_seeds: seeds that settings are chosen with.
-        tuned: names of the settings that are tuned.
-        chosen: arm -> the settings it chose.
-    """
-
-    name: str
-    hypothesis: str
-    design: str
-    phase: str
-    metrics: Sequence[str]
-    keep_predictions: Sequence[str]
-    baseline: Mapping[str, Any]
-    axes: Sequence[str]
-    steps: Sequence[Mapping[str, Any]]
-    tunes: bool
-    tuning_seeds: Sequence[int]
-    tuned: Sequence[str]
-    chosen: Mapping[str, Mapping[str, Any]]
+    name: str  # the study's; empty if the file has none
+    hypothesis: str  # the study's; empty if the file has none
+    design: str  # grid, one-factor, ladder or search
+    phase: str  # fixed, tuning, tuned, search or confirmed
+    metrics: Sequence[str]  # tracked metrics
+    keep_predictions: Sequence[str]  # splits whose predictions are kept
+    baseline: Mapping[str, Any]  # settings of all arms
+    axes: Sequence[str]  # names of the settings that were varied
+    steps: Sequence[Mapping[str, Any]]  # a ladder's [[steps]]
+    tunes: bool  # whether arms are tuned
+    tuning_seeds: Sequence[int]  # seeds that settings are chosen with
+    tuned: Sequence[str]  # names of the settings that are tuned
+    chosen: Mapping[str, Mapping[str, Any]]  # arm -> the settings it chose
 
     @classmethod
     def of(cls, tables: Mapping[str, Any]) -> StudyFile:
@@ -78,15 +62,12 @@ class StudyFile:
 class ReportData:
     """A results folder with everything that a report derives from its tables.
 
-    Attributes:
-        results: the folder as it was read.
-        axes: columns of `trials` that were varied, except for the data set.
-        trials: `results.trials` with axes as text, `label` (the arm in short, without its data set) and
-            `objective` (loss, head and weight: losses of one objective may share an axis).
+    `trials`: `results.trials` with axes as text, `label` (the arm in short, without its data set) and
+    `objective` (loss, head and weight: losses of one objective may share an axis).
     """
 
-    results: results.Results
-    axes: tuple[str, ...]
+    results: results.Results  # the folder as it was read
+    axes: tuple[str, ...]  # columns of `trials` that were varied, except for the data set
     trials: pd.DataFrame
 
     @property
@@ -184,15 +165,10 @@ def where(reading: ReportData, conditions: str) -> ReportData:
 
 @dataclass(frozen=True)
 class ComparisonData:
-    """Arms against a baseline.
+    """Arms against a baseline."""
 
-    Attributes:
-        contrasts: as from `stats.contrasts`, with `label`.
-        seeds: as from `stats.paired_differences`, with `label`.
-    """
-
-    contrasts: pd.DataFrame
-    seeds: pd.DataFrame
+    contrasts: pd.DataFrame  # as from `stats.contrasts`, with `label`
+    seeds: pd.DataFrame  # as from `stats.paired_differences`, with `label`
 
 
 def rank(reading: ReportData) -> pd.DataFrame:

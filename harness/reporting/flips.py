@@ -62,23 +62,14 @@ MATRIX = (
 
 @dataclass(frozen=True)
 class Flips:
-    """The predictions of two arms for the same n test images with the same S seeds.
+    """The predictions of two arms for the same n test images with the same S seeds."""
 
-    Attributes:
-        pair: the arms.
-        trials: the arm's, a row a seed.
-        index: (n,) as in `Predictions`.
-        label: (n,) as in `Predictions`.
-        predicted: (S, n) classes, by the arm.
-        reference: (S, n) classes, by its reference.
-    """
-
-    pair: Pair
-    trials: pd.DataFrame
-    index: NDArray[np.int64]
-    label: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    reference: NDArray[np.int64]
+    pair: Pair  # the arms
+    trials: pd.DataFrame  # the arm's, a row a seed
+    index: NDArray[np.int64]  # (n,) as in `Predictions`
+    label: NDArray[np.int64]  # (n,) as in `Predictions`
+    predicted: NDArray[np.int64]  # (S, n) classes, by the arm
+    reference: NDArray[np.int64]  # (S, n) classes, by its reference
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -154,19 +145,12 @@ def _common(reading: ReportData, pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms of one data set that are compared.
+    """Two arms of one data set that are compared."""
 
-    Attributes:
-        dataset: its name.
-        arm: a label.
-        reference: the label of the arm that it is compared with.
-        why: the reason for this pair, a sentence.
-    """
-
-    dataset: str
-    arm: str
-    reference: str
-    why: str
+    dataset: str  # its name
+    arm: str  # a label
+    reference: str  # the label of the arm that it is compared with
+    why: str  # the reason for this pair, a sentence
 
 
 def reference_arm(reading: ReportData, dataset: str) -> str:

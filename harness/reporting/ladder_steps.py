@@ -20,23 +20,14 @@ Changes = Mapping[str, tuple[str, str]]
 
 @dataclass(frozen=True)
 class LadderStep:
-    """One step of a ladder.
+    """One step of a ladder."""
 
-    Attributes:
-        number: 0 for the baseline.
-        name: as in the study file.
-        arm: the arm in trials.csv; an earlier step's if this one sets nothing new.
-        dataset: the data set it was trained on.
-        changes: settings that the step names and that differ from the step before.
-        follows: settings that differ without being named, such as another optimizer's defaults.
-    """
-
-    number: int
-    name: str
-    arm: str
-    dataset: str
-    changes: Changes
-    follows: Changes
+    number: int  # 0 for the baseline
+    name: str  # as in the study file
+    arm: str  # the arm in trials.csv; an earlier step's if this one sets nothing new
+    dataset: str  # the data set it was trained on
+    changes: Changes  # settings that the step names and that differ from the step before
+    follows: Changes  # settings that differ without being named, such as another optimizer's defaults
 
     @property
     def label(self) -> str:
@@ -46,19 +37,12 @@ class LadderStep:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The steps on one data set.
+    """The steps on one data set."""
 
-    Attributes:
-        dataset: its name.
-        steps: in order, the lowest first.
-        trials: a row a trial of a step, with the step's label in `label`.
-        pairs: arm, reference: labels of each step and of the one before it.
-    """
-
-    dataset: str
-    steps: Sequence[LadderStep]
-    trials: pd.DataFrame
-    pairs: pd.DataFrame
+    dataset: str  # its name
+    steps: Sequence[LadderStep]  # in order, the lowest first
+    trials: pd.DataFrame  # a row a trial of a step, with the step's label in `label`
+    pairs: pd.DataFrame  # arm, reference: labels of each step and of the one before it
 
     @property
     def splits(self) -> list[str]:

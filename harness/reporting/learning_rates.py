@@ -46,16 +46,13 @@ SETTING = ["lr", "planned", "ok", "diverged", "failed", "n", "mean", "low", "hig
 class Sweep:
     """Trials at several learning rates, on one data set.
 
-    Attributes:
-        trials: lr (a number), seed, status, val_accuracy, panel and line (words); several trials of a line,
-            lr and seed are averaged.
-        words: a sentence on lines and panels, for the caption; may be empty.
-        tuned: the trials are those of tuning.
+    `trials`: lr (a number), seed, status, val_accuracy, panel and line (words); several trials of a line, lr
+    and seed are averaged.
     """
 
     trials: pd.DataFrame
-    words: str
-    tuned: bool
+    words: str  # a sentence on lines and panels, for the caption; may be empty
+    tuned: bool  # the trials are those of tuning
 
 
 def draw(reading: ReportData) -> Iterator[Figure]:

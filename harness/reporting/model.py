@@ -73,45 +73,29 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with everything below it, in this order.
+    """A heading with everything below it, in this order."""
 
-    Attributes:
-        name: the fragment that leads to it; fit for an address.
-        title: the heading, also in the page's contents.
-        words: paragraphs.
-        tables: sortable.
-        figures: below the tables.
-    """
-
-    name: str
-    title: str
-    words: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
+    name: str  # the fragment that leads to it; fit for an address
+    title: str  # the heading, also in the page's contents
+    words: Sequence[str] = ()  # paragraphs
+    tables: Sequence[Table] = ()  # sortable
+    figures: Sequence[Figure] = ()  # below the tables
 
 
 @dataclass(frozen=True)
 class Page:
     """A report, or a part of one.
 
-    Attributes:
-        answers: paragraphs of sentences.
-        tables: shown above the figures, each under a heading of its own.
-        figures: shown under one heading.
-        sections: shown below the figures.
-        data: a section a data set, on its images.
-        files: tables that are written to files and not shown.
-        missing: trials without a result: a section for each reason, a paragraph an arm.
-        facts: numbers and settings for the page's standing text.
+    `facts`: numbers and settings for the page's standing text.
     """
 
-    answers: Sequence[Sequence[str]] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
-    sections: Sequence[Section] = ()
-    data: Sequence[Section] = ()
-    files: Sequence[Table] = ()
-    missing: Sequence[Section] = ()
+    answers: Sequence[Sequence[str]] = ()  # paragraphs of sentences
+    tables: Sequence[Table] = ()  # shown above the figures, each under a heading of its own
+    figures: Sequence[Figure] = ()  # shown under one heading
+    sections: Sequence[Section] = ()  # shown below the figures
+    data: Sequence[Section] = ()  # a section a data set, on its images
+    files: Sequence[Table] = ()  # tables that are written to files and not shown
+    missing: Sequence[Section] = ()  # trials without a result: a section for each reason, a paragraph an arm
     facts: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -31,22 +31,16 @@ MAY_DIFFER = {"trial_id", "arm", "seed", "label", "objective", "eval_every"}
 class SearchData:
     """The results folder of a search.
 
-    Attributes:
-        reading: the folder, read; every trial of every suggestion, test sealed.
-        settings: its [search] table.
-        suggestions: suggestions.csv in the order of the numbers, with `value` (the leading objective) and
-            `best` (boolean).
-        parameters: the parameters in the order in which they are drawn.
-        confirmed: the folder confirmed/; None if it is not there yet or cannot be read.
-        doubts: in words, what cannot be read.
+    `suggestions`: suggestions.csv in the order of the numbers, with `value` (the leading objective) and
+    `best` (boolean).
     """
 
-    reading: ReportData
-    settings: Search
+    reading: ReportData  # the folder, read; every trial of every suggestion, test sealed
+    settings: Search  # its [search] table
     suggestions: pd.DataFrame
-    parameters: tuple[Parameter, ...]
-    confirmed: ReportData | None
-    doubts: Sequence[str]
+    parameters: tuple[Parameter, ...]  # the parameters in the order in which they are drawn
+    confirmed: ReportData | None  # the folder confirmed/; None if it is not there yet or cannot be read
+    doubts: Sequence[str]  # in words, what cannot be read
 
     @property
     def objectives(self) -> list[Objective]:

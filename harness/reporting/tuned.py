@@ -56,21 +56,13 @@ SHARED = ("baseline", "axes", "steps", "tune", "datasets")
 
 @dataclass(frozen=True)
 class Phases:
-    """The tuned comparison of a results folder.
+    """The tuned comparison of a results folder."""
 
-    Attributes:
-        tuning: the folder tuning/; None if it is missing or belongs to another study.
-        tuned: the folder tuned/; None if it is missing or belongs to another study.
-        chosen: chosen.csv; without rows if it is missing or belongs to another study.
-        doubts: sentences on parts that cannot be read.
-        mismatch: a sentence on parts that belong to another study; empty if all fit.
-    """
-
-    tuning: Results | None
-    tuned: Results | None
-    chosen: pd.DataFrame
-    doubts: Sequence[str]
-    mismatch: str
+    tuning: Results | None  # the folder tuning/; None if it is missing or belongs to another study
+    tuned: Results | None  # the folder tuned/; None if it is missing or belongs to another study
+    chosen: pd.DataFrame  # chosen.csv; without rows if it is missing or belongs to another study
+    doubts: Sequence[str]  # sentences on parts that cannot be read
+    mismatch: str  # a sentence on parts that belong to another study; empty if all fit
 
 
 def read_phases(root: Results) -> Phases | None:
@@ -171,17 +163,11 @@ def _other_choice(tuned: Results, path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A study's tuned comparison.
+    """A study's tuned comparison."""
 
-    Attributes:
-        phases: the folders and files it was read from.
-        reading: the folder tuned/; None if it is missing or belongs to another study.
-        judged: the family's verdicts on it.
-    """
-
-    phases: Phases
-    reading: ReportData | None
-    judged: Verdicts | None
+    phases: Phases  # the folders and files it was read from
+    reading: ReportData | None  # the folder tuned/; None if it is missing or belongs to another study
+    judged: Verdicts | None  # the family's verdicts on it
 
     @property
     def tried(self) -> pd.DataFrame:

@@ -33,21 +33,15 @@ ROUNDING = 1e-12
 class BalancedBlock:
     """The balanced part of a data set's grid.
 
-    Attributes:
-        dataset: its name.
-        names: the dimensions: axes that still have several levels, then "seed" where there are several.
-        y: (levels of the first axis, .., seeds), no NaN; empty where nothing finished.
-        seeds: how many.
-        planned: trials.
-        left_out_levels: "axis=level" of what was left out to have no holes.
+    `names`: the dimensions: axes that still have several levels, then "seed" where there are several.
     """
 
-    dataset: str
+    dataset: str  # its name
     names: tuple[str, ...]
-    y: NDArray[np.float64]
-    seeds: int
-    planned: int
-    left_out_levels: tuple[str, ...]
+    y: NDArray[np.float64]  # (levels of the first axis, .., seeds), no NaN; empty where nothing finished
+    seeds: int  # how many
+    planned: int  # trials
+    left_out_levels: tuple[str, ...]  # "axis=level" of what was left out to have no holes
 
 
 def anova(
