@@ -130,33 +130,24 @@ class _DrawOptions(TypedDict):
 )
 @click.option("--grid", is_flag=True, help="Draw evenly spaced training images, 3 x 6, with their labels.")
 @click.option(
-    "--hardest",
-    type=click.Path(path_type=Path),
-    metavar="RESULTS",
+    "--hardest", type=click.Path(path_type=Path), metavar="RESULTS",
     help="Draw the images that most trained models of a results folder get wrong; all of them in a CSV.",
-)
+)  # fmt: skip
 @click.option(
     "--where",
     metavar="CONDITIONS",
     help="The trained models that --hardest asks, chosen as by harness show: lr=0.1,seed=0.  [default: all]",
 )
 @click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE",
     help="How to divide the data: val_split=stratified,balanced draws both. Repeatable.",
-)
+)  # fmt: skip
 @figures_option
 @click.argument("what", metavar="DATASET|STUDY")
 def show(
-    what: str,
-    study: str | None,
-    overrides: Sequence[str],
-    out: Path,
-    grid: bool,
+    what: str, study: str | None, overrides: Sequence[str], out: Path, grid: bool,
     **options: Unpack[_DrawOptions],
-) -> None:
+) -> None:  # fmt: skip
     """Draw a data set, or those of a study: label counts of train, val and test, and one image a class.
 
     With --label, --grid or --hardest, draws these instead. Writes PNG and SVG.

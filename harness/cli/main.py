@@ -216,12 +216,9 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 @harness.command()
 @_study_options
 @click.option(
-    "--checkpoint-every",
-    metavar="HOW OFTEN",
-    default="60 seconds",
-    show_default=True,
+    "--checkpoint-every", metavar="HOW OFTEN", default="60 seconds", show_default=True,
     help="How often a long stack is kept, to go on from: 'N seconds', 'N minutes', 'N epochs', or never.",
-)
+)  # fmt: skip
 @click.option(
     "--retrain",
     is_flag=True,
@@ -348,26 +345,17 @@ class _CompareOptions(TypedDict):
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
-    "--metric",
-    type=click.Choice(["test_accuracy", "val_accuracy"]),
-    default="test_accuracy",
-    show_default=True,
-    help="What is compared.",
-)
+    "--metric", type=click.Choice(["test_accuracy", "val_accuracy"]), default="test_accuracy",
+    show_default=True, help="What is compared.",
+)  # fmt: skip
 @click.option(
-    "--margin",
-    type=float,
-    default=0.002,
-    show_default=True,
+    "--margin", type=float, default=0.002, show_default=True,
     help="Differences within it are the same; a share: 0.002 are 0.2 points.",
-)
+)  # fmt: skip
 @click.option(
-    "--alpha",
-    type=float,
-    default=0.05,
-    show_default=True,
+    "--alpha", type=float, default=0.05, show_default=True,
     help="The error rate of all verdicts together (Holm).",
-)
+)  # fmt: skip
 @click.option(
     "--fail-on",
     type=click.Choice(["worse"]),

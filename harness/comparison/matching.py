@@ -74,12 +74,9 @@ def match(a: Results, b: Results) -> Matched:
         if named["inside"].eq("both").any():
             trials, by, changed = named, "arm", named_changes
     return Matched(
-        trials.drop(columns=["place_a", "place_b"]),
-        by,
-        changed,
-        pd.DataFrame(assumed, columns=["setting", "side", "value"]),
-        _namesakes(trials, words),
-    )
+        trials.drop(columns=["place_a", "place_b"]), by, changed,
+        pd.DataFrame(assumed, columns=["setting", "side", "value"]), _namesakes(trials, words),
+    )  # fmt: skip
 
 
 def setting_columns(trials: pd.DataFrame) -> list[str]:

@@ -54,7 +54,7 @@ def forest_figure(table: pd.DataFrame, margin: float, xlabel: str) -> Figure:
 
     Args:
         table: heading (rows that belong together follow each other), label (the contrast in words),
-            difference, low, high (shares; NaN where there is none), verdict, told (what stands at the right),
+            difference, low, high (shares; NaN where there is none), verdict, words (at the row's right),
             series: empty, or `fixed` and `tuned` for two rows of a contrast that share a line.
         margin: within it two arms count as the same; a share.
         xlabel: what the difference is, in words.
@@ -100,7 +100,7 @@ def _contrast(ax: Axes, row: Mapping[Any, Any], y: float) -> None:
         mfc="white" if hollow else look.color,
     )  # fmt: skip
     ax.text(
-        1.015, y, row["told"], transform=ax.get_yaxis_transform(), va="center", color=look.words,
+        1.015, y, row["words"], transform=ax.get_yaxis_transform(), va="center", color=look.words,
         fontsize=8.5 if row["series"] else 9,
     )  # fmt: skip
 

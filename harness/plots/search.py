@@ -206,8 +206,6 @@ def _best_key() -> Line2D:
 
 def _legend(figure: Figure, keys: Sequence[Line2D]) -> None:
     figure.legend(
-        handles=list(keys),
-        loc="outside upper center",
-        ncols=math.ceil(len(keys) / math.ceil(len(keys) / 5)),
+        handles=list(keys), loc="outside upper center", ncols=math.ceil(len(keys) / math.ceil(len(keys) / 5)),
         frameon=False,
-    )
+    )  # fmt: skip

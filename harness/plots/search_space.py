@@ -102,11 +102,9 @@ def parallel_figure(
     ax.set_xlim(-0.35, len(axes) - 0.4)
     ax.set_ylim(-0.14, 1.02)
     ax.set_xticks(
-        range(len(axes)),
-        [*(spaced(axis.name) for axis in dimensions), spaced(objective)],
-        rotation=20,
+        range(len(axes)), [*(spaced(axis.name) for axis in dimensions), spaced(objective)], rotation=20,
         ha="left",
-    )
+    )  # fmt: skip
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.set_yticks([])

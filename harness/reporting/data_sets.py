@@ -85,12 +85,9 @@ def _row(reading: ReportData, settings: dict[str, Value]) -> Figure:
     divided = _view(reading, settings)
     figure = row_figure(divided, 0)
     return Figure(
-        f"data-{slug(divided.name)}-row",
-        f"One image of each class of {divided.name}",
-        ROW,
-        figure,
+        f"data-{slug(divided.name)}-row", f"One image of each class of {divided.name}", ROW, figure,
         folded=True,
-    )
+    )  # fmt: skip
 
 
 def _grid(reading: ReportData, settings: dict[str, Value]) -> Figure:

@@ -151,7 +151,7 @@ def _climb(ladder: Ladder) -> Figure:
     differences = _stacked({split: ladder.differences(split) for split in splits})
     figure = plots.ladder_figure(
         {step.label: _row(ladder, step) for step in ladder.steps}, accuracy, _stacked(seeds),
-        changes.assign(told=labels), differences.rename(columns={"arm": "label"}),
+        changes.assign(words=labels), differences.rename(columns={"arm": "label"}),
     )  # fmt: skip
     caption = LADDER.format(intervals(accuracy["n"]))
     name = f"ladder-{slug(ladder.dataset)}"
@@ -192,11 +192,9 @@ def _confusion(reading: ReportData, ladder: Ladder, step: LadderStep) -> Iterato
             caption += f" No seed finished both this step and step {before.number}, so no change is shown."
     yield Figure(
         f"confusion-{slug(ladder.dataset)}-rung-{step.number}",
-        f"Confusion matrix of step {step.number} ({step.name}) on {ladder.dataset}",
-        caption,
-        plots.confusion_figure(named, classes, changes),
-        folded=len(ladder.steps) > UNFOLDED,
-    )
+        f"Confusion matrix of step {step.number} ({step.name}) on {ladder.dataset}", caption,
+        plots.confusion_figure(named, classes, changes), folded=len(ladder.steps) > UNFOLDED,
+    )  # fmt: skip
 
 
 def _from_baseline(ladder: Ladder) -> Iterator[Figure]:

@@ -12,6 +12,7 @@ import pandas as pd
 from harness import stats
 from harness.errors import UsageError
 from harness.reporting.data import ReportData
+from harness.results import documents
 from harness.text import NOT_APPLICABLE, as_word
 
 Changes = Mapping[str, tuple[str, str]]
@@ -97,7 +98,7 @@ def ladder_steps(reading: ReportData) -> Iterator[LadderStep]:
         given |= named
         before, arm = arm, step["name"]
         if arm not in settings.index or arm in earlier[1:]:
-            arm = _same(given, settings.loc[earlier])
+            arm = _merged(reading).get(arm) or _same(given, settings.loc[earlier])
         earlier.append(arm)
         differ = {
             key: (old, new)
@@ -112,10 +113,15 @@ def ladder_steps(reading: ReportData) -> Iterator[LadderStep]:
             )  # fmt: skip
 
 
-def _same(given: Mapping[str, object], settings: pd.DataFrame) -> str:
-    """Find the earlier arm that has all given settings, as far as they apply to it.
+def _merged(reading: ReportData) -> dict[str, str]:
+    """Return the arms that were trained as another arm: name -> that one's; older folders do not say."""
+    path = reading.results.folder / "plan.json"
+    merged = documents.plan(path.parent).get("merged", {}) if path.is_file() else {}
+    return {str(other): str(name) for name, others in merged.items() for other in others}
 
-    A step that sets nothing new was trained once, as an earlier step, and has no trials under its own name.
+
+def _same(given: Mapping[str, object], settings: pd.DataFrame) -> str:
+    """Find, for an older folder, the earlier arm that has all given settings, as far as they apply to it.
 
     Raises:
         UsageError: there is no such arm, so study and trials do not belong together.

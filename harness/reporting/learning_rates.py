@@ -81,7 +81,11 @@ def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFra
     few = f", bars from the lower of {seeds:.0f} to the higher" if seeds > 1 else ", of which there is one"
     several = few if seeds < FEWEST else ", bars 95\u00a0% Student-t intervals"
     caption = (
-        f"{EXPLORATORY} " + READ.format(several) + (CHOSEN if sweep.tuned else BEST) + words + _told(table)
+        f"{EXPLORATORY} "
+        + READ.format(several)
+        + (CHOSEN if sweep.tuned else BEST)
+        + words
+        + _spread_words(table)
     )
     bars = "interval" if seeds >= FEWEST else "range of seeds"
     figure = plots.rates_figure(table.assign(joined=joined), bars=bars)
@@ -271,7 +275,7 @@ def _best_of_others(trials: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
     return trials.merge(ranked.drop_duplicates(["label", "lr"])[setting], on=setting, sort=False)
 
 
-def _told(table: pd.DataFrame) -> str:
+def _spread_words(table: pd.DataFrame) -> str:
     """Compare the spread of lines at one shared lr with that at their own lr, in the widest panel."""
     panels = []
     for panel, rows in table.dropna(subset=["mean"]).groupby("panel", sort=False):

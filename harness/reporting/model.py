@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.text import hundredths, percent, points, significant, span
 
@@ -38,9 +38,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A header. `show`: "" always, "wide" or "narrow" only on such a screen, "long" with room for words."""
+    """A column of a table: its header, and how its cells are made.
+
+    `cell`: the key of a record's text or number, or a function record -> cell. `show`: "" always, "wide" or
+    "narrow" only on such a screen, "long" with room for words.
+    """
 
     name: str
+    cell: str | Callable[[Any], Cell] = ""
     numeric: bool = False
     show: str = ""
 
@@ -108,6 +113,18 @@ class Page:
         """All tables that are written to files."""
         tables = [*self.tables, *self.files, *(table for part in self.sections for table in part.tables)]
         return [table for table in tables if table.data is not None]
+
+
+def rows_of(columns: Sequence[Column], records: Iterable[Any]) -> list[list[Cell]]:
+    """Make a row of cells for each record, such as a row of a DataFrame."""
+    return [[_cell(column, record) for column in columns] for record in records]
+
+
+def _cell(column: Column, record: Any) -> Cell:
+    if not isinstance(column.cell, str):
+        return column.cell(record)
+    value = record[column.cell]
+    return Cell(str(value), key=value if column.numeric else None)
 
 
 def accuracy_cell(row: Row, name: str = "{}") -> Cell:

@@ -15,21 +15,20 @@ from harness.reporting import (
     arm_figures,
     best_model,
     calibration,
+    choices,
     contrasts,
     data_sets,
     flips,
-    grid_figures,
     ladder,
     learning_rates,
     search_data,
     search_page,
-    summary_text,
     table_files,
     tuned,
     verdict_text,
     verdict_views,
 )
-from harness.reporting.arm_tables import arms, choices, missing, provenance
+from harness.reporting.arm_tables import arms, missing, provenance
 from harness.reporting.data import read
 from harness.reporting.model import Page, Section
 
@@ -92,7 +91,7 @@ def _study_page(reading: ReportData) -> Page:
     return replace(
         page,
         answers=[*page.answers, *answers(reading)],
-        tables=[*page.tables, *(ladder.tables(reading) if ladders else choices(reading))],
+        tables=[*page.tables, *(ladder.tables(reading) if ladders else choices.tables(reading))],
         figures=[*page.figures, *draw(reading)],
         sections=[*(part for part in parts if part is not None), *overview],
         data=list(data_sets.sections(reading)),
@@ -105,12 +104,10 @@ def _search_page(reading: ReportData) -> Page:
     """Describe a search; its suggestions are not ranked as arms are, and none of them was tested."""
     found = search_data.read(reading)
     return Page(
-        answers=search_page.answers(found),
-        sections=search_page.sections(found),
-        data=list(data_sets.sections(reading)),
-        missing=missing(reading),
+        answers=search_page.answers(found), sections=search_page.sections(found),
+        data=list(data_sets.sections(reading)), missing=missing(reading),
         facts={"tunes": False, "suggestions": len(found.suggestions), "searched": search_page.facts(found)},
-    )
+    )  # fmt: skip
 
 
 def judgement(reading: ReportData) -> Page:
@@ -135,7 +132,7 @@ def judgement(reading: ReportData) -> Page:
 
 def draw(reading: ReportData) -> Iterator[Figure]:
     """Draw what the design and the finished trials allow, the most important figure first."""
-    yield from grid_figures.draw(reading)
+    yield from choices.draw(reading)
     yield from ladder.draw(reading) if reading.design == "ladder" else arm_figures.draw(reading)
     yield from learning_rates.draw(reading)
 
@@ -144,7 +141,7 @@ def answers(reading: ReportData) -> list[list[str]]:
     """Describe the results: a paragraph for each data set, the most important sentence first."""
     if reading.design == "ladder" and reading.trials["status"].eq("ok").any():
         return ladder.answers(reading)
-    return summary_text.answers(reading)
+    return choices.answers(reading)
 
 
 # --------------------------------------------------------------------------------------------------- the file
@@ -157,11 +154,9 @@ def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
 
 
 def _render(
-    reading: ReportData,
-    page: Page,
-    images: Mapping[str, tuple[Path, Path]],
+    reading: ReportData, page: Page, images: Mapping[str, tuple[Path, Path]],
     tables: list[tuple[Table, tuple[Path, Path]]],
-) -> str:
+) -> str:  # fmt: skip
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.reporting"),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,

@@ -133,12 +133,9 @@ def section(search: SearchData, shares: pd.DataFrame) -> Section | None:
 def _contour(search: SearchData, across: Parameter, upright: Parameter) -> Figure:
     objective, complete = search.objective, search.complete
     figure = plots.contour_figure(
-        complete.dropna(subset=[across.name, upright.name]),
-        search_space.dimension(across),
-        search_space.dimension(upright),
-        objective.name,
-        maximize=objective.maximize,
-    )
+        complete.dropna(subset=[across.name, upright.name]), search_space.dimension(across),
+        search_space.dimension(upright), objective.name, maximize=objective.maximize,
+    )  # fmt: skip
     title = f"{sentence(spaced(objective.name))} over {across.name} and {upright.name}"
     return Figure("search-contour", title, CONTOUR.format(n=len(complete), values=FEWEST_VALUES), figure)
 

@@ -346,7 +346,7 @@ def draw(fixed: Verdicts, tuned: Verdicts) -> Iterator[Figure]:
     tables = []
     for series, judged in (("fixed", fixed), ("tuned", tuned)):
         words = [f"{series}: {verdict_views.label(row)}" for row in judged.table.to_dict("records")]
-        tables.append(judged.table.assign(series=series, told=words))
+        tables.append(judged.table.assign(series=series, words=words))
     rows = pd.concat(tables, ignore_index=True)
     number = rows.groupby(KEY, sort=False).ngroup()
     rows = rows.iloc[number.argsort(kind="stable")]

@@ -173,8 +173,13 @@ def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
 def _short(row: Row) -> str:
     if not row["n"]:
         return _name(row)
-    inside = ", within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
-    return f"{_name(row)} {points(row['difference'], sign=True)} points ({span(row)}{inside})"
+    inside = ", ".join(filter(None, (span(row), inside_margin(row))))
+    return f"{_name(row)} {points(row['difference'], sign=True)} points ({inside})"
+
+
+def inside_margin(row: Row) -> str:
+    """Say that a difference is there and within the margin; empty if not."""
+    return "within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
 
 
 def _name(row: Row) -> str:

@@ -19,13 +19,9 @@ LEVEL_COLUMNS = ["arm", "reference", "seed", "value", "reference_value", "differ
 
 
 def paired_differences(
-    trials: pd.DataFrame,
-    pairs: pd.DataFrame,
-    metric: str = "val_accuracy",
-    arm: str = "arm",
-    *,
+    trials: pd.DataFrame, pairs: pd.DataFrame, metric: str = "val_accuracy", arm: str = "arm", *,
     unfinished: bool = False,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Subtract each reference arm from its arm, within a data set and a seed.
 
     Args:
@@ -52,12 +48,9 @@ def paired_differences(
 
 
 def contrasts(
-    trials: pd.DataFrame,
-    pairs: pd.DataFrame,
-    metric: str = "val_accuracy",
-    arm: str = "arm",
+    trials: pd.DataFrame, pairs: pd.DataFrame, metric: str = "val_accuracy", arm: str = "arm",
     confidence: float = CONFIDENCE,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Compare each pair on each data set with Student's t on the differences within seeds.
 
     It takes the arguments of `paired_differences`; `confidence` is the coverage of each interval by itself,
@@ -77,13 +70,9 @@ def contrasts(
 
 
 def level_differences(
-    trials: pd.DataFrame,
-    axis: str,
-    reference: str,
-    within: Sequence[str] = (),
-    axes: Sequence[str] = (),
+    trials: pd.DataFrame, axis: str, reference: str, within: Sequence[str] = (), axes: Sequence[str] = (),
     metric: str = "test_accuracy",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Subtract the reference level of an axis from each other level, one number a seed.
 
     A cell is a combination of the axes that are neither `axis` nor in `within`. Level and reference are

@@ -92,13 +92,9 @@ def anova_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "test_a
 
 
 def interaction(
-    trials: pd.DataFrame,
-    first: str,
-    second: str,
-    metric: str = "test_accuracy",
-    axes: Sequence[str] = (),
+    trials: pd.DataFrame, first: str, second: str, metric: str = "test_accuracy", axes: Sequence[str] = (),
     confidence: float = CONFIDENCE,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Average each combination of two axes' levels, and compute its deviation from their own effects.
 
     Combinations are averaged, within each seed, over the same cells of the other axes: those that every

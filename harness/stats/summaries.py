@@ -32,12 +32,9 @@ def difference_limits(metric: str) -> tuple[float, float]:
 
 
 def summarise(
-    values: pd.DataFrame,
-    by: Sequence[str],
-    value: str,
-    confidence: float = CONFIDENCE,
+    values: pd.DataFrame, by: Sequence[str], value: str, confidence: float = CONFIDENCE,
     within: tuple[float, float] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Compute mean and Student-t interval of `value` within each group, groups in order of appearance.
 
     An interval ends where values end: Student's t knows nothing of the least and the greatest, and what it

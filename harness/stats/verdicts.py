@@ -40,14 +40,9 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def verdicts(
-    differences: pd.DataFrame,
-    by: Sequence[str] = ("dataset", "arm", "reference"),
-    *,
-    margin: float,
-    alpha: float = 0.05,
-    higher_is_better: bool = True,
-    within: tuple[float, float] = (-np.inf, np.inf),
-) -> pd.DataFrame:
+    differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float,
+    alpha: float = 0.05, higher_is_better: bool = True, within: tuple[float, float] = (-np.inf, np.inf),
+) -> pd.DataFrame:  # fmt: skip
     """Judge each group of paired differences, all groups as one family.
 
     Seeds are the unit of replication: the differences of a group are independent and roughly normal, one a
