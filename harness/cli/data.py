@@ -77,7 +77,6 @@ def check(names: Sequence[str], study: str | None) -> None:
 
 
 def _show_notes(dataset: Dataset) -> None:
-    """Show notes on a data set for readers of its numbers: its division, and equal images."""
     for sentence in (*filter(None, [dataset.remark]), *dataset.facts.warnings):
         click.echo(f"note: {dataset.name}: {sentence}")
 
@@ -180,7 +179,6 @@ def show(
 
 
 def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) -> None:
-    """Draw the images of a data set that most trained models of a results folder get wrong."""
     from harness.gallery import prediction_pages
     from harness.results import read
 

@@ -97,7 +97,6 @@ def _is_of_output(error: BaseException) -> bool:
 
 
 def _say(words: str) -> None:
-    """Write to stderr, if that is possible."""
     with suppress(OSError):
         click.echo(words, err=True)
 
@@ -305,7 +304,6 @@ def search(
 
 
 def _check_design(study: Study, command: str) -> None:
-    """Raise UsageError if the command does not fit the study's design."""
     design = study.about.design
     if (design == "search") != (command == "search"):
         other = "search" if design == "search" else "run"

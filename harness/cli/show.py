@@ -26,7 +26,6 @@ class _ImageOptions(TypedDict):
 
 
 def _run_plugins(_: click.Context, __: click.Parameter, files: Sequence[Path]) -> None:
-    """Run the plugin files that a person trusts."""
     from harness.axes import plugins
 
     for file in files:

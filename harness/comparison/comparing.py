@@ -152,9 +152,6 @@ def _version_notes(matched: Matched) -> list[str]:
     return [note]
 
 
-# ---------------------------------------------------------------------------------------------------- arms
-
-
 def identical(trials: pd.DataFrame) -> pd.Series[bool]:
     """Mark trials that finished on both sides with the same numbers, or diverged at the same step."""
     same = trials["inside"].eq("both") & trials["status_a"].isin(columns.FINISHED)

@@ -107,7 +107,6 @@ def _check_whole(folder: Path) -> None:
 
 
 def _check_trials(read: Results, plan: Mapping[str, Any]) -> None:
-    """Raise UsageError if trials.csv lacks columns, or trials of the plan."""
     path = read.folder / "trials.csv"
     try:
         columns.check_columns(read.trials.columns, METRICS)

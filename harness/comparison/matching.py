@@ -137,7 +137,6 @@ def _distinguishes_folders(first: pd.Series[str], second: pd.Series[str]) -> boo
 
 
 def _differing(first: pd.DataFrame, second: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Tabulate the values of each column in either frame: setting, a, b."""
     rows = [(name, _listed(first[name]), _listed(second[name])) for name in columns]
     return pd.DataFrame(rows, columns=["setting", *SIDES])
 

@@ -70,7 +70,6 @@ def _only_in(trials: pd.DataFrame, side: str) -> list[str]:
 
 
 def _unfinished(trials: pd.DataFrame, side: str) -> list[str]:
-    """Count the matched trials without a result in one folder, by status."""
     status = trials.loc[trials["inside"].eq("both"), f"status_{side}"].replace("", "not trained yet")
     counts = status[status.ne("ok")].value_counts()
     if counts.empty:
@@ -108,9 +107,6 @@ def below_table(arms: pd.DataFrame, comparison: Comparison, dataset: str) -> lis
         span = low if low == high else f"{low} to {high}"
         lines.append(f"at 80 % power, true differences of {span} points could be seen")
     return lines
-
-
-# --------------------------------------------------------------------------------------------------- files
 
 
 def check_out(out: Path) -> None:

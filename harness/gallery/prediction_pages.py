@@ -298,7 +298,6 @@ def draw_hardest(
 
 
 def _file_words(conditions: str) -> str:
-    """Turn conditions into a unique end of a file name."""
     if not conditions:
         return ""
     plain = re.sub(r"[^\w.=-]+", "-", conditions)[:LONGEST_CONDITIONS]

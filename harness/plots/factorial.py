@@ -106,5 +106,4 @@ def _wrapped(levels: Iterable[object]) -> list[str]:
 
 
 def _signed(points: float) -> str:
-    """Write a signed deviation in points: 0.123 is "+0.12"."""
     return f"{points:+.2f}".replace("-", "\u2212")

@@ -79,7 +79,6 @@ def holding(letters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
 
 @functools.cache
 def _letters(path: str) -> frozenset[str]:
-    """Return the letters of a font file; none if it cannot be read."""
     try:
         return frozenset(map(chr, FT2Font(path).get_charmap()))
     except (OSError, RuntimeError):
@@ -100,9 +99,6 @@ def _numbered(text: str, unread: frozenset[str]) -> str:
 
 def _number(run: str) -> int:
     return _numbers.setdefault(" ".join(run.split()), len(_numbers) + 1)
-
-
-# ------------------------------------------------------------------------------------- the texts of a figure
 
 
 def _axes(figure: Figure) -> list[Axis]:

@@ -79,7 +79,6 @@ def _lane(
 
 
 def _say(ax: Axes, y: float, words: str, color: Any) -> None:
-    """Write at the right of a row."""
     ax.text(1.02, y, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=color)
 
 

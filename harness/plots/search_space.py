@@ -135,7 +135,6 @@ def _spread(axis: Dimension, table: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _upright(ax: Axes, place: int, axis: Dimension) -> None:
-    """Draw one axis of the parallel coordinates with its words."""
     ax.plot([place, place], [0, 1], color="0.35", lw=1, zorder=3)
     for y, word in _marks(axis):
         ax.text(place + 0.04, y, word, fontsize=7.5, va="center", zorder=6,
@@ -324,7 +323,6 @@ def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int
 
 
 def _back(at: NDArray[np.float64], values: pd.Series[Any], objective: str, *, maximize: bool) -> list[str]:
-    """Write a colour bar's ticks: from places back to the values."""
     kind, signed = kind_of(objective, values), at * (1 if maximize else -1)
     restored = values_at(signed, kind, least_error(values)).tolist()
     return [f"{100 * value:.3g}\u00a0%" if kind == "error" else short_number(value) for value in restored]

@@ -137,7 +137,6 @@ def gap(reading: ReportData, dataset: str, label: str) -> Iterator[str]:
 
 
 def _bracketed(row: pd.Series[Any], number: Callable[[float], str]) -> str:
-    """Write an interval in brackets; empty for one seed."""
     return f" ({span(row, number)})" if row["n"] > 1 else ""
 
 

@@ -109,7 +109,6 @@ def missing(reading: ReportData, arms: str = "") -> list[Section]:
 
 
 def _named(group: pd.DataFrame) -> Iterator[str]:
-    """Write a line for each arm: its seeds, and the step where each diverged."""
     for label, arm in group.groupby("label", sort=False):
         steps = zip(arm["seed"], arm["diverged_step"], strict=True)
         yield f"{label}: seed " + ", ".join(

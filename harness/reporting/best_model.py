@@ -72,7 +72,6 @@ def _makers(reading: ReportData, trial: pd.Series[Any]) -> dict[str, Callable[[]
 
 
 def _facts(trial: pd.Series[Any], *, alone: bool) -> str:
-    """Name the trial, its size and its accuracies."""
     facts = [
         f"{trial['parameters']:,.0f} trainable parameters",
         *(

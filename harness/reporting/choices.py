@@ -70,7 +70,6 @@ def answers(reading: ReportData) -> list[list[str]]:
 
 
 def _choices(reading: ReportData, dataset: str) -> Iterator[str]:
-    """Describe the choices that matter on a data set, by design."""
     if reading.trials["val_accuracy"].notna().sum() == 0:
         yield (
             f"On {dataset} there is no validation accuracy (val_fraction = 0), so no arm is ranked or called "
@@ -83,7 +82,7 @@ def _choices(reading: ReportData, dataset: str) -> Iterator[str]:
     else:
         comparison = against_baseline(reading)
         if comparison is not None:
-            yield from _contrast_words(comparison.contrasts, dataset)
+            yield from _contrast_words(comparison[0], dataset)
 
 
 def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Iterator[str]:
@@ -205,7 +204,7 @@ def tables(reading: ReportData) -> Iterator[Table]:
         yield _spreads(spreads)
     comparison = against_baseline(reading)
     if comparison is not None:
-        yield _contrasts(reading, comparison.contrasts)
+        yield _contrasts(reading, comparison[0])
 
 
 def _spreads(spreads: pd.DataFrame) -> Table:
@@ -361,8 +360,7 @@ def _cells(trials: pd.DataFrame, first: str, second: str, axes: Sequence[str], t
 
 def _differences(reading: ReportData) -> Iterator[Figure]:
     comparison = against_baseline(reading)
-    if comparison is not None and not comparison.contrasts.empty:
-        caption = f"{EXPLORATORY} {DIFFERENCES} {intervals(comparison.contrasts['n'])}"
-        xlabel = "val accuracy minus that of the baseline (points)"
-        figure = plots.differences_figure(comparison.contrasts, comparison.seeds, xlabel)
+    if comparison is not None and not comparison[0].empty:
+        caption = f"{EXPLORATORY} {DIFFERENCES} {intervals(comparison[0]['n'])}"
+        figure = plots.differences_figure(*comparison, "val accuracy minus that of the baseline (points)")
         yield Figure("differences-baseline", BASELINE, caption, figure)

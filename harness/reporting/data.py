@@ -163,21 +163,17 @@ def where(reading: ReportData, conditions: str) -> ReportData:
     return replace(reading, trials=reading.trials.loc[selection.where(named, conditions).index])
 
 
-@dataclass(frozen=True)
-class ComparisonData:
-    """Arms against a baseline."""
-
-    contrasts: pd.DataFrame  # as from `stats.contrasts`, with `label`
-    seeds: pd.DataFrame  # as from `stats.paired_differences`, with `label`
-
-
 def rank(reading: ReportData) -> pd.DataFrame:
     """Rank arms as `stats.rank_arms` does, with their short names in `label`."""
     return stats.rank_arms(reading.trials, arm="label")
 
 
-def against_baseline(reading: ReportData) -> ComparisonData | None:
-    """Compare the arms of a one-factor design with its baseline; None for other designs or a single arm."""
+def against_baseline(reading: ReportData) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Compare the arms of a one-factor design with its baseline; None for other designs or a single arm.
+
+    Returns:
+        `stats.contrasts` and `stats.paired_differences`, both with `label`.
+    """
     arms = list(dict.fromkeys(reading.trials["label"]))
     if reading.design == "grid" or len(arms) < 2:
         return None
@@ -186,7 +182,7 @@ def against_baseline(reading: ReportData) -> ComparisonData | None:
         compare(reading.trials, pairs, arm="label").assign(label=lambda table: table["arm"].astype(str))
         for compare in (stats.contrasts, stats.paired_differences)
     )
-    return ComparisonData(contrasts, seeds)
+    return contrasts, seeds
 
 
 def level_words(axis: str, level: str) -> str:

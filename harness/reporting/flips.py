@@ -132,7 +132,6 @@ def compare(reading: ReportData, pair: Pair) -> Flips:
 
 
 def _common(reading: ReportData, pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the finished trials of both arms whose seed both have, in the same order."""
     trials = reading.finished(pair.dataset)
     arms = [trials[trials["label"].eq(label)] for label in (pair.arm, pair.reference)]
     seeds = set(arms[0]["seed"]) & set(arms[1]["seed"])

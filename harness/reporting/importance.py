@@ -121,7 +121,6 @@ def _importances(
 
 
 def _trial(row: Mapping[Any, Any], parameters: Mapping[str, Parameter]) -> optuna.trial.FrozenTrial:
-    """Make a complete suggestion into a trial of Optuna's."""
     import optuna
 
     from harness.searching.samplers import distribution

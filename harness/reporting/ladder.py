@@ -163,7 +163,6 @@ def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _row(ladder: Ladder, step: LadderStep) -> str:
-    """Write a step's name in the lines of a figure, with its unfinished seeds."""
     ended = stats.outcomes(ladder.trials[ladder.trials["label"].eq(step.label)], ["label"]).iloc[0]
     left = troubles(ended)
     lines = textwrap.wrap(step.label, LINE, max_lines=2, placeholder=" \u2026")

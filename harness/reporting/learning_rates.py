@@ -127,7 +127,6 @@ def _tuning(reading: ReportData, phases: Phases) -> pd.DataFrame | None:
 
 
 def _choices(reading: ReportData, chosen: pd.DataFrame) -> pd.DataFrame:
-    """Return the tuned choices with each arm's label; none if they are not known."""
     if "lr" not in chosen:
         return pd.DataFrame(columns=["label", "lr", "edge"])
     arms = reading.trials.drop_duplicates(["dataset", "arm"])[["dataset", "arm", "label"]]
@@ -162,7 +161,6 @@ def _arranged(reading: ReportData, trials: pd.DataFrame, *, tuned: bool) -> Swee
 
 
 def _panels(trials: pd.DataFrame, axes: Sequence[str]) -> pd.Series[str]:
-    """Name a panel for each combination of axes."""
     if not axes:
         return pd.Series("", index=trials.index)
     words = [axis + " " + trials[axis].astype(str) for axis in axes]

@@ -79,11 +79,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     return path
 
 
-# -------------------------------------------------------------------------------------------- the contents
-
-
 def _study_page(reading: ReportData) -> Page:
-    """Compare the arms of a study."""
     page = judgement(reading)
     parts = [flips.section(reading), calibration.section(reading), *best_model.sections(reading)]
     ladders = reading.design == "ladder"
@@ -144,9 +140,6 @@ def answers(reading: ReportData) -> list[list[str]]:
     return choices.answers(reading)
 
 
-# --------------------------------------------------------------------------------------------------- the file
-
-
 def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
     """Write a figure as `folder`/<name>.png and .svg."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +190,6 @@ def _inlined(drawn: list[Figure], images: Mapping[str, tuple[Path, Path]]) -> di
 
 
 def _facts(reading: ReportData) -> dict[str, object]:
-    """Collect the facts that the page states about its numbers."""
     trials = reading.trials
     unique = trials.drop_duplicates("trial_id")  # tuned arms that chose the same settings share trials
     return {
@@ -217,6 +209,5 @@ def _facts(reading: ReportData) -> dict[str, object]:
 
 
 def _values(trials: pd.DataFrame, column: str) -> str:
-    """List the values of a column; empty if it has none."""
     values: list[object] = list(trials[column].dropna().unique()) if column in trials else []
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)

@@ -44,7 +44,6 @@ def section(search: SearchData) -> Section | None:
 
 
 def _words(rungs: pd.DataFrame) -> Iterator[str]:
-    """Yield how many suggestions were pruned at which epochs."""
     pruned = f"{count(int(rungs['pruned'].sum()), 'suggestion')} pruned"
     if len(rungs) > MOST_RUNGS:
         yield f"{pruned}, at {len(rungs)} different epochs."

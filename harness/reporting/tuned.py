@@ -148,7 +148,6 @@ def _shared_tables(found: Results) -> dict[str, Any]:
 
 
 def _other_choice(tuned: Results, path: Path) -> bool:
-    """Tell whether tuned/ was trained with other choices than chosen.csv has."""
     text = csv_rows.read(path)
     names = [name for name in text if name not in FACTS]
     chose = {
@@ -226,7 +225,6 @@ def _changes(table: pd.DataFrame, dataset: str) -> Iterator[str]:
 
 
 def _one_by_one(changed: Sequence[Mapping[Any, Any]]) -> list[str]:
-    """Write a sentence for each contrast."""
     return [
         f"{contrast(row)}: {_verdict(row, 'fixed')} at the fixed setting, {_verdict(row, 'tuned')} tuned."
         for row in changed

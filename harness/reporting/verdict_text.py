@@ -113,7 +113,6 @@ def _size(family: Contrasts) -> str:
 
 
 def _phrases(family: Contrasts) -> dict[str, str]:
-    """Return the words for each verdict, in the order of sentences."""
     return {
         "better": "better",
         "worse": "worse",
@@ -126,7 +125,6 @@ def _phrases(family: Contrasts) -> dict[str, str]:
 
 
 def _counts(rows: Sequence[Row], family: Contrasts) -> str:
-    """Count the contrasts of each verdict."""
     numbers = Counter(row["verdict"] for row in rows)
     return joined([f"{numbers[name]} {phrase}" for name, phrase in _phrases(family).items() if numbers[name]])
 
@@ -151,7 +149,6 @@ def _across(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
 
 
 def _range(rows: Sequence[Row]) -> str:
-    """Write the lowest and the highest difference in brackets; empty where there is none."""
     values = sorted(row["difference"] for row in rows if row["n"])
     if not values:
         return ""

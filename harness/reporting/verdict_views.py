@@ -91,9 +91,6 @@ def _more(row: Mapping[Any, Any]) -> Cell:
     return Cell(f"{more:,.0f}" if undecided else DASH, key=more)
 
 
-# ---------------------------------------------------------------------------------------------- the figures
-
-
 def draw(judged: Verdicts) -> Iterator[Figure]:
     """Draw the forest of a family, a large one in several figures of which all but the first are folded."""
     rows = judged.table.assign(series="", words=[label(row) for row in judged.table.to_dict("records")])
@@ -138,7 +135,6 @@ def _corrected(contrasts: int) -> str:
 
 
 def _over(n: pd.Series[int]) -> str:
-    """Write the number of seeds behind the intervals."""
     some = n[n.gt(0)]
     if some.max() < 2:
         return "none with one seed"
@@ -148,9 +144,6 @@ def _over(n: pd.Series[int]) -> str:
 def label(row: Mapping[Any, Any]) -> str:
     """Write a verdict with its difference, as it stands beside its row."""
     return f"{row['verdict']} {points(row['difference'], sign=True)}" if row["n"] else str(row["verdict"])
-
-
-# ----------------------------------------------------------------------------------------- the main effects
 
 
 def _mean(row: Mapping[Any, Any]) -> Cell:

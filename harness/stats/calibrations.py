@@ -109,7 +109,6 @@ def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def _of_labels(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """Return the probability of each sample's true class."""
     index = np.asarray(labels, dtype=int)
     chosen = np.asarray(probabilities, dtype=float)[np.arange(len(index)), index]
     return np.asarray(chosen, dtype=float)

@@ -138,7 +138,6 @@ def interaction(
 
 
 def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[BalancedBlock]:
-    """Yield the balanced block of each data set."""
     for dataset, planned in trials.groupby("dataset", sort=False):
         names = [*axes, "seed"]
         levels, values, _ = as_array(planned, names, metric)
@@ -156,7 +155,6 @@ def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[
 
 
 def _table(block: BalancedBlock, interactions: int) -> pd.DataFrame:
-    """Make the rows of one data set."""
     y, seed = block.y, "seed"
     axes = [place for place, name in enumerate(block.names) if name != seed]
     terms = [

@@ -111,7 +111,6 @@ def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
 
 
 def _words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
-    """Return the verdict of each row."""
     significant = table["p_holm"].le(alpha)
     equal = table["n"].gt(1) & table["sd"].le(EQUAL) & table["difference"].abs().le(EQUAL)
     conditions = {
