@@ -15,21 +15,13 @@ from harness.text import count, difference, listed, p_value_column, signed_point
 
 @dataclass(frozen=True)
 class Gate:
-    """The outcome of a gate: regressions and open questions, in words.
+    """The outcome of a gate: regressions and open questions, in words."""
 
-    Attributes:
-        worse: regressions.
-        undecided: questions that must be answered before B may pass.
-        judged: the number of arms that were judged.
-        not_excluded: the number of arms that pass although their 95 % interval reaches below -margin.
-        absent: the number of arms of A that B lacks, which are not judged.
-    """
-
-    worse: tuple[str, ...]
-    undecided: tuple[str, ...]
-    judged: int
-    not_excluded: int
-    absent: int
+    worse: tuple[str, ...]  # regressions
+    undecided: tuple[str, ...]  # questions that must be answered before B may pass
+    judged: int  # arms that were judged
+    not_excluded: int  # arms that pass although their 95 % interval reaches below -margin
+    absent: int  # arms of A that B lacks, which are not judged
 
     @property
     def exit_code(self) -> int:

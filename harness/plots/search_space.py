@@ -288,9 +288,9 @@ def contour_figure(
         # Triangles are found where both axes are as long as they look, and drawn at the values themselves.
         drawn = Triangulation(corners[across.name], corners[upright.name], triangles)
         levels = np.linspace(norm.vmin or 0.0, norm.vmax or 1.0, 11)
-        ax.tricontourf(
-            drawn, _held(merged.to_numpy(), norm), levels=levels, cmap=VALUES, norm=norm, alpha=0.75
-        )
+        # The worst are drawn in the darkest colour, not left out.
+        held = np.clip(merged.to_numpy(), norm.vmin, norm.vmax)
+        ax.tricontourf(drawn, held, levels=levels, cmap=VALUES, norm=norm, alpha=0.75)
     ax.scatter(x, y, c=shades, cmap=VALUES, norm=norm, s=26, edgecolors="w", linewidths=0.7, zorder=3)
     best = table[table["best"]]
     ax.plot(best[across.name], best[upright.name], **BEST, zorder=6)
@@ -305,11 +305,6 @@ def contour_figure(
         key = Line2D([], [], **BEST, label="best")
         figure.legend(handles=[key], loc="outside upper center", frameon=False)
     return figure
-
-
-def _held(values: NDArray[np.float64], norm: Normalize) -> NDArray[np.float64]:
-    """Clip values to the norm's ends: the worst are drawn in the darkest colour, not left out."""
-    return np.clip(values, norm.vmin, norm.vmax)
 
 
 def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int32] | None:

@@ -48,10 +48,8 @@ def sections(reading: ReportData) -> Iterator[Section]:
         trials = reading.finished(dataset)
         if trials.empty:
             continue
-        words, figures = (
-            ["Without a validation accuracy no model is the best, so none is shown."],
-            list[Figure](),
-        )
+        words = ["Without a validation accuracy no model is the best, so none is shown."]
+        figures = list[Figure]()
         with suppress(UsageError):
             best = selection.best(replace(reading.results, trials=trials)).iloc[0]
             figures, words = draw_images(reading, dataset, _makers(reading, best))
@@ -87,11 +85,7 @@ def _facts(trial: pd.Series[Any], *, alone: bool) -> str:
 def _from_predictions(
     make: Callable[[ReportData, pd.Series[Any]], Figure], reading: ReportData, trial: pd.Series[Any]
 ) -> Figure:
-    """Draw a figure of kept predictions.
-
-    Raises:
-        UsageError: the folder holds no predictions.
-    """
+    """Draw a figure of kept predictions, or raise UsageError where the folder holds none."""
     reading.require_predictions()
     return make(reading, trial)
 

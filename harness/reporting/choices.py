@@ -9,15 +9,13 @@ from harness import plots, stats
 from harness.reporting.arm_figures import gap, intervals
 from harness.reporting.contrasts import EXPLORATORY
 from harness.reporting.data import ReportData, against_baseline, rank
-from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, rows_of, slug
+from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
 from harness.text import count, hundredths, interval, joined, p_value, percent, points, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
-
-    from harness.text import Row
 
 ALPHA = 0.05  # of a single test that no family corrects
 VAL = "val_accuracy"
@@ -61,8 +59,7 @@ def answers(reading: ReportData) -> list[list[str]]:
     return [
         [
             *_choices(reading, dataset),
-            *_best(ranking[ranking["dataset"].eq(dataset)], dataset),
-            *_best_gap(reading, ranking[ranking["dataset"].eq(dataset)], dataset),
+            *_best(reading, ranking[ranking["dataset"].eq(dataset)], dataset),
             *_interplay(reading, ranking, dataset),
         ]
         for dataset in reading.datasets
@@ -156,7 +153,7 @@ def _contrast_words(contrasts: pd.DataFrame, dataset: str) -> Iterator[str]:
         )
 
 
-def _best(ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
+def _best(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
     ranked = ranking[ranking["rank"].notna()]
     if ranked.empty:
         if not ranking["ok"].any():  # otherwise _choices said that there is no validation accuracy
@@ -171,6 +168,7 @@ def _best(ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
         f"test {test}."
         + (f" {count(spoiled, 'trial')} of {ranking['planned'].sum()} diverged." if spoiled else "")
     )
+    yield from gap(reading, dataset, str(best["label"]))
 
 
 def _interplay(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
@@ -186,12 +184,6 @@ def _interplay(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iter
         its = " and its ".join(f"{row['axis']} is {arm[row['axis']]}" for row in other)
         best = " and ".join(row["best"] for row in other) + (" does" if len(other) == 1 else " do")
         yield f"Its {its}, though {best} best on average: the effect of a choice may depend on the others."
-
-
-def _best_gap(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
-    ranked = ranking[ranking["rank"].notna()]
-    if not ranked.empty:
-        yield from gap(reading, dataset, str(ranked.iloc[0]["label"]))
 
 
 # ----------------------------------------------------------------------------------------------- the tables
@@ -214,7 +206,7 @@ def _spreads(spreads: pd.DataFrame) -> Table:
         Column("best", lambda row: Cell(row["best"], percent(row["best_mean"]))),
         Column("worst", lambda row: Cell(row["worst"], percent(row["worst_mean"]))),
         Column("spread (points)", lambda r: Cell(points(r["spread"]), span(r), r["spread"]), numeric=True),
-        Column("share", _share_cell, numeric=True),
+        Column("share", lambda row: share_cell(row["share"]), numeric=True),
     ]
     note = (
         f"{EXPLORATORY} Mean val accuracy of the best and the worst level of each choice, over all other "
@@ -225,10 +217,6 @@ def _spreads(spreads: pd.DataFrame) -> Table:
     )
     rows = rows_of(columns, spreads.to_dict("records"))
     return Table("choices", "Which choice matters", note, columns, rows)
-
-
-def _share_cell(row: Row) -> Cell:
-    return Cell(NONE if math.isnan(row["share"]) else percent(row["share"]), key=row["share"])
 
 
 def _contrasts(reading: ReportData, contrasts: pd.DataFrame) -> Table:

@@ -70,7 +70,9 @@ def draw(reading: ReportData) -> Iterator[Figure]:
 
 
 def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFrame) -> Figure:
-    others, words, joined = _others_tuned(reading, sweep), sweep.words, True
+    tuned = reading.study.tuned if sweep.tuned else []
+    others = [name for name in tuned if name != "lr" and name in sweep.trials]
+    words, joined = sweep.words, True
     if others:
         settings_tried = sweep.trials.drop_duplicates(["label", "lr", *others])
         joined = len(settings_tried) > len(settings_tried.drop_duplicates(["label", "lr"]))
@@ -80,22 +82,12 @@ def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFra
     seeds = table["n"].max()
     few = f", bars from the lower of {seeds:.0f} to the higher" if seeds > 1 else ", of which there is one"
     several = few if seeds < FEWEST else ", bars 95\u00a0% Student-t intervals"
-    caption = (
-        f"{EXPLORATORY} "
-        + READ.format(several)
-        + (CHOSEN if sweep.tuned else BEST)
-        + words
-        + _spread_words(table)
-    )
+    rings = CHOSEN if sweep.tuned else BEST
+    caption = f"{EXPLORATORY} {READ.format(several)}{rings}{words}{_spread_words(table)}"
     bars = "interval" if seeds >= FEWEST else "range of seeds"
     figure = plots.rates_figure(table.assign(joined=joined), bars=bars)
     title = f"Accuracy against learning rate on {dataset}"
     return Figure(f"lr-{slug(dataset)}", title, caption.strip(), figure)
-
-
-def _others_tuned(reading: ReportData, sweep: Sweep) -> list[str]:
-    tuned = reading.study.tuned if sweep.tuned else []
-    return [name for name in tuned if name != "lr" and name in sweep.trials]
 
 
 # ------------------------------------------------------------------------------------------------- the trials

@@ -140,6 +140,11 @@ def accuracy_cell(row: Row, name: str = "{}") -> Cell:
     return Cell(percent(mean, 2), span({"low": low, "high": high, "n": n}, hundredths), mean)
 
 
+def share_cell(share: float, small: str = "", digits: int = 1) -> Cell:
+    """Show a share in %; no data for NaN."""
+    return Cell(NONE, key=math.nan) if math.isnan(share) else Cell(percent(share, digits), small, share)
+
+
 def number_cell(row: Row, digits: int = 3) -> Cell:
     """Show a mean with its interval (mean, low, high, n); no data where n is 0."""
     if not row["n"]:

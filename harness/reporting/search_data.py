@@ -95,7 +95,7 @@ def read(reading: ReportData) -> SearchData:
         ) from error
     table = table.sort_values("number", ignore_index=True)
     space = parameters(reading.results.study.get("space", {}), table.drop(columns=needed))
-    names = {p.name: table[p.name].map(_word) for p in space if not p.numeric}
+    names = {p.name: table[p.name].map(as_word, na_action="ignore") for p in space if not p.numeric}
     value = table[search.ranking[0].name].astype(float)
     table = table.assign(**names, value=value, best=_best(table, search))
     doubts: list[str] = []
@@ -146,7 +146,3 @@ def confirmed_number(search: SearchData) -> int | None:
     arms = search.suggestions[search.suggestions["arm"].isin(trials.loc[same, "arm"])]
     complete = arms[arms["state"].eq(COMPLETE)].sort_values("best", ascending=False, kind="stable")
     return None if complete.empty else int(complete["number"].iloc[0])
-
-
-def _word(value: Any) -> Any:
-    return np.nan if pd.isna(value) else as_word(value)

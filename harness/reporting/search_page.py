@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.reporting.search_data import SearchData
-    from harness.study.searches import Objective
     from harness.study.space import Parameter
 
 MOST_BUDGETS = 200
@@ -119,7 +118,7 @@ def sections(search: SearchData) -> list[Section]:
 def _setup(search: SearchData) -> Section:
     settings, several = search.settings, len(search.objectives) > 1
     objectives = " and ".join(
-        f"{spaced(objective.name)} ({_direction(objective)})" for objective in search.objectives
+        f"{spaced(o.name)} (the {'higher' if o.maximize else 'lower'} the better)" for o in search.objectives
     )
     mean = f"{search.seeds} seeds, of which the objective is the mean"
     seeds = "one seed" if search.seeds == 1 else mean
@@ -137,10 +136,6 @@ def _setup(search: SearchData) -> Section:
     if search.best is not None:
         tables.insert(0, search_tables.best(search, search.best))
     return Section("searched", "What was searched", words, tables)
-
-
-def _direction(objective: Objective) -> str:
-    return "the higher the better" if objective.maximize else "the lower the better"
 
 
 def history(search: SearchData) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from harness.errors import UsageError
 from harness.reporting import verdict_views
 from harness.reporting.contrasts import KEY, contrast, judge
 from harness.reporting.data import ReportData, StudyFile, prepare
-from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell
+from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, share_cell
 from harness.reporting.verdict_text import answers
 from harness.results import columns, csv_rows
 from harness.results.tables import check_unchanged
@@ -305,8 +305,8 @@ def _choices(chosen: pd.DataFrame, tried: pd.DataFrame) -> Table:
             Cell(str(row["dataset"])),
             Cell(str(row["arm"])),
             *(_setting(row[name]) for name in names),
-            _share(row["val_accuracy"], f"mean of {as_word(row['seeds'])} seeds"),
-            _share(row["median"], f"{percent(row['lowest'])} to {percent(row['highest'])}"),
+            share_cell(row["val_accuracy"], f"mean of {as_word(row['seeds'])} seeds", 2),
+            share_cell(row["median"], f"{percent(row['lowest'])} to {percent(row['highest'])}", 2),
             *(Cell(as_word(row[name]), key=row[name]) for name in ("tried", "unfinished")),
             Cell("" if pd.isna(row["edge"]) else row["edge"]),
         ]
@@ -319,10 +319,6 @@ def _setting(value: Any) -> Cell:
     if pd.isna(value):
         return Cell(NONE, key=float("nan"))
     return Cell(as_word(value), key=float(value) if isinstance(value, int | float) else None)
-
-
-def _share(value: float, small: str) -> Cell:
-    return Cell(NONE, key=float("nan")) if pd.isna(value) else Cell(percent(value, 2), small, value)
 
 
 def _settings_tried(tried: pd.DataFrame) -> pd.DataFrame:

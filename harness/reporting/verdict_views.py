@@ -11,9 +11,9 @@ import pandas as pd
 from harness import plots, stats
 from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, KEY, arm, contrast, headings
-from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, rows_of, slug
+from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
 from harness.reporting.verdict_text import POWER, inside_margin
-from harness.text import DASH, p_value, percent, points, spaced
+from harness.text import DASH, p_value, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -146,10 +146,6 @@ def label(row: Mapping[Any, Any]) -> str:
     return f"{row['verdict']} {points(row['difference'], sign=True)}" if row["n"] else str(row["verdict"])
 
 
-def _mean(row: Mapping[Any, Any]) -> Cell:
-    return Cell(percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"])
-
-
 def effects(reading: ReportData) -> Iterator[Table]:
     """Make the main effects of a grid a table, with the numbers of the figure of that name."""
     found = stats.main_effects(reading.trials, reading.axes) if reading.design == "grid" else pd.DataFrame()
@@ -159,7 +155,7 @@ def effects(reading: ReportData) -> Iterator[Table]:
         Column("data set", "dataset"),
         Column("axis", "axis"),
         Column("level", "level"),
-        Column("val accuracy", _mean, numeric=True),
+        Column("val accuracy", lambda row: share_cell(row["mean"], digits=2), numeric=True),
         Column("effect (points)", difference_cell, numeric=True),
         Column("seeds", "n", numeric=True),
     ]
