@@ -35,10 +35,7 @@ MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them a
 def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
     """Show the plan of a study: arms, trials, skipped ones and why, stacks, time and bytes.
 
-    Args:
-        plan: the plan.
-        processes: worker processes that the estimate is for.
-        finished: ids of trials that the results folder already has; the estimates leave them out.
+    `finished`: ids of trials that the results folder already has; the estimates leave them out.
     """
     study = plan.study
     click.secho(f"{study.name}: {study.about.design}", bold=True)

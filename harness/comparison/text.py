@@ -11,6 +11,7 @@ import pandas as pd
 from harness.comparison.comparing import Comparison
 from harness.comparison.matching import SIDES
 from harness.results import csv_rows, part_files
+from harness.stats.verdicts import DIFFERENT
 from harness.system import files, output_folder
 from harness.text import count, difference, hundredths, minus, p_value_column
 from harness.text.latex import tabular
@@ -83,7 +84,7 @@ def arms_shown(arms: pd.DataFrame, few: int) -> tuple[pd.DataFrame, list[str]]:
     ordered = arms.assign(_first=~lost).sort_values(["_first", "difference"], kind="stable")
     if len(arms) <= 2 * few:
         return ordered, []
-    telling = lost | arms["verdict"].isin(("better", "worse"))
+    telling = lost | arms["verdict"].isin(DIFFERENT)
     shown = ordered[telling.reindex(ordered.index)]
     shown = shown if len(shown) <= 4 * few else pd.concat([shown.head(3 * few), shown.tail(few)])
     left = [verdict(row) for row in ordered.drop(shown.index).to_dict("records")]

@@ -182,15 +182,10 @@ def _unbroken(ranked: pd.DataFrame) -> pd.DataFrame:
 def draw_images(
     reading: ReportData, dataset: str, makers: Mapping[str, Callable[[], Figure]]
 ) -> tuple[list[Figure], list[str]]:
-    """Draw the figures of a data set's images, as far as images, predictions and weights are there.
+    """Draw the figures of a data set's images, and give a sentence for each reason why others are not shown.
 
-    Args:
-        reading: the results folder.
-        dataset: the images'; nothing is drawn if they would have to be downloaded.
-        makers: a figure's subject -> a function that draws it, or raises a UsageError or MachineError.
-
-    Returns:
-        The figures, and a sentence for each reason why others are not shown.
+    `makers`: a figure's subject -> a function that draws it, or raises a UsageError or MachineError. Nothing
+    is drawn if the images would have to be downloaded.
     """
     if dataset in cache.PINS and any(state.status != "ok" for state in cache.verify(dataset)):
         absent = (

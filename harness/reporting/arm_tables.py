@@ -92,9 +92,7 @@ def troubles(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
 def missing(reading: ReportData, arms: str = "") -> list[Section]:
     """List the trials without a result: a section for each state, data set and reason, a line for each arm.
 
-    Args:
-        reading: the results folder.
-        arms: a word for all arms of it, such as "tuned".
+    `arms` is a word for all arms, such as "tuned".
     """
     trials = reading.trials
     status = trials["status"].astype(object).where(trials["status"].notna(), "")

@@ -142,11 +142,7 @@ def _same(given: Mapping[str, object], settings: pd.DataFrame) -> str:
 def class_pairs(confusion: pd.DataFrame, ladder: Ladder, pair: tuple[str, str], classes: int) -> pd.DataFrame:
     """Compute the change in test mistakes between each two classes, in either direction, for each seed.
 
-    Args:
-        confusion: a results folder's.
-        ladder: the steps.
-        pair: labels of a step and of the one before.
-        classes: their number.
+    `pair`: labels of a step and of the one before; `classes`: their number.
 
     Returns:
         Change in mistakes, (seeds that both steps finished) x (first, second), the largest decrease first.

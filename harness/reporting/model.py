@@ -130,9 +130,7 @@ def _cell(column: Column, record: Any) -> Cell:
 def accuracy_cell(row: Row, name: str = "{}") -> Cell:
     """Show a mean accuracy in % with its interval; no data where n is 0.
 
-    Args:
-        row: mean, low, high and n.
-        name: how the row names them, such as "shown_{}".
+    `row` has mean, low, high and n, under names such as "shown_{}".
     """
     mean, low, high, n = (row[name.format(part)] for part in NUMBERS)
     if not n:
@@ -155,9 +153,7 @@ def number_cell(row: Row, digits: int = 3) -> Cell:
 def difference_cell(row: Row, name: str = "{}") -> Cell:
     """Show a difference in points with its interval; no data where n is 0.
 
-    Args:
-        row: difference, low, high and n.
-        name: how the row names them, such as "{}_test".
+    `row` has difference, low, high and n, under names such as "{}_test".
     """
     difference, low, high, n = (row[name.format(part)] for part in ("difference", *NUMBERS[1:]))
     if not n > 0:

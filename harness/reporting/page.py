@@ -180,32 +180,23 @@ def _inlined(drawn: list[Figure], images: Mapping[str, tuple[Path, Path]]) -> di
         total += len(data)
         kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
         width, height = figure.figure.get_size_inches()
-        inlined[figure.name] = {
-            "uri": f"data:{kind};base64,{data}" if total <= MAX_BYTES else "",
-            "file": f"figures/{file.name}",
-            "width": round(width * 96),
-            "height": round(height * 96),
-        }
+        uri = f"data:{kind};base64,{data}" if total <= MAX_BYTES else ""
+        size = {"width": round(width * 96), "height": round(height * 96)}
+        inlined[figure.name] = {"uri": uri, "file": f"figures/{file.name}", **size}
     return inlined
 
 
 def _facts(reading: ReportData) -> dict[str, object]:
     trials = reading.trials
     unique = trials.drop_duplicates("trial_id")  # tuned arms that chose the same settings share trials
+    names = ("val_fraction", "val_split", "epochs", "steps", "engine", "device")
+    noise = _values(trials, "label_noise")
     return {
-        "planned": len(unique),
-        "done": int(unique["status"].eq("ok").sum()),
-        "arms": trials.drop_duplicates(["dataset", "label"]).shape[0],
-        "seeds": trials["seed"].nunique(),
-        "datasets": reading.datasets,
-        "axes": reading.axes,
-        "varies_lr": "lr" in reading.axes,
-        "noise": noise if (noise := _values(trials, "label_noise")) not in {"", "0"} else "",
-        **{
-            name: _values(trials, name)
-            for name in ("val_fraction", "val_split", "epochs", "steps", "engine", "device")
-        },
-    }
+        "planned": len(unique), "done": int(unique["status"].eq("ok").sum()),
+        "arms": trials.drop_duplicates(["dataset", "label"]).shape[0], "seeds": trials["seed"].nunique(),
+        "datasets": reading.datasets, "axes": reading.axes, "varies_lr": "lr" in reading.axes,
+        "noise": "" if noise == "0" else noise, **{name: _values(trials, name) for name in names},
+    }  # fmt: skip
 
 
 def _values(trials: pd.DataFrame, column: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.reporting.contrasts import arm, contrast, untrained
+from harness.stats.verdicts import DIFFERENT
 from harness.text import (
     as_word,
     between,
@@ -40,10 +41,7 @@ POWER = "80\u00a0% power at the corrected level"
 def answers(reading: ReportData, judged: Verdicts, *, tuned: bool = False) -> list[list[str]]:
     """Describe the verdicts: a paragraph for each data set, then one on the family; none if nothing finished.
 
-    Args:
-        reading: the results folder.
-        judged: its family, judged.
-        tuned: whether the verdicts are those of tuned arms.
+    `tuned`: the verdicts are those of tuned arms.
     """
     if not reading.trials["status"].eq("ok").any():
         return []
@@ -89,7 +87,7 @@ def sentence(row: Row, family: Contrasts) -> str:
     if row["n"] == 1:
         return f"{first} against {second}{within}: {by} in the only seed, so there is no verdict."
     p = f"corrected p {p_value(row['p_holm'])}"
-    if row["verdict"] in {"better", "worse"}:
+    if row["verdict"] in DIFFERENT:
         size = f"{points(abs(row['difference']))} points of {spaced(family.metric)}"
         low, high = sorted((abs(row["low"]), abs(row["high"])))
         sure = f"{interval({**row, 'low': low, 'high': high})}, {p}"
@@ -176,7 +174,7 @@ def _short(row: Row) -> str:
 
 def inside_margin(row: Row) -> str:
     """Say that a difference is there and within the margin; empty if not."""
-    return "within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
+    return "within the margin" if row["verdict"] in DIFFERENT and row["within_margin"] else ""
 
 
 def _name(row: Row) -> str:

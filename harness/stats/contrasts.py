@@ -61,12 +61,9 @@ def contrasts(
         `pairs`. A pair without a common seed on a data set has no row.
     """
     differences = paired_differences(trials, pairs, metric, arm)
-    table = summarise(
-        differences, ["dataset", "arm", "reference"], "difference", confidence, difference_limits(metric)
-    )
-    return table.rename(columns={"mean": "difference"})[
-        ["dataset", "arm", "reference", "n", "difference", "low", "high"]
-    ]
+    by = ["dataset", "arm", "reference"]
+    table = summarise(differences, by, "difference", confidence, difference_limits(metric))
+    return table.rename(columns={"mean": "difference"})[[*by, "n", "difference", "low", "high"]]
 
 
 def level_differences(
@@ -135,13 +132,7 @@ def _differences(
     means = np.full((2, len(seeds)), np.nan)
     if cells.size:
         means[:, kept] = [table[np.ix_(cells, kept)].mean(axis=0) for table in (values, theirs)]
-    return pd.DataFrame(
-        {
-            "seed": pd.Series(seeds).infer_objects(),
-            "value": means[0],
-            "reference_value": means[1],
-            "difference": means[0] - means[1],
-            "cells": len(cells),
-            "left_out": len(values) - len(cells),
-        }
+    table = pd.DataFrame(
+        {"seed": pd.Series(seeds).infer_objects(), "value": means[0], "reference_value": means[1]}
     )
+    return table.assign(difference=means[0] - means[1], cells=len(cells), left_out=len(values) - len(cells))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.stats.summaries import CONFIDENCE, difference_limits, finished, limits, summarise
+from harness.stats.summaries import CONFIDENCE, difference_limits, finished, limits, sorted_within, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,12 +104,7 @@ def axis_spreads(
         rows.append(names | sizes | {k: interval[k] for k in ("n", "low", "high")} | {"share": _share(block)})
     columns = ["dataset", "axis", "best", "worst", "best_mean", "worst_mean"]
     table = pd.DataFrame(rows, columns=[*columns, "n", "spread", "low", "high", "share"])
-    rank = table.groupby("dataset", sort=False).ngroup()
-    return (
-        table.assign(_rank=rank)
-        .sort_values(["_rank", "spread"], ascending=[True, False], kind="stable")[table.columns]
-        .reset_index(drop=True)
-    )
+    return sorted_within(table, {"spread": False})
 
 
 def _blocks(

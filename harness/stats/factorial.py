@@ -79,14 +79,8 @@ def anova_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "test_a
         that had holes).
     """
     rows = [
-        {
-            "dataset": block.dataset,
-            "cells": block.y.size // max(block.seeds, 1),
-            "seeds": block.seeds,
-            "left_out": block.planned - block.y.size,
-            "left_out_levels": block.left_out_levels,
-        }
-        for block in _blocks(trials, axes, metric)
+        (b.dataset, b.y.size // max(b.seeds, 1), b.seeds, b.planned - b.y.size, b.left_out_levels)
+        for b in _blocks(trials, axes, metric)
     ]
     return pd.DataFrame(rows, columns=ANOVA_CELLS)
 
@@ -167,14 +161,9 @@ def _table(block: BalancedBlock, interactions: int) -> pd.DataFrame:
     df = [int(np.prod([y.shape[place] - 1 for place in term])) for term in terms]
     total = float(((y - y.mean()) ** 2).sum())
     rest, rest_df = max(total - sum(squares), 0.0), y.size - 1 - sum(df)
-    table = pd.DataFrame(
-        {
-            "dataset": block.dataset,
-            "term": [*(":".join(block.names[place] for place in term) for term in terms), "rest"],
-            "df": [*df, rest_df],
-            "sum_squares": [*squares, rest],
-        }
-    )
+    names = [*(":".join(block.names[place] for place in term) for term in terms), "rest"]
+    table = pd.DataFrame({"term": names, "df": [*df, rest_df], "sum_squares": [*squares, rest]})
+    table["dataset"] = block.dataset
     table["share"] = table["sum_squares"] / (total if np.ptp(y) > ROUNDING else np.nan)
     noise = rest / rest_df if rest_df > 0 and rest > ROUNDING * total and np.ptp(y) > ROUNDING else np.nan
     tested = table["term"].ne("rest")
@@ -219,16 +208,9 @@ def _combinations(
         means[np.ix_(there, used)] = cube[np.ix_(kept, there, used)].mean(axis=0)
     deviations = np.full_like(means, np.nan)
     deviations[np.ix_(there, used)] = _deviations(levels.iloc[there], means[np.ix_(there, used)])
-    return pd.DataFrame(
-        {
-            "dataset": dataset,
-            **{name: np.repeat(levels[name].to_numpy(), len(seeds)) for name in pair},
-            "value": means.ravel(),
-            "deviation": deviations.ravel(),
-            "cells": len(kept),
-            "left_out": len(cells) - len(kept),
-        }
-    )
+    table = pd.DataFrame({name: np.repeat(levels[name].to_numpy(), len(seeds)) for name in pair})
+    table = table.assign(dataset=dataset, value=means.ravel(), deviation=deviations.ravel())
+    return table.assign(cells=len(kept), left_out=len(cells) - len(kept))
 
 
 def _deviations(levels: pd.DataFrame, means: NDArray[np.float64]) -> NDArray[np.float64]:

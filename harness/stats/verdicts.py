@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+DIFFERENT = ("better", "worse")
 IDENTICAL = "the same in all seeds"
-VERDICTS = ("better", "worse", "same within margin", IDENTICAL, "cannot tell", "one seed", "no data")
+VERDICTS = (*DIFFERENT, "same within margin", IDENTICAL, "cannot tell", "one seed", "no data")
 # Differences of shares that are equal on paper differ by rounding; no accuracy is as fine as this.
 EQUAL = 1e-9
 
