@@ -188,14 +188,9 @@ def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) 
         raise UsageError(
             f"{results.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
         )
-    for title, path in prediction_pages.draw_hardest(
-        results,
-        options["split"] or "test",
-        options["count"] or 18,
-        folder=out,
-        dataset=dataset,
-        conditions=options["where"] or "",
-    ):
+    split, count = options["split"] or "test", options["count"] or 18
+    drawn = prediction_pages.draw_hardest(results, split, count, out, dataset, options["where"] or "")
+    for title, path in drawn:
         click.echo(title)
         click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")
 

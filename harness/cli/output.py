@@ -181,15 +181,9 @@ def telling_settings(results: Results, row: pd.Series[Any]) -> dict[str, str]:
     # A component's settings have its defaults; those of an unknown third-party component are not known.
     with suppress(UsageError):
         usual = {**resolve({name: settings[name] for name in axes}), **{name: usual[name] for name in axes}}
-    return {
-        name: value
-        for name, value in settings.items()
-        if name != "dataset"
-        and (
-            value != as_text(usual.get(name))
-            or len({*results.trials[name].map(as_word)} - {NOT_APPLICABLE}) > 1
-        )
-    }
+    varied = {name for name in settings if len({*results.trials[name].map(as_word)} - {NOT_APPLICABLE}) > 1}
+    telling = varied | {name for name, value in settings.items() if value != as_text(usual.get(name))}
+    return {name: value for name, value in settings.items() if name in telling and name != "dataset"}
 
 
 def show_comparison(comparison: Comparison) -> None:

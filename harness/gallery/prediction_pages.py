@@ -68,14 +68,9 @@ def predictions_figure(model: ModelPredictions, rows: pd.DataFrame, how: str = "
 def _predicted(model: ModelPredictions, row: Any) -> Tile:
     at, pictures = int(row["index"]), model.pictures
     prediction = f"predicted {pictures.class_name(row['predicted'], 11)}, {_sure(row['confidence'])}"
-    return Tile(
-        pictures.pixels[at],
-        [
-            (short(pictures.names[at]), GREY),
-            (f"label {pictures.class_name(row['label'], 14)}", "black"),
-            (prediction, RED if row["wrong"] else "black"),
-        ],
-    )
+    label = f"label {pictures.class_name(row['label'], 14)}"
+    lines = [(short(pictures.names[at]), GREY), (label, "black")]
+    return Tile(pictures.pixels[at], [*lines, (prediction, RED if row["wrong"] else "black")])
 
 
 def _sure(confidence: float) -> str:

@@ -70,14 +70,9 @@ def _makers(reading: ReportData, trial: pd.Series[Any]) -> dict[str, Callable[[]
 
 
 def _facts(trial: pd.Series[Any], *, alone: bool) -> str:
-    facts = [
-        f"{trial['parameters']:,.0f} trainable parameters",
-        *(
-            f"{split} {percent(float(trial[f'{split}_accuracy']), 2)}"
-            for split in ("val", "test")
-            if math.isfinite(trial[f"{split}_accuracy"])
-        ),
-    ]
+    accuracies = {split: float(trial[f"{split}_accuracy"]) for split in ("val", "test")}
+    facts = [f"{trial['parameters']:,.0f} trainable parameters"]
+    facts += [f"{split} {percent(share, 2)}" for split, share in accuracies.items() if math.isfinite(share)]
     which = "The only finished trial" if alone else "The best trial by validation"
     return f"{which}: {trial['label']}, seed {trial['seed']} ({trial['trial_id']}), {', '.join(facts)}."
 

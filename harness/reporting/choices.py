@@ -56,13 +56,10 @@ def answers(reading: ReportData) -> list[list[str]]:
         states = ", ".join(f"{n} {state}" for state, n in ended.items() if n)
         return [["No trial has finished, so there is nothing to conclude.", f"Planned trials: {states}."]]
     ranking = rank(reading)
+    here = {dataset: ranking[ranking["dataset"].eq(dataset)] for dataset in reading.datasets}
     return [
-        [
-            *_choices(reading, dataset),
-            *_best(reading, ranking[ranking["dataset"].eq(dataset)], dataset),
-            *_interplay(reading, ranking, dataset),
-        ]
-        for dataset in reading.datasets
+        [*_choices(reading, name), *_best(reading, table, name), *_interplay(reading, table, name)]
+        for name, table in here.items()
     ]
 
 
@@ -173,7 +170,7 @@ def _best(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iterator[
 
 def _interplay(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iterator[str]:
     """Warn if the best arm of a grid does not consist of the levels that are best on average."""
-    ranked = ranking[ranking["dataset"].eq(dataset) & ranking["rank"].eq(1)]
+    ranked = ranking[ranking["rank"].eq(1)]
     if reading.design != "grid" or ranked.empty:
         return
     trials = reading.of(dataset)

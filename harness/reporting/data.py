@@ -41,21 +41,14 @@ class StudyFile:
     def of(cls, tables: Mapping[str, Any]) -> StudyFile:
         """Read the tables of study.toml, as `Results.study` holds them."""
         study, tune = tables.get("study", {}), tables.get("tune", {})
+        defaults = {"name": "", "hypothesis": "", "design": "grid", "phase": "fixed"}
         return cls(
-            name=str(study.get("name", "")),
-            hypothesis=str(study.get("hypothesis", "")),
-            design=str(study.get("design", "grid")),
-            phase=str(study.get("phase", "fixed")),
-            metrics=study.get("metrics", []),
-            keep_predictions=study.get("keep_predictions", []),
-            baseline=tables.get("baseline", {}),
-            axes=list(tables.get("axes", {})),
-            steps=tables.get("steps", []),
-            tunes="tune" in tables,
-            tuning_seeds=tune.get("seeds", []),
-            tuned=list(tune.get("space", {})),
-            chosen=tables.get("chosen", {}),
-        )
+            **{name: str(study.get(name, default)) for name, default in defaults.items()},
+            metrics=study.get("metrics", []), keep_predictions=study.get("keep_predictions", []),
+            baseline=tables.get("baseline", {}), axes=list(tables.get("axes", {})),
+            steps=tables.get("steps", []), chosen=tables.get("chosen", {}), tunes="tune" in tables,
+            tuning_seeds=tune.get("seeds", []), tuned=list(tune.get("space", {})),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

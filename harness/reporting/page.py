@@ -155,20 +155,13 @@ def _render(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     study = reading.study
+    files = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in tables]
     return environment.get_template("report.html").render(
-        page=page,
-        images=_inlined(page.every_figure, images),
-        name=study.name or reading.results.folder.name,
-        hypothesis=study.hypothesis,
-        design=reading.design,
-        phase=study.phase,
-        facts={**_facts(reading), **page.facts},
-        files=[
-            (table.title, [(file.name, table_files.uri(file)) for file in paths]) for table, paths in tables
-        ],
-        unread=plots.fonts.note(),
+        page=page, images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
+        hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
+        facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
         provenance=list(provenance(reading.results.provenance)),
-    )
+    )  # fmt: skip
 
 
 def _inlined(drawn: list[Figure], images: Mapping[str, tuple[Path, Path]]) -> dict[str, dict[str, object]]:
