@@ -373,7 +373,7 @@ def compare_(
     from harness.cli import output
 
     if out is not None:
-        comparison.check_out(out)
+        output_folder.check_folder(out)
     result = comparison.compare(a, b, **options)
     output.show_comparison(result)
     for path in comparison.write(result, out) if out else ():

@@ -13,7 +13,7 @@ from harness.comparison.matching import SIDES
 from harness.results import csv_rows, part_files
 from harness.stats.verdicts import DIFFERENT
 from harness.system import files, output_folder
-from harness.text import count, difference, hundredths, minus, p_value_column
+from harness.text import between, count, difference, hundredths, minus, p_value_column
 from harness.text.latex import tabular
 
 MOST_LISTED = 5  # arms in a line: differences.csv and trials.csv have them all
@@ -62,12 +62,10 @@ def _only_in(trials: pd.DataFrame, side: str) -> list[str]:
     if alone.empty:
         return []
     counts = alone.groupby(["dataset", "arm"], sort=False).size().reset_index(name="count")
-    listed = [
-        f"{row['arm']} on {row['dataset']} ({row['count']})"
-        for row in counts.head(MOST_LISTED).to_dict("records")
-    ]
-    more = f"; and {count(len(counts) - len(listed), 'more arm')}" if len(counts) > len(listed) else ""
-    return [f"  only in {side.upper()}: {count(len(alone), 'trial')}: {'; '.join(listed)}{more}"]
+    shown = counts.head(MOST_LISTED).to_dict("records")
+    arms = [f"{row['arm']} on {row['dataset']} ({row['count']})" for row in shown]
+    arms += [f"and {count(len(counts) - len(arms), 'more arm')}"] if len(counts) > len(arms) else []
+    return [f"  only in {side.upper()}: {count(len(alone), 'trial')}: {'; '.join(arms)}"]
 
 
 def _unfinished(trials: pd.DataFrame, side: str) -> list[str]:
@@ -97,22 +95,13 @@ def below_table(arms: pd.DataFrame, comparison: Comparison, dataset: str) -> lis
     lines = []
     for row in comparison.pooled[comparison.pooled["dataset"].eq(dataset)].to_dict("records"):
         left = f"; left out: {count(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
-        if row["n"]:
-            lines.append(
-                f"mean over {count(row['arms'], 'arm')}, B - A: {difference(row)} points, "
-                f"{count(row['n'], 'seed')}{left}"
-            )
+        over = f"mean over {count(row['arms'], 'arm')}, B - A: {difference(row)} points"
+        lines += [f"{over}, {count(row['n'], 'seed')}{left}"] if row["n"] else []
     detectable = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
     if len(detectable):
-        low, high = f"{100 * detectable.min():.2f}", f"{100 * detectable.max():.2f}"
-        span = low if low == high else f"{low} to {high}"
-        lines.append(f"at 80 % power, true differences of {span} points could be seen")
+        sizes = between([f"{100 * size:.2f}" for size in (detectable.min(), detectable.max())])
+        lines.append(f"at 80 % power, true differences of {sizes} points could be seen")
     return lines
-
-
-def check_out(out: Path) -> None:
-    """Raise UsageError if no files can be written into `out`, before anything is computed."""
-    output_folder.check_folder(out)
 
 
 def write(comparison: Comparison, out: Path) -> list[Path]:
@@ -122,7 +111,7 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
         UsageError: `out` is a file.
         MachineError: it cannot be written.
     """
-    check_out(out)
+    output_folder.check_folder(out)
     text = csv_rows.written(comparison.arms, part_files.SIGNIFICANT)
     files.write(out / CSV, text.encode())
     files.write(out / LATEX, latex(comparison).encode())

@@ -13,7 +13,7 @@ from harness.errors import MachineError, UsageError
 from harness.plots import Panel
 from harness.reporting.data import rank
 from harness.reporting.model import Figure, slug
-from harness.text import count, percent, points, significant, span
+from harness.text import between, count, percent, points, significant, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,7 +169,7 @@ def intervals(n: pd.Series[int]) -> str:
     """Say how to read points and bars, from the number of seeds behind each bar."""
     if n.max() < 2:
         return "Points are single seeds; with one seed there is no interval."
-    seeds = str(n.max()) if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    seeds = between([str(n.min()), str(n.max())])
     return f"Points are single seeds, bars 95\u00a0% Student-t intervals over {seeds} seeds."
 
 

@@ -43,11 +43,6 @@ class SearchData:
     doubts: Sequence[str]  # in words, what cannot be read
 
     @property
-    def objectives(self) -> list[Objective]:
-        """The one or two objectives."""
-        return self.settings.objectives
-
-    @property
     def objective(self) -> Objective:
         """The objective that decides which suggestion is the best."""
         return self.settings.ranking[0]

@@ -116,9 +116,10 @@ def sections(search: SearchData) -> list[Section]:
 
 
 def _setup(search: SearchData) -> Section:
-    settings, several = search.settings, len(search.objectives) > 1
+    settings, several = search.settings, len(search.settings.objectives) > 1
     objectives = " and ".join(
-        f"{spaced(o.name)} (the {'higher' if o.maximize else 'lower'} the better)" for o in search.objectives
+        f"{spaced(o.name)} (the {'higher' if o.maximize else 'lower'} the better)"
+        for o in settings.objectives
     )
     mean = f"{search.seeds} seeds, of which the objective is the mean"
     seeds = "one seed" if search.seeds == 1 else mean
@@ -221,7 +222,7 @@ def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:
 
 
 def _front(search: SearchData) -> Section | None:
-    if len(search.objectives) < 2 or search.complete.empty:
+    if len(search.settings.objectives) < 2 or search.complete.empty:
         return None
     ranking = search.settings.ranking
     names, maximize = [objective.name for objective in ranking], [objective.maximize for objective in ranking]

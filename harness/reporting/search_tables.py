@@ -166,7 +166,7 @@ def suggestions(search: SearchData) -> Table:
     columns = [
         Column("number", "number", numeric=True),
         Column("state", lambda row: Cell(row["state"], row["reason"] if row["state"] == FAILED else "")),
-        *map(_objective_column, search.objectives),
+        *map(_objective_column, search.settings.objectives),
         Column("evaluations", _evaluations, numeric=True),
         *map(_parameter_column, search.parameters),
     ]
@@ -180,7 +180,10 @@ def front(search: SearchData, table: pd.DataFrame) -> Table:
     """Tabulate the suggestions of the Pareto front, the best by the leading objective first."""
     ascending = not search.objective.maximize
     shown = table[table["front"]].sort_values("value", ascending=ascending, kind="stable")
-    columns = [Column("suggestion", "number", numeric=True), *map(_objective_column, search.objectives)]
+    columns = [
+        Column("suggestion", "number", numeric=True),
+        *map(_objective_column, search.settings.objectives),
+    ]
     columns += map(_parameter_column, search.parameters)
     rows = rows_of(columns, shown.to_dict("records"))
     names = [*search.settings.objective, *(parameter.name for parameter in search.parameters)]

@@ -150,8 +150,7 @@ def _range(rows: Sequence[Row]) -> str:
     values = sorted(row["difference"] for row in rows if row["n"])
     if not values:
         return ""
-    low, high = (points(value, sign=True) for value in (values[0], values[-1]))
-    return f" ({low if low == high else f'{low} to {high}'} points)"
+    return f" ({between([points(value, sign=True) for value in values])} points)"
 
 
 def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:

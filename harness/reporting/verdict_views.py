@@ -13,7 +13,7 @@ from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, KEY, arm, contrast, headings
 from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
 from harness.reporting.verdict_text import POWER, inside_margin
-from harness.text import DASH, p_value, points, spaced
+from harness.text import DASH, between, p_value, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -135,10 +135,8 @@ def _corrected(contrasts: int) -> str:
 
 
 def _over(n: pd.Series[int]) -> str:
-    some = n[n.gt(0)]
-    if some.max() < 2:
-        return "none with one seed"
-    return f"{some.max()} seeds" if some.min() == some.max() else f"{some.min()} to {some.max()} seeds"
+    some = sorted(n[n.gt(0)])
+    return "none with one seed" if max(some, default=0) < 2 else f"{between(list(map(str, some)))} seeds"
 
 
 def label(row: Mapping[Any, Any]) -> str:

@@ -132,7 +132,6 @@ def _differences(
     means = np.full((2, len(seeds)), np.nan)
     if cells.size:
         means[:, kept] = [table[np.ix_(cells, kept)].mean(axis=0) for table in (values, theirs)]
-    table = pd.DataFrame(
-        {"seed": pd.Series(seeds).infer_objects(), "value": means[0], "reference_value": means[1]}
-    )
+    table = pd.DataFrame({"seed": pd.Series(seeds).infer_objects(), "value": means[0]})
+    table["reference_value"] = means[1]
     return table.assign(difference=means[0] - means[1], cells=len(cells), left_out=len(values) - len(cells))

@@ -208,9 +208,9 @@ def _combinations(
         means[np.ix_(there, used)] = cube[np.ix_(kept, there, used)].mean(axis=0)
     deviations = np.full_like(means, np.nan)
     deviations[np.ix_(there, used)] = _deviations(levels.iloc[there], means[np.ix_(there, used)])
-    table = pd.DataFrame({name: np.repeat(levels[name].to_numpy(), len(seeds)) for name in pair})
-    table = table.assign(dataset=dataset, value=means.ravel(), deviation=deviations.ravel())
-    return table.assign(cells=len(kept), left_out=len(cells) - len(kept))
+    named = {name: np.repeat(levels[name].to_numpy(), len(seeds)) for name in pair}
+    table = pd.DataFrame({"dataset": dataset, **named, "value": means.ravel()})
+    return table.assign(deviation=deviations.ravel(), cells=len(kept), left_out=len(cells) - len(kept))
 
 
 def _deviations(levels: pd.DataFrame, means: NDArray[np.float64]) -> NDArray[np.float64]:
