@@ -278,18 +278,19 @@ def _table(rows: list[list[Cell]]) -> list[Table]:
 def _gallery(reading: ReportData, flips: Flips, *, gained: bool) -> Figure:
     images = predicted_images.see(reading.results, flips.trials.iloc[0]).pictures
     right, before = flips.right, flips.reference_right
-    hits = (right & ~before if gained else ~right & before).sum(0)
-    net = hits - (~right & before if gained else right & ~before).sum(0)
+    better_only, worse_only = (right & ~before, ~right & before)[:: 1 if gained else -1]
+    hits = better_only.sum(0)
+    net = hits - worse_only.sum(0)
     order = np.lexsort((np.arange(len(hits)), -hits, -net))
     shown = [place for place in order[:SHOWN] if hits[place]]
     names = (flips.pair.arm, flips.pair.reference)
     better, worse = names if gained else names[::-1]
     if not shown:
         raise UsageError(f"there is no image that {better} gets right and {worse} wrong")
-    predicted, wrong = (flips.reference, ~before & right) if gained else (flips.predicted, ~right & before)
-    tiles = [_tile(images, flips, place, predicted[wrong[:, place], place]) for place in shown]
+    predicted = flips.reference if gained else flips.predicted
+    tiles = [_tile(images, flips, place, predicted[better_only[:, place], place]) for place in shown]
+    title = f"{images.dataset}, test: {better} is right, {worse} is wrong"
     with mpl.rc_context(STYLE):
-        title = f"{images.dataset}, test: {better} is right, {worse} is wrong"
         figure = sheet(tiles, min(6, max(len(tiles), 3)), title, images.facts.pixel_max)
     name = f"flips-{slug(images.dataset)}-{'gains' if gained else 'losses'}"
     title = f"Images of {images.dataset} that {better} gets right and {worse} gets wrong"

@@ -180,10 +180,8 @@ def front(search: SearchData, table: pd.DataFrame) -> Table:
     """Tabulate the suggestions of the Pareto front, the best by the leading objective first."""
     ascending = not search.objective.maximize
     shown = table[table["front"]].sort_values("value", ascending=ascending, kind="stable")
-    columns = [
-        Column("suggestion", "number", numeric=True),
-        *map(_objective_column, search.settings.objectives),
-    ]
+    columns = [Column("suggestion", "number", numeric=True)]
+    columns += map(_objective_column, search.settings.objectives)
     columns += map(_parameter_column, search.parameters)
     rows = rows_of(columns, shown.to_dict("records"))
     names = [*search.settings.objective, *(parameter.name for parameter in search.parameters)]
