@@ -379,8 +379,7 @@ def compare_(
     for path in comparison.write(result, out) if out else ():
         click.echo(f"written: {path}")
     if fail_on:
-        code = output.show_gate(result, comparison.gate(result))
-        sys.exit(code)
+        sys.exit(output.show_gate(result, comparison.gate(result)))
 
 
 for command in (data, show, export):

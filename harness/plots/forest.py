@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
 from harness.plots.style import COLORS, fit, styled, subplots
+from harness.stats.verdicts import IDENTICAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ class _Style:
 LOOKS = {
     "better": _Style(COLORS[0], "#005a8e", ">"),
     "worse": _Style(COLORS[3], "#a84300", "<"),
-    "the same in all seeds": _Style(COLORS[2], "#00694d", "D"),
+    IDENTICAL: _Style(COLORS[2], "#00694d", "D"),
     "same within margin": _Style(COLORS[2], "#00694d", "s"),
 }
 OPEN = _Style("0.45", "0.35", "o")

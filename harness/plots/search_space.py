@@ -217,11 +217,8 @@ def _slice(ax: Axes, table: pd.DataFrame, axis: Dimension, numbers: Normalize) -
     here = table[table[axis.name].notna()]
     x = here[axis.name].to_numpy()
     if axis.kind == "category":
-        index = {level: place for place, level in enumerate(axis.levels)}
-        x = (
-            here[axis.name].map(index).to_numpy(dtype=float)
-            + 0.28 * np.linspace(-1, 1, max(len(here), 1))[: len(here)]
-        )
+        x = np.array([axis.levels.index(level) for level in here[axis.name]], dtype=float)
+        x += 0.28 * np.linspace(-1, 1, len(here))
     here = here.assign(_x=x)
     pruned, done = here[here["state"].eq("pruned")], here[here["state"].eq("complete")]
     failed, best = here[here["state"].eq("failed")], here[here["best"]]
