@@ -79,7 +79,7 @@ def flattered(search: SearchData) -> Sequence[str]:
     fresh = _fresh(search)
     if fresh is None:
         return sentences
-    value = float(search.suggestions.set_index("number").loc[number, "value"])
+    value = float(search.suggestions["value"][search.suggestions["number"].eq(number)].iloc[0])
     return [*sentences, *_compared(search, value, fresh, number)]
 
 

@@ -21,6 +21,8 @@ def save(table: Table, folder: Path) -> tuple[Path, Path]:
     Raises:
         MachineError: they cannot be written.
     """
+    if table.data is None:
+        raise ValueError(f"table {table.name!r} has no data to write")
     paths = folder / f"{table.name}.csv", folder / f"{table.name}.tex"
     text = csv_rows.written(table.data, "%.7g")
     for path, content in zip(paths, (text, latex(table)), strict=True):
