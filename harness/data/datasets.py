@@ -141,11 +141,7 @@ def digest(images: Images) -> str:
 
 
 def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
-    """Check Images against their docstring, for `classes` classes.
-
-    Raises:
-        UsageError: names the data set, the part, what it got and what is allowed.
-    """
+    """Check Images against their docstring, for `classes` classes; raise UsageError in words."""
     import numpy as np
 
     if not isinstance(images, Images):

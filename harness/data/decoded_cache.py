@@ -37,13 +37,8 @@ def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) ->
     """Decode image files of one size, in order: (N, H, W).
 
     Pixels that take over a second are kept in the cache folder, in an uncompressed .npz under a key of every
-    file's name, size and times; so the next process has them at once.
-
-    Args:
-        files: at least one.
-        kind: the files' format.
-        name: the progress bar's name for them.
-        problems: gets a line for every faulty file; if there is one, do not use the pixels.
+    file's name, size and times; so the next process has them at once. `problems` gets a line for every faulty
+    file; if there is one, do not use the pixels.
     """
     import numpy as np
 
@@ -127,9 +122,7 @@ def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
 
 
 def _png(path: Path) -> NDArray[np.uint8]:
-    """Decode one PNG as (H, W).
-
-    A picture with an EXIF orientation is turned upright.
+    """Decode one PNG as (H, W), turned upright by its EXIF orientation.
 
     Raises:
         OSError, SyntaxError: Pillow finds it damaged or cut.

@@ -58,11 +58,7 @@ def download(
 ) -> Path:
     """Download the files of data set `name` that the cache lacks, and return their folder.
 
-    Args:
-        name: a key of PINS.
-        root: the cache folder; `cache_root()` by default.
-        sources: the sources to try, in order; `sources_of(name, ...)` by default.
-        pins: file name -> SHA-256; `PINS[name]` by default.
+    The files and their SHA-256 are those of PINS by default, the sources those of `sources_of`.
 
     Raises:
         UsageError: no data set of this name is downloaded.
@@ -249,12 +245,7 @@ def _single_file(folder: Path, pattern: str) -> Path:
 
 
 def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: Mapping[str, str]) -> None:
-    """Try source after source until every file is in the cache; the caller holds the lock.
-
-    Raises:
-        MachineError: files are still wanted after the last source.
-        OSError: the cache cannot be written.
-    """
+    """Try source after source until every file is in the cache; the caller holds the lock."""
     for stale in folder.glob(".fetch-*"):  # left by a process that was killed: we hold the lock
         shutil.rmtree(stale)
     wanted = _missing(name, folder, pins)
@@ -285,11 +276,7 @@ def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: 
 
 
 def _download_from(source: Source, folder: Path, pins: Mapping[str, str]) -> list[str]:
-    """Install the files in `pins` that `source` has; return the reasons for those that it does not.
-
-    Raises:
-        OSError: this machine's disk refuses, so that no other source can help.
-    """
+    """Install the files in `pins` that `source` has; return the reasons for those that it does not."""
     reasons = []
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
         try:

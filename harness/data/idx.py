@@ -26,10 +26,7 @@ CHUNK = 1 << 24  # bytes
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Read an IDX file, as it is or gzipped.
-
-    Returns:
-        A writable array of the file's shape and type, in the machine's byte order.
+    """Read an IDX file, as it is or gzipped: a writable array in the machine's byte order.
 
     Raises:
         UsageError: the file cannot be read or is not a complete IDX file; the message names it.
@@ -73,10 +70,7 @@ def _unpacked(file: BinaryIO, size: int, name: str) -> NDArray[Any]:
 def _array(stream: BinaryIO, size: int | None, name: str) -> NDArray[Any]:
     """Read the header and its values, never more, and one byte to see that the file ends.
 
-    Args:
-        stream: at its beginning.
-        size: its length in bytes, if known without reading; else None.
-        name: its name in errors.
+    `size` is the file's length in bytes; None if it is not known without reading.
     """
     import numpy as np
 

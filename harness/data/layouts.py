@@ -22,12 +22,7 @@ NUMBERED = re.compile(r"\d{1,9}_.+\.png|img_\d+\.npy", re.IGNORECASE)
 
 
 def words(folder: Path, form: str) -> list[str]:
-    """Return sentences on the layout of a folder, and how to convert it; none for an unknown layout.
-
-    Args:
-        folder: the path in a study's table.
-        form: the format in the table: png, npy or idx.
-    """
+    """Return sentences on the layout of a folder, and how to convert it; none for an unknown layout."""
     names, folders = _names(folder)
     inside, within = _names(folder / "train") if "train" in folders else ([], [])
     other = _other_format(form, names, folders, inside)

@@ -37,9 +37,7 @@ class NpyHeader:
 def read(path: Path, check: Callable[[NpyHeader], str] = lambda _: "") -> NDArray[Any]:
     """Read one array without unpickling anything.
 
-    Args:
-        path: the file.
-        check: returns the fault of an array with this header, or ""; called before the values are read.
+    `check` returns the fault of an array with this header, or ""; it is called before the values are read.
 
     Raises:
         OSError: it cannot be read.

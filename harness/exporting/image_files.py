@@ -63,11 +63,7 @@ def export(dataset: Dataset, form: Format, folder: Path) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that no other export takes this one's unfinished files for those of a killed one.
-
-    Raises:
-        UsageError: another process is writing into it.
-    """
+    """Hold a folder, so that no other export takes this one's unfinished files for those of a killed one."""
     from filelock import Timeout
 
     try:

@@ -302,24 +302,15 @@ class ShareCheckpoint:
 def prepare(
     folder: Path, todo: Sequence[Stack], device: str, tracked: Sequence[str], finished: Collection[str]
 ) -> list[str]:
-    """Prepare a folder's checkpoints before anything is trained.
+    """Remove a folder's finished checkpoints and set damaged ones aside, before anything is trained.
 
-    Checkpoints whose trials are all finished are removed; damaged ones are set aside. Checkpoints of other
-    unfinished trials stay: a run with their settings resumes from them.
-
-    Args:
-        folder: a results folder that this run holds.
-        todo: the stacks to be trained.
-        device: the device they are trained on.
-        tracked: the names of the metrics that this run tracks.
-        finished: the ids of the trials that need not be trained again.
+    Checkpoints of other unfinished trials stay: a run with their settings resumes from them.
 
     Returns:
         Notes: how many stacks resume, which checkpoints were damaged, how many stay for another run.
 
     Raises:
-        UsageError: another version or device wrote some, or a run that tracks other metrics. Then nothing was
-            removed or set aside.
+        UsageError: another version or device wrote some, or a run with other metrics; nothing was changed.
     """
     stacks, here = {stack.group: stack for stack in todo}, digests(tracked)
     damaged, refused, resumed, others = {}, [], 0, 0

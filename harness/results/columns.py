@@ -47,9 +47,6 @@ def text_columns(study: Mapping[str, Any]) -> frozenset[str]:
 
     Linked axes hold names; a setting holds text if its default, or any value that study.toml gives it, is a
     text or a list. So settings of components that are not loaded are typed by the study's own values.
-
-    Args:
-        study: the tables of study.toml.
     """
     texts = [name for name, setting in known_settings().items() if isinstance(setting.default, str | list)]
     return frozenset({*TEXT, "betas", *texts, *_text_keys(*(study.get(table) for table in VALUE_TABLES))})
@@ -74,13 +71,9 @@ def _is_linked(value: object) -> bool:
 
 
 def typed(frame: pd.DataFrame, text: frozenset[str]) -> pd.DataFrame:
-    """Convert a table of texts: numbers in the columns of numbers, missing values for empty cells.
+    """Convert a table of texts: numbers in all but the `text` columns, missing values for empty cells.
 
     An unknown column, such as a tracked metric's, becomes numeric if every cell is a number.
-
-    Args:
-        frame: every cell as text.
-        text: the columns that hold text, as from `text_columns`.
     """
     import pandas as pd
 
@@ -98,10 +91,6 @@ def typed(frame: pd.DataFrame, text: frozenset[str]) -> pd.DataFrame:
 
 def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
     """Read and type a table beside trials.csv, such as suggestions.csv or chosen.csv.
-
-    Args:
-        path: the CSV.
-        study: study.toml of its results folder.
 
     Raises:
         OSError: the file cannot be read.

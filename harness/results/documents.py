@@ -43,12 +43,8 @@ def readable(path: Path, advice: str) -> Iterator[None]:
 def plan(folder: Path, advice: str = f"{MOVE}.") -> dict[str, Any]:
     """Read plan.json: schema, study, phase, data (data set -> digest) and stacks (group, engine, trials).
 
-    Args:
-        folder: a results folder.
-        advice: what to do where another version of the layout was written.
-
     Raises:
-        UsageError: it cannot be read, is not what a run writes, or has another schema.
+        UsageError: it cannot be read, is not what a run writes, or has another schema, which `advice` is for.
     """
     path = folder / "plan.json"
     with readable(path, f"{MOVE}."):

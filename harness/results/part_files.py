@@ -86,13 +86,7 @@ class Parts:
 def write(
     folder: Path, group: str, tables: Mapping[str, pd.DataFrame], digests: Mapping[str, str] | None = None
 ) -> None:
-    """Write all that one stack gave as one atomic part.
-
-    Args:
-        folder: the results folder.
-        group: the stack's name.
-        tables: trials, epochs and confusion.
-        digests: the SHA-256 of its weights and predictions, by name.
+    """Write the tables of one stack as one atomic part, with the SHA-256 of its weights and predictions.
 
     Raises:
         MachineError: it cannot be written, or the folder is gone.
@@ -169,13 +163,9 @@ def read_all(folder: Path) -> Parts:
 
 
 def current(folder: Path, sound: Sequence[Part] | None = None) -> list[Part]:
-    """Select the parts that the tables are made from.
+    """Select the parts that the tables are made from, out of the `sound` ones if they have been read.
 
     Of a part that is to be trained anew, only the trials that no other part has are left.
-
-    Args:
-        folder: the results folder.
-        sound: its sound parts, if they have been read.
     """
     sound = read_all(folder).sound if sound is None else sound
     old = to_renew(folder)
@@ -202,10 +192,7 @@ def rows_of(folder: Path, trial_ids: Collection[str]) -> dict[str, pd.DataFrame]
 def digest_of(folder: Path, name: str, group: str = "") -> str:
     """Look up the SHA-256 with which a run wrote weights or predictions; empty if it is unknown.
 
-    Args:
-        folder: the results folder.
-        name: the file's name in it, such as weights/t0123456789ab.safetensors.
-        group: the file's stack, if known.
+    `name` is the file's in the results folder, such as weights/t0123456789ab.safetensors.
     """
     record = checksums.read(folder)
     if files.is_name(group) and (record is None or f"{group}.zip" not in record.parts):

@@ -49,16 +49,7 @@ def write(
 ) -> dict[str, int]:
     """Write a stack's predictions and weights, and last its part, which makes its trials count as trained.
 
-    Args:
-        folder: the results folder.
-        stack: the stack.
-        data: its data set, divided.
-        shares: its trials, as they trained together.
-        keep: the splits whose predictions are kept.
-        keep_weights: whose weights are kept: all, best or none.
-
-    Returns:
-        Status -> count of trials.
+    `keep` are the splits whose predictions are kept. Returns status -> count of trials.
     """
     locks.check_there(folder)
     written = _write_predictions(folder, stack, data, shares, keep)
@@ -81,11 +72,7 @@ def write_batch(
 ) -> None:
     """Write the results of a batch of suggestions as one part, so that the batch counts as a whole.
 
-    Args:
-        folder: the results folder.
-        name: the part's name.
-        shares: members of stacks that ended together.
-        failed: trial_id -> its stack, and the message, of trials that could not be trained.
+    `failed` maps each trial that could not be trained to its stack and the message.
     """
     rows = [
         {"trial_id": trial_id, "status": "failed", "reason": message, "group": stack.group}

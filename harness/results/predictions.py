@@ -115,12 +115,7 @@ def file_of(results: Results, group: str) -> Path:
 
 
 def table(results: Results, trial: pd.Series, split: Split) -> pd.DataFrame:
-    """Tabulate one trial's predictions on a split: index, label, predicted, confidence, wrong.
-
-    Args:
-        results: a results folder, read.
-        trial: a finished trial's row of trials.csv.
-        split: the split, one of the study's `keep_predictions`.
+    """Tabulate a finished trial's predictions on a split: index, label, predicted, confidence, wrong.
 
     Raises:
         UsageError: the predictions were not kept, are missing or damaged, or lack the trial.

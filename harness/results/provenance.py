@@ -99,13 +99,7 @@ def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str
 
 
 def metric_notes(folder: Path, plan: Plan, trials: pd.DataFrame) -> list[str]:
-    """Say which tracked metrics have columns that are incomplete, or may mix two definitions.
-
-    Args:
-        folder: the results folder.
-        plan: the plan to be trained into it.
-        trials: its trials, as `results.read_trials` gives them.
-    """
+    """Say which tracked metrics have columns that are incomplete, or may mix two definitions."""
     planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
     done = trials[planned & trials["status"].eq("ok")]
     sources, listed = _metric_sources(documents.provenance(folder), plan), []

@@ -38,13 +38,8 @@ MOST_LISTED = 3  # differences that an error lists
 def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> dict[str, Any]:
     """Read the plan that an earlier run of this study left in the folder; {} if there was none.
 
-    Args:
-        folder: the results folder, which need not exist.
-        study: the study to be trained into it.
-        digests: data set -> digest of its images now.
-
     Raises:
-        UsageError: the folder is of another study, phase, schema or data, or is not a results folder.
+        UsageError: it is of another study, phase, schema or data (`digests`), or is not a results folder.
     """
     name, phase = study.name, study.about.phase
     if folder.is_file():
@@ -80,13 +75,8 @@ def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> 
 def check_trials(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
     """Raise UsageError if the finished trials in a folder belong to another study of the same name.
 
-    A study that has grown, or lost some of its arms, shares trials with its earlier form; one whose
+    A study that has grown, or lost some of its arms, shares trials with its earlier form (`known`); one whose
     components or baseline were changed (`--set epochs=2`) varies the same axes: these go on, with notes.
-
-    Args:
-        folder: the results folder.
-        plan: the trials to be trained into it.
-        known: the plan that an earlier run left there, from `check_compatible`.
     """
     earlier = _trial_ids(known)
     shared = earlier & {trial.trial_id for trial in plan.trials}
@@ -168,8 +158,7 @@ def finished(
     Args:
         folder: the results folder.
         parts: its parts, if they have been read.
-        set_aside: for the run that holds the folder: rename damaged parts, and leave out stacks whose
-            weights or predictions have changed since they were written; they are trained again.
+        set_aside: rename damaged parts, and leave out stacks whose weights or predictions have changed.
         with_old: whether parts that are to be replaced count.
     """
     parts = parts or part_files.read_all(folder)
@@ -216,17 +205,7 @@ def write_plan(
     """Write down the stacks, the study, and a row for every planned trial, before anything is trained.
 
     The stacks come first: they make the folder a results folder, in which a killed run can be resumed. Rows
-    of finished trials stay whole.
-
-    Args:
-        folder: a results folder that this run holds.
-        plan: the plan.
-        digests: data set -> digest of its images.
-        retrained: the groups that are about to be trained, whose parts, if they exist, will change.
-        parts: the folder's parts, if they have been read.
-
-    Returns:
-        The trials, as `results.read_trials` gives them.
+    of finished trials stay whole; `retrained` are groups whose parts will change. Returns the trials.
     """
     study = plan.study
     stacks = [

@@ -30,9 +30,6 @@ def shown_arms(trials: pd.DataFrame) -> dict[str, str]:
     """Map each arm to its name on figures and tables: the baseline's is its values on the varied axes.
 
     Between lr=0.03 and lr=0.3 it is "lr=0.1 (baseline)". Its name in trials.csv stays "baseline".
-
-    Args:
-        trials: arm, and the columns of settings.
     """
     arms = {str(arm): str(arm) for arm in trials["arm"].drop_duplicates()}
     varied = dict.fromkeys(arm.partition("=")[0] for arm in arms if "=" in arm)
@@ -166,10 +163,7 @@ def best(results: Results, conditions: str | None = None) -> pd.DataFrame:
 
 
 def confirmed_winner(results: Results, conditions: str | None) -> tuple[Results, str | None]:
-    """Replace a search's folder by the confirmed results of its winner, unless there are conditions.
-
-    Returns:
-        The results folder and the conditions under which to select the best trial.
+    """Replace a search's folder by its winner's confirmed results and condition, unless there are conditions.
 
     Raises:
         UsageError: the winner is not confirmed yet.

@@ -36,10 +36,7 @@ MOST_PLANNED = limits.TRIALS * 2**10
 def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | None = None) -> None:
     """Write tables of a locked folder, and their digests, so that a kill at any moment does no harm.
 
-    Args:
-        folder: the results folder.
-        contents: file name -> content, written in this order.
-        parts: the parts that the tables were made from, if they were.
+    `contents` maps file names to contents, written in this order; `parts` are those that they were made from.
     """
     record = (checksums.read(folder) or Record()).before(contents)
     files.write(folder / checksums.FILE, record.content())
@@ -76,15 +73,7 @@ def write_planned(
 
 
 def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> pd.DataFrame:
-    """Remake the tables from the parts, and keep the weights that the study asks for.
-
-    Args:
-        folder: a results folder that this run holds.
-        sound: its sound parts, if they have been read.
-
-    Returns:
-        The trials, as `results.read_trials` gives them.
-    """
+    """Remake the tables from the parts, prune the weights as the study asks, and return the trials."""
     trials = _write_merged(folder, _planned_rows(folder), part_files.current(folder, sound))
     _prune_weights(folder, trials)
     return trials

@@ -205,10 +205,7 @@ def check_declared(
 ) -> None:
     """Check the settings that a component's function declares.
 
-    Args:
-        function: its keyword-only parameters are settings.
-        by_classes: settings whose defaults depend on the number of classes.
-        only_numbers: whether texts and tuples are not allowed.
+    `by_classes` are settings whose defaults depend on the number of classes.
 
     Raises:
         TypeError: a name is one that results or studies use, or a study cannot hold a default.

@@ -165,12 +165,7 @@ RULES_OF_ABOUT: Sequence[Rule] = (_chosen, _contrasts, _tune, _metrics, _search)
 
 
 def problems(draft: Draft, *, about_is_known: bool) -> list[str]:
-    """Say which rules a study breaks.
-
-    Args:
-        draft: its tables.
-        about_is_known: whether [study] is the file's, and no stand-in for one that has problems.
-    """
+    """Say which rules a study breaks; unless `about_is_known`, [study] is a stand-in for a wrong one."""
     rules = [*RULES, *(RULES_OF_ABOUT if about_is_known else ())]
     return [problem for rule in rules for problem in rule(draft)]
 

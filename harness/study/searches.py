@@ -156,13 +156,7 @@ class Search(BaseModel):
 
 
 def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> Iterator[str]:
-    """Yield what is wrong with a search, each value by itself aside.
-
-    Args:
-        search: the [search] table.
-        seeds: the study's, which confirm.
-        tracked: the metrics that the study tracks.
-    """
+    """Yield what is wrong with a search, each value by itself aside; the study's `seeds` confirm it."""
     yield from _objective_problems(search, tracked)
     yield from _direction_problems(search)
     if len(search.objective) > 1:

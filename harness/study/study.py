@@ -233,9 +233,7 @@ class Study:
     def in_phase(self, name: PhaseName, chosen: Mapping[str, GivenSettings] | None = None) -> Study:
         """Give the study in one of its phases: other settings, other seeds, perhaps a sealed test set.
 
-        Args:
-            name: fixed, tuning or tuned; of a search, search or confirmed.
-            chosen: what each arm chose, by its name; for the phases after the first.
+        `chosen` is what each arm chose, by its name, for the phases after the first.
         """
         changes = {"phase": name, **PHASES[name].changes(self.about)}
         return replace(self, about=self.about.model_copy(update=changes), chosen=chosen or {})
@@ -254,9 +252,8 @@ class Study:
     def tables(self, beside: Path | None = None) -> dict[str, Any]:
         """Give the study as TOML tables, with everything resolved that a reader would have to look up.
 
-        Args:
-            beside: the folder that the tables are written to. Files under the current folder, as it is, are
-                named from there, so that a repository can be moved with its results in it.
+        Files under the current folder, as it is, are named from the folder `beside` that the tables go to,
+        so that a repository can be moved with its results in it.
         """
         folder = self.path.parent if self.path else Path()
         named = [_place(folder / plugin, beside) for plugin in self.about.plugins]
