@@ -192,9 +192,6 @@ def _size_fault(height: int, width: int) -> str:
     )
 
 
-# -------------------------------------------------------------------------------------------- the cache
-
-
 def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
     """Return a hash of everything the pixels depend on, and the time of the last change of a file.
 
@@ -243,9 +240,6 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
             with suppress(OSError):  # the first of the two errors is reported
                 temporary.unlink()
         notes.warn(f"the decoded images cannot be kept in {path.parent}: {error}")
-
-
-# ------------------------------------------------------------------------------------------- the screen
 
 
 def counted(items: Iterable[T], total: int, title: str) -> Iterator[T]:

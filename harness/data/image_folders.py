@@ -150,9 +150,6 @@ def read(folder: Folder, name: str) -> Images:
 Found = list[tuple[_Listed, "NDArray[np.uint8]"]]
 
 
-# ------------------------------------------------------------------------------------------ png and npy
-
-
 def _read_png(folder: Folder, name: str, problems: list[str]) -> Found:
     listed = [_list_png(folder, part, problems) for part in PARTS]
     return _decode(folder, name, listed, problems)
@@ -272,9 +269,6 @@ def _npy_labels(path: Path, problems: list[str]) -> NDArray[np.int64] | None:
     return None
 
 
-# -------------------------------------------------------------------------------------------------- idx
-
-
 def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa: ARG001 (a reader's signature)
     parts = []
     for prefixes in (("train",), ("t10k", "test")):
@@ -338,9 +332,6 @@ def _spellings(folder: Path, stem: str) -> list[Path]:
 def _differs(first: Path, other: Path) -> bool:
     """Return whether two files, of which neither or both are packed, contain different bytes."""
     return (first.suffix == ".gz") == (other.suffix == ".gz") and not filecmp.cmp(first, other, shallow=False)
-
-
-# ------------------------------------------------------------------------------------------------ checks
 
 
 def _labels(path: Path, labels: NDArray[Any], problems: list[str]) -> NDArray[np.int64] | None:

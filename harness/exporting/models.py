@@ -69,9 +69,6 @@ class Model:
     kept: bool
 
 
-# ----------------------------------------------------------------------------------------------- rebuilding
-
-
 def restore(results: Results, row: pd.Series[Any]) -> Model:
     """Rebuild a finished trial's network with its final weights.
 
@@ -158,9 +155,6 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
     return outcome.weights[k]
 
 
-# --------------------------------------------------------------------------------------------------- using
-
-
 def probabilities(results: Results, row: pd.Series[Any], split: Split = "test") -> NDArray[np.floating[Any]]:
     """Compute a trial's class probabilities (n, C) for the samples of a split, in the split's order.
 
@@ -192,9 +186,6 @@ def count_right(classifier: Classifier, settings: Settings, split: Split = "test
 
     predicted = torch.cat([output.argmax(1) for output in _outputs(classifier, settings, split)])
     return int((predicted.numpy() == prepare(settings)[split].y).sum())
-
-
-# ----------------------------------------------------------------------------------------------- exporting
 
 
 @dataclass(frozen=True)

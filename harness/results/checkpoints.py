@@ -147,9 +147,6 @@ class DamagedError(Exception):
     """A checkpoint is truncated, or a byte of it has changed."""
 
 
-# ------------------------------------------------------------------------------------------- one file
-
-
 def write(path: Path, origin: Origin, header: CheckpointHeader, step: int, values: Mapping[str, Any]) -> None:
     """Write a checkpoint whole or not at all.
 
@@ -222,9 +219,6 @@ def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str
     return digest.hexdigest()
 
 
-# ---------------------------------------------------------------------------------- a share in training
-
-
 class ShareCheckpoint:
     """The checkpoint of a stack's share, written while an engine trains it (`states.Checkpoints`)."""
 
@@ -294,9 +288,6 @@ class ShareCheckpoint:
                 )
             self.warned = True
         self.step, self.kept = step, time.monotonic()
-
-
-# ----------------------------------------------------------------------------------- all files of a folder
 
 
 def prepare(

@@ -107,9 +107,6 @@ def empty_table(name: str) -> pd.DataFrame:
     return pd.DataFrame(columns=columns[name], dtype=str)
 
 
-# ---------------------------------------------------------------------------------------------------- checks
-
-
 def check_columns(present: Collection[str], needed: Iterable[str]) -> None:
     """Raise ValueError if needed columns are missing."""
     missing = [column for column in needed if column not in present]

@@ -80,9 +80,6 @@ class Parts:
     copies: list[Part]
 
 
-# --------------------------------------------------------------------------------------------------- writing
-
-
 def write(
     folder: Path, group: str, tables: Mapping[str, pd.DataFrame], digests: Mapping[str, str] | None = None
 ) -> None:
@@ -111,9 +108,6 @@ _written: dict[Path, set[str]] = {}
 def remember(folder: Path, group: str) -> None:
     """Note that a stack's part was written by this run, in whichever process."""
     _written.setdefault(folder.resolve(), set()).add(f"{group}.zip")
-
-
-# --------------------------------------------------------------------------------------------------- reading
 
 
 def paths(folder: Path) -> list[Path]:
@@ -262,9 +256,6 @@ def _inside(name: str) -> str:
     if not re.fullmatch(r"(weights|predictions)/[A-Za-z0-9_-]+\.(safetensors|npz)", name):
         raise ValueError("a file outside of the folder")
     return name
-
-
-# ------------------------------------------------------------------------------------------------ retraining
 
 
 def mark_old(folder: Path) -> None:

@@ -42,9 +42,6 @@ class Predictions:
         return np.not_equal(self.predicted, self.label)
 
 
-# -------------------------------------------------------------------------------------------------- reading
-
-
 def read(path: Path, split: Split) -> Predictions:
     """Read one stack's predictions on a split.
 
@@ -158,9 +155,6 @@ def stacks(results: Results, dataset: str, split: Split) -> Iterator[Predictions
             predicted=predictions.predicted[at],
             confidence=predictions.confidence[at],
         )
-
-
-# -------------------------------------------------------------------------------------------------- choosing
 
 
 def mistakes(table: pd.DataFrame, label: int, most: int = 10) -> pd.DataFrame:

@@ -32,9 +32,6 @@ DEFINING = ("axes", "steps")
 MOST_LISTED = 3  # differences that an error lists
 
 
-# --------------------------------------------------------------------------------------------- compatibility
-
-
 def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> dict[str, Any]:
     """Read the plan that an earlier run of this study left in the folder; {} if there was none.
 
@@ -145,9 +142,6 @@ def check_parts(folder: Path) -> None:
         )
 
 
-# ------------------------------------------------------------------------------------------- finished trials
-
-
 def finished(
     folder: Path, parts: Parts | None = None, *, set_aside: bool = False, with_old: bool = False
 ) -> dict[str, str]:
@@ -190,9 +184,6 @@ def _is_unchanged(folder: Path, part: Part) -> bool:
 def unfinished(plan: Plan, done: Collection[str]) -> list[Stack]:
     """List the stacks that still have to be trained, whole."""
     return [stack for stack in plan.stacks if any(trial.trial_id not in done for trial in stack.trials)]
-
-
-# -------------------------------------------------------------------------------------------------- the plan
 
 
 def write_plan(

@@ -30,9 +30,6 @@ MOST_PLANNED = limits.TRIALS * 2**10
 """Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
 
 
-# --------------------------------------------------------------------------------------------------- writing
-
-
 def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | None = None) -> None:
     """Write tables of a locked folder, and their digests, so that a kill at any moment does no harm.
 
@@ -104,9 +101,6 @@ def _prune_weights(folder: Path, trials: pd.DataFrame) -> None:
             weights[trial_id].unlink()
 
 
-# --------------------------------------------------------------------------------------------------- merging
-
-
 def _planned_rows(folder: Path) -> pd.DataFrame:
     """Read the planned trials' rows; where that file is damaged or missing, those of trials.csv."""
     try:
@@ -162,9 +156,6 @@ def _tracked(folder: Path, parts: Sequence[Part]) -> list[str]:
     listed: list[str] = documents.study(folder)["study"]["metrics"]
     present = {column for part in parts for column in csv_rows.header(part.epochs)}
     return [*listed, *sorted(present - {*EPOCHS, *listed})]
-
-
-# --------------------------------------------------------------------------------------------------- reading
 
 
 def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:

@@ -268,8 +268,6 @@ def applies(name: str, given: Mapping[str, Any]) -> bool:
     return name in CORE or any(name in getattr(owner, "settings", {}) for owner in owners)
 
 
-# ----------------------------------------------------------------------------------------- the study's tables
-
 CheckValue: TypeAlias = "Callable[[str, str, object], Value]"
 """Checks the value of a setting: where it stands, the setting's name, the value. `Checker.value`."""
 

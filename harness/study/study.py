@@ -286,9 +286,6 @@ def _place(path: Path, beside: Path | None) -> str:
     return Path(os.path.relpath(path, beside.resolve())).as_posix()
 
 
-# ---------------------------------------------------------------------------------------- reading a file
-
-
 def load(study: str | Path, overrides: Sequence[str] = (), plugin_files: Sequence[str | Path] = ()) -> Study:
     """Read and validate a study file.
 
