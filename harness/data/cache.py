@@ -9,17 +9,15 @@ import gzip
 import hashlib
 import os
 import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from harness import notes
 from harness.errors import MachineError, UsageError, did_you_mean
 from harness.system import locks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 # SHA-256 of the decompressed files, by data set and file.
 PINS: Mapping[str, Mapping[str, str]] = {

@@ -125,12 +125,10 @@ def _class_folders(folder: Path, folders: list[str]) -> Iterator[str]:
     )
 
 
-def _numbered(classes: list[str]) -> str:
-    return ", ".join(f"{name} {i}" for i, name in enumerate(classes[:MOST_LISTED])) + (
-        "" if len(classes) <= MOST_LISTED else ", .."
-    )
+def _numbered(classes: list[str], form: str = "{name} {i}") -> str:
+    listed = [form.format(name=name, i=i) for i, name in enumerate(classes[:MOST_LISTED])]
+    return ", ".join([*listed, ".."] if len(classes) > MOST_LISTED else listed)
 
 
 def _quoted(classes: list[str]) -> str:
-    more = "" if len(classes) <= MOST_LISTED else ", .."
-    return "[" + ", ".join(f'"{name}"' for name in classes[:MOST_LISTED]) + more + "]"
+    return "[" + _numbered(classes, '"{name}"') + "]"

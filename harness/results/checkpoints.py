@@ -148,14 +148,7 @@ class DamagedError(Exception):
 
 
 def write(path: Path, origin: Origin, header: CheckpointHeader, step: int, values: Mapping[str, Any]) -> None:
-    """Write a checkpoint whole or not at all.
-
-    Args:
-        path: the file.
-        origin: the version and device of this run.
-        header: its trials.
-        step: the steps taken.
-        values: those of a State; tensors may take the place of arrays.
+    """Write a checkpoint whole or not at all; `values` are those of a State, perhaps tensors for arrays.
 
     Raises:
         MachineError: the disk is full, or cannot be written.

@@ -7,7 +7,10 @@ guesses, and two names become one. So a column's name decides its kind, never it
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from harness.errors import quoted
 from harness.results import csv_rows
@@ -15,11 +18,6 @@ from harness.results.csv_rows import CONFUSION
 from harness.settings.schema import EPOCHS, METRICS, OF_ARM, OUTCOME
 from harness.study.checker import known_settings
 from harness.system import files
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
 
 TABLES = ("trials", "epochs", "confusion")
 """Tables of a results folder, each a CSV."""
@@ -75,8 +73,6 @@ def typed(frame: pd.DataFrame, text: frozenset[str]) -> pd.DataFrame:
 
     An unknown column, such as a tracked metric's, becomes numeric if every cell is a number.
     """
-    import pandas as pd
-
     frame = frame.copy()
     for column in frame.columns:
         if column in EMPTY_TEXT:
@@ -101,8 +97,6 @@ def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
 
 def empty_table(name: str) -> pd.DataFrame:
     """Make a part's table without rows, as text."""
-    import pandas as pd
-
     columns = {**NEEDED, "trials": ["trial_id", *OUTCOME]}
     return pd.DataFrame(columns=columns[name], dtype=str)
 
@@ -116,8 +110,6 @@ def check_columns(present: Collection[str], needed: Iterable[str]) -> None:
 
 def check_table(name: str, frame: pd.DataFrame) -> None:
     """Raise ValueError, in words, if trials, epochs or confusion is not what a run writes."""
-    import pandas as pd
-
     check_columns(frame.columns, NEEDED[name])
     numbers = {
         "trials": ["seed", *(metric for metric in METRICS if metric in frame)],

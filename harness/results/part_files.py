@@ -127,7 +127,7 @@ def read(path: Path) -> Part | None:
         content = files.content_of(path)
         texts = files.members(content, [*(f"{name}.csv" for name in TABLES), DIGESTS])
         trials, epochs, confusion = (_checked(name, texts[f"{name}.csv"]) for name in TABLES)
-        stacks = _stacks(csv_rows.read(io.StringIO(trials)))
+        stacks = tuple(dict.fromkeys(csv_rows.read(io.StringIO(trials)).get("group", ())))
         listed = files.json_value(texts.get(DIGESTS, "{}"))
         digests = {_inside(name): str(digest) for name, digest in listed.items()}
     except (*files.DAMAGE, AttributeError):
@@ -205,15 +205,6 @@ def say_copies(folder: Path, copies: Iterable[Part]) -> None:
         notes.warn(f"{folder / 'parts' / part.name} is a part under another name, so not read; {advice}")
 
 
-def changed_files(folder: Path, part: Part) -> list[str]:
-    """List the files written with a part that are there and have changed since."""
-    return [
-        name
-        for name, digest in part.files.items()
-        if (folder / name).is_file() and checksums.digest(files.content_of(folder / name)) != digest
-    ]
-
-
 def _checked(name: str, text: str) -> str:
     """Return a table's text; raise ValueError if its columns, rows or ids are not those of a part."""
     header = csv_rows.header(text)
@@ -239,11 +230,6 @@ def _check_trials(frame: pd.DataFrame) -> None:
     numbers = [name for name in OUTCOME if name.endswith(("_loss", "_accuracy")) and name in frame]
     for name in numbers:
         pd.to_numeric(frame[name].replace("", None))
-
-
-def _stacks(trials: pd.DataFrame) -> tuple[str, ...]:
-    """List the stacks of a part's trials, each once; () where its trials do not say."""
-    return tuple(dict.fromkeys(trials["group"])) if "group" in trials else ()
 
 
 def _rows(cells: int) -> re.Pattern[str]:

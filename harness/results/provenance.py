@@ -61,11 +61,8 @@ class Provenance:
 
     def finish(self, trained: int) -> None:
         """Note when the run ended, and how many trials it trained."""
-        self.run |= {
-            "finished": _now(),
-            "seconds": round(time.monotonic() - self.start, 1),
-            "trials_trained": trained,
-        }
+        seconds = round(time.monotonic() - self.start, 1)
+        self.run |= {"finished": _now(), "seconds": seconds, "trials_trained": trained}
         self._write()
 
     def _write(self) -> None:
@@ -73,9 +70,8 @@ class Provenance:
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
-    facts = dataset.facts
-    counts = {"train": facts.train, "test": facts.test}
-    return {"digest": facts.digest, "classes": list(facts.classes), **counts}
+    f = dataset.facts
+    return {"digest": f.digest, "classes": list(f.classes), "train": f.train, "test": f.test}
 
 
 def _set_aside(path: Path) -> None:

@@ -119,8 +119,7 @@ def _differences(folder: Path, plan: Plan) -> list[str]:
         else:
             pairs.append((table, before, now))
     listed = [f"{name} is {_shown(a)} there, {_shown(b)} here" for name, a, b in pairs if a != b]
-    more = len(listed) - MOST_LISTED
-    return listed[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
+    return listed[:MOST_LISTED] + [f"and {len(listed) - MOST_LISTED} more"] * (len(listed) > MOST_LISTED)
 
 
 def _shown(value: object) -> str:
@@ -147,13 +146,8 @@ def finished(
 ) -> dict[str, str]:
     """Map each trial that need not be trained again to its status: ok, diverged or pruned.
 
-    A damaged part does not count.
-
-    Args:
-        folder: the results folder.
-        parts: its parts, if they have been read.
-        set_aside: rename damaged parts, and leave out stacks whose weights or predictions have changed.
-        with_old: whether parts that are to be replaced count.
+    Damaged parts do not count, those that are to be replaced only `with_old`. For the run that holds the
+    folder, `set_aside` renames damaged parts, and leaves out stacks whose weights or predictions changed.
     """
     parts = parts or part_files.read_all(folder)
     sound = parts.sound
@@ -174,10 +168,10 @@ def finished(
 
 def _is_unchanged(folder: Path, part: Part) -> bool:
     """Tell whether the files written with a part are as they were; note which are not."""
-    changed = part_files.changed_files(folder, part)
+    paths = [(folder / name, digest) for name, digest in part.files.items() if (folder / name).is_file()]
+    changed = [str(path) for path, digest in paths if checksums.digest(files.content_of(path)) != digest]
     if changed:
-        names = " and ".join(str(folder / name) for name in changed)
-        notes.warn(f"{names} changed after the run that wrote it: its stack is trained again")
+        notes.warn(f"{' and '.join(changed)} changed after the run that wrote it: its stack is trained again")
     return not changed
 
 

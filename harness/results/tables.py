@@ -54,16 +54,9 @@ def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | N
 def write_planned(
     folder: Path, rows: pd.DataFrame, retrained: Collection[str] = (), sound: Sequence[Part] | None = None
 ) -> pd.DataFrame:
-    """Write the planned trials' rows, and tables in which finished trials keep their outcome.
+    """Write the planned trials' rows, and tables in which finished trials keep their outcomes.
 
-    Args:
-        folder: a results folder that this run holds.
-        rows: the planned trials, as text.
-        retrained: the groups about to be trained, whose parts will change.
-        sound: the folder's sound parts, if they have been read.
-
-    Returns:
-        The trials, as `results.read_trials` gives them.
+    The parts of the groups `retrained` are about to change, and are not recorded. Returns the trials.
     """
     files.write(folder / PLANNED, gzip.compress(csv_rows.written(rows).encode(), 1, mtime=0))
     return _write_merged(folder, rows, part_files.current(folder, sound), retrained)
@@ -168,7 +161,11 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     record, contents = _at_one_moment(folder, [f"{name}.csv" for name in names])
     if record is None and (folder / checksums.FILE).exists():
         notes.warn(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
-    changed = [name for name, content in contents.items() if not _is_written(record, name, content)]
+    changed = [
+        name
+        for name, content in contents.items()
+        if content is None or (record is not None and not record.fits(name, content))
+    ]
     if part_files.paths(folder):
         parts = part_files.read_all(folder)
         if not _are_current(folder, parts, record, contents, changed):
@@ -231,10 +228,6 @@ def _at_one_moment(folder: Path, names: Sequence[str]) -> tuple[Record | None, d
         contents = {name: _content(folder / name) for name in names}
         if checksums.read(folder) == record:
             return record, contents
-
-
-def _is_written(record: Record | None, name: str, content: bytes | None) -> bool:
-    return content is not None and (record is None or record.fits(name, content))
 
 
 def _content(path: Path) -> bytes | None:

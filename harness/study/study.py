@@ -68,7 +68,7 @@ class Phase:
 
     def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002 (a later phase looks at it)
         """Give what changes in [study]."""
-        return {}
+        return {"keep_predictions": [], "keep_weights": "none"} if self.sealed else {}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         """Give the arms, in the study's order, duplicates included."""
@@ -91,9 +91,6 @@ class _Tuning(Phase):
 
     def label_columns(self, study: Study) -> list[str]:
         return [*study.linked_axes, OF_ARM]
-
-    def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002
-        return {"keep_predictions": [], "keep_weights": "none"}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         budget = study.tune.budget if study.tune else None
@@ -127,9 +124,6 @@ class _Searching(Phase):
 
     def seeds(self, study: Study) -> Sequence[int]:
         return study.search.seeds if study.search else study.about.seeds
-
-    def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002
-        return {"keep_predictions": [], "keep_weights": "none"}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         for arm, chosen in study.chosen.items():

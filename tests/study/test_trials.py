@@ -24,7 +24,7 @@ from harness.study.trials import Trial, arms, resolve, trials
 from harness.text import as_text
 
 Make = Callable[..., Study]
-REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 OUTPUT: list[dict[str, Any]] = [
     {"name": "softmax + CE", "head": "identity", "loss": "ce"},
     {"name": "softmax + MSE", "head": "softmax", "loss": "mse", "lr": 0.5},
