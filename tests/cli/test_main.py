@@ -204,7 +204,7 @@ BAD_STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "linked settings called like a setting": (
         HEAD + '[axes]\nlr = [{ name = "a", lr = 1.0 }]\n',
-        (r"axes\.lr: linked settings need a name that is no setting's own",),
+        (r"axes\.lr: linked settings need a name that is not a setting's own",),
     ),
     "linked settings called like a column": (
         HEAD + '[axes]\nstatus = [{ name = "a", lr = 1.0 }]\n',
@@ -457,7 +457,7 @@ def edit_plan(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("plan", "patterns"),
     [
-        ({"schema": 99}, (r"good was written with results schema 99; this version writes 1",)),
+        ({"schema": 99}, (r"good was written with results schema 99; this version reads and writes 1",)),
         ({"study": "other"}, (r"good holds results of the study 'other', not of 'good'",)),
         (
             {"data": {"digits": "f" * 64}},

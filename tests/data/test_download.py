@@ -383,13 +383,13 @@ def test_a_debian_package_comes_by_private_lists_when_the_machine_has_none(
 PROCESS = """
 import resource, sys, time
 from pathlib import Path
-from harness import sources
+from harness.data import download
 from harness.errors import MachineError
 root, good, log, pause, limit = sys.argv[1:]
 pins = {pins!r}
 
 def bring(wanted, scratch):
-    for file, path in sources.local_folder(Path(good)).bring(wanted, scratch):
+    for file, path in download.local_folder(Path(good)).bring(wanted, scratch):
         with open(log, "a") as stream:
             print(file, file=stream)
         (scratch / file).write_bytes(path.read_bytes())
@@ -399,7 +399,7 @@ def bring(wanted, scratch):
 if limit != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
-    sources.download("toy", root=Path(root), sources=[sources.Source("slow", bring)], pins=pins)
+    download.download("toy", root=Path(root), sources=[download.Source("slow", bring)], pins=pins)
 except MachineError as error:
     sys.exit(str(error))
 """

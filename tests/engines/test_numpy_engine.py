@@ -386,8 +386,8 @@ def test_a_component_without_a_formula_is_told_before_any_compute(study_of: Call
         optimizers.remove("still")
     message = str(told.value)
     assert message.count("\n  - ") == 2
-    assert "activation 'swish2' (test_numpy.py:" in message
-    assert "optimizer 'still' (test_numpy.py:" in message
+    assert "activation 'swish2' (test_numpy_engine.py:" in message
+    assert "optimizer 'still' (test_numpy_engine.py:" in message
     assert "it has: sgd, momentum" in message
     assert "--engine stacked or loop" in message
 
@@ -427,7 +427,7 @@ def test_a_study_trains_where_torch_cannot_be_imported(workers: int, tmp_path: P
     """Python runs sitecustomize at every start, so that worker processes have no torch either."""
     (tmp_path / "sitecustomize.py").write_text(NO_TORCH)
     (tmp_path / "by_hand.toml").write_text(STUDY)
-    house = Path(formulas.__file__).parents[1]
+    house = Path(formulas.__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(house)])}
     refused = subprocess.run(
         [sys.executable, "-c", "import torch"], check=False, env=environment, capture_output=True

@@ -203,7 +203,7 @@ def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Resul
 
 PLUGIN = """
 from harness.axes.architectures import architectures
-from harness.lazy import torch
+from harness.system.lazy import torch
 
 
 class Net(torch.nn.Module):

@@ -543,7 +543,7 @@ ARRAYS: dict[str, dict[str, Any]] = {
     "test_index has shape": {"test_index": np.zeros(1, np.uint32)},
     "expected: whole numbers": {"test_predicted": np.zeros((2, 360))},
     "not those": {"test_index": np.arange(360, dtype=np.uint32) + 4_000_000_000 - 360},
-    "no list": {"test_label": np.zeros((3, 3, 3), np.uint8)},
+    "one-dimensional": {"test_label": np.zeros((3, 3, 3), np.uint8)},
 }
 
 

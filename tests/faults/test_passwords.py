@@ -136,11 +136,11 @@ def test_the_command_line_is_kept_without_passwords(tmp_path: Path, monkeypatch:
         (
             "postgresql+psycopg://ann:secret@127.0.0.1:Xq7Zk9/trials",
             2,
-            "(a URL)' is no database URL: ValueError",
+            "(a URL)' is not a database URL: ValueError",
         ),
-        ("nosuch://ann:Xq7Zk9@db/trials", 2, "nosuch://ann:***@db/trials' is no database URL"),
+        ("nosuch://ann:Xq7Zk9@db/trials", 2, "nosuch://ann:***@db/trials' is not a database URL"),
         ("postgresql:ann:Xq7Zk9@db", 2, "search.storage = '(a URL)': allowed: sqlite, journal"),
-        ("sqlite+x://ann:Xq7Zk9@/:memory:", 2, "is no database URL"),
+        ("sqlite+x://ann:Xq7Zk9@/:memory:", 2, "is not a database URL"),
     ],
 )
 def test_neither_messages_nor_files_have_it(

@@ -452,8 +452,8 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
         }
     else:
         cases |= {
-            "/dev/null": "no folder|is a file",
-            "file": "is (a file|no folder)",
+            "/dev/null": "not a folder|is a file",
+            "file": "is (a file|not a folder)",
             "n" * 300 + "/x": "too long",
         }
     for place, words in cases.items():

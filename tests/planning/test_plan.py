@@ -421,8 +421,8 @@ def test_every_stack_has_a_cost(study_of: Make, optimizer: str) -> None:
 MEASURED = """
 import json, resource, sys, time
 sys.modules["torch"] = None
-from harness.costs import cost
-from harness.plan import make
+from harness.planning.cost import cost
+from harness.planning.plan import make
 from harness.study import load
 start = time.perf_counter()
 plan = make(load(sys.argv[1]))

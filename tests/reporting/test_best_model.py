@@ -131,7 +131,7 @@ def test_mistakes_on_train_are_drawn_where_they_were_kept(lean_results: Path) ->
     train, test = drawn["model-digits-failures-train"], drawn["model-digits-failures"]
     assert train.folded
     assert train.title == "Mistakes on digits, train"
-    assert train.caption.startswith("The train images it gets wrong")
+    assert train.caption.startswith("The train images that the model gets wrong")
     for split, figure in (("train", train.figure), ("test", test.figure)):
         told = " ".join(text.get_text() for text in figure.findobj(Text))
         assert f"digits, {split}, by" in told

@@ -304,7 +304,7 @@ def test_a_report_script_draws_from_a_folder(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = Path(__file__).parents[1] / "reports" / f"{script}.py"
+    path = Path(__file__).parents[2] / "reports" / f"{script}.py"
     monkeypatch.setattr(
         "sys.argv", [str(path), str(digits_results), "--out", str(tmp_path / "out"), *options]
     )

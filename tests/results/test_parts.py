@@ -15,6 +15,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from harness import results
+from harness.data.arm_settings import Settings
 from harness.data.samples import SPLITS, prepare
 from harness.planning import plan
 from harness.study.study import Study
@@ -57,7 +58,7 @@ def test_weights_rebuild_the_network_and_its_accuracy(study_of: Make, tmp_path: 
         settings = json.loads(about["settings"])
         assert (about["trial_id"], about["seed"]) == (trial_id, str(row["seed"]))
         assert str(settings["hidden"]) == row["hidden"]
-        test = prepare(settings).test
+        test = prepare(Settings(settings)).test
         z = logits(weights, test.x, functions[settings.get("activation", "relu")])
         assert np.float64(f"{(z.argmax(1) == test.y).mean():.7g}") == row["test_accuracy"]
         assert sum(w.size for w in weights.values()) == row["parameters"]

@@ -404,9 +404,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, where: str) -> 
         ("sqlitee", "Allowed: sqlite, journal, or an SQLAlchemy URL"),
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
-        ("foo://host/db", "no database URL"),
-        ("postgresql+psycopg://u:secret@host:port/db", "no database URL"),
-        ("mysql+nosuch://u:secret@host/db", "no database URL"),
+        ("foo://host/db", "not a database URL"),
+        ("postgresql+psycopg://u:secret@host:port/db", "not a database URL"),
+        ("mysql+nosuch://u:secret@host/db", "not a database URL"),
     ],
 )
 def test_a_setting_that_is_no_storage(tmp_path: Path, where: str, message: str) -> None:
