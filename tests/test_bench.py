@@ -63,7 +63,7 @@ def test_flops_of_one_trial_by_hand() -> None:
     assert dataclasses.replace(one, trials=5).flops == 5 * one.flops
 
 
-def test_the_work_is_what_the_harness_does() -> None:
+def test_the_benchmarked_work_equals_the_harnesss() -> None:
     wanted = study.parse(harness_run.tables(Share(DIGITS, DIGITS.rates)))
     plan = make(wanted, "stacked")
     assert len(plan.trials) == DIGITS.trials
@@ -161,7 +161,7 @@ def test_short_trials_cost_by_their_number() -> None:
     assert found[["trials", "milliseconds_per_trial"]].to_numpy().tolist() == [[10, 200.0], [100, 20.0]]
 
 
-def test_who_is_missing_is_told(tmp_path: Path) -> None:
+def test_missing_peers_are_reported(tmp_path: Path) -> None:
     rounds = rounds_of({HARNESS: [10.0, 12.0], "vmap": [50.0, 40.0]}, ray="ray is not installed")
     console = Console(width=170, record=True, file=(tmp_path / "screen").open("w"))
     ratios.show(rounds, console)
@@ -183,7 +183,7 @@ def test_the_figure_has_a_row_a_cell(tmp_path: Path) -> None:
     assert all(path.stat().st_size for path in save(figure, tmp_path / "bench"))
 
 
-def test_cells_in_words() -> None:
+def test_cells_are_described_in_words() -> None:
     first, second = cells.chosen_cells("32:sgd,128:adam:512-512:8")
     assert first == Work()
     assert second == Work((512, 512), 128, "adam", 8)
@@ -192,7 +192,7 @@ def test_cells_in_words() -> None:
 
 
 @pytest.mark.parametrize("text", ["32", "0:sgd", "32:adagrad", "x:sgd", "32:sgd:a-b", "32:sgd:8:8:8"])
-def test_what_is_no_cell_is_told(text: str) -> None:
+def test_an_invalid_cell_is_reported(text: str) -> None:
     if text == "32":
         assert cells.chosen_cells(text) == (Work(),)  # sgd, where no optimizer is named
         return
@@ -200,7 +200,7 @@ def test_what_is_no_cell_is_told(text: str) -> None:
         cells.chosen_cells(text)
 
 
-def test_peers_by_name() -> None:
+def test_peers_are_chosen_by_name() -> None:
     assert cells.chosen_peers("jax,harness") == ("jax", "harness")
     with pytest.raises(UsageError, match=r"--only jacks: .*jax"):
         cells.chosen_peers("jacks")
@@ -272,7 +272,7 @@ def test_a_peer_that_fails_says_why() -> None:
             opened.of("in_memory", Form()).all_do("time", [Share(wrong, (0.1,))])
 
 
-def test_a_peer_that_is_not_installed_is_told() -> None:
+def test_a_missing_peer_is_reported() -> None:
     absent = dataclasses.replace(PEERS["jax"], needs=("no_such_library",))
     assert crews.missing(absent).startswith("no_such_library is not installed")
     assert not crews.missing(PEERS["in_memory"])

@@ -14,12 +14,12 @@ import torch
 import harness
 from harness.system import lazy
 
-HOUSE = Path(harness.__file__).parent
+PACKAGE_ROOT = Path(harness.__file__).parent
 
 
 def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter."""
-    path = os.pathsep.join([str(HOUSE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(PACKAGE_ROOT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=cwd,
         env={**os.environ, "PYTHONPATH": path},
@@ -28,12 +28,12 @@ def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess
 
 def heavy_after(code: str, cwd: Path | None = None) -> tuple[set[str], subprocess.CompletedProcess[str]]:
     """Which heavy packages a fresh interpreter has imported at its end."""
-    told = f"""
+    code_with_report = f"""
 import atexit, json, sys
 atexit.register(lambda: print("HEAVY", json.dumps([m for m in ("torch", "pandas") if m in sys.modules])))
 {code}
 """
-    done = python(told, cwd=cwd)
+    done = python(code_with_report, cwd=cwd)
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("HEAVY "), done.stdout + done.stderr
     return set(json.loads(last.removeprefix("HEAVY "))), done

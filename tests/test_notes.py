@@ -19,24 +19,24 @@ def _level() -> Iterator[None]:
     notes.logger.setLevel(level)
 
 
-def both() -> None:
+def tell_and_warn() -> None:
     notes.tell("reading scans: 100 % done")
     notes.warn("trial 7 was left out")
 
 
 def test_notes_are_shown_on_stderr_by_default(capsys: pytest.CaptureFixture[str]) -> None:
-    both()
+    tell_and_warn()
     assert capsys.readouterr() == ("", "reading scans: 100 % done\nnote: trial 7 was left out\n")
 
 
 @pytest.mark.parametrize(("level", "shown"), [("WARNING", "note: trial 7 was left out\n"), ("ERROR", "")])
-def test_a_notebook_silences_them(capsys: pytest.CaptureFixture[str], level: str, shown: str) -> None:
+def test_a_notebook_can_silence_notes(capsys: pytest.CaptureFixture[str], level: str, shown: str) -> None:
     logging.getLogger("harness").setLevel(level)
-    both()
+    tell_and_warn()
     assert capsys.readouterr().err == shown
 
 
-def test_what_is_repeated_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_repeated_notes_are_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(3):
         notes.warn_once("this engine rounds otherwise")
     assert capsys.readouterr().err == "note: this engine rounds otherwise\n"
@@ -47,14 +47,14 @@ class Full(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def test_a_stderr_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_stderr_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Full())
-    both()
+    tell_and_warn()
 
 
 def test_a_terminal_shows_notes_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)
-    both()
+    tell_and_warn()
     assert terminal.getvalue() == ("reading scans: 100 % done\n\x1b[33mnote: trial 7 was left out\x1b[0m\n")

@@ -30,11 +30,13 @@ def test_purposes_keep_their_numbers() -> None:
         ("split", (), [0.8382711479571602, 0.08372444856512495, 0.6176152913826177]),
     ],
 )
-def test_first_values(purpose: Purpose, indices: tuple[int, ...], expected: list[float]) -> None:
+def test_the_first_random_values_are_pinned(
+    purpose: Purpose, indices: tuple[int, ...], expected: list[float]
+) -> None:
     assert stream(0, purpose, *indices).random(3).tolist() == expected
 
 
-def test_first_weights() -> None:
+def test_the_first_weights_are_pinned() -> None:
     first, last = initial_layers([4, 3, 2], stream(0, "weights"))
     row = [0.4429375528828794, -0.1836628476145019, 0.22234258864982537, -0.3743969145673067]
     assert first.weight[0].tolist() == row
@@ -44,7 +46,7 @@ def test_first_weights() -> None:
 
 @steady
 @given(a=everywhere, b=everywhere)
-def test_two_places_draw_alike_only_if_they_are_one(
+def test_streams_are_equal_only_for_equal_keys(
     a: tuple[int, Purpose, int], b: tuple[int, Purpose, int]
 ) -> None:
     same = (stream(*a).random(4) == stream(*b).random(4)).all()

@@ -48,18 +48,18 @@ def cube(x: Tensor) -> Tensor:
     return x**3
 
 
-def test_a_good_component_without_closed_forms(register: Callable[..., None]) -> None:
+def test_a_component_without_closed_forms_passes(register: Callable[..., None]) -> None:
     register(activations, cube, backward=lambda grad, x, _: grad * 3 * x**2)
     check_component("activation", "mine")
 
 
-def test_no_docstring(register: Callable[..., None]) -> None:
+def test_a_missing_docstring_is_refused(register: Callable[..., None]) -> None:
     register(activations, lambda x: x)
     with pytest.raises(AssertionError, match=r"activation 'mine' .*docstring"):
         check_component("activation", "mine")
 
 
-def test_a_wrong_closed_form(register: Callable[..., None]) -> None:
+def test_a_wrong_closed_form_is_refused(register: Callable[..., None]) -> None:
     register(activations, cube, backward=lambda grad, x, _: grad * 2 * x**2)
     with pytest.raises(AssertionError, match="closed-form derivative of activation 'mine' is not autograd's"):
         check_component("activation", "mine")
@@ -76,7 +76,9 @@ def corner(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("function", "what"), [(root, "is not finite"), (corner, "has a derivative")])
-def test_not_finite(register: Callable[..., None], function: Callable[..., Any], what: str) -> None:
+def test_values_that_are_not_finite_are_refused(
+    register: Callable[..., None], function: Callable[..., Any], what: str
+) -> None:
     register(activations, function)
     with pytest.raises(AssertionError, match=f"activation 'mine' {what}"):
         check_component("activation", "mine")
@@ -140,7 +142,7 @@ def with_a_global_mean(
         (optimizers, with_a_global_clock, {}, "'mine' gives the members of a stack other values"),
     ],
 )
-def test_what_mixes_the_members_of_a_stack_is_found_out(
+def test_a_component_that_mixes_members_is_found(
     register: Callable[..., None],
     registry: Registry[Any],
     function: Callable[..., Any],
@@ -153,7 +155,7 @@ def test_what_mixes_the_members_of_a_stack_is_found_out(
         check_component(registry.axis, "mine")
 
 
-def test_an_optimizer_that_says_it_cannot_be_stacked_need_not(register: Callable[..., None]) -> None:
+def test_an_unstackable_optimizer_passes_if_it_says_so(register: Callable[..., None]) -> None:
     register(optimizers, by_norm, stackable=False)
     check_component("optimizer", "mine")
 
@@ -190,7 +192,7 @@ def true_by_one_hot(f: Tensor, target: Tensor) -> Tensor:
         ),
     ],
 )
-def test_a_loss_that_takes_its_target_for_one_hot_is_found_out(
+def test_a_loss_that_takes_its_target_for_one_hot_is_found(
     register: Callable[..., None], function: Callable[..., Any], gradient: Any, message: str
 ) -> None:
     register(losses, function, takes="probabilities", gradient=gradient)

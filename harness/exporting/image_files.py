@@ -1,4 +1,4 @@
-"""Exports of a data set into a folder that `folders` reads, with its table for a study file."""
+"""Exports of a data set into a folder that `image_folders` reads, with its table for a study file."""
 
 from __future__ import annotations
 

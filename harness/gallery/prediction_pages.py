@@ -1,8 +1,9 @@
 """Figures of a trained model's predictions on single images, and of the images most models get wrong.
 
     results = harness.read("results/choices")
-    model = pictures.see(results, selection.choose(results, conditions="loss=ce,lr=0.1,seed=0"), "test")
-    gallery.failures_figure(model)
+    trial = selection.choose(results, conditions="loss=ce,lr=0.1,seed=0")
+    model = predicted_images.see(results, trial, "test")
+    prediction_pages.failures_figure(model)
 
 Figures are plain matplotlib Figures, without global state. Predictions come from the results folder, images
 from the data set; a prediction refers to an image by its index.

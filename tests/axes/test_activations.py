@@ -33,7 +33,7 @@ def spread() -> Tensor:
     return torch.cat([x, torch.tensor([0.0, -0.0, 20.0, 20.1, 90.0, -90.0, 1e4, -1e4])]).to(torch.float64)
 
 
-def test_there_are_those_the_readme_promises() -> None:
+def test_the_registry_has_the_components_of_the_readme() -> None:
     assert {entry.name for entry in activations} >= set(TORCH)
 
 
@@ -62,7 +62,7 @@ def test_worked_values(name: str) -> None:
 
 
 @every
-def test_a_closed_form_is_the_derivative_by_finite_differences(name: str) -> None:
+def test_a_closed_form_equals_finite_differences(name: str) -> None:
     # Away from the corners at 0, where a difference quotient knows no derivative.
     x = torch.tensor([-3.0, -1.1, -0.2, 0.3, 0.9, 4.0], dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(activations[name].forward, (x,))
@@ -88,7 +88,7 @@ def test_finite_at_1e4(name: str, dtype: torch.dtype) -> None:
         assert backward(torch.ones_like(x), x, y).isfinite().all()
 
 
-def test_the_derivative_of_relu_at_0_is_0() -> None:
+def test_relu_has_derivative_0_at_0() -> None:
     x = torch.zeros(1)
     relu = activations["relu"]
     assert relu.backward is not None

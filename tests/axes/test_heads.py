@@ -48,7 +48,7 @@ def test_differentiable(name: str) -> None:
 @every
 @steady
 @given(z=logits)
-def test_the_closed_form_is_autograds(name: str, z: Tensor) -> None:
+def test_a_closed_form_equals_autograd(name: str, z: Tensor) -> None:
     head = heads[name]
     if head.backward is None:
         return
@@ -62,7 +62,7 @@ def test_the_closed_form_is_autograds(name: str, z: Tensor) -> None:
 @every
 @steady
 @given(z=logits)
-def test_output_is_what_its_kind_says(name: str, z: Tensor) -> None:
+def test_output_has_the_properties_of_its_kind(name: str, z: Tensor) -> None:
     f = heads[name].forward(z)
     kind = heads[name].kind
     if kind in {"scores", "probabilities"}:
@@ -106,7 +106,7 @@ def test_permuting_classes_permutes(name: str, z: Tensor, data: st.DataObject) -
     torch.testing.assert_close(forward(z[:, order]), forward(z)[:, order], rtol=1e-12, atol=1e-14)
 
 
-def test_a_kind_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(
         UsageError, match="kind 'logit'; allowed: logits, scores, probabilities, log_probabilities"
     ):

@@ -108,10 +108,12 @@ def test_permuting_classes_changes_nothing(
     close(permuted, value(loss, head, z, y, **settings))
 
 
-def test_which_head_meets_which_loss() -> None:
+def test_heads_and_losses_fit_as_documented() -> None:
     squares = {(loss, head) for loss in ("mse", "ql", "ccql") for head in KINDS_OF_HEADS}
-    house = {(a, b) for a, b in fitting() if a in {"ce", "nll", "mse", "ql", "ccql"} and b in KINDS_OF_HEADS}
-    assert house == squares | {("ce", "identity"), ("ce", "softmax"), ("nll", "log_softmax")}
+    fitting_pairs = {
+        (a, b) for a, b in fitting() if a in {"ce", "nll", "mse", "ql", "ccql"} and b in KINDS_OF_HEADS
+    }
+    assert fitting_pairs == squares | {("ce", "identity"), ("ce", "softmax"), ("nll", "log_softmax")}
 
 
 KINDS_OF_HEADS = ("identity", "sigmoid", "softmax", "log_softmax")
@@ -127,7 +129,7 @@ def test_ignore_applies_the_form_for_the_first_kind() -> None:
             assert ignored.forward is first
 
 
-def test_a_kind_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(UsageError, match=r"takes \['logit'\]; the kinds are logits, scores"):
         Loss("mine", lambda f, _: f, takes="logit")
     with pytest.raises(UsageError, match=r"takes \['p'\]"):
@@ -226,7 +228,7 @@ def test_every_term_reaches_the_logits() -> None:
 
 @steady
 @given(batch=batches(), shift=st.floats(1, 100))
-def test_who_sees_a_shift_of_all_logits(batch: tuple[Tensor, Tensor], shift: float) -> None:
+def test_only_some_losses_depend_on_a_shift_of_all_logits(batch: tuple[Tensor, Tensor], shift: float) -> None:
     z, y = batch
     for loss, head in (("ce", "identity"), ("ql", "softmax"), ("nll", "log_softmax")):
         close(value(loss, head, z + shift, y), value(loss, head, z, y))
@@ -239,14 +241,14 @@ def test_who_sees_a_shift_of_all_logits(batch: tuple[Tensor, Tensor], shift: flo
 # ------------------------------------------------------------------------------------------ worked values
 
 
-def test_the_worked_example() -> None:
+def test_losses_have_the_values_of_the_worked_example() -> None:
     form = losses["ql"].form("probabilities")
     assert form is not None
     f = torch.tensor([[0.3, 0.2, 0.4, 0.1]], dtype=torch.float64)
     assert form.forward(f, one_hot(torch.tensor([2]), 4)).item() == pytest.approx(0.25, abs=1e-15)
 
 
-def test_zero_logits_of_ten_classes() -> None:
+def test_losses_of_zero_logits_have_their_known_values() -> None:
     z, y = torch.zeros(1, 10, dtype=torch.float64), torch.tensor([3])
     assert value("ce", "identity", z, y).item() == pytest.approx(2.302585, abs=1e-6)
     assert value("ce", "softmax", z, y).item() == pytest.approx(2.302585, abs=1e-6)
@@ -279,7 +281,7 @@ def test_double_softmax_has_a_floor(batch: tuple[Tensor, Tensor]) -> None:
     close(form.forward(e, e), torch.full((3,), floor, dtype=torch.float64))
 
 
-def test_the_floor_of_double_softmax_at_ten_classes() -> None:
+def test_double_softmax_of_ten_classes_has_its_known_floor() -> None:
     form, e = losses["ce"].form("probabilities", "ignore"), torch.eye(10, dtype=torch.float64)
     assert form is not None
     assert form.forward(e, e).min().item() == pytest.approx(1.4612, abs=5e-5)

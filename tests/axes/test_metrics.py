@@ -64,7 +64,7 @@ def test_top3_counts_the_first_of_equals(labels: list[int], expected: list[float
     assert values("top3", labels) == expected
 
 
-def test_top3_is_no_hit_where_nothing_is_a_number() -> None:
+def test_top3_counts_nan_as_a_miss() -> None:
     p = torch.full((1, 10), torch.nan)
     assert not metrics["top3"].function(p, torch.eye(10)[:1]).any()
 
@@ -138,7 +138,7 @@ def test_engines_measure_the_same_and_a_short_last_chunk_counts_by_its_samples(
         np.testing.assert_array_equal(last.metrics[name], together.final["val"].metrics[name])
 
 
-def test_a_mean_is_the_one_computed_by_hand_from_the_weights(
+def test_a_metrics_mean_equals_the_one_from_the_weights(
     study_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "EVALUATED_AT_ONCE", 1)
@@ -160,9 +160,7 @@ def test_a_mean_is_the_one_computed_by_hand_from_the_weights(
         assert float(outcome.final["test"].metrics[name][0]) == pytest.approx(value, rel=1e-9)
 
 
-def test_nothing_is_computed_for_metrics_that_nobody_tracks(
-    study_of: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_untracked_metrics_are_not_computed(study_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("probabilities of all classes were computed")
 
@@ -208,12 +206,12 @@ def test_a_plugins_metric_is_tracked_without_a_second_line_and_only_there(
     assert listed.tables()["study"]["metrics"] == ["brier", "margin"]
 
 
-def test_a_metric_of_a_notebook_or_a_package_is_tracked(study_of: Make) -> None:
+def test_metrics_of_notebooks_and_packages_are_tracked(study_of: Make) -> None:
     metrics.register("mine")(lambda p, target: (p * target).sum(-1))
     assert study_of().metrics == ("mine",)
 
 
-def test_metrics_are_no_part_of_a_trials_id(study_of: Make) -> None:
+def test_metrics_do_not_change_trial_ids(study_of: Make) -> None:
     ids = [
         [trial.trial_id for trial in trials(study_of(study={"metrics": names}))[0]]
         for names in ([], ["top3"])
@@ -226,13 +224,13 @@ def test_metrics_are_no_part_of_a_trials_id(study_of: Make) -> None:
     [(["tpo3"], r"study\.metrics: unknown metric 'tpo3'; did you mean 'top3'\? Allowed: brier, nll, top3, "),
      (["top3", "top3"], "a metric is listed twice"), (3, r"study\.metrics = 3: allowed")],
 )  # fmt: skip
-def test_a_list_that_cannot_be_meant(study_of: Make, given: object, message: str) -> None:
+def test_an_invalid_list_of_metrics_is_refused(study_of: Make, given: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         study_of(study={"metrics": given})
 
 
 @pytest.mark.parametrize("name", ["loss", "accuracy", "lr", "fraction", "split", "epoch", "trial_id"])
-def test_a_name_that_would_be_a_second_column_is_refused(name: str, study_of: Make) -> None:
+def test_a_metric_named_like_a_column_is_refused(name: str, study_of: Make) -> None:
     def track() -> None:
         metrics.register(name)(lambda p, target: (p * target).sum(-1))
         study_of()  # known here only: a setting that a component declares
@@ -241,7 +239,7 @@ def test_a_name_that_would_be_a_second_column_is_refused(name: str, study_of: Ma
         track()
 
 
-def test_a_name_that_is_no_column_or_an_axis_is_refused(study_of: Make) -> None:
+def test_a_metric_name_unfit_for_a_column_or_taken_by_an_axis_is_refused(study_of: Make) -> None:
     with pytest.raises(UsageError, match=r"metric 'top 3'.*allowed: a letter"):
         metrics.register("top 3")(lambda p, target: (p * target).sum(-1))
     axis = {"brier": [{"name": "a", "lr": 0.1}, {"name": "b", "lr": 0.2}]}
@@ -281,7 +279,7 @@ def flat(p: Tensor, target: Tensor) -> Tensor:
      (over_all, "treats a stack otherwise than its members"), (unbounded, "is not finite"),
      (flat, "raises IndexError"), (lambda p, target: 1.0, "gives float")],  # noqa: ARG005
 )  # fmt: skip
-def test_a_metric_that_breaks_the_contract_is_told_before_any_compute(
+def test_a_metric_that_breaks_the_contract_is_refused_before_training(
     function: Callable[..., Any], words: str, study_of: Make
 ) -> None:
     function.__doc__ = function.__doc__ or "Documented."
@@ -294,7 +292,7 @@ def test_a_metric_that_breaks_the_contract_is_told_before_any_compute(
 
 
 @pytest.mark.parametrize("engine", ["stacked", "loop", "numpy"])
-def test_what_the_numpy_engine_cannot_measure_is_told_in_the_plan(study_of: Make, engine: Engine) -> None:
+def test_the_plan_refuses_metrics_without_a_numpy_formula(study_of: Make, engine: Engine) -> None:
     metrics.register("mine")(lambda p, target: (p * target).sum(-1))
     study = study_of(study={"metrics": ["brier", "mine"]})
     if engine != "numpy":
@@ -309,9 +307,7 @@ def test_what_the_numpy_engine_cannot_measure_is_told_in_the_plan(study_of: Make
 # ------------------------------------------------------------------------------------------------- results
 
 
-def test_a_tracked_metric_has_its_columns_and_a_grown_study_says_what_is_empty(
-    tmp_path: Path, study_of: Make
-) -> None:
+def test_a_grown_study_reports_empty_columns_of_a_new_metric(tmp_path: Path, study_of: Make) -> None:
     folder = tmp_path / "results"
     notes: list[str] = []
     before = study_of({"optimizer": ["sgd", "adam"]}, epochs=1, study={"seeds": 1})
@@ -346,7 +342,7 @@ def test_a_tracked_metric_has_its_columns_and_a_grown_study_says_what_is_empty(
     assert list(results.read(folder).trials) == list(read.trials)
 
 
-def test_a_metric_whose_file_changed_is_said_to_mix_two_meanings(tmp_path: Path, study_of: Make) -> None:
+def test_a_changed_metric_is_reported_to_mix_two_meanings(tmp_path: Path, study_of: Make) -> None:
     from harness.results.provenance import metric_notes
 
     digests: list[str] = []

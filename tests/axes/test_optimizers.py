@@ -126,7 +126,7 @@ def by_counter(optimizer: Optimizer, p: Tensor, settings: dict[str, Any], rates:
 
 
 @pytest.mark.parametrize(("name", "varied"), pairs())
-def test_the_steps_number_may_be_a_tensor(name: str, varied: dict[str, list[Any]]) -> None:
+def test_the_step_number_may_be_a_tensor(name: str, varied: dict[str, list[Any]]) -> None:
     optimizer, members = optimizers[name], members_of(optimizers[name], varied)
     for settings in (members[0], tensor_settings(members)):
         rates = [settings["lr"]] * STEPS
@@ -138,7 +138,7 @@ def test_the_steps_number_may_be_a_tensor(name: str, varied: dict[str, list[Any]
     assert torch.allclose(got, by_us(optimizer, start(), members[0], rates), rtol=1e-12, atol=1e-14)
 
 
-def test_there_are_those_the_readme_promises() -> None:
+def test_the_registry_has_the_components_of_the_readme() -> None:
     names = {entry.name for entry in optimizers}
     assert names >= {"sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "adagrad"}
 
@@ -175,7 +175,7 @@ def test_settings_of_each_members_own_are_torchs(name: str, varied: dict[str, li
 
 
 @every
-def test_a_stack_is_its_members_one_by_one(name: str) -> None:
+def test_a_stack_updates_its_members_as_one_by_one(name: str) -> None:
     optimizer = optimizers[name]
     if not optimizer.stackable:
         pytest.skip("declared stackable = False")
@@ -245,7 +245,7 @@ def minimised(
 
 
 @every
-def test_the_parabolas_foot_is_reached_at_the_default_rate(name: str) -> None:
+def test_the_default_rate_reaches_the_minimum_of_a_parabola(name: str) -> None:
     optimizer = optimizers[name]
     lr = settings_of(optimizer)["lr"]
     before, after = minimised(optimizer, parabola, lr, 200, [3.0, 1.0])

@@ -58,7 +58,7 @@ def test_registries_are_named_by_their_settings() -> None:
 # ------------------------------------------------------------------------------------------- a study's file
 
 
-def test_a_file_beside_the_study(tmp_path: Path) -> None:
+def test_a_plugin_is_found_beside_its_study(tmp_path: Path) -> None:
     (tmp_path / "my_axes.py").write_text(MINE.format(name="clamp_file"))
     study = load(study_file(tmp_path, "my_axes.py", "clamp_file"))
     entry = activations.entry("clamp_file")
@@ -86,7 +86,7 @@ def test_two_files_of_one_name_are_two(tmp_path: Path) -> None:
     assert "clamp_b" in activations
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_plugin_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"plugin .*nowhere.py is not a Python file that can be read; correct `plugins`"
     ):
@@ -94,7 +94,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("source", "told"), [("1 / 0", "ZeroDivisionError"), ("def (", "SyntaxError")])
-def test_a_file_that_does_not_run_can_be_mended_and_run_again(tmp_path: Path, source: str, told: str) -> None:
+def test_a_broken_plugin_can_be_fixed_and_run_again(tmp_path: Path, source: str, told: str) -> None:
     path = tmp_path / "my_axes.py"
     path.write_text(source)
     with pytest.raises(UsageError, match=rf"plugin .*my_axes.py fails when it is run: {told}"):
@@ -104,7 +104,7 @@ def test_a_file_that_does_not_run_can_be_mended_and_run_again(tmp_path: Path, so
     assert "clamp_mended" in activations
 
 
-def test_a_file_that_takes_a_name_of_ours(tmp_path: Path) -> None:
+def test_a_plugin_that_takes_a_built_in_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "my_axes.py"
     path.write_text(MINE.format(name="relu"))
     with pytest.raises(
@@ -135,7 +135,7 @@ def install(site: Path, module: str, source: str) -> None:
     importlib.invalidate_caches()
 
 
-def test_an_installed_package(tmp_path: Path) -> None:
+def test_an_installed_package_registers_its_components(tmp_path: Path) -> None:
     install(tmp_path, "third_party_axes", MINE.format(name="clamp_installed"))
     study = parse(
         {"study": {"name": "mine"}, "baseline": {"dataset": "digits", "activation": "clamp_installed"}}
@@ -147,7 +147,7 @@ def test_an_installed_package(tmp_path: Path) -> None:
     plugins.load_installed()  # again: nothing is defined twice
 
 
-def test_an_installed_package_that_cannot_be_imported(tmp_path: Path) -> None:
+def test_an_installed_package_that_cannot_be_imported_is_reported(tmp_path: Path) -> None:
     install(tmp_path, "third_party_broken", "import nowhere_to_be_found\n")
     with pytest.raises(
         UsageError, match=r"package 'third-party-axes' \(entry point mine = third_party_broken\)"
@@ -158,7 +158,7 @@ def test_an_installed_package_that_cannot_be_imported(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- plain import
 
 
-def test_a_plain_import(tmp_path: Path) -> None:
+def test_a_plain_import_registers_components(tmp_path: Path) -> None:
     (tmp_path / "third_plain.py").write_text(MINE.format(name="clamp_plain"))
     sys.path.insert(0, str(tmp_path))
     importlib.invalidate_caches()
@@ -166,7 +166,7 @@ def test_a_plain_import(tmp_path: Path) -> None:
     assert activations.entry("clamp_plain").module == "third_plain"
 
 
-def test_a_notebooks_decorator(study_of: Callable[..., Study]) -> None:
+def test_a_notebooks_decorator_registers_a_component(study_of: Callable[..., Study]) -> None:
     @activations.register("clamp_cell")
     def cell(x: object) -> object:
         """In a cell."""

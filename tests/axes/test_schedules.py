@@ -71,7 +71,7 @@ def test_the_next_factor_after_the_last_step_would_be_0(name: str) -> None:
     assert factors[500] == pytest.approx(0.5)
 
 
-def test_the_clock() -> None:
+def test_the_clock_counts_steps_and_epochs() -> None:
     clock = Clock.of(5, 2)
     assert clock.step.tolist() == [0, 1, 2, 3, 4]
     assert clock.epoch.tolist() == [0, 0, 1, 1, 2]

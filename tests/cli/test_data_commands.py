@@ -53,7 +53,7 @@ def real(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_export_prints_is_pasted_into_a_study_and_runs() -> None:
+def test_the_table_that_export_prints_works_in_a_study() -> None:
     (Path("own.toml")).write_text(
         HEAD + 'dataset = "digits_png"\n' + ok("data", "export", "digits", "png", "scans")
     )
@@ -85,7 +85,7 @@ def test_a_declared_data_set_is_exported_and_shown_by_its_name() -> None:
     ]
 
 
-def test_show_draws_counts_and_a_row_or_what_is_asked_for() -> None:
+def test_show_draws_counts_and_a_row_or_the_requested_figure() -> None:
     told = ok("data", "show", "digits", "--out", "one")
     assert "train is balanced: 127 images of class 8 to 131 of class 1" in told
     assert "written: one/digits-counts.png and .svg" in told
@@ -105,7 +105,7 @@ def test_show_draws_the_data_of_a_study_as_it_divides_them() -> None:
     assert "No val images" in ok("data", "show", "digits", "--set", "val_fraction=0")
 
 
-def test_what_is_unknown_is_said_with_what_is_close() -> None:
+def test_unknown_names_are_reported_with_suggestions() -> None:
     told = refused("data", "show", "digit")
     assert "there is no study 'digit'" in told
     assert "not a data set either: did you mean 'digits'?" in told

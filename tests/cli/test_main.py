@@ -262,7 +262,7 @@ BAD_STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
 @pytest.mark.usefixtures("no_torch")
 @pytest.mark.parametrize("command", ["plan", "run"])
 @pytest.mark.parametrize("case", BAD_STUDIES)
-def test_a_bad_study_is_told_before_anything_happens(harness: Harness, case: str, command: str) -> None:
+def test_a_bad_study_is_reported_before_any_work(harness: Harness, case: str, command: str) -> None:
     text, patterns = BAD_STUDIES[case]
     answer = harness(command, study(text))
     assert answer.code == 2
@@ -271,7 +271,7 @@ def test_a_bad_study_is_told_before_anything_happens(harness: Harness, case: str
     assert [path.name for path in Path().iterdir()] == ["study.toml"]
 
 
-def test_all_problems_of_a_file_are_told_at_once(harness: Harness) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(harness: Harness) -> None:
     bad = """
     [study]
     name = "bad"
@@ -325,7 +325,9 @@ def test_all_problems_of_a_file_are_told_at_once(harness: Harness) -> None:
     ],
 )
 @pytest.mark.usefixtures("no_torch")
-def test_contradictory_overrides(harness: Harness, overrides: list[str], patterns: tuple[str, ...]) -> None:
+def test_contradictory_overrides_are_refused(
+    harness: Harness, overrides: list[str], patterns: tuple[str, ...]
+) -> None:
     flags = [part for override in overrides for part in ("--set", override)]
     answer = harness("run", study(GOOD + AXES), *flags)
     assert answer.code == 2
@@ -336,7 +338,7 @@ def test_contradictory_overrides(harness: Harness, overrides: list[str], pattern
 @pytest.mark.parametrize(
     "tables", ["study = 3", "axes = 3\n[study]\nname = 'x'", "baseline = 3\n[study]\nname = 'x'"]
 )
-def test_overrides_of_tables_that_are_none(harness: Harness, tables: str) -> None:
+def test_overrides_of_malformed_tables_are_refused(harness: Harness, tables: str) -> None:
     answer = harness(
         "plan", study(tables), "--set", "lr=0.1", "--set", "seeds=2", "--set", "head=softmax,sigmoid"
     )
@@ -348,7 +350,7 @@ def test_overrides_of_tables_that_are_none(harness: Harness, tables: str) -> Non
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_a_study_that_is_not_there(harness: Harness) -> None:
+def test_a_missing_study_is_reported(harness: Harness) -> None:
     answer = harness("run", "choises")
     assert answer.code == 2
     in_order(
@@ -367,7 +369,7 @@ def test_a_study_that_is_not_there(harness: Harness) -> None:
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_a_study_that_is_no_text(harness: Harness) -> None:
+def test_a_study_that_is_not_text_is_reported(harness: Harness) -> None:
     Path("binary.toml").write_bytes(b"\xff\x00")
     answer = harness("run", "binary.toml")
     assert answer.code == 2
@@ -378,7 +380,7 @@ def test_a_study_that_is_no_text(harness: Harness) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads any file")
-def test_a_study_that_may_not_be_read(harness: Harness) -> None:
+def test_an_unreadable_study_is_reported(harness: Harness) -> None:
     study(GOOD).chmod(0)
     answer = harness("run", "study.toml")
     assert answer.code == 2
@@ -404,7 +406,9 @@ def test_a_study_that_may_not_be_read(harness: Harness) -> None:
         ),
     ],
 )
-def test_a_plugin_that_does_not_run(harness: Harness, plugin: str, patterns: tuple[str, ...]) -> None:
+def test_a_plugin_that_fails_to_run_is_reported(
+    harness: Harness, plugin: str, patterns: tuple[str, ...]
+) -> None:
     Path("mine.py").write_text(plugin)
     answer = harness("plan", study(GOOD.replace("seeds = 1", 'plugins = ["mine.py"]')))
     assert answer.code == 2
@@ -423,7 +427,7 @@ def mine(x):
 
 
 @pytest.mark.parametrize("command", [("plan",), ("run", "--workers", "1", "--results", "out")])
-def test_a_component_that_raises_is_told_before_anything_is_trained(
+def test_a_component_that_raises_is_reported_before_training(
     harness: Harness, command: tuple[str, ...]
 ) -> None:
     Path("mine.py").write_text(RAISING)
@@ -465,7 +469,7 @@ def edit_plan(folder: Path, **changes: object) -> None:
         ),
     ],
 )
-def test_a_folder_of_another_kind(
+def test_a_folder_of_another_schema_study_or_data_is_refused(
     harness: Harness,
     finished: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -484,7 +488,7 @@ def test_a_folder_of_another_kind(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"schema": 1}', "\0"])
-def test_a_plan_that_is_damaged(harness: Harness, finished: Path, text: str) -> None:
+def test_a_damaged_plan_is_reported(harness: Harness, finished: Path, text: str) -> None:
     (finished / "plan.json").write_text(text)
     before = contents(finished)
     answer = harness("run", "study.toml", "--set", "seeds=2")
@@ -493,7 +497,7 @@ def test_a_plan_that_is_damaged(harness: Harness, finished: Path, text: str) -> 
     assert contents(finished) == before
 
 
-def test_a_folder_that_is_no_results_folder(harness: Harness) -> None:
+def test_a_folder_without_results_is_reported(harness: Harness) -> None:
     mine = Path("mine")
     mine.mkdir()
     (mine / "thesis.tex").write_text("dear to me")
@@ -507,7 +511,7 @@ def test_a_folder_that_is_no_results_folder(harness: Harness) -> None:
     assert contents(mine) == {"thesis.tex": b"dear to me"}
 
 
-def test_a_file_in_the_place_of_the_folder(harness: Harness) -> None:
+def test_a_file_in_place_of_the_results_folder_is_reported(harness: Harness) -> None:
     Path("mine").write_text("dear to me")
     answer = harness("run", study(GOOD), "--results", "mine")
     assert answer.code == 2
@@ -540,7 +544,7 @@ def mount(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_read_only_folder(harness: Harness, mount: Path) -> None:
+def test_a_read_only_folder_is_reported(harness: Harness, mount: Path) -> None:
     harness("run", study(GOOD), "--workers", "1", "--results", mount)
     before = contents(mount)
     subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
@@ -555,7 +559,7 @@ def test_a_read_only_folder(harness: Harness, mount: Path) -> None:
     in_order(answer.stderr, r"^error: results folder .*new cannot be written: Read-only file system")
 
 
-def test_a_full_disk_is_said_and_the_next_run_goes_on(harness: Harness, mount: Path) -> None:
+def test_a_full_disk_is_reported_and_the_next_run_continues(harness: Harness, mount: Path) -> None:
     harness("run", study(GOOD), "--workers", "1", "--results", mount)
     before = contents(mount)
     ballast = mount / "parts" / "ballast"
@@ -580,7 +584,7 @@ def test_a_full_disk_is_said_and_the_next_run_goes_on(harness: Harness, mount: P
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_help(harness: Harness) -> None:
+def test_help_lists_the_commands(harness: Harness) -> None:
     answer = harness("--help")
     assert answer.code == 0
     for command in ("data", "list", "plan", "report", "run"):
@@ -589,7 +593,7 @@ def test_help(harness: Harness) -> None:
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_unknown_commands_options_and_axes(harness: Harness) -> None:
+def test_unknown_commands_options_and_axes_are_refused(harness: Harness) -> None:
     for arguments, patterns in (
         (["rnu"], ("unknown command 'rnu': did you mean 'run'", "Allowed: compare, data, .*list")),
         (["data", "chek"], ("'chek'", "[Dd]id you mean 'check'")),
@@ -625,7 +629,7 @@ def test_list_shows_every_component_with_a_line(harness: Harness) -> None:
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_plan_says_what_a_study_comes_to(harness: Harness) -> None:
+def test_plan_shows_arms_trials_and_costs(harness: Harness) -> None:
     text = GOOD.replace("seeds = 1", 'seeds = 3\nhypothesis = "It matters."') + (
         '[axes]\nactivation = ["relu", "tanh"]\nmatch = ["kind", "ignore"]\nloss = ["ce", "nll"]\n'
     )
@@ -655,7 +659,7 @@ def test_plan_of_the_default_study_needs_neither_torch_nor_data(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_real_command(tmp_path: Path) -> None:
+def test_the_installed_command_works(tmp_path: Path) -> None:
     answer = real("--help", cwd=tmp_path, forbid_torch=True)
     assert answer.code == 0
     assert answer.stdout.startswith("Usage:")
@@ -672,7 +676,7 @@ def test_the_real_command(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
 
 
-def test_a_run_ends_with_what_came_out(harness: Harness) -> None:
+def test_a_run_ends_with_a_table_of_results(harness: Harness) -> None:
     answer = harness(
         "run", study(GOOD + AXES), "--workers", "1", "--device", "cpu", "--set", "output=softmax + CE"
     )
@@ -718,7 +722,7 @@ activation = ["relu", "tanh"]
 """
 
 
-def test_a_search_says_what_it_found(harness: Harness) -> None:
+def test_a_search_prints_its_winner(harness: Harness) -> None:
     answer = harness("search", study(SEARCH), "--workers", 1)
     assert answer.code == 0, answer.stderr
     in_order(
@@ -730,7 +734,7 @@ def test_a_search_says_what_it_found(harness: Harness) -> None:
     in_order(again.stdout, "5 suggestions: ", "1 of them now")
 
 
-def test_the_plan_of_a_search(harness: Harness) -> None:
+def test_plan_shows_a_search(harness: Harness) -> None:
     answer = harness("plan", study(SEARCH), "--workers", 2)
     assert answer.code == 0, answer.stderr
     in_order(
@@ -741,7 +745,7 @@ def test_the_plan_of_a_search(harness: Harness) -> None:
     assert [path.name for path in Path().iterdir()] == ["study.toml"]
 
 
-def test_the_plan_says_where_a_pruner_stops_nothing(harness: Harness) -> None:
+def test_the_plan_says_when_a_pruner_stops_nothing(harness: Harness) -> None:
     answer = harness("plan", study(SEARCH), "--set", "epochs=1")
     assert answer.code == 0
     assert "pruner halving stops nothing: no suggestion gets more than 1 evaluations" in answer.stderr
@@ -761,7 +765,9 @@ def test_the_plan_says_where_a_pruner_stops_nothing(harness: Harness) -> None:
     ],
 )
 @pytest.mark.usefixtures("no_torch")
-def test_what_is_no_search_is_told(harness: Harness, command: str, text: str, message: str) -> None:
+def test_search_refuses_a_study_of_another_design(
+    harness: Harness, command: str, text: str, message: str
+) -> None:
     answer = harness(command, study(text))
     assert answer.code == 2
     assert message in answer.stderr

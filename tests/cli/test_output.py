@@ -1,4 +1,4 @@
-"""What the screen says of losses while trials are trained."""
+"""Losses on the screen while trials are trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def progress_of(study: Study) -> Progress:
 
 
 @pytest.mark.usefixtures("a_stack_a_seed")
-def test_losses_are_the_medians_of_what_is_in_training(study_of: Make) -> None:
+def test_progress_shows_the_median_loss_of_trials_in_training(study_of: Make) -> None:
     progress = progress_of(study_of({"lr": [0.1, 0.2, 0.3]}))
     seen = progress.shared.curves
     assert output.losses(progress) == ""
@@ -53,7 +53,7 @@ def test_losses_of_different_kinds_have_a_median_each(study_of: Make) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_run_shows_them(
+def test_a_run_shows_losses_and_accuracies(
     study_of: Make, tmp_path: Path, terminal: bool, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

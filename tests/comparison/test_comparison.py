@@ -122,7 +122,7 @@ def test_the_same_code_passes_its_own_gate(trained: Trained, compare: Compare) -
     assert answer.stderr == ""
 
 
-def test_a_tenth_of_the_steps_does_not_pass(trained: Trained, compare: Compare) -> None:
+def test_a_tenth_of_the_steps_fails_the_gate(trained: Trained, compare: Compare) -> None:
     answer = compare(trained(), trained(steps=16), *GATE)
     assert answer.code == 1
     assert "they differ in steps: 160 in A, 16 in B" in answer.stdout
@@ -142,7 +142,7 @@ def test_no_line_is_wider_than_the_screen(trained: Trained, compare: Compare) ->
     assert "…" not in table
 
 
-def test_the_door_from_python(trained: Trained) -> None:
+def test_compare_is_a_public_function(trained: Trained) -> None:
     found = harness.compare(trained(), trained(steps=16), metric="val_accuracy", margin=0.01)
     assert isinstance(found, comparison.Comparison)
     assert (found.metric, found.margin, len(found.trials), len(found.arms)) == ("val_accuracy", 0.01, 6, 2)
@@ -226,9 +226,7 @@ def test_a_setting_that_a_newer_version_has_counts_as_its_default(trained: Train
 
 
 @pytest.mark.parametrize("hidden", [[16], []])
-def test_a_folder_of_before_there_was_dropout_matches(
-    trained: Trained, edited: Edited, hidden: list[int]
-) -> None:
+def test_a_folder_from_before_dropout_matches(trained: Trained, edited: Edited, hidden: list[int]) -> None:
     """Of networks without hidden layers too, to which dropout does not apply."""
     new = trained(hidden=tuple(hidden))
     old = edited(new, lambda t: t.drop(columns=["dropout", "label_smoothing"]))
@@ -238,7 +236,7 @@ def test_a_folder_of_before_there_was_dropout_matches(
     assert set(found.matched.assumed["setting"]) == {"label_smoothing", *(["dropout"] if hidden else [])}
 
 
-def test_beside_a_component_that_is_not_known_here_the_usual_defaults_hold(
+def test_known_settings_keep_their_defaults_beside_an_unknown_component(
     trained: Trained, edited: Edited
 ) -> None:
     a = edited(trained(), lambda t: t.drop(columns="label_noise").assign(optimizer="mine"))
@@ -247,7 +245,7 @@ def test_beside_a_component_that_is_not_known_here_the_usual_defaults_hold(
     assert found.matched.assumed["value"].tolist() == ["0"]
 
 
-def test_no_default_is_made_up_for_a_setting_nobody_knows(trained: Trained, edited: Edited) -> None:
+def test_an_unknown_setting_gets_no_default(trained: Trained, edited: Edited) -> None:
     def grown(trials: pd.DataFrame) -> pd.DataFrame:
         settings, rest = trials.loc[:, :"gamma"], trials.loc[:, "seed":]
         return pd.concat([settings.assign(drop_connect=["0.1", *["0"] * 5]), rest], axis="columns")
@@ -259,7 +257,7 @@ def test_no_default_is_made_up_for_a_setting_nobody_knows(trained: Trained, edit
     ]
 
 
-def test_where_no_settings_agree_arms_match_by_name(trained: Trained, compare: Compare) -> None:
+def test_arms_match_by_name_if_no_settings_agree(trained: Trained, compare: Compare) -> None:
     both = {"activation": ("relu",), "optimizer": ("sgd", "adam"), "seeds": 2}
     answer = compare(trained(**both), trained(**both, lr=0.05))  # lr varies in A: 0.1 and 0.001
     assert "matched by the arms' names and seed: 4 trials" in answer.stdout
@@ -288,7 +286,7 @@ def test_trials_are_not_matched_by_their_ids(trained: Trained, edited: Edited) -
     assert "6 of 6 matched trials have another trial_id" in found.notes[0]
 
 
-def test_where_the_folders_come_from_is_told_where_it_differs(trained: Trained, edited: Edited) -> None:
+def test_differences_in_provenance_are_reported(trained: Trained, edited: Edited) -> None:
     b = edited(trained(), lambda t: t.assign(engine="loop"))
     path = b / "provenance.json"
     content = json.loads(path.read_text())
@@ -334,7 +332,7 @@ def test_one_seed_is_judged_only_where_its_numbers_are_the_same(trained: Trained
     assert compare(trained(seeds=1), trained(seeds=1, copy=1), *GATE).code == 0
 
 
-def test_what_is_not_trained_yet_cannot_pass(trained: Trained, edited: Edited, compare: Compare) -> None:
+def test_untrained_arms_cannot_pass_the_gate(trained: Trained, edited: Edited, compare: Compare) -> None:
     answer = compare(trained(), edited(trained(), lambda t: where(t, "", "relu", seeds=1)), *GATE)
     assert answer.code == 2
     assert "is not finished: 1 of 6 trials are not trained yet" in answer.stderr
@@ -348,7 +346,7 @@ def test_a_folder_cannot_pass_by_itself(trained: Trained, compare: Compare) -> N
     assert compare(trained(), trained()).code == 0
 
 
-def test_a_fall_that_is_the_same_in_every_seed_cannot_pass(trained: Trained, edited: Edited) -> None:
+def test_an_equal_fall_in_every_seed_cannot_pass(trained: Trained, edited: Edited) -> None:
     def fallen(trials: pd.DataFrame) -> pd.DataFrame:
         lower = trials["test_accuracy"].astype(float) - 0.05
         return trials.assign(test_accuracy=lower.map("{:.7g}".format))
@@ -409,7 +407,7 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(("damage", "message"), BAD, ids=[message for _, message in BAD])
-def test_a_damaged_folder_is_told(
+def test_a_damaged_folder_is_reported(
     trained: Trained, edited: Edited, compare: Compare, damage: Callable[[Path], object], message: str
 ) -> None:
     folder = edited(trained())
@@ -435,18 +433,18 @@ def test_a_damaged_folder_is_told(
         (lambda t: t.iloc[:0], "6 trials of plan.json are not in it"),
     ],
 )
-def test_a_changed_table_is_told(trained: Trained, edited: Edited, change: Edit, message: str) -> None:
+def test_a_changed_table_is_reported(trained: Trained, edited: Edited, change: Edit, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         comparison.compare(trained(), edited(trained(), change))
     assert message in str(caught.value)
 
 
-def test_another_schema_is_told(trained: Trained, edited: Edited) -> None:
+def test_another_schema_is_reported(trained: Trained, edited: Edited) -> None:
     with pytest.raises(UsageError, match="results schema 7; this version reads and writes 1"):
         comparison.compare(edited(trained(), schema=7), trained())
 
 
-def test_another_study_is_allowed_and_told(trained: Trained, edited: Edited) -> None:
+def test_another_study_is_compared_with_a_note(trained: Trained, edited: Edited) -> None:
     found = comparison.compare(trained(), edited(trained(), study="other"))
     assert "the studies differ: A is 'small', B is 'other'" in found.notes[0]
 
@@ -461,7 +459,7 @@ def test_another_study_is_allowed_and_told(trained: Trained, edited: Edited) -> 
         (("--fail-on", "better"), "'worse'"),
     ],
 )
-def test_an_option_that_makes_no_sense_is_told(
+def test_an_invalid_option_is_reported(
     trained: Trained, compare: Compare, options: tuple[str, str], message: str
 ) -> None:
     answer = compare(trained(), trained(copy=1), *options)
@@ -490,7 +488,7 @@ def test_names_are_escaped_for_latex(trained: Trained, edited: Edited, tmp_path:
     assert r"sgd 5 \% \& my\_own & 3" in (tmp_path / "out" / "differences.tex").read_text()
 
 
-def test_a_file_in_the_folders_place_is_told_first(
+def test_a_file_in_place_of_the_output_folder_is_reported_first(
     trained: Trained, compare: Compare, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -499,7 +497,7 @@ def test_a_file_in_the_folders_place_is_told_first(
     assert "is not a folder; name a new folder, or one that exists" in answer.stderr
 
 
-def test_of_many_arms_the_table_shows_those_that_tell_and_counts_the_rest(trained: Trained) -> None:
+def test_a_long_table_shows_the_decided_arms_and_counts_the_rest(trained: Trained) -> None:
     arms = comparison.compare(trained(), trained(steps=16)).arms
     same = comparison.compare(trained(), trained(copy=1)).arms
     shown, left = arms_shown(pd.concat([same] * 9 + [arms], ignore_index=True), 5)
@@ -524,7 +522,7 @@ def test_arms_that_are_the_same_trials_are_compared_once(trained: Trained, edite
     assert "tanh" in told
 
 
-def test_tuned_arms_beside_are_said_not_to_be_compared(
+def test_a_note_says_that_tuned_arms_are_not_compared(
     trained: Trained, edited: Edited, compare: Compare
 ) -> None:
     a, b = edited(trained()), edited(trained(copy=1))
@@ -539,7 +537,7 @@ def test_tuned_arms_beside_are_said_not_to_be_compared(
     assert not any("tuned arms" in note for note in comparison.compare(a / TUNED, b / TUNED).notes)
 
 
-def test_a_tuned_arm_that_chose_otherwise_is_another_arm(trained: Trained, edited: Edited) -> None:
+def test_a_tuned_arm_with_another_choice_is_another_arm(trained: Trained, edited: Edited) -> None:
     def retuned(trials: pd.DataFrame) -> pd.DataFrame:
         changed = trials["arm"].str.contains("relu")
         return trials.assign(lr=trials["lr"].mask(changed, "0.05"))

@@ -79,7 +79,7 @@ def test_arms_of_one_batch_size_see_the_same_batches_whatever_their_length() -> 
 
 @steady
 @given(size=sizes, epochs=st.integers(1, 12))
-def test_a_budget_in_epochs(size: tuple[int, int], epochs: int) -> None:
+def test_a_budget_in_epochs_gives_steps_and_evaluations(size: tuple[int, int], epochs: int) -> None:
     n, batch_size = size
     shape = budget(n, batch_size, epochs=epochs)
     assert shape.steps_per_epoch == math.ceil(n / batch_size)
@@ -91,7 +91,9 @@ def test_a_budget_in_epochs(size: tuple[int, int], epochs: int) -> None:
 
 @steady
 @given(size=sizes, steps=st.integers(1, 400), every=st.integers(1, 50))
-def test_a_budget_in_steps(size: tuple[int, int], steps: int, every: int) -> None:
+def test_a_budget_in_steps_gives_epochs_and_evaluations(
+    size: tuple[int, int], steps: int, every: int
+) -> None:
     n, batch_size = size
     shape = budget(n, batch_size, steps=steps, eval_every=f"{every} steps")
     assert shape.steps == steps

@@ -57,7 +57,7 @@ def shelf() -> Registry[Dataset]:
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_what_is_loaded_is_what_the_facts_say(name: str) -> None:
+def test_loaded_images_match_their_facts(name: str) -> None:
     images, facts = load(name), datasets[name].facts
     assert images.train_images.shape == (facts.train, *facts.shape)
     assert images.test_images.shape == (facts.test, *facts.shape)
@@ -67,7 +67,7 @@ def test_what_is_loaded_is_what_the_facts_say(name: str) -> None:
     assert len(facts.classes) == 10
 
 
-def test_known_samples_are_where_they_were() -> None:
+def test_known_samples_keep_their_places() -> None:
     # The first labels as every tutorial prints them; a sneaker stands no taller than an ankle boot.
     assert load("mnist").train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     fashion = load("fashion_mnist")
@@ -104,7 +104,7 @@ def test_docstrings_name_source_and_licence(name: str) -> None:
     assert "Licence: " in words
 
 
-def test_a_third_partys_is_one_decorated_function(shelf: Registry[Dataset]) -> None:
+def test_a_data_set_of_a_third_party_is_one_decorated_function(shelf: Registry[Dataset]) -> None:
     calls = []
 
     @shelf.register("toy", classes=("a", "b"), pixel_max=255)
@@ -134,11 +134,11 @@ def test_a_third_partys_is_one_decorated_function(shelf: Registry[Dataset]) -> N
         lambda i: Images(i.test_images, i.test_labels, i.train_images, i.train_labels),
     ],
 )
-def test_the_digest_sees_every_change(change: Callable[[Images], Images]) -> None:
+def test_the_digest_changes_with_every_change(change: Callable[[Images], Images]) -> None:
     assert digest(change(toy())) != digest(toy())
 
 
-def test_the_digest_sees_bytes_not_memory_layout() -> None:
+def test_the_digest_ignores_the_memory_layout() -> None:
     fortran = altered(train_images=np.asfortranarray(toy().train_images))
     assert digest(fortran) == digest(toy())
 
@@ -163,7 +163,7 @@ def test_the_digest_sees_bytes_not_memory_layout() -> None:
         (altered(train_labels=np.array([0, 0, 0])), "'toy': no train image of class 1"),
     ],
 )
-def test_images_that_are_none_are_refused(shelf: Registry[Dataset], images: Images, words: str) -> None:
+def test_invalid_images_are_refused(shelf: Registry[Dataset], images: Images, words: str) -> None:
     shelf.register("toy", classes=("a", "b"), pixel_max=16)(lambda: images)
     with pytest.raises(UsageError, match=words):
         _ = shelf["toy"].facts
@@ -190,6 +190,6 @@ def flipped(images: Images) -> Images:
     return dataclasses.replace(images, test_images=pixels)
 
 
-def test_class_names_are_asked_for(shelf: Registry[Dataset]) -> None:
+def test_a_data_set_must_name_its_classes(shelf: Registry[Dataset]) -> None:
     with pytest.raises(UsageError, match=r"classes=.* is missing"):
         shelf.register("toy", pixel_max=16)(toy)

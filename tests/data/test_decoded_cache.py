@@ -43,7 +43,7 @@ def no_more(path: Path) -> NDArray[np.uint8]:
     raise AssertionError(f"{path} is decoded again")
 
 
-def kept(files: list[Path]) -> list[Path]:
+def cached_files(files: list[Path]) -> list[Path]:
     return list((files[0].parents[1] / "cache" / "folders").iterdir())
 
 
@@ -52,17 +52,15 @@ def test_images_come_in_the_order_asked_for(files: list[Path]) -> None:
     np.testing.assert_array_equal(read(files[::-1]), DIGITS[::-1])
 
 
-def test_what_took_long_is_decoded_once_in_any_order(
-    files: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_folders_are_decoded_once(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     read(files)
     monkeypatch.setattr(decoded_cache, "_png", no_more)
     np.testing.assert_array_equal(read(files), DIGITS)
     np.testing.assert_array_equal(read(files[::-1]), DIGITS[::-1])
-    assert len(kept(files)) == 1
+    assert len(cached_files(files)) == 1
 
 
-def test_a_changed_file_is_seen_though_its_size_and_mtime_are_set_back(files: list[Path]) -> None:
+def test_a_changed_file_is_noticed_despite_its_old_size_and_mtime(files: list[Path]) -> None:
     read(files)
     before, size = files[3].stat(), files[3].stat().st_size
     other = files[5].read_bytes()
@@ -76,14 +74,14 @@ def test_a_changed_file_is_seen_though_its_size_and_mtime_are_set_back(files: li
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:0], lambda b: b[:-9] + b"x" * 9])
 def test_a_damaged_cache_is_decoded_anew(files: list[Path], damage: Callable[[bytes], bytes]) -> None:
     read(files)
-    (path,) = kept(files)
+    (path,) = cached_files(files)
     path.write_bytes(damage(path.read_bytes()))
     np.testing.assert_array_equal(read(files), DIGITS)
 
 
 def test_pixels_changed_within_the_cache_are_not_believed(files: list[Path]) -> None:
     read(files)
-    (path,) = kept(files)
+    (path,) = cached_files(files)
     content = path.read_bytes()
     pixels = DIGITS[files.index(min(files))].tobytes()
     assert content.count(pixels) == 1
@@ -101,16 +99,16 @@ def test_the_oldest_folders_leave_the_cache(files: list[Path], monkeypatch: pyte
         for path, copy in zip(files, copies[i], strict=True):
             copy.write_bytes(path.read_bytes())
         read(copies[i])
-        for path in kept(files):  # so that the order of writing is the order of times
+        for path in cached_files(files):  # so that the order of writing is the order of times
             os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
-    assert len(kept(files)) == 2
+    assert len(cached_files(files)) == 2
     monkeypatch.setattr(decoded_cache, "_png", no_more)
     np.testing.assert_array_equal(read(copies[2]), DIGITS)
     with pytest.raises(AssertionError, match="copy 0"):
         read(copies[0])
 
 
-def test_nothing_is_kept_that_was_quick_or_may_still_change_or_is_wrong(
+def test_quick_recent_or_faulty_folders_are_not_cached(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoded_cache, "SETTLED", 60.0)
@@ -126,22 +124,20 @@ def test_nothing_is_kept_that_was_quick_or_may_still_change_or_is_wrong(
     assert not (files[0].parents[1] / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_costs_time_only(
-    files: list[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unwritable_cache_only_costs_time(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     (files[0].parents[1] / "cache").write_text("a file where the folder would be")
     np.testing.assert_array_equal(read(files), DIGITS)
     assert "cannot be kept" in capsys.readouterr().err
 
 
-def test_a_file_that_is_gone_is_a_problem(files: list[Path]) -> None:
+def test_a_vanished_file_is_reported(files: list[Path]) -> None:
     files[4].unlink()
     problems: list[str] = []
     decoded_cache.pixels(files, "png", "test", problems)
     assert [str(files[4]) in problem for problem in problems] == [True]
 
 
-def test_long_work_says_how_far_it_is(
+def test_long_work_shows_progress(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> Iterator[int]:

@@ -64,7 +64,7 @@ def root(tmp_path: Path) -> Path:
 # The cache
 
 
-def test_what_is_cached_asks_no_source_and_says_nothing(
+def test_cached_files_need_no_source_and_print_nothing(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shelf(root / "toy")
@@ -72,7 +72,7 @@ def test_what_is_cached_asks_no_source_and_says_nothing(
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_cache_is_where_harness_data_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_harness_data_sets_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     assert cache.cache_root() == tmp_path
     assert [state.path for state in cache.verify("mnist")] == [
@@ -96,7 +96,7 @@ def test_check_tells_ok_missing_and_damaged(root: Path) -> None:
     assert str(found[1]).endswith(f"expected {PINS['file-1']}, got {hashlib.sha256(b'short').hexdigest()}")
 
 
-def test_a_flipped_byte_is_found_said_and_mended(
+def test_a_flipped_byte_is_reported_and_repaired(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = shelf(tmp_path / "good")
@@ -112,7 +112,7 @@ def test_a_flipped_byte_is_found_said_and_mended(
     assert "set aside as file-2.damaged" in said
 
 
-def test_a_damaged_file_that_cannot_be_replaced_is_not_handed_over(root: Path) -> None:
+def test_a_damaged_file_without_a_replacement_is_not_returned(root: Path) -> None:
     shelf(root / "toy", FILES | {"file-0": b"wrong"})
     with pytest.raises(MachineError, match="no source has file-0"):
         fetch(root)
@@ -148,7 +148,7 @@ def test_a_cut_or_wrong_gz_is_passed_over(root: Path, tmp_path: Path, data: byte
         fetch(tmp_path / "other", download.local_folder(tmp_path / "bad"))
 
 
-def test_a_file_that_unpacks_to_more_than_any_has_is_not_unpacked_to_its_end(
+def test_unpacking_stops_beyond_the_largest_known_size(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "LARGEST", cache.CHUNK)
@@ -170,7 +170,7 @@ def test_a_later_source_is_asked_only_for_what_is_left(root: Path, tmp_path: Pat
     assert asked == [["file-1", "file-3"]]
 
 
-def test_no_source_lists_what_was_tried_and_what_to_do(
+def test_without_any_source_the_error_lists_attempts_and_advice(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -249,7 +249,7 @@ def test_a_download_cut_in_the_middle_leaves_nothing_and_ends_with_the_host(
         assert_whole(fetch(root, mirror, shelf(tmp_path / "good")))
 
 
-def test_a_missing_file_and_a_page_instead_of_a_file_are_said(root: Path) -> None:
+def test_a_missing_file_and_a_web_page_in_its_place_are_reported(root: Path) -> None:
     with server(lambda handler, _: handler.send_error(404)) as (mirror, asked):
         with pytest.raises(MachineError, match="404"):
             fetch(root, mirror)
@@ -315,7 +315,7 @@ def test_a_cut_tarball_is_passed_over(root: Path, tmp_path: Path, bin_folder: Pa
         fetch(tmp_path / "other", download.npm_package("some-data", "1.0.0"))
 
 
-def test_what_a_client_says_is_passed_on(root: Path, bin_folder: Path) -> None:
+def test_messages_of_clients_are_passed_on(root: Path, bin_folder: Path) -> None:
     client(bin_folder, "npm", "sys.exit('npm warn old\\nnpm error code E404\\nnpm error no such package')")
     with pytest.raises(MachineError, match="npm pack failed: npm error code E404; npm error no such package"):
         fetch(root, download.npm_package("some-data", "1.0.0"))
@@ -422,7 +422,7 @@ def test_two_processes_fetch_once(root: Path, tmp_path: Path) -> None:
     assert sum("another process is downloading it" in words for words in said) == 1
 
 
-def test_a_killed_fetch_leaves_whole_files_and_is_gone_on_with(root: Path, tmp_path: Path) -> None:
+def test_a_killed_fetch_leaves_whole_files_and_is_continued(root: Path, tmp_path: Path) -> None:
     with process(tmp_path, root, 30) as slow:
         wait_for(lambda: (tmp_path / "log").exists() and list((root / "toy").glob(".fetch-*/file-0")))
         slow.send_signal(signal.SIGKILL)
@@ -438,7 +438,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_a_disk_that_refuses_is_a_machine_error_with_nothing_half_written(root: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_a_machine_error_and_leaves_no_partial_file(root: Path, tmp_path: Path) -> None:
     # A file size limit refuses a write in the middle of a file, as a full disk does, without needing one.
     with process(tmp_path, root, 0, limit=20_000) as limited:
         said = limited.communicate(timeout=60)[1]
@@ -448,19 +448,19 @@ def test_a_disk_that_refuses_is_a_machine_error_with_nothing_half_written(root: 
     assert [path.name for path in (root / "toy").iterdir()] == [".lock"]
 
 
-def test_a_cache_that_cannot_be_made_is_a_machine_error(tmp_path: Path) -> None:
+def test_an_uncreatable_cache_is_a_machine_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match=r"file-0 is missing.*cannot be written: .*set HARNESS_DATA"):
         fetch(tmp_path / "file" / "cache", shelf(tmp_path / "good"))
 
 
-def test_a_cached_file_that_cannot_be_read_is_a_machine_error(root: Path) -> None:
+def test_an_unreadable_cached_file_is_a_machine_error(root: Path) -> None:
     (root / "toy/file-0").mkdir(parents=True)
     with pytest.raises(MachineError, match="file-0 cannot be read"):
         fetch(root)
 
 
-def test_a_source_that_fails_halfway_counts_for_what_it_gave(
+def test_files_of_a_source_that_fails_halfway_are_kept(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:

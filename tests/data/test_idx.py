@@ -41,7 +41,7 @@ LABELS = packed(np.arange(12, dtype=np.uint8).reshape(3, 4))
 
 
 @given(ARRAYS, st.booleans())
-def test_what_is_packed_comes_back(array: NDArray[Any], zipped: bool) -> None:
+def test_packed_arrays_are_read_back(array: NDArray[Any], zipped: bool) -> None:
     data = gzip.compress(packed(array)) if zipped else packed(array)
     got = parse(data, "f")
     np.testing.assert_array_equal(got, array, strict=True)
@@ -72,7 +72,7 @@ def test_a_cut_file_is_named_wherever_it_is_cut(length: int) -> None:
         (b"\0\0\x08\x03" + b"\xff" * 12, "cut: shape (4294967295, 4294967295, 4294967295)"),
     ],
 )
-def test_what_is_wrong_is_said(data: bytes, words: str) -> None:
+def test_faulty_files_are_reported(data: bytes, words: str) -> None:
     with pytest.raises(UsageError, match=rf"^f: .*{re.escape(words)}"):
         parse(data, "f")
 
@@ -85,6 +85,6 @@ def test_read_takes_raw_and_gz(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".", "nothing-here"])
-def test_a_path_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_path_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"{tmp_path / name}: cannot be read as IDX")):
         idx.read(tmp_path / name)

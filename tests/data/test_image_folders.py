@@ -113,7 +113,7 @@ def test_idx_takes_test_for_t10k_and_gz_beside_raw(folder_of: Writer) -> None:
     assert images.train_names == ()
 
 
-def test_litter_of_file_browsers_is_no_image(folder_of: Writer) -> None:
+def test_files_of_file_browsers_are_ignored(folder_of: Writer) -> None:
     folder = folder_of("png")
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._7_000001.png"):
         (folder / "train" / name).write_bytes(b"litter")
@@ -121,14 +121,14 @@ def test_litter_of_file_browsers_is_no_image(folder_of: Writer) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L"])
-def test_grey_of_fewer_bits_is_the_same_picture(mode: str, folder_of: Writer) -> None:
+def test_grey_images_of_fewer_bits_are_scaled(mode: str, folder_of: Writer) -> None:
     folder = folder_of("png")
     diagonal = np.eye(8, dtype=np.uint8) * 255
     Image.fromarray(diagonal).convert(mode).save(folder / "train" / "0_000000.png")
     np.testing.assert_array_equal(read(folder, "png").train_images[0], diagonal)
 
 
-def test_npy_files_of_any_version_and_memory_order(folder_of: Writer) -> None:
+def test_npy_files_of_any_version_and_memory_order_are_read(folder_of: Writer) -> None:
     folder = folder_of("npy")
     np.save(folder / "train_imgs" / "img_00000.npy", np.asfortranarray(SMALL.train_images[0]))
     with (folder / "train_imgs" / "img_00001.npy").open("wb") as file:
@@ -336,7 +336,7 @@ FAULTS: dict[str, tuple[image_files.Format, Damage, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_with_its_file_before_any_compute(
+def test_a_fault_is_reported_with_its_file_before_training(
     fault: str, folder_of: Writer, tmp_path: Path
 ) -> None:
     form, damage, words = FAULTS[fault]
@@ -354,7 +354,7 @@ def test_a_fault_is_told_with_its_file_before_any_compute(
     assert not (tmp_path / "results").exists()
 
 
-def test_faults_are_told_together_and_many_are_counted(folder_of: Writer) -> None:
+def test_faults_are_reported_together_and_many_are_counted(folder_of: Writer) -> None:
     folder = folder_of("png")
     for path in list((folder / "train").iterdir()):
         path.write_bytes(b"")
@@ -373,7 +373,9 @@ def test_faults_are_told_together_and_many_are_counted(folder_of: Writer) -> Non
         ({"pixel_max": 9}, r"_0000\d\d\.png: has a pixel of 1[0-6]; allowed: 0\.\.9, the study's pixel_max"),
     ],
 )
-def test_a_folder_must_be_what_its_table_says(table: dict[str, Any], words: str, folder_of: Writer) -> None:
+def test_a_folder_that_contradicts_its_table_is_refused(
+    table: dict[str, Any], words: str, folder_of: Writer
+) -> None:
     folder = folder_of("png")
     with pytest.raises(UsageError, match=words):
         read(folder, "png", **table)
@@ -393,7 +395,7 @@ def test_order_by_number_needs_numbers_each_once(folder_of: Writer) -> None:
 # ------------------------------------------------------------------------------------------------- studies
 
 
-def test_problems_of_tables_are_told_at_once(tmp_path: Path) -> None:
+def test_problems_of_tables_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         parse(
             {
@@ -425,7 +427,7 @@ def test_problems_of_tables_are_told_at_once(tmp_path: Path) -> None:
         assert words in told
 
 
-def test_a_path_is_relative_to_the_study_file_and_travels_absolute(folder_of: Writer, tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_study_file_and_become_absolute(folder_of: Writer, tmp_path: Path) -> None:
     folder_of("idx")
     tables = declared(tmp_path / "scans", "idx").tables()
     tables["datasets"]["scans"]["path"] = "scans/"
@@ -438,7 +440,7 @@ def test_a_path_is_relative_to_the_study_file_and_travels_absolute(folder_of: Wr
     assert (summary.trained, summary.statuses) == (0, {"ok": 1})
 
 
-def test_pixels_labels_order_and_scale_decide_who_a_trial_is(folder_of: Writer) -> None:
+def test_pixels_labels_order_and_scale_decide_the_trial_id(folder_of: Writer) -> None:
     folder = folder_of("png")
     found = [ids(declared(folder, "png")), ids(declared(folder, "png", order="number"))]
     found += [ids(declared(folder, "png", pixel_max=16))]
@@ -450,7 +452,7 @@ def test_pixels_labels_order_and_scale_decide_who_a_trial_is(folder_of: Writer) 
     assert ids(declared(folder, "png", classes=list("abcdefghij"))) == found[-1]
 
 
-def test_a_changed_folder_is_not_trained_into_old_results(folder_of: Writer, tmp_path: Path) -> None:
+def test_a_changed_folder_is_refused_for_old_results(folder_of: Writer, tmp_path: Path) -> None:
     folder = folder_of("png")
     runs.train(declared(folder, "png"), tmp_path / "results", workers=1, device="cpu")
     before = results.read(tmp_path / "results").trials

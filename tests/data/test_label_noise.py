@@ -22,7 +22,7 @@ def digits(**settings: object) -> Data:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 0.99])
-def test_so_many_labels_become_wrong_and_no_other(share: float) -> None:
+def test_the_given_share_of_labels_becomes_wrong(share: float) -> None:
     noisy = flip(LABELS, share, 10, np.random.default_rng(3))
     assert (noisy != LABELS).sum() == round(share * len(LABELS))
     assert set(noisy) <= set(range(10))
@@ -57,7 +57,7 @@ def test_the_noise_has_its_own_seed() -> None:
 
 
 @pytest.mark.parametrize(("share", "told"), [(0.0, False), (0.25, True)])
-def test_a_report_says_that_labels_were_made_wrong(
+def test_a_report_states_the_label_noise(
     study_of: Callable[..., Study], tmp_path: Path, share: float, told: bool
 ) -> None:
     runs.train(study_of(label_noise=share), tmp_path / "x", workers=1)

@@ -82,12 +82,12 @@ def test_first_validation_images() -> None:
     assert digits().val.index[:8].tolist() == [1, 9, 19, 22, 38, 45, 54, 67]
 
 
-def test_the_split_goes_by_its_own_seed() -> None:
+def test_the_split_has_its_own_seed() -> None:
     assert (digits(split_seed=0).val.index == digits().val.index).all()
     assert not np.array_equal(digits(split_seed=1).val.index, digits().val.index)
 
 
-def test_no_validation() -> None:
+def test_validation_may_be_empty() -> None:
     data = digits(val_fraction=0.0)
     assert data.val.x.shape == (0, 64)
     assert len(data.val.y) == len(data.val.index) == 0

@@ -52,7 +52,7 @@ def test_balanced_takes_as_many_of_each_class(labels: NDArray[Any], fraction: fl
 
 
 @given(st.sampled_from(HOWS), st.integers(0, 1000))
-def test_the_stream_alone_decides(how: str, seed: int) -> None:
+def test_only_the_random_stream_decides_a_split(how: str, seed: int) -> None:
     labels = np.arange(400) % 4
     first, again = (split(labels, 0.25, how, stream(seed))[1] for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -84,7 +84,7 @@ def test_each_image_of_a_class_is_as_likely() -> None:
     assert np.abs(taken - 400).max() < 90
 
 
-def test_mnist_sized() -> None:
+def test_splits_of_mnist_have_their_known_sizes() -> None:
     labels = stream().integers(0, 10, 60_000)
     for how in HOWS:
         assert [len(part) for part in split(labels, 0.1, how, stream())] == [54_000, 6_000]
@@ -112,6 +112,6 @@ def test_fraction_zero_holds_out_nothing(how: str) -> None:
         ([0] * 9 + [1], 0.9, "stratified", "class 1 .* it has 1"),
     ],
 )
-def test_what_cannot_be_split_is_said(labels: list[int], fraction: float, how: str, words: str) -> None:
+def test_impossible_splits_are_refused(labels: list[int], fraction: float, how: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         split(np.array(labels), fraction, how, stream())

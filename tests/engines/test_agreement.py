@@ -127,7 +127,7 @@ def stack(trials: Sequence[Trial], dtype: Any = np.float64) -> Outcome:
     return engine.train(trials, prepare(trials[0].arm.settings, dtype), dtype=dtype)
 
 
-def alone(one: Trial, dtype: Any = np.float64) -> Outcome:
+def train_alone(one: Trial, dtype: Any = np.float64) -> Outcome:
     return loop.train([one], prepare(one.arm.settings, dtype), dtype=dtype)
 
 
@@ -144,7 +144,7 @@ def all_together(dtype: Any) -> tuple[list[str], Outcome]:
 
 @functools.cache
 def case_alone(name: str, dtype: Any) -> Outcome:
-    return alone(CASES[name], dtype)
+    return train_alone(CASES[name], dtype)
 
 
 def assert_same_weights(a: Outcome, k: int, b: Outcome, j: int, tolerance: float) -> None:
@@ -184,7 +184,7 @@ def assert_engines_agree(trials: Sequence[Trial], dtype: Any = np.float64) -> Ou
     """One stack of these trials, and each of them in the loop engine."""
     outcome, tolerance = stack(trials, dtype), TOLERANCE[dtype]
     for k, one in enumerate(trials):
-        reference = alone(one, dtype)
+        reference = train_alone(one, dtype)
         assert_same_observations(outcome, k, reference, 0, tolerance)
         if not reference.diverged_step[0]:
             assert_same_weights(outcome, k, reference, 0, tolerance)
@@ -193,7 +193,7 @@ def assert_engines_agree(trials: Sequence[Trial], dtype: Any = np.float64) -> Ou
 
 @both_types
 @every_case
-def test_a_member_of_a_mixed_stack_is_the_plain_pytorch_loop(name: str, dtype: Any) -> None:
+def test_a_member_of_a_mixed_stack_equals_the_pytorch_loop(name: str, dtype: Any) -> None:
     names, together = all_together(dtype)
     reference, k = case_alone(name, dtype), names.index(name)
     assert reference.diverged_step[0] == 0
@@ -203,7 +203,7 @@ def test_a_member_of_a_mixed_stack_is_the_plain_pytorch_loop(name: str, dtype: A
 
 
 @every_case
-def test_a_trial_alone_is_the_same_as_among_all_others(name: str) -> None:
+def test_a_trial_alone_equals_itself_in_a_stack(name: str) -> None:
     names, together = all_together(np.float64)
     lone, k = stack([CASES[name]]), names.index(name)
     assert_same_weights(lone, 0, together, k, 1e-10)
@@ -393,8 +393,8 @@ def test_seeds_that_share_a_stack_train_as_they_would_alone(sampling: str) -> No
     members.sort(key=grouping.order)
     together = stack(members)
     for k, member in enumerate(members):
-        assert_same_weights(together, k, alone(member), 0, 1e-10)
-        assert_same_observations(together, k, alone(member), 0, 1e-10)
+        assert_same_weights(together, k, train_alone(member), 0, 1e-10)
+        assert_same_observations(together, k, train_alone(member), 0, 1e-10)
 
 
 @both_types
@@ -402,7 +402,7 @@ def test_seeds_that_share_a_stack_train_as_they_would_alone(sampling: str) -> No
 def test_both_engines_see_a_divergence_at_the_same_step(name: str, dtype: Any) -> None:
     bad = trial("bad", **DIVERGING[name], preprocessing="standardize", eval_every="50 steps")
     fine = trial("fine", preprocessing="standardize", eval_every="50 steps")
-    reference, together = alone(bad, dtype), stack([fine, bad], dtype)
+    reference, together = train_alone(bad, dtype), stack([fine, bad], dtype)
     assert together.diverged_step[0] == 0
     assert 0 < reference.diverged_step[0] < 210
     assert_same_observations(together, 1, reference, 0, TOLERANCE[dtype], flips=8)
@@ -542,7 +542,7 @@ def test_a_third_partys_switch_may_differ_within_a_stack(register: Callable[...,
     ],
     ids=["optimizer", "activation"],
 )
-def test_what_cannot_be_stacked_is_found_out_and_trains_in_the_loop(
+def test_unstackable_components_train_in_the_loop_engine(
     register: Callable[..., str],
     study_of: Callable[..., Study],
     registry: Registry[Any],
@@ -560,7 +560,7 @@ def test_what_cannot_be_stacked_is_found_out_and_trains_in_the_loop(
     for one in plan.trials:
         assert engine_of[one.trial_id] == ("loop" if one.arm.settings[axis] == name else "stacked")
     lone = next(s for s in plan.stacks if s.engine == "loop")
-    outcome = alone(lone.trials[0], np.float32)
+    outcome = train_alone(lone.trials[0], np.float32)
     assert not outcome.diverged_step.any()
     assert outcome.curve[-1].loss[0] < outcome.curve[0].loss[0]
 
@@ -570,7 +570,7 @@ def by_index(z: Tensor, target: Tensor) -> Tensor:
     return z.logsumexp(-1) - z[..., torch.arange(len(target)), target.argmax(1)]
 
 
-def test_a_loss_that_knows_shared_batches_only_trains_in_the_loop(
+def test_a_loss_for_shared_batches_only_trains_in_the_loop_engine(
     register: Callable[..., str], study_of: Callable[..., Study]
 ) -> None:
     name = register(losses, "by_index", by_index, takes="logits")
@@ -581,7 +581,7 @@ def test_a_loss_that_knows_shared_batches_only_trains_in_the_loop(
     assert {s.engine for s in plan.stacks for t in s.trials if t.arm.settings["loss"] == name} == {"loop"}
 
 
-def test_an_optimizer_may_say_itself_that_it_cannot_be_stacked(
+def test_an_optimizer_may_declare_itself_unstackable(
     register: Callable[..., str], study_of: Callable[..., Study]
 ) -> None:
     register(optimizers, "normalised", normalised, stackable=False)
@@ -617,9 +617,7 @@ def test_mse_at_five_times_the_rate_is_ql() -> None:
 
 
 @pytest.mark.parametrize("head", ["identity", "softmax"])
-def test_a_multiple_of_a_loss_at_that_part_of_the_rate_is_the_same_training(
-    head: str, register: Callable[..., str]
-) -> None:
+def test_scaling_a_loss_up_and_the_rate_down_changes_nothing(head: str, register: Callable[..., str]) -> None:
     ce = losses["ce"].form(heads[head].kind)
     assert ce is not None
     form = ce.forward
@@ -635,7 +633,7 @@ def test_a_multiple_of_a_loss_at_that_part_of_the_rate_is_the_same_training(
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-def test_a_gpu_gives_what_the_cpu_gives() -> None:
+def test_a_gpu_gives_the_results_of_the_cpu() -> None:
     names, together = all_together(np.float64)
     ordered = [CASES[name] for name in names]
     outcome = engine.train(ordered, prepare(BASE_RESOLVED, np.float64), "cuda", np.float64)

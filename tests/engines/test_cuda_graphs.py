@@ -200,7 +200,7 @@ STACKS: dict[str, list[Trial]] = {
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_replayed_steps_are_the_eager_ones(name: str, device: Device) -> None:
+def test_replayed_steps_equal_eager_steps(name: str, device: Device) -> None:
     trials = STACKS[name]
     if name == "seeds":
         trials = sorted(trials, key=grouping.order)
@@ -213,7 +213,7 @@ def test_replayed_steps_are_the_eager_ones(name: str, device: Device) -> None:
     assert_same(outcome, device.eagerly(trials))
 
 
-def test_replayed_steps_are_those_of_the_plain_pytorch_loop(device: Device) -> None:
+def test_replayed_steps_equal_the_pytorch_loop(device: Device) -> None:
     members: list[dict[str, Any]] = [
         {"optimizer": "adam", "schedule": "cosine", "dropout": 0.3},
         {"optimizer": "momentum", "dampening": 0.3, "head": "softmax", "loss": "ql"},
@@ -245,7 +245,7 @@ def test_replayed_steps_have_the_bits_of_the_warm_up(device: Device, monkeypatch
     assert_same(replayed, device.train(STACKS["mixed"], np.float32), device.bits)
 
 
-def test_replayed_steps_are_the_eager_ones_in_float32(device: Device) -> None:
+def test_replayed_steps_equal_eager_steps_in_float32(device: Device) -> None:
     trials = STACKS["dropout"]
     assert_same(device.train(trials, np.float32), device.eagerly(trials, np.float32), 1e-5)
     assert device.graphs
@@ -282,7 +282,7 @@ class Folder:
 
 @pytest.mark.parametrize("name", ["mixed", "dropout"])
 @pytest.mark.parametrize("at", [26, 64], ids=["at an evaluation", "amid an epoch"])
-def test_a_resumed_stack_has_the_bits_of_one_that_was_not_killed(name: str, at: int, device: Device) -> None:
+def test_a_resumed_stack_has_the_bits_of_an_uninterrupted_one(name: str, at: int, device: Device) -> None:
     folder = Folder(at)
     whole = device.train(STACKS[name], np.float32, EngineOptions(checkpoints=folder))
     assert folder.kept is not None
@@ -340,7 +340,7 @@ def register() -> Iterator[Callable[..., str]]:
         (tallying, "keeps a new 'count' at each step"),
     ],
 )
-def test_an_optimizer_that_cannot_be_replayed_is_not_and_says_why(
+def test_an_unreplayable_optimizer_trains_eagerly_with_a_reason(
     register: Callable[..., str], device: Device, function: Any, why: str
 ) -> None:
     name = register(optimizers, function)
@@ -369,7 +369,7 @@ def asking(z: Tensor, target: Tensor) -> Tensor:
     return scale * (z.logsumexp(-1) - (z * target).sum(-1))
 
 
-def test_a_loss_that_looks_at_numbers_is_not_replayed_and_says_why(
+def test_a_loss_that_reads_numbers_trains_eagerly_with_a_reason(
     register: Callable[..., str], device: Device
 ) -> None:
     trials = [trial(loss=register(losses, asking, takes="logits"))]
@@ -380,9 +380,7 @@ def test_a_loss_that_looks_at_numbers_is_not_replayed_and_says_why(
     assert_same(outcome, device.eagerly(trials), device.bits)
 
 
-def test_what_fails_while_it_is_recorded_is_computed_otherwise(
-    device: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_steps_that_fail_to_record_are_taken_eagerly(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(_self: Any, _record: Callable[[], None]) -> None:
         raise RuntimeError("capture failed")
 
@@ -393,7 +391,7 @@ def test_what_fails_while_it_is_recorded_is_computed_otherwise(
     assert_same(outcome, device.eagerly(STACKS["adam"]))
 
 
-def test_a_state_that_is_replaced_while_it_is_recorded_is_the_old_one_again(
+def test_a_state_replaced_while_recording_is_restored(
     register: Callable[..., str], device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the trial on tensors without numbers did not show it."""
@@ -405,7 +403,7 @@ def test_a_state_that_is_replaced_while_it_is_recorded_is_the_old_one_again(
     assert_same(outcome, device.eagerly(trials), device.bits)
 
 
-def test_memory_that_is_short_while_recording_is_the_executors_matter(
+def test_running_out_of_memory_while_recording_is_raised(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_self: Any, _record: Callable[[], None]) -> None:
@@ -433,7 +431,7 @@ def test_representatives_have_every_component_of_a_stack() -> None:
 
 @pytest.mark.parametrize("name", [entry.name for entry in preprocessings])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_images_in_bytes_are_those_in_floats(name: str, dtype: Any) -> None:
+def test_images_in_bytes_equal_images_in_floats(name: str, dtype: Any) -> None:
     samples = prepare(trial(preprocessing=name).arm.settings, dtype).train
     seeds, places = SeedIndex.of([7, 3, 3]), torch.tensor([[5, 0, 1292], [7, 7, 3]])
     images, plain = ResidentImages(samples, seeds, CPU), DenseImages(torch.from_numpy(samples.x), seeds)
@@ -446,7 +444,7 @@ def test_images_in_bytes_are_those_in_floats(name: str, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("spoilt", ["many values", "no number"])
-def test_images_that_no_palette_has_stay_as_they_are(spoilt: str) -> None:
+def test_images_without_a_palette_stay_floats(spoilt: str) -> None:
     samples = prepare(trial().arm.settings, np.float32).train
     x = samples.x.copy()
     x[:9] = np.random.default_rng(0).random((9, x.shape[1])) if spoilt == "many values" else np.nan

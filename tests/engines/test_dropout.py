@@ -7,7 +7,7 @@ from harness.engines.base import uniforms
 
 
 # Pinned: whoever changes these changes the results of trials with dropout, and must raise trials.SEMANTICS.
-def test_first_values() -> None:
+def test_the_first_random_values_are_pinned() -> None:
     u = uniforms(0, 0, 1, 3, 2)
     assert u.dtype == np.float32
     assert u.tolist() == [
@@ -27,7 +27,7 @@ def test_seeds_layers_and_steps_have_draws_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_the_share_that_stays_is_the_one_that_is_meant(p: float) -> None:
+def test_the_kept_share_is_the_requested_one(p: float) -> None:
     kept = np.stack([uniforms(0, 0, step, 64, 32) >= p for step in range(1, 51)])
     error = (p * (1 - p) / kept.size) ** 0.5
     assert kept.mean() == pytest.approx(1 - p, abs=4 * error)

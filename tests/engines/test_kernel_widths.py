@@ -40,7 +40,7 @@ def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     kernels.forget()
 
 
-def test_the_native_width_is_the_processors() -> None:
+def test_the_native_width_is_that_of_the_processor() -> None:
     assert kernels.lanes("float32") == next(lanes for name, lanes in LEVELS.values() if name in CPU)
 
 
@@ -82,7 +82,9 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("verdict", ["", "the kernels take 3.0 times as long as PyTorch"])
-def test_a_verdict_is_kept_and_followed(verdict: str, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_self_tests_verdict_is_stored_and_followed(
+    verdict: str, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
     def self_test() -> str:
@@ -129,7 +131,7 @@ def test_kernels_that_are_slow_or_wrong_are_not_used(
         kernels.forget()
 
 
-def test_made_up_images_are_learned() -> None:
+def test_generated_images_are_learned() -> None:
     """The self-test compares losses that have moved, not two networks that never learned."""
     samples = kernel_self_test.images(64, 0)
     assert samples.x.shape == (64, kernel_self_test.INPUTS)

@@ -110,7 +110,7 @@ def test_compressed_images_end_with_an_empty_one() -> None:
         [[0.0, -np.inf, -np.inf], [np.nan] * 3, [np.inf, np.inf, 0.0]],
     ],
 )
-def test_an_evaluation_is_pytorchs_whatever_the_logits(z: list[list[float]], dtype: torch.dtype) -> None:
+def test_an_evaluation_equals_pytorchs_for_any_logits(z: list[list[float]], dtype: torch.dtype) -> None:
     logits = torch.tensor(z, dtype=dtype).T.repeat(2, 1, 16)[:, :, :48]  # (2, C = 3, B = 48)
     y = torch.arange(48) % 3
     (fast,) = outputs_.Outputs([trial()] * 2, 3, torch.device("cpu"), dtype).parts
@@ -149,7 +149,7 @@ def test_float32_losses_are_within_rounding_of_float64s() -> None:
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("head", "loss"), sorted(CROSS_ENTROPIES))
-def test_a_stretch_is_its_steps(
+def test_many_steps_in_one_call_equal_single_steps(
     activation: str, head: str, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Widths that fill vectors and that do not, any depth, two seeds, smoothed labels."""
@@ -192,7 +192,7 @@ def test_shapes_and_rules_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("optimizer", RULES)
 @pytest.mark.parametrize("hidden", [[16], [24, 10]], ids=str)
-def test_a_members_bits_are_its_own(optimizer: str, hidden: list[int]) -> None:
+def test_a_members_bits_do_not_depend_on_other_members(optimizer: str, hidden: list[int]) -> None:
     """Float32, to the last bit, whoever trains beside it, before it or behind it."""
     same: dict[str, Any] = {"hidden": hidden, "optimizer": optimizer, "steps": 40}
     mine = trial(lr=0.002, **same)
@@ -208,7 +208,9 @@ def test_a_members_bits_are_its_own(optimizer: str, hidden: list[int]) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 20, 32])
-def test_where_a_stretch_is_cut_changes_no_bit(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cutting_a_call_of_many_steps_changes_no_bit(
+    batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     members = [trial(k % 2, optimizer=o, batch_size=batch_size) for k, o in enumerate(("adam", "sgd"))]
     whole = train(members, np.float32)
     monkeypatch.setattr(Stretches, "most", lambda *_: 1)
@@ -242,7 +244,7 @@ def test_structs_and_constants_are_those_of_c() -> None:
     ]  # fmt: skip
 
 
-def test_it_learns_mnist() -> None:
+def test_the_kernels_learn_mnist() -> None:
     members = [trial(dataset="mnist", steps=800, hidden=[32, 32], optimizer=o) for o in ("sgd", "adam")]
     outcome = train(members, np.float32)
     assert (outcome.final["test"].accuracy > 0.9).all()

@@ -33,7 +33,7 @@ def trial(seed: int = 1, **settings: Any) -> Trial:
     return Trial("t", Arm("t", resolve({**base, **settings})), seed)
 
 
-def trained(one: Trial, dtype: Any = np.float32) -> Outcome:
+def outcome_of(one: Trial, dtype: Any = np.float32) -> Outcome:
     return loop.train([one], prepare(one.arm.settings, dtype), dtype=dtype)
 
 
@@ -57,14 +57,14 @@ def noisy() -> Iterator[str]:
     architectures.remove("noisy")
 
 
-def test_trains_one_trial_at_a_time() -> None:
+def test_the_loop_engine_trains_one_trial_at_a_time() -> None:
     one = trial()
     with pytest.raises(ValueError, match="too many values"):
         loop.train([one, one], prepare(one.arm.settings))
 
 
 @with_class
-def test_uses_torchs_own_optimizer(name: str) -> None:
+def test_the_loop_engine_uses_torchs_own_optimizer(name: str) -> None:
     one = trial(optimizer=name)
     made = loop.make_optimizer(one, nn.Linear(2, 2))
     assert type(made).__name__ == optimizers[name].torch_class
@@ -76,7 +76,7 @@ def test_uses_torchs_own_optimizer(name: str) -> None:
 
 
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
-def test_batches_are_the_slices_of_each_epoch(sampling: str) -> None:
+def test_batches_are_slices_of_the_epochs_order(sampling: str) -> None:
     one, budget = trial(sampling=sampling, epochs=2), Budget(50, 16, 8, (0, 8))
     batches = [index.tolist() for index in batch_indices(one, budget)]
     assert [len(batch) for batch in batches] == (
@@ -89,14 +89,14 @@ def test_batches_are_the_slices_of_each_epoch(sampling: str) -> None:
 
 def test_global_random_states_are_left_alone() -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
-    trained(trial(steps=5))
+    outcome_of(trial(steps=5))
     assert random.getstate() == before[0]
     assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[2])
 
 
 def test_an_architecture_of_a_third_party_learns(noisy: str, study_of: Callable[..., Any]) -> None:
-    outcome = trained(trial(architecture=noisy, share=0.1, steps=200, batch_size=16))
+    outcome = outcome_of(trial(architecture=noisy, share=0.1, steps=200, batch_size=16))
     assert outcome.final["test"].accuracy[0] > 0.7
     assert {"0.weight", "1.running_mean", "4.bias"} <= set(outcome.weights[0])
     assert outcome.parameters.tolist() == [64 * 12 + 12 + 24 + 12 * 10 + 10]
@@ -106,16 +106,16 @@ def test_an_architecture_of_a_third_party_learns(noisy: str, study_of: Callable[
 
 def test_a_noisy_architecture_repeats_bit_for_bit(noisy: str) -> None:
     one = trial(architecture=noisy)
-    first = trained(one)
+    first = outcome_of(one)
     torch.rand(3)  # whatever else has drawn since
-    assert same_bits(first, trained(one))
-    assert not same_bits(first, trained(trial(seed=2, architecture=noisy)))
+    assert same_bits(first, outcome_of(one))
+    assert not same_bits(first, outcome_of(trial(seed=2, architecture=noisy)))
 
 
 def test_a_noisy_architecture_is_evaluated_in_inference_mode(noisy: str) -> None:
     """Dropout off, running statistics: what the final weights give, and the same every time."""
     one = trial(architecture=noisy)
-    data, outcome = prepare(one.arm.settings), trained(one)
+    data, outcome = prepare(one.arm.settings), outcome_of(one)
     network = narrow(64, 10, nn.ReLU).eval()
     network.load_state_dict({name: torch.from_numpy(value) for name, value in outcome.weights[0].items()})
     with torch.no_grad():
@@ -125,8 +125,8 @@ def test_a_noisy_architecture_is_evaluated_in_inference_mode(noisy: str) -> None
     assert (outcome.final["test"].predicted[0] == z.argmax(1).numpy()).all()
 
 
-def test_how_often_a_noisy_architecture_is_evaluated_does_not_matter(noisy: str) -> None:
+def test_evaluations_do_not_change_a_noisy_architecture(noisy: str) -> None:
     often, rarely = (
-        trained(trial(architecture=noisy, eval_every=every)) for every in ("5 steps", "60 steps")
+        outcome_of(trial(architecture=noisy, eval_every=every)) for every in ("5 steps", "60 steps")
     )
     assert same_bits(often, rarely)

@@ -115,7 +115,7 @@ def test_every_component_of_the_registries_has_a_formula() -> None:
 
 
 @pytest.mark.parametrize("name", formulas.ACTIVATIONS)
-def test_an_activation_and_its_derivative_are_pytorchs(name: str) -> None:
+def test_activations_and_derivatives_equal_pytorchs(name: str) -> None:
     edges = np.array([0.0, -0.0, 1e-300, 0.5, 1, 5, 19.999, 20, 20.001, 30, 90, 700, 1e4])
     z = np.concatenate([edges, -edges, np.linspace(-9, 9, 2001), noise(500, scale=4)])
     expected, expected_grad = by_autograd(activations[name].forward, z)
@@ -127,7 +127,7 @@ def test_an_activation_and_its_derivative_are_pytorchs(name: str) -> None:
 
 @pytest.mark.parametrize("scale", [1, 30])
 @pytest.mark.parametrize("name", formulas.HEADS)
-def test_a_head_and_its_derivative_are_pytorchs(name: str, scale: float) -> None:
+def test_heads_and_derivatives_equal_pytorchs(name: str, scale: float) -> None:
     z = noise(BATCH, CLASSES, scale=scale)
     expected, expected_grad = by_autograd(heads[name].forward, z)
     formula = formulas.HEADS[name]
@@ -149,7 +149,7 @@ def outputs() -> Iterator[tuple[str, str, str, float | None]]:
 
 @pytest.mark.parametrize("scale", [1, 8])
 @pytest.mark.parametrize(("head", "loss", "match", "weight"), list(outputs()))
-def test_a_loss_and_its_gradient_at_the_logits_are_pytorchs(
+def test_losses_and_gradients_at_the_logits_equal_pytorchs(
     head: str, loss: str, match: str, weight: float | None, scale: float
 ) -> None:
     settings = Settings({"head": head, "loss": loss, "match": match})
@@ -220,7 +220,7 @@ def optimizer_settings() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("name", "settings"), list(optimizer_settings()))
-def test_an_optimizer_goes_where_torch_optim_goes(name: str, settings: dict[str, Any]) -> None:
+def test_optimizers_take_the_steps_of_torch_optim(name: str, settings: dict[str, Any]) -> None:
     """300 steps, the gradient noisy and turning with the parameters, lr changing as under a schedule."""
     entry = optimizers[name]
     assert entry.torch_class is not None
@@ -244,7 +244,7 @@ def test_an_optimizer_goes_where_torch_optim_goes(name: str, settings: dict[str,
 
 @pytest.mark.parametrize("hidden", [[], [16], [16, 12]], ids=str)
 @pytest.mark.parametrize("name", CASES)
-def test_a_networks_gradients_are_autograds(name: str, hidden: list[int]) -> None:
+def test_gradients_of_a_network_equal_autograds(name: str, hidden: list[int]) -> None:
     settings: dict[str, Any] = {**CASES[name].arm.settings, "hidden": hidden}
     one = trial(name, **settings)
     x, y = noise(BATCH, 64, scale=0.5), np.arange(BATCH) % CLASSES
@@ -290,7 +290,7 @@ def assert_agrees(one: Trial, dtype: Any = np.float64) -> Outcome:
 
 @both_types
 @every_case
-def test_a_trial_by_hand_is_the_plain_pytorch_loops(name: str, dtype: Any) -> None:
+def test_a_trial_in_numpy_equals_the_pytorch_loop(name: str, dtype: Any) -> None:
     outcome = assert_agrees(CASES[name], dtype)
     assert outcome.steps_done >= 200
     assert not outcome.diverged_step[0]
@@ -335,7 +335,7 @@ DIVERGING: dict[str, dict[str, Any]] = {
 @both_types
 @pytest.mark.parametrize("every", ["50 steps", "1 step"])
 @pytest.mark.parametrize("name", DIVERGING)
-def test_a_divergence_is_seen_at_the_same_step(name: str, every: str, dtype: Any) -> None:
+def test_divergence_is_found_at_the_same_step(name: str, every: str, dtype: Any) -> None:
     """In a batch's loss, or in an evaluation's that comes before it."""
     bad = trial("bad", **DIVERGING[name], preprocessing="standardize", eval_every=every)
     outcome = assert_agrees(bad, dtype)
@@ -343,7 +343,7 @@ def test_a_divergence_is_seen_at_the_same_step(name: str, every: str, dtype: Any
     assert "test" not in outcome.final
 
 
-def test_the_start_is_drawn_from_the_seeds_own_stream() -> None:
+def test_initial_weights_come_from_the_seeds_own_stream() -> None:
     outcome = by_hand(trial(seed=7, steps=1, lr=1e-300))
     bound = 64**-0.5
     expected = stream(7, "weights").uniform(-bound, bound, (12, 64))
@@ -355,7 +355,7 @@ def test_the_same_trial_twice_gives_the_same_bits() -> None:
     assert all((a.weights[0][name] == b.weights[0][name]).all() for name in a.weights[0])
 
 
-def test_progress_is_told() -> None:
+def test_progress_is_reported() -> None:
     told: list[float] = []
     one = trial()
     engine.train(
@@ -373,7 +373,7 @@ def test_a_plan_for_numpy_trains_trials_one_by_one(study_of: Callable[..., Study
     assert cost.cost(planned.stacks, planned.study, 2, flops=lambda: 1e11).seconds > 0
 
 
-def test_a_component_without_a_formula_is_told_before_any_compute(study_of: Callable[..., Study]) -> None:
+def test_a_component_without_a_formula_is_refused_before_training(study_of: Callable[..., Study]) -> None:
     activations.register("swish2")(lambda x: x * torch.sigmoid(2 * x))
     optimizers.register("still")(lambda param, grad, state, t, *, lr=0.1: param.sub_(lr * grad))  # noqa: ARG005
     try:
@@ -427,8 +427,8 @@ def test_a_study_trains_where_torch_cannot_be_imported(workers: int, tmp_path: P
     """Python runs sitecustomize at every start, so that worker processes have no torch either."""
     (tmp_path / "sitecustomize.py").write_text(NO_TORCH)
     (tmp_path / "by_hand.toml").write_text(STUDY)
-    house = Path(formulas.__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(house)])}
+    checkout = Path(formulas.__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(checkout)])}
     refused = subprocess.run(
         [sys.executable, "-c", "import torch"], check=False, env=environment, capture_output=True
     )
@@ -446,9 +446,7 @@ def test_a_study_trains_where_torch_cannot_be_imported(workers: int, tmp_path: P
     assert (trials.group_size == 1).all()
 
 
-def test_a_run_by_numpy_has_the_rows_of_a_run_by_stacks(
-    study_of: Callable[..., Study], tmp_path: Path
-) -> None:
+def test_a_numpy_run_has_the_rows_of_a_stacked_run(study_of: Callable[..., Study], tmp_path: Path) -> None:
     axes = {"activation": ["relu", "silu"], "optimizer": ["sgd", "adamw"]}
     frames = {}
     engines: tuple[Engine, ...] = ("stacked", "numpy")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from test_agreement import assert_same_observations, assert_same_weights
-from test_rungs import RUNG, from_a_rung, trained, trial
+from test_rungs import RUNG, from_a_rung, outcome_of, trial
 from test_states import assert_same_bits, in_two_sittings
 
 from harness.engines.outcome import Outcome
@@ -45,41 +45,41 @@ def assert_same_members(a: Outcome, ks: Sequence[int], b: Outcome, js: Sequence[
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)], ids=["a seed", "seeds"])
-def test_a_member_of_a_ragged_stack_is_the_plain_pytorch_loop(seeds: tuple[int, ...]) -> None:
+def test_a_member_of_a_ragged_stack_equals_the_pytorch_loop(seeds: tuple[int, ...]) -> None:
     members = ragged(*seeds)
-    together = trained("stacked", members, np.float64, metrics=["top3"])
+    together = outcome_of("stacked", members, np.float64, metrics=["top3"])
     for k, member in enumerate(members):
-        alone = trained("loop", [member], np.float64, metrics=["top3"])
+        alone = outcome_of("loop", [member], np.float64, metrics=["top3"])
         assert_same_members(together, [k], alone, [0])
         points = zip(together.curve, alone.curve, strict=True)
         assert all(p.metrics["top3"][k] == pytest.approx(q.metrics["top3"][0]) for p, q in points)
 
 
-def test_a_ragged_stack_does_not_mind_how_its_members_are_ordered() -> None:
+def test_the_order_of_members_changes_no_ragged_stack() -> None:
     members = ragged(1)
     mixed = members[::3] + members[1::3] + members[2::3]  # shapes and optimizers apart
-    a, b = (trained("stacked", each, np.float64) for each in (members, mixed))
+    a, b = (outcome_of("stacked", each, np.float64) for each in (members, mixed))
     assert_same_members(a, range(len(members)), b, [mixed.index(member) for member in members])
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)], ids=["a seed", "seeds"])
-def test_a_ragged_stack_goes_on_bit_for_bit(seeds: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_ragged_stack_resumes_bit_for_bit(seeds: tuple[int, ...], tmp_path: Path) -> None:
     members = ragged(*seeds)
     outcome, _ = in_two_sittings("stacked", members, tmp_path, 60)
-    assert_same_bits(outcome, trained("stacked", members))
+    assert_same_bits(outcome, outcome_of("stacked", members))
     assert_same_bits(
-        from_a_rung("stacked", members, range(len(members)), tmp_path), trained("stacked", members)
+        from_a_rung("stacked", members, range(len(members)), tmp_path), outcome_of("stacked", members)
     )
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)], ids=["a seed", "seeds"])
 @pytest.mark.parametrize("gone", ["deep", "shallow", "wide, decay", "momentum", "adam"])
-def test_shapes_and_optimizers_leave_at_a_rung(gone: str, seeds: tuple[int, ...], tmp_path: Path) -> None:
+def test_shapes_and_optimizers_may_leave_at_a_rung(gone: str, seeds: tuple[int, ...], tmp_path: Path) -> None:
     members = ragged(*seeds)
     keep = [k for k, member in enumerate(members) if gone not in member.arm.name]
     assert 0 < len(keep) < len(members)
     outcome = from_a_rung("stacked", members, keep, tmp_path, np.float64)
-    whole = trained("stacked", [members[k] for k in keep], np.float64)
+    whole = outcome_of("stacked", [members[k] for k in keep], np.float64)
     assert_same_members(outcome, range(len(keep)), whole, range(len(keep)))
 
 
@@ -88,7 +88,7 @@ def test_a_member_that_diverges_changes_no_bit_of_another() -> None:
     tame, wild = ragged(1, bad={**bad, "lr": 1e-4}), ragged(1, bad={**bad, "lr": 1e9})
     names = [member.arm.name for member in wild]
     assert names == [member.arm.name for member in tame]
-    a, b = trained("stacked", tame), trained("stacked", wild)
+    a, b = outcome_of("stacked", tame), outcome_of("stacked", wild)
     diverged = names.index("bad")
     assert 0 < b.diverged_step[diverged] < RUNG
     assert not np.delete(b.diverged_step, diverged).any()

@@ -81,7 +81,7 @@ def test_masks_leave_the_mean_as_it_is(p: float) -> None:
     assert mean.item() == pytest.approx(1, abs=4 * error)
 
 
-def test_a_share_that_rounds_to_all_is_no_division_by_zero() -> None:
+def test_a_dropout_share_close_to_1_divides_by_no_zero() -> None:
     (mask,) = masks(trial(hidden=[8], dropout=1 - 1e-16)).at(1, 8)
     assert (mask == 0).all()
 
@@ -99,7 +99,7 @@ def test_the_module_leaves_out_what_the_stack_does_and_nothing_in_inference_mode
         assert layer.eval()(x) is x
 
 
-def test_the_modules_gradient_goes_where_it_came_from() -> None:
+def test_the_dropout_module_masks_the_gradient_alike() -> None:
     layer = SeededDropout(0.5, 0, 0)
     layer.step = 1
     x = torch.ones(4, 8, dtype=torch.float64, requires_grad=True)
@@ -121,7 +121,7 @@ def test_the_dropout_of_another_architecture_is_left_to_torch() -> None:
 
 
 @every_engine
-def test_evaluations_are_of_the_whole_network_and_of_plain_labels(engine: str) -> None:
+def test_evaluations_use_the_whole_network_and_plain_labels(engine: str) -> None:
     one = trial(dropout=0.5, label_smoothing=0.3, steps=25)
     data = prepare(one.arm.settings, np.float64)
     outcome = ENGINES[engine].train([one], data, dtype=np.float64)
@@ -136,7 +136,7 @@ def test_evaluations_are_of_the_whole_network_and_of_plain_labels(engine: str) -
 
 
 @every_engine
-def test_how_often_it_is_evaluated_changes_no_mask(engine: str) -> None:
+def test_the_number_of_evaluations_changes_no_mask(engine: str) -> None:
     data = prepare(trial().arm.settings)
     rare, often = (
         ENGINES[engine].train([trial(dropout=0.5, eval_every=f"{every} steps")], data).weights[0]
@@ -149,7 +149,7 @@ def test_how_often_it_is_evaluated_changes_no_mask(engine: str) -> None:
 
 
 @pytest.mark.parametrize("s", [0.0, 0.1, 0.9])
-def test_the_loops_loss_is_torchs_while_training(s: float) -> None:
+def test_the_loop_engines_training_loss_equals_torchs(s: float) -> None:
     z = torch.randn(20, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.arange(20) % 10
     loss = loop.LossFunction(trial(label_smoothing=s), 10, torch.float64, CPU)
@@ -157,7 +157,7 @@ def test_the_loops_loss_is_torchs_while_training(s: float) -> None:
     torch.testing.assert_close(loss.eval()(z, y).mean(), nn.CrossEntropyLoss()(z, y))
 
 
-def test_the_stacks_training_loss_is_torchs_member_by_member() -> None:
+def test_the_stacks_training_loss_equals_torchs_for_each_member() -> None:
     shares = [0.1, 0.0, 0.4]
     members = [trial(label_smoothing=s, steps=1) for s in shares]
     data = prepare(members[0].arm.settings, np.float64)
@@ -180,7 +180,7 @@ def test_the_stacks_training_loss_is_torchs_member_by_member() -> None:
         torch.testing.assert_close(grad, gradient)
 
 
-def test_smoothing_is_of_the_formulas_and_none_where_nobody_has_any() -> None:
+def test_smoothing_equals_the_formula_and_is_absent_without_smoothed_members() -> None:
     target = torch.eye(4, dtype=torch.float64)
     smooth = smoothing([trial(label_smoothing=0.2)] * 2, 4, CPU, torch.float64)
     assert smooth is not None

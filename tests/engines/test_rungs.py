@@ -71,7 +71,7 @@ class Kept:
         self.state = checkpoints.read(path, ORIGIN)[1]
 
 
-def trained(engine: str, trials: Sequence[Trial], dtype: Any = np.float32, **options: Any) -> Outcome:
+def outcome_of(engine: str, trials: Sequence[Trial], dtype: Any = np.float32, **options: Any) -> Outcome:
     data = prepare(trials[0].arm.settings, dtype)
     outcome: Outcome = ENGINES[engine].train(trials, data, dtype=dtype, options=EngineOptions(**options))
     return outcome
@@ -87,31 +87,31 @@ def from_a_rung(
 ) -> Outcome:
     """Train to the rung, and go on with the members `keep`."""
     kept = Kept(folder)
-    trained(engine, trials, dtype, checkpoints=kept, until=RUNG, **options)
+    outcome_of(engine, trials, dtype, checkpoints=kept, until=RUNG, **options)
     assert kept.state is not None
     kept.state = ENGINES[engine].select(kept.state, trials, keep)
-    return trained(engine, [trials[k] for k in keep], dtype, checkpoints=kept, **options)
+    return outcome_of(engine, [trials[k] for k in keep], dtype, checkpoints=kept, **options)
 
 
 @every_engine
-def test_an_engine_that_stops_has_seen_what_there_is_and_opened_nothing(engine: str, tmp_path: Path) -> None:
+def test_an_engine_that_stops_at_a_rung_leaves_test_closed(engine: str, tmp_path: Path) -> None:
     one, kept = trial("one", optimizer="momentum"), Kept(tmp_path)
-    outcome = trained(engine, [one], checkpoints=kept, until=RUNG)
+    outcome = outcome_of(engine, [one], checkpoints=kept, until=RUNG)
     assert outcome.final == {}
     assert (outcome.steps_done, outcome.epochs_done) == (RUNG, RUNG / 81)
     assert [point.step for point in outcome.curve] == [0, 0, 25, 25, 50, 50]
     assert kept.state is not None
     assert kept.state.step == RUNG
-    shorter = trained(engine, [trial("one", optimizer="momentum", steps=RUNG)])
+    shorter = outcome_of(engine, [trial("one", optimizer="momentum", steps=RUNG)])
     assert_same_weights(outcome, 0, shorter, 0, 0.0)
-    again = trained(engine, [one], checkpoints=kept, until=RUNG)  # a run that was killed after its rung
+    again = outcome_of(engine, [one], checkpoints=kept, until=RUNG)  # a run that was killed after its rung
     assert_same_bits(again, outcome)
 
 
 @every_engine
-def test_until_the_end_is_no_stop(engine: str, tmp_path: Path) -> None:
+def test_stopping_at_the_last_step_is_a_complete_run(engine: str, tmp_path: Path) -> None:
     (one, *_), kept = mixed(1), Kept(tmp_path)
-    assert_same_bits(trained(engine, [one], checkpoints=kept, until=110), trained(engine, [one]))
+    assert_same_bits(outcome_of(engine, [one], checkpoints=kept, until=110), outcome_of(engine, [one]))
     assert kept.state is None
 
 
@@ -119,13 +119,13 @@ def test_until_the_end_is_no_stop(engine: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("until", [10, 111, -25])
 def test_only_an_evaluation_can_be_a_rung(engine: str, until: int) -> None:
     with pytest.raises(ValueError, match="25, 50, 75, 100, 110"):
-        trained(engine, mixed(1)[:1], until=until)
+        outcome_of(engine, mixed(1)[:1], until=until)
 
 
 @every_engine
-def test_one_trial_goes_on_bit_for_bit(engine: str, tmp_path: Path) -> None:
+def test_one_trial_resumes_bit_for_bit(engine: str, tmp_path: Path) -> None:
     one = trial("one", optimizer="adam")  # every optimizer's state is test_states' matter
-    whole = trained(engine, [one], metrics=["top3"])
+    whole = outcome_of(engine, [one], metrics=["top3"])
     assert_same_bits(from_a_rung(engine, [one], [0], tmp_path, metrics=["top3"]), whole)
 
 
@@ -136,9 +136,9 @@ def test_an_engine_of_one_trial_selects_that_one(engine: str, keep: list[int], t
         from_a_rung(engine, mixed(1)[:1], keep, tmp_path)
 
 
-def test_all_of_a_stack_go_on_bit_for_bit(tmp_path: Path) -> None:
+def test_a_whole_stack_resumes_bit_for_bit(tmp_path: Path) -> None:
     members = mixed(1)
-    whole = trained("stacked", members, metrics=["top3"])
+    whole = outcome_of("stacked", members, metrics=["top3"])
     outcome = from_a_rung("stacked", members, range(len(members)), tmp_path, metrics=["top3"])
     assert_same_bits(outcome, whole)
 
@@ -147,14 +147,14 @@ def test_all_of_a_stack_go_on_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "names", ["abcdefgh", "b", "aceg", "efgh", "df", "abgh"], ids=lambda names: f"keep {names}"
 )
-def test_some_go_on_as_if_alone_from_the_start(names: str, seeds: tuple[int, ...], tmp_path: Path) -> None:
+def test_selected_members_resume_as_if_alone(names: str, seeds: tuple[int, ...], tmp_path: Path) -> None:
     """Optimizers leave altogether, or members whose settings differed do and those of the others agree."""
     members = mixed(*seeds)
     # With several seeds, every other one of those that are named goes on.
     named = [k for k, member in enumerate(members) if member.arm.name in names]
     keep = named[:: 1 if len(seeds) == 1 else 2]
     outcome = from_a_rung("stacked", members, keep, tmp_path, np.float64, metrics=["top3"])
-    whole = trained("stacked", [members[k] for k in keep], np.float64, metrics=["top3"])
+    whole = outcome_of("stacked", [members[k] for k in keep], np.float64, metrics=["top3"])
     for k in range(len(keep)):
         assert_same_weights(outcome, k, whole, k, 1e-9)
         assert_same_observations(outcome, k, whole, k, 1e-9)
@@ -162,11 +162,11 @@ def test_some_go_on_as_if_alone_from_the_start(names: str, seeds: tuple[int, ...
         assert point.metrics["top3"] == pytest.approx(expected.metrics["top3"], abs=1e-9)
 
 
-def test_who_diverged_before_the_rung_stays_diverged(tmp_path: Path) -> None:
+def test_a_member_that_diverged_before_the_rung_stays_diverged(tmp_path: Path) -> None:
     wild = trial("wild", optimizer="momentum", lr=1e25, loss="mse")
     members = sorted([*mixed(1), wild], key=grouping.order)
     at = members.index(wild)
-    whole = trained("stacked", members)
+    whole = outcome_of("stacked", members)
     assert 0 < whole.diverged_step[at] < RUNG
     keep = [at - 1, at, at + 1]
     outcome = from_a_rung("stacked", members, keep, tmp_path)
@@ -176,6 +176,6 @@ def test_who_diverged_before_the_rung_stays_diverged(tmp_path: Path) -> None:
 def test_a_stack_that_has_diverged_stops_before_the_rung(tmp_path: Path) -> None:
     wild, kept = trial("wild", lr=1e25, loss="mse"), Kept(tmp_path)
     for name in ENGINES:
-        outcome = trained(name, [wild], checkpoints=kept, until=RUNG)
+        outcome = outcome_of(name, [wild], checkpoints=kept, until=RUNG)
         assert outcome.diverged_step[0] > 0
         assert kept.state is None

@@ -44,7 +44,7 @@ def data_of(one: Trial) -> Data:
     return prepare(one.arm.settings, np.float64)
 
 
-def trained(engine: Any, one: Trial, data: Data | None = None, **options: Any) -> Outcome:
+def outcome_of(engine: Any, one: Trial, data: Data | None = None, **options: Any) -> Outcome:
     outcome: Outcome = engine.train([one], data or data_of(one), dtype=np.float64, **options)
     return outcome
 
@@ -63,18 +63,18 @@ def test_runs_are_of_equal_keys(keys: list[str]) -> None:
 
 @steady
 @given(rows=st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), min_size=1, max_size=5))
-def test_the_first_largest_is_argmax(rows: list[list[int]]) -> None:
+def test_argmax_takes_the_first_of_equals(rows: list[list[int]]) -> None:
     f = torch.tensor(rows, dtype=torch.float32)
     assert first_largest(f).tolist() == np.argmax(np.array(rows), -1).tolist()
 
 
-def test_a_prediction_is_a_class_even_of_numbers_that_are_none() -> None:
+def test_a_prediction_of_nans_is_still_a_class() -> None:
     f = torch.tensor([[[torch.nan, 1.0, 2.0], [torch.nan] * 3, [torch.inf, torch.inf, 0.0]]])
     assert ((first_largest(f) >= 0) & (first_largest(f) <= 2)).all()
 
 
 @pytest.mark.parametrize("name", ["identity", "sigmoid", "softmax", "log_softmax"])
-def test_a_predictions_probability(name: str) -> None:
+def test_a_predictions_probability_is_its_class_probability(name: str) -> None:
     z = torch.randn(2, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     head = heads[name]
     f = head.forward(z)
@@ -94,7 +94,7 @@ def test_learning_rates_are_each_members_own() -> None:
     assert rates.T.tolist() == [[0.5] * 4, [2, 1.5, 1, 0.5], [1, 1, 0.5, 0.5]]
 
 
-def test_the_plans_order_puts_like_beside_like() -> None:
+def test_the_plan_sorts_members_by_component() -> None:
     members = []
     for activation, centered, name in itertools.product(("relu", "tanh"), (False, True), ("rmsprop", "adam")):
         own: dict[str, Any] = {"centered": centered} if name == "rmsprop" else {"lr": 0.1 + centered}
@@ -122,7 +122,7 @@ def by_hand(weights: dict[str, Any], samples: Samples) -> tuple[float, float, An
 @ENGINES
 def test_final_observations_are_those_of_the_final_weights(engine: Any) -> None:
     one = trial(lr=0.5)
-    data, outcome = data_of(one), trained(engine, one)
+    data, outcome = data_of(one), outcome_of(engine, one)
     assert set(outcome.final) == {"train", "val", "test"}
     for split, seen in outcome.final.items():
         loss, accuracy, predicted, sure = by_hand(outcome.weights[0], data[split])
@@ -135,7 +135,7 @@ def test_final_observations_are_those_of_the_final_weights(engine: Any) -> None:
 
 @ENGINES
 def test_the_curve_begins_before_training_and_ends_with_the_final_weights(engine: Any) -> None:
-    outcome = trained(engine, trial())
+    outcome = outcome_of(engine, trial())
     seen = [(point.step, point.split) for point in outcome.curve]
     assert seen == [(step, split) for step in (0, 25, 50, 60) for split in ("train", "val")]
     assert [point.epoch for point in outcome.curve[::2]] == [0, 25 / 41, 50 / 41, 60 / 41]
@@ -149,27 +149,27 @@ def test_the_curve_begins_before_training_and_ends_with_the_final_weights(engine
 
 @ENGINES
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_no_other_split_than_train_decides_the_weights(engine: Any, split: Split) -> None:
+def test_only_train_decides_the_weights(engine: Any, split: Split) -> None:
     one = trial(optimizer="adam")
     data = data_of(one)
     held_out = data[split]
     changed: Any = {split: dataclasses.replace(held_out, x=-held_out.x, y=held_out.y[::-1].copy())}
     other = dataclasses.replace(data, **changed)
-    a, b = trained(engine, one, data), trained(engine, one, other)
+    a, b = outcome_of(engine, one, data), outcome_of(engine, one, other)
     assert all((a.weights[0][name] == b.weights[0][name]).all() for name in a.weights[0])
     assert a.final[split].loss[0] != b.final[split].loss[0]
 
 
 @ENGINES
 def test_evaluation_does_not_change_training(engine: Any) -> None:
-    often, rarely = (trained(engine, trial(eval_every=every)) for every in ("1 step", "60 steps"))
+    often, rarely = (outcome_of(engine, trial(eval_every=every)) for every in ("1 step", "60 steps"))
     assert all((often.weights[0][n] == rarely.weights[0][n]).all() for n in often.weights[0])
 
 
 @ENGINES
 def test_progress_rises_to_the_end(engine: Any) -> None:
     told: list[float] = []
-    trained(engine, trial(steps=200), options=EngineOptions(lambda fraction, _: told.append(fraction)))
+    outcome_of(engine, trial(steps=200), options=EngineOptions(lambda fraction, _: told.append(fraction)))
     assert told == sorted(told)
     assert len(told) >= 2
     assert told[0] > 0
@@ -177,25 +177,27 @@ def test_progress_rises_to_the_end(engine: Any) -> None:
 
 
 def test_evaluation_in_chunks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = trained(stacked, trial())
+    whole = outcome_of(stacked, trial())
     monkeypatch.setattr(network, "EVALUATED_AT_ONCE", 1)
     monkeypatch.setattr(loop, "EVALUATION_BATCH", 100)
     for engine in (stacked, loop):
-        pieces = trained(engine, trial())
+        pieces = outcome_of(engine, trial())
         for split in SPLITS:
             a, b = whole.final[split], pieces.final[split]
             assert a.loss[0] == pytest.approx(b.loss[0], rel=1e-10)
             assert (a.predicted == b.predicted).all()
 
 
-def test_divergence_is_dated_whenever_losses_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_step_of_divergence_does_not_depend_on_when_losses_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     wild = trial(lr=1e9, loss="ql", preprocessing="raw", eval_every="60 steps")
-    expected = trained(loop, wild).diverged_step[0]
+    expected = outcome_of(loop, wild).diverged_step[0]
     assert expected > 1
     for kept in (1, 3, 64):
         monkeypatch.setattr(driver, "LOOK_EVERY", kept)
         monkeypatch.setattr(steps, "LOOK_EVERY", kept)
-        assert trained(stacked, wild).diverged_step[0] == expected
+        assert outcome_of(stacked, wild).diverged_step[0] == expected
 
 
 def test_plain_sgd_keeps_no_gradient_of_layer_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +212,7 @@ def test_plain_sgd_keeps_no_gradient_of_layer_one(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(network.StackedNetwork, "__init__", keep)
     for changed in ({}, {"weight_decay": 0.1}, {"optimizer": "adam"}):
-        trained(stacked, trial(steps=2, **changed))
+        outcome_of(stacked, trial(steps=2, **changed))
     assert [bool(one.first.groups[0].grad_first.numel()) for one in made] == [False, True, True]
 
 

@@ -72,7 +72,7 @@ def trial(name: str = "t", **settings: Any) -> Trial:
     return Trial(name, Arm(name, resolve({**base, **settings})), 1)
 
 
-def trained(engine: str, trials: Sequence[Trial], options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
+def outcome_of(engine: str, trials: Sequence[Trial], options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
     data = prepare(trials[0].arm.settings)
     outcome: Outcome = ENGINES[engine].train(trials, data, options=options)
     return outcome
@@ -82,9 +82,9 @@ def in_two_sittings(engine: str, trials: Sequence[Trial], folder: Path, at: int)
     """Train, be killed after a checkpoint, go on; gives the step of the checkpoint too."""
     kept = StopsOnce(folder / "kept.safetensors", at)
     with pytest.raises(Stopped):
-        trained(engine, trials, EngineOptions(checkpoints=kept))
+        outcome_of(engine, trials, EngineOptions(checkpoints=kept))
     told: list[float] = []
-    outcome = trained(
+    outcome = outcome_of(
         engine, trials, EngineOptions(lambda fraction, _: told.append(fraction), checkpoints=kept)
     )
     steps = outcome.steps_done
@@ -133,12 +133,12 @@ CASES = {case.arm.name: case for case in cases()}
 
 @pytest.mark.parametrize("name", CASES)
 @every_engine
-def test_every_optimizer_goes_on_bit_for_bit(engine: str, name: str, tmp_path: Path) -> None:
+def test_every_optimizer_resumes_bit_for_bit(engine: str, name: str, tmp_path: Path) -> None:
     case = CASES[name]
     if engine == "numpy" and formulas.missing(case.arm.settings):
         pytest.skip("it has no formula")
     at = int(np.random.default_rng(list(f"{engine} {name}".encode())).integers(1, 125))
-    whole = trained(engine, [case])
+    whole = outcome_of(engine, [case])
     outcome, step = in_two_sittings(engine, [case], tmp_path, at)
     assert at <= step < 140
     assert_same_bits(outcome, whole)
@@ -148,11 +148,11 @@ LATE: dict[str, Any] = {"loss": "ql", "optimizer": "momentum", "lr": 5.0}
 
 
 @pytest.mark.parametrize("at", [1, 26, 64, 101])
-def test_a_mixed_stack_goes_on_bit_for_bit_divergence_included(at: int, tmp_path: Path) -> None:
+def test_a_mixed_stack_resumes_bit_for_bit_divergence_included(at: int, tmp_path: Path) -> None:
     """One member has diverged by every checkpoint, one does so between the first two, the others never."""
     wild = {"early": trial("early", lr=1e25, loss="mse"), "late": trial("late", **LATE)}
     members = sorted([*CASES.values(), *wild.values()], key=grouping.order)
-    whole = trained("stacked", members)
+    whole = outcome_of("stacked", members)
     steps = {member.arm.name: int(s) for member, s in zip(members, whole.diverged_step, strict=True)}
     assert {name for name, step in steps.items() if step} == {"early", "late"}
     assert steps["early"] < 25
@@ -165,15 +165,15 @@ def test_a_mixed_stack_goes_on_bit_for_bit_divergence_included(at: int, tmp_path
 @pytest.mark.parametrize("at", [81, 101], ids=["epoch-end", "mid-epoch"])
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
 @every_engine
-def test_batches_go_on_where_they_were(engine: str, sampling: str, at: int, tmp_path: Path) -> None:
+def test_batches_continue_at_the_saved_step(engine: str, sampling: str, at: int, tmp_path: Path) -> None:
     one = trial(sampling=sampling, optimizer="momentum", schedule="cosine", eval_every="1 epoch")
     outcome, step = in_two_sittings(engine, [one], tmp_path, at)
     assert step == {81: 81, 101: 128}[at]
-    assert_same_bits(outcome, trained(engine, [one]))
+    assert_same_bits(outcome, outcome_of(engine, [one]))
 
 
 @every_engine
-def test_dropout_and_smoothing_go_on_where_they_were(engine: str, tmp_path: Path) -> None:
+def test_dropout_and_smoothing_continue_at_the_saved_step(engine: str, tmp_path: Path) -> None:
     both: dict[str, Any] = {"dropout": 0.3, "label_smoothing": 0.1, "hidden": [12, 8], "optimizer": "adam"}
     members = [trial(**both)]
     if engine == "stacked":
@@ -183,7 +183,7 @@ def test_dropout_and_smoothing_go_on_where_they_were(engine: str, tmp_path: Path
         ]
     outcome, step = in_two_sittings(engine, members, tmp_path, 30)
     assert step % 81  # in the middle of an epoch
-    assert_same_bits(outcome, trained(engine, members))
+    assert_same_bits(outcome, outcome_of(engine, members))
 
 
 @pytest.mark.parametrize("start", [0, 1, 80, 81, 82, 161, 162, 199])
@@ -195,7 +195,7 @@ def test_batches_from_a_step_are_the_last_of_all(start: int, sampling: str) -> N
 
 
 @every_engine
-def test_an_engine_asks_where_it_looks_up_and_not_of_a_diverged_trial(engine: str) -> None:
+def test_an_engine_asks_for_checkpoints_when_it_reads_losses_until_divergence(engine: str) -> None:
     asked: list[int] = []
 
     class Asked:
@@ -208,13 +208,13 @@ def test_an_engine_asks_where_it_looks_up_and_not_of_a_diverged_trial(engine: st
 
         save = NEVER.save
 
-    trained(engine, [trial(lr=1e25, loss="mse")], EngineOptions(checkpoints=Asked()))
+    outcome_of(engine, [trial(lr=1e25, loss="mse")], EngineOptions(checkpoints=Asked()))
     assert asked == []
-    trained(engine, [trial()], EngineOptions(checkpoints=Asked()))
+    outcome_of(engine, [trial()], EngineOptions(checkpoints=Asked()))
     assert [step for step in asked if step < 140] == [25, 50, 64, 75, 100, 125, 128]
 
 
-def test_a_state_has_all_that_a_point_of_the_curve_has() -> None:
+def test_a_state_holds_every_field_of_the_learning_curve() -> None:
     """Whoever observes more has to keep it in Outcome.state_dict and load_state_dict, too."""
     outcome = Outcome(np.zeros(1, np.int64), np.ones(1, np.int64), 1.0, 1)
     ones = np.ones(1)
@@ -285,16 +285,16 @@ def third_party() -> Iterator[None]:
 @pytest.mark.usefixtures("third_party")
 @pytest.mark.parametrize("optimizer", ["adam", "lopsided"])
 @pytest.mark.parametrize("at", [1, 81])
-def test_a_module_that_draws_goes_on_bit_for_bit(optimizer: str, at: int, tmp_path: Path) -> None:
+def test_a_module_with_random_draws_resumes_bit_for_bit(optimizer: str, at: int, tmp_path: Path) -> None:
     one = trial(architecture="noisy", optimizer=optimizer)
-    whole = trained("loop", [one])
+    whole = outcome_of("loop", [one])
     torch.rand(3)  # whatever else has drawn since
     outcome, _ = in_two_sittings("loop", [one], tmp_path, at)
     assert_same_bits(outcome, whole)
 
 
 @pytest.mark.usefixtures("third_party")
-def test_going_on_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+def test_resuming_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     in_two_sittings("loop", [trial(architecture="noisy")], tmp_path, 50)
     assert torch.equal(torch.get_rng_state(), before)
@@ -302,7 +302,7 @@ def test_going_on_leaves_the_global_generator_alone(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("third_party")
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
-def test_a_plain_number_in_an_optimizers_state_goes_on(engine: str, tmp_path: Path) -> None:
+def test_a_plain_number_in_an_optimizers_state_is_resumed(engine: str, tmp_path: Path) -> None:
     one = trial(optimizer="counted")
     outcome, _ = in_two_sittings(engine, [one], tmp_path, 50)
-    assert_same_bits(outcome, trained(engine, [one]))
+    assert_same_bits(outcome, outcome_of(engine, [one]))

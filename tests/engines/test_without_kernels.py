@@ -1,4 +1,4 @@
-"""Where the kernels cannot be had, all goes on in PyTorch, and why is told."""
+"""Without kernels everything trains in PyTorch, and the run says why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def compiler_that(folder: Path, does: str) -> Path:
     return path
 
 
-def test_what_is_missing_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_compiler_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = tmp_path / "tried"
     fails = compiler_that(tmp_path, f"open({str(tried)!r}, 'a').write('x')\nsys.exit('no space left')")
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
@@ -49,7 +49,7 @@ def test_what_is_missing_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.
         ({"CC": "false"}, "fails on kernels.c"),
     ],
 )
-def test_without_kernels_a_run_says_so_and_goes_on(changed: dict[str, str], why: str, tmp_path: Path) -> None:
+def test_a_run_without_kernels_says_so_and_trains(changed: dict[str, str], why: str, tmp_path: Path) -> None:
     study = tmp_path / "small.toml"
     study.write_text(
         '[study]\nname = "small"\nseeds = 2\n'
@@ -67,14 +67,14 @@ def test_without_kernels_a_run_says_so_and_goes_on(changed: dict[str, str], why:
     assert results.read(tmp_path / "out").trials["status"].eq("ok").all()
 
 
-def test_a_damaged_cache_is_no_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_kernel_cache_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "kernels").write_text("a file where the folder should be")
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     monkeypatch.setenv("CC", "true")
     assert "cannot be written" in find().missing
 
 
-def test_a_damaged_kernel_in_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_kernel_in_the_cache_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     writes = compiler_that(tmp_path, "open(out, 'w').write('no library')")
     monkeypatch.setenv("CC", f"{sys.executable} {writes}")

@@ -41,29 +41,29 @@ def assert_same(images: Images, dataset: Dataset, name: str) -> None:
     assert (facts.digest, facts.classes, facts.pixel_max) == (known.digest, known.classes, known.pixel_max)
 
 
-def there(name: str) -> None:
+def require_cached(name: str) -> None:
     if any(state.status != "ok" for state in cache.verify(name)):
         pytest.skip(f"{name} is not in the cache; `harness data fetch {name}` puts it there")
 
 
 @pytest.mark.parametrize("form", image_files.FORMATS)
-def test_digits_come_back_as_they_went(form: image_files.Format, tmp_path: Path) -> None:
+def test_exported_digits_are_read_back_unchanged(form: image_files.Format, tmp_path: Path) -> None:
     assert_same(*round_trip("digits", form, tmp_path / "new" / "folder"), "digits")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_all_70_000_come_back_from_idx(name: str, tmp_path: Path) -> None:
-    there(name)
+def test_70_000_images_are_read_back_from_idx(name: str, tmp_path: Path) -> None:
+    require_cached(name)
     assert_same(*round_trip(name, "idx", tmp_path), name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["png", "npy"])
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_all_70_000_come_back_from_a_file_each(
+def test_70_000_images_are_read_back_from_a_file_each(
     name: str, form: image_files.Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there(name)
+    require_cached(name)
     monkeypatch.setattr(decoded_cache, "SLOW", 3600.0)  # nothing is left in the person's own cache
     assert_same(*round_trip(name, form, tmp_path), name)
 
@@ -135,7 +135,7 @@ def test_an_export_that_stops_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_export_left_is_no_data_set_and_is_written_over(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_export_are_not_a_data_set_and_are_overwritten(tmp_path: Path) -> None:
     image_files.export(datasets["digits"], "npy", tmp_path)
     left = tmp_path / f"{image_files.UNFINISHED}x1"
     left.mkdir()

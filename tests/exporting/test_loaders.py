@@ -33,7 +33,7 @@ def halved() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_split_is_what_the_engines_train_on(split: Split) -> None:
+def test_a_split_equals_the_data_of_the_engines(split: Split) -> None:
     settings = {"dataset": "digits", "preprocessing": "signed", "val_fraction": 0.2, "split_seed": 3}
     dataset = split_dataset(split=split, **settings)  # type: ignore[arg-type]
     samples = prepare(resolve(settings))[split]  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def test_a_split_is_what_the_engines_train_on(split: Split) -> None:
     assert dataset.classes == tuple("0123456789")
 
 
-def test_a_preprocessing_of_ones_own(halved: str) -> None:
+def test_a_loader_takes_a_preprocessing_of_ones_own(halved: str) -> None:
     unit = split_dataset("digits", "val")
     own = split_dataset("digits", "val", preprocessing=halved)
     torch.testing.assert_close(own.x, unit.x / 2)
@@ -115,7 +115,7 @@ def test_the_loop_engine_trains_from_them(monkeypatch: pytest.MonkeyPatch) -> No
         ({"val_fraction": 1.5}, "less than 1"),
     ],
 )
-def test_bad_arguments_are_told(arguments: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_reported(arguments: dict[str, object], message: str) -> None:
     given: dict[str, object] = {"dataset": "digits", "split": "train", **arguments}
     with pytest.raises(UsageError, match=message):
         split_dataset(**given)  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ DIGITS = Settings({"dataset": "digits", "preprocessing": "unit", "val_fraction":
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def kept_trials(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A folder whose trials have all kept their weights."""
     return runs.run(parse(STUDY), tmp_path_factory.mktemp("kept"), workers=1)
 
@@ -57,13 +57,13 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return runs.run(study, tmp_path_factory.mktemp("bare"), workers=1)
 
 
-def row_of(found: Results, where: str) -> Any:
-    return selection.choose(found, None, where)
+def row_of(kept_trials: Results, where: str) -> Any:
+    return selection.choose(kept_trials, None, where)
 
 
-def predictions(found: Results, row: Any) -> dict[str, np.ndarray[Any, Any]]:
+def predictions(kept_trials: Results, row: Any) -> dict[str, np.ndarray[Any, Any]]:
     """What the run itself stored of a trial."""
-    with np.load(found.folder / "predictions" / f"{row['group']}.npz") as stored:
+    with np.load(kept_trials.folder / "predictions" / f"{row['group']}.npz") as stored:
         k = list(stored["trial_id"]).index(row["trial_id"])
         return {name: stored[name][k] for name in ("test_predicted", "test_confidence", "val_predicted")}
 
@@ -72,25 +72,25 @@ OUTPUTS = pytest.mark.parametrize("output", ["CE", "NLL", "MSE"])
 
 
 @OUTPUTS
-def test_the_module_predicts_what_the_run_stored(found: Results, output: str) -> None:
-    row = row_of(found, f"output={output},activation=tanh,seed=1")
-    model = models.restore(found, row)
+def test_the_module_predicts_what_the_run_stored(kept_trials: Results, output: str) -> None:
+    row = row_of(kept_trials, f"output={output},activation=tanh,seed=1")
+    model = models.restore(kept_trials, row)
     assert model.kept
     assert not model.classifier.training
-    stored = predictions(found, row)
-    p = models.probabilities(found, row)
+    stored = predictions(kept_trials, row)
+    p = models.probabilities(kept_trials, row)
     assert np.array_equal(p.argmax(1), stored["test_predicted"])
     np.testing.assert_allclose(p.max(1), stored["test_confidence"].astype(float), rtol=2e-3)
     np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
-    assert np.array_equal(models.probabilities(found, row, "val").argmax(1), stored["val_predicted"])
+    assert np.array_equal(models.probabilities(kept_trials, row, "val").argmax(1), stored["val_predicted"])
 
 
 def test_weights_that_were_not_kept_are_trained_again(
-    found: Results, bare: Results, capsys: pytest.CaptureFixture[str]
+    kept_trials: Results, bare: Results, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not (bare.folder / "weights").exists() or not list((bare.folder / "weights").iterdir())
     where = "output=CE,activation=relu,seed=0"
-    kept, again = (models.restore(f, row_of(f, where)) for f in (found, bare))
+    kept, again = (models.restore(f, row_of(f, where)) for f in (kept_trials, bare))
     assert kept.kept
     assert not again.kept
     pairs = zip(kept.classifier.parameters(), again.classifier.parameters(), strict=True)
@@ -116,31 +116,31 @@ def test_a_trial_of_a_stack_of_several_shapes_is_trained_again(
         }
     )
     runs.train(study, tmp_path / "shapes", workers=1)
-    found = results.read(tmp_path / "shapes")
-    assert found.trials["group_size"].tolist() == [4] * 4
-    for _, row in found.trials.iterrows():
-        model = models.restore(found, row)
+    kept_trials = results.read(tmp_path / "shapes")
+    assert kept_trials.trials["group_size"].tolist() == [4] * 4
+    for _, row in kept_trials.trials.iterrows():
+        model = models.restore(kept_trials, row)
         assert not model.kept
         assert sum(p.numel() for p in model.classifier.parameters()) == row["parameters"]
-        chosen = models.probabilities(found, row).argmax(1)
-        assert np.array_equal(chosen, predictions(found, row)["test_predicted"])
+        chosen = models.probabilities(kept_trials, row).argmax(1)
+        assert np.array_equal(chosen, predictions(kept_trials, row)["test_predicted"])
     assert "note" not in capsys.readouterr().err
 
 
-def test_an_export_reaches_the_same_accuracy_to_the_last_sample(found: Results, tmp_path: Path) -> None:
-    row = selection.choose(found, "best")
-    done = models.write_model(found, row, tmp_path / "out")
+def test_an_export_reaches_the_same_accuracy_to_the_last_sample(kept_trials: Results, tmp_path: Path) -> None:
+    row = selection.choose(kept_trials, "best")
+    done = models.write_model(kept_trials, row, tmp_path / "out")
     model = harness.load_model(done.folder)
     test = harness.loader("digits", "test", batch_size=100)
     right = sum(int((model(x).argmax(1) == y).sum()) for x, y in test)
     assert right / 360 == pytest.approx(row["test_accuracy"], abs=1e-6)
-    assert row["val_accuracy"] == found.trials["val_accuracy"].max()
+    assert row["val_accuracy"] == kept_trials.trials["val_accuracy"].max()
     assert (done.right, done.stored, done.images) == (right, right, 360)
 
 
-def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_path: Path) -> None:
-    row = row_of(found, "output=CE,activation=relu,seed=0")
-    folder = models.write_model(found, row, tmp_path / "out").folder
+def test_the_module_and_sequential_give_the_same_numbers(kept_trials: Results, tmp_path: Path) -> None:
+    row = row_of(kept_trials, "output=CE,activation=relu,seed=0")
+    folder = models.write_model(kept_trials, row, tmp_path / "out").folder
     net = torch.nn.Sequential(
         torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 12), torch.nn.ReLU(),
         torch.nn.Linear(12, 10),
@@ -150,8 +150,8 @@ def test_the_module_and_sequential_give_the_same_numbers(found: Results, tmp_pat
     assert torch.equal(net(x), harness.load_model(folder)(x))
 
 
-def test_both_files_hold_the_same_weights(found: Results, tmp_path: Path) -> None:
-    folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
+def test_both_files_hold_the_same_weights(kept_trials: Results, tmp_path: Path) -> None:
+    folder = models.write_model(kept_trials, selection.choose(kept_trials, "best"), tmp_path / "out").folder
     pickled = torch.load(folder / "model.pt", weights_only=True)
     safe = safetensors.torch.load_file(folder / "model.safetensors")
     assert list(pickled) == [f"{i}.{what}" for i in (0, 2, 4) for what in ("weight", "bias")]
@@ -172,11 +172,11 @@ REGULARISED: dict[str, Any] = {
 @pytest.mark.parametrize("engine", ["stacked", "loop", "numpy"])
 def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -> None:
     """Its owner gets torch's own dropout: out of the way in inference mode, at work in further training."""
-    found = runs.run(parse(REGULARISED), tmp_path / "results", workers=1, engine=engine)
-    (trial_id,) = found.trials["trial_id"]
-    done = models.write_model(found, selection.choose(found, trial_id), tmp_path / "out")
+    kept_trials = runs.run(parse(REGULARISED), tmp_path / "results", workers=1, engine=engine)
+    (trial_id,) = kept_trials.trials["trial_id"]
+    done = models.write_model(kept_trials, selection.choose(kept_trials, trial_id), tmp_path / "out")
     assert done.right == done.stored
-    kept = weights.probabilities(weights.read(weights.file_of(found, trial_id)), "test")
+    kept = weights.probabilities(weights.read(weights.file_of(kept_trials, trial_id)), "test")
     model = harness.load_model(done.folder)
     assert str(model).count("Dropout(p=0.25") == 2
     assert list(model.net.state_dict()) == [f"{i}.{what}" for i in (0, 3, 6) for what in ("weight", "bias")]
@@ -186,9 +186,9 @@ def test_a_network_with_dropout_is_exported_whole(engine: Any, tmp_path: Path) -
         assert not torch.equal(model.train()(x), model.eval()(x))
 
 
-def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Results, tmp_path: Path) -> None:
-    row = selection.choose(found, "best")
-    done = models.write_model(found, row, tmp_path / "out")
+def test_weights_and_exports_from_before_dropout_are_read(kept_trials: Results, tmp_path: Path) -> None:
+    row = selection.choose(kept_trials, "best")
+    done = models.write_model(kept_trials, row, tmp_path / "out")
     about = json.loads((done.folder / "trial.json").read_text())
     expected = harness.load_model(done.folder)
     about["settings"] = {
@@ -196,7 +196,7 @@ def test_what_was_kept_or_exported_before_there_was_dropout_is_read(found: Resul
     }
     (done.folder / "trial.json").write_text(json.dumps(about))
     assert str(harness.load_model(done.folder)) == str(expected)
-    kept = weights.read(weights.file_of(found, row["trial_id"]))
+    kept = weights.read(weights.file_of(kept_trials, row["trial_id"]))
     older = weights.Weights(Trial("t", Arm("", Settings(about["settings"])), kept.trial.seed), kept.named)
     assert np.array_equal(weights.probabilities(older, "val"), weights.probabilities(kept, "val"))
 
@@ -233,19 +233,19 @@ def plugged(folder: Path, number: str) -> Results:
 
 
 def test_a_network_of_a_third_party_is_exported_too(tmp_path: Path) -> None:
-    found = plugged(tmp_path, "one")
-    row = selection.choose(found, "best")
-    done = models.write_model(found, row, tmp_path / "out")
+    kept_trials = plugged(tmp_path, "one")
+    row = selection.choose(kept_trials, "best")
+    done = models.write_model(kept_trials, row, tmp_path / "out")
     assert done.right == done.stored
     state = torch.load(done.folder / "model.pt", weights_only=True)
     assert "normalise.running_mean" in state
 
 
-def test_a_component_that_is_not_known_is_named(tmp_path: Path) -> None:
+def test_an_unknown_component_is_named(tmp_path: Path) -> None:
     from harness.axes.architectures import architectures
 
-    found = plugged(tmp_path, "two")
-    folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
+    kept_trials = plugged(tmp_path, "two")
+    folder = models.write_model(kept_trials, selection.choose(kept_trials, "best"), tmp_path / "out").folder
     architectures.remove("normalised_two")
     with pytest.raises(UsageError, match=r"normalised_two.*own\.py: name it in plugin_files"):
         harness.load_model(folder)
@@ -263,66 +263,68 @@ def message(result: Any) -> str:
     return str(result.exception)
 
 
-def test_the_command_exports(found: Results, tmp_path: Path) -> None:
+def test_the_command_exports(kept_trials: Results, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = invoke("export", "best", "--results", found.folder, "--out", out)
+    done = invoke("export", "best", "--results", kept_trials.folder, "--out", out)
     assert done.exit_code == 0, done.output
     assert "as trials.csv has it" in done.output
     assert sorted(path.name for path in out.iterdir()) == ["model.pt", "model.safetensors", "trial.json"]
-    again = invoke("export", "best", "--results", found.folder, "--out", out)
+    again = invoke("export", "best", "--results", kept_trials.folder, "--out", out)
     assert "exists already" in message(again)
 
 
 def test_a_trial_is_found_by_its_id_alone(
-    found: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept_trials: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(found.folder, tmp_path / "results" / "models")
+    shutil.copytree(kept_trials.folder, tmp_path / "results" / "models")
     monkeypatch.chdir(tmp_path)
-    trial_id = row_of(found, "output=CE,activation=relu,seed=0")["trial_id"]
+    trial_id = row_of(kept_trials, "output=CE,activation=relu,seed=0")["trial_id"]
     assert results.folder_with(trial_id) == Path("results/models")
     assert invoke("export", trial_id).exit_code == 0
     assert (tmp_path / "exported" / trial_id / "model.pt").is_file()
     assert "no results folder there has a trial 'tnone'" in message(invoke("export", "tnone"))
-    shutil.copytree(found.folder, tmp_path / "results" / "again")
+    shutil.copytree(kept_trials.folder, tmp_path / "results" / "again")
     assert "which results folder?" in message(invoke("export", "best"))
 
 
-def test_no_trial_is_named(found: Results) -> None:
-    assert "which trial?" in message(invoke("export", "--results", found.folder))
+def test_export_without_a_trial_asks_for_one(kept_trials: Results) -> None:
+    assert "which trial?" in message(invoke("export", "--results", kept_trials.folder))
 
 
-def test_a_diverged_trial_is_not_exported(found: Results, tmp_path: Path) -> None:
+def test_a_diverged_trial_is_not_exported(kept_trials: Results, tmp_path: Path) -> None:
     where = "output=wild,activation=relu,seed=0"
     out = tmp_path / "out"
-    told = message(invoke("export", "--where", where, "--results", found.folder, "--out", out))
+    told = message(invoke("export", "--where", where, "--results", kept_trials.folder, "--out", out))
     assert "diverged" in told
     assert not out.exists()
 
 
-def test_several_trials_are_told_apart(found: Results) -> None:
-    told = message(invoke("export", "--where", "output=CE", "--results", found.folder))
+def test_ambiguous_conditions_list_the_trials(kept_trials: Results) -> None:
+    told = message(invoke("export", "--where", "output=CE", "--results", kept_trials.folder))
     assert "activation (relu, tanh)" in told
     assert "seed (0, 1)" in told
 
 
-def damaged_weights(found: Results, folder: Path, change: Callable[[bytes], bytes]) -> tuple[Results, Any]:
-    row = row_of(found, "output=CE,activation=relu,seed=0")
+def damaged_weights(
+    kept_trials: Results, folder: Path, change: Callable[[bytes], bytes]
+) -> tuple[Results, Any]:
+    row = row_of(kept_trials, "output=CE,activation=relu,seed=0")
     for name in ("study.toml", "plan.json", "trials.csv", "epochs.csv", "confusion.csv"):
-        (folder / name).write_bytes((found.folder / name).read_bytes())
+        (folder / name).write_bytes((kept_trials.folder / name).read_bytes())
     (folder / "weights").mkdir()
     name = f"{row['trial_id']}.safetensors"
-    (folder / "weights" / name).write_bytes(change((found.folder / "weights" / name).read_bytes()))
+    (folder / "weights" / name).write_bytes(change((kept_trials.folder / "weights" / name).read_bytes()))
     return results.read(folder), row
 
 
-def test_damaged_weights_are_named(found: Results, tmp_path: Path) -> None:
-    copy, row = damaged_weights(found, tmp_path, lambda content: content[:1000])
+def test_damaged_weights_are_named(kept_trials: Results, tmp_path: Path) -> None:
+    copy, row = damaged_weights(kept_trials, tmp_path, lambda content: content[:1000])
     with pytest.raises(MachineError, match=rf"{row['trial_id']}\.safetensors cannot be read"):
         models.restore(copy, row)
 
 
-def test_kept_weights_that_are_not_the_trials_are_not_exported(found: Results, tmp_path: Path) -> None:
-    copy, row = damaged_weights(found, tmp_path, lambda content: content)
+def test_kept_weights_of_another_trial_are_not_exported(kept_trials: Results, tmp_path: Path) -> None:
+    copy, row = damaged_weights(kept_trials, tmp_path, lambda content: content)
     path = tmp_path / "weights" / f"{row['trial_id']}.safetensors"
     named, about = weights.arrays(path)
     path.write_bytes(safetensors.numpy.save({**named, "0.weight": -named["0.weight"]}, about))
@@ -332,8 +334,8 @@ def test_kept_weights_that_are_not_the_trials_are_not_exported(found: Results, t
     assert not list(tmp_path.glob(".tmp-*"))
 
 
-def test_an_export_that_is_not_whole_is_told(found: Results, tmp_path: Path) -> None:
-    folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
+def test_an_incomplete_export_is_reported(kept_trials: Results, tmp_path: Path) -> None:
+    folder = models.write_model(kept_trials, selection.choose(kept_trials, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     for broken in ({k: v for k, v in about.items() if k != "image"}, {**about, "image": [9, 9]}):
         (folder / "trial.json").write_text(json.dumps(broken))
@@ -344,16 +346,16 @@ def test_an_export_that_is_not_whole_is_told(found: Results, tmp_path: Path) -> 
         harness.load_model(folder)
 
 
-def test_weights_of_another_network_are_told(found: Results) -> None:
-    other = row_of(found, "output=CE,activation=relu,seed=0")
-    model = models.restore(found, other)
+def test_weights_of_another_network_are_reported(kept_trials: Results) -> None:
+    other = row_of(kept_trials, "output=CE,activation=relu,seed=0")
+    model = models.restore(kept_trials, other)
     named: Mapping[str, Any] = {"0.weight": np.zeros((3, 64), np.float32), "0.bias": np.zeros(3, np.float32)}
     with pytest.raises(UsageError, match=r"another network's: 0\.bias \(3,\)"):
         models.rebuild(model.trial, named)
 
 
-def test_an_export_of_another_format_is_told(found: Results, tmp_path: Path) -> None:
-    folder = models.write_model(found, selection.choose(found, "best"), tmp_path / "out").folder
+def test_an_export_of_another_format_is_reported(kept_trials: Results, tmp_path: Path) -> None:
+    folder = models.write_model(kept_trials, selection.choose(kept_trials, "best"), tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     (folder / "trial.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(UsageError, match="exported in format 99; this version reads 1"):

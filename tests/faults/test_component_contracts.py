@@ -384,7 +384,7 @@ def chosen(axis: str, name: str = "mine") -> list[str]:
 
 
 @pytest.mark.parametrize("mistake", REFUSED)
-def test_a_mistake_is_told_by_the_plan(answer: Callable[..., tuple[int, str, str]], mistake: str) -> None:
+def test_the_plan_reports_a_mistake(answer: Callable[..., tuple[int, str, str]], mistake: str) -> None:
     axis, plugin, words = REFUSED[mistake]
     code, _, told = answer("plan", plugin, *chosen(axis))
     assert code == 2, told
@@ -394,7 +394,7 @@ def test_a_mistake_is_told_by_the_plan(answer: Callable[..., tuple[int, str, str
 
 
 @pytest.mark.parametrize("mistake", ["softmax over the batch", "no factors", "a data set that raises"])
-def test_run_refuses_it_before_the_folder_is_touched(
+def test_run_refuses_a_mistake_before_the_folder_is_touched(
     answer: Callable[..., tuple[int, str, str]], mistake: str
 ) -> None:
     axis, plugin, words = REFUSED[mistake]
@@ -405,7 +405,7 @@ def test_run_refuses_it_before_the_folder_is_touched(
 
 
 @pytest.mark.parametrize("mistake", [m for m, (axis, _, _) in REFUSED.items() if axis != "activation"])
-def test_check_component_says_the_same(mistake: str) -> None:
+def test_check_component_reports_the_same_mistake(mistake: str) -> None:
     axis, plugin, words = REFUSED[mistake]
     Path("own.py").write_text(HEAD + plugin)
     axis = axis.replace("metrics", "metric")
@@ -429,7 +429,7 @@ def stop():
 """
 
 
-def test_what_is_no_exception_is_told_when_a_stack_is_tried() -> None:
+def test_mistakes_without_an_exception_are_reported_by_the_trial_stack() -> None:
     text = LATER.replace("    return z", "    calls.append(0)\n    return z")
     Path("own.py").write_text(HEAD + text)
     plugins.load_file(Path("own.py"), quiet=True)
@@ -455,7 +455,7 @@ loss = ["ce", "mine"]
 
 
 @pytest.mark.parametrize("command", ["plan", "search"])
-def test_a_search_refuses_what_it_might_suggest(
+def test_a_search_refuses_faulty_components_that_it_might_suggest(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, plugin, words = REFUSED["softmax over the batch"]
@@ -568,7 +568,7 @@ ALONE = {
 
 
 @pytest.mark.parametrize("case", ALONE)
-def test_what_is_right_alone_trains_in_the_loop_engine_with_its_reason(
+def test_components_that_work_alone_train_in_the_loop_engine_with_a_reason(
     answer: Callable[..., tuple[int, str, str]], case: str
 ) -> None:
     axis, plugin, words = ALONE[case]
@@ -604,7 +604,7 @@ LATE = f"""
         ("torch.set_num_threads(2)", "whole process: torch's number of threads to 2"),
     ],
 )
-def test_a_fault_in_training_fails_its_stack_and_the_others_go_on(
+def test_a_fault_in_training_fails_only_its_stack(
     answer: Callable[..., tuple[int, str, str]], fault: str, reason: str
 ) -> None:
     here = Path.cwd()
@@ -620,7 +620,7 @@ def test_a_fault_in_training_fails_its_stack_and_the_others_go_on(
     assert reason in rows["reason"].to_dict()["mine"]
 
 
-def test_what_a_plugin_sets_for_the_whole_process_is_put_back_and_said(
+def test_process_settings_of_a_plugin_are_restored_and_reported(
     answer: Callable[..., tuple[int, str, str]],
 ) -> None:
     here = Path.cwd()
@@ -661,7 +661,7 @@ def test_a_notebooks_default_dtype_changes_no_number() -> None:
 # -------------------------------------------------------------------------- preprocessings without a name
 
 
-def test_a_preprocessing_of_one_argument_is_one() -> None:
+def test_a_preprocessing_of_one_argument_works() -> None:
     for own in (lambda x: x / 16, lambda x, pixels: x / pixels.max, lambda x: (x / 16).tolist()):
         assert torch.equal(harness.split_dataset("digits", "val", preprocessing=own).x, unit())
     batches = harness.loader("digits", "val", preprocessing=np.sqrt, batch_size=500)
@@ -684,6 +684,6 @@ def unit() -> torch.Tensor:
         (lambda x, pixels: pixels.train.sort(0) or x, "raises ValueError: .*read-only"),
     ],
 )  # fmt: skip
-def test_a_preprocessing_that_is_none_is_told_in_words(own: Any, words: str) -> None:
+def test_an_invalid_preprocessing_is_reported_in_words(own: Any, words: str) -> None:
     with pytest.raises(UsageError, match=words), np.errstate(invalid="ignore"):
         harness.loader("digits", "train", preprocessing=own)

@@ -160,7 +160,7 @@ def test_the_ids_of_committed_studies_stay() -> None:
         + "\nclass Own:\n    scale = 2\n    @staticmethod\n    def of(x):\n        return mine and x\n",
     ],
 )
-def test_a_file_that_says_all_is_known_by_its_bytes(folder: Path, text: str) -> None:
+def test_a_self_contained_file_is_identified_by_its_bytes(folder: Path, text: str) -> None:
     (folder / "own.py").write_text(text)
     harness.load("own.toml")
     assert digest() == hashlib.sha256(text.encode()).hexdigest()
@@ -169,7 +169,7 @@ def test_a_file_that_says_all_is_known_by_its_bytes(folder: Path, text: str) -> 
 # ------------------------------------------------------------------------------------------- notebooks
 
 
-def test_a_cell_that_was_mended_in_a_new_kernel_is_trained_again(kernel: Callable[..., None]) -> None:
+def test_a_fixed_cell_in_a_new_kernel_is_trained_again(kernel: Callable[..., None]) -> None:
     kernel(MINE.format("torch.tanh(x)"))
     tanh = run(in_notebook(), "a")
     kernel(MINE.format("torch.sign(x)"))
@@ -233,7 +233,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("what", PAIRS)
-def test_what_decides_a_cell_is_in_its_digest(kernel: Callable[..., None], what: str) -> None:
+def test_a_cells_digest_contains_everything_that_decides_it(kernel: Callable[..., None], what: str) -> None:
     digests = []
     for cell in PAIRS[what]:
         kernel(cell)
@@ -288,7 +288,7 @@ def test_a_cell_that_is_run_again_replaces_what_it_registered(kernel: Callable[.
         kernel(MINE.format("x").replace('"mine"', '"relu"'), again=True)
 
 
-def test_a_name_of_two_files_is_an_error_still(folder: Path) -> None:
+def test_a_name_defined_by_two_files_is_an_error(folder: Path) -> None:
     harness.load("own.toml")
     (folder / "other.py").write_text(MINE.format("x"))
     with pytest.raises(UsageError, match=r"'mine' is defined twice: in own.py:4 and in other.py:4. Rename"):
@@ -309,7 +309,7 @@ def test_an_edited_plugin_is_loaded_again_in_one_session(folder: Path) -> None:
     assert run(harness.load("own.toml"), "a") == (TANH, 0)
 
 
-def test_a_plugin_that_failed_halfway_can_be_mended(folder: Path) -> None:
+def test_a_plugin_that_failed_halfway_can_be_fixed(folder: Path) -> None:
     rewrite(folder / "own.py", "torch.tanh(x)", "torch.tanh(x)\n1 / 0")
     with pytest.raises(UsageError, match="ZeroDivisionError"):
         harness.load("own.toml")
@@ -458,7 +458,7 @@ def test_a_plugin_that_is_edited_between_two_phases_stops_the_study(folder: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("edit", [("torch.tanh", "torch.sign"), ("return", "retrun")])
-def test_workers_that_load_another_file_refuse(
+def test_workers_with_another_version_of_a_file_refuse(
     folder: Path, monkeypatch: pytest.MonkeyPatch, edit: tuple[str, str]
 ) -> None:
     warm = executors.warm
@@ -477,7 +477,7 @@ def test_workers_that_load_another_file_refuse(
 
 
 @pytest.mark.slow
-def test_workers_refuse_where_a_value_was_set_in_this_process_alone(
+def test_workers_refuse_if_a_value_was_set_only_in_the_parent(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "own.py").write_text(MINE.format("x * BETA") + "\nBETA = 1.0\n")
@@ -505,7 +505,7 @@ def test_workers_refuse_where_a_value_was_set_in_this_process_alone(
         ("x * COUNT.setdefault(1, 2)\nCOUNT = {}", "COUNT, which mine changes itself"),
     ],
 )
-def test_the_plan_says_what_no_id_tells(folder: Path, body: str, told: str) -> None:
+def test_the_plan_names_what_no_id_contains(folder: Path, body: str, told: str) -> None:
     (folder / "own.py").write_text(MINE.format(body))
     (folder / "beta.txt").write_text("1")
     torch.save(torch.ones(()), folder / "beta.pt")
@@ -525,7 +525,7 @@ def set_words() -> list[str]:
     return [word for setting in SMALL for word in ("--set", setting)]
 
 
-def test_retrain_trains_anew_what_is_finished(folder: Path) -> None:
+def test_retrain_trains_finished_trials_again(folder: Path) -> None:
     (folder / "beta.txt").write_text("1")
     (folder / "own.py").write_text(
         MINE.format("x * float(__import__('pathlib').Path('beta.txt').read_text())")
@@ -546,7 +546,7 @@ def test_retrain_trains_anew_what_is_finished(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("a_stack_a_seed")
-def test_a_retraining_that_is_stopped_loses_nothing_and_goes_on_without_the_option(folder: Path) -> None:
+def test_an_interrupted_retraining_loses_nothing_and_continues_without_the_option(folder: Path) -> None:
     (folder / "beta.txt").write_text("1")
     (folder / "own.py").write_text(
         MINE.format("x * float(__import__('pathlib').Path('beta.txt').read_text())")
@@ -627,7 +627,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("what", SAME)
-def test_whatever_can_be_called_is_a_component(folder: Path, what: str) -> None:
+def test_any_callable_can_be_a_component(folder: Path, what: str) -> None:
     given, body = SAME[what]
     (folder / "own.py").write_text(f'{IMPORTS}activations.register("mine")({given})\n')
     assert command("plan", "own.toml").exit_code == 0
@@ -656,14 +656,14 @@ def test_a_module_trains_as_the_function_does(folder: Path, engine: Any) -> None
         ("@activations.register\ndef mine(x):\n    return x", '@register("mine") above a function'),
     ],
 )
-def test_what_cannot_be_a_component_is_said(folder: Path, registered: str, told: str) -> None:
+def test_invalid_components_are_reported(folder: Path, registered: str, told: str) -> None:
     (folder / "own.py").write_text(IMPORTS + registered)
     done = command("plan", "own.toml")
     assert isinstance(done.exception, UsageError)
     assert told in str(done.exception)
 
 
-def test_a_loss_whose_parameters_cannot_be_read_is_said(folder: Path) -> None:
+def test_a_loss_without_a_readable_signature_is_reported(folder: Path) -> None:
     (folder / "own.py").write_text(
         "import torch\nfrom harness.axes.losses import losses\n"
         'losses.register("mine", takes="logits")(torch.poisson_nll_loss)\n'

@@ -42,7 +42,7 @@ Command = Callable[..., "tuple[int, str]"]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def intact_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished results folder of two stacks."""
     folder = tmp_path_factory.mktemp("damage") / "whole"
     with pytest.MonkeyPatch.context() as patch:
@@ -52,12 +52,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(intact_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder to do things to, beside the file of its study, in the current directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("harness.planning.grouping.GATHERED", 0)
     (tmp_path / "small.toml").write_text(TOML)
-    return Path(shutil.copytree(whole, tmp_path / "copy"))
+    return Path(shutil.copytree(intact_folder, tmp_path / "copy"))
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def as_before(folder: Path) -> None:
     (folder / "planned.csv.gz").unlink()
 
 
-def same(folder: Path, whole: Path) -> None:
+def check_same(folder: Path, intact_folder: Path) -> None:
     """Assert that two folders are read alike, number by number."""
-    one, other = harness.read(folder), harness.read(whole)
+    one, other = harness.read(folder), harness.read(intact_folder)
     for name in ("trials", "epochs", "confusion"):
         left, right = (
             getattr(found, name).drop(columns="group_seconds", errors="ignore") for found in (one, other)
@@ -126,8 +126,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("checksums", [True, False])
 @pytest.mark.parametrize("order", ["names", "reversed", "none"])
-def test_what_parts_hold_decides_and_no_files_time(
-    killed: Path, whole: Path, tmp_path: Path, order: str, checksums: bool
+def test_parts_decide_and_file_times_do_not(
+    killed: Path, intact_folder: Path, tmp_path: Path, order: str, checksums: bool
 ) -> None:
     copy = Path(shutil.copytree(killed, tmp_path / "copied"))
     if not checksums:
@@ -137,7 +137,7 @@ def test_what_parts_hold_decides_and_no_files_time(
         os.utime(path, (1e9 + i, 1e9 + i) if order != "none" else (1e9, 1e9))
     found = harness.read(copy).trials
     assert found["status"].eq("ok").sum() == 4
-    assert sorted(found["test_accuracy"]) == sorted(harness.read(whole).trials["test_accuracy"])
+    assert sorted(found["test_accuracy"]) == sorted(harness.read(intact_folder).trials["test_accuracy"])
 
 
 # --------------------------------------------------------------------------------------- changed by a program
@@ -186,28 +186,30 @@ CHANGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_table_is_read_from_the_parts_and_said(
-    folder: Path, whole: Path, change: str, capsys: pytest.CaptureFixture[str]
+def test_a_changed_table_is_read_from_the_parts_with_a_note(
+    folder: Path, intact_folder: Path, change: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, how = CHANGES[change]
     path = folder / name
     path.write_bytes(how(path.read_bytes()))
-    same(folder, whole)
+    check_same(folder, intact_folder)
     printed = capsys.readouterr().err
     assert f"{path} was changed by another program" in printed
     assert "`harness run` writes it anew from parts/" in printed
 
 
-def test_a_gate_is_not_passed_by_a_changed_digit(folder: Path, whole: Path, command: Command) -> None:
+def test_a_gate_is_not_passed_by_a_changed_digit(folder: Path, intact_folder: Path, command: Command) -> None:
     better = text(folder / "trials.csv").assign(test_accuracy="0.99")
     better.to_csv(folder / "trials.csv", index=False, lineterminator="\n")
-    code, printed = command("compare", whole, folder, "--fail-on", "worse")
+    code, printed = command("compare", intact_folder, folder, "--fail-on", "worse")
     assert code == 0
     assert "trials.csv was changed by another program" in printed
     assert "4 of 4 have the same numbers to the last digit" in printed
 
 
-def test_the_advice_works(folder: Path, whole: Path, command: Command, capsys: Any) -> None:
+def test_the_advice_on_a_changed_table_works(
+    folder: Path, intact_folder: Path, command: Command, capsys: Any
+) -> None:
     study = (folder / "study.toml").read_bytes()
     written = {name: (folder / name).read_bytes() for name in ("trials.csv", "epochs.csv", "confusion.csv")}
     for name, content in written.items():
@@ -218,19 +220,19 @@ def test_the_advice_works(folder: Path, whole: Path, command: Command, capsys: A
     assert {name: (folder / name).read_bytes() for name in written} == written
     assert (folder / "study.toml").read_bytes() == study  # a run that goes on writes the same again
     capsys.readouterr()
-    same(folder, whole)
+    check_same(folder, intact_folder)
     assert "note" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["a digit of an accuracy", "a digit of a count", "cut at a line"])
 def test_without_parts_a_changed_table_is_refused(
-    folder: Path, whole: Path, change: str, command: Command
+    folder: Path, intact_folder: Path, change: str, command: Command
 ) -> None:
     published(folder)
-    same(folder, whole)
+    check_same(folder, intact_folder)
     name, how = CHANGES[change]
     (folder / name).write_bytes(how((folder / name).read_bytes()))
-    for arguments in (("compare", whole, folder, "--fail-on", "worse"), ("report", folder)):
+    for arguments in (("compare", intact_folder, folder, "--fail-on", "worse"), ("report", folder)):
         code, printed = command(*arguments)
         assert code == 2
         assert f"{name} was changed by another program, or by hand" in " ".join(printed.split())
@@ -239,32 +241,32 @@ def test_without_parts_a_changed_table_is_refused(
         assert len(harness.read(folder).trials) == 4
 
 
-def test_line_ends_that_version_control_turned_are_no_change(folder: Path, whole: Path, capsys: Any) -> None:
+def test_converted_line_ends_are_not_a_change(folder: Path, intact_folder: Path, capsys: Any) -> None:
     published(folder)
     for path in folder.glob("*.csv"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    same(folder, whole)
+    check_same(folder, intact_folder)
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("parts", [True, False])
-def test_a_folder_of_before_there_were_checksums_is_read(folder: Path, whole: Path, parts: bool) -> None:
+def test_a_folder_without_checksums_is_read(folder: Path, intact_folder: Path, parts: bool) -> None:
     as_before(folder)
     if not parts:
         shutil.rmtree(folder / "parts")
-    same(folder, whole)
+    check_same(folder, intact_folder)
 
 
-def test_without_checksums_a_table_of_a_spreadsheet_is_said(folder: Path, command: Command) -> None:
+def test_a_table_saved_by_a_spreadsheet_is_reported_without_checksums(folder: Path, command: Command) -> None:
     published(folder, checksums=False)
     for change in ("semicolons", "decimal commas", "a row twice", "cut at a line"):
         name, how = CHANGES[change]
-        whole = (folder / name).read_bytes()
-        (folder / name).write_bytes(how(whole))
+        intact_folder = (folder / name).read_bytes()
+        (folder / name).write_bytes(how(intact_folder))
         code, printed = command("compare", folder, folder)
         assert code == 2, change
         assert "trials.csv" in printed
-        (folder / name).write_bytes(whole)
+        (folder / name).write_bytes(intact_folder)
 
 
 # -------------------------------------------------------------------------------- parts, weights, predictions
@@ -292,16 +294,18 @@ PARTS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("how", PARTS)
-def test_a_damaged_part_is_not_read_and_said(folder: Path, whole: Path, how: str, capsys: Any) -> None:
+def test_a_damaged_part_is_skipped_and_reported(
+    folder: Path, intact_folder: Path, how: str, capsys: Any
+) -> None:
     part = min((folder / "parts").glob("*.zip"))
     part.write_bytes(PARTS[how](part.read_bytes()))
-    same(folder, whole)
+    check_same(folder, intact_folder)
     assert f"{part.name}: damaged, or changed after the run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", ["cut", "another accuracy"])
 def test_a_damaged_part_is_set_aside_and_trained_again(
-    folder: Path, whole: Path, how: str, command: Command
+    folder: Path, intact_folder: Path, how: str, command: Command
 ) -> None:
     part = min((folder / "parts").glob("*.zip"))
     part.write_bytes(PARTS[how](part.read_bytes()))
@@ -309,18 +313,18 @@ def test_a_damaged_part_is_set_aside_and_trained_again(
     assert code == 0
     assert "set aside, and its trials are trained again" in " ".join(printed.split())
     assert "2 trials trained" in printed
-    same(folder, whole)
+    check_same(folder, intact_folder)
 
 
 @pytest.mark.parametrize("name", ["{} (1).zip", "a{}.zip"])
-def test_a_copy_of_a_part_is_not_read_and_said(
-    folder: Path, whole: Path, name: str, command: Command, capsys: Any
+def test_a_copied_part_is_skipped_and_reported(
+    folder: Path, intact_folder: Path, name: str, command: Command, capsys: Any
 ) -> None:
     part = min((folder / "parts").glob("*.zip"))
     copy = part.with_name(name.format(part.stem))
     shutil.copy(part, copy)
     (folder / "epochs.csv").write_text("")  # so that the parts are read
-    same(folder, whole)
+    check_same(folder, intact_folder)
     printed = capsys.readouterr().err
     assert (
         f"{copy} is a part under another name, so not read; {part.name} is there: remove this one" in printed
@@ -329,14 +333,14 @@ def test_a_copy_of_a_part_is_not_read_and_said(
     assert code == 0
     assert "0 trials trained" in printed
     assert "remove this one" in " ".join(printed.split())
-    assert (folder / "epochs.csv").read_bytes() == (whole / "epochs.csv").read_bytes()
+    assert (folder / "epochs.csv").read_bytes() == (intact_folder / "epochs.csv").read_bytes()
     copy.unlink()
-    same(folder, whole)
+    check_same(folder, intact_folder)
     assert "note" not in capsys.readouterr().err
 
 
 def test_a_part_that_was_renamed_is_read_when_it_has_its_name_again(
-    folder: Path, whole: Path, capsys: Any
+    folder: Path, intact_folder: Path, capsys: Any
 ) -> None:
     part = min((folder / "parts").glob("*.zip"))
     other = part.rename(part.with_name("copy.zip"))
@@ -344,7 +348,7 @@ def test_a_part_that_was_renamed_is_read_when_it_has_its_name_again(
     assert harness.read(folder).trials["status"].eq("ok").sum() == 2
     assert f"rename it to {part.name}, and it is read" in capsys.readouterr().err
     other.rename(part)
-    same(folder, whole)
+    check_same(folder, intact_folder)
 
 
 @pytest.fixture
@@ -363,8 +367,8 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], None]
 
 
 @pytest.mark.parametrize("name", ["parts", "checksums.json", "study.toml", "plan.json"])
-def test_what_cannot_be_read_now_is_not_taken_for_lost(
-    folder: Path, whole: Path, name: str, command: Command, unreadable: Any
+def test_a_temporarily_unreadable_part_is_not_taken_for_lost(
+    folder: Path, intact_folder: Path, name: str, command: Command, unreadable: Any
 ) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     path = min((folder / "parts").glob("*.zip")) if name == "parts" else folder / name
@@ -378,11 +382,11 @@ def test_what_cannot_be_read_now_is_not_taken_for_lost(
     code, printed = command(*run)
     assert code == 0
     assert "0 trials trained" in printed
-    same(folder, whole)
+    check_same(folder, intact_folder)
 
 
 @pytest.mark.parametrize("name", ["parts", "trials.csv", "checksums.json", "study.toml", "provenance.json"])
-def test_a_reader_says_that_a_file_cannot_be_read_now(
+def test_a_temporarily_unreadable_file_is_reported(
     folder: Path, name: str, command: Command, unreadable: Any
 ) -> None:
     path = min((folder / "parts").glob("*.zip")) if name == "parts" else folder / name
@@ -395,7 +399,7 @@ def test_a_reader_says_that_a_file_cannot_be_read_now(
 @pytest.mark.parametrize("kind", ["weights", "predictions"])
 @pytest.mark.parametrize("how", ["a bit", "cut", "empty"])
 def test_damaged_weights_and_predictions_are_noticed_and_made_again(
-    folder: Path, whole: Path, kind: str, how: str, command: Command
+    folder: Path, intact_folder: Path, kind: str, how: str, command: Command
 ) -> None:
     path = min((folder / kind).iterdir())
     content = path.read_bytes()
@@ -415,13 +419,15 @@ def test_damaged_weights_and_predictions_are_noticed_and_made_again(
     assert code == 0
     assert "2 trials trained" in printed
     assert path.read_bytes() == content
-    same(folder, whole)
+    check_same(folder, intact_folder)
 
 
-def test_equal_runs_give_equal_weights_to_the_byte(whole: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_equal_runs_give_equal_weights_to_the_byte(
+    intact_folder: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr("harness.planning.grouping.GATHERED", 0)
     harness.run(harness.parse(STUDY), tmp_path / "again", device="cpu", workers=1)
-    for path in (whole / "weights").iterdir():
+    for path in (intact_folder / "weights").iterdir():
         assert (tmp_path / "again" / "weights" / path.name).read_bytes() == path.read_bytes()
 
 
@@ -450,19 +456,19 @@ def test_no_name_in_a_table_leads_elsewhere(folder: Path, command: Command, colu
     assert f"a {column} is '../../elsewhere'" in printed
 
 
-def test_what_would_unpack_to_no_end_is_not_unpacked(folder: Path, whole: Path, capsys: Any) -> None:
+def test_decompression_bombs_are_not_unpacked(folder: Path, intact_folder: Path, capsys: Any) -> None:
     part = min((folder / "parts").glob("*.zip"))
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("trials", "epochs", "confusion"):
             archive.writestr(f"{name}.csv", "trial_id,status,reason\n" + "a" * 8_000_000)
-    same(folder, whole)
+    check_same(folder, intact_folder)
     assert "damaged" in capsys.readouterr().err
     as_before(folder)
     assert harness.read(folder).trials["status"].eq("ok").sum() == 4  # trials.csv has more than the parts
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions are another matter there")
-def test_files_get_the_permissions_that_this_process_gives(tmp_path: Path, whole: Path) -> None:
+def test_files_get_the_permissions_that_this_process_gives(tmp_path: Path, intact_folder: Path) -> None:
     before = os.umask(0o077)
     try:
         harness.run(harness.parse(STUDY), tmp_path / "own", device="cpu", workers=1)
@@ -470,7 +476,7 @@ def test_files_get_the_permissions_that_this_process_gives(tmp_path: Path, whole
         os.umask(before)
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "own").rglob("*") if path.suffix}
     assert modes == {0o600}
-    assert (whole / "trials.csv").stat().st_mode & 0o777 == 0o666 & ~before
+    assert (intact_folder / "trials.csv").stat().st_mode & 0o777 == 0o666 & ~before
 
 
 def test_a_folder_that_a_killed_export_left_stops_no_run(folder: Path, command: Command) -> None:
@@ -503,22 +509,26 @@ EVERY = ("study.toml", "plan.json", "provenance.json", "checksums.json", "planne
 
 
 @pytest.mark.parametrize(("name", "content"), [*TYPES, *((name, junk) for name in EVERY for junk in JUNK)])
-def test_whatever_lies_there_ends_in_words(folder: Path, whole: Path, name: str, content: bytes) -> None:
+def test_any_kind_of_file_in_a_results_folder_is_reported_in_words(
+    folder: Path, intact_folder: Path, name: str, content: bytes
+) -> None:
     (folder / name).write_bytes(content)
     if name == "study.toml":
         with pytest.raises(UsageError, match=r"study\.toml cannot be read"):
             harness.read(folder)
     else:
-        same(folder, whole)
+        check_same(folder, intact_folder)
     if name == "plan.json":
         with pytest.raises(UsageError, match=r"plan\.json|results schema"):
-            harness.compare(whole, folder)
+            harness.compare(intact_folder, folder)
 
 
 @pytest.mark.parametrize("name", ["study.toml", "plan.json", "provenance.json"])
-def test_the_commands_say_it_too(folder: Path, whole: Path, command: Command, name: str) -> None:
+def test_the_commands_report_damage_too(
+    folder: Path, intact_folder: Path, command: Command, name: str
+) -> None:
     (folder / name).write_bytes(b"[3]")
-    code, printed = command("compare", whole, folder)
+    code, printed = command("compare", intact_folder, folder)
     assert code == (0 if name == "provenance.json" else 2)
     assert name in printed
 
@@ -548,7 +558,7 @@ ARRAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", ARRAYS)
-def test_predictions_of_other_types_are_said(folder: Path, command: Command, what: str) -> None:
+def test_predictions_of_wrong_types_are_reported(folder: Path, command: Command, what: str) -> None:
     published(folder, checksums=False)
     for path in (folder / "predictions").iterdir():
         npz(path, **ARRAYS[what])
@@ -558,7 +568,7 @@ def test_predictions_of_other_types_are_said(folder: Path, command: Command, wha
 
 
 @pytest.mark.slow
-def test_a_picture_less_page_of_images_that_are_elsewhere(tmp_path: Path, command: Command) -> None:
+def test_a_page_without_its_images_is_still_written(tmp_path: Path, command: Command) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (24, 8, 8), np.uint8)
     for part in ("train", "test"):
         (tmp_path / "scans" / part).mkdir(parents=True)
@@ -578,7 +588,9 @@ def test_a_picture_less_page_of_images_that_are_elsewhere(tmp_path: Path, comman
     assert "the images of mine are not at hand" in page
 
 
-def test_what_nobody_foresaw_is_a_sentence(folder: Path, command: Command, monkeypatch: Any) -> None:
+def test_an_unforeseen_disk_error_is_reported_in_a_sentence(
+    folder: Path, command: Command, monkeypatch: Any
+) -> None:
     def fail(_: object) -> None:
         raise OSError(5, "Input/output error")
 

@@ -50,13 +50,13 @@ def test_a_package_without_a_row_is_noticed() -> None:
     assert rows()["torch"][1] == "arithmetic"
 
 
-def test_no_row_is_of_a_package_that_is_gone() -> None:
+def test_every_row_names_a_dependency() -> None:
     others = {"npm", "git", "mnist", "fashion-mnist", "digits", "program", "data", "package"}
     assert set(rows()) - others <= asked_for() | pinned()
 
 
 @pytest.mark.parametrize("package", sorted(asked_for()))
-def test_the_licence_is_the_one_that_the_package_says(package: str) -> None:
+def test_licences_are_those_that_packages_state(package: str) -> None:
     try:
         about = metadata.metadata(package)
     except metadata.PackageNotFoundError:

@@ -38,7 +38,7 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(main.harness, [*map(str, arguments)], standalone_mode=False)
 
 
-def named(names: Sequence[str], **tables: Any) -> harness.Study:
+def study_with_names(names: Sequence[str], **tables: Any) -> harness.Study:
     """A study whose linked values have these names and an lr each."""
     values = [{"name": name, "lr": 0.01 + 0.003 * place} for place, name in enumerate(names)]
     settings = {"dataset": "digits", "epochs": 1, "hidden": [4]}
@@ -48,7 +48,7 @@ def named(names: Sequence[str], **tables: Any) -> harness.Study:
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> harness.Results:
-    return harness.run(named(ODD), tmp_path_factory.mktemp("odd") / "names", workers=1)
+    return harness.run(study_with_names(ODD), tmp_path_factory.mktemp("odd") / "names", workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_names_are_text_and_numbers_numbers_in_every_reading(odd: harness.Result
 
 def test_names_of_numbers_alone_are_text(tmp_path: Path) -> None:
     """Every cell of the column looks like a number: what it is decides."""
-    found = harness.run(named(["16", "1.60e1"]), tmp_path / "names", workers=1)
+    found = harness.run(study_with_names(["16", "1.60e1"]), tmp_path / "names", workers=1)
     assert found.trials["variant"].tolist() == ["16", "1.60e1"]
 
 
@@ -102,7 +102,7 @@ def test_a_setting_that_holds_text_is_text_whatever_its_values_look_like(tmp_pat
     assert harness.load(tmp_path / "own.toml", ["mode=01"]).axes["mode"] == ["01"]
 
 
-def test_what_arms_chose_is_known_by_their_names(tmp_path: Path) -> None:
+def test_choices_of_arms_are_shown_by_name(tmp_path: Path) -> None:
     values = [{"name": "None", "hidden": [4]}, {"name": "1e1", "hidden": [5]}, {"name": "10", "hidden": [6]}]
     study = harness.parse(
         {
@@ -123,7 +123,7 @@ def test_what_arms_chose_is_known_by_their_names(tmp_path: Path) -> None:
     assert "1e1" in said
 
 
-def test_what_a_search_drew_is_known_by_its_names(tmp_path: Path) -> None:
+def test_suggestions_of_a_search_are_shown_by_name(tmp_path: Path) -> None:
     values = [{"name": name, "lr": lr} for name, lr in (("1.1", 0.1), ("1.10", 0.5), ("None", 0.01))]
     study = harness.parse(
         {
@@ -181,12 +181,12 @@ def test_set_chooses_among_names_as_they_are_written(tmp_path: Path) -> None:
     ("given", "plain"),
     [("baseline.lr=0.2", "lr=0.2"), ("study.seeds=2", "seeds=2"), ("axes.lr=0.1,0.2", "lr=0.1,0.2")],
 )
-def test_set_takes_the_table_a_key_is_in(given: str, plain: str) -> None:
+def test_set_accepts_the_table_of_a_key(given: str, plain: str) -> None:
     tables = {"study": {"name": "s"}, "baseline": {"dataset": "digits"}, "axes": {"hidden": [[4], [5]]}}
     assert harness.parse(tables, [given]) == harness.parse(tables, [plain])
 
 
-def test_set_says_how_to_write_what_is_in_no_such_table() -> None:
+def test_set_suggests_the_right_table_for_a_key() -> None:
     tables = {"study": {"name": "s"}, "baseline": {"dataset": "digits"}, "axes": {"lr": [0.1, 0.2]}}
     for given, advice in {"study.lr=0.3": "lr=0.3", "baseline.lr=0.3": "lr=0.3"}.items():
         with pytest.raises(UsageError, match=f"write --set {advice}"):
@@ -215,7 +215,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder / "m", done.output
 
 
-def written(figure: Figure, stem: Path) -> str:
+def read_svg_text(figure: Figure, stem: Path) -> str:
     """The texts of a figure that was saved."""
     _, svg = plots.save(figure, stem)
     return html.unescape(re.sub(r"<[^>]*>", " ", svg.read_text()))
@@ -225,9 +225,9 @@ def test_names_are_drawn_as_they_are_written(marked: tuple[Path, str], tmp_path:
     reading = reporting.read(marked[0])
     effects = stats.main_effects(reading.trials, reading.axes)
     figure = plots.effects_figure(effects, stats.seed_effects(reading.trials, reading.axes))
-    assert all(name in written(figure, tmp_path / "effects") for name in MARKED)
+    assert all(name in read_svg_text(figure, tmp_path / "effects") for name in MARKED)
     (forest,) = reporting.judgement(reading).figures
-    assert "budget $10 against budget $1" in written(forest.figure, tmp_path / "forest")
+    assert "budget $10 against budget $1" in read_svg_text(forest.figure, tmp_path / "forest")
 
 
 def test_names_stand_on_the_screen_as_they_are_written(marked: tuple[Path, str]) -> None:
@@ -275,7 +275,7 @@ def test_the_baseline_stands_among_the_values_of_its_axis(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\t", "\x1b", "\u2028"])
-def test_a_control_character_is_no_part_of_a_name(tmp_path: Path, character: str) -> None:
+def test_control_characters_are_refused_in_names(tmp_path: Path, character: str) -> None:
     name = f"a{character}b"
     tables = {"study": {"name": "s"}, "baseline": {"dataset": "digits"}}
     linked = [{"name": name, "lr": 0.1}]
@@ -290,7 +290,7 @@ def test_a_control_character_is_no_part_of_a_name(tmp_path: Path, character: str
         assert character not in str(told.value).replace("\n  - ", "").removeprefix("study")
 
 
-def test_a_reason_is_one_line_and_tables_come_back_as_they_were() -> None:
+def test_reasons_are_one_line_and_tables_are_read_back_unchanged() -> None:
     table = pd.DataFrame(
         {
             "trial_id": ["t1", "t2", "t3"],

@@ -171,7 +171,7 @@ KINDS: dict[str, tuple[Save, NDArray[Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_png_mended_as_the_message_says_is_the_same_picture(kind: str) -> None:
+def test_a_png_converted_as_advised_is_the_same_image(kind: str) -> None:
     save, expected, word = KINDS[kind]
     pngs(save)
     said = check()
@@ -187,7 +187,7 @@ def test_a_png_mended_as_the_message_says_is_the_same_picture(kind: str) -> None
     np.testing.assert_allclose(images().train_images.astype(int), expected[order].astype(int), atol=1)
 
 
-def test_a_mixed_folder_is_mended_by_the_code_of_any_of_its_files() -> None:
+def test_the_advice_for_any_file_converts_a_mixed_folder() -> None:
     pngs(lambda path, image: (ink if image.sum() % 2 else reddish)(path, image))
     said = check()
     assert "(transparent)" in said
@@ -223,7 +223,7 @@ ARRAYS: dict[str, tuple[NDArray[Any], Pixels]] = {
 
 
 @pytest.mark.parametrize("kind", ARRAYS)
-def test_an_array_mended_as_the_message_says_is_the_same_picture(kind: str) -> None:
+def test_an_array_converted_as_advised_is_the_same_image(kind: str) -> None:
     given, expected = ARRAYS[kind]
     npys(given)
     said = check("npy")
@@ -249,7 +249,7 @@ def test_an_array_mended_as_the_message_says_is_the_same_picture(kind: str) -> N
         (np.array(list("abcdefghij"))[DIGITS.target], "labels are not numbers: got <U1 of shape (40,)"),
     ],
 )
-def test_labels_mended_as_the_message_says_are_the_same(given: NDArray[Any], word: str) -> None:
+def test_labels_converted_as_advised_are_the_same(given: NDArray[Any], word: str) -> None:
     npys(labels=given)
     said = check("npy")
     assert word in said
@@ -265,7 +265,7 @@ def test_labels_mended_as_the_message_says_are_the_same(given: NDArray[Any], wor
 # ------------------------------------------------------------------------------------- the same pictures
 
 
-def test_a_picture_that_says_how_it_was_held_is_turned_upright() -> None:
+def test_exif_orientation_is_applied() -> None:
     pngs(lambda path, image: (sideways if image.sum() % 2 else plain)(path, image))
     assert "mine: ok" in check()
     digest = load("own.toml").dataset("mine").facts.digest
@@ -309,7 +309,7 @@ SAME: dict[str, tuple[Save, str]] = {
 
 
 @pytest.mark.parametrize("kind", SAME)
-def test_images_that_are_the_same_are_said_by_check_and_plan(kind: str) -> None:
+def test_duplicate_images_are_reported_by_check_and_plan(kind: str) -> None:
     save, words = SAME[kind]
     pngs(save)
     said = check()
@@ -324,7 +324,7 @@ def test_images_that_differ_are_ok_without_a_note() -> None:
     assert "ok: 40 train and 20 test images" in check()
 
 
-def test_what_is_known_of_digits_is_what_scikit_learn_measures() -> None:
+def test_facts_of_digits_equal_scikit_learns() -> None:
     train, test = DIGITS.data[:1437], DIGITS.data[1437:]
     nearest = KNeighborsClassifier(1)
     across = 1 - nearest.fit(train, DIGITS.target[:1437]).score(test, DIGITS.target[1437:])
@@ -423,7 +423,7 @@ WAYS: dict[str, tuple[Callable[[str], None], str, str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_way_in_of_the_docs_works_and_is_named_where_it_is_needed(way: str) -> None:
+def test_every_conversion_of_the_docs_works_and_is_suggested(way: str) -> None:
     make, place, words = WAYS[way]
     make("mine")
     said = check()
@@ -451,7 +451,7 @@ def test_another_of_the_three_formats_is_named() -> None:
     assert "it looks like format = 'idx', and the table says 'png'" in check()
 
 
-def test_what_file_systems_hold_besides_images_neither_hangs_nor_counts() -> None:
+def test_special_files_neither_hang_nor_count_as_images() -> None:
     pngs()
     for name in (".DS_Store", "Thumbs.db", "THUMBS.DB", "desktop.ini"):
         Path("mine/train", name).write_bytes(b"x")
@@ -475,7 +475,7 @@ def test_pipes_in_place_of_arrays_are_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("name", [b"3_\xff.png", b"3_\r.png", b"3_a\nb.png"])
-def test_a_name_that_no_screen_can_show_is_said_in_letters_that_can(name: bytes) -> None:
+def test_unprintable_names_are_escaped(name: bytes) -> None:
     pngs()
     Path(os.fsdecode(b"mine/train/" + name)).write_bytes(Path("mine/train/3_00003.png").read_bytes())
     said = check()
@@ -555,7 +555,7 @@ BOMBS: dict[str, tuple[str, str, Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_header_is_believed_no_further_than_its_file_goes(bomb: str) -> None:
+def test_a_header_that_exceeds_its_file_is_refused(bomb: str) -> None:
     form, name, content, words = BOMBS[bomb]
     make: dict[str, Callable[[], None]] = {"png": pngs, "npy": npys, "idx": idxs}
     make[form]()
@@ -625,7 +625,7 @@ def test_a_flipped_byte_anywhere_in_the_cache_of_pixels_changes_no_pixel(
         np.testing.assert_array_equal(images().train_images, expected)
 
 
-def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_is_not(
+def test_leftovers_of_killed_writers_are_removed_and_files_of_live_ones_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("harness.data.decoded_cache.SLOW", -1.0)
@@ -649,7 +649,7 @@ def test_two_exports_do_not_write_into_one_folder() -> None:
     assert len(list(Path("out").iterdir())) == 4
 
 
-def test_a_cache_in_the_home_of_nobody_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_impossible_home_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DATA", "~nobody-of-this-name/cache")
     error = run("data", "check", "mnist").exception
     assert isinstance(error, UsageError)
@@ -678,7 +678,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_hardest_asks_the_models_that_where_chooses(trained: Path) -> None:
+def test_hardest_uses_the_models_that_where_selects(trained: Path) -> None:
     def table(*words: str) -> NDArray[Any]:
         result = run("data", "show", "digits", "--hardest", str(trained), "--count", "1", *words)
         if result.exception is not None:

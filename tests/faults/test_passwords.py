@@ -143,7 +143,7 @@ def test_the_command_line_is_kept_without_passwords(tmp_path: Path, monkeypatch:
         ("sqlite+x://ann:Xq7Zk9@/:memory:", 2, "is not a database URL"),
     ],
 )
-def test_neither_messages_nor_files_have_it(
+def test_neither_messages_nor_files_contain_a_password(
     tmp_path: Path, command: Command, url: str, code: int, words: str
 ) -> None:
     folder = tmp_path / "results"
@@ -157,7 +157,7 @@ def test_neither_messages_nor_files_have_it(
     assert all(hidden(path.read_bytes().decode(errors="replace")) for path in written)
 
 
-def test_overrides_that_contradict_each_other_are_told_without_it(tmp_path: Path, command: Command) -> None:
+def test_contradictory_overrides_are_reported_without_a_password(tmp_path: Path, command: Command) -> None:
     one = "search.storage=postgresql://ann:Xq7Zk9@db/trials"
     exit_code, told = command("plan", tmp_path / "s.toml", "--set", one, "--set", one + "2")
     assert exit_code == 2
@@ -165,9 +165,7 @@ def test_overrides_that_contradict_each_other_are_told_without_it(tmp_path: Path
     assert "given twice, as 'postgresql://ann:***@db/trials' and" in told
 
 
-def test_what_a_results_folder_says_of_a_storage_is_no_storage_again(
-    tmp_path: Path, command: Command
-) -> None:
+def test_the_storage_shown_in_a_results_folder_is_not_a_usable_url(tmp_path: Path, command: Command) -> None:
     given = ["--set", "search.storage=(a URL)", "--results", tmp_path / "results"]
     exit_code, told = command("search", tmp_path / "s.toml", *given)
     assert exit_code == 2

@@ -109,7 +109,7 @@ LIMITS: dict[str, tuple[dict[str, object], int, int | None, int]] = {
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_cores_and_memory_are_what_the_groups_grant(
+def test_cores_and_memory_are_those_of_the_control_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     files, cores, limit, left = LIMITS[name]
@@ -156,7 +156,7 @@ def no_semaphore(*_: object, **__: object) -> None:
         ("multiprocessing.heap.Arena.__init__", no_process, "Too many open files.*enlarge /dev/shm"),
     ],
 )
-def test_where_no_worker_can_be_had_this_process_trains(
+def test_this_process_trains_if_no_worker_starts(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, place: str, fault: Any,
     words: str,
 ) -> None:  # fmt: skip
@@ -169,7 +169,7 @@ def test_where_no_worker_can_be_had_this_process_trains(
     assert not multiprocessing.active_children()
 
 
-def test_where_a_search_gets_no_worker_this_process_trains(
+def test_this_process_searches_if_no_worker_starts(
     study_of: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = study_of(epochs=1, study={"seeds": 1})
@@ -219,9 +219,7 @@ def after_a_stack(act: Callable[[], object], progress: progress.Progress) -> Ite
 
 
 @pytest.mark.usefixtures("a_stack_a_seed")
-def test_a_folder_that_is_renamed_while_a_run_writes_is_said_and_loses_nothing(
-    study_of: Make, tmp_path: Path
-) -> None:
+def test_a_folder_renamed_during_a_run_is_reported_and_loses_nothing(study_of: Make, tmp_path: Path) -> None:
     study, folder, moved = study_of(epochs=1), tmp_path / "results", tmp_path / "moved"
     display = partial(after_a_stack, lambda: folder.rename(moved))
     with pytest.raises(MachineError, match=r"results is gone: it was deleted or renamed"):
@@ -232,7 +230,7 @@ def test_a_folder_that_is_renamed_while_a_run_writes_is_said_and_loses_nothing(
 
 
 @pytest.mark.usefixtures("a_stack_a_seed")
-def test_an_error_while_the_folder_is_put_in_order_hides_no_reason(
+def test_an_error_in_the_clean_up_does_not_hide_the_first_one(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def unwritable() -> None:
@@ -314,7 +312,7 @@ def test_a_signal_that_is_ignored_stays_ignored(run_main: Callable[..., Any]) ->
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux alone has a full device")
 @pytest.mark.parametrize("arguments", [RUN, ("list",), ("plan", "small.toml")])
-def test_output_into_a_full_device_is_said_and_results_stay(
+def test_output_into_a_full_device_is_reported_and_results_stay(
     run_main: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -329,7 +327,7 @@ def test_output_into_a_full_device_is_said_and_results_stay(
         assert len(harness_results("results/small", "ok")) == 2
 
 
-def test_a_reader_that_goes_is_no_error(
+def test_a_closed_pipe_is_not_an_error(
     run_main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     read, write = os.pipe()
@@ -346,7 +344,7 @@ def test_a_reader_that_goes_is_no_error(
 # ------------------------------------------------------------------- two studies of one name, one folder
 
 
-def kept(folder: Path) -> set[str]:
+def kept_weights(folder: Path) -> set[str]:
     """The trials whose weights are there."""
     return {path.stem for path in (folder / "weights").iterdir()}
 
@@ -387,8 +385,8 @@ def test_trials_that_leave_a_study_keep_their_weights_and_are_counted(
         Path("small.toml").write_text(STUDY.replace("= 2", "= 1") + f"[axes]\nlr = [{axis}]\n")
         assert run_main(*RUN) == 0
         assert (note in capsys.readouterr().err) is said
-        assert before <= kept(folder) or not said
-        before = kept(folder)
+        assert before <= kept_weights(folder) or not said
+        before = kept_weights(folder)
     # That of lr = 0.3 was the best, and is not in the study any more.
     (best,) = before - set(harness_results("results/small", "ok")["trial_id"])
     Path("small.toml").write_text(STUDY.replace("= 2", "= 1") + "[axes]\nlr = [0.1, 0.2, 0.3]\n")
@@ -397,10 +395,10 @@ def test_trials_that_leave_a_study_keep_their_weights_and_are_counted(
     assert best in set(harness_results("results/small", "ok")["trial_id"])
     assert run_main(*RUN, "--set", "epochs=2") == 0  # the same study at another setting, none of it shared
     assert "3 finished trials of an earlier run" in capsys.readouterr().err
-    assert best in kept(folder)
+    assert best in kept_weights(folder)
 
 
-def test_a_study_whose_component_was_changed_goes_on_in_its_folder(run_main: Callable[..., Any]) -> None:
+def test_a_study_with_a_changed_component_continues_in_its_folder(run_main: Callable[..., Any]) -> None:
     Path("small.toml").write_text(
         STUDY.replace("seeds = 2", 'seeds = 1\nplugins = ["mine.py"]') + 'activation = "mine"\n'
     )
@@ -423,7 +421,7 @@ def test_a_study_whose_component_was_changed_goes_on_in_its_folder(run_main: Cal
      ("data", "export", "digits", "png"), ("report", "results", "--out")],
     ids=lambda arguments: "-".join(arguments[:2]),
 )  # fmt: skip
-def test_a_place_that_cannot_be_written_to_is_told_before_any_work(
+def test_an_unwritable_place_is_reported_before_any_work(
     run_main: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -543,7 +541,7 @@ def test_a_part_whose_name_shows_late_is_not_missing(
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_nobody_foresaw_is_a_sentence(
+def test_an_unforeseen_error_is_reported_in_a_sentence(
     error: Exception,
     words: str,
     run_main: Callable[..., Any],

@@ -184,7 +184,7 @@ def _fragile() -> Iterator[None]:
         ({"name": "median", "startup": 0}, 0.0),
     ],
 )
-def test_what_is_nan_after_a_good_value_is_stopped_and_told_as_diverged(
+def test_a_suggestion_that_becomes_nan_is_stopped_as_diverged(
     tmp_path: Path, pruner: dict[str, Any], diverged: str | float
 ) -> None:
     tables = HALVING | {"study": HALVING["study"] | {"metrics": ["fragile"]}}
@@ -226,7 +226,7 @@ def test_a_lock_that_a_kill_left_is_taken_away(
     assert not lock.exists()
 
 
-def test_a_search_of_which_all_diverges_has_no_winner(tmp_path: Path) -> None:
+def test_a_search_without_finite_results_has_no_winner(tmp_path: Path) -> None:
     tables = HALVING | {"space": {"lr": {"low": 1e25, "high": 1e27}}}
     tables |= {"search": HALVING["search"] | {"suggestions": 2, "batch": 2}}
     found = harness.search(harness.parse(tables), tmp_path / "s", workers=1)
@@ -235,7 +235,7 @@ def test_a_search_of_which_all_diverges_has_no_winner(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_of_which_all_has_the_declared_worst_value_has_a_page(tmp_path: Path) -> None:
+def test_a_search_with_only_declared_worst_values_has_a_page(tmp_path: Path) -> None:
     tables = HALVING | {"space": {"lr": {"low": 1e25, "high": 1e27}}}
     tables |= {"search": HALVING["search"] | {"suggestions": 2, "batch": 2, "diverged": 0.1}}
     found = harness.search(harness.parse(tables), tmp_path / "s", workers=1)
@@ -244,7 +244,7 @@ def test_a_search_of_which_all_has_the_declared_worst_value_has_a_page(tmp_path:
     assert "nothing to conclude" in page
 
 
-def test_a_disk_that_fails_under_a_search_has_words_and_loses_nothing(
+def test_a_disk_fault_in_a_search_is_reported_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = study(storage="journal", suggestions=2, batch=2, pruner="none")

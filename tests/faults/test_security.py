@@ -104,7 +104,7 @@ def test_a_plugin_of_a_results_folder_is_not_run_unasked(
     assert log.read_text() == before
 
 
-def test_a_plugin_that_is_vouched_for_is_run(theirs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_plugin_that_the_user_names_is_run(theirs: tuple[Path, Path], tmp_path: Path) -> None:
     folder, log = theirs
     before = log.read_text()
     try:

@@ -91,7 +91,7 @@ TOO_LARGE: list[tuple[dict[str, Any], str, object, str]] = [
 
 
 @pytest.mark.parametrize(("study", "key", "value", "words"), TOO_LARGE, ids=range(len(TOO_LARGE)))
-def test_a_number_too_large_is_told_with_its_bound(
+def test_a_number_too_large_is_reported_with_its_bound(
     study: dict[str, Any], key: str, value: object, words: str
 ) -> None:
     assert words in problems(changed(study, key, value))
@@ -102,7 +102,7 @@ def test_the_advice_for_one_seed_works() -> None:
     assert list(harness.parse(changed(SMALL, "study.seeds", 100_000)).seeds) == list(range(100_000))
 
 
-def test_trials_without_number_are_multiplied_not_made() -> None:
+def test_the_number_of_trials_is_computed_without_making_them() -> None:
     axes = {"lr": [i / 1000 for i in range(1, 1001)], "batch_size": list(range(1, 1001))}
     told = problems(changed(SMALL, "axes", axes))
     assert "[axes]: 1,000,000 arms x 2 seeds = 2,000,000 trials; allowed: up to 1,000,000" in told
@@ -128,7 +128,7 @@ def test_trials_without_number_are_multiplied_not_made() -> None:
         ({"hidden": [100_000, 100_000]}, "10,007,600,010 parameters; allowed: up to 2,147,483,647"),
     ],
 )
-def test_the_plan_bounds_what_settings_come_to(settings: dict[str, Any], words: str) -> None:
+def test_the_plan_bounds_the_size_that_settings_imply(settings: dict[str, Any], words: str) -> None:
     study = harness.parse({**SMALL, "baseline": {"dataset": "digits", **settings}})
     with pytest.raises(UsageError) as told:
         make(study)
@@ -211,7 +211,7 @@ ODD: list[tuple[dict[str, Any], str, object, str]] = [
 
 
 @pytest.mark.parametrize(("study", "key", "value", "words"), ODD, ids=range(len(ODD)))
-def test_a_value_of_the_wrong_kind_is_told(
+def test_a_value_of_the_wrong_kind_is_reported(
     study: dict[str, Any], key: str, value: object, words: str
 ) -> None:
     assert words in problems(changed(study, key, value))
@@ -227,15 +227,15 @@ def test_a_value_of_the_wrong_kind_is_told(
         ("seeds=20261128", "for this one seed write [20261128]"),
     ],
 )  # fmt: skip
-def test_a_set_that_cannot_be_meant_is_told(override: str, words: str) -> None:
+def test_an_invalid_set_option_is_reported(override: str, words: str) -> None:
     assert words in problems(SMALL, override)
 
 
-def test_a_zero_has_one_sign() -> None:
+def test_negative_zero_equals_zero() -> None:
     assert str(harness.parse(changed(SMALL, "baseline.weight_decay", -0.0)).baseline["weight_decay"]) == "0.0"
 
 
-def test_very_many_problems_are_counted_and_equal_ones_are_told_once() -> None:
+def test_many_problems_are_counted_and_equal_ones_shown_once() -> None:
     told = problems(changed(SMALL, "axes.lr", [-i for i in range(1000)]))
     assert told.startswith("study: 1000 problems, nothing was run\n")
     assert told.endswith("\n  - and 950 more")
@@ -244,9 +244,7 @@ def test_very_many_problems_are_counted_and_equal_ones_are_told_once() -> None:
     assert len(problems(changed(SMALL, "baseline." + "x" * 10_000, 1))) < 3000
 
 
-def test_a_plan_says_what_the_machine_has_too_little_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_warns_of_too_little_memory_or_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("small.toml").write_text(TEXT)
     plain = CliRunner().invoke(command, ["plan", "small.toml"], standalone_mode=False)
@@ -284,7 +282,7 @@ def planned(path: Path) -> tuple[int, str]:
     [codecs.BOM_UTF8 + TEXT.encode(), TEXT.replace("\n", "\r\n").encode()],
     ids=["a byte order mark", "CRLF"],
 )
-def test_what_an_editor_of_windows_writes_is_read(content: bytes, tmp_path: Path) -> None:
+def test_files_of_windows_editors_are_read(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_bytes(content)
     code, told = planned(tmp_path / "small.toml")
     assert code == 0
@@ -309,7 +307,7 @@ def test_a_file_that_cannot_be_read_says_why(content: bytes, words: str, tmp_pat
     assert words in told
 
 
-def test_a_folder_is_no_study_file(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_study_file_is_reported(tmp_path: Path) -> None:
     code, told = planned(tmp_path)
     assert code == 2
     assert told == f"{tmp_path} is a folder; allowed: a study file, such as {tmp_path / 'study.toml'}"
@@ -318,7 +316,7 @@ def test_a_folder_is_no_study_file(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------- without a val split
 
 
-def test_trials_without_val_images_are_finished_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_without_val_images_count_as_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = TEXT.replace('"digits"', '"digits"\nhidden = []\nepochs = 1\nval_fraction = 0\noptimizer = "adam"')
     Path("small.toml").write_text(text)

@@ -64,7 +64,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("<stdin>", "<stdin>, again; save it"),
     ],
 )
-def test_what_workers_cannot_run_again_trains_here(
+def test_unguarded_scripts_train_in_their_own_process(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

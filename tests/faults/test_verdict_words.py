@@ -51,7 +51,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> harness.Results:
 # ------------------------------------------------------------------------------------------------ verdicts
 
 
-def test_arms_that_are_equal_in_all_seeds_are_said_to_be(twins: harness.Results) -> None:
+def test_arms_equal_in_all_seeds_are_reported_as_equal(twins: harness.Results) -> None:
     judged = reporting.judgement(reporting.read(twins.folder))
     said = " ".join(judged.answers[0])
     assert "have the same test accuracy in all 2 seeds" in said
@@ -120,8 +120,8 @@ def test_names_in_letters_that_no_font_has_get_numbers_and_a_key(
 ) -> None:
     monkeypatch.setattr(fonts, "_numbers", {})
     known = font_manager.fontManager
-    house = [font for font in known.ttflist if font.name.startswith("DejaVu")]
-    monkeypatch.setattr(known, "ttflist", house)  # as on a machine without other fonts
+    bundled_fonts = [font for font in known.ttflist if font.name.startswith("DejaVu")]
+    monkeypatch.setattr(known, "ttflist", bundled_fonts)  # as on a machine without other fonts
     names = ["\u5b66\u7fd2\u7387 \u5c0f", "\u5927\u304d\u3044 \U0001f680", "ReLU \u00e9"]
     effects = pd.DataFrame({"dataset": "d", "axis": "variant", "level": names, "mean": 0.5, "n": 2})
     effects = effects.assign(effect=[-0.1, 0.0, 0.1], low=np.nan, high=np.nan)

@@ -46,7 +46,7 @@ def toy(train: list[int], val: list[int], test: list[int], names: tuple[str, ...
     return View("toy", facts, pixels, labels, indices)
 
 
-def shown(figure: Figure) -> list[tuple[str, NDArray[np.uint8]]]:
+def shown_tiles(figure: Figure) -> list[tuple[str, NDArray[np.uint8]]]:
     """Each image of a figure, and what is written above it."""
     return [(ax.get_title(), np.asarray(picture(ax).get_array())) for ax in figure.axes if ax.images]
 
@@ -82,7 +82,7 @@ def test_images_of_a_class_are_of_it_in_the_split_and_named_in_a_5_by_2_grid(
     figure = dataset_pages.class_figure(digits, 7, split, 10, 0)
     original = DIGITS.test_images if split == "test" else DIGITS.train_images
     labels = DIGITS.test_labels if split == "test" else DIGITS.train_labels
-    images = shown(figure)
+    images = shown_tiles(figure)
     assert len({title for title, _ in images}) == 10
     for title, image in images:
         assert title in digits.names[split]
@@ -96,7 +96,8 @@ def test_images_of_a_class_are_of_it_in_the_split_and_named_in_a_5_by_2_grid(
 
 def test_a_seed_draws_the_same_images_again_and_another_one_others(digits: View) -> None:
     titles = [
-        [t for t, _ in shown(dataset_pages.class_figure(digits, 3, "train", 10, seed))] for seed in (0, 0, 1)
+        [t for t, _ in shown_tiles(dataset_pages.class_figure(digits, 3, "train", 10, seed))]
+        for seed in (0, 0, 1)
     ]
     assert titles[0] == titles[1] != titles[2]
 
@@ -104,15 +105,15 @@ def test_a_seed_draws_the_same_images_again_and_another_one_others(digits: View)
 def test_fewer_images_than_asked_for_are_all_shown() -> None:
     few = toy([9, 3], [1, 0], [2, 2], ("a", "b"))
     figure = dataset_pages.class_figure(few, 1, "train", 10, 0)
-    assert len(shown(figure)) == 3
+    assert len(shown_tiles(figure)) == 3
     assert "all 3 images" in figure.get_suptitle()
     with pytest.raises(UsageError, match="no image of b in toy, val; choose another --label or --split"):
         dataset_pages.class_figure(few, 1, "val", 10, 0)
 
 
-def test_the_grid_is_evenly_spaced_over_train_with_labels(digits: View) -> None:
+def test_the_grid_shows_evenly_spaced_train_images_with_labels(digits: View) -> None:
     figure = dataset_pages.grid_figure(digits)
-    images, total = shown(figure), len(digits.labels["train"])
+    images, total = shown_tiles(figure), len(digits.labels["train"])
     assert len(images) == 18
     places = [
         next(i for i in range(total) if (digits.pixels["train"][i] == image).all()) for _, image in images
@@ -124,17 +125,17 @@ def test_the_grid_is_evenly_spaced_over_train_with_labels(digits: View) -> None:
 
 
 def test_the_row_has_one_image_a_class_under_its_name(digits: View) -> None:
-    for label, (title, image) in enumerate(shown(dataset_pages.row_figure(digits, 0))):
+    for label, (title, image) in enumerate(shown_tiles(dataset_pages.row_figure(digits, 0))):
         assert title == str(label)
         of_class = digits.pixels["train"][digits.labels["train"] == label]
         assert (of_class == image).all(axis=(1, 2)).any()
-    assert len(shown(dataset_pages.row_figure(digits, 0))) == 10
+    assert len(shown_tiles(dataset_pages.row_figure(digits, 0))) == 10
 
 
 def test_the_row_of_many_classes_says_how_many_it_shows() -> None:
     many = toy([1] * 60, [1] * 60, [1] * 60, tuple(f"kind {i}" for i in range(60)))
     figure = dataset_pages.row_figure(many, 0)
-    assert len(shown(figure)) == 50
+    assert len(shown_tiles(figure)) == 50
     assert "of 50 classes" in figure.get_suptitle()
 
 
@@ -179,14 +180,14 @@ def test_the_word_on_balance_is_what_the_counts_say(
 
 def test_names_are_shown_as_they_are_and_long_ones_cut_in_the_middle() -> None:
     strange = toy([1, 1], [1, 1], [1, 1], ("$x^2_$", "a name that is far too long for one image"))
-    titles = [title for title, _ in shown(dataset_pages.row_figure(strange, 0))]
+    titles = [title for title, _ in shown_tiles(dataset_pages.row_figure(strange, 0))]
     assert titles == ["$x^2_$", "a name tha\u2026one image"]
     figure = dataset_pages.counts_figure(strange)
     figure.draw_without_rendering()
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(strange.facts.classes)
 
 
-def test_a_class_is_called_by_name_first_and_by_number_else() -> None:
+def test_a_class_is_named_by_name_or_by_number() -> None:
     few = toy([1, 1, 1], [1, 1, 1], [1, 1, 1], ("3", "0", "dog"))
     assert [dataset_pages.label_of(few, given) for given in ("3", "0", "dog", "2", "1")] == [0, 1, 2, 2, 1]
     with pytest.raises(UsageError, match="'dgo': toy has no such class: did you mean 'dog'"):
@@ -209,12 +210,12 @@ def test_file_names_stand_above_images_where_there_are_some(tmp_path: Path) -> N
     study = parse({"study": {"name": "own"}, "baseline": {"dataset": "digits_npy"}, **tables})
     (settings,) = dataset_pages.divisions(study).values()
     figure = dataset_pages.class_figure(dataset_pages.view(settings), 4, "val", 5, 0)
-    for title, image in shown(figure):
+    for title, image in shown_tiles(figure):
         np.testing.assert_array_equal(image, np.load(tmp_path / "train_imgs" / title))
-    assert len(shown(figure)) == 5
+    assert len(shown_tiles(figure)) == 5
 
 
-def test_figures_are_written_and_a_folder_that_cannot_be_is_said(
+def test_figures_are_written_and_an_unwritable_folder_is_reported(
     study_of: Callable[..., Study], tmp_path: Path
 ) -> None:
     asked = dataset_pages.ImageRequest(("counts", "row", "grid"), label="7", split="test", count=3)

@@ -31,13 +31,13 @@ BLACK = "#000000"
 
 
 @pytest.fixture
-def found(kept_results: Path) -> Results:
+def kept_trials(kept_results: Path) -> Results:
     return results.read(kept_results)
 
 
 @pytest.fixture
-def seen(found: Results) -> ModelPredictions:
-    return predicted_images.see(found, selection.best(found).iloc[0])
+def model_predictions(kept_trials: Results) -> ModelPredictions:
+    return predicted_images.see(kept_trials, selection.best(kept_trials).iloc[0])
 
 
 def toy(
@@ -59,7 +59,7 @@ def toy(
 def tiles(figure: Figure) -> list[tuple[NDArray[Any], list[tuple[str, str]]]]:
     """Each image of a page and the lines above it with their colours, top to bottom."""
     ax = figure.axes[0]
-    found = []
+    kept_trials = []
     for image in ax.images:
         left, right, _, top = image.get_extent()
         middle, lines = (left + right) / 2, []
@@ -67,8 +67,8 @@ def tiles(figure: Figure) -> list[tuple[NDArray[Any], list[tuple[str, str]]]]:
             x, y = text.get_position()
             if abs(x - middle) < 0.01 and top - 0.8 < y < top:
                 lines.append((y, text.get_text(), to_hex(text.get_color())))
-        found.append((np.asarray(image.get_array()), [line[1:] for line in sorted(lines)]))
-    return found
+        kept_trials.append((np.asarray(image.get_array()), [line[1:] for line in sorted(lines)]))
+    return kept_trials
 
 
 def words(figure: Figure) -> list[str]:
@@ -82,9 +82,16 @@ def bars(ax: Axes) -> list[float]:
 # ------------------------------------------------------------------------------------------------- figures
 
 
-def test_predictions_stand_above_their_images_and_wrong_ones_are_red(seen: ModelPredictions) -> None:
-    rows = pd.concat([seen.table[seen.table["wrong"]].head(4), seen.table[~seen.table["wrong"]].head(4)])
-    shown = tiles(prediction_pages.predictions_figure(seen, rows))
+def test_predictions_stand_above_their_images_and_wrong_ones_are_red(
+    model_predictions: ModelPredictions,
+) -> None:
+    rows = pd.concat(
+        [
+            model_predictions.table[model_predictions.table["wrong"]].head(4),
+            model_predictions.table[~model_predictions.table["wrong"]].head(4),
+        ]
+    )
+    shown = tiles(prediction_pages.predictions_figure(model_predictions, rows))
     assert len(shown) == 8
     for (image, lines), row in zip(shown, rows.to_dict("records"), strict=True):
         np.testing.assert_array_equal(image, DIGITS.test_images[row["index"]])
@@ -92,17 +99,17 @@ def test_predictions_stand_above_their_images_and_wrong_ones_are_red(seen: Model
         assert lines[1] == (f"label {DIGITS.test_labels[row['index']]}", BLACK)
         said = f"predicted {row['predicted']}, {100 * row['confidence']:.0f}\u00a0%"
         assert lines[2] == (said, prediction_pages.RED if row["wrong"] else BLACK)
-    assert "4 predicted wrongly" in words(prediction_pages.predictions_figure(seen, rows))[0]
+    assert "4 predicted wrongly" in words(prediction_pages.predictions_figure(model_predictions, rows))[0]
 
 
 def test_failures_are_a_row_a_true_class_surest_first_and_titled_with_their_number(
-    seen: ModelPredictions,
+    model_predictions: ModelPredictions,
 ) -> None:
-    figure = prediction_pages.failures_figure(seen)
+    figure = prediction_pages.failures_figure(model_predictions)
     expected = [
         (row["index"], row["predicted"])
         for label in range(10)
-        for row in predictions.mistakes(seen.table, label, 10).to_dict("records")
+        for row in predictions.mistakes(model_predictions.table, label, 10).to_dict("records")
     ]
     shown = tiles(figure)
     assert len(shown) == len(expected) > 30
@@ -111,7 +118,7 @@ def test_failures_are_a_row_a_true_class_surest_first_and_titled_with_their_numb
         assert lines[0][0].split()[0] == str(predicted) != str(DIGITS.test_labels[index])
         assert lines[0][1] == prediction_pages.RED
     title = " ".join(words(figure)[0].split())
-    assert f"{seen.table['wrong'].sum()} mistakes of 360" in title
+    assert f"{model_predictions.table['wrong'].sum()} mistakes of 360" in title
     tops = {label: [] for label in range(10)}  # type: dict[int, list[float]]
     for drawn, (index, _) in zip(figure.axes[0].images, expected, strict=True):
         tops[int(DIGITS.test_labels[index])].append(drawn.get_extent()[3])
@@ -138,12 +145,12 @@ def test_of_very_many_classes_those_with_most_mistakes_are_shown() -> None:
     assert "the 20 of 30 classes with most" in " ".join(words(figure)[0].split())
 
 
-def test_no_page_cuts_its_words_or_images(seen: ModelPredictions) -> None:
+def test_no_page_cuts_its_words_or_images(model_predictions: ModelPredictions) -> None:
     long = toy([0, 1, 2], [1, 2, 0], ("a name that is far too long", "$x^2_$", "another of such names"), 1)
-    pages = [prediction_pages.failures_figure(seen), prediction_pages.failures_figure(long)]
+    pages = [prediction_pages.failures_figure(model_predictions), prediction_pages.failures_figure(long)]
     pages += [
         prediction_pages.predictions_figure(long, long.table),
-        prediction_pages.predictions_figure(seen, seen.table[:1]),
+        prediction_pages.predictions_figure(model_predictions, model_predictions.table[:1]),
     ]
     pages.append(prediction_pages.probabilities_figure(long, long.table, np.eye(3)[[1, 2, 0]]))
     for figure in pages:
@@ -159,11 +166,13 @@ def test_no_page_cuts_its_words_or_images(seen: ModelPredictions) -> None:
 
 
 def test_bars_are_the_probabilities_add_to_one_and_mark_the_label(
-    found: Results, seen: ModelPredictions
+    kept_trials: Results, model_predictions: ModelPredictions
 ) -> None:
-    given = weights.probabilities(weights.read(weights.file_of(found, seen.trial_id)), "test")
-    rows = predictions.telling(seen.table)
-    page, *plots = prediction_pages.probabilities_figure(seen, rows, given[rows.index]).axes
+    given = weights.probabilities(
+        weights.read(weights.file_of(kept_trials, model_predictions.trial_id)), "test"
+    )
+    rows = predictions.telling(model_predictions.table)
+    page, *plots = prediction_pages.probabilities_figure(model_predictions, rows, given[rows.index]).axes
     assert len(page.images) == len(plots) == 6
     for image, ax, row in zip(page.images, plots, rows.to_dict("records"), strict=True):
         np.testing.assert_array_equal(np.asarray(image.get_array()), DIGITS.test_images[row["index"]])
@@ -186,10 +195,10 @@ def test_bars_of_many_classes_keep_the_label_and_sum_up_the_rest() -> None:
     assert sum(bars(ax)) == pytest.approx(1)
 
 
-def test_the_hardest_images_come_with_label_vote_and_share(found: Results) -> None:
-    table = predicted_images.hardest(found, "digits", "val")
+def test_the_hardest_images_come_with_label_vote_and_share(kept_trials: Results) -> None:
+    table = predicted_images.hardest(kept_trials, "digits", "val")
     figure = prediction_pages.hardest_figure(
-        predicted_images.originals(found, "digits", "val"), table, "val", 12
+        predicted_images.originals(kept_trials, "digits", "val"), table, "val", 12
     )
     shown = tiles(figure)
     assert len(shown) == 12
@@ -211,7 +220,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main.harness, [*map(str, arguments)])
 
 
-def test_show_says_what_the_trial_is_then_writes_all_kinds(kept_results: Path, tmp_path: Path) -> None:
+def test_show_describes_the_trial_and_writes_all_figures(kept_results: Path, tmp_path: Path) -> None:
     done = run("show", kept_results, "--out", tmp_path / "figures")
     assert done.exit_code == 0, done.output
     (best,) = selection.best(results.read(kept_results))["trial_id"]
@@ -225,20 +234,20 @@ def test_show_says_what_the_trial_is_then_writes_all_kinds(kept_results: Path, t
     assert {path.name for path in (tmp_path / "figures").iterdir()} == made
 
 
-def test_a_trial_is_told_by_its_settings_that_are_no_defaults_or_were_varied(found: Results) -> None:
-    row = selection.choose(found, conditions="lr=0.1,head=identity,seed=0")
-    told = output.telling_settings(found, row)
+def test_a_trial_is_described_by_its_varied_and_non_default_settings(kept_trials: Results) -> None:
+    row = selection.choose(kept_trials, conditions="lr=0.1,head=identity,seed=0")
+    told = output.telling_settings(kept_trials, row)
     # head is at its default, yet varied; lr at that of its optimizer, and varied too.
     assert told == {"head": "identity", "match": "ignore", "epochs": "3", "hidden": "[16]", "lr": "0.1"}
     other = row.copy()
     other["activation"], other["optimizer"], other["momentum"] = "tanh", "momentum", 0.9
     more = {"activation": "tanh", "optimizer": "momentum"}
-    assert output.telling_settings(found, other) == {**told, **more}
+    assert output.telling_settings(kept_trials, other) == {**told, **more}
     other["optimizer"] = "nobody's"
-    assert output.telling_settings(found, other)["optimizer"] == "nobody's"
+    assert output.telling_settings(kept_trials, other)["optimizer"] == "nobody's"
 
 
-def test_show_draws_what_is_asked_for(kept_results: Path, tmp_path: Path) -> None:
+def test_show_draws_the_requested_figures(kept_results: Path, tmp_path: Path) -> None:
     where = "lr=0.1,head=sigmoid,seed=1"
     done = run("show", kept_results, "failures", "--where", where, "--split", "val", "--out", tmp_path)
     assert done.exit_code == 0, done.output
@@ -263,7 +272,7 @@ def test_show_draws_what_is_asked_for(kept_results: Path, tmp_path: Path) -> Non
         (["--sample", "360"], "indices from 0 to 359"),
     ],
 )
-def test_what_cannot_be_shown_is_a_usage_error(
+def test_impossible_requests_of_show_are_usage_errors(
     kept_results: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     done = run("show", kept_results, *arguments, "--out", tmp_path / "figures")
@@ -304,7 +313,7 @@ def test_hardest_writes_a_figure_and_a_table_of_all_images(kept_results: Path, t
         (["digits", "--split", "train"], "no predictions of train"),
     ],
 )
-def test_what_hardest_cannot_do_is_a_usage_error(
+def test_impossible_requests_of_hardest_are_usage_errors(
     kept_results: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     done = run("data", "show", *arguments, "--hardest", kept_results, "--out", tmp_path)
@@ -312,7 +321,7 @@ def test_what_hardest_cannot_do_is_a_usage_error(
     assert said in str(done.exception)
 
 
-def test_a_file_is_no_folder_for_figures(kept_results: Path, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_figures_folder_is_reported(kept_results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run("show", kept_results, "failures", "--out", tmp_path / "file")
     assert isinstance(done.exception, UsageError)

@@ -50,7 +50,7 @@ def test_the_longest_go_first(seconds: list[float], end: float) -> None:
 
 @pytest.mark.parametrize("processes", [2, 3, 4, 8])
 @pytest.mark.parametrize("seeds", [1, 5])
-def test_no_process_is_long_alone_at_the_end(
+def test_no_process_works_long_alone_at_the_end(
     study_of: Make, monkeypatch: pytest.MonkeyPatch, seeds: int, processes: int
 ) -> None:
     axes = {"lr": LRS, "batch_size": [64, 128, 256]}
@@ -70,7 +70,7 @@ def test_three_equal_stacks_are_not_two_rounds_of_two_processes(study_of: Make) 
     assert [len(stack.trials) for stack in make(study, processes=2).stacks] == [4, 4, 2, 2]
 
 
-def test_what_would_end_no_sooner_is_not_cut(study_of: Make) -> None:
+def test_stacks_are_not_cut_without_a_gain(study_of: Make) -> None:
     tiny = study_of({"lr": LRS[:4], "val_fraction": [0.1, 0.12, 0.14]}, study={"seeds": 1}, batch_size=2)
     assert [len(stack.trials) for stack in make(tiny, processes=2).stacks] == [4, 4, 4]  # all is dispatch
     even = list(make(study_of({"lr": LRS}, **LARGE), processes=2).stacks)

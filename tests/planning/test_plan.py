@@ -57,7 +57,7 @@ def as_known(plan: Plan) -> list[tuple[str, Any, list[str]]]:
 # ----------------------------------------------------------------------------------------------- what it says
 
 
-def test_counts_skipped_and_merged(study_of: Make) -> None:
+def test_a_plan_counts_skipped_and_merged_trials(study_of: Make) -> None:
     plan = make(study_of({"loss": ["ce", "nll"], "match": ["kind", "ignore"]}, study={"seeds": 3}))
     assert len(plan.trials) == 9
     assert list(plan.arms) == ["loss=ce, match=kind", "loss=nll, match=kind", "loss=nll, match=ignore"]
@@ -98,7 +98,7 @@ def test_a_study_of_misfits_has_nothing_to_train(study_of: Make) -> None:
         ({"optimizer": ["sgd", "adam"], "lr": [0.1]}, {}, []),
     ],
 )
-def test_warnings(
+def test_a_plan_warns_of_probable_mistakes(
     study_of: Make, axes: dict[str, Any], baseline: dict[str, Any], warnings: list[str]
 ) -> None:
     if "steps" in baseline:
@@ -264,7 +264,7 @@ def test_a_stack_fits_in_memory_whatever_its_shape(study_of: Make) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_what_the_kernels_know_trains_by_itself_where_there_are_kernels(study_of: Make, device: str) -> None:
+def test_trials_that_the_kernels_support_share_stacks_of_their_own(study_of: Make, device: str) -> None:
     """So that it is not held up by the rest; labels may be smoothed."""
     axes: dict[str, Any] = {
         "dropout": [0.0, 0.3], "label_smoothing": [0.0, 0.1], "loss": ["ce", "mse"],
@@ -366,7 +366,7 @@ def plugin(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("plugin")
-def test_what_cannot_be_stacked_goes_to_the_loop_engine_with_its_reason(study_of: Make) -> None:
+def test_unstackable_trials_go_to_the_loop_engine_with_a_reason(study_of: Make) -> None:
     plan = make(study_of({"activation": ["relu", "whole", "plain"], "optimizer": ["sgd", "declared"]}))
     assert plan.routed == {
         "activation 'whole' mixes the samples of a batch: its value for one changes with the others": 2,

@@ -1,4 +1,4 @@
-"""What the figures show: the numbers, names and intervals they were given, at the edges too."""
+"""Figures show the numbers, names and intervals that they were given, in edge cases too."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_different_losses_never_share_an_axis() -> None:
     assert not figure.axes[0].get_shared_y_axes().joined(*figure.axes)
 
 
-def test_nothing_finished_is_said_in_the_panel() -> None:
+def test_a_panel_says_that_nothing_finished() -> None:
     empty = curve(["relu"]).iloc[:0]
     figure = plots.curves_figure([plots.Panel("ce", "loss", empty)], "level")
     assert "no finished trial" in texts(figure)
@@ -362,7 +362,7 @@ def drawn_points(ax: Axes, marker: str) -> list[tuple[float, float]]:
     ]
 
 
-def test_each_seed_of_val_and_test_is_a_point_in_its_rungs_row() -> None:
+def test_each_seed_of_val_and_test_is_a_point_in_its_steps_row() -> None:
     left, right = plots.ladder_figure({f"rung {i}": f"{i} step" for i in range(4)}, **climb(4)).axes
     for marker, side in (("o", -1), ("D", 1)):
         seen = drawn_points(left, marker)
@@ -375,7 +375,7 @@ def test_each_seed_of_val_and_test_is_a_point_in_its_rungs_row() -> None:
         assert all(abs(x - 5) < 1.01 for x, _ in changes), "in points"
 
 
-def test_changes_are_written_between_their_rungs() -> None:
+def test_changes_are_written_between_their_steps() -> None:
     figure = plots.ladder_figure({f"rung {i}": f"{i} step" for i in range(3)}, **climb(3))
     figure.canvas.draw()
     left, right = figure.axes
@@ -388,7 +388,7 @@ def test_changes_are_written_between_their_rungs() -> None:
 
 
 @pytest.mark.parametrize("rungs", [2, 10])
-def test_long_names_of_rungs_do_not_overlap(rungs: int) -> None:
+def test_long_names_of_steps_do_not_overlap(rungs: int) -> None:
     name = "a rung whose name is so long that\nit takes a second line\n1 diverged of 3 seeds"
     figure = plots.ladder_figure({f"rung {i}": name for i in range(rungs)}, **climb(rungs))
     figure.canvas.draw()
@@ -400,7 +400,7 @@ def test_long_names_of_rungs_do_not_overlap(rungs: int) -> None:
     assert not any(a.overlaps(b) for a, b in itertools.combinations(words, 2))
 
 
-def test_a_rung_without_a_common_seed_says_so_in_the_place_of_its_change() -> None:
+def test_a_step_without_a_common_seed_says_so_in_place_of_its_change() -> None:
     tables = climb(3)
     holed = {
         name: table[table["label"].ne("rung 2")] if name in {"changes", "differences"} else table

@@ -45,7 +45,7 @@ def test_a_function_is_registered_and_comes_back_unchanged() -> None:
     assert [entry.name for entry in registry] == ["half"]
 
 
-def test_an_entry_says_what_it_is_and_where_it_comes_from() -> None:
+def test_an_entry_has_a_summary_and_a_place() -> None:
     registry = shades()
     registry.register("half")(half)
     entry = registry.entry("half")
@@ -61,7 +61,7 @@ def test_entries_keep_the_order_in_which_they_came() -> None:
     assert [entry.name for entry in registry] == ["c", "a", "b"]
 
 
-def test_a_name_is_taken_once() -> None:
+def test_a_name_cannot_be_registered_twice() -> None:
     registry = shades()
     registry.register("half")(half)
     with pytest.raises(
@@ -71,7 +71,7 @@ def test_a_name_is_taken_once() -> None:
     assert registry["half"].apply is half
 
 
-def test_an_unknown_name_says_what_is_close_and_what_there_is() -> None:
+def test_an_unknown_name_is_reported_with_suggestions_and_all_names() -> None:
     registry = shades()
     registry.register("half")(half)
     registry.register("quarter")(half)
@@ -83,14 +83,14 @@ def test_an_unknown_name_says_what_is_close_and_what_there_is() -> None:
         registry.entry("zzz")
 
 
-def test_a_fact_that_the_component_does_not_know() -> None:
+def test_an_unknown_fact_of_a_component_is_refused() -> None:
     with pytest.raises(
         UsageError, match=r"shade 'half' \(test_registry.py:\d+\) cannot be registered.*'bright'"
     ):
         shades().register("half", bright=1)(half)
 
 
-def test_what_is_removed_can_be_defined_again() -> None:
+def test_a_removed_component_can_be_registered_again() -> None:
     registry = shades()
     registry.register("half")(half)
     registry.remove("half")
@@ -141,7 +141,7 @@ def test_a_notebooks_cell_is_known_by_its_code() -> None:
 
 
 @pytest.mark.parametrize("axis", plugins.catalogue())
-def test_the_harnesss_own_have_a_place_a_summary_and_no_digest(axis: str) -> None:
+def test_built_in_components_have_a_place_a_summary_and_no_digest(axis: str) -> None:
     own = [entry for entry in plugins.catalogue()[axis] if entry.where.startswith("harness/")]
     assert own
     for entry in own:

@@ -63,7 +63,7 @@ def test_without_weights_only_the_bars_are_left_out(copied: Path) -> None:
     )
 
 
-def test_without_predictions_it_is_said_once_and_without_paths(copied: Path) -> None:
+def test_missing_predictions_are_reported_once_without_paths(copied: Path) -> None:
     shutil.rmtree(copied / "predictions")
     look = looked(copied)
     assert not look.figures
@@ -91,7 +91,7 @@ def test_images_that_are_not_in_the_cache_are_never_fetched(
     assert "the images of digits are not in this machine's data cache" in look.words[1]
 
 
-def test_without_validation_no_model_is_the_best(kept_results: Path) -> None:
+def test_no_model_is_best_without_validation(kept_results: Path) -> None:
     found = results.read(kept_results)
     reading = reporting.prepare(found)
     without = reading.trials.assign(val_accuracy=float("nan"))

@@ -17,7 +17,7 @@ from harness.results import predictions, selection, weights
 from harness.stats.calibrations import BINS
 
 
-def made(reading: ReportData) -> Section:
+def make_section(reading: ReportData) -> Section:
     section = calibration.section(reading)
     assert section is not None
     return section
@@ -38,7 +38,7 @@ def test_every_trial_has_the_table_and_the_ece_that_stats_gives_it(sweep: Report
 
 
 def test_the_table_has_a_row_an_arm_in_the_order_of_validation(sweep: ReportData) -> None:
-    (table,) = made(sweep).tables
+    (table,) = make_section(sweep).tables
     names = [column.name for column in table.columns]
     assert names == ["arm", "probabilities", "test accuracy", "test ECE (points)", "test Brier"]
     ranking = reporting.rank(sweep)
@@ -50,7 +50,7 @@ def test_the_table_has_a_row_an_arm_in_the_order_of_validation(sweep: ReportData
 
 
 def test_scores_that_were_not_tracked_come_from_the_kept_weights(sweep: ReportData) -> None:
-    words = " ".join(made(sweep).words)
+    words = " ".join(make_section(sweep).words)
     trial = selection.best(sweep.results).iloc[0]
     p = weights.probabilities(weights.read(weights.file_of(sweep.results, trial["trial_id"])), "test")
     label = predictions.table(sweep.results, trial, "test")["label"].to_numpy()
@@ -63,27 +63,27 @@ def test_scores_that_were_not_tracked_come_from_the_kept_weights(sweep: ReportDa
 def test_without_weights_the_page_says_how_to_get_the_scores(sweep: ReportData, tmp_path: Path) -> None:
     folder = shutil.copytree(sweep.results.folder, tmp_path / "copy")
     shutil.rmtree(folder / "weights")
-    words = " ".join(made(replace(sweep, results=replace(sweep.results, folder=folder))).words)
+    words = " ".join(make_section(replace(sweep, results=replace(sweep.results, folder=folder))).words)
     assert " nats, " not in words
     assert 'metrics = ["nll", "brier"]' in words
 
 
-def test_without_predictions_it_is_said_and_nothing_is_drawn(sweep: ReportData, tmp_path: Path) -> None:
-    section = made(replace(sweep, results=replace(sweep.results, folder=tmp_path)))
+def test_missing_predictions_are_reported_and_nothing_is_drawn(sweep: ReportData, tmp_path: Path) -> None:
+    section = make_section(replace(sweep, results=replace(sweep.results, folder=tmp_path)))
     assert not section.figures
     assert not section.tables
     assert "Not measured on digits: this results folder holds no predictions" in " ".join(section.words)
     assert str(tmp_path) not in " ".join(section.words)
 
 
-def test_of_many_arms_the_first_are_shown_and_that_is_said(
+def test_only_the_first_of_many_arms_are_shown_with_a_note(
     sweep: ReportData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "MOST_ROWS", 2)
-    (table,) = made(sweep).tables
+    (table,) = make_section(sweep).tables
     assert len(table.rows) == 2
     assert "the first 2 are shown" in table.note
 
 
-def test_nothing_finished_is_no_section(sweep: ReportData) -> None:
+def test_there_is_no_section_if_nothing_finished(sweep: ReportData) -> None:
     assert calibration.section(replace(sweep, trials=sweep.trials.assign(status="diverged"))) is None

@@ -63,7 +63,7 @@ def test_a_split_resampled_by_seed_is_the_first_trials(reading: ReportData) -> N
     )
 
 
-def test_without_validation_nothing_is_said_of_its_split(reading: ReportData) -> None:
+def test_without_validation_its_split_is_not_mentioned(reading: ReportData) -> None:
     none = reading.trials.assign(val_fraction=0.0, val_split=None, split_seed=float("nan"))
     look = looked(replace(reading, trials=none))
     assert look.words == ["Split with val_fraction 0."]

@@ -24,12 +24,12 @@ def declaring(**contrasts: Any) -> dict[str, Any]:
     return {"contrasts": {"metric": "test_accuracy", "margin": 0.005, "alpha": 0.05, **contrasts}}
 
 
-def judged(reading: ReportData) -> contrasts.Verdicts:
+def judge_family(reading: ReportData) -> contrasts.Verdicts:
     return contrasts.judge(reading, contrasts.read_family(reading))
 
 
 def verdicts(reading: ReportData) -> dict[tuple[str, str], str]:
-    table = judged(reading).table
+    table = judge_family(reading).table
     return {(row["arm"], row["reference"]): row["verdict"] for row in table.to_dict("records")}
 
 
@@ -47,12 +47,12 @@ def test_a_grid_without_contrasts_compares_levels_with_the_baselines() -> None:
     assert [levels.reference for levels in said.levels] == ["gelu", "128"]
 
 
-def test_a_level_that_is_no_setting_of_the_baseline_is_compared_with_the_first() -> None:
+def test_levels_are_compared_with_the_first_if_the_baseline_has_none() -> None:
     family = contrasts.read_family(grid({"output": {"softmax + CE": 0.0, "softmax + QL": 0.1}}))
     assert family.levels == [Levels(axis="output", reference="softmax + CE")]
 
 
-def test_one_factor_compares_with_the_baseline_and_a_ladder_with_the_rung_before() -> None:
+def test_one_factor_compares_with_the_baseline_and_a_ladder_with_the_previous_step() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1, "second": 0.1})
     assert contrasts.read_family(reading).pairs == [["first", "baseline"], ["second", "baseline"]]
     steps = [{"name": "first", "lr": 0.1}, {"name": "second", "lr": 0.1}]
@@ -97,7 +97,7 @@ def test_unreadable_contrasts_are_a_usage_error(wrong: dict[str, Any]) -> None:
 
 def test_levels_are_judged_over_all_other_cells_with_the_numbers_of_stats() -> None:
     reading = grid(EFFECTS, study=declaring(levels=[{"axis": "activation", "reference": "relu"}]))
-    table = judged(reading).table.set_index("arm")
+    table = judge_family(reading).table.set_index("arm")
     assert table["verdict"].to_dict() == {"tanh": "worse", "gelu": "same within margin"}
     assert table.loc["tanh", "difference"] == pytest.approx(-0.02, abs=0.001)
     assert (table["cells"].tolist(), table["planned"].tolist()) == ([2, 2], [6, 6])
@@ -108,15 +108,15 @@ def test_levels_are_judged_over_all_other_cells_with_the_numbers_of_stats() -> N
 
 def test_within_judges_each_combination_by_itself() -> None:
     levels = [{"axis": "activation", "reference": "relu", "within": ["batch_size"]}]
-    table = judged(grid(EFFECTS, study=declaring(levels=levels))).table
+    table = judge_family(grid(EFFECTS, study=declaring(levels=levels))).table
     assert table["within"].unique().tolist() == ["batch_size 32", "batch_size 128"]
     assert len(table) == 4
     assert list(contrasts.headings(table))[:1] == ["digits: activation, batch_size 32"]
 
 
 def test_all_data_sets_and_contrasts_are_corrected_together() -> None:
-    one = judged(grid(EFFECTS)).table
-    two = judged(grid(EFFECTS, datasets=("digits", "other"))).table
+    one = judge_family(grid(EFFECTS)).table
+    two = judge_family(grid(EFFECTS, datasets=("digits", "other"))).table
     assert two["dataset"].tolist() == ["digits"] * 3 + ["other"] * 3
     assert two["p_holm"].max() <= 1
     smallest = int(one["p"].argmin())
@@ -133,7 +133,7 @@ def test_arms_that_do_the_same_in_every_seed_are_the_same() -> None:
     reading = arms({"baseline": 0.0, "copy": 0.0})
     trials = reading.results.trials.assign(test_accuracy=0.5)
     reading = reporting.prepare(replace(reading.results, trials=trials))
-    (row,) = judged(reading).table.to_dict("records")
+    (row,) = judge_family(reading).table.to_dict("records")
     assert (row["verdict"], row["difference"]) == ("same within margin", 0)
 
 
@@ -141,7 +141,7 @@ def test_arms_that_do_the_same_in_every_seed_are_the_same() -> None:
 
 
 def test_one_seed_gives_a_difference_and_no_verdict() -> None:
-    table = judged(arms({"baseline": 0.0, "first": 0.1}, seeds=1)).table
+    table = judge_family(arms({"baseline": 0.0, "first": 0.1}, seeds=1)).table
     assert table["verdict"].tolist() == ["one seed"]
     assert table["difference"][0] == pytest.approx(0.1 + NOISE[3] - NOISE[0])
     assert table[["low", "high", "p", "p_holm", "detectable"]].isna().all(axis=None)
@@ -149,28 +149,28 @@ def test_one_seed_gives_a_difference_and_no_verdict() -> None:
 
 def test_an_arm_whose_trials_all_diverged_stays_in_the_family_without_data() -> None:
     reading = without(arms({"baseline": 0.0, "first": 0.1, "gone": 0.2}), arm="gone")
-    table = judged(reading).table.set_index("arm")
+    table = judge_family(reading).table.set_index("arm")
     assert table["verdict"].to_dict() == {"first": "better", "gone": "no data"}
     assert (table.loc["gone", "n"], table.loc["gone", "planned"]) == (0, 6)
 
 
 def test_cells_that_a_level_did_not_finish_are_left_out_and_counted() -> None:
     reading = without(grid(EFFECTS), activation="tanh", batch_size=128)
-    table = judged(reading).table.set_index("arm")
+    table = judge_family(reading).table.set_index("arm")
     assert (table.loc["tanh", "cells"], table.loc["tanh", "left_out"]) == (1, 1)
     assert (table.loc["gelu", "cells"], table.loc["gelu", "left_out"]) == (2, 0)
 
 
 def test_an_arm_that_is_not_in_trials_csv_is_named() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1}, study=declaring(pairs=[["frist", "baseline"]]))
-    found = judged(reading)
+    found = judge_family(reading)
     assert found.table.empty
     assert found.doubts == ["frist against baseline cannot be judged: trials.csv has no arm 'frist'."]
 
 
 def test_levels_that_are_not_in_trials_csv_are_named() -> None:
     levels = [{"axis": "head", "reference": "softmax"}, {"axis": "depth", "reference": "2"}]
-    found = judged(grid(EFFECTS, study=declaring(levels=levels)))
+    found = judge_family(grid(EFFECTS, study=declaring(levels=levels)))
     assert found.table.empty
     assert found.doubts == [
         "The levels of head cannot be judged: no trial has the reference level 'softmax'.",
@@ -182,24 +182,24 @@ def test_arms_of_different_data_sets_are_not_compared() -> None:
     reading = arms({"baseline": 0.0, "elsewhere": 0.1})
     trials = reading.results.trials
     moved = trials.assign(dataset=trials["dataset"].mask(trials["arm"].eq("elsewhere"), "other"))
-    found = judged(reporting.prepare(replace(reading.results, trials=moved)))
+    found = judge_family(reporting.prepare(replace(reading.results, trials=moved)))
     assert found.table.empty
     assert found.doubts == ["elsewhere against baseline cannot be judged: they share no data set and seed."]
 
 
-def test_a_metric_that_is_no_column_is_named() -> None:
+def test_a_metric_without_a_column_is_named() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1})
     reading = replace(reading, trials=reading.trials.drop(columns="test_accuracy"))
     doubt = "trials.csv has no column test_accuracy, so no contrast of it can be judged."
-    assert judged(reading).doubts == [doubt]
+    assert judge_family(reading).doubts == [doubt]
 
 
 def test_a_single_arm_has_no_family() -> None:
-    assert judged(arms({"baseline": 0.0})).table.empty
+    assert judge_family(arms({"baseline": 0.0})).table.empty
 
 
 def test_a_trained_grid_is_judged(digits_results: Path) -> None:
-    found = judged(reporting.read(digits_results))
+    found = judge_family(reporting.read(digits_results))
     assert set(found.table["axis"]) == {"activation", "optimizer", "output"}
     told = found.table.set_index("arm")
     assert told.loc["softmax + NLL", "verdict"] == "no data", "its trials were skipped"

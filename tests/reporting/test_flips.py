@@ -45,7 +45,7 @@ def test_the_pair_is_the_contrast_of_the_family_with_the_largest_difference_on_v
     assert pair.reference == flips.reference_arm(slower, "digits")
 
 
-def test_a_declared_family_is_all_that_is_looked_at(slower: ReportData) -> None:
+def test_only_a_declared_family_is_considered(slower: ReportData) -> None:
     levels = [{"axis": "activation", "reference": "tanh", "within": ["output"]}]
     declared = with_contrasts(slower, declared=True, pairs=[], levels=levels)
     pair = flips.largest(declared, "digits")

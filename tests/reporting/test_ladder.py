@@ -48,7 +48,7 @@ def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reporting.write(folder, tmp_path_factory.mktemp("report") / "report.html")
 
 
-def known(gains: list[float], seeds: int = 5, noise: float = 0.0) -> ReportData:
+def ladder_with_gains(gains: list[float], seeds: int = 5, noise: float = 0.0) -> ReportData:
     """A ladder of 2 classes whose rung k adds gains[k - 1] to val and test, give or take `noise` a seed."""
     sizes = np.concatenate([[0.5], 0.5 + np.cumsum(gains)])
     names = ["baseline", *(f"step {number}" for number in range(1, len(sizes)))]
@@ -68,7 +68,7 @@ def known(gains: list[float], seeds: int = 5, noise: float = 0.0) -> ReportData:
     return reporting.prepare(Results(Path(), pd.DataFrame(trials), epochs, cells, study, {}))
 
 
-def told(reading: ReportData) -> list[str]:
+def ladder_sentences(reading: ReportData) -> list[str]:
     """The answer's paragraphs, with plain spaces."""
     return [" ".join(said).replace("\u00a0", " ") for said in reporting.answers(reading)]
 
@@ -85,7 +85,7 @@ def unfinished(reading: ReportData, label: str, seeds: list[int]) -> ReportData:
 # ---------------------------------------------------------------------------------------------------- rungs
 
 
-def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: ReportData) -> None:
+def test_a_step_lists_the_settings_it_set_and_those_that_followed(reading: ReportData) -> None:
     climbed = list(ladder_steps.ladder_steps(reading))
     assert [rung.label for rung in climbed] == [
         "0 baseline", "1 cross-entropy", "2 RMSprop", "3 the same lr", "4 far too fast",
@@ -96,7 +96,7 @@ def test_a_rung_says_what_its_step_set_and_what_followed_from_it(reading: Report
     assert climbed[2].follows["alpha"] == ("not applicable", "0.99"), "RMSprop's own default"
 
 
-def test_a_step_that_sets_nothing_new_stands_for_the_rung_it_was_trained_as(reading: ReportData) -> None:
+def test_a_step_that_changes_nothing_stands_for_the_trained_one(reading: ReportData) -> None:
     same = list(ladder_steps.ladder_steps(reading))[3]
     assert (same.arm, same.changes, same.follows) == ("RMSprop", {}, {})
     (climb,) = ladder_steps.ladders(reading)
@@ -105,7 +105,7 @@ def test_a_step_that_sets_nothing_new_stands_for_the_rung_it_was_trained_as(read
     assert both[["low", "high"]].isna().all(), "no spread, so no interval"
 
 
-def test_a_step_back_to_an_earlier_rung_is_compared_with_the_one_before_it(folder: Path) -> None:
+def test_a_step_back_is_compared_with_the_step_before_it(folder: Path) -> None:
     found = reporting.read(folder).results
     steps = [*found.study["steps"][:2], {"name": "back", "optimizer": "sgd", "lr": 0.1}]
     reading = reporting.prepare(replace(found, study={**found.study, "steps": steps}))
@@ -124,8 +124,8 @@ def test_a_step_that_belongs_to_no_trial_is_an_error(reading: ReportData) -> Non
         list(ladder_steps.ladder_steps(stranger))
 
 
-def test_the_mended_pair_of_classes_comes_first() -> None:
-    reading = known([0.1])
+def test_the_most_improved_pair_of_classes_comes_first() -> None:
+    reading = ladder_with_gains([0.1])
     (climb,) = ladder_steps.ladders(reading)
     pairs = ladder_steps.class_pairs(reading.results.confusion, climb, ("1 step 1", "0 baseline"), 3)
     assert pairs.columns.to_frame().to_numpy().tolist() == [[0, 1], [0, 2], [1, 2]]
@@ -135,30 +135,34 @@ def test_the_mended_pair_of_classes_comes_first() -> None:
 # ---------------------------------------------------------------------------------------------------- words
 
 
-def test_a_rung_adds_costs_or_cannot_be_told_from_no_change() -> None:
-    adds, costs, opens = (told(known([gain], noise=0.001))[1] for gain in (0.2, -0.2, 0.001))
+def test_a_step_adds_costs_or_cannot_be_told_from_no_change() -> None:
+    adds, costs, opens = (
+        ladder_sentences(ladder_with_gains([gain], noise=0.001))[1] for gain in (0.2, -0.2, 0.001)
+    )
     assert adds.startswith("Step 1 (step 1) adds 20.0 points of val accuracy (95 % interval 19.")
     assert costs.startswith("Step 1 (step 1) costs 20.0 points of val accuracy (95 % interval 19.")
     assert opens.startswith("Step 1 (step 1) cannot be told from no change with 5 seeds: +0.10 points of val")
 
 
-def test_a_rung_that_changes_no_prediction_says_so() -> None:
-    assert told(known([0.0]))[1] == (
+def test_a_step_that_changes_no_prediction_says_so() -> None:
+    assert ladder_sentences(ladder_with_gains([0.0]))[1] == (
         "Step 1 (step 1) leaves val and test accuracy exactly as they were in all 5 seeds."
     )
 
 
 def test_test_has_a_verdict_of_its_own() -> None:
-    reading = known([0.1], noise=0.001)
+    reading = ladder_with_gains([0.1], noise=0.001)
     trials = reading.results.trials
     noisy = trials["test_accuracy"] - 0.1 * trials["arm"].eq("step 1")
-    said = told(reporting.prepare(replace(reading.results, trials=trials.assign(test_accuracy=noisy))))[1]
+    said = ladder_sentences(
+        reporting.prepare(replace(reading.results, trials=trials.assign(test_accuracy=noisy)))
+    )[1]
     assert "adds 10.0 points of val accuracy" in said
     assert "; on test it cannot be told from no change: " in said
 
 
 def test_one_seed_gives_numbers_and_no_verdict() -> None:
-    whole, step = told(known([0.1], seeds=1))
+    whole, step = ladder_sentences(ladder_with_gains([0.1], seeds=1))
     assert "one seed, so no interval" in whole
     assert step == (
         "Step 1 (step 1): +10.0 points of val accuracy in the only seed, so there is no interval and no "
@@ -166,25 +170,25 @@ def test_one_seed_gives_numbers_and_no_verdict() -> None:
     )
 
 
-def test_the_classes_a_rung_mends_or_spoils_are_named_only_where_they_stand_out() -> None:
+def test_improved_and_worsened_classes_are_named_only_if_they_stand_out() -> None:
     assert (
         "Its largest change is between 0 and 1: 100 fewer test mistakes a seed"
-        in told(known([0.1], noise=0.001))[1]
+        in ladder_sentences(ladder_with_gains([0.1], noise=0.001))[1]
     )
     assert (
         "Its largest change is between 0 and 1: 100 more test mistakes a seed"
-        in told(known([-0.1], noise=0.001))[1]
+        in ladder_sentences(ladder_with_gains([-0.1], noise=0.001))[1]
     )
-    assert "No pair of classes stands out" in told(known([0.002], noise=0.01))[1]
+    assert "No pair of classes stands out" in ladder_sentences(ladder_with_gains([0.002], noise=0.01))[1]
 
 
-def test_a_rung_of_which_some_seeds_diverged_says_how_many_it_rests_on() -> None:
-    said = told(unfinished(known([0.1], noise=0.001), "step 1", [0, 1]))[1]
+def test_a_step_with_diverged_seeds_states_its_number_of_seeds() -> None:
+    said = ladder_sentences(unfinished(ladder_with_gains([0.1], noise=0.001), "step 1", [0, 1]))[1]
     assert "Only 3 of 5 seeds finished both steps, and survivors may flatter." in said
 
 
-def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading: ReportData) -> None:
-    paragraphs = told(reading)
+def test_a_diverged_step_is_compared_with_nothing_and_hides_nothing(reading: ReportData) -> None:
+    paragraphs = ladder_sentences(reading)
     assert paragraphs[-1] == (
         "Step 4 (far too fast) cannot be compared with step 3: no seed finished both (step 4: 3 diverged)."
     )
@@ -193,22 +197,22 @@ def test_a_rung_that_diverged_is_compared_with_nothing_and_hides_nothing(reading
     assert "It changes 2 settings at once" in paragraphs[2]
 
 
-def test_no_rung_above_the_first_finished() -> None:
-    paragraphs = told(unfinished(known([0.1]), "step 1", [0, 1, 2, 3, 4]))
+def test_a_ladder_may_finish_only_its_first_step() -> None:
+    paragraphs = ladder_sentences(unfinished(ladder_with_gains([0.1]), "step 1", [0, 1, 2, 3, 4]))
     assert paragraphs[0] == "On two no step finished a seed that step 0 finished too."
 
 
-def test_nothing_finished_is_said_as_in_any_study() -> None:
-    reading = known([0.1])
+def test_a_ladder_without_finished_trials_says_so_as_any_study() -> None:
+    reading = ladder_with_gains([0.1])
     none = unfinished(unfinished(reading, "baseline", list(range(5))), "step 1", list(range(5)))
-    assert "nothing to conclude" in told(none)[0]
+    assert "nothing to conclude" in ladder_sentences(none)[0]
     assert list(reporting.draw(none)) == []
 
 
-def test_without_a_val_split_a_ladder_is_read_on_test() -> None:
-    reading = known([0.1], noise=0.001)
+def test_a_ladder_is_judged_on_test_without_a_val_split() -> None:
+    reading = ladder_with_gains([0.1], noise=0.001)
     trials = reading.results.trials.assign(val_accuracy=np.nan)
-    assert "adds 10.0 points of test accuracy" in told(
+    assert "adds 10.0 points of test accuracy" in ladder_sentences(
         reporting.prepare(replace(reading.results, trials=trials))
     )[1]  # fmt: skip
 
@@ -216,7 +220,7 @@ def test_without_a_val_split_a_ladder_is_read_on_test() -> None:
 # ------------------------------------------------------------------------------------------ tables, figures
 
 
-def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: ReportData) -> None:
+def test_the_table_has_a_row_for_each_step_with_the_numbers_of_stats(reading: ReportData) -> None:
     (table,) = ladder.tables(reading)
     names = [column.name for column in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
@@ -235,7 +239,7 @@ def test_the_table_has_a_row_a_rung_with_the_numbers_of_stats(reading: ReportDat
     assert rows[1]["test difference"].key == pytest.approx(by_seed.mean())
 
 
-def test_every_finished_rung_has_its_matrix_and_what_became_of_it(reading: ReportData, page: Path) -> None:
+def test_every_finished_step_has_its_confusion_matrix_and_its_change(reading: ReportData, page: Path) -> None:
     files = {path.stem for path in (page.parent / "figures").glob("*.png")}
     assert {name for name in files if name.startswith("confusion-")} == {
         f"confusion-digits-rung-{number}" for number in range(4)
@@ -253,8 +257,11 @@ def test_every_finished_rung_has_its_matrix_and_what_became_of_it(reading: Repor
     assert [int(text.replace("\u2212", "-") or 0) for text in written] == total.tolist()
 
 
-def test_a_ladder_of_two_rungs_of_which_one_diverged_draws() -> None:
-    drawn = [figure.name for figure in reporting.draw(unfinished(known([0.1]), "step 1", list(range(5))))]
+def test_a_ladder_of_two_steps_draws_if_one_diverged() -> None:
+    drawn = [
+        figure.name
+        for figure in reporting.draw(unfinished(ladder_with_gains([0.1]), "step 1", list(range(5))))
+    ]
     assert drawn[:2] == ["ladder-two", "confusion-two-rung-0"]
 
 
@@ -267,9 +274,9 @@ def test_the_page_ranks_nothing(page: Path) -> None:
 
 
 def test_a_step_to_another_data_set_begins_another_ladder() -> None:
-    reading = known([0.1, 0.1])
+    reading = ladder_with_gains([0.1, 0.1])
     trials = reading.results.trials
     moved = trials.assign(dataset=trials["dataset"].mask(trials["arm"].eq("step 2"), "other"))
     reading = reporting.prepare(replace(reading.results, trials=moved))
-    assert told(reading)[-1] == "On other step 2 (step 2) stands alone: nothing to compare."
+    assert ladder_sentences(reading)[-1] == "On other step 2 (step 2) stands alone: nothing to compare."
     assert [table.name for table in ladder.tables(reading)] == ["rungs-two", "rungs-other"]

@@ -44,7 +44,7 @@ def test_a_point_is_the_mean_of_its_seeds_and_broken_settings_have_none(sweep: R
     assert table.loc[table["unfinished"], "mean"].isna().all()
 
 
-def test_the_best_lr_of_each_line_is_ringed_and_an_edge_is_told(sweep: ReportData) -> None:
+def test_the_best_lr_of_each_line_is_ringed_and_an_edge_is_reported(sweep: ReportData) -> None:
     table = arranged(sweep)
     for _, line in table.groupby(["panel", "line"]):
         best = line[line["chosen"]]
@@ -64,7 +64,7 @@ def one_factor(sweep: ReportData) -> ReportData:
     return reporting.prepare(replace(sweep.results, study=study))
 
 
-def test_one_factor_shows_the_arms_that_differ_in_lr_only(sweep: ReportData) -> None:
+def test_one_factor_shows_only_arms_that_differ_in_lr(sweep: ReportData) -> None:
     table = arranged(one_factor(sweep))
     assert list(table["line"].unique()) == ["the baseline"]
     assert len(table) == 3
@@ -97,7 +97,7 @@ def tuned(sweep_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_tuning_chose_is_ringed_also_where_it_is_not_the_best_here(tuned: Path) -> None:
+def test_the_tuned_choice_is_ringed_even_if_it_is_not_the_best(tuned: Path) -> None:
     table = arranged(reporting.read(tuned))
     assert sorted(table["lr"].unique()) == [0.03, 0.3, 1e25]
     chosen = table[table["chosen"]]

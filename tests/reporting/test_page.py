@@ -124,7 +124,7 @@ def test_the_page_needs_no_network_and_can_be_mailed(page: Path) -> None:
     assert page.stat().st_size < 10_000_000
 
 
-def test_captions_say_what_the_intervals_are(page: Path) -> None:
+def test_captions_explain_their_intervals(page: Path) -> None:
     text = visible(page)
     assert re.search(r"95 % Student-t intervals? over \d", text)
     assert "Test is evaluated once for each trial" in text
@@ -147,7 +147,7 @@ def test_markup_in_a_hypothesis_is_text(rewritten: Callable[[Change], tuple[str,
 # ------------------------------------------------------------------------------------------------ the edges
 
 
-def test_nothing_trained_yet_is_a_page_that_says_so(rewritten: Callable[[Change], tuple[str, Path]]) -> None:
+def test_the_page_of_an_untrained_study_says_so(rewritten: Callable[[Change], tuple[str, Path]]) -> None:
     def change(results: Results) -> Results:
         empty = dict.fromkeys(["val_accuracy", "test_accuracy", "train_accuracy"], np.nan)
         bare = trials_with(results, status="", reason="not trained yet", **empty)
@@ -195,7 +195,7 @@ def test_one_seed_has_no_interval_and_says_so(rewritten: Callable[[Change], tupl
     assert "95 % interval" not in text.split("How the numbers were made")[0].split("Which choice matters")[0]
 
 
-def test_without_a_val_split_nothing_is_chosen(rewritten: Callable[[Change], tuple[str, Path]]) -> None:
+def test_nothing_is_selected_without_a_val_split(rewritten: Callable[[Change], tuple[str, Path]]) -> None:
     def change(results: Results) -> Results:
         bare = trials_with(results, val_fraction=0, val_accuracy=np.nan, val_loss=np.nan, val_split=np.nan)
         return replace(bare, epochs=results.epochs[results.epochs["split"].eq("train")])
@@ -238,7 +238,7 @@ def test_a_best_arm_made_of_other_levels_than_the_best_on_average_is_a_warning(d
     assert "Its optimizer is sgd, though adam does best on average" in told
 
 
-def test_the_gap_between_train_and_val_is_said_with_its_interval(digits_results: Path) -> None:
+def test_the_gap_between_train_and_val_has_its_interval(digits_results: Path) -> None:
     results = read(digits_results)
     rows = {"train_loss": 0.25, "val_loss": 0.5, "train_accuracy": 0.96, "val_accuracy": 0.93}
     reading = reporting.prepare(trials_with(results, **rows))
@@ -258,12 +258,12 @@ def test_the_gap_between_train_and_val_is_said_with_its_interval(digits_results:
     )
 
 
-def test_no_results_folder_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_folder_without_results_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is not a results folder"):
         reporting.write(tmp_path)
 
 
-def test_a_page_that_cannot_be_written_is_the_machines_fault(digits_results: Path, tmp_path: Path) -> None:
+def test_an_unwritable_page_is_a_machine_error(digits_results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MachineError, match="cannot be written"):
         reporting.write(digits_results, tmp_path / "file" / "report.html")
@@ -272,7 +272,7 @@ def test_a_page_that_cannot_be_written_is_the_machines_fault(digits_results: Pat
 # ------------------------------------------------------------------------------------------ report scripts
 
 
-def test_conditions_choose_trials_and_wrong_ones_say_what_there_is(digits_results: Path) -> None:
+def test_conditions_select_trials_and_wrong_ones_list_the_choices(digits_results: Path) -> None:
     reading = reporting.read(digits_results)
     chosen = reporting.where(reading, "activation=tanh, seed=0").trials
     assert set(chosen["activation"]) == {"tanh"}
@@ -387,7 +387,7 @@ def test_a_click_sorts_and_a_second_one_turns_it_round(page: Path, tmp_path: Pat
 
 
 @browser
-def test_the_filter_hides_what_does_not_match(page: Path, tmp_path: Path) -> None:
+def test_the_filter_hides_rows_that_do_not_match(page: Path, tmp_path: Path) -> None:
     probe = (
         "const box = document.querySelector('input[data-filter=table-arms]'); box.value = 'no such arm';"
         "box.dispatchEvent(new Event('input'));"

@@ -38,19 +38,19 @@ def words_of(section: Section | None) -> str:
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> SearchData:
+def known_search(tmp_path: Path) -> SearchData:
     return read(write(tmp_path / "known", suggestions()))
 
 
-def test_the_best_is_the_best_complete_one_and_every_outcome_is_counted(known: SearchData) -> None:
+def test_the_best_is_the_best_complete_one_and_every_outcome_is_counted(known_search: SearchData) -> None:
     table = suggestions()
     complete = table[table["state"].eq("complete")]
-    assert known.best is not None
-    assert known.best["number"] == complete.nlargest(1, "val_accuracy")["number"].item()
-    answer = " ".join(search_page.answers(known)[-1])
+    assert known_search.best is not None
+    assert known_search.best["number"] == complete.nlargest(1, "val_accuracy")["number"].item()
+    answer = " ".join(search_page.answers(known_search)[-1])
     assert answer.startswith("40 suggestions: 32 complete, 4 pruned, 4 failed.")
     assert "the loss was nan (4)" in answer
-    outcomes = search_tables.outcomes(known).data
+    outcomes = search_tables.outcomes(known_search).data
     assert outcomes is not None
     assert outcomes["suggestions"].sum() == 40
     assert list(outcomes["state"]) == ["complete", "pruned", "failed"]
@@ -66,16 +66,18 @@ def test_a_diverged_suggestion_that_counts_as_a_declared_value_is_never_the_best
 
 
 @pytest.mark.parametrize(("value", "edge"), [(0.001, "low"), (0.00118, "low"), (0.1, ""), (0.9, "high")])
-def test_the_edge_of_a_log_range_is_of_its_logarithm(known: SearchData, value: float, edge: str) -> None:
-    table = search_tables.best(known, known.suggestions.assign(lr=value).iloc[0]).data
+def test_the_edge_of_a_log_range_is_of_its_logarithm(
+    known_search: SearchData, value: float, edge: str
+) -> None:
+    table = search_tables.best(known_search, known_search.suggestions.assign(lr=value).iloc[0]).data
     assert table is not None
     assert table.set_index("parameter").loc["lr", "edge"] == edge
 
 
-def test_the_winner_is_compared_with_its_own_number_in_the_search(known: SearchData) -> None:
-    best = known.best
+def test_the_winner_is_compared_with_its_own_number_in_the_search(known_search: SearchData) -> None:
+    best = known_search.best
     assert best is not None
-    folder = known.reading.results.folder
+    folder = known_search.reading.results.folder
     confirm(folder, best["lr"], best["optimizer"], float(best["value"]) - 0.03)
     again = read(folder)
     assert search_data.confirmed_number(again) == best["number"]
@@ -86,22 +88,24 @@ def test_the_winner_is_compared_with_its_own_number_in_the_search(known: SearchD
     assert "winner is better than baseline by 10.0 points of test accuracy" in verdict.replace("\u00a0", " ")
 
 
-def test_a_confirmation_of_another_winner_says_so(known: SearchData) -> None:
-    folder, other = known.reading.results.folder, suggestions().iloc[0]
+def test_a_confirmation_of_another_winner_says_so(known_search: SearchData) -> None:
+    folder, other = known_search.reading.results.folder, suggestions().iloc[0]
     confirm(folder, other["lr"], other["optimizer"], 0.9)
     assert "Suggestion 0 was confirmed" in " ".join(confirmation.flattered(read(folder)))
     confirm(folder, 0.123, "sgd", 0.9)
     assert "no suggestion of this search" in " ".join(confirmation.flattered(read(folder)))
 
 
-def test_without_a_confirmation_the_page_says_that_the_number_is_the_best_of_many(known: SearchData) -> None:
-    section = confirmation.section(known)
+def test_without_a_confirmation_the_page_says_that_the_number_is_the_best_of_many(
+    known_search: SearchData,
+) -> None:
+    section = confirmation.section(known_search)
     assert "not confirmed yet" in words_of(section)
     assert not section.tables
 
 
-def test_history_counts_complete_ones_as_the_best_so_far(known: SearchData) -> None:
-    table, last = search_page.history(known), 0.0
+def test_history_counts_complete_ones_as_the_best_so_far(known_search: SearchData) -> None:
+    table, last = search_page.history(known_search), 0.0
     for row in table.to_dict("records"):
         last = max(last, row["value"]) if row["state"] == "complete" else last
         assert row["so_far"] == last
@@ -125,7 +129,7 @@ def test_the_expected_best_is_drawn_of_random_search_alone(tmp_path: Path) -> No
         assert "independent draws" in words_of(left_out)
 
 
-def test_what_is_minimized_has_a_falling_best(tmp_path: Path) -> None:
+def test_a_minimized_objective_has_a_falling_best(tmp_path: Path) -> None:
     table = suggestions()
     table = table.rename(columns={"val_accuracy": "val_loss"})
     table["val_accuracy"] = 0.5
@@ -167,7 +171,7 @@ def test_importance_finds_the_one_parameter_that_matters(tmp_path: Path) -> None
     pd.testing.assert_frame_equal(table, importance.judge(found))
 
 
-def test_few_complete_suggestions_have_no_importance_and_that_is_said(tmp_path: Path) -> None:
+def test_few_complete_suggestions_have_no_importance_and_a_note(tmp_path: Path) -> None:
     found = read(write(tmp_path, suggestions(35)))
     table = importance.judge(found)
     assert table.empty
@@ -176,14 +180,14 @@ def test_few_complete_suggestions_have_no_importance_and_that_is_said(tmp_path: 
     assert "No contour" in words_of(section)
 
 
-def test_rungs_are_where_the_curves_of_pruned_suggestions_end(known: SearchData) -> None:
-    curves = pruning.learning_curves(known)
+def test_rungs_are_where_the_curves_of_pruned_suggestions_end(known_search: SearchData) -> None:
+    curves = pruning.learning_curves(known_search)
     assert set(curves.loc[curves["pruned"], "number"]) == {7, 17, 27, 37}
     assert curves.loc[curves["pruned"], "epoch"].max() == 2
     assert curves["epoch"].min() == 1
     best = curves.loc[~curves["pruned"], "number"].unique()
-    assert list(best) == list(known.complete.nlargest(5, "value")["number"])
-    assert words_of(pruning.section(known)) == "4 suggestions pruned: 4 at epoch 2."
+    assert list(best) == list(known_search.complete.nlargest(5, "value")["number"])
+    assert words_of(pruning.section(known_search)) == "4 suggestions pruned: 4 at epoch 2."
 
 
 def test_two_objectives_have_a_front_as_figure_and_table(tmp_path: Path) -> None:
@@ -204,7 +208,7 @@ def test_two_objectives_have_a_front_as_figure_and_table(tmp_path: Path) -> None
     assert search_page._front(read(write(tmp_path / "one", suggestions()))) is None
 
 
-def test_a_search_that_has_told_nothing_yet_is_a_page_that_says_so(tmp_path: Path) -> None:
+def test_the_page_of_a_search_without_results_says_so(tmp_path: Path) -> None:
     for name, table in (("none", suggestions().iloc[:0]), ("failed", suggestions().iloc[9:10])):
         found = read(write(tmp_path / name, table))
         answer = " ".join(search_page.answers(found)[0])
@@ -213,7 +217,7 @@ def test_a_search_that_has_told_nothing_yet_is_a_page_that_says_so(tmp_path: Pat
         assert search_page.sections(found)[0].name == "searched"
 
 
-def test_a_damaged_table_of_suggestions_says_what_to_do(tmp_path: Path) -> None:
+def test_a_damaged_table_of_suggestions_is_reported_with_advice(tmp_path: Path) -> None:
     folder = write(tmp_path, suggestions())
     suggestions().drop(columns="state").to_csv(folder / "suggestions.csv", index=False)
     with pytest.raises(UsageError, match=r"suggestions\.csv cannot be read: .*state.*Run the search again"):
@@ -233,7 +237,7 @@ STUDY = {
 
 
 @pytest.mark.usefixtures("_few_resamples")
-def test_the_page_of_a_real_search(tmp_path: Path) -> None:
+def test_a_trained_search_has_a_page(tmp_path: Path) -> None:
     train(parse(STUDY), tmp_path, device="cpu", workers=1)
     page = reporting.write(tmp_path)
     text = page.read_text(encoding="utf-8")
@@ -273,7 +277,7 @@ def ranked_astray(count: int, seed: int) -> bool:
 
 
 @pytest.mark.slow
-def test_as_many_suggestions_are_asked_for_as_tell_what_mattered() -> None:
+def test_importance_needs_as_many_suggestions_as_documented() -> None:
     astray = {n: sum(ranked_astray(n, seed) for seed in range(50)) for n in (10, importance.FEWEST)}
     assert astray[10] > 10  # a fifth of the searches: too few to tell
     assert astray[importance.FEWEST] <= 3

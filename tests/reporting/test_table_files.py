@@ -15,14 +15,14 @@ from harness.text import latex
 DATA = pd.DataFrame({"arm": ["a & b", "50 %_#"], "difference": [0.012345678, None]})
 
 
-def made(data: pd.DataFrame | None = DATA) -> Table:
+def make_table(data: pd.DataFrame | None = DATA) -> Table:
     columns = [Column("arm"), Column("difference (points)", numeric=True)]
     rows = [[Cell("a & b"), Cell("\u22121.2", "\u22121.5 to 0.1")], [Cell("50\u00a0%_#"), Cell("no data")]]
     return Table("small", "Small & new", "How to read it, 95\u00a0%.\nTwo lines.", columns, rows, data)
 
 
 def test_the_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
-    path, _ = table_files.save(made(), tmp_path / "tables")
+    path, _ = table_files.save(make_table(), tmp_path / "tables")
     again = pd.read_csv(path)
     assert list(again["arm"]) == list(DATA["arm"])
     assert again["difference"][0] == pytest.approx(0.01234568)
@@ -30,7 +30,7 @@ def test_the_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
 
 
 def test_the_latex_is_a_booktabs_tabular_with_everything_escaped(tmp_path: Path) -> None:
-    _, path = table_files.save(made(), tmp_path)
+    _, path = table_files.save(make_table(), tmp_path)
     comment, _, *lines = path.read_text(encoding="utf-8").splitlines()
     assert comment.startswith("% Small & new. How to read it")
     assert "Two lines." in comment, "a comment of one line: a second would be typeset"
@@ -53,7 +53,7 @@ def test_no_printable_character_keeps_a_meaning_of_its_own(letter: str) -> None:
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
 
 
-def test_what_pdflatex_cannot_read_is_told_by_its_code_point() -> None:
+def test_characters_that_pdflatex_cannot_read_are_shown_by_code_point() -> None:
     assert latex.escape("\u4e2d gr\u00fcn \u2192") == r"[U+4E2D] gr\u00fcn \(\to\)".replace(
         r"\u00fc", "\u00fc"
     )
@@ -61,10 +61,10 @@ def test_what_pdflatex_cannot_read_is_told_by_its_code_point() -> None:
 
 
 def test_the_links_hold_the_files_themselves(tmp_path: Path) -> None:
-    path, _ = table_files.save(made(), tmp_path)
+    path, _ = table_files.save(make_table(), tmp_path)
     assert table_files.uri(path).startswith("data:text/csv;base64,")
 
 
-def test_a_table_without_data_is_no_file(tmp_path: Path) -> None:
+def test_a_table_without_data_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no data to write"):
-        table_files.save(made(None), tmp_path)
+        table_files.save(make_table(None), tmp_path)

@@ -62,7 +62,7 @@ def paragraphs(folder: Path) -> list[str]:
     return [" ".join(said).replace("\u00a0", " ") for said in judgement(reporting.read(folder)).answers]
 
 
-def test_both_families_are_judged_each_by_itself(trained: Path) -> None:
+def test_fixed_and_tuned_families_are_judged_separately(trained: Path) -> None:
     reading = reporting.read(trained)
     fixed = contrasts.judge(reading, contrasts.read_family(reading))
     found = tuned.read(reading, fixed)
@@ -76,7 +76,7 @@ def test_both_families_are_judged_each_by_itself(trained: Path) -> None:
     assert table["n_tuned"].tolist() == [3, 0], "the last arm could choose nothing"
 
 
-def test_each_changed_verdict_has_a_sentence_and_the_second_family_is_said(trained: Path) -> None:
+def test_each_changed_verdict_has_a_sentence_and_the_second_family_is_stated(trained: Path) -> None:
     tables = {table.name: table for table in judgement(reporting.read(trained)).tables}
     both = tables["fixed-and-tuned"].data
     assert both is not None
@@ -135,14 +135,14 @@ def test_a_study_without_tune_says_nothing_of_it(digits_results: Path) -> None:
     assert not judgement(reporting.read(digits_results)).facts["tunes"]
 
 
-def test_a_tuned_comparison_that_is_not_there_yet_is_said(folder: Path) -> None:
+def test_a_missing_tuned_comparison_is_reported(folder: Path) -> None:
     shutil.rmtree(folder / "tuned")
     text = " ".join(paragraphs(folder))
     assert "declares a tuned comparison whose final trials are missing" in text
     assert [table.name for table in judgement(reporting.read(folder)).tables] == ["verdicts", "chosen"]
 
 
-def test_files_that_cannot_be_read_are_said(folder: Path) -> None:
+def test_unreadable_files_are_reported(folder: Path) -> None:
     (folder / "chosen.csv").write_text("dataset,arm\n")
     (folder / "tuning" / "study.toml").write_text("not = [toml", encoding="utf-8")
     text = " ".join(paragraphs(folder))
@@ -150,7 +150,7 @@ def test_files_that_cannot_be_read_are_said(folder: Path) -> None:
     assert "The folder tuning/ cannot be read" in text
 
 
-def test_how_little_a_choice_rests_on_is_said(trained: Path) -> None:
+def test_the_evidence_of_a_choice_is_stated(trained: Path) -> None:
     told = [said for said in paragraphs(trained) if "the settings chosen for it" in said]
     assert len(told) == 1
     assert (
@@ -196,7 +196,7 @@ def test_a_root_trained_again_is_not_set_beside_old_tuned_results(
     assert not list(learning_rates.draw(reporting.read(folder)))
 
 
-def test_choices_that_the_tuned_folder_was_not_trained_with_are_told(folder: Path) -> None:
+def test_choices_other_than_the_trained_ones_are_reported(folder: Path) -> None:
     assert list(learning_rates.draw(reporting.read(folder)))
     path = folder / "chosen.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("CE,0.5", "CE,0.02"), encoding="utf-8")

@@ -64,7 +64,7 @@ def test_only_interactions_with_a_share_are_drawn_and_their_cells_say_by_how_muc
     assert not [f for f in choices.draw(grid(0.0)) if f.name.startswith("interaction")]
 
 
-def test_a_hole_is_told() -> None:
+def test_a_hole_in_the_grid_is_reported() -> None:
     reading = grid(0.05)
     hit = reading.trials["arm"].eq("a1b1c1")
     trials = reading.trials.assign(

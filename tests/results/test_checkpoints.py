@@ -71,7 +71,7 @@ def contents_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def kept(folder: Path) -> list[Path]:
+def checkpoint_files(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("*.safetensors"))
 
 
@@ -85,7 +85,7 @@ def path(tmp_path: Path) -> Path:
 # --------------------------------------------------------------------------------------------------- one file
 
 
-def test_a_state_comes_back_as_it_was(path: Path) -> None:
+def test_a_state_is_read_back_unchanged(path: Path) -> None:
     header, state = checkpoints.read(path, HERE)
     values = state.under("")
     assert header == HEADER
@@ -148,7 +148,7 @@ def test_a_file_that_is_cut_or_grown_is_noticed(path: Path, size: int) -> None:
         checkpoints.read(path, HERE)
 
 
-def test_any_other_safetensors_file_is_no_checkpoint(tmp_path: Path) -> None:
+def test_another_safetensors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(safetensors.numpy.save({"a": np.ones(2)}))
     with pytest.raises(DamagedError, match="cannot be read"):
         checkpoints.read(tmp_path / "x", HERE)
@@ -166,13 +166,13 @@ def test_another_origin_is_refused_and_named(path: Path, field: str) -> None:
     assert "delete it" in str(caught.value)
 
 
-def test_an_origin_says_what_decides_the_bits() -> None:
+def test_an_origin_contains_what_decides_the_bits() -> None:
     assert Origin.here("stacked", "cuda:1") == dataclasses.replace(HERE, device="cuda", kernels="PyTorch")
     own = Origin.here("numpy", "cuda:1")
     assert (own.device, own.libraries) == ("cpu", f"numpy {np.__version__}")
 
 
-def test_a_checkpoint_of_the_kernels_is_none_of_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytorch_refuses_a_checkpoint_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "identity", lambda: "")
     assert HERE.unlike(Origin.here("stacked", "cpu")) == f"kernels {HERE.kernels} there, PyTorch here"
 
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_the_kernels_is_none_of_pytorchs(monkeypatch: pytest.Mon
      ("60s", Cadence(60)), ("60 s", Cadence(60)), ("2 min", Cadence(120)), ("1 minute", Cadence(60)),
      ("5 epochs", Cadence(epochs=5)), ("1 epoch", Cadence(epochs=1)), ("never", Cadence())],
 )  # fmt: skip
-def test_how_often(text: str, cadence: Cadence) -> None:
+def test_a_cadence_is_read_from_text(text: str, cadence: Cadence) -> None:
     assert Cadence.of(text) == cadence
 
 
@@ -205,7 +205,7 @@ def test_how_often(text: str, cadence: Cadence) -> None:
         "5 e",
     ],
 )
-def test_how_often_is_checked_before_anything_is_done(
+def test_a_bad_cadence_is_refused_before_any_work(
     text: str,
     study_of: Make,
     tmp_path: Path,
@@ -241,7 +241,7 @@ def share_of(study: Study, folder: Path, every: str, count: int | None = None) -
     return ShareCheckpoint(folder, stack, stack.trials[:count], "cpu", Cadence.of(every))
 
 
-def test_due_by_seconds_since_the_last(
+def test_a_checkpoint_is_due_by_seconds_since_the_last(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, budget = 100.0, Budget(10, 5, 40, (0, 40))
@@ -259,7 +259,7 @@ def test_due_by_seconds_since_the_last(
     assert one.seconds == 120
 
 
-def test_due_by_epochs_of_the_trial(study_of: Make, tmp_path: Path) -> None:
+def test_a_checkpoint_is_due_by_epochs_of_the_trial(study_of: Make, tmp_path: Path) -> None:
     one, budget = share_of(study_of(study={"seeds": 1}), tmp_path, "2 epochs"), Budget(10, 5, 40, (0, 40))
     due = []
     for step in range(1, 41):
@@ -280,10 +280,10 @@ class Killed(KeyboardInterrupt):
 @contextmanager
 def dies_after(saves: int) -> Iterator[None]:
     """A process that dies when it has written so many checkpoints."""
-    whole, count = ShareCheckpoint.save, itertools.count(1)
+    uninterrupted, count = ShareCheckpoint.save, itertools.count(1)
 
     def save(self: ShareCheckpoint, step: int, values: Mapping[str, Any]) -> None:
-        whole(self, step, values)
+        uninterrupted(self, step, values)
         if next(count) == saves:
             raise Killed
 
@@ -344,7 +344,7 @@ def study() -> Study:
 
 
 @pytest.fixture(scope="module")
-def whole(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def uninterrupted(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("whole")
     train(study, folder, "never")
     return comparable(folder)
@@ -355,7 +355,7 @@ def cut_once(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cut")
     with dies_after(5):
         train(study, folder)
-    (path,) = kept(folder)
+    (path,) = checkpoint_files(folder)
     (_, second) = plan.make(study).stacks
     assert path.name == f"{second.group}-{second.trials[0].trial_id}.safetensors"
     return folder
@@ -367,39 +367,39 @@ def cut(cut_once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(cut_once, tmp_path / "cut"))
 
 
-def test_a_run_goes_on_in_the_middle_of_a_stack_and_cleans_up(
-    study: Study, cut: Path, whole: dict[str, str]
+def test_a_run_resumes_in_the_middle_of_a_stack_and_cleans_up(
+    study: Study, cut: Path, uninterrupted: dict[str, str]
 ) -> None:
     with counted() as steps:
         summary, notes = train(study, cut)
     assert steps == list(range(2 * 41 + 1, 4 * 41 + 1))
     assert notes == ["1 stack goes on from a checkpoint"]
     assert summary.statuses == {"ok": 4}
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
     assert not (cut / "checkpoints").exists()
 
 
-def test_a_run_that_keeps_nothing_goes_on_all_the_same(
-    study: Study, cut: Path, whole: dict[str, str]
+def test_a_run_that_saves_no_checkpoints_resumes_from_one(
+    study: Study, cut: Path, uninterrupted: dict[str, str]
 ) -> None:
     with counted() as steps:
         train(study, cut, "never")
     assert steps[0] == 2 * 41 + 1
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
 
 
-def test_a_run_may_die_again_and_again(study: Study, whole: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_may_be_killed_repeatedly(study: Study, uninterrupted: dict[str, str], tmp_path: Path) -> None:
     with counted() as steps:
         for _ in range(6):  # of 3 checkpoints a stack
             with dies_after(1):
                 train(study, tmp_path / "cut")
         train(study, tmp_path / "cut")
     assert len(steps) == 2 * 4 * 41  # no step is taken twice
-    assert comparable(tmp_path / "cut") == whole
+    assert comparable(tmp_path / "cut") == uninterrupted
 
 
 @pytest.mark.parametrize("engine", ["loop", "numpy"])
-def test_the_other_engines_go_on_too(engine: str, study_of: Make, tmp_path: Path) -> None:
+def test_the_other_engines_resume_too(engine: str, study_of: Make, tmp_path: Path) -> None:
     study = study_of({"optimizer": ["sgd", "adam"]}, study={"seeds": 1}, batch_size=128)
     train(study, tmp_path / "whole", engine=engine)
     with dies_after(2):
@@ -409,8 +409,8 @@ def test_the_other_engines_go_on_too(engine: str, study_of: Make, tmp_path: Path
     assert comparable(tmp_path / "cut") == comparable(tmp_path / "whole")
 
 
-def test_the_time_of_earlier_sittings_counts(study: Study, cut: Path) -> None:
-    (path,) = kept(cut)
+def test_the_time_before_a_kill_counts(study: Study, cut: Path) -> None:
+    (path,) = checkpoint_files(cut)
     header, state = checkpoints.read(path, HERE)
     assert header.seconds > 0
     longer = dataclasses.replace(header, seconds=1000.0)
@@ -420,7 +420,7 @@ def test_the_time_of_earlier_sittings_counts(study: Study, cut: Path) -> None:
     assert sorted(seconds > 1000) == [False, True]
 
 
-def test_a_stack_that_is_soon_done_writes_none(study: Study, tmp_path: Path) -> None:
+def test_a_short_stack_writes_no_checkpoint(study: Study, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "write", lambda *_: pytest.fail("a checkpoint was written"))
         runs.train(study, tmp_path, device="cpu", workers=1)
@@ -428,10 +428,10 @@ def test_a_stack_that_is_soon_done_writes_none(study: Study, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_a_damaged_checkpoint_is_set_aside_and_said(
-    study: Study, cut: Path, whole: dict[str, str], damage: str
+def test_a_damaged_checkpoint_is_set_aside_with_a_note(
+    study: Study, cut: Path, uninterrupted: dict[str, str], damage: str
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content if damage == "flipped" else content[:-1])
@@ -442,15 +442,15 @@ def test_a_damaged_checkpoint_is_set_aside_and_said(
     assert str(path) in note
     assert "damaged" in note
     assert "from its start" in note
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
     assert path.with_suffix(".damaged").name in note
     assert not (cut / "checkpoints").exists()  # its stack is done
 
 
-def test_one_that_is_damaged_after_the_run_has_begun_is_said_too(
+def test_a_checkpoint_damaged_during_the_run_is_reported_too(
     study: Study, cut: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     path.write_bytes(b"short")
     (_, stack) = plan.make(study).stacks
     assert executors.run_task(StackTask(stack, "cpu", study, cut)).statuses == {"ok": 2}
@@ -459,9 +459,9 @@ def test_one_that_is_damaged_after_the_run_has_begun_is_said_too(
 
 @pytest.mark.parametrize("other", ["format", "semantics", "libraries", "device"])
 def test_a_checkpoint_of_another_version_stops_the_run_and_harms_nothing(
-    study: Study, cut: Path, whole: dict[str, str], other: str, monkeypatch: pytest.MonkeyPatch
+    study: Study, cut: Path, uninterrupted: dict[str, str], other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     leftover = path.with_name("g00000000-t0.safetensors")
     leftover.write_bytes(path.read_bytes())
     before = contents_of(cut)
@@ -476,11 +476,11 @@ def test_a_checkpoint_of_another_version_stops_the_run_and_harms_nothing(
     for part in (str(path), f"{other} {getattr(HERE, other)} there, {theirs} here", "delete it"):
         assert part in words
     train(study, cut)
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
 
 
 def test_only_leftovers_of_finished_trials_are_removed(study: Study, cut: Path) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     header, state = checkpoints.read(path, HERE)
     (first, _), finished = plan.make(study).stacks, run_folder.finished(cut)
     done, other = path.with_name(f"{first.group}-t0.safetensors"), path.with_name("g00000000-t0.safetensors")
@@ -492,16 +492,16 @@ def test_only_leftovers_of_finished_trials_are_removed(study: Study, cut: Path) 
     notes = checkpoints.prepare(cut, run_folder.unfinished(plan.make(study), finished), "cpu", [], finished)
     assert notes[0] == "1 stack goes on from a checkpoint"
     assert "1 checkpoint of other settings stays" in notes[1]
-    assert kept(cut) == sorted([path, other])
+    assert checkpoint_files(cut) == sorted([path, other])
     assert other.read_bytes() == before
     assert not damaged.exists()
 
 
 @pytest.mark.parametrize("narrower", ["epochs", "seeds"])
 def test_a_narrower_run_leaves_the_checkpoints_of_the_wider_one(
-    study: Study, cut: Path, whole: dict[str, str], narrower: str, study_of: Make
+    study: Study, cut: Path, uninterrupted: dict[str, str], narrower: str, study_of: Make
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     before, axes = path.read_bytes(), {"optimizer": ["sgd", "adam"]}
     about = {"seeds": 1 if narrower == "seeds" else 2, "resample_split": True}
     _, notes = train(study_of(axes, epochs=1 if narrower == "epochs" else 4, study=about), cut, "never")
@@ -511,19 +511,19 @@ def test_a_narrower_run_leaves_the_checkpoints_of_the_wider_one(
     with counted() as steps:
         train(study, cut)
     assert steps == list(range(2 * 41 + 1, 4 * 41 + 1))
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
     assert not (cut / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(("there", "here"), [([], ["top3"]), (["top3"], []), (["top3"], ["brier"])])
-def test_other_metrics_are_refused_before_anything_is_trained(
+def test_other_metrics_are_refused_before_training(
     there: list[str], here: list[str], study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (study_of(study={"seeds": 1, "metrics": tracked}) for tracked in (there, here))
     train(first, tmp_path / "whole")
     with dies_after(1):
         train(first, tmp_path / "cut")
-    (path,) = kept(tmp_path / "cut")
+    (path,) = checkpoint_files(tmp_path / "cut")
     before = contents_of(tmp_path / "cut")
     with monkeypatch.context() as patch:
         patch.setattr(executors, "run_task", lambda *_: pytest.fail("something was trained"))
@@ -549,25 +549,25 @@ def test_a_metric_whose_file_has_changed_is_another_metric(
 
 
 def test_a_stack_that_failed_keeps_its_checkpoint_and_says_so(
-    study: Study, cut: Path, whole: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    study: Study, cut: Path, uninterrupted: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (path,) = kept(cut)
+    (path,) = checkpoint_files(cut)
     with monkeypatch.context() as patch:
         patch.setattr(stacks.StackedNetwork, "step", lambda *_: 1 / 0)
         patch.setattr(Stretches, "take", lambda *_: 1 / 0)
         summary, _ = train(study, cut)
     assert summary.statuses == {"ok": 2, "failed": 2}
     assert f"starts over without checkpoints/{path.name}" in summary.failures[0]
-    assert kept(cut) == [path]
+    assert checkpoint_files(cut) == [path]
     train(study, cut)
-    assert comparable(cut) == whole
+    assert comparable(cut) == uninterrupted
 
 
 # ---------------------------------------------------------------------------- what cannot be written; shares
 
 
-def test_a_full_disk_is_said_once_and_training_goes_on(
-    study: Study, whole: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_full_disk_is_reported_once_and_training_continues(
+    study: Study, uninterrupted: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     write = files.write
@@ -579,13 +579,13 @@ def test_a_full_disk_is_said_once_and_training_goes_on(
 
     monkeypatch.setattr(files, "write", full)
     train(study, tmp_path / "full")
-    assert comparable(tmp_path / "full") == whole
+    assert comparable(tmp_path / "full") == uninterrupted
     said = capsys.readouterr().err
     assert said.count("No space left on device") == 2  # once a stack
     assert all(stack.group in said for stack in plan.make(study).stacks)
 
 
-def test_what_no_file_can_hold_is_said_and_training_goes_on(
+def test_a_state_that_cannot_be_saved_is_reported_and_training_continues(
     study_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = share_of(study_of(study={"seeds": 1}), tmp_path, "1 epoch")
@@ -595,7 +595,7 @@ def test_what_no_file_can_hold_is_said_and_training_goes_on(
         assert "could not be written" in capsys.readouterr().err
     one.save(4, {"odd": object()})
     assert capsys.readouterr().err == ""
-    assert not kept(tmp_path)
+    assert not checkpoint_files(tmp_path)
 
 
 def test_a_checkpoint_is_of_its_share_alone(study_of: Make, tmp_path: Path) -> None:
@@ -614,7 +614,7 @@ def test_a_checkpoint_is_of_its_share_alone(study_of: Make, tmp_path: Path) -> N
     assert (
         checkpoints.prepare(tmp_path, plan.make(study).stacks, "cpu", [], []) == []
     )  # kept, for halves to come
-    assert kept(tmp_path) == [half.path]
+    assert checkpoint_files(tmp_path) == [half.path]
 
 
 # ------------------------------------------------------------------------------------------- the real command
@@ -640,11 +640,11 @@ def test_kill_9_in_the_middle_of_long_stacks_and_the_next_run_ends_in_the_same_f
         command(path, folder), env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     end = time.monotonic() + 120
-    while not kept(folder) and process.poll() is None and time.monotonic() < end:
+    while not checkpoint_files(folder) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     process.kill()
     _, error = process.communicate()
-    assert kept(folder), error
+    assert checkpoint_files(folder), error
     assert len(list((folder / "parts").glob("*.zip"))) < 2
 
     again = subprocess.run(

@@ -41,7 +41,7 @@ def test_tables_are_merged_in_order_of_place_and_of_coming() -> None:
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(found)), expected.reset_index(drop=True))
 
 
-def test_of_nothing_there_is_the_header() -> None:
+def test_an_empty_table_has_its_header() -> None:
     assert csv_rows.merged(["a", "b"], [], {}) == csv_rows.merged(["a", "b"], ["a,b\n"], {}) == "a,b\n"
     assert csv_rows.header("a,b\n1,2\n") == ["a", "b"]
 

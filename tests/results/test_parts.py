@@ -80,7 +80,7 @@ def test_best_is_kept_where_trials_tie(study_of: Make, tmp_path: Path) -> None:
     assert kept.stem in set(rows["trial_id"])
 
 
-def test_none_keeps_none(study_of: Make, tmp_path: Path) -> None:
+def test_keep_weights_none_keeps_no_weights(study_of: Make, tmp_path: Path) -> None:
     train(tmp_path, study_of(epochs=1, study={"keep_weights": "none"}))
     assert not list(tmp_path.rglob("*.safetensors"))
 

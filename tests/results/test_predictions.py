@@ -20,7 +20,9 @@ from harness.results.predictions import Predictions
 NAN = float("nan")
 
 
-def said(label: list[int], predicted: list[list[int]], confidence: Any, index: Any = None) -> Predictions:
+def make_predictions(
+    label: list[int], predicted: list[list[int]], confidence: Any, index: Any = None
+) -> Predictions:
     ids = tuple(f"t{k}" for k in range(len(predicted)))
     at = np.arange(len(label)) if index is None else np.array(index)
     return Predictions(
@@ -29,14 +31,14 @@ def said(label: list[int], predicted: list[list[int]], confidence: Any, index: A
 
 
 @pytest.fixture
-def found(kept_results: Path) -> Results:
+def kept_trials(kept_results: Path) -> Results:
     return results.read(kept_results)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_trials_table_bears_out_its_accuracy(found: Results, split: Any) -> None:
-    for _, trial in found.trials[found.trials["status"].eq("ok")].iterrows():
-        table = predictions.table(found, trial, split)
+def test_a_trials_table_bears_out_its_accuracy(kept_trials: Results, split: Any) -> None:
+    for _, trial in kept_trials.trials[kept_trials.trials["status"].eq("ok")].iterrows():
+        table = predictions.table(kept_trials, trial, split)
         assert 1 - table["wrong"].mean() == pytest.approx(trial[f"{split}_accuracy"], abs=1e-6)
         assert table["confidence"].between(0, 1).all()
         own = divide(
@@ -45,41 +47,41 @@ def test_a_trials_table_bears_out_its_accuracy(found: Results, split: Any) -> No
         np.testing.assert_array_equal(table["index"], own[split])
 
 
-def test_a_split_that_was_not_kept_is_said_with_what_to_set(found: Results) -> None:
-    best = selection.best(found).iloc[0]
+def test_a_split_without_predictions_is_reported_with_the_setting(kept_trials: Results) -> None:
+    best = selection.best(kept_trials).iloc[0]
     with pytest.raises(UsageError) as caught:
-        predictions.table(found, best, "train")
+        predictions.table(kept_trials, best, "train")
     assert "no predictions of train; kept were those of val, test" in str(caught.value)
     assert 'keep_predictions = ["train", "val", "test"]' in str(caught.value)
 
 
 def test_missing_and_damaged_files_are_named(kept_results: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(kept_results, tmp_path / "kept")
-    found = results.read(folder)
-    best = selection.best(found).iloc[0]
-    path = predictions.file_of(found, best["group"])
+    kept_trials = results.read(folder)
+    best = selection.best(kept_trials).iloc[0]
+    path = predictions.file_of(kept_trials, best["group"])
     whole = path.read_bytes()
     with np.load(path) as file:
         arrays = dict(file)
     for content in (whole[: len(whole) // 2], b"", b"no archive"):
         path.write_bytes(content)
         with pytest.raises(UsageError, match=f"{path.name} is damaged") as caught:
-            predictions.table(found, best, "test")
+            predictions.table(kept_trials, best, "test")
         assert "`harness run` of its study trains this stack again" in str(caught.value)
     for name in (folder / "checksums.json", folder / "parts" / f"{path.stem}.zip"):
         name.unlink()  # as a folder of before there were checksums, of which the form alone can be checked
     np.savez(path, **{**arrays, "test_predicted": arrays["test_predicted"][:, 1:]})
     with pytest.raises(UsageError, match="test_predicted has shape"):
-        predictions.table(found, best, "test")
+        predictions.table(kept_trials, best, "test")
     path.unlink()
     with pytest.raises(UsageError, match=f"{path.name} is missing"):
-        predictions.table(found, best, "test")
+        predictions.table(kept_trials, best, "test")
 
 
-def test_a_trial_without_predictions_is_named(found: Results) -> None:
-    diverged = found.trials[found.trials["status"].eq("diverged")].iloc[0]
+def test_a_trial_without_predictions_is_named(kept_trials: Results) -> None:
+    diverged = kept_trials.trials[kept_trials.trials["status"].eq("diverged")].iloc[0]
     with pytest.raises(UsageError, match=f"no predictions of trial {diverged['trial_id']}"):
-        predictions.table(found, diverged, "test")
+        predictions.table(kept_trials, diverged, "test")
 
 
 def test_mistakes_are_of_one_class_surest_first() -> None:
@@ -95,7 +97,7 @@ def test_mistakes_are_of_one_class_surest_first() -> None:
     assert predictions.mistakes(table, 2).empty
 
 
-def test_telling_samples_are_right_sure_unsure_and_wrong() -> None:
+def test_typical_samples_are_sure_unsure_and_wrong_ones() -> None:
     table = pd.DataFrame(
         {
             "label": [3, 3, 1, 2, 2, 1, 0],
@@ -111,7 +113,7 @@ def test_telling_samples_are_right_sure_unsure_and_wrong() -> None:
 
 
 def test_hardest_orders_by_share_then_by_the_probability_of_wrong_classes() -> None:
-    stack = said(
+    stack = make_predictions(
         [0, 0, 1, 1, 2],
         [[1, 0, 1, 0, 2], [1, 0, 1, 1, 2]],
         [[0.9, 0.6, 0.8, 0.7, 1.0], [0.8, 0.6, 1.0, 0.9, 1.0]],
@@ -128,7 +130,10 @@ def test_hardest_orders_by_share_then_by_the_probability_of_wrong_classes() -> N
 def test_hardest_counts_each_image_over_the_trials_that_had_it() -> None:
     # As with resample_split: each seed has other val images.
     table = predictions.hardest(
-        [said([4, 5], [[4, 4]], [[0.5, 0.6]], [10, 20]), said([5, 6], [[4, 6]], [[NAN, 1]], [20, 35])]
+        [
+            make_predictions([4, 5], [[4, 4]], [[0.5, 0.6]], [10, 20]),
+            make_predictions([5, 6], [[4, 6]], [[NAN, 1]], [20, 35]),
+        ]
     ).set_index("index")
     assert list(table["trials"]) == [2, 1, 1]
     assert list(table.loc[[10, 20, 35], "wrong_share"]) == [0, 1, 0]
@@ -136,10 +141,10 @@ def test_hardest_counts_each_image_over_the_trials_that_had_it() -> None:
     assert list(table["label"]) == [5, 4, 6]
 
 
-def test_hardest_of_real_trials_agrees_with_their_tables(found: Results) -> None:
-    done = found.trials[found.trials["status"].eq("ok")]
-    tables = [predictions.table(found, trial, "val") for _, trial in done.iterrows()]
-    table = predictions.hardest(predictions.stacks(found, "digits", "val"))
+def test_hardest_of_real_trials_agrees_with_their_tables(kept_trials: Results) -> None:
+    done = kept_trials.trials[kept_trials.trials["status"].eq("ok")]
+    tables = [predictions.table(kept_trials, trial, "val") for _, trial in done.iterrows()]
+    table = predictions.hardest(predictions.stacks(kept_trials, "digits", "val"))
     assert (table["trials"] == len(done)).all()
     wrong = np.mean([one["wrong"] for one in tables], axis=0)
     place = {index: i for i, index in enumerate(tables[0]["index"])}
@@ -150,6 +155,6 @@ def test_hardest_of_real_trials_agrees_with_their_tables(found: Results) -> None
         assert table.set_index("index").loc[index, "prediction"] == votes.argmax()
 
 
-def test_stacks_without_a_finished_trial_say_so(found: Results) -> None:
+def test_stacks_without_a_finished_trial_say_so(kept_trials: Results) -> None:
     with pytest.raises(UsageError, match="no finished trial on mnist"):
-        next(predictions.stacks(found, "mnist", "test"))
+        next(predictions.stacks(kept_trials, "mnist", "test"))

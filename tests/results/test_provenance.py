@@ -22,7 +22,7 @@ from harness.training import runs as training
 Make = Callable[..., Study]
 
 
-def test_a_run_says_where_its_numbers_come_from(study_of: Make, tmp_path: Path) -> None:
+def test_provenance_has_versions_machine_and_data(study_of: Make, tmp_path: Path) -> None:
     training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
     told = json.loads((tmp_path / "provenance.json").read_text())
     assert told["versions"]["python"] == platform.python_version()

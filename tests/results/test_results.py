@@ -84,7 +84,7 @@ def text(path: Path) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------------- trials.csv
 
 
-def test_the_columns_are_these_in_this_order(folder: Path) -> None:
+def test_the_columns_have_their_documented_order(folder: Path) -> None:
     assert list(known_settings()) == SETTINGS
     columns = ["trial_id", "arm", "output", *SETTINGS, "seed", *OUTCOME]
     assert list(text(folder / "trials.csv")) == columns
@@ -137,7 +137,7 @@ def test_ok_rows_are_whole(folder: Path) -> None:
     assert (seconds.min() == seconds.max()).all()
 
 
-def test_skipped_rows_say_why_and_no_number(folder: Path) -> None:
+def test_skipped_rows_have_a_reason_and_no_numbers(folder: Path) -> None:
     rows = text(folder / "trials.csv")
     skipped = rows[rows["status"] == "skipped"]
     assert set(skipped["output"]) == {"softmax + NLL"}
@@ -149,7 +149,7 @@ def test_skipped_rows_say_why_and_no_number(folder: Path) -> None:
     assert (skipped[OUTCOME[2:]] == "").all().all()
 
 
-def test_diverged_rows_say_when_and_no_number(folder: Path) -> None:
+def test_diverged_rows_have_a_step_and_no_numbers(folder: Path) -> None:
     rows = text(folder / "trials.csv")
     diverged = rows[rows["status"] == "diverged"]
     assert set(diverged["output"]) == {"logits + CCQL"}
@@ -282,7 +282,7 @@ def test_a_budget_in_steps_is_kept_to_the_step(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- reading
 
 
-def test_what_is_read_is_typed(folder: Path) -> None:
+def test_tables_are_read_with_types(folder: Path) -> None:
     read = results.read(folder)
     assert read.trials["seed"].dtype.kind == read.epochs["step"].dtype.kind == "i"
     assert read.trials["lr"].dtype.kind == read.trials["test_accuracy"].dtype.kind == "f"
@@ -291,7 +291,7 @@ def test_what_is_read_is_typed(folder: Path) -> None:
     assert read.provenance["data"]["digits"]["train"] == 1437
 
 
-def test_reading_what_is_no_results_folder(tmp_path: Path) -> None:
+def test_reading_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is not a results folder: it has no trials\.csv"):
         results.read(tmp_path)
     (tmp_path / "trials.csv").write_text("mine\n1\n")
@@ -308,7 +308,7 @@ def test_statuses_are_counted(folder: Path) -> None:
 # ---------------------------------------------------------------------------------------------- damaged parts
 
 
-def damaged(content: bytes) -> list[bytes]:
+def damaged_versions(content: bytes) -> list[bytes]:
     """A part cut short, emptied, and with a byte changed here and there."""
     spoiled = [b"", content[:40], content[: len(content) // 2], content[:-1]]
     for at in range(0, len(content), max(1, len(content) // 60)):
@@ -331,13 +331,13 @@ def test_a_damaged_part_is_set_aside_and_its_trials_retrained(copied: Path, fold
         pd.testing.assert_frame_equal(same, rows.drop(columns="group_seconds"))
 
 
-def test_no_damage_of_a_part_is_a_crash_or_a_wrong_row(copied: Path) -> None:
+def test_a_damaged_part_causes_no_crash_and_no_wrong_row(copied: Path) -> None:
     whole = run_folder.finished(copied)
     part = min((copied / "parts").glob("*.zip"))
     content = part.read_bytes()
     with zipfile.ZipFile(part) as archive:
         members = set(csv_rows.read(io.StringIO(archive.read("trials.csv").decode()))["trial_id"])
-    for spoiled in damaged(content):
+    for spoiled in damaged_versions(content):
         part.write_bytes(spoiled)
         found = run_folder.finished(copied)
         assert found in (whole, {k: v for k, v in whole.items() if k not in members})
@@ -366,7 +366,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         assert [p.name for p in path.parent.iterdir()] == ["file.csv"]
 
 
-def test_what_a_person_may_not_write_is_the_machines_fault(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_a_machine_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MachineError, match=r"cannot be written: .*check the folder's permissions"):
         files.write(tmp_path / "file" / "trials.csv", b"")

@@ -18,7 +18,7 @@ from harness.results.weights import Weights
 
 @pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize("head", ["identity", "sigmoid", "softmax", "log_softmax"])
-def test_probabilities_are_the_engines(kept_results: Path, head: str, split: Any) -> None:
+def test_probabilities_equal_the_engines(kept_results: Path, head: str, split: Any) -> None:
     found = results.read(kept_results)
     trials = found.trials[found.trials["head"].eq(head) & found.trials["lr"].eq(0.1)]
     for _, trial in trials.iterrows():

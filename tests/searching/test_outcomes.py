@@ -1,4 +1,4 @@
-"""What is told of a suggestion, from what came of its trials."""
+"""The result of a suggestion, combined from those of its trials."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_worst_of_the_seeds_decides(statuses: tuple[str, str], state: TrialS
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_is_no_result(value: float) -> None:
+def test_a_value_that_is_not_finite_counts_as_diverged(value: float) -> None:
     result = combine(members(), results_of("ok", "ok", values=value), Search())
     assert (result.state, result.values) == (TrialState.FAIL, [])
     assert "not finite" in result.reason

@@ -1,4 +1,4 @@
-"""Who stops early: synchronous halving against brute force, and Optuna's pruners through their interface."""
+"""Pruners: synchronous halving against brute force, and Optuna's pruners through their interface."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def survivors(values: Sequence[float], reduction: int) -> set[int]:
         (Pruning(name="median"), 1, []),
     ],
 )
-def test_rungs(pruning: Pruning, evaluations: int, expected: list[int]) -> None:
+def test_rungs_are_at_their_documented_evaluations(
+    pruning: Pruning, evaluations: int, expected: list[int]
+) -> None:
     assert pruners.rungs(pruning, evaluations) == expected
 
 
@@ -86,7 +88,7 @@ def test_rungs(pruning: Pruning, evaluations: int, expected: list[int]) -> None:
     values=VALUES, reduction=st.integers(2, 4), direction=st.sampled_from(["maximize", "minimize"]),
     randomness=st.randoms(use_true_random=False),
 )  # fmt: skip
-def test_halving_is_the_best_of_those_that_are_there_in_whatever_order_they_are_asked_for(
+def test_halving_keeps_the_best_in_any_order_of_asking(
     values: list[float], reduction: int, direction: Direction, randomness: object
 ) -> None:
     study = new(pruners.make(Pruning(name="halving", reduction=reduction), evaluations=5), direction)
@@ -117,7 +119,7 @@ def test_halving_keeps_a_third_at_each_rung() -> None:
     assert left == [11, 11, 4, 4, 4, 4, 4, 4, 2]
 
 
-def test_who_has_finished_is_not_pruned_and_takes_nobodys_place() -> None:
+def test_finished_suggestions_are_not_pruned_and_take_no_place() -> None:
     study = new(pruners.make(Pruning(name="halving"), evaluations=9))
     members = batch(study, [9, 9, 9, 3, 3, 1])
     for member, value in zip(members, [0.1, 0.3, 0.2, 0.9, 0.8, 0.0], strict=True):
@@ -126,7 +128,7 @@ def test_who_has_finished_is_not_pruned_and_takes_nobodys_place() -> None:
     assert [member.should_prune() for member in members] == [True, False, True, False, False, False]
 
 
-def test_who_reported_no_number_is_pruned_even_alone() -> None:
+def test_a_suggestion_without_a_number_is_pruned_even_alone() -> None:
     study = new(pruners.make(Pruning(name="halving"), evaluations=9))
     for value in (math.nan, math.inf, -math.inf):
         (member,) = batch(study, [9], number=study.trials[-1].number + 1 if study.trials else 0)
@@ -176,7 +178,7 @@ def test_shares_are_the_papers() -> None:
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=6), st.integers(0, 200))
-def test_every_stretch_of_a_batch_has_the_shares(shares: list[int], count: int) -> None:
+def test_every_part_of_a_batch_has_the_shares(shares: list[int], count: int) -> None:
     turns = pruners.turns(shares, count)
     for k in range(count + 1):
         told = Counter(turns[:k])
@@ -292,7 +294,7 @@ def test_patience_is_for_those_that_do_not_improve() -> None:
     assert not rising.should_prune()
 
 
-def test_none_prunes_nothing() -> None:
+def test_the_pruner_none_prunes_nothing() -> None:
     study = new(pruners.make(Pruning(), evaluations=5))
     (member,) = batch(study, [5])
     member.report(-1e9, 1)

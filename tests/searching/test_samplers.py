@@ -1,4 +1,4 @@
-"""Who suggests: informed by what was told, and the same again after a search was killed."""
+"""Samplers: informed by results, and asking the same again after a search was killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES: tuple[Sampler, ...] = get_args(Sampler)
 BATCH = 8
 
 
-def named(name: str, *choices: Any) -> SpaceEntry:
+def choices_of(name: str, *choices: Any) -> SpaceEntry:
     return SpaceEntry(name, Choices(tuple(map(str, choices))), means={str(c): {name: c} for c in choices})
 
 
@@ -34,7 +34,7 @@ NUMBERS = (
 )
 SPACE = Space(
     (
-        *NUMBERS, named("batch_size", 16, 32), named("optimizer", "sgd", "momentum"),
+        *NUMBERS, choices_of("batch_size", 16, 32), choices_of("optimizer", "sgd", "momentum"),
         SpaceEntry("momentum", Floats(0.5, 0.99)),
         Layers("hidden", Ints(1, 3), width=Ints(16, 256, log=True)),
     ),
@@ -51,7 +51,7 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(before)
 
 
-def drawn(trial: Trial, space: Space) -> dict[str, Any]:
+def draw_parameters(trial: Trial, space: Space) -> dict[str, Any]:
     def draw(parameter: Any) -> Any:
         values = samplers.distribution(parameter.values)
         match values:
@@ -72,7 +72,7 @@ def ask(study: optuna.Study, search: Search, space: Space = SPACE, count: int = 
     study.sampler = samplers.make(search, space, seed=1000 + len(study.trials))
     trials = [study.ask() for _ in range(count)]
     for trial in trials:
-        drawn(trial, space)
+        draw_parameters(trial, space)
     return trials
 
 
@@ -104,11 +104,11 @@ def rebuilt(study: optuna.Study) -> optuna.Study:
     again = optuna.create_study(directions=study.directions)
     for trial in study.trials:
         if trial.state.is_finished():
-            again.add_trial(stored(trial))
+            again.add_trial(as_stored(trial))
     return again
 
 
-def stored(trial: FrozenTrial) -> FrozenTrial:
+def as_stored(trial: FrozenTrial) -> FrozenTrial:
     return create_trial(
         state=trial.state,
         values=trial.values if trial.state == TrialState.COMPLETE else None,
@@ -163,7 +163,7 @@ def test_a_killed_search_for_two_things_asks_the_same_again(name: Sampler) -> No
         tell(study, expected)
 
 
-def test_cma_es_goes_on_with_its_generation() -> None:
+def test_cma_es_continues_its_generation() -> None:
     study, search = new_study(), search_by("cmaes")
     run(study, search, 3)
     before = max(trial.system_attrs["cma:generation"] for trial in study.trials)
@@ -201,7 +201,7 @@ def test_the_members_of_a_batch_of_tpe_keep_apart() -> None:
         again = rebuilt(study)
         again.sampler = samplers.make(search_by("tpe"), SPACE, seed=i)
         alone.append(again.ask())
-        drawn(alone[-1], SPACE)
+        draw_parameters(alone[-1], SPACE)
     assert spread(liar) > spread(alone)
 
 
@@ -213,7 +213,7 @@ def spread(trials: Sequence[Trial]) -> float:
 # -------------------------------------------------------------------------------------------------------- QMC
 
 
-def test_sobol_goes_on_and_never_repeats_a_point() -> None:
+def test_sobol_continues_without_repeating_a_point() -> None:
     study, search = new_study(), search_by("qmc")
     for _ in range(4):
         tell(study, ask(study, search, count=16))
@@ -223,7 +223,7 @@ def test_sobol_goes_on_and_never_repeats_a_point() -> None:
     assert sorted(cells.tolist()) == list(range(64))  # a net: one point in each of 64 equal cells
 
 
-def test_sobol_draws_what_is_conditional_evenly_too() -> None:
+def test_sobol_draws_conditional_parameters_evenly() -> None:
     study = new_study()
     tell(study, ask(study, search_by("qmc"), count=64))
     assert sum(trial.params["optimizer"] == "momentum" for trial in study.trials) == 32
@@ -245,7 +245,7 @@ def test_sobol_draws_what_is_conditional_evenly_too() -> None:
         (Floats(0.0, 0.5, step=0.25), FloatDistribution(0.0, 0.5, step=0.25)),
     ],
 )
-def test_distribution(values: Any, expected: Any) -> None:
+def test_space_entries_become_optuna_distributions(values: Any, expected: Any) -> None:
     assert samplers.distribution(values) == expected
 
 
@@ -278,7 +278,7 @@ def test_a_quantile_is_a_value_of_the_distribution(u: float, low: int, more: int
 # ---------------------------------------------------------------------------------------------------- remarks
 
 
-def test_what_every_suggestion_has() -> None:
+def test_unconditional_parameters_are_listed() -> None:
     names = [parameter.name for parameter in samplers.unconditional(SPACE)]
     assert names == [
         "lr",
@@ -302,7 +302,7 @@ def test_what_every_suggestion_has() -> None:
         ("nsga2", ["at random: momentum, hidden.width.2, hidden.width.3", "pruned"]),
     ],
 )
-def test_remarks(name: Sampler, expected: list[str]) -> None:
+def test_samplers_have_remarks_on_their_limits(name: Sampler, expected: list[str]) -> None:
     search = Search(sampler=name, pruner="hyperband")  # type: ignore[arg-type]
     told = samplers.remarks(search, SPACE)
     assert len(told) == len(expected)

@@ -1,4 +1,4 @@
-"""The whole of a search, on digits: what is asked, trained, told, kept and confirmed; what a kill leaves."""
+"""Whole searches on digits: asked, trained, told, stored, confirmed, killed and resumed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def search(given: Study, folder: Path, **how: Any) -> SearchResult:
     return searching.search(given, folder, **{"workers": 1, **how})
 
 
-def told(folder: Path) -> pd.DataFrame:
+def read_suggestions(folder: Path) -> pd.DataFrame:
     """suggestions.csv, without times."""
     return pd.read_csv(folder / "suggestions.csv", keep_default_na=False).drop(columns="seconds")
 
@@ -58,16 +58,16 @@ def trials(folder: Path) -> pd.DataFrame:
     return results.read(folder).trials
 
 
-def stored(folder: Path, name: str = "s") -> list[optuna.trial.FrozenTrial]:
+def read_storage(folder: Path, name: str = "s") -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/optuna.db").trials
 
 
-def whole(folder: Path, count: int) -> None:
+def check_complete(folder: Path, count: int) -> None:
     """What must be true of every search: as many as asked for, each trained once, nothing running."""
-    states = [trial.state.name for trial in stored(folder)]
+    states = [trial.state.name for trial in read_storage(folder)]
     assert len(states) == count
     assert "RUNNING" not in states
-    assert told(folder)["number"].tolist() == list(range(count))
+    assert read_suggestions(folder)["number"].tolist() == list(range(count))
     there = trials(folder)
     assert not there.duplicated("trial_id").any()
     assert not there.duplicated(["arm", "seed"]).any()
@@ -91,18 +91,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --------------------------------------------------------------------------------------- what comes of it
 
 
-def test_there_are_as_many_as_asked_for_each_once(folder: Path) -> None:
-    whole(folder, 6)
-    found = told(folder)
+def test_a_search_makes_the_requested_number_of_distinct_suggestions(folder: Path) -> None:
+    check_complete(folder, 6)
+    found = read_suggestions(folder)
     assert not found.duplicated(["lr", "activation"]).any()
     assert set(found["state"]) == {"complete"}
     assert found["evaluations"].tolist() == [2] * 6
     assert found["batch"].tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_the_objective_is_what_was_trained(folder: Path) -> None:
+def test_the_objective_equals_the_trained_value(folder: Path) -> None:
     own = trials(folder).set_index("arm")
-    for row in told(folder).to_dict("records"):
+    for row in read_suggestions(folder).to_dict("records"):
         assert row["val_accuracy"] == pytest.approx(own.loc[row["arm"], "val_accuracy"], abs=1e-6)
         assert row["lr"] == pytest.approx(own.loc[row["arm"], "lr"], rel=1e-6)
         assert row["activation"] == own.loc[row["arm"], "activation"]
@@ -115,7 +115,7 @@ def test_test_is_opened_for_the_winner_and_the_baseline_alone(folder: Path) -> N
     confirmed = trials(folder / "confirmed")
     assert confirmed[test].notna().all(axis=None)
     assert confirmed.groupby("arm")["seed"].apply(list).to_dict() == {"baseline": [0, 1], "winner": [0, 1]}
-    best = told(folder).sort_values("val_accuracy", ascending=False).iloc[0]
+    best = read_suggestions(folder).sort_values("val_accuracy", ascending=False).iloc[0]
     winner = confirmed[confirmed["arm"] == "winner"]
     assert winner["lr"].unique() == pytest.approx(best["lr"], rel=1e-6)
     written = tomllib.loads((folder / "confirmed" / "study.toml").read_text())
@@ -132,12 +132,12 @@ def test_a_finished_search_asks_for_nothing_more(folder: Path) -> None:
     assert before == ((folder / "trials.csv").read_bytes(), (folder / "suggestions.csv").read_bytes())
 
 
-def test_it_goes_on_with_more(tmp_path: Path, folder: Path) -> None:
+def test_an_extended_search_continues(tmp_path: Path, folder: Path) -> None:
     search(study({"suggestions": 3}), tmp_path / "s")
-    assert told(tmp_path / "s").equals(told(folder)[:3])
+    assert read_suggestions(tmp_path / "s").equals(read_suggestions(folder)[:3])
     search(study(), tmp_path / "s")
-    pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
-    whole(tmp_path / "s", 6)
+    pd.testing.assert_frame_equal(read_suggestions(tmp_path / "s"), read_suggestions(folder))
+    check_complete(tmp_path / "s", 6)
 
 
 def test_a_finite_space_is_used_up_exactly(tmp_path: Path) -> None:
@@ -146,14 +146,14 @@ def test_a_finite_space_is_used_up_exactly(tmp_path: Path) -> None:
         study({"suggestions": 15, "batch": 8, "sampler": "random"}, space, epochs=1), tmp_path / "s"
     )
     assert len(found.trials) == 15
-    whole(tmp_path / "s", 15)
-    assert not told(tmp_path / "s").duplicated(["lr", "activation", "hidden"]).any()
+    check_complete(tmp_path / "s", 15)
+    assert not read_suggestions(tmp_path / "s").duplicated(["lr", "activation", "hidden"]).any()
 
 
 @pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(tmp_path: Path, folder: Path) -> None:
     search(study(), tmp_path / "s", workers=2)
-    two, one = told(tmp_path / "s"), told(folder)
+    two, one = read_suggestions(tmp_path / "s"), read_suggestions(folder)
     pd.testing.assert_frame_equal(two, one, rtol=1e-4)
 
 
@@ -162,7 +162,7 @@ def test_every_engine_searches(tmp_path: Path, engine: str) -> None:
     given = study({"sampler": "random"})
     search(given, tmp_path / "stacked")
     search(given, tmp_path / "other", engine=engine)
-    one, other = told(tmp_path / "stacked"), told(tmp_path / "other")
+    one, other = read_suggestions(tmp_path / "stacked"), read_suggestions(tmp_path / "other")
     assert one["lr"].equals(other["lr"])
     assert one["val_accuracy"].to_numpy() == pytest.approx(other["val_accuracy"].to_numpy(), abs=0.02)
     assert set(trials(tmp_path / "other")["engine"]) == {engine}
@@ -187,18 +187,18 @@ def test_a_metric_is_minimized(tmp_path: Path) -> None:
         }
     )  # fmt: skip
     found = search(given, tmp_path / "s")
-    table = told(tmp_path / "s")
+    table = read_suggestions(tmp_path / "s")
     assert found.winner == table["val_nll"].idxmin()
     own = trials(tmp_path / "s").set_index("arm")["val_nll"]
     assert table["val_nll"].to_numpy() == pytest.approx(own[table["arm"]].to_numpy(), rel=1e-5)
 
 
 @pytest.mark.parametrize("cost", ["parameters", "training_flops"])
-def test_two_objectives(tmp_path: Path, cost: str) -> None:
+def test_a_search_may_have_two_objectives(tmp_path: Path, cost: str) -> None:
     space = {"hidden": {"depth": {"low": 0, "high": 2}, "width": {"low": 2, "high": 16}}, "lr": [0.03, 0.3]}
     wanted = {"sampler": "nsga2", "objective": ["val_accuracy", cost], "suggestions": 6}
     found = search(study(wanted, space), tmp_path / "s")
-    table = told(tmp_path / "s")
+    table = read_suggestions(tmp_path / "s")
     own = trials(tmp_path / "s").set_index("arm").loc[table["arm"]]
     sizes = own["parameters"].to_numpy()
     if cost == "parameters":
@@ -207,7 +207,7 @@ def test_two_objectives(tmp_path: Path, cost: str) -> None:
         assert table[cost].rank().tolist() != []
         assert (table[cost] > 4 * 1293 * 2 * 64 * 2).all()  # two products of layer one, two epochs
     assert found.winner == table["val_accuracy"].idxmax()
-    for trial, row in zip(stored(tmp_path / "s"), table.to_dict("records"), strict=True):
+    for trial, row in zip(read_storage(tmp_path / "s"), table.to_dict("records"), strict=True):
         assert list(trial.values) == pytest.approx([row["val_accuracy"], row[cost]], rel=1e-6)
 
 
@@ -216,18 +216,18 @@ def test_several_seeds_count_as_their_mean(tmp_path: Path) -> None:
     own = trials(tmp_path / "s")
     assert set(own["seed"]) == {2000, 2001}
     means = own.groupby("arm")["val_accuracy"].mean()
-    for row in told(tmp_path / "s").to_dict("records"):
+    for row in read_suggestions(tmp_path / "s").to_dict("records"):
         assert row["val_accuracy"] == pytest.approx(means[row["arm"]], abs=1e-6)
-    whole(tmp_path / "s", 4)
+    check_complete(tmp_path / "s", 4)
 
 
 # ----------------------------------------------------------------------------------------------- divergence
 
 
-def test_who_diverges_has_failed_and_is_never_best(tmp_path: Path) -> None:
+def test_a_diverged_suggestion_fails_and_never_wins(tmp_path: Path) -> None:
     space = {"lr": [0.1, 1e25, 1e28], "activation": ["relu", "tanh"]}
     found = search(study({"suggestions": 6, "batch": 6}, space), tmp_path / "s")
-    table = told(tmp_path / "s")
+    table = read_suggestions(tmp_path / "s")
     assert table[table["lr"] == 0.1]["state"].tolist() == ["complete"] * 2
     assert not found.failed  # nothing is wrong with the machine
     lost = table[table["state"] == "failed"]
@@ -236,7 +236,7 @@ def test_who_diverges_has_failed_and_is_never_best(tmp_path: Path) -> None:
     assert lost["reason"].str.contains("seed 2000 diverged: the loss was not finite at step").all()
     assert found.winner is not None
     assert found.trials[found.winner].state.name == "COMPLETE"
-    whole(tmp_path / "s", 6)
+    check_complete(tmp_path / "s", 6)
 
 
 @pytest.mark.parametrize("diverged", ["fail", 0.0])
@@ -247,7 +247,7 @@ def test_a_whole_batch_may_diverge(tmp_path: Path, diverged: Any) -> None:
     found = search(given, tmp_path / "s")
     assert found.winner is None
     assert found.confirmed is None
-    states = {trial.state.name for trial in stored(tmp_path / "s")}
+    states = {trial.state.name for trial in read_storage(tmp_path / "s")}
     assert states == ({"FAIL"} if diverged == "fail" else {"COMPLETE"})
     assert set(trials(tmp_path / "s")["status"]) == {"diverged"}
     again = search(given, tmp_path / "s")
@@ -274,23 +274,23 @@ def test_one_seed_that_diverges_fails_the_suggestion_and_loses_nobody(
     monkeypatch.setattr(rounds.Round, "report", report)
     pruner = {"name": "halving", "reduction": 2}
     search(study({"seeds": 2, "suggestions": 4, "batch": 4, "pruner": pruner}, epochs=4), tmp_path / "s")
-    first = told(tmp_path / "s").iloc[0]
+    first = read_suggestions(tmp_path / "s").iloc[0]
     assert (first["state"], first["val_accuracy"]) == ("failed", "")
     assert first["reason"].startswith("seed 2000 diverged: ")
     own = trials(tmp_path / "s").query("arm == 'suggestion 0'").set_index("seed")
     assert own["status"].to_dict() == {2000: "diverged", 2001: "pruned"}
     assert own.loc[2001, "reason"] == "another seed of this suggestion diverged"
-    whole(tmp_path / "s", 4)
+    check_complete(tmp_path / "s", 4)
 
 
 # ------------------------------------------------------------------------------------------------- pruning
 
 
-def test_the_pruned_stop_training_and_keep_what_they_reached(tmp_path: Path) -> None:
+def test_pruned_suggestions_stop_and_keep_their_results(tmp_path: Path) -> None:
     pruner = {"name": "halving", "reduction": 2}
     given = study({"pruner": pruner, "suggestions": 8, "batch": 8, "sampler": "random"}, epochs=4)
     search(given, tmp_path / "s")
-    table, own = told(tmp_path / "s"), trials(tmp_path / "s").set_index("arm")
+    table, own = read_suggestions(tmp_path / "s"), trials(tmp_path / "s").set_index("arm")
     assert table["evaluations"].value_counts().to_dict() == {1: 4, 2: 2, 4: 2}
     assert own.loc[table["arm"], "epochs_done"].tolist() == table["evaluations"].tolist()
     epochs = results.read(tmp_path / "s").epochs.query("split == 'val'")
@@ -304,7 +304,7 @@ def test_the_pruned_stop_training_and_keep_what_they_reached(tmp_path: Path) -> 
         assert (row["state"], trial["status"]) == (("pruned", "pruned") if pruned else ("complete", "ok"))
         assert row["reason"] == (f"pruned after evaluation {row['evaluations']}" if pruned else "")
     first = table["evaluations"] == 1
-    reached = {i: trial.intermediate_values[1] for i, trial in enumerate(stored(tmp_path / "s"))}
+    reached = {i: trial.intermediate_values[1] for i, trial in enumerate(read_storage(tmp_path / "s"))}
     assert max(reached[i] for i in table.index[first]) <= min(reached[i] for i in table.index[~first])
 
 
@@ -312,20 +312,20 @@ def test_epochs_in_the_space_end_before_a_rung(tmp_path: Path) -> None:
     space = TABLES["space"] | {"epochs": {"low": 1, "high": 5}}
     pruner = {"name": "halving", "reduction": 3}
     search(study({"pruner": pruner, "suggestions": 8, "batch": 8, "sampler": "qmc"}, space), tmp_path / "s")
-    table, own = told(tmp_path / "s"), trials(tmp_path / "s").set_index("arm")
+    table, own = read_suggestions(tmp_path / "s"), trials(tmp_path / "s").set_index("arm")
     for row in table.to_dict("records"):
         assert row["evaluations"] == own.loc[row["arm"], "epochs_done"] <= row["epochs"]
         assert (row["state"] == "complete") == (row["evaluations"] == row["epochs"])
         if row["state"] == "pruned":
             assert row["evaluations"] in {1, 3}
     assert set(table["state"]) == {"complete", "pruned"}
-    whole(tmp_path / "s", 8)
+    check_complete(tmp_path / "s", 8)
 
 
 # --------------------------------------------------------------------------------------- kills and faults
 
 
-def test_what_was_trained_and_not_told_is_not_trained_again(
+def test_a_batch_that_was_trained_but_not_told_is_not_trained_again(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -345,12 +345,12 @@ def test_what_was_trained_and_not_told_is_not_trained_again(
     monkeypatch.setattr(rounds.Round, "train", train)
     search(study(), tmp_path / "s")
     assert trained == [3, 4, 5]
-    pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
-    whole(tmp_path / "s", 6)
+    pd.testing.assert_frame_equal(read_suggestions(tmp_path / "s"), read_suggestions(folder))
+    check_complete(tmp_path / "s", 6)
 
 
 @pytest.mark.parametrize("more", [False, True])
-def test_a_batch_that_was_told_in_part_is_told_to_its_end(
+def test_a_partly_told_batch_is_completed(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, more: bool
 ) -> None:
     really = storages.Storage.add
@@ -363,10 +363,10 @@ def test_a_batch_that_was_told_in_part_is_told_to_its_end(
         patch.setattr(storages.Storage, "add", torn)
         with pytest.raises(MachineError):
             search(study({"suggestions": 3} if more else {}), tmp_path / "s")
-    assert len(stored(tmp_path / "s")) == 2
+    assert len(read_storage(tmp_path / "s")) == 2
     search(study(), tmp_path / "s")
-    pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
-    whole(tmp_path / "s", 6)
+    pd.testing.assert_frame_equal(read_suggestions(tmp_path / "s"), read_suggestions(folder))
+    check_complete(tmp_path / "s", 6)
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,40 +377,42 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, folder: Path, monkeypatch: py
         patch.setattr(parts, "write_batch", full)
         with pytest.raises(MachineError, match="no space left"):
             search(study(), tmp_path / "s")
-    assert stored(tmp_path / "s") == []
+    assert read_storage(tmp_path / "s") == []
     search(study(), tmp_path / "s")
-    pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
+    pd.testing.assert_frame_equal(read_suggestions(tmp_path / "s"), read_suggestions(folder))
 
 
-def test_another_space_in_the_folder_is_told_with_what_differs(tmp_path: Path) -> None:
+def test_another_space_in_the_folder_is_reported_with_its_differences(tmp_path: Path) -> None:
     search(study({"suggestions": 1}), tmp_path / "s")
     before = (tmp_path / "s" / "suggestions.csv").read_bytes()
     other = study({"suggestions": 2}, TABLES["space"] | {"lr": {"low": 1e-4, "high": 1.0, "log": True}})
     with pytest.raises(UsageError, match=r"space\.lr: there .*0\.001.*, here .*0\.0001"):
         search(other, tmp_path / "s")
     assert (tmp_path / "s" / "suggestions.csv").read_bytes() == before
-    assert len(stored(tmp_path / "s")) == 1
+    assert len(read_storage(tmp_path / "s")) == 1
 
 
-def test_one_search_at_a_time(tmp_path: Path) -> None:
+def test_a_folder_takes_one_search_at_a_time(tmp_path: Path) -> None:
     with locks.locked(tmp_path / "s"), pytest.raises(UsageError, match="another run is writing into"):
         search(study(), tmp_path / "s")
 
 
-def test_a_journal_keeps_it_as_well(tmp_path: Path, folder: Path) -> None:
+def test_a_search_may_be_stored_in_a_journal(tmp_path: Path, folder: Path) -> None:
     search(study({"storage": "journal", "suggestions": 3}), tmp_path / "s")
     search(study({"storage": "journal"}), tmp_path / "s")
     assert (tmp_path / "s" / "optuna.journal").is_file()
-    pd.testing.assert_frame_equal(told(tmp_path / "s"), told(folder))
+    pd.testing.assert_frame_equal(read_suggestions(tmp_path / "s"), read_suggestions(folder))
 
 
-def test_a_database_server_keeps_it_as_well(tmp_path: Path, folder: Path, postgres: Postgres) -> None:
+def test_a_search_may_be_stored_on_a_database_server(
+    tmp_path: Path, folder: Path, postgres: Postgres
+) -> None:
     where = postgres.url("postgres")
     given = study({"storage": where})
     half = study({"storage": where, "suggestions": 3})
     search(half, tmp_path)
     search(given, tmp_path)
-    pd.testing.assert_frame_equal(told(tmp_path), told(folder))
+    pd.testing.assert_frame_equal(read_suggestions(tmp_path), read_suggestions(folder))
     storage = optuna.storages.RDBStorage(where)
     kept = optuna.load_study(study_name="s", storage=storage)
     assert [trial.state.name for trial in kept.trials] == ["COMPLETE"] * 6
@@ -460,22 +462,22 @@ def test_a_component_that_raises_fails_alone(tmp_path: Path, monkeypatch: pytest
     given = with_plugin(tmp_path, 'raise ValueError("no luck")', monkeypatch)
     Path("armed").touch()
     found = search(given, tmp_path / "s")
-    table = told(tmp_path / "s").set_index("activation")
+    table = read_suggestions(tmp_path / "s").set_index("activation")
     assert found.failed
     assert set(table.loc[["faulty"], "state"]) == {"failed"}
     assert table.loc[["faulty"], "reason"].str.contains("ValueError: no luck").all()
     assert set(table.loc[["relu"], "state"]) == {"complete"}
     assert set(trials(tmp_path / "s").query("activation == 'faulty'")["status"]) == {"failed"}
-    whole(tmp_path / "s", 4)
+    check_complete(tmp_path / "s", 4)
 
 
 @pytest.mark.usefixtures("registries")
-def test_of_a_stack_only_the_guilty_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_faulty_members_of_a_stack_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # It passes the trial by which plans decide, on six samples, and shares a stack with others.
     given = with_plugin(tmp_path, 'if x.shape[-1] > 6: raise ValueError("too many")', monkeypatch)
     Path("armed").touch()
     search(given, tmp_path / "s")
-    table = told(tmp_path / "s").set_index("activation")
+    table = read_suggestions(tmp_path / "s").set_index("activation")
     assert set(table.loc[["faulty"], "state"]) == {"failed"}
     assert set(table.loc[["relu"], "state"]) == {"complete"}
 
@@ -494,7 +496,7 @@ def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(rounds.Round, "train", train)
     found = search(given, tmp_path / "s", workers=2)
     assert not Path("armed").exists()
-    assert set(told(tmp_path / "s")["state"]) == {"complete"}
+    assert set(read_suggestions(tmp_path / "s")["state"]) == {"complete"}
     assert not found.failed
 
 
@@ -564,11 +566,11 @@ def test_a_search_that_is_killed_twice_and_interrupted_comes_to_the_same(tmp_pat
         stdout, stderr = process.communicate()
         assert process.returncode == 0, stderr
     assert "winner - baseline on test" in stdout
-    pd.testing.assert_frame_equal(told(folder), told(unkilled / "results" / "s"))
-    whole(folder, 9)
+    pd.testing.assert_frame_equal(read_suggestions(folder), read_suggestions(unkilled / "results" / "s"))
+    check_complete(folder, 9)
 
 
-def test_what_is_read_from_parts_is_what_was_told_live(tmp_path: Path) -> None:
+def test_results_read_from_parts_equal_those_of_the_live_search(tmp_path: Path) -> None:
     given = study(
         {"suggestions": 12, "batch": 4, "pruner": "halving", "sampler": "tpe"},
         {"lr": {"low": 1e-3, "high": 1e27, "log": True}, "momentum": {"low": 0.1, "high": 0.9}},
@@ -576,12 +578,12 @@ def test_what_is_read_from_parts_is_what_was_told_live(tmp_path: Path) -> None:
         epochs=4,
     )
     search(given, tmp_path)
-    before = told(tmp_path)
+    before = read_suggestions(tmp_path)
     assert set(before["state"]) == {"complete", "pruned", "failed"}
     (tmp_path / "optuna.db").unlink()  # and all that Optuna knew
     parts_before = sorted(path.name for path in (tmp_path / "parts").iterdir())
     search(given, tmp_path)
-    pd.testing.assert_frame_equal(told(tmp_path), before)
+    pd.testing.assert_frame_equal(read_suggestions(tmp_path), before)
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == parts_before
 
 
@@ -591,7 +593,7 @@ def test_numbers_are_written_as_in_every_folder(folder: Path) -> None:
     assert max(len(row[4].replace(".", "").strip("0")) for row in rows) <= 7
 
 
-def test_test_that_is_opened_for_another_winner_is_written_down(tmp_path: Path) -> None:
+def test_opening_test_for_another_winner_is_recorded(tmp_path: Path) -> None:
     for suggestions in (1, 6):
         search(study({"suggestions": suggestions, "batch": 3}), tmp_path)
     winners = pd.read_csv(tmp_path / "winners.csv")

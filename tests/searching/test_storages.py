@@ -82,7 +82,7 @@ def fields(one: FrozenTrial, *, times: bool) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def same(there: list[FrozenTrial], given: list[FrozenTrial], *, times: bool = True) -> bool:
+def equal_trials(there: list[FrozenTrial], given: list[FrozenTrial], *, times: bool = True) -> bool:
     numbers = [one.number for one in there] == list(range(len(given)))
     return numbers and [fields(one, times=times) for one in there] == [
         fields(one, times=times) for one in given
@@ -102,23 +102,23 @@ def every_kind() -> list[FrozenTrial]:
 # ------------------------------------------------------------------------------------------------ round trips
 
 
-def test_trials_come_out_as_they_went_in(place: Place) -> None:
+def test_stored_trials_are_read_back_unchanged(place: Place) -> None:
     given = every_kind()
     with closing(place.open()) as storage:
         assert storage.trials() == []
         storage.add(given[:2])
         storage.add(given[2:])
-        assert same(storage.trials(), given)
+        assert equal_trials(storage.trials(), given)
     with closing(place.open()) as storage:
-        assert same(storage.trials(), given)
+        assert equal_trials(storage.trials(), given)
 
 
-def test_several_objectives_and_values_that_are_not_finite(place: Place) -> None:
+def test_several_objectives_and_non_finite_values_are_stored(place: Place) -> None:
     given = [trial(values=[0.9, 12_000.0]), trial(values=[float("inf"), 1.0])]
     with closing(place.open(directions=("maximize", "minimize"))) as storage:
         storage.add(given)
     with closing(place.open(directions=("maximize", "minimize"))) as storage:
-        assert same(storage.trials(), given)
+        assert equal_trials(storage.trials(), given)
 
 
 def test_a_resumed_search_goes_on_with_the_next_number(place: Place) -> None:
@@ -133,7 +133,7 @@ def test_a_resumed_search_goes_on_with_the_next_number(place: Place) -> None:
 # ------------------------------------------------------------------------------------- one search, one writer
 
 
-def test_another_search_is_told_what_differs(place: Place) -> None:
+def test_another_search_is_refused_with_its_differences(place: Place) -> None:
     place.open().close()
     with pytest.raises(UsageError, match="is there already") as told:
         place.open(directions=("minimize",), sampler="random", seeds=None)
@@ -157,7 +157,7 @@ def test_entries_are_completed_only_while_there_are_no_trials(place: Place) -> N
         storages.open_storage(place.where, place.folder, place.name, ["maximize"], {})
 
 
-def other(place: Place, storage: Storage) -> optuna.Study:
+def other_study(place: Place, storage: Storage) -> optuna.Study:
     """The same study as another program opens it."""
     if place.where == "journal":
         backend = optuna.storages.journal.JournalFileBackend(storage.url)
@@ -167,10 +167,10 @@ def other(place: Place, storage: Storage) -> optuna.Study:
     return optuna.load_study(study_name=place.name, storage=rdb)
 
 
-def test_a_trial_in_flight_is_another_programs(place: Place) -> None:
+def test_a_running_trial_in_a_storage_is_refused(place: Place) -> None:
     with closing(place.open()) as storage:
         storage.add([trial()])
-        other(place, storage).ask()
+        other_study(place, storage).ask()
         with pytest.raises(UsageError, match=r"trial 1 of study .* is RUNNING"):
             storage.trials()
     with pytest.raises(UsageError, match="only writer"):
@@ -180,23 +180,23 @@ def test_a_trial_in_flight_is_another_programs(place: Place) -> None:
 def test_a_second_writer_is_noticed(place: Place) -> None:
     with closing(place.open()) as storage:
         storage.add([trial()])
-        other(place, storage).add_trial(trial())
+        other_study(place, storage).add_trial(trial())
         with pytest.raises(MachineError, match="holds 2 trials, and this search knows of 1"):
             storage.add([trial()])
     with closing(place.open()) as storage:
         assert len(storage.trials()) == 2  # it was refused before anything was added
 
 
-def test_a_study_that_is_deleted_meanwhile(place: Place) -> None:
+def test_a_study_deleted_meanwhile_is_reported(place: Place) -> None:
     with closing(place.open()) as storage:
         storage.add([trial()])
-        study = other(place, storage)
+        study = other_study(place, storage)
         optuna.delete_study(study_name=place.name, storage=study._storage)
         with pytest.raises(MachineError, match="deleted it"):
             storage.add([trial()])
 
 
-def test_a_trial_of_another_number_is_a_mistake_of_ours(place: Place) -> None:
+def test_a_trial_with_a_wrong_number_is_an_internal_error(place: Place) -> None:
     one = trial()
     one.number = 1
     with closing(place.open()) as storage:
@@ -239,7 +239,7 @@ def test_a_killed_search_leaves_whole_trials(place: Place) -> None:
         there = storage.trials()
         # The last one may have been kept and not yet been told.
         assert last + 1 <= len(there) <= last + 2
-        assert same(there, [trial(0.1 + i / 1000) for i in range(len(there))], times=False)
+        assert equal_trials(there, [trial(0.1 + i / 1000) for i in range(len(there))], times=False)
         storage.add([trial()])
         assert [one.number for one in storage.trials()] == list(range(len(there) + 1))
 
@@ -305,7 +305,7 @@ def held(path: Path, how: str) -> Iterator[None]:
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("how", ["EXCLUSIVE", "IMMEDIATE"])
-def test_a_locked_database_is_waited_for_and_then_told(tmp_path: Path, how: str) -> None:
+def test_a_locked_database_is_waited_for_and_then_reported(tmp_path: Path, how: str) -> None:
     place, path = Place("sqlite", tmp_path), tmp_path / "optuna.db"
     with closing(place.open()) as storage:
         storage.add([trial(0.1)])
@@ -331,7 +331,7 @@ def test_a_lock_that_is_let_go_in_time_is_no_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
     place = Place("sqlite", tmp_path)
     place.open().close()
     pages = (tmp_path / "optuna.db").stat().st_size // 4096 + 1
@@ -351,7 +351,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
     with closing(place.open()) as storage:
         assert 0 < len(kept) < 40
         storage.add([trial(0.1 + i / 1000) for i in range(len(kept), 40)])
-        assert same(storage.trials(), [trial(0.1 + i / 1000) for i in range(40)], times=False)
+        assert equal_trials(storage.trials(), [trial(0.1 + i / 1000) for i in range(40)], times=False)
 
 
 ADD_ON_A_SMALL_DISK = """
@@ -370,7 +370,7 @@ except MachineError as error:
 """
 
 
-def test_a_journal_that_cannot_grow_is_told_and_loses_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_journal_is_reported_and_loses_nothing(tmp_path: Path) -> None:
     code = ADD_ON_A_SMALL_DISK.format(tests=TESTS, folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     message, kept = done.stdout.splitlines()
@@ -384,7 +384,7 @@ def test_a_journal_that_cannot_grow_is_told_and_loses_nothing(tmp_path: Path) ->
 
 @pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("where", ["sqlite", "journal"])
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, where: str) -> None:
+def test_an_unwritable_folder_is_reported(tmp_path: Path, where: str) -> None:
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(MachineError, match="cannot be written"):
@@ -409,7 +409,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, where: str) -> 
         ("mysql+nosuch://u:secret@host/db", "not a database URL"),
     ],
 )
-def test_a_setting_that_is_no_storage(tmp_path: Path, where: str, message: str) -> None:
+def test_a_malformed_storage_setting_is_refused(tmp_path: Path, where: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as told:
         Place(where, tmp_path).open()
     assert "secret" not in str(told.value)
@@ -423,7 +423,7 @@ def test_a_driver_that_is_missing_is_named_as_pip_calls_it(
         Place("postgresql+psycopg://u:secret@localhost/db", tmp_path).open()
 
 
-def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
     pytest.importorskip("psycopg", reason='the driver is not installed (pip install "psycopg[binary]")')
     with socket.socket() as bound:  # bound and not listening: refused
         bound.bind(("127.0.0.1", 0))
@@ -434,7 +434,7 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert "ann:***@127.0.0.1" in str(told.value)
 
 
-def test_files_that_are_no_storage_are_told_and_left_alone(tmp_path: Path) -> None:
+def test_files_other_than_storages_are_reported_and_left_alone(tmp_path: Path) -> None:
     for where, name in storages.FILES.items():
         for content in (b"no storage of any kind\n" * 100, b"nor this"):
             (tmp_path / name).write_bytes(content)
@@ -445,7 +445,7 @@ def test_files_that_are_no_storage_are_told_and_left_alone(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("line", [b"{}", b"[4]", b"\0" * 40, b'{"op_code":4,', b'{"op_code":77}', b"\xff"])
 @pytest.mark.parametrize("at", [3, -1])
-def test_a_damaged_journal_is_told_and_left_alone(tmp_path: Path, line: bytes, at: int) -> None:
+def test_a_damaged_journal_is_reported_and_left_alone(tmp_path: Path, line: bytes, at: int) -> None:
     place, path = Place("journal", tmp_path), tmp_path / "optuna.journal"
     with closing(place.open()) as storage:
         storage.add([trial(0.1), trial(0.2)])
@@ -457,7 +457,7 @@ def test_a_damaged_journal_is_told_and_left_alone(tmp_path: Path, line: bytes, a
     assert path.read_bytes() == b"".join(lines)
 
 
-def test_a_damaged_database_is_told(tmp_path: Path) -> None:
+def test_a_damaged_database_is_reported(tmp_path: Path) -> None:
     place, path = Place("sqlite", tmp_path), tmp_path / "optuna.db"
     with closing(place.open()) as storage:
         storage.add([trial()])
@@ -466,7 +466,7 @@ def test_a_damaged_database_is_told(tmp_path: Path) -> None:
         place.open()
 
 
-def test_a_database_of_a_newer_optuna_is_told(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_optuna_is_reported(tmp_path: Path) -> None:
     Place("sqlite", tmp_path).open().close()
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
@@ -478,7 +478,7 @@ def test_a_database_of_a_newer_optuna_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"password": "no"}, {"user": "nobody"}, {"database": "nowhere"}])
-def test_what_a_server_refuses_is_told_in_its_words(
+def test_refusals_of_a_server_are_reported_in_its_words(
     postgres: Postgres, tmp_path: Path, wrong: dict[str, str]
 ) -> None:
     with pytest.raises(MachineError, match=r"FATAL: (password authentication failed|database)"):
@@ -486,7 +486,7 @@ def test_what_a_server_refuses_is_told_in_its_words(
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_server_that_dies_is_told_and_a_restarted_one_goes_on(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_dead_server_is_reported_and_a_restarted_one_continues(postgres: Postgres, tmp_path: Path) -> None:
     place = Place(postgres.url("postgres"), tmp_path, tmp_path.name)
     with closing(place.open()) as storage:
         storage.add([trial(0.1)])
@@ -505,16 +505,16 @@ def test_a_server_that_dies_is_told_and_a_restarted_one_goes_on(postgres: Postgr
 # ---------------------------------------------------------------------------------------------- what is shown
 
 
-def test_urls_are_what_optuna_takes(place: Place) -> None:
+def test_storage_urls_are_accepted_by_optuna(place: Place) -> None:
     with closing(place.open()) as storage:
         storage.add([trial()])
-        assert len(other(place, storage).trials) == 1
+        assert len(other_study(place, storage).trials) == 1
         assert (storage.url == storage.shown) == ("://" not in place.where)
         assert PASSWORD.replace(" ", "%20") not in storage.shown
 
 
 @pytest.mark.parametrize("name", ["a b", "50% #1?", "{SCHEMA_VERSION}", "ä"])
-def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
+def test_folders_may_have_any_name(tmp_path: Path, name: str) -> None:
     for where, file in storages.FILES.items():
         with closing(Place(where, tmp_path / name).open()) as storage:
             storage.add([trial()])

@@ -29,7 +29,7 @@ def check(name: str, value: object, default: Any = None) -> object:
 @pytest.mark.parametrize("name", POSITIVE)
 @steady
 @given(value=reals)
-def test_positive(name: str, value: float) -> None:
+def test_positive_numbers_are_checked(name: str, value: float) -> None:
     if 0 < value <= 1e30:
         assert check(name, value) == value
     else:
@@ -40,7 +40,7 @@ def test_positive(name: str, value: float) -> None:
 @pytest.mark.parametrize("name", NOT_NEGATIVE)
 @steady
 @given(value=reals)
-def test_not_negative(name: str, value: float) -> None:
+def test_non_negative_numbers_are_checked(name: str, value: float) -> None:
     if value >= 0:
         assert check(name, value) == value
     else:
@@ -51,7 +51,7 @@ def test_not_negative(name: str, value: float) -> None:
 @pytest.mark.parametrize("name", FRACTIONS)
 @steady
 @given(value=st.floats(-2, 2))
-def test_fractions(name: str, value: float) -> None:
+def test_fractions_are_checked(name: str, value: float) -> None:
     if 0 <= value < 1:
         assert check(name, value) == value
     else:
@@ -62,7 +62,7 @@ def test_fractions(name: str, value: float) -> None:
 @pytest.mark.parametrize("name", COUNTS)
 @steady
 @given(value=st.integers(-5, 10**6))
-def test_counts(name: str, value: int) -> None:
+def test_counts_are_checked(name: str, value: int) -> None:
     if value >= 1:
         assert check(name, value) == value
     else:
@@ -72,7 +72,7 @@ def test_counts(name: str, value: int) -> None:
 
 @steady
 @given(count=st.integers(1, 10**9))
-def test_a_whole_number_where_a_number_is_meant_is_that_number(count: int) -> None:
+def test_a_whole_number_is_accepted_as_a_float(count: int) -> None:
     checked = check("lr", count)
     assert checked == count
     assert isinstance(checked, float)
@@ -80,14 +80,14 @@ def test_a_whole_number_where_a_number_is_meant_is_that_number(count: int) -> No
 
 @pytest.mark.parametrize("name", [*POSITIVE, *NOT_NEGATIVE, *FRACTIONS, "gamma"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "0.1", True, None, [0.1]])
-def test_what_is_no_finite_number(name: str, value: object) -> None:
+def test_values_other_than_finite_numbers_are_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=r"number|finite|less than|greater than"):
         check(name, value)
 
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [1.5, 2.0, "3", True, None])
-def test_what_is_no_whole_number(name: str, value: object) -> None:
+def test_values_other_than_whole_numbers_are_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match="valid integer"):
         check(name, value)
 
@@ -120,7 +120,7 @@ def test_what_is_no_whole_number(name: str, value: object) -> None:
         ("eval_every", 1.5, "'1 epoch'"),
     ],
 )
-def test_messages_say_what_is_allowed(name: str, value: object, message: str) -> None:
+def test_messages_state_the_allowed_values(name: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         check(name, value)
     assert not str(error.value).startswith(("Input", "Value error"))

@@ -1,4 +1,4 @@
-"""What is left of a holed grid."""
+"""The balanced part of a grid with holes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness import stats
 
 
 @given(arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=4, max_side=5)))
-def test_what_is_left_has_no_hole(finished: np.ndarray) -> None:
+def test_the_balanced_part_has_no_hole(finished: np.ndarray) -> None:
     kept = stats.whole_block(finished)
     block = finished[np.ix_(*kept)]
     assert block.all()

@@ -32,7 +32,7 @@ def test_expected_calibration_error_by_hand() -> None:
     assert stats.ece(np.reshape(sure, (2, 2)), np.reshape(right, (2, 2)), bins=2) == stats.ece(sure, right, 2)
 
 
-def test_a_calibrated_model_has_almost_none_and_a_sure_and_wrong_one_all() -> None:
+def test_ece_is_near_0_if_calibrated_and_1_if_surely_wrong() -> None:
     rng = np.random.default_rng(0)
     sure = rng.uniform(0, 1, 200_000)
     assert stats.ece(sure, rng.random(200_000) < sure) < 0.01
@@ -47,13 +47,13 @@ def test_edges_belong_to_the_bin_below_and_zero_to_the_first() -> None:
     assert math.isnan(table["accuracy"][2])
 
 
-def test_no_samples_are_no_error_and_no_number() -> None:
+def test_calibration_of_no_samples_is_nan_without_an_error() -> None:
     table = stats.calibration([], [], bins=3)
     assert table["n"].tolist() == [0, 0, 0]
     assert math.isnan(stats.ece([], []))
 
 
 @pytest.mark.parametrize("sure", [[1.1, 0.5], [math.nan, 0.5], [0.5]])
-def test_what_is_no_confidence_is_refused(sure: list[float]) -> None:
+def test_values_other_than_confidences_are_refused(sure: list[float]) -> None:
     with pytest.raises(ValueError, match="confidence"):
         stats.calibration(sure, [True, False])

@@ -59,7 +59,7 @@ def test_a_diverged_cell_is_left_out_for_every_level() -> None:
     assert told["fashion_mnist", "activation"] == (2, 0)
 
 
-def test_a_level_without_any_finished_trial_does_not_take_the_others_down() -> None:
+def test_a_level_without_finished_trials_does_not_affect_the_others() -> None:
     holed = undo(factorial(), "skipped", activation="tanh")
     effects = stats.main_effects(holed, AXES)
     assert set(effects.loc[effects["axis"].eq("activation"), "level"]) == {"sigmoid", "relu"}

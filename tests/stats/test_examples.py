@@ -14,7 +14,7 @@ ROOMS = [room.name for room in pkgutil.iter_modules(stats.__path__)]
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_examples_give_what_they_say(room: str) -> None:
+def test_examples_in_docstrings_hold(room: str) -> None:
     # `stats.verdicts` is the function: the module of that name is found by its path.
     failed, _ = doctest.testmod(importlib.import_module(f"harness.stats.{room}"))
     assert failed == 0

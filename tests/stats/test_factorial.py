@@ -85,7 +85,7 @@ def test_ten_thousand_trials_of_five_axes() -> None:
     assert set(table.index[table["p"] < 1e-4]) == {"a", "b", "a:b"}
 
 
-def test_one_seed_is_no_block_and_a_single_level_no_axis() -> None:
+def test_anova_needs_two_seeds_and_two_levels() -> None:
     grid = noisy()
     one = grid[grid["seed"].eq(1)]
     terms = stats.anova(one, THREE).query("dataset == 'mnist'")["term"]
@@ -100,13 +100,13 @@ def test_one_seed_is_no_block_and_a_single_level_no_axis() -> None:
     assert set(narrow["term"]) == {"activation", "optimizer", "activation:optimizer", "seed", "rest"}
 
 
-def test_where_nothing_varies_shares_are_not_made_up() -> None:
+def test_shares_are_nan_without_variance() -> None:
     table = stats.anova(factorial(test_accuracy=0.9871), AXES)  # whose mean is rounded
     assert table[["share", "F", "p"]].isna().all(axis=None)
     npt.assert_allclose(table["sum_squares"], 0, atol=1e-24)
 
 
-def test_holes_cost_whole_levels_and_are_told() -> None:
+def test_holes_remove_whole_levels_and_are_reported() -> None:
     holed = undo(noisy(), "diverged", dataset="mnist", activation="tanh", width="64", seed=1)
     cells = stats.anova_cells(holed, THREE).set_index("dataset")
     assert cells.loc["mnist", "left_out_levels"] == ("activation=tanh",)
@@ -116,7 +116,7 @@ def test_holes_cost_whole_levels_and_are_told() -> None:
     pd.testing.assert_frame_equal(ours, theirs)
 
 
-def test_a_seed_that_was_hardly_begun_goes_and_no_level_with_it() -> None:
+def test_a_hardly_begun_seed_is_left_out_and_no_level() -> None:
     stopped = undo(undo(noisy(), "failed", seed=2, optimizer="sgd"), "failed", seed=2, activation="tanh")
     cells = stats.anova_cells(stopped, THREE)
     assert set(cells["left_out_levels"]) == {("seed=2",)}
@@ -136,7 +136,7 @@ def test_nothing_finished_and_no_trials_are_empty_tables() -> None:
     assert list(stats.anova_cells(nothing.iloc[:0], AXES).columns) == list(told.columns)
 
 
-def test_an_axis_that_was_not_named_is_told() -> None:
+def test_a_missing_axis_is_reported() -> None:
     with pytest.raises(ValueError, match="name every axis"):
         stats.anova(noisy(), ["activation", "optimizer"])
     with pytest.raises(ValueError, match="name every axis"):
@@ -174,7 +174,7 @@ def test_intervals_of_a_combination_are_scipys_over_seeds() -> None:
     assert row["effect_low"] < row["effect"] < row["effect_high"]
 
 
-def test_a_combination_that_never_finished_takes_no_other_down() -> None:
+def test_an_unfinished_combination_does_not_affect_the_others() -> None:
     holed = undo(factorial(), "skipped", activation="tanh", optimizer="adam")
     table = stats.interaction(holed, "activation", "optimizer", axes=AXES)
     missing = table["activation"].eq("tanh") & table["optimizer"].eq("adam")
@@ -197,7 +197,7 @@ def test_combinations_are_averaged_over_the_same_cells() -> None:
     assert set(table["cells"]) == set(table["left_out"]) == {1}
 
 
-def test_no_finished_trials_are_rows_without_numbers_and_no_trials_no_rows() -> None:
+def test_unfinished_trials_give_rows_without_numbers_and_no_trials_give_no_rows() -> None:
     nothing = factorial(status="diverged", test_accuracy=math.nan)
     table = stats.interaction(nothing, "activation", "optimizer", axes=AXES)
     assert len(table) == 12

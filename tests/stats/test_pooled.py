@@ -20,7 +20,7 @@ def cells(values: np.ndarray, reference: np.ndarray | None = None) -> pd.DataFra
     return table if reference is None else table.assign(reference_value=reference.ravel())
 
 
-def drawn(seed: int = 0, shape: tuple[int, int] = (6, 8), shared: float = 0.0) -> np.ndarray:
+def draw_values(seed: int = 0, shape: tuple[int, int] = (6, 8), shared: float = 0.0) -> np.ndarray:
     """Values of cells with levels of their own; `shared` is the SD of what a seed does to all of them."""
     rng = np.random.default_rng(seed)
     level, both = rng.normal(0.9, 0.02, (shape[0], 1)), rng.normal(0, shared, (1, shape[1]))
@@ -28,7 +28,7 @@ def drawn(seed: int = 0, shape: tuple[int, int] = (6, 8), shared: float = 0.0) -
 
 
 def test_interquartile_mean_is_scipys_trimmed_mean() -> None:
-    values = drawn()
+    values = draw_values()
     row = stats.interquartile_mean(cells(values), np.random.default_rng(0)).iloc[0]
     assert row["iqm"] == pytest.approx(scipy_stats.trim_mean(values.ravel(), 0.25))
     assert row["low"] < row["iqm"] < row["high"]
@@ -36,18 +36,18 @@ def test_interquartile_mean_is_scipys_trimmed_mean() -> None:
 
 
 def test_an_outlier_moves_the_mean_and_not_the_interquartile_mean() -> None:
-    values = drawn()
+    values = draw_values()
     values[0, 0] = -100
     hit, whole = (
         stats.interquartile_mean(cells(table), np.random.default_rng(0), resamples=10)["iqm"].iloc[0]
-        for table in (values, drawn())
+        for table in (values, draw_values())
     )
     assert values.mean() < 0
     assert hit == pytest.approx(whole, abs=0.005)
 
 
 def test_probability_of_improvement_is_mann_whitneys() -> None:
-    ours, theirs = drawn(0).round(2), drawn(1).round(2)  # with ties
+    ours, theirs = draw_values(0).round(2), draw_values(1).round(2)  # with ties
     row = stats.probability_of_improvement(cells(ours, theirs), np.random.default_rng(0)).iloc[0]
     by_hand = [scipy_stats.mannwhitneyu(x, y).statistic / 64 for x, y in zip(ours, theirs, strict=True)]
     assert row["probability"] == pytest.approx(np.mean(by_hand))
@@ -55,7 +55,7 @@ def test_probability_of_improvement_is_mann_whitneys() -> None:
 
 
 def test_equal_arms_improve_half_the_time_and_better_ones_always() -> None:
-    values = drawn()
+    values = draw_values()
     same = stats.probability_of_improvement(cells(values, values), np.random.default_rng(0)).iloc[0]
     assert same["probability"] == 0.5
     better = stats.probability_of_improvement(cells(values + 1, values), np.random.default_rng(0)).iloc[0]
@@ -63,8 +63,8 @@ def test_equal_arms_improve_half_the_time_and_better_ones_always() -> None:
     assert better[["low", "high"]].isna().all(), "every resample says the same, so no interval"
 
 
-def test_what_seeds_share_widens_the_interval_unless_cells_are_taken_as_independent() -> None:
-    table = cells(drawn(3, (10, 20), shared=0.05))
+def test_shared_seeds_widen_the_interval_unless_cells_are_independent() -> None:
+    table = cells(draw_values(3, (10, 20), shared=0.05))
     joint, apart = (
         stats.interquartile_mean(table, np.random.default_rng(0), shared_seeds=shared, resamples=500).iloc[0]
         for shared in (True, False)
@@ -77,7 +77,7 @@ def middle(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def test_the_stratified_interval_is_the_bootstrap_of_each_cell() -> None:
-    ours = drawn(4, (1, 30))
+    ours = draw_values(4, (1, 30))
     row = stats.interquartile_mean(cells(ours), np.random.default_rng(0), shared_seeds=False).iloc[0]
     rng = np.random.default_rng(1)
     theirs = scipy_stats.bootstrap(ours, middle, n_resamples=5000, method="percentile", rng=rng)
@@ -86,8 +86,8 @@ def test_the_stratified_interval_is_the_bootstrap_of_each_cell() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_what_did_not_finish_is_no_value(shared: bool) -> None:
-    ours, theirs = drawn(0), drawn(1)
+def test_unfinished_trials_have_no_value(shared: bool) -> None:
+    ours, theirs = draw_values(0), draw_values(1)
     ours[2], theirs[1, 3], ours[4, 4] = math.nan, math.nan, math.nan
     table, rng = cells(ours, theirs), np.random.default_rng(0)
     middle = stats.interquartile_mean(table, rng, shared_seeds=shared, resamples=50).iloc[0]
@@ -104,21 +104,21 @@ def test_what_did_not_finish_is_no_value(shared: bool) -> None:
 
 
 @pytest.mark.parametrize("function", [stats.interquartile_mean, stats.probability_of_improvement])
-def test_one_seed_has_no_interval_and_nothing_no_number(function: object) -> None:
+def test_one_seed_has_no_interval_and_no_seed_no_number(function: object) -> None:
     assert callable(function)
     name = "iqm" if function is stats.interquartile_mean else "probability"
-    one = function(cells(drawn(shape=(4, 1)), drawn(1, (4, 1))), np.random.default_rng(0)).iloc[0]
+    one = function(cells(draw_values(shape=(4, 1)), draw_values(1, (4, 1))), np.random.default_rng(0)).iloc[0]
     assert not math.isnan(one[name])
     assert one[["low", "high"]].isna().all()
     lost = np.full((3, 4), math.nan)
-    for table in (cells(lost, lost), cells(drawn(), drawn()).iloc[:0]):
+    for table in (cells(lost, lost), cells(draw_values(), draw_values()).iloc[:0]):
         nothing = function(table, np.random.default_rng(0)).iloc[0]
         assert nothing[[name, "low", "high"]].isna().all()
         assert nothing["n"] == 0
 
 
 def test_one_generator_one_interval_and_one_row_a_trial() -> None:
-    table = cells(drawn(), drawn(1))
+    table = cells(draw_values(), draw_values(1))
     one, again = (
         stats.probability_of_improvement(table, np.random.default_rng(5), resamples=100) for _ in range(2)
     )

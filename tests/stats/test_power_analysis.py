@@ -64,7 +64,7 @@ def test_seeds_needed_are_statsmodels_rounded_up() -> None:
     assert stats.seeds_needed([0.2, 0.5, 1.0], 1.0).tolist() == [math.ceil(n) for n in exact]
 
 
-def test_what_cannot_be_said_is_nan() -> None:
+def test_power_of_impossible_inputs_is_nan() -> None:
     assert np.isnan(stats.power([0, 1], 1.0, 1.0)).all()
     assert np.isnan(stats.power(5, 1.0, [0.0, -1.0, math.nan])).all()
     assert np.isnan(stats.detectable_difference([0, 1, math.nan])).all()

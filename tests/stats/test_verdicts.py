@@ -29,19 +29,19 @@ def differences(**arms: Any) -> pd.DataFrame:
     )
 
 
-def judged(margin: float = MARGIN, **arms: Any) -> pd.DataFrame:
+def judge(margin: float = MARGIN, **arms: Any) -> pd.DataFrame:
     return stats.verdicts(differences(**arms), margin=margin).set_index("arm")
 
 
-def drawn(mean: float, sd: float, n: int = 10, seed: int = 0) -> np.ndarray:
+def draw_values(mean: float, sd: float, n: int = 10, seed: int = 0) -> np.ndarray:
     """n numbers with exactly this mean and SD."""
     z = np.random.default_rng(seed).normal(size=n)
     return np.asarray(mean + sd * (z - z.mean()) / z.std(ddof=1))
 
 
 def test_tests_and_corrections_are_scipys_and_statsmodels() -> None:
-    arms: dict[str, Any] = {str(k): drawn(0.001 * k - 0.003, 0.0015, 12, k) for k in range(7)}
-    table = judged(**arms)
+    arms: dict[str, Any] = {str(k): draw_values(0.001 * k - 0.003, 0.0015, 12, k) for k in range(7)}
+    table = judge(**arms)
     reference = np.full(12, 0.9)
     p = [scipy_stats.ttest_rel(reference + d, reference).pvalue for d in arms.values()]
     same = [ttost_paired(reference + d, reference, -MARGIN, MARGIN)[0] for d in arms.values()]
@@ -61,9 +61,10 @@ def test_holm_is_statsmodels_and_nan_is_no_test(p: list[float]) -> None:
 
 
 def test_each_verdict_has_its_numbers() -> None:
-    table = judged(
-        up=drawn(0.01, 0.001), down=drawn(-0.01, 0.001), same=drawn(0.0001, 0.001), unsure=drawn(0.001, 0.01),
-        small=drawn(0.001, 0.0005), single=[0.05], none=[math.nan, math.nan],
+    table = judge(
+        up=draw_values(0.01, 0.001), down=draw_values(-0.01, 0.001),
+        same=draw_values(0.0001, 0.001), unsure=draw_values(0.001, 0.01),
+        small=draw_values(0.001, 0.0005), single=[0.05], none=[math.nan, math.nan],
         equal=[0.0, 0.0],
     )  # fmt: skip
     assert table["verdict"].to_dict() == {
@@ -81,22 +82,22 @@ def test_each_verdict_has_its_numbers() -> None:
 
 
 def test_a_loss_is_better_where_it_is_lower() -> None:
-    table = stats.verdicts(differences(a=drawn(-0.1, 0.01)), margin=MARGIN, higher_is_better=False)
+    table = stats.verdicts(differences(a=draw_values(-0.1, 0.01)), margin=MARGIN, higher_is_better=False)
     assert table["verdict"].tolist() == ["better"]
 
 
-def test_holm_turns_what_one_test_would_call_better_into_cannot_tell() -> None:
-    edge = drawn(0.0021, 0.002)
-    others: dict[str, Any] = {str(k): drawn(0.0, 0.02, seed=k) for k in range(1, 10)}
-    alone = judged(edge=edge).loc["edge"]
-    among = judged(edge=edge, **others).loc["edge"]
+def test_holm_turns_a_single_better_into_cannot_tell() -> None:
+    edge = draw_values(0.0021, 0.002)
+    others: dict[str, Any] = {str(k): draw_values(0.0, 0.02, seed=k) for k in range(1, 10)}
+    alone = judge(edge=edge).loc["edge"]
+    among = judge(edge=edge, **others).loc["edge"]
     assert alone["p"] == among["p"] < 0.05 / 3
     assert (alone["verdict"], among["verdict"]) == ("better", "cannot tell")
     assert among["detectable"] > alone["detectable"]
 
 
-def test_what_could_be_seen_is_said_at_the_corrected_alpha() -> None:
-    table = judged(a=drawn(0.001, 0.004), b=drawn(0.0, 0.001), c=[0.1])
+def test_detectable_differences_use_the_corrected_alpha() -> None:
+    table = judge(a=draw_values(0.001, 0.004), b=draw_values(0.0, 0.001), c=[0.1])
     hurdle = 0.05 / 2  # the arm with one seed is no test
     expected = stats.detectable_difference(10, np.array([0.004, 0.001]), hurdle)
     npt.assert_allclose(table["detectable"].iloc[:2], expected)
@@ -109,7 +110,7 @@ def test_what_could_be_seen_is_said_at_the_corrected_alpha() -> None:
     ("n", "verdict"), [(2, "the same in all seeds"), (4, "the same in all seeds"), (5, "same within margin")]
 )
 def test_identical_arms_are_the_same_once_there_are_seeds_enough(n: int, verdict: str) -> None:
-    row = judged(a=[0.0] * n).loc["a"]
+    row = judge(a=[0.0] * n).loc["a"]
     assert row["verdict"] == verdict
     assert (row["p"], row["p_same"]) == (1.0, 0.5**n)
     assert row[["low", "high", "detectable", "more_seeds"]].isna().all()
@@ -121,8 +122,8 @@ def test_ties_by_chance_on_a_small_test_set_are_not_called_the_same() -> None:
     studies = right[:, 1] - right[:, 0]
     tied = [study for study in studies if not study.any()]
     assert len(tied) > 5
-    assert {judged(a=study).loc["a", "verdict"] for study in tied} == {"the same in all seeds"}
-    assert not any(judged(a=study).loc["a", "within_margin"] for study in tied)
+    assert {judge(a=study).loc["a", "verdict"] for study in tied} == {"the same in all seeds"}
+    assert not any(judge(a=study).loc["a", "within_margin"] for study in tied)
 
 
 @pytest.mark.parametrize(
@@ -139,24 +140,24 @@ def test_ties_by_chance_on_a_small_test_set_are_not_called_the_same() -> None:
 def test_equal_differences_are_judged_by_their_signs(share: float, n: int, verdict: str) -> None:
     # As they come out of a subtraction: equal on paper, and some 1e-17 apart.
     values = [base + share - base for base in np.linspace(0.81, 0.93, n)]
-    row = judged(a=values).loc["a"]
+    row = judge(a=values).loc["a"]
     assert row["verdict"] == verdict
     assert row["p"] == stats.wilcoxon_floor(n)
     assert row[["low", "high", "detectable", "more_seeds"]].isna().all()
 
 
-def test_the_family_is_right_about_as_often_as_it_says() -> None:
+def test_the_family_keeps_its_error_rate() -> None:
     rng = np.random.default_rng(5)
     studies: list[dict[str, Any]] = [
         {str(arm): rng.normal(0, 0.01, 5) for arm in range(5)} for _ in range(100)
     ]
-    said = [set(judged(**study)["verdict"]) for study in studies]
+    said = [set(judge(**study)["verdict"]) for study in studies]
     wrong = sum(not words.isdisjoint({"better", "worse"}) for words in said)
     assert scipy_stats.binomtest(wrong, 100, 0.05).pvalue > 0.01
 
 
-def test_rows_stay_in_order_and_columns_where_nothing_is() -> None:
-    table = differences(b=drawn(0.1, 0.1), a=drawn(0.1, 0.1))
+def test_rows_keep_their_order_and_empty_tables_their_columns() -> None:
+    table = differences(b=draw_values(0.1, 0.1), a=draw_values(0.1, 0.1))
     assert stats.verdicts(table, margin=MARGIN)["arm"].tolist() == ["b", "a"]
     empty = stats.verdicts(table.iloc[:0], margin=MARGIN)
     assert empty.empty

@@ -45,7 +45,7 @@ def test_a_grid_compares_each_level_with_the_baselines_or_the_first() -> None:
     assert (found.metric, found.margin, found.alpha) == ("test_accuracy", 0.002, 0.05)
 
 
-def test_data_sets_are_no_levels_to_compare() -> None:
+def test_data_sets_are_not_compared_as_levels() -> None:
     found = plan.make(study(axes={"dataset": ["digits", "mnist"], "lr": [0.1, 0.2]})).contrasts
     assert levels(found) == [("lr", "0.1", [])]
 
@@ -69,7 +69,7 @@ def test_a_ladder_compares_each_step_with_the_one_before() -> None:
     assert found.pairs == [["adam", "baseline"], ["wide", "adam"]]
 
 
-def test_what_is_declared_stays() -> None:
+def test_declared_contrasts_are_kept() -> None:
     declared = {"margin": 0.01, "levels": [{"axis": "output", "reference": "QL", "within": ["activation"]}]}
     found = plan.make(study(declared)).contrasts
     assert found.declared
@@ -78,7 +78,7 @@ def test_what_is_declared_stays() -> None:
     assert plan.make(study({"pairs": pairs})).contrasts.pairs == pairs
 
 
-def test_a_results_folder_says_what_is_compared(tmp_path: Path) -> None:
+def test_a_results_folder_holds_its_contrasts(tmp_path: Path) -> None:
     runs.train(study(), tmp_path / "grid", workers=1)
     table = tomllib.loads((tmp_path / "grid" / "study.toml").read_text())["contrasts"]
     assert table["declared"] is False
@@ -106,12 +106,12 @@ def test_a_results_folder_says_what_is_compared(tmp_path: Path) -> None:
         ({"margn": 0.1}, "unknown key; did you mean 'margin'"),
     ],
 )
-def test_what_cannot_be_meant(compared: dict[str, Any], message: str) -> None:
+def test_invalid_contrasts_are_refused(compared: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         study(compared)
 
 
-def test_levels_are_a_grids() -> None:
+def test_levels_need_a_grid() -> None:
     head = {"name": "x", "seeds": 1, "design": "one-factor"}
     with pytest.raises(UsageError, match="only for design = 'grid', this study's is 'one-factor'"):
         study({"levels": [{"axis": "lr"}]}, study=head, axes={"lr": [0.1, 0.2]})
@@ -130,12 +130,12 @@ def test_pairs_name_arms(pair: list[str], message: str, check: Callable[[Study],
         check(study({"pairs": [pair]}))
 
 
-def test_the_margin_on_the_command_line() -> None:
+def test_the_margin_can_be_set_on_the_command_line() -> None:
     tables = {"study": {"name": "x"}, "baseline": {"dataset": "digits"}}
     assert parse(tables, ["contrasts.margin=0.01"]).contrasts.margin == 0.01
 
 
-def test_names_of_arms_that_are_trained_under_another_name_are_told() -> None:
+def test_names_of_merged_arms_are_reported() -> None:
     again = {"output": [*OUTPUT, OUTPUT[0] | {"name": "CE again"}]}
     with pytest.raises(UsageError, match="'CE again' means the same as 'CE'; take that name"):
         plan.check(study({"pairs": [["QL", "CE again"]]}, axes=again))
@@ -143,13 +143,13 @@ def test_names_of_arms_that_are_trained_under_another_name_are_told() -> None:
         plan.check(study({"levels": [{"axis": "output", "reference": "CE again"}]}, axes=again))
 
 
-def test_contrasts_that_are_no_table_are_told_also_with_set() -> None:
+def test_malformed_contrasts_are_reported_also_with_set() -> None:
     tables = {"study": {"name": "x"}, "baseline": {"dataset": "digits"}, "contrasts": 3}
     with pytest.raises(UsageError, match="contrasts"):
         parse(tables, ["contrasts.margin=0.1"])
 
 
-def test_a_family_that_is_declared_anew_over_trained_trials_is_told(tmp_path: Path) -> None:
+def test_a_family_changed_after_training_is_reported(tmp_path: Path) -> None:
     first = {"margin": 0.01, "levels": [{"axis": "output", "reference": "CE"}]}
     runs.train(study(first), tmp_path / "x", workers=1)
     assert results.read(tmp_path / "x").study["contrasts"]["changed_after"] == 0

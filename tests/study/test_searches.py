@@ -35,7 +35,7 @@ def problems(*arguments: Any, **named: Any) -> list[str]:
     return [line.removeprefix("  - ") for line in str(raised.value).splitlines()[1:]]
 
 
-def test_what_is_not_said_is_resolved() -> None:
+def test_defaults_of_a_search_are_resolved() -> None:
     found = study("seeds = 2\nobjective = 'val_loss'\npruner = 'halving'").search
     assert found is not None
     assert (found.sampler, found.seeds, found.directions) == ("tpe", [2000, 2001], ["minimize"])
@@ -140,7 +140,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_search_is_told_once(case: str) -> None:
+def test_each_problem_of_a_search_is_reported_once(case: str) -> None:
     text, message = BAD[case]
     [told] = problems(text)
     assert message in told
@@ -195,13 +195,13 @@ TABLES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_tables_that_do_not_go_with_a_search(case: str) -> None:
+def test_tables_that_contradict_a_search_are_refused(case: str) -> None:
     tables, message = TABLES[case]
     [told] = problems(tables=tables)
     assert message in told
 
 
-def test_a_person_says_what_is_sought_of_an_own_metric() -> None:
+def test_an_objective_of_ones_own_needs_a_direction() -> None:
     from harness.axes.metrics import metrics
 
     tables = {"study": HEAD | {"metrics": ["nll"]}}
@@ -230,7 +230,7 @@ def test_the_command_line_changes_search_and_space() -> None:
     assert problems(overrides=["lr=0.1,0.2"]) == ["[axes]: a search has [space] instead"]
 
 
-def test_what_the_results_folder_keeps_is_the_same_search() -> None:
+def test_the_search_in_a_results_folder_is_the_same() -> None:
     space = {"lr": LR, "hidden": {"depth": {"low": 0, "high": 2}, "width": [4, 8]}}
     given = study("seeds = 2\npruner = 'hyperband'\nsuggestions = 5", {"space": space})
     again = parse(given.in_phase("search", {"suggestion 0": {"lr": 0.1}}).tables())

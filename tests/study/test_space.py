@@ -79,7 +79,7 @@ def drawing(draw: st.DataObject) -> Any:
 
 @settings(max_examples=40)
 @given(spaces(), st.data())
-def test_what_was_drawn_means_the_same_settings_again(found: Space, data: st.DataObject) -> None:
+def test_drawn_parameters_give_the_same_settings_again(found: Space, data: st.DataObject) -> None:
     drawn, meant = found.walk(drawing(data))
     assert found.settings(drawn) == meant
     assert set(drawn) <= {parameter.name for parameter in found.parameters}
@@ -89,7 +89,7 @@ def test_what_was_drawn_means_the_same_settings_again(found: Space, data: st.Dat
 
 @settings(max_examples=40)
 @given(spaces(), st.data())
-def test_what_is_drawn_has_an_effect_and_what_has_one_is_drawn(found: Space, data: st.DataObject) -> None:
+def test_exactly_the_parameters_with_an_effect_are_drawn(found: Space, data: st.DataObject) -> None:
     drawn, meant = found.walk(drawing(data))
     given_ = {**DEFAULTS, **BASELINE, **meant}
     used = resolve(BASELINE | meant)
@@ -121,7 +121,7 @@ def _rounded(value: Any) -> Any:
 
 
 @given(st.integers(0, 3), st.integers(0, 3), st.booleans())
-def test_layers_of_any_depth(least: int, more: int, same: bool) -> None:
+def test_layers_may_have_any_depth(least: int, more: int, same: bool) -> None:
     width = {"low": 4, "high": 5}
     depth = {"low": least, "high": least + more} if more else least
     found = space({"hidden": {"depth": depth, "width": width, "same": same}})
@@ -132,7 +132,7 @@ def test_layers_of_any_depth(least: int, more: int, same: bool) -> None:
     assert {len(widths) for widths in hidden} == set(range(least, least + more + 1))
 
 
-def test_a_condition_of_a_condition() -> None:
+def test_a_condition_may_depend_on_a_condition() -> None:
     table = {
         "optimizer": ["sgd", "adam"],
         "dropout": {"values": [0.0, 0.5], "when": {"optimizer": "adam"}},
@@ -145,7 +145,7 @@ def test_a_condition_of_a_condition() -> None:
     ]  # fmt: skip
 
 
-def test_a_parameter_that_is_missing_is_told() -> None:
+def test_a_missing_parameter_is_reported() -> None:
     found = space({"optimizer": ["sgd", "momentum"], "momentum": {"low": 0.5, "high": 0.9}})
     assert found is not None
     assert found.settings({"optimizer": "sgd"}) == {"optimizer": "sgd"}

@@ -41,7 +41,7 @@ def problems(text: str, **baseline: Any) -> list[str]:
 # ---------------------------------------------------------------------------------------------- what it means
 
 
-def test_numbers_are_what_their_setting_is() -> None:
+def test_numbers_have_the_type_of_their_setting() -> None:
     assert values("lr = { low = 1, high = 10 }") == {"lr": Floats(1.0, 10.0)}
     assert values("lr = { low = 1e-4, high = 1, log = true }") == {"lr": Floats(1e-4, 1.0, log=True)}
     assert values("lr = { low = 0.1, high = 0.5, step = 0.1 }") == {"lr": Floats(0.1, 0.5, step=0.1)}
@@ -322,7 +322,7 @@ BAD: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_space_is_told_once(case: str) -> None:
+def test_each_problem_of_a_space_is_reported_once(case: str) -> None:
     text, message = BAD[case]
     found = problems(text)
     assert len(found) == 1, found
@@ -342,7 +342,7 @@ def test_a_budget_in_steps_stands_against_one_in_epochs() -> None:
     assert values("steps = { low = 10, high = 30 }")  # a study file's own epochs are only the baseline's
 
 
-def test_all_problems_are_told_at_once_whatever_the_baseline_has() -> None:
+def test_all_problems_of_a_space_are_reported_at_once() -> None:
     told = problems(
         'lr = { low = 1, high = 0.1 }\noptimzer = ["sgd"]\nmomentum = [0.1, 0.2]\nbatch_size = [16]',
         activation="rellu",
@@ -354,6 +354,6 @@ def test_all_problems_are_told_at_once_whatever_the_baseline_has() -> None:
     ]  # fmt: skip
 
 
-def test_a_value_that_is_misspelt_is_one_problem() -> None:
+def test_a_misspelt_value_is_one_problem() -> None:
     told = problems('head = ["softmax", "sigmoid"]\nloss = ["ce", "nope"]')
     assert told == ['space.loss = "nope": unknown loss; Allowed: ccql, ce, mse, nll, ql']

@@ -1,4 +1,4 @@
-"""Studies: what a file and its overrides mean. What they must not say is in test_cli.py."""
+"""Studies: what a file and its overrides mean. Refusals are tested in tests/cli/test_main.py."""
 
 from __future__ import annotations
 
@@ -67,14 +67,16 @@ def test_seeds_are_a_count_or_a_list() -> None:
         (["lr=0.05"], {"lr": 0.05}, {}),
     ],
 )
-def test_overrides(overrides: list[str], baseline: dict[str, Any], axes: dict[str, Any]) -> None:
+def test_overrides_change_values_and_axes(
+    overrides: list[str], baseline: dict[str, Any], axes: dict[str, Any]
+) -> None:
     study, before = parse(LINKED, overrides), copy.deepcopy(LINKED)
     assert study.baseline == LINKED["baseline"] | baseline
     assert study.axes == LINKED["axes"] | axes
     assert before == LINKED
 
 
-def test_overrides_of_the_study_itself() -> None:
+def test_overrides_change_the_study_table() -> None:
     study = parse(
         LINKED, ["seeds=4", "design=one-factor", "name=other", 'keep_predictions=["train", "test"]']
     )
@@ -83,7 +85,7 @@ def test_overrides_of_the_study_itself() -> None:
     assert parse(LINKED, ["seeds=5,9"]).about.seeds == [5, 9]
 
 
-def test_a_budget_asked_for_replaces_the_other() -> None:
+def test_an_overridden_budget_replaces_the_other() -> None:
     tables = {"study": {"name": "x"}, "baseline": {"epochs": 5}}
     assert parse(tables, ["steps=100"]).baseline == {"steps": 100}
     assert parse({**tables, "baseline": {"steps": 5}}, ["epochs=2"]).baseline == {"epochs": 2}

@@ -174,7 +174,7 @@ def test_the_weight_of_ccql_is_by_the_number_of_classes(monkeypatch: pytest.Monk
     assert resolve({"dataset": "digits", "loss": "ccql", "ccql_weight": 3.0})["ccql_weight"] == 3.0
 
 
-def test_what_does_not_apply_is_left_out() -> None:
+def test_settings_that_do_not_apply_are_left_out() -> None:
     assert "momentum" not in resolve({"optimizer": "adam", "momentum": 0.9})
     assert "betas" not in resolve({"optimizer": "sgd", "betas": [0.9, 0.99]})
     assert "gamma" not in resolve({"schedule": "linear", "gamma": 0.5})
@@ -195,7 +195,7 @@ def test_values_as_text() -> None:
 # --------------------------------------------------------------------------------------------- who a trial is
 
 
-def test_a_known_trial_keeps_its_id() -> None:
+def test_known_trials_keep_their_ids() -> None:
     """The ids in every results folder: if they change, SEMANTICS must say why."""
     assert identity() == "tc250378bdc60"
     assert only({}, seed=7).trial_id == "te0feddc423f5"
@@ -219,7 +219,7 @@ def test_a_known_trial_keeps_its_id() -> None:
         ({"hidden": []}, {"hidden": [], "dropout": 0.5}),
     ],
 )
-def test_two_ways_to_say_one_trial(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_two_spellings_of_a_trial_have_one_id(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert identity(**one) == identity(**other)
 
 
@@ -235,11 +235,11 @@ def test_two_ways_to_say_one_trial(one: dict[str, Any], other: dict[str, Any]) -
         {"dropout": 0.1}, {"label_smoothing": 0.1},
     ],
 )  # fmt: skip
-def test_what_decides_a_result_decides_the_id(changed: dict[str, Any]) -> None:
+def test_settings_that_decide_results_decide_the_id(changed: dict[str, Any]) -> None:
     assert identity(**changed) != identity()
 
 
-def test_ids_are_those_of_before_there_was_label_noise_dropout_or_label_smoothing() -> None:
+def test_ids_are_those_from_before_label_noise_dropout_and_smoothing() -> None:
     rows = pd.read_csv(REFERENCE / "lab2_losses" / "trials.csv", dtype=str)
     study = load(REFERENCE / "lab2_losses" / "study.toml")
     assert [trial.trial_id for trial in trials(study)[0]] == list(rows["trial_id"])
@@ -291,7 +291,7 @@ def test_naming_every_default_changes_nothing(optimizer: str, data: st.DataObjec
     assert identity(**given_) == identity(optimizer=optimizer)
 
 
-def test_an_id_is_no_number_to_any_reader_of_a_csv() -> None:
+def test_no_csv_reader_takes_an_id_for_a_number() -> None:
     for seed in range(200):
         trial_id = only({}, seed=seed).trial_id
         assert trial_id[0] == "t"

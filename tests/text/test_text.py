@@ -9,7 +9,7 @@ import pytest
 from harness import text
 
 
-def test_examples_hold() -> None:
+def test_examples_in_docstrings_hold() -> None:
     result = doctest.testmod(text)
     assert result.attempted >= 10
     assert result.failed == 0
@@ -28,11 +28,11 @@ def test_a_duration_has_its_natural_unit(seconds: float, said: str) -> None:
     [(None, "not applicable"), (float("nan"), "not applicable"), ("", "not applicable"), (16.0, "16"),
      (True, "true"), ([64, 32], "[64, 32]"), (0.001, "0.001")],
 )  # fmt: skip
-def test_a_setting_in_words(value: object, word: str) -> None:
+def test_settings_are_put_into_words(value: object, word: str) -> None:
     assert text.as_word(value) == word
 
 
-def test_one_seed_has_no_interval_and_that_is_said() -> None:
+def test_one_seed_has_no_interval_and_says_so() -> None:
     assert text.interval({"n": 1, "low": float("nan"), "high": float("nan")}) == "one seed, so no interval"
     same = {"n": 3, "low": float("nan"), "high": float("nan")}
     assert text.interval(same) == "the same in all 3 seeds, so no interval"

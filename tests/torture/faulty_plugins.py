@@ -70,7 +70,7 @@ COMPONENTS: Mapping[str, tuple[str, str, str]] = {
 """Axis -> the facts beside its name, the parameters, and the right value."""
 AXES = {"loss": "losses"}
 """Registries whose names are no plural in s."""
-HOUSE: Mapping[str, str] = {
+SOUND_COMPONENTS: Mapping[str, str] = {
     "activation": "relu", "head": "identity", "loss": "ce", "optimizer": "sgd", "schedule": "constant",
     "preprocessing": "unit", "architecture": "mlp", "dataset": "digits",
 }  # fmt: skip
@@ -160,7 +160,7 @@ def _study(axis: str, source: str, folder: Path) -> Path:
     if axis == "metric":
         study["metrics"] = ["bad"]
     else:
-        tables["axes"] = {axis: [HOUSE[axis], "bad"]}
+        tables["axes"] = {axis: [SOUND_COMPONENTS[axis], "bad"]}
         tables["baseline"].pop(axis, None)
     path = folder / "study.toml"
     path.write_text(tomli_w.dumps(tables), encoding="utf-8")
@@ -184,7 +184,7 @@ def _prepare(folder: Path, short: bool) -> Mapping[str, pd.DataFrame]:
 
 def _house(axis: str, results: Path) -> pd.DataFrame:
     trials = oracle.tables(results, ["trials"])["trials"]
-    return trials if axis == "metric" else trials[trials[axis] == HOUSE[axis]]
+    return trials if axis == "metric" else trials[trials[axis] == SOUND_COMPONENTS[axis]]
 
 
 def _run(seed: int, folder: Path, prepared: Mapping[str, pd.DataFrame]) -> Case:

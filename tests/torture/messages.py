@@ -15,9 +15,9 @@ from pathlib import Path
 SHORTEST = 12  # characters of a piece of text by which a message is known
 RAISED = {"UsageError", "ValueError", "MachineError"}
 LISTS = {"problems", "told", "self"}
-FIRST = ("study", "searching/checks", "searching/samplers")
+FIRST = ("study/study", "searching/checks", "searching/samplers")
 """The modules that check a study; what the first imports checks with it."""
-BESIDE = ("sources",)
+BESIDE = ("data/download",)
 """Modules among them that fetch, and check no study."""
 
 
@@ -25,12 +25,14 @@ def sources() -> list[Path]:
     """The checkers' source files: the modules above, and whatever loading a study file imports."""
     import harness
 
-    house = Path(harness.__file__).parent
+    package = Path(harness.__file__).parent
     found: dict[str, Path] = {}
     waiting = [*FIRST]
     while waiting:
         name = waiting.pop(0)
-        path = house / f"{name}.py" if (house / f"{name}.py").is_file() else house / name / "__init__.py"
+        path = (
+            package / f"{name}.py" if (package / f"{name}.py").is_file() else package / name / "__init__.py"
+        )
         if name not in found and name not in BESIDE and path.is_file():
             found[name] = path
             waiting += _imported(path) if name not in FIRST[1:] else []
@@ -42,7 +44,8 @@ def _imported(path: Path) -> Iterator[str]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "harness":
             inner = (node.module or "").partition(".")[2].replace(".", "/")
-            yield from ([inner] if inner else [alias.name for alias in node.names])
+            yield inner or "."
+            yield from (f"{inner}/{alias.name}".lstrip("/") for alias in node.names)
 
 
 @functools.cache

@@ -67,9 +67,11 @@ def _prepare(_folder: Path, _short: bool) -> list[Mapping[str, Any]]:
     """The studies to begin with: ours, and those that the package ships."""
     import harness
 
-    house = Path(harness.__file__).parent
+    harness_folder = Path(harness.__file__).parent
     shipped = [
-        path for folder in (house, house.parent) for path in sorted((folder / "ablations").glob("*.toml"))
+        path
+        for folder in (harness_folder, harness_folder.parent)
+        for path in sorted((folder / "ablations").glob("*.toml"))
     ]
     return [*BASES, *BASES, *(tomllib.loads(path.read_text(encoding="utf-8")) for path in shipped)]
 

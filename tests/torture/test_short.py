@@ -85,7 +85,7 @@ def test_of_equal_faults_the_smallest_input_is_kept() -> None:
         (Outcome(0, unpickled=["os.system"]), ["unpickled: os.system"]),
     ],
 )  # fmt: skip
-def test_what_must_not_come_out_is_seen(outcome: Outcome, wrong: list[str]) -> None:
+def test_forbidden_outcomes_are_noticed(outcome: Outcome, wrong: list[str]) -> None:
     assert faults(outcome) == wrong
 
 

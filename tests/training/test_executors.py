@@ -142,7 +142,7 @@ def noting(_stack: Any, _data: Any, _feed: Any, note: Callable[[str], None]) -> 
     note("a step cannot be recorded")
 
 
-def test_what_an_engine_did_otherwise_is_told_once(
+def test_notes_of_an_engine_are_shown_once(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cuda_graphs, "steps", noting)
@@ -154,7 +154,7 @@ def test_what_an_engine_did_otherwise_is_told_once(
     assert "note: a step cannot be recorded" in capsys.readouterr().err
 
 
-def test_a_search_tells_what_an_engine_did_otherwise(
+def test_a_search_shows_notes_of_an_engine(
     study_of: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cuda_graphs, "steps", noting)
@@ -181,7 +181,7 @@ def test_the_progress_ends_at_the_trials_trained(
 # -------------------------------------------------------------------------------- workers that begin early
 
 
-def test_workers_end_when_what_they_would_train_on_cannot_be_had(
+def test_workers_end_if_their_data_are_missing(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive = []
@@ -269,7 +269,7 @@ def test_a_stack_that_kills_its_worker_is_halved_and_the_others_stay_whole(
 
 
 @pytest.mark.slow
-def test_a_trial_that_always_kills_its_worker_fails_and_takes_nobody_along(
+def test_a_trial_that_always_kills_its_worker_fails_alone(
     deadly: Callable[..., Study], tmp_path: Path
 ) -> None:
     study = deadly({"activation": ["relu", "always"], "batch_size": [32, 64]}, epochs=4)

@@ -31,7 +31,7 @@ OUTPUTS = [
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[live.CurvePanel], Figure]]:
+def drawn_figures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[live.CurvePanel], Figure]]:
     """Every picture that is drawn: its heading, panels and figure. As often as there is something new."""
     made: list[tuple[str, Sequence[live.CurvePanel], Figure]] = []
     whole = live.figure
@@ -57,13 +57,13 @@ def expected(folder: Path) -> dict[str, pd.Series]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_last_pictures_numbers_are_those_of_the_results(
-    study_of: Make, tmp_path: Path, drawn: list[Any], workers: int, capsys: pytest.CaptureFixture[str]
+def test_the_last_live_figure_shows_the_numbers_of_the_results(
+    study_of: Make, tmp_path: Path, drawn_figures: list[Any], workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = study_of({"activation": ["relu", "tanh"], "output": OUTPUTS}, epochs=3)
     found = harness.run(study, tmp_path, device="cpu", workers=workers, live=True)
     assert capsys.readouterr().err == ""
-    heading, panels, figure = drawn[-1]
+    heading, panels, figure = drawn_figures[-1]
     assert heading == "small: the run is over: 8 ok, 4 skipped"
     means = expected(tmp_path)
     assert [panel.title for panel in panels] == ["ce", "mse"]
@@ -85,7 +85,7 @@ def test_the_last_pictures_numbers_are_those_of_the_results(
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
-def test_what_is_drawn_while_training_is_what_will_be_written(study_of: Make, tmp_path: Path) -> None:
+def test_the_live_curve_equals_the_written_results(study_of: Make, tmp_path: Path) -> None:
     runs: list[progress.Progress] = []
 
     def listen(progress: progress.Progress) -> Any:
@@ -101,8 +101,8 @@ def test_what_is_drawn_while_training_is_what_will_be_written(study_of: Make, tm
     pd.testing.assert_series_equal(seen, written, rtol=1e-6)
 
 
-def test_a_run_that_goes_on_draws_what_was_finished_before(
-    study_of: Make, tmp_path: Path, drawn: list[Any]
+def test_a_resumed_run_draws_earlier_trials_too(
+    study_of: Make, tmp_path: Path, drawn_figures: list[Any]
 ) -> None:
     training.train(study_of(study={"seeds": 1}), tmp_path, device="cpu", workers=1)
     before = expected(tmp_path)["ce"]
@@ -114,18 +114,18 @@ def test_a_run_that_goes_on_draws_what_was_finished_before(
         return live.drawing(tmp_path, progress)
 
     training.train(study_of(study={"seeds": 2}), tmp_path, device="cpu", workers=1, display=begin)
-    heading, (panel,), _ = drawn[0]
+    heading, (panel,), _ = drawn_figures[0]
     assert heading == "small: 0 of 1 trials trained, 1 before"
     assert panel.lines["value"].tolist() == before.tolist()
-    assert drawn[-1][1][0].lines["value"].tolist() == expected(tmp_path)["ce"].tolist()
+    assert drawn_figures[-1][1][0].lines["value"].tolist() == expected(tmp_path)["ce"].tolist()
 
 
 def test_beyond_some_arms_the_median_and_the_range_are_drawn(
-    study_of: Make, tmp_path: Path, drawn: list[Any], monkeypatch: pytest.MonkeyPatch
+    study_of: Make, tmp_path: Path, drawn_figures: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "MAX_ARMS", 2)
     harness.run(study_of({"lr": [0.1, 0.2, 0.4]}), tmp_path, device="cpu", workers=1, live=True)
-    (ax,) = drawn[-1][2].axes
+    (ax,) = drawn_figures[-1][2].axes
     over = expected(tmp_path)["ce"].groupby(level=["split", "epoch"])
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.get_lines()}
     for split in ("train", "val"):
@@ -139,7 +139,7 @@ def test_beyond_some_arms_the_median_and_the_range_are_drawn(
     assert [text.get_text() for text in legend.get_texts()][-1] == "val, range of 3 arms"
 
 
-def test_a_failure_of_drawing_is_told_once_and_stops_nothing(
+def test_a_failure_of_drawing_is_reported_once_and_stops_nothing(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: Any) -> None:
@@ -156,7 +156,7 @@ def test_a_failure_of_drawing_is_told_once_and_stops_nothing(
 
 @pytest.mark.usefixtures("a_stack_a_seed")
 def test_an_interrupted_run_leaves_the_curve_of_what_is_finished(
-    study_of: Make, tmp_path: Path, drawn: list[Any], monkeypatch: pytest.MonkeyPatch
+    study_of: Make, tmp_path: Path, drawn_figures: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -164,18 +164,20 @@ def test_an_interrupted_run_leaves_the_curve_of_what_is_finished(
     monkeypatch.setattr(progress.Progress, "note", stop)
     with pytest.raises(KeyboardInterrupt):
         harness.run(study_of(), tmp_path, device="cpu", workers=1, live=True)
-    assert drawn[-1][0] == "small: the run is over: 1 ok, 1 not trained yet"
+    assert drawn_figures[-1][0] == "small: the run is over: 1 ok, 1 not trained yet"
     assert (tmp_path / "live.png").read_bytes().endswith(END)
 
 
-def test_a_study_that_is_finished_is_drawn_too(study_of: Make, tmp_path: Path, drawn: list[Any]) -> None:
+def test_a_study_that_is_finished_is_drawn_too(
+    study_of: Make, tmp_path: Path, drawn_figures: list[Any]
+) -> None:
     training.train(study_of(), tmp_path, device="cpu", workers=1)
     harness.run(study_of(), tmp_path, device="cpu", workers=1, live=True)
-    assert drawn[-1][0] == "small: the run is over: 2 ok"
-    assert drawn[-1][1][0].lines["value"].tolist() == expected(tmp_path)["ce"].tolist()
+    assert drawn_figures[-1][0] == "small: the run is over: 2 ok"
+    assert drawn_figures[-1][1][0].lines["value"].tolist() == expected(tmp_path)["ce"].tolist()
 
 
-def test_arms_are_called_by_what_tells_them_apart() -> None:
+def test_arms_are_named_by_the_settings_that_differ() -> None:
     arms = [
         "dataset=digits, hidden=[8, 8], activation=relu",
         "dataset=digits, hidden=[8, 4], activation=tanh",
@@ -214,7 +216,11 @@ class Pictures:
 
 @pytest.mark.parametrize("in_notebook", [True, False])
 def test_in_a_notebook_the_picture_takes_the_place_of_the_last(
-    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any], in_notebook: bool
+    study_of: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    drawn_figures: list[Any],
+    in_notebook: bool,
 ) -> None:
     pictures, ipython = Pictures(), ModuleType("IPython")
     shell = type("Shell", (), {"kernel": None} if in_notebook else {})()
@@ -227,5 +233,5 @@ def test_in_a_notebook_the_picture_takes_the_place_of_the_last(
         assert pictures.shown == []
         return
     assert pictures.shown[0] == "live curve: nothing was evaluated yet"
-    assert len(pictures.shown) == 1 + len(drawn)
+    assert len(pictures.shown) == 1 + len(drawn_figures)
     assert pictures.shown[-1] == (tmp_path / "live.png").read_bytes()

@@ -1,4 +1,4 @@
-"""The shared: what a stack tells is in its own places, and nothing is left of a try that was given up."""
+"""Shared progress: a stack writes in its own places, and an abandoned try leaves nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.training.progress import ACCURACY, LOSS, Progress, ProgressWriter, 
 Make = Callable[..., Study]
 
 
-def seen(loss: list[float], accuracy: list[float]) -> Evaluation:
+def evaluation_of(loss: list[float], accuracy: list[float]) -> Evaluation:
     none = np.empty((len(loss), 0))
     return Evaluation(np.array(loss), np.array(accuracy), none.astype(np.int64), none)
 
@@ -33,10 +33,10 @@ def outcome_of(trials: int) -> Outcome:
 
 
 def look(outcome: Outcome, step: int, split: Split, loss: list[float]) -> None:
-    outcome.observe(step / 8, step, split, seen(loss, [loss[0] / 10] * len(loss)), last=False)
+    outcome.observe(step / 8, step, split, evaluation_of(loss, [loss[0] / 10] * len(loss)), last=False)
 
 
-def test_a_ticker_writes_in_its_place() -> None:
+def test_a_writer_writes_only_in_its_place() -> None:
     shared = SharedProgress([1, 7, 2], 2)
     writer = ProgressWriter(shared, 1, 3, 4)
     writer(0.25, outcome_of(4))
@@ -47,7 +47,7 @@ def test_a_ticker_writes_in_its_place() -> None:
     assert np.isnan(shared.curves).all()
 
 
-def test_what_was_seen_is_in_the_rows_of_its_trials() -> None:
+def test_observations_are_in_the_rows_of_their_trials() -> None:
     shared, outcome = SharedProgress([1, 3], 3), outcome_of(2)
     writer = ProgressWriter(shared, 1, 1, 2)
     look(outcome, 0, "train", [2.0, 2.5])
@@ -79,7 +79,9 @@ def test_a_second_try_starts_from_nothing() -> None:
 
 
 @pytest.mark.parametrize("engine", ["stacked", "numpy"])
-def test_a_run_leaves_its_curves_on_the_board(study_of: Make, tmp_path: Path, engine: Engine) -> None:
+def test_a_run_leaves_its_curves_in_the_shared_progress(
+    study_of: Make, tmp_path: Path, engine: Engine
+) -> None:
     runs: list[Progress] = []
 
     def listen(progress: Progress) -> Any:

@@ -171,7 +171,7 @@ def test_a_killed_worker_costs_nothing_but_its_stack_in_flight(
 
 
 @needs_proc
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
+def test_ctrl_c_keeps_finished_trials_and_says_how_to_continue(
     running: tuple[subprocess.Popen[str], Path], long_study: Path, uninterrupted: Path
 ) -> None:
     process, folder = running
@@ -249,7 +249,7 @@ def write_and_die(monkeypatch: pytest.MonkeyPatch, after: int) -> list[Path]:
     return written
 
 
-def test_death_at_any_write_is_made_good_by_the_next_run(
+def test_the_next_run_recovers_from_death_at_any_write(
     study_of: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = study_of({"activation": ["relu", "tanh"]}, epochs=1)
@@ -319,9 +319,7 @@ GROWTH: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-def test_a_study_trains_only_what_is_new_as_it_grows_and_shrinks(
-    study_of: Callable[..., Study], tmp_path: Path
-) -> None:
+def test_a_changed_study_trains_only_its_new_trials(study_of: Callable[..., Study], tmp_path: Path) -> None:
     known: dict[str, tuple[str, ...]] = {}
     for head, axes in GROWTH:
         study = study_of(axes, study=head, epochs=1)
@@ -437,7 +435,7 @@ def test_a_study_whose_every_trial_diverges_is_done(study_of: Callable[..., Stud
         assert (epochs.loc[epochs["trial_id"] == trial_id, "step"] < step).all()
 
 
-def test_a_full_disk_in_the_middle_is_said_and_made_good(
+def test_a_full_disk_in_the_middle_is_reported_and_recovered_from(
     study_of: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = study_of(epochs=1, study={"seeds": 3})
@@ -473,7 +471,7 @@ def test_a_run_gives_frames(study_of: Callable[..., Study], tmp_path: Path) -> N
     assert run.folder == tmp_path / "results"
 
 
-def test_an_impossible_split_is_told_before_anything_is_trained(
+def test_an_impossible_split_is_refused_before_training(
     study_of: Callable[..., Study], tmp_path: Path
 ) -> None:
     study = study_of({"val_fraction": [0.1, 0.0001]}, epochs=1)
@@ -482,9 +480,7 @@ def test_an_impossible_split_is_told_before_anything_is_trained(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_device_that_is_not_there_is_the_machines_fault(
-    study_of: Callable[..., Study], tmp_path: Path
-) -> None:
+def test_a_missing_device_is_a_machine_error(study_of: Callable[..., Study], tmp_path: Path) -> None:
     import torch
 
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"

@@ -64,7 +64,7 @@ def test_three_phases_in_three_folders(folder: Path) -> None:
     assert tuning_.groupby("of_arm")["lr"].nunique().to_dict() == {"CE": 3, "MSE": 3, "boom": 3}
 
 
-def test_each_arm_takes_what_is_best_by_val(folder: Path) -> None:
+def test_each_arm_chooses_the_best_setting_by_val(folder: Path) -> None:
     tried = results.read(folder / "tuning").trials.query("status == 'ok'")
     tuned = results.read(folder / "tuned").trials
     for arm in ("CE", "MSE"):
@@ -75,7 +75,7 @@ def test_each_arm_takes_what_is_best_by_val(folder: Path) -> None:
         assert row["val_accuracy"] == pytest.approx(means.max(), abs=1e-6)
 
 
-def test_an_arm_that_finishes_nothing_chooses_nothing_and_is_told(folder: Path) -> None:
+def test_an_arm_without_finished_tries_chooses_nothing_and_is_reported(folder: Path) -> None:
     row = tuning.read(folder).set_index("arm").loc["boom"]
     assert math.isnan(float(str(row["lr"])))
     assert (row["unfinished"], row["tried"]) == (3, 3)
@@ -94,7 +94,7 @@ def test_while_it_tunes_the_test_set_is_closed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", [engine, loop, by_hand])
-def test_no_engine_looks_at_a_sealed_test_set(engine: Any) -> None:
+def test_no_engine_reads_a_sealed_test_set(engine: Any) -> None:
     (trial, *_), _ = trials(study().in_phase("tuning"))
     data = prepare(trial.arm.settings)
     blind = np.full_like(data.test.x, np.nan)
@@ -104,7 +104,7 @@ def test_no_engine_looks_at_a_sealed_test_set(engine: Any) -> None:
     assert set(engine.train([trial], data).final) == {"train", "val", "test"}
 
 
-def test_run_again_nothing_is_trained_and_nothing_changes(folder: Path) -> None:
+def test_a_finished_tuned_study_trains_nothing_again(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*.csv")}
     summary = runs.train(study(), folder, workers=1)
     assert summary.trained == 0
@@ -152,7 +152,7 @@ def test_a_failed_tuning_trial_chooses_nothing(folder: Path, tmp_path: Path) -> 
     ("chosen", "told"),
     [(0.01, "lr is the lowest tried"), (0.1, ""), (1.0, "lr is the highest tried")],
 )
-def test_a_choice_at_the_edge_is_told(chosen: float, told: str) -> None:
+def test_a_choice_at_the_edge_is_reported(chosen: float, told: str) -> None:
     assert tuning.edge({"lr": chosen}, [{"lr": lr} for lr in SPACE["lr"]]) == told
 
 
@@ -226,7 +226,7 @@ def test_several_settings_with_a_range_fill_the_space_and_are_the_same_every_tim
         ({"metric": "test_accuracy"}, r"tune\.metric: unknown key"),
     ],
 )
-def test_what_cannot_be_meant(tune: dict[str, Any], message: str) -> None:
+def test_invalid_tune_tables_are_refused(tune: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         study(tune)
 
@@ -241,7 +241,7 @@ def test_a_range_needs_a_budget() -> None:
         study({"space": {"lr": {"low": 0.1, "high": 1.0}}}, axes={"activation": ["relu", "tanh"]})
 
 
-def test_what_is_varied_is_not_tuned() -> None:
+def test_varied_settings_cannot_be_tuned() -> None:
     with pytest.raises(UsageError, match=r"lr is an axis of this study; tune it or vary it"):
         study(axes={"lr": [0.1, 0.2]})
 
@@ -256,11 +256,11 @@ def test_a_phase_needs_a_tune_table() -> None:
         parse({"study": {"name": "x", "phase": "tuning"}})
 
 
-def test_seeds_for_tuning_on_the_command_line() -> None:
+def test_tuning_seeds_can_be_set_on_the_command_line() -> None:
     assert study(overrides=["tune.seeds=1"]).in_phase("tuning").seeds == [1000]
 
 
-def test_the_plan_says_what_tuning_adds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_shows_the_trials_of_tuning(capsys: pytest.CaptureFixture[str]) -> None:
     from harness.cli import output
 
     fixed, tries = plan.make(study()), plan.make(study().in_phase("tuning"))
@@ -279,7 +279,7 @@ def test_with_resampled_splits_the_choice_finds_its_trials(tmp_path: Path) -> No
     assert written["chosen"]["CE"]["lr"] in SPACE["lr"]
 
 
-def test_arms_that_are_the_same_but_for_what_they_tune(tmp_path: Path) -> None:
+def test_arms_that_differ_only_in_tuned_settings_choose_alike(tmp_path: Path) -> None:
     same: list[dict[str, Any]] = [{"name": "slow", "lr": 0.01}, {"name": "fast", "lr": 0.5}]
     runs.train(study({"seeds": 1}, axes={"pace": same}), tmp_path / "x", workers=1)
     chosen = tuning.read(tmp_path / "x").set_index("arm")["lr"]
@@ -304,12 +304,12 @@ def refused(given: Study, message: str) -> None:
             check(given)
 
 
-def test_an_arm_without_a_space_is_told() -> None:
+def test_an_arm_without_a_space_is_reported() -> None:
     output = [OUTPUT[0] | {"tune": SPACE}, {"name": "QL", "head": "softmax", "loss": "ql"}]
     refused(study({"space": {}}, axes={"output": output}), "arm 'QL' tunes no lr; give it a space")
 
 
-def test_a_setting_that_an_arm_does_not_have_is_no_try() -> None:
+def test_a_setting_that_an_arm_lacks_is_refused_as_a_try() -> None:
     space = {**SPACE, "momentum": [0.5, 0.9]}
     given = study({"space": space}, axes={"optimizer": ["sgd", "momentum"]})
     refused(given, "arm 'optimizer=sgd' has no momentum to tune; give a space with momentum to those")
@@ -320,12 +320,12 @@ def test_an_arm_without_a_validation_split_cannot_choose() -> None:
     refused(study(axes=axes), "arm 'none' has val_fraction = 0, so no validation split to choose by")
 
 
-def test_tuned_arms_are_not_judged_by_what_chose_them() -> None:
+def test_tuned_arms_are_not_judged_by_their_tuning_trials() -> None:
     with pytest.raises(UsageError, match="tuned arms are chosen by it, so it cannot judge them"):
         study(contrasts={"metric": "val_accuracy"})
 
 
-def test_a_space_without_a_tune_table_is_told() -> None:
+def test_a_space_without_a_tune_table_is_reported() -> None:
     tables = {"study": {"name": "x"}, "baseline": {"dataset": "digits"}, "axes": {"output": OUTPUT}}
     with pytest.raises(UsageError, match="a space to tune, in a study without"):
         parse(tables)
@@ -395,7 +395,7 @@ def test_a_failed_try_chooses_nothing_and_says_so(
     assert (tmp_path / "x" / "chosen.csv").exists()
 
 
-def test_a_tuned_study_is_one_folder_to_look_for_a_trial_in(folder: Path) -> None:
+def test_trials_of_a_tuned_study_are_found_in_one_folder(folder: Path) -> None:
     assert results.folder_with("best", folder.parent) == folder
     ids = [set(results.read(place).trials["trial_id"]) for place in (folder, folder / "tuned")]
     both, alone = ids[0] & ids[1], ids[1] - ids[0]

@@ -231,7 +231,7 @@ def test_the_command_trains_and_judges(command: tuple[Result, Path]) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_it_goes_on_where_it_was_and_exits_1_out_of_bounds(
+def test_an_interrupted_check_continues_and_exits_1_out_of_bounds(
     command: tuple[Result, Path], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, out = command
@@ -243,9 +243,7 @@ def test_it_goes_on_where_it_was_and_exits_1_out_of_bounds(
     assert [run["trials_trained"] for run in runs] == [300, 0]
 
 
-def test_a_pool_that_cannot_serve_is_told_before_anything_is_trained(
-    study_of: Callable[..., Study], tmp_path: Path
-) -> None:
+def test_an_unfit_pool_is_refused_before_training(study_of: Callable[..., Study], tmp_path: Path) -> None:
     few = tmp_path / "few"
     runs.train(study_of(), few, workers=1)
     arguments = ["--results", str(tmp_path / "out"), "--pool"]

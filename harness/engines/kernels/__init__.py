@@ -1,8 +1,8 @@
 """The C kernels beside this file: compiled and tried at first use on a machine, and kept in the cache.
 
 The engine computes the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
-self-test (stacked/kernel_self_test.py, some seconds, once a machine) finds the kernels wrong or slower.
-HARNESS_KERNELS=on uses them untested.
+self-test (`engines/stacked/kernel_self_test.py`, some seconds, once a machine) finds the kernels wrong or
+slower. HARNESS_KERNELS=on uses them untested.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Blocks and outputs in C (kernels/), where planning/kernel_support.py knows the components."""
+"""Blocks and outputs in C (kernels/), of components that planning/kernel_support.py lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best so far, the front that nothing beats, and what a smaller search would mostly have found."""
+"""Values of a search: the best so far, the Pareto front, and the expected best of smaller budgets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+import numpy.testing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ def test_the_best_so_far_is_the_best_of_those_before(values: list[float]) -> Non
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
-def test_the_front_is_what_no_other_row_beats(rows: list[tuple[int, int]]) -> None:
+def test_the_pareto_front_has_the_rows_that_no_other_beats(rows: list[tuple[int, int]]) -> None:
     front = stats.pareto_front(rows, [True, False])
     for row, on in zip(rows, front, strict=True):
         beaten = any(a >= row[0] and b <= row[1] and (a, b) != row for a, b in rows)
@@ -55,3 +56,41 @@ def test_ranks_are_pythons(rows: list[tuple[float, int]]) -> None:
     known = [i for i, row in enumerate(rows) if not np.isnan(row[0])]
     expected = sorted(known, key=lambda i: (-rows[i][0], rows[i][1]))
     assert stats.ranked(np.array(rows, float).reshape(-1, 2), [True, False]).tolist() == expected
+
+
+def test_expected_best_is_the_mean_over_all_subsets() -> None:
+    values = np.random.default_rng(0).normal(0.9, 0.02, 8)
+    values[3] = values[5]  # a tie
+    table = stats.expected_best(values, range(1, 9))
+    by_hand = [np.mean([max(some) for some in itertools.combinations(values, k)]) for k in range(1, 9)]
+    npt.assert_allclose(table["expected"], by_hand)
+    assert table["expected"].is_monotonic_increasing
+
+
+def test_trials_that_did_not_finish_are_spent_and_the_worst() -> None:
+    values = [0.9, math.nan, 0.7, math.nan, 0.8]
+    table = stats.expected_best(values, [2, 3, 4, 5, 6]).set_index("budget")
+    assert math.isnan(table["expected"][2]), "both could be unfinished, and nothing is made up for that"
+    assert math.isnan(table["expected"][6])
+    worst = np.nan_to_num(values, nan=-math.inf)
+    for k in (3, 4, 5):
+        by_hand = np.mean([max(some) for some in itertools.combinations(worst, k)])
+        assert table["expected"][k] == pytest.approx(by_hand)
+    assert set(table["unfinished"]) == {2}
+    assert set(table["trials"]) == {5}
+
+
+def test_thousands_of_trials_do_not_overflow() -> None:
+    values = np.linspace(0, 1, 5001)
+    table = stats.expected_best(values, [1, 2500, 5001])
+    # Of n evenly spaced numbers the best of k is expected at k (n + 1) / (k + 1), counted from 1.
+    expected = [(k * 5002 / (k + 1) - 1) / 5000 for k in (1, 2500, 5001)]
+    npt.assert_allclose(table["expected"], expected, rtol=1e-9)
+
+
+def test_nothing_finished_or_tried_has_no_best() -> None:
+    assert stats.expected_best([math.nan] * 3, [1, 3])["expected"].isna().all()
+    assert stats.expected_best([], [1])["expected"].isna().all()
+    assert stats.expected_best([0.5], []).empty
+    with pytest.raises(ValueError, match="from 1"):
+        stats.expected_best([0.5], [0])
