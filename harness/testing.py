@@ -31,12 +31,7 @@ STACKED = ("activation", "head", "loss", "optimizer")
 
 
 def stacks(axis: str, name: str) -> bool:
-    """Return whether K members in one stack get, to rounding, the same values as each alone.
-
-    Args:
-        axis: "activation", "head", "loss" or "optimizer".
-        name: a registered component.
-    """
+    """Return whether K members of an axis in `STACKED` get, to rounding, the same in one stack as alone."""
     together, alone = {
         "activation": _activation, "head": _head, "loss": _loss, "optimizer": _optimizer
     }[axis](name)  # fmt: skip
@@ -47,12 +42,7 @@ def stacks(axis: str, name: str) -> bool:
 
 
 def why_alone(axis: str, name: str) -> str:
-    """Return the reason why a component cannot be stacked, or "".
-
-    Args:
-        axis: "activation", "head", "loss" or "optimizer".
-        name: a registered component, which keeps its contract otherwise.
-    """
+    """Return the reason why a component, which keeps its contract otherwise, cannot be stacked, or ""."""
     what, component = f"{axis} {name!r}", plugins.registries()[axis][name]
     try:
         reason = _reason(what, axis, component)

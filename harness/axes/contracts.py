@@ -12,28 +12,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.axes import probes
 from harness.axes.activations import Activation
 from harness.axes.heads import Head
 from harness.axes.losses import Form, Loss
 from harness.axes.metrics import Metric
 from harness.axes.optimizers import Optimizer
-from harness.axes.probes import (  # fmt: skip
-    CLASSES,
-    MEMBERS,
-    SAMPLES,
-    STEPS,
-    call,
-    close,
-    draws,
-    like_output,
-    noise,
-    one_hot,
-    reaches,
-    same_derivative,
-    smoothed,
-    tensor,
-    value_and_gradient,
-)
+from harness.axes.probes import CLASSES, MEMBERS, SAMPLES, STEPS, call, close, draws, noise, tensor
 from harness.errors import ComponentError, UsageError
 from harness.system.lazy import torch
 
@@ -54,16 +39,18 @@ def activation(what: str, component: Activation) -> None:
     """Raise ComponentError if an activation breaks its contract; a closed form is also tried on a stack."""
     x = 2 * noise(SAMPLES, CLASSES)
     tensor(what, call(what, component.forward, x), x.shape, "as it was given (samples, units)")
-    value_and_gradient(what, component.forward, x)
+    probes.value_and_gradient(what, component.forward, x)
     draws(what, component.forward, x)
     _single(what, component.forward, x)
     if component.backward is None:
         return
     for z in (x, 2 * noise(MEMBERS, CLASSES, SAMPLES)):
         grad = torch.ones_like(z).cumsum(-1)
-        y, derived = value_and_gradient(what, component.forward, z, lambda y: torch.ones_like(y).cumsum(-1))
+        y, derived = probes.value_and_gradient(
+            what, component.forward, z, lambda y: torch.ones_like(y).cumsum(-1)
+        )
         closed = call(f"the closed-form derivative of {what}", component.backward, grad, z, y, changes=1)
-        same_derivative(what, closed, derived, z)
+        probes.same_derivative(what, closed, derived, z)
 
 
 def head(what: str, component: Head) -> None:
@@ -71,9 +58,11 @@ def head(what: str, component: Head) -> None:
     z = 2 * noise(SAMPLES, CLASSES)
     tensor(what, call(what, component.forward, z), z.shape, "as it was given (samples, classes)")
     grad = torch.ones_like(z).cumsum(-1)
-    f, derived = value_and_gradient(what, component.forward, z, lambda y: torch.ones_like(y).cumsum(-1))
+    f, derived = probes.value_and_gradient(
+        what, component.forward, z, lambda y: torch.ones_like(y).cumsum(-1)
+    )
     draws(what, component.forward, z)
-    if reaches(what, component.forward, z):
+    if probes.reaches(what, component.forward, z):
         raise ComponentError(
             f"{what}: the output of one sample changes with the other samples in the batch; classes are the "
             "last dimension (dim=-1)"
@@ -82,7 +71,7 @@ def head(what: str, component: Head) -> None:
     _single(what, component.forward, z)
     if component.backward is not None:
         closed = call(f"the closed-form derivative of {what}", component.backward, grad, f, changes=1)
-        same_derivative(what, closed, derived, z)
+        probes.same_derivative(what, closed, derived, z)
 
 
 def _single(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> None:
@@ -110,19 +99,21 @@ def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
     _right_way_round(what, component.function, "the output comes")
     settings = loss_settings(component)
     for kind, form in component.forms.items():
-        named, x = f"{what} of {kind}", like_output(kind, noise(SAMPLES, CLASSES))
+        named, x = f"{what} of {kind}", probes.like_output(kind, noise(SAMPLES, CLASSES))
         try:
-            _form(named, form, x, one_hot(), settings)
+            _form(named, form, x, probes.one_hot(), settings)
         except ComponentError as fault:
             swapped = Form(lambda f, t, form=form, **own: form.forward(t, f, **own))
-            if _faultless(_form, named, swapped, x, one_hot(), settings):
+            if _faultless(_form, named, swapped, x, probes.one_hot(), settings):
                 raise ComponentError(
                     f"{fault}. With its arguments swapped it works: the output comes first, the target second"
                 ) from fault
             raise
         if smooth:
-            _form(f"{named}, labels smoothed,", form, x, smoothed(one_hot()), settings)
-            values = [form.forward(x, t, **settings) for t in (one_hot(), smoothed(one_hot()))]
+            _form(f"{named}, labels smoothed,", form, x, probes.smoothed(probes.one_hot()), settings)
+            values = [
+                form.forward(x, t, **settings) for t in (probes.one_hot(), probes.smoothed(probes.one_hot()))
+            ]
             if close(*values):
                 raise ComponentError(
                     f"{named} does not change as labels are smoothed: it must read all of the target"
@@ -167,21 +158,21 @@ def _form(what: str, form: Form, x: Tensor, target: Tensor, settings: Mapping[st
     forward = functools.partial(against, form.forward, target, settings)
     function = functools.partial(form.forward, **settings)
     _a_value_a_sample(what, call(what, function, x, target), "loss")
-    _, derived = value_and_gradient(what, forward, x)
+    _, derived = probes.value_and_gradient(what, forward, x)
     draws(what, forward, x)
     _sample_by_sample(what, function, x, target, "loss")
     if form.gradient is None:
         return
     gradient = functools.partial(form.gradient, **settings)
     closed = functools.partial(call, f"the closed-form derivative of {what}", gradient)
-    same_derivative(what, closed(x, target), derived, x)
+    probes.same_derivative(what, closed(x, target), derived, x)
     several = torch.stack([x, x.flip(0), x.roll(1, 0)])
     try:
-        _, derived = value_and_gradient(what, forward, several)
+        _, derived = probes.value_and_gradient(what, forward, several)
     except ComponentError:
         return  # the forward knows no stacks, so that the loop engine trains it, by autograd
     if close(derived[0], closed(x, target)):
-        same_derivative(what, closed(several, target), derived, several)
+        probes.same_derivative(what, closed(several, target), derived, several)
 
 
 def against(
@@ -226,7 +217,8 @@ def _sample_by_sample(
 def metric(what: str, component: Metric) -> None:
     """Raise ComponentError if a metric breaks its contract, alone or on a stack, as engines call it."""
     _right_way_round(what, component.function, "the probabilities come")
-    p, targets = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1), one_hot().expand(MEMBERS, SAMPLES, CLASSES)
+    p = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
+    targets = probes.one_hot().expand_as(p)
     alone = [call(what, component.function, p[k], targets[k]) for k in range(MEMBERS)]
     together = call(what, component.function, p, targets)
     for values, given in ((alone[0], p[0]), (together, p)):
@@ -317,13 +309,9 @@ CHECKS: Mapping[str, Callable[..., None]] = {
 
 
 def fault(axis: str, name: str, component: Any, **how: Any) -> str:
-    """Return how a component breaks its contract, in a sentence, or "".
+    """Return how a component of one of the CHECKS breaks its contract, in a sentence, or "".
 
-    Args:
-        axis: "activation", "head", "loss", "optimizer" or "metric".
-        name: what it is registered as.
-        component: the registered component.
-        how: of a loss, smooth=False where no labels are smoothed.
+    `how` is, of a loss, smooth=False where no labels are smoothed.
     """
     try:
         CHECKS[axis](f"{axis} {name!r}", component, **how)

@@ -324,16 +324,9 @@ def sgd(p: Array, g: Array, _state: State, _k: int, *, lr: float, weight_decay: 
 
 
 def momentum(
-    p: Array,
-    g: Array,
-    state: State,
-    k: int,
-    *,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-) -> None:
+    p: Array, g: Array, state: State, k: int, *,
+    lr: float, momentum: float, dampening: float, weight_decay: float,
+) -> None:  # fmt: skip
     """Heavy ball: v = momentum v + (1 - dampening) g, at the first step v = g; p -= lr v."""
     g = penalised(p, g, weight_decay)
     v = slot(state, "v", p)
@@ -354,18 +347,9 @@ def nesterov(
 
 
 def rmsprop(
-    p: Array,
-    g: Array,
-    state: State,
-    _k: int,
-    *,
-    lr: float,
-    alpha: float,
-    eps: float,
-    momentum: float,
-    centered: bool,
-    weight_decay: float,
-) -> None:
+    p: Array, g: Array, state: State, _k: int, *,
+    lr: float, alpha: float, eps: float, momentum: float, centered: bool, weight_decay: float,
+) -> None:  # fmt: skip
     """Each gradient over its usual size: s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps).
 
     Centered: in place of s the variance s - m^2, with m = alpha m + (1 - alpha) g. With momentum:
@@ -391,17 +375,9 @@ def rmsprop(
 
 
 def adam(
-    p: Array,
-    g: Array,
-    state: State,
-    k: int,
-    *,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-    amsgrad: bool,
-) -> None:
+    p: Array, g: Array, state: State, k: int, *,
+    lr: float, betas: tuple[float, float], eps: float, weight_decay: float, amsgrad: bool,
+) -> None:  # fmt: skip
     """Two running means: m = b1 m + (1 - b1) g; s = b2 s + (1 - b2) g^2; p -= lr m' / (sqrt(s') + eps).
 
     Means that start at 0 are too small at first, hence m' = m / (1 - b1^k) and s' = s / (1 - b2^k).
@@ -430,17 +406,9 @@ def adamw(
 
 
 def adagrad(
-    p: Array,
-    g: Array,
-    state: State,
-    k: int,
-    *,
-    lr: float,
-    lr_decay: float,
-    eps: float,
-    initial_accumulator_value: float,
-    weight_decay: float,
-) -> None:
+    p: Array, g: Array, state: State, k: int, *,
+    lr: float, lr_decay: float, eps: float, initial_accumulator_value: float, weight_decay: float,
+) -> None:  # fmt: skip
     """All gradients so far: s = s + g^2; p -= lr / (1 + (k - 1) lr_decay) g / (sqrt(s) + eps)."""
     g = penalised(p, g, weight_decay)
     s = slot(state, "s", p, start=initial_accumulator_value)
@@ -449,13 +417,7 @@ def adagrad(
 
 
 OPTIMIZERS: dict[str, Callable[..., None]] = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "nesterov": nesterov,
-    "rmsprop": rmsprop,
-    "adam": adam,
-    "adamw": adamw,
-    "adagrad": adagrad,
+    update.__name__: update for update in (sgd, momentum, nesterov, rmsprop, adam, adamw, adagrad)
 }
 
 # ----------------------------------------------------------------------------------------------- metrics
@@ -486,22 +448,15 @@ def brier(p: Array, t: Array) -> Array:
 
 
 METRICS: dict[str, Callable[[Array, Array], Array]] = {
-    "top3": top3,
-    "true_probability": true_probability,
-    "nll": negative_log_likelihood,
-    "brier": brier,
-}
+    "top3": top3, "true_probability": true_probability, "nll": negative_log_likelihood, "brier": brier,
+}  # fmt: skip
 """Values (B,) of probabilities p (B, C) and targets t (B, C)."""
 
 # ------------------------------------------------------------------------------- which formulas a trial needs
 
 
 def loss_of(settings: Settings) -> Formula:
-    """Return the formula of a trial's loss for its head's kind of output.
-
-    Raises:
-        KeyError: there is none.
-    """
+    """Return the formula of a trial's loss for its head's kind of output; KeyError if there is none."""
     loss, head = losses[settings.loss], heads[settings.head]
     # What does not fit and is trained all the same gets the first form, as in the other engines.
     kind = next(iter(loss.forms)) if settings.match == "ignore" else head.kind
@@ -511,12 +466,9 @@ def loss_of(settings: Settings) -> Formula:
 def missing(settings: Settings) -> list[str]:
     """Name the components of a trial without a formula here: a third party's, or a new one."""
     known: dict[str, Collection[str]] = {
-        "architecture": ["mlp"],
-        "activation": ACTIVATIONS,
-        "head": HEADS,
-        "loss": LOSSES,
+        "architecture": ["mlp"], "activation": ACTIVATIONS, "head": HEADS, "loss": LOSSES,
         "optimizer": OPTIMIZERS,
-    }
+    }  # fmt: skip
     lacking = []
     for axis, names in known.items():
         if axis not in settings:
@@ -529,9 +481,8 @@ def missing(settings: Settings) -> list[str]:
 
 def missing_metrics(names: Sequence[str]) -> list[str]:
     """Name the metrics without a formula here."""
-    entries = [metrics.entry(name) for name in names]
     return [
         f"metric {entry.name!r} ({entry.where}); it has: {', '.join(METRICS)}"
-        for entry in entries
+        for entry in map(metrics.entry, names)
         if entry.third_party or entry.name not in METRICS
     ]

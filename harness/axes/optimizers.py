@@ -131,16 +131,9 @@ def _velocity(grad: Tensor, state: State, t: Count, momentum: Scalar, dampening:
 
 @optimizers.register("momentum", torch_class="SGD")
 def momentum(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    t: Count,
-    *,
-    lr: Scalar = 0.02,
-    momentum: Scalar = 0.9,
-    dampening: Scalar = 0.0,
-    weight_decay: Scalar = 0.0,
-) -> None:
+    param: Tensor, grad: Tensor, state: State, t: Count, *,
+    lr: Scalar = 0.02, momentum: Scalar = 0.9, dampening: Scalar = 0.0, weight_decay: Scalar = 0.0,
+) -> None:  # fmt: skip
     """Heavy ball (Polyak 1964): p -= lr v, v = momentum v + g."""
     decay_into(grad, param, weight_decay)
     velocity = _velocity(grad, state, t, momentum, dampening)
@@ -149,15 +142,9 @@ def momentum(
 
 @optimizers.register("nesterov", torch_class="SGD", torch_settings={"nesterov": True})
 def nesterov(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    t: Count,
-    *,
-    lr: Scalar = 0.02,
-    momentum: Scalar = 0.9,
-    weight_decay: Scalar = 0.0,
-) -> None:
+    param: Tensor, grad: Tensor, state: State, t: Count, *,
+    lr: Scalar = 0.02, momentum: Scalar = 0.9, weight_decay: Scalar = 0.0,
+) -> None:  # fmt: skip
     """Nesterov's momentum as Sutskever et al. (2013) write it: p -= lr (g + momentum v)."""
     decay_into(grad, param, weight_decay)
     velocity = _velocity(grad, state, t, momentum, 0.0)
@@ -166,18 +153,10 @@ def nesterov(
 
 @optimizers.register("rmsprop", torch_class="RMSprop")
 def rmsprop(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    _t: Count,
-    *,
-    lr: Scalar = 1e-3,
-    alpha: Scalar = 0.99,
-    eps: Scalar = 1e-8,
-    momentum: Scalar = 0.0,
-    centered: bool = False,
-    weight_decay: Scalar = 0.0,
-) -> None:
+    param: Tensor, grad: Tensor, state: State, _t: Count, *,
+    lr: Scalar = 1e-3, alpha: Scalar = 0.99, eps: Scalar = 1e-8, momentum: Scalar = 0.0,
+    centered: bool = False, weight_decay: Scalar = 0.0,
+) -> None:  # fmt: skip
     """The gradient over the root of its running mean square (Hinton 2012; centered: Graves 2013)."""
     decay_into(grad, param, weight_decay)
     keep = cast(1 - alpha, param)
@@ -231,23 +210,13 @@ class _Adam:
             count = torch.full((), t - 1, dtype=torch.float32, device=param.device)
         else:
             count = (t - 1).to(torch.float32)
+        mean, square = slot(state, "mean", param), slot(state, "square", param)
         fused_adam(
-            [param],
-            [grad],
-            [slot(state, "mean", param)],
-            [slot(state, "square", param)],
-            [],
-            [count],
-            fused=True,
-            decoupled_weight_decay=self.decoupled,
-            amsgrad=False,
-            beta1=float(self.betas[0]),
-            beta2=float(self.betas[1]),
-            lr=self.lr,
+            [param], [grad], [mean], [square], [], [count], fused=True,
+            decoupled_weight_decay=self.decoupled, amsgrad=False, maximize=False, lr=self.lr,
+            beta1=float(self.betas[0]), beta2=float(self.betas[1]), eps=float(self.eps),
             weight_decay=float(self.weight_decay),
-            eps=float(self.eps),
-            maximize=False,
-        )
+        )  # fmt: skip
 
     def _several_passes(self, param: Tensor, grad: Tensor, state: State, t: Count) -> None:
         """Take the step after weight decay.
@@ -272,51 +241,30 @@ def _agree(*settings: Scalar) -> bool:
 
 @optimizers.register("adam", torch_class="Adam")
 def adam(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    t: Count,
-    *,
-    lr: Scalar = 1e-3,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 0.0,
-    amsgrad: bool = False,
-) -> None:
+    param: Tensor, grad: Tensor, state: State, t: Count, *,
+    lr: Scalar = 1e-3, betas: tuple[Scalar, Scalar] = (0.9, 0.999), eps: Scalar = 1e-8,
+    weight_decay: Scalar = 0.0, amsgrad: bool = False,
+) -> None:  # fmt: skip
     """Adam (Kingma & Ba 2015); amsgrad: Reddi et al. 2018."""
     _Adam(lr, betas, eps, weight_decay, amsgrad, decoupled=False).step(param, grad, state, t)
 
 
 @optimizers.register("adamw", torch_class="AdamW")
 def adamw(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    t: Count,
-    *,
-    lr: Scalar = 1e-3,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 1e-2,
-    amsgrad: bool = False,
-) -> None:
+    param: Tensor, grad: Tensor, state: State, t: Count, *,
+    lr: Scalar = 1e-3, betas: tuple[Scalar, Scalar] = (0.9, 0.999), eps: Scalar = 1e-8,
+    weight_decay: Scalar = 1e-2, amsgrad: bool = False,
+) -> None:  # fmt: skip
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
     _Adam(lr, betas, eps, weight_decay, amsgrad, decoupled=True).step(param, grad, state, t)
 
 
 @optimizers.register("adagrad", torch_class="Adagrad")
 def adagrad(
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    t: Count,
-    *,
-    lr: Scalar = 1e-2,
-    lr_decay: Scalar = 0.0,
-    eps: Scalar = 1e-10,
-    initial_accumulator_value: Scalar = 0.0,
+    param: Tensor, grad: Tensor, state: State, t: Count, *,
+    lr: Scalar = 1e-2, lr_decay: Scalar = 0.0, eps: Scalar = 1e-10, initial_accumulator_value: Scalar = 0.0,
     weight_decay: Scalar = 0.0,
-) -> None:
+) -> None:  # fmt: skip
     """The gradient over the root of the sum of its squares (Duchi et al. 2011)."""
     decay_into(grad, param, weight_decay)
     total = slot(state, "total", param, start=initial_accumulator_value).addcmul_(grad, grad)

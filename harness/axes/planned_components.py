@@ -18,7 +18,6 @@ from harness.axes.architectures import architectures
 from harness.axes.schedules import Clock, factors, schedules
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
-from harness.data.datasets import Facts
 from harness.data.preprocessing import PixelStatistics, applied, preprocessings
 from harness.data.samples import train_size
 from harness.errors import ComponentError
@@ -34,11 +33,7 @@ PIXELS = 12  # images that a preprocessing is tried on
 
 
 def problems(arms: Iterable[Settings]) -> list[str]:
-    """Say how third-party components break their contracts, a sentence each, with its place.
-
-    Args:
-        arms: the resolved settings of arms that are to be trained.
-    """
+    """Say how third-party components of arms break their contracts, a sentence each, with its place."""
     distinct = list({id(arm): arm for arm in arms}.values())
     sentences: list[str] = []
     chosen = {(axis, entry.name): entry for axis, entry in plugins.chosen_by(distinct)}
@@ -103,7 +98,8 @@ def _schedule(name: str, arm: Settings) -> None:
 def _preprocessing(name: str, arm: Settings) -> None:
     """Raise ComponentError where one gives no pixels, or an image others than with other images beside it."""
     facts, apply = arm.facts, preprocessings[name].apply
-    images = _images(facts)
+    rng = np.random.default_rng(0)  # all pixel values are equally likely, and no two images alike
+    images = rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
     pixels = PixelStatistics(facts.pixel_max, images)
     together, half = (
         applied(name, apply, x.astype(np.float32), pixels) for x in (images, images[: PIXELS // 2])
@@ -114,12 +110,6 @@ def _preprocessing(name: str, arm: Settings) -> None:
             f"{what}: the pixels of one image change with the images beside it, or at each call; what it may "
             "know of all images is in its second argument (.mean, .sd and .max of train, and .train itself)"
         )
-
-
-def _images(facts: Facts) -> Any:
-    """Draw images (N, H, W) with all pixel values equally likely, and no two alike."""
-    rng = np.random.default_rng(0)
-    return rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
 
 
 def _architecture(name: str, arm: Settings) -> None:
@@ -137,7 +127,6 @@ def _architecture(name: str, arm: Settings) -> None:
 
 
 def _activation(arm: Settings) -> Any:
-    """Make modules of an arm's activation."""
     from harness.axes.activations import activations
 
     forward = activations[str(arm.get("activation", "identity"))].forward

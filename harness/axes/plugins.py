@@ -67,11 +67,7 @@ def chosen_by(arms: Iterable[Settings]) -> Iterator[tuple[str, Entry[Any]]]:
 
 
 def load_installed() -> None:
-    """Import the entry points of installed packages that register components.
-
-    Raises:
-        UsageError: one of them cannot be imported; the message names the package.
-    """
+    """Import installed packages' entry points; raise UsageError where one of them cannot be imported."""
     for point in importlib.metadata.entry_points(group=GROUP):
         try:
             with _undisturbed(f"package entry point {point.name}", quiet=True):
@@ -101,10 +97,7 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
     """Run a study's plugin file, with a note, because it runs code.
 
     It runs once, and again after a change of it or of a file beside it that it imports: then its components
-    are replaced.
-
-    Raises:
-        UsageError: the file is missing or does not run.
+    are replaced. A file that is missing or does not run is a UsageError.
     """
     path, name = path.resolve(), module_of(path)
     if name in sys.modules and not python_files.changed(_loaded.get(name, ())):
@@ -134,14 +127,9 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
 
 
 def ask_first(path: Path, whose: Path) -> None:
-    """Ask a person before running a file that a results folder's study names and that has not run yet.
+    """Ask a person before running a plugin file that a results folder's study.toml, `whose`, names.
 
-    Args:
-        path: the plugin file.
-        whose: the study.toml that names it.
-
-    Raises:
-        UsageError: the answer is no, or there is no terminal to ask at.
+    Nothing is asked of one that has run already. The answer no, or no terminal to ask at, is a UsageError.
     """
     path = path.resolve()
     if module_of(path) in sys.modules:
@@ -184,7 +172,6 @@ def _unload(name: str) -> None:
 
 
 def _is_of(module: ModuleType, file: PythonFile) -> bool:
-    """Tell whether a module was loaded from a file."""
     origin = getattr(module, "__file__", None)
     return isinstance(origin, str) and origin.endswith(file.path.name) and Path(origin).resolve() == file.path
 
@@ -216,15 +203,12 @@ def check_unchanged(components: Iterable[Entry[Any]]) -> None:
 def unseen(components: Iterable[tuple[str, Entry[Any]]], advice: str) -> list[str]:
     """List, in words, what third-party components depend on that a trial's id does not include.
 
-    Args:
-        components: (axis, component).
-        advice: how to have trials trained all the same.
+    `components` are pairs of axis and component; `advice` says how to have trials trained all the same.
     """
     warnings = []
     for axis, entry in components:
-        parts = (
-            entry.take_digest().unseen if entry.take_digest and axis != "dataset" else ()
-        )  # of a data set, images count
+        # Of a data set, images count.
+        parts = entry.take_digest().unseen if entry.take_digest and axis != "dataset" else ()
         if parts:
             listed = "; ".join(parts[:MOST_TOLD]) + ("; ..." if len(parts) > MOST_TOLD else "")
             warnings.append(

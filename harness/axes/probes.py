@@ -50,15 +50,8 @@ def close(a: Tensor, b: Tensor) -> bool:
 def call(what: str, function: Callable[..., Any], *given: Any, changes: int = 0, seed: int = 0) -> Any:
     """Call a component as an engine does, from a seeded random state, and leave the process as it was.
 
-    Args:
-        what: the component in words, for faults.
-        function: it, or its derivative; with its settings, a functools.partial.
-        given: its arguments, by position.
-        changes: how many of the first of them it may change in place.
-        seed: of torch's generator, for a component that draws.
-
-    Raises:
-        ComponentError: it raises, ends the process, or changes arguments or settings of the process.
+    It may change the first `changes` of its arguments in place. Where it raises, ends the process, or changes
+    other arguments or settings of the process, that is a ComponentError.
     """
     before = [x.detach().clone() if isinstance(x, torch.Tensor) else None for x in given[changes:]]
     shapes = ", ".join(str(tuple(x.shape)) if hasattr(x, "shape") else type(x).__name__ for x in given)
@@ -115,11 +108,7 @@ def reaches(what: str, function: Callable[[Tensor], Tensor], x: Tensor, dim: int
 
 
 def draws(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> bool:
-    """Return whether a function draws random numbers.
-
-    Raises:
-        ComponentError: the numbers are not from torch's generator, so that no seed of a study decides them.
-    """
+    """Return whether a function draws random numbers; raise ComponentError if they are not torch's."""
     first, again, other = (call(what, function, x, seed=seed) for seed in (0, 0, 1))
     if not close(first, again):
         raise ComponentError(

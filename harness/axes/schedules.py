@@ -52,11 +52,7 @@ schedules: Registry[Schedule] = Registry("schedule", Schedule)
 
 
 def factors(schedule: Schedule, clock: Clock, settings: Mapping[str, Any]) -> Factors:
-    """Compute and check a schedule's factors (S,) on lr.
-
-    Raises:
-        ComponentError: it raises, or gives other than a finite factor of at least 0 for each step.
-    """
+    """Compute a schedule's factors (S,) on lr; raise ComponentError if they are not all finite and >= 0."""
     what, steps = f"schedule {schedule.name!r}", len(clock.step)
     allowed = f"allowed: an array ({steps},), a finite factor of at least 0 for each step"
     note = f" (it was called with a Clock of {steps} steps)"

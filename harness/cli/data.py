@@ -77,7 +77,6 @@ def check(names: Sequence[str], study: str | None) -> None:
 
 
 def _show_notes(dataset: Dataset) -> None:
-    """Show notes on a data set for readers of its numbers: its division, and equal images."""
     for sentence in (*filter(None, [dataset.remark]), *dataset.facts.warnings):
         click.echo(f"note: {dataset.name}: {sentence}")
 
@@ -130,33 +129,24 @@ class _DrawOptions(TypedDict):
 )
 @click.option("--grid", is_flag=True, help="Draw evenly spaced training images, 3 x 6, with their labels.")
 @click.option(
-    "--hardest",
-    type=click.Path(path_type=Path),
-    metavar="RESULTS",
+    "--hardest", type=click.Path(path_type=Path), metavar="RESULTS",
     help="Draw the images that most trained models of a results folder get wrong; all of them in a CSV.",
-)
+)  # fmt: skip
 @click.option(
     "--where",
     metavar="CONDITIONS",
     help="The trained models that --hardest asks, chosen as by harness show: lr=0.1,seed=0.  [default: all]",
 )
 @click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE",
     help="How to divide the data: val_split=stratified,balanced draws both. Repeatable.",
-)
+)  # fmt: skip
 @figures_option
 @click.argument("what", metavar="DATASET|STUDY")
 def show(
-    what: str,
-    study: str | None,
-    overrides: Sequence[str],
-    out: Path,
-    grid: bool,
+    what: str, study: str | None, overrides: Sequence[str], out: Path, grid: bool,
     **options: Unpack[_DrawOptions],
-) -> None:
+) -> None:  # fmt: skip
     """Draw a data set, or those of a study: label counts of train, val and test, and one image a class.
 
     With --label, --grid or --hardest, draws these instead. Writes PNG and SVG.
@@ -189,7 +179,6 @@ def show(
 
 
 def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) -> None:
-    """Draw the images of a data set that most trained models of a results folder get wrong."""
     from harness.gallery import prediction_pages
     from harness.results import read
 
@@ -199,14 +188,9 @@ def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) 
         raise UsageError(
             f"{results.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
         )
-    for title, path in prediction_pages.draw_hardest(
-        results,
-        options["split"] or "test",
-        options["count"] or 18,
-        folder=out,
-        dataset=dataset,
-        conditions=options["where"] or "",
-    ):
+    split, count = options["split"] or "test", options["count"] or 18
+    drawn = prediction_pages.draw_hardest(results, split, count, out, dataset, options["where"] or "")
+    for title, path in drawn:
         click.echo(title)
         click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")
 

@@ -97,7 +97,6 @@ def _is_of_output(error: BaseException) -> bool:
 
 
 def _say(words: str) -> None:
-    """Write to stderr, if that is possible."""
     with suppress(OSError):
         click.echo(words, err=True)
 
@@ -170,7 +169,8 @@ def plan(
 ) -> None:
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness.cli import output
-    from harness.planning.plan import cores, make, shortages
+    from harness.planning.plan import make, shortages
+    from harness.system.resources import cores
 
     loaded, engine = _load(study, overrides), options["engine"]
     processes = options["workers"] or cores()
@@ -216,12 +216,9 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 @harness.command()
 @_study_options
 @click.option(
-    "--checkpoint-every",
-    metavar="HOW OFTEN",
-    default="60 seconds",
-    show_default=True,
+    "--checkpoint-every", metavar="HOW OFTEN", default="60 seconds", show_default=True,
     help="How often a long stack is kept, to go on from: 'N seconds', 'N minutes', 'N epochs', or never.",
-)
+)  # fmt: skip
 @click.option(
     "--retrain",
     is_flag=True,
@@ -308,7 +305,6 @@ def search(
 
 
 def _check_design(study: Study, command: str) -> None:
-    """Raise UsageError if the command does not fit the study's design."""
     design = study.about.design
     if (design == "search") != (command == "search"):
         other = "search" if design == "search" else "run"
@@ -348,26 +344,17 @@ class _CompareOptions(TypedDict):
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
-    "--metric",
-    type=click.Choice(["test_accuracy", "val_accuracy"]),
-    default="test_accuracy",
-    show_default=True,
-    help="What is compared.",
-)
+    "--metric", type=click.Choice(["test_accuracy", "val_accuracy"]), default="test_accuracy",
+    show_default=True, help="What is compared.",
+)  # fmt: skip
 @click.option(
-    "--margin",
-    type=float,
-    default=0.002,
-    show_default=True,
+    "--margin", type=float, default=0.002, show_default=True,
     help="Differences within it are the same; a share: 0.002 are 0.2 points.",
-)
+)  # fmt: skip
 @click.option(
-    "--alpha",
-    type=float,
-    default=0.05,
-    show_default=True,
+    "--alpha", type=float, default=0.05, show_default=True,
     help="The error rate of all verdicts together (Holm).",
-)
+)  # fmt: skip
 @click.option(
     "--fail-on",
     type=click.Choice(["worse"]),
@@ -387,14 +374,13 @@ def compare_(
     from harness.cli import output
 
     if out is not None:
-        comparison.check_out(out)
+        output_folder.check_folder(out)
     result = comparison.compare(a, b, **options)
     output.show_comparison(result)
     for path in comparison.write(result, out) if out else ():
         click.echo(f"written: {path}")
     if fail_on:
-        code = output.show_gate(result, comparison.gate(result))
-        sys.exit(code)
+        sys.exit(output.show_gate(result, comparison.gate(result)))
 
 
 for command in (data, show, export):

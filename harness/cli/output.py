@@ -18,13 +18,7 @@ from harness.planning.cost import cost
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM
 from harness.study.trials import arms as arms_of
-from harness.text import (
-    count,
-    difference,
-    duration,
-    hundredths,
-    p_value_column,
-)
+from harness.text import count, difference, duration, hundredths, p_value_column
 from harness.training.progress import ACCURACY, LOSS, Progress
 
 if TYPE_CHECKING:
@@ -41,10 +35,7 @@ MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them a
 def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
     """Show the plan of a study: arms, trials, skipped ones and why, stacks, time and bytes.
 
-    Args:
-        plan: the plan.
-        processes: worker processes that the estimate is for.
-        finished: ids of trials that the results folder already has; the estimates leave them out.
+    `finished`: ids of trials that the results folder already has; the estimates leave them out.
     """
     study = plan.study
     click.secho(f"{study.name}: {study.about.design}", bold=True)
@@ -190,15 +181,9 @@ def telling_settings(results: Results, row: pd.Series[Any]) -> dict[str, str]:
     # A component's settings have its defaults; those of an unknown third-party component are not known.
     with suppress(UsageError):
         usual = {**resolve({name: settings[name] for name in axes}), **{name: usual[name] for name in axes}}
-    return {
-        name: value
-        for name, value in settings.items()
-        if name != "dataset"
-        and (
-            value != as_text(usual.get(name))
-            or len({*results.trials[name].map(as_word)} - {NOT_APPLICABLE}) > 1
-        )
-    }
+    varied = {name for name in settings if len({*results.trials[name].map(as_word)} - {NOT_APPLICABLE}) > 1}
+    telling = varied | {name for name, value in settings.items() if value != as_text(usual.get(name))}
+    return {name: value for name, value in settings.items() if name in telling and name != "dataset"}
 
 
 def show_comparison(comparison: Comparison) -> None:

@@ -17,7 +17,7 @@ from harness.planning.cost import cost
 from harness.planning.plan import Plan, make, unseen
 from harness.planning.stack import Engine
 from harness.searching import pruners, samplers, suggestions
-from harness.searching.ask_tell import arm_of, at_random
+from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
 from harness.searching.loop import SearchProgress, SearchResult
 from harness.settings.schema import BASELINE, CONFIRMED, WINNER
@@ -75,7 +75,6 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
 
 
 def _baseline(study: Study) -> str:
-    """Put the baseline, which the winner is compared with, into words: its most important settings."""
     settings = settings_of(study)
     names = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
     return ", ".join(f"{name} {as_text(settings[name])}" for name in names if name in settings)
@@ -90,9 +89,8 @@ def _values(parameter: Parameter) -> str:
 
 
 def _sampled(study: Study, engine: Engine) -> Plan:
-    """Plan some random suggestions."""
     rng = np.random.default_rng(0)
-    drawn = [study.space.walk(lambda p: at_random(p, rng))[1] for _ in range(SAMPLED)]
+    drawn = [study.space.walk(lambda p: samplers.at_random(p, rng))[1] for _ in range(SAMPLED)]
     return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
 
 
@@ -108,7 +106,6 @@ def show_progress(progress: SearchProgress) -> Iterator[None]:
 
 
 def _counts(progress: SearchProgress) -> str:
-    """Count how suggestions ended, and name the best of them."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
     return states if progress.best is None else f"{states}; best {progress.best:.4f}"
 
@@ -142,7 +139,6 @@ def show_results(result: SearchResult, study: Study) -> None:
 
 
 def _best(result: SearchResult, study: Study) -> None:
-    """Show a table of the best suggestions: their objectives and parameters."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

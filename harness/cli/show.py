@@ -26,7 +26,6 @@ class _ImageOptions(TypedDict):
 
 
 def _run_plugins(_: click.Context, __: click.Parameter, files: Sequence[Path]) -> None:
-    """Run the plugin files that a person trusts."""
     from harness.axes import plugins
 
     for file in files:
@@ -45,12 +44,9 @@ plugin_option = click.option(
 
 
 figures_option = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("figures"),
-    show_default=True,
+    "--out", type=click.Path(path_type=Path), default=Path("figures"), show_default=True,
     help="The folder that gets the figures.",
-)
+)  # fmt: skip
 
 
 def note_missing_letters() -> None:
@@ -67,12 +63,9 @@ def note_missing_letters() -> None:
 @click.option("--trial", help="Its trial_id; or best: by val accuracy, of each data set.  [default: best]")
 @click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
 @click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test"]),
-    default="test",
-    show_default=True,
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True,
     help="The split; those that the study's keep_predictions names are there.",
-)
+)  # fmt: skip
 @click.option(
     "--count",
     type=click.IntRange(1, 200),
@@ -80,21 +73,15 @@ def note_missing_letters() -> None:
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which random images.")
 @click.option(
-    "--sample",
-    metavar="INDEX,...",
-    default="",
+    "--sample", metavar="INDEX,...", default="",
     help="These images, by index or file name, as predictions and probabilities.",
-)
+)  # fmt: skip
 @figures_option
 @plugin_option
 def show(
-    results: Path,
-    kinds: Sequence[str],
-    trial: str | None,
-    where: str | None,
-    out: Path,
+    results: Path, kinds: Sequence[str], trial: str | None, where: str | None, out: Path,
     **images: Unpack[_ImageOptions],
-) -> None:
+) -> None:  # fmt: skip
     """Draw a trained model's predictions of single images: of the best by validation, or --trial, or --where.
 
     predictions: random images with label and prediction. probabilities: images beside a bar a class.
@@ -115,12 +102,9 @@ def show(
             "--sample works with predictions and probabilities; failures always shows all of them"
         )
     request = prediction_pages.PredictionRequest(
-        cast("Sequence[prediction_pages.Kind]", kinds) or prediction_pages.KINDS,
-        split=images["split"],
-        count=images["count"],
-        seed=images["seed"],
-        samples=samples,
-    )
+        cast("Sequence[prediction_pages.Kind]", kinds) or prediction_pages.KINDS, split=images["split"],
+        count=images["count"], seed=images["seed"], samples=samples,
+    )  # fmt: skip
     folder, rows = _chosen(read(results), trial, where)
     for row in rows:
         output.show_trial(folder, row)

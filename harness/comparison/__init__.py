@@ -5,6 +5,6 @@ A is the old run, B the new one: every difference is B minus A, paired by seed. 
 
 from harness.comparison.comparing import ALPHA, MARGIN, Comparison, Metric, compare
 from harness.comparison.gates import Gate, gate
-from harness.comparison.text import check_out, write
+from harness.comparison.text import write
 
-__all__ = ["ALPHA", "MARGIN", "Comparison", "Gate", "Metric", "check_out", "compare", "gate", "write"]
+__all__ = ["ALPHA", "MARGIN", "Comparison", "Gate", "Metric", "compare", "gate", "write"]

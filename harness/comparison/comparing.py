@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from harness.errors import UsageError, did_you_mean
 from harness.results import columns
 from harness.settings.schema import METRICS
 from harness.stats.verdicts import EQUAL
+from harness.text import listed
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -69,13 +69,9 @@ class Comparison:
 
 
 def compare(
-    a: Path | str,
-    b: Path | str,
-    *,
-    metric: Metric = "test_accuracy",
-    margin: float = MARGIN,
+    a: Path | str, b: Path | str, *, metric: Metric = "test_accuracy", margin: float = MARGIN,
     alpha: float = ALPHA,
-) -> Comparison:
+) -> Comparison:  # fmt: skip
     """Compare two results folders arm by arm: B minus A, paired by seed.
 
     Args:
@@ -122,8 +118,9 @@ def _require_common(matched: Matched, sides: tuple[ComparedFolder, ComparedFolde
     """Raise UsageError if no trial is in both folders, or one has no value of the metric at all."""
     both = matched.trials[matched.trials["inside"].eq("both")]
     if both.empty:
-        seeds = [_few(sorted(set(side.results.trials["seed"]))) for side in sides]
-        arms = [_few(dict.fromkeys(side.results.trials["arm"])) for side in sides]
+        trials = [side.results.trials for side in sides]
+        seeds = [listed([str(seed) for seed in sorted(set(table["seed"]))], 5) for table in trials]
+        arms = [listed(list(dict.fromkeys(table["arm"].astype(str))), 5) for table in trials]
         raise UsageError(
             "the folders have no trial in common, neither by settings and seed nor by arm and seed. "
             f"A has the seeds {seeds[0]} and the arms {arms[0]}. B has the seeds {seeds[1]} and the arms "
@@ -140,11 +137,6 @@ def _require_common(matched: Matched, sides: tuple[ComparedFolder, ComparedFolde
             )
 
 
-def _few(values: Iterable[Any], most: int = 5) -> str:
-    names = [str(value) for value in values]
-    return "; ".join(names[:most]) + (f"; and {len(names) - most} more" if len(names) > most else "")
-
-
 def _version_notes(matched: Matched) -> list[str]:
     """Say that trials of the same settings have other ids, as another version of the training gives them."""
     if matched.by != "settings" or len(matched.differing) or len(matched.assumed):
@@ -158,9 +150,6 @@ def _version_notes(matched: Matched) -> list[str]:
         "source of a third party's component, has changed"
     )
     return [note]
-
-
-# ---------------------------------------------------------------------------------------------------- arms
 
 
 def identical(trials: pd.DataFrame) -> pd.Series[bool]:

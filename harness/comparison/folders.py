@@ -14,6 +14,7 @@ from harness.comparison.matching import SIDES
 from harness.errors import UsageError
 from harness.results import Results, columns, documents
 from harness.settings.schema import METRICS, TUNED
+from harness.text import listed
 
 MOST_TWINS = 3
 
@@ -53,13 +54,15 @@ class ComparedFolder:
             f"{arm} ({first_arm[trial_id]})"
             for trial_id, arm in zip(trials["trial_id"][twins], trials["arm"][twins], strict=True)
         )
-        listed = "; ".join(list(pairs)[:MOST_TWINS])
-        more = f"; and {len(pairs) - MOST_TWINS} more" if len(pairs) > MOST_TWINS else ""
         note = (
             f"{self.results.folder}: arms that are the same trials as another, in brackets, are compared "
-            f"once: {listed}{more}"
+            f"once: {listed(list(pairs), MOST_TWINS)}"
         )
-        return replace(self, results=replace(self.results, trials=trials[~twins])), [note]
+        return self.keeping(~twins), [note]
+
+    def keeping(self, chosen: pd.Series[bool]) -> ComparedFolder:
+        """Return the folder with the chosen trials alone."""
+        return replace(self, results=replace(self.results, trials=self.results.trials[chosen]))
 
     def notes(self) -> list[str]:
         """Say how many trials of the folder are unfinished or failed."""
@@ -104,7 +107,6 @@ def _check_whole(folder: Path) -> None:
 
 
 def _check_trials(read: Results, plan: Mapping[str, Any]) -> None:
-    """Raise UsageError if trials.csv lacks columns, or trials of the plan."""
     path = read.folder / "trials.csv"
     try:
         columns.check_columns(read.trials.columns, METRICS)
@@ -148,11 +150,8 @@ def same_data(a: ComparedFolder, b: ComparedFolder) -> tuple[ComparedFolder, Com
     Raises:
         UsageError: no data set is left.
     """
-    shared = [
-        name
-        for name in dict.fromkeys(a.results.trials["dataset"])
-        if name in set(b.results.trials["dataset"])
-    ]
+    names = set(b.results.trials["dataset"])
+    shared = [name for name in dict.fromkeys(a.results.trials["dataset"]) if name in names]
     notes, left = [], []
     for name in shared:
         digests = [side.data.get(name) for side in (a, b)]
@@ -170,25 +169,15 @@ def same_data(a: ComparedFolder, b: ComparedFolder) -> tuple[ComparedFolder, Com
         why = "; ".join(notes) or f"A has {one}, B has {other}"
         raise UsageError(f"the folders have no data set in common: {why}. Run both studies on the same data.")
     dropped = set(shared) - set(left)
-    kept = [
-        replace(
-            side,
-            results=replace(
-                side.results, trials=side.results.trials[~side.results.trials["dataset"].isin(dropped)]
-            ),
-        )
-        for side in (a, b)
-    ]
-    return kept[0], kept[1], notes
+    first, second = (side.keeping(~side.results.trials["dataset"].isin(dropped)) for side in (a, b))
+    return first, second, notes
 
 
 def provenance(a: Results, b: Results) -> pd.DataFrame:
     """Tabulate differences in commit, device, versions and engine: what, a, b."""
     origins = [_origin(folder) for folder in (a, b)]
-    rows = [
-        (what, origins[0].get(what, ""), origins[1].get(what, ""))
-        for what in dict.fromkeys([*origins[0], *origins[1]])
-    ]
+    every = dict.fromkeys([*origins[0], *origins[1]])
+    rows = [(what, *(origin.get(what, "") for origin in origins)) for what in every]
     return pd.DataFrame([row for row in rows if row[1] != row[2]], columns=["what", *SIDES])
 
 
@@ -201,7 +190,6 @@ def _origin(results: Results) -> dict[str, str]:
         for what, value in {"commit": run.get("commit"), "device": run.get("device"), **versions}.items():
             origins.setdefault(what, []).append(str(value or "not known"))
     origins["cpu"] = [str(results.provenance.get("cpu", "not known"))]
-    origins["engine"] = (
-        sorted(set(results.trials["engine"].dropna().astype(str))) if "engine" in results.trials else []
-    )
+    engines = results.trials.get("engine", pd.Series(dtype=str))
+    origins["engine"] = sorted(set(engines.dropna().astype(str)))
     return {what: ", ".join(dict.fromkeys(values)) for what, values in origins.items()}

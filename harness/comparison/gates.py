@@ -10,26 +10,18 @@ from harness.comparison.comparing import BROKEN, Comparison
 from harness.comparison.folders import same_folder
 from harness.comparison.text import MOST_LISTED
 from harness.stats.verdicts import EQUAL
-from harness.text import count, difference, p_value_column, signed_points
+from harness.text import count, difference, listed, p_value_column, signed_points
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The outcome of a gate: regressions and open questions, in words.
+    """The outcome of a gate: regressions and open questions, in words."""
 
-    Attributes:
-        worse: regressions.
-        undecided: questions that must be answered before B may pass.
-        judged: the number of arms that were judged.
-        not_excluded: the number of arms that pass although their 95 % interval reaches below -margin.
-        absent: the number of arms of A that B lacks, which are not judged.
-    """
-
-    worse: tuple[str, ...]
-    undecided: tuple[str, ...]
-    judged: int
-    not_excluded: int
-    absent: int
+    worse: tuple[str, ...]  # regressions
+    undecided: tuple[str, ...]  # questions that must be answered before B may pass
+    judged: int  # arms that were judged
+    not_excluded: int  # arms that pass although their 95 % interval reaches below -margin
+    absent: int  # arms of A that B lacks, which are not judged
 
     @property
     def exit_code(self) -> int:
@@ -53,21 +45,14 @@ def gate(comparison: Comparison) -> Gate:
     alone = comparison.trials.loc[comparison.trials["inside"].eq("a"), ["dataset", "arm"]].drop_duplicates()
     absent = alone.merge(arms[["dataset", "arm"]], how="left", indicator="there")["there"].eq("left_only")
     not_excluded = arms["low"].lt(-comparison.margin) & ~arms["regressed"]
-    return Gate(
-        tuple(worse),
-        tuple(_undecided(comparison)),
-        int(judged.sum()),
-        int(not_excluded.sum()),
-        int(absent.sum()),
-    )
+    counts = (int(cases.sum()) for cases in (judged, not_excluded, absent))
+    return Gate(tuple(worse), tuple(_undecided(comparison)), *counts)
 
 
 def cannot_tell(gate: Gate) -> str:
     """Say why a gate does not let B pass although nothing got worse, and what to do."""
-    listed = gate.undecided[:MOST_LISTED]
-    more = f"; and {len(gate.undecided) - len(listed)} more" if len(gate.undecided) > len(listed) else ""
     return (
-        f"the gate cannot tell whether B is worse: {'; '.join(listed)}{more}. Compare two "
+        f"the gate cannot tell whether B is worse: {listed(gate.undecided, MOST_LISTED)}. Compare two "
         "finished folders of the same data and arms, with at least two seeds; five are better."
     )
 

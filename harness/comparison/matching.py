@@ -74,12 +74,9 @@ def match(a: Results, b: Results) -> Matched:
         if named["inside"].eq("both").any():
             trials, by, changed = named, "arm", named_changes
     return Matched(
-        trials.drop(columns=["place_a", "place_b"]),
-        by,
-        changed,
-        pd.DataFrame(assumed, columns=["setting", "side", "value"]),
-        _namesakes(trials, words),
-    )
+        trials.drop(columns=["place_a", "place_b"]), by, changed,
+        pd.DataFrame(assumed, columns=["setting", "side", "value"]), _namesakes(trials, words),
+    )  # fmt: skip
 
 
 def setting_columns(trials: pd.DataFrame) -> list[str]:
@@ -140,7 +137,6 @@ def _distinguishes_folders(first: pd.Series[str], second: pd.Series[str]) -> boo
 
 
 def _differing(first: pd.DataFrame, second: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Tabulate the values of each column in either frame: setting, a, b."""
     rows = [(name, _listed(first[name]), _listed(second[name])) for name in columns]
     return pd.DataFrame(rows, columns=["setting", *SIDES])
 

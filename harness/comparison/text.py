@@ -11,8 +11,9 @@ import pandas as pd
 from harness.comparison.comparing import Comparison
 from harness.comparison.matching import SIDES
 from harness.results import csv_rows, part_files
+from harness.stats.verdicts import DIFFERENT
 from harness.system import files, output_folder
-from harness.text import count, difference, hundredths, minus, p_value_column
+from harness.text import between, count, difference, hundredths, minus, p_value_column
 from harness.text.latex import tabular
 
 MOST_LISTED = 5  # arms in a line: differences.csv and trials.csv have them all
@@ -61,16 +62,13 @@ def _only_in(trials: pd.DataFrame, side: str) -> list[str]:
     if alone.empty:
         return []
     counts = alone.groupby(["dataset", "arm"], sort=False).size().reset_index(name="count")
-    listed = [
-        f"{row['arm']} on {row['dataset']} ({row['count']})"
-        for row in counts.head(MOST_LISTED).to_dict("records")
-    ]
-    more = f"; and {count(len(counts) - len(listed), 'more arm')}" if len(counts) > len(listed) else ""
-    return [f"  only in {side.upper()}: {count(len(alone), 'trial')}: {'; '.join(listed)}{more}"]
+    shown = counts.head(MOST_LISTED).to_dict("records")
+    arms = [f"{row['arm']} on {row['dataset']} ({row['count']})" for row in shown]
+    arms += [f"and {count(len(counts) - len(arms), 'more arm')}"] if len(counts) > len(arms) else []
+    return [f"  only in {side.upper()}: {count(len(alone), 'trial')}: {'; '.join(arms)}"]
 
 
 def _unfinished(trials: pd.DataFrame, side: str) -> list[str]:
-    """Count the matched trials without a result in one folder, by status."""
     status = trials.loc[trials["inside"].eq("both"), f"status_{side}"].replace("", "not trained yet")
     counts = status[status.ne("ok")].value_counts()
     if counts.empty:
@@ -84,7 +82,7 @@ def arms_shown(arms: pd.DataFrame, few: int) -> tuple[pd.DataFrame, list[str]]:
     ordered = arms.assign(_first=~lost).sort_values(["_first", "difference"], kind="stable")
     if len(arms) <= 2 * few:
         return ordered, []
-    telling = lost | arms["verdict"].isin(("better", "worse"))
+    telling = lost | arms["verdict"].isin(DIFFERENT)
     shown = ordered[telling.reindex(ordered.index)]
     shown = shown if len(shown) <= 4 * few else pd.concat([shown.head(3 * few), shown.tail(few)])
     left = [verdict(row) for row in ordered.drop(shown.index).to_dict("records")]
@@ -97,25 +95,13 @@ def below_table(arms: pd.DataFrame, comparison: Comparison, dataset: str) -> lis
     lines = []
     for row in comparison.pooled[comparison.pooled["dataset"].eq(dataset)].to_dict("records"):
         left = f"; left out: {count(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
-        if row["n"]:
-            lines.append(
-                f"mean over {count(row['arms'], 'arm')}, B - A: {difference(row)} points, "
-                f"{count(row['n'], 'seed')}{left}"
-            )
+        over = f"mean over {count(row['arms'], 'arm')}, B - A: {difference(row)} points"
+        lines += [f"{over}, {count(row['n'], 'seed')}{left}"] if row["n"] else []
     detectable = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
     if len(detectable):
-        low, high = f"{100 * detectable.min():.2f}", f"{100 * detectable.max():.2f}"
-        span = low if low == high else f"{low} to {high}"
-        lines.append(f"at 80 % power, true differences of {span} points could be seen")
+        sizes = between([f"{100 * size:.2f}" for size in (detectable.min(), detectable.max())])
+        lines.append(f"at 80 % power, true differences of {sizes} points could be seen")
     return lines
-
-
-# --------------------------------------------------------------------------------------------------- files
-
-
-def check_out(out: Path) -> None:
-    """Raise UsageError if no files can be written into `out`, before anything is computed."""
-    output_folder.check_folder(out)
 
 
 def write(comparison: Comparison, out: Path) -> list[Path]:
@@ -125,7 +111,7 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
         UsageError: `out` is a file.
         MachineError: it cannot be written.
     """
-    check_out(out)
+    output_folder.check_folder(out)
     text = csv_rows.written(comparison.arms, part_files.SIGNIFICANT)
     files.write(out / CSV, text.encode())
     files.write(out / LATEX, latex(comparison).encode())

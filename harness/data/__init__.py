@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from harness.data.torch_dataset import SplitDataset as SplitDataset
 
 _HOMES = {
-    "Dataset": "datasets",
-    "Images": "images",
-    "Samples": "samples",
-    "Settings": "arm_settings",
-    "SplitDataset": "torch_dataset",
-    "prepare": "samples",
-}
+    "Dataset": "datasets", "Images": "images", "Samples": "samples", "Settings": "arm_settings",
+    "SplitDataset": "torch_dataset", "prepare": "samples",
+}  # fmt: skip
 __all__ = ["Dataset", "Images", "Samples", "Settings", "SplitDataset", "prepare"]
 __getattr__ = public_names(__name__, _HOMES)

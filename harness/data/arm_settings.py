@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from harness.data.datasets import datasets
 
@@ -12,10 +12,27 @@ if TYPE_CHECKING:
     from harness.settings import Value
 
 
+T = TypeVar("T")
+
+
+class _Typed(Generic[T]):
+    """A setting by its type; one with a `default` has that value in arms to which it does not apply."""
+
+    def __init__(self, kind: Callable[[Any], T], default: object = None) -> None:
+        self.kind, self.default = kind, default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, settings: Settings, owner: type) -> T:
+        values = settings._values
+        return self.kind(values[self.name] if self.default is None else values.get(self.name, self.default))
+
+
 class Settings(Mapping[str, "Value"]):
     """An arm's settings in canonical form, which do not change.
 
-    A property gives a setting that every network of the harness has, with its type; what applies to no such
+    An attribute gives a setting that every network of the harness has, with its type; what applies to no such
     arm has the value that means nothing happens ("identity", no hidden layer, no dropout). A component's own
     settings are read by name: `settings["momentum"]`, or `settings.number("momentum")`.
 
@@ -50,6 +67,28 @@ class Settings(Mapping[str, "Value"]):
         """Give a setting that is a number."""
         return float(self._values[name])
 
+    dataset = _Typed(str)
+    preprocessing = _Typed(str)
+    val_fraction = _Typed(float)  # share of the training images that the validation split takes
+    val_split = _Typed(str, "random")  # the way in which the validation split is drawn
+    split_seed = _Typed(int, 0)
+    label_noise = _Typed(float, 0.0)  # share of wrong labels in the train split
+    label_noise_seed = _Typed(int, 0)
+    label_smoothing = _Typed(float, 0.0)  # share of a target that is spread over all classes
+    architecture = _Typed(str)
+    hidden: _Typed[list[int]] = _Typed(list, ())  # units of each hidden layer of an mlp
+    activation = _Typed(str, "identity")
+    dropout = _Typed(float, 0.0)  # share of hidden units that are dropped
+    head = _Typed(str)
+    loss = _Typed(str)
+    match = _Typed(str)  # "kind" where head and loss must fit, "ignore" where they need not
+    optimizer = _Typed(str)
+    lr = _Typed(float)  # before the schedule
+    schedule = _Typed(str)
+    batch_size = _Typed(int)
+    sampling = _Typed(str)  # the order in which training images are drawn
+    eval_every = _Typed(str)  # the interval between evaluations, in words: "1 epoch", "50 steps"
+
     @property
     def data(self) -> Dataset:
         """The data set: the study's own, or the registered one of this name."""
@@ -61,101 +100,6 @@ class Settings(Mapping[str, "Value"]):
         return self.data.facts
 
     @property
-    def dataset(self) -> str:
-        """The data set's name."""
-        return str(self._values["dataset"])
-
-    @property
-    def preprocessing(self) -> str:
-        """The preprocessing's name."""
-        return str(self._values["preprocessing"])
-
-    @property
-    def val_fraction(self) -> float:
-        """The share of the training images that the validation split takes."""
-        return float(self._values["val_fraction"])
-
-    @property
-    def val_split(self) -> str:
-        """The way in which the validation split is drawn."""
-        return str(self._values.get("val_split", "random"))
-
-    @property
-    def split_seed(self) -> int:
-        """The seed of the validation split."""
-        return int(self._values.get("split_seed", 0))
-
-    @property
-    def label_noise(self) -> float:
-        """The share of wrong labels in the train split."""
-        return float(self._values.get("label_noise", 0.0))
-
-    @property
-    def label_noise_seed(self) -> int:
-        """The seed that draws the wrong labels."""
-        return int(self._values.get("label_noise_seed", 0))
-
-    @property
-    def label_smoothing(self) -> float:
-        """The share of a target that is spread over all classes."""
-        return float(self._values.get("label_smoothing", 0.0))
-
-    @property
-    def architecture(self) -> str:
-        """The architecture's name."""
-        return str(self._values["architecture"])
-
-    @property
-    def hidden(self) -> list[int]:
-        """Units of each hidden layer of an mlp."""
-        return list(self._values.get("hidden", ()))
-
-    @property
-    def activation(self) -> str:
-        """The activation's name; "identity" without hidden layers."""
-        return str(self._values.get("activation", "identity"))
-
-    @property
-    def dropout(self) -> float:
-        """The share of hidden units that are dropped."""
-        return float(self._values.get("dropout", 0.0))
-
-    @property
-    def head(self) -> str:
-        """The head's name."""
-        return str(self._values["head"])
-
-    @property
-    def loss(self) -> str:
-        """The loss's name."""
-        return str(self._values["loss"])
-
-    @property
-    def match(self) -> str:
-        """The rule for head and loss: "kind" where they must fit, "ignore" where they need not."""
-        return str(self._values["match"])
-
-    @property
-    def optimizer(self) -> str:
-        """The optimizer's name."""
-        return str(self._values["optimizer"])
-
-    @property
-    def lr(self) -> float:
-        """The learning rate before the schedule."""
-        return float(self._values["lr"])
-
-    @property
-    def schedule(self) -> str:
-        """The schedule's name."""
-        return str(self._values["schedule"])
-
-    @property
-    def batch_size(self) -> int:
-        """Images of a batch."""
-        return int(self._values["batch_size"])
-
-    @property
     def epochs(self) -> int | None:
         """Passes over the training images; None where `steps` is the budget."""
         return self._values.get("epochs")
@@ -164,13 +108,3 @@ class Settings(Mapping[str, "Value"]):
     def steps(self) -> int | None:
         """Updates; None where `epochs` is the budget."""
         return self._values.get("steps")
-
-    @property
-    def sampling(self) -> str:
-        """The order in which training images are drawn."""
-        return str(self._values["sampling"])
-
-    @property
-    def eval_every(self) -> str:
-        """The interval between evaluations, in words: "1 epoch", "50 steps"."""
-        return str(self._values["eval_every"])

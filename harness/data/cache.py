@@ -9,17 +9,15 @@ import gzip
 import hashlib
 import os
 import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from harness import notes
 from harness.errors import MachineError, UsageError, did_you_mean
 from harness.system import locks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 # SHA-256 of the decompressed files, by data set and file.
 PINS: Mapping[str, Mapping[str, str]] = {
@@ -82,12 +80,7 @@ def cache_root() -> Path:
 
 
 def verify(name: str, *, root: Path | None = None, pins: Mapping[str, str] | None = None) -> list[FileState]:
-    """Hash the cached files of data set `name`; nothing is downloaded or changed.
-
-    Args:
-        name: a key of PINS.
-        root: the cache folder; `cache_root()` by default.
-        pins: file name -> SHA-256; `PINS[name]` by default.
+    """Hash the cached files of data set `name`, by default those of PINS; nothing is downloaded or changed.
 
     Raises:
         UsageError: no data set of this name is downloaded.
@@ -146,11 +139,7 @@ def install(path: Path, temporary: Path, target: Path, expected: str) -> str:
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a file, gunzipped if it is gzip.
-
-    Raises:
-        Unreadable: it cannot be read, or is cut or damaged gzip.
-    """
+    """Yield the bytes of a file, gunzipped if it is gzip; raise Unreadable if it is cut or damaged."""
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"

@@ -11,6 +11,7 @@ A data set is one decorated function that returns Images:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ from harness.registry import Registry
 from harness.system.process_state import called
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 
@@ -110,7 +109,9 @@ class Dataset:
 
     def _meet(self, images: Images) -> str:
         """Check the first Images of a data set without known facts, keep its facts, return its digest."""
-        classes = tuple(_by_label(images) if self.classes is None else self.classes)
+        if (classes := self.classes) is None:
+            highest = max(images.train_labels.max(), images.test_labels.max())
+            classes = tuple(map(str, range(int(highest) + 1)))
         _check(self.name, images, len(classes), self.pixel_max)
         height, width = images.train_images.shape[1:]
         train, test = len(images.train_labels), len(images.test_labels)
@@ -120,20 +121,13 @@ class Dataset:
         return sha256
 
 
-def _by_label(images: Images) -> tuple[str, ...]:
-    highest = max(images.train_labels.max(), images.test_labels.max())
-    return tuple(map(str, range(int(highest) + 1)))
-
-
 def digest(images: Images) -> str:
     """Hash shape, pixels and labels (as little-endian int64) of train, then of test, by SHA-256."""
     import numpy as np
 
     total = hashlib.sha256()
-    for pixels, labels in (
-        (images.train_images, images.train_labels),
-        (images.test_images, images.test_labels),
-    ):
+    parts = (images.train_images, images.train_labels), (images.test_images, images.test_labels)
+    for pixels, labels in parts:
         total.update(repr(pixels.shape).encode())
         total.update(np.ascontiguousarray(pixels).data)
         total.update(np.ascontiguousarray(labels, dtype="<i8").data)
@@ -141,11 +135,7 @@ def digest(images: Images) -> str:
 
 
 def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
-    """Check Images against their docstring, for `classes` classes.
-
-    Raises:
-        UsageError: names the data set, the part, what it got and what is allowed.
-    """
+    """Check Images against their docstring, for `classes` classes; raise UsageError in words."""
     import numpy as np
 
     if not isinstance(images, Images):
@@ -158,11 +148,11 @@ def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
             raise UsageError(
                 f"data set {name!r}, {part}: got {type(array).__name__}; allowed is a NumPy array"
             )
-    _check_part(f"data set {name!r}, train", images.train_images, images.train_labels, classes, pixel_max)
-    _check_part(f"data set {name!r}, test", images.test_images, images.test_labels, classes, pixel_max)
-    for part, names, labels in (
-        ("train", images.train_names, images.train_labels), ("test", images.test_names, images.test_labels)
-    ):  # fmt: skip
+    for part in ("train", "test"):
+        pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")
+        _check_part(f"data set {name!r}, {part}", pixels, labels, classes, pixel_max)
+    for part in ("train", "test"):
+        names, labels = getattr(images, f"{part}_names"), getattr(images, f"{part}_labels")
         if names and len(names) != len(labels):
             raise UsageError(
                 f"data set {name!r}, {part}_names: got {len(names)}; allowed is one an image, "
@@ -220,29 +210,17 @@ def refresh() -> None:
 
 DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
+
+def _facts(classes: tuple[str, ...], digest: str) -> Facts:
+    """Return the facts of MNIST, or of a data set made in its form."""
+    return Facts((28, 28), classes, 60_000, 10_000, 255, digest)
 
 
 @datasets.register(
-    "mnist",
-    known=Facts(
-        (28, 28),
-        DIGITS,
-        60_000,
-        10_000,
-        255,
-        "3c4cc0db2a25ab6be26edeebe0171ac5fb885ce2fc16c991a4f6c382733d5dbe",
-    ),
+    "mnist", known=_facts(DIGITS, "3c4cc0db2a25ab6be26edeebe0171ac5fb885ce2fc16c991a4f6c382733d5dbe")
 )
 def mnist() -> Images:
     """Handwritten digits, 28x28, 60,000 train and 10,000 test.
@@ -256,14 +234,7 @@ def mnist() -> Images:
 
 @datasets.register(
     "fashion_mnist",
-    known=Facts(
-        (28, 28),
-        CLOTHES,
-        60_000,
-        10_000,
-        255,
-        "c9ba3c49b4f4c50a2bffe6041e2eae64cef41e4bbc2c8c1de10eca7f0ccb3e25",
-    ),
+    known=_facts(CLOTHES, "c9ba3c49b4f4c50a2bffe6041e2eae64cef41e4bbc2c8c1de10eca7f0ccb3e25"),
 )
 def fashion_mnist() -> Images:
     """Photographs of clothes, 28x28, 60,000 train and 10,000 test; made to replace mnist, and harder.

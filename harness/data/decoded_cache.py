@@ -12,16 +12,15 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness import notes
 from harness.data import cache, npy, remedies
 from harness.notes import progress_bar
 from harness.system import bounds, locks
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 T = TypeVar("T")
 Kind = Literal["png", "npy"]
@@ -37,16 +36,9 @@ def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) ->
     """Decode image files of one size, in order: (N, H, W).
 
     Pixels that take over a second are kept in the cache folder, in an uncompressed .npz under a key of every
-    file's name, size and times; so the next process has them at once.
-
-    Args:
-        files: at least one.
-        kind: the files' format.
-        name: the progress bar's name for them.
-        problems: gets a line for every faulty file; if there is one, do not use the pixels.
+    file's name, size and times; so the next process has them at once. `problems` gets a line for every faulty
+    file; if there is one, do not use the pixels.
     """
-    import numpy as np
-
     # By path, whatever order is asked for: a folder read in two orders is decoded and kept once.
     place = sorted(range(len(files)), key=files.__getitem__)
     images = _pixels([files[i] for i in place], kind, name, problems)
@@ -54,8 +46,6 @@ def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) ->
 
 
 def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> NDArray[np.uint8]:
-    import numpy as np
-
     try:
         key, newest = _state(files, kind)
     except OSError as error:
@@ -92,8 +82,6 @@ def _settled(files: Sequence[Path], kind: Kind, state: tuple[str, float], start:
 
 
 def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> NDArray[np.uint8]:
-    import numpy as np
-
     decode = _png if kind == "png" else _npy
     first, images = files[0], np.empty((0, 0, 0), np.uint8)
     for i, path in enumerate(counted(files, len(files), f"reading {name}")):
@@ -127,15 +115,12 @@ def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
 
 
 def _png(path: Path) -> NDArray[np.uint8]:
-    """Decode one PNG as (H, W).
-
-    A picture with an EXIF orientation is turned upright.
+    """Decode one PNG as (H, W), turned upright by its EXIF orientation.
 
     Raises:
         OSError, SyntaxError: Pillow finds it damaged or cut.
         ValueError: it is not grey of 8 bits, or too large.
     """
-    import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -199,9 +184,6 @@ def _size_fault(height: int, width: int) -> str:
     )
 
 
-# -------------------------------------------------------------------------------------------- the cache
-
-
 def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
     """Return a hash of everything the pixels depend on, and the time of the last change of a file.
 
@@ -218,8 +200,6 @@ def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
 
 def _read(path: Path, key: str, count: int) -> NDArray[np.uint8] | None:
     """Return the pixels kept under the key; None if there are none, or they are damaged."""
-    import numpy as np
-
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if str(archive["key"]) != key:
@@ -232,8 +212,6 @@ def _read(path: Path, key: str, count: int) -> NDArray[np.uint8] | None:
 
 def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
     """Write the pixels whole or not at all; a failure costs only time, so it is a note."""
-    import numpy as np
-
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,9 +228,6 @@ def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
             with suppress(OSError):  # the first of the two errors is reported
                 temporary.unlink()
         notes.warn(f"the decoded images cannot be kept in {path.parent}: {error}")
-
-
-# ------------------------------------------------------------------------------------------- the screen
 
 
 def counted(items: Iterable[T], total: int, title: str) -> Iterator[T]:

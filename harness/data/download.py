@@ -14,16 +14,14 @@ import tarfile
 import tempfile
 import time
 import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from harness import notes
 from harness.data import cache
 from harness.errors import MachineError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds; a host behind a firewall must not hold a person up
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no other source can help
@@ -58,11 +56,7 @@ def download(
 ) -> Path:
     """Download the files of data set `name` that the cache lacks, and return their folder.
 
-    Args:
-        name: a key of PINS.
-        root: the cache folder; `cache_root()` by default.
-        sources: the sources to try, in order; `sources_of(name, ...)` by default.
-        pins: file name -> SHA-256; `PINS[name]` by default.
+    The files and their SHA-256 are those of PINS by default, the sources those of `sources_of`.
 
     Raises:
         UsageError: no data set of this name is downloaded.
@@ -249,12 +243,7 @@ def _single_file(folder: Path, pattern: str) -> Path:
 
 
 def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: Mapping[str, str]) -> None:
-    """Try source after source until every file is in the cache; the caller holds the lock.
-
-    Raises:
-        MachineError: files are still wanted after the last source.
-        OSError: the cache cannot be written.
-    """
+    """Try source after source until every file is in the cache; the caller holds the lock."""
     for stale in folder.glob(".fetch-*"):  # left by a process that was killed: we hold the lock
         shutil.rmtree(stale)
     wanted = _missing(name, folder, pins)
@@ -285,11 +274,7 @@ def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: 
 
 
 def _download_from(source: Source, folder: Path, pins: Mapping[str, str]) -> list[str]:
-    """Install the files in `pins` that `source` has; return the reasons for those that it does not.
-
-    Raises:
-        OSError: this machine's disk refuses, so that no other source can help.
-    """
+    """Install the files in `pins` that `source` has; return the reasons for those that it does not."""
     reasons = []
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
         try:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import io
 import math
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.system import bounds
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 # The third byte of the magic number -> NumPy's name of the type.
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -26,10 +23,7 @@ CHUNK = 1 << 24  # bytes
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Read an IDX file, as it is or gzipped.
-
-    Returns:
-        A writable array of the file's shape and type, in the machine's byte order.
+    """Read an IDX file, as it is or gzipped: a writable array in the machine's byte order.
 
     Raises:
         UsageError: the file cannot be read or is not a complete IDX file; the message names it.
@@ -38,27 +32,23 @@ def read(path: Path) -> NDArray[Any]:
         if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
             raise UsageError(f"{path}: cannot be read as IDX: it is not a file")
         with path.open("rb") as file:
-            return _unpacked(file, os.fstat(file.fileno()).st_size, str(path))
+            return parse(file, os.fstat(file.fileno()).st_size, str(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read as IDX: {error.strerror or error}") from error
 
 
-def parse(data: bytes, name: str) -> NDArray[Any]:
-    """Parse the bytes of an IDX file, as they are or gzipped; errors call it `name`.
+def parse(file: BinaryIO, size: int, name: str) -> NDArray[Any]:
+    """Parse an IDX file of `size` bytes, as it is or gzipped; errors call it `name`.
 
     Source: "The IDX file format", at the end of the MNIST page (LeCun, Cortes, Burges).
 
-    >>> parse(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]), "labels")
+    >>> from io import BytesIO
+    >>> parse(BytesIO(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])), 10, "labels")
     array([7, 9], dtype=uint8)
 
     Raises:
         UsageError: the magic number, the length or the compression is wrong; the message names the file.
     """
-    return _unpacked(io.BytesIO(data), len(data), name)
-
-
-def _unpacked(file: BinaryIO, size: int, name: str) -> NDArray[Any]:
-    """Read the array of a file of `size` bytes, which may be gzipped."""
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     if not packed:
@@ -73,13 +63,8 @@ def _unpacked(file: BinaryIO, size: int, name: str) -> NDArray[Any]:
 def _array(stream: BinaryIO, size: int | None, name: str) -> NDArray[Any]:
     """Read the header and its values, never more, and one byte to see that the file ends.
 
-    Args:
-        stream: at its beginning.
-        size: its length in bytes, if known without reading; else None.
-        name: its name in errors.
+    `size` is the file's length in bytes; None if it is not known without reading.
     """
-    import numpy as np
-
     shape, dtype = _header(stream, name)
     start = 4 + 4 * len(shape)
     expected = start + math.prod(shape) * dtype.itemsize
@@ -105,8 +90,6 @@ def _array(stream: BinaryIO, size: int | None, name: str) -> NDArray[Any]:
 
 def _header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Read shape and type from a file's first bytes."""
-    import numpy as np
-
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
         raise UsageError(
@@ -135,7 +118,7 @@ def _take(stream: BinaryIO, most: int) -> bytearray:
 
 
 def pack(array: NDArray[Any]) -> bytes:
-    """Write an array as the bytes of an IDX file, which `parse` reads.
+    """Write an array as the bytes of an IDX file.
 
     >>> import numpy as np
     >>> pack(np.array([7, 9], np.uint8)).hex(" ")
@@ -144,8 +127,6 @@ def pack(array: NDArray[Any]) -> bytes:
     Raises:
         KeyError: IDX has no such type.
     """
-    import numpy as np
-
     codes = {np.dtype(name).newbyteorder("="): code for code, name in DTYPES.items()}
     code = codes[array.dtype]
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)

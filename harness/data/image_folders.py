@@ -19,8 +19,10 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.data import decoded_cache, idx, layouts, npy, remedies
@@ -29,19 +31,11 @@ from harness.data.images import Images
 from harness.errors import MOST_LISTED, UsageError, few
 from harness.settings import CONTROL_WORDS, control_character
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
 MOST_TOLD = 10  # problems of one folder; beyond it their number
-LITTER = {
-    "thumbs.db",
-    "ehthumbs.db",
-    "desktop.ini",
-    "__macosx",
-}  # what file browsers and archives leave behind
+LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon"}
+"""Names that file browsers and archives leave behind."""
 
 
 class Folder(BaseModel):
@@ -128,8 +122,7 @@ def read(folder: Folder, name: str) -> Images:
         UsageError: lists all problems, each with its file.
     """
     problems: list[str] = []
-    readers = {"png": _read_png, "npy": _read_npy, "idx": _read_idx}
-    parts = readers[folder.format](folder, name, problems)
+    parts = (_read_idx if folder.format == "idx" else _read_files)(folder, name, problems)
     if not problems:
         for listed, pixels in parts:
             _check_pixels(folder, listed, pixels, problems)
@@ -150,25 +143,12 @@ def read(folder: Folder, name: str) -> Images:
 Found = list[tuple[_Listed, "NDArray[np.uint8]"]]
 
 
-# ------------------------------------------------------------------------------------------ png and npy
-
-
-def _read_png(folder: Folder, name: str, problems: list[str]) -> Found:
-    listed = [_list_png(folder, part, problems) for part in PARTS]
-    return _decode(folder, name, listed, problems)
-
-
-def _read_npy(folder: Folder, name: str, problems: list[str]) -> Found:
-    listed = [_list_npy(folder.path, part, problems) for part in PARTS]
-    return _decode(folder, name, listed, problems)
-
-
-def _decode(folder: Folder, name: str, listed: Sequence[_Listed | None], problems: list[str]) -> Found:
-    """Decode the pixels of both parts together, because they must have one size."""
-    train, test = listed
+def _read_files(folder: Folder, name: str, problems: list[str]) -> Found:
+    """Read a folder of files of one image; both parts together, because they must have one size."""
+    kind: decoded_cache.Kind = "png" if folder.format == "png" else "npy"
+    train, test = ((_list_png if kind == "png" else _list_npy)(folder, part, problems) for part in PARTS)
     if problems or train is None or test is None:
         return []
-    kind: decoded_cache.Kind = "png" if folder.format == "png" else "npy"
     pixels = decoded_cache.pixels([*train.files, *test.files], kind, name, problems)
     return [(train, pixels[: len(train.files)]), (test, pixels[len(train.files) :])]
 
@@ -201,12 +181,10 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 def is_litter(name: str) -> bool:
     """Return whether a file browser or an archive left this name behind."""
-    return name.startswith(".") or name.lower().rstrip("\r") in {*LITTER, "icon"}
+    return name.startswith(".") or name.lower().rstrip("\r") in LITTER
 
 
 def _list_png(folder: Folder, part: Part, problems: list[str]) -> _Listed | None:
-    import numpy as np
-
     allowed = "files named LABEL_NUMBER.png, as 7_000123.png, LABEL a class number"
     number = ".+" if folder.order == "name" else "[0-9]{1,18}"
     pattern = re.compile(rf"([0-9]{{1,9}})_({number})\.png", re.IGNORECASE)
@@ -230,9 +208,9 @@ def _list_png(folder: Folder, part: Part, problems: list[str]) -> _Listed | None
     return _Listed([path for _, path, _ in images], np.array([label for *_, label in images], np.int64))
 
 
-def _list_npy(folder: Path, part: Part, problems: list[str]) -> _Listed | None:
+def _list_npy(folder: Folder, part: Part, problems: list[str]) -> _Listed | None:
     allowed = "files named img_NUMBER.npy, as img_00000.npy"
-    images, labelled_by = folder / f"{part}_imgs", folder / f"{part}_labels.npy"
+    images, labelled_by = folder.path / f"{part}_imgs", folder.path / f"{part}_labels.npy"
     labels = _npy_labels(labelled_by, problems)
     numbered: dict[int, Path] = {}
     for path in _files(images, allowed, problems):
@@ -270,9 +248,6 @@ def _npy_labels(path: Path, problems: list[str]) -> NDArray[np.int64] | None:
     else:
         return _labels(path, labels, problems)
     return None
-
-
-# -------------------------------------------------------------------------------------------------- idx
 
 
 def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa: ARG001 (a reader's signature)
@@ -318,7 +293,13 @@ def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path,
         problems.append(f"{folder / stems[0]}: {fault}; allowed: {' or '.join(stems)}, or .gz of it")
         return None
     (stem, first), *others = there
-    rivals = [path for other, path in others if other != stem or _differs(first, path)]
+    # A packed file is not compared with a plain one.
+    rivals = [
+        path
+        for other, path in others
+        if other != stem
+        or ((first.suffix == ".gz") == (path.suffix == ".gz") and not filecmp.cmp(first, path, shallow=False))
+    ]
     if rivals:
         problems.append(f"{first} and {rivals[0].relative_to(folder)}: both are there; keep one of them")
     try:
@@ -335,18 +316,8 @@ def _spellings(folder: Path, stem: str) -> list[Path]:
     return [place / (name + end) for place in places for name in names for end in ("", ".gz")]
 
 
-def _differs(first: Path, other: Path) -> bool:
-    """Return whether two files, of which neither or both are packed, contain different bytes."""
-    return (first.suffix == ".gz") == (other.suffix == ".gz") and not filecmp.cmp(first, other, shallow=False)
-
-
-# ------------------------------------------------------------------------------------------------ checks
-
-
 def _labels(path: Path, labels: NDArray[Any], problems: list[str]) -> NDArray[np.int64] | None:
     """Return labels of shape (N,) as int64, or None and a problem."""
-    import numpy as np
-
     if labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
         return labels.astype(np.int64)
     fault = "labels" if labels.dtype.kind in "iufb" else "labels are not numbers"
@@ -368,8 +339,6 @@ def _check_pixels(folder: Folder, listed: _Listed, pixels: NDArray[np.uint8], pr
 
 def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str]) -> None:
     """Check that labels are 0..C-1, C at least 2, and that train has an image of each."""
-    import numpy as np
-
     names = folder.classes or []
     before = len(problems)
     limit = f"0..{len(names) - 1}, for its {len(names)} classes" if names else "0 and up"

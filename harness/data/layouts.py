@@ -22,12 +22,7 @@ NUMBERED = re.compile(r"\d{1,9}_.+\.png|img_\d+\.npy", re.IGNORECASE)
 
 
 def words(folder: Path, form: str) -> list[str]:
-    """Return sentences on the layout of a folder, and how to convert it; none for an unknown layout.
-
-    Args:
-        folder: the path in a study's table.
-        form: the format in the table: png, npy or idx.
-    """
+    """Return sentences on the layout of a folder, and how to convert it; none for an unknown layout."""
     names, folders = _names(folder)
     inside, within = _names(folder / "train") if "train" in folders else ([], [])
     other = _other_format(form, names, folders, inside)
@@ -130,12 +125,10 @@ def _class_folders(folder: Path, folders: list[str]) -> Iterator[str]:
     )
 
 
-def _numbered(classes: list[str]) -> str:
-    return ", ".join(f"{name} {i}" for i, name in enumerate(classes[:MOST_LISTED])) + (
-        "" if len(classes) <= MOST_LISTED else ", .."
-    )
+def _numbered(classes: list[str], form: str = "{name} {i}") -> str:
+    listed = [form.format(name=name, i=i) for i, name in enumerate(classes[:MOST_LISTED])]
+    return ", ".join([*listed, ".."] if len(classes) > MOST_LISTED else listed)
 
 
 def _quoted(classes: list[str]) -> str:
-    more = "" if len(classes) <= MOST_LISTED else ", .."
-    return "[" + ", ".join(f'"{name}"' for name in classes[:MOST_LISTED]) + more + "]"
+    return "[" + _numbered(classes, '"{name}"') + "]"

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 
 def words(images: Images, classes: Sequence[str]) -> tuple[str, ...]:
-    """Return sentences on equal images: all of a part, all of a class, or of test and of train.
-
-    Args:
-        images: a data set that was checked.
-        classes: its class names, in label order.
-    """
+    """Return sentences on equal images: all of a part, all of a class, or of test and of train."""
     train, test = _prints(images.train_images), _prints(images.test_images)
     sentences = [_all(train, images.train_images, "train"), _all(test, images.test_images, "test")]
     if not sentences[0]:

@@ -10,13 +10,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.system import bounds
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 PEEK = 1 << 16  # bytes: a small image whole, and every header (NumPy refuses those over 10,000)
 
@@ -37,16 +36,12 @@ class NpyHeader:
 def read(path: Path, check: Callable[[NpyHeader], str] = lambda _: "") -> NDArray[Any]:
     """Read one array without unpickling anything.
 
-    Args:
-        path: the file.
-        check: returns the fault of an array with this header, or ""; called before the values are read.
+    `check` returns the fault of an array with this header, or ""; it is called before the values are read.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is damaged, cut, too large, or not what `check` allows.
     """
-    import numpy as np
-
     if not path.is_file() and path.exists():  # opening a named pipe would wait for a writer
         raise ValueError("is not a file; move it away")
     with path.open("rb") as file:
@@ -83,8 +78,6 @@ def header(head: bytes) -> NpyHeader:
     Raises:
         ValueError: it is damaged, or its values are of an unsupported type.
     """
-    import numpy as np
-
     stream = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(stream)

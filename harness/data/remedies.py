@@ -27,10 +27,6 @@ def png(mode: str, *, transparent: bool) -> str:
 
     Images that are not of 16 bits get the same code, because a person fixes a folder, not a file: some may be
     transparent, and transparent pixels would become black.
-
-    Args:
-        mode: Pillow's name of the kind of pixels, such as "RGBA" or "I;16".
-        transparent: whether the file says of pixels that they are transparent.
     """
     if mode.startswith("I"):
         return (
@@ -51,11 +47,7 @@ def pixels(
 ) -> str:
     """Say how to turn an array into a uint8 grey image (height, width), or `stacked` (N, height, width).
 
-    Args:
-        dtype: what the array holds.
-        shape: its shape.
-        name: what the code calls the array.
-        stacked: whether its first axis counts images.
+    The code calls the array `name`.
     """
     taken = _grey(shape[1:] if stacked else shape, name, stacked=stacked)
     if taken is None:

@@ -90,9 +90,7 @@ def divide(settings: Settings) -> dict[Split, NDArray[np.int64]]:
 
 
 def prepare(
-    settings: Settings,
-    dtype: DTypeLike = np.float32,
-    apply: Callable[..., Pixels] | None = None,
+    settings: Settings, dtype: DTypeLike = np.float32, apply: Callable[..., Pixels] | None = None
 ) -> Data:
     """Load, split and preprocess the data of these settings; with `apply` in place of their preprocessing.
 

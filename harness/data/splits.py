@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 HOWS = ("stratified", "balanced", "random")
 
@@ -32,8 +31,6 @@ def split(
         UsageError: a fraction out of range or too small for one image, an unknown `how`, or a class that
             would have no image left to train on.
     """
-    import numpy as np
-
     if how not in HOWS:
         raise UsageError(f"unknown val_split {how!r}: {did_you_mean(how, HOWS)}")
     total = size(len(labels), fraction)
@@ -73,8 +70,6 @@ def size(count: int, fraction: float) -> int:
 
 def _proportional(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     """Share out `total` in proportion to `counts` (C,), by largest remainder; ties go to the lower class."""
-    import numpy as np
-
     # Whole numbers throughout: a float quota such as 9.999... would give a class one image too few.
     quotas, remainders = np.divmod(counts * total, counts.sum())
     quotas[np.argsort(-remainders, kind="stable")[: total - quotas.sum()]] += 1
@@ -83,8 +78,6 @@ def _proportional(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
 
 def _equal(classes: int, total: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Share out `total` evenly over `classes`; the draw decides the ones that get one more."""
-    import numpy as np
-
     quotas = np.full(classes, total // classes)
     quotas[rng.permutation(classes)[: total % classes]] += 1
     return quotas

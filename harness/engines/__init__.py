@@ -6,11 +6,7 @@ from harness.engines.base import Engine
 
 
 def engine(name: str) -> Engine:
-    """Return an engine by its name; only that one is imported.
-
-    Raises:
-        KeyError: there is no such engine.
-    """
+    """Return an engine by its name; only that one is imported."""
     if name == "stacked":
         from harness.engines.stacked import engine
 

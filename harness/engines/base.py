@@ -21,10 +21,6 @@ LOOK_EVERY = 64
 """Steps between two looks at the batch losses, at most: a look costs a stack as much as a step."""
 
 
-def _tell_nobody(_fraction: float, _outcome: Outcome) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class EngineOptions:
     """Options and callbacks of one training.
@@ -39,7 +35,7 @@ class EngineOptions:
         splits: evaluated during training.
     """
 
-    tell: Callable[[float, Outcome], None] = _tell_nobody
+    tell: Callable[[float, Outcome], None] = lambda _fraction, _outcome: None
     metrics: Sequence[str] = ()
     checkpoints: Checkpoints = NEVER
     sealed: bool = False
@@ -47,11 +43,7 @@ class EngineOptions:
     splits: Sequence[Split] = TRAINED_ON
 
     def last_step(self, budget: Budget) -> int:
-        """Return the step after which the engine stops.
-
-        Raises:
-            ValueError: no evaluation is due after `until` steps.
-        """
+        """Return the step after which the engine stops; raise ValueError if it is not one of evaluation."""
         if self.until and self.until not in budget.eval_steps[1:]:
             allowed = ", ".join(map(str, budget.eval_steps[1:]))
             raise ValueError(f"until = {self.until}: allowed are 0 and the evaluations, {allowed}")
@@ -86,10 +78,7 @@ class Engine(Protocol):
     def select(self, state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
         """Return the state of some members, from which `train([trials[k] for k in keep], ...)` resumes.
 
-        Args:
-            state: of the training of `trials`.
-            trials: its members, in their order.
-            keep: places in `trials`, ascending.
+        `state` is of the training of `trials`; `keep` are ascending.
         """
 
 
@@ -127,13 +116,6 @@ def uniforms(seed: int, layer: int, step: int, width: int, batch: int) -> NDArra
     A unit stays where its number is >= p. The numbers depend on no p and on no stack, so that arms of a seed
     are paired in what they leave out, and a larger p leaves out the same units and others besides. They are
     drawn row by row: a narrower layer's are the first rows of a wider one's. They are always float32, also
-    where a check trains in float64.
-
-    Args:
-        seed: the trial's.
-        layer: from 0, the first hidden layer.
-        step: from 1, as engines count.
-        width: of the layer.
-        batch: samples in this step's batch.
+    where a check trains in float64. Hidden layers count from 0, steps from 1.
     """
     return stream(seed, "dropout", layer, step).random((width, batch), dtype=np.float32)

@@ -51,19 +51,10 @@ class Training(Protocol):
 
 
 def run(training: Training, options: EngineOptions) -> Outcome:
-    """Train up to the last step that is wanted, and observe it; open the test set at the end, once.
-
-    Raises:
-        ValueError: `options.until` is not a step of evaluation.
-    """
+    """Train up to the last step that is wanted, and observe it; open the test set at the end, once."""
     budget, stop = training.budget, options.last_step(training.budget)
-    outcome = Outcome(
-        diverged_step=np.zeros(len(training.parameters), np.int64),
-        parameters=training.parameters,
-        epochs_done=budget.epoch_of(stop),
-        steps_done=stop,
-        notes=training.notes,
-    )
+    diverged = np.zeros(len(training.parameters), np.int64)
+    outcome = Outcome(diverged, training.parameters, budget.epoch_of(stop), stop, notes=training.notes)
     _Run(training, options, outcome).train()
     if stop == budget.steps and not options.sealed and not outcome.all_diverged:
         outcome.final["test"] = training.evaluate("test", keep=True)
@@ -73,8 +64,6 @@ def run(training: Training, options: EngineOptions) -> Outcome:
 
 @dataclass(frozen=True)
 class _Run:
-    """A training under way."""
-
     training: Training
     options: EngineOptions
     outcome: Outcome

@@ -135,17 +135,6 @@ class LossFunction(nn.Module):
         return self.function(output, target, **self.settings)
 
 
-class SeededBatches:
-    """A batch sampler: the batches of every step after step `start`, from the trial's own stream."""
-
-    def __init__(self, trial: Trial, budget: Budget, start: int = 0) -> None:
-        self.trial, self.budget, self.start = trial, budget, start
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for index in batch_indices(self.trial, self.budget, self.start):
-            yield index.tolist()
-
-
 class UpdateOptimizer(torch.optim.Optimizer):
     """A registered update rule as a torch.optim.Optimizer: for optimizers torch.optim does not have."""
 
@@ -236,8 +225,8 @@ class LoopTraining:
 
     def _batches_after(self, step: int) -> Iterator[Any]:
         """Begin to load batches, for which a DataLoader draws from the random state at once."""
-        sampler = SeededBatches(self.trial, self.budget, step)
-        return iter(DataLoader(SplitDataset(self.data.train), batch_sampler=sampler, collate_fn=collate))
+        batches = (index.tolist() for index in batch_indices(self.trial, self.budget, step))
+        return iter(DataLoader(SplitDataset(self.data.train), batch_sampler=batches, collate_fn=collate))
 
     @torch.no_grad()
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:  # noqa: ARG002 (accuracy needs them)
@@ -250,20 +239,15 @@ class LoopTraining:
             sums["loss"] += loss_function(output, labels).double().sum().item()
             predicted.append(output.argmax(1))
             confidence.append(probability(model.output, output, predicted[-1]))
-            for name, value in self._measured(output, labels).items():
-                sums[name] += value
+            if self.metrics:
+                p = probabilities(model.output, output)
+                target = nn.functional.one_hot(labels, p.shape[-1]).to(p.dtype)
+                for name in self.metrics:
+                    sums[name] += metrics[name].function(p, target).double().sum().item()
         model.train()
         loss_function.train()
         chosen, sure = torch.cat(predicted).cpu().numpy(), torch.cat(confidence).cpu().numpy()
         return Evaluation.of_one(samples.y, chosen, sure, sums)
-
-    def _measured(self, output: Tensor, labels: Tensor) -> dict[str, float]:
-        """Sum each metric over the samples of a batch."""
-        if not self.metrics:
-            return {}
-        p = probabilities(self.model.output, output)
-        target = nn.functional.one_hot(labels, p.shape[-1]).to(p.dtype)
-        return {name: metrics[name].function(p, target).double().sum().item() for name in self.metrics}
 
     def weights(self) -> list[dict[str, Floats]]:
         """Return the weights by layer, as `weights` names them."""
@@ -306,7 +290,6 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Return the parameters of an optimizer, in its order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
@@ -349,11 +332,7 @@ def weights(model: Classifier) -> dict[str, Floats]:
 
 @torch.no_grad()
 def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
-    """Load weights that `weights` took from a model of the same shape.
-
-    Raises:
-        UsageError: their names or shapes are those of another network.
-    """
+    """Load weights that `weights` took; raise UsageError if names or shapes are another network's."""
     linear = [name for name, module in model.net.named_modules() if isinstance(module, nn.Linear)]
     state = dict(model.net.state_dict())
     names = {

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.axes.optimizers import optimizers
-from harness.engines.states import under
+from harness.engines.states import State
 from harness.study.trials import Trial
 
 Key = TypeVar("Key")
@@ -70,16 +70,13 @@ def update_key(trial: Trial) -> tuple[str, ...]:
 
 
 def select_members(values: Mapping[str, Any], keys: Sequence[Any], keep: Sequence[int]) -> dict[str, Any]:
-    """Return the state of the members `keep`, from a state by runs of equal keys, by the runs of theirs.
+    """Return the state of the members `keep`, from a state by runs of equal `keys`, by the runs of theirs.
 
-    Args:
-        values: by "run.name"; an array (k, n) has a row a member, anything else is the same for all.
-        keys: of each member.
-        keep: places in `keys`, ascending.
+    `values` are by "run.name": an array (k, n) has a row a member, anything else is the same for all.
     """
     states: list[dict[str, Any]] = [{} for _ in keys]
     for i, (members, _) in enumerate(runs(keys)):
-        for name, value in under(values, f"{i}.").items():
+        for name, value in State(0, values).under(f"{i}.").items():
             for row, k in enumerate(members):
                 states[k][name] = value[row : row + 1] if np.ndim(value) == 2 else value
     selected = {}

@@ -188,10 +188,11 @@ class NumpyTraining:
             f = network.forward(samples.x[i : i + EVALUATION_BATCH]).f
             t = one_hot(samples.y[i : i + EVALUATION_BATCH], len(self.data.classes), f.dtype)
             sums["loss"] += float(network.losses(f, t).sum(dtype=np.float64))
+            p = probabilities(network.kind, f)
             predicted.append(f.argmax(1))
-            confident.append(confidence(network.kind, f, predicted[-1]))
+            confident.append(p[np.arange(len(f)), predicted[-1]])
             for name in self.metrics:
-                values = formulas.METRICS[name](probabilities(network.kind, f), t)
+                values = formulas.METRICS[name](p, t)
                 sums[name] += float(values.sum(dtype=np.float64))
         return Evaluation.of_one(samples.y, np.concatenate(predicted), np.concatenate(confident), sums)
 
@@ -229,11 +230,6 @@ def train(
 def one_hot(labels: NDArray[np.int64], classes: int, dtype: DTypeLike) -> Array:
     """Return targets (B, C): 1 at each sample's label, 0 elsewhere."""
     return np.eye(classes, dtype=dtype)[labels]
-
-
-def confidence(kind: Kind, f: Array, chosen: NDArray[np.int64]) -> Array:
-    """Return the probability (B,) that outputs f (B, C) give to the chosen classes (B,)."""
-    return probabilities(kind, f)[np.arange(len(f)), chosen]
 
 
 def probabilities(kind: Kind, f: Array) -> Array:

@@ -26,12 +26,8 @@ class State:
         >>> State(3, {"update.0.mean": 1, "update.1.mean": 2}).under("update.1.")
         {'mean': 2}
         """
-        return under(self.values, prefix)
-
-
-def under(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the values whose names begin with a prefix, by the rest of the name."""
-    return {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
+        named = self.values.items()
+        return {name.removeprefix(prefix): value for name, value in named if name.startswith(prefix)}
 
 
 def numbered(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -44,11 +40,7 @@ def numbered(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def select_alone(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
-    """Return the state unchanged: `select` of the engines that train one trial at a time.
-
-    Raises:
-        ValueError: there is another trial, or the only one is not kept.
-    """
+    """Return the state unchanged, of the only trial, which is kept: `select` where no trials are stacked."""
     if len(trials) != 1 or list(keep) != [0]:
         raise ValueError(f"members {list(keep)} of {len(trials)} trials: this engine trains one, member 0")
     return state
@@ -71,8 +63,6 @@ class Checkpoints(Protocol):
 
 
 class _Never:
-    """A keeper of nothing."""
-
     def load(self) -> None:
         return None
 

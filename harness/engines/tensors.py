@@ -28,12 +28,10 @@ def joined(pieces: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 def restored(array: NDArray[Any], like: Tensor) -> Tensor:
     """Return an array of a checkpoint as a CPU tensor, with the strides of `like` if it has its shape."""
     tensor = torch.from_numpy(array)
+    if tensor.shape != like.shape:
+        return tensor.clone()
     # Memory of torch's own, so that kernels find it aligned as they did before.
-    return (
-        torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
-        if tensor.shape == like.shape
-        else tensor.clone()
-    )
+    return torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
 
 
 def restored_value(value: Any, like: Tensor) -> Any:

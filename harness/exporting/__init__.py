@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from harness.exporting.models import load_model as load_model
 
 _HOMES = {
-    "Exported": "models",
-    "export": "models",
-    "load_model": "models",
-    "loader": "loaders",
-    "split_dataset": "loaders",
+    **dict.fromkeys(("Exported", "export", "load_model"), "models"),
+    **dict.fromkeys(("loader", "split_dataset"), "loaders"),
 }
 __all__ = ["Exported", "export", "load_model", "loader", "split_dataset"]
 __getattr__ = public_names(__name__, _HOMES)

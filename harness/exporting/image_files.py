@@ -8,18 +8,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.data import idx
 from harness.data.datasets import Dataset
 from harness.data.decoded_cache import counted
+from harness.data.image_folders import Folder
 from harness.data.images import Images
 from harness.errors import MachineError, UsageError
 from harness.system import locks
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Format = Literal["png", "npy", "idx", "idx.gz"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -63,11 +63,7 @@ def export(dataset: Dataset, form: Format, folder: Path) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that no other export takes this one's unfinished files for those of a killed one.
-
-    Raises:
-        UsageError: another process is writing into it.
-    """
+    """Hold a folder, so that no other export takes this one's unfinished files for those of a killed one."""
     from filelock import Timeout
 
     try:
@@ -89,13 +85,14 @@ def table(dataset: Dataset, form: Format, folder: Path) -> str:
     import tomli_w
 
     facts = dataset.facts
-    entry: dict[str, object] = {"format": form.removesuffix(".gz"), "path": folder.absolute().as_posix()}
-    if facts.classes != tuple(map(str, range(len(facts.classes)))):
-        entry["classes"] = list(facts.classes)
-    if facts.pixel_max != 255:
-        entry["pixel_max"] = int(facts.pixel_max)
-    if form == "png":
-        entry["order"] = "number"
+    numbered = facts.classes == tuple(map(str, range(len(facts.classes))))
+    entry = Folder.model_construct(
+        format=form.removesuffix(".gz"),
+        path=folder.absolute(),
+        classes=None if numbered else list(facts.classes),
+        pixel_max=int(facts.pixel_max),
+        order="number" if form == "png" else "name",
+    ).table()
     return tomli_w.dumps({"datasets": {f"{dataset.name}_{entry['format']}": entry}})
 
 
@@ -109,12 +106,8 @@ def _check_empty(folder: Path) -> None:
 
 
 def _write(images: Images, form: Format, folder: Path, classes: int, words: str) -> None:
-    import numpy as np
-
-    parts = {
-        "train": (images.train_images, images.train_labels),
-        "test": (images.test_images, images.test_labels),
-    }
+    train, test = (images.train_images, images.train_labels), (images.test_images, images.test_labels)
+    parts = {"train": train, "test": test}
     if form in {"idx", "idx.gz"}:
         for prefix, (pixels, labels) in zip(("train", "t10k"), parts.values(), strict=True):
             narrow = labels.astype(np.uint8 if classes <= 256 else np.int32)

@@ -69,9 +69,6 @@ class Model:
     kept: bool
 
 
-# ----------------------------------------------------------------------------------------------- rebuilding
-
-
 def restore(results: Results, row: pd.Series[Any]) -> Model:
     """Rebuild a finished trial's network with its final weights.
 
@@ -158,9 +155,6 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
     return outcome.weights[k]
 
 
-# --------------------------------------------------------------------------------------------------- using
-
-
 def probabilities(results: Results, row: pd.Series[Any], split: Split = "test") -> NDArray[np.floating[Any]]:
     """Compute a trial's class probabilities (n, C) for the samples of a split, in the split's order.
 
@@ -186,15 +180,12 @@ def _outputs(classifier: Classifier, settings: Settings, split: Split) -> Iterat
             yield classifier(x)
 
 
-def count_right(classifier: Classifier, settings: Settings, split: Split = "test") -> int:
-    """Count the samples of a split that a module predicts right."""
+def count_right(classifier: Classifier, settings: Settings) -> int:
+    """Count the test samples that a module predicts right."""
     import torch
 
-    predicted = torch.cat([output.argmax(1) for output in _outputs(classifier, settings, split)])
-    return int((predicted.numpy() == prepare(settings)[split].y).sum())
-
-
-# ----------------------------------------------------------------------------------------------- exporting
+    predicted = torch.cat([output.argmax(1) for output in _outputs(classifier, settings, "test")])
+    return int((predicted.numpy() == prepare(settings).test.y).sum())
 
 
 @dataclass(frozen=True)
@@ -253,7 +244,9 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
             f"trial {row['trial_id']} was trained to tune by, and its test set is closed. The tuned arms are "
             f"in {results.folder.parent / 'tuned'}: export one of those"
         )
-    model = restore(results, row)
+    import torch
+
+    model, buffer = restore(results, row), io.BytesIO()
     state = model.classifier.net.state_dict()
     about = _about(results, model)
     arrays = {name: value.numpy() for name, value in state.items()}
@@ -262,7 +255,8 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     try:
         shutil.rmtree(draft, ignore_errors=True)  # an earlier one's, killed
         files.write(draft / "model.safetensors", files.steady(safetensors.numpy.save(arrays, strings)))
-        files.write(draft / "model.pt", _saved(state))
+        torch.save(dict(state), buffer)
+        files.write(draft / "model.pt", buffer.getvalue())
         files.write(draft / "trial.json", json.dumps(about, indent=1).encode())
         exported = _checked(draft, out, model)
         draft.replace(out)
@@ -288,14 +282,6 @@ def _checked(draft: Path, out: Path, model: Model) -> Exported:
             f"Remove weights/{model.trial.trial_id}.safetensors; then the trial is trained again"
         )
     return exported
-
-
-def _saved(state: Mapping[str, torch.Tensor]) -> bytes:
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.getvalue()
 
 
 def _about(results: Results, model: Model) -> dict[str, Any]:

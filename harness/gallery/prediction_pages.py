@@ -69,14 +69,9 @@ def predictions_figure(model: ModelPredictions, rows: pd.DataFrame, how: str = "
 def _predicted(model: ModelPredictions, row: Any) -> Tile:
     at, pictures = int(row["index"]), model.pictures
     prediction = f"predicted {pictures.class_name(row['predicted'], 11)}, {_sure(row['confidence'])}"
-    return Tile(
-        pictures.pixels[at],
-        [
-            (short(pictures.names[at]), GREY),
-            (f"label {pictures.class_name(row['label'], 14)}", "black"),
-            (prediction, RED if row["wrong"] else "black"),
-        ],
-    )
+    label = f"label {pictures.class_name(row['label'], 14)}"
+    lines = [(short(pictures.names[at]), GREY), (label, "black")]
+    return Tile(pictures.pixels[at], [*lines, (prediction, RED if row["wrong"] else "black")])
 
 
 def _sure(confidence: float) -> str:
@@ -176,8 +171,10 @@ def _bars(ax: Axes, pictures: Pictures, row: Any, given: NDArray[np.floating[Any
     ax.barh(y, values, color=colors, height=0.75)
     ax.set_yticks(y, names, fontsize=8)
     for c, tick in enumerate(ax.get_yticklabels()):
-        told = colors[c] in {RED, TRUE}
-        tick.set(parse_math=False, color=colors[c] if told else "black", weight="bold" if told else "normal")
+        marked = colors[c] in {RED, TRUE}
+        tick.set(
+            parse_math=False, color=colors[c] if marked else "black", weight="bold" if marked else "normal"
+        )
     ax.set(xlim=(0, 1), ylim=(len(values) - 0.5, -0.5), xticks=[0, 0.5, 1])
     ax.set_xticklabels(["0", "50\u00a0%", "100\u00a0%"], fontsize=7)
     ax.tick_params(pad=1)
@@ -238,12 +235,9 @@ class PredictionRequest:
 
 
 def draw(
-    results: Results,
-    trial: pd.Series[Any],
-    request: PredictionRequest,
-    folder: Path,
+    results: Results, trial: pd.Series[Any], request: PredictionRequest, folder: Path,
     probabilities: Probabilities,
-) -> Iterator[tuple[str, Path]]:
+) -> Iterator[tuple[str, Path]]:  # fmt: skip
     """Draw a finished trial's predictions into a folder; yield the kind, and the PNG beside its SVG.
 
     Raises:
@@ -260,12 +254,9 @@ def draw(
 
 
 def _figure(
-    kind: Kind,
-    model: ModelPredictions,
-    rows: pd.DataFrame,
-    request: PredictionRequest,
+    kind: Kind, model: ModelPredictions, rows: pd.DataFrame, request: PredictionRequest,
     compute: Callable[[], NDArray[np.floating[Any]]],
-) -> Figure:
+) -> Figure:  # fmt: skip
     count = request.count or COUNTS[kind]
     if kind == "failures":
         return failures_figure(model, count)
@@ -303,7 +294,6 @@ def draw_hardest(
 
 
 def _file_words(conditions: str) -> str:
-    """Turn conditions into a unique end of a file name."""
     if not conditions:
         return ""
     plain = re.sub(r"[^\w.=-]+", "-", conditions)[:LONGEST_CONDITIONS]

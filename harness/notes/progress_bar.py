@@ -16,14 +16,9 @@ FRAME_EVERY = 0.5  # seconds between updates of a bar
 
 @contextmanager
 def shown(
-    title: str,
-    unit: str,
-    total: int,
-    done: Callable[[], float],
-    detail: Callable[[], str] = str,
-    *,
+    title: str, unit: str, total: int, done: Callable[[], float], detail: Callable[[], str] = str, *,
     delay: float = 0.0,
-) -> Iterator[None]:
+) -> Iterator[None]:  # fmt: skip
     """Show how far the block is, its rate and the time to go, from a thread of its own.
 
     Args:

@@ -37,11 +37,7 @@ def cost(
 ) -> Cost:
     """Estimate what stacks take, from arithmetic, memory traffic and dispatch; within a factor of two or so.
 
-    Args:
-        stacks: the stacks to train.
-        study: the study, which says what is kept of them.
-        processes: how many train at once.
-        flops: measures FLOP/s of one core.
+    So many `processes` train at once, each on a core whose FLOP/s `flops` measures.
     """
     rate = (flops or flops_per_second)() * FLOPS_SHARE
     seconds = sum(stack_seconds(stack, rate) for stack in stacks)

@@ -197,12 +197,7 @@ def balanced(stacks: Sequence[Stack], processes: int) -> list[Stack]:
 def shared_out(seconds: Sequence[float], processes: int) -> list[list[int]]:
     """Assign stacks to processes, longest first, each to the process that is free first.
 
-    Args:
-        seconds: what each stack takes.
-        processes: how many there are.
-
-    Returns:
-        For each process that gets a stack, the places in `seconds` of its stacks.
+    Gives, for each process that gets a stack, the places of its stacks in `seconds`, which each stack takes.
     """
     free = [(0.0, process) for process in range(processes)]
     assigned: list[list[int]] = [[] for _ in free]

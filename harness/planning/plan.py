@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import json
 import shutil
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from harness.axes import plugins
 from harness.axes.heads import heads
@@ -27,10 +29,12 @@ from harness.settings import limits
 from harness.study.contrasts import Contrasts, default_pairs, pair_problems
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, components_of, trials, tries_problems
-from harness.system import bounds, resources
+from harness.system import bounds
 
 DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
 """The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
+Known: TypeAlias = tuple[str, Engine, Sequence[str]]
+"""A stack of an earlier plan: its group, its engine, and its trial_ids."""
 MOST_TOLD = 6  # problems of arms that an error lists
 
 
@@ -77,7 +81,7 @@ class Plan:
 def make(
     study: Study,
     engine: Engine = "stacked",
-    known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
+    known: Iterable[Known] = (),
     device: str = "cpu",
     processes: int = 1,
     done: Container[str] = (),
@@ -87,8 +91,7 @@ def make(
     Args:
         study: a validated study.
         engine: the engine; with `stacked`, trials that cannot be stacked go to the loop engine.
-        known: stacks of an earlier plan of the same folder, (group, engine, trial_ids): kept as they are,
-            so that a resumed run gives the same bits.
+        known: (group, engine, trial_ids) of the folder's stacks, kept so that a resumed run gives the same.
         device: stacks are wider on a GPU.
         processes: there are at least so many stacks, if there are trials enough.
         done: ids of finished trials; they share no new stack with others, or they would be trained again.
@@ -103,12 +106,14 @@ def make(
 def draw(study: Study, engine: Engine = "stacked") -> Plan:
     """Plan a study without its stacks: its trials, checked as `make` checks them."""
     everything, merged = check(study)
-    reasons: dict[tuple[str, str, str], str] = {}
-    skipped = {
-        trial.trial_id: reason
-        for trial in everything
-        if (reason := misfit(trial.arm, reasons) or _unchosen(study, trial.arm))
-    }
+    fit = functools.cache(misfit)
+    skipped: dict[str, str] = {}
+    for trial in everything:
+        settings = trial.arm.settings
+        if reason := fit(settings.head, settings.loss, settings.match):
+            skipped[trial.trial_id] = reason
+        elif not study.phase.chooses(study, trial.arm.name):
+            skipped[trial.trial_id] = "none of the settings it tried finished with every tuning seed"
     todo = [trial for trial in everything if trial.trial_id not in skipped]
     if engine == "numpy":
         _check_formulas(todo, study.metrics)
@@ -119,12 +124,7 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
 
 
 def arrange(
-    drawn: Plan,
-    engine: Engine = "stacked",
-    known: Iterable[tuple[str, Engine, Sequence[str]]] = (),
-    device: str = "cpu",
-    processes: int = 1,
-    done: Container[str] = (),
+    drawn: Plan, engine: Engine, known: Iterable[Known], device: str, processes: int, done: Container[str]
 ) -> Plan:
     """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
     todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
@@ -136,30 +136,15 @@ def arrange(
     return replace(drawn, stacks=[*stacks, *new], routed=routed)
 
 
-def misfit(arm: Arm, known: dict[tuple[str, str, str], str]) -> str:
-    """Say why an arm's head and loss do not fit; empty where they do.
-
-    Args:
-        arm: the arm.
-        known: (head, loss, match) -> the answer, kept from call to call.
-    """
-    key = (arm.settings.head, arm.settings.loss, arm.settings.match)
-    if key not in known:
-        head, loss = heads[key[0]], losses[key[1]]
-        fits = loss.form(head.kind, key[2]) is not None
-        known[key] = (
-            ""
-            if fits
-            else f"loss {loss.name!r} takes {' or '.join(loss.forms)}; head {head.name!r} gives {head.kind} "
-            "(match = 'ignore' trains it all the same)"
-        )
-    return known[key]
-
-
-def _unchosen(study: Study, arm: Arm) -> str:
-    """Say why an arm that should be tuned is not; empty where it is."""
-    chooses = study.phase.chooses(study, arm.name)
-    return "" if chooses else "none of the settings it tried finished with every tuning seed"
+def misfit(head: str, loss: str, match: str) -> str:
+    """Say why a head and a loss do not fit; empty where they do."""
+    kind, component = heads[head].kind, losses[loss]
+    if component.form(kind, match) is not None:
+        return ""
+    return (
+        f"loss {loss!r} takes {' or '.join(component.forms)}; head {head!r} gives {kind} "
+        "(match = 'ignore' trains it all the same)"
+    )
 
 
 def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
@@ -254,11 +239,7 @@ def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
 
 
 def _check_metrics(tracked: Sequence[str]) -> None:
-    """Try a third party's metrics once, because a fault would show in the first evaluation only.
-
-    Raises:
-        UsageError: one is at fault.
-    """
+    """Try a third party's metrics once, because a fault would show in the first evaluation only."""
     theirs = [name for name in tracked if metrics.entry(name).third_party]
     if not theirs:
         return
@@ -299,11 +280,9 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
 
 def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
     """Say what decides trials' numbers without being part of their ids, because it cannot be read."""
-    advice = "Where it did, train all anew: harness run --retrain"
-    if study.search is not None:
-        advice = "Where it did, search into a new folder: --results"
+    anew = "search into a new folder: --results" if study.search else "train all anew: harness run --retrain"
     tracked = [("metric", metrics.entry(name)) for name in study.metrics]
-    return plugins.unseen([*components_of(everything), *tracked], advice)
+    return plugins.unseen([*components_of(everything), *tracked], f"Where it did, {anew}")
 
 
 def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Path) -> list[str]:
@@ -334,8 +313,3 @@ def _held(stack: Stack) -> int:
     """Estimate the bytes of a stack in memory beside its data, with the learning rate of every step."""
     settings = stack.settings
     return stack_bytes(stack) + 8 * extent(settings, train_size(settings))[0] * len(stack.trials)
-
-
-def cores() -> int:
-    """Count the cores this process may use: of the machine's, as many as a container or a job grants."""
-    return resources.cores()

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
@@ -15,7 +15,6 @@ from harness.data.samples import train_size
 from harness.study.trials import Trial
 
 Engine = Literal["stacked", "loop", "numpy"]
-ENGINES: tuple[Engine, ...] = get_args(Engine)
 STACK_BYTES = 64 * 32 * 784 * 4
 """Bytes of layer one's weights in a stack, at most (64 members of 784-32-..).
 

@@ -43,17 +43,11 @@ NAMES = {"level": "label", "effect": "difference"}
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of learning curves.
+    """One panel of learning curves."""
 
-    Attributes:
-        title: what the panel shows.
-        ylabel: `accuracy` (a share, shown in %) or words for one kind of loss.
-        table: epoch, split, seed, value and the column that colours the lines.
-    """
-
-    title: str
-    ylabel: str
-    table: pd.DataFrame
+    title: str  # what the panel shows
+    ylabel: str  # `accuracy` (a share, shown in %) or words for one kind of loss
+    table: pd.DataFrame  # epoch, split, seed, value and the column that colours the lines
 
 
 def dots(ax: Axes, table: pd.DataFrame, seeds: pd.DataFrame, labels: Sequence[str]) -> None:

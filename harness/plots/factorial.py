@@ -12,11 +12,9 @@ import numpy as np
 import seaborn as sns
 
 from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
-from harness.text import p_value, percent
+from harness.text import minus, p_value, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,21 +24,13 @@ KINDS = {"axis": COLORS[0], "interaction": COLORS[4], "seed": COLORS[1], "rest":
 
 @dataclass(frozen=True)
 class Cells:
-    """Two axes' combinations on one data set: levels of `rows` down, of `columns` across.
+    """Two axes' combinations on one data set: levels of `rows` down, of `columns` across."""
 
-    Attributes:
-        title: which data set, or more.
-        rows: the first axis.
-        columns: the second axis.
-        mean: cell means, shares; NaN where there is none.
-        effect: how far each lies from what the two axes do by themselves, shares.
-    """
-
-    title: str
-    rows: str
-    columns: str
-    mean: pd.DataFrame
-    effect: pd.DataFrame
+    title: str  # which data set, or more
+    rows: str  # the first axis
+    columns: str  # the second axis
+    mean: pd.DataFrame  # cell means, shares; NaN where there is none
+    effect: pd.DataFrame  # how far each lies from what the two axes do by themselves, shares
 
 
 @styled
@@ -91,28 +81,20 @@ def _heat(ax: Axes, cells: Cells, size: float) -> None:
     effect = cells.effect * 100
     most = max(float(np.nanmax(np.abs(effect.to_numpy()), initial=0.0)), 0.05)
     words = [
-        ["" if math.isnan(mean) else f"{percent(mean)}\n{_signed(by)}" for mean, by in zip(*row, strict=True)]
+        [
+            "" if math.isnan(mean) else f"{percent(mean)}\n{minus(f'{by:+.2f}')}"
+            for mean, by in zip(*row, strict=True)
+        ]
         for row in zip(cells.mean.to_numpy(), effect.to_numpy(), strict=True)
     ]
     sns.heatmap(
         effect, vmin=-most, vmax=most, cmap=mpl.colormaps["RdBu"].with_extremes(bad="0.92"), annot=words,
         fmt="", annot_kws={"size": size}, linewidths=0.5, ax=ax,
-        xticklabels=_wrapped(cells.mean.columns), yticklabels=list(cells.mean.index),
-        cbar_kws={"label": "from additive (points)", "shrink": 0.9, "format": _tick},
+        xticklabels=[textwrap.fill(str(level), 13) for level in cells.mean.columns],
+        yticklabels=list(cells.mean.index),
+        cbar_kws={"label": "from additive (points)", "shrink": 0.9,
+                  "format": lambda points, _: minus(f"{points:+.3g}")},
     )  # fmt: skip
     ax.set(xlabel=cells.columns, ylabel=cells.rows)
     ax.tick_params(axis="y", rotation=0)
     ax.tick_params(axis="x", rotation=0)
-
-
-def _tick(points: float, _position: float) -> str:
-    return f"{points:+.3g}".replace("-", "\u2212")
-
-
-def _wrapped(levels: Iterable[object]) -> list[str]:
-    return [textwrap.fill(str(level), 13) for level in levels]
-
-
-def _signed(points: float) -> str:
-    """Write a signed deviation in points: 0.123 is "+0.12"."""
-    return f"{points:+.2f}".replace("-", "\u2212")

@@ -34,7 +34,8 @@ _numbers: dict[str, int] = {}  # a run of letters that no font has -> its number
 @contextmanager
 def readable(figure: Figure) -> Iterator[None]:
     """Give a figure fonts for all its letters while it is drawn, and numbers for letters without a font."""
-    lacking = frozenset(letter for text in _texts(figure) for letter in text if _lacks(letter))
+    letters = frozenset(letter for text in _texts(figure) for letter in text if not letter.isascii())
+    lacking = letters - _letters(font_manager.findfont(HOUSE)) if letters else letters
     if not lacking:
         yield
         return
@@ -79,15 +80,10 @@ def holding(letters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
 
 @functools.cache
 def _letters(path: str) -> frozenset[str]:
-    """Return the letters of a font file; none if it cannot be read."""
     try:
         return frozenset(map(chr, FT2Font(path).get_charmap()))
     except (OSError, RuntimeError):
         return frozenset()
-
-
-def _lacks(letter: str) -> bool:
-    return not letter.isascii() and letter not in _letters(font_manager.findfont(HOUSE))
 
 
 def _numbered(text: str, unread: frozenset[str]) -> str:
@@ -100,9 +96,6 @@ def _numbered(text: str, unread: frozenset[str]) -> str:
 
 def _number(run: str) -> int:
     return _numbers.setdefault(" ".join(run.split()), len(_numbers) + 1)
-
-
-# ------------------------------------------------------------------------------------- the texts of a figure
 
 
 def _axes(figure: Figure) -> list[Axis]:

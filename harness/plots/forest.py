@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
 from harness.plots.style import COLORS, fit, styled, subplots
+from harness.stats.verdicts import IDENTICAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ class _Style:
 LOOKS = {
     "better": _Style(COLORS[0], "#005a8e", ">"),
     "worse": _Style(COLORS[3], "#a84300", "<"),
-    "the same in all seeds": _Style(COLORS[2], "#00694d", "D"),
+    IDENTICAL: _Style(COLORS[2], "#00694d", "D"),
     "same within margin": _Style(COLORS[2], "#00694d", "s"),
 }
 OPEN = _Style("0.45", "0.35", "o")
@@ -54,7 +55,7 @@ def forest_figure(table: pd.DataFrame, margin: float, xlabel: str) -> Figure:
 
     Args:
         table: heading (rows that belong together follow each other), label (the contrast in words),
-            difference, low, high (shares; NaN where there is none), verdict, told (what stands at the right),
+            difference, low, high (shares; NaN where there is none), verdict, words (at the row's right),
             series: empty, or `fixed` and `tuned` for two rows of a contrast that share a line.
         margin: within it two arms count as the same; a share.
         xlabel: what the difference is, in words.
@@ -100,7 +101,7 @@ def _contrast(ax: Axes, row: Mapping[Any, Any], y: float) -> None:
         mfc="white" if hollow else look.color,
     )  # fmt: skip
     ax.text(
-        1.015, y, row["told"], transform=ax.get_yaxis_transform(), va="center", color=look.words,
+        1.015, y, row["words"], transform=ax.get_yaxis_transform(), va="center", color=look.words,
         fontsize=8.5 if row["series"] else 9,
     )  # fmt: skip
 

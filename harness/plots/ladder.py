@@ -29,12 +29,9 @@ MEAN = {"difference": "mean"}
 
 @styled
 def ladder_figure(
-    steps: Mapping[str, str],
-    accuracy: pd.DataFrame,
-    accuracies: pd.DataFrame,
-    changes: pd.DataFrame,
+    steps: Mapping[str, str], accuracy: pd.DataFrame, accuracies: pd.DataFrame, changes: pd.DataFrame,
     differences: pd.DataFrame,
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Draw accuracy by step, and between two steps the change of the lower row, val and test side by side.
 
     Steps are rows, so that long names and ten of them can be read. Changes have a panel and a scale of their
@@ -44,7 +41,7 @@ def ladder_figure(
         steps: label -> its words, in order.
         accuracy: label, split, mean, low, high: shares; low and high NaN where there is no interval.
         accuracies: label, split, value: each seed's share.
-        changes: label, split, difference, low, high (shares, from the step before), told (its words).
+        changes: label, split, difference, low, high (shares, from the step before), words.
         differences: label, split, difference: each seed's.
     """
     figure, ((left, right),) = subplots(2, [1.0], (11.2, 0.66 * len(steps) + 1.5))
@@ -56,8 +53,8 @@ def ladder_figure(
         mean, seeds, by, pair = (t[t["split"].eq(split)] for t in (accuracy, accuracies, change, paired))
         _lane(left, mean, seeds, places, split)
         _lane(right, by, pair, {label: place - 0.5 for label, place in places.items()}, split)
-        for label, label_text in zip(by["label"], by["told"], strict=True):
-            _say(right, places[label] - 0.5 + LANES[split], f"{split} {label_text}", WORDS[split])
+        for label, words in zip(by["label"], by["words"], strict=True):
+            _say(right, places[label] - 0.5 + LANES[split], f"{split} {words}", WORDS[split])
     for label in list(steps)[1:]:
         if label not in set(change["label"]):
             _say(right, places[label] - 0.5, "no seed finished both", GREY)
@@ -82,7 +79,6 @@ def _lane(
 
 
 def _say(ax: Axes, y: float, words: str, color: Any) -> None:
-    """Write at the right of a row."""
     ax.text(1.02, y, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=color)
 
 

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from harness.plots.style import styled, subplots
+from harness.text import minus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def confusion_change(ax: Axes, change: pd.DataFrame, classes: Sequence[str]) -> 
     top = max(int(np.abs(values[~diagonal]).max(initial=0)), 1)
     sns.heatmap(
         np.where(diagonal, values, -values), vmin=-top, vmax=top, cmap="RdBu", square=True, fmt="",
-        annot=[[signed(value) if value else "" for value in row] for row in values],
+        annot=[[minus(f"{value:+d}") if value else "" for value in row] for row in values],
         annot_kws={"size": 9}, linewidths=0.5, ax=ax, xticklabels=list(classes), yticklabels=list(classes),
         cbar_kws={"label": "worse (red)  \u2190  samples  \u2192  better (blue)", "shrink": 0.8,
                   "ticks": MaxNLocator(6, integer=True), "format": lambda tick, _: f"{abs(tick):g}"},
@@ -71,11 +72,6 @@ def confusion_change(ax: Axes, change: pd.DataFrame, classes: Sequence[str]) -> 
     for place in range(len(values)):
         ax.add_patch(Rectangle((place, place), 1, 1, fill=False, ec="0.15", lw=1.4, clip_on=False))
     _name_classes(ax, classes)
-
-
-def signed(count: int) -> str:
-    """Write a signed count: 12 is "+12"."""
-    return f"{count:+d}".replace("-", "\u2212")
 
 
 def _name_classes(ax: Axes, classes: Sequence[str]) -> None:

@@ -85,7 +85,6 @@ def _to_end(shares: Any, least: float) -> Any:
 
 
 def _from_end(place: Any, least: float) -> Any:
-    """Return the accuracy at a place of `_to_end`."""
     place, end = np.asarray(place, dtype=float), -math.log10(least)
     return share(np.minimum(place, end)) + np.maximum(place - end, 0) * least * math.log(10)
 

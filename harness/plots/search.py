@@ -50,7 +50,8 @@ def history_figure(table: pd.DataFrame, objective: str) -> Figure:
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_xlabel("seconds of search until it was told")
     right.set_ylabel("")
-    _legend(figure, [*_state_keys(table), Line2D([], [], **STEP, label="best so far"), _best_key()])
+    keys = [Line2D([], [], **look, label=label) for look, label in ((STEP, "best so far"), (BEST, "best"))]
+    _legend(figure, [*_state_keys(table), *keys])
     return figure
 
 
@@ -200,14 +201,8 @@ def _state_keys(table: pd.DataFrame) -> list[Line2D]:
     ]
 
 
-def _best_key() -> Line2D:
-    return Line2D([], [], **BEST, label="best")
-
-
 def _legend(figure: Figure, keys: Sequence[Line2D]) -> None:
     figure.legend(
-        handles=list(keys),
-        loc="outside upper center",
-        ncols=math.ceil(len(keys) / math.ceil(len(keys) / 5)),
+        handles=list(keys), loc="outside upper center", ncols=math.ceil(len(keys) / math.ceil(len(keys) / 5)),
         frameon=False,
-    )
+    )  # fmt: skip

@@ -38,25 +38,15 @@ LONGEST = 14  # letters of a category that stands beside an axis
 
 @dataclass(frozen=True)
 class Dimension:
-    """A parameter as a figure lays it out.
+    """A parameter as a figure lays it out."""
 
-    Attributes:
-        name: its column.
-        kind: log and linear for numbers, category for names.
-        low: the least value, of numbers.
-        high: the greatest.
-        levels: the values of a category, as text.
-        step: between the values; 0 where all between low and high are.
-        least: of accuracies, as from `least_error`.
-    """
-
-    name: str
-    kind: Literal["log", "linear", "category"]
-    low: float = math.nan
-    high: float = math.nan
-    levels: Sequence[str] = ()
-    step: float = 0
-    least: float = LEAST_ERROR
+    name: str  # its column
+    kind: Literal["log", "linear", "category"]  # log and linear for numbers, category for names
+    low: float = math.nan  # the least value, of numbers
+    high: float = math.nan  # the greatest
+    levels: Sequence[str] = ()  # the values of a category, as text
+    step: float = 0  # between the values; 0 where all between low and high are
+    least: float = LEAST_ERROR  # of accuracies, as from `least_error`
 
     @property
     def few(self) -> list[float]:
@@ -112,11 +102,9 @@ def parallel_figure(
     ax.set_xlim(-0.35, len(axes) - 0.4)
     ax.set_ylim(-0.14, 1.02)
     ax.set_xticks(
-        range(len(axes)),
-        [*(spaced(axis.name) for axis in dimensions), spaced(objective)],
-        rotation=20,
+        range(len(axes)), [*(spaced(axis.name) for axis in dimensions), spaced(objective)], rotation=20,
         ha="left",
-    )
+    )  # fmt: skip
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.set_yticks([])
@@ -147,7 +135,6 @@ def _spread(axis: Dimension, table: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _upright(ax: Axes, place: int, axis: Dimension) -> None:
-    """Draw one axis of the parallel coordinates with its words."""
     ax.plot([place, place], [0, 1], color="0.35", lw=1, zorder=3)
     for y, word in _marks(axis):
         ax.text(place + 0.04, y, word, fontsize=7.5, va="center", zorder=6,
@@ -230,11 +217,8 @@ def _slice(ax: Axes, table: pd.DataFrame, axis: Dimension, numbers: Normalize) -
     here = table[table[axis.name].notna()]
     x = here[axis.name].to_numpy()
     if axis.kind == "category":
-        index = {level: place for place, level in enumerate(axis.levels)}
-        x = (
-            here[axis.name].map(index).to_numpy(dtype=float)
-            + 0.28 * np.linspace(-1, 1, max(len(here), 1))[: len(here)]
-        )
+        x = np.array([axis.levels.index(level) for level in here[axis.name]], dtype=float)
+        x += 0.28 * np.linspace(-1, 1, len(here))
     here = here.assign(_x=x)
     pruned, done = here[here["state"].eq("pruned")], here[here["state"].eq("complete")]
     failed, best = here[here["state"].eq("failed")], here[here["best"]]
@@ -301,9 +285,9 @@ def contour_figure(
         # Triangles are found where both axes are as long as they look, and drawn at the values themselves.
         drawn = Triangulation(corners[across.name], corners[upright.name], triangles)
         levels = np.linspace(norm.vmin or 0.0, norm.vmax or 1.0, 11)
-        ax.tricontourf(
-            drawn, _held(merged.to_numpy(), norm), levels=levels, cmap=VALUES, norm=norm, alpha=0.75
-        )
+        # The worst are drawn in the darkest colour, not left out.
+        held = np.clip(merged.to_numpy(), norm.vmin, norm.vmax)
+        ax.tricontourf(drawn, held, levels=levels, cmap=VALUES, norm=norm, alpha=0.75)
     ax.scatter(x, y, c=shades, cmap=VALUES, norm=norm, s=26, edgecolors="w", linewidths=0.7, zorder=3)
     best = table[table["best"]]
     ax.plot(best[across.name], best[upright.name], **BEST, zorder=6)
@@ -320,11 +304,6 @@ def contour_figure(
     return figure
 
 
-def _held(values: NDArray[np.float64], norm: Normalize) -> NDArray[np.float64]:
-    """Clip values to the norm's ends: the worst are drawn in the darkest colour, not left out."""
-    return np.clip(values, norm.vmin, norm.vmax)
-
-
 def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int32] | None:
     """Return the Delaunay triangles between points; None if these lie on one line."""
     if len(x) < 3:
@@ -336,7 +315,6 @@ def _triangles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int
 
 
 def _back(at: NDArray[np.float64], values: pd.Series[Any], objective: str, *, maximize: bool) -> list[str]:
-    """Write a colour bar's ticks: from places back to the values."""
     kind, signed = kind_of(objective, values), at * (1 if maximize else -1)
     restored = values_at(signed, kind, least_error(values)).tolist()
     return [f"{100 * value:.3g}\u00a0%" if kind == "error" else short_number(value) for value in restored]

@@ -98,7 +98,6 @@ class Registry(Generic[T]):
         return decorate
 
     def _entry(self, name: str, function: Any, facts: Mapping[str, Any], caller: FrameType) -> Entry[T]:
-        """Make the entry of a component that is registered in the frame `caller`."""
         where = _place(function, caller)
         if problem := _unfit(function):
             raise UsageError(f"{self.axis} {name!r} ({where}) cannot be registered: {problem}")
@@ -117,11 +116,7 @@ class Registry(Generic[T]):
         return Entry(name, component, summary, where, take_digest, module, spec=spec)
 
     def entry(self, name: str) -> Entry[T]:
-        """Return the entry called `name`.
-
-        Raises:
-            UsageError: there is none; says what is close and what there is.
-        """
+        """Return the entry called `name`; a UsageError says what is close and what there is."""
         if name not in self._entries:
             raise UsageError(f"unknown {self.axis} {name!r}: {did_you_mean(name, self._entries)}")
         return self._entries[name]
@@ -139,11 +134,7 @@ class Registry(Generic[T]):
         return len(self._entries)
 
     def remove(self, name: str) -> None:
-        """Take a component out again.
-
-        Raises:
-            UsageError: no component has this name, or it is the harness's own, which other studies depend on.
-        """
+        """Take a third party's component out again; the harness's own are what other studies depend on."""
         entry = self.entry(name)
         if not entry.third_party:
             caller = sys._getframe(1)
@@ -212,7 +203,6 @@ def _callable(function: Any) -> Any:
 
 
 def _summary(function: Any) -> str:
-    """Give the first line of what a component says of itself."""
     described = function.func if isinstance(function, functools.partial) else function
     lines = (inspect.getdoc(described) or "").strip().splitlines()
     return lines[0] if lines else ""

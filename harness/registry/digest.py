@@ -35,13 +35,9 @@ class ComponentDigest:
 def digest_component(
     function: Callable[..., Any], facts: Mapping[str, Any], file: PythonFile | None, module: str
 ) -> ComponentDigest:
-    """Digest a component as it stands now.
+    """Digest a component, registered with some facts by a module, as it stands now.
 
-    Args:
-        function: what was registered.
-        facts: what it was registered with.
-        file: the file whose text defines or registers it, as it was when it was loaded; None of a notebook's.
-        module: the module that registered it.
+    `file` is the one whose text defines or registers it, as it was when it was loaded; None of a notebook's.
     """
     walk = Walk(module.partition(".")[0])
     if file is not None:

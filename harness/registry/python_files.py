@@ -290,11 +290,7 @@ def covered(path: Path) -> bool:
 
 
 def versions(packages: Iterable[str]) -> list[str]:
-    """Name the distributions of packages that the harness does not depend on: "name==version", in order.
-
-    Args:
-        packages: top-level names that are imported.
-    """
+    """List the distributions of packages that the harness does not need: "name==version", in order."""
     if not (wanted := {name for name in packages if name not in ALWAYS}):
         return []
     there, ours, names = _distributions(tuple(sys.path)), _dependencies(), set()

@@ -1,8 +1,9 @@
-"""Figures of arms: differences, accuracies, confusion matrices and learning curves, with their captions."""
+"""Figures of arms: accuracies, confusion matrices and learning curves, with their captions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -10,22 +11,15 @@ from harness import plots, stats
 from harness.data import cache
 from harness.errors import MachineError, UsageError
 from harness.plots import Panel
-from harness.reporting.contrasts import EXPLORATORY
-from harness.reporting.data import against_baseline, rank
+from harness.reporting.data import rank
 from harness.reporting.model import Figure, slug
-from harness.reporting.summary_text import gap
-from harness.text import count, percent
+from harness.text import between, count, percent, points, significant, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from harness.reporting.data import ReportData
 
-BASELINE = "Each arm against the baseline"
-DIFFERENCES = (
-    "Change in val accuracy from the baseline, paired by seed: the same start, batches and split. At the "
-    "right, the mean change in points. Each interval stands by itself; among many, some miss 0 by chance."
-)
 ARMS = "Ordered by validation accuracy; test is shown beside and orders nothing."
 CONFUSION = (
     "Test samples by true class (rows) and predicted class (columns), summed over the arm's finished "
@@ -47,7 +41,6 @@ ARM_CURVES = (
 def draw(reading: ReportData) -> Iterator[Figure]:
     """Draw what the design and the finished trials allow, the most important figure first."""
     ranking = rank(reading)
-    yield from _differences(reading)
     for dataset in reading.datasets:
         ranked = ranking[ranking["dataset"].eq(dataset) & ranking["rank"].notna()]
         if not ranked.empty:
@@ -55,15 +48,6 @@ def draw(reading: ReportData) -> Iterator[Figure]:
             yield from _confusion(reading, dataset, _unbroken(ranked))
     for dataset in reading.datasets:
         yield from _curves(reading, dataset, ranking[ranking["dataset"].eq(dataset)])
-
-
-def _differences(reading: ReportData) -> Iterator[Figure]:
-    comparison = against_baseline(reading)
-    if comparison is not None and not comparison.contrasts.empty:
-        caption = f"{EXPLORATORY} {DIFFERENCES} {intervals(comparison.contrasts['n'])}"
-        xlabel = "val accuracy minus that of the baseline (points)"
-        figure = plots.differences_figure(comparison.contrasts, comparison.seeds, xlabel)
-        yield Figure("differences-baseline", BASELINE, caption, figure)
 
 
 def _arms(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Figure:
@@ -122,6 +106,40 @@ def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterato
         yield Figure(f"curves-{slug(dataset)}-arms", title, caption, figure, folded=bool(drawable))
 
 
+def gap(reading: ReportData, dataset: str, label: str) -> Iterator[str]:
+    """Compare an arm's val and train at the end, and say when its val loss was lowest."""
+    trials = reading.finished(dataset)
+    done = trials[trials["label"].eq(label)].dropna(subset=["val_loss"])
+    if done.empty:
+        return
+    metrics = ("loss", "accuracy")
+    gaps = done.assign(**{metric: done[f"val_{metric}"] - done[f"train_{metric}"] for metric in metrics})
+    loss, accuracy = (
+        stats.summarise(gaps, ["dataset"], metric, within=stats.difference_limits(metric)).iloc[0]
+        for metric in metrics
+    )
+    signed = partial(significant, sign=True)
+    train, val = (f"{done[f'{split}_loss'].mean():.3g}" for split in ("train", "val"))
+    yield (
+        f"At the end of {label} the train loss is {train} and the val loss {val}, a gap of "
+        f"{signed(loss['mean'])}{_bracketed(loss, signed)}; val accuracy lies "
+        f"{points(accuracy['mean'], sign=True)} points{_bracketed(accuracy, points)} from train's "
+        f"{percent(done['train_accuracy'].mean())}."
+    )
+    curve = stats.mean_curves(reading.results.epochs, done, ["dataset"], "loss")
+    val_curve = curve[curve["split"].eq("val")].groupby("epoch", as_index=False)["value"].mean()
+    lowest, last = val_curve.loc[val_curve["value"].idxmin()], float(val_curve["epoch"].max())
+    if lowest["epoch"] < last:
+        epoch = f"{lowest['epoch']:.4g} of {last:.4g} epochs"
+        yield f"Its val loss was lowest after {epoch}, at {lowest['value']:.3g}."
+    else:
+        yield "Its val loss was at its lowest at the end."
+
+
+def _bracketed(row: pd.Series[Any], number: Callable[[float], str]) -> str:
+    return f" ({span(row, number)})" if row["n"] > 1 else ""
+
+
 def axis_panels(reading: ReportData, trials: pd.DataFrame, axis: str) -> list[Panel]:
     """Lay out accuracy by the levels of an axis, then a panel for each kind of loss."""
     panels = [Panel("accuracy", "accuracy", _table(reading, trials, axis, "accuracy"))]
@@ -151,7 +169,7 @@ def intervals(n: pd.Series[int]) -> str:
     """Say how to read points and bars, from the number of seeds behind each bar."""
     if n.max() < 2:
         return "Points are single seeds; with one seed there is no interval."
-    seeds = str(n.max()) if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    seeds = between([str(n.min()), str(n.max())])
     return f"Points are single seeds, bars 95\u00a0% Student-t intervals over {seeds} seeds."
 
 
@@ -164,15 +182,10 @@ def _unbroken(ranked: pd.DataFrame) -> pd.DataFrame:
 def draw_images(
     reading: ReportData, dataset: str, makers: Mapping[str, Callable[[], Figure]]
 ) -> tuple[list[Figure], list[str]]:
-    """Draw the figures of a data set's images, as far as images, predictions and weights are there.
+    """Draw the figures of a data set's images, and give a sentence for each reason why others are not shown.
 
-    Args:
-        reading: the results folder.
-        dataset: the images'; nothing is drawn if they would have to be downloaded.
-        makers: a figure's subject -> a function that draws it, or raises a UsageError or MachineError.
-
-    Returns:
-        The figures, and a sentence for each reason why others are not shown.
+    `makers`: a figure's subject -> a function that draws it, or raises a UsageError or MachineError. Nothing
+    is drawn if the images would have to be downloaded.
     """
     if dataset in cache.PINS and any(state.status != "ok" for state in cache.verify(dataset)):
         absent = (

@@ -9,20 +9,16 @@ from typing import Any
 import pandas as pd
 
 from harness import stats
-from harness.reporting.arm_figures import BASELINE
-from harness.reporting.contrasts import EXPLORATORY
-from harness.reporting.data import ReportData, against_baseline, rank
+from harness.reporting.data import ReportData, rank
 from harness.reporting.model import (  # fmt: skip
-    NONE,
     Cell,
     Column,
     Section,
     Table,
     accuracy_cell,
-    difference_cell,
     number_cell,
 )
-from harness.text import DASH, count, percent, points, span
+from harness.text import DASH, count
 
 STATES = {
     "diverged": "diverged: a loss was no longer finite; an observation, not a fault",
@@ -31,63 +27,6 @@ STATES = {
     "pruned": "pruned: stopped early by a search",
     "": "not trained yet",
 }
-
-
-def choices(reading: ReportData) -> Iterator[Table]:
-    """Make the tables that show which choice matters, by design."""
-    spreads = stats.axis_spreads(reading.trials, reading.axes)
-    if reading.design == "grid" and not spreads.empty:
-        yield _spreads(spreads)
-    comparison = against_baseline(reading)
-    if comparison is not None:
-        yield _contrasts(reading, comparison.contrasts)
-
-
-def _spreads(spreads: pd.DataFrame) -> Table:
-    columns = [Column("data set"), Column("choice"), Column("best"), Column("worst")]
-    columns += [Column("spread (points)", numeric=True), Column("share", numeric=True)]
-    rows = [
-        [
-            Cell(row["dataset"]),
-            Cell(row["axis"]),
-            Cell(row["best"], percent(row["best_mean"])),
-            Cell(row["worst"], percent(row["worst_mean"])),
-            Cell(points(row["spread"]), span(row), row["spread"]),
-            Cell(NONE if math.isnan(row["share"]) else percent(row["share"]), key=row["share"]),
-        ]
-        for row in spreads.to_dict("records")
-    ]
-    note = (
-        f"{EXPLORATORY} Mean val accuracy of the best and the worst level of each choice, over all other "
-        "choices; under each spread its 95\u00a0% interval. The two levels were picked by the same numbers: "
-        "a choice without any effect still shows a small spread. Share: the part of the variance between "
-        "trials that the choice alone explains (eta squared); the rest is other choices, interactions, and "
-        "seeds."
-    )
-    return Table("choices", "Which choice matters", note, columns, rows)
-
-
-def _contrasts(reading: ReportData, contrasts: pd.DataFrame) -> Table:
-    pairs = contrasts[["arm", "reference"]].drop_duplicates()
-    test = stats.contrasts(reading.trials, pairs, "test_accuracy", "label")
-    by = ["dataset", "arm", "reference"]
-    columns = [Column("data set"), Column("arm"), Column("against")]
-    columns += [Column("val (points)", numeric=True), Column("test (points)", numeric=True)]
-    rows = [
-        [
-            Cell(row["dataset"]),
-            Cell(row["label"]),
-            Cell(row["reference"]),
-            difference_cell(row),
-            difference_cell(row, "{}_test"),
-        ]
-        for row in contrasts.merge(test, on=by, how="left", suffixes=("", "_test")).to_dict("records")
-    ]
-    note = (
-        f"{EXPLORATORY} Differences in accuracy, paired by seed, under each its 95\u00a0% interval; each "
-        "interval stands by itself."
-    )
-    return Table("baseline", BASELINE, note, columns, rows)
 
 
 def arms(reading: ReportData) -> Table:
@@ -153,9 +92,7 @@ def troubles(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
 def missing(reading: ReportData, arms: str = "") -> list[Section]:
     """List the trials without a result: a section for each state, data set and reason, a line for each arm.
 
-    Args:
-        reading: the results folder.
-        arms: a word for all arms of it, such as "tuned".
+    `arms` is a word for all arms, such as "tuned".
     """
     trials = reading.trials
     status = trials["status"].astype(object).where(trials["status"].notna(), "")
@@ -170,7 +107,6 @@ def missing(reading: ReportData, arms: str = "") -> list[Section]:
 
 
 def _named(group: pd.DataFrame) -> Iterator[str]:
-    """Write a line for each arm: its seeds, and the step where each diverged."""
     for label, arm in group.groupby("label", sort=False):
         steps = zip(arm["seed"], arm["diverged_step"], strict=True)
         yield f"{label}: seed " + ", ".join(

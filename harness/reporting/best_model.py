@@ -48,10 +48,8 @@ def sections(reading: ReportData) -> Iterator[Section]:
         trials = reading.finished(dataset)
         if trials.empty:
             continue
-        words, figures = (
-            ["Without a validation accuracy no model is the best, so none is shown."],
-            list[Figure](),
-        )
+        words = ["Without a validation accuracy no model is the best, so none is shown."]
+        figures = list[Figure]()
         with suppress(UsageError):
             best = selection.best(replace(reading.results, trials=trials)).iloc[0]
             figures, words = draw_images(reading, dataset, _makers(reading, best))
@@ -72,15 +70,9 @@ def _makers(reading: ReportData, trial: pd.Series[Any]) -> dict[str, Callable[[]
 
 
 def _facts(trial: pd.Series[Any], *, alone: bool) -> str:
-    """Name the trial, its size and its accuracies."""
-    facts = [
-        f"{trial['parameters']:,.0f} trainable parameters",
-        *(
-            f"{split} {percent(float(trial[f'{split}_accuracy']), 2)}"
-            for split in ("val", "test")
-            if math.isfinite(trial[f"{split}_accuracy"])
-        ),
-    ]
+    accuracies = {split: float(trial[f"{split}_accuracy"]) for split in ("val", "test")}
+    facts = [f"{trial['parameters']:,.0f} trainable parameters"]
+    facts += [f"{split} {percent(share, 2)}" for split, share in accuracies.items() if math.isfinite(share)]
     which = "The only finished trial" if alone else "The best trial by validation"
     return f"{which}: {trial['label']}, seed {trial['seed']} ({trial['trial_id']}), {', '.join(facts)}."
 
@@ -88,11 +80,7 @@ def _facts(trial: pd.Series[Any], *, alone: bool) -> str:
 def _from_predictions(
     make: Callable[[ReportData, pd.Series[Any]], Figure], reading: ReportData, trial: pd.Series[Any]
 ) -> Figure:
-    """Draw a figure of kept predictions.
-
-    Raises:
-        UsageError: the folder holds no predictions.
-    """
+    """Draw a figure of kept predictions, or raise UsageError where the folder holds none."""
     reading.require_predictions()
     return make(reading, trial)
 

@@ -20,6 +20,7 @@ from harness.reporting.flips import reference_arm
 from harness.reporting.model import Cell, Column, Figure, Section, Table, accuracy_cell, number_cell, slug
 from harness.results import predictions, selection, weights
 from harness.results.trained_on import study_dataset
+from harness.stats.calibrations import BINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from harness.reporting.data import ReportData
 
-BINS = 15
 MOST_ROWS = 200
 HALF_A_STEP = 2.0**-12  # of a float16 in 0.5..1
 PROBABILITIES = {
@@ -111,9 +111,6 @@ def eces(table: pd.DataFrame) -> dict[str, float]:
     return {str(trial): stats.ece_of_table(bins) for trial, bins in table.groupby("trial_id", sort=False)}
 
 
-# -------------------------------------------------------------------------------------------------- the table
-
-
 def _table(reading: ReportData, reliabilities: pd.DataFrame) -> Table:
     trials = reading.trials[reading.trials["status"].eq("ok")]
     trials = trials.assign(test_ece=trials["trial_id"].map(eces(reliabilities)))
@@ -150,7 +147,6 @@ def _table(reading: ReportData, reliabilities: pd.DataFrame) -> Table:
 
 
 def _ece_cell(row: pd.Series[Any]) -> Cell:
-    """Show an ECE in points with its interval, which ends at 0."""
     cell = accuracy_cell({**row, "low": max(row["low"], 0.0) if row["n"] > 1 else row["low"]})
     return replace(cell, text=cell.text.replace("\u00a0%", ""))
 
@@ -179,9 +175,6 @@ def _scores(reading: ReportData, trial: pd.Series[Any], path: Path) -> str:
         f"computed from its kept weights: NLL {stats.nll(p, labels):.4g} nats, Brier score "
         f"{stats.brier(p, labels):.4g}."
     )
-
-
-# ------------------------------------------------------------------------------------------------ the figures
 
 
 def _diagram(reading: ReportData, dataset: str, table: pd.DataFrame) -> Figure:

@@ -79,12 +79,8 @@ def flattered(search: SearchData) -> Sequence[str]:
     fresh = _fresh(search)
     if fresh is None:
         return sentences
-    return [*sentences, *_compared(search, _value(search, number), fresh, number)]
-
-
-def _value(search: SearchData, number: int) -> float:
-    suggestions = search.suggestions
-    return float(suggestions.loc[suggestions["number"].eq(number), "value"].iloc[0])
+    value = float(search.suggestions["value"][search.suggestions["number"].eq(number)].iloc[0])
+    return [*sentences, *_compared(search, value, fresh, number)]
 
 
 def _fresh(search: SearchData) -> pd.Series[Any] | None:

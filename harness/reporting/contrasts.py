@@ -39,17 +39,14 @@ EXPLORATORY = "Exploratory: not in the family of contrasts that is judged togeth
 class Verdicts:
     """A family of contrasts with its verdicts.
 
-    Attributes:
-        family: the contrasts that are judged together.
-        table: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for
-            a pair, within else in words; planned is seeds, cells and left_out are combinations of the other
-            axes; the rest is from `stats.verdicts`.
-        doubts: in words, contrasts that cannot be made at all, and why.
+    `table`: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for a
+    pair, within else in words; planned is seeds, cells and left_out are combinations of the other axes; the
+    rest is from `stats.verdicts`.
     """
 
-    family: Contrasts
+    family: Contrasts  # the contrasts that are judged together
     table: pd.DataFrame
-    doubts: Sequence[str]
+    doubts: Sequence[str]  # in words, contrasts that cannot be made at all, and why
 
     @property
     def datasets(self) -> list[str]:

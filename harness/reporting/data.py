@@ -21,72 +21,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyFile:
-    """The tables of a results folder's study.toml that a report reads, with their defaults.
+    """The tables of a results folder's study.toml that a report reads, with their defaults."""
 
-    Attributes:
-        name: the study's; empty if the file has none.
-        hypothesis: the study's; empty if the file has none.
-        design: grid, one-factor, ladder or search.
-        phase: fixed, tuning, tuned, search or confirmed.
-        metrics: tracked metrics.
-        keep_predictions: splits whose predictions are kept.
-        baseline: settings of all arms.
-        axes: names of the settings that were varied.
-        steps: a ladder's [[steps]].
-        tunes: whether arms are tuned.
-        tuning_seeds: seeds that settings are chosen with.
-        tuned: names of the settings that are tuned.
-        chosen: arm -> the settings it chose.
-    """
-
-    name: str
-    hypothesis: str
-    design: str
-    phase: str
-    metrics: Sequence[str]
-    keep_predictions: Sequence[str]
-    baseline: Mapping[str, Any]
-    axes: Sequence[str]
-    steps: Sequence[Mapping[str, Any]]
-    tunes: bool
-    tuning_seeds: Sequence[int]
-    tuned: Sequence[str]
-    chosen: Mapping[str, Mapping[str, Any]]
+    name: str  # the study's; empty if the file has none
+    hypothesis: str  # the study's; empty if the file has none
+    design: str  # grid, one-factor, ladder or search
+    phase: str  # fixed, tuning, tuned, search or confirmed
+    metrics: Sequence[str]  # tracked metrics
+    keep_predictions: Sequence[str]  # splits whose predictions are kept
+    baseline: Mapping[str, Any]  # settings of all arms
+    axes: Sequence[str]  # names of the settings that were varied
+    steps: Sequence[Mapping[str, Any]]  # a ladder's [[steps]]
+    tunes: bool  # whether arms are tuned
+    tuning_seeds: Sequence[int]  # seeds that settings are chosen with
+    tuned: Sequence[str]  # names of the settings that are tuned
+    chosen: Mapping[str, Mapping[str, Any]]  # arm -> the settings it chose
 
     @classmethod
     def of(cls, tables: Mapping[str, Any]) -> StudyFile:
         """Read the tables of study.toml, as `Results.study` holds them."""
         study, tune = tables.get("study", {}), tables.get("tune", {})
+        defaults = {"name": "", "hypothesis": "", "design": "grid", "phase": "fixed"}
         return cls(
-            name=str(study.get("name", "")),
-            hypothesis=str(study.get("hypothesis", "")),
-            design=str(study.get("design", "grid")),
-            phase=str(study.get("phase", "fixed")),
-            metrics=study.get("metrics", []),
-            keep_predictions=study.get("keep_predictions", []),
-            baseline=tables.get("baseline", {}),
-            axes=list(tables.get("axes", {})),
-            steps=tables.get("steps", []),
-            tunes="tune" in tables,
-            tuning_seeds=tune.get("seeds", []),
-            tuned=list(tune.get("space", {})),
-            chosen=tables.get("chosen", {}),
-        )
+            **{name: str(study.get(name, default)) for name, default in defaults.items()},
+            metrics=study.get("metrics", []), keep_predictions=study.get("keep_predictions", []),
+            baseline=tables.get("baseline", {}), axes=list(tables.get("axes", {})),
+            steps=tables.get("steps", []), chosen=tables.get("chosen", {}), tunes="tune" in tables,
+            tuning_seeds=tune.get("seeds", []), tuned=list(tune.get("space", {})),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ReportData:
     """A results folder with everything that a report derives from its tables.
 
-    Attributes:
-        results: the folder as it was read.
-        axes: columns of `trials` that were varied, except for the data set.
-        trials: `results.trials` with axes as text, `label` (the arm in short, without its data set) and
-            `objective` (loss, head and weight: losses of one objective may share an axis).
+    `trials`: `results.trials` with axes as text, `label` (the arm in short, without its data set) and
+    `objective` (loss, head and weight: losses of one objective may share an axis).
     """
 
-    results: results.Results
-    axes: tuple[str, ...]
+    results: results.Results  # the folder as it was read
+    axes: tuple[str, ...]  # columns of `trials` that were varied, except for the data set
     trials: pd.DataFrame
 
     @property
@@ -182,26 +156,17 @@ def where(reading: ReportData, conditions: str) -> ReportData:
     return replace(reading, trials=reading.trials.loc[selection.where(named, conditions).index])
 
 
-@dataclass(frozen=True)
-class ComparisonData:
-    """Arms against a baseline.
-
-    Attributes:
-        contrasts: as from `stats.contrasts`, with `label`.
-        seeds: as from `stats.paired_differences`, with `label`.
-    """
-
-    contrasts: pd.DataFrame
-    seeds: pd.DataFrame
-
-
 def rank(reading: ReportData) -> pd.DataFrame:
     """Rank arms as `stats.rank_arms` does, with their short names in `label`."""
     return stats.rank_arms(reading.trials, arm="label")
 
 
-def against_baseline(reading: ReportData) -> ComparisonData | None:
-    """Compare the arms of a one-factor design with its baseline; None for other designs or a single arm."""
+def against_baseline(reading: ReportData) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Compare the arms of a one-factor design with its baseline; None for other designs or a single arm.
+
+    Returns:
+        `stats.contrasts` and `stats.paired_differences`, both with `label`.
+    """
     arms = list(dict.fromkeys(reading.trials["label"]))
     if reading.design == "grid" or len(arms) < 2:
         return None
@@ -210,7 +175,7 @@ def against_baseline(reading: ReportData) -> ComparisonData | None:
         compare(reading.trials, pairs, arm="label").assign(label=lambda table: table["arm"].astype(str))
         for compare in (stats.contrasts, stats.paired_differences)
     )
-    return ComparisonData(contrasts, seeds)
+    return contrasts, seeds
 
 
 def level_words(axis: str, level: str) -> str:

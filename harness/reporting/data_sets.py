@@ -9,7 +9,7 @@ from harness.data.arm_settings import Settings
 from harness.data.samples import DATA_SETTINGS
 from harness.gallery import predicted_images
 from harness.gallery.dataset_pages import GRID as SHAPE
-from harness.gallery.dataset_pages import View, balance, counts_figure, grid_figure, row_figure, view
+from harness.gallery.dataset_pages import balance, counts_figure, grid_figure, row_figure, view
 from harness.reporting.arm_figures import draw_images
 from harness.reporting.model import Figure, Section, slug
 from harness.results.trained_on import study_dataset
@@ -35,9 +35,9 @@ def sections(reading: ReportData) -> Iterator[Section]:
         if len(splits) > 1:
             words += f" The study splits it in {len(splits)} ways; the figures show that of its first trial."
         makers = {
-            "label counts": partial(_counts, reading, splits[0]),
-            "one image of each class": partial(_row, reading, splits[0]),
-            "a grid of training images": partial(_grid, reading, splits[0]),
+            "label counts": partial(_figure, "counts", reading, splits[0]),
+            "one image of each class": partial(_figure, "row", reading, splits[0]),
+            "a grid of training images": partial(_figure, "grid", reading, splits[0]),
         }
         figures, left_out = draw_images(reading, dataset, makers)
         yield Section(f"data-{dataset}", dataset, [words, *left_out], figures=figures)
@@ -62,38 +62,16 @@ def _integer(value: Any) -> Value:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _view(reading: ReportData, settings: dict[str, Value]) -> View:
-    """Split the data set by these settings.
-
-    Raises:
-        UsageError: it is not the data that the folder was trained on.
-    """
+def _figure(kind: str, reading: ReportData, settings: dict[str, Value]) -> Figure:
     name = str(settings["dataset"])
-    predicted_images.originals(reading.results, name, "train")
-    return view(Settings(settings, study_dataset(reading.results, name)))
-
-
-def _counts(reading: ReportData, settings: dict[str, Value]) -> Figure:
-    divided = _view(reading, settings)
-    return Figure(
-        f"data-{slug(divided.name)}-counts", f"Label counts of {divided.name}: train, val and test",
-        balance(divided), counts_figure(divided), folded=True,
-    )  # fmt: skip
-
-
-def _row(reading: ReportData, settings: dict[str, Value]) -> Figure:
-    divided = _view(reading, settings)
-    figure = row_figure(divided, 0)
-    return Figure(
-        f"data-{slug(divided.name)}-row",
-        f"One image of each class of {divided.name}",
-        ROW,
-        figure,
-        folded=True,
-    )
-
-
-def _grid(reading: ReportData, settings: dict[str, Value]) -> Figure:
-    divided = _view(reading, settings)
-    title = f"{SHAPE[0]} x {SHAPE[1]} training images of {divided.name}"
-    return Figure(f"data-{slug(divided.name)}-grid", title, GRID, grid_figure(divided), folded=True)
+    predicted_images.originals(reading.results, name, "train")  # or a UsageError: other data were trained on
+    divided = view(Settings(settings, study_dataset(reading.results, name)))
+    if kind == "counts":
+        title, caption = f"Label counts of {name}: train, val and test", balance(divided)
+        figure = counts_figure(divided)
+    elif kind == "row":
+        title, caption, figure = f"One image of each class of {name}", ROW, row_figure(divided, 0)
+    else:
+        title, caption = f"{SHAPE[0]} x {SHAPE[1]} training images of {name}", GRID
+        figure = grid_figure(divided)
+    return Figure(f"data-{slug(name)}-{kind}", title, caption, figure, folded=True)

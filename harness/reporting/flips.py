@@ -62,23 +62,14 @@ MATRIX = (
 
 @dataclass(frozen=True)
 class Flips:
-    """The predictions of two arms for the same n test images with the same S seeds.
+    """The predictions of two arms for the same n test images with the same S seeds."""
 
-    Attributes:
-        pair: the arms.
-        trials: the arm's, a row a seed.
-        index: (n,) as in `Predictions`.
-        label: (n,) as in `Predictions`.
-        predicted: (S, n) classes, by the arm.
-        reference: (S, n) classes, by its reference.
-    """
-
-    pair: Pair
-    trials: pd.DataFrame
-    index: NDArray[np.int64]
-    label: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    reference: NDArray[np.int64]
+    pair: Pair  # the arms
+    trials: pd.DataFrame  # the arm's, a row a seed
+    index: NDArray[np.int64]  # (n,) as in `Predictions`
+    label: NDArray[np.int64]  # (n,) as in `Predictions`
+    predicted: NDArray[np.int64]  # (S, n) classes, by the arm
+    reference: NDArray[np.int64]  # (S, n) classes, by its reference
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -141,7 +132,6 @@ def compare(reading: ReportData, pair: Pair) -> Flips:
 
 
 def _common(reading: ReportData, pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the finished trials of both arms whose seed both have, in the same order."""
     trials = reading.finished(pair.dataset)
     arms = [trials[trials["label"].eq(label)] for label in (pair.arm, pair.reference)]
     seeds = set(arms[0]["seed"]) & set(arms[1]["seed"])
@@ -154,19 +144,12 @@ def _common(reading: ReportData, pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms of one data set that are compared.
+    """Two arms of one data set that are compared."""
 
-    Attributes:
-        dataset: its name.
-        arm: a label.
-        reference: the label of the arm that it is compared with.
-        why: the reason for this pair, a sentence.
-    """
-
-    dataset: str
-    arm: str
-    reference: str
-    why: str
+    dataset: str  # its name
+    arm: str  # a label
+    reference: str  # the label of the arm that it is compared with
+    why: str  # the reason for this pair, a sentence
 
 
 def reference_arm(reading: ReportData, dataset: str) -> str:
@@ -295,18 +278,19 @@ def _table(rows: list[list[Cell]]) -> list[Table]:
 def _gallery(reading: ReportData, flips: Flips, *, gained: bool) -> Figure:
     images = predicted_images.see(reading.results, flips.trials.iloc[0]).pictures
     right, before = flips.right, flips.reference_right
-    hits = (right & ~before if gained else ~right & before).sum(0)
-    net = hits - (~right & before if gained else right & ~before).sum(0)
+    better_only, worse_only = (right & ~before, ~right & before)[:: 1 if gained else -1]
+    hits = better_only.sum(0)
+    net = hits - worse_only.sum(0)
     order = np.lexsort((np.arange(len(hits)), -hits, -net))
     shown = [place for place in order[:SHOWN] if hits[place]]
     names = (flips.pair.arm, flips.pair.reference)
     better, worse = names if gained else names[::-1]
     if not shown:
         raise UsageError(f"there is no image that {better} gets right and {worse} wrong")
-    predicted, wrong = (flips.reference, ~before & right) if gained else (flips.predicted, ~right & before)
-    tiles = [_tile(images, flips, place, predicted[wrong[:, place], place]) for place in shown]
+    predicted = flips.reference if gained else flips.predicted
+    tiles = [_tile(images, flips, place, predicted[better_only[:, place], place]) for place in shown]
+    title = f"{images.dataset}, test: {better} is right, {worse} is wrong"
     with mpl.rc_context(STYLE):
-        title = f"{images.dataset}, test: {better} is right, {worse} is wrong"
         figure = sheet(tiles, min(6, max(len(tiles), 3)), title, images.facts.pixel_max)
     name = f"flips-{slug(images.dataset)}-{'gains' if gained else 'losses'}"
     title = f"Images of {images.dataset} that {better} gets right and {worse} gets wrong"

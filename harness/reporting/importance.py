@@ -81,12 +81,8 @@ def _evaluate(
     seeds, most = (FORESTS, min(len(trials), LEARNED)) if evaluator == FANOVA else (1, len(trials))
     samples = [generator.permutation(len(trials))[:most] for _ in range(seeds)]
     samples += [generator.integers(len(trials), size=most) for _ in range(RESAMPLES[evaluator])]
-    table = pd.DataFrame(
-        [
-            _importances(evaluator, [trials[i] for i in sample], maximize, seed)
-            for seed, sample in enumerate(samples)
-        ]
-    )
+    drawn = ([trials[i] for i in sample] for sample in samples)
+    table = pd.DataFrame([_importances(evaluator, some, maximize, seed) for seed, some in enumerate(drawn)])
     # A conditional parameter that no suggestion of a resample has made no difference in it.
     by_seed = table[:seeds].dropna(axis="columns", how="all")
     spread = table[seeds:].reindex(columns=by_seed.columns).fillna(0).quantile(list(SPREAD))
@@ -121,7 +117,6 @@ def _importances(
 
 
 def _trial(row: Mapping[Any, Any], parameters: Mapping[str, Parameter]) -> optuna.trial.FrozenTrial:
-    """Make a complete suggestion into a trial of Optuna's."""
     import optuna
 
     from harness.searching.samplers import distribution

@@ -142,16 +142,12 @@ def _climb(ladder: Ladder) -> Figure:
     accuracy = _stacked({split: ladder.accuracy(split) for split in splits})
     changes = _stacked({split: ladder.contrasts(split) for split in splits}).rename(columns={"arm": "label"})
     labels = [f"{points(row['difference'], sign=True)} ({span(row)})" for row in changes.to_dict("records")]
-    seeds = {
-        split: stats.finished(ladder.trials, f"{split}_accuracy").rename(
-            columns={f"{split}_accuracy": "value"}
-        )[["label", "value"]]
-        for split in splits
-    }
+    finished = {split: stats.finished(ladder.trials, f"{split}_accuracy") for split in splits}
+    seeds = {s: table[["label"]].assign(value=table[f"{s}_accuracy"]) for s, table in finished.items()}
     differences = _stacked({split: ladder.differences(split) for split in splits})
     figure = plots.ladder_figure(
         {step.label: _row(ladder, step) for step in ladder.steps}, accuracy, _stacked(seeds),
-        changes.assign(told=labels), differences.rename(columns={"arm": "label"}),
+        changes.assign(words=labels), differences.rename(columns={"arm": "label"}),
     )  # fmt: skip
     caption = LADDER.format(intervals(accuracy["n"]))
     name = f"ladder-{slug(ladder.dataset)}"
@@ -163,7 +159,6 @@ def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _row(ladder: Ladder, step: LadderStep) -> str:
-    """Write a step's name in the lines of a figure, with its unfinished seeds."""
     ended = stats.outcomes(ladder.trials[ladder.trials["label"].eq(step.label)], ["label"]).iloc[0]
     left = troubles(ended)
     lines = textwrap.wrap(step.label, LINE, max_lines=2, placeholder=" \u2026")
@@ -190,13 +185,10 @@ def _confusion(reading: ReportData, ladder: Ladder, step: LadderStep) -> Iterato
             caption += " " + CHANGE.format(count(seeds, "seed"))
         else:
             caption += f" No seed finished both this step and step {before.number}, so no change is shown."
-    yield Figure(
-        f"confusion-{slug(ladder.dataset)}-rung-{step.number}",
-        f"Confusion matrix of step {step.number} ({step.name}) on {ladder.dataset}",
-        caption,
-        plots.confusion_figure(named, classes, changes),
-        folded=len(ladder.steps) > UNFOLDED,
-    )
+    name = f"confusion-{slug(ladder.dataset)}-rung-{step.number}"
+    title = f"Confusion matrix of step {step.number} ({step.name}) on {ladder.dataset}"
+    figure = plots.confusion_figure(named, classes, changes)
+    yield Figure(name, title, caption, figure, folded=len(ladder.steps) > UNFOLDED)
 
 
 def _from_baseline(ladder: Ladder) -> Iterator[Figure]:

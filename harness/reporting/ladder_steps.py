@@ -12,6 +12,7 @@ import pandas as pd
 from harness import stats
 from harness.errors import UsageError
 from harness.reporting.data import ReportData
+from harness.results import documents
 from harness.text import NOT_APPLICABLE, as_word
 
 Changes = Mapping[str, tuple[str, str]]
@@ -20,23 +21,14 @@ Changes = Mapping[str, tuple[str, str]]
 
 @dataclass(frozen=True)
 class LadderStep:
-    """One step of a ladder.
+    """One step of a ladder."""
 
-    Attributes:
-        number: 0 for the baseline.
-        name: as in the study file.
-        arm: the arm in trials.csv; an earlier step's if this one sets nothing new.
-        dataset: the data set it was trained on.
-        changes: settings that the step names and that differ from the step before.
-        follows: settings that differ without being named, such as another optimizer's defaults.
-    """
-
-    number: int
-    name: str
-    arm: str
-    dataset: str
-    changes: Changes
-    follows: Changes
+    number: int  # 0 for the baseline
+    name: str  # as in the study file
+    arm: str  # the arm in trials.csv; an earlier step's if this one sets nothing new
+    dataset: str  # the data set it was trained on
+    changes: Changes  # settings that the step names and that differ from the step before
+    follows: Changes  # settings that differ without being named, such as another optimizer's defaults
 
     @property
     def label(self) -> str:
@@ -46,19 +38,12 @@ class LadderStep:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The steps on one data set.
+    """The steps on one data set."""
 
-    Attributes:
-        dataset: its name.
-        steps: in order, the lowest first.
-        trials: a row a trial of a step, with the step's label in `label`.
-        pairs: arm, reference: labels of each step and of the one before it.
-    """
-
-    dataset: str
-    steps: Sequence[LadderStep]
-    trials: pd.DataFrame
-    pairs: pd.DataFrame
+    dataset: str  # its name
+    steps: Sequence[LadderStep]  # in order, the lowest first
+    trials: pd.DataFrame  # a row a trial of a step, with the step's label in `label`
+    pairs: pd.DataFrame  # arm, reference: labels of each step and of the one before it
 
     @property
     def splits(self) -> list[str]:
@@ -113,7 +98,7 @@ def ladder_steps(reading: ReportData) -> Iterator[LadderStep]:
         given |= named
         before, arm = arm, step["name"]
         if arm not in settings.index or arm in earlier[1:]:
-            arm = _same(given, settings.loc[earlier])
+            arm = _merged(reading).get(arm) or _same(given, settings.loc[earlier])
         earlier.append(arm)
         differ = {
             key: (old, new)
@@ -128,10 +113,15 @@ def ladder_steps(reading: ReportData) -> Iterator[LadderStep]:
             )  # fmt: skip
 
 
-def _same(given: Mapping[str, object], settings: pd.DataFrame) -> str:
-    """Find the earlier arm that has all given settings, as far as they apply to it.
+def _merged(reading: ReportData) -> dict[str, str]:
+    """Return the arms that were trained as another arm: name -> that one's; older folders do not say."""
+    path = reading.results.folder / "plan.json"
+    merged = documents.plan(path.parent).get("merged", {}) if path.is_file() else {}
+    return {str(other): str(name) for name, others in merged.items() for other in others}
 
-    A step that sets nothing new was trained once, as an earlier step, and has no trials under its own name.
+
+def _same(given: Mapping[str, object], settings: pd.DataFrame) -> str:
+    """Find, for an older folder, the earlier arm that has all given settings, as far as they apply to it.
 
     Raises:
         UsageError: there is no such arm, so study and trials do not belong together.
@@ -152,11 +142,7 @@ def _same(given: Mapping[str, object], settings: pd.DataFrame) -> str:
 def class_pairs(confusion: pd.DataFrame, ladder: Ladder, pair: tuple[str, str], classes: int) -> pd.DataFrame:
     """Compute the change in test mistakes between each two classes, in either direction, for each seed.
 
-    Args:
-        confusion: a results folder's.
-        ladder: the steps.
-        pair: labels of a step and of the one before.
-        classes: their number.
+    `pair`: labels of a step and of the one before; `classes`: their number.
 
     Returns:
         Change in mistakes, (seeds that both steps finished) x (first, second), the largest decrease first.

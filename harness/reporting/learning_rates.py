@@ -46,16 +46,13 @@ SETTING = ["lr", "planned", "ok", "diverged", "failed", "n", "mean", "low", "hig
 class Sweep:
     """Trials at several learning rates, on one data set.
 
-    Attributes:
-        trials: lr (a number), seed, status, val_accuracy, panel and line (words); several trials of a line,
-            lr and seed are averaged.
-        words: a sentence on lines and panels, for the caption; may be empty.
-        tuned: the trials are those of tuning.
+    `trials`: lr (a number), seed, status, val_accuracy, panel and line (words); several trials of a line, lr
+    and seed are averaged.
     """
 
     trials: pd.DataFrame
-    words: str
-    tuned: bool
+    words: str  # a sentence on lines and panels, for the caption; may be empty
+    tuned: bool  # the trials are those of tuning
 
 
 def draw(reading: ReportData) -> Iterator[Figure]:
@@ -73,7 +70,9 @@ def draw(reading: ReportData) -> Iterator[Figure]:
 
 
 def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFrame) -> Figure:
-    others, words, joined = _others_tuned(reading, sweep), sweep.words, True
+    tuned = reading.study.tuned if sweep.tuned else []
+    others = [name for name in tuned if name != "lr" and name in sweep.trials]
+    words, joined = sweep.words, True
     if others:
         settings_tried = sweep.trials.drop_duplicates(["label", "lr", *others])
         joined = len(settings_tried) > len(settings_tried.drop_duplicates(["label", "lr"]))
@@ -83,18 +82,12 @@ def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFra
     seeds = table["n"].max()
     few = f", bars from the lower of {seeds:.0f} to the higher" if seeds > 1 else ", of which there is one"
     several = few if seeds < FEWEST else ", bars 95\u00a0% Student-t intervals"
-    caption = (
-        f"{EXPLORATORY} " + READ.format(several) + (CHOSEN if sweep.tuned else BEST) + words + _told(table)
-    )
+    rings = CHOSEN if sweep.tuned else BEST
+    caption = f"{EXPLORATORY} {READ.format(several)}{rings}{words}{_spread_words(table)}"
     bars = "interval" if seeds >= FEWEST else "range of seeds"
     figure = plots.rates_figure(table.assign(joined=joined), bars=bars)
     title = f"Accuracy against learning rate on {dataset}"
     return Figure(f"lr-{slug(dataset)}", title, caption.strip(), figure)
-
-
-def _others_tuned(reading: ReportData, sweep: Sweep) -> list[str]:
-    tuned = reading.study.tuned if sweep.tuned else []
-    return [name for name in tuned if name != "lr" and name in sweep.trials]
 
 
 # ------------------------------------------------------------------------------------------------- the trials
@@ -126,7 +119,6 @@ def _tuning(reading: ReportData, phases: Phases) -> pd.DataFrame | None:
 
 
 def _choices(reading: ReportData, chosen: pd.DataFrame) -> pd.DataFrame:
-    """Return the tuned choices with each arm's label; none if they are not known."""
     if "lr" not in chosen:
         return pd.DataFrame(columns=["label", "lr", "edge"])
     arms = reading.trials.drop_duplicates(["dataset", "arm"])[["dataset", "arm", "label"]]
@@ -161,7 +153,6 @@ def _arranged(reading: ReportData, trials: pd.DataFrame, *, tuned: bool) -> Swee
 
 
 def _panels(trials: pd.DataFrame, axes: Sequence[str]) -> pd.Series[str]:
-    """Name a panel for each combination of axes."""
     if not axes:
         return pd.Series("", index=trials.index)
     words = [axis + " " + trials[axis].astype(str) for axis in axes]
@@ -274,7 +265,7 @@ def _best_of_others(trials: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
     return trials.merge(ranked.drop_duplicates(["label", "lr"])[setting], on=setting, sort=False)
 
 
-def _told(table: pd.DataFrame) -> str:
+def _spread_words(table: pd.DataFrame) -> str:
     """Compare the spread of lines at one shared lr with that at their own lr, in the widest panel."""
     panels = []
     for panel, rows in table.dropna(subset=["mean"]).groupby("panel", sort=False):

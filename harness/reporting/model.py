@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.text import hundredths, percent, points, significant, span
 
@@ -38,9 +38,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A header. `show`: "" always, "wide" or "narrow" only on such a screen, "long" with room for words."""
+    """A column of a table: its header, and how its cells are made.
+
+    `cell`: the key of a record's text or number, or a function record -> cell. `show`: "" always, "wide" or
+    "narrow" only on such a screen, "long" with room for words.
+    """
 
     name: str
+    cell: str | Callable[[Any], Cell] = ""
     numeric: bool = False
     show: str = ""
 
@@ -73,45 +78,29 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with everything below it, in this order.
+    """A heading with everything below it, in this order."""
 
-    Attributes:
-        name: the fragment that leads to it; fit for an address.
-        title: the heading, also in the page's contents.
-        words: paragraphs.
-        tables: sortable.
-        figures: below the tables.
-    """
-
-    name: str
-    title: str
-    words: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
+    name: str  # the fragment that leads to it; fit for an address
+    title: str  # the heading, also in the page's contents
+    words: Sequence[str] = ()  # paragraphs
+    tables: Sequence[Table] = ()  # sortable
+    figures: Sequence[Figure] = ()  # below the tables
 
 
 @dataclass(frozen=True)
 class Page:
     """A report, or a part of one.
 
-    Attributes:
-        answers: paragraphs of sentences.
-        tables: shown above the figures, each under a heading of its own.
-        figures: shown under one heading.
-        sections: shown below the figures.
-        data: a section a data set, on its images.
-        files: tables that are written to files and not shown.
-        missing: trials without a result: a section for each reason, a paragraph an arm.
-        facts: numbers and settings for the page's standing text.
+    `facts`: numbers and settings for the page's standing text.
     """
 
-    answers: Sequence[Sequence[str]] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
-    sections: Sequence[Section] = ()
-    data: Sequence[Section] = ()
-    files: Sequence[Table] = ()
-    missing: Sequence[Section] = ()
+    answers: Sequence[Sequence[str]] = ()  # paragraphs of sentences
+    tables: Sequence[Table] = ()  # shown above the figures, each under a heading of its own
+    figures: Sequence[Figure] = ()  # shown under one heading
+    sections: Sequence[Section] = ()  # shown below the figures
+    data: Sequence[Section] = ()  # a section a data set, on its images
+    files: Sequence[Table] = ()  # tables that are written to files and not shown
+    missing: Sequence[Section] = ()  # trials without a result: a section for each reason, a paragraph an arm
     facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -126,17 +115,32 @@ class Page:
         return [table for table in tables if table.data is not None]
 
 
+def rows_of(columns: Sequence[Column], records: Iterable[Any]) -> list[list[Cell]]:
+    """Make a row of cells for each record, such as a row of a DataFrame."""
+    return [[_cell(column, record) for column in columns] for record in records]
+
+
+def _cell(column: Column, record: Any) -> Cell:
+    if not isinstance(column.cell, str):
+        return column.cell(record)
+    value = record[column.cell]
+    return Cell(str(value), key=value if column.numeric else None)
+
+
 def accuracy_cell(row: Row, name: str = "{}") -> Cell:
     """Show a mean accuracy in % with its interval; no data where n is 0.
 
-    Args:
-        row: mean, low, high and n.
-        name: how the row names them, such as "shown_{}".
+    `row` has mean, low, high and n, under names such as "shown_{}".
     """
     mean, low, high, n = (row[name.format(part)] for part in NUMBERS)
     if not n:
         return Cell(NONE, key=math.nan)
     return Cell(percent(mean, 2), span({"low": low, "high": high, "n": n}, hundredths), mean)
+
+
+def share_cell(share: float, small: str = "", digits: int = 1) -> Cell:
+    """Show a share in %; no data for NaN."""
+    return Cell(NONE, key=math.nan) if math.isnan(share) else Cell(percent(share, digits), small, share)
 
 
 def number_cell(row: Row, digits: int = 3) -> Cell:
@@ -149,9 +153,7 @@ def number_cell(row: Row, digits: int = 3) -> Cell:
 def difference_cell(row: Row, name: str = "{}") -> Cell:
     """Show a difference in points with its interval; no data where n is 0.
 
-    Args:
-        row: difference, low, high and n.
-        name: how the row names them, such as "{}_test".
+    `row` has difference, low, high and n, under names such as "{}_test".
     """
     difference, low, high, n = (row[name.format(part)] for part in ("difference", *NUMBERS[1:]))
     if not n > 0:

@@ -15,21 +15,20 @@ from harness.reporting import (
     arm_figures,
     best_model,
     calibration,
+    choices,
     contrasts,
     data_sets,
     flips,
-    grid_figures,
     ladder,
     learning_rates,
     search_data,
     search_page,
-    summary_text,
     table_files,
     tuned,
     verdict_text,
     verdict_views,
 )
-from harness.reporting.arm_tables import arms, choices, missing, provenance
+from harness.reporting.arm_tables import arms, missing, provenance
 from harness.reporting.data import read
 from harness.reporting.model import Page, Section
 
@@ -80,11 +79,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     return path
 
 
-# -------------------------------------------------------------------------------------------- the contents
-
-
 def _study_page(reading: ReportData) -> Page:
-    """Compare the arms of a study."""
     page = judgement(reading)
     parts = [flips.section(reading), calibration.section(reading), *best_model.sections(reading)]
     ladders = reading.design == "ladder"
@@ -92,7 +87,7 @@ def _study_page(reading: ReportData) -> Page:
     return replace(
         page,
         answers=[*page.answers, *answers(reading)],
-        tables=[*page.tables, *(ladder.tables(reading) if ladders else choices(reading))],
+        tables=[*page.tables, *(ladder.tables(reading) if ladders else choices.tables(reading))],
         figures=[*page.figures, *draw(reading)],
         sections=[*(part for part in parts if part is not None), *overview],
         data=list(data_sets.sections(reading)),
@@ -105,12 +100,10 @@ def _search_page(reading: ReportData) -> Page:
     """Describe a search; its suggestions are not ranked as arms are, and none of them was tested."""
     found = search_data.read(reading)
     return Page(
-        answers=search_page.answers(found),
-        sections=search_page.sections(found),
-        data=list(data_sets.sections(reading)),
-        missing=missing(reading),
+        answers=search_page.answers(found), sections=search_page.sections(found),
+        data=list(data_sets.sections(reading)), missing=missing(reading),
         facts={"tunes": False, "suggestions": len(found.suggestions), "searched": search_page.facts(found)},
-    )
+    )  # fmt: skip
 
 
 def judgement(reading: ReportData) -> Page:
@@ -135,7 +128,7 @@ def judgement(reading: ReportData) -> Page:
 
 def draw(reading: ReportData) -> Iterator[Figure]:
     """Draw what the design and the finished trials allow, the most important figure first."""
-    yield from grid_figures.draw(reading)
+    yield from choices.draw(reading)
     yield from ladder.draw(reading) if reading.design == "ladder" else arm_figures.draw(reading)
     yield from learning_rates.draw(reading)
 
@@ -144,10 +137,7 @@ def answers(reading: ReportData) -> list[list[str]]:
     """Describe the results: a paragraph for each data set, the most important sentence first."""
     if reading.design == "ladder" and reading.trials["status"].eq("ok").any():
         return ladder.answers(reading)
-    return summary_text.answers(reading)
-
-
-# --------------------------------------------------------------------------------------------------- the file
+    return choices.answers(reading)
 
 
 def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
@@ -157,30 +147,21 @@ def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
 
 
 def _render(
-    reading: ReportData,
-    page: Page,
-    images: Mapping[str, tuple[Path, Path]],
+    reading: ReportData, page: Page, images: Mapping[str, tuple[Path, Path]],
     tables: list[tuple[Table, tuple[Path, Path]]],
-) -> str:
+) -> str:  # fmt: skip
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.reporting"),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     study = reading.study
+    files = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in tables]
     return environment.get_template("report.html").render(
-        page=page,
-        images=_inlined(page.every_figure, images),
-        name=study.name or reading.results.folder.name,
-        hypothesis=study.hypothesis,
-        design=reading.design,
-        phase=study.phase,
-        facts={**_facts(reading), **page.facts},
-        files=[
-            (table.title, [(file.name, table_files.uri(file)) for file in paths]) for table, paths in tables
-        ],
-        unread=plots.fonts.note(),
+        page=page, images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
+        hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
+        facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
         provenance=list(provenance(reading.results.provenance)),
-    )
+    )  # fmt: skip
 
 
 def _inlined(drawn: list[Figure], images: Mapping[str, tuple[Path, Path]]) -> dict[str, dict[str, object]]:
@@ -192,36 +173,25 @@ def _inlined(drawn: list[Figure], images: Mapping[str, tuple[Path, Path]]) -> di
         total += len(data)
         kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
         width, height = figure.figure.get_size_inches()
-        inlined[figure.name] = {
-            "uri": f"data:{kind};base64,{data}" if total <= MAX_BYTES else "",
-            "file": f"figures/{file.name}",
-            "width": round(width * 96),
-            "height": round(height * 96),
-        }
+        uri = f"data:{kind};base64,{data}" if total <= MAX_BYTES else ""
+        size = {"width": round(width * 96), "height": round(height * 96)}
+        inlined[figure.name] = {"uri": uri, "file": f"figures/{file.name}", **size}
     return inlined
 
 
 def _facts(reading: ReportData) -> dict[str, object]:
-    """Collect the facts that the page states about its numbers."""
     trials = reading.trials
     unique = trials.drop_duplicates("trial_id")  # tuned arms that chose the same settings share trials
+    names = ("val_fraction", "val_split", "epochs", "steps", "engine", "device")
+    noise = _values(trials, "label_noise")
     return {
-        "planned": len(unique),
-        "done": int(unique["status"].eq("ok").sum()),
-        "arms": trials.drop_duplicates(["dataset", "label"]).shape[0],
-        "seeds": trials["seed"].nunique(),
-        "datasets": reading.datasets,
-        "axes": reading.axes,
-        "varies_lr": "lr" in reading.axes,
-        "noise": noise if (noise := _values(trials, "label_noise")) not in {"", "0"} else "",
-        **{
-            name: _values(trials, name)
-            for name in ("val_fraction", "val_split", "epochs", "steps", "engine", "device")
-        },
-    }
+        "planned": len(unique), "done": int(unique["status"].eq("ok").sum()),
+        "arms": trials.drop_duplicates(["dataset", "label"]).shape[0], "seeds": trials["seed"].nunique(),
+        "datasets": reading.datasets, "axes": reading.axes, "varies_lr": "lr" in reading.axes,
+        "noise": "" if noise == "0" else noise, **{name: _values(trials, name) for name in names},
+    }  # fmt: skip
 
 
 def _values(trials: pd.DataFrame, column: str) -> str:
-    """List the values of a column; empty if it has none."""
     values: list[object] = list(trials[column].dropna().unique()) if column in trials else []
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)

@@ -39,13 +39,11 @@ def section(search: SearchData) -> Section | None:
     figure = plots.pruning_figure(curves, shown, _curve_name(search.objective))
     best = curves.loc[~curves["pruned"], "number"].nunique()
     caption = BEST.format(best=best) + (FAINT if len(rungs) else "")
-    return Section(
-        "learning", title, list(_words(rungs)), [], [Figure("search-curves", title, caption, figure)]
-    )
+    drawn = [Figure("search-curves", title, caption, figure)]
+    return Section("learning", title, list(_words(rungs)), figures=drawn)
 
 
 def _words(rungs: pd.DataFrame) -> Iterator[str]:
-    """Yield how many suggestions were pruned at which epochs."""
     pruned = f"{count(int(rungs['pruned'].sum()), 'suggestion')} pruned"
     if len(rungs) > MOST_RUNGS:
         yield f"{pruned}, at {len(rungs)} different epochs."

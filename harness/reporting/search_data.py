@@ -31,27 +31,16 @@ MAY_DIFFER = {"trial_id", "arm", "seed", "label", "objective", "eval_every"}
 class SearchData:
     """The results folder of a search.
 
-    Attributes:
-        reading: the folder, read; every trial of every suggestion, test sealed.
-        settings: its [search] table.
-        suggestions: suggestions.csv in the order of the numbers, with `value` (the leading objective) and
-            `best` (boolean).
-        parameters: the parameters in the order in which they are drawn.
-        confirmed: the folder confirmed/; None if it is not there yet or cannot be read.
-        doubts: in words, what cannot be read.
+    `suggestions`: suggestions.csv in the order of the numbers, with `value` (the leading objective) and
+    `best` (boolean).
     """
 
-    reading: ReportData
-    settings: Search
+    reading: ReportData  # the folder, read; every trial of every suggestion, test sealed
+    settings: Search  # its [search] table
     suggestions: pd.DataFrame
-    parameters: tuple[Parameter, ...]
-    confirmed: ReportData | None
-    doubts: Sequence[str]
-
-    @property
-    def objectives(self) -> list[Objective]:
-        """The one or two objectives."""
-        return self.settings.objectives
+    parameters: tuple[Parameter, ...]  # the parameters in the order in which they are drawn
+    confirmed: ReportData | None  # the folder confirmed/; None if it is not there yet or cannot be read
+    doubts: Sequence[str]  # in words, what cannot be read
 
     @property
     def objective(self) -> Objective:
@@ -101,7 +90,7 @@ def read(reading: ReportData) -> SearchData:
         ) from error
     table = table.sort_values("number", ignore_index=True)
     space = parameters(reading.results.study.get("space", {}), table.drop(columns=needed))
-    names = {p.name: table[p.name].map(_word) for p in space if not p.numeric}
+    names = {p.name: table[p.name].map(as_word, na_action="ignore") for p in space if not p.numeric}
     value = table[search.ranking[0].name].astype(float)
     table = table.assign(**names, value=value, best=_best(table, search))
     doubts: list[str] = []
@@ -152,7 +141,3 @@ def confirmed_number(search: SearchData) -> int | None:
     arms = search.suggestions[search.suggestions["arm"].isin(trials.loc[same, "arm"])]
     complete = arms[arms["state"].eq(COMPLETE)].sort_values("best", ascending=False, kind="stable")
     return None if complete.empty else int(complete["number"].iloc[0])
-
-
-def _word(value: Any) -> Any:
-    return np.nan if pd.isna(value) else as_word(value)

@@ -9,7 +9,7 @@ from harness import plots
 from harness.reporting import importance, search_space, search_tables
 from harness.reporting.model import Figure, Section
 from harness.reporting.search_data import PRUNED
-from harness.text import count, spaced
+from harness.text import capitalised, count, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def section(search: SearchData, shares: pd.DataFrame) -> Section | None:
     dimensions = [search_space.dimension(p) for p in search.parameters if complete[p.name].notna().any()]
     parallel = plots.parallel_figure(complete, dimensions, objective.name, maximize=objective.maximize)
     slices = plots.slices_figure(search.suggestions, dimensions, objective.name)
-    caption = SLICES.format(name=sentence(spaced(objective.name)))
+    caption = SLICES.format(name=capitalised(spaced(objective.name)))
     drawn = [
         Figure("search-parallel", "Parallel coordinates", PARALLEL, parallel),
         Figure("search-slices", "Slices", caption, slices),
@@ -133,19 +133,11 @@ def section(search: SearchData, shares: pd.DataFrame) -> Section | None:
 def _contour(search: SearchData, across: Parameter, upright: Parameter) -> Figure:
     objective, complete = search.objective, search.complete
     figure = plots.contour_figure(
-        complete.dropna(subset=[across.name, upright.name]),
-        search_space.dimension(across),
-        search_space.dimension(upright),
-        objective.name,
-        maximize=objective.maximize,
-    )
-    title = f"{sentence(spaced(objective.name))} over {across.name} and {upright.name}"
+        complete.dropna(subset=[across.name, upright.name]), search_space.dimension(across),
+        search_space.dimension(upright), objective.name, maximize=objective.maximize,
+    )  # fmt: skip
+    title = f"{capitalised(spaced(objective.name))} over {across.name} and {upright.name}"
     return Figure("search-contour", title, CONTOUR.format(n=len(complete), values=FEWEST_VALUES), figure)
-
-
-def sentence(words: str) -> str:
-    """Write the first letter in upper case."""
-    return words[0].upper() + words[1:]
 
 
 def _pair(search: SearchData, shares: pd.DataFrame) -> tuple[Parameter, Parameter] | None:

@@ -18,13 +18,12 @@ from harness.reporting.model import Figure, Section
 from harness.reporting.search_data import COMPLETE, FAILED, PRUNED
 from harness.reporting.search_tables import value_words
 from harness.study.searches import STATES
-from harness.text import count, spaced
+from harness.text import capitalised, count, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.reporting.search_data import SearchData
-    from harness.study.searches import Objective
     from harness.study.space import Parameter
 
 MOST_BUDGETS = 200
@@ -91,7 +90,6 @@ def _edges(parameters: list[Parameter], best: pd.Series[Any]) -> Iterator[str]:
 
 
 def _outcomes(search: SearchData) -> Iterator[str]:
-    """Yield the number of suggestions by state, and why some failed."""
     table = search.suggestions
     states = table["state"].value_counts()
     counts = ", ".join(f"{states.get(state, 0)} {state}" for state in STATES)
@@ -118,9 +116,10 @@ def sections(search: SearchData) -> list[Section]:
 
 
 def _setup(search: SearchData) -> Section:
-    settings, several = search.settings, len(search.objectives) > 1
+    settings, several = search.settings, len(search.settings.objectives) > 1
     objectives = " and ".join(
-        f"{spaced(objective.name)} ({_direction(objective)})" for objective in search.objectives
+        f"{spaced(o.name)} (the {'higher' if o.maximize else 'lower'} the better)"
+        for o in settings.objectives
     )
     mean = f"{search.seeds} seeds, of which the objective is the mean"
     seeds = "one seed" if search.seeds == 1 else mean
@@ -138,13 +137,6 @@ def _setup(search: SearchData) -> Section:
     if search.best is not None:
         tables.insert(0, search_tables.best(search, search.best))
     return Section("searched", "What was searched", words, tables)
-
-
-def _direction(objective: Objective) -> str:
-    return "the higher the better" if objective.maximize else "the lower the better"
-
-
-# ---------------------------------------------------------------------------------------------- its history
 
 
 def history(search: SearchData) -> pd.DataFrame:
@@ -230,8 +222,7 @@ def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:
 
 
 def _front(search: SearchData) -> Section | None:
-    """Show the Pareto front of a search with two objectives."""
-    if len(search.objectives) < 2 or search.complete.empty:
+    if len(search.settings.objectives) < 2 or search.complete.empty:
         return None
     ranking = search.settings.ranking
     names, maximize = [objective.name for objective in ranking], [objective.maximize for objective in ranking]
@@ -240,7 +231,7 @@ def _front(search: SearchData) -> Section | None:
     beaten = list(table.loc[table["best"] & ~table["front"], "arm"])
     tie = "is beaten by one of the front: as good, and better in the other objective."
     words = [f"The best by {spaced(names[0])}, {beaten[0]}, {tie}"] if beaten else []
-    title = search_figures.sentence(f"{spaced(names[0])} against {spaced(names[1])}")
+    title = capitalised(f"{spaced(names[0])} against {spaced(names[1])}")
     caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
     drawn = [Figure("search-front", title, caption, plots.front_figure(table, names, maximize))]
     return Section("pareto", "The Pareto front", words, [search_tables.front(search, table)], drawn)

@@ -28,10 +28,6 @@ def parameters(space: Mapping[str, Any], suggested: pd.DataFrame) -> tuple[Param
     The registries are not asked, so that a search of third-party components is reported on without them. A
     parameter that the table does not name (head and loss that are drawn as a pair) gets the values that were
     suggested.
-
-    Args:
-        space: the table.
-        suggested: a column a parameter.
     """
     return tuple(Parameter(str(name), _values(space, str(name), suggested[name])) for name in suggested)
 

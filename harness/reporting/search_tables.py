@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness.reporting import search_space
-from harness.reporting.model import NONE, Cell, Column, Table
+from harness.reporting.model import NONE, Cell, Column, Table, rows_of
 from harness.reporting.search_data import FAILED
 from harness.reporting.search_space import EDGE
 from harness.study.searches import STATES
 from harness.study.space import Choices
-from harness.text import as_word, count, percent, spaced
+from harness.text import DASH, as_word, count, percent, spaced
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.reporting.search_data import SearchData
     from harness.study.searches import Objective
     from harness.study.space import Parameter
 
 MOST_NAMED = 12  # suggestions that a cell names
-DASH = "\u2013"
 SPACE = (
     "The distribution of each parameter. Suggested: in how many of the suggestions; a parameter that only "
     "some have (momentum, a second layer's width) is drawn only if it has an effect."
@@ -68,15 +67,12 @@ def outcomes(search: SearchData) -> Table:
     groups = search.suggestions.groupby(["state", "reason"], sort=False)
     table = groups.agg(suggestions=("number", "size"), numbers=("number", list)).reset_index()
     table = table.sort_values("state", key=lambda state: state.map(rank), kind="stable", ignore_index=True)
-    rows = [
-        [
-            Cell(row["state"], row["reason"]),
-            Cell(str(row["suggestions"]), key=row["suggestions"]),
-            Cell(_numbers(row["numbers"])),
-        ]
-        for row in table.to_dict("records")
+    columns = [
+        Column("state", lambda row: Cell(row["state"], row["reason"]), show="long"),
+        Column("suggestions", "suggestions", numeric=True),
+        Column("numbers", lambda row: Cell(_numbers(row["numbers"]))),
     ]
-    columns = [Column("state", show="long"), Column("suggestions", numeric=True), Column("numbers")]
+    rows = rows_of(columns, table.to_dict("records"))
     note = "Every suggestion that has ended, by its outcome; nothing is left out of these counts."
     data = table.assign(numbers=table["numbers"].map(lambda numbers: " ".join(map(str, numbers))))
     return Table("outcomes", "Outcomes of the suggestions", note, columns, rows, data)
@@ -100,22 +96,16 @@ def space(search: SearchData) -> Table:
         ],
         columns=["parameter", "from", "to", "drawn", "when", "suggested"],
     )  # fmt: skip
-    conditional = frame["when"].ne("").any()
-    columns = [Column("parameter"), Column("from", numeric=True), Column("to", numeric=True), Column("drawn")]
-    columns += [Column("when")] if conditional else []
-    columns += [Column("suggested", numeric=True)]
-    rows = [
-        [
-            Cell(row["parameter"]),
-            _bound(row["from"]),
-            _bound(row["to"]),
-            Cell(row["drawn"]),
-            *([Cell(row["when"])] if conditional else []),
-            Cell(f"{row['suggested']} of {len(search.suggestions)}", key=row["suggested"]),
-        ]
-        for row in frame.to_dict("records")
+    total = len(search.suggestions)
+    columns = [
+        Column("parameter", "parameter"),
+        Column("from", lambda row: _bound(row["from"]), numeric=True),
+        Column("to", lambda row: _bound(row["to"]), numeric=True),
+        Column("drawn", "drawn"),
+        *([Column("when", "when")] if frame["when"].ne("").any() else []),
+        Column("suggested", lambda r: Cell(f"{r['suggested']} of {total}", key=r["suggested"]), numeric=True),
     ]
-    return Table("space", "The space", SPACE, columns, rows, frame)
+    return Table("space", "The space", SPACE, columns, rows_of(columns, frame.to_dict("records")), frame)
 
 
 def _ends(parameter: Parameter) -> tuple[float, float]:
@@ -149,21 +139,20 @@ def best(search: SearchData, row: pd.Series[Any]) -> Table:
     return Table("best", title, BEST.format(share=percent(EDGE)), columns, rows, data)
 
 
-def _objective_columns(search: SearchData) -> list[Column]:
-    return [Column(spaced(objective.name), numeric=True) for objective in search.objectives]
+def _objective_column(objective: Objective) -> Column:
+    def cell(row: Mapping[Any, Any]) -> Cell:
+        value = float(row[objective.name])
+        return Cell(value_words(objective, value), key=value)
+
+    return Column(spaced(objective.name), cell, numeric=True)
 
 
-def _objective_cells(search: SearchData, row: dict[Any, Any]) -> list[Cell]:
-    values = [(objective, float(row[objective.name])) for objective in search.objectives]
-    return [Cell(value_words(objective, value), key=value) for objective, value in values]
+def _parameter_column(p: Parameter) -> Column:
+    return Column(p.name, lambda row: setting(p, row[p.name]), numeric=p.numeric, show="wide")
 
 
-def _parameter_columns(search: SearchData) -> list[Column]:
-    return [Column(p.name, numeric=p.numeric, show="wide") for p in search.parameters]
-
-
-def _parameter_cells(search: SearchData, row: dict[Any, Any]) -> list[Cell]:
-    return [setting(parameter, row[parameter.name]) for parameter in search.parameters]
+def _evaluations(row: Mapping[Any, Any]) -> Cell:
+    return Cell(as_word(row["evaluations"]), key=float(row["evaluations"]))
 
 
 def suggestions(search: SearchData) -> Table:
@@ -175,22 +164,13 @@ def suggestions(search: SearchData) -> Table:
     )
     table = table.sort_values(["_state", "_cost"], kind="stable")
     columns = [
-        Column("number", numeric=True),
-        Column("state"),
-        *_objective_columns(search),
-        Column("evaluations", numeric=True),
-        *_parameter_columns(search),
+        Column("number", "number", numeric=True),
+        Column("state", lambda row: Cell(row["state"], row["reason"] if row["state"] == FAILED else "")),
+        *map(_objective_column, search.settings.objectives),
+        Column("evaluations", _evaluations, numeric=True),
+        *map(_parameter_column, search.parameters),
     ]
-    rows = [
-        [
-            Cell(str(row["number"]), key=row["number"]),
-            Cell(row["state"], row["reason"] if row["state"] == FAILED else ""),
-            *_objective_cells(search, row),
-            Cell(as_word(row["evaluations"]), key=float(row["evaluations"])),
-            *_parameter_cells(search, row),
-        ]
-        for row in table.to_dict("records")
-    ]
+    rows = rows_of(columns, table.to_dict("records"))
     note = ALL.format(name=spaced(objective.name))
     data = table.drop(columns=["_state", "_cost", "value", "best"])
     return Table("suggestions", "All suggestions, the best first", note, columns, rows, data)
@@ -200,17 +180,10 @@ def front(search: SearchData, table: pd.DataFrame) -> Table:
     """Tabulate the suggestions of the Pareto front, the best by the leading objective first."""
     ascending = not search.objective.maximize
     shown = table[table["front"]].sort_values("value", ascending=ascending, kind="stable")
-    columns = [
-        Column("suggestion", numeric=True), *_objective_columns(search), *_parameter_columns(search)
-    ]  # fmt: skip
-    rows = [
-        [
-            Cell(str(row["number"]), key=row["number"]),
-            *_objective_cells(search, row),
-            *_parameter_cells(search, row),
-        ]
-        for row in shown.to_dict("records")
-    ]
+    columns = [Column("suggestion", "number", numeric=True)]
+    columns += map(_objective_column, search.settings.objectives)
+    columns += map(_parameter_column, search.parameters)
+    rows = rows_of(columns, shown.to_dict("records"))
     names = [*search.settings.objective, *(parameter.name for parameter in search.parameters)]
     title = f"The front: {count(len(shown), 'suggestion')}"
     return Table("front", title, FRONT, columns, rows, shown[["number", *names]])
@@ -233,8 +206,7 @@ def importance(shares: pd.DataFrame) -> Table:
 
 
 def _share(row: pd.Series[Any]) -> Cell:
-    if pd.isna(row["importance"]):
+    share = row["importance"]
+    if pd.isna(share):
         return Cell("not judged", key=math.nan)
-    return Cell(
-        percent(row["importance"]), f"{percent(row['low'])} to {percent(row['high'])}", row["importance"]
-    )
+    return Cell(percent(share), f"{percent(row['low'])} to {percent(row['high'])}", share)

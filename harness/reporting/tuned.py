@@ -19,7 +19,7 @@ from harness.errors import UsageError
 from harness.reporting import verdict_views
 from harness.reporting.contrasts import KEY, contrast, judge
 from harness.reporting.data import ReportData, StudyFile, prepare
-from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell
+from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, share_cell
 from harness.reporting.verdict_text import answers
 from harness.results import columns, csv_rows
 from harness.results.tables import check_unchanged
@@ -56,21 +56,13 @@ SHARED = ("baseline", "axes", "steps", "tune", "datasets")
 
 @dataclass(frozen=True)
 class Phases:
-    """The tuned comparison of a results folder.
+    """The tuned comparison of a results folder."""
 
-    Attributes:
-        tuning: the folder tuning/; None if it is missing or belongs to another study.
-        tuned: the folder tuned/; None if it is missing or belongs to another study.
-        chosen: chosen.csv; without rows if it is missing or belongs to another study.
-        doubts: sentences on parts that cannot be read.
-        mismatch: a sentence on parts that belong to another study; empty if all fit.
-    """
-
-    tuning: Results | None
-    tuned: Results | None
-    chosen: pd.DataFrame
-    doubts: Sequence[str]
-    mismatch: str
+    tuning: Results | None  # the folder tuning/; None if it is missing or belongs to another study
+    tuned: Results | None  # the folder tuned/; None if it is missing or belongs to another study
+    chosen: pd.DataFrame  # chosen.csv; without rows if it is missing or belongs to another study
+    doubts: Sequence[str]  # sentences on parts that cannot be read
+    mismatch: str  # a sentence on parts that belong to another study; empty if all fit
 
 
 def read_phases(root: Results) -> Phases | None:
@@ -156,7 +148,6 @@ def _shared_tables(found: Results) -> dict[str, Any]:
 
 
 def _other_choice(tuned: Results, path: Path) -> bool:
-    """Tell whether tuned/ was trained with other choices than chosen.csv has."""
     text = csv_rows.read(path)
     names = [name for name in text if name not in FACTS]
     chose = {
@@ -171,17 +162,11 @@ def _other_choice(tuned: Results, path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A study's tuned comparison.
+    """A study's tuned comparison."""
 
-    Attributes:
-        phases: the folders and files it was read from.
-        reading: the folder tuned/; None if it is missing or belongs to another study.
-        judged: the family's verdicts on it.
-    """
-
-    phases: Phases
-    reading: ReportData | None
-    judged: Verdicts | None
+    phases: Phases  # the folders and files it was read from
+    reading: ReportData | None  # the folder tuned/; None if it is missing or belongs to another study
+    judged: Verdicts | None  # the family's verdicts on it
 
     @property
     def tried(self) -> pd.DataFrame:
@@ -240,7 +225,6 @@ def _changes(table: pd.DataFrame, dataset: str) -> Iterator[str]:
 
 
 def _one_by_one(changed: Sequence[Mapping[Any, Any]]) -> list[str]:
-    """Write a sentence for each contrast."""
     return [
         f"{contrast(row)}: {_verdict(row, 'fixed')} at the fixed setting, {_verdict(row, 'tuned')} tuned."
         for row in changed
@@ -321,8 +305,8 @@ def _choices(chosen: pd.DataFrame, tried: pd.DataFrame) -> Table:
             Cell(str(row["dataset"])),
             Cell(str(row["arm"])),
             *(_setting(row[name]) for name in names),
-            _share(row["val_accuracy"], f"mean of {as_word(row['seeds'])} seeds"),
-            _share(row["median"], f"{percent(row['lowest'])} to {percent(row['highest'])}"),
+            share_cell(row["val_accuracy"], f"mean of {as_word(row['seeds'])} seeds", 2),
+            share_cell(row["median"], f"{percent(row['lowest'])} to {percent(row['highest'])}", 2),
             *(Cell(as_word(row[name]), key=row[name]) for name in ("tried", "unfinished")),
             Cell("" if pd.isna(row["edge"]) else row["edge"]),
         ]
@@ -335,10 +319,6 @@ def _setting(value: Any) -> Cell:
     if pd.isna(value):
         return Cell(NONE, key=float("nan"))
     return Cell(as_word(value), key=float(value) if isinstance(value, int | float) else None)
-
-
-def _share(value: float, small: str) -> Cell:
-    return Cell(NONE, key=float("nan")) if pd.isna(value) else Cell(percent(value, 2), small, value)
 
 
 def _settings_tried(tried: pd.DataFrame) -> pd.DataFrame:
@@ -360,7 +340,7 @@ def draw(fixed: Verdicts, tuned: Verdicts) -> Iterator[Figure]:
     tables = []
     for series, judged in (("fixed", fixed), ("tuned", tuned)):
         words = [f"{series}: {verdict_views.label(row)}" for row in judged.table.to_dict("records")]
-        tables.append(judged.table.assign(series=series, told=words))
+        tables.append(judged.table.assign(series=series, words=words))
     rows = pd.concat(tables, ignore_index=True)
     number = rows.groupby(KEY, sort=False).ngroup()
     rows = rows.iloc[number.argsort(kind="stable")]

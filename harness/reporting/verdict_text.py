@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.reporting.contrasts import arm, contrast, untrained
+from harness.stats.verdicts import DIFFERENT
 from harness.text import (
     as_word,
     between,
@@ -40,10 +41,7 @@ POWER = "80\u00a0% power at the corrected level"
 def answers(reading: ReportData, judged: Verdicts, *, tuned: bool = False) -> list[list[str]]:
     """Describe the verdicts: a paragraph for each data set, then one on the family; none if nothing finished.
 
-    Args:
-        reading: the results folder.
-        judged: its family, judged.
-        tuned: whether the verdicts are those of tuned arms.
+    `tuned`: the verdicts are those of tuned arms.
     """
     if not reading.trials["status"].eq("ok").any():
         return []
@@ -89,7 +87,7 @@ def sentence(row: Row, family: Contrasts) -> str:
     if row["n"] == 1:
         return f"{first} against {second}{within}: {by} in the only seed, so there is no verdict."
     p = f"corrected p {p_value(row['p_holm'])}"
-    if row["verdict"] in {"better", "worse"}:
+    if row["verdict"] in DIFFERENT:
         size = f"{points(abs(row['difference']))} points of {spaced(family.metric)}"
         low, high = sorted((abs(row["low"]), abs(row["high"])))
         sure = f"{interval({**row, 'low': low, 'high': high})}, {p}"
@@ -113,7 +111,6 @@ def _size(family: Contrasts) -> str:
 
 
 def _phrases(family: Contrasts) -> dict[str, str]:
-    """Return the words for each verdict, in the order of sentences."""
     return {
         "better": "better",
         "worse": "worse",
@@ -126,7 +123,6 @@ def _phrases(family: Contrasts) -> dict[str, str]:
 
 
 def _counts(rows: Sequence[Row], family: Contrasts) -> str:
-    """Count the contrasts of each verdict."""
     numbers = Counter(row["verdict"] for row in rows)
     return joined([f"{numbers[name]} {phrase}" for name, phrase in _phrases(family).items() if numbers[name]])
 
@@ -151,12 +147,10 @@ def _across(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
 
 
 def _range(rows: Sequence[Row]) -> str:
-    """Write the lowest and the highest difference in brackets; empty where there is none."""
     values = sorted(row["difference"] for row in rows if row["n"])
     if not values:
         return ""
-    low, high = (points(value, sign=True) for value in (values[0], values[-1]))
-    return f" ({low if low == high else f'{low} to {high}'} points)"
+    return f" ({between([points(value, sign=True) for value in values])} points)"
 
 
 def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
@@ -173,8 +167,13 @@ def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
 def _short(row: Row) -> str:
     if not row["n"]:
         return _name(row)
-    inside = ", within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
-    return f"{_name(row)} {points(row['difference'], sign=True)} points ({span(row)}{inside})"
+    inside = ", ".join(filter(None, (span(row), inside_margin(row))))
+    return f"{_name(row)} {points(row['difference'], sign=True)} points ({inside})"
+
+
+def inside_margin(row: Row) -> str:
+    """Say that a difference is there and within the margin; empty if not."""
+    return "within the margin" if row["verdict"] in DIFFERENT and row["within_margin"] else ""
 
 
 def _name(row: Row) -> str:

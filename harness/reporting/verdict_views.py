@@ -11,9 +11,9 @@ import pandas as pd
 from harness import plots, stats
 from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, KEY, arm, contrast, headings
-from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, slug
-from harness.reporting.verdict_text import POWER
-from harness.text import DASH, p_value, percent, points, spaced
+from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
+from harness.reporting.verdict_text import POWER, inside_margin
+from harness.text import DASH, between, p_value, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,29 +40,16 @@ LOGARITHMIC = " The axis is logarithmic away from 0, since the differences span 
 def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> Table:
     """Make a table with a row for each data set and contrast: difference, p, verdict and power."""
     columns = [
-        Column("data set"),
-        Column("contrast", show="long"),
-        Column("seeds", numeric=True, show="wide"),
+        Column("data set", "dataset"),
+        Column("contrast", contrast_cell, show="long"),
+        Column("seeds", _seeds, numeric=True, show="wide"),
+        Column("difference", difference_cell, numeric=True),
+        Column("p (Holm)", lambda r: Cell(p_value(r["p_holm"]), key=r["p_holm"]), numeric=True, show="wide"),
+        Column("verdict", lambda row: Cell(row["verdict"], inside_margin(row))),
+        Column("detectable", _detectable, numeric=True, show="wide"),
+        Column("more seeds", _more, numeric=True, show="wide"),
     ]
-    columns += [
-        Column("difference", numeric=True),
-        Column("p (Holm)", numeric=True, show="wide"),
-        Column("verdict"),
-    ]
-    columns += [Column(name, numeric=True, show="wide") for name in ("detectable", "more seeds")]
-    rows = [
-        [
-            Cell(row["dataset"]),
-            contrast_cell(row),
-            _seeds(row),
-            difference_cell(row),
-            Cell(p_value(row["p_holm"]), key=row["p_holm"]),
-            Cell(row["verdict"], _inside(row)),
-            Cell(_size(row["detectable"]), key=row["detectable"]),
-            Cell(_more(row), key=row["more_seeds"]),
-        ]
-        for row in judged.table.to_dict("records")
-    ]
+    rows = rows_of(columns, judged.table.to_dict("records"))
     return Table(name, title, note(judged), columns, rows, judged.table)
 
 
@@ -93,30 +80,25 @@ def _seeds(row: Mapping[Any, Any]) -> Cell:
     return Cell(str(row["n"]), ", ".join(filter(None, (fewer, left if row["left_out"] else ""))), row["n"])
 
 
-def _inside(row: Mapping[Any, Any]) -> str:
-    return "within the margin" if row["verdict"] in {"better", "worse"} and row["within_margin"] else ""
+def _detectable(row: Mapping[Any, Any]) -> Cell:
+    share = row["detectable"]
+    return Cell(points(share) if math.isfinite(share) else DASH, key=share)
 
 
-def _size(share: float) -> str:
-    return points(share) if math.isfinite(share) else DASH
-
-
-def _more(row: Mapping[Any, Any]) -> str:
-    undecided = row["verdict"] == "cannot tell" and math.isfinite(row["more_seeds"])
-    return f"{row['more_seeds']:,.0f}" if undecided else DASH
-
-
-# ---------------------------------------------------------------------------------------------- the figures
+def _more(row: Mapping[Any, Any]) -> Cell:
+    more = row["more_seeds"]
+    undecided = row["verdict"] == "cannot tell" and math.isfinite(more)
+    return Cell(f"{more:,.0f}" if undecided else DASH, key=more)
 
 
 def draw(judged: Verdicts) -> Iterator[Figure]:
     """Draw the forest of a family, a large one in several figures of which all but the first are folded."""
-    rows = judged.table.assign(series="", told=[label(row) for row in judged.table.to_dict("records")])
+    rows = judged.table.assign(series="", words=[label(row) for row in judged.table.to_dict("records")])
     yield from forests(judged.family, rows, "forest", "Verdicts with their intervals", plots.MOST_ROWS)
 
 
 def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: int) -> Iterator[Figure]:
-    """Draw rows of `Verdicts.table` (with series and told) as forest plots of at most `most` contrasts."""
+    """Draw rows of `Verdicts.table` (with series and words) as forest plots of at most `most` contrasts."""
     if not rows["n"].gt(0).any():
         return
     labels = [contrast(row) for row in rows.to_dict("records")]
@@ -153,11 +135,8 @@ def _corrected(contrasts: int) -> str:
 
 
 def _over(n: pd.Series[int]) -> str:
-    """Write the number of seeds behind the intervals."""
-    some = n[n.gt(0)]
-    if some.max() < 2:
-        return "none with one seed"
-    return f"{some.max()} seeds" if some.min() == some.max() else f"{some.min()} to {some.max()} seeds"
+    some = sorted(n[n.gt(0)])
+    return "none with one seed" if max(some, default=0) < 2 else f"{between(list(map(str, some)))} seeds"
 
 
 def label(row: Mapping[Any, Any]) -> str:
@@ -165,28 +144,20 @@ def label(row: Mapping[Any, Any]) -> str:
     return f"{row['verdict']} {points(row['difference'], sign=True)}" if row["n"] else str(row["verdict"])
 
 
-# ----------------------------------------------------------------------------------------- the main effects
-
-
 def effects(reading: ReportData) -> Iterator[Table]:
     """Make the main effects of a grid a table, with the numbers of the figure of that name."""
     found = stats.main_effects(reading.trials, reading.axes) if reading.design == "grid" else pd.DataFrame()
     if found.empty:
         return
-    columns = [Column("data set"), Column("axis"), Column("level"), Column("val accuracy", numeric=True)]
-    columns += [Column("effect (points)", numeric=True), Column("seeds", numeric=True)]
-    rows = [
-        [
-            Cell(row["dataset"]),
-            Cell(row["axis"]),
-            Cell(row["level"]),
-            Cell(percent(row["mean"], 2) if row["n"] else NONE, key=row["mean"]),
-            difference_cell(row | {"difference": row["effect"]}),
-            Cell(str(row["n"]), key=row["n"]),
-        ]
-        for row in found.to_dict("records")
+    columns = [
+        Column("data set", "dataset"),
+        Column("axis", "axis"),
+        Column("level", "level"),
+        Column("val accuracy", lambda row: share_cell(row["mean"], digits=2), numeric=True),
+        Column("effect (points)", difference_cell, numeric=True),
+        Column("seeds", "n", numeric=True),
     ]
+    rows = rows_of(columns, found.rename(columns={"effect": "difference"}).to_dict("records"))
     words = "Each level's val accuracy against the mean of all levels of its axis. "
-    yield Table(
-        "effects", "Main effects", f"{EXPLORATORY} {words}{intervals(found['n'])}", columns, rows, found
-    )
+    note = f"{EXPLORATORY} {words}{intervals(found['n'])}"
+    yield Table("effects", "Main effects", note, columns, rows, found)

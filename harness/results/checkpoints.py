@@ -147,18 +147,8 @@ class DamagedError(Exception):
     """A checkpoint is truncated, or a byte of it has changed."""
 
 
-# ------------------------------------------------------------------------------------------- one file
-
-
 def write(path: Path, origin: Origin, header: CheckpointHeader, step: int, values: Mapping[str, Any]) -> None:
-    """Write a checkpoint whole or not at all.
-
-    Args:
-        path: the file.
-        origin: the version and device of this run.
-        header: its trials.
-        step: the steps taken.
-        values: those of a State; tensors may take the place of arrays.
+    """Write a checkpoint whole or not at all; `values` are those of a State, perhaps tensors for arrays.
 
     Raises:
         MachineError: the disk is full, or cannot be written.
@@ -220,9 +210,6 @@ def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-# ---------------------------------------------------------------------------------- a share in training
 
 
 class ShareCheckpoint:
@@ -296,30 +283,18 @@ class ShareCheckpoint:
         self.step, self.kept = step, time.monotonic()
 
 
-# ----------------------------------------------------------------------------------- all files of a folder
-
-
 def prepare(
     folder: Path, todo: Sequence[Stack], device: str, tracked: Sequence[str], finished: Collection[str]
 ) -> list[str]:
-    """Prepare a folder's checkpoints before anything is trained.
+    """Remove a folder's finished checkpoints and set damaged ones aside, before anything is trained.
 
-    Checkpoints whose trials are all finished are removed; damaged ones are set aside. Checkpoints of other
-    unfinished trials stay: a run with their settings resumes from them.
-
-    Args:
-        folder: a results folder that this run holds.
-        todo: the stacks to be trained.
-        device: the device they are trained on.
-        tracked: the names of the metrics that this run tracks.
-        finished: the ids of the trials that need not be trained again.
+    Checkpoints of other unfinished trials stay: a run with their settings resumes from them.
 
     Returns:
         Notes: how many stacks resume, which checkpoints were damaged, how many stay for another run.
 
     Raises:
-        UsageError: another version or device wrote some, or a run that tracks other metrics. Then nothing was
-            removed or set aside.
+        UsageError: another version or device wrote some, or a run with other metrics; nothing was changed.
     """
     stacks, here = {stack.group: stack for stack in todo}, digests(tracked)
     damaged, refused, resumed, others = {}, [], 0, 0

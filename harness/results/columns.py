@@ -7,7 +7,10 @@ guesses, and two names become one. So a column's name decides its kind, never it
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from harness.errors import quoted
 from harness.results import csv_rows
@@ -15,11 +18,6 @@ from harness.results.csv_rows import CONFUSION
 from harness.settings.schema import EPOCHS, METRICS, OF_ARM, OUTCOME
 from harness.study.checker import known_settings
 from harness.system import files
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
 
 TABLES = ("trials", "epochs", "confusion")
 """Tables of a results folder, each a CSV."""
@@ -47,9 +45,6 @@ def text_columns(study: Mapping[str, Any]) -> frozenset[str]:
 
     Linked axes hold names; a setting holds text if its default, or any value that study.toml gives it, is a
     text or a list. So settings of components that are not loaded are typed by the study's own values.
-
-    Args:
-        study: the tables of study.toml.
     """
     texts = [name for name, setting in known_settings().items() if isinstance(setting.default, str | list)]
     return frozenset({*TEXT, "betas", *texts, *_text_keys(*(study.get(table) for table in VALUE_TABLES))})
@@ -74,16 +69,10 @@ def _is_linked(value: object) -> bool:
 
 
 def typed(frame: pd.DataFrame, text: frozenset[str]) -> pd.DataFrame:
-    """Convert a table of texts: numbers in the columns of numbers, missing values for empty cells.
+    """Convert a table of texts: numbers in all but the `text` columns, missing values for empty cells.
 
     An unknown column, such as a tracked metric's, becomes numeric if every cell is a number.
-
-    Args:
-        frame: every cell as text.
-        text: the columns that hold text, as from `text_columns`.
     """
-    import pandas as pd
-
     frame = frame.copy()
     for column in frame.columns:
         if column in EMPTY_TEXT:
@@ -99,10 +88,6 @@ def typed(frame: pd.DataFrame, text: frozenset[str]) -> pd.DataFrame:
 def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
     """Read and type a table beside trials.csv, such as suggestions.csv or chosen.csv.
 
-    Args:
-        path: the CSV.
-        study: study.toml of its results folder.
-
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not a CSV.
@@ -112,13 +97,8 @@ def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
 
 def empty_table(name: str) -> pd.DataFrame:
     """Make a part's table without rows, as text."""
-    import pandas as pd
-
     columns = {**NEEDED, "trials": ["trial_id", *OUTCOME]}
     return pd.DataFrame(columns=columns[name], dtype=str)
-
-
-# ---------------------------------------------------------------------------------------------------- checks
 
 
 def check_columns(present: Collection[str], needed: Iterable[str]) -> None:
@@ -130,8 +110,6 @@ def check_columns(present: Collection[str], needed: Iterable[str]) -> None:
 
 def check_table(name: str, frame: pd.DataFrame) -> None:
     """Raise ValueError, in words, if trials, epochs or confusion is not what a run writes."""
-    import pandas as pd
-
     check_columns(frame.columns, NEEDED[name])
     numbers = {
         "trials": ["seed", *(metric for metric in METRICS if metric in frame)],

@@ -103,14 +103,10 @@ def without(text: str, cells: Collection[str]) -> str:
 
 
 def merged(columns: Iterable[str], texts: Iterable[str], place: Mapping[str, int]) -> str:
-    """Merge several CSVs of the same columns, their rows in the order of their first cells.
+    """Merge CSVs of the same columns, without quoted cells, in the order `place` of their rows' first cells.
 
-    Rows of one first cell come from the first CSV that has it, and keep their order.
-
-    Args:
-        columns: the columns of all of them; no cell is quoted.
-        texts: the CSVs, each with its header.
-        place: first cell -> its place in the order; rows of other cells are left out.
+    Rows of one first cell come from the first CSV that has it, and keep their order; rows of cells without a
+    place are left out.
     """
     owner: dict[str, int] = {}
     runs = [

@@ -37,18 +37,11 @@ def readable(path: Path, advice: str) -> Iterator[None]:
         raise UsageError(f"{path} cannot be read: {error}. {advice}") from error
 
 
-# ------------------------------------------------------------------------------------------------- plan.json
-
-
 def plan(folder: Path, advice: str = f"{MOVE}.") -> dict[str, Any]:
     """Read plan.json: schema, study, phase, data (data set -> digest) and stacks (group, engine, trials).
 
-    Args:
-        folder: a results folder.
-        advice: what to do where another version of the layout was written.
-
     Raises:
-        UsageError: it cannot be read, is not what a run writes, or has another schema.
+        UsageError: it cannot be read, is not what a run writes, or has another schema, which `advice` is for.
     """
     path = folder / "plan.json"
     with readable(path, f"{MOVE}."):
@@ -100,9 +93,6 @@ def _short(value: object) -> str:
     return quoted(value, most=60)
 
 
-# ------------------------------------------------------------------------------------------------ study.toml
-
-
 def study(folder: Path) -> dict[str, Any]:
     """Read study.toml: its tables, with every key of [study] that has a default.
 
@@ -143,9 +133,6 @@ def _check_each(name: str, entries: Any, kind: type) -> None:
         if not isinstance(value, kind) or (kind is list and not value):
             allowed = "a table" if kind is dict else "a list, not empty"
             raise ValueError(f"{name}{key} = {_short(value)}; allowed: {allowed}")
-
-
-# ------------------------------------------------------------------------------------------- provenance.json
 
 
 def provenance(folder: Path) -> dict[str, Any]:

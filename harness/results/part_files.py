@@ -80,19 +80,10 @@ class Parts:
     copies: list[Part]
 
 
-# --------------------------------------------------------------------------------------------------- writing
-
-
 def write(
     folder: Path, group: str, tables: Mapping[str, pd.DataFrame], digests: Mapping[str, str] | None = None
 ) -> None:
-    """Write all that one stack gave as one atomic part.
-
-    Args:
-        folder: the results folder.
-        group: the stack's name.
-        tables: trials, epochs and confusion.
-        digests: the SHA-256 of its weights and predictions, by name.
+    """Write the tables of one stack as one atomic part, with the SHA-256 of its weights and predictions.
 
     Raises:
         MachineError: it cannot be written, or the folder is gone.
@@ -119,9 +110,6 @@ def remember(folder: Path, group: str) -> None:
     _written.setdefault(folder.resolve(), set()).add(f"{group}.zip")
 
 
-# --------------------------------------------------------------------------------------------------- reading
-
-
 def paths(folder: Path) -> list[Path]:
     """List a folder's parts, in order of their names."""
     listed = set((folder / "parts").glob("*.zip"))
@@ -139,7 +127,7 @@ def read(path: Path) -> Part | None:
         content = files.content_of(path)
         texts = files.members(content, [*(f"{name}.csv" for name in TABLES), DIGESTS])
         trials, epochs, confusion = (_checked(name, texts[f"{name}.csv"]) for name in TABLES)
-        stacks = _stacks(csv_rows.read(io.StringIO(trials)))
+        stacks = tuple(dict.fromkeys(csv_rows.read(io.StringIO(trials)).get("group", ())))
         listed = files.json_value(texts.get(DIGESTS, "{}"))
         digests = {_inside(name): str(digest) for name, digest in listed.items()}
     except (*files.DAMAGE, AttributeError):
@@ -169,13 +157,9 @@ def read_all(folder: Path) -> Parts:
 
 
 def current(folder: Path, sound: Sequence[Part] | None = None) -> list[Part]:
-    """Select the parts that the tables are made from.
+    """Select the parts that the tables are made from, out of the `sound` ones if they have been read.
 
     Of a part that is to be trained anew, only the trials that no other part has are left.
-
-    Args:
-        folder: the results folder.
-        sound: its sound parts, if they have been read.
     """
     sound = read_all(folder).sound if sound is None else sound
     old = to_renew(folder)
@@ -202,10 +186,7 @@ def rows_of(folder: Path, trial_ids: Collection[str]) -> dict[str, pd.DataFrame]
 def digest_of(folder: Path, name: str, group: str = "") -> str:
     """Look up the SHA-256 with which a run wrote weights or predictions; empty if it is unknown.
 
-    Args:
-        folder: the results folder.
-        name: the file's name in it, such as weights/t0123456789ab.safetensors.
-        group: the file's stack, if known.
+    `name` is the file's in the results folder, such as weights/t0123456789ab.safetensors.
     """
     record = checksums.read(folder)
     if files.is_name(group) and (record is None or f"{group}.zip" not in record.parts):
@@ -222,15 +203,6 @@ def say_copies(folder: Path, copies: Iterable[Part]) -> None:
         there = (folder / "parts" / stack).exists()
         advice = f"{stack} is there: remove this one" if there else f"rename it to {stack}, and it is read"
         notes.warn(f"{folder / 'parts' / part.name} is a part under another name, so not read; {advice}")
-
-
-def changed_files(folder: Path, part: Part) -> list[str]:
-    """List the files written with a part that are there and have changed since."""
-    return [
-        name
-        for name, digest in part.files.items()
-        if (folder / name).is_file() and checksums.digest(files.content_of(folder / name)) != digest
-    ]
 
 
 def _checked(name: str, text: str) -> str:
@@ -260,11 +232,6 @@ def _check_trials(frame: pd.DataFrame) -> None:
         pd.to_numeric(frame[name].replace("", None))
 
 
-def _stacks(trials: pd.DataFrame) -> tuple[str, ...]:
-    """List the stacks of a part's trials, each once; () where its trials do not say."""
-    return tuple(dict.fromkeys(trials["group"])) if "group" in trials else ()
-
-
 def _rows(cells: int) -> re.Pattern[str]:
     """Compile a pattern of rows of so many unquoted cells."""
     return re.compile(rf'(?:[^,\n"]*+(?:,[^,\n"]*+){{{cells - 1}}}\n)++')
@@ -275,9 +242,6 @@ def _inside(name: str) -> str:
     if not re.fullmatch(r"(weights|predictions)/[A-Za-z0-9_-]+\.(safetensors|npz)", name):
         raise ValueError("a file outside of the folder")
     return name
-
-
-# ------------------------------------------------------------------------------------------------ retraining
 
 
 def mark_old(folder: Path) -> None:

@@ -49,16 +49,7 @@ def write(
 ) -> dict[str, int]:
     """Write a stack's predictions and weights, and last its part, which makes its trials count as trained.
 
-    Args:
-        folder: the results folder.
-        stack: the stack.
-        data: its data set, divided.
-        shares: its trials, as they trained together.
-        keep: the splits whose predictions are kept.
-        keep_weights: whose weights are kept: all, best or none.
-
-    Returns:
-        Status -> count of trials.
+    `keep` are the splits whose predictions are kept. Returns status -> count of trials.
     """
     locks.check_there(folder)
     written = _write_predictions(folder, stack, data, shares, keep)
@@ -81,24 +72,13 @@ def write_batch(
 ) -> None:
     """Write the results of a batch of suggestions as one part, so that the batch counts as a whole.
 
-    Args:
-        folder: the results folder.
-        name: the part's name.
-        shares: members of stacks that ended together.
-        failed: trial_id -> its stack, and the message, of trials that could not be trained.
+    `failed` maps each trial that could not be trained to its stack and the message.
     """
-    rows = [
-        {"trial_id": trial_id, "status": "failed", "reason": message, "group": stack.group}
-        for trial_id, (stack, message) in failed.items()
-    ]
+    rows = [_failure(stack, trial_id, message) for trial_id, (stack, message) in failed.items()]
     frames = {
         "trials": [_trials(stack, share) for stack, share in shares],
         "epochs": [_epochs(share) for _, share in shares],
-        "confusion": [
-            _confusion(share, prepare(share.trials[0].arm.settings))
-            for _, share in shares
-            if share.outcome.final
-        ],
+        "confusion": [_confusion(s, prepare(s.trials[0].arm.settings)) for _, s in shares if s.outcome.final],
     }
     if rows:
         frames["trials"].append(pd.DataFrame(rows))
@@ -120,13 +100,14 @@ def write_failure(folder: Path, stack: Stack, message: str) -> None:
     part = part_files.read(before)
     if part is not None and part.table("trials")["status"].isin(columns.FINISHED).any():
         before.replace(before.with_suffix(".replaced"))
-    rows = [
-        {"trial_id": t.trial_id, "status": "failed", "reason": message, "group": stack.group}
-        for t in stack.trials
-    ]
+    rows = [_failure(stack, trial.trial_id, message) for trial in stack.trials]
     trials = pd.DataFrame(rows, columns=["trial_id", *OUTCOME])
     empty = {name: columns.empty_table(name) for name in ("epochs", "confusion")}
     part_files.write(folder, stack.group, {"trials": trials, **empty})
+
+
+def _failure(stack: Stack, trial_id: str, message: str) -> dict[str, str]:
+    return {"trial_id": trial_id, "status": "failed", "reason": message, "group": stack.group}
 
 
 def _trials(stack: Stack, share: ShareOutcome) -> pd.DataFrame:
@@ -156,18 +137,14 @@ def _trials(stack: Stack, share: ShareOutcome) -> pd.DataFrame:
         },
         columns=["trial_id", *outcome_columns(_tracked(share))],
     )
-    for split, point in (outcome.final or _last_points(outcome)).items():
+    last: dict[Split, Point] = {point.split: point for point in outcome.curve}  # of trials stopped early
+    for split, point in (outcome.final or last).items():
         # A diverged network's last numbers mean nothing: its cells stay empty.
         table[f"{split}_loss"] = np.where(diverged, np.nan, point.loss)
         table[f"{split}_accuracy"] = np.where(diverged, np.nan, point.accuracy)
         for name, values in point.metrics.items():
             table[f"{split}_{name}"] = np.where(diverged, np.nan, values)
     return table
-
-
-def _last_points(outcome: Outcome) -> dict[Split, Point]:
-    """Select the last evaluation of each split, for trials that were stopped early."""
-    return {point.split: point for point in outcome.curve}
 
 
 def _tracked(share: ShareOutcome) -> Sequence[str]:
@@ -269,11 +246,8 @@ def _write_weights(folder: Path, share: ShareOutcome, keep: str) -> dict[str, st
     written: dict[str, str] = {}
     for k in sound:
         trial = share.trials[int(k)]
-        about = {
-            "trial_id": trial.trial_id,
-            "settings": json.dumps(dict(trial.arm.settings)),
-            "seed": str(trial.seed),
-        }
+        settings = json.dumps(dict(trial.arm.settings))
+        about = {"trial_id": trial.trial_id, "settings": settings, "seed": str(trial.seed)}
         named = {name: np.asarray(array, order="C") for name, array in share.outcome.weights[k].items()}
         content = files.steady(safetensors.numpy.save(named, about))
         written |= _written(folder, f"weights/{trial.trial_id}.safetensors", content)

@@ -20,6 +20,9 @@ from harness.errors import UsageError
 from harness.results import Results, checksums, part_files
 from harness.system import files
 
+WHOLE = ("label", "index", "predicted")
+"""Arrays of a split that hold whole numbers."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -40,9 +43,6 @@ class Predictions:
     def wrong(self) -> NDArray[np.bool_]:
         """Mark the wrong predictions, (K, n)."""
         return np.not_equal(self.predicted, self.label)
-
-
-# -------------------------------------------------------------------------------------------------- reading
 
 
 def read(path: Path, split: Split) -> Predictions:
@@ -80,32 +80,22 @@ def read(path: Path, split: Split) -> Predictions:
 
 
 def _checked(file: Mapping[str, NDArray[Any]], split: Split) -> Predictions:
-    for name in (f"{split}_{what}" for what in ("label", "index", "predicted")):
+    for name in (f"{split}_{what}" for what in WHOLE):
         if file[name].dtype.kind not in "iu" or (file[name].size and file[name].min() < 0):
             raise ValueError(f"{name} is {file[name].dtype}; expected: whole numbers from 0 on")
     if file[f"{split}_confidence"].dtype.kind != "f":
         raise ValueError(f"{split}_confidence is {file[f'{split}_confidence'].dtype}; expected: floats")
-    predictions = Predictions(
-        tuple(str(trial_id) for trial_id in file["trial_id"]),
-        file[f"{split}_label"].astype(np.int64),
-        file[f"{split}_index"].astype(np.int64),
-        file[f"{split}_predicted"].astype(np.int64),
-        file[f"{split}_confidence"].astype(np.float32),
-    )
-    if file["trial_id"].ndim != 1 or predictions.label.ndim != 1:
+    label, index, predicted = (file[f"{split}_{what}"].astype(np.int64) for what in WHOLE)
+    confidence = file[f"{split}_confidence"].astype(np.float32)
+    predictions = Predictions(tuple(map(str, file["trial_id"])), label, index, predicted, confidence)
+    if file["trial_id"].ndim != 1 or label.ndim != 1:
         raise ValueError(f"trial_id or {split}_label is not one-dimensional")
-    if len(np.unique(predictions.index)) < len(predictions.index):
+    if len(np.unique(index)) < len(index):
         raise ValueError(f"{split}_index has an image twice")
-    shape = (len(predictions.trial_ids), len(predictions.label))
-    for name in ("predicted", "confidence"):
-        if getattr(predictions, name).shape != shape:
-            raise ValueError(
-                f"{split}_{name} has shape {getattr(predictions, name).shape}; expected: {shape}"
-            )
-    if predictions.index.shape != predictions.label.shape:
-        raise ValueError(
-            f"{split}_index has shape {predictions.index.shape}; expected: {predictions.label.shape}"
-        )
+    shape = (len(predictions.trial_ids), len(label))
+    for name, expected in (("predicted", shape), ("confidence", shape), ("index", label.shape)):
+        if (got := getattr(predictions, name).shape) != expected:
+            raise ValueError(f"{split}_{name} has shape {got}; expected: {expected}")
     return predictions
 
 
@@ -115,12 +105,7 @@ def file_of(results: Results, group: str) -> Path:
 
 
 def table(results: Results, trial: pd.Series, split: Split) -> pd.DataFrame:
-    """Tabulate one trial's predictions on a split: index, label, predicted, confidence, wrong.
-
-    Args:
-        results: a results folder, read.
-        trial: a finished trial's row of trials.csv.
-        split: the split, one of the study's `keep_predictions`.
+    """Tabulate a finished trial's predictions on a split: index, label, predicted, confidence, wrong.
 
     Raises:
         UsageError: the predictions were not kept, are missing or damaged, or lack the trial.
@@ -133,15 +118,9 @@ def table(results: Results, trial: pd.Series, split: Split) -> pd.DataFrame:
             f"it has those of {', '.join(predictions.trial_ids)}"
         )
     k = predictions.trial_ids.index(trial["trial_id"])
-    return pd.DataFrame(
-        {
-            "index": predictions.index,
-            "label": predictions.label,
-            "predicted": predictions.predicted[k],
-            "confidence": predictions.confidence[k],
-            "wrong": predictions.wrong[k],
-        }
-    )
+    columns = {"index": predictions.index, "label": predictions.label}
+    each = {name: getattr(predictions, name)[k] for name in ("predicted", "confidence", "wrong")}
+    return pd.DataFrame(columns | each)
 
 
 def stacks(results: Results, dataset: str, split: Split) -> Iterator[Predictions]:
@@ -163,9 +142,6 @@ def stacks(results: Results, dataset: str, split: Split) -> Iterator[Predictions
             predicted=predictions.predicted[at],
             confidence=predictions.confidence[at],
         )
-
-
-# -------------------------------------------------------------------------------------------------- choosing
 
 
 def mistakes(table: pd.DataFrame, label: int, most: int = 10) -> pd.DataFrame:
@@ -214,9 +190,11 @@ class _Tally:
         self.sums = np.zeros((4, 0))  # wrong, confidences that are numbers, their sum, wrong probabilities
 
     def add(self, predictions: Predictions) -> None:
-        images = 1 + int(predictions.index.max(initial=-1))
-        classes = 1 + int(max(predictions.predicted.max(initial=-1), predictions.label.max(initial=-1)))
-        self._grow(images, classes)
+        highest = int(max(predictions.predicted.max(initial=-1), predictions.label.max(initial=-1)))
+        more = max(1 + int(predictions.index.max(initial=-1)) - len(self.label), 0)
+        self.label = np.pad(self.label, (0, more), constant_values=-1)
+        self.votes = np.pad(self.votes, ((0, more), (0, max(1 + highest - self.votes.shape[1], 0))))
+        self.sums = np.pad(self.sums, ((0, 0), (0, more)))
         self.label[predictions.index] = predictions.label
         for predicted in predictions.predicted:
             self.votes[predictions.index, predicted] += 1
@@ -225,13 +203,6 @@ class _Tally:
         doubt = np.where(predictions.wrong, confidence, known - confidence)
         for i, values in enumerate((predictions.wrong, known, confidence, doubt)):
             self.sums[i, predictions.index] += values.sum(0)
-
-    def _grow(self, images: int, classes: int) -> None:
-        more = max(images - len(self.label), 0)
-        wider = max(classes - self.votes.shape[1], 0)
-        self.label = np.pad(self.label, (0, more), constant_values=-1)
-        self.votes = np.pad(self.votes, ((0, more), (0, wider)))
-        self.sums = np.pad(self.sums, ((0, 0), (0, more)))
 
     def table(self) -> pd.DataFrame:
         at = np.flatnonzero(self.label >= 0)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from harness import notes
 from harness.axes.metrics import metrics
 from harness.engines import kernels
-from harness.planning.plan import Plan, cores
+from harness.planning.plan import Plan
 from harness.registry import PACKAGE_ROOT
 from harness.results import documents
 from harness.system import files
 from harness.system.database_urls import without_passwords
+from harness.system.resources import cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,11 +62,8 @@ class Provenance:
 
     def finish(self, trained: int) -> None:
         """Note when the run ended, and how many trials it trained."""
-        self.run |= {
-            "finished": _now(),
-            "seconds": round(time.monotonic() - self.start, 1),
-            "trials_trained": trained,
-        }
+        seconds = round(time.monotonic() - self.start, 1)
+        self.run |= {"finished": _now(), "seconds": seconds, "trials_trained": trained}
         self._write()
 
     def _write(self) -> None:
@@ -73,9 +71,8 @@ class Provenance:
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
-    facts = dataset.facts
-    counts = {"train": facts.train, "test": facts.test}
-    return {"digest": facts.digest, "classes": list(facts.classes), **counts}
+    f = dataset.facts
+    return {"digest": f.digest, "classes": list(f.classes), "train": f.train, "test": f.test}
 
 
 def _set_aside(path: Path) -> None:
@@ -99,13 +96,7 @@ def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str
 
 
 def metric_notes(folder: Path, plan: Plan, trials: pd.DataFrame) -> list[str]:
-    """Say which tracked metrics have columns that are incomplete, or may mix two definitions.
-
-    Args:
-        folder: the results folder.
-        plan: the plan to be trained into it.
-        trials: its trials, as `results.read_trials` gives them.
-    """
+    """Say which tracked metrics have columns that are incomplete, or may mix two definitions."""
     planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
     done = trials[planned & trials["status"].eq("ok")]
     sources, listed = _metric_sources(documents.provenance(folder), plan), []

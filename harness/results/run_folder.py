@@ -32,19 +32,11 @@ DEFINING = ("axes", "steps")
 MOST_LISTED = 3  # differences that an error lists
 
 
-# --------------------------------------------------------------------------------------------- compatibility
-
-
 def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> dict[str, Any]:
     """Read the plan that an earlier run of this study left in the folder; {} if there was none.
 
-    Args:
-        folder: the results folder, which need not exist.
-        study: the study to be trained into it.
-        digests: data set -> digest of its images now.
-
     Raises:
-        UsageError: the folder is of another study, phase, schema or data, or is not a results folder.
+        UsageError: it is of another study, phase, schema or data (`digests`), or is not a results folder.
     """
     name, phase = study.name, study.about.phase
     if folder.is_file():
@@ -80,13 +72,8 @@ def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> 
 def check_trials(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
     """Raise UsageError if the finished trials in a folder belong to another study of the same name.
 
-    A study that has grown, or lost some of its arms, shares trials with its earlier form; one whose
+    A study that has grown, or lost some of its arms, shares trials with its earlier form (`known`); one whose
     components or baseline were changed (`--set epochs=2`) varies the same axes: these go on, with notes.
-
-    Args:
-        folder: the results folder.
-        plan: the trials to be trained into it.
-        known: the plan that an earlier run left there, from `check_compatible`.
     """
     earlier = _trial_ids(known)
     shared = earlier & {trial.trial_id for trial in plan.trials}
@@ -132,8 +119,7 @@ def _differences(folder: Path, plan: Plan) -> list[str]:
         else:
             pairs.append((table, before, now))
     listed = [f"{name} is {_shown(a)} there, {_shown(b)} here" for name, a, b in pairs if a != b]
-    more = len(listed) - MOST_LISTED
-    return listed[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
+    return listed[:MOST_LISTED] + [f"and {len(listed) - MOST_LISTED} more"] * (len(listed) > MOST_LISTED)
 
 
 def _shown(value: object) -> str:
@@ -155,22 +141,13 @@ def check_parts(folder: Path) -> None:
         )
 
 
-# ------------------------------------------------------------------------------------------- finished trials
-
-
 def finished(
     folder: Path, parts: Parts | None = None, *, set_aside: bool = False, with_old: bool = False
 ) -> dict[str, str]:
     """Map each trial that need not be trained again to its status: ok, diverged or pruned.
 
-    A damaged part does not count.
-
-    Args:
-        folder: the results folder.
-        parts: its parts, if they have been read.
-        set_aside: for the run that holds the folder: rename damaged parts, and leave out stacks whose
-            weights or predictions have changed since they were written; they are trained again.
-        with_old: whether parts that are to be replaced count.
+    Damaged parts do not count, those that are to be replaced only `with_old`. For the run that holds the
+    folder, `set_aside` renames damaged parts, and leaves out stacks whose weights or predictions changed.
     """
     parts = parts or part_files.read_all(folder)
     sound = parts.sound
@@ -191,19 +168,16 @@ def finished(
 
 def _is_unchanged(folder: Path, part: Part) -> bool:
     """Tell whether the files written with a part are as they were; note which are not."""
-    changed = part_files.changed_files(folder, part)
+    paths = [(folder / name, digest) for name, digest in part.files.items() if (folder / name).is_file()]
+    changed = [str(path) for path, digest in paths if checksums.digest(files.content_of(path)) != digest]
     if changed:
-        names = " and ".join(str(folder / name) for name in changed)
-        notes.warn(f"{names} changed after the run that wrote it: its stack is trained again")
+        notes.warn(f"{' and '.join(changed)} changed after the run that wrote it: its stack is trained again")
     return not changed
 
 
 def unfinished(plan: Plan, done: Collection[str]) -> list[Stack]:
     """List the stacks that still have to be trained, whole."""
     return [stack for stack in plan.stacks if any(trial.trial_id not in done for trial in stack.trials)]
-
-
-# -------------------------------------------------------------------------------------------------- the plan
 
 
 def write_plan(
@@ -216,17 +190,7 @@ def write_plan(
     """Write down the stacks, the study, and a row for every planned trial, before anything is trained.
 
     The stacks come first: they make the folder a results folder, in which a killed run can be resumed. Rows
-    of finished trials stay whole.
-
-    Args:
-        folder: a results folder that this run holds.
-        plan: the plan.
-        digests: data set -> digest of its images.
-        retrained: the groups that are about to be trained, whose parts, if they exist, will change.
-        parts: the folder's parts, if they have been read.
-
-    Returns:
-        The trials, as `results.read_trials` gives them.
+    of finished trials stay whole; `retrained` are groups whose parts will change. Returns the trials.
     """
     study = plan.study
     stacks = [

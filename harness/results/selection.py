@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Container
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from harness import results as results_folder
 from harness.errors import UsageError, did_you_mean
@@ -14,10 +17,6 @@ from harness.settings.schema import BASELINE, CONFIRMED, WINNER
 from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
-    import pandas as pd
-
     from harness.results import Results
 
 COMMA = re.compile(r",(?![^\[]*\])")  # outside of lists
@@ -30,9 +29,6 @@ def shown_arms(trials: pd.DataFrame) -> dict[str, str]:
     """Map each arm to its name on figures and tables: the baseline's is its values on the varied axes.
 
     Between lr=0.03 and lr=0.3 it is "lr=0.1 (baseline)". Its name in trials.csv stays "baseline".
-
-    Args:
-        trials: arm, and the columns of settings.
     """
     arms = {str(arm): str(arm) for arm in trials["arm"].drop_duplicates()}
     varied = dict.fromkeys(arm.partition("=")[0] for arm in arms if "=" in arm)
@@ -64,7 +60,7 @@ def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:
             raise UsageError(f"--where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
         words = trials[column].map(as_word)
         value, conditions = _first_value(text, set(words))
-        met = _meets(words, value, numbers=_holds_numbers(trials[column]))
+        met = _meets(words, value, numbers=trials[column].dtype.kind in "biuf")
         if not met.any():
             condition = f"{column}={value}"
             raise UsageError(f"--where {condition!r}: no trial is left; {did_you_mean(value, set(words))}")
@@ -82,10 +78,6 @@ def _first_value(text: str, names: Container[str]) -> tuple[str, str]:
     # A whole name, commas included, comes before the shortest value.
     end = next((end for end in reversed(ends) if text[:end].strip() in names), ends[0])
     return text[:end].strip(), text[end + 1 :]
-
-
-def _holds_numbers(column: pd.Series[Any]) -> bool:
-    return column.dtype.kind in "biuf"
 
 
 def _meets(words: pd.Series[Any], value: str, *, numbers: bool) -> pd.Series[Any]:
@@ -166,10 +158,7 @@ def best(results: Results, conditions: str | None = None) -> pd.DataFrame:
 
 
 def confirmed_winner(results: Results, conditions: str | None) -> tuple[Results, str | None]:
-    """Replace a search's folder by the confirmed results of its winner, unless there are conditions.
-
-    Returns:
-        The results folder and the conditions under which to select the best trial.
+    """Replace a search's folder by its winner's confirmed results and condition, unless there are conditions.
 
     Raises:
         UsageError: the winner is not confirmed yet.

@@ -30,16 +30,10 @@ MOST_PLANNED = limits.TRIALS * 2**10
 """Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
 
 
-# --------------------------------------------------------------------------------------------------- writing
-
-
 def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | None = None) -> None:
     """Write tables of a locked folder, and their digests, so that a kill at any moment does no harm.
 
-    Args:
-        folder: the results folder.
-        contents: file name -> content, written in this order.
-        parts: the parts that the tables were made from, if they were.
+    `contents` maps file names to contents, written in this order; `parts` are those that they were made from.
     """
     record = (checksums.read(folder) or Record()).before(contents)
     files.write(folder / checksums.FILE, record.content())
@@ -60,31 +54,16 @@ def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | N
 def write_planned(
     folder: Path, rows: pd.DataFrame, retrained: Collection[str] = (), sound: Sequence[Part] | None = None
 ) -> pd.DataFrame:
-    """Write the planned trials' rows, and tables in which finished trials keep their outcome.
+    """Write the planned trials' rows, and tables in which finished trials keep their outcomes.
 
-    Args:
-        folder: a results folder that this run holds.
-        rows: the planned trials, as text.
-        retrained: the groups about to be trained, whose parts will change.
-        sound: the folder's sound parts, if they have been read.
-
-    Returns:
-        The trials, as `results.read_trials` gives them.
+    The parts of the groups `retrained` are about to change, and are not recorded. Returns the trials.
     """
     files.write(folder / PLANNED, gzip.compress(csv_rows.written(rows).encode(), 1, mtime=0))
     return _write_merged(folder, rows, part_files.current(folder, sound), retrained)
 
 
 def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> pd.DataFrame:
-    """Remake the tables from the parts, and keep the weights that the study asks for.
-
-    Args:
-        folder: a results folder that this run holds.
-        sound: its sound parts, if they have been read.
-
-    Returns:
-        The trials, as `results.read_trials` gives them.
-    """
+    """Remake the tables from the parts, prune the weights as the study asks, and return the trials."""
     trials = _write_merged(folder, _planned_rows(folder), part_files.current(folder, sound))
     _prune_weights(folder, trials)
     return trials
@@ -113,9 +92,6 @@ def _prune_weights(folder: Path, trials: pd.DataFrame) -> None:
     for trial_id in weights.keys() & set(trials["trial_id"]):  # an earlier form of the study asked for others
         if kept == "none" or trial_id not in best:
             weights[trial_id].unlink()
-
-
-# --------------------------------------------------------------------------------------------------- merging
 
 
 def _planned_rows(folder: Path) -> pd.DataFrame:
@@ -175,9 +151,6 @@ def _tracked(folder: Path, parts: Sequence[Part]) -> list[str]:
     return [*listed, *sorted(present - {*EPOCHS, *listed})]
 
 
-# --------------------------------------------------------------------------------------------------- reading
-
-
 def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     """Read the CSVs of some tables: as they were written, or else merged anew from the parts.
 
@@ -188,7 +161,11 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     record, contents = _at_one_moment(folder, [f"{name}.csv" for name in names])
     if record is None and (folder / checksums.FILE).exists():
         notes.warn(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
-    changed = [name for name, content in contents.items() if not _is_written(record, name, content)]
+    changed = [
+        name
+        for name, content in contents.items()
+        if content is None or (record is not None and not record.fits(name, content))
+    ]
     if part_files.paths(folder):
         parts = part_files.read_all(folder)
         if not _are_current(folder, parts, record, contents, changed):
@@ -251,10 +228,6 @@ def _at_one_moment(folder: Path, names: Sequence[str]) -> tuple[Record | None, d
         contents = {name: _content(folder / name) for name in names}
         if checksums.read(folder) == record:
             return record, contents
-
-
-def _is_written(record: Record | None, name: str, content: bytes | None) -> bool:
-    return content is not None and (record is None or record.fits(name, content))
 
 
 def _content(path: Path) -> bytes | None:

@@ -43,11 +43,6 @@ def file_of(results: Results, trial_id: str) -> Path:
 def kept(results: Results, trial_id: str, group: str) -> dict[str, Array]:
     """Read a trial's kept weights, and check that they are as its run wrote them.
 
-    Args:
-        results: a results folder, read.
-        trial_id: the trial's id.
-        group: its stack's name, in trials.csv.
-
     Raises:
         MachineError: they have changed, or cannot be read.
     """
@@ -58,10 +53,6 @@ def kept(results: Results, trial_id: str, group: str) -> dict[str, Array]:
 
 def read(path: Path, study_dataset: Dataset | None = None) -> Weights:
     """Read a trial and its weights from its file in a results folder, which also holds its settings.
-
-    Args:
-        path: the file.
-        study_dataset: the trial's data set, where its study declares it.
 
     Raises:
         MachineError: it cannot be read, or has changed since the run wrote it.

@@ -112,12 +112,10 @@ class AskTell:
     def ask(
         self, count: int, evaluations: Callable[[GivenSettings], int], again: Mapping[int, Drawn]
     ) -> list[Suggestion]:
-        """Ask for a batch of suggestions, each of them new but those asked for again.
+        """Ask for up to `count` suggestions, as far as a finite space has some that are new.
 
-        Args:
-            count: the most to ask for: a finite space may be used up.
-            evaluations: the number of evaluations that settings get, unpruned.
-            again: the draws of suggestions that are asked for once more, under other numbers; by number.
+        `evaluations` counts those that settings get, unpruned; `again` are the draws of suggestions, by their
+        numbers, that are asked for once more, under new ones.
         """
         with self.timed():
             seed = np.random.SeedSequence([self.search.seed, self.count]).generate_state(2)
@@ -142,10 +140,10 @@ class AskTell:
     def _new(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, GivenSettings] | None:
         """Return a new point: the sampler's, or a random one where the sampler repeats itself."""
         for _ in range(MOST_ASKED):
-            trial, drawn, settings = self._asked()
-            if self._is_new(settings):
-                return trial, drawn, settings
-            self._study.tell(trial, state=TrialState.FAIL)
+            point = self._asked()
+            if self._is_new(point[2]):
+                return point
+            self._study.tell(point[0], state=TrialState.FAIL)
         left = self._left(rng)
         return None if left is None else self._enqueued(left)
 
@@ -162,16 +160,13 @@ class AskTell:
     def _left(self, rng: np.random.Generator) -> Drawn | None:
         """Return a random point that was not asked for yet; None if there is none."""
         for _ in range(MOST_DRAWN):
-            drawn, settings = self.space.walk(lambda parameter: at_random(parameter, rng))
+            drawn, settings = self.space.walk(lambda parameter: samplers.at_random(parameter, rng))
             if self._identity(settings) not in self._identities:
                 return drawn
         if not self.space.finite:
             return None
-        left = [
-            drawn
-            for drawn in self.space.points()
-            if self._identity(self.space.settings(drawn)) not in self._identities
-        ]
+        points = ((drawn, self._identity(self.space.settings(drawn))) for drawn in self.space.points())
+        left = [drawn for drawn, identity in points if identity not in self._identities]
         return left[int(rng.integers(len(left)))] if left else None
 
     def _is_new(self, settings: GivenSettings) -> bool:
@@ -217,8 +212,7 @@ class AskTell:
     ) -> FrozenTrial:
         memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
         attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, SIZE: size}
-        attributes[REACHED] = result.reached
-        attributes |= {SECONDS: round(seconds, 3), "sampler": self.search.sampler}
+        attributes |= {REACHED: result.reached, SECONDS: round(seconds, 3), "sampler": self.search.sampler}
         if result.reason:
             attributes[REASON] = result.reason
         return create_trial(
@@ -245,11 +239,6 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     if isinstance(values, Floats):
         return trial.suggest_float(parameter.name, values.low, values.high, log=values.log, step=values.step)
     return trial.suggest_int(parameter.name, values.low, values.high, log=values.log, step=values.step)
-
-
-def at_random(parameter: Parameter, rng: np.random.Generator) -> Any:
-    """Draw a value of a parameter, each as probable as any other."""
-    return samplers.at(samplers.distribution(parameter.values), rng.random())
 
 
 def whole_batches(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:

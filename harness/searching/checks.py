@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.axes import planned_components
-from harness.data.arm_settings import Settings
 from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import misfit
 from harness.searching import samplers
-from harness.settings.schema import BASELINE
 from harness.study.searches import Search
 from harness.study.space import Floats, Ints, Layers, Space
 from harness.study.study import Study
-from harness.study.trials import Arm, settings_of
+from harness.study.trials import settings_of
 
 
 def check(study: Study) -> None:
@@ -60,7 +58,7 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
         largest = [{"hidden": entry.largest} for entry in space.entries if isinstance(entry, Layers)]
         corners = [settings_of(study, corner) for corner in ({}, *_corners(study), *largest)]
         yield from dict.fromkeys(problem for corner in corners for problem in cost.too_large(corner))
-    if why := misfit(Arm(BASELINE, baseline), {}):
+    if why := misfit(baseline.head, baseline.loss, baseline.match):
         yield f"[baseline], which the winner is compared with: {why}"
     linked = [settings for entry in space.entries for settings in entry.means.values()]
     yield from planned_components.problems([baseline, *(settings_of(study, settings) for settings in linked)])
@@ -97,9 +95,4 @@ def _corners(study: Study) -> list[dict[str, Any]]:
 
 def evaluations_of(study: Study) -> list[int]:
     """Return the number of evaluations of suggestions at the extremes of what decides it."""
-    return [evaluations(settings_of(study, drawn)) for drawn in _corners(study)]
-
-
-def evaluations(resolved: Settings) -> int:
-    """Return the number of evaluations that a suggestion gets after its start, unpruned."""
-    return cost.evaluations(resolved)
+    return [cost.evaluations(settings_of(study, drawn)) for drawn in _corners(study)]

@@ -18,20 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.axes import plugins
 from harness.errors import UsageError
+from harness.planning import cost
 from harness.planning.plan import Plan, draw, make, unseen
 from harness.results import documents, part_files, parts, run_folder, tables
 from harness.results.provenance import Provenance
-from harness.searching import checks, outcomes, pruners, rounds, storages, suggestions
-from harness.searching.ask_tell import (
-    AGAIN,
-    SECONDS,
-    SIZE,
-    AskTell,
-    Suggestion,
-    arm_of,
-    drawn_of,
-    whole_batches,
-)
+from harness.searching import ask_tell, checks, outcomes, pruners, rounds, storages, suggestions
+from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
 from harness.settings.schema import BASELINE, CONFIRMED, WINNER
 from harness.study.study import Study
 from harness.study.trials import SEMANTICS, Trial, arms, settings_of
@@ -178,18 +170,15 @@ class _Search:
 
     def _every_component(self) -> Study:
         """Return a study whose arms name every component that a suggestion may have."""
-        linked = {
-            f"{entry.name} {name}": settings
-            for entry in self.space.entries
-            for name, settings in entry.means.items()
-        }
+        entries = self.space.entries
+        linked = {f"{e.name} {name}": settings for e in entries for name, settings in e.means.items()}
         return self.study.in_phase("search", {BASELINE: {}, **linked})
 
     def _restore(self) -> None:
         """Restore the suggestions of an earlier run of this search."""
         evaluations = checks.evaluations_of(self.study)
-        self.trials, self.incomplete = whole_batches(self.storage.trials())
-        self.before = max((float(trial.user_attrs[SECONDS]) for trial in self.trials), default=0.0)
+        self.trials, self.incomplete = ask_tell.whole_batches(self.storage.trials())
+        self.before = max((float(trial.user_attrs[ask_tell.SECONDS]) for trial in self.trials), default=0.0)
         self.ask_tell = AskTell(self.search, self.space, max(evaluations), self.study.datasets)
         self.ask_tell.restore(self.trials)
         self.again, since = suggestions.died(self.trials)
@@ -278,11 +267,11 @@ class _Search:
         again = self.again[:count]
         if self.incomplete:
             attributes = self.incomplete[0].user_attrs
-            count, again = attributes[SIZE], attributes.get(AGAIN, [])
+            count, again = attributes[ask_tell.SIZE], attributes.get(ask_tell.AGAIN, [])
         self.again = [number for number in self.again if number not in again]
         return self.ask_tell.ask(
             count,
-            lambda settings: checks.evaluations(settings_of(self.study, settings)),
+            lambda settings: cost.evaluations(settings_of(self.study, settings)),
             {number: drawn_of(self.trials[number]) for number in again},
         )
 
@@ -335,7 +324,6 @@ class _Search:
         self.trials, self.incomplete = [*self.trials, *frozen], []
 
     def _note(self, progress: SearchProgress) -> None:
-        """Show the progress of the search."""
         progress.done, progress.in_training, progress.share = len(self.trials), 0, 0.0
         progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)

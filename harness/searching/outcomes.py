@@ -70,13 +70,7 @@ def _curve(values: pd.Series[str]) -> Iterator[tuple[int, float]]:
 
 
 def combine(trials: Sequence[Trial], results: Mapping[str, TrialResult], search: Search) -> SuggestionResult:
-    """Combine a suggestion's trials: the mean over its seeds, or what stopped it.
-
-    Args:
-        trials: the suggestion's, one a seed.
-        results: the result of each, by trial_id.
-        search: says what is sought, and what a suggestion that diverged counts as.
-    """
+    """Combine the results, by trial_id, of a suggestion's trials: the mean over seeds, or what stopped it."""
     seeds = [results[trial.trial_id] for trial in trials]
     first = next((name for name in search.objective if name.startswith("val_")), "")
     curves = [dict(seed.curves.get(first, {})) for seed in seeds]

@@ -28,12 +28,7 @@ EVALUATIONS = "evaluations"
 
 
 def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
-    """Make a pruner.
-
-    Args:
-        pruning: the pruner's table.
-        evaluations: the most that any suggestion gets.
-    """
+    """Make the pruner of a table; no suggestion gets more than so many evaluations."""
     # Optuna judges from step n_warmup_steps on, and our steps count from 1.
     calm = {"n_startup_trials": pruning.startup, "n_warmup_steps": pruning.warmup + 1}
     match pruning.name:
@@ -55,11 +50,7 @@ def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
 
 
 def rungs(pruning: Pruning, evaluations: int) -> list[int]:
-    """Return the evaluations after which the pruner is asked; between two of them nothing can be pruned.
-
-    Args:
-        pruning: the pruner's table.
-        evaluations: the most that any suggestion gets.
+    """Return the evaluations after which the pruner is asked, of at most so many; no other can prune.
 
     >>> rungs(Pruning(name="halving"), 10)
     [1, 3, 9]
@@ -104,11 +95,7 @@ class SynchronousHalving(BasePruner):
     ceil(n / `reduction`) stay; of equal ones those asked first. A member that reported no finite number is
     pruned. One that has come to the end of its own training is not, and takes no other's place. All this is
     read from the reports, so neither the order of asking matters, nor whether the pruned were told at once.
-
-    Args:
-        rungs: evaluations at which suggestions are compared, ascending.
-        reduction: one of so many stays.
-        brackets: 1 for successive halving, `len(rungs) + 1` for Hyperband.
+    Hyperband has `len(rungs) + 1` brackets.
     """
 
     def __init__(self, rungs: Sequence[int], reduction: int, *, brackets: int) -> None:
@@ -123,11 +110,8 @@ class SynchronousHalving(BasePruner):
             return False
         if not math.isfinite(trial.intermediate_values[rung]):
             return True
-        batch = [
-            other
-            for other in study.get_trials(deepcopy=False)
-            if other.user_attrs.get(BATCH) == trial.user_attrs[BATCH]
-        ]
+        trials, batch_number = study.get_trials(deepcopy=False), trial.user_attrs[BATCH]
+        batch = [other for other in trials if other.user_attrs.get(BATCH) == batch_number]
         bracket = dict(zip((other.number for other in batch), turns(self._shares, len(batch)), strict=True))
         if rung not in self._rungs[bracket[trial.number] :]:
             return False

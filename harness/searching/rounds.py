@@ -18,6 +18,7 @@ import numpy as np
 from harness import notes
 from harness.data.batches import Budget
 from harness.data.samples import Data
+from harness.engines import engine
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
 from harness.engines.states import State
@@ -30,13 +31,10 @@ from harness.study.study import Study
 from harness.study.trials import Trial
 from harness.training.executors import Workers
 from harness.training.progress import SharedProgress
-from harness.training.tasks import Task, engine_of, quiet_arithmetic, undisturbed
+from harness.training.tasks import Task, quiet_arithmetic, undisturbed
 
 PRUNED = "pruned after evaluation {}"
 OTHER_SEED = "another seed of this suggestion diverged"
-
-
-# -------------------------------------------------------------------------------------------------- stages
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class StageTask(Task["StageResult"]):
             metrics=self.study.metrics, checkpoints=memory, sealed=True, until=self.until, splits=("val",)
         )
         with quiet_arithmetic(self.stack.engine), undisturbed():
-            outcome = engine_of(self.stack).train(self.stack.trials, data, self.device, options=options)
+            outcome = engine(self.stack.engine).train(self.stack.trials, data, self.device, options=options)
         for note in outcome.notes:
             notes.warn_once(note)
         seconds = time.perf_counter() - start
@@ -66,15 +64,10 @@ class StageTask(Task["StageResult"]):
         """Return the failure of the stage."""
         return StageResult(self, failure=message)
 
-    def halves(self) -> Iterator[StageTask]:
-        """Split the stage into two, of half the members each."""
-        half, count = len(self.stack.trials) // 2, len(self.stack.trials)
-        yield from (self.only(range(half)), self.only(range(half, count)))
-
     def only(self, members: Sequence[int]) -> StageTask:
         """Return the stage with some of its members."""
         trials = self.stack.trials
-        state = self.state and engine_of(self.stack).select(self.state, trials, list(members))
+        state = self.state and engine(self.stack.engine).select(self.state, trials, list(members))
         return replace(self, stack=replace(self.stack, trials=tuple(trials[k] for k in members)), state=state)
 
 
@@ -112,9 +105,6 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-# --------------------------------------------------------------------------------------------------- rounds
-
-
 @dataclass
 class Round:
     """A batch of suggestions in training.
@@ -140,10 +130,7 @@ class Round:
     ) -> None:
         """Train the batch to its end, or as far as the pruner lets each suggestion go.
 
-        Args:
-            workers: run the stages.
-            devices: what they compute on.
-            tell: told now and then which share of the stages between two rungs is done.
+        `tell` is told now and then which share of the stages is done.
         """
         self.in_training = [
             StageResult(StageTask(stack, devices[i % len(devices)], self.study))
@@ -229,8 +216,11 @@ class Round:
                 share = ShareOutcome(trials, outcome.of(ended), result.seconds, stage.device, reasons)
                 self.shares.append((stack, share))
             kept = [k for k in range(len(stack.trials)) if k not in set(ended)]
-            if kept:
-                remaining.append(result if not ended else _only(result, kept))
+            if kept and ended:
+                stage = replace(stage, state=result.state).only(kept)
+                remaining.append(StageResult(stage, state=stage.state, seconds=result.seconds))
+            elif kept:
+                remaining.append(result)
         self.in_training = remaining
 
     def _lost(self) -> Iterator[str]:
@@ -259,7 +249,8 @@ def _results(stages: Sequence[StageTask], workers: Workers) -> Iterator[StageRes
         halves: list[StageTask] = []
         for result in workers.run(waiting):
             if result.failure and len(result.stage.stack.trials) > 1:
-                halves += result.stage.halves()
+                half, count = len(result.stage.stack.trials) // 2, len(result.stage.stack.trials)
+                halves += [result.stage.only(range(half)), result.stage.only(range(half, count))]
             else:
                 yield result
         waiting = halves
@@ -267,12 +258,6 @@ def _results(stages: Sequence[StageTask], workers: Workers) -> Iterator[StageRes
 
 def _is_finished(stage: StageTask) -> bool:
     return stage.until == budget_of(stage.stack).steps
-
-
-def _only(result: StageResult, members: Sequence[int]) -> StageResult:
-    """Return a result's stack and state with some of its members, to go on from."""
-    stage = replace(result.stage, state=result.state).only(members)
-    return StageResult(stage, state=stage.state, seconds=result.seconds)
 
 
 def _reasons(stack: Stack, outcome: Outcome, stopped: set[str], lost: set[str], rung: int) -> dict[str, str]:

@@ -13,21 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
@@ -39,13 +27,7 @@ _WALKS = 512
 
 
 def make(search: Search, space: Space, *, seed: int) -> BaseSampler:
-    """Make the sampler of one batch.
-
-    Args:
-        search: the [search] table.
-        space: the space that it draws from.
-        seed: of this batch, by `search.seed` and the number of suggestions before it.
-    """
+    """Make the sampler of a batch; its seed is by `search.seed` and the number of suggestions before it."""
     with warnings.catch_warnings():
         # Optuna's word for options that may change; constraints.txt says which Optuna was tested.
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -84,12 +66,14 @@ def distribution(values: Values) -> BaseDistribution:
 def unconditional(space: Space) -> list[Parameter]:
     """Return the parameters that every suggestion has, as far as some hundred random walks can tell."""
     rng = np.random.default_rng(0)
-
-    def draw(parameter: Parameter) -> Any:
-        return at(distribution(parameter.values), rng.random())
-
-    drawn = set.intersection(*(set(space.walk(draw)[0]) for _ in range(_WALKS)))
+    walks = (space.walk(lambda parameter: at_random(parameter, rng)) for _ in range(_WALKS))
+    drawn = set.intersection(*(set(walk[0]) for walk in walks))
     return [parameter for parameter in space.parameters if parameter.name in drawn]
+
+
+def at_random(parameter: Parameter, rng: np.random.Generator) -> Any:
+    """Draw a value of a parameter, each as probable as any other."""
+    return at(distribution(parameter.values), rng.random())
 
 
 def problems(search: Search, space: Space) -> list[str]:
@@ -97,8 +81,7 @@ def problems(search: Search, space: Space) -> list[str]:
     numbers = [p.name for p in _numbers(space)] if search.sampler == "cmaes" else []
     if search.sampler != "cmaes" or len(numbers) > 1:
         return []
-    names = ", ".join(numbers) or "none"
-    found = f"varies numbers that every suggestion has: {names}"
+    found = f"varies numbers that every suggestion has: {', '.join(numbers) or 'none'}"
     return [f"search.sampler = 'cmaes' {found}; it needs at least 2"]
 
 
@@ -156,11 +139,8 @@ class SobolSampler(RandomSampler):
     Optuna's QMCSampler counts its points in the study's system attributes, which a rebuilt study has lost,
     and draws conditional parameters at random. Here the number of the trial is the index, and a parameter
     that does not apply leaves its coordinate unused. Sobol rather than Halton: batches are mostly powers of
-    two, where a Sobol sequence is balanced, and the later coordinates of Halton's are correlated.
-
-    Args:
-        names: of all parameters that could ever be drawn.
-        seed: of the scrambling; the same for all batches of a search.
+    two, where a Sobol sequence is balanced, and the later coordinates of Halton's are correlated. `names` are
+    of all parameters that could ever be drawn; the seed is the same for all batches of a search.
     """
 
     def __init__(self, names: Sequence[str], *, seed: int) -> None:
@@ -170,12 +150,9 @@ class SobolSampler(RandomSampler):
         self._point: tuple[int, NDArray[np.float64]] = -1, np.empty(0)
 
     def sample_independent(
-        self,
-        study: Study,  # noqa: ARG002 (Optuna's interface)
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
+        self, study: Study, trial: FrozenTrial,  # noqa: ARG002 (Optuna's interface)
+        param_name: str, param_distribution: BaseDistribution,
+    ) -> Any:  # fmt: skip
         """Return the parameter's coordinate of the trial's point."""
         if trial.number != self._point[0]:
             self._points.reset()

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import sqlite3
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import MachineError, UsageError
+from harness.searching import journals
 from harness.study.searches import IN_MEMORY
 from harness.system.database_urls import HIDDEN, MASK, place, said, shown
 
@@ -36,14 +35,11 @@ LOCK_SECONDS = 10
 """Seconds that one attempt waits for a SQLite file that is locked; Optuna makes five to add a trial."""
 STALE_SECONDS = 5
 """Seconds after which Optuna takes a journal's lock for a killed writer's; no write takes so long."""
-LEFT_SECONDS = 5
-"""Seconds after which we remove a journal's lock that nobody has touched meanwhile."""
 CONNECT_SECONDS = 10
 """Seconds that a server may take to answer, for the drivers that take a limit."""
 CONNECT_TIMEOUTS = ("psycopg", "psycopg2", "pymysql", "mysqldb")
 PACKAGES = {"psycopg": '"psycopg[binary]"', "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """Packages, as pip calls them, of database drivers whose module has another name."""
-LINE_START = b'{"op_code":'  # of every line that Optuna writes into a journal
 ON = "then run the same command again: it goes on from here"
 SAFE = "What is finished is safe"
 
@@ -79,17 +75,11 @@ class Storage:
         self.close = close
         self._study = study
         self._repair = repair
-        self._known = 0
         with _in_words(self.url):
             self._known = len(self._finished(study.get_trials(deepcopy=False)))
 
     def trials(self) -> list[FrozenTrial]:
-        """Return every trial, by number, from 0 without a gap.
-
-        Raises:
-            UsageError: one is not finished, so another program works on this study.
-            MachineError: the storage cannot be read.
-        """
+        """Return every trial, by number, from 0 without a gap; UsageError if one is not finished."""
         with _in_words(self.url):
             return self._finished(self._study.get_trials())
 
@@ -106,12 +96,8 @@ class Storage:
     def add(self, trials: Sequence[FrozenTrial]) -> None:
         """Add finished trials, in order; what was added before a failure stays, whole.
 
-        Args:
-            trials: each numbered with its place in the storage, or -1, as `optuna.trial.create_trial` does.
-
-        Raises:
-            MachineError: another program has added trials, or the storage cannot be written.
-            ValueError: a trial has another number, or is not finished.
+        Each is numbered with its place in the storage, or -1, as `optuna.trial.create_trial` does. If another
+        program has added trials, that is a MachineError.
         """
         with _in_words(self.url):
             self._check_alone()
@@ -146,11 +132,6 @@ def open_storage(
         name: of the Optuna study.
         directions: "maximize" or "minimize", one an objective.
         about: the entries that define the search, as JSON; kept in the study's user attributes.
-
-    Raises:
-        UsageError: there is no such storage or no driver for it, its file is not a storage, or the study of
-            that name is of another search or has trials in flight.
-        MachineError: it cannot be reached, read or written.
     """
     if where in FILES:
         with _in_words(str(folder)):
@@ -226,19 +207,19 @@ def _journal(path: Path) -> _Opened:
     lock = JournalFileOpenLock(file, grace_period=STALE_SECONDS)
 
     def repair() -> None:
-        _free(path)
-        _cut_torn_line(path, lock)
+        journals.free(path)
+        journals.cut_torn_line(path, lock)
 
     with _in_words(str(path)):
-        _free(path)
+        journals.free(path)
         if path.exists():
-            _check_journal(path)
+            journals.check(path)
             repair()
         try:
             storage = JournalStorage(JournalFileBackend(file, lock))
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
             # Optuna replays the lines, and checks none of them.
-            raise _damaged(path, "its records cannot be replayed") from error
+            raise journals.damaged(path, "its records cannot be replayed") from error
     return storage, str(path), repair, lambda: None
 
 
@@ -278,90 +259,6 @@ def _check_same(study: optuna.Study, where: str, about: Mapping[str, Any]) -> No
 
 def _text(entries: Mapping[str, Any], key: str) -> str:
     return json.dumps(entries[key], sort_keys=True) if key in entries else "nothing"
-
-
-# ------------------------------------------------------------------------------------------ a journal's file
-#
-# Optuna passes over a last line that it cannot read, and appends to it; then nothing can read the file.
-
-
-class _Lock(Protocol):
-    """Keeps two writers apart."""
-
-    def acquire(self) -> bool: ...
-
-    def release(self) -> None: ...
-
-
-def _check_journal(path: Path) -> None:
-    """Read every whole line of a journal; raises UsageError where one is damaged, or not Optuna's."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            torn = not line.endswith(b"\n")
-            try:
-                sound = torn or "op_code" in json.loads(line)
-            except (ValueError, TypeError):
-                sound = False
-            if torn:
-                sound = line.startswith(LINE_START) or LINE_START.startswith(line)
-            if not sound:
-                raise _damaged(path, f"line {number} is not a journal record")
-
-
-def _damaged(path: Path, why: str) -> UsageError:
-    return UsageError(
-        f"{path} is damaged, or not an Optuna journal (or a newer Optuna's): {why}. Bring back a copy, or "
-        "move it away and run again: the search then starts anew."
-    )
-
-
-def _cut_torn_line(path: Path, lock: _Lock) -> None:
-    """Cut the rest that a killed writer, or a full disk, left behind the last whole line."""
-    if not _is_torn(path):
-        return
-    lock.acquire()
-    try:
-        if _is_torn(path):  # another program may have been writing it
-            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-    finally:
-        lock.release()
-
-
-def _is_torn(path: Path) -> bool:
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
-
-
-def _free(path: Path) -> None:
-    """Remove a lock of a journal that a killed writer left; wait for one that is held.
-
-    Optuna's locks do so when they are asked for, but not where the lock is a symbolic link to nowhere, as a
-    dashboard that was started in another folder leaves it: they would wait for ever.
-    """
-    lock = path.with_name(path.name + ".lock")
-    stamp, since = _stamp(lock), time.monotonic()
-    while stamp is not None:
-        if time.monotonic() - since > LEFT_SECONDS:
-            lock.unlink(missing_ok=True)
-            return
-        time.sleep(LEFT_SECONDS / 100)
-        if (now := _stamp(lock)) != stamp:
-            stamp, since = now, time.monotonic()
-
-
-def _stamp(lock: Path) -> tuple[int, int] | None:
-    """Return a lock's file number and time; None if there is none."""
-    try:
-        status = lock.lstat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
-
-
-# ------------------------------------------------------------------------------------------ errors in words
 
 
 @contextmanager

@@ -71,14 +71,10 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[], Sequence[int]]) -> None:
-    """Record in winners.csv the suggestion for which the test set is opened; once for each winner.
+    """Record in winners.csv the suggestion for which the test set is opened, and how many there are.
 
-    Args:
-        folder: the search's results folder.
-        number: the winner's number.
-        suggestions: how many suggestions there are.
-        opened: if winners.csv cannot be read, gives the suggestions for which test was opened before: those
-            trained in confirmed/. How many suggestions there were then is not known.
+    Each winner is recorded once. If winners.csv cannot be read, `opened` gives those of before, trained in
+    confirmed/; how many suggestions there were then is not known.
     """
     try:
         openings = winners(folder)
@@ -95,9 +91,7 @@ def note_winner(folder: Path, number: int, suggestions: int, opened: Callable[[]
 def winners(folder: Path) -> pd.DataFrame:
     """Return the suggestions that test was opened for, in turn: number, and how many suggestions there were.
 
-    Raises:
-        UsageError: winners.csv was changed since the search wrote it.
-        MachineError: it cannot be read now.
+    Raises UsageError if winners.csv was changed since the search wrote it, MachineError if the disk fails.
     """
     path = folder / WINNERS
     if not path.is_file():

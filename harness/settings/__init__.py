@@ -79,14 +79,18 @@ def listed_seeds(value: object, whose: str, first: int = 0) -> object:
     return list(range(first, first + count))
 
 
-def no_seed_twice(seeds: list[int]) -> list[int]:
+def _no_seed_twice(seeds: list[int]) -> list[int]:
     """Return the seeds; raise ValueError if one is listed twice."""
     if len(set(seeds)) < len(seeds):
         raise ValueError("every seed once: a seed is listed twice")
     return seeds
 
 
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(no_seed_twice)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_no_seed_twice)]
+
+
+one_or_list = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+"""A pydantic validator that takes one text for a list of it."""
 
 
 def seeds_or_count(whose: str, first: int = 0) -> BeforeValidator:
@@ -141,12 +145,15 @@ class Setting:
         try:
             checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(value)
         except ValidationError as error:
-            raise ValueError(
-                error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            ) from None
+            raise ValueError(shortened(error.errors()[0]["msg"])) from None
         if control_character(checked):
             raise ValueError(f"text without {CONTROL_WORDS}")
         return checked
+
+
+def shortened(message: str) -> str:
+    """Shorten pydantic's message to the values that are allowed."""
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
 
 
 def control_character(value: object) -> bool:
@@ -205,10 +212,7 @@ def check_declared(
 ) -> None:
     """Check the settings that a component's function declares.
 
-    Args:
-        function: its keyword-only parameters are settings.
-        by_classes: settings whose defaults depend on the number of classes.
-        only_numbers: whether texts and tuples are not allowed.
+    `by_classes` are settings whose defaults depend on the number of classes.
 
     Raises:
         TypeError: a name is one that results or studies use, or a study cannot hold a default.
@@ -219,29 +223,21 @@ def check_declared(
         raise TypeError("Python cannot tell its parameters: wrap it in a function of your own") from error
     for parameter in parameters:
         if parameter.kind is parameter.KEYWORD_ONLY:
-            _check_name(parameter.name, function)
-            if parameter.name not in by_classes:
+            name = parameter.name
+            if name in {*TAKEN, *CORE, *NON_SETTING_KEYS}:
+                raise TypeError(
+                    f"its setting {name!r} has the name of a column of the results or of a setting of every "
+                    f"study; rename it, for instance {getattr(function, '__name__', 'my')}_{name}"
+                )
+            if name not in by_classes:
                 _check_default(parameter, only_numbers=only_numbers)
-
-
-def _check_name(name: str, function: Callable[..., Any]) -> None:
-    if name in {*TAKEN, *CORE, *NON_SETTING_KEYS}:
-        raise TypeError(
-            f"its setting {name!r} has the name of a column of the results or of a setting of every "
-            f"study; rename it, for instance {getattr(function, '__name__', 'my')}_{name}"
-        )
 
 
 def _check_default(parameter: inspect.Parameter, *, only_numbers: bool) -> None:
     name, default = parameter.name, parameter.default
-    if isinstance(default, (int, float)) or (not only_numbers and _is_text_or_tuple(default)):
+    numbers = default if isinstance(default, (list, tuple)) and not only_numbers else [default]
+    if (isinstance(default, str) and not only_numbers) or all(isinstance(n, (int, float)) for n in numbers):
         return
     got = "no default" if default is parameter.empty else f"the default {default!r}"
     more = "" if only_numbers else ", a text, true or false, or a tuple of numbers"
     raise TypeError(f"its setting {name!r} has {got}; allowed: a number{more} ({name}=0.1)")
-
-
-def _is_text_or_tuple(value: object) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(isinstance(number, (int, float)) for number in value)
-    return isinstance(value, str)

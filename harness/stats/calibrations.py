@@ -41,15 +41,8 @@ def calibration(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> pd
     place = np.maximum(np.searchsorted(edges, sure, side="left") - 1, 0)
     n, confidences, hits = (np.bincount(place, weights, minlength=bins) for weights in (None, sure, hit))
     occupied = np.where(n > 0, n, np.nan)
-    return pd.DataFrame(
-        {
-            "low": edges[:-1],
-            "high": edges[1:],
-            "n": n,
-            "confidence": confidences / occupied,
-            "accuracy": hits / occupied,
-        }
-    )
+    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "n": n})
+    return table.assign(confidence=confidences / occupied, accuracy=hits / occupied)
 
 
 def ece(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> float:
@@ -109,7 +102,6 @@ def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def _of_labels(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """Return the probability of each sample's true class."""
     index = np.asarray(labels, dtype=int)
     chosen = np.asarray(probabilities, dtype=float)[np.arange(len(index)), index]
     return np.asarray(chosen, dtype=float)

@@ -19,13 +19,9 @@ LEVEL_COLUMNS = ["arm", "reference", "seed", "value", "reference_value", "differ
 
 
 def paired_differences(
-    trials: pd.DataFrame,
-    pairs: pd.DataFrame,
-    metric: str = "val_accuracy",
-    arm: str = "arm",
-    *,
+    trials: pd.DataFrame, pairs: pd.DataFrame, metric: str = "val_accuracy", arm: str = "arm", *,
     unfinished: bool = False,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Subtract each reference arm from its arm, within a data set and a seed.
 
     Args:
@@ -52,12 +48,9 @@ def paired_differences(
 
 
 def contrasts(
-    trials: pd.DataFrame,
-    pairs: pd.DataFrame,
-    metric: str = "val_accuracy",
-    arm: str = "arm",
+    trials: pd.DataFrame, pairs: pd.DataFrame, metric: str = "val_accuracy", arm: str = "arm",
     confidence: float = CONFIDENCE,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Compare each pair on each data set with Student's t on the differences within seeds.
 
     It takes the arguments of `paired_differences`; `confidence` is the coverage of each interval by itself,
@@ -68,22 +61,15 @@ def contrasts(
         `pairs`. A pair without a common seed on a data set has no row.
     """
     differences = paired_differences(trials, pairs, metric, arm)
-    table = summarise(
-        differences, ["dataset", "arm", "reference"], "difference", confidence, difference_limits(metric)
-    )
-    return table.rename(columns={"mean": "difference"})[
-        ["dataset", "arm", "reference", "n", "difference", "low", "high"]
-    ]
+    by = ["dataset", "arm", "reference"]
+    table = summarise(differences, by, "difference", confidence, difference_limits(metric))
+    return table.rename(columns={"mean": "difference"})[[*by, "n", "difference", "low", "high"]]
 
 
 def level_differences(
-    trials: pd.DataFrame,
-    axis: str,
-    reference: str,
-    within: Sequence[str] = (),
-    axes: Sequence[str] = (),
+    trials: pd.DataFrame, axis: str, reference: str, within: Sequence[str] = (), axes: Sequence[str] = (),
     metric: str = "test_accuracy",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Subtract the reference level of an axis from each other level, one number a seed.
 
     A cell is a combination of the axes that are neither `axis` nor in `within`. Level and reference are
@@ -146,13 +132,6 @@ def _differences(
     means = np.full((2, len(seeds)), np.nan)
     if cells.size:
         means[:, kept] = [table[np.ix_(cells, kept)].mean(axis=0) for table in (values, theirs)]
-    return pd.DataFrame(
-        {
-            "seed": pd.Series(seeds).infer_objects(),
-            "value": means[0],
-            "reference_value": means[1],
-            "difference": means[0] - means[1],
-            "cells": len(cells),
-            "left_out": len(values) - len(cells),
-        }
-    )
+    table = pd.DataFrame({"seed": pd.Series(seeds).infer_objects(), "value": means[0]})
+    table["reference_value"] = means[1]
+    return table.assign(difference=means[0] - means[1], cells=len(cells), left_out=len(values) - len(cells))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.stats.summaries import CONFIDENCE, difference_limits, finished, limits, summarise
+from harness.stats.summaries import CONFIDENCE, difference_limits, finished, limits, sorted_within, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,10 +54,7 @@ def effect_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_a
 
 
 def main_effects(
-    trials: pd.DataFrame,
-    axes: Sequence[str],
-    metric: str = "val_accuracy",
-    confidence: float = CONFIDENCE,
+    trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_accuracy", confidence: float = CONFIDENCE
 ) -> pd.DataFrame:
     """Compute the main effect of each level: its paired difference from the mean of all levels.
 
@@ -79,10 +76,7 @@ def main_effects(
 
 
 def axis_spreads(
-    trials: pd.DataFrame,
-    axes: Sequence[str],
-    metric: str = "val_accuracy",
-    confidence: float = CONFIDENCE,
+    trials: pd.DataFrame, axes: Sequence[str], metric: str = "val_accuracy", confidence: float = CONFIDENCE
 ) -> pd.DataFrame:
     """Compare the best level of each axis with its worst, paired by seed.
 
@@ -110,12 +104,7 @@ def axis_spreads(
         rows.append(names | sizes | {k: interval[k] for k in ("n", "low", "high")} | {"share": _share(block)})
     columns = ["dataset", "axis", "best", "worst", "best_mean", "worst_mean"]
     table = pd.DataFrame(rows, columns=[*columns, "n", "spread", "low", "high", "share"])
-    rank = table.groupby("dataset", sort=False).ngroup()
-    return (
-        table.assign(_rank=rank)
-        .sort_values(["_rank", "spread"], ascending=[True, False], kind="stable")[table.columns]
-        .reset_index(drop=True)
-    )
+    return sorted_within(table, {"spread": False})
 
 
 def _blocks(

@@ -33,21 +33,15 @@ ROUNDING = 1e-12
 class BalancedBlock:
     """The balanced part of a data set's grid.
 
-    Attributes:
-        dataset: its name.
-        names: the dimensions: axes that still have several levels, then "seed" where there are several.
-        y: (levels of the first axis, .., seeds), no NaN; empty where nothing finished.
-        seeds: how many.
-        planned: trials.
-        left_out_levels: "axis=level" of what was left out to have no holes.
+    `names`: the dimensions: axes that still have several levels, then "seed" where there are several.
     """
 
-    dataset: str
+    dataset: str  # its name
     names: tuple[str, ...]
-    y: NDArray[np.float64]
-    seeds: int
-    planned: int
-    left_out_levels: tuple[str, ...]
+    y: NDArray[np.float64]  # (levels of the first axis, .., seeds), no NaN; empty where nothing finished
+    seeds: int  # how many
+    planned: int  # trials
+    left_out_levels: tuple[str, ...]  # "axis=level" of what was left out to have no holes
 
 
 def anova(
@@ -85,26 +79,16 @@ def anova_cells(trials: pd.DataFrame, axes: Sequence[str], metric: str = "test_a
         that had holes).
     """
     rows = [
-        {
-            "dataset": block.dataset,
-            "cells": block.y.size // max(block.seeds, 1),
-            "seeds": block.seeds,
-            "left_out": block.planned - block.y.size,
-            "left_out_levels": block.left_out_levels,
-        }
-        for block in _blocks(trials, axes, metric)
+        (b.dataset, b.y.size // max(b.seeds, 1), b.seeds, b.planned - b.y.size, b.left_out_levels)
+        for b in _blocks(trials, axes, metric)
     ]
     return pd.DataFrame(rows, columns=ANOVA_CELLS)
 
 
 def interaction(
-    trials: pd.DataFrame,
-    first: str,
-    second: str,
-    metric: str = "test_accuracy",
-    axes: Sequence[str] = (),
+    trials: pd.DataFrame, first: str, second: str, metric: str = "test_accuracy", axes: Sequence[str] = (),
     confidence: float = CONFIDENCE,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Average each combination of two axes' levels, and compute its deviation from their own effects.
 
     Combinations are averaged, within each seed, over the same cells of the other axes: those that every
@@ -148,7 +132,6 @@ def interaction(
 
 
 def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[BalancedBlock]:
-    """Yield the balanced block of each data set."""
     for dataset, planned in trials.groupby("dataset", sort=False):
         names = [*axes, "seed"]
         levels, values, _ = as_array(planned, names, metric)
@@ -166,7 +149,6 @@ def _blocks(trials: pd.DataFrame, axes: Sequence[str], metric: str) -> Iterator[
 
 
 def _table(block: BalancedBlock, interactions: int) -> pd.DataFrame:
-    """Make the rows of one data set."""
     y, seed = block.y, "seed"
     axes = [place for place, name in enumerate(block.names) if name != seed]
     terms = [
@@ -179,14 +161,9 @@ def _table(block: BalancedBlock, interactions: int) -> pd.DataFrame:
     df = [int(np.prod([y.shape[place] - 1 for place in term])) for term in terms]
     total = float(((y - y.mean()) ** 2).sum())
     rest, rest_df = max(total - sum(squares), 0.0), y.size - 1 - sum(df)
-    table = pd.DataFrame(
-        {
-            "dataset": block.dataset,
-            "term": [*(":".join(block.names[place] for place in term) for term in terms), "rest"],
-            "df": [*df, rest_df],
-            "sum_squares": [*squares, rest],
-        }
-    )
+    names = [*(":".join(block.names[place] for place in term) for term in terms), "rest"]
+    table = pd.DataFrame({"term": names, "df": [*df, rest_df], "sum_squares": [*squares, rest]})
+    table["dataset"] = block.dataset
     table["share"] = table["sum_squares"] / (total if np.ptp(y) > ROUNDING else np.nan)
     noise = rest / rest_df if rest_df > 0 and rest > ROUNDING * total and np.ptp(y) > ROUNDING else np.nan
     tested = table["term"].ne("rest")
@@ -231,16 +208,9 @@ def _combinations(
         means[np.ix_(there, used)] = cube[np.ix_(kept, there, used)].mean(axis=0)
     deviations = np.full_like(means, np.nan)
     deviations[np.ix_(there, used)] = _deviations(levels.iloc[there], means[np.ix_(there, used)])
-    return pd.DataFrame(
-        {
-            "dataset": dataset,
-            **{name: np.repeat(levels[name].to_numpy(), len(seeds)) for name in pair},
-            "value": means.ravel(),
-            "deviation": deviations.ravel(),
-            "cells": len(kept),
-            "left_out": len(cells) - len(kept),
-        }
-    )
+    named = {name: np.repeat(levels[name].to_numpy(), len(seeds)) for name in pair}
+    table = pd.DataFrame({"dataset": dataset, **named, "value": means.ravel()})
+    return table.assign(deviation=deviations.ravel(), cells=len(kept), left_out=len(cells) - len(kept))
 
 
 def _deviations(levels: pd.DataFrame, means: NDArray[np.float64]) -> NDArray[np.float64]:

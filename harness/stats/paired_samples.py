@@ -45,12 +45,9 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> pd.DataFrame:
 
 
 def sample_bootstrap(
-    right_a: ArrayLike,
-    right_b: ArrayLike,
-    rng: np.random.Generator,
-    resamples: int = 10_000,
+    right_a: ArrayLike, right_b: ArrayLike, rng: np.random.Generator, resamples: int = 10_000,
     confidence: float = CONFIDENCE,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Bootstrap an accuracy difference over test samples, with the models given.
 
     A sample is drawn with all seeds of both models. What it adds to the difference is one of a few numbers

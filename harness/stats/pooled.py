@@ -26,13 +26,9 @@ RESAMPLES = 2_000
 
 
 def interquartile_mean(
-    cells: pd.DataFrame,
-    rng: np.random.Generator,
-    *,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    shared_seeds: bool = True,
-) -> pd.DataFrame:
+    cells: pd.DataFrame, rng: np.random.Generator, *, resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE, shared_seeds: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """Average the middle half of all values, with a bootstrap interval over seeds.
 
     Args:
@@ -62,13 +58,9 @@ def interquartile_mean(
 
 
 def probability_of_improvement(
-    cells: pd.DataFrame,
-    rng: np.random.Generator,
-    *,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    shared_seeds: bool = True,
-) -> pd.DataFrame:
+    cells: pd.DataFrame, rng: np.random.Generator, *, resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE, shared_seeds: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """Estimate the probability that an arm beats its reference, in a cell and with seeds drawn at random.
 
     In a cell it is the share of pairs, any seed of the one with any seed of the other, ties half (the

@@ -32,12 +32,9 @@ def difference_limits(metric: str) -> tuple[float, float]:
 
 
 def summarise(
-    values: pd.DataFrame,
-    by: Sequence[str],
-    value: str,
-    confidence: float = CONFIDENCE,
+    values: pd.DataFrame, by: Sequence[str], value: str, confidence: float = CONFIDENCE,
     within: tuple[float, float] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Compute mean and Student-t interval of `value` within each group, groups in order of appearance.
 
     An interval ends where values end: Student's t knows nothing of the least and the greatest, and what it
@@ -120,13 +117,13 @@ def rank_arms(
     beside = beside.rename(columns={c: f"shown_{c}" for c in ("n", "mean", "low", "high")})
     table = outcomes(trials, by).merge(ranked, on=by).merge(beside, on=by)
     table = table.assign(_empty=table["mean"].isna(), _broken=(table["diverged"] + table["failed"]) > 0)
-    table = _ordered(table, {"_empty": True, "_broken": True, "mean": False})
+    table = sorted_within(table, {"_empty": True, "_broken": True, "mean": False})
     rank = (table.groupby("dataset", sort=False).cumcount() + 1).where(~table["_empty"])
     table.insert(len(by), "rank", rank)
     return table.drop(columns=["_empty", "_broken"])
 
 
-def _ordered(table: pd.DataFrame, keys: Mapping[str, bool]) -> pd.DataFrame:
+def sorted_within(table: pd.DataFrame, keys: Mapping[str, bool]) -> pd.DataFrame:
     """Sort rows within each data set by `keys` (column -> ascending), data sets in order of appearance."""
     first = table.groupby("dataset", sort=False).ngroup()
     by, ascending = ["_first", *keys], [True, *keys.values()]

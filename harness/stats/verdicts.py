@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+DIFFERENT = ("better", "worse")
 IDENTICAL = "the same in all seeds"
-VERDICTS = ("better", "worse", "same within margin", IDENTICAL, "cannot tell", "one seed", "no data")
+VERDICTS = (*DIFFERENT, "same within margin", IDENTICAL, "cannot tell", "one seed", "no data")
 # Differences of shares that are equal on paper differ by rounding; no accuracy is as fine as this.
 EQUAL = 1e-9
 
@@ -40,14 +41,9 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def verdicts(
-    differences: pd.DataFrame,
-    by: Sequence[str] = ("dataset", "arm", "reference"),
-    *,
-    margin: float,
-    alpha: float = 0.05,
-    higher_is_better: bool = True,
-    within: tuple[float, float] = (-np.inf, np.inf),
-) -> pd.DataFrame:
+    differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float,
+    alpha: float = 0.05, higher_is_better: bool = True, within: tuple[float, float] = (-np.inf, np.inf),
+) -> pd.DataFrame:  # fmt: skip
     """Judge each group of paired differences, all groups as one family.
 
     Seeds are the unit of replication: the differences of a group are independent and roughly normal, one a
@@ -116,7 +112,6 @@ def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
 
 
 def _words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
-    """Return the verdict of each row."""
     significant = table["p_holm"].le(alpha)
     equal = table["n"].gt(1) & table["sd"].le(EQUAL) & table["difference"].abs().le(EQUAL)
     conditions = {

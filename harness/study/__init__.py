@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     from harness.study.trials import settings_of as settings_of
 
 _HOMES = {
-    "Study": "study",
-    "load": "study",
-    "parse": "study",
-    "Arm": "trials",
-    "Trial": "trials",
-    "arms": "trials",
-    "settings_of": "trials",
+    **dict.fromkeys(("Study", "load", "parse"), "study"),
+    **dict.fromkeys(("Arm", "Trial", "arms", "settings_of"), "trials"),
 }
 __all__ = ["Arm", "Study", "Trial", "arms", "load", "parse", "settings_of"]
 __getattr__ = public_names(__name__, _HOMES)

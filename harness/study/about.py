@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from harness.settings import Seeds, seeds_or_count
+from harness.settings import Seeds, one_or_list, seeds_or_count
 from harness.study.designs import Design
 
 PhaseName = Literal["fixed", "tuning", "tuned", "search", "confirmed"]
@@ -26,7 +26,7 @@ class About(BaseModel):
     design: Design = "grid"
     seeds: Annotated[Seeds, seeds_or_count("a study")] = [0, 1, 2]
     plugins: list[str] = []
-    metrics: list[str] | None = None
+    metrics: Annotated[list[str] | None, one_or_list] = None  # --set metrics=top3
     resample_split: bool = False
     keep_predictions: list[Literal["train", "val", "test"]] = ["test"]
     keep_weights: Literal["best", "all", "none"] = "best"
@@ -40,11 +40,6 @@ class About(BaseModel):
         if value.casefold() == REFERENCE:
             raise ValueError(f"another name: results/{REFERENCE} holds the results that are kept")
         return value
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _one_metric(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value  # --set metrics=top3
 
     @field_validator("metrics")
     @classmethod

@@ -20,7 +20,6 @@ from harness.study import tuning_space
 
 GivenSettings: TypeAlias = "dict[str, Value]"
 """Settings as a study file gives them, checked; `trials.resolve` makes an arm's settings of them."""
-Settings: TypeAlias = GivenSettings
 
 
 def known_settings() -> dict[str, Setting]:

@@ -105,13 +105,7 @@ def _reference(level: Levels, values: Sequence[Any], baseline: Mapping[str, Any]
 
 
 def reference_level(axis: str, levels: Sequence[str], baseline: Mapping[str, Any]) -> str:
-    """Return the level that an axis's others are compared with by default: the baseline's, else the first.
-
-    Args:
-        axis: a setting, or the name of linked settings.
-        levels: the axis's values, as trials.csv has them.
-        baseline: the study's.
-    """
+    """Return the level that an axis's others are compared with by default: the baseline's, else the first."""
     usual = as_text(baseline.get(axis, DEFAULTS.get(axis)))
     return usual if usual in levels else next(iter(levels), "")
 
@@ -152,10 +146,7 @@ def problems(contrasts: Contrasts, design: str, axes: Mapping[str, Sequence[Any]
 def pair_problems(contrasts: Contrasts, arms: Sequence[str], same: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong with the declared pairs, now that arms are known.
 
-    Args:
-        contrasts: the family.
-        arms: names of the trained arms.
-        same: names of arms that are trained under another arm's name, and that name.
+    `same` maps an arm that is trained under another arm's name to that name.
     """
     for i, pair in enumerate(contrasts.pairs):
         if pair[0] == pair[1]:

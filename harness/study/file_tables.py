@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from harness.data.datasets import datasets
 from harness.data.image_folders import Folder
 from harness.errors import did_you_mean, quoted
+from harness.settings import shortened
 from harness.study import toml_text
 from harness.system.database_urls import shown, without_passwords
 
@@ -62,10 +63,8 @@ def _allowed(message: str) -> str:
     """Shorten pydantic's message to the values that are allowed."""
     message = re.sub(r"a valid dictionary( or instance of \w+)?", "a table", message)
     message = re.sub(r"(?:List|String) should have (at (?:least|most) .*?)(?: after .*)?$", r"\1", message)
-    message = re.sub(
-        r"String should match pattern .*", "letters, digits, _ . -, a letter or digit first", message
-    )
-    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+    name = "letters, digits, _ . -, a letter or digit first"
+    return shortened(re.sub(r"String should match pattern .*", name, message))
 
 
 def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> Iterable[str]:

@@ -19,12 +19,9 @@ PLAIN = ("study", "baseline", "axes")
 
 
 def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str]) -> list[str]:
-    """Apply `--set` to raw tables and return the problems.
+    """Apply `--set` to a study file's raw tables, which change in place, and return the problems.
 
-    Args:
-        overrides: "key=value" texts.
-        tables: a study file's, changed in place.
-        about: the keys of the [study] table.
+    `about` are the keys of the [study] table.
     """
     problems: list[str] = []
     given: dict[str, str] = {}
@@ -145,12 +142,7 @@ def _value(text: str) -> Any:
 
 
 def _read(value: str) -> Any:
-    """Read a TOML value.
-
-    Raises:
-        NoTomlError: it is not TOML.
-        ValueError: its numbers are too large, or it is nested too deep.
-    """
+    """Read a TOML value; raise NoTomlError if it is not TOML, ValueError if it is too large or too deep."""
     tables = toml_text.tables(f"value = {value}")
     if len(tables) > 1 or "\n" in value:
         raise toml_text.NoTomlError

@@ -125,14 +125,11 @@ def _chosen(draft: Draft) -> Iterator[str]:
         yield "[chosen]: only in a study.toml that tuning or a search wrote; take it out"
 
 
-def _contrasts(draft: Draft) -> Iterator[str]:
+def _contrasts_and_tune(draft: Draft) -> Iterator[str]:
     if draft.contrasts is not None:
         yield from contrasts.problems(draft.contrasts, draft.about.design, draft.axes)
         if draft.searches:
             yield from contrasts.problems_of_search(draft.contrasts, draft.about.phase)
-
-
-def _tune(draft: Draft) -> Iterator[str]:
     if draft.tune is not None:
         about = draft.about
         yield from tuning_space.problems(draft.tune, draft.spaces, about.seeds, draft.baseline, draft.axes)
@@ -160,17 +157,12 @@ RULES: Sequence[Rule] = (
     _phase, _search_tables, _design_tables, _settings_once, _spaces_without_tune, _metric_of_contrasts,
 )  # fmt: skip
 """Rules of all studies."""
-RULES_OF_ABOUT: Sequence[Rule] = (_chosen, _contrasts, _tune, _metrics, _search)
+RULES_OF_ABOUT: Sequence[Rule] = (_chosen, _contrasts_and_tune, _metrics, _search)
 """Rules that need a [study] table without problems."""
 
 
 def problems(draft: Draft, *, about_is_known: bool) -> list[str]:
-    """Say which rules a study breaks.
-
-    Args:
-        draft: its tables.
-        about_is_known: whether [study] is the file's, and no stand-in for one that has problems.
-    """
+    """Say which rules a study breaks; unless `about_is_known`, [study] is a stand-in for a wrong one."""
     rules = [*RULES, *(RULES_OF_ABOUT if about_is_known else ())]
     return [problem for rule in rules for problem in rule(draft)]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from harness.errors import did_you_mean
-from harness.settings import Seed, Seeds, limits, seeds_or_count
+from harness.settings import Seed, Seeds, limits, one_or_list, seeds_or_count
 from harness.system.database_urls import HIDDEN, shown
 
 Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
@@ -92,16 +92,11 @@ class Search(BaseModel):
         int, Field(ge=1), limits.at_most(limits.TOGETHER, "all are asked for before one is trained")
     ] = 32
     seeds: Annotated[Seeds, seeds_or_count("a suggestion", FIRST_SUGGESTION_SEED)] = [FIRST_SUGGESTION_SEED]
-    objective: Annotated[list[str], Field(min_length=1, max_length=2)] = ["val_accuracy"]
-    direction: list[Direction] = []
+    objective: Annotated[list[str], Field(min_length=1, max_length=2), one_or_list] = ["val_accuracy"]
+    direction: Annotated[list[Direction], one_or_list] = []
     diverged: Literal["fail"] | FiniteFloat = "fail"
     seed: Seed = 0
     storage: str = "sqlite"
-
-    @field_validator("objective", "direction", mode="before")
-    @classmethod
-    def _one(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
 
     @field_validator("pruner", mode="before")
     @classmethod
@@ -156,13 +151,7 @@ class Search(BaseModel):
 
 
 def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> Iterator[str]:
-    """Yield what is wrong with a search, each value by itself aside.
-
-    Args:
-        search: the [search] table.
-        seeds: the study's, which confirm.
-        tracked: the metrics that the study tracks.
-    """
+    """Yield what is wrong with a search, each value by itself aside; the study's `seeds` confirm it."""
     yield from _objective_problems(search, tracked)
     yield from _direction_problems(search)
     if len(search.objective) > 1:

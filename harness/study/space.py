@@ -212,9 +212,6 @@ class Space:
     def walk(self, draw: Draw) -> tuple[Drawn, Meaning]:
         """Draw each parameter that applies, given those drawn before it.
 
-        Args:
-            draw: gives a value of a parameter: the name of a choice, or a number.
-
         Returns:
             The drawn value of each parameter, and the settings that they stand for, without the baseline's.
         """
@@ -271,8 +268,6 @@ def applies(name: str, given: Mapping[str, Any]) -> bool:
     return name in CORE or any(name in getattr(owner, "settings", {}) for owner in owners)
 
 
-# ----------------------------------------------------------------------------------------- the study's tables
-
 CheckValue: TypeAlias = "Callable[[str, str, object], Value]"
 """Checks the value of a setting: where it stands, the setting's name, the value. `Checker.value`."""
 
@@ -295,13 +290,7 @@ def read_entry(
 ) -> SpaceEntry | None:
     """Check the list or the range of a setting; None, and a problem added, if it is wrong.
 
-    Args:
-        where: the place of the entry, for messages.
-        given: a list, or a table with these `keys`.
-        setting: the setting that is drawn.
-        check: checks a value of a list.
-        problems: gets what is wrong.
-        keys: the keys that the table of a range may have.
+    `where` is the entry's place, for messages; `keys` are those that the table of a range may have.
     """
     if isinstance(given, list):
         return read_list(where, setting.name, given, check, problems)

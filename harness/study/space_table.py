@@ -23,7 +23,7 @@ from harness.axes.losses import losses
 from harness.errors import did_you_mean, quoted
 from harness.settings import CORE, DEFAULTS, Setting
 from harness.settings.schema import TAKEN
-from harness.study.checker import Checker, Settings
+from harness.study.checker import Checker, GivenSettings
 from harness.study.searches import COLUMNS, COSTS
 from harness.study.space import (
     BOUNDS,
@@ -42,12 +42,12 @@ from harness.study.tuning_space import SAME_FOR_ALL
 from harness.text import as_text
 
 FIXED = tuple(name for name in SAME_FOR_ALL if name not in {"epochs", "steps"})
-"""Settings that no search varies: suggestions could not be compared."""
+"""GivenSettings that no search varies: suggestions could not be compared."""
 PAIR = "head, loss"
 """The parameter of heads and losses that fit, where both are free."""
 
 
-def read(table: Mapping[str, Any], baseline: Settings, checker: Checker) -> Space:
+def read(table: Mapping[str, Any], baseline: GivenSettings, checker: Checker) -> Space:
     """Check the [space] of a study file and return it; the checker gets the problems."""
     problems = checker.problems
     registries = plugins.registries()
@@ -165,7 +165,7 @@ def _counts(name: str, given: object, problems: list[str]) -> Ints | Choices | N
 
 
 def _paired(
-    entries: list[SpaceEntry], baseline: Settings, table: Mapping[str, Any], problems: list[str]
+    entries: list[SpaceEntry], baseline: GivenSettings, table: Mapping[str, Any], problems: list[str]
 ) -> list[SpaceEntry]:
     """Join a free head and a free loss into pairs that fit; add what fits nothing to the problems."""
     given = {**DEFAULTS, **baseline}
@@ -195,7 +195,7 @@ def _paired(
         problems.append(
             "space.head and space.loss are drawn as pairs that fit; give both the same `when`, or none"
         )
-    means: dict[str, Settings] = {f"{h} + {s}": {"head": h, "loss": s} for h, s in fitting}
+    means: dict[str, GivenSettings] = {f"{h} + {s}": {"head": h, "loss": s} for h, s in fitting}
     pair = SpaceEntry(PAIR, Choices(tuple(means)), means, head.when)
     return [pair, *(entry for entry in entries if entry not in (head, loss))]
 

@@ -68,7 +68,7 @@ class Phase:
 
     def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002 (a later phase looks at it)
         """Give what changes in [study]."""
-        return {}
+        return {"keep_predictions": [], "keep_weights": "none"} if self.sealed else {}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         """Give the arms, in the study's order, duplicates included."""
@@ -91,9 +91,6 @@ class _Tuning(Phase):
 
     def label_columns(self, study: Study) -> list[str]:
         return [*study.linked_axes, OF_ARM]
-
-    def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002
-        return {"keep_predictions": [], "keep_weights": "none"}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         budget = study.tune.budget if study.tune else None
@@ -127,9 +124,6 @@ class _Searching(Phase):
 
     def seeds(self, study: Study) -> Sequence[int]:
         return study.search.seeds if study.search else study.about.seeds
-
-    def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002
-        return {"keep_predictions": [], "keep_weights": "none"}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         for arm, chosen in study.chosen.items():
@@ -233,9 +227,7 @@ class Study:
     def in_phase(self, name: PhaseName, chosen: Mapping[str, GivenSettings] | None = None) -> Study:
         """Give the study in one of its phases: other settings, other seeds, perhaps a sealed test set.
 
-        Args:
-            name: fixed, tuning or tuned; of a search, search or confirmed.
-            chosen: what each arm chose, by its name; for the phases after the first.
+        `chosen` is what each arm chose, by its name, for the phases after the first.
         """
         changes = {"phase": name, **PHASES[name].changes(self.about)}
         return replace(self, about=self.about.model_copy(update=changes), chosen=chosen or {})
@@ -254,9 +246,8 @@ class Study:
     def tables(self, beside: Path | None = None) -> dict[str, Any]:
         """Give the study as TOML tables, with everything resolved that a reader would have to look up.
 
-        Args:
-            beside: the folder that the tables are written to. Files under the current folder, as it is, are
-                named from there, so that a repository can be moved with its results in it.
+        Files under the current folder, as it is, are named from the folder `beside` that the tables go to,
+        so that a repository can be moved with its results in it.
         """
         folder = self.path.parent if self.path else Path()
         named = [_place(folder / plugin, beside) for plugin in self.about.plugins]
@@ -287,9 +278,6 @@ def _place(path: Path, beside: Path | None) -> str:
     if beside is None or not all(place.is_relative_to(here) for place in (path, beside.resolve())):
         return path.as_posix()
     return Path(os.path.relpath(path, beside.resolve())).as_posix()
-
-
-# ---------------------------------------------------------------------------------------- reading a file
 
 
 def load(study: str | Path, overrides: Sequence[str] = (), plugin_files: Sequence[str | Path] = ()) -> Study:

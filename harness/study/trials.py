@@ -66,12 +66,7 @@ def settings_of(study: Study, given: Mapping[str, Value] | None = None) -> Setti
 
 
 def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | None = None) -> Settings:
-    """Bring settings into canonical form: fill in defaults, leave out what does not apply.
-
-    Args:
-        given: settings, checked.
-        study_datasets: the study's own data sets, by name; any other is registered.
-    """
+    """Bring checked settings into canonical form: fill in defaults, leave out what does not apply."""
     chosen: dict[str, Any] = {name: given.get(name, setting.default) for name, setting in CORE.items()}
     if given.get("steps") is not None:
         chosen.pop("epochs")

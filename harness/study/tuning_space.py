@@ -48,15 +48,7 @@ class Tune(BaseModel):
 def read(
     where: str, table: object, known: Mapping[str, Setting], check: CheckValue, problems: list[str]
 ) -> TuningSpace:
-    """Check a space as a study file has it and return its entries; one that is wrong has no values.
-
-    Args:
-        where: the place of the table, for messages.
-        table: the space: a list or a range a setting.
-        known: every setting there is.
-        check: checks a setting's value.
-        problems: gets what is wrong.
-    """
+    """Check a space as a study file has it and return its entries; one that is wrong has no values."""
     if not isinstance(table, Mapping):
         problems.append(
             f"{where} = {quoted(table)}: allowed: a table of settings, each a list or low and high"
@@ -95,15 +87,7 @@ def problems(
     baseline: Mapping[str, Any],
     axes: Mapping[str, Sequence[Any]],
 ) -> Iterator[str]:
-    """Yield what is wrong with the spaces of a study, each value by itself aside.
-
-    Args:
-        tune: the [tune] table.
-        spaces: each space by its place.
-        seeds: the study's.
-        baseline: the study's.
-        axes: the study's.
-    """
+    """Yield what is wrong with the spaces of a study, by their places, each value by itself aside."""
     both = sorted(set(tune.seeds) & set(seeds))
     if both:
         yield (

@@ -51,11 +51,7 @@ def is_name(value: object) -> bool:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary file, flush to disk, rename.
-
-    Raises:
-        MachineError: the disk is full or cannot be written; the file stays as it was.
-    """
+    """Write a file whole or, with a MachineError, not at all: temporary file, flush to disk, rename."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,11 +95,9 @@ def content_of(path: Path, most: int | None = None) -> bytes:
 
 
 def text(path: Path, most: int = MOST_TEXT) -> str:
-    """Read a text file, without its byte order mark.
+    """Read a text file, without its byte order mark, as `content_of`.
 
     Raises:
-        OSError: there is no such file.
-        MachineError: the file exists, and the machine cannot read it now.
         ValueError: it is longer than `most` bytes, or not UTF-8.
     """
     content = content_of(path, most + 1)
@@ -113,11 +107,7 @@ def text(path: Path, most: int = MOST_TEXT) -> str:
 
 
 def json_table(path: Path) -> dict[str, Any]:
-    """Read the object that a JSON file holds.
-
-    Raises:
-        OSError, ValueError: the file cannot be read, or holds something else.
-    """
+    """Read the object that a JSON file holds; raise ValueError if it holds something else."""
     content = json_value(text(path))
     if isinstance(content, dict):
         return content
@@ -133,11 +123,7 @@ def json_value(content: str) -> Any:
 
 
 def toml_table(path: Path) -> dict[str, Any]:
-    """Read the table that a TOML file holds.
-
-    Raises:
-        OSError, ValueError: the file cannot be read.
-    """
+    """Read the table that a TOML file holds; raise ValueError if it is none."""
     try:
         return tomllib.loads(text(path).replace("\r\n", "\n"))
     except RecursionError:
@@ -153,11 +139,7 @@ def check_unpacked(archive: zipfile.ZipFile, spare: int = SPARE) -> None:
 
 
 def members(content: bytes, names: Sequence[str]) -> dict[str, str]:
-    """Read these members of a zip archive as texts, after a check of its size; absent ones are left out.
-
-    Raises:
-        any of DAMAGE: the archive is damaged.
-    """
+    """Read these members of a zip archive as texts, but absent ones; a damaged one raises any of DAMAGE."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         check_unpacked(archive)
         there = set(archive.namelist())
@@ -165,11 +147,7 @@ def members(content: bytes, names: Sequence[str]) -> dict[str, str]:
 
 
 def arrays(content: bytes) -> dict[str, NDArray[np.generic]]:
-    """Read the arrays of a .npz file, after a check of its size; nothing is unpickled.
-
-    Raises:
-        any of DAMAGE: the file is damaged.
-    """
+    """Read the arrays of a .npz file; nothing is unpickled, and a damaged one raises any of DAMAGE."""
     import numpy as np
 
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -26,10 +26,8 @@ __all__ = ["public_names", "torch"]
 def public_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """Make the `__getattr__` of a package whose public names are imported when they are first asked for.
 
-    Args:
-        package: the package's `__name__`.
-        homes: public name -> its module below the package, with another name behind a colon if the object is
-            called differently there ("planning.plan:make").
+    `homes` maps a public name to its module below the package, with another name behind a colon if the object
+    is called differently there ("planning.plan:make").
     """
 
     def attribute_of_package(name: str) -> Any:

@@ -29,16 +29,11 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 def hold(path: Path, advice: str, timeout: float = 0) -> BaseFileLock:
-    """Lock a file and return the lock, which has `release`.
-
-    Args:
-        path: the file; its folder exists.
-        advice: what to do where the file system has no locks.
-        timeout: seconds to wait for another holder.
+    """Lock a file, whose folder exists, and return the lock, which has `release`.
 
     Raises:
-        filelock.Timeout: another process holds it.
-        MachineError: the file system has no locks, so that another writer would go unnoticed.
+        filelock.Timeout: another process holds it, `timeout` seconds long.
+        MachineError: the file system has no locks, so that another writer would go unnoticed; see `advice`.
         OSError: the file cannot be written.
     """
     from filelock import FileLock, SoftFileLock, Timeout
@@ -62,12 +57,7 @@ def hold(path: Path, advice: str, timeout: float = 0) -> BaseFileLock:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a results folder, and remove abandoned temporary files from it.
-
-    Raises:
-        UsageError: another run holds it.
-        MachineError: it cannot be written.
-    """
+    """Hold a results folder's lock, and sweep the folder; raise UsageError where another run holds it."""
     from filelock import Timeout
 
     lock_file = folder / ".lock"
@@ -115,10 +105,8 @@ def prefix() -> str:
 def sweep(folder: Path, now: float, *, held: bool) -> None:
     """Remove abandoned temporary files under a folder; those that cannot be removed stay.
 
-    Args:
-        folder: the folder to search, subfolders included; folders of such a name are left alone.
-        now: the time by the clock that dates the folder's files, which may be a file server's.
-        held: whether this process holds the folder's lock; files of an older version are abandoned then.
+    `now` is the time by the clock that dates the folder's files, which may be a file server's. Where this
+    process holds the folder's lock, files of an older version are abandoned, too.
     """
     with suppress(OSError):
         for path in folder.rglob(f"{PREFIX}*"):
@@ -151,8 +139,8 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # another user's
-        return True
+    except OSError:
+        pass  # another user's
     return True
 
 

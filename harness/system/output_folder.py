@@ -9,12 +9,7 @@ from harness.errors import UsageError
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:
-    """Raise UsageError if no files can be written into a folder, which need not exist yet.
-
-    Args:
-        folder: the folder.
-        option: the option that named it, for the message.
-    """
+    """Raise UsageError, which names the option, if no files can be written into a folder, be it new."""
     try:
         there = _nearest(folder.absolute())
         is_folder = there.is_dir()

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 
@@ -21,57 +21,51 @@ SWITCHES = "HARNESS_"
 """Prefixes of the environment variables that the harness itself reads."""
 
 
-def _torch_settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
-    """Return torch's settings by name in words, each with its value and a function that sets it."""
+class _Setting(NamedTuple):
+    """A setting: its value, a function that sets it, and of most of torch's the value after an import."""
+
+    value: Any
+    put_back: Callable[[Any], object]
+    initial: Any = None
+
+
+def _torch_settings() -> dict[str, _Setting]:
+    """Return torch's settings by name in words."""
     torch: Any = sys.modules["torch"]
-    deterministic = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    return {
-        "torch's default dtype": (torch.get_default_dtype(), torch.set_default_dtype),
-        "torch's default device": (
-            torch.get_default_device(),
-            lambda device: torch.set_default_device(None if device.type == "cpu" else device),
-        ),
-        "torch's number of threads": (torch.get_num_threads(), torch.set_num_threads),
-        "torch's deterministic algorithms": (
-            deterministic,
-            lambda both: torch.use_deterministic_algorithms(both[0], warn_only=both[1]),
-        ),
-        "torch's float32 matmul precision": (
-            torch.get_float32_matmul_precision(),
-            torch.set_float32_matmul_precision,
-        ),
-        "torch's gradients": (torch.is_grad_enabled(), torch._C._set_grad_enabled),
+
+    def set_device(device: Any) -> None:
+        torch.set_default_device(None if device.type == "cpu" else device)
+
+    def set_deterministic(both: tuple[bool, bool]) -> None:
+        torch.use_deterministic_algorithms(both[0], warn_only=both[1])
+
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = (torch.are_deterministic_algorithms_enabled(), warn_only)
+    precision = torch.get_float32_matmul_precision()
+    settings = {
+        "default dtype": _Setting(torch.get_default_dtype(), torch.set_default_dtype, torch.float32),
+        "default device": _Setting(torch.get_default_device(), set_device, torch.device("cpu")),
+        "number of threads": _Setting(torch.get_num_threads(), torch.set_num_threads),
+        "deterministic algorithms": _Setting(deterministic, set_deterministic, (False, False)),
+        "float32 matmul precision": _Setting(precision, torch.set_float32_matmul_precision, "highest"),
+        "gradients": _Setting(torch.is_grad_enabled(), torch._C._set_grad_enabled, True),
     }
+    return {f"torch's {name}": setting for name, setting in settings.items()}
 
 
 def _switch(name: str) -> Callable[[str | None], object]:
     return lambda value: os.environ.pop(name, "") if value is None else os.environ.update({name: value})
 
 
-def _settings() -> dict[str, tuple[Any, Callable[[Any], object]]]:
-    """Return all settings by name in words, each with its value and a function that sets it."""
+def _settings() -> dict[str, _Setting]:
+    """Return all settings by name in words."""
     own_settings = {
-        f"the environment variable {name}": (value, _switch(name))
+        f"the environment variable {name}": _Setting(value, _switch(name))
         for name, value in os.environ.items()
         if name.startswith(SWITCHES)
     }
     torch = _torch_settings() if hasattr(sys.modules.get("torch"), "get_default_dtype") else {}
-    return {"the current folder": (str(Path.cwd()), os.chdir), **own_settings, **torch}
-
-
-def _as_imported() -> dict[str, Any]:
-    """Give torch's settings as an import leaves them; how many threads there are is the machine's matter."""
-    torch: Any = sys.modules["torch"]
-    return {
-        "torch's default dtype": torch.float32,
-        "torch's default device": torch.device("cpu"),
-        "torch's deterministic algorithms": (False, False),
-        "torch's float32 matmul precision": "highest",
-        "torch's gradients": True,
-    }
+    return {"the current folder": _Setting(str(Path.cwd()), os.chdir), **own_settings, **torch}
 
 
 @contextmanager
@@ -80,7 +74,7 @@ def kept() -> Iterator[list[str]]:
 
     Gives a list that holds, after the block, what had been changed, in words.
     """
-    before: Mapping[str, Any] = {name: value for name, (value, _) in _settings().items()}
+    before: Mapping[str, Any] = {name: setting.value for name, setting in _settings().items()}
     had_torch = any(name.startswith("torch") for name in before)
     changed: list[str] = []
     try:
@@ -88,9 +82,9 @@ def kept() -> Iterator[list[str]]:
             yield changed
     finally:
         now = _settings()
-        if not had_torch and any(name.startswith("torch") for name in now):
-            before = {**before, **_as_imported()}
-        for name, (value, put_back) in now.items():
+        if not had_torch:
+            before = {**before, **{name: s.initial for name, s in now.items() if s.initial is not None}}
+        for name, (value, put_back, _) in now.items():
             new = name.startswith("the environment") and name not in before
             if new or (name in before and before[name] != value):
                 changed.append(f"{name} to {value}")
@@ -101,16 +95,10 @@ def kept() -> Iterator[list[str]]:
 
 
 def called(what: str, function: Callable[..., Any], *given: Any, note: str = "") -> Any:
-    """Call a component, and leave the process as it was.
+    """Call a component, with its settings a functools.partial, and leave the process as it was.
 
-    Args:
-        what: the component, in words.
-        function: it; with its settings, a functools.partial.
-        given: its arguments, by position: what a person's parameters are called is their own.
-        note: what an error says besides, such as how it was called.
-
-    Raises:
-        ComponentError: it raises, ends the process, or changes what decides numbers in all of the process.
+    Arguments are given by position: what a person's parameters are called is their own. Where it raises, ends
+    the process, or changes what decides numbers in all of it, a ComponentError says so, and the `note`.
     """
     try:
         with kept() as changed:

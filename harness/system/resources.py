@@ -18,10 +18,9 @@ UNLIMITED = 1 << 60
 
 
 def cores(root: Path | None = None) -> int:
-    """Count the cores that this process may keep busy, at least one; a broken share of a core counts as one.
+    """Count the cores that this process may keep busy; a broken share of a core counts as one.
 
-    Args:
-        root: where proc/ and sys/ are; `ROOT` if not given.
+    Under `root`, or `ROOT`, are proc/ and sys/.
     """
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = [share for folder in _groups("cpu", root or ROOT) if (share := _share(folder)) is not None]

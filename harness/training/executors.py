@@ -1,11 +1,7 @@
-"""Executors: tasks run in this process, or in local worker processes, one a core or one a GPU.
-
-A worker that dies (killed, out of memory) takes no other task along.
-"""
+"""Executors: tasks run in this process, or in local worker processes, one a core or one a GPU."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import importlib
 import multiprocessing
 import os
@@ -13,7 +9,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
@@ -35,16 +31,6 @@ NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
 
 
-class NoWorkerError(MachineError):
-    """No worker process can be started, at a moment when this process should not train in its place."""
-
-    def __init__(self, reason: BaseException) -> None:
-        super().__init__(
-            f"no worker process can be started ({in_words(reason)}). What is finished is safe; the same "
-            "command goes on from here, with --workers 1 in one process"
-        )
-
-
 # -------------------------------------------------------------------------------------- the parent process
 
 
@@ -52,13 +38,8 @@ class Workers:
     """Worker processes, one thread each; or none, and this process runs the tasks: simplest to debug.
 
     Of tasks in flight when a worker dies (killed, out of memory) each is tried again by itself, so that it
-    takes no other along, MOST_TRIES times in all.
-
-    Args:
-        count: processes; with one, this process runs the tasks.
-        modules: the modules that a worker must import to know the components; None if it cannot, and this
-            process runs the tasks.
-        shared: where tasks write their progress.
+    takes no other along, MOST_TRIES times in all. `modules` are those that a worker must import to know the
+    components; with None, if it cannot, or with one process, this process runs the tasks.
     """
 
     def __init__(
@@ -130,10 +111,7 @@ class Workers:
                     task = replace(waiting[0], device=idlest(devices, in_flight.values()))
                     in_flight[self._submit(task, count, idle=not in_flight)] = task
                     waiting.popleft()
-                finished, _ = concurrent.futures.wait(
-                    in_flight, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in finished:
+                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
                     result = future.result()
                     del in_flight[future]
                     yield result
@@ -156,7 +134,10 @@ class Workers:
                 self.close()
                 return submit(self._started(count), run_task, task)
         except NO_PROCESS as error:
-            raise NoWorkerError(error) from error
+            raise MachineError(
+                f"no worker process can be started ({in_words(error)}). What is finished is safe; the same "
+                "command goes on from here, with --workers 1 in one process"
+            ) from error
 
     def _started(self, count: int) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -262,11 +243,7 @@ def _import_engines(engines: Sequence[str]) -> None:
 
 
 def run_task(task: Task[Result], shared: SharedProgress | None = None) -> Result:
-    """Run a task in this process; in a worker, with the parent's shared progress.
-
-    Raises:
-        MachineError: this worker has other components than the study was planned with.
-    """
+    """Run a task in this process; in a worker, with the parent's shared progress."""
     check_components(task.stack.trials)
     return task.run(_shared if shared is None else shared)
 
@@ -277,9 +254,8 @@ def check_components(trials: Sequence[Trial]) -> None:
         return
     again = "start it again; --workers 1 trains in the process that has read the study"
     if _refusal:
-        raise MachineError(
-            f"a worker process cannot load the study's components: {_refusal}; fix it, and {again}"
-        )
+        why = f"a worker process cannot load the study's components: {_refusal}"
+        raise MachineError(f"{why}; fix it, and {again}")
     for trial in {id(trial.arm): trial for trial in trials}.values():
         if is_still(trial, _sources):
             continue

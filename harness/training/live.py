@@ -68,9 +68,6 @@ class CurvePanel:
     lines: pd.DataFrame
 
 
-# ------------------------------------------------------------------------------------------------- numbers
-
-
 def curves_of(progress: Progress) -> pd.DataFrame:
     """Return the curves of this run's stacks so far: trial_id, epoch, split, loss."""
     ids = np.array([trial.trial_id for stack in progress.stacks for trial in stack.trials])
@@ -81,26 +78,16 @@ def curves_of(progress: Progress) -> pd.DataFrame:
         times = [float(f"{budget.epoch_of(step):.7g}") for step in budget.eval_steps]
         epochs[first : first + len(stack.trials), : len(times)] = times
     loss = progress.shared.curves[..., LOSS].astype(float)
-    trial, evaluation, split = np.nonzero(np.isfinite(loss))
-    return pd.DataFrame(
-        {
-            "trial_id": ids[trial],
-            "epoch": epochs[trial, evaluation],
-            "split": np.array(TRAINED_ON)[split],
-            "loss": loss[trial, evaluation, split],
-        },
-        columns=COLUMNS,
-    )
+    trial, evaluation, split = there = np.nonzero(np.isfinite(loss))
+    values = (ids[trial], epochs[trial, evaluation], np.array(TRAINED_ON)[split], loss[there])
+    return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 
 
 def panels_of(curves: pd.DataFrame, trials: pd.DataFrame) -> list[CurvePanel]:
     """Make a panel a data set and kind of loss, since losses of different kinds share no axis.
 
     All planned trials count, so that a panel and a line's colour stay what they are while curves come in.
-
-    Args:
-        curves: trial_id, epoch, split, loss.
-        trials: trial_id, arm, dataset, loss (its kind), status.
+    `curves` are as of `curves_of`; of `trials`, trial_id, arm, dataset, loss (its kind) and status are read.
     """
     planned = trials[trials["status"].ne("skipped")]
     table = curves[np.isfinite(curves["loss"])].merge(planned[["trial_id", "arm"]], on="trial_id")
@@ -125,15 +112,10 @@ def short_names(arms: Sequence[str]) -> dict[str, str]:
     }
 
 
-# ------------------------------------------------------------------------------------------------- drawing
-
-
 def figure(panels: Sequence[CurvePanel], heading: str) -> Figure:
     """Draw loss over epochs on a logarithmic axis, train dashed and val solid; a panel a kind of loss.
 
-    Args:
-        panels: as from `panels_of`; an empty one says that nothing was evaluated yet.
-        heading: above all panels.
+    An empty panel says that nothing was evaluated yet.
     """
     import matplotlib as mpl
     from matplotlib import figure as mpl_figure
@@ -218,9 +200,6 @@ def _axes(ax: Axes, panel: CurvePanel) -> None:
         keys = [Line2D([], [], color=color, label=name) for name, color in zip(names, COLORS, strict=False)]
         keys += [Line2D([], [], color=GREY, ls=DASHES[split], label=split) for split in ("val", "train")]
     ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
-
-
-# -------------------------------------------------------------------------------------------------- showing
 
 
 def live_display(folder: Path, display: Display | None = None) -> Display:

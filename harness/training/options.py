@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness.errors import MachineError, UsageError
-from harness.planning.plan import cores
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
 from harness.system import resources
@@ -66,9 +65,7 @@ class RunOptions:
     def devices(self) -> list[str]:
         """Return the devices to train on: all GPUs for cuda, one name otherwise.
 
-        Raises:
-            UsageError: the engine does not compute there.
-            MachineError: the machine has no such device.
+        Raises UsageError if the engine does not compute there, MachineError if the machine has none.
         """
         device, engine = self.device, self.engine
         if engine == "numpy" and device not in {"auto", "cpu"}:
@@ -92,7 +89,7 @@ class RunOptions:
 
     def processes(self, devices: Sequence[str]) -> int:
         """Return how many processes train: as given; else one a GPU, or one a core."""
-        return self.workers or (len(devices) if devices[0] != "cpu" else cores())
+        return self.workers or (len(devices) if devices[0] != "cpu" else resources.cores())
 
 
 def _may_have_gpu() -> bool:

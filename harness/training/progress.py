@@ -36,11 +36,7 @@ class SharedProgress:
     has been evaluated yet. Trials are numbered stack by stack. It takes 16 bytes an evaluation of a trial, a
     tenth of what its rows in epochs.csv will take. `missing` says why the memory belongs to this process
     alone ("" if it is shared): /dev/shm is full, or too few open files are allowed, and no worker would be
-    heard.
-
-    Args:
-        sizes: the trials of each stack.
-        evaluations: E.
+    heard. `sizes` are the trials of each stack.
     """
 
     def __init__(self, sizes: Sequence[int], evaluations: int) -> None:
@@ -87,13 +83,9 @@ def _memory(places: int, numbers: int) -> tuple[str, Any, Any]:
 
 
 class ProgressWriter:
-    """Writes into a SharedProgress how far some trials of a stack are, and their curves.
+    """Writes into a SharedProgress how far some `trials` of the stack at `place` are, and their curves.
 
-    Args:
-        shared: where to write; None for nowhere.
-        place: the stack's.
-        before: trials of the stack that were trained before these.
-        trials: how many are being trained.
+    So many trials of the stack were trained `before` them. Without `shared` nothing is written.
     """
 
     def __init__(self, shared: SharedProgress | None, place: int, before: int, trials: int) -> None:

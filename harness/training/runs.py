@@ -131,11 +131,7 @@ def _train_phase(study: Study, folder: Path, options: RunOptions) -> RunSummary:
 
 
 def check_folder(folder: Path, drawn: Plan, options: RunOptions) -> dict[str, Any]:
-    """Return the plan that an earlier run left in a folder ({} if none did).
-
-    Raises:
-        UsageError: the folder is another study's, or the data are others, or an option cannot be read.
-    """
+    """Return the plan that an earlier run left in a folder, {} if none did; UsageError where they differ."""
     _ = options.cadence
     known = run_folder.check_compatible(folder, drawn.study, _digests(drawn))
     run_folder.check_trials(folder, drawn, known)
@@ -213,7 +209,9 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         except MachineError:
             plugins.check_unchanged(components)  # where a file has changed, that is the reason to tell
             raise
-    return _summary(folder, progress, time.monotonic() - start)
+    trained, seconds = progress.done - progress.failed, time.monotonic() - start
+    engine_notes = list(progress.engine_notes)
+    return RunSummary(folder, progress.statuses, trained, seconds, progress.failures, notes=engine_notes)
 
 
 def _plan(drawn: Plan, folder: Path, options: RunOptions) -> PlannedRun:
@@ -227,13 +225,11 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> PlannedRun:
     plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
+    cadence, place = options.cadence, folder.resolve()
     tasks = [
-        StackTask(
-            stack, devices[i % len(devices)], drawn.study, folder.resolve(), place=i,
-            checkpoint_every=options.cadence,
-        )
+        StackTask(stack, devices[i % len(devices)], drawn.study, place, i, checkpoint_every=cadence)
         for i, stack in enumerate(todo)
-    ]  # fmt: skip
+    ]
     evaluations = max((len(budget_of(stack).eval_steps) for stack in todo), default=1)
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
     count = spawning.possible(affordable(min(count, len(todo)), todo))
@@ -290,11 +286,7 @@ def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> No
 
 @contextmanager
 def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
-    """Finish a folder after the block; an error of the block is raised, whatever `finish` raises.
-
-    Raises:
-        MachineError: the folder is gone, or cannot be read or written.
-    """
+    """Finish a folder after the block; an error of the block is raised, whatever `finish` raises."""
     try:
         yield
     except BaseException as first:
@@ -312,18 +304,10 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
         raise MachineError(f"{folder} is not put in order: {error}. {AGAIN}") from error
 
 
-def _summary(folder: Path, progress: Progress, seconds: float) -> RunSummary:
-    trained = progress.done - progress.failed
-    return RunSummary(
-        folder, progress.statuses, trained, seconds, progress.failures, notes=list(progress.engine_notes)
-    )
-
-
 # ------------------------------------------------------------------------------------- remarks and modules
 
 
 def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:
-    """Say what a person should know before the training."""
     plan, folder, stacks = planned.plan, planned.folder, planned.stacks
     on_cpu = planned.devices[0] == "cpu"
     return [
@@ -337,7 +321,6 @@ def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:
 
 
 def _kernel_remarks(tasks: Sequence[StackTask]) -> list[str]:
-    """Say why the kernels are not used, where they would be."""
     wanted = any(task.device == "cpu" and task.stack.engine == "stacked" for task in tasks)
     missing = kernels.why_not() if wanted else ""
     return [f"{missing}: PyTorch computes what the kernels would"] if missing else []
@@ -354,10 +337,9 @@ def _old_remarks(folder: Path, stacks: Sequence[Stack]) -> list[str]:
 
 def _engine_remarks(trials: pd.DataFrame, engine: Engine) -> list[str]:
     """Say where another engine than the one asked for has trained what is finished."""
-    engines = set(trials["engine"].dropna()) - {engine}
-    if not engines:
+    others = " and ".join(sorted(set(trials["engine"].dropna()) - {engine}))
+    if not others:
         return []
-    others = " and ".join(sorted(engines))
     done = f"the {engine} engine trains nothing: all trials are finished, by the {others} engine"
     return [f"{done}. For a second opinion, train into another folder (--results)"]
 

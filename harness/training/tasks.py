@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 from harness.axes.planned_components import raised_in
 from harness.data.samples import Data, prepare
 from harness.engines import engine
-from harness.engines.base import Engine
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.planning.stack import Stack
 from harness.results import checkpoints
@@ -41,9 +40,7 @@ class Task(ABC, Generic[Result]):
     def run(self, shared: SharedProgress | None = None) -> Result:
         """Train the stack. A fault of the stack is a result, not an exception.
 
-        Raises:
-            MachineError: the results cannot be written.
-            UsageError: not a component's, such as a checkpoint of another version.
+        What is not is raised: MachineError, or UsageError such as of a checkpoint of another version.
         """
         try:
             return self.train(prepare(self.stack.trials[0].arm.settings), shared)
@@ -74,11 +71,6 @@ class Task(ABC, Generic[Result]):
     def retry(self, deaths: int) -> Self:  # noqa: ARG002 (what subclasses need)
         """Return the task to try after so many deaths of its worker."""
         return self
-
-
-def engine_of(stack: Stack) -> Engine:
-    """Import the module of the engine that trains a stack."""
-    return engine(stack.engine)
 
 
 @contextmanager
@@ -118,9 +110,6 @@ def undisturbed() -> Iterator[None]:
         yield
     if changed:
         raise ComponentError(f"a component changed settings of the whole process: {', '.join(changed)}")
-
-
-# ----------------------------------------------------------------------------------------- tasks of a run
 
 
 @dataclass(frozen=True)
@@ -203,16 +192,13 @@ def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None)
         writer = ProgressWriter(shared, task.place, before, len(share))
         options = EngineOptions(writer, task.study.metrics, checkpoint, task.study.sealed)
         try:
-            outcome = engine_of(task.stack).train(share, data, task.device, options=options)
+            outcome = engine(task.stack.engine).train(share, data, task.device, options=options)
         except (MemoryError, RuntimeError) as error:
-            if len(share) == 1 or not _is_out_of_memory(error):
+            out_of_memory = isinstance(error, MemoryError) or "memory" in str(error).lower()
+            if len(share) == 1 or not out_of_memory:
                 raise
             todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
             continue
         writer(1.0, outcome)
         outcomes.append(ShareOutcome(share, outcome, checkpoint.seconds, task.device))
     return outcomes
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "memory" in str(error).lower()

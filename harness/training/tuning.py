@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -36,13 +35,7 @@ def choose(plan: Plan, folder: Path) -> dict[str, GivenSettings]:
 
     An arm takes the setting with the highest val accuracy, averaged over the tuning seeds; of equal ones the
     first. A setting with a diverged seed is not taken. An arm for which nothing is left chooses nothing.
-
-    Args:
-        plan: of a study with a [tune] table.
-        folder: the study's results folder, with its tuning/ finished.
-
-    Raises:
-        UsageError: trials of the tuning phase are missing or failed.
+    Where trials of `folder`/tuning are missing or failed, that is a UsageError.
     """
     study = plan.study.in_phase("tuning")
     tried = results.read_trials(folder / TUNING).set_index("trial_id")[["status", "val_accuracy"]]
@@ -66,7 +59,10 @@ def choose(plan: Plan, folder: Path) -> dict[str, GivenSettings]:
                 "edge": edge(points[best], points) if finished else "",
             }
         )
-    tables.write(folder, {CHOSEN: _csv(rows)})
+    last = ["val_accuracy", "seeds", "tried", "unfinished", "edge"]
+    table = pd.DataFrame(rows)
+    table = table[[*table.columns.drop(last), *last]]
+    tables.write(folder, {CHOSEN: csv_rows.written(table, part_files.SIGNIFICANT).encode()})
     return chosen
 
 
@@ -95,13 +91,6 @@ def _score(study: Study, arm: Arm, tried: pd.DataFrame, folder: Path) -> float:
             f"chosen yet. See {folder / TUNING / 'trials.csv'}, and run the study again to train them."
         )
     return float(rows["val_accuracy"].mean()) if rows["status"].eq("ok").all() else NO_SCORE
-
-
-def _csv(rows: list[dict[str, Any]]) -> bytes:
-    table = pd.DataFrame(rows)
-    last = ["val_accuracy", "seeds", "tried", "unfinished", "edge"]
-    table = table[[*table.columns.drop(last), *last]]
-    return csv_rows.written(table, part_files.SIGNIFICANT).encode()
 
 
 def edge(chosen: GivenSettings, points: Sequence[GivenSettings]) -> str:

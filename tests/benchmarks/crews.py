@@ -15,7 +15,7 @@ from typing import Any
 from peers import Form, Peer
 from work import Share, Timing, Work, as_json, shares
 
-from harness.planning.plan import cores
+from harness.system.resources import cores
 
 HERE = Path(__file__).parent
 WARNINGS = "ignore"  # of libraries among themselves; in the tests they are errors

@@ -21,7 +21,7 @@ from harness.data.samples import Data, prepare
 from harness.engines import kernels
 from harness.engines.stacked.network import StackedNetwork
 from harness.engines.stacked.optimizer import stack_optimizers
-from harness.engines.stacked.sparse import Sparse, SparseImages, compressed
+from harness.engines.stacked.sparse import Sparse, compressed
 from harness.engines.stacked.steps import Feed, eager
 from harness.planning.kernel_support import SWITCH
 from harness.study.trials import Arm, Trial, resolve
@@ -81,10 +81,10 @@ def compare_steps() -> None:
 def in_kernels(optimizer: str, size: int) -> tuple[float, float, float]:
     """Of a batch of this size: the product, the optimizer's step, and the turning of the batch."""
     stack, data = stack_of(optimizer, size)
-    images = SparseImages(compressed(data.train))
+    images = compressed(data.train)
     first, grad = stack.first, torch.randn(MEMBERS, 32, size) * 1e-6
     assert isinstance(first, Sparse)
-    batch = images.at(torch.randperm(len(images))[None, :size])
+    batch = images.at(torch.randperm(images.size)[None, :size])
     first.update(1, batch, [grad])  # so that states are there, and the update knows its memory
     transposed, update = first.transpose(batch.images, batch.index), first.updates[0]
     library = kernels.library("float32")

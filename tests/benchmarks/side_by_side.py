@@ -22,8 +22,8 @@ from crews import Crews, PeerError, as_one, missing
 from peers import HARNESS, PEERS, Form
 from work import SLICE, Extent, Work, words
 
-from harness.planning.plan import cores
 from harness.results.provenance import _commit, _cpu
+from harness.system.resources import cores
 
 TRY = 0.3  # seconds of steps in a short try
 SAME = 0.015  # accuracies that differ by less are the same

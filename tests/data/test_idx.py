@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import struct
 from typing import TYPE_CHECKING, Any
@@ -31,25 +32,30 @@ def packed(array: NDArray[Any]) -> bytes:
     return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
+def parse(data: bytes, name: str) -> NDArray[Any]:
+    """The array of an IDX file that has this content."""
+    return idx.parse(io.BytesIO(data), len(data), name)
+
+
 LABELS = packed(np.arange(12, dtype=np.uint8).reshape(3, 4))
 
 
 @given(ARRAYS, st.booleans())
 def test_packed_arrays_are_read_back(array: NDArray[Any], zipped: bool) -> None:
     data = gzip.compress(packed(array)) if zipped else packed(array)
-    got = idx.parse(data, "f")
+    got = parse(data, "f")
     np.testing.assert_array_equal(got, array, strict=True)
     assert got.flags.writeable
 
 
 def test_bytes_are_big_endian() -> None:
-    assert idx.parse(bytes([0, 0, 0x0B, 1, 0, 0, 0, 1, 1, 2]), "f").tolist() == [258]
+    assert parse(bytes([0, 0, 0x0B, 1, 0, 0, 0, 1, 1, 2]), "f").tolist() == [258]
 
 
 @given(st.integers(0, len(LABELS) - 1))
 def test_a_cut_file_is_named_wherever_it_is_cut(length: int) -> None:
     with pytest.raises(UsageError, match=r"^my-labels: "):
-        idx.parse(LABELS[:length], "my-labels")
+        parse(LABELS[:length], "my-labels")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,7 @@ def test_a_cut_file_is_named_wherever_it_is_cut(length: int) -> None:
 )
 def test_faulty_files_are_reported(data: bytes, words: str) -> None:
     with pytest.raises(UsageError, match=rf"^f: .*{re.escape(words)}"):
-        idx.parse(data, "f")
+        parse(data, "f")
 
 
 def test_read_takes_raw_and_gz(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from harness.axes.optimizers import optimizers
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import prepare
 from harness.engines import loop
+from harness.engines.base import batch_indices
 from harness.engines.outcome import Outcome
 from harness.planning import plan as planning
 from harness.study.trials import Arm, Trial, resolve
@@ -77,7 +78,7 @@ def test_the_loop_engine_uses_torchs_own_optimizer(name: str) -> None:
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
 def test_batches_are_slices_of_the_epochs_order(sampling: str) -> None:
     one, budget = trial(sampling=sampling, epochs=2), Budget(50, 16, 8, (0, 8))
-    batches = list(loop.SeededBatches(one, budget))
+    batches = [index.tolist() for index in batch_indices(one, budget)]
     assert [len(batch) for batch in batches] == (
         [16] * 8 if sampling == "replacement" else [16, 16, 16, 2] * 2
     )

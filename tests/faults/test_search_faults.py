@@ -18,7 +18,7 @@ import harness
 from harness import reporting
 from harness.axes.metrics import metrics
 from harness.errors import MachineError
-from harness.searching import storages
+from harness.searching import journals
 from harness.searching.rounds import StageTask
 from harness.study.study import Study
 from harness.training import executors
@@ -209,7 +209,7 @@ def test_a_lock_that_a_kill_left_is_taken_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
     """Of our own writer a file; of a dashboard started in another folder, a link to nowhere."""
-    monkeypatch.setattr(storages, "LEFT_SECONDS", 0.1)
+    monkeypatch.setattr(journals, "LEFT_SECONDS", 0.1)
     small = study(storage="journal", suggestions=2, batch=2, pruner="none")
     harness.search(small, tmp_path / "s", workers=1)
     lock = tmp_path / "s" / "optuna.journal.lock"
@@ -271,7 +271,7 @@ def test_a_disk_fault_in_a_search_is_reported_and_loses_nothing(
         patch.setattr("os.rename", read_only)  # with which Optuna lets a journal's lock go
         with pytest.raises(MachineError, match=r"optuna\.journal cannot be written: Read-only file system"):
             harness.search(more, tmp_path / "s", workers=1)
-    monkeypatch.setattr(storages, "LEFT_SECONDS", 0.1)
+    monkeypatch.setattr(journals, "LEFT_SECONDS", 0.1)
     part = min((tmp_path / "s" / "parts").glob("b*.zip"))
     copy = part.with_name(f"{part.stem} (1).zip")
     copy.write_bytes(part.read_bytes())

@@ -23,7 +23,7 @@ def table(contrasts: int, series: tuple[str, ...] = ("",), size: float = 0.01) -
             rows.append(
                 {"heading": f"data {number // 20}", "label": f"contrast {number}", "difference": middle,
                  "low": middle - 0.001, "high": middle + 0.001, "verdict": verdict,
-                 "told": f"{which} {verdict}", "series": which}
+                 "words": f"{which} {verdict}", "series": which}
             )  # fmt: skip
     return pd.DataFrame(rows)
 

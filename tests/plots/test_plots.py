@@ -347,7 +347,7 @@ def climb(rungs: int, seeds: int = 3) -> dict[str, pd.DataFrame]:
         made["accuracy"].append({**row, "mean": mean, "low": mean - half, "high": mean + half})
         made["accuracies"] += [{**row, "value": mean + offset} for offset in offsets]
         if number:
-            ends = {"difference": 0.05, "low": 0.05 - half, "high": 0.05 + half, "told": f"+5.0 ({number})"}
+            ends = {"difference": 0.05, "low": 0.05 - half, "high": 0.05 + half, "words": f"+5.0 ({number})"}
             made["changes"].append(row | ends)
             made["differences"] += [{**row, "difference": 0.05 + offset} for offset in offsets]
     return {name: pd.DataFrame(rows) for name, rows in made.items()}

@@ -14,6 +14,7 @@ from harness import reporting, stats
 from harness.reporting import ReportData, calibration
 from harness.reporting.model import Section
 from harness.results import predictions, selection, weights
+from harness.stats.calibrations import BINS
 
 
 def make_section(reading: ReportData) -> Section:
@@ -30,7 +31,7 @@ def test_every_trial_has_the_table_and_the_ece_that_stats_gives_it(sweep: Report
     eces = calibration.eces(tallied)
     for _, trial in done.iterrows():
         said = predictions.table(sweep.results, trial, "test")
-        whole = stats.calibration(said["confidence"], ~said["wrong"], calibration.BINS)
+        whole = stats.calibration(said["confidence"], ~said["wrong"], BINS)
         ours = tallied[tallied["trial_id"].eq(trial["trial_id"])].reset_index(drop=True)
         pd.testing.assert_frame_equal(ours[list(whole)], whole, check_dtype=False, rtol=1e-6)
         assert eces[trial["trial_id"]] == pytest.approx(stats.ece(said["confidence"], ~said["wrong"]))

@@ -18,7 +18,7 @@ import pytest
 
 from harness import reporting, stats
 from harness.errors import MachineError, UsageError
-from harness.reporting import arm_tables, summary_text
+from harness.reporting import arm_figures, arm_tables, choices
 from harness.results import Results, read
 from harness.study.study import Study
 from harness.text import points
@@ -224,7 +224,7 @@ def test_overlapping_spreads_leave_the_order_open() -> None:
          "val_accuracy": 0.8 + (0.05 + 0.01 * seed) * (a == "x") + (0.05 - 0.01 * seed) * (b == "y")}
         for a in "xz" for b in "yz" for seed in range(3)
     ]  # fmt: skip
-    told = " ".join(summary_text._spread_words(stats.axis_spreads(pd.DataFrame(rows), ["a", "b"]), "digits"))
+    told = " ".join(choices._spread_words(stats.axis_spreads(pd.DataFrame(rows), ["a", "b"]), "digits"))
     assert "is open: their intervals overlap" in told
 
 
@@ -234,7 +234,7 @@ def test_a_best_arm_made_of_other_levels_than_the_best_on_average_is_a_warning(d
     adam = trials["optimizer"].eq("adam")
     trials["val_accuracy"] += 0.1 * adam + 0.3 * (~adam & trials["output"].eq("softmax + CE"))
     trials["val_accuracy"] -= 0.3 * (~adam & trials["output"].eq("softmax + MSE"))
-    told = " ".join(summary_text.answers(reporting.prepare(replace(results, trials=trials)))[0])
+    told = " ".join(choices.answers(reporting.prepare(replace(results, trials=trials)))[0])
     assert "Its optimizer is sgd, though adam does best on average" in told
 
 
@@ -243,7 +243,7 @@ def test_the_gap_between_train_and_val_has_its_interval(digits_results: Path) ->
     rows = {"train_loss": 0.25, "val_loss": 0.5, "train_accuracy": 0.96, "val_accuracy": 0.93}
     reading = reporting.prepare(trials_with(results, **rows))
     label = str(reading.trials["label"].iloc[0])
-    told = list(summary_text.gap(reading, "digits", label))
+    told = list(arm_figures.gap(reading, "digits", label))
     assert told[0].replace("\u00a0", " ") == (
         f"At the end of {label} the train loss is 0.25 and the val loss 0.5, a gap of +0.25 "
         "(the same in all seeds); val accuracy lies \u22123.0 points (the same in all seeds) from train's "
@@ -253,7 +253,7 @@ def test_the_gap_between_train_and_val_has_its_interval(digits_results: Path) ->
     val = results.epochs["split"].eq("val") & results.epochs["epoch"].eq(2)
     dipped = results.epochs.assign(loss=results.epochs["loss"].mask(val, 0.001))
     reading = reporting.prepare(replace(results, epochs=dipped))
-    assert list(summary_text.gap(reading, "digits", label))[1] == (
+    assert list(arm_figures.gap(reading, "digits", label))[1] == (
         "Its val loss was lowest after 2 of 4 epochs, at 0.001."
     )
 

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.text import Text
 
 from harness import reporting, stats
-from harness.reporting import ReportData, grid_figures
+from harness.reporting import ReportData, choices
 from harness.results import Results
 
 AXES = {"a": ["a1", "a2"], "b": ["b1", "b2", "b3"], "c": ["c1", "c2"]}
@@ -46,7 +46,7 @@ def words(figure: reporting.Figure) -> list[str]:
 
 def test_shares_are_those_of_the_analysis_of_variance() -> None:
     reading = grid(0.05)
-    drawn = {figure.name: figure for figure in grid_figures.draw(reading)}
+    drawn = {figure.name: figure for figure in choices.draw(reading)}
     assert list(drawn)[:2] == ["effects", "variance"]
     table = stats.anova(reading.trials, reading.axes, "val_accuracy").set_index("term")
     said = words(drawn["variance"])
@@ -57,11 +57,11 @@ def test_shares_are_those_of_the_analysis_of_variance() -> None:
 
 
 def test_only_interactions_with_a_share_are_drawn_and_their_cells_say_by_how_much() -> None:
-    drawn = [figure for figure in grid_figures.draw(grid(0.06)) if figure.name.startswith("interaction")]
+    drawn = [figure for figure in choices.draw(grid(0.06)) if figure.name.startswith("interaction")]
     assert [figure.name for figure in drawn] == ["interaction-two-a-b"]
     # A product of 0.06 in one of 2 x 3 cells leaves 0.06 (1 - 1/2)(1 - 1/3) = 2 points of deviation there.
     assert any(text.startswith(("66.0 %\n+2.0", "66.0 %\n+1.99")) for text in words(drawn[0]))
-    assert not [f for f in grid_figures.draw(grid(0.0)) if f.name.startswith("interaction")]
+    assert not [f for f in choices.draw(grid(0.0)) if f.name.startswith("interaction")]
 
 
 def test_a_hole_in_the_grid_is_reported() -> None:
@@ -71,16 +71,16 @@ def test_a_hole_in_the_grid_is_reported() -> None:
         status=reading.trials["status"].mask(hit, "diverged"),
         val_accuracy=reading.trials["val_accuracy"].mask(hit),
     )
-    drawn = {figure.name: figure for figure in grid_figures.draw(replace(reading, trials=trials))}
+    drawn = {figure.name: figure for figure in choices.draw(replace(reading, trials=trials))}
     assert "planned trials are left out" in drawn["variance"].caption
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_few_seeds_are_no_reason_to_crash(seeds: int) -> None:
-    assert "variance" in {figure.name for figure in grid_figures.draw(grid(0.05, seeds=seeds))}
+    assert "variance" in {figure.name for figure in choices.draw(grid(0.05, seeds=seeds))}
 
 
 def test_without_any_variance_there_is_no_share() -> None:
     reading = grid(0.0)
     trials = reading.trials.assign(val_accuracy=0.5)
-    assert "variance" not in {figure.name for figure in grid_figures.draw(replace(reading, trials=trials))}
+    assert "variance" not in {figure.name for figure in choices.draw(replace(reading, trials=trials))}

@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from harness.engines.stacked import cuda_graphs
 from harness.engines.stacked import engine as stacked
 from harness.errors import MachineError
 from harness.planning import plan
-from harness.planning.stack import ENGINES, Engine
+from harness.planning.stack import Engine
 from harness.results import parts, run_folder
 from harness.searching.rounds import StageTask
 from harness.study.study import Study, load
@@ -286,10 +286,11 @@ def test_a_trial_that_always_kills_its_worker_fails_alone(
 
 def test_every_engine_trains_the_same_plan(study_of: Make, tmp_path: Path) -> None:
     study = study_of({"optimizer": ["sgd", "adam"]}, study={"seeds": 1})
-    for name in ENGINES:
+    engines: tuple[Engine, ...] = get_args(Engine)
+    for name in engines:
         runs.train(study, tmp_path / name, device="cpu", workers=1, engine=name)
-    one, *others = (results.read(tmp_path / engine).trials for engine in ENGINES)
-    for engine, other in zip(ENGINES[1:], others, strict=True):
+    one, *others = (results.read(tmp_path / engine).trials for engine in engines)
+    for engine, other in zip(engines[1:], others, strict=True):
         assert set(other["engine"]) == {engine}
         assert set(other["group_size"]) == {1}
         assert list(one["trial_id"]) == list(other["trial_id"])

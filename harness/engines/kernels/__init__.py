@@ -123,11 +123,7 @@ def name_of(dtype: object) -> str:
 
 
 def library(dtype: object) -> ctypes.CDLL:
-    """Return the kernels for float32 or float64, compiled if they are not in the cache.
-
-    Raises:
-        UnavailableError: there is no compiler, or it fails; or they are switched off.
-    """
+    """Return the kernels for float32 or float64, compiled if need be; raise UnavailableError without them."""
     kernels = _find(name_of(dtype))
     if kernels.library is None:
         raise UnavailableError(kernels.missing)
@@ -135,11 +131,7 @@ def library(dtype: object) -> ctypes.CDLL:
 
 
 def lanes(dtype: object) -> int:
-    """Return the hidden units of a tile, and images of a vector: 16, 8 or 4, as a register holds.
-
-    Raises:
-        UnavailableError: as `library`.
-    """
+    """Return the hidden units of a tile, and images of a vector: 16, 8 or 4, as a register holds."""
     library(dtype)
     return _find(name_of(dtype)).lanes
 
@@ -228,11 +220,7 @@ def _compiled(real: str, size: int) -> Path:
 
 
 def _check(path: Path) -> None:
-    """Test compiled kernels in a process of their own, or read the verdict of an earlier test.
-
-    Raises:
-        UnavailableError: they are slower than PyTorch, compute wrong numbers, or end their process.
-    """
+    """Raise UnavailableError for wrong or slow kernels: by a self-test, or an earlier one's verdict."""
     settings = [f"{name}={os.environ.get(name, '')}" for name in PYTORCH_TUNING]
     digest = hashlib.sha256("\n".join([metadata.version("torch"), *settings]).encode()).hexdigest()[:8]
     kept = path.with_name(f"{path.stem}-{digest}.txt")
@@ -249,11 +237,7 @@ def _check(path: Path) -> None:
 
 
 def _self_test() -> str:
-    """Run the self-test; return why the kernels are not to be used, or "".
-
-    Raises:
-        UnavailableError: it did not end; the next run tries again.
-    """
+    """Run the self-test; return why the kernels are not to be used, or "". One that fails is not kept."""
     command = [sys.executable, "-P", "-m", "harness.engines.stacked.kernel_self_test"]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
@@ -271,7 +255,6 @@ def _self_test() -> str:
 
 
 def _run(command: Sequence[str]) -> None:
-    """Run a compiler."""
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired as error:
@@ -288,6 +271,5 @@ def _cpu() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     facts = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    return " ".join(
-        [platform.machine(), platform.processor(), platform.node() if not facts else "", *facts[:2]]
-    )
+    node = "" if facts else platform.node()
+    return " ".join([platform.machine(), platform.processor(), node, *facts[:2]])

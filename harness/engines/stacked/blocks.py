@@ -1,12 +1,12 @@
 """Blocks: the members of a stack that have one shape, and their layers behind layer one.
 
-Activations are (K, h, B) and layers are small batched products over (K, h, B); see stack.py for the rest.
+Activations are (K, h, B) and layers are small batched products over (K, h, B); see network.py for the rest.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,13 +54,11 @@ class Activations:
 
 
 def _backward(phi: Activation, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    return phi.backward(grad, z, a) if phi.backward is not None else _by_autograd(phi.forward, z, grad)
-
-
-def _by_autograd(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Tensor:
+    if phi.backward is not None:
+        return phi.backward(grad, z, a)
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        (result,) = torch.autograd.grad(function(x), x, grad)
+        z = z.detach().requires_grad_()
+        (result,) = torch.autograd.grad(phi.forward(z), z, grad)
     return result
 
 
@@ -79,7 +77,7 @@ class BlockPass(NamedTuple):
 class LayerBlock:
     """Some members of a stack, K networks of one shape: their parameters, and the layers behind the first.
 
-    Parameters per member are layer one's weights (layer_one.py), and everything behind them, `rest` (K, n),
+    Parameters per member are layer one's weights (first_layer.py), and everything behind them, `rest` (K, n),
     so that an optimizer's update is two calls whatever the depth.
     """
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.axes.optimizers import Count
 from harness.data.samples import Samples
-from harness.engines.members import SeedIndex
+from harness.engines.members import SeedIndex, as_slice
 from harness.engines.stacked.blocks import LayerBlock
 from harness.engines.stacked.first_layer import ImageSource, LayerOne, block_of, parameter_group
 from harness.engines.stacked.gpu_images import ResidentImages
@@ -25,9 +25,6 @@ class DenseImages:
     def __init__(self, x: Tensor, seeds: SeedIndex) -> None:
         self.x, self.of_member = x, torch.tensor(seeds.of_member, device=x.device)
         self.space = x.new_empty(0)
-
-    def __len__(self) -> int:
-        return len(self.x)
 
     def at(self, index: Tensor) -> Tensor:
         """Return pixels (B, D) of one batch, or (K, B, D) of one a member; the next batch overwrites them."""
@@ -53,10 +50,7 @@ class Dense(LayerOne[Tensor]):
         inputs: int,
         seeds: SeedIndex,
     ) -> None:
-        """Make layer one of a stack's blocks for images of `inputs` pixels.
-
-        The optimizers are those of all members, in their order.
-        """
+        """Make layer one of a stack's blocks for images of `inputs` pixels, with all members' optimizers."""
         rest = blocks[0].rest
         self.blocks, self.seeds = blocks, seeds
         self.rows = [len(block.members) * block.widths[1] for block in blocks]
@@ -99,13 +93,9 @@ class Dense(LayerOne[Tensor]):
                 product.view(len(block.members), block.widths[1], len(batch))
                 for block, product in zip(self.blocks, products, strict=True)
             ]
-        return [
-            torch.bmm(
-                weights.view(len(block.members), block.widths[1], -1),
-                batch[block.members.start : block.members.stop].mT,
-            )
-            for block, weights in zip(self.blocks, self.block_weights, strict=True)
-        ]
+        own = (batch[as_slice(block.members)].mT for block in self.blocks)
+        members = zip(self.blocks, self.block_weights, own, strict=True)
+        return [torch.bmm(weights.view(len(x), block.widths[1], -1), x) for block, weights, x in members]
 
     def update(self, t: Count, batch: Tensor, grads: Sequence[Tensor]) -> None:
         """Take step t of all parameters."""
@@ -153,7 +143,8 @@ class FusedUpdate:
         rate = rates[0]
         if len(rates) > 1 or not isinstance(rate, float):
             rate = 1.0
-            pieces = [_scaled(piece, factor) for piece, factor in zip(pieces, rates, strict=True)]
+            wide = (r if isinstance(r, float) else r[..., None].to(pieces[0].dtype) for r in rates)
+            pieces = [piece * factor for piece, factor in zip(pieces, wide, strict=True)]
         accumulate = torch.Tensor.addmm_ if batch.ndim == 2 else torch.Tensor.baddbmm_
         accumulate(self.weights, self._as_factor(pieces), x, alpha=-rate)
 
@@ -162,8 +153,3 @@ class FusedUpdate:
         if self.weights.ndim == 3:
             return pieces[0]
         return joined([piece.reshape(-1, piece.shape[2]) for piece in pieces])
-
-
-def _scaled(grad: Tensor, rate: float | Tensor) -> Tensor:
-    """Multiply a gradient (k, h, B) by learning rates: one, or (k, 1)."""
-    return grad * (rate if isinstance(rate, float) else rate[..., None].to(grad.dtype))

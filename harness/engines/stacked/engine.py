@@ -1,7 +1,7 @@
 """The stacked engine: compatible trials train as one; those of a seed on the same batches.
 
-Here a stack meets the run of all engines (driver.py). Steps are taken in steps.py, or in captured.py on a
-GPU; the arithmetic is in stack.py and updates.py.
+Here a stack meets the run of all engines (driver.py). Steps are taken in steps.py, or in
+cuda_graphs.py on a GPU; the arithmetic is in network.py and optimizer.py.
 """
 
 from __future__ import annotations
@@ -54,16 +54,11 @@ def train(
 
 def select(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
     """Return the state of some members, as `base.Engine.select`."""
-    keys: dict[str, list[Any]] = {
-        "block": [shape(trial) for trial in trials],
-        "update": [update_key(trial) for trial in trials],
-    }
-    selected = {
-        f"{prefix}.{name}": value
-        for prefix, member_keys in keys.items()
-        for name, value in select_members(state.under(f"{prefix}."), member_keys, keep).items()
-    }
-    return State(state.step, {**selected, **outcomes.select(state.values, keep)})
+    selected: dict[str, Any] = {}
+    for prefix, key_of in (("block", shape), ("update", update_key)):
+        values = select_members(state.under(f"{prefix}."), list(map(key_of, trials)), keep)
+        selected |= {f"{prefix}.{name}": value for name, value in values.items()}
+    return State(state.step, selected | outcomes.select(state.values, keep))
 
 
 class StackTraining:

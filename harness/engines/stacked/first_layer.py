@@ -43,9 +43,6 @@ class ParameterGroup:
 class ImageSource(Protocol[Batch_co]):
     """A split's images as a form of layer one wants them; only that form reads its batches."""
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-
     def at(self, index: Tensor) -> Batch_co:
         """Return batches of images by their places, (1, B) for all members, or (S, B), one for each seed."""
 
@@ -104,13 +101,9 @@ def block_of(optimizer: StackOptimizer, blocks: Sequence[LayerBlock]) -> int:
 def parameter_group(
     optimizer: StackOptimizer, blocks: Sequence[LayerBlock], weights: Sequence[Tensor], grad: Tensor
 ) -> ParameterGroup:
-    """Return an optimizer's group.
+    """Return the group of an optimizer, whose members are of one of the stack's blocks.
 
-    Args:
-        optimizer: of members of one block.
-        blocks: of the stack.
-        weights: each block's weights of layer one, a row a member.
-        grad: memory for the gradient of the group's weights of layer one, or empty.
+    `weights` are each block's of layer one, a row a member; `grad` is memory for their gradient, or empty.
     """
     place = block_of(optimizer, blocks)
     block = blocks[place]

@@ -61,11 +61,8 @@ class ResidentImages:
     """A split's images as `dense.DenseImages` gives them."""
 
     def __init__(self, samples: Samples, seeds: SeedIndex, device: torch.device) -> None:
-        self.coded, self.n = coded(samples, device), len(samples.y)
+        self.coded = coded(samples, device)
         self.of_member = torch.tensor(seeds.of_member, device=device)
-
-    def __len__(self) -> int:
-        return self.n
 
     def at(self, index: Tensor) -> Tensor:
         """Return pixels (B, D) of one batch, or (K, B, D) of one a member."""

@@ -66,17 +66,12 @@ class CompiledBlock(LayerBlock):
         return buffers.first
 
     def _buffers(self, size: int) -> _Buffers:
-        """Return the buffers for batches of this size."""
-        if size not in self.buffers:
-            self.buffers[size] = self._new_buffers(size)
-        return self.buffers[size]
-
-    def _new_buffers(self, size: int) -> _Buffers:
+        """Return the buffers for batches of this size, made at first use."""
+        if size in self.buffers:
+            return self.buffers[size]
         k = len(self.members)
-        z, a = (
-            [self.rest.new_empty(k, h, size) for h in widths]
-            for widths in (self.widths[1:], self.widths[1:-1])
-        )
+        z = [self.rest.new_empty(k, h, size) for h in self.widths[1:]]
+        a = [torch.empty_like(hidden) for hidden in z[:-1]]
         scratch = self.rest.new_empty(3 * size * (max(self.widths[1:]) + self.lanes))
         pointers = (addresses(z), addresses(a))
         struct = kernels.CNetwork(
@@ -85,14 +80,14 @@ class CompiledBlock(LayerBlock):
             rest=self.rest.data_ptr(), grad_rest=self.grad_rest.data_ptr(),
             z=ctypes.addressof(pointers[0]), a=ctypes.addressof(pointers[1]), scratch=scratch.data_ptr(),
         )  # fmt: skip
-        return _Buffers(z, a, torch.empty_like(z[0]), scratch, pointers, struct)
+        self.buffers[size] = _Buffers(z, a, torch.empty_like(z[0]), scratch, pointers, struct)
+        return self.buffers[size]
 
 
 class CrossEntropy:
     """Softmax cross-entropy of k members' logits over C classes, of smoothed labels."""
 
     def __init__(self, trials: Sequence[Trial], classes: int, dtype: torch.dtype) -> None:
-        """Prepare for the label smoothing of k trials."""
         shares = [trial.arm.settings.label_smoothing for trial in trials]
         self.library, self.lanes = kernels.library(dtype), kernels.lanes(dtype)
         self.keep = torch.tensor([1 - share for share in shares], dtype=dtype)

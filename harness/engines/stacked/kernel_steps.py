@@ -42,7 +42,6 @@ class Stretches:
     """A stack whose steps the kernels take from end to end."""
 
     def __init__(self, trials: Sequence[Trial], first: Sparse, blocks: Sequence[CompiledBlock]) -> None:
-        """Prepare for the trials of a stack, in its order."""
         smoothed = CrossEntropy(trials, blocks[0].widths[-1], first.dtype)
         self.first = first
         self.members = [_Members(first, update, blocks, smoothed) for update in first.updates]
@@ -56,13 +55,9 @@ class Stretches:
         return max(1, STRETCH_VALUES // (self.seeds * filled * self.first.inputs))
 
     def take(self, t: int, samples: Samples, index: Tensor, losses: Tensor) -> None:
-        """Take steps t, t + 1, ... on batches by their places.
+        """Take steps t, t + 1, ... (from 1) on batches of the train split by their places (S, steps, B).
 
-        Args:
-            t: the first step, from 1.
-            samples: the train split.
-            index: (S, steps, B).
-            losses: (steps, K), where the mean losses go.
+        The mean losses go into `losses` (steps, K).
         """
         images, y, count = compressed(samples), labels(samples), index.shape[2]
         by_step, empty = index.transpose(0, 1), -count % self.first.lanes

@@ -1,6 +1,6 @@
 """A stack: K multilayer perceptrons as one, and their training step.
 
-The layout makes it fast. Everything is feature-major and member by member: layer one (layer_one.py) is one
+The layout makes it fast. Everything is feature-major and member by member: layer one (first_layer.py) is one
 product of all members' weights with the batch they share, whatever their shapes; behind it, members of one
 shape are a block (blocks.py), whose activations are (K, h, B) and whose layers are small batched products.
 Logits are one (K, C, B) again, so that heads and losses need not know shapes, and class-wise reductions run
@@ -115,10 +115,8 @@ class StackedNetwork:
         passes = self.forward(batch, masks)
         loss, grad = self.outputs.loss_and_gradient(joined([done.z[-1] for done in passes]), target)
         pieces: Any = torch.split_with_sizes(grad, self.sizes)
-        grads = [
-            block.backward(done, piece)
-            for block, done, piece in zip(self.blocks, passes, pieces, strict=True)
-        ]
+        parts = zip(self.blocks, passes, pieces, strict=True)
+        grads = [block.backward(done, piece) for block, done, piece in parts]
         self.first.update(t, batch, grads)
         return loss
 
@@ -129,12 +127,10 @@ class StackedNetwork:
         n = len(samples.y)
         y = torch.from_numpy(samples.y).to(self.device)
         chunk = max(64, self._images_at_once() // MOST_LANES * MOST_LANES)
-        sums = [
-            self.outputs.evaluate(
-                joined([done.z[-1] for done in self.forward(batch)]), labels, metrics, keep=keep
-            )
-            for batch, labels in zip(images.chunks(chunk), y.split(chunk), strict=True)
-        ]
+        sums = []
+        for batch, labels in zip(images.chunks(chunk), y.split(chunk), strict=True):
+            z = joined([done.z[-1] for done in self.forward(batch)])
+            sums.append(self.outputs.evaluate(z, labels, metrics, keep=keep))
 
         def mean(pieces: Sequence[Tensor]) -> Floats:
             total: Floats = torch.stack(list(pieces)).sum(0).cpu().numpy() / n

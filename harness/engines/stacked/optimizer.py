@@ -47,14 +47,11 @@ class StackOptimizer:
 
     def rate(self, t: Count) -> float | Tensor:
         """Return the learning rate of step t, from 1: a float, or (k, 1)."""
-        if not isinstance(t, int):
-            return self._replayed_rate(t)
-        return self.shared_rates[t - 1] if self.shared else self.rates[t - 1, :, None]
-
-    def _replayed_rate(self, t: Tensor) -> float | Tensor:
-        """Return the rate of a step whose number only the device knows: read there, unless all are alike."""
+        if isinstance(t, int):
+            return self.shared_rates[t - 1] if self.shared else self.rates[t - 1, :, None]
         if self.constant:
             return self.rate(1)
+        # Only the device knows the number of a step that is replayed, so its rate is read there.
         rates = self.rates[:, :1] if self.shared else self.rates
         return rates.index_select(0, t.long().sub_(1).view(1)).T
 

@@ -68,6 +68,15 @@ class Compressed:
         """Return the address of `occurs`."""
         return address(self.occurs)
 
+    def at(self, index: Tensor) -> SparseBatch:
+        """Return batches by their places (S, B)."""
+        return SparseBatch(self, index.contiguous())
+
+    def chunks(self, size: int) -> Iterator[SparseBatch]:
+        """Yield all images in their order, so many at a time."""
+        for chunk in torch.arange(self.size).split(size):
+            yield SparseBatch(self, chunk[None])
+
 
 @functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
 def compressed(samples: Samples) -> Compressed:
@@ -128,26 +137,6 @@ class SparseBatch:
     index: Tensor
 
 
-class SparseImages:
-    """A split whose images are compressed."""
-
-    def __init__(self, images: Compressed) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return self.images.size
-
-    def at(self, index: Tensor) -> SparseBatch:
-        """Return batches by their places (S, B)."""
-        return SparseBatch(self.images, index.contiguous())
-
-    def chunks(self, size: int) -> Iterator[SparseBatch]:
-        """Yield all images in their order, so many at a time."""
-        places = torch.arange(len(self))
-        for chunk in places.split(size):
-            yield SparseBatch(self.images, chunk[None])
-
-
 class Sparse(LayerOne[SparseBatch]):
     """Layer one's weights of all members as tiles (T, D, LANES): LANES hidden units of a member, or fewer."""
 
@@ -159,7 +148,6 @@ class Sparse(LayerOne[SparseBatch]):
         inputs: int,
         seeds: SeedIndex,
     ) -> None:
-        """Make layer one of a stack's blocks; see `Dense`."""
         self.blocks, self.inputs = blocks, inputs
         self.dtype = blocks[0].rest.dtype
         self.library, self.lanes = kernels.library(self.dtype), kernels.lanes(self.dtype)
@@ -179,9 +167,9 @@ class Sparse(LayerOne[SparseBatch]):
         self.updates = [KernelUpdate(self, o, trials[as_slice(o.members)]) for o in optimizers]
         self.groups = [update.group for update in self.updates]
 
-    def images(self, samples: Samples) -> SparseImages:
+    def images(self, samples: Samples) -> Compressed:
         """Return a split, compressed."""
-        return SparseImages(compressed(samples))
+        return compressed(samples)
 
     def products(self, batch: SparseBatch) -> list[Tensor]:
         """Compute each block's products (k, h, B) with batches."""
@@ -236,7 +224,6 @@ class KernelUpdate:
     """
 
     def __init__(self, layer: Sparse, optimizer: StackOptimizer, trials: Sequence[Trial]) -> None:
-        """Prepare the update of an optimizer's trials."""
         self.library, self.optimizer, self.rule = layer.library, optimizer, rule_of(trials[0].arm.settings)
         no_gradient = layer.all_weights.new_empty(0)
         self.group = group = parameter_group(optimizer, layer.blocks, layer.block_weights, no_gradient)
