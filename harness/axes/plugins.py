@@ -176,9 +176,6 @@ def _is_of(module: ModuleType, file: PythonFile) -> bool:
     return isinstance(origin, str) and origin.endswith(file.path.name) and Path(origin).resolve() == file.path
 
 
-# -------------------------------------------------------------------------- what components are, and were
-
-
 def sources() -> Callable[[str, str], str]:
     """Make a map of (axis, name) to a component's source digest as it is now; each is looked at once."""
     axes = registries()

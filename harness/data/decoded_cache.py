@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from harness import notes
 from harness.data import cache, npy, remedies
 from harness.notes import progress_bar
-from harness.system import bounds, locks
+from harness.system import locks, resources
 
 T = TypeVar("T")
 Kind = Literal["png", "npy"]
@@ -28,6 +28,9 @@ VERSION = 2  # of the decoding; part of every cache key
 SLOW = 1.0  # seconds: longer work shows its progress, and its pixels are kept
 OLD = 86_400.0  # seconds, more than any two clocks differ by
 SETTLED = 2.0  # seconds: a file just written may change once more within its time stamp's resolution
+MOST_PIXELS = (
+    1 << 24
+)  # of an image, 4096 x 4096: every pixel is a network's input, so a larger one is a mistake
 MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
 GREY = ("L", "1")  # Pillow's names for grey of 8 bits or fewer
 
@@ -97,7 +100,7 @@ def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
             problems.append(f"{path}: cannot be decoded ({error}); copy it again")
             continue
         if not images.size:
-            if fault := bounds.too_large(len(files) * image.size):
+            if fault := resources.too_large(len(files) * image.size):
                 problems.append(
                     f"{len(files):,} images of {image.shape[0]} x {image.shape[1]} pixels take {fault}"
                 )
@@ -176,10 +179,10 @@ def _npy(path: Path) -> NDArray[np.uint8]:
 
 def _size_fault(height: int, width: int) -> str:
     """Return the reason not to read an image of this size, or ""."""
-    if height * width <= bounds.MOST_PIXELS:
+    if height * width <= MOST_PIXELS:
         return ""
     return (
-        f"is {height} x {width} pixels; allowed: up to {bounds.MOST_PIXELS:,} pixels an image (each is an "
+        f"is {height} x {width} pixels; allowed: up to {MOST_PIXELS:,} pixels an image (each is an "
         "input of the network). Make the images smaller"
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UsageError
-from harness.system import bounds
+from harness.system import resources
 
 # The third byte of the magic number -> NumPy's name of the type.
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -68,7 +68,7 @@ def _array(stream: BinaryIO, size: int | None, name: str) -> NDArray[Any]:
     shape, dtype = _header(stream, name)
     start = 4 + 4 * len(shape)
     expected = start + math.prod(shape) * dtype.itemsize
-    if size in {None, expected} and (fault := bounds.too_large(expected)):
+    if size in {None, expected} and (fault := resources.too_large(expected)):
         raise UsageError(
             f"{name}: its header says shape {shape} of {dtype.name}: {fault}; fetch or copy it again"
         )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.system import bounds
+from harness.system import resources
 
 PEEK = 1 << 16  # bytes: a small image whole, and every header (NumPy refuses those over 10,000)
 
@@ -55,7 +55,7 @@ def read(path: Path, check: Callable[[NpyHeader], str] = lambda _: "") -> NDArra
                 f"is cut or damaged: shape {head.shape} makes {expected} bytes after its header, "
                 f"got {size - head.start}; copy it again"
             )
-        if fault := bounds.too_large(expected):
+        if fault := resources.too_large(expected):
             raise ValueError(f"its values take {fault}; make the images fewer or smaller")
         data += file.read(head.start + expected - len(data)) if size > len(data) else b""
     values = np.frombuffer(data, head.dtype, math.prod(head.shape), head.start)

@@ -58,13 +58,9 @@ class Engine(Protocol):
     """A module that trains the trials of a stack."""
 
     def train(
-        self,
-        trials: Sequence[Trial],
-        data: Data,
-        device: str = "cpu",
-        dtype: DTypeLike = np.float32,
+        self, trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: DTypeLike = np.float32,
         options: EngineOptions = DEFAULT_OPTIONS,
-    ) -> Outcome:
+    ) -> Outcome:  # fmt: skip
         """Train trials that share a budget and data, and observe them.
 
         Args:

@@ -172,12 +172,9 @@ def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def train(
-    trials: Sequence[Trial],
-    data: Data,
-    device: str = "cpu",
-    dtype: DTypeLike = np.float32,
+    trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: DTypeLike = np.float32,
     options: EngineOptions = DEFAULT_OPTIONS,
-) -> Outcome:
+) -> Outcome:  # fmt: skip
     """Train one trial with plain PyTorch; the arguments are those of `base.Engine.train`."""
     (trial,) = trials
     # A dropout layer and DataLoader know only the global generator: it is forked, and left as it was.

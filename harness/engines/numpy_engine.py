@@ -214,12 +214,9 @@ class NumpyTraining:
 
 
 def train(
-    trials: Sequence[Trial],
-    data: Data,
-    device: str = "cpu",  # noqa: ARG001 (the engines' common signature; NumPy computes on the CPU)
-    dtype: DTypeLike = np.float32,
-    options: EngineOptions = DEFAULT_OPTIONS,
-) -> Outcome:
+    trials: Sequence[Trial], data: Data, device: str = "cpu",  # noqa: ARG001 (the engines' common signature)
+    dtype: DTypeLike = np.float32, options: EngineOptions = DEFAULT_OPTIONS,
+) -> Outcome:  # fmt: skip
     """Train one trial in NumPy; the arguments are those of `base.Engine.train`."""
     (trial,) = trials
     # Numbers that overflow are not warned of: the loss shows them, and the trial is marked as diverged.

@@ -90,9 +90,6 @@ def divisions(study: Study, dataset: str | None = None) -> dict[str, Settings]:
     return {"-".join([str(d["dataset"]), *(str(d[k]) for k in varied if k in d)]): d for d in distinct}
 
 
-# -------------------------------------------------------------------------------------------- label counts
-
-
 @mpl.rc_context(STYLE)
 def counts_figure(view: View) -> Figure:
     """Draw label counts of train, val and test side by side, each on its own scale, and describe balance."""
@@ -165,9 +162,6 @@ def _spread(view: View, split: Split, counts: NDArray[np.int64]) -> str:
 def _class(view: View, label: int) -> str:
     name = view.facts.classes[label]
     return f"class {name}" if name.isdigit() else name
-
-
-# ------------------------------------------------------------------------------------------------- images
 
 
 @mpl.rc_context(STYLE)
@@ -254,9 +248,6 @@ def label_of(view: View, given: str) -> int:
     if given.isascii() and given.isdigit() and int(given) < len(classes):
         return int(given)
     raise UsageError(f"--label {given!r}: {view.name} has no such class: {did_you_mean(given, classes)}")
-
-
-# -------------------------------------------------------------------------------------------------- files
 
 
 @dataclass(frozen=True)

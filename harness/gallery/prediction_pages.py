@@ -48,9 +48,6 @@ LONGEST_CONDITIONS = 60  # characters of conditions in a file name
 COUNTS: dict[str, int] = {"predictions": 18, "probabilities": 6, "failures": 10}
 
 
-# -------------------------------------------------------------------------------------------------- figures
-
-
 @mpl.rc_context(STYLE)
 def predictions_figure(model: ModelPredictions, rows: pd.DataFrame, how: str = "") -> Figure:
     """Draw images under their name, label and prediction with its probability; wrong ones in red.
@@ -214,9 +211,6 @@ def _hard(images: Pictures, row: Any) -> Tile:
         (f"{percent(row['wrong_share'], 0)} wrong", "black"),
     ]
     return Tile(images.pixels[int(row["index"])], lines)
-
-
-# -------------------------------------------------------------------------------------------------- files
 
 
 @dataclass(frozen=True)

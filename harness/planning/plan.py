@@ -29,7 +29,7 @@ from harness.settings import limits
 from harness.study.contrasts import Contrasts, default_pairs, pair_problems
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, components_of, trials, tries_problems
-from harness.system import bounds
+from harness.system import resources
 
 DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
 """The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
@@ -299,7 +299,7 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
             "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
             "--results"
         )
-    held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), bounds.memory()
+    held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), resources.memory()
     if held > memory:
         at_once = min(processes, len(stacks))
         notes.append(

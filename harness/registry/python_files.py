@@ -110,8 +110,6 @@ def _target(node: ast.Assign | ast.AnnAssign) -> str:
     return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
 
 
-# ---------------------------------------------------------------------------------------- files in memory
-
 _known: dict[Path, PythonFile] = {}
 
 
@@ -150,9 +148,6 @@ def forget(files: Iterable[PythonFile]) -> None:
     """Forget files, so that they are read again when they are next needed."""
     for file in files:
         _known.pop(file.path, None)
-
-
-# ------------------------------------------------------------------------------------ what a file reaches
 
 
 @dataclass
@@ -284,9 +279,6 @@ def covered(path: Path) -> bool:
     if ours(path):
         return True
     return not installed(path) and any(path.is_relative_to(folder) for folder in _standard())
-
-
-# ------------------------------------------------------------------------------------------------ packages
 
 
 def versions(packages: Iterable[str]) -> list[str]:

@@ -44,9 +44,6 @@ MOST_INTERACTIONS = 3  # heatmaps a data set
 SMALLEST = 0.005  # share of variance from which an interaction is drawn at all
 
 
-# ------------------------------------------------------------------------------------------------ the words
-
-
 def answers(reading: ReportData) -> list[list[str]]:
     """Describe the results: a paragraph for each data set, the most important sentence first."""
     status = reading.trials["status"]
@@ -183,9 +180,6 @@ def _interplay(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iter
         yield f"Its {its}, though {best} best on average: the effect of a choice may depend on the others."
 
 
-# ----------------------------------------------------------------------------------------------- the tables
-
-
 def tables(reading: ReportData) -> Iterator[Table]:
     """Make the tables that show which choice matters, by design."""
     spreads = stats.axis_spreads(reading.trials, reading.axes)
@@ -229,9 +223,6 @@ def _contrasts(reading: ReportData, contrasts: pd.DataFrame) -> Table:
         "interval stands by itself."
     )
     return Table("baseline", BASELINE, note, columns, rows_of(columns, both.to_dict("records")))
-
-
-# ---------------------------------------------------------------------------------------------- the figures
 
 
 def draw(reading: ReportData) -> Iterator[Figure]:

@@ -139,9 +139,6 @@ def _common(reading: ReportData, pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame
     return first, second
 
 
-# -------------------------------------------------------------------------------- the pair of arms
-
-
 @dataclass(frozen=True)
 class Pair:
     """Two arms of one data set that are compared."""
@@ -223,9 +220,6 @@ def _cell(trials: pd.DataFrame, levels: Mapping[str, str]) -> pd.DataFrame:
     return trials
 
 
-# -------------------------------------------------------------------------------------- words and the table
-
-
 def _summary(flips: Flips) -> str:
     """Give the mean over seeds, the interval over images, and the seeds with a clear McNemar's test."""
     tests = stats.mcnemar(flips.right, flips.reference_right)
@@ -270,9 +264,6 @@ def _table(rows: list[list[Cell]]) -> list[Table]:
     columns += [Column("only it is right", numeric=True), Column("only the reference is", numeric=True)]
     columns += [Column("difference (points)", numeric=True), Column("p (McNemar)", numeric=True)]
     return [Table("mcnemar", "McNemar's test, seed by seed", TABLE, columns, rows)]
-
-
-# ------------------------------------------------------------------------------------------------ the figures
 
 
 def _gallery(reading: ReportData, flips: Flips, *, gained: bool) -> Figure:

@@ -62,9 +62,6 @@ TABLE = (
 )
 
 
-# ------------------------------------------------------------------------------------------------ the table
-
-
 def tables(reading: ReportData) -> list[Table]:
     """Make a table for each data set, with a row for each step: its changes and its accuracies."""
     every = ladders(reading)
@@ -119,9 +116,6 @@ def _arrows(changes: Changes) -> Iterator[str]:
             yield f"no {name}"
         else:
             yield f"{name} {new}" if old == NOT_APPLICABLE else f"{name} {old} \u2192 {new}"
-
-
-# ---------------------------------------------------------------------------------------------- the figures
 
 
 def draw(reading: ReportData) -> Iterator[Figure]:
@@ -224,9 +218,6 @@ def _curves(reading: ReportData, ladder: Ladder) -> Iterator[Figure]:
         title = f"Learning curves of {steps} on {ladder.dataset}"
         name = slug(steps).replace("step", "rung")  # file names keep the word of earlier reports
         yield Figure(f"curves-{slug(ladder.dataset)}-{name}", title, ARM_CURVES, figure, folded=True)
-
-
-# ------------------------------------------------------------------------------------------------ the words
 
 
 def answers(reading: ReportData) -> list[list[str]]:

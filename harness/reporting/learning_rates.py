@@ -90,9 +90,6 @@ def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFra
     return Figure(f"lr-{slug(dataset)}", title, caption.strip(), figure)
 
 
-# ------------------------------------------------------------------------------------------------- the trials
-
-
 def _swept(reading: ReportData) -> pd.DataFrame:
     """Return the trials of a study with lr as an axis; of a one-factor study, those differing in lr alone."""
     trials = reading.trials
@@ -123,9 +120,6 @@ def _choices(reading: ReportData, chosen: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["label", "lr", "edge"])
     arms = reading.trials.drop_duplicates(["dataset", "arm"])[["dataset", "arm", "label"]]
     return chosen.merge(arms, on=["dataset", "arm"])
-
-
-# ------------------------------------------------------------------------------------------- lines and panels
 
 
 def _arranged(reading: ReportData, trials: pd.DataFrame, *, tuned: bool) -> Sweep | None:
@@ -210,9 +204,6 @@ def _complete(cells: pd.DataFrame, axis: str) -> tuple[list[int], int, list[str]
     keep = wide.index[wide.loc[:, enough].all(axis=1)] if enough.any() else wide.index[:0]
     left = [f"{level} at lr {lr:g}" for level, lr in enough.index[~enough]]
     return [int(cell) for cell in keep], len(wide), left
-
-
-# -------------------------------------------------------------------------------------------------- the table
 
 
 def settings(trials: pd.DataFrame) -> pd.DataFrame:

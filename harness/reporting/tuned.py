@@ -192,9 +192,6 @@ def both(fixed: Verdicts, tuned: Verdicts) -> pd.DataFrame:
     return first.merge(tuned_columns, on=KEY, how="inner")
 
 
-# ------------------------------------------------------------------------------------------------ the words
-
-
 def tell(fixed: Verdicts, tuned: Tuned) -> list[list[str]]:
     """Describe the tuned verdicts, the verdicts that tuning changes, and the arms' choices."""
     doubts = tuned.phases.doubts
@@ -265,9 +262,6 @@ def _edges(chosen: pd.DataFrame) -> Iterator[str]:
 
 def _arms(chosen: pd.DataFrame) -> list[str]:
     return [f"{arm} on {dataset}" for arm, dataset in zip(chosen["arm"], chosen["dataset"], strict=True)]
-
-
-# ----------------------------------------------------------------------------------- the tables and figures
 
 
 def tables(fixed: Verdicts, tuned: Tuned) -> Iterator[Table]:

@@ -7,6 +7,7 @@ the limits of those above it. Nothing here raises: where nothing is said, nothin
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterator
@@ -121,3 +122,23 @@ def _number(text: str) -> int | None:
     """Parse a plain count; None for anything else, such as "max" and "-1"."""
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(2**64)) else None
+
+
+@functools.cache
+def memory() -> int:
+    """Return the bytes of memory that this machine, container or job may use.
+
+    If the system does not say, this is more than any machine has.
+    """
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        total = 1 << 62
+    return min(total, memory_limit() or total)
+
+
+def too_large(size: int) -> str:
+    """Say why so many bytes are not read; empty if memory holds them."""
+    if size <= memory():
+        return ""
+    return f"{size / 1e9:,.1f} GB, and this machine has {memory() / 1e9:,.1f} GB of memory"

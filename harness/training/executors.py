@@ -31,9 +31,6 @@ NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
 
 
-# -------------------------------------------------------------------------------------- the parent process
-
-
 class Workers:
     """Worker processes, one thread each; or none, and this process runs the tasks: simplest to debug.
 
@@ -197,8 +194,6 @@ def stop(pool: ProcessPoolExecutor) -> None:
         answers._writer.close()
         thread.join(ENDING)
 
-
-# --------------------------------------------------------------------------------------- a worker process
 
 _shared: SharedProgress | None = None
 _refusal: str | None = None

@@ -53,9 +53,6 @@ class RunSummary:
     notes: Sequence[str] = ()
 
 
-# ---------------------------------------------------------------------------------------- a study's phases
-
-
 def run(
     study: Study, folder: Path | str | None = None, *, live: bool = False, **keywords: Unpack[RunKeywords]
 ) -> Results:
@@ -155,9 +152,6 @@ def _together(phases: Sequence[RunSummary]) -> RunSummary:
         [failure for phase in phases for failure in phase.failures],
         notes=list(dict.fromkeys(note for phase in phases for note in phase.notes)),
     )
-
-
-# --------------------------------------------------------------------------------------- one phase's stacks
 
 
 @dataclass(frozen=True)
@@ -302,9 +296,6 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
     except (OSError, UsageError) as error:
         locks.check_there(folder)
         raise MachineError(f"{folder} is not put in order: {error}. {AGAIN}") from error
-
-
-# ------------------------------------------------------------------------------------- remarks and modules
 
 
 def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:

@@ -28,7 +28,7 @@ from harness.planning import grouping, plan
 from harness.planning.stack import Stack
 from harness.searching.rounds import StageTask
 from harness.study.study import Study
-from harness.system import bounds, resources, signals
+from harness.system import resources, signals
 from harness.training import executors, options, progress, runs
 
 Make = Callable[..., Study]
@@ -132,9 +132,9 @@ def test_plan_and_run_take_as_many_workers_as_are_granted(
     )
     assert "on 3 cores" in done.output
     assert options.affordable(64, []) == 4  # of 0.9 GB each
-    bounds.memory.cache_clear()
-    assert bounds.memory() <= 4 * GB
-    bounds.memory.cache_clear()
+    resources.memory.cache_clear()
+    assert resources.memory() <= 4 * GB
+    resources.memory.cache_clear()
 
 
 # ------------------------------------------------------------------- workers that cannot be had, or are ended

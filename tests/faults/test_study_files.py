@@ -250,7 +250,7 @@ def test_a_plan_warns_of_too_little_memory_or_disk(tmp_path: Path, monkeypatch: 
     plain = CliRunner().invoke(command, ["plan", "small.toml"], standalone_mode=False)
     assert "are needed" not in plain.output + plain.stderr
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    monkeypatch.setattr("harness.system.bounds.memory", lambda: 1000)
+    monkeypatch.setattr("harness.system.resources.memory", lambda: 1000)
     short = CliRunner().invoke(command, ["plan", "small.toml", "--workers", "1"], standalone_mode=False)
     assert short.exception is None
     assert f"note: about 0.0 GB on disk are needed, and 0.0 GB are free in {tmp_path}: " in short.stderr

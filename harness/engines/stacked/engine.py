@@ -33,12 +33,9 @@ from harness.study.trials import Trial
 
 @torch.no_grad()
 def train(
-    trials: Sequence[Trial],
-    data: Data,
-    device: str = "cpu",
-    dtype: DTypeLike = np.float32,
+    trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: DTypeLike = np.float32,
     options: EngineOptions = DEFAULT_OPTIONS,
-) -> Outcome:
+) -> Outcome:  # fmt: skip
     """Train trials of one group as one stack, and observe them; the arguments are those of `base.Engine`.
 
     The trials may be of one seed or several; those of one shape are side by side, and those of one optimizer,
