@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.reporting.contrasts import arm, contrast, untrained
-from harness.stats.verdicts import DIFFERENT
+from harness.stats.verdicts import DIFFERENT, UNDECIDED
 from harness.text import (
     as_word,
     between,
@@ -116,7 +116,7 @@ def _phrases(family: Contrasts) -> dict[str, str]:
         "worse": "worse",
         stats.IDENTICAL: "the same in all seeds",
         "same within margin": f"the same within {_margin(family)}",
-        "cannot tell": "undecided",
+        UNDECIDED: "undecided",
         "one seed": "with one seed and so without a verdict",
         "no data": "without data",
     }
@@ -141,7 +141,7 @@ def _across(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
                 parts.append(f"{phrase} in {len(group)}{_range(group)}")
         axes = f" of {within}" if place == 0 else ""
         yield f"{name}, in {count(len(cells), 'combination')}{axes}: {', '.join(parts)}."
-    undecided = [row for row in rows if row["verdict"] == "cannot tell"]
+    undecided = [row for row in rows if row["verdict"] == UNDECIDED]
     if undecided:
         yield f"{capitalised(_more(undecided, family))}."
 
@@ -160,7 +160,7 @@ def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
         group.sort(key=lambda row: -abs(row["difference"]) if row["n"] else 0.0)
         if group:
             yield f"{capitalised(phrase)}: {listed([_short(row) for row in group], NAMED)}."
-        if verdict == "cannot tell" and group:
+        if verdict == UNDECIDED and group:
             yield f"{capitalised(_more(group, family))}."
 
 

@@ -13,6 +13,7 @@ from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, KEY, arm, contrast, headings
 from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
 from harness.reporting.verdict_text import POWER, inside_margin
+from harness.stats.verdicts import UNDECIDED
 from harness.text import DASH, between, p_value, points, spaced
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _detectable(row: Mapping[Any, Any]) -> Cell:
 
 def _more(row: Mapping[Any, Any]) -> Cell:
     more = row["more_seeds"]
-    undecided = row["verdict"] == "cannot tell" and math.isfinite(more)
+    undecided = row["verdict"] == UNDECIDED and math.isfinite(more)
     return Cell(f"{more:,.0f}" if undecided else DASH, key=more)
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 DIFFERENT = ("better", "worse")
 IDENTICAL = "the same in all seeds"
-VERDICTS = (*DIFFERENT, "same within margin", IDENTICAL, "cannot tell", "one seed", "no data")
+UNDECIDED = "cannot tell"
+VERDICTS = (*DIFFERENT, "same within margin", IDENTICAL, UNDECIDED, "one seed", "no data")
 # Differences of shares that are equal on paper differ by rounding; no accuracy is as fine as this.
 EQUAL = 1e-9
 
@@ -82,10 +83,10 @@ def verdicts(
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
     observed = differences.assign(difference=differences["difference"].astype(float))
     table = summarise(observed, by, "difference", within=within).rename(columns={"mean": "difference"})
-    table[["p", "p_same"]] = _tests(table, margin)
+    table[["p", "p_same"]] = _t_test_and_tost(table, margin)
     table["p_holm"], table["p_same_holm"] = holm(table["p"]), holm(table["p_same"])
     table["within_margin"] = table["p_same_holm"].le(alpha)
-    table["verdict"] = _words(table, alpha, 1 if higher_is_better else -1)
+    table["verdict"] = _verdict_words(table, alpha, 1 if higher_is_better else -1)
     equal = table["sd"].le(EQUAL)
     table.loc[equal, ["low", "high"]] = np.nan
     spread = table["sd"].mask(equal).to_numpy(dtype=float)
@@ -96,8 +97,8 @@ def verdicts(
     return table[[*by, "n", "difference", "sd", "low", "high", *tests]]
 
 
-def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
-    """Compute p and p_same of each row, (rows, 2); NaN below two seeds."""
+def _t_test_and_tost(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
+    """Compute p (t test) and p_same (TOST) of each row, (rows, 2); NaN below two seeds."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     several = n > 1
     df, error = np.where(several, n - 1, np.nan), sd / np.sqrt(np.maximum(n, 1))
@@ -111,7 +112,7 @@ def _tests(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
     return np.stack([np.where(equal, p_equal, p), np.where(equal, same_equal, p_same)], axis=1)
 
 
-def _words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
+def _verdict_words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
     significant = table["p_holm"].le(alpha)
     equal = table["n"].gt(1) & table["sd"].le(EQUAL) & table["difference"].abs().le(EQUAL)
     conditions = {
@@ -122,5 +123,5 @@ def _words(table: pd.DataFrame, alpha: float, sign: int) -> NDArray[np.object_]:
         "same within margin": table["within_margin"],
         IDENTICAL: equal,
     }
-    words = np.select([c.to_numpy() for c in conditions.values()], list(conditions), default="cannot tell")
+    words = np.select([c.to_numpy() for c in conditions.values()], list(conditions), default=UNDECIDED)
     return words.astype(object)
