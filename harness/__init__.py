@@ -51,4 +51,4 @@ __all__ = [
     "schedules", "search", "split_dataset",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
-__getattr__ = public_names(__name__, _HOMES)
+__getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -1,9 +1,9 @@
 """Compares what two versions of the harness make of the same studies, to the last digit: a tool for moves.
 
-`python tests/same_results.py REV` runs the studies of tests/same_results/ with the commit REV (in a worktree
-of its own) and with this checkout, through the commands that a person types, and compares the results
-folders: every CSV and the report's tables cell by cell, kept weights and predictions array by array. Columns
-of seconds are left out. It ends with 1 if anything differs, and leaves both versions' results in `--out`.
+`python tests/same_results.py REV` runs the studies of tests/same_results_studies/ with the commit REV (in a
+worktree of its own) and with this checkout, through the commands that a person types, and compares the
+results folders: every CSV and the report's tables cell by cell, kept weights and predictions array by array.
+Columns of seconds are left out. It ends with 1 if anything differs; both versions' results are left in `--out`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 CHECKOUT = Path(__file__).parents[1]
-STUDIES = Path(__file__).parent / "same_results"
+STUDIES = Path(__file__).parent / "same_results_studies"
 SECONDS = {"group_seconds", "seconds"}
 COMMANDS = (  # name of the results folder, command, study, options
     ("components", "run", "components", ()),
@@ -63,16 +63,20 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _compare_tables(before: Path, after: Path) -> str:
     """Say where two CSV files differ in anything but seconds; empty if nowhere."""
-    tables = []
+    tables, headers = [], []
     for path in (before, after):
         with path.open(newline="", encoding="utf-8") as file:
-            tables.append(list(csv.DictReader(file)))
+            reader = csv.DictReader(file)
+            tables.append(list(reader))
+            headers.append(reader.fieldnames)
+    if headers[0] != headers[1]:
+        return f"columns {headers[0]}, then {headers[1]}"
     if len(tables[0]) != len(tables[1]):
         return f"{len(tables[0])} rows, then {len(tables[1])}"
     for number, (old, new) in enumerate(zip(*tables, strict=True), 2):
-        for column in (*old, *(column for column in new if column not in old)):
-            if column not in SECONDS and old.get(column) != new.get(column):
-                return f"line {number}, {column}: {old.get(column)!r}, then {new.get(column)!r}"
+        for column in old:
+            if column not in SECONDS and old[column] != new[column]:
+                return f"line {number}, {column}: {old[column]!r}, then {new[column]!r}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -150,3 +151,11 @@ def test_registries_are_public() -> None:
     assert "relu" in activations
     assert "digits" in datasets
     assert "unit" in preprocessings
+
+
+def test_public_names_are_completed_and_a_typo_is_answered() -> None:
+    assert dir(harness) == sorted(harness.__all__)
+    assert {"engine", "device", "workers"} <= set(inspect.signature(harness.run).parameters)
+    assert "retrain" not in inspect.signature(harness.search).parameters
+    with pytest.raises(AttributeError, match="no attribute 'serch': did you mean 'search'"):
+        _ = harness.serch

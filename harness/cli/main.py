@@ -222,9 +222,9 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 @click.option(
     "--retrain",
     is_flag=True,
-    help="Train all trials anew, although they are finished: for a change that their ids do not tell. The "
-    "old results stay until the new ones of their stack are written; a run that is stopped goes on without "
-    "--retrain.",
+    help="Train all trials anew, although they are finished: after a change that trial ids do not record. "
+    "The old results stay until the new ones of their stack are written; a run that is stopped goes on "
+    "without --retrain.",
 )
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 @click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
@@ -263,7 +263,7 @@ def run(
         raise
     output.show_summary(summary)
     if not report and (folder / "report.html").is_file():
-        click.echo(f"note: its report.html is of before this run; `harness report {folder}` draws it anew")
+        click.echo(f"note: report.html is older than this run; `harness report {folder}` updates it")
     if report:
         _report(folder)
     elif live:
@@ -358,7 +358,7 @@ class _CompareOptions(TypedDict):
 @click.option(
     "--fail-on",
     type=click.Choice(["worse"]),
-    help="A gate: exit code 1 where B is worse by more than the margin, 2 where none can tell.",
+    help="A gate: exit code 1 where B is worse by more than the margin, 2 if it cannot be decided.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A folder that gets differences.csv and differences.tex."

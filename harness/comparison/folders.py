@@ -72,7 +72,7 @@ class ComparedFolder:
         if waiting:
             notes.append(
                 f"{self.results.folder} is not finished: {waiting} of {len(self.results.trials)} trials are "
-                "not trained yet. Its `harness run` goes on with them"
+                "not trained yet. Run the study again to train them"
             )
         if failed:
             notes.append(f"{self.results.folder}: {failed} trials failed; its trials.csv gives the reasons")

@@ -19,4 +19,4 @@ _HOMES = {
     "SplitDataset": "torch_dataset", "prepare": "samples",
 }  # fmt: skip
 __all__ = ["Dataset", "Images", "Samples", "Settings", "SplitDataset", "prepare"]
-__getattr__ = public_names(__name__, _HOMES)
+__getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -36,8 +36,8 @@ def png(mode: str, *, transparent: bool) -> str:
         )
     kind = "transparent" if transparent else "a colour's number a pixel" if mode == "P" else "colour"
     return (
-        f"({kind}); allowed: 8-bit grey. Paste it on a ground first (convert('L') alone would drop what is "
-        f"drawn in transparency): {UPRIGHT}ground = Image.new('RGBA', image.size, 'white'); "
+        f"({kind}); allowed: 8-bit grey. Paste it on a background first (convert('L') alone would drop "
+        f"what is drawn in transparency): {UPRIGHT}ground = Image.new('RGBA', image.size, 'white'); "
         "ground.alpha_composite(image.convert('RGBA')); grey = ground.convert('L')"
     )
 

@@ -18,4 +18,4 @@ _HOMES = {
     **dict.fromkeys(("loader", "split_dataset"), "loaders"),
 }
 __all__ = ["Exported", "export", "load_model", "loader", "split_dataset"]
-__getattr__ = public_names(__name__, _HOMES)
+__getattr__, __dir__ = public_names(__name__, _HOMES)

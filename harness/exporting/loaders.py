@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from harness.data.datasets import Dataset, datasets
 from harness.data.samples import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Split, prepare
 from harness.data.torch_dataset import SplitDataset, collate
 from harness.errors import UsageError, did_you_mean
@@ -26,11 +27,11 @@ from harness.settings import CORE, Value
 from harness.study.trials import resolve
 
 
-def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
+def split_dataset(dataset: str | Dataset, split: Split, **settings: Any) -> SplitDataset:
     """Make a split of a data set, divided and preprocessed by a study's settings.
 
     Args:
-        dataset: a registered name.
+        dataset: a registered name; or a study's own, `study.dataset("mine")`.
         split: train, val or test.
         settings: as in a study file: preprocessing, val_fraction, val_split, split_seed, label_noise,
             label_noise_seed, each with the study's default. preprocessing may also be a function of your
@@ -43,9 +44,23 @@ def split_dataset(dataset: str, split: Split, **settings: Any) -> SplitDataset:
         raise UsageError(f"split = {split!r}: {did_you_mean(str(split), SPLITS)}")
     apply = settings.pop("preprocessing") if callable(settings.get("preprocessing")) else None
     checked = {name: _checked(name, value) for name, value in settings.items()}
-    resolved = resolve({"dataset": dataset, **checked})
+    if isinstance(dataset, str):
+        resolved = resolve({"dataset": _registered(dataset), **checked})
+    else:
+        resolved = resolve({"dataset": dataset.name, **checked}, {dataset.name: dataset})
     data = prepare(resolved, apply=apply)
     return SplitDataset(data[split], resolved.facts.shape, resolved.facts.classes)
+
+
+def _registered(name: str) -> str:
+    """Return the name of a registered data set; raise UsageError for another one."""
+    if name not in datasets:
+        known = did_you_mean(name, [entry.name for entry in datasets])
+        raise UsageError(
+            f"unknown dataset {name!r}: {known}. One that a study declares belongs to the study: "
+            f"give study.dataset({name!r})"
+        )
+    return name
 
 
 def _checked(name: str, value: object) -> Value:
@@ -59,7 +74,7 @@ def _checked(name: str, value: object) -> Value:
 
 
 def loader(
-    dataset: str,
+    dataset: str | Dataset,
     split: Split,
     *,
     batch_size: int = 32,

@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 _HOMES = {"Plan": "plan", "make": "plan", "Stack": "stack"}
 __all__ = ["Plan", "Stack", "make"]
-__getattr__ = public_names(__name__, _HOMES)
+__getattr__, __dir__ = public_names(__name__, _HOMES)

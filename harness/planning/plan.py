@@ -143,7 +143,7 @@ def misfit(head: str, loss: str, match: str) -> str:
         return ""
     return (
         f"loss {loss!r} takes {' or '.join(component.forms)}; head {head!r} gives {kind} "
-        "(match = 'ignore' trains it all the same)"
+        "(match = 'ignore' trains it anyway)"
     )
 
 
@@ -260,7 +260,7 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     """Say what in the study has no effect, or probably another one than was meant."""
     used = {name for trial in everything for name in trial.arm.settings}
     warnings = [
-        f"{name} is set in [baseline] and applies to no arm (what it belongs to was not chosen)"
+        f"{name} is set in [baseline] and applies to no arm (no arm uses the component it belongs to)"
         for name in study.baseline
         if name not in used and name not in {"epochs", "steps"}
     ]

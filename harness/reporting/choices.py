@@ -139,7 +139,7 @@ def _contrast_words(contrasts: pd.DataFrame, dataset: str) -> Iterator[str]:
         f"{points(row['difference'], sign=True)} points of val accuracy ({interval(row)})."
     )
     if row["n"] > 1 and not excludes_zero and not math.isnan(row["low"]):
-        yield "Its interval contains 0: with these seeds it cannot be told from no change."
+        yield "Its interval contains 0: with these seeds it cannot be distinguished from no change."
     elif excludes_zero and len(here) > 1:
         yield (
             f"{clear.sum()} of {len(here)} such differences have an interval that excludes 0 (each by "

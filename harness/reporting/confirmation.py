@@ -68,7 +68,7 @@ def flattered(search: SearchData) -> Sequence[str]:
     """Compare the winner's objective in the search, a maximum, with that of fresh seeds."""
     number, best = confirmed_number(search), search.best
     if number is None or best is None:
-        strange = f"The settings of {CONFIRMED}/ are those of no suggestion of this search as it stands now."
+        strange = f"The settings of {CONFIRMED}/ match no suggestion of this search."
         return [strange, "Run the search again to confirm its best."]
     sentences = []
     if number != best["number"]:

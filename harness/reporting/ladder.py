@@ -255,7 +255,7 @@ def _whole(ladder: Ladder) -> str:
         f"On {ladder.dataset} the ladder leads from {percent(accuracy[first.label])} {split} accuracy "
         f"(step {first.number}, {first.name}) to {percent(accuracy[last.label])} (step {last.number}, "
         f"{last.name}): {points(row['difference'], sign=True)} points ({interval(row)})"
-        + (", which cannot be told from no change." if _verdict(row) == "open" else ".")
+        + (", which cannot be distinguished from no change." if _verdict(row) == "open" else ".")
     )
 
 
@@ -303,7 +303,7 @@ def _sentence(name: str, changes: Mapping[str, Mapping[Any, Any]]) -> str:
     if verdict == "one":
         words = f"{name}: {by} in the only seed, so there is no interval and no verdict"
     elif verdict in {"open", "same"}:
-        words = f"{name} cannot be told from no change with {row['n']} seeds: {by} ({span(row)})"
+        words = f"{name} cannot be distinguished from no change with {row['n']} seeds: {by} ({span(row)})"
     else:
         low, high = sorted((abs(row["low"]), abs(row["high"])))
         words = f"{name} {verdict} {points(abs(row['difference']))} points of {split} accuracy "
@@ -311,7 +311,7 @@ def _sentence(name: str, changes: Mapping[str, Mapping[Any, Any]]) -> str:
     for other_split, other in others:
         by = f"{points(other['difference'], sign=True)} ({span(other)})"
         differs = _verdict(other) != verdict and _verdict(other) in {"open", "same"}
-        hedge = f"on {other_split} it cannot be told from no change:" if differs else other_split
+        hedge = f"on {other_split} it cannot be distinguished from no change:" if differs else other_split
         words += f"; {hedge} {by}"
     return f"{words}."
 

@@ -97,9 +97,8 @@ def sentence(row: Row, family: Contrasts) -> str:
         return f"{first} and {second} have the same {spaced(family.metric)} in all {row['n']} seeds{within}."
     if row["verdict"] == "same within margin":
         return f"{first} and {second} are the same within {_margin(family)}{within}: {by} ({interval(row)})."
-    return (
-        f"{first} cannot be told from {second}{within}: {by} ({interval(row)}, {p}); {_more([row], family)}."
-    )
+    seen = f"{by} ({interval(row)}, {p})"
+    return f"{first} cannot be distinguished from {second}{within}: {seen}; {_more([row], family)}."
 
 
 def _margin(family: Contrasts) -> str:
@@ -205,7 +204,7 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
             "The differences do not vary with the seed, so the size of a difference that would be missed "
             "cannot be estimated."
             if several
-            else "With a single seed no difference can be told from chance."
+            else "With a single seed no difference can be distinguished from chance."
         )
         return
     seeds = between([str(n) for n in sorted(row["n"] for row in known)])

@@ -28,7 +28,7 @@ NOTE = (
     "stands by itself. Better or worse: p \u2264 {alpha}, {corrected}. The same: shown to lie within "
     "\u00b1{margin} points (TOST, {alike}). Detectable: the "
     "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
-    "five. More seeds: the number that would so resolve {margin} points. {whose}"
+    "five. More seeds: the number that would then resolve {margin} points. {whose}"
 )
 FOREST = (
     "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "

@@ -25,7 +25,7 @@ TABLES_OF_STUDY: Mapping[str, type] = {
     "search": dict, "space": dict, "chosen": dict, "datasets": dict,
 }  # fmt: skip
 MOVE = "Move the folder away and run again"
-COPY_AGAIN = "Copy the whole results folder again, or run its study again, which goes on in it"
+COPY_AGAIN = "Copy the whole results folder again, or run its study again, which resumes there"
 
 
 @contextmanager

@@ -71,7 +71,9 @@ def read(path: Path, split: Split) -> Predictions:
             f"{path} is damaged: {error}. {remove}`harness run` of its study trains this stack again."
         ) from error
     wanted = ", ".join(f'"{known}"' for known in SPLITS if known in kept or known == split)
-    empty = " Without a val split (val_fraction = 0) there are none of val." if split == "val" else ""
+    empty = (
+        " Without a val split (val_fraction = 0) there are no predictions of val." if split == "val" else ""
+    )
     raise UsageError(
         f"{path} has no predictions of {split}; kept were those of {', '.join(kept) or 'no split'}. Set "
         f"keep_predictions = [{wanted}] under [study] and train into a new folder (--results): what is "

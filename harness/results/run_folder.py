@@ -84,7 +84,7 @@ def check_trials(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
     if differences:
         raise UsageError(
             f"{folder} holds {len(done)} finished trials of another study called {plan.study.name!r}, "
-            f"none of this one's: {'; '.join(differences)}. This one's tables would take the others' place. "
+            f"none of this one's: {'; '.join(differences)}. Its tables would replace the old ones. "
             "Give this study another name, or choose another folder with --results"
         )
 

@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 _HOMES = {"SearchResult": "loop", "search": "loop"}
 __all__ = ["SearchResult", "search"]
-__getattr__ = public_names(__name__, _HOMES)
+__getattr__, __dir__ = public_names(__name__, _HOMES)

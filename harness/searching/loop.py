@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
@@ -20,6 +20,7 @@ from harness.axes import plugins
 from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import Plan, draw, make, unseen
+from harness.planning.stack import Engine
 from harness.results import documents, part_files, parts, run_folder, tables
 from harness.results.provenance import Provenance
 from harness.searching import ask_tell, checks, outcomes, pruners, rounds, storages, suggestions
@@ -30,7 +31,7 @@ from harness.study.trials import SEMANTICS, Trial, arms, settings_of
 from harness.system import locks, spawning
 from harness.training import progress, runs
 from harness.training.executors import Workers
-from harness.training.options import MachineKeywords, RunOptions, affordable
+from harness.training.options import RunOptions, affordable
 
 
 @dataclass
@@ -91,14 +92,11 @@ class SearchResult:
         )
 
 
-def search(
-    study: Study,
-    folder: Path | str | None = None,
-    *,
-    display: SearchDisplay | None = None,
+def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
+    study: Study, folder: Path | str | None = None, *, engine: Engine = "stacked", device: str = "auto",
+    workers: int | None = None, display: SearchDisplay | None = None,
     confirm: progress.Display | None = None,
-    **keywords: Unpack[MachineKeywords],
-) -> SearchResult:
+) -> SearchResult:  # fmt: skip
     """Search for the best settings in a study's space, and confirm the winner.
 
     Args:
@@ -106,14 +104,16 @@ def search(
         folder: the results folder; results/<study>/ if not given.
         display: a context manager made from a SearchProgress.
         confirm: a context manager made from a Progress, for the trials that confirm.
-        **keywords: engine, device and workers, as in `harness.training.options.RunOptions`.
+        engine: stacked, loop or numpy.
+        device: auto, cpu, cuda or mps.
+        workers: worker processes; one a core or GPU if not given.
 
     Raises:
         UsageError: the study is not a search, or the folder or the storage is another search's.
         MachineError: the results or the storage cannot be written.
     """
     spawning.check_main()
-    folder, options = runs.folder_of(study, folder), RunOptions(**keywords, display=confirm)
+    folder, options = runs.folder_of(study, folder), RunOptions(engine, device, workers, display=confirm)
     checks.check(study)
     runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
     with locks.locked(folder):

@@ -20,4 +20,4 @@ _HOMES = {
     **dict.fromkeys(("Arm", "Trial", "arms", "settings_of"), "trials"),
 }
 __all__ = ["Arm", "Study", "Trial", "arms", "load", "parse", "settings_of"]
-__getattr__ = public_names(__name__, _HOMES)
+__getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -270,7 +270,7 @@ def _condition_problems(
         elif key in later:
             yield (
                 f"{where}: {key} is drawn after {entry.name}: components come first, then hidden, activation "
-                "and linked settings, then the others as they stand; turn the condition round or link the two"
+                "and linked settings, then the others as they stand; reverse the condition or link the two"
             )
         elif key not in possible and key not in given:
             yield f"{where}.{key}: unknown; {did_you_mean(key, {*possible, *given})}"

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import did_you_mean
+
 if TYPE_CHECKING:
     import torch
 else:
@@ -23,8 +25,10 @@ else:
 __all__ = ["public_names", "torch"]
 
 
-def public_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a package whose public names are imported when they are first asked for.
+def public_names(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make `__getattr__` and `__dir__` of a package that imports its public names when they are asked for.
 
     `homes` maps a public name to its module below the package, with another name behind a colon if the object
     is called differently there ("planning.plan:make").
@@ -32,8 +36,9 @@ def public_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
 
     def attribute_of_package(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            hint = f": {did_you_mean(name, homes)}" if not name.startswith("_") else ""
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
         module, _, attribute = homes[name].partition(":")
         return getattr(importlib.import_module(f"{package}.{module}"), attribute or name)
 
-    return attribute_of_package
+    return attribute_of_package, lambda: sorted(homes)

@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 
 _HOMES = {"RunOptions": "options", "RunSummary": "runs", "run": "runs", "train": "runs"}
 __all__ = ["RunOptions", "RunSummary", "run", "train"]
-__getattr__ = public_names(__name__, _HOMES)
+__getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -153,7 +153,10 @@ def pool(workers: int, shared: SharedProgress | None, modules: Sequence[str]) ->
     """Make a pool whose workers know third-party components, and notice a dead parent."""
     # spawn: a forked child would inherit torch's threads in an unknown state.
     return ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(shared, modules)
+        workers,
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(shared, modules, notes.logger.level),
     )
 
 
@@ -202,7 +205,8 @@ _sources = plugins.sources()
 """Sources of this worker's components at the time they were loaded."""
 
 
-def _start_worker(shared: SharedProgress | None, modules: Sequence[str]) -> None:
+def _start_worker(shared: SharedProgress | None, modules: Sequence[str], level: int) -> None:
+    notes.logger.setLevel(level)  # as the parent is silenced, or not
     global _shared, _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

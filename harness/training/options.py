@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, get_args
 
-from harness.errors import MachineError, UsageError
+from harness.errors import MachineError, UsageError, did_you_mean
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
 from harness.system import resources
@@ -56,6 +56,10 @@ class RunOptions:
     checkpoint_every: str = EVERY
     retrain: bool = False
     display: Display | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(Engine):
+            raise UsageError(f"engine = {self.engine!r}: {did_you_mean(str(self.engine), get_args(Engine))}")
 
     @property
     def cadence(self) -> Cadence:

@@ -21,6 +21,7 @@ from harness.planning.cost import stack_seconds
 from harness.planning.plan import Plan, arrange, draw, shortages
 from harness.planning.stack import Engine, Stack, budget_of
 from harness.results import Results, checkpoints, documents, part_files, parts, run_folder, tables
+from harness.results.checkpoints import EVERY
 from harness.results.provenance import Provenance, metric_notes
 from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
@@ -29,10 +30,10 @@ from harness.system import locks, spawning
 from harness.training import tuning
 from harness.training.executors import Workers
 from harness.training.options import RunKeywords, RunOptions, affordable
-from harness.training.progress import Progress, SharedProgress
+from harness.training.progress import Display, Progress, SharedProgress
 from harness.training.tasks import StackTask
 
-AGAIN = "What is finished is safe in parts/; the same command makes the rest anew from there"
+AGAIN = "What is finished is safe in parts/; the same command rebuilds the tables from it"
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,11 @@ class RunSummary:
     notes: Sequence[str] = ()
 
 
-def run(
-    study: Study, folder: Path | str | None = None, *, live: bool = False, **keywords: Unpack[RunKeywords]
-) -> Results:
+def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
+    study: Study, folder: Path | str | None = None, *, live: bool = False, engine: Engine = "stacked",
+    device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
+    display: Display | None = None,
+) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
     Args:
@@ -63,8 +66,12 @@ def run(
         folder: the results folder; results/<study>/ if not given.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
-        **keywords: the fields of `harness.training.options.RunOptions`: engine, device, workers,
-            checkpoint_every, retrain, display.
+        engine: stacked, loop or numpy.
+        device: auto, cpu, cuda or mps.
+        workers: worker processes; one a core or GPU if not given.
+        checkpoint_every: such as "60 seconds", "5 epochs" or "never".
+        retrain: train all trials anew, although they are finished.
+        display: a context manager made from a Progress.
 
     A study with [tune] leaves its tuned arms in `folder`/tuned: `harness.results.read` reads them; the
     results that are returned are those of the arms as they stand.
@@ -77,8 +84,9 @@ def run(
     if live:
         from harness.training.live import live_display
 
-        keywords["display"] = live_display(folder, keywords.get("display"))
-    train(study, folder, **keywords)
+        display = live_display(folder, display)
+    options = RunOptions(engine, device, workers, checkpoint_every, retrain, display)
+    train(study, folder, **vars(options))
     return results.read(folder)
 
 
@@ -165,7 +173,6 @@ class PlannedRun:
     plan: Plan
     engine: Engine
     known: Mapping[str, Any]
-    parts: part_files.Parts
     finished: Mapping[str, str]
     devices: Sequence[str]
     processes: int
@@ -183,11 +190,12 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     start = time.monotonic()
     components = [entry for _, entry in components_of(drawn.trials)]
     plugins.check_unchanged(components)
-    planned = _plan(drawn, folder, options)
+    planned, earlier = _plan(drawn, folder, options)
     modules = third_party_modules(planned.plan)
     with closing(Workers(planned.processes, modules, planned.shared)) as workers:
         workers.start({stack.engine for stack in planned.stacks})  # their imports take seconds
-        remarks, trials = _prepare(planned)
+        remarks, trials = _prepare(planned, earlier)
+        del earlier  # the tables of all that is finished, as text
         provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
         remarks += _remarks(planned, trials)
         title = drawn.study.phase.title
@@ -208,28 +216,28 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     return RunSummary(folder, progress.statuses, trained, seconds, progress.failures, notes=engine_notes)
 
 
-def _plan(drawn: Plan, folder: Path, options: RunOptions) -> PlannedRun:
-    """Put the trials into stacks, and those that are missing into tasks."""
+def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, part_files.Parts]:
+    """Put the trials into stacks, and the missing ones into tasks; returns the parts of earlier runs, too."""
     known = check_folder(folder, drawn, options)
     devices = options.devices()
     run_folder.check_parts(folder)
-    there = part_files.read_all(folder)
-    finished = run_folder.finished(folder, there, set_aside=True)
+    earlier = part_files.read_all(folder)
+    finished = run_folder.finished(folder, earlier, set_aside=True)
     count = options.processes(devices)
     plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
-    cadence, place = options.cadence, folder.resolve()
+    cadence, root = options.cadence, folder.resolve()
     tasks = [
-        StackTask(stack, devices[i % len(devices)], drawn.study, place, i, checkpoint_every=cadence)
+        StackTask(stack, devices[i % len(devices)], drawn.study, root, place=i, checkpoint_every=cadence)
         for i, stack in enumerate(todo)
     ]
     evaluations = max((len(budget_of(stack).eval_steps) for stack in todo), default=1)
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
     count = spawning.possible(affordable(min(count, len(todo)), todo))
-    return PlannedRun(
-        folder, plan, options.engine, known, there, finished, devices, _heard(count, shared), tasks, shared
-    )
+    count = _heard(count, shared)
+    planned = PlannedRun(folder, plan, options.engine, known, finished, devices, count, tasks, shared)
+    return planned, earlier
 
 
 def _heard(count: int, shared: SharedProgress) -> int:
@@ -243,7 +251,7 @@ def _heard(count: int, shared: SharedProgress) -> int:
     return count
 
 
-def _prepare(planned: PlannedRun) -> tuple[list[str], pd.DataFrame]:
+def _prepare(planned: PlannedRun, earlier: part_files.Parts) -> tuple[list[str], pd.DataFrame]:
     """Load the data, and write the plan into the folder; return remarks on checkpoints, and the trials."""
     for dataset in planned.plan.datasets.values():
         dataset.load()
@@ -253,7 +261,7 @@ def _prepare(planned: PlannedRun) -> tuple[list[str], pd.DataFrame]:
     )
     groups = [stack.group for stack in planned.stacks]
     digests = {**planned.known.get("data", {}), **_digests(planned.plan)}
-    trials = run_folder.write_plan(planned.folder, planned.plan, digests, groups, planned.parts)
+    trials = run_folder.write_plan(planned.folder, planned.plan, digests, groups, earlier)
     return remarks, trials
 
 
@@ -271,10 +279,10 @@ def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
 
 def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
     """Put a folder in order when a run is over, also one that was stopped."""
-    there = part_files.read_all(folder)
+    stored = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists():
-        checkpoints.prune(folder, run_folder.finished(folder, there))
-    progress.statuses = results.count_statuses(tables.consolidate(folder, there.sound))
+        checkpoints.prune(folder, run_folder.finished(folder, stored))
+    progress.statuses = results.count_statuses(tables.consolidate(folder, stored.sound))
     provenance.finish(progress.done - progress.failed)
 
 

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import harness
 from harness import results
 from harness.data import idx
 from harness.data.datasets import Dataset, datasets
@@ -502,6 +504,15 @@ def test_a_study_keeps_its_own_images_after_another_was_loaded(two_studies: tupl
         assert make(study).datasets["scans"].facts == facts
         seen[facts.digest] = facts
     assert [(facts.train, len(facts.classes)) for facts in seen.values()] == [(40, 10), (24, 2)]
+
+
+def test_loaders_take_a_studys_own_data_set(two_studies: tuple[Study, Study]) -> None:
+    first, second = (harness.split_dataset(study.dataset("scans"), "test") for study in two_studies)
+    assert (len(first.classes), len(second.classes)) == (10, 2)
+    batch, _ = next(iter(harness.loader(two_studies[0].dataset("scans"), "test", batch_size=4)))
+    assert torch.equal(batch, first.x[:4])
+    with pytest.raises(UsageError, match=r"belongs to the study: give study\.dataset\('scans'\)"):
+        harness.loader("scans", "test")
 
 
 def test_a_notebook_may_load_two_studies_and_then_run_the_first(

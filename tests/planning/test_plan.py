@@ -67,7 +67,7 @@ def test_a_plan_counts_skipped_and_merged_trials(study_of: Make) -> None:
     assert set(plan.skipped.values()) == {
         (
             "loss 'nll' takes log_probabilities; head 'identity' gives logits "
-            "(match = 'ignore' trains it all the same)"
+            "(match = 'ignore' trains it anyway)"
         )
     }
     assert len(stacked_ids(plan)) == 6

@@ -141,7 +141,9 @@ def test_a_step_adds_costs_or_cannot_be_told_from_no_change() -> None:
     )
     assert adds.startswith("Step 1 (step 1) adds 20.0 points of val accuracy (95 % interval 19.")
     assert costs.startswith("Step 1 (step 1) costs 20.0 points of val accuracy (95 % interval 19.")
-    assert opens.startswith("Step 1 (step 1) cannot be told from no change with 5 seeds: +0.10 points of val")
+    assert opens.startswith(
+        "Step 1 (step 1) cannot be distinguished from no change with 5 seeds: +0.10 points of val"
+    )
 
 
 def test_a_step_that_changes_no_prediction_says_so() -> None:
@@ -158,7 +160,7 @@ def test_test_has_a_verdict_of_its_own() -> None:
         reporting.prepare(replace(reading.results, trials=trials.assign(test_accuracy=noisy)))
     )[1]
     assert "adds 10.0 points of val accuracy" in said
-    assert "; on test it cannot be told from no change: " in said
+    assert "; on test it cannot be distinguished from no change: " in said
 
 
 def test_one_seed_gives_numbers_and_no_verdict() -> None:

@@ -43,7 +43,7 @@ def test_undecided_contrasts_state_how_many_more_seeds_would_decide() -> None:
     reading = arms({"baseline": 0.0, "open": 0.0004}, study={"contrasts": {
         "margin": 0.0005, "pairs": [["open", "baseline"]]}})  # fmt: skip
     text = verdict_paragraphs(reading)[0]
-    assert "open cannot be told from baseline: +0.0" in text
+    assert "open cannot be distinguished from baseline: +0.0" in text
     (row,) = rows(reading)
     more = row["more seeds"].text
     assert int(more) > 0
@@ -125,7 +125,7 @@ def test_one_seed_is_reported_without_an_interval() -> None:
         "first against baseline: +9.9 points of test accuracy in the only seed, so there is no verdict"
         in text
     )
-    assert "With a single seed no difference can be told from chance." in text
+    assert "With a single seed no difference can be distinguished from chance." in text
     assert "interval" not in text
     (row,) = rows(reading)
     assert (row["verdict"].text, row["p (Holm)"].text, row["difference"].small) == (

@@ -233,7 +233,7 @@ def _check(path: Path) -> None:
             written.write_text(complaint, encoding="utf-8")
             written.replace(kept)
     if complaint:
-        raise UnavailableError(f"{complaint} (kept in {kept}; HARNESS_KERNELS=on uses them all the same)")
+        raise UnavailableError(f"{complaint} (kept in {kept}; HARNESS_KERNELS=on uses them anyway)")
 
 
 def _self_test() -> str:
