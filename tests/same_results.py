@@ -3,7 +3,7 @@
 `python tests/same_results.py REV` runs the studies of tests/same_results_studies/ with the commit REV (in a
 worktree of its own) and with this checkout, through the commands that a person types, and compares the
 results folders: every CSV and the report's tables cell by cell, kept weights and predictions array by array.
-Columns of seconds are left out. It ends with 1 if anything differs; both versions' results are left in `--out`.
+Columns of seconds are left out. It ends with 1 if anything differs, and leaves both results in `--out`.
 """
 
 from __future__ import annotations
