@@ -290,17 +290,17 @@ def search(
 
     folder = results or Path("results") / loaded.name
     try:
-        found = searched(
+        result = searched(
             loaded, folder, display=search_output.show_progress, confirm=output.show_progress, **options
         )
     except KeyboardInterrupt:
         words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
         _say(f"\n{words}")
         raise
-    search_output.show_results(found, loaded)
+    search_output.show_results(result, loaded)
     if report:
         _report(folder)
-    if found.failed:
+    if result.failed:
         sys.exit(1)
 
 

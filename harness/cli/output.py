@@ -69,7 +69,9 @@ def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None
 def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     """Show the trials that tuning adds to a study: those that choose, and those of the tuned arms."""
     seeds = len(tries.study.seeds)
-    tuning, tuned = (duration(cost(one.stacks, one.study, processes).seconds) for one in (tries, plan))
+    tuning, tuned = (
+        duration(cost(phase_plan.stacks, phase_plan.study, processes).seconds) for phase_plan in (tries, plan)
+    )
     first = next(iter(plan.arms))
     settings = sum(arm.labels[OF_ARM] == first for arm in arms_of(tries.study))
     planned = len(plan.arms) * settings * seeds

@@ -216,11 +216,11 @@ def pooled(differences: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for dataset, table in differences.groupby("dataset", sort=False):
         seeds = table["seed"].nunique()
-        whole = table.groupby("arm")["seed"].transform("size").eq(seeds)
-        within = table[whole].groupby("seed", as_index=False)["difference"].mean().assign(dataset=dataset)
+        complete = table.groupby("arm")["seed"].transform("size").eq(seeds)
+        within = table[complete].groupby("seed", as_index=False)["difference"].mean().assign(dataset=dataset)
         summary = stats.summarise(within, ["dataset"], "difference", within=(-1.0, 1.0))
         summary = summary.rename(columns={"mean": "difference"})
-        arms = table.loc[whole, "arm"].nunique()
+        arms = table.loc[complete, "arm"].nunique()
         rows.append(summary.assign(arms=arms, left_out=table["arm"].nunique() - arms))
     header = ["dataset", "arms", "left_out", "n", "difference", "sd", "low", "high"]
     return pd.concat(rows, ignore_index=True)[header] if rows else pd.DataFrame(columns=header)

@@ -76,7 +76,7 @@ def _sure(confidence: float) -> str:
 
 
 @mpl.rc_context(STYLE)
-def failures_figure(model: ModelPredictions, each: int = COUNTS["failures"]) -> Figure:
+def failures_figure(model: ModelPredictions, per_class: int = COUNTS["failures"]) -> Figure:
     """Draw a row a true class: its misclassified images, the surest mistake first, predictions in red.
 
     A class with fewer mistakes shows what there is. Of more than 20 classes, the 20 with most mistakes.
@@ -88,13 +88,13 @@ def failures_figure(model: ModelPredictions, each: int = COUNTS["failures"]) -> 
     side, gap, left = 0.82, 0.14, 0.8 + 0.075 * min(max(map(len, facts.classes)), 14)
     high = side + LINE * (1 if brief else 2) + 0.13
     heights = [high if wrong[label] else 0.45 for label in shown]
-    width = max(left + (side + gap) * min(each, int(wrong.max())), 8)
-    figure, ax, y = page(width, sum(heights), _failures_title(model, len(shown), each))
+    width = max(left + (side + gap) * min(per_class, int(wrong.max())), 8)
+    figure, ax, y = page(width, sum(heights), _failures_title(model, len(shown), per_class))
     for label, height in zip(shown, heights, strict=True):
         total = int(table["label"].eq(label).sum())
         words = f"{model.pictures.class_name(label, 14)}\n{wrong[label]:,} of {total:,}"
         write(ax, 0.1, y + height / 2, words, va="center")
-        rows = predictions.mistakes(table, label, each).to_dict("records")
+        rows = predictions.mistakes(table, label, per_class).to_dict("records")
         for k, row in enumerate(rows):
             place(ax, _mistake(model, row, brief), left + (side + gap) * k, y, side, facts.pixel_max)
         if not rows:
@@ -104,14 +104,15 @@ def failures_figure(model: ModelPredictions, each: int = COUNTS["failures"]) -> 
     return figure
 
 
-def _failures_title(model: ModelPredictions, shown: int, each: int) -> str:
+def _failures_title(model: ModelPredictions, shown: int, per_class: int) -> str:
     total, wrong = len(model.table), int(model.table["wrong"].sum())
     classes = len(model.pictures.facts.classes)
     which = "each true class" if shown == classes else f"the {shown} of {classes} classes with most"
     share = percent(wrong / total, 2) if total else "none"
     return (
         f"{model.title}: {wrong:,} mistakes of {total:,} ({share}). A row a true class, at most "
-        f"{each} mistakes of {which}, the surest first; above each the predicted class and its probability"
+        f"{per_class} mistakes of {which}, the surest first; above each the predicted class and its "
+        "probability"
     )
 
 

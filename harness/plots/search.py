@@ -166,14 +166,14 @@ def pruning_figure(curves: pd.DataFrame, rungs: pd.DataFrame, objective: str) ->
     """
     figure, ((ax,),) = subplots(1, [1.0], (8.2, 4.6))
     cut = curves[curves["pruned"]]
-    lines = [each[["epoch", "value"]].to_numpy() for _, each in cut.groupby("number", sort=False)]
+    lines = [curve[["epoch", "value"]].to_numpy() for _, curve in cut.groupby("number", sort=False)]
     ax.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.4))
     ends = cut.groupby("number", sort=False).tail(1)
     ax.plot(ends["epoch"], ends["value"], ls="", marker="x", ms=4, color=GREY, alpha=0.6)
     keys = []
-    for place, (label, each) in enumerate(curves[~curves["pruned"]].groupby("label", sort=False)):
+    for place, (label, curve) in enumerate(curves[~curves["pruned"]].groupby("label", sort=False)):
         color = COLORS[place % len(COLORS)]
-        ax.plot(each["epoch"], each["value"], color=color, lw=1.9, marker="o", ms=3)
+        ax.plot(curve["epoch"], curve["value"], color=color, lw=1.9, marker="o", ms=3)
         keys.append(Line2D([], [], color=color, lw=2, label=str(label)))
     if len(cut):
         keys.append(Line2D([], [], color=GREY, lw=1, marker="x", ms=4, label="pruned"))

@@ -128,10 +128,10 @@ def _spread(axis: Dimension, table: pd.DataFrame) -> NDArray[np.float64]:
     if axis.name == "value":
         at = places(table["value"], kind_of(axis.levels[0], table["value"]), axis.least)
         return np.asarray((at - at.min()) / (np.ptp(at) or 1.0), dtype=float)
-    found = axis.places(table[axis.name])
+    positions = axis.places(table[axis.name])
     if axis.kind == "category":
-        found = found + 0.35 / len(axis.levels) * np.linspace(-1, 1, len(found))
-    return found
+        positions = positions + 0.35 / len(axis.levels) * np.linspace(-1, 1, len(positions))
+    return positions
 
 
 def _upright(ax: Axes, place: int, axis: Dimension) -> None:

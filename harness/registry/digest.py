@@ -52,8 +52,8 @@ def digest_component(
     more += sorted(f"file {other.label} {other.digest}" for other in others)
     more += [f"package {version}" for version in python_files.versions(walk.reach.packages)]
     walk.unseen |= {f"{name}, which is compiled": None for name in sorted(walk.reach.compiled)}
-    own = [file.digest] if file else []
-    digest = own[0] if own and not more else sha256("\n".join([*own, *more]))
+    file_digests = [file.digest] if file else []
+    digest = file_digests[0] if file_digests and not more else sha256("\n".join([*file_digests, *more]))
     return ComponentDigest(digest, tuple(walk.unseen), tuple(walk.reach.files.values()))
 
 

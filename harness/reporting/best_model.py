@@ -107,11 +107,11 @@ def _probabilities(reading: ReportData, trial: pd.Series[Any]) -> Figure:
             'the weights of this model were not kept. With keep_weights = "all" under [study] they are; '
             "`harness show` trains it again."
         )
-    seen = predicted_images.see(reading.results, trial)
+    model = predicted_images.see(reading.results, trial)
     dataset = study_dataset(reading.results, str(trial["dataset"]))
     given = weights.probabilities(weights.read(path, dataset), "test")
-    rows = predictions.telling(seen.table)
-    figure = prediction_pages.probabilities_figure(seen, rows, given[rows.index])
+    rows = predictions.telling(model.table)
+    figure = prediction_pages.probabilities_figure(model, rows, given[rows.index])
     return Figure(_name(trial, "probabilities"), f"Class probabilities on {trial['dataset']}", BARS, figure)
 
 

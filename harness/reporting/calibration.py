@@ -97,9 +97,9 @@ def reliability(reading: ReportData, dataset: str) -> pd.DataFrame:
         UsageError: no predictions of test are kept, or they are missing or damaged.
     """
     reading.require_predictions()
-    found = replace(reading.results, trials=reading.finished(dataset))
+    subset = replace(reading.results, trials=reading.finished(dataset))
     tables = {}
-    for stack in predictions.stacks(found, dataset, "test"):
+    for stack in predictions.stacks(subset, dataset, "test"):
         for trial_id, confidence, wrong in zip(stack.trial_ids, stack.confidence, stack.wrong, strict=True):
             known = (confidence >= 0) & (confidence <= 1)  # NaN is neither
             tables[trial_id] = stats.calibration(confidence[known], ~wrong[known], BINS)
@@ -156,11 +156,11 @@ def _other_scores(reading: ReportData) -> Iterator[str]:
     if {"test_brier", "test_nll"} <= set(reading.trials):
         return
     for dataset in reading.datasets:
-        found = replace(reading.results, trials=reading.of(dataset))
+        subset = replace(reading.results, trials=reading.of(dataset))
         # Without a best model or its images, the last sentence says how to get the scores.
         with suppress(UsageError, MachineError):
-            trial = selection.best(found).iloc[0]
-            path = weights.file_of(found, str(trial["trial_id"]))
+            trial = selection.best(subset).iloc[0]
+            path = weights.file_of(subset, str(trial["trial_id"]))
             if path.is_file():
                 yield _scores(reading, trial, path)
     yield UNTRACKED

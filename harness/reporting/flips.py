@@ -167,7 +167,7 @@ def largest(reading: ReportData, dataset: str) -> Pair | None:
         The pair; None if no contrast has a seed that both arms finished.
     """
     family = read_family(reading)
-    candidates = [found for found in _candidates(reading, dataset, family) if pd.notna(found[0])]
+    candidates = [candidate for candidate in _candidates(reading, dataset, family) if pd.notna(candidate[0])]
     if not candidates:
         return None
     difference, arm, reference, comparison = max(candidates, key=lambda candidate: abs(candidate[0]))

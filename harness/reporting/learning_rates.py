@@ -261,11 +261,11 @@ def _spread_words(table: pd.DataFrame) -> str:
     panels = []
     for panel, rows in table.dropna(subset=["mean"]).groupby("panel", sort=False):
         wide = rows.pivot_table(index="line", columns="lr", values="mean", sort=False).dropna(axis=1)
-        own = rows[rows["chosen"]].set_index("line")["mean"]
-        if len(wide) < 2 or wide.shape[1] == 0 or len(own) < len(wide):
+        chosen_means = rows[rows["chosen"]].set_index("line")["mean"]
+        if len(wide) < 2 or wide.shape[1] == 0 or len(chosen_means) < len(wide):
             continue
         lr = wide.mean().idxmax()
-        panels.append((float(np.ptp(wide[lr])), float(np.ptp(own)), lr, panel))
+        panels.append((float(np.ptp(wide[lr])), float(np.ptp(chosen_means)), lr, panel))
     if not panels:
         return ""
     shared, chosen_spread, lr, panel = max(panels)

@@ -98,11 +98,11 @@ def _study_page(reading: ReportData) -> Page:
 
 def _search_page(reading: ReportData) -> Page:
     """Describe a search; its suggestions are not ranked as arms are, and none of them was tested."""
-    found = search_data.read(reading)
+    search = search_data.read(reading)
     return Page(
-        answers=search_page.answers(found), sections=search_page.sections(found),
+        answers=search_page.answers(search), sections=search_page.sections(search),
         data=list(data_sets.sections(reading)), missing=missing(reading),
-        facts={"tunes": False, "suggestions": len(found.suggestions), "searched": search_page.facts(found)},
+        facts={"tunes": False, "suggestions": len(search.suggestions), "searched": search_page.facts(search)},
     )  # fmt: skip
 
 

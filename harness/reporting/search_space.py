@@ -39,8 +39,8 @@ def _values(space: Mapping[str, Any], name: str, column: pd.Series[Any]) -> Valu
     if isinstance(entry, list):
         return Choices(tuple(dict.fromkeys(map(level_name, entry))))
     if isinstance(entry, dict) and {"low", "high"} <= set(entry):
-        whole = isinstance(entry["low"], int) and isinstance(entry["high"], int) and _is_whole(column)
-        return range_of(entry, whole=whole)
+        integers = isinstance(entry["low"], int) and isinstance(entry["high"], int) and _is_whole(column)
+        return range_of(entry, integers=integers)
     if isinstance(entry, int) and not isinstance(entry, bool):  # the one width of all layers
         return Ints(entry, entry)
     if pd.api.types.is_numeric_dtype(column) and column.notna().any():

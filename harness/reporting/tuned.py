@@ -137,14 +137,14 @@ def _differing(root: Results, phase: Results) -> Iterator[str]:
             yield table
 
 
-def _shared_tables(found: Results) -> dict[str, Any]:
+def _shared_tables(results: Results) -> dict[str, Any]:
     """Return the tables that all phases of a study share, with absolute paths of data sets."""
-    tables = {table: found.study.get(table, {}) for table in SHARED}
+    tables = {table: results.study.get(table, {}) for table in SHARED}
     tables["datasets"] = {
-        name: {**facts, "path": os.path.abspath(found.folder / str(facts.get("path", "")))}  # noqa: PTH100
+        name: {**facts, "path": os.path.abspath(results.folder / str(facts.get("path", "")))}  # noqa: PTH100
         for name, facts in tables["datasets"].items()
     }
-    return tables | {"seeds": found.study.get("study", {}).get("seeds")}
+    return tables | {"seeds": results.study.get("study", {}).get("seeds")}
 
 
 def _other_choice(tuned: Results, path: Path) -> bool:

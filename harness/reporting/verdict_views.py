@@ -147,8 +147,8 @@ def label(row: Mapping[Any, Any]) -> str:
 
 def effects(reading: ReportData) -> Iterator[Table]:
     """Make the main effects of a grid a table, with the numbers of the figure of that name."""
-    found = stats.main_effects(reading.trials, reading.axes) if reading.design == "grid" else pd.DataFrame()
-    if found.empty:
+    effects = stats.main_effects(reading.trials, reading.axes) if reading.design == "grid" else pd.DataFrame()
+    if effects.empty:
         return
     columns = [
         Column("data set", "dataset"),
@@ -158,7 +158,7 @@ def effects(reading: ReportData) -> Iterator[Table]:
         Column("effect (points)", difference_cell, numeric=True),
         Column("seeds", "n", numeric=True),
     ]
-    rows = rows_of(columns, found.rename(columns={"effect": "difference"}).to_dict("records"))
+    rows = rows_of(columns, effects.rename(columns={"effect": "difference"}).to_dict("records"))
     words = "Each level's val accuracy against the mean of all levels of its axis. "
-    note = f"{EXPLORATORY} {words}{intervals(found['n'])}"
-    yield Table("effects", "Main effects", note, columns, rows, found)
+    note = f"{EXPLORATORY} {words}{intervals(effects['n'])}"
+    yield Table("effects", "Main effects", note, columns, rows, effects)

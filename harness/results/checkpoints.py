@@ -314,13 +314,13 @@ def prepare(
     if refused:
         raise UsageError("\n".join(refused) + f"\n{ADVICE}")
     prune(folder, finished)
-    notes = [_set_aside(path, error) for path, error in damaged.items()]
+    remarks = [_set_aside(path, error) for path, error in damaged.items()]
     if resumed:
-        notes.insert(0, f"{resumed} {'stack goes' if resumed == 1 else 'stacks go'} on from a checkpoint")
+        remarks.insert(0, f"{resumed} {'stack goes' if resumed == 1 else 'stacks go'} on from a checkpoint")
     if others:
         stay = "checkpoint of other settings stays" if others == 1 else "checkpoints of other settings stay"
-        notes.append(f"{others} {stay}: a run with those settings goes on from there")
-    return notes
+        remarks.append(f"{others} {stay}: a run with those settings goes on from there")
+    return remarks
 
 
 def _is_finished(path: Path, finished: Collection[str]) -> bool:

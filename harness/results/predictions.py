@@ -121,8 +121,8 @@ def table(results: Results, trial: pd.Series, split: Split) -> pd.DataFrame:
         )
     k = predictions.trial_ids.index(trial["trial_id"])
     columns = {"index": predictions.index, "label": predictions.label}
-    each = {name: getattr(predictions, name)[k] for name in ("predicted", "confidence", "wrong")}
-    return pd.DataFrame(columns | each)
+    array = {name: getattr(predictions, name)[k] for name in ("predicted", "confidence", "wrong")}
+    return pd.DataFrame(columns | array)
 
 
 def stacks(results: Results, dataset: str, split: Split) -> Iterator[Predictions]:
@@ -152,17 +152,17 @@ def mistakes(table: pd.DataFrame, label: int, most: int = 10) -> pd.DataFrame:
     return wrong.sort_values("confidence", ascending=False, kind="stable").head(most)
 
 
-def telling(table: pd.DataFrame, each: int = 2) -> pd.DataFrame:
+def telling(table: pd.DataFrame, per_kind: int = 2) -> pd.DataFrame:
     """Select samples that characterise a model: `each` right and sure, right and unsure, wrong and sure.
 
     The sure ones are of different classes, as long as there are classes.
     """
     ordered = table.sort_values("confidence", ascending=False, kind="stable")
     right, wrong = ordered[~ordered["wrong"]], ordered[ordered["wrong"]]
-    unsure = right.iloc[::-1].head(each)
+    unsure = right.iloc[::-1].head(per_kind)
     sure = right.drop(unsure.index)
     sure = sure.loc[sure.groupby("label", sort=False).cumcount().sort_values(kind="stable").index]
-    return pd.concat([sure.head(each), unsure, wrong.head(each)])
+    return pd.concat([sure.head(per_kind), unsure, wrong.head(per_kind)])
 
 
 def hardest(predictions: Iterable[Predictions]) -> pd.DataFrame:

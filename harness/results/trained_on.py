@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.results import Results
 
 
-def study_dataset(found: Results, name: str) -> Dataset | None:
+def study_dataset(results: Results, name: str) -> Dataset | None:
     """Give the data set of this name that a folder's study declares; None where it declares none.
 
     Nothing else of the study is looked at, and no plugin is run.
@@ -21,23 +21,23 @@ def study_dataset(found: Results, name: str) -> Dataset | None:
     Raises:
         UsageError: the declared folder is not there, or not as it should be.
     """
-    declared = found.study.get("datasets", {})
+    declared = results.study.get("datasets", {})
     if name not in declared:
         return None
     try:
-        study = parse({"study": {"name": "images"}, "datasets": declared}, path=found.folder / "study.toml")
+        study = parse({"study": {"name": "images"}, "datasets": declared}, path=results.folder / "study.toml")
     except UsageError as error:
         raise UsageError(f"the images of {name} are not at hand: {error}") from error
     return study.datasets[name]
 
 
-def dataset_of(found: Results, name: str) -> Dataset:
+def dataset_of(results: Results, name: str) -> Dataset:
     """Give a data set that a folder's trials were trained on: its study's own, or a registered one.
 
     Raises:
         UsageError: it is not at hand.
     """
-    dataset = study_dataset(found, name)
+    dataset = study_dataset(results, name)
     if dataset is None and name not in datasets:
         raise UsageError(
             f"the images of {name} are not at hand: a plugin registers it, which is not run for pictures"

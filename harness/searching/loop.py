@@ -255,8 +255,8 @@ class _Search:
         self._add(plan)
         progress.in_training = len(batch)
         trained = self._results(batch, plan, workers, progress)
-        told = [outcomes.combine(_trials(plan, suggestion), trained, self.search) for suggestion in batch]
-        self._store(self.ask_tell.tell(batch, told, self.before + time.monotonic() - self.start))
+        results = [outcomes.combine(_trials(plan, suggestion), trained, self.search) for suggestion in batch]
+        self._store(self.ask_tell.tell(batch, results, self.before + time.monotonic() - self.start))
         suggestions.write(self.folder, self.trials, self.search, self.space)
         self._note(progress)
         return True
@@ -312,8 +312,8 @@ class _Search:
 
     def _store(self, frozen: Sequence[FrozenTrial]) -> None:
         """Add a batch to the storage; of one that was killed meanwhile, the missing suggestions."""
-        for stored, told in zip(self.incomplete, frozen, strict=False):
-            if stored.params != told.params:
+        for stored, trial in zip(self.incomplete, frozen, strict=False):
+            if stored.params != trial.params:
                 raise UsageError(
                     f"{self.storage.shown}: the batch that was being stored when the search was killed "
                     "cannot be asked for again (another version of Optuna, or another [search]). Choose "

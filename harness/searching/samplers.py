@@ -81,8 +81,8 @@ def problems(search: Search, space: Space) -> list[str]:
     numbers = [p.name for p in _numbers(space)] if search.sampler == "cmaes" else []
     if search.sampler != "cmaes" or len(numbers) > 1:
         return []
-    found = f"varies numbers that every suggestion has: {', '.join(numbers) or 'none'}"
-    return [f"search.sampler = 'cmaes' {found}; it needs at least 2"]
+    requirement = f"varies numbers that every suggestion has: {', '.join(numbers) or 'none'}"
+    return [f"search.sampler = 'cmaes' {requirement}; it needs at least 2"]
 
 
 def remarks(search: Search, space: Space) -> list[str]:

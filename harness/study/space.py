@@ -272,10 +272,10 @@ CheckValue: TypeAlias = "Callable[[str, str, object], Value]"
 """Checks the value of a setting: where it stands, the setting's name, the value. `Checker.value`."""
 
 
-def range_of(table: Mapping[str, Any], *, whole: bool) -> Floats | Ints:
+def range_of(table: Mapping[str, Any], *, integers: bool) -> Floats | Ints:
     """Return the range that a table of checked bounds stands for, of whole numbers or of floats."""
     log, step = bool(table.get("log", False)), table.get("step")
-    if whole:
+    if integers:
         return Ints(int(table["low"]), int(table["high"]), log, int(step or 1))
     return Floats(float(table["low"]), float(table["high"]), log, None if step is None else float(step))
 
@@ -324,7 +324,7 @@ def read_range(
     if problem := _bounds_problem(bounds):
         problems.append(f"{where}: {problem}")
         return None
-    return range_of(bounds, whole=isinstance(bounds["low"], int))
+    return range_of(bounds, integers=isinstance(bounds["low"], int))
 
 
 def _bounds_problem(table: Mapping[str, Any]) -> str:
@@ -341,10 +341,10 @@ def _bounds_problem(table: Mapping[str, Any]) -> str:
 
 
 def _step_problem(low: Any, high: Any, step: Any) -> str:
-    whole = isinstance(low, int)
-    number = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
+    integers = isinstance(low, int)
+    number = isinstance(step, int if integers else int | float) and not isinstance(step, bool)
     if not number or not 0 < step < math.inf:
-        return f"step = {quoted(step)}: allowed: a {'whole ' if whole else ''}number above 0"
+        return f"step = {quoted(step)}: allowed: a {'whole ' if integers else ''}number above 0"
     if step > high - low:
         return f"step = {quoted(step)} goes beyond high = {high:g} at once"
     count = (high - low) / step

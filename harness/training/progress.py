@@ -140,7 +140,7 @@ class Progress:
         self.engine_notes |= dict.fromkeys(engine_notes)
         if failure:
             self.failed += len(stack.trials)
-            self.shared.clear([own.group for own in self.stacks].index(stack.group))
+            self.shared.clear([member.group for member in self.stacks].index(stack.group))
             self.failures.append(f"{len(stack.trials)} trials of stack {stack.group}: {failure}")
 
     @property

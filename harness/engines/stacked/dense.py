@@ -93,8 +93,8 @@ class Dense(LayerOne[Tensor]):
                 product.view(len(block.members), block.widths[1], len(batch))
                 for block, product in zip(self.blocks, products, strict=True)
             ]
-        own = (batch[as_slice(block.members)].mT for block in self.blocks)
-        members = zip(self.blocks, self.block_weights, own, strict=True)
+        batches = (batch[as_slice(block.members)].mT for block in self.blocks)
+        members = zip(self.blocks, self.block_weights, batches, strict=True)
         return [torch.bmm(weights.view(len(x), block.widths[1], -1), x) for block, weights, x in members]
 
     def update(self, t: Count, batch: Tensor, grads: Sequence[Tensor]) -> None:

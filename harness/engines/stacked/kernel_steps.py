@@ -93,8 +93,8 @@ class _Members:
         self.codes = np.ascontiguousarray(block.codes[group.members])
         member_bytes = (1 + len(self.rule.states)) * group.first[0].nbytes
         self.together = max(1, CACHED_BYTES // member_bytes)
-        whole = max(1, kernels.WIDEST * k // len(update.tiles))  # members that read a batch together
-        self.together -= self.together % whole if self.together > whole else 0
+        batch_members = max(1, kernels.WIDEST * k // len(update.tiles))  # members that read a batch together
+        self.together -= self.together % batch_members if self.together > batch_members else 0
         self.start = update.optimizer.members.start
         offset = self.start * smoothed.keep.itemsize
         self.smoothed = smoothed  # its memory is pointed at

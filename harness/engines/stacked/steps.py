@@ -94,8 +94,8 @@ class Stretched(Eager):
         stretches, feed, size, row = self.stack.stretches, self.feed, self.size, step % self.kept
         assert stretches is not None  # noqa: S101 (`eager` has checked)
         first = step % self.per_epoch * size
-        whole = (self.orders.shape[1] - first) // size
-        count = min(stretches.most(size), max(whole, 1), until - step)
+        full_batches = (self.orders.shape[1] - first) // size
+        count = min(stretches.most(size), max(full_batches, 1), until - step)
         index = self.orders[:, first : first + count * size].reshape(len(self.orders), count, -1)
         stretches.take(step + 1, feed.samples, index, feed.losses[row : row + count])
         return count
