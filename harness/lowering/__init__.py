@@ -1,0 +1,1 @@
+"""Components compiled from their own functions: traced, translated to C, compiled, checked."""
