@@ -11,13 +11,9 @@ import ctypes
 import functools
 import hashlib
 import os
-import platform
-import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
 from dataclasses import dataclass
@@ -27,16 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import cache
-from harness.planning.kernel_support import OFF, ON, SWITCH
+from harness.lowering import compiler
+from harness.lowering.compiler import SWITCH, UnavailableError
 
 SOURCE = Path(__file__).with_name("kernels.c")
-SOURCES = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
 TIMEOUT = 120
-"""Seconds for a compiler, or the self-test."""
-NATIVE = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
-FLAGS = ("-O3", NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
-REALS = {"float32": ("float", 4), "float64": ("double", 8)}
+"""Seconds for the self-test."""
 MOST_LANES = 16
 """LANES in C at most, and a multiple of any. LANES depends on the processor: see `lanes`."""
 LAYOUT = 10
@@ -103,10 +95,6 @@ class Stretch(Structure):
     ]  # fmt: skip
 
 
-class UnavailableError(Exception):
-    """The kernels are not available here; the message says why."""
-
-
 @dataclass(frozen=True)
 class _Kernels:
     """The kernels and their identity, or why there are none."""
@@ -148,27 +136,21 @@ def identity(dtype: object = "float32") -> str:
 
 @functools.cache  # failures, too: to find one out may take a compiler a minute
 def _find(dtype: str) -> _Kernels:
-    switch = os.environ.get(SWITCH, "").lower()
-    if switch in OFF:
-        return _Kernels(missing=f"switched off by {SWITCH}")
     try:
-        path = _compiled(*REALS[dtype])
-        loaded = _declared(ctypes.CDLL(str(path)))
-        if dtype == "float32" and switch not in ON:  # float64 is for checks, not for speed
+        source = (SOURCE.read_text(encoding="utf-8"), dtype, SOURCE.name, (SOURCE.parent,))
+        path, loaded = compiler.compiled(*source), _declared(compiler.library(*source))
+        if dtype == "float32" and not compiler.trusted():  # float64 is for checks, not for speed
             _check(path)
         layout = (c_int64 * LAYOUT)()
         loaded.layout(layout)
         return _Kernels(loaded, path.stem, lanes=layout[0])
     except UnavailableError as error:
         return _Kernels(missing=str(error))
-    except OSError as error:
-        return _Kernels(
-            missing=f"a kernel cannot be loaded: {error}. Delete {cache.cache_root() / 'kernels'}"
-        )
 
 
 def forget() -> None:
     """Search for the kernels again at their next use, because the environment has changed."""
+    compiler.forget()
     _find.cache_clear()
 
 
@@ -195,28 +177,6 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.stretch_room.argtypes = [POINTER(Members), c_int64, c_int64]
     loaded.stretch_room.restype = c_int64
     return loaded
-
-
-def _compiled(real: str, size: int) -> Path:
-    compiler = shlex.split(os.environ.get("CC") or "cc")  # with arguments of its own, perhaps
-    if shutil.which(compiler[0]) is None:
-        raise UnavailableError(f"no C compiler ({compiler[0]}) is installed")
-    parts = [*(path.read_bytes() for path in SOURCES), *map(str.encode, (*FLAGS, _cpu(), *compiler))]
-    key = hashlib.sha256(b"\n".join(parts))
-    folder = cache.cache_root() / "kernels"
-    target = folder / f"{real}-{key.hexdigest()[:16]}.so"
-    if not target.exists():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                built = Path(scratch) / "kernels.so"
-                defined = (f"-DREAL={real}", f"-DREAL_BYTES={size}")
-                _run([*compiler, *FLAGS, *defined, "-o", str(built), str(SOURCE), "-lm"])
-                built.replace(target)  # at once: other processes compile at the same time
-        except OSError as error:
-            if not target.exists():
-                raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from error
-    return target
 
 
 def _check(path: Path) -> None:
@@ -252,24 +212,3 @@ def _self_test() -> str:
             f"the self-test of the kernels ends with exit status {done.returncode} {last}".strip()
         )
     return done.stdout.strip()
-
-
-def _run(command: Sequence[str]) -> None:
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT)
-    except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"{command[0]} took more than {TIMEOUT} s on {SOURCE.name}") from error
-    except OSError as error:
-        raise UnavailableError(f"{command[0]} cannot be started: {error.strerror}") from error
-    if done.returncode:
-        first = " ".join(done.stderr.strip().splitlines()[:1])
-        raise UnavailableError(f"{command[0]} fails on {SOURCE.name}: {first}")
-
-
-def _cpu() -> str:
-    """Describe the processor, on which -march=native depends: machines may share a cache."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    facts = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    node = "" if facts else platform.node()
-    return " ".join([platform.machine(), platform.processor(), node, *facts[:2]])
