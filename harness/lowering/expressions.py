@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from harness.lowering.errors import NotLoweredError
+from harness.lowering.refusals import NotLoweredError
 
 
 class Span(IntEnum):

@@ -19,7 +19,7 @@ from harness.axes.metrics import Metric
 from harness.axes.optimizers import Optimizer
 from harness.lowering import tracing
 from harness.lowering.expressions import Expression, Sheet, Span, spelled_number
-from harness.lowering.errors import NotLoweredError
+from harness.lowering.refusals import NotLoweredError
 from harness.lowering.statements import Stages, Writer, ordered
 from harness.lowering.translation import translate
 

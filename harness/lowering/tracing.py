@@ -17,7 +17,7 @@ from harness.axes.losses import Form
 from harness.axes.metrics import Metric
 from harness.axes.optimizers import Optimizer
 from harness.errors import in_words
-from harness.lowering.errors import NotLoweredError
+from harness.lowering.refusals import NotLoweredError
 from harness.system.lazy import torch
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.errors import in_words
 from harness.lowering.expressions import CALLS, COMPARISONS, Expression, Sheet, Span, unknown
-from harness.lowering.errors import NotLoweredError
+from harness.lowering.refusals import NotLoweredError
 from harness.system.lazy import torch
 
 if TYPE_CHECKING:
