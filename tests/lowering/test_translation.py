@@ -59,7 +59,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "whole power": lambda x: torch.tanh(x) ** 7,
     "prelu": lambda x: F.prelu(x, torch.full((1,), 0.1, dtype=x.dtype)),
     "where": lambda x: torch.where(x > 1, 1 + x.log(), x),
-    "constant": lambda x: x * torch.tensor(0.3).exp() + torch.full((1,), 2.0).to(x.dtype),
+    "constant": lambda x: x * (torch.tensor(0.25) * 3) + torch.full((1,), 2.0).to(x.dtype),
     "in place": in_place,
     "straight-through": straight_through,
     "autograd.Function": Step.apply,  # type: ignore[dict-item]
