@@ -27,6 +27,7 @@ from harness.errors import MachineError, in_words
 from harness.lowering import calls, cases, compiler
 from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
+from harness.lowering.expectations import Case
 from harness.lowering.lowered import Lowered, Origin
 from harness.system import files, process_state
 from harness.system.lazy import torch
@@ -164,7 +165,7 @@ def examined(components: Sequence[Lowered]) -> list[str]:
     """Hold components against their functions, called in this process; return each one's complaint, or ""."""
     lanes = compiler.lanes()
     complaints: dict[int, str] = {}
-    asked: list[tuple[int, cases.Case, Arrays]] = []
+    asked: list[tuple[int, Case, Arrays]] = []
     for number, lowered in enumerate(components):
         path = str(compiler.compiled(lowered.text, "float32", lowered.name))
         try:
@@ -179,11 +180,11 @@ def examined(components: Sequence[Lowered]) -> list[str]:
     return [complaints.get(number, "") for number in range(len(components))]
 
 
-def _framed(path: str, case: cases.Case) -> Arrays:
+def _framed(path: str, case: Case) -> Arrays:
     return {**case.given, "path": np.array(path), "what": np.array(case.what)}
 
 
-def _differing(asked: Sequence[tuple[int, cases.Case, Arrays]]) -> Iterable[tuple[int, str]]:
+def _differing(asked: Sequence[tuple[int, Case, Arrays]]) -> Iterable[tuple[int, str]]:
     """Call compiled code case by case; yield (number of its component, complaint)."""
     waiting = list(asked)
     while waiting:

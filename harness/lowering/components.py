@@ -256,11 +256,12 @@ def _text(origin: Origin) -> str:
     """Emit the text of a component; torch is imported for it."""
     from harness.lowering import templates
 
+    first, *rest = origin.components
     if origin.kind == "activation":
-        return templates.activation(*origin.components)
+        return templates.activation(first)
     if origin.kind == "output":
-        head, loss = origin.components
-        return templates.output(head, origin.form, origin.classes, list(loss.settings))
+        return templates.output(first, origin.form, origin.classes, list(rest[0].settings))
     if origin.kind == "metric":
-        return templates.metric(*origin.components, origin.classes)
-    return templates.optimizer(*origin.components, dict(origin.switches), origin.zeros)
+        return templates.metric(first, rest[0], origin.classes)
+    switches = {name: value for name, value in origin.switches if isinstance(value, (bool, str))}
+    return templates.optimizer(first, switches, origin.zeros)
