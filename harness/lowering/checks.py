@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import MachineError, in_words
+from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import calls, cases, compiler
 from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
@@ -172,7 +172,8 @@ def examined(components: Sequence[Lowered]) -> list[str]:
             with process_state.kept(), torch.random.fork_rng(devices=[]):
                 made = list(cases.cases(lowered, lanes))
         except Exception as error:  # noqa: BLE001 (a third party's function may raise anything)
-            complaints[number] = f"its function cannot be called for a comparison: {in_words(error)}"
+            why = in_words(error)[:LONGEST]
+            complaints[number] = f"its function cannot be called for a comparison: {why}"
             continue
         asked += [(number, case, _framed(path, case)) for case in made]
     for number, complaint in _differing(asked):

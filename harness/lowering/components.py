@@ -21,7 +21,7 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
-from harness.errors import MachineError, in_words
+from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import checks, compiler
 from harness.lowering.lowered import AXES, Lowered, Origin, facts_of
 from harness.lowering.refusals import NotLoweredError
@@ -248,7 +248,7 @@ def _traced(origin: Origin) -> tuple[str, str]:
     except NotLoweredError as error:
         return "", str(error)
     except Exception as error:  # noqa: BLE001 (a third party's function, and torch's tracer, may raise anything)
-        return "", f"it cannot be traced: {in_words(error)}"
+        return "", f"it cannot be traced: {in_words(error)[:LONGEST]}"
     return text, ""
 
 

@@ -59,9 +59,9 @@ class _Outputs:
         self, lowered: Lowered, z: NDArray[Any], label: NDArray[Any], values: Mapping[str, float], dtype: Any
     ) -> None:
         self.head, self.form = lowered.origin.components[0], lowered.origin.form
-        self.z = torch.tensor(z.T[None], dtype=dtype)  # (1, B, C), as in a stack
-        self.one_hot = torch.nn.functional.one_hot(torch.tensor(label).long(), len(z)).to(dtype)[None]
-        self.settings = {name: torch.full((1, 1), value, dtype=dtype) for name, value in values.items()}
+        self.z = torch.tensor(z.T, dtype=dtype)
+        self.one_hot = torch.nn.functional.one_hot(torch.tensor(label).long(), len(z)).to(dtype)
+        self.settings = {name: torch.tensor(value, dtype=dtype) for name, value in values.items()}
 
     def losses(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         f = self.head.forward(z)
@@ -77,12 +77,12 @@ class _Outputs:
             leaf = self.z.clone().requires_grad_()
             _, loss = self.losses(leaf, target)
             (grad,) = torch.autograd.grad(loss.sum(), leaf)
-        return numpy_of(loss[0]), numpy_of(grad[0]).T
+        return numpy_of(loss), numpy_of(grad).T
 
     def judged(self) -> tuple[Reals, Reals, Reals]:
         """Return losses (B,), outputs and probabilities (B, C)."""
         f, loss = self.losses(self.z, self.one_hot)
-        return numpy_of(loss[0]), numpy_of(f[0]), numpy_of(probabilities(self.head.kind, f)[0])
+        return numpy_of(loss), numpy_of(f), numpy_of(probabilities(self.head.kind, f))
 
 
 def probabilities(kind: str, f: Tensor) -> Tensor:
@@ -163,20 +163,22 @@ def _misjudged(answer: Arrays, total: Expected, judged: Sequence[Any], label: ND
 def _of_broken_output(lowered: Lowered, z: NDArray[np.float32], label: NDArray[np.int32]) -> Case:
     """Judge a batch with a logit that is not finite: no loss is then, and the best class is PyTorch's."""
     values = _loss_settings(lowered, 0)
+    broken = z[~np.isfinite(z)][0]
     single = _Outputs(lowered, z, label, values, torch.float32)
-    losses, _ = single.trained(1.0, 0.0)
-    f = single.judged()[1]
+    f = numpy_of(single.head.forward(single.z))
     largest = f == f.max(1, keepdims=True)  # nothing equals NaN: then the last class
     right = np.where(largest.any(1), largest.argmax(1), f.shape[1] - 1)
+    try:
+        finite = bool(np.isfinite(single.trained(1.0, 0.0)[0]).all())
+    except RuntimeError:  # torch refuses such numbers
+        finite = False
 
     def compare(answer: Arrays) -> str:
-        if np.isfinite(answer["loss"]) != np.isfinite(losses.mean()):
-            return f"with a logit of {z[~np.isfinite(z)][0]} the loss is {float(answer['loss']):.9g}"
+        if np.isfinite(answer["loss"]) and not finite:
+            return f"with a logit of {broken} the loss is {float(answer['loss']):.9g}"
         if np.isfinite(answer["total"]).any():
-            return f"with a logit of {z[~np.isfinite(z)][0]} evaluated losses are finite"
-        return (
-            "" if answer["best"][1] == right[1] else "with a logit that is not finite, another class is best"
-        )
+            return f"with a logit of {broken} evaluated losses are finite"
+        return "" if answer["best"][1] == right[1] else f"with a logit of {broken} another class is best"
 
     settings = np.array([values[name] for name in lowered.settings], np.float64)
     arrays = {"z": z, "label": label, "count": np.array(len(label)), "target": np.array((1.0, 0.0))}
