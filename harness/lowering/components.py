@@ -243,7 +243,7 @@ def _traced(origin: Origin) -> tuple[str, str]:
     """Trace a component's functions; return its text and "", or "" and why it has none."""
     try:
         with process_state.kept(), torch.random.fork_rng(devices=[]):
-            text = _text(origin)
+            text = text_of(origin)
         facts_of(text)
     except NotLoweredError as error:
         return "", str(error)
@@ -252,7 +252,7 @@ def _traced(origin: Origin) -> tuple[str, str]:
     return text, ""
 
 
-def _text(origin: Origin) -> str:
+def text_of(origin: Origin) -> str:
     """Emit the text of a component; torch is imported for it."""
     from harness.lowering import templates
 
