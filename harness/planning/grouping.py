@@ -143,7 +143,8 @@ def order(trial: Trial) -> tuple[str, ...]:
     optimizer = optimizers[settings.optimizer]
     axes = ("activation", "head", "loss", "match", "schedule")
     others = (str(settings.get(axis, "")) for axis in axes)
-    return (optimizer.name, *optimizer.switches(settings), *others, trial.arm.name)
+    rule = (*optimizer.switches(settings), *optimizer.zeros(settings))
+    return (optimizer.name, *rule, *others, trial.arm.name)
 
 
 def side_by_side(members: Iterable[Trial]) -> list[Trial]:
