@@ -6,7 +6,6 @@ needs no torch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
+from harness.lowering import compiler
 from harness.registry import Registry
 from harness.study.trials import Trial
 
@@ -30,12 +30,6 @@ CROSS_ENTROPIES = {("identity", "ce"), ("log_softmax", "nll")}
 """Pairs of head and loss that are the softmax cross-entropy of the logits."""
 ZEROS_KEPT = {"unit", "raw"}
 """Preprocessings that leave a pixel of zero at zero."""
-SWITCH = "HARNESS_KERNELS"
-"""The environment variable that says whether the kernels are used."""
-OFF = {"off", "0", "no"}
-"""Its values that disable the kernels."""
-ON = {"on", "1", "yes"}
-"""Its values that enable the kernels without a self-test."""
 NARROW = 128
 """Hidden units of a layer that the kernels compute, at most; PyTorch's products are faster beyond."""
 
@@ -93,7 +87,7 @@ def kernels_support(settings: Settings) -> bool:
     """Tell whether the kernels can compute all of a trial, so that one call takes many steps."""
     if settings.dropout or settings.preprocessing not in ZEROS_KEPT:
         return False
-    if os.environ.get(SWITCH, "").lower() in OFF:
+    if compiler.switched_off():
         return False
     return (
         rule_of(settings) is not None

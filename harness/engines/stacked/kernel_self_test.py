@@ -16,7 +16,7 @@ from harness.data.samples import Data, Samples
 from harness.engines import kernels
 from harness.engines.outcome import Floats
 from harness.engines.stacked import engine
-from harness.planning.kernel_support import SWITCH
+from harness.lowering.compiler import SWITCH
 from harness.study.trials import Arm, Trial, resolve
 
 MEMBERS, STEPS, ROUNDS = 12, 100, 4
