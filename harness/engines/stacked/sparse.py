@@ -107,12 +107,12 @@ class Sparse(LayerOne[SparseBatch]):
 
     def update(self, t: int, batch: SparseBatch, grads: Sequence[Tensor]) -> None:
         """Take step t of all parameters."""
-        seeds, size = batch.index.shape
+        size = batch.index.shape[1]
         transposed, common = self.transpose(batch.images, batch.index.numpy()), batch.images.common
         contiguous = [grad.contiguous() for grad in grads]
         self.library.gradients(
             self.all_grads.data_ptr(), address(self.tiles), len(self.tiles), addresses(contiguous),
-            None if common is None else address(common), transposed, int(seeds > 1), size, self.inputs,
+            None if common is None else address(common), transposed, size, self.inputs,
             self._room(size),
         )  # fmt: skip
         for group in self.groups:
