@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from harness.data.arm_settings import Settings
 from harness.engines import kernels
 from harness.engines.compiled.memory import address, function_address, zeros
-from harness.lowering import compiler, components
-from harness.lowering.components import Lowered, TrialComponents
+from harness.lowering import compiler
+from harness.lowering.components import TrialComponents
+from harness.lowering.lowered import Lowered
 from harness.study.trials import Trial
 
 PROBED_STEPS = (1, 2, 3, 10, 1000)

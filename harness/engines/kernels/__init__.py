@@ -37,8 +37,6 @@ PYTORCH_TUNING = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_
 """Environment variables that PyTorch's own speed depends on."""
 WIDEST = 8
 """Tiles that read a transposed batch together: WIDEST in C."""
-DEEPEST = 30
-"""Layers behind the first, at most: DEEPEST in C."""
 MOST_STATES = 4
 """States of an optimizer, at most: MOST_STATES in C."""
 EVALUATED = 64
