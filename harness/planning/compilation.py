@@ -46,9 +46,7 @@ def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> lis
     """Say, once each, why trials of stacks do not train in compiled code on a CPU."""
     if device != "cpu":
         return []
-    every = [
-        trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials
-    ]
+    every = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
     if every and compiler.switched_off():
         return [f"compiled code is switched off by {compiler.SWITCH}: PyTorch computes what it would"]
     shapes = [reason for settings in every if (reason := _unfit_shape(settings))]

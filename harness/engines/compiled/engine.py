@@ -28,9 +28,7 @@ def why_not(trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[
     return next(filter(None, reasons), "") or why_dense(data)
 
 
-def train(
-    trials: Sequence[Trial], data: Data, options: EngineOptions = DEFAULT_OPTIONS
-) -> Outcome:
+def train(trials: Sequence[Trial], data: Data, options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
     """Train trials for which `why_not` is empty; the arguments are those of `base.Engine`."""
     lowered = [components.of_trial(trial.arm.settings, options.metrics) for trial in trials]
     return driver.run(CompiledTraining(trials, lowered, data, options.metrics), options)

@@ -1,10 +1,11 @@
-"""The members of a stack that have one shape and one optimizer: their memory, and their calls of the kernels."""
+"""The members of a stack that have one shape and one optimizer: their memory, and calls of the kernels."""
 
 from __future__ import annotations
 
 import ctypes
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from harness.engines import kernels
 from harness.engines.base import learning_rates
 from harness.engines.compiled.components import CompiledOptimizer, MemberParts
 from harness.engines.compiled.memory import address, zeros
+from harness.engines.members import SeedIndex, as_slice
 from harness.engines.outcome import Floats
 from harness.lowering.components import TrialComponents
 from harness.rng import stream
@@ -27,17 +29,30 @@ EVALUATED_BYTES = 5 * 2**17
 """Bytes of weights that are evaluated together, with room for a block of images beside them."""
 
 
+@dataclass(frozen=True)
+class StackContext:
+    """The facts that all members of a stack share."""
+
+    inputs: int
+    classes: int
+    budget: Budget
+    seeds: SeedIndex
+    dtype: np.dtype[Any]
+
+
 class MemberGroup:
-    """k members of one shape and one optimizer. Weights of layer one are tiles (T, D, LANES), the rest (k, n)."""
+    """k members of one shape and one optimizer: weights of layer one as tiles (T, D, LANES), others (k, n)."""
 
     def __init__(
-        self, members: range, trials: Sequence[Trial], lowered: Sequence[TrialComponents], widths: Sequence[int],
-        batches: Sequence[int], budget: Budget, dtype: np.dtype[Any],
-    ) -> None:  # fmt: skip
-        """Initialise the networks of trials of these widths (inputs, hidden .., classes).
-
-        `members` are their places in the stack, `batches` (k,) the places of their seeds.
-        """
+        self,
+        members: range,
+        trials: Sequence[Trial],
+        lowered: Sequence[TrialComponents],
+        context: StackContext,
+    ) -> None:
+        """Initialise the networks of trials; `members` are their places in the stack."""
+        widths = [context.inputs, *trials[0].arm.settings.hidden, context.classes]
+        dtype = context.dtype
         self.members, self.widths, self.library = members, widths, kernels.library(dtype)
         self.lanes, self.k = kernels.lanes(dtype), len(trials)
         real = kernels.name_of(dtype)
@@ -47,10 +62,10 @@ class MemberGroup:
         self.optimizer = CompiledOptimizer.of(lowered[0].optimizer, trials, real)
         self.first_states = [np.zeros_like(self.first) for _ in self.optimizer.states]
         self.rest_states = [np.zeros_like(self.rest) for _ in self.optimizer.states]
-        self.rates = np.ascontiguousarray(learning_rates(trials, budget))
+        self.rates = np.ascontiguousarray(learning_rates(trials, context.budget))
         self.parts = MemberParts(trials, lowered, widths[-1], real)
         self.dropout = max(trial.arm.settings.dropout or 0.0 for trial in trials)
-        self.tiles = self._tiles(batches)
+        self.tiles = self._tiles(context.seeds.of_member[as_slice(members)])
         self.shape = np.array(widths[1:], np.int64)
         self.struct = self._struct()
         self._start([trial.seed for trial in trials])
@@ -98,7 +113,7 @@ class MemberGroup:
         return count - count % readers if count > readers else count
 
     def take_steps(self, stretch: kernels.Stretch, losses: Floats, room: NDArray[Any]) -> None:
-        """Take the steps of a stretch; their mean losses go into `losses` (steps, K), at the members' places."""
+        """Take the steps of a stretch; their mean losses go into `losses` (steps, K), where the members are."""
         mine = losses[:, self.members.start :]
         self.library.train_stretch(
             ctypes.byref(self.struct), ctypes.byref(stretch), self.together,
@@ -141,10 +156,15 @@ class MemberGroup:
         first, weights = self.from_tiles(self.first), []
         inputs, width = self.widths[:2]
         for k in range(self.k):
-            named = {"0.weight": first[k].reshape(width, inputs).copy(), "0.bias": self.rest[k, :width].copy()}
+            named = {
+                "0.weight": first[k].reshape(width, inputs).copy(),
+                "0.bias": self.rest[k, :width].copy(),
+            }
             at = width
             for i, (fan_in, fan_out) in enumerate(itertools.pairwise(self.widths[1:]), start=1):
-                named[f"{i}.weight"] = self.rest[k, at : at + fan_in * fan_out].reshape(fan_out, fan_in).copy()
+                named[f"{i}.weight"] = (
+                    self.rest[k, at : at + fan_in * fan_out].reshape(fan_out, fan_in).copy()
+                )
                 at += fan_in * fan_out
                 named[f"{i}.bias"] = self.rest[k, at : at + fan_out].copy()
                 at += fan_out
@@ -152,10 +172,10 @@ class MemberGroup:
         return weights
 
     def optimizer_state(self) -> dict[str, Floats]:
-        """Return the optimizer's states by their names, of layer one ("0.mean") and of the rest ("1.mean")."""
-        first = {f"0.{n}": self.from_tiles(x) for n, x in zip(self.optimizer.states, self.first_states, strict=True)}
-        rest = {f"1.{n}": x for n, x in zip(self.optimizer.states, self.rest_states, strict=True)}
-        return first | rest
+        """Return the optimizer's states: "0.mean" of layer one, "1.mean" of the rest."""
+        first, rest = map(self.from_tiles, self.first_states), self.rest_states
+        states = list(zip(self.optimizer.states, first, rest, strict=True))
+        return {f"0.{name}": x for name, x, _ in states} | {f"1.{name}": x for name, _, x in states}
 
     def load_optimizer_state(self, values: Mapping[str, Any]) -> None:
         """Restore what `optimizer_state` gave."""

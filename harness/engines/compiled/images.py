@@ -15,6 +15,8 @@ from harness.engines.compiled.memory import address, zeros
 
 DENSEST = 0.6
 """Share of pixels to compute, at most, where leaving out the others pays: ARCHITECTURE.md."""
+FEWER = 0.75
+"""Common values are left out where so many times as many pixels, at most, differ from them as from zero."""
 LOOKED_AT = 512
 """Images of train in which the most frequent value of each pixel is found."""
 
@@ -23,8 +25,8 @@ LOOKED_AT = 512
 class Compressed:
     """N images of D pixels x = u + c: image n has u = value[row[n]:row[n + 1]] at the pixels `column`.
 
-    `common` (D,) is c, or None where it is 0. `occurs` (D,) says at which pixels u is not zero in at least one
-    image. There is one more image, in which u is zero, to fill up batches.
+    `common` (D,) is c, or None where it is 0. `occurs` (D,) says at which pixels u is not zero in some image.
+    There is one more image, in which u is zero, to fill up batches.
     """
 
     row: NDArray[np.int64]
@@ -54,7 +56,8 @@ def common_pixels(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     places = np.arange(len(some))[:, None]
     starts = np.where(np.vstack([np.ones_like(some[:1], bool), some[1:] != some[:-1]]), places, 0)
     longest = (places - np.maximum.accumulate(starts)).argmax(0)
-    return some[longest, np.arange(x.shape[1])]
+    common: NDArray[np.floating[Any]] = some[longest, np.arange(x.shape[1])]
+    return common
 
 
 def _size(x: NDArray[np.floating[Any]], common: NDArray[np.floating[Any]] | None) -> int:
@@ -78,14 +81,15 @@ class SparseForm:
 
 @functools.lru_cache(maxsize=2)
 def sparse_form(train: Samples) -> SparseForm:
-    """Find the sparse form of a data set: zeros are left out where they are frequent, else common values."""
+    """Find the sparse form of a data set: zeros are left out, or common values where these are many more.
+
+    Zeros are cheaper: a pixel that is zero in a whole batch needs no step.
+    """
     x = np.ascontiguousarray(train.x)
-    form = SparseForm(None, _size(x, None) / x.size)
-    if not form.pays:
-        common = common_pixels(x)
-        other = SparseForm(common, _size(x, common) / x.size)
-        form = other if other.pays else form
-    return form
+    zeros_out = SparseForm(None, _size(x, None) / x.size)
+    common = common_pixels(x)
+    common_out = SparseForm(common, _size(x, common) / x.size)
+    return common_out if common_out.density < FEWER * zeros_out.density else zeros_out
 
 
 def why_dense(data: Data) -> str:

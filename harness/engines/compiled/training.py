@@ -15,7 +15,7 @@ from harness.data.batches import Budget, epoch_order
 from harness.data.samples import Data, Samples, Split
 from harness.engines import kernels
 from harness.engines.base import LOOK_EVERY, uniforms
-from harness.engines.compiled.group import MemberGroup, parameters
+from harness.engines.compiled.group import MemberGroup, StackContext, parameters
 from harness.engines.compiled.images import Compressed, Transposer, compressed, sparse_form
 from harness.engines.compiled.memory import address, zeros
 from harness.engines.members import SeedIndex, as_slice, runs, shape, update_key
@@ -46,7 +46,11 @@ class CompiledTraining:
         self.budget = Budget.of(trials[0].arm.settings, len(data.train.y))
         self.dtype, self.form = data.train.x.dtype, sparse_form(data.train)
         self.seeds = SeedIndex.of(trial.seed for trial in trials)
-        self.groups = [self._group(members, lowered) for members, _ in runs(list(map(update_key, trials)))]
+        context = StackContext(data.inputs, len(data.classes), self.budget, self.seeds, self.dtype)
+        self.groups = [
+            MemberGroup(members, trials[as_slice(members)], lowered[as_slice(members)], context)
+            for members, _ in runs(list(map(update_key, trials)))
+        ]
         counts = [parameters(group.widths) for group in self.groups]
         self.parameters = np.repeat(counts, [group.k for group in self.groups])
         self.notes: list[str] = []
@@ -55,13 +59,6 @@ class CompiledTraining:
         self.losses = zeros((LOOK_EVERY, len(trials)), self.dtype)
         self.room = zeros((max(group.room(kernels.EVALUATED) for group in self.groups),), self.dtype)
         self.epoch = -1  # none is begun
-
-    def _group(self, members: range, lowered: Sequence[TrialComponents]) -> MemberGroup:
-        """Return the group of members that share a shape and an optimizer."""
-        trials, mine = self.trials[as_slice(members)], lowered[as_slice(members)]
-        widths = [self.data.inputs, *trials[0].arm.settings.hidden, len(self.data.classes)]
-        batches = self.seeds.of_member[as_slice(members)]
-        return MemberGroup(members, trials, mine, widths, batches, self.budget, self.dtype)
 
     def images(self, split: Split) -> Compressed:
         """Return the images of a split."""
@@ -91,7 +88,7 @@ class CompiledTraining:
         seeds, images = self.orders.shape
         filled = size + -size % lanes
         most = max(1, STRETCH_VALUES // (seeds * filled * self.data.inputs))
-        count = min(most, max((images - first) // size, 1), until - step)
+        count: int = min(most, max((images - first) // size, 1), until - step)
         chosen = self.orders[:, first : first + count * size].reshape(seeds, count, -1).swapaxes(0, 1)
         train = self.images("train")
         b = chosen.shape[2]

@@ -1,7 +1,7 @@
 """The C kernels beside this file: compiled and tried at first use on a machine, and kept in the cache.
 
 The engine computes the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
-self-test (`engines/stacked/kernel_self_test.py`, some seconds, once a machine) finds the kernels wrong or
+self-test (`engines/self_test.py`, some seconds, once a machine) finds the kernels wrong or
 slower. HARNESS_KERNELS=on uses them untested.
 """
 
@@ -198,7 +198,7 @@ def _check(path: Path) -> None:
 
 def _self_test() -> str:
     """Run the self-test; return why the kernels are not to be used, or "". One that fails is not kept."""
-    command = [sys.executable, "-P", "-m", "harness.engines.stacked.kernel_self_test"]
+    command = [sys.executable, "-P", "-m", "harness.engines.self_test"]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(

@@ -18,7 +18,13 @@ from torch import Tensor
 
 from harness.data.samples import Data, Samples
 from harness.engines import kernels
-from harness.engines.compiled.images import Compressed, SparseForm, Transposer, compressed, sparse_form, why_dense
+from harness.engines.compiled.images import (
+    Compressed,
+    Transposer,
+    compressed,
+    sparse_form,
+    why_dense,
+)
 from harness.engines.compiled.memory import address
 from harness.engines.kernels import TILE
 from harness.engines.members import SeedIndex, as_slice
@@ -78,7 +84,9 @@ class Sparse(LayerOne[SparseBatch]):
         self.sums = self.all_weights.new_empty(0)
         self.transpose = Transposer(self.inputs, dtype)
         self.groups = [
-            parameter_group(optimizer, blocks, self.block_weights, _of_members(optimizer, blocks, block_grads))
+            parameter_group(
+                optimizer, blocks, self.block_weights, _of_members(optimizer, blocks, block_grads)
+            )
             for optimizer in optimizers
         ]
 
@@ -140,9 +148,7 @@ class Sparse(LayerOne[SparseBatch]):
         return rows.view(k, -1, self.lanes, self.inputs).transpose(2, 3).reshape(k, -1)
 
 
-def _of_members(
-    optimizer: StackOptimizer, blocks: Sequence[LayerBlock], values: Sequence[Tensor]
-) -> Tensor:
+def _of_members(optimizer: StackOptimizer, blocks: Sequence[LayerBlock], values: Sequence[Tensor]) -> Tensor:
     """Return the rows of an optimizer's members, of each block's values (k, n)."""
     place = block_of(optimizer, blocks)
     return values[place][as_slice(optimizer.members, blocks[place].members.start)]
