@@ -23,7 +23,7 @@ LOOKED_AT = 512
 
 @dataclass(frozen=True)
 class Compressed:
-    """N images of D pixels x = u + c: image n has u = value[row[n]:row[n + 1]] at the pixels `column`.
+    """N images of D pixels x = u + c: image n has u = value[row[n * R]:row[(n + 1) * R]] at the pixels `column`.
 
     `common` (D,) is c, or None where it is 0. `occurs` (D,) says at which pixels u is not zero in some image.
     There is one more image, in which u is zero, to fill up batches.
@@ -34,17 +34,21 @@ class Compressed:
     value: NDArray[np.floating[Any]]
     common: NDArray[np.floating[Any]] | None
     occurs: NDArray[np.uint8]
+    ranges: int
+    """R: a row is in so many pieces, one for each range of pixels."""
 
     @functools.cached_property
     def struct(self) -> kernels.CImages:
         """Return the kernels' view."""
         common = None if self.common is None else address(self.common)
-        return kernels.CImages(address(self.row), address(self.column), address(self.value), common)
+        return kernels.CImages(
+            address(self.row), address(self.column), address(self.value), common, self.ranges
+        )
 
     @property
     def size(self) -> int:
         """Return the number of images, N."""
-        return len(self.row) - 2
+        return len(self.row) // self.ranges - 1
 
 
 def common_pixels(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -106,15 +110,16 @@ def compressed(samples: Samples, form: SparseForm) -> Compressed:
     """Return a split's images in a sparse form."""
     x = np.ascontiguousarray(samples.x)
     size = _size(x, form.common)
-    row = np.empty(len(x) + 2, np.int64)
+    library = kernels.library(x.dtype)
+    ranges = int(library.ranges_of(x.shape[1]))
+    row = np.empty((len(x) + 1) * ranges + 1, np.int64)
     column, value = np.empty(size, np.uint16), np.empty(size, x.dtype)
     common = None if form.common is None else address(form.common)
-    library = kernels.library(x.dtype)
     library.compress(address(x), common, *x.shape, address(row), address(column), address(value))
-    row[-1] = row[-2]
+    row[len(x) * ranges :] = size
     occurs = np.zeros(x.shape[1], np.uint8)
     occurs[column] = 1
-    return Compressed(row, column, value, form.common, occurs)
+    return Compressed(row, column, value, form.common, occurs, ranges)
 
 
 class Transposer:

@@ -50,7 +50,7 @@ TILE = np.dtype(
 class CImages(Structure):
     """The struct `images` in C."""
 
-    _fields_ = [(name, c_void_p) for name in ("row", "column", "value", "c")]
+    _fields_ = [*((name, c_void_p) for name in ("row", "column", "value", "c")), ("ranges", c_int64)]
 
 
 class Turned(Structure):
@@ -175,6 +175,7 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
     loaded.compressed_size.argtypes, loaded.compressed_size.restype = [at, at, n, n], n
+    loaded.ranges_of.argtypes, loaded.ranges_of.restype = [n], n
     loaded.stretch_room.argtypes, loaded.stretch_room.restype = [members, n, n], n
     return loaded
 
