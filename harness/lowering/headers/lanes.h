@@ -79,6 +79,12 @@ INLINE vector chosen(integers mask, vector a, vector b)
 }
 
 INLINE vector all_of(REAL x) { return x - (vector){0}; } /* x - 0 is x, which 0 + x is not where x is -0 */
+INLINE integers lane_numbers(void)
+{
+    integers n;
+    for (int u = 0; u < LANES; u++) n[u] = u;
+    return n;
+}
 INLINE integers mask_of(int is) { return (integers){0} - (int_of_real)(is != 0); }
 
 /* As in torch, a NaN of either is what comes out. */
@@ -87,7 +93,7 @@ INLINE vector vector_min(vector a, vector b) { return chosen((a < b) | (a != a),
 INLINE vector vector_relu(vector x) { return chosen(x < 0, (vector){0}, x); }
 INLINE vector vector_abs(vector x)
 {
-    return (vector)((integers)x & (((int_of_real)1 << (8 * REAL_BYTES - 1)) - 1 + (integers){0}));
+    return (vector)((integers)x & ~((integers){0} + ((int_of_real)1 << (8 * REAL_BYTES - 1))));
 }
 INLINE vector vector_sign(vector x) { return chosen(x > 0, all_of(1), chosen(x < 0, all_of(-1), (vector){0})); }
 
