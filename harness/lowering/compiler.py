@@ -136,6 +136,12 @@ def _library(
     return found
 
 
+def lanes(build: Build = DEFAULT) -> int:
+    """Return how many numbers a vector of compiled code holds: 16, 8 or 4, as a register of float32 does."""
+    found = library('#include "lanes.h"\nint lanes(void) { return LANES; }', "float32", "lanes", (), build)
+    return int(found.lanes())
+
+
 def forget() -> None:
     """Search for compiled code again at its next use, because something has changed."""
     _find.cache_clear()

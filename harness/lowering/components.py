@@ -1,15 +1,14 @@
 """Components by name, as C: shipped with the harness, or traced from their own functions and kept.
 
 The harness's own are found in `shipped/`, without torch. A third party's, and one of the harness's own for
-another number of classes, is traced in this process, and its text, or the reason why there is none, is kept in
-the cache: worker processes find it there.
+another number of classes, is traced in this process, and its text, or the reason why there is none, is kept
+in the cache: worker processes find it there.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +23,8 @@ from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
 from harness.errors import MachineError, in_words
 from harness.lowering import compiler
-from harness.lowering.lowered import AXES, Lowered, NotLoweredError, Origin, facts_of
+from harness.lowering.lowered import AXES, Lowered, Origin, facts_of
+from harness.lowering.refusals import NotLoweredError
 from harness.settings import Value
 from harness.system import files, process_state
 
@@ -99,11 +99,14 @@ def _output(head: str, loss: str, match: str, classes: int) -> Origin:
 
 
 def _optimizer(settings: Settings) -> Origin:
-    switches, zeros = {}, set()
+    switches: dict[str, Value] = {}
+    zeros: set[str] = set()
     for name in optimizers[settings.optimizer].settings:
         value = settings[name]
         if isinstance(value, (bool, str)):
             switches[name] = value
+        elif isinstance(value, (list, tuple)):
+            zeros |= {f"{name}.{place}" for place, part in enumerate(value) if part == 0}
         elif name != "lr" and value == 0:  # the rate may be 0 at one step and not at another
             zeros.add(name)
     return Origin(
@@ -176,7 +179,7 @@ def forget() -> None:
     _found.cache_clear()
 
 
-# ------------------------------------------------------------------------------------------ texts in the cache
+# ----------------------------------------------------------------------------------- texts kept in the cache
 
 
 def _kept(origin: Origin, digests: Sequence[str]) -> Path:
@@ -216,7 +219,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-# ----------------------------------------------------------------------------------------------------- tracing
+# ---------------------------------------------------------------------------------------------------- tracing
 
 
 def _traced(origin: Origin) -> tuple[str, str]:
@@ -234,6 +237,13 @@ def _traced(origin: Origin) -> tuple[str, str]:
 
 def _text(origin: Origin) -> str:
     """Emit the text of a component; torch is imported for it."""
-    templates = importlib.import_module("harness.lowering.templates")
-    text: str = getattr(templates, origin.kind)(origin)
-    return text
+    from harness.lowering import templates
+
+    if origin.kind == "activation":
+        return templates.activation(*origin.components)
+    if origin.kind == "output":
+        head, loss = origin.components
+        return templates.output(head, origin.form, origin.classes, list(loss.settings))
+    if origin.kind == "metric":
+        return templates.metric(*origin.components, origin.classes)
+    return templates.optimizer(*origin.components, dict(origin.switches), origin.zeros)

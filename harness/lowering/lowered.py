@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.axes import plugins
 from harness.axes.losses import Form
+from harness.lowering.refusals import NotLoweredError
 from harness.registry import Entry
 from harness.settings import Value
 
@@ -18,10 +19,6 @@ AXES: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("optimizer",),
 }  # fmt: skip
 """Kind of a lowered component -> the axes that its functions are registered in."""
-
-
-class NotLoweredError(Exception):
-    """A component cannot become C; the message says why, with the name of the operation."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ class Lowered:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Name the settings that its functions are given, in their order; "betas.1" is the second of a pair."""
+        """Name the settings that its functions are given, in order ("betas.1": of a pair the second)."""
         return tuple(self.facts.get("settings", ()))
 
     @property
