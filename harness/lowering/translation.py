@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.errors import in_words
-from harness.lowering.expressions import CALLS, COMPARISONS, Expression, Sheet, Span, unknown
+from harness.lowering.expressions import CALLS, COMPARISONS, Expression, Sheet, unknown
 from harness.lowering.refusals import NotLoweredError
 from harness.system.lazy import torch
 
