@@ -29,6 +29,7 @@ from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
 from harness.lowering.lowered import Lowered, Origin
 from harness.system import files, process_state
+from harness.system.lazy import torch
 
 TIMEOUT = 60.0
 """Seconds for compiled code to answer."""
@@ -167,7 +168,7 @@ def examined(components: Sequence[Lowered]) -> list[str]:
     for number, lowered in enumerate(components):
         path = str(compiler.compiled(lowered.text, "float32", lowered.name))
         try:
-            with process_state.kept():
+            with process_state.kept(), torch.random.fork_rng(devices=[]):
                 made = list(cases.cases(lowered, lanes))
         except Exception as error:  # noqa: BLE001 (a third party's function may raise anything)
             complaints[number] = f"its function cannot be called for a comparison: {in_words(error)}"
