@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from harness.engines.base import Engine
 
+WITHOUT_TORCH = {"numpy"}
+"""Engines that do not import torch."""
+
 
 def engine(name: str) -> Engine:
     """Return an engine by its name; only that one is imported."""

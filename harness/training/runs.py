@@ -193,7 +193,8 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     planned, earlier = _plan(drawn, folder, options)
     modules = third_party_modules(planned.plan)
     with closing(Workers(planned.processes, modules, planned.shared)) as workers:
-        workers.start({stack.engine for stack in planned.stacks})  # their imports take seconds
+        engines = {stack.engine for stack in planned.stacks}
+        workers.start(engines, early=True)
         remarks, trials = _prepare(planned, earlier)
         del earlier  # the tables of all that is finished, as text
         provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
@@ -201,6 +202,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)
         progress = Progress(total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title)
+        workers.start(engines)
         try:
             with (
                 put_in_order(folder, lambda: _consolidate(folder, provenance, progress)),
