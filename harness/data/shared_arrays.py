@@ -1,8 +1,8 @@
 """Arrays made once a machine and mapped by all of its processes: many workers hold one copy of the images.
 
-A file <cache>/arrays/<key> holds a length (8 bytes, little-endian), so many bytes of JSON (the type, shape and
-place of every array by its name, and a checksum of all), and the arrays. Read-only maps of it are the system's pages,
-which it takes back where memory runs short. MOST_KEPT files are kept, of MOST_BYTES together.
+A file <cache>/arrays/<key> holds a length (8 bytes, little-endian), so many bytes of JSON (type, shape and
+place of every array by its name, and a checksum of all), and the arrays. Read-only maps of it are pages of
+the system, which takes them back where memory runs short. MOST_KEPT files are kept, of MOST_BYTES together.
 """
 
 from __future__ import annotations

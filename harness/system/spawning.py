@@ -29,7 +29,7 @@ def can_fork() -> bool:
     if sys.platform != "linux" or "torch" in sys.modules:
         return False
     try:
-        return len(os.listdir("/proc/self/task")) == 1
+        return len(list(Path("/proc/self/task").iterdir())) == 1
     except OSError:
         return False
 

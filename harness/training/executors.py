@@ -26,6 +26,7 @@ from harness.system import signals, spawning
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Result, Task
 
+FORKING = getattr(multiprocessing.context, "ForkContext", ())  # not on Windows
 MOST_TRIES = 3  # of a task whose worker process dies
 DIED = "its worker process died (killed, or out of memory)"
 ENDING = 10.0  # seconds for a worker to end when it is told to, and for a pool's thread to have noticed
@@ -180,7 +181,7 @@ def submit(pool: ProcessPoolExecutor, *call: Any) -> Future[Any]:
     """Submit a call; a worker started for it never hears of Ctrl-C, which is the parent's to handle."""
     if not hasattr(signal, "pthread_sigmask"):  # not on Windows
         return pool.submit(*call)
-    forks = pool._mp_context.get_start_method() == "fork"
+    forks = isinstance(pool._mp_context, FORKING)
     late = STOPPING if forks else []  # a forked worker has the parent's handlers until it is started
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *late])  # a child inherits the mask
     try:
