@@ -22,6 +22,7 @@ FLOORS: list[set[str]] = [
     {"data"},
     {"axes"},
     {"study", "testing"},
+    {"lowering"},
     {"planning"},
     {"engines"},
     {"results"},

@@ -11,9 +11,9 @@ WITHOUT_TORCH = {"numpy"}
 def engine(name: str) -> Engine:
     """Return an engine by its name; only that one is imported."""
     if name == "stacked":
-        from harness.engines.stacked import engine
+        from harness.engines import stack_engine
 
-        return engine
+        return stack_engine
     if name == "loop":
         from harness.engines import loop
 

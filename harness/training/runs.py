@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from harness import notes, results
 from harness.axes import plugins
 from harness.axes.metrics import metrics
-from harness.engines import kernels
+from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.planning.cost import stack_seconds
 from harness.planning.plan import Plan, arrange, draw, shortages
@@ -314,16 +314,16 @@ def _remarks(planned: PlannedRun, trials: TextTable) -> list[str]:
         *run_folder.dropped_notes(plan, planned.known, planned.finished),
         *shortages(stacks, plan.study, planned.processes if on_cpu else 0, folder),
         *metric_notes(folder, plan, trials),
-        *_kernel_remarks(planned.tasks),
+        *_compilation_remarks(planned),
         *_old_remarks(folder, stacks),
         *([] if stacks else _engine_remarks(trials, planned.engine)),
     ]
 
 
-def _kernel_remarks(tasks: Sequence[StackTask]) -> list[str]:
-    wanted = any(task.device == "cpu" and task.stack.engine == "stacked" for task in tasks)
-    missing = kernels.why_not() if wanted else ""
-    return [f"{missing}: PyTorch computes what the kernels would"] if missing else []
+def _compilation_remarks(planned: PlannedRun) -> list[str]:
+    """Compile what the stacks need, before a worker does; say what trains in PyTorch instead, and why."""
+    stacks = [task.stack for task in planned.tasks if task.device == "cpu"]
+    return compiled.prepare(stacks, planned.plan.study.metrics)
 
 
 def _old_remarks(folder: Path, stacks: Sequence[Stack]) -> list[str]:

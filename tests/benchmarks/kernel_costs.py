@@ -23,7 +23,7 @@ from harness.engines.stacked.network import StackedNetwork
 from harness.engines.stacked.optimizer import stack_optimizers
 from harness.engines.stacked.sparse import Sparse, compressed
 from harness.engines.stacked.steps import Feed, eager
-from harness.planning.kernel_support import SWITCH
+from harness.lowering.compiler import SWITCH
 from harness.study.trials import Arm, Trial, resolve
 
 MEMBERS, CALLS = 32, 200

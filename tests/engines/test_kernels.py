@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from harness.engines.stacked.kernel_steps import DEEPEST, Stretches
+from harness.planning.kernel_support import ACTIVATIONS, CROSS_ENTROPIES, RULES, kernels_support
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,10 +21,8 @@ from harness.engines.outcome import Outcome
 from harness.engines.stacked import engine, sparse
 from harness.engines.stacked import network as engine_stack
 from harness.engines.stacked import outputs as outputs_
-from harness.engines.stacked.kernel_steps import DEEPEST, Stretches
 from harness.engines.stacked.sparse import Transposer, compressed
 from harness.planning import grouping
-from harness.planning.kernel_support import ACTIVATIONS, CROSS_ENTROPIES, RULES, kernels_support
 from harness.study.trials import Arm, Trial, resolve
 
 pytestmark = pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}")

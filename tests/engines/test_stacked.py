@@ -15,10 +15,10 @@ from harness.axes.heads import heads
 from harness.data.batches import Budget
 from harness.data.samples import SPLITS, Data, Samples, Split, prepare
 from harness.engines import driver, loop, numpy_engine
+from harness.engines import stack_engine as stacked
 from harness.engines.base import EngineOptions, learning_rates
 from harness.engines.members import as_slice, runs
 from harness.engines.outcome import Outcome
-from harness.engines.stacked import engine as stacked
 from harness.engines.stacked import network, sparse, steps
 from harness.engines.stacked.outputs import first_largest, probability
 from harness.planning import grouping

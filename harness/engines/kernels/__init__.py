@@ -1,7 +1,7 @@
 """The C kernels beside this file: compiled and tried at first use on a machine, and kept in the cache.
 
 The engine computes the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
-self-test (`engines/stacked/kernel_self_test.py`, some seconds, once a machine) finds the kernels wrong or
+self-test (`engines/self_test.py`, some seconds, once a machine) finds the kernels wrong or
 slower. HARNESS_KERNELS=on uses them untested.
 """
 
@@ -11,15 +11,11 @@ import ctypes
 import functools
 import hashlib
 import os
-import platform
-import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
-from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -27,24 +23,24 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import cache
-from harness.planning.kernel_support import OFF, ON, SWITCH
+from harness.lowering import compiler
+from harness.lowering.compiler import SWITCH, UnavailableError
 
 SOURCE = Path(__file__).with_name("kernels.c")
-SOURCES = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
 TIMEOUT = 120
-"""Seconds for a compiler, or the self-test."""
-NATIVE = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
-FLAGS = ("-O3", NATIVE, "-ffp-contract=fast", "-fno-math-errno", "-w", "-fPIC", "-shared")
-REALS = {"float32": ("float", 4), "float64": ("double", 8)}
+"""Seconds for the self-test."""
 MOST_LANES = 16
 """LANES in C at most, and a multiple of any. LANES depends on the processor: see `lanes`."""
-LAYOUT = 10
+LAYOUT = 12
 """Numbers that `layout` in C writes."""
 PYTORCH_TUNING = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables that PyTorch's own speed depends on."""
 WIDEST = 8
 """Tiles that read a transposed batch together: WIDEST in C."""
+MOST_STATES = 4
+"""States of an optimizer, at most: MOST_STATES in C."""
+EVALUATED = 64
+"""Images of an evaluation at a time: EVALUATED in C."""
 TILE = np.dtype(
     [("row", "i8"), ("rows", "i4"), ("block", "i4"), ("batch", "i4"), ("member", "i4")], align=True
 )
@@ -54,31 +50,21 @@ TILE = np.dtype(
 class CImages(Structure):
     """The struct `images` in C."""
 
-    _fields_ = [("row", c_void_p), ("column", c_void_p), ("value", c_void_p)]
+    _fields_ = [*((name, c_void_p) for name in ("row", "column", "value", "c")), ("ranges", c_int64)]
 
 
 class Turned(Structure):
     """The struct `turned` in C."""
 
-    _fields_ = [("start", c_void_p), ("sample", c_void_p), ("value", c_void_p)]
+    _fields_ = [(name, c_void_p) for name in ("start", "sample", "value")]
 
 
-class UpdateTask(Structure):
-    """The struct `task` in C."""
-
-    _fields_ = [
-        *((name, c_void_p) for name in ("w", "one", "two", "tiles", "grads", "lr", "settings")),
-        *((name, c_int64) for name in ("count", "first_member", "n", "t", "b", "d")),
-        *((name, c_void_p) for name in ("occurs", "sums")),
-    ]
-
-
-class CNetwork(Structure):
-    """The struct `network` in C."""
+class Parts(Structure):
+    """The struct `parts` in C."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("k", "b", "n", "depth")),
-        *((name, c_void_p) for name in ("widths", "activation", "rest", "grad_rest", "z", "a", "scratch")),
+        *((name, c_void_p) for name in ("activate", "derive", "loss", "judge", "measures", "loss_settings")),
+        *((name, c_double) for name in ("keep", "spread", "dropped")),
     ]
 
 
@@ -86,11 +72,12 @@ class Members(Structure):
     """The struct `members` in C."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("k", "n", "d", "depth", "settings_each")),
-        *((name, c_void_p) for name in ("widths", "activation", "tiles", "w", "one", "two")),
-        *((name, c_void_p) for name in ("rest", "rest_one", "rest_two", "grad_rest")),
-        *((name, c_void_p) for name in ("settings", "keep", "spread")),
-    ]
+        *((name, c_int64) for name in ("k", "n", "d", "depth", "states", "settings_each", "scalars_each")),
+        *((name, c_void_p) for name in ("widths", "parts", "tiles", "scalars", "step_tiles", "step_rows")),
+        ("w", c_void_p), ("state", c_void_p * MOST_STATES),
+        ("rest", c_void_p), ("rest_state", c_void_p * MOST_STATES),
+        ("settings", c_void_p), ("idle", c_int64),
+    ]  # fmt: skip
 
 
 class Stretch(Structure):
@@ -98,13 +85,18 @@ class Stretch(Structure):
 
     _fields_ = [
         ("x", CImages), ("batches", Turned),
-        *((name, c_void_p) for name in ("occurs", "index", "label")),
-        *((name, c_int64) for name in ("t", "steps", "seeds", "b", "count")),
+        *((name, c_void_p) for name in ("occurs", "index", "label", "uniforms")),
+        *((name, c_int64) for name in ("layers", "widest", "t", "steps", "seeds", "b", "count")),
     ]  # fmt: skip
 
 
-class UnavailableError(Exception):
-    """The kernels are not available here; the message says why."""
+class CEvaluation(Structure):
+    """The struct `evaluation` in C."""
+
+    _fields_ = [
+        ("x", CImages), ("index", c_void_p), ("label", c_void_p), ("n", c_int64), ("metrics", c_int64),
+        *((name, c_void_p) for name in ("loss", "measured", "hits", "best", "sure")),
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,75 +140,44 @@ def identity(dtype: object = "float32") -> str:
 
 @functools.cache  # failures, too: to find one out may take a compiler a minute
 def _find(dtype: str) -> _Kernels:
-    switch = os.environ.get(SWITCH, "").lower()
-    if switch in OFF:
-        return _Kernels(missing=f"switched off by {SWITCH}")
     try:
-        path = _compiled(*REALS[dtype])
-        loaded = _declared(ctypes.CDLL(str(path)))
-        if dtype == "float32" and switch not in ON:  # float64 is for checks, not for speed
+        source = (SOURCE.read_text(encoding="utf-8"), dtype, SOURCE.name, (SOURCE.parent,))
+        path, loaded = compiler.compiled(*source), _declared(compiler.library(*source))
+        if dtype == "float32" and not compiler.trusted():  # float64 is for checks, not for speed
             _check(path)
         layout = (c_int64 * LAYOUT)()
         loaded.layout(layout)
         return _Kernels(loaded, path.stem, lanes=layout[0])
     except UnavailableError as error:
         return _Kernels(missing=str(error))
-    except OSError as error:
-        return _Kernels(
-            missing=f"a kernel cannot be loaded: {error}. Delete {cache.cache_root() / 'kernels'}"
-        )
 
 
 def forget() -> None:
     """Search for the kernels again at their next use, because the environment has changed."""
+    compiler.forget()
     _find.cache_clear()
 
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     """Declare the types of the functions' arguments; return the library."""
-    at, n, task, members = c_void_p, c_int64, POINTER(UpdateTask), POINTER(Members)
+    at, n, members = c_void_p, c_int64, POINTER(Members)
     signatures: dict[str, list[Any]] = {
-        "compress": [at, n, n, at, at, at],
+        "compress": [at, at, n, n, at, at, at],
         "turn": [CImages, at, n, n, n, Turned],
-        "products": [at, at, n, CImages, at, n, n, at, at],
-        "step_first": [c_int, task, Turned],
-        "step_rest": [c_int, task, at, n],
-        "forward_rest": [POINTER(CNetwork)],
-        "backward_rest": [POINTER(CNetwork), at, at],
-        "cross_entropy": [at, at, *4 * [n], *5 * [at]],
+        "products_of_all": [at, at, n, CImages, at, n, n, n, at, at, at],
+        "gradients": [at, at, n, at, at, Turned, n, n, at],
         "layout": [at],
-        "judge": [at, at, *3 * [n], *4 * [at], n],
-        "train_stretch": [c_int, members, POINTER(Stretch), n, at, n, at, n, at],
+        "flush_subnormals": [n],
+        "train_stretch": [members, POINTER(Stretch), n, at, n, at, n, at],
+        "evaluate": [members, POINTER(CEvaluation), n, at],
     }
     for name, arguments in signatures.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
-    loaded.compressed_size.argtypes, loaded.compressed_size.restype = [c_void_p, c_int64], c_int64
-    loaded.stretch_room.argtypes = [POINTER(Members), c_int64, c_int64]
-    loaded.stretch_room.restype = c_int64
+    loaded.compressed_size.argtypes, loaded.compressed_size.restype = [at, at, n, n], n
+    loaded.ranges_of.argtypes, loaded.ranges_of.restype = [n], n
+    loaded.stretch_room.argtypes, loaded.stretch_room.restype = [members, n, n], n
     return loaded
-
-
-def _compiled(real: str, size: int) -> Path:
-    compiler = shlex.split(os.environ.get("CC") or "cc")  # with arguments of its own, perhaps
-    if shutil.which(compiler[0]) is None:
-        raise UnavailableError(f"no C compiler ({compiler[0]}) is installed")
-    parts = [*(path.read_bytes() for path in SOURCES), *map(str.encode, (*FLAGS, _cpu(), *compiler))]
-    key = hashlib.sha256(b"\n".join(parts))
-    folder = cache.cache_root() / "kernels"
-    target = folder / f"{real}-{key.hexdigest()[:16]}.so"
-    if not target.exists():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                built = Path(scratch) / "kernels.so"
-                defined = (f"-DREAL={real}", f"-DREAL_BYTES={size}")
-                _run([*compiler, *FLAGS, *defined, "-o", str(built), str(SOURCE), "-lm"])
-                built.replace(target)  # at once: other processes compile at the same time
-        except OSError as error:
-            if not target.exists():
-                raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from error
-    return target
 
 
 def _check(path: Path) -> None:
@@ -238,7 +199,7 @@ def _check(path: Path) -> None:
 
 def _self_test() -> str:
     """Run the self-test; return why the kernels are not to be used, or "". One that fails is not kept."""
-    command = [sys.executable, "-P", "-m", "harness.engines.stacked.kernel_self_test"]
+    command = [sys.executable, "-P", "-m", "harness.engines.self_test"]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(
@@ -252,24 +213,3 @@ def _self_test() -> str:
             f"the self-test of the kernels ends with exit status {done.returncode} {last}".strip()
         )
     return done.stdout.strip()
-
-
-def _run(command: Sequence[str]) -> None:
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT)
-    except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"{command[0]} took more than {TIMEOUT} s on {SOURCE.name}") from error
-    except OSError as error:
-        raise UnavailableError(f"{command[0]} cannot be started: {error.strerror}") from error
-    if done.returncode:
-        first = " ".join(done.stderr.strip().splitlines()[:1])
-        raise UnavailableError(f"{command[0]} fails on {SOURCE.name}: {first}")
-
-
-def _cpu() -> str:
-    """Describe the processor, on which -march=native depends: machines may share a cache."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    facts = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    node = "" if facts else platform.node()
-    return " ".join([platform.machine(), platform.processor(), node, *facts[:2]])

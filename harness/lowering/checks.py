@@ -1,0 +1,237 @@
+"""Verdicts on compiled components, each held against its own function before anything trains with it.
+
+Compiled code may crash, hang or be wrong. It is called in a process of its own (`calls`), and what it gives
+is compared with its function's values (`cases`): for the harness's own in another process (`self_test`),
+which imports torch in this one's place. A verdict is kept in the cache, beside the shared object.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib import metadata
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import MachineError, in_words
+from harness.lowering import calls, cases, compiler
+from harness.lowering.calls import Arrays
+from harness.lowering.compiler import UnavailableError
+from harness.lowering.lowered import Lowered, Origin
+from harness.system import files, process_state
+
+TIMEOUT = 60.0
+"""Seconds for compiled code to answer."""
+RIGHT, WRONG = "right", "wrong: "
+"""Beginnings of a kept verdict."""
+_verdicts: dict[tuple[Any, ...], str] = {}
+
+
+def verdict(lowered: Lowered) -> str:
+    """Return why a component's compiled form is not to be used, or ""; check it if need be."""
+    return verdicts([lowered])[0]
+
+
+def known(lowered: Lowered) -> str:
+    """Return why a component's compiled form is not to be used as far as this process knows by now, or ""."""
+    return _verdicts.get(_key(lowered), "")
+
+
+def verdicts(components: Sequence[Lowered]) -> list[str]:
+    """Return each component's verdict; those that are new are compiled at the same time, and then checked."""
+    new = list({_key(lowered): lowered for lowered in components if _key(lowered) not in _verdicts}.values())
+    if len(new) > 1:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(_built, new))
+    unchecked = []
+    for lowered in new:
+        found = _built(lowered)
+        if isinstance(found, str):
+            _verdicts[_key(lowered)] = found
+        elif compiler.trusted():
+            _verdicts[_key(lowered)] = ""
+        elif (kept := _kept(_place(lowered, found))) is not None:
+            _verdicts[_key(lowered)] = kept
+        else:
+            unchecked.append(lowered)
+    _check(unchecked)
+    return [_verdicts[_key(lowered)] for lowered in components]
+
+
+def forget() -> None:
+    """Ask for verdicts again at their next use, because something has changed."""
+    _verdicts.clear()
+
+
+def _key(lowered: Lowered) -> tuple[Any, ...]:
+    switch, command, place = os.environ.get(compiler.SWITCH), os.environ.get("CC"), compiler.folder()
+    return lowered, _digests(lowered.origin), switch, command, place
+
+
+def _built(lowered: Lowered) -> Path | str:
+    """Return the path of a component's shared object, or why it has none."""
+    try:
+        return compiler.compiled(lowered.text, "float32", lowered.name)
+    except UnavailableError as error:
+        return str(error)
+
+
+def _digests(origin: Origin) -> tuple[str, ...]:
+    return tuple(entry.source_digest for entry in origin.entries)
+
+
+# -------------------------------------------------------------------------------------------- verdicts, kept
+
+
+def _place(lowered: Lowered, built: Path) -> Path:
+    """Return the path of a verdict: what it depends on beside the shared object is in its name."""
+    parts = [*_digests(lowered.origin), lowered.origin.packed(), metadata.version("torch"), _sources()]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return built.with_name(f"{built.stem}-{digest}.verdict")
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest the modules that decide a verdict, and the harness's own components."""
+    folder = Path(__file__).parent
+    paths = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "axes").glob("*.py"))]
+    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _kept(place: Path) -> str | None:
+    """Read a verdict; None where there is none, or a damaged one."""
+    with suppress(*files.DAMAGE, MachineError):
+        text = files.text(place)
+        if text == RIGHT or text.startswith(WRONG):
+            return text.removeprefix(RIGHT).removeprefix(WRONG)
+    return None
+
+
+def _keep(lowered: Lowered, complaint: str) -> None:
+    _verdicts[_key(lowered)] = complaint
+    found = _built(lowered)
+    if isinstance(found, Path):
+        with suppress(MachineError):  # then it is checked again by the next process
+            files.write(_place(lowered, found), (WRONG + complaint if complaint else RIGHT).encode())
+
+
+# --------------------------------------------------------------------------------------------------- checking
+
+
+def _check(components: Sequence[Lowered]) -> None:
+    """Check components; what could not be checked is not used here, and asked for again elsewhere."""
+    own = [lowered for lowered in components if not lowered.origin.third_party]
+    others = [lowered for lowered in components if lowered.origin.third_party]
+    for group, examine in ((own, _examined_elsewhere), (others, examined)):
+        if not group:
+            continue
+        try:
+            complaints = examine(group)
+        except UnavailableError as error:
+            _verdicts.update({_key(lowered): str(error) for lowered in group})
+        else:
+            for lowered, complaint in zip(group, complaints, strict=True):
+                _keep(lowered, complaint)
+
+
+def _examined_elsewhere(components: Sequence[Lowered]) -> list[str]:
+    """Hold components of the harness's own against their functions, in a process that imports torch."""
+    request = json.dumps([[lowered.origin.packed(), lowered.text] for lowered in components])
+    answer, fault = _talk("self_test", request.encode(), TIMEOUT * (2 + len(components)))
+    if fault:
+        raise UnavailableError(f"the self-test of compiled components {fault}")
+    try:
+        complaints = json.loads(answer)
+    except ValueError as error:
+        raise UnavailableError("the self-test of compiled components gives no answer") from error
+    if isinstance(complaints, str):
+        raise UnavailableError(complaints)
+    return [str(complaint) for complaint in complaints]
+
+
+def examined(components: Sequence[Lowered]) -> list[str]:
+    """Hold components against their functions, called in this process; return each one's complaint, or ""."""
+    lanes = compiler.lanes()
+    complaints: dict[int, str] = {}
+    asked: list[tuple[int, cases.Case, Arrays]] = []
+    for number, lowered in enumerate(components):
+        path = str(compiler.compiled(lowered.text, "float32", lowered.name))
+        try:
+            with process_state.kept():
+                made = list(cases.cases(lowered, lanes))
+        except Exception as error:  # noqa: BLE001 (a third party's function may raise anything)
+            complaints[number] = f"its function cannot be called for a comparison: {in_words(error)}"
+            continue
+        asked += [(number, case, _framed(path, case)) for case in made]
+    for number, complaint in _differing(asked):
+        complaints.setdefault(number, complaint)
+    return [complaints.get(number, "") for number in range(len(components))]
+
+
+def _framed(path: str, case: cases.Case) -> Arrays:
+    return {**case.given, "path": np.array(path), "what": np.array(case.what)}
+
+
+def _differing(asked: Sequence[tuple[int, cases.Case, Arrays]]) -> Iterable[tuple[int, str]]:
+    """Call compiled code case by case; yield (number of its component, complaint)."""
+    waiting = list(asked)
+    while waiting:
+        answers, fault = _answers([given for _, _, given in waiting])
+        for (number, case, _), answer in zip(waiting, answers, strict=False):
+            if complaint := case.complaint(answer):
+                yield number, f"compiled, it differs from its function: {complaint}"
+        rest = waiting[len(answers) :]
+        if rest:
+            culprit = rest[0][0]
+            yield culprit, f"compiled, it {fault}"
+            rest = [each for each in rest if each[0] != culprit]
+        waiting = rest
+
+
+def _answers(given: Sequence[Arrays]) -> tuple[list[dict[str, Any]], str]:
+    """Return the answers of a process that calls compiled code, and how it ended before the last one."""
+    request = b"".join(calls.frame(arrays) for arrays in given)
+    answer, fault = _talk("calls", request, TIMEOUT)
+    return list(calls.frames(BytesIO(answer)))[: len(given)], fault or "gives no answer"
+
+
+def _talk(module: str, request: bytes, seconds: float) -> tuple[bytes, str]:
+    """Run a module of this room in a process; return its answer, and how it failed, or ""."""
+    command = [sys.executable, "-P", "-m", f"harness.lowering.{module}"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        )
+    except OSError as error:
+        raise UnavailableError(
+            f"no process can be started to check compiled code: {error.strerror}"
+        ) from error
+    try:
+        answer, complaints = process.communicate(request, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()[0], f"takes more than {seconds:g} s"
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return answer, _ending(process.returncode, complaints.decode(errors="replace"))
+
+
+def _ending(status: int, complaints: str) -> str:
+    """Say how a process has failed, or ""."""
+    if status < 0:
+        return f"ends its process by signal {-status}"
+    last = " ".join(complaints.strip().splitlines()[-1:])
+    return f"ends with exit status {status} {last}".strip() if status else ""

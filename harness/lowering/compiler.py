@@ -1,0 +1,299 @@
+"""Compilation: a C text becomes a shared object in the cache, once on a machine, and is loaded from there.
+
+Without a C compiler, with one that fails or hangs, and where the cache cannot be written, this is an
+UnavailableError, in words; PyTorch then computes what the compiled code would. HARNESS_KERNELS=off does the
+same, and HARNESS_KERNELS=on has compiled code used without a test.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data import cache
+from harness.system import locks
+
+SWITCH = "HARNESS_KERNELS"
+"""The environment variable that says whether compiled code is used."""
+OFF = {"off", "0", "no"}
+"""Its values that disable it."""
+ON = {"on", "1", "yes"}
+"""Its values that enable it without a test."""
+HEADERS = Path(__file__).with_name("headers")
+TIMEOUT = 120.0
+"""Seconds for a compiler."""
+PATIENCE = 600.0
+"""Seconds in which a compiler that took too long is not asked the same again, by any process."""
+NATIVE = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
+REALS = {"float32": ("float", 4), "float64": ("double", 8)}
+
+
+class UnavailableError(Exception):
+    """There is no compiled code here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Options of a compilation: `lanes` numbers in a vector (0: as many as the processor's registers hold).
+
+    `contraction` is what the compiler may do to products and sums: "fast" (one rounding) or "off".
+    """
+
+    lanes: int = 0
+    contraction: str = "fast"
+    machine: str = NATIVE
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Give the compiler's arguments."""
+        lanes = (f"-DLANES={self.lanes}",) if self.lanes else ()
+        contraction = f"-ffp-contract={self.contraction}"
+        return ("-O3", self.machine, contraction, "-fno-math-errno", "-w", "-fPIC", "-shared", *lanes)
+
+
+DEFAULT = Build()
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A text to be compiled, for messages called `name`."""
+
+    text: str
+    real: str
+    name: str
+    includes: tuple[Path, ...]
+    build: Build
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        real, size = REALS[self.real]
+        folders = (f"-I{folder}" for folder in (*self.includes, HEADERS))
+        return (*self.build.flags, f"-DREAL={real}", f"-DREAL_BYTES={size}", *folders)
+
+
+def switched_off() -> bool:
+    """Tell whether a person wants no compiled code."""
+    return os.environ.get(SWITCH, "").lower() in OFF
+
+
+def trusted() -> bool:
+    """Tell whether a person wants compiled code without a test."""
+    return os.environ.get(SWITCH, "").lower() in ON
+
+
+def folder() -> Path:
+    """Return the folder of compiled code, below the cache's."""
+    return cache.cache_root() / "kernels"
+
+
+def library(
+    text: str, real: str, name: str, includes: Sequence[Path] = (), build: Build = DEFAULT
+) -> ctypes.CDLL:
+    """Compile a C text, or find it compiled, and load it.
+
+    Args:
+        text: the C text; it may include what lies in `headers/` and in `includes`.
+        real: "float32" or "float64", which REAL and REAL_BYTES stand for.
+        name: the text's name in messages and, so that a person finds it, in the cache.
+        includes: folders of headers of its own.
+        build: the compiler's options.
+
+    Raises:
+        UnavailableError: it is switched off, or cannot be compiled, stored or loaded here.
+    """
+    return _library(text, real, name, includes, build)[1]
+
+
+def compiled(text: str, real: str, name: str, includes: Sequence[Path] = (), build: Build = DEFAULT) -> Path:
+    """Compile as `library`; return the shared object's path, whose stem decides the bits it computes."""
+    return _library(text, real, name, includes, build)[0]
+
+
+def _library(
+    text: str, real: str, name: str, includes: Sequence[Path], build: Build
+) -> tuple[Path, ctypes.CDLL]:
+    if switched_off():
+        raise UnavailableError(f"switched off by {SWITCH}")
+    request = _Request(text, real, name, tuple(includes), build)
+    found = _find(request, _command(), folder())
+    if isinstance(found, str):
+        raise UnavailableError(found)
+    return found
+
+
+def lanes(build: Build = DEFAULT) -> int:
+    """Return how many numbers a vector of compiled code holds: 16, 8 or 4, as a register of float32 does."""
+    found = library('#include "lanes.h"\nint lanes(void) { return LANES; }', "float32", "lanes", (), build)
+    return int(found.lanes())
+
+
+def forget() -> None:
+    """Search for compiled code again at its next use, because something has changed."""
+    _find.cache_clear()
+
+
+@functools.cache  # failures, too: to find one out may take a compiler a minute
+def _find(request: _Request, command: tuple[str, ...], place: Path) -> tuple[Path, ctypes.CDLL] | str:
+    """Return the shared object and its path, or why there is none."""
+    try:
+        stem = _stem(request, command)
+        return _loaded(place, stem) or _made(request, command, place / stem)
+    except UnavailableError as error:
+        return str(error)
+
+
+def _command() -> tuple[str, ...]:
+    """Return the C compiler, with arguments of its own, perhaps."""
+    try:
+        return tuple(shlex.split(os.environ.get("CC") or "cc"))
+    except ValueError as error:
+        raise UnavailableError(f"CC = {os.environ['CC']!r} is not a command: {error}") from error
+
+
+def _stem(request: _Request, command: tuple[str, ...]) -> str:
+    """Return the beginning of the shared object's name: a digest of all that decides its content."""
+    headers = (path for folder in (HEADERS, *request.includes) for path in sorted(folder.glob("*.h")))
+    parts = [*(path.name.encode() + b"\n" + path.read_bytes() for path in headers), request.text.encode()]
+    parts += map(str.encode, (*request.build.flags, request.real, _cpu(), *command, _version(command)))
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8) + part)
+    name = re.sub(r"\W+", "_", request.name.removesuffix(".c"), flags=re.ASCII).strip("_")[:60]
+    return f"{name}-{request.real}-{digest.hexdigest()[:16]}"
+
+
+def _version(command: tuple[str, ...]) -> str:
+    """Tell a compiler from its next version, by the files of its command, without running it."""
+    found = [shutil.which(command[0]) or command[0], *command[1:]] if command else []
+    states = []
+    for word in found:
+        with suppress(OSError, ValueError):
+            state = Path(word).stat()
+            states.append(f"{state.st_size} {state.st_mtime_ns}")
+    return " ".join(states)
+
+
+def _loaded(place: Path, stem: str) -> tuple[Path, ctypes.CDLL] | None:
+    """Load a shared object that is there and whole; None if there is none.
+
+    Its name ends in a digest of its bytes: to load one that is cut would end the process.
+    """
+    for path in sorted(place.glob(f"{stem}-*.so")):
+        with suppress(OSError):
+            if path.stem == f"{stem}-{_digest(path.read_bytes())}":
+                return path, ctypes.CDLL(str(path))
+    return None
+
+
+def _made(request: _Request, command: tuple[str, ...], target: Path) -> tuple[Path, ctypes.CDLL]:
+    """Compile a text, store the shared object and load it."""
+    if not command or shutil.which(command[0]) is None:
+        raise UnavailableError(f"no C compiler ({' '.join(command[:1])}) is installed")
+    slow = target.with_suffix(".slow")
+    _check_patience(slow)
+    place = target.parent
+    draft = place / f"{locks.prefix()}{secrets.token_hex(8)}"  # for `sweep`, should this process be killed
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        locks.sweep(place, time.time(), held=False)
+        try:
+            _run([*command, *request.flags, "-o", str(draft)], request, slow)
+            if not draft.exists():
+                raise UnavailableError(f"{command[0]} writes nothing for {request.name}")
+            path = target.with_name(f"{target.name}-{_digest(_flushed(draft))}.so")
+            draft.replace(path)  # at once: other processes compile at the same time
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"{place} cannot be written: {error.strerror}") from error
+    try:
+        return path, ctypes.CDLL(str(path))
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise UnavailableError(
+            f"{request.name}, compiled, cannot be loaded: {error}. Delete {place}"
+        ) from error
+
+
+def _flushed(path: Path) -> bytes:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        return file.read()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _check_patience(slow: Path) -> None:
+    """Raise UnavailableError for what a compiler took too long for a short while ago, here or elsewhere."""
+    with suppress(OSError):
+        if time.time() - slow.stat().st_mtime < PATIENCE:
+            raise UnavailableError(slow.read_text(encoding="utf-8", errors="replace"))
+
+
+def _run(command: Sequence[str], request: _Request, slow: Path) -> None:
+    """Run a compiler on a text; raise UnavailableError where it fails, or takes too long."""
+    text = f"#line 1 {json.dumps(request.name)}\n{request.text}"
+    try:
+        process = subprocess.Popen(
+            [*command, "-x", "c", "-", "-lm"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, encoding="utf-8", errors="replace", start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise UnavailableError(f"{command[0]} cannot be started: {error.strerror}") from error
+    try:
+        _, complaints = process.communicate(text, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        _end(process)
+        why = f"{command[0]} took more than {TIMEOUT:g} s on {request.name}"
+        with suppress(OSError):
+            slow.write_text(f"{why}, and is asked again after {PATIENCE / 60:g} min", encoding="utf-8")
+        raise UnavailableError(why) from error
+    except BaseException:
+        _end(process)
+        raise
+    if process.returncode:
+        first = " ".join(complaints.strip().splitlines()[:1])
+        raise UnavailableError(f"{command[0]} fails on {request.name}: {first}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a compiler, with the processes that it has started."""
+    with suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)  # its session is its own
+        else:
+            process.kill()
+    for stream in (process.stdin, process.stderr):
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+    process.wait()
+
+
+@functools.cache
+def _cpu() -> str:
+    """Describe the processor, on which -march=native depends: machines may share a cache."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    facts = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    node = "" if facts else platform.node()
+    return " ".join([platform.machine(), platform.processor(), node, *facts[:2]])

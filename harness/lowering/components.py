@@ -1,0 +1,249 @@
+"""Components by name, as C: shipped with the harness, or traced from their own functions and kept.
+
+The harness's own are found in `shipped/`, without torch. A third party's, and one of the harness's own for
+another number of classes, is traced in this process, and its text, or the reason why there is none, is kept
+in the cache: worker processes find it there.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from harness.axes import plugins
+from harness.axes.heads import heads
+from harness.axes.losses import losses
+from harness.axes.optimizers import optimizers
+from harness.data.arm_settings import Settings
+from harness.errors import MachineError, in_words
+from harness.lowering import compiler
+from harness.lowering.lowered import AXES, Lowered, Origin, facts_of
+from harness.lowering.refusals import NotLoweredError
+from harness.settings import Value
+from harness.system import files, process_state
+
+SHIPPED = Path(__file__).with_name("shipped")
+CLASSES = 10
+"""Classes of the outputs and metrics that are shipped."""
+Digests = Callable[[str, str], str]
+"""(axis, name) -> the digest of that component as it is now; "" of the harness's own."""
+
+
+@dataclass(frozen=True)
+class TrialComponents:
+    """All that a trial's steps and evaluations need."""
+
+    activation: Lowered
+    output: Lowered
+    metrics: tuple[Lowered, ...]
+    optimizer: Lowered
+
+    def __iter__(self) -> Iterator[Lowered]:
+        yield from (self.activation, self.output, *self.metrics, self.optimizer)
+
+
+def activation(name: str) -> Lowered:
+    """Lower an activation; raise NotLoweredError where it cannot be."""
+    return _lower(Origin("activation", (name,)))
+
+
+def output(head: str, loss: str, match: str, classes: int) -> Lowered:
+    """Lower a head with the form of a loss that fits it, or with match "ignore", the loss's first."""
+    return _lower(_output(head, loss, match, classes))
+
+
+def metric(head: str, metric: str, classes: int) -> Lowered:
+    """Lower a metric of the probabilities that a head's output stands for."""
+    return _lower(Origin("metric", (head, metric), classes))
+
+
+def optimizer(name: str, switches: Mapping[str, Value], zeros: frozenset[str] = frozenset()) -> Lowered:
+    """Lower an optimizer with its settings that are not numbers, and without those that are exactly 0."""
+    return _lower(
+        Origin("optimizer", (name,), switches=tuple(sorted(switches.items())), zeros=tuple(sorted(zeros)))
+    )
+
+
+def of_trial(
+    settings: Settings, metrics: Sequence[str] = (), digests: Digests | None = None
+) -> TrialComponents:
+    """Lower all components of a trial; raise NotLoweredError where one of them cannot be.
+
+    `digests`, from `digests()`, saves time where many trials are asked for at once.
+    """
+    first, second, *rest, last = (_lower(origin, digests) for origin in origins(settings, metrics))
+    return TrialComponents(first, second, tuple(rest), last)
+
+
+def origins(settings: Settings, metrics: Sequence[str] = ()) -> list[Origin]:
+    """Name what a trial needs: its activation, output, metrics and optimizer."""
+    classes = len(settings.facts.classes)
+    return [
+        Origin("activation", (settings.activation,)),
+        _output(settings.head, settings.loss, settings.match, classes),
+        *(Origin("metric", (settings.head, name), classes) for name in metrics),
+        _optimizer(settings),
+    ]
+
+
+def _output(head: str, loss: str, match: str, classes: int) -> Origin:
+    component = losses[loss]
+    applied, fitting = component.form(heads[head].kind, match), component.forms.get(heads[head].kind)
+    return Origin("output", (head, loss), classes, first_form=applied is not fitting)
+
+
+def _optimizer(settings: Settings) -> Origin:
+    switches: dict[str, Value] = {}
+    zeros: set[str] = set()
+    for name in optimizers[settings.optimizer].settings:
+        value = settings[name]
+        if isinstance(value, (bool, str)):
+            switches[name] = value
+        elif isinstance(value, (list, tuple)):
+            zeros |= {f"{name}.{place}" for place, part in enumerate(value) if part == 0}
+        elif name != "lr" and value == 0:  # the rate may be 0 at one step and not at another
+            zeros.add(name)
+    return Origin(
+        "optimizer",
+        (settings.optimizer,),
+        switches=tuple(sorted(switches.items())),
+        zeros=tuple(sorted(zeros)),
+    )
+
+
+def digests() -> Digests:
+    """Make a map of (axis, name) to a component's digest as it is now; each is looked at once."""
+    registries = plugins.catalogue()
+    return functools.cache(lambda axis, name: registries[axis].entry(name).source_digest)
+
+
+def reasons(
+    settings: Sequence[Settings], metrics: Sequence[str] = (), digests: Digests | None = None
+) -> list[str]:
+    """Say, once each, which components of trials are not compiled, and why."""
+    look = digests or _digests()
+    wanted = dict.fromkeys(origin for arm in settings for origin in origins(arm, metrics))
+    sentences = []
+    for origin in wanted:
+        try:
+            _lower(origin, look)
+        except NotLoweredError as error:
+            sentences.append(f"{origin.place} is not compiled: {error}; it trains in PyTorch")
+    return sentences
+
+
+_digests = digests
+
+
+def _lower(origin: Origin, digests: Digests | None = None) -> Lowered:
+    """Give a component's text: shipped, kept in this process, in the cache, or traced now."""
+    look = digests or _digests()
+    found = _found(
+        origin, tuple(look(axis, name) for axis, name in zip(AXES[origin.kind], origin.names, strict=True))
+    )
+    if isinstance(found, str):
+        raise NotLoweredError(found)
+    return found
+
+
+@functools.cache
+def _found(origin: Origin, digests: tuple[str, ...]) -> Lowered | str:
+    """Return a lowered component, or why there is none, for components of these digests."""
+    if not any(digests):
+        with suppress(OSError):
+            return Lowered(origin, shipped(origin).read_text(encoding="utf-8"))
+    unseen = any(entry.take_digest().unseen for entry in origin.entries if entry.take_digest)
+    kept = None if unseen else _kept(origin, digests)
+    made = kept and _read(kept)
+    if not made:
+        made = _traced(origin)
+        if kept is not None:
+            _write(kept, made)
+    text, refusal = made
+    return refusal or Lowered(origin, text)
+
+
+def shipped(origin: Origin) -> Path:
+    """Return the path that the text of one of the harness's own has, if it is shipped."""
+    return SHIPPED / "-"
+
+
+def forget() -> None:
+    """Look for texts again at their next use."""
+    _found.cache_clear()
+
+
+# ----------------------------------------------------------------------------------- texts kept in the cache
+
+
+def _kept(origin: Origin, digests: Sequence[str]) -> Path:
+    """Return the path in the cache of a text, or of a reason why there is none."""
+    parts = [origin.packed(), *digests, metadata.version("torch"), _sources()]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+    return compiler.folder() / "texts" / f"{key}.json"
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest the modules that decide a text, and the harness's own components."""
+    folder = Path(__file__).parent
+    paths = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "axes").glob("*.py"))]
+    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _read(path: Path) -> tuple[str, str] | None:
+    """Read a text and a reason, one of them empty; None where the file is missing or damaged."""
+    with suppress(*files.DAMAGE, MachineError):
+        table = files.json_table(path)
+        text, refusal = str(table["text"]), str(table["refusal"])
+        if table["digest"] == _digest(text, refusal) and bool(text) is not bool(refusal):
+            return text, refusal
+    return None
+
+
+def _write(path: Path, made: tuple[str, str]) -> None:
+    """Keep a text, or a reason; where the cache cannot be written it is traced again by every process."""
+    text, refusal = made
+    table = {"digest": _digest(text, refusal), "text": text, "refusal": refusal}
+    with suppress(MachineError):
+        files.write(path, json.dumps(table).encode())
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------- tracing
+
+
+def _traced(origin: Origin) -> tuple[str, str]:
+    """Trace a component's functions; return its text and "", or "" and why it has none."""
+    try:
+        with process_state.kept():
+            text = _text(origin)
+        facts_of(text)
+    except NotLoweredError as error:
+        return "", str(error)
+    except Exception as error:  # noqa: BLE001 (a third party's function, and torch's tracer, may raise anything)
+        return "", f"it cannot be traced: {in_words(error)}"
+    return text, ""
+
+
+def _text(origin: Origin) -> str:
+    """Emit the text of a component; torch is imported for it."""
+    from harness.lowering import templates
+
+    if origin.kind == "activation":
+        return templates.activation(*origin.components)
+    if origin.kind == "output":
+        head, loss = origin.components
+        return templates.output(head, origin.form, origin.classes, list(loss.settings))
+    if origin.kind == "metric":
+        return templates.metric(*origin.components, origin.classes)
+    return templates.optimizer(*origin.components, dict(origin.switches), origin.zeros)

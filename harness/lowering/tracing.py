@@ -1,0 +1,357 @@
+"""Components traced to static graphs of PyTorch's core operations: outputs, gradients, optimizers' steps.
+
+A graph is what a function does to tensors of one shape. What Python decides by the values of tensors cannot
+be traced and is refused; so is what the translation does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from harness.axes.activations import Activation
+from harness.axes.heads import Head, softmax
+from harness.axes.losses import Form
+from harness.axes.metrics import Metric
+from harness.axes.optimizers import Optimizer
+from harness.errors import in_words
+from harness.lowering.refusals import NotLoweredError
+from harness.system.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.fx import GraphModule
+
+UNITS = 11
+MEMBERS, PARAMETERS = 3, 17
+DECOMPOSED = (
+    "gelu", "gelu_backward", "elu", "elu_backward", "softplus", "softplus_backward", "silu", "silu_backward",
+    "sigmoid_backward", "tanh_backward", "leaky_relu", "leaky_relu_backward", "threshold",
+    "threshold_backward", "hardtanh", "hardtanh_backward", "mish", "mish_backward", "hardswish",
+    "hardswish_backward", "hardsigmoid", "hardsigmoid_backward", "hardshrink", "softshrink",
+    "softshrink_backward", "log_sigmoid_forward", "log_sigmoid_backward", "celu", "selu", "relu6",
+    "_prelu_kernel", "_prelu_kernel_backward", "_softmax", "_log_softmax", "_softmax_backward_data",
+    "_log_softmax_backward_data", "logsumexp", "mse_loss", "mse_loss_backward", "huber_loss",
+    "huber_loss_backward", "smooth_l1_loss", "smooth_l1_loss_backward", "binary_cross_entropy",
+    "binary_cross_entropy_backward", "binary_cross_entropy_with_logits", "addcmul", "addcdiv", "lerp", "rsub",
+    "square", "xlogy", "logit", "sinc", "std", "std_mean", "var_mean", "norm", "dist", "frac", "trace",
+    "linalg_vector_norm", "clamp_min", "clamp_max", "isfinite", "isinf", "logaddexp", "logaddexp2",
+)  # fmt: skip
+"""Operations that PyTorch's core keeps whole although smaller ones say the same."""
+
+
+def sample_count(classes: int) -> int:
+    """Return a number of samples that tells their axis from that of the classes."""
+    return 17 if classes != 17 else 19
+
+
+@cache
+def _decompositions() -> Mapping[Any, Any]:
+    from torch._decomp import core_aten_decompositions, get_decompositions
+
+    names = [getattr(torch.ops.aten, name) for name in DECOMPOSED if hasattr(torch.ops.aten, name)]
+    return {**core_aten_decompositions(), **get_decompositions(names)}
+
+
+def traced(function: Callable[..., Any], *examples: Tensor) -> GraphModule:
+    """Trace a function on tensors like the examples; changes in place become new values."""
+    from torch._functorch.eager_transforms import functionalize
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def graph_of(traceable: Callable[..., Any]) -> GraphModule:
+        def positional(*given: Tensor) -> Any:  # make_fx counts parameters, those with defaults too
+            return traceable(*given)
+
+        make = make_fx(
+            positional, decomposition_table=_decompositions(), tracing_mode="fake", _allow_non_fake_inputs=True
+        )
+        made: GraphModule = make(*examples)
+        return made
+
+    try:
+        made = graph_of(functionalize(graph_of(function), remove="mutations_and_views"))
+    except (NotLoweredError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise NotLoweredError(_reason(error)) from error
+    made.graph.eliminate_dead_code()
+    return made
+
+
+def _reason(error: Exception) -> str:
+    """Say in words why a function cannot be traced."""
+    kind, text = type(error).__name__, in_words(error)
+    if kind == "GuardOnDataDependentSymNode":
+        return "aten._local_scalar_dense: Python branches on the value of a tensor"
+    if kind in {"DataDependentOutputException", "DynamicOutputShapeException"}:
+        return f"{getattr(error, 'func', text)}: Python asks for the value of a tensor (.item(), if, float())"
+    if "numpy" in text.lower():
+        return f".numpy(): the values leave PyTorch ({text})"
+    return f"it cannot be traced: {text}"
+
+
+def with_gradient(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Make of x -> y the function (x, gradient at y) -> (y, gradient at x)."""
+
+    def both(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = x.detach().requires_grad_()
+        with torch.enable_grad():
+            y = function(leaf)
+        if not y.requires_grad:
+            return y, torch.zeros_like(x)
+        (derived,) = torch.autograd.grad(y, leaf, grad, allow_unused=True)
+        return y.detach(), torch.zeros_like(x) if derived is None else derived
+
+    return both
+
+
+@dataclass(frozen=True)
+class ActivationGraphs:
+    """x -> (y,); and the gradient: (grad, x, y) -> (grad_x,) in `closed` form, else (x, grad) -> (y, grad_x)."""
+
+    forward: GraphModule
+    backward: GraphModule
+    closed: bool
+
+
+def activation(component: Activation) -> ActivationGraphs:
+    """Trace an activation and its derivative."""
+    x, y, grad = (torch.randn(sample_count(0), UNITS) for _ in range(3))  # one tensor would be one input
+    forward = traced(lambda x: (component.forward(x),), x)
+    if component.backward is None:
+        return ActivationGraphs(forward, traced(with_gradient(component.forward), x, grad), closed=False)
+    closed = component.backward
+    return ActivationGraphs(forward, traced(lambda *given: (closed(*given),), grad, x, y), closed=True)
+
+
+def _examples(classes: int, settings: Sequence[str]) -> tuple[Tensor, ...]:
+    z = torch.randn(sample_count(classes), classes)
+    return z, torch.softmax(z, -1), *(torch.tensor(0.5, dtype=torch.float64) for _ in settings)
+
+
+def output(head: Head, form: Form, classes: int, settings: Sequence[str]) -> GraphModule:
+    """Trace (z, target, *settings) -> (losses, gradient at z of their sum)."""
+
+    def loss(z: Tensor, target: Tensor, values: Sequence[Tensor]) -> Tensor:
+        return form.forward(head.forward(z), target, **dict(zip(settings, values, strict=True)))
+
+    def closed(z: Tensor, target: Tensor, *values: Tensor) -> tuple[Tensor, Tensor]:
+        assert head.backward is not None and form.gradient is not None  # noqa: S101, PT018 (asked below)
+        f = head.forward(z)
+        gradient = form.gradient(f, target, **dict(zip(settings, values, strict=True)))
+        return loss(z, target, values), head.backward(gradient, f)
+
+    def derived(z: Tensor, target: Tensor, *values: Tensor) -> tuple[Tensor, Tensor]:
+        ones = torch.ones_like(target[:, 0])
+        return with_gradient(lambda z: loss(z, target, values))(z, ones)
+
+    both = closed if head.backward is not None and form.gradient is not None else derived
+    return traced(both, *_examples(classes, settings))
+
+
+def judgement(head: Head, form: Form, classes: int, settings: Sequence[str]) -> GraphModule:
+    """Trace (z, target, *settings) -> (losses, first largest classes, their probabilities)."""
+
+    def judged(z: Tensor, target: Tensor, *values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        f = head.forward(z)
+        loss = form.forward(f, target, **dict(zip(settings, values, strict=True)))
+        loss = loss + (z * 0).sum(-1)  # a logit that is not finite leaves no loss that is
+        most = f.amax(-1, keepdim=True)
+        places = torch.arange(classes, dtype=f.dtype)
+        best = torch.where(f == most, places, classes - 1.0).amin(-1)
+        return loss, best, _probability(head, f, most)
+
+    return traced(judged, *_examples(classes, settings))
+
+
+def _probability(head: Head, f: Tensor, most: Tensor) -> Tensor:
+    """Return the probability of the class with the largest output."""
+    if head.kind == "logits":
+        return 1 / (f - most).exp().sum(-1)
+    if head.kind == "log_probabilities":
+        return most.exp().sum(-1)
+    most = most.sum(-1)
+    return most / f.sum(-1) if head.kind == "scores" else most
+
+
+def metric(head: Head, component: Metric, classes: int) -> GraphModule:
+    """Trace (z, target) -> (values,)."""
+
+    def measured(z: Tensor, target: Tensor) -> tuple[Tensor]:
+        f = head.forward(z)
+        if head.kind == "logits":
+            f = softmax(f)
+        elif head.kind == "log_probabilities":
+            f = f.exp()
+        elif head.kind == "scores":
+            f = f / f.sum(-1, keepdim=True)
+        return (component.function(f, target),)
+
+    return traced(measured, *_examples(classes, ()))
+
+
+class StepNumber:
+    """The number of a step: a tensor in arithmetic, of which Python may ask whether it is the first, no more."""
+
+    def __init__(self, tensor: Tensor, *, first: bool) -> None:
+        self.tensor, self.first = tensor, first
+
+    def _is_first(self, other: object, first: int) -> bool:
+        if isinstance(other, (int, float)) and other == first:
+            return self.first
+        raise NotLoweredError(f"t compared with {other!r}: Python may ask whether t is 1, nothing else of it")
+
+    def __eq__(self, other: object) -> bool:
+        return self._is_first(other, 1)
+
+    def __ne__(self, other: object) -> bool:
+        return not self._is_first(other, 1)
+
+    def __le__(self, other: object) -> bool:
+        return self._is_first(other, 1)
+
+    def __gt__(self, other: object) -> bool:
+        return not self._is_first(other, 1)
+
+    def __lt__(self, other: object) -> bool:
+        return self._is_first(other, 2)
+
+    def __ge__(self, other: object) -> bool:
+        return not self._is_first(other, 2)
+
+    __hash__ = object.__hash__
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], _types: object, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Apply a function of torch's to the tensor."""
+        named = {name: _tensor_of(value) for name, value in (kwargs or {}).items()}
+        return function(*map(_tensor_of, args), **named)
+
+    def __add__(self, other: Any) -> Any:
+        return self.tensor + _tensor_of(other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self.tensor - _tensor_of(other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return other - self.tensor
+
+    def __mul__(self, other: Any) -> Any:
+        return self.tensor * _tensor_of(other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.tensor / _tensor_of(other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return other / self.tensor
+
+    def __pow__(self, other: Any) -> Any:
+        return self.tensor ** _tensor_of(other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return other**self.tensor
+
+    def __neg__(self) -> Any:
+        return -self.tensor
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __mod__(self, _other: object) -> Any:
+        raise NotLoweredError("aten.remainder: t % n tells steps apart, which have one compiled form")
+
+    __floordiv__ = __divmod__ = __mod__
+
+    def __index__(self) -> int:
+        raise NotLoweredError("aten._local_scalar_dense: Python asks for the number of the step (int(t))")
+
+    def __int__(self) -> int:
+        return self.__index__()
+
+    def __float__(self) -> float:
+        return float(self.__index__())
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what a tensor has: t.to(dtype)."""
+        return getattr(self.tensor, name)
+
+
+def _tensor_of(value: Any) -> Any:
+    return value.tensor if isinstance(value, StepNumber) else value
+
+
+@dataclass(frozen=True)
+class OptimizerGraphs:
+    """(param, grad, t, *settings) -> (param, *states), and with the states behind t in the later steps."""
+
+    first: GraphModule
+    later: GraphModule
+    states: tuple[str, ...]
+    settings: tuple[str, ...]
+
+
+def setting_columns(component: Optimizer, switches: Collection[str], zeros: Collection[str]) -> tuple[str, ...]:
+    """Name the numbers that a step is given: settings that are not 0, pairs as "betas.0", "betas.1"."""
+    columns: list[str] = []
+    for name, setting in component.settings.items():
+        if name not in switches:
+            default = setting.default
+            columns += [f"{name}.{i}" for i in range(len(default))] if isinstance(default, list) else [name]
+    return tuple(name for name in columns if name == "lr" or name not in zeros)
+
+
+def optimizer(component: Optimizer, switches: Mapping[str, bool | str], zeros: Collection[str]) -> OptimizerGraphs:
+    """Trace the first step of an optimizer, which makes its states, and the later ones."""
+    columns = setting_columns(component, switches, zeros)
+    tensors = [torch.full((MEMBERS, 1), 0.5, dtype=torch.float64) for _ in columns]
+    param, grad = torch.randn(MEMBERS, PARAMETERS), torch.randn(MEMBERS, PARAMETERS)
+    t = torch.tensor(3.0, dtype=torch.float64)
+
+    def graph(held: Sequence[str]) -> tuple[GraphModule, tuple[str, ...]]:
+        found: list[str] = []
+
+        def step(param: Tensor, grad: Tensor, t: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+            state = {name: tensor.clone() for name, tensor in zip(held, rest, strict=False)}
+            given = _settings(component, switches, dict(zip(columns, rest[len(held) :], strict=True)))
+            param, count = param.clone(), StepNumber(t, first=first)
+            with torch.no_grad():
+                component.update(param, grad.clone(), state, count, **given)
+            found[:] = list(state)
+            _check_states(state, param)
+            return param, *state.values()
+
+        states = [torch.rand_like(param) for _ in held]
+        return traced(step, param, grad, t, *states, *tensors), tuple(found)
+
+    first = True
+    first_graph, states = graph(())
+    first = False
+    later_graph, after = graph(states)
+    if after != states:
+        raise NotLoweredError(f"its states after a later step are {list(after)}, after the first {list(states)}")
+    return OptimizerGraphs(first_graph, later_graph, states, columns)
+
+
+def _settings(
+    component: Optimizer, switches: Mapping[str, bool | str], values: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """Return settings as a function is given them: what is not among the values is 0."""
+    given: dict[str, Any] = {}
+    for name, setting in component.settings.items():
+        if name in switches:
+            given[name] = switches[name]
+        elif isinstance(setting.default, list):
+            given[name] = tuple(values.get(f"{name}.{i}", 0.0) for i in range(len(setting.default)))
+        else:
+            given[name] = values.get(name, 0.0)
+    return given
+
+
+def _check_states(state: Mapping[str, object], param: Tensor) -> None:
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor) or value.shape != param.shape:
+            shape = f"of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+            raise NotLoweredError(f"its state {name!r} is {shape}; a compiled state has a number a parameter")
