@@ -353,7 +353,7 @@ def rmsprop(
 ) -> None:  # fmt: skip
     """Each gradient over its usual size: s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps).
 
-    Centered: in place of s the variance s - m^2, with m = alpha m + (1 - alpha) g. With momentum:
+    Centered: in place of s the variance s - m^2, at least 0, with m = alpha m + (1 - alpha) g. With momentum:
     v = momentum v + g / (sqrt(s) + eps); p -= lr v.
     """
     g = penalised(p, g, weight_decay)
@@ -365,7 +365,7 @@ def rmsprop(
         m = slot(state, "m", p)
         m *= alpha
         m += (1 - alpha) * g
-        spread = s - m * m
+        spread = np.maximum(s - m * m, 0)  # rounding may make it negative
     direction: Array = g / (np.sqrt(spread) + eps)
     if momentum:
         v = slot(state, "v", p)
