@@ -80,7 +80,9 @@ class Optimizer:
         return tuple(
             name
             for name in self.settings
-            if name != "lr" and isinstance(settings[name], (int, float)) and settings[name] == 0
+            if name != "lr"
+            and isinstance(settings[name], (int, float))
+            and settings[name] == 0
             and not isinstance(settings[name], bool)
         )
 

@@ -21,7 +21,7 @@ def why_not(trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[
     """Say why a stack does not train in the kernels; empty where it does."""
     if device != "cpu":
         return f"the kernels are for a CPU, not for {device}"
-    missing = kernels.why_not(data.train.x.dtype)
+    missing = kernels.why_not(data.train.dtype)
     if missing:
         return missing
     reasons = (compilation.why_not(trial.arm.settings, metrics) for trial in trials)
