@@ -5,55 +5,51 @@
 
 #if defined(__AVX512F__)
 #define BYTES 64
-#define SUMS 24
 #elif defined(__AVX__)
 #define BYTES 32
-#define SUMS 12
 #else
 #define BYTES 16
-#define SUMS 12
 #endif
 #define NUMBERS (BYTES / 4)
+#define TEN(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9)
 
 typedef float vector __attribute__((vector_size(BYTES)));
 
-/* `times` rounds of SUMS independent multiply-adds of vectors; gives how many numbers were multiplied. */
+/* Ten sums by name: an array of them is kept in memory by some compilers. */
+#define BEGIN(i) vector sum##i = {i};
+#define MULTIPLY(i) sum##i = sum##i * factor + added;
+#define READ(i) sum##i += x[i];
+#define CHANGE(i) x[i] += added;
+#define END(i) sum += sum##i;
+
+/* `times` rounds of ten independent multiply-adds of vectors; gives how many numbers were multiplied. */
 int64_t multiply(int64_t times, float by, float *to)
 {
-    vector sums[SUMS], factor, added;
+    vector factor, added, sum = {0};
     for (int i = 0; i < NUMBERS; i++) factor[i] = by, added[i] = 1 - by;
-    for (int i = 0; i < SUMS; i++) sums[i] = factor + (float)i;
-    for (int64_t t = 0; t < times; t++)
-#pragma GCC unroll 24
-        for (int i = 0; i < SUMS; i++) {
-            sums[i] = sums[i] * factor + added;
-            __asm__ volatile("" : "+x"(sums[i])); /* so that no compiler makes two steps one */
-        }
-    for (int i = 1; i < SUMS; i++) sums[0] += sums[i];
-    memcpy(to, &sums[0], sizeof *to);
-    return times * SUMS * NUMBERS;
+    TEN(BEGIN)
+    for (int64_t t = 0; t < times; t++) { TEN(MULTIPLY) }
+    TEN(END)
+    memcpy(to, &sum, sizeof *to);
+    return times * 10 * NUMBERS;
 }
 
-/* Read n bytes `times` times. */
+/* Read n bytes `times` times; n is a multiple of ten vectors. */
 void read_all(const char *from, int64_t n, int64_t times, float *to)
 {
-    const vector *x = (const vector *)from;
-    vector sums[8] = {{0}};
+    vector sum = {0};
+    TEN(BEGIN)
     for (int64_t t = 0; t < times; t++)
-        for (int64_t i = 0; i < n / BYTES; i += 8)
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) sums[j] += x[i + j];
-    for (int j = 1; j < 8; j++) sums[0] += sums[j];
-    memcpy(to, &sums[0], sizeof *to);
+        for (const vector *x = (const vector *)from; x < (const vector *)(from + n); x += 10) { TEN(READ) }
+    TEN(END)
+    memcpy(to, &sum, sizeof *to);
 }
 
 /* Read and write n bytes `times` times. */
 void change_all(char *at, int64_t n, int64_t times, float by)
 {
-    vector *x = (vector *)at, added;
+    vector added;
     for (int i = 0; i < NUMBERS; i++) added[i] = by;
     for (int64_t t = 0; t < times; t++)
-        for (int64_t i = 0; i < n / BYTES; i += 8)
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) x[i + j] += added;
+        for (vector *x = (vector *)at; x < (vector *)(at + n); x += 10) { TEN(CHANGE) }
 }

@@ -2,8 +2,8 @@
 
 A step has three parts, of which none begins before the one ahead of it has ended: layer one's product, the
 layers behind, and layer one's gradient and update. Each takes as long as its multiply-adds of pixels that are
-not zero at the rate of the core, or as its weights' bytes at the rate of the second cache, whichever is longer.
-Both rates are measured (`roofline.c`).
+not zero at the rate of the core, or as its weights' bytes at the rate of the second cache, whichever is
+longer. Both rates are measured (`roofline.c`).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def measure() -> Rates:
     library.multiply.argtypes, library.multiply.restype = [n, number, at], n
     library.read_all.argtypes, library.read_all.restype = [at, n, n, at], None
     library.change_all.argtypes, library.change_all.restype = [at, n, n, number], None
-    size = second_cache() // 2 // 512 * 512
+    size = second_cache() // 2 // 640 * 640  # ten vectors of 64 bytes
     room = np.zeros(size + 64, np.uint8)
     start, to = room.ctypes.data + -room.ctypes.data % 64, np.zeros(1, np.float32)
     multiplied = library.multiply(1, 0.5, to.ctypes.data)
