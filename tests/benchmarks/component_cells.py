@@ -8,9 +8,8 @@ A cell is 64 trials of 784-32-32-10 on MNIST for 3 epochs that differ in learnin
 otherwise. In each round every side of every cell runs once, in an order that rotates; ratios are taken within
 a round. Counted are the processor seconds of all processes: of a harness from the start of `harness run` to
 its last file; of JAX, in two processes on a core each, those of loading, training and the same evaluations.
-What JAX takes to start and to compile comes on top: the last column has all of it. Its form (`jax_components`)
-is chosen in the first round. Before that each harness runs every cell once with few trials, so that its C is
-compiled.
+What JAX takes to start and to compile comes on top: the last column has all of it. JAX's form is chosen in the
+first round. Before that each harness runs every cell once with few trials, so that its C is compiled.
 """
 
 from __future__ import annotations
