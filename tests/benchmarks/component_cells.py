@@ -8,8 +8,8 @@ A cell is 64 trials of 784-32-32-10 on MNIST for 3 epochs that differ in learnin
 otherwise. In each round every side of every cell runs once, in an order that rotates; ratios are taken within
 a round. Counted are the processor seconds of all processes: of a harness from the start of `harness run` to
 its last file; of JAX, in two processes on a core each, those of loading, training and the same evaluations.
-What JAX takes to start and to compile comes on top: the last column has all of it. JAX's form is chosen in the
-first round. Before that each harness runs every cell once with few trials, so that its C is compiled.
+What JAX takes to start and to compile comes on top: the last column has all of it. JAX's form is chosen in
+the first round. Before that each harness runs every cell once with few trials, so that its C is compiled.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class Cell:
         """The study."""
         axes = {"hidden": [list(shape) for shape in self.shapes]} if self.shapes else {"lr": self.rates}
         baseline = {name: value for name, value in self.whole.items() if name not in axes}
-        return {"study": {"name": "bench", "seeds": 1}, "baseline": baseline, "axes": axes}
+        about = {"name": "bench", "seeds": 1, **({"plugins": [str(PLUGIN)]} if self.own else {})}
+        return {"study": about, "baseline": baseline, "axes": axes}
 
     def shorter(self, trials: int | None, epochs: int | None) -> Cell:
         """The cell with at most so many trials and epochs."""
@@ -179,7 +180,7 @@ def run_harness(cell: Cell, checkout: Path, folder: Path, *options: str) -> Row:
             study = HERE.parents[1] / "ablations" / cell.study
             options = (*_seeds(cell), "--set", f"epochs={cell.epochs}", *options)
         command = [sys.executable, "-m", "harness", "run", str(study), "--results", str(results)]
-        command += ["--device", "cpu", *options, *(["--plugin", str(PLUGIN)] if cell.own else [])]
+        command += ["--device", "cpu", *options]
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         cost = cost_of(command, Path(place), environment)
         trials = pd.read_csv(results / "trials.csv")

@@ -2,7 +2,9 @@
 
 import torch
 
-from harness import activations, losses, optimizers
+from harness.axes.activations import activations
+from harness.axes.losses import losses
+from harness.axes.optimizers import optimizers
 
 
 @activations.register("bench_mish")

@@ -21,6 +21,7 @@ typedef float vector __attribute__((vector_size(BYTES)));
 #define READ(i) sum##i += x[i];
 #define CHANGE(i) x[i] += added;
 #define END(i) sum += sum##i;
+#define AS_WRITTEN __asm__ volatile("" ::: "memory"); /* so that no compiler makes two passes one */
 
 /* `times` rounds of ten independent multiply-adds of vectors; gives how many numbers were multiplied. */
 int64_t multiply(int64_t times, float by, float *to)
@@ -39,8 +40,10 @@ void read_all(const char *from, int64_t n, int64_t times, float *to)
 {
     vector sum = {0};
     TEN(BEGIN)
-    for (int64_t t = 0; t < times; t++)
+    for (int64_t t = 0; t < times; t++) {
         for (const vector *x = (const vector *)from; x < (const vector *)(from + n); x += 10) { TEN(READ) }
+        AS_WRITTEN
+    }
     TEN(END)
     memcpy(to, &sum, sizeof *to);
 }
@@ -50,6 +53,8 @@ void change_all(char *at, int64_t n, int64_t times, float by)
 {
     vector added;
     for (int i = 0; i < NUMBERS; i++) added[i] = by;
-    for (int64_t t = 0; t < times; t++)
+    for (int64_t t = 0; t < times; t++) {
         for (vector *x = (vector *)at; x < (vector *)(at + n); x += 10) { TEN(CHANGE) }
+        AS_WRITTEN
+    }
 }
