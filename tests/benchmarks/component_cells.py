@@ -45,6 +45,7 @@ HERE = Path(__file__).parent
 PLUGIN = HERE / "own_components.py"
 OWN_LR = 3e-4  # of the plugin's optimizer
 JAX = "JAX"
+LAYOUTS = ("rows", "members")
 SPLITS: Sequence[Split] = ("train", "val", "test")
 COUNTED = ("load", "train", "evaluate")
 """What JAX's processes are charged for."""
@@ -214,39 +215,46 @@ def write_images(folder: Path) -> tuple[float, float]:
 
 
 def run_jax(bench: Bench, name: str) -> Row:
-    """A process a core, each with its share of the trials; the first one chooses the form for both."""
+    """A process a core, each with its share of the trials."""
     cell, count = bench.cells[name], min(cores(), bench.cells[name].trials)
-    if name not in bench.forms:
-        (tried,) = _jax(bench, cell, [cell.rates[::count]], "", only_try=True)
-        bench.forms[name] = tried["form"]
-        words = ", ".join(f"{form} {us:.1f}" for form, us in tried["tried"].items())
-        click.echo(f"  {cell.title}: JAX, us a member and step: {words}")
-    found = _jax(bench, cell, [cell.rates[i::count] for i in range(count)], bench.forms[name])
+    shares = [cell.rates[i::count] for i in range(count)]
+    form = bench.forms.get(name) or choose_form(bench, cell, shares)
+    bench.forms[name] = form
+    found = _jax(bench, cell, [{"rates": rates, "form": form} for rates in shares])
     parts = {part: sum(one["seconds"][part] for one in found) for part in found[0]["seconds"]}
     accuracies = [accuracy for one in found for accuracy in one["accuracies"]]
     return {
         "cpu": sum(parts[part] for part in COUNTED), "cpu_in_all": sum(parts.values()),
         "wall": max(sum(one["seconds"].values()) for one in found), "peak_mb": 0.0,
-        "trials": len(accuracies), "accuracy": float(np.mean(accuracies)), "form": bench.forms[name],
+        "trials": len(accuracies), "accuracy": float(np.mean(accuracies)), "form": form,
         **{f"jax_{part}": seconds for part, seconds in parts.items()},
     }  # fmt: skip
 
 
-def _jax(
-    bench: Bench, cell: Cell, shares: Sequence[Sequence[float]], form: str, only_try: bool = False
-) -> list[Row]:
+def choose_form(bench: Bench, cell: Cell, shares: Sequence[Sequence[float]]) -> str:
+    """The form whose steps are the cheapest; each process tries some."""
+    sizes = dict.fromkeys(min(len(shares[-1]), size) for size in (8, 16, 32))
+    forms = [f"{layout} {size}" for size in sizes for layout in LAYOUTS]
+    asked = [{"rates": rates, "tries": forms[i :: len(shares)]} for i, rates in enumerate(shares)]
+    tried = {form: us for one in _jax(bench, cell, asked) for form, us in one["tried"].items()}
+    words = ", ".join(f"{form} {us:.1f}" for form, us in tried.items())
+    click.echo(f"  {cell.title}: JAX, us a member and step: {words}")
+    return min(tried, key=tried.__getitem__)
+
+
+def _jax(bench: Bench, cell: Cell, asked: Sequence[Row]) -> list[Row]:
     """Run JAX's processes at once, and give what each one printed."""
     mean, sd = bench.pixels
     unit = cell.whole["preprocessing"] == "unit"
     scale, shift = (1 / 255, 0.0) if unit else (1 / sd, -mean / sd)
-    places = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [-1] * len(shares)
+    places = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [-1] * len(asked)
     flags = f"{os.environ.get('XLA_FLAGS', '')} {XLA_ONE_THREAD}".strip()
     environment = {**os.environ, **dict.fromkeys(POOLS, "1"), "XLA_FLAGS": flags}
     script, processes = HERE / "peers" / "jax_components.py", []
-    for rates, core in zip(shares, places, strict=False):
+    for own, core in zip(asked, places, strict=False):
         task = {
             "images": str(bench.folder), "scale": scale, "shift": shift, "settings": cell.whole,
-            "rates": rates, "epochs": cell.epochs, "form": form, "core": core, "only_try": only_try,
+            "epochs": cell.epochs, "core": core, **own,
         }  # fmt: skip
         command = [sys.executable, "-W", "ignore", str(script), json.dumps(task)]
         processes.append(

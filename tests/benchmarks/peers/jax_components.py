@@ -32,7 +32,6 @@ jax.config.update("jax_default_prng_impl", "unsafe_rbg")  # the fastest on a CPU
 PIECE = 250  # images that are evaluated at once
 TRY = 60  # steps of a short try
 BITS = 16  # of a random number that decides whether a unit is dropped
-LAYOUTS = ("rows", "members")
 Arrays = Any  # a pytree of arrays, the members in front
 
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
@@ -99,19 +98,14 @@ class Task:
     rates: Sequence[float]
     epochs: int
     form: str = ""
-    """Layout and members that train as one, such as `rows 16`; empty: a short try chooses."""
+    """Layout and members that train as one, such as `rows 16`."""
+    tries: Sequence[str] = ()
+    """Forms of which some steps are timed, instead of all that."""
     core: int = -1
-    only_try: bool = False
 
     @property
     def widths(self) -> tuple[int, ...]:
         return (784, *self.settings["hidden"], 10)
-
-    def forms(self) -> list[str]:
-        """The forms to try."""
-        n = len(self.rates)
-        sizes = dict.fromkeys(min(n, size) for size in (8, 16, 32))
-        return [f"{layout} {size}" for layout in LAYOUTS for size in sizes]
 
 
 def outputs(layout: str, layers: Arrays, x: Any, act: Callable[[Any], Any], masks: Sequence[Any]) -> Any:
@@ -276,11 +270,11 @@ class Group:
         return [float(one) for one in right]
 
 
-def best_form(task: Task, data: Any) -> tuple[str, dict[str, float]]:
-    """The form whose steps are the cheapest, and microseconds a member and step of each."""
+def step_costs(task: Task, data: Any) -> dict[str, float]:
+    """Microseconds a member and step of each form."""
     steps = max(TRY, 2 * TRY * 32 // task.settings["batch_size"])
     tried = {}
-    for form in task.forms():
+    for form in task.tries:
         size = int(form.split()[1])
         group = Group(task, form, size, data, steps)
         rng, taken = np.random.default_rng(0), []
@@ -290,35 +284,32 @@ def best_form(task: Task, data: Any) -> tuple[str, dict[str, float]]:
             group.train(rng)
             taken.append((clock.process_time() - before) / size / (group.drawn / group.size))
         tried[form] = 1e6 * min(taken[1:])
-    return min(tried, key=tried.__getitem__), tried
+    return tried
 
 
 def main() -> None:
-    """Train a task and print what it took."""
+    """Train a task, or try its forms, and print what it took."""
     task, spent = Task(**json.loads(sys.argv[1])), Spent({"start": clock.process_time()})
     if task.core >= 0:
         os.sched_setaffinity(0, {task.core})
     with spent.on("load"):
         data = jax.block_until_ready(load(task))
-    form, tried = task.form, dict[str, float]()
-    with spent.on("tries"):
-        if not form:
-            form, tried = best_form(task, data)
-    accuracies = [] if task.only_try else trained(task, form, data, spent)
-    print(json.dumps({"form": form, "tried": tried, "seconds": spent.seconds, "accuracies": accuracies}))
+    tried = step_costs(task, data)
+    accuracies = [] if task.tries else trained(task, data, spent)
+    print(json.dumps({"tried": tried, "seconds": spent.seconds, "accuracies": accuracies}))
 
 
-def trained(task: Task, form: str, data: Any, spent: Spent) -> list[float]:
+def trained(task: Task, data: Any, spent: Spent) -> list[float]:
     """Train all trials, group after group; gives test accuracies."""
     accuracies: list[float] = []
-    size = int(form.split()[1])
+    size = int(task.form.split()[1])
     compiled: dict[int, Group] = {}
     rng = np.random.default_rng(0)
     for i in range(0, len(task.rates), size):
         rates = task.rates[i : i + size]
         with spent.on("compile"):
             if len(rates) not in compiled:
-                compiled[len(rates)] = Group(task, form, len(rates), data, len(data["train"][1]))
+                compiled[len(rates)] = Group(task, task.form, len(rates), data, len(data["train"][1]))
                 compiled[len(rates)].compile_judges()
             group = compiled[len(rates)]
         with spent.on("train"):
