@@ -22,7 +22,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.special import erf
 
 from harness.axes import plugins
 from harness.axes.heads import heads
@@ -100,6 +99,8 @@ def elu_backward(g: Array, z: Array, y: Array) -> Array:
 
 def normal_cdf(z: Array) -> Array:
     """The normal distribution function, (1 + erf(z / sqrt 2)) / 2."""
+    from scipy.special import erf  # a third of a second, for GELU alone
+
     return (1 + erf(z * 0.5**0.5)) / 2
 
 
@@ -352,7 +353,7 @@ def rmsprop(
 ) -> None:  # fmt: skip
     """Each gradient over its usual size: s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps).
 
-    Centered: in place of s the variance s - m^2, with m = alpha m + (1 - alpha) g. With momentum:
+    Centered: in place of s the variance s - m^2, at least 0, with m = alpha m + (1 - alpha) g. With momentum:
     v = momentum v + g / (sqrt(s) + eps); p -= lr v.
     """
     g = penalised(p, g, weight_decay)
@@ -364,7 +365,7 @@ def rmsprop(
         m = slot(state, "m", p)
         m *= alpha
         m += (1 - alpha) * g
-        spread = s - m * m
+        spread = np.maximum(s - m * m, 0)  # rounding may make it negative
     direction: Array = g / (np.sqrt(spread) + eps)
     if momentum:
         v = slot(state, "v", p)

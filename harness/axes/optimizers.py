@@ -44,6 +44,7 @@ class Optimizer:
         update: see the module's docstring.
         torch_class: the class in torch.optim that does the same, if there is one.
         torch_settings: fixed arguments of that class.
+        torch_differs: switches that make that class compute otherwise: it is not trained with then.
         stackable: whether it treats every element by itself.
         linear: whether, without weight decay, it is `param -= lr * grad` and nothing else, so that a
             stack may accumulate the step straight into the weights.
@@ -53,6 +54,7 @@ class Optimizer:
     update: Callable[..., None]
     torch_class: str | None = None
     torch_settings: Mapping[str, Value] = field(default_factory=dict)
+    torch_differs: tuple[str, ...] = ()
     stackable: bool = True
     linear: bool = False
 
@@ -78,7 +80,9 @@ class Optimizer:
         return tuple(
             name
             for name in self.settings
-            if name != "lr" and isinstance(settings[name], (int, float)) and settings[name] == 0
+            if name != "lr"
+            and isinstance(settings[name], (int, float))
+            and settings[name] == 0
             and not isinstance(settings[name], bool)
         )
 
@@ -160,7 +164,7 @@ def nesterov(
     descend(param, grad.add_(velocity * cast(momentum, param)), lr)
 
 
-@optimizers.register("rmsprop", torch_class="RMSprop")
+@optimizers.register("rmsprop", torch_class="RMSprop", torch_differs=("centered",))
 def rmsprop(
     param: Tensor, grad: Tensor, state: State, _t: Count, *,
     lr: Scalar = 1e-3, alpha: Scalar = 0.99, eps: Scalar = 1e-8, momentum: Scalar = 0.0,
@@ -173,7 +177,8 @@ def rmsprop(
     square.add_((grad * grad).mul_(keep))
     if centered:
         mean = slot(state, "mean", param).mul_(cast(alpha, param)).add_(grad * keep)
-        root = (square - mean * mean).sqrt_()
+        # A variance that rounding has made negative is 0; of torch's class it is NaN.
+        root = (square - mean * mean).clamp_(min=0).sqrt_()
     else:
         root = square.sqrt()
     grad.div_(root.add_(cast(eps, param)))
@@ -195,7 +200,7 @@ class _Adam:
 
     def step(self, param: Tensor, grad: Tensor, state: State, t: Count) -> None:
         """Take step t in place, in one pass where the trials of the stack agree on the settings."""
-        shared = _agree(*self.betas, self.eps) and not self.amsgrad
+        shared = _agree(*self.betas, self.eps) and not self.amsgrad and isinstance(t, (int, torch.Tensor))
         if shared and _agree(self.lr, self.weight_decay):
             self._one_pass(param, grad, state, t)
             return

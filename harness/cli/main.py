@@ -237,6 +237,7 @@ def run(
     A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
     set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
     """
+    _keep_one_thread()
     from harness.planning.plan import draw
 
     loaded = _load(study, overrides)
@@ -283,6 +284,7 @@ def search(
 
     The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
     """
+    _keep_one_thread()
     loaded = _load(study, overrides)
     _check_design(loaded, "search")
     from harness.cli import output, search_output
@@ -302,6 +304,11 @@ def search(
         _report(folder)
     if result.failed:
         sys.exit(1)
+
+
+def _keep_one_thread() -> None:
+    """Have NumPy start no threads of its own: workers compute in one each, and can be forked."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _check_design(study: Study, command: str) -> None:

@@ -162,7 +162,8 @@ def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
         name: tuple(value) if isinstance(value := settings[name], list) else value
         for name in optimizer.settings
     }
-    if optimizer.torch_class is not None:
+    differs = any(arguments[name] for name in optimizer.torch_differs)
+    if optimizer.torch_class is not None and not differs:
         factory = getattr(torch.optim, optimizer.torch_class)
         torch_optimizer: torch.optim.Optimizer = factory(
             model.parameters(), **arguments, **optimizer.torch_settings

@@ -23,12 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import MachineError, in_words
+from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import calls, cases, compiler
 from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
+from harness.lowering.expectations import Case
 from harness.lowering.lowered import Lowered, Origin
 from harness.system import files, process_state
+from harness.system.lazy import torch
 
 TIMEOUT = 60.0
 """Seconds for compiled code to answer."""
@@ -163,14 +165,15 @@ def examined(components: Sequence[Lowered]) -> list[str]:
     """Hold components against their functions, called in this process; return each one's complaint, or ""."""
     lanes = compiler.lanes()
     complaints: dict[int, str] = {}
-    asked: list[tuple[int, cases.Case, Arrays]] = []
+    asked: list[tuple[int, Case, Arrays]] = []
     for number, lowered in enumerate(components):
         path = str(compiler.compiled(lowered.text, "float32", lowered.name))
         try:
-            with process_state.kept():
+            with process_state.kept(), torch.random.fork_rng(devices=[]):
                 made = list(cases.cases(lowered, lanes))
         except Exception as error:  # noqa: BLE001 (a third party's function may raise anything)
-            complaints[number] = f"its function cannot be called for a comparison: {in_words(error)}"
+            why = in_words(error)[:LONGEST]
+            complaints[number] = f"its function cannot be called for a comparison: {why}"
             continue
         asked += [(number, case, _framed(path, case)) for case in made]
     for number, complaint in _differing(asked):
@@ -178,11 +181,11 @@ def examined(components: Sequence[Lowered]) -> list[str]:
     return [complaints.get(number, "") for number in range(len(components))]
 
 
-def _framed(path: str, case: cases.Case) -> Arrays:
+def _framed(path: str, case: Case) -> Arrays:
     return {**case.given, "path": np.array(path), "what": np.array(case.what)}
 
 
-def _differing(asked: Sequence[tuple[int, cases.Case, Arrays]]) -> Iterable[tuple[int, str]]:
+def _differing(asked: Sequence[tuple[int, Case, Arrays]]) -> Iterable[tuple[int, str]]:
     """Call compiled code case by case; yield (number of its component, complaint)."""
     waiting = list(asked)
     while waiting:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,12 +21,13 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
-from harness.errors import MachineError, in_words
-from harness.lowering import compiler
+from harness.errors import LONGEST, MachineError, in_words
+from harness.lowering import checks, compiler
 from harness.lowering.lowered import AXES, Lowered, Origin, facts_of
 from harness.lowering.refusals import NotLoweredError
 from harness.settings import Value
 from harness.system import files, process_state
+from harness.system.lazy import torch
 
 SHIPPED = Path(__file__).with_name("shipped")
 CLASSES = 10
@@ -126,16 +127,26 @@ def digests() -> Digests:
 def reasons(
     settings: Sequence[Settings], metrics: Sequence[str] = (), digests: Digests | None = None
 ) -> list[str]:
-    """Say, once each, which components of trials are not compiled, and why."""
+    """Say, once each, which components of trials are not compiled, and why.
+
+    Nothing is compiled for this: what a compiler or a check finds is told once it is known (`prepare`).
+    """
     look = digests or _digests()
     wanted = dict.fromkeys(origin for arm in settings for origin in origins(arm, metrics))
     sentences = []
     for origin in wanted:
         try:
-            _lower(origin, look)
+            complaint = checks.known(_lower(origin, look))
         except NotLoweredError as error:
-            sentences.append(f"{origin.place} is not compiled: {error}; it trains in PyTorch")
+            complaint = str(error)
+        if complaint:
+            sentences.append(f"{origin.place} is not compiled: {complaint}; it trains in PyTorch")
     return sentences
+
+
+def prepare(components: Iterable[Lowered]) -> None:
+    """Compile and check components, so that worker processes find them in the cache, and verdicts on them."""
+    checks.verdicts(list(components))
 
 
 _digests = digests
@@ -158,20 +169,26 @@ def _found(origin: Origin, digests: tuple[str, ...]) -> Lowered | str:
     if not any(digests):
         with suppress(OSError):
             return Lowered(origin, shipped(origin).read_text(encoding="utf-8"))
-    unseen = any(entry.take_digest().unseen for entry in origin.entries if entry.take_digest)
-    kept = None if unseen else _kept(origin, digests)
-    made = kept and _read(kept)
-    if not made:
+    unseen = [part for entry in origin.entries if entry.take_digest for part in entry.take_digest().unseen]
+    if unseen:
+        return f"nobody would notice if this changes: {unseen[0]}"
+    kept = _kept(origin, digests)
+    made = _read(kept)
+    if made is None:
         made = _traced(origin)
-        if kept is not None:
-            _write(kept, made)
+        _write(kept, made)
     text, refusal = made
     return refusal or Lowered(origin, text)
 
 
 def shipped(origin: Origin) -> Path:
     """Return the path that the text of one of the harness's own has, if it is shipped."""
-    return SHIPPED / "-"
+    on = [
+        name if value is True else f"{name}={value}" for name, value in origin.switches if value is not False
+    ]
+    words = [origin.kind, *origin.names, *on, *(f"no_{name}" for name in origin.zeros)]
+    fits = origin.classes in {0, CLASSES} and not origin.first_form
+    return SHIPPED / f"{'-'.join(words)}.c" if fits else SHIPPED / "none"
 
 
 def forget() -> None:
@@ -225,25 +242,26 @@ def _digest(*parts: str) -> str:
 def _traced(origin: Origin) -> tuple[str, str]:
     """Trace a component's functions; return its text and "", or "" and why it has none."""
     try:
-        with process_state.kept():
-            text = _text(origin)
+        with process_state.kept(), torch.random.fork_rng(devices=[]):
+            text = text_of(origin)
         facts_of(text)
     except NotLoweredError as error:
         return "", str(error)
     except Exception as error:  # noqa: BLE001 (a third party's function, and torch's tracer, may raise anything)
-        return "", f"it cannot be traced: {in_words(error)}"
+        return "", f"it cannot be traced: {in_words(error)[:LONGEST]}"
     return text, ""
 
 
-def _text(origin: Origin) -> str:
+def text_of(origin: Origin) -> str:
     """Emit the text of a component; torch is imported for it."""
     from harness.lowering import templates
 
+    first, *rest = origin.components
     if origin.kind == "activation":
-        return templates.activation(*origin.components)
+        return templates.activation(first)
     if origin.kind == "output":
-        head, loss = origin.components
-        return templates.output(head, origin.form, origin.classes, list(loss.settings))
+        return templates.output(first, origin.form, origin.classes, list(rest[0].settings))
     if origin.kind == "metric":
-        return templates.metric(*origin.components, origin.classes)
-    return templates.optimizer(*origin.components, dict(origin.switches), origin.zeros)
+        return templates.metric(first, rest[0], origin.classes)
+    switches = {name: value for name, value in origin.switches if isinstance(value, (bool, str))}
+    return templates.optimizer(first, switches, origin.zeros)

@@ -58,8 +58,14 @@ BY_LIBM = (
 )  # fmt: skip
 CALLS: Mapping[str, tuple[str, str]] = {
     **{name: (f"vector_{name}({{}})", f"{name}({{}})") for name in BY_LIBM},
-    **{name: (f"vector_{name}({{}})", f"{name}({{}})") for name in ("exp", "expm1", "log", "log1p", "tanh", "erf")},
-    **{name: (f"vector_{name}({{}})", f"__builtin_{name}({{}})") for name in ("sqrt", "floor", "ceil", "trunc")},
+    **{
+        name: (f"vector_{name}({{}})", f"{name}({{}})")
+        for name in ("exp", "expm1", "log", "log1p", "tanh", "erf")
+    },
+    **{
+        name: (f"vector_{name}({{}})", f"__builtin_{name}({{}})")
+        for name in ("sqrt", "floor", "ceil", "trunc")
+    },
     "round": ("vector_round({})", "__builtin_rint({})"),
     "abs": ("vector_abs({})", "__builtin_fabs({})"),
     "sign": ("vector_sign({})", "double_sign({})"),
@@ -79,7 +85,9 @@ FOLDED: Mapping[str, Callable[..., float]] = {
     "lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne, "neg": operator.neg,
     "abs": abs, "and": min, "or": max, "not": lambda x: float(not x),
 }  # fmt: skip
-KEPT_WHOLE = frozenset({"add", "sub", "mul", "neg", "abs", "maximum", "minimum", "floor", "ceil", "trunc", "round"})
+KEPT_WHOLE = frozenset(
+    {"add", "sub", "mul", "neg", "abs", "maximum", "minimum", "floor", "ceil", "trunc", "round"}
+)
 DEAR = frozenset(CALLS) - {"abs", "neg", "not", "where", "maximum", "minimum", "relu", "sign"} | {"div"}
 """Operations whose results are kept from loop to loop rather than computed again."""
 

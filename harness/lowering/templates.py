@@ -213,7 +213,13 @@ def metric(head: Head, component: Metric, classes: int) -> str:
     value = sheet.counted(value)
     body = Stages(writer, classes, [value]).lines({})
     text = MEASURE.format(body=_indented(body, 2), value=writer.vector(value))
-    facts = {"kind": "metric", "head": head.name, "metric": component.name, "classes": classes, "settings": []}
+    facts = {
+        "kind": "metric",
+        "head": head.name,
+        "metric": component.name,
+        "classes": classes,
+        "settings": [],
+    }
     return _whole_text(facts, _definitions(classes, writer.tables), text)
 
 
@@ -225,7 +231,9 @@ def optimizer(component: Optimizer, switches: Mapping[str, bool | str], zeros: C
     """
     graphs = tracing.optimizer(component, switches, zeros)
     if len(graphs.states) > MOST_STATES:
-        raise NotLoweredError(f"{len(graphs.states)} states ({', '.join(graphs.states)}); allowed: {MOST_STATES}")
+        raise NotLoweredError(
+            f"{len(graphs.states)} states ({', '.join(graphs.states)}); allowed: {MOST_STATES}"
+        )
     sheet = Sheet()
     w, g = sheet.leaf("w", Span.LANES), sheet.leaf("g", Span.LANES)
     states = [sheet.leaf(f"s[{i}]", Span.LANES) for i in range(len(graphs.states))]

@@ -65,7 +65,10 @@ def traced(function: Callable[..., Any], *examples: Tensor) -> GraphModule:
             return traceable(*given)
 
         make = make_fx(
-            positional, decomposition_table=_decompositions(), tracing_mode="fake", _allow_non_fake_inputs=True
+            positional,
+            decomposition_table=_decompositions(),
+            tracing_mode="fake",
+            _allow_non_fake_inputs=True,
         )
         made: GraphModule = make(*examples)
         return made
@@ -144,7 +147,7 @@ def output(head: Head, form: Form, classes: int, settings: Sequence[str]) -> Gra
         return loss(z, target, values), head.backward(gradient, f)
 
     def derived(z: Tensor, target: Tensor, *values: Tensor) -> tuple[Tensor, Tensor]:
-        ones = torch.ones_like(target[:, 0])
+        ones = torch.ones(len(target), dtype=target.dtype)
         return with_gradient(lambda z: loss(z, target, values))(z, ones)
 
     both = closed if head.backward is not None and form.gradient is not None else derived
@@ -293,7 +296,9 @@ class OptimizerGraphs:
     settings: tuple[str, ...]
 
 
-def setting_columns(component: Optimizer, switches: Collection[str], zeros: Collection[str]) -> tuple[str, ...]:
+def setting_columns(
+    component: Optimizer, switches: Collection[str], zeros: Collection[str]
+) -> tuple[str, ...]:
     """Name the numbers that a step is given: settings that are not 0, pairs as "betas.0", "betas.1"."""
     columns: list[str] = []
     for name, setting in component.settings.items():
@@ -303,7 +308,9 @@ def setting_columns(component: Optimizer, switches: Collection[str], zeros: Coll
     return tuple(name for name in columns if name == "lr" or name not in zeros)
 
 
-def optimizer(component: Optimizer, switches: Mapping[str, bool | str], zeros: Collection[str]) -> OptimizerGraphs:
+def optimizer(
+    component: Optimizer, switches: Mapping[str, bool | str], zeros: Collection[str]
+) -> OptimizerGraphs:
     """Trace the first step of an optimizer, which makes its states, and the later ones."""
     columns = setting_columns(component, switches, zeros)
     tensors = [torch.full((MEMBERS, 1), 0.5, dtype=torch.float64) for _ in columns]
@@ -331,7 +338,9 @@ def optimizer(component: Optimizer, switches: Mapping[str, bool | str], zeros: C
     first = False
     later_graph, after = graph(states)
     if after != states:
-        raise NotLoweredError(f"its states after a later step are {list(after)}, after the first {list(states)}")
+        raise NotLoweredError(
+            f"its states after a later step are {list(after)}, after the first {list(states)}"
+        )
     return OptimizerGraphs(first_graph, later_graph, states, columns)
 
 
@@ -353,5 +362,7 @@ def _settings(
 def _check_states(state: Mapping[str, object], param: Tensor) -> None:
     for name, value in state.items():
         if not isinstance(value, torch.Tensor) or value.shape != param.shape:
-            shape = f"of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+            shape = (
+                f"of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+            )
             raise NotLoweredError(f"its state {name!r} is {shape}; a compiled state has a number a parameter")

@@ -30,14 +30,24 @@ FILLED: Mapping[str, float] = {
 """Tensors of one number, which has no argument; what is empty is filled before it is read."""
 FILLED_BY = {"full_like": 1, "new_full": 2, "fill": 1}
 """The place of the argument that a tensor is filled with."""
-REDUCTIONS = {"sum": "sum", "mean": "sum", "amax": "max", "amin": "min", "prod": "prod", "any": "max", "all": "min"}
+REDUCTIONS = {
+    "sum": "sum",
+    "mean": "sum",
+    "amax": "max",
+    "amin": "min",
+    "prod": "prod",
+    "any": "max",
+    "all": "min",
+}
 LOGIC = {
     "logical_and": "and", "logical_or": "or", "logical_xor": "xor", "bitwise_and": "and", "bitwise_or": "or",
     "bitwise_xor": "xor", "__and__": "and", "__or__": "or", "__xor__": "xor",
 }  # fmt: skip
 PLAIN = frozenset({"add", "sub", "mul", "div", *COMPARISONS, *CALLS}) - {"pow", "whole_power", "where", "not"}
 RENAMED = {"clamp_min": "maximum", "clamp_max": "minimum", "sgn": "sign", "special_erfc": "erfc"}
-NO_MATTER = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format", "alpha", "rounding_mode", "correction"})
+NO_MATTER = frozenset(
+    {"dtype", "layout", "device", "pin_memory", "memory_format", "alpha", "rounding_mode", "correction"}
+)
 """Named arguments that are read where they matter."""
 MOST_OPERATIONS = 4000
 """Beyond, a graph is a loop of Python's over the classes, and a compiler takes minutes."""
@@ -151,9 +161,7 @@ class _Translation:
         raise unknown(operation(node))
 
     def _reshaped(self, node: Node, name: str) -> Expression:
-        before, after = (
-            [size for size in _shape_and_dtype(x)[0] if size != 1] for x in (node.args[0], node)
-        )
+        before, after = ([size for size in _shape_and_dtype(x)[0] if size != 1] for x in (node.args[0], node))
         if before != after:
             raise NotLoweredError(f"aten.{name} from {before} to {after}: axes may not be joined or parted")
         return self.expression(node.args[0])
@@ -193,9 +201,7 @@ class _Translation:
         """Translate a + alpha * b, or a - alpha * b."""
         first, second = map(self.expression, node.args[:2])
         alpha = node.kwargs.get("alpha", node.args[2] if len(node.args) > 2 else 1)
-        return self.sheet.call(
-            operation(node), first, self.sheet.call("mul", second, self.expression(alpha))
-        )
+        return self.sheet.call(operation(node), first, self.sheet.call("mul", second, self.expression(alpha)))
 
     def subtracted_from(self, node: Node) -> Expression:
         """Translate rsub, b - alpha * a."""

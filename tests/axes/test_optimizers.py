@@ -3,10 +3,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from harness.axes import formulas
 from harness.axes.optimizers import Optimizer, optimizers
 from harness.settings import TYPES, Value
 from harness.testing import check_component
@@ -260,3 +262,20 @@ def test_rosenbrocks_valley_is_descended(name: str) -> None:
     lr = {"sgd": 5e-4, "momentum": 1e-4, "nesterov": 1e-4}.get(name, 1e-2)
     before, after = minimised(optimizer, rosenbrock, lr, 800, [-1.0, 1.5])
     assert after < before / 5
+
+
+def test_a_centered_variance_that_rounding_makes_negative_is_zero() -> None:
+    """Equal gradients have no variance: the square of their mean comes out a little above the mean square."""
+    settings: dict[str, Any] = {
+        "lr": 1e-3, "alpha": 0.5, "eps": 1e-3, "momentum": 0.0, "centered": True, "weight_decay": 0.0,
+    }  # fmt: skip
+    grad = torch.linspace(0.1, 3.0, 200)
+    param, held = torch.zeros(1, 200), np.zeros(200, np.float32)
+    state: dict[str, Tensor] = {}
+    kept: dict[str, Any] = {}
+    for t in range(1, 60):
+        optimizers["rmsprop"].update(param, grad[None].clone(), state, t, **settings)
+        formulas.rmsprop(held, grad.numpy().copy(), kept, t, **settings)
+    assert (state["square"] - state["mean"] ** 2).min() < 0
+    assert param.isfinite().all()
+    assert np.isfinite(held).all()

@@ -75,6 +75,11 @@ def test_the_loop_engine_uses_torchs_own_optimizer(name: str) -> None:
     assert all(group[key] == value for key, value in optimizers[name].torch_settings.items())
 
 
+def test_the_loop_engine_centers_rmsprop_as_the_other_engines_do() -> None:
+    made = loop.make_optimizer(trial(optimizer="rmsprop", centered=True), nn.Linear(2, 2))
+    assert isinstance(made, loop.UpdateOptimizer), "torch's has no floor under the variance"
+
+
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential", "replacement"])
 def test_batches_are_slices_of_the_epochs_order(sampling: str) -> None:
     one, budget = trial(sampling=sampling, epochs=2), Budget(50, 16, 8, (0, 8))

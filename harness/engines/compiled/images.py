@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,17 +52,26 @@ class Compressed:
         return (len(self.row) - 1) // self.ranges - 1
 
 
-def common_pixels(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Find the most frequent value of each pixel, (D,), in some of the images (N, D).
+def common_pixels(some: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Find the most frequent value of each pixel, (D,), in some images (n, D).
 
     Of values that are equally frequent it is the smallest.
     """
-    some = np.sort(x[:: max(1, len(x) // LOOKED_AT)][:LOOKED_AT], axis=0)
+    some = np.sort(some, axis=0)
     places = np.arange(len(some))[:, None]
     starts = np.where(np.vstack([np.ones_like(some[:1], bool), some[1:] != some[:-1]]), places, 0)
     longest = (places - np.maximum.accumulate(starts)).argmax(0)
-    common: NDArray[np.floating[Any]] = some[longest, np.arange(x.shape[1])]
+    common: NDArray[np.floating[Any]] = some[longest, np.arange(some.shape[1])]
     return common
+
+
+def _looked_at(samples: Samples) -> NDArray[np.floating[Any]]:
+    """Return LOOKED_AT images, from all of the split."""
+    step, first, some = max(1, len(samples.y) // LOOKED_AT), 0, []
+    for chunk in samples.chunks():
+        some.append(chunk[-first % step :: step].copy())
+        first += len(chunk)
+    return np.concatenate(some)[:LOOKED_AT]
 
 
 def _size(x: NDArray[np.floating[Any]], common: NDArray[np.floating[Any]] | None) -> int:
@@ -82,6 +92,11 @@ class SparseForm:
         """Return whether enough pixels are left out."""
         return self.density <= DENSEST
 
+    @functools.cached_property
+    def key(self) -> str:
+        """A digest of what is left out."""
+        return "zeros" if self.common is None else hashlib.sha256(self.common.tobytes()).hexdigest()
+
 
 @functools.lru_cache(maxsize=2)
 def sparse_form(train: Samples) -> SparseForm:
@@ -89,37 +104,56 @@ def sparse_form(train: Samples) -> SparseForm:
 
     Zeros are cheaper: a pixel that is zero in a whole batch needs no step.
     """
-    x = np.ascontiguousarray(train.x)
-    zeros_out = SparseForm(None, _size(x, None) / x.size)
-    common = common_pixels(x)
-    common_out = SparseForm(common, _size(x, common) / x.size)
-    return common_out if common_out.density < FEWER * zeros_out.density else zeros_out
+    made = train.shared("common pixels", lambda: _densities(train))
+    zeros_out, common_out = made["density"].tolist()
+    form = SparseForm(made["common"], common_out)
+    return form if common_out < FEWER * zeros_out else SparseForm(None, zeros_out)
+
+
+def _densities(train: Samples) -> dict[str, NDArray[Any]]:
+    """Find the common values of pixels, and the shares of pixels that are not zero, and not common."""
+    common = common_pixels(_looked_at(train))
+    sizes = np.sum([[_size(x, None), _size(x, common)] for x in train.chunks()], axis=0)
+    return {"common": common, "density": np.asarray(sizes / (len(train.y) * train.width))}
 
 
 def why_dense(data: Data) -> str:
     """Say why the images have no sparse form here; empty where they have."""
-    x = data.train.x
-    if x.shape[1] > np.iinfo(np.uint16).max:
-        return f"images of {x.shape[1]:,} pixels; the kernels take up to {np.iinfo(np.uint16).max:,}"
+    if data.inputs > np.iinfo(np.uint16).max:
+        return f"images of {data.inputs:,} pixels; the kernels take up to {np.iinfo(np.uint16).max:,}"
     form = sparse_form(data.train)
     return "" if form.pays else f"{form.density:.0%} of the pixels differ from the most frequent value"
 
 
 @functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
 def compressed(samples: Samples, form: SparseForm) -> Compressed:
-    """Return a split's images in a sparse form."""
-    x = np.ascontiguousarray(samples.x)
-    size = _size(x, form.common)
-    library = kernels.library(x.dtype)
-    ranges = int(library.ranges_of(x.shape[1]))
-    row = np.empty((len(x) + 1) * ranges + 1, np.int64)
-    column, value = np.empty(size, np.uint16), np.empty(size, x.dtype)
+    """Return a split's images in a sparse form: of a large data set, the same memory in all processes."""
+    ranges = int(kernels.library(samples.dtype).ranges_of(samples.width))
+    made = samples.shared(
+        f"images in {ranges} ranges without {form.key}", lambda: _compress(samples, form, ranges)
+    )
+    return Compressed(made["row"], made["column"], made["value"], form.common, made["occurs"], ranges)
+
+
+def _compress(samples: Samples, form: SparseForm, ranges: int) -> dict[str, NDArray[Any]]:
+    """Compress a split, some thousand images at once."""
+    library = kernels.library(samples.dtype)
     common = None if form.common is None else address(form.common)
-    library.compress(address(x), common, *x.shape, address(row), address(column), address(value))
-    row[len(x) * ranges :] = size
-    occurs = np.zeros(x.shape[1], np.uint8)
+    rows, columns, values, total = [], [np.empty(0, np.uint16)], [np.empty(0, samples.dtype)], 0
+    for x in samples.chunks():
+        size = _size(x, form.common)
+        row = np.empty(len(x) * ranges + 1, np.int64)
+        column, value = np.empty(size, np.uint16), np.empty(size, x.dtype)
+        library.compress(address(x), common, *x.shape, address(row), address(column), address(value))
+        rows.append(row[:-1] + total)
+        columns.append(column)
+        values.append(value)
+        total += size
+    rows.append(np.full(ranges + 1, total, np.int64))  # an image without pixels
+    column = np.concatenate(columns)
+    occurs = np.zeros(samples.width, np.uint8)
     occurs[column] = 1
-    return Compressed(row, column, value, form.common, occurs, ranges)
+    return {"row": np.concatenate(rows), "column": column, "value": np.concatenate(values), "occurs": occurs}
 
 
 class Transposer:

@@ -44,7 +44,7 @@ class CompiledTraining:
         """Start the networks of trials whose components are compiled; `metrics` are measured at evaluations."""
         self.trials, self.data, self.metrics = trials, data, metrics
         self.budget = Budget.of(trials[0].arm.settings, len(data.train.y))
-        self.dtype, self.form = data.train.x.dtype, sparse_form(data.train)
+        self.dtype, self.form = data.train.dtype, sparse_form(data.train)
         self.seeds = SeedIndex.of(trial.seed for trial in trials)
         context = StackContext(data.inputs, len(data.classes), self.budget, self.seeds, self.dtype)
         self.groups = [

@@ -14,7 +14,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass
 from importlib import metadata
@@ -150,6 +151,17 @@ def _find(dtype: str) -> _Kernels:
         return _Kernels(loaded, path.stem, lanes=layout[0])
     except UnavailableError as error:
         return _Kernels(missing=str(error))
+
+
+@contextmanager
+def without_subnormals() -> Iterator[None]:
+    """Treat subnormal numbers as zero in this thread: those of a dying network would slow a whole stack."""
+    flush = library("float32").flush_subnormals
+    flush(1)
+    try:
+        yield
+    finally:
+        flush(0)
 
 
 def forget() -> None:

@@ -1,0 +1,46 @@
+// {"kind": "optimizer", "name": "adagrad", "scalars": 2, "settings": ["lr", "lr_decay", "eps"], "states": ["total"]}
+#include "component.h"
+#define STATES 1
+#define SCALARS 2
+
+INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v2 = g * g;
+    const vector v3 = vector_sqrt(v2);
+    const vector v4 = v3 + u[1];
+    const vector v5 = g / v4;
+    const vector v6 = v5 * u[0];
+    const vector v7 = w - v6;
+    s[0] = v2;
+    return v7;
+}
+
+INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v3 = g * g;
+    const vector v4 = s[0] + v3;
+    const vector v5 = vector_sqrt(v4);
+    const vector v6 = v5 + u[0];
+    const vector v7 = g / v6;
+    const vector v8 = v7 * u[1];
+    const vector v9 = w - v8;
+    s[0] = v4;
+    return v9;
+}
+
+void scalars(double t, const double *settings, REAL *to)
+{
+    if (t == 1) {
+        to[0] = (REAL)settings[0];
+        to[1] = (REAL)settings[2];
+    } else {
+        const double v0 = t - 1.0;
+        const double v1 = v0 * settings[1];
+        const double v2 = v1 + 1.0;
+        const double v3 = settings[0] / v2;
+        to[0] = (REAL)settings[2];
+        to[1] = (REAL)v3;
+    }
+}
+
+#include "optimizer.h"

@@ -1,0 +1,75 @@
+// {"kind": "optimizer", "name": "adam", "scalars": 5, "settings": ["lr", "betas.1", "eps", "weight_decay"], "states": ["mean", "square", "largest"]}
+#include "component.h"
+#define STATES 3
+#define SCALARS 5
+
+INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v2 = w * u[0];
+    const vector v3 = g + v2;
+    const vector v4 = v3 * v3;
+    const vector v5 = v4 * u[1];
+    const vector v6 = vector_max(all_of(0), v5);
+    const vector v7 = vector_sqrt(v6);
+    const vector v8 = v7 + u[2];
+    const vector v9 = v3 / v8;
+    const vector v10 = v9 * u[3];
+    const vector v11 = w - v10;
+    s[0] = v3;
+    s[1] = v5;
+    s[2] = v6;
+    return v11;
+}
+
+INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v5 = w * u[1];
+    const vector v6 = g + v5;
+    const vector v7 = v6 * v6;
+    const vector v8 = v7 * u[2];
+    const vector v9 = s[0] * 0;
+    const vector v10 = v9 + v6;
+    const vector v11 = s[1] * u[0];
+    const vector v12 = v11 + v8;
+    const vector v13 = vector_max(s[2], v12);
+    const vector v14 = vector_sqrt(v13);
+    const vector v15 = v14 + u[3];
+    const vector v16 = v10 / v15;
+    const vector v17 = v16 * u[4];
+    const vector v18 = w - v17;
+    s[0] = v10;
+    s[1] = v12;
+    s[2] = v13;
+    return v18;
+}
+
+void scalars(double t, const double *settings, REAL *to)
+{
+    if (t == 1) {
+        const double v0 = 1.0 - settings[1];
+        const double v1 = __builtin_sqrt(v0);
+        const double v2 = settings[2] * v1;
+        const double v3 = settings[0] * v1;
+        to[0] = (REAL)settings[3];
+        to[1] = (REAL)v0;
+        to[2] = (REAL)v2;
+        to[3] = (REAL)v3;
+    } else {
+        const double v0 = 1.0 - settings[1];
+        const double v1 = whole_power(settings[1], t);
+        const double v2 = 1.0 - v1;
+        const double v3 = __builtin_sqrt(v2);
+        const double v4 = settings[2] * v3;
+        const double v5 = settings[0] * v3;
+        const double v6 = whole_power(0.0, t);
+        const double v7 = 1.0 - v6;
+        const double v8 = v5 / v7;
+        to[0] = (REAL)settings[1];
+        to[1] = (REAL)settings[3];
+        to[2] = (REAL)v0;
+        to[3] = (REAL)v4;
+        to[4] = (REAL)v8;
+    }
+}
+
+#include "optimizer.h"

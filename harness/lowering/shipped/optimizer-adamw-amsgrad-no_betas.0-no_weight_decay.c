@@ -1,0 +1,69 @@
+// {"kind": "optimizer", "name": "adamw", "scalars": 4, "settings": ["lr", "betas.1", "eps"], "states": ["mean", "square", "largest"]}
+#include "component.h"
+#define STATES 3
+#define SCALARS 4
+
+INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v2 = g * g;
+    const vector v3 = v2 * u[0];
+    const vector v4 = vector_max(all_of(0), v3);
+    const vector v5 = vector_sqrt(v4);
+    const vector v6 = v5 + u[1];
+    const vector v7 = g / v6;
+    const vector v8 = v7 * u[2];
+    const vector v9 = w - v8;
+    s[0] = g;
+    s[1] = v3;
+    s[2] = v4;
+    return v9;
+}
+
+INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v5 = g * g;
+    const vector v6 = v5 * u[1];
+    const vector v7 = s[0] * 0;
+    const vector v8 = v7 + g;
+    const vector v9 = s[1] * u[0];
+    const vector v10 = v9 + v6;
+    const vector v11 = vector_max(s[2], v10);
+    const vector v12 = vector_sqrt(v11);
+    const vector v13 = v12 + u[2];
+    const vector v14 = v8 / v13;
+    const vector v15 = v14 * u[3];
+    const vector v16 = w - v15;
+    s[0] = v8;
+    s[1] = v10;
+    s[2] = v11;
+    return v16;
+}
+
+void scalars(double t, const double *settings, REAL *to)
+{
+    if (t == 1) {
+        const double v0 = 1.0 - settings[1];
+        const double v1 = __builtin_sqrt(v0);
+        const double v2 = settings[2] * v1;
+        const double v3 = settings[0] * v1;
+        to[0] = (REAL)v0;
+        to[1] = (REAL)v2;
+        to[2] = (REAL)v3;
+    } else {
+        const double v0 = 1.0 - settings[1];
+        const double v1 = whole_power(settings[1], t);
+        const double v2 = 1.0 - v1;
+        const double v3 = __builtin_sqrt(v2);
+        const double v4 = settings[2] * v3;
+        const double v5 = settings[0] * v3;
+        const double v6 = whole_power(0.0, t);
+        const double v7 = 1.0 - v6;
+        const double v8 = v5 / v7;
+        to[0] = (REAL)settings[1];
+        to[1] = (REAL)v0;
+        to[2] = (REAL)v4;
+        to[3] = (REAL)v8;
+    }
+}
+
+#include "optimizer.h"

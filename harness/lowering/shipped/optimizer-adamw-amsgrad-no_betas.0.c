@@ -1,0 +1,77 @@
+// {"kind": "optimizer", "name": "adamw", "scalars": 5, "settings": ["lr", "betas.1", "eps", "weight_decay"], "states": ["mean", "square", "largest"]}
+#include "component.h"
+#define STATES 3
+#define SCALARS 5
+
+INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v2 = w * u[0];
+    const vector v3 = g * g;
+    const vector v4 = v3 * u[1];
+    const vector v5 = vector_max(all_of(0), v4);
+    const vector v6 = vector_sqrt(v5);
+    const vector v7 = v6 + u[2];
+    const vector v8 = g / v7;
+    const vector v9 = v8 * u[3];
+    const vector v10 = v2 - v9;
+    s[0] = g;
+    s[1] = v4;
+    s[2] = v5;
+    return v10;
+}
+
+INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v5 = w * u[1];
+    const vector v6 = g * g;
+    const vector v7 = v6 * u[2];
+    const vector v8 = s[0] * 0;
+    const vector v9 = v8 + g;
+    const vector v10 = s[1] * u[0];
+    const vector v11 = v10 + v7;
+    const vector v12 = vector_max(s[2], v11);
+    const vector v13 = vector_sqrt(v12);
+    const vector v14 = v13 + u[3];
+    const vector v15 = v9 / v14;
+    const vector v16 = v15 * u[4];
+    const vector v17 = v5 - v16;
+    s[0] = v9;
+    s[1] = v11;
+    s[2] = v12;
+    return v17;
+}
+
+void scalars(double t, const double *settings, REAL *to)
+{
+    if (t == 1) {
+        const double v0 = settings[0] * settings[3];
+        const double v1 = 1.0 - v0;
+        const double v2 = 1.0 - settings[1];
+        const double v3 = __builtin_sqrt(v2);
+        const double v4 = settings[2] * v3;
+        const double v5 = settings[0] * v3;
+        to[0] = (REAL)v1;
+        to[1] = (REAL)v2;
+        to[2] = (REAL)v4;
+        to[3] = (REAL)v5;
+    } else {
+        const double v0 = settings[0] * settings[3];
+        const double v1 = 1.0 - v0;
+        const double v2 = 1.0 - settings[1];
+        const double v3 = whole_power(settings[1], t);
+        const double v4 = 1.0 - v3;
+        const double v5 = __builtin_sqrt(v4);
+        const double v6 = settings[2] * v5;
+        const double v7 = settings[0] * v5;
+        const double v8 = whole_power(0.0, t);
+        const double v9 = 1.0 - v8;
+        const double v10 = v7 / v9;
+        to[0] = (REAL)settings[1];
+        to[1] = (REAL)v1;
+        to[2] = (REAL)v2;
+        to[3] = (REAL)v6;
+        to[4] = (REAL)v10;
+    }
+}
+
+#include "optimizer.h"

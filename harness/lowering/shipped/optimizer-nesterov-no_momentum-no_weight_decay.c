@@ -1,0 +1,37 @@
+// {"kind": "optimizer", "name": "nesterov", "scalars": 1, "settings": ["lr"], "states": ["velocity"]}
+#include "component.h"
+#define STATES 1
+#define SCALARS 1
+
+INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v2 = g * 0;
+    const vector v3 = g + v2;
+    const vector v4 = v3 * u[0];
+    const vector v5 = w - v4;
+    s[0] = g;
+    return v5;
+}
+
+INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v3 = s[0] * 0;
+    const vector v4 = v3 + g;
+    const vector v5 = v4 * 0;
+    const vector v6 = g + v5;
+    const vector v7 = v6 * u[0];
+    const vector v8 = w - v7;
+    s[0] = v4;
+    return v8;
+}
+
+void scalars(double t, const double *settings, REAL *to)
+{
+    if (t == 1) {
+        to[0] = (REAL)settings[0];
+    } else {
+        to[0] = (REAL)settings[0];
+    }
+}
+
+#include "optimizer.h"

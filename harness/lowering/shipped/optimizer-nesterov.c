@@ -1,0 +1,45 @@
+// {"kind": "optimizer", "name": "nesterov", "scalars": 3, "settings": ["lr", "momentum", "weight_decay"], "states": ["velocity"]}
+#include "component.h"
+#define STATES 1
+#define SCALARS 3
+
+INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v2 = w * u[2];
+    const vector v3 = g + v2;
+    const vector v4 = v3 * u[1];
+    const vector v5 = v3 + v4;
+    const vector v6 = v5 * u[0];
+    const vector v7 = w - v6;
+    s[0] = v3;
+    return v7;
+}
+
+INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v3 = w * u[2];
+    const vector v4 = g + v3;
+    const vector v5 = s[0] * u[1];
+    const vector v6 = v5 + v4;
+    const vector v7 = v6 * u[1];
+    const vector v8 = v4 + v7;
+    const vector v9 = v8 * u[0];
+    const vector v10 = w - v9;
+    s[0] = v6;
+    return v10;
+}
+
+void scalars(double t, const double *settings, REAL *to)
+{
+    if (t == 1) {
+        to[0] = (REAL)settings[0];
+        to[1] = (REAL)settings[1];
+        to[2] = (REAL)settings[2];
+    } else {
+        to[0] = (REAL)settings[0];
+        to[1] = (REAL)settings[1];
+        to[2] = (REAL)settings[2];
+    }
+}
+
+#include "optimizer.h"

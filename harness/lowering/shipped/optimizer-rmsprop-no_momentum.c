@@ -1,0 +1,56 @@
+// {"kind": "optimizer", "name": "rmsprop", "scalars": 5, "settings": ["lr", "alpha", "eps", "weight_decay"], "states": ["square"]}
+#include "component.h"
+#define STATES 1
+#define SCALARS 5
+
+INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v2 = w * u[2];
+    const vector v3 = g + v2;
+    const vector v4 = v3 * v3;
+    const vector v5 = v4 * u[3];
+    const vector v6 = vector_sqrt(v5);
+    const vector v7 = v6 + u[1];
+    const vector v8 = v3 / v7;
+    const vector v9 = v8 * u[0];
+    const vector v10 = w - v9;
+    s[0] = v5;
+    return v10;
+}
+
+INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
+{
+    const vector v3 = w * u[3];
+    const vector v4 = g + v3;
+    const vector v5 = v4 * v4;
+    const vector v6 = v5 * u[4];
+    const vector v7 = s[0] * u[1];
+    const vector v8 = v7 + v6;
+    const vector v9 = vector_sqrt(v8);
+    const vector v10 = v9 + u[2];
+    const vector v11 = v4 / v10;
+    const vector v12 = v11 * u[0];
+    const vector v13 = w - v12;
+    s[0] = v8;
+    return v13;
+}
+
+void scalars(double t, const double *settings, REAL *to)
+{
+    if (t == 1) {
+        const double v0 = 1.0 - settings[1];
+        to[0] = (REAL)settings[0];
+        to[1] = (REAL)settings[2];
+        to[2] = (REAL)settings[3];
+        to[3] = (REAL)v0;
+    } else {
+        const double v0 = 1.0 - settings[1];
+        to[0] = (REAL)settings[0];
+        to[1] = (REAL)settings[1];
+        to[2] = (REAL)settings[2];
+        to[3] = (REAL)settings[3];
+        to[4] = (REAL)v0;
+    }
+}
+
+#include "optimizer.h"

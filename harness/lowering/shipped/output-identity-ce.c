@@ -1,0 +1,89 @@
+// {"classes": 10, "head": "identity", "kind": "output", "settings": []}
+#include "component.h"
+#define CLASSES 10
+static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+
+REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
+          REAL spread, const double *settings, REAL *restrict grad)
+{
+    const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
+    vector total = {0};
+    for (int64_t i = 0; i < b; i += LANES) {
+        const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
+        vector kept_v1[CLASSES];
+        vector v2 = all_of(-INFINITY);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v3 = *(const vector *)(z + j * b + i);
+            v2 = vector_max(v3, v2);
+        }
+        vector v4 = all_of(0);
+        vector v5 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v6 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v7 = v3 - v2;
+            const vector v1 = vector_exp(v7);
+            kept_v1[j] = v1;
+            const vector v8 = v6 * v7;
+            v4 = v4 + v1;
+            v5 = v5 + v8;
+        }
+        const vector v9 = vector_log(v4);
+        const vector v10 = v9 - v5;
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v1 = kept_v1[j];
+            const vector v6 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v11 = v1 / v4;
+            const vector v0 = v11 - v6;
+            *(vector *)(grad + j * b + i) = chosen(inside, v0 * scale, (vector){0});
+        }
+        total += chosen(inside, v10, (vector){0});
+    }
+    REAL sum = 0;
+    for (int u = 0; u < LANES; u++) sum += total[u];
+    return sum / (REAL)count;
+}
+
+void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
+           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+{
+    const vector hit = all_of(1), miss = all_of(0);
+    for (int64_t i = 0; i < b; i += LANES) {
+        const integers own = *(const integers *)(label + i);
+        vector v0 = all_of(-INFINITY);
+        vector v1 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v2 = *(const vector *)(z + j * b + i);
+            const vector v3 = v2 * 0;
+            v0 = vector_max(v2, v0);
+            v1 = v1 + v3;
+        }
+        vector v4 = all_of(0);
+        vector v5 = all_of(0);
+        vector v6 = all_of(INFINITY);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v2 = *(const vector *)(z + j * b + i);
+            const vector v7 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v8 = v2 - v0;
+            const vector v9 = vector_exp(v8);
+            const vector v10 = v7 * v8;
+            const integers v11 = v2 == v0;
+            const vector v12 = all_of(table0[j]);
+            const vector v13 = chosen(v11, v12, all_of(9));
+            v4 = v4 + v9;
+            v5 = v5 + v10;
+            v6 = vector_min(v13, v6);
+        }
+        const vector v14 = vector_log(v4);
+        const vector v15 = v14 - v5;
+        const vector v16 = v15 + v1;
+        const vector v17 = 1 / v4;
+        const vector lost = v16, first = v6, probability = v17;
+        for (int u = 0; u < LANES && i + u < count; u++) {
+            *loss += lost[u];
+            *hits += (int64_t)first[u] == label[i + u];
+            if (best) best[i + u] = (int64_t)first[u];
+            if (sure) sure[i + u] = probability[u];
+        }
+    }
+}

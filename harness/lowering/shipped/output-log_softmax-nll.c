@@ -1,0 +1,106 @@
+// {"classes": 10, "head": "log_softmax", "kind": "output", "settings": []}
+#include "component.h"
+#define CLASSES 10
+static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+
+REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
+          REAL spread, const double *settings, REAL *restrict grad)
+{
+    const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
+    vector total = {0};
+    for (int64_t i = 0; i < b; i += LANES) {
+        const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
+        vector v1 = all_of(-INFINITY);
+        vector v2 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v4 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v5 = 0 - v4;
+            v1 = vector_max(v3, v1);
+            v2 = v2 + v5;
+        }
+        vector v6 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v7 = v3 - v1;
+            const vector v8 = vector_exp(v7);
+            v6 = v6 + v8;
+        }
+        const vector v9 = vector_log(v6);
+        vector v10 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v4 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v7 = v3 - v1;
+            const vector v11 = v7 - v9;
+            const vector v5 = 0 - v4;
+            const vector v12 = v4 * v11;
+            const vector v13 = vector_exp(v11);
+            const vector v14 = v13 * v2;
+            const vector v0 = v5 - v14;
+            v10 = v10 + v12;
+            *(vector *)(grad + j * b + i) = chosen(inside, v0 * scale, (vector){0});
+        }
+        const vector v15 = -v10;
+        total += chosen(inside, v15, (vector){0});
+    }
+    REAL sum = 0;
+    for (int u = 0; u < LANES; u++) sum += total[u];
+    return sum / (REAL)count;
+}
+
+void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
+           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+{
+    const vector hit = all_of(1), miss = all_of(0);
+    for (int64_t i = 0; i < b; i += LANES) {
+        const integers own = *(const integers *)(label + i);
+        vector v0 = all_of(-INFINITY);
+        vector v1 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v2 = *(const vector *)(z + j * b + i);
+            const vector v3 = v2 * 0;
+            v0 = vector_max(v2, v0);
+            v1 = v1 + v3;
+        }
+        vector v4 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v2 = *(const vector *)(z + j * b + i);
+            const vector v5 = v2 - v0;
+            const vector v6 = vector_exp(v5);
+            v4 = v4 + v6;
+        }
+        const vector v7 = vector_log(v4);
+        vector v8 = all_of(0);
+        vector v9 = all_of(-INFINITY);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v2 = *(const vector *)(z + j * b + i);
+            const vector v10 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v5 = v2 - v0;
+            const vector v11 = v5 - v7;
+            const vector v12 = v10 * v11;
+            v8 = v8 + v12;
+            v9 = vector_max(v11, v9);
+        }
+        const vector v13 = -v8;
+        const vector v14 = v13 + v1;
+        const vector v15 = vector_exp(v9);
+        vector v16 = all_of(INFINITY);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v2 = *(const vector *)(z + j * b + i);
+            const vector v5 = v2 - v0;
+            const vector v11 = v5 - v7;
+            const integers v17 = v11 == v9;
+            const vector v18 = all_of(table0[j]);
+            const vector v19 = chosen(v17, v18, all_of(9));
+            v16 = vector_min(v19, v16);
+        }
+        const vector lost = v14, first = v16, probability = v15;
+        for (int u = 0; u < LANES && i + u < count; u++) {
+            *loss += lost[u];
+            *hits += (int64_t)first[u] == label[i + u];
+            if (best) best[i + u] = (int64_t)first[u];
+            if (sure) sure[i + u] = probability[u];
+        }
+    }
+}

@@ -1,0 +1,105 @@
+// {"classes": 10, "head": "sigmoid", "kind": "output", "settings": ["ccql_weight"]}
+#include "component.h"
+#define CLASSES 10
+static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+
+REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
+          REAL spread, const double *settings, REAL *restrict grad)
+{
+    const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
+    vector total = {0};
+    const double v14 = settings[0] / 2.0;
+    for (int64_t i = 0; i < b; i += LANES) {
+        const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
+        vector kept_v1[CLASSES];
+        vector kept_v2[CLASSES];
+        vector v3 = all_of(0);
+        vector v4 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v5 = *(const vector *)(z + j * b + i);
+            const vector v6 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v1 = vector_sigmoid(v5);
+            kept_v1[j] = v1;
+            const vector v7 = v1 * v6;
+            const vector v2 = v1 - v6;
+            kept_v2[j] = v2;
+            const vector v8 = v2 * v2;
+            v3 = v3 + v7;
+            v4 = v4 + v8;
+        }
+        const vector v9 = 1 - v3;
+        const vector v10 = (REAL)settings[0] * v9;
+        const vector v11 = v4 / 2;
+        const vector v12 = v9 * v9;
+        const vector v13 = (REAL)v14 * v12;
+        const vector v15 = v11 + v13;
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v1 = kept_v1[j];
+            const vector v2 = kept_v2[j];
+            const vector v6 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v16 = v10 * v6;
+            const vector v17 = v2 - v16;
+            const vector v18 = v17 * v1;
+            const vector v19 = 1 - v1;
+            const vector v0 = v18 * v19;
+            *(vector *)(grad + j * b + i) = chosen(inside, v0 * scale, (vector){0});
+        }
+        total += chosen(inside, v15, (vector){0});
+    }
+    REAL sum = 0;
+    for (int u = 0; u < LANES; u++) sum += total[u];
+    return sum / (REAL)count;
+}
+
+void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
+           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+{
+    const vector hit = all_of(1), miss = all_of(0);
+    const double v16 = settings[0] / 2.0;
+    for (int64_t i = 0; i < b; i += LANES) {
+        const integers own = *(const integers *)(label + i);
+        vector kept_v0[CLASSES];
+        vector v1 = all_of(0);
+        vector v2 = all_of(0);
+        vector v3 = all_of(0);
+        vector v4 = all_of(-INFINITY);
+        vector v5 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v6 = *(const vector *)(z + j * b + i);
+            const vector v7 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v0 = vector_sigmoid(v6);
+            kept_v0[j] = v0;
+            const vector v8 = v0 * v7;
+            const vector v9 = v0 - v7;
+            const vector v10 = v9 * v9;
+            const vector v11 = v6 * 0;
+            v1 = v1 + v8;
+            v2 = v2 + v10;
+            v3 = v3 + v11;
+            v4 = vector_max(v0, v4);
+            v5 = v5 + v0;
+        }
+        const vector v12 = 1 - v1;
+        const vector v13 = v2 / 2;
+        const vector v14 = v12 * v12;
+        const vector v15 = (REAL)v16 * v14;
+        const vector v17 = v13 + v15;
+        const vector v18 = v17 + v3;
+        const vector v19 = v4 / v5;
+        vector v20 = all_of(INFINITY);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v0 = kept_v0[j];
+            const integers v21 = v0 == v4;
+            const vector v22 = all_of(table0[j]);
+            const vector v23 = chosen(v21, v22, all_of(9));
+            v20 = vector_min(v23, v20);
+        }
+        const vector lost = v18, first = v20, probability = v19;
+        for (int u = 0; u < LANES && i + u < count; u++) {
+            *loss += lost[u];
+            *hits += (int64_t)first[u] == label[i + u];
+            if (best) best[i + u] = (int64_t)first[u];
+            if (sure) sure[i + u] = probability[u];
+        }
+    }
+}
