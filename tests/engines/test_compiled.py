@@ -492,7 +492,7 @@ def test_structs_and_constants_are_those_of_c() -> None:
     structs = (
         kernels.CImages,
         kernels.Turned,
-        kernels.Parts,
+        kernels.CParts,
         kernels.Members,
         kernels.Stretch,
         kernels.CEvaluation,
