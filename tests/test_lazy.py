@@ -60,7 +60,7 @@ def study(tmp_path: Path) -> Path:
 def test_what_runs_a_study_imports_nothing_heavy(room: str) -> None:
     heavy, done = heavy_after(f"import harness.{room}")
     assert done.returncode == 0, done.stderr
-    assert heavy == (set() if not room.startswith("searching") else {"pandas"})
+    assert heavy == set()
 
 
 def test_no_room_but_engines_and_contract_tests_imports_torch() -> None:
