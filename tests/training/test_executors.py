@@ -17,8 +17,8 @@ from harness import results
 from harness.axes import plugins
 from harness.cli import output
 from harness.data.datasets import Dataset
-from harness.engines.stacked import cuda_graphs
 from harness.engines import stack_engine as stacked
+from harness.engines.stacked import cuda_graphs
 from harness.errors import MachineError
 from harness.planning import plan
 from harness.planning.stack import Engine

@@ -17,8 +17,8 @@ from harness import results
 from harness.data.samples import prepare
 from harness.engines import loop
 from harness.engines import numpy_engine as by_hand
-from harness.engines.base import EngineOptions
 from harness.engines import stack_engine as engine
+from harness.engines.base import EngineOptions
 from harness.errors import UsageError
 from harness.planning import plan
 from harness.study.space import Choices, Floats, SpaceEntry
