@@ -236,7 +236,9 @@ def choose_form(bench: Bench, cell: Cell, shares: Sequence[Sequence[float]]) -> 
     sizes = dict.fromkeys(min(len(shares[-1]), size) for size in (8, 16, 32))
     forms = [f"{layout} {size}" for size in sizes for layout in LAYOUTS]
     asked = [{"rates": rates, "tries": forms[i :: len(shares)]} for i, rates in enumerate(shares)]
-    tried = {form: us for one in _jax(bench, cell, asked) for form, us in one["tried"].items()}
+    tried: dict[str, float] = {}
+    for one in _jax(bench, cell, asked):
+        tried |= one["tried"]
     words = ", ".join(f"{form} {us:.1f}" for form, us in tried.items())
     click.echo(f"  {cell.title}: JAX, us a member and step: {words}")
     return min(tried, key=tried.__getitem__)
