@@ -169,6 +169,7 @@ def plan(
 ) -> None:
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness.cli import output
+    from harness.planning import compilation
     from harness.planning.plan import make, shortages
     from harness.system.resources import cores
 
@@ -201,7 +202,8 @@ def plan(
     done = kept.get("done", {})
     left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
     short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
-    output.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
+    slow = compilation.reasons(left, device, loaded.metrics)
+    output.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done, slow)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), engine, device=device, processes=processes)
         output.show_tuning_plan(planned, tries, processes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +33,13 @@ UNRANKED = "arms, unranked without val images"
 MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
 
 
-def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
+def show_plan(
+    plan: Plan, processes: int, finished: Container[str] = (), uncompiled: Sequence[str] = ()
+) -> None:
     """Show the plan of a study: arms, trials, skipped ones and why, stacks, time and bytes.
 
-    `finished`: ids of trials that the results folder already has; the estimates leave them out.
+    `finished`: ids of trials that the results folder already has; the estimates leave them out. `uncompiled`:
+    sentences about what trains in PyTorch, and why.
     """
     study = plan.study
     click.secho(f"{study.name}: {study.about.design}", bold=True)
@@ -54,6 +57,8 @@ def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None
         click.echo(f"  {trials} trials skipped: {reason}")
     for reason, trials in plan.routed.items():
         click.echo(f"  {trials} trials train one by one in the loop engine: {reason}")
+    for sentence in uncompiled:
+        click.echo(f"  {sentence}")
     stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
     sizes = [len(stack.trials) for stack in stacks]
     if sizes:

@@ -165,8 +165,10 @@ def _prepare(
     decide = [value for value in chosen if value[0] in DATA_SETTINGS[1:]]
     key = f"{source.digest} {facts.pixel_max} {decide} {dtype} {entry.source_digest} {code_digest()}"
 
+    complete = ours and not (entry.take_digest and entry.take_digest().unseen)  # the key decides x
+
     def samples(split: Split, y: NDArray[np.int64]) -> Samples:
-        return Samples((pixels, split), y, indices[split], f"{key} {split}" if ours else "")
+        return Samples((pixels, split), y, indices[split], f"{key} {split}" if complete else "")
 
     labels = images.train_labels[indices["train"]]
     if settings.label_noise:

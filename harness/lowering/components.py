@@ -96,7 +96,7 @@ def origins(settings: Settings, metrics: Sequence[str] = ()) -> list[Origin]:
 def _output(head: str, loss: str, match: str, classes: int) -> Origin:
     component = losses[loss]
     applied, fitting = component.form(heads[head].kind, match), component.forms.get(heads[head].kind)
-    return Origin("output", (head, loss), classes, first_form=applied is not fitting)
+    return Origin("output", (head, loss), classes, first_form=applied != fitting)
 
 
 def _optimizer(settings: Settings) -> Origin:
@@ -171,14 +171,20 @@ def _found(origin: Origin, digests: tuple[str, ...]) -> Lowered | str:
             return Lowered(origin, shipped(origin).read_text(encoding="utf-8"))
     unseen = [part for entry in origin.entries if entry.take_digest for part in entry.take_digest().unseen]
     if unseen:
-        return f"nobody would notice if this changes: {unseen[0]}"
+        return f"it may change unnoticed, by {unseen[0]}"
     kept = _kept(origin, digests)
     made = _read(kept)
     if made is None:
         made = _traced(origin)
+        if _now(origin) != digests:
+            return "it keeps state: it is another one after it was called"
         _write(kept, made)
     text, refusal = made
     return refusal or Lowered(origin, text)
+
+
+def _now(origin: Origin) -> tuple[str, ...]:
+    return tuple(entry.source_digest for entry in origin.entries)
 
 
 def shipped(origin: Origin) -> Path:

@@ -179,7 +179,7 @@ class _Translation:
 
     def _reduced(self, node: Node, name: str) -> Expression:
         shape, _ = _shape_and_dtype(node.args[0])
-        given = node.args[1] if len(node.args) > 1 else None
+        given: Any = node.args[1] if len(node.args) > 1 else None
         if given is None or given == []:
             given = range(len(shape))
         dims = [given] if isinstance(given, int) else list(given)

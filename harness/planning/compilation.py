@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.data.arm_settings import Settings
 from harness.lowering import compiler, components
-from harness.lowering.lowered import NotLoweredError
+from harness.lowering.refusals import NotLoweredError
 from harness.planning.stack import Stack
 
 NARROW = 128

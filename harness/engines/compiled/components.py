@@ -50,16 +50,16 @@ class MemberParts:
     ) -> None:
         self.classes, self.real = classes, real
         self.kept: list[Any] = []
-        self.array = (kernels.Parts * len(trials))(*map(self._parts, trials, lowered))
+        self.array = (kernels.CParts * len(trials))(*map(self._parts, trials, lowered))
 
-    def _parts(self, trial: Trial, lowered: TrialComponents) -> kernels.Parts:
+    def _parts(self, trial: Trial, lowered: TrialComponents) -> kernels.CParts:
         settings, smoothing, real = trial.arm.settings, trial.arm.settings.label_smoothing, self.real
         activation, output = functions(lowered.activation, real), functions(lowered.output, real)
         loss_settings = np.array(lowered.output.values(settings) or [0.0])
         measured = [functions(metric, real)["measure"] for metric in lowered.metrics]
         measures = np.array(measured or [0], np.uint64)
         self.kept += [loss_settings, measures]
-        return kernels.Parts(
+        return kernels.CParts(
             activate=activation["activate"], derive=activation["derive"],
             loss=output["loss"], judge=output["judge"], measures=address(measures),
             loss_settings=address(loss_settings), keep=1 - smoothing, spread=smoothing / self.classes,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import DTypeLike
+
+from harness.data.arm_settings import Settings
 from harness.data.samples import Data
 from harness.engines import driver, kernels
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled.images import why_dense
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.outcome import Outcome
-from harness.lowering import components
+from harness.lowering import checks, components
 from harness.lowering.lowered import Lowered
 from harness.planning import compilation
 from harness.planning.stack import Stack
@@ -19,13 +25,37 @@ from harness.study.trials import Trial
 
 def why_not(trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[str]) -> str:
     """Say why a stack does not train in the kernels; empty where it does."""
+    return unfit(trials, device, metrics, data.train.dtype) or why_dense(data)
+
+
+def unfit(trials: Sequence[Trial], device: str, metrics: Sequence[str], dtype: DTypeLike = np.float32) -> str:
+    """Say why a stack does not train in the kernels, whatever its images are; empty where it may."""
     if device != "cpu":
         return f"the kernels are for a CPU, not for {device}"
-    missing = kernels.why_not(data.train.dtype)
+    missing = kernels.why_not(np.dtype(dtype))
     if missing:
         return missing
-    reasons = (compilation.why_not(trial.arm.settings, metrics) for trial in trials)
-    return next(filter(None, reasons), "") or why_dense(data)
+    arms = _arms(trial.arm.settings for trial in trials)
+    shapes = (compilation.why_not(settings, metrics) for settings in arms)
+    return next(filter(None, shapes), "") or next(filter(None, checks.verdicts(_lowered(arms, metrics))), "")
+
+
+def identity(trials: Sequence[Trial], device: str, metrics: Sequence[str]) -> str:
+    """Return a digest of the kernels and components that decide a stack's bits; "" where it is PyTorch's."""
+    if unfit(trials, device, metrics):
+        return ""
+    texts = [lowered.text for lowered in _lowered(_arms(trial.arm.settings for trial in trials), metrics)]
+    return f"{kernels.identity()}-{hashlib.sha256(''.join(sorted(texts)).encode()).hexdigest()[:16]}"
+
+
+def _arms(settings: Iterable[Settings]) -> list[Settings]:
+    """Return settings once each, which the trials of an arm share."""
+    return list({id(arm): arm for arm in settings}.values())
+
+
+def _lowered(arms: Iterable[Settings], metrics: Sequence[str]) -> list[Lowered]:
+    """Return the components of arms that are all lowered, once each."""
+    return list(dict.fromkeys(itertools.chain(*(components.of_trial(arm, metrics) for arm in arms))))
 
 
 def train(trials: Sequence[Trial], data: Data, options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
@@ -45,9 +75,6 @@ def prepare(stacks: Sequence[Stack], metrics: Sequence[str]) -> list[str]:
     missing = kernels.why_not()
     if missing:
         return [f"{missing}: PyTorch computes what the kernels would"]
-    lowered: dict[Lowered, None] = {}
-    for arm in {id(arm): arm for arm in settings}.values():
-        if not compilation.why_not(arm, metrics):
-            lowered |= dict.fromkeys(components.of_trial(arm, metrics))
-    components.prepare(list(lowered))
+    fitting = [arm for arm in _arms(settings) if not compilation.why_not(arm, metrics)]
+    components.prepare(_lowered(fitting, metrics))
     return compilation.reasons(stacks, "cpu", metrics)

@@ -49,7 +49,7 @@ class Compressed:
     @property
     def size(self) -> int:
         """Return the number of images, N."""
-        return len(self.row) // self.ranges - 1
+        return (len(self.row) - 1) // self.ranges - 1
 
 
 def common_pixels(some: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

@@ -60,7 +60,7 @@ class Turned(Structure):
     _fields_ = [(name, c_void_p) for name in ("start", "sample", "value")]
 
 
-class Parts(Structure):
+class CParts(Structure):
     """The struct `parts` in C."""
 
     _fields_ = [
