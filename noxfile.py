@@ -145,9 +145,13 @@ def torture(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed side by side with the alternatives, about 15 minutes; `nox -s bench -- --all`.
 
-    `-- --only jax,harness --cells 32:sgd` measures a part; `-- -k rung` runs other benchmarks by name.
+    `-- --only jax,harness --cells 32:sgd` measures a part; `-- -k rung` runs other benchmarks by name;
+    `-- components --against ../older` measures many components in processor seconds (its `--help` has more).
     """
     install(session, "bench")
+    if session.posargs[:1] == ["components"]:
+        session.run("python", "tests/benchmarks/component_cells.py", *session.posargs[1:])
+        return
     everything = any(argument.startswith("-k") for argument in session.posargs)
     chosen = "tests/benchmarks" if everything else "tests/benchmarks/test_side_by_side.py"
     options = {"PYTHONPATH": "tests/benchmarks"}  # where the plugin is

@@ -56,9 +56,16 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("room", ["training.runs", "cli.output", "searching.rounds", "engines.stack_engine"])
+def test_what_runs_a_study_imports_nothing_heavy(room: str) -> None:
+    heavy, done = heavy_after(f"import harness.{room}")
+    assert done.returncode == 0, done.stderr
+    assert heavy == set()
+
+
 def test_no_room_but_engines_and_contract_tests_imports_torch() -> None:
-    rooms = ["study.study", "study.trials", "planning.plan", "results.run_folder", "stats", "plots"]
-    rooms += ["comparison", "reporting.page", "training.runs", "cli.output", "cli.main"]
+    rooms = ["study.study", "study.trials", "planning.plan", "results.run_folder", "training.runs"]
+    rooms += ["cli.output", "cli.main", "stats", "plots", "comparison", "reporting.page"]
     heavy, done = heavy_after(
         f"import importlib\nfor room in {rooms}:\n"
         "    importlib.import_module('harness.' + room)\n"
@@ -106,9 +113,13 @@ def test_plan_answers_without_torch(study: Path) -> None:
 
 
 def test_torch_is_imported_where_stacks_are_trained(study: Path) -> None:
-    heavy, done = command("run", "small.toml", "--device", "cpu", "--workers", "2", cwd=study)
+    arguments = ("run", "small.toml", "--device", "cpu", "--engine", "loop")
+    heavy, done = command(*arguments, "--workers", "2", cwd=study)
     assert done.returncode == 0, done.stderr
-    assert heavy == {"pandas"}
+    assert heavy == set()
+    heavy, done = command(*arguments, "--workers", "1", "--results", "in this process", cwd=study)
+    assert done.returncode == 0, done.stderr
+    assert heavy == {"torch"}
 
 
 @pytest.mark.parametrize(

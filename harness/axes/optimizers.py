@@ -75,6 +75,17 @@ class Optimizer:
         """Return its settings that are not numbers: members of a stack share them to be updated together."""
         return tuple(str(settings[name]) for name in self.settings if isinstance(settings[name], (bool, str)))
 
+    def zeros(self, settings: Mapping[str, Value]) -> tuple[str, ...]:
+        """Return its settings that are 0: what they multiply is left out of the compiled form."""
+        return tuple(
+            name
+            for name in self.settings
+            if name != "lr"
+            and isinstance(settings[name], (int, float))
+            and settings[name] == 0
+            and not isinstance(settings[name], bool)
+        )
+
 
 optimizers: Registry[Optimizer] = Registry("optimizer", Optimizer)
 

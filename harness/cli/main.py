@@ -169,6 +169,7 @@ def plan(
 ) -> None:
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness.cli import output
+    from harness.planning import compilation
     from harness.planning.plan import make, shortages
     from harness.system.resources import cores
 
@@ -201,7 +202,8 @@ def plan(
     done = kept.get("done", {})
     left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
     short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
-    output.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done)
+    slow = compilation.reasons(left, device, loaded.metrics)
+    output.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done, slow)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), engine, device=device, processes=processes)
         output.show_tuning_plan(planned, tries, processes)
@@ -237,6 +239,7 @@ def run(
     A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
     set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
     """
+    _keep_one_thread()
     from harness.planning.plan import draw
 
     loaded = _load(study, overrides)
@@ -283,6 +286,7 @@ def search(
 
     The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
     """
+    _keep_one_thread()
     loaded = _load(study, overrides)
     _check_design(loaded, "search")
     from harness.cli import output, search_output
@@ -302,6 +306,11 @@ def search(
         _report(folder)
     if result.failed:
         sys.exit(1)
+
+
+def _keep_one_thread() -> None:
+    """Have NumPy start no threads of its own: workers compute in one each, and can be forked."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _check_design(study: Study, command: str) -> None:

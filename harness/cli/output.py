@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Hashable, Iterator, Mapping
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +26,20 @@ if TYPE_CHECKING:
 
     from harness.comparison import Comparison, Gate
     from harness.results import Results
+    from harness.results.standing import ArmMean
     from harness.training.runs import RunSummary
 
 UNRANKED = "arms, unranked without val images"
 MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
 
 
-def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None:
+def show_plan(
+    plan: Plan, processes: int, finished: Container[str] = (), uncompiled: Sequence[str] = ()
+) -> None:
     """Show the plan of a study: arms, trials, skipped ones and why, stacks, time and bytes.
 
-    `finished`: ids of trials that the results folder already has; the estimates leave them out.
+    `finished`: ids of trials that the results folder already has; the estimates leave them out. `uncompiled`:
+    sentences about what trains in PyTorch, and why.
     """
     study = plan.study
     click.secho(f"{study.name}: {study.about.design}", bold=True)
@@ -53,6 +57,8 @@ def show_plan(plan: Plan, processes: int, finished: Container[str] = ()) -> None
         click.echo(f"  {trials} trials skipped: {reason}")
     for reason, trials in plan.routed.items():
         click.echo(f"  {trials} trials train one by one in the loop engine: {reason}")
+    for sentence in uncompiled:
+        click.echo(f"  {sentence}")
     stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
     sizes = [len(stack.trials) for stack in stacks]
     if sizes:
@@ -126,34 +132,32 @@ def _show_arms(folder: Path, which: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness import results, stats
-    from harness.results.selection import shown_arms
+    from harness.results import csv_rows, standing, tables
 
-    trials = results.read_trials(folder)
-    shown_as = shown_arms(trials)
-    ranked = stats.rank_arms(trials)
-    for dataset, arms in ranked.groupby("dataset", sort=False):
-        by = "arms by val accuracy" if arms["n"].any() or not arms["ok"].any() else UNRANKED
-        title = f"{dataset!s}: {which}{by}, mean over seeds [95 % interval]"
+    trials = csv_rows.table(tables.read(folder, ["trials"])["trials"])
+    shown_as = standing.shown_arms(trials)
+    for dataset, arms in standing.ranked(trials).items():
+        unranked = any(arm.finished for arm in arms) and not any(arm.n for arm in arms)
+        by = UNRANKED if unranked else "arms by val accuracy"
+        title = f"{dataset}: {which}{by}, mean over seeds [95 % interval]"
         table = Table(title=Text(title), title_justify="left")
         for column in ("rank", "arm", "val accuracy", "test accuracy"):
             table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
-        shown = arms if len(arms) <= 2 * MOST_SHOWN else arms.iloc[[*range(MOST_SHOWN), -1]]
-        for row in shown.to_dict("records"):
-            name = shown_as[str(row["arm"])].replace(f"dataset={dataset!s}, ", "")
-            table.add_row(*map(Text, _cells(name, row)))  # as they are: a name may look like markup
+        for arm in arms if len(arms) <= 2 * MOST_SHOWN else [*arms[:MOST_SHOWN], arms[-1]]:
+            name = shown_as[arm.arm].replace(f"dataset={dataset}, ", "")
+            table.add_row(*map(Text, _cells(name, arm)))  # as they are: a name may look like markup
         Console().print(table)
 
 
-def _cells(name: str, row: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
-    if not row["ok"]:
+def _cells(name: str, arm: ArmMean) -> tuple[str, str, str, str]:
+    if not arm.finished:
         return "", name, "no finished trial", ""
-    if not row["n"]:
-        return "", name, "no val images", f"{row['shown_mean']:.4f}"
-    interval = f" [{row['low']:.4f}, {row['high']:.4f}]" if row["n"] > 1 else ""
-    if row["n"] > 1 and row["low"] != row["low"]:  # NaN: values without a spread have no interval
+    if not arm.n:
+        return "", name, "no val images", f"{arm.shown:.4f}"
+    interval = f" [{arm.low:.4f}, {arm.high:.4f}]" if arm.n > 1 else ""
+    if arm.n > 1 and arm.low != arm.low:  # NaN: values without a spread have no interval
         interval = " [one value in all seeds]"
-    return f"{row['rank']:.0f}", name, f"{row['mean']:.4f}{interval}", f"{row['shown_mean']:.4f}"
+    return f"{arm.rank}", name, f"{arm.mean:.4f}{interval}", f"{arm.shown:.4f}"
 
 
 def show_trial(results: Results, row: pd.Series[Any]) -> None:

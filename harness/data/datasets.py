@@ -22,6 +22,7 @@ from harness.registry import Registry
 from harness.system.process_state import called
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -262,11 +263,15 @@ def digits() -> Images:
     Source: Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning
     Repository (1998); the test part of it, as scikit-learn ships it. Licence: CC BY 4.0.
     """
-    import numpy as np
-    from sklearn.datasets import load_digits
+    from harness.data import kept_digits
 
-    bunch = load_digits()
-    pixels, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
+    images = _divided(*kept_digits.read())
+    known = datasets["digits"].known
+    return images if known and digest(images) == known.digest else _divided(*kept_digits.renewed())
+
+
+def _divided(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
+    """Divide the digits into train and test."""
     return Images(pixels[:1437], labels[:1437], pixels[1437:], labels[1437:])
 
 

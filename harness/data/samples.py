@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -14,9 +14,10 @@ from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset, Facts
 from harness.data.images import Images
 from harness.data.label_noise import flip
-from harness.data.preprocessing import Pixels, PixelStatistics, applied, preprocessings
+from harness.data.pixel_source import CHUNK, PixelSource, code_digest
+from harness.data.preprocessing import Pixels, preprocessings
+from harness.data.shared_arrays import Arrays, shared_arrays
 from harness.data.splits import size, split
-from harness.errors import ComponentError
 from harness.rng import stream
 
 Split = Literal["train", "val", "test"]
@@ -27,16 +28,60 @@ DATA_SETTINGS = ("dataset", "preprocessing", "val_fraction", "val_split", "split
 """Settings that decide which images there are, their division and their pixels."""
 LABEL_SETTINGS = ("label_noise", "label_noise_seed")
 """Settings that decide the labels to train on."""
-CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
+SMALL = 1 << 20
+"""Pixels that are not worth a file for all processes: below as many, each has its own."""
 
 
 @dataclass(frozen=True, eq=False)  # told apart by identity, so that what is made of it can be kept
 class Samples:
-    """One split: pixels x (N, D), labels y (N,), and each sample's place in the original data set."""
+    """One split: pixels x (N, D), labels y (N,), and each sample's place in the original data set.
 
-    x: NDArray[np.floating[Any]]
+    `pixels` are an array, or a source of them and the split: then x is made when it is first asked for.
+    """
+
+    pixels: NDArray[np.floating[Any]] | tuple[PixelSource, Split]
     y: NDArray[np.int64]
     index: NDArray[np.int64]
+
+    @functools.cached_property
+    def x(self) -> NDArray[np.floating[Any]]:
+        """All pixels, in this process's own memory."""
+        return self.pixels[0].whole(self.pixels[1]) if isinstance(self.pixels, tuple) else self.pixels
+
+    @property
+    def width(self) -> int:
+        """Values per image, D."""
+        return self.pixels[0].width if isinstance(self.pixels, tuple) else int(self.pixels.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The float type of the pixels."""
+        return self.pixels[0].dtype if isinstance(self.pixels, tuple) else self.pixels.dtype
+
+    @property
+    def key(self) -> str:
+        """All that decides the pixels, as a text; "" where that is not known."""
+        if not isinstance(self.pixels, tuple) or not self.pixels[0].key:
+            return ""
+        return f"{self.pixels[0].key} {self.pixels[1]}"
+
+    def chunks(self) -> Iterator[NDArray[np.floating[Any]]]:
+        """Yield x (n, D), some thousand images at once, without making all of it."""
+        if isinstance(self.pixels, tuple) and "x" not in vars(self):
+            yield from self.pixels[0].chunks(self.pixels[1])
+        else:
+            yield from (self.x[i : i + CHUNK] for i in range(0, len(self.x), CHUNK))
+
+    def shared(self, name: str, make: Callable[[], Arrays]) -> Arrays:
+        """Return arrays made of the pixels alone, read-only, which all processes share if they are large.
+
+        Args:
+            name: all else that decides them.
+            make: makes them.
+        """
+        if not self.key or len(self.y) * self.width < SMALL:
+            return make()
+        return shared_arrays(f"{name} of {self.key}", make)
 
 
 @dataclass(frozen=True)
@@ -55,7 +100,7 @@ class Data:
     @property
     def inputs(self) -> int:
         """Values per image, D."""
-        return int(self.train.x.shape[1])
+        return self.train.width
 
 
 @dataclass(frozen=True)
@@ -116,40 +161,26 @@ def _prepare(
 ) -> Data:
     # Facts and function are told apart as well as their names: two studies or a notebook may share a name.
     settings = Settings(dict(chosen), source.dataset)
-    images = load(source.dataset)
-    train, val, test = divide(settings).values()
-    raw = images.train_images[train]
-    raw.setflags(write=False)  # a preprocessing sees it
-    pixels = PixelStatistics(facts.pixel_max, raw)
-    ours = apply is preprocessings[settings.preprocessing].apply
+    images, entry = load(source.dataset), preprocessings.entry(settings.preprocessing)
+    indices = divide(settings)
+    ours = apply is entry.component.apply
     named = settings.preprocessing if ours else getattr(apply, "__name__", type(apply).__name__)
+    width = images.train_images[0].size if ours and not entry.third_party else 0
+    decide = [value for value in chosen if value[0] in DATA_SETTINGS[1:]]
+    key = f"{source.digest} {facts.pixel_max} {decide} {dtype} {entry.source_digest} {code_digest()}"
+    pixels = PixelSource(images, indices, facts.pixel_max, dtype, (named, apply), width, key if ours else "")
 
-    def samples(
-        x: NDArray[np.uint8], y: NDArray[np.int64], index: NDArray[np.int64], width: int = 0
-    ) -> Samples:
-        flat = np.empty((len(x), width or raw[0].size), dtype)
-        for i in range(0, len(x), CHUNK):
-            chunk = applied(named, apply, x[i : i + CHUNK].astype(dtype), pixels)
-            if not i and not width:
-                flat = np.empty((len(x), chunk.shape[1]), dtype)
-            if chunk.shape[1] != flat.shape[1]:
-                raise ComponentError(
-                    f"preprocessing {named!r} gives {flat.shape[1]} pixels an image, then {chunk.shape[1]}; "
-                    "allowed: as many for each"
-                )
-            flat[i : i + CHUNK] = chunk
-        return Samples(flat, y, index)
+    def samples(split: Split, y: NDArray[np.int64]) -> Samples:
+        return Samples((pixels, split), y, indices[split])
 
-    labels = images.train_labels[train]
+    labels = images.train_labels[indices["train"]]
     if settings.label_noise:
         rng = stream(settings.label_noise_seed, "label_noise")
         labels = flip(labels, settings.label_noise, len(facts.classes), rng)
-    trained_on = samples(raw, labels, train)
-    width = trained_on.x.shape[1]
     return Data(
-        train=trained_on,
-        val=samples(images.train_images[val], images.train_labels[val], val, width),
-        test=samples(images.test_images, images.test_labels, test, width),
+        train=samples("train", labels),
+        val=samples("val", images.train_labels[indices["val"]]),
+        test=samples("test", images.test_labels),
         classes=facts.classes,
     )
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from harness.data.samples import Data
 from harness.engines.base import Engine
+from harness.study.trials import Trial
+
+WITHOUT_TORCH = {"numpy", "stacked"}
+"""Engines whose own modules do not import torch before a stack needs it."""
+Arithmetic: TypeAlias = Literal["torch", "numpy", "compiled"]
+"""Library that computes a stack."""
 
 
 def engine(name: str) -> Engine:
     """Return an engine by its name; only that one is imported."""
     if name == "stacked":
-        from harness.engines.stacked import engine
+        from harness.engines import stack_engine
 
-        return engine
+        return stack_engine
     if name == "loop":
         from harness.engines import loop
 
@@ -20,3 +30,17 @@ def engine(name: str) -> Engine:
 
         return numpy_engine
     raise KeyError(name)
+
+
+def arithmetic(
+    name: str, trials: Sequence[Trial], data: Data, device: str = "cpu", metrics: Sequence[str] = ()
+) -> Arithmetic:
+    """Tell which library computes a stack of an engine."""
+    if name == "numpy":
+        return "numpy"
+    if name == "stacked":
+        from harness.engines.compiled import engine as compiled
+
+        if not compiled.why_not(trials, data, device, metrics):
+            return "compiled"
+    return "torch"

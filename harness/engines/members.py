@@ -59,9 +59,10 @@ def shape(trial: Trial) -> str:
 
 
 def update_rule(trial: Trial) -> tuple[str, ...]:
-    """Return a trial's optimizer and its switches, without the numbers."""
-    optimizer = optimizers[trial.arm.settings.optimizer]
-    return (optimizer.name, *optimizer.switches(trial.arm.settings))
+    """Return a trial's optimizer, its switches, and which of its settings are 0, without the other numbers."""
+    settings = trial.arm.settings
+    optimizer = optimizers[settings.optimizer]
+    return (optimizer.name, *optimizer.switches(settings), *optimizer.zeros(settings))
 
 
 def update_key(trial: Trial) -> tuple[str, ...]:

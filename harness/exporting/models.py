@@ -28,7 +28,7 @@ from harness.axes import plugins
 from harness.data.arm_settings import Settings
 from harness.data.datasets import datasets
 from harness.data.samples import Split, prepare
-from harness.engines import engine
+from harness.engines import arithmetic, engine
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.planning.plan import make
@@ -136,7 +136,7 @@ def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[s
         f"the weights of {trial.trial_id} were not kept; training its stack of {len(stack.trials)} again ..."
     )
     data = prepare(trial.arm.settings)
-    with quiet_arithmetic(stack.engine), undisturbed():
+    with quiet_arithmetic(arithmetic(stack.engine, stack.trials, data)), undisturbed():
         outcome = engine(stack.engine).train(stack.trials, data)
     k = stack.trials.index(trial)
     if outcome.diverged_step[k]:

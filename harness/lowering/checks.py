@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import MachineError, in_words
+from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import calls, cases, compiler
 from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
+from harness.lowering.expectations import Case
 from harness.lowering.lowered import Lowered, Origin
 from harness.system import files, process_state
 from harness.system.lazy import torch
@@ -50,23 +51,31 @@ def known(lowered: Lowered) -> str:
 
 def verdicts(components: Sequence[Lowered]) -> list[str]:
     """Return each component's verdict; those that are new are compiled at the same time, and then checked."""
-    new = list({_key(lowered): lowered for lowered in components if _key(lowered) not in _verdicts}.values())
+    keys = [_key(lowered) for lowered in components]
+    new = {key: lowered for key, lowered in zip(keys, components, strict=True) if key not in _verdicts}
     if len(new) > 1:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(_built, new))
-    unchecked = []
-    for lowered in new:
-        found = _built(lowered)
-        if isinstance(found, str):
-            _verdicts[_key(lowered)] = found
+            list(threads.map(_built, new.values()))
+    unchecked: list[tuple[Lowered, Path]] = []
+    for key, lowered in new.items():
+        built = _built(lowered)
+        kept = None
+        if isinstance(built, str):
+            kept = built
         elif compiler.trusted():
-            _verdicts[_key(lowered)] = ""
-        elif (kept := _kept(_place(lowered, found))) is not None:
-            _verdicts[_key(lowered)] = kept
+            kept = ""
         else:
-            unchecked.append(lowered)
-    _check(unchecked)
-    return [_verdicts[_key(lowered)] for lowered in components]
+            place = _place(lowered, built)
+            kept = _kept(place)
+            if kept is None:
+                unchecked.append((lowered, place))
+        if kept is not None:
+            _verdicts[key] = kept
+    found = dict(
+        zip((key for key, lowered in new.items() if key not in _verdicts), _check(unchecked), strict=True)
+    )
+    _verdicts.update(found)
+    return [_verdicts[key] for key in keys]
 
 
 def forget() -> None:
@@ -118,31 +127,27 @@ def _kept(place: Path) -> str | None:
     return None
 
 
-def _keep(lowered: Lowered, complaint: str) -> None:
-    _verdicts[_key(lowered)] = complaint
-    found = _built(lowered)
-    if isinstance(found, Path):
-        with suppress(MachineError):  # then it is checked again by the next process
-            files.write(_place(lowered, found), (WRONG + complaint if complaint else RIGHT).encode())
-
-
 # --------------------------------------------------------------------------------------------------- checking
 
 
-def _check(components: Sequence[Lowered]) -> None:
-    """Check components; what could not be checked is not used here, and asked for again elsewhere."""
-    own = [lowered for lowered in components if not lowered.origin.third_party]
-    others = [lowered for lowered in components if lowered.origin.third_party]
-    for group, examine in ((own, _examined_elsewhere), (others, examined)):
+def _check(components: Sequence[tuple[Lowered, Path]]) -> list[str]:
+    """Check components and keep the verdicts; one that could not be found is asked for again elsewhere."""
+    complaints = [""] * len(components)
+    for third_party, examine in ((False, _examined_elsewhere), (True, examined)):
+        group = [i for i, (lowered, _) in enumerate(components) if lowered.origin.third_party is third_party]
         if not group:
             continue
         try:
-            complaints = examine(group)
+            found = examine([components[i][0] for i in group])
         except UnavailableError as error:
-            _verdicts.update({_key(lowered): str(error) for lowered in group})
+            found = [str(error)] * len(group)
         else:
-            for lowered, complaint in zip(group, complaints, strict=True):
-                _keep(lowered, complaint)
+            for i, complaint in zip(group, found, strict=True):
+                with suppress(MachineError):  # then the next process checks it again
+                    files.write(components[i][1], (WRONG + complaint if complaint else RIGHT).encode())
+        for i, complaint in zip(group, found, strict=True):
+            complaints[i] = complaint
+    return complaints
 
 
 def _examined_elsewhere(components: Sequence[Lowered]) -> list[str]:
@@ -164,14 +169,15 @@ def examined(components: Sequence[Lowered]) -> list[str]:
     """Hold components against their functions, called in this process; return each one's complaint, or ""."""
     lanes = compiler.lanes()
     complaints: dict[int, str] = {}
-    asked: list[tuple[int, cases.Case, Arrays]] = []
+    asked: list[tuple[int, Case, Arrays]] = []
     for number, lowered in enumerate(components):
         path = str(compiler.compiled(lowered.text, "float32", lowered.name))
         try:
             with process_state.kept(), torch.random.fork_rng(devices=[]):
                 made = list(cases.cases(lowered, lanes))
         except Exception as error:  # noqa: BLE001 (a third party's function may raise anything)
-            complaints[number] = f"its function cannot be called for a comparison: {in_words(error)}"
+            why = in_words(error)[:LONGEST]
+            complaints[number] = f"its function cannot be called for a comparison: {why}"
             continue
         asked += [(number, case, _framed(path, case)) for case in made]
     for number, complaint in _differing(asked):
@@ -179,11 +185,11 @@ def examined(components: Sequence[Lowered]) -> list[str]:
     return [complaints.get(number, "") for number in range(len(components))]
 
 
-def _framed(path: str, case: cases.Case) -> Arrays:
+def _framed(path: str, case: Case) -> Arrays:
     return {**case.given, "path": np.array(path), "what": np.array(case.what)}
 
 
-def _differing(asked: Sequence[tuple[int, cases.Case, Arrays]]) -> Iterable[tuple[int, str]]:
+def _differing(asked: Sequence[tuple[int, Case, Arrays]]) -> Iterable[tuple[int, str]]:
     """Call compiled code case by case; yield (number of its component, complaint)."""
     waiting = list(asked)
     while waiting:

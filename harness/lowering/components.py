@@ -21,7 +21,7 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
-from harness.errors import MachineError, in_words
+from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import checks, compiler
 from harness.lowering.lowered import AXES, Lowered, Origin, facts_of
 from harness.lowering.refusals import NotLoweredError
@@ -96,7 +96,7 @@ def origins(settings: Settings, metrics: Sequence[str] = ()) -> list[Origin]:
 def _output(head: str, loss: str, match: str, classes: int) -> Origin:
     component = losses[loss]
     applied, fitting = component.form(heads[head].kind, match), component.forms.get(heads[head].kind)
-    return Origin("output", (head, loss), classes, first_form=applied is not fitting)
+    return Origin("output", (head, loss), classes, first_form=applied != fitting)
 
 
 def _optimizer(settings: Settings) -> Origin:
@@ -171,14 +171,20 @@ def _found(origin: Origin, digests: tuple[str, ...]) -> Lowered | str:
             return Lowered(origin, shipped(origin).read_text(encoding="utf-8"))
     unseen = [part for entry in origin.entries if entry.take_digest for part in entry.take_digest().unseen]
     if unseen:
-        return f"nobody would notice if this changes: {unseen[0]}"
+        return f"it may change unnoticed, by {unseen[0]}"
     kept = _kept(origin, digests)
     made = _read(kept)
     if made is None:
         made = _traced(origin)
+        if _now(origin) != digests:
+            return "it keeps state: it is another one after it was called"
         _write(kept, made)
     text, refusal = made
     return refusal or Lowered(origin, text)
+
+
+def _now(origin: Origin) -> tuple[str, ...]:
+    return tuple(entry.source_digest for entry in origin.entries)
 
 
 def shipped(origin: Origin) -> Path:
@@ -248,7 +254,7 @@ def _traced(origin: Origin) -> tuple[str, str]:
     except NotLoweredError as error:
         return "", str(error)
     except Exception as error:  # noqa: BLE001 (a third party's function, and torch's tracer, may raise anything)
-        return "", f"it cannot be traced: {in_words(error)}"
+        return "", f"it cannot be traced: {in_words(error)[:LONGEST]}"
     return text, ""
 
 
@@ -256,11 +262,12 @@ def text_of(origin: Origin) -> str:
     """Emit the text of a component; torch is imported for it."""
     from harness.lowering import templates
 
+    first, *rest = origin.components
     if origin.kind == "activation":
-        return templates.activation(*origin.components)
+        return templates.activation(first)
     if origin.kind == "output":
-        head, loss = origin.components
-        return templates.output(head, origin.form, origin.classes, list(loss.settings))
+        return templates.output(first, origin.form, origin.classes, list(rest[0].settings))
     if origin.kind == "metric":
-        return templates.metric(*origin.components, origin.classes)
-    return templates.optimizer(*origin.components, dict(origin.switches), origin.zeros)
+        return templates.metric(first, rest[0], origin.classes)
+    switches = {name: value for name, value in origin.switches if isinstance(value, (bool, str))}
+    return templates.optimizer(first, switches, origin.zeros)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.errors import in_words
-from harness.lowering.expressions import CALLS, COMPARISONS, Expression, Sheet, Span, unknown
+from harness.lowering.expressions import CALLS, COMPARISONS, Expression, Sheet, unknown
 from harness.lowering.refusals import NotLoweredError
 from harness.system.lazy import torch
 
@@ -180,7 +180,7 @@ class _Translation:
 
     def _reduced(self, node: Node, name: str) -> Expression:
         shape, _ = _shape_and_dtype(node.args[0])
-        given = node.args[1] if len(node.args) > 1 else None
+        given: Any = node.args[1] if len(node.args) > 1 else None
         if given is None or given == []:
             given = range(len(shape))
         dims = [given] if isinstance(given, int) else list(given)

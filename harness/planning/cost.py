@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.data.arm_settings import Settings
 from harness.data.batches import extent
 from harness.data.samples import train_size
-from harness.planning.kernel_support import kernels_support
+from harness.planning import compilation
 from harness.planning.stack import Stack, budget_of, parameters_of
 from harness.settings import limits
 from harness.study.study import Study
@@ -63,7 +63,7 @@ def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
     traffic = sum(4 * count * size for count, size in zip(passes, sizes, strict=True))
     shapes = len({str(settings.hidden) for settings in arms})
     dispatch = STEP_SECONDS + (shapes - 1) * BLOCK_SECONDS
-    if all(kernels_support(settings) for settings in arms):
+    if not compilation.why_not(stack.settings):  # nor for the others: grouping.py
         dispatch = STRETCH_SECONDS
     return arithmetic + budget.steps * (dispatch + traffic / BYTES_PER_SECOND)
 

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 from harness.axes import plugins
 from harness.axes.optimizers import optimizers
+from harness.planning import compilation
 from harness.planning.cost import stack_seconds
-from harness.planning.kernel_support import kernels_support
 from harness.planning.stack import Engine, Stack, widest
 from harness.study.trials import Arm, Trial
 
@@ -77,10 +77,10 @@ def _grouped(
 def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
     """Give what trials of a stack share: their batches, and that none or all of them are finished.
 
-    On a CPU, trials that the kernels support from end to end train much faster, and among themselves.
+    On a CPU, trials whose components are all compiled train much faster, and among themselves.
     """
     settings = trial.arm.settings
-    kind = (trial.trial_id in done, device == "cpu" and kernels_support(settings))
+    kind = (trial.trial_id in done, device == "cpu" and not compilation.why_not(settings))
     return (*kind, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
 
 
@@ -143,7 +143,8 @@ def order(trial: Trial) -> tuple[str, ...]:
     optimizer = optimizers[settings.optimizer]
     axes = ("activation", "head", "loss", "match", "schedule")
     others = (str(settings.get(axis, "")) for axis in axes)
-    return (optimizer.name, *optimizer.switches(settings), *others, trial.arm.name)
+    rule = (*optimizer.switches(settings), *optimizer.zeros(settings))
+    return (optimizer.name, *rule, *others, trial.arm.name)
 
 
 def side_by_side(members: Iterable[Trial]) -> list[Trial]:

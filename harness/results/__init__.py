@@ -11,7 +11,7 @@
       planned.csv.gz                           the planned trials' rows, from which trials.csv is remade
       retrain.json                             the stacks that are still to be trained anew, if any
 
-Everything here is DataFrames and text; nothing imports torch.
+Everything here is DataFrames and text; nothing imports torch, nor pandas before a folder is read.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.errors import MachineError, UsageError
 from harness.results import columns, csv_rows, documents, part_files, tables
 from harness.results.columns import TABLES
 from harness.settings.schema import TUNING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REMAKE = "`harness run` of its study writes it anew from parts/"
 
@@ -97,7 +98,7 @@ def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -
 
 def count_statuses(trials: pd.DataFrame) -> dict[str, int]:
     """Count the trials of each status; an empty one means not trained yet."""
-    return {str(status): int(n) for status, n in trials["status"].fillna("").value_counts().items()}
+    return columns.count(map(str, trials["status"].fillna("")))
 
 
 def folder_with(trial: str | None, under: Path = Path("results")) -> Path:

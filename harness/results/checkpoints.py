@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from harness import notes
 from harness.axes.metrics import metrics
 from harness.data.batches import Budget
-from harness.engines import kernels
+from harness.engines.compiled import engine as compiled
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
 from harness.planning.stack import Stack
@@ -92,10 +92,11 @@ class Origin:
     kernels: str
 
     @classmethod
-    def here(cls, engine: str, device: str) -> Origin:
+    def here(cls, stack: Stack, device: str, metrics: Sequence[str] = ()) -> Origin:
         """Describe this run's training of a stack; float32, as in all runs."""
+        engine = stack.engine
         kind = "cpu" if engine == "numpy" else device.partition(":")[0]
-        identity = kernels.identity() if engine == "stacked" and kind == "cpu" else ""
+        identity = compiled.identity(stack.trials, kind, metrics) if engine == "stacked" else ""
         return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", identity or "PyTorch")
 
     @classmethod
@@ -226,7 +227,7 @@ class ShareCheckpoint:
     ) -> None:
         self.group, self.trials = stack.group, [trial.trial_id for trial in share]
         self.path = folder / FOLDER / f"{stack.group}-{self.trials[0]}.safetensors"
-        self.here, self.every, self.metrics = Origin.here(stack.engine, device), every, digests(tracked)
+        self.here, self.every, self.metrics = Origin.here(stack, device, tracked), every, digests(tracked)
         self.begun = self.kept = time.monotonic()
         self.step, self.earlier, self.warned = 0, 0.0, False
 
@@ -304,7 +305,7 @@ def prepare(
             others += not _is_finished(path, finished)
             continue
         try:
-            header, _ = read(path, Origin.here(stack.engine, device))
+            header, _ = read(path, Origin.here(stack, device, tracked))
             header.check(path, here)
             resumed += header.trials == [trial.trial_id for trial in stack.trials]
         except DamagedError as error:

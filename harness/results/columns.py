@@ -6,11 +6,10 @@ guesses, and two names become one. So a column's name decides its kind, never it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import quoted
 from harness.results import csv_rows
@@ -18,6 +17,9 @@ from harness.results.csv_rows import CONFUSION
 from harness.settings.schema import EPOCHS, METRICS, OF_ARM, OUTCOME
 from harness.study.checker import known_settings
 from harness.system import files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLES = ("trials", "epochs", "confusion")
 """Tables of a results folder, each a CSV."""
@@ -73,6 +75,8 @@ def typed(frame: pd.DataFrame, text: frozenset[str]) -> pd.DataFrame:
 
     An unknown column, such as a tracked metric's, becomes numeric if every cell is a number.
     """
+    import pandas as pd
+
     frame = frame.copy()
     for column in frame.columns:
         if column in EMPTY_TEXT:
@@ -95,10 +99,14 @@ def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
     return typed(csv_rows.read(path), text_columns(study))
 
 
-def empty_table(name: str) -> pd.DataFrame:
-    """Make a part's table without rows, as text."""
-    columns = {**NEEDED, "trials": ["trial_id", *OUTCOME]}
-    return pd.DataFrame(columns=columns[name], dtype=str)
+def of_part(name: str) -> list[str]:
+    """List the columns that a part's table has at least."""
+    return ["trial_id", *OUTCOME] if name == "trials" else NEEDED[name]
+
+
+def count(statuses: Iterable[str]) -> dict[str, int]:
+    """Count the trials of each status, the most frequent first; an empty one means not trained yet."""
+    return dict(Counter(statuses).most_common())
 
 
 def check_columns(present: Collection[str], needed: Iterable[str]) -> None:
@@ -110,13 +118,15 @@ def check_columns(present: Collection[str], needed: Iterable[str]) -> None:
 
 def check_table(name: str, frame: pd.DataFrame) -> None:
     """Raise ValueError, in words, if trials, epochs or confusion is not what a run writes."""
+    from pandas.api.types import is_numeric_dtype
+
     check_columns(frame.columns, NEEDED[name])
     numbers = {
         "trials": ["seed", *(metric for metric in METRICS if metric in frame)],
         "epochs": EPOCHS[1:3] + EPOCHS[4:],
         "confusion": CONFUSION[2:],
     }[name]
-    wrong = [c for c in numbers if len(frame) and not pd.api.types.is_numeric_dtype(frame[c])]
+    wrong = [c for c in numbers if len(frame) and not is_numeric_dtype(frame[c])]
     if wrong or (name == "trials" and frame["seed"].isna().any()):
         raise ValueError(f"{', '.join(wrong or ['seed'])} is not a number everywhere")
     malformed = [value for value in frame["trial_id"].unique() if not files.is_name(value)]

@@ -1,27 +1,113 @@
 """Rows of a results folder's CSVs as text: written fast, and reordered without parsing.
 
-A study of 10,000 trials has millions of rows: to parse and print a cell costs more than to train it.
+A study of 10,000 trials has millions of rows: to parse and print a cell costs more than to train it. A run
+needs no more than this; to import pandas takes as long as a small study.
 """
 
 from __future__ import annotations
 
+import csv
 import io
+import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from harness.settings import CONTROL
 from harness.system import files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFUSION = ["trial_id", "split", "label", "prediction", "count"]
 """Columns of confusion.csv, in order."""
 FORMULA = r"'*[=+@-]"
 """Beginning of a cell that a spreadsheet would compute, after apostrophes that forbid it."""
+MARK = "'"
+SUSPECT = re.compile(r"""(?:^|[,"])[=+@'-]""", re.MULTILINE)
+"""Sign of a cell in a CSV that may have to be marked; to look at each costs more than to write all."""
 NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)"
 RUN = re.compile(r"^([^,\n]*),.*\n(?:\1,.*\n)*", re.MULTILINE)  # rows that begin with the same cell
+
+LONGEST = 2**31 - 1
+"""Most characters of a cell: the csv module's own limit is less than a reason may be long."""
+
+
+@dataclass
+class TextTable:
+    """A table of texts: names of columns, and rows of as many cells."""
+
+    columns: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __contains__(self, column: str) -> bool:
+        return column in self.columns
+
+    def __getitem__(self, column: str) -> list[str]:
+        """List the cells of a column; KeyError if there is none."""
+        if column not in self.columns:
+            raise KeyError(column)
+        place = self.columns.index(column)
+        return [row[place] for row in self.rows]
+
+    def only(self, columns: Sequence[str]) -> TextTable:
+        """Give a table of these columns; those that this one lacks are empty."""
+        places = [self.columns.index(name) if name in self.columns else -1 for name in columns]
+        return TextTable(list(columns), [[row[i] if i >= 0 else "" for i in places] for row in self.rows])
+
+    def written(self) -> str:
+        """Write a CSV as the function `written` does."""
+        rows = self.rows
+        if "reason" in self.columns:
+            at = self.columns.index("reason")
+            control = re.compile(f"{CONTROL}+")
+            rows = [[*row[:at], control.sub(" ", row[at]), *row[at + 1 :]] for row in rows]
+        text = _joined([self.columns, *rows])
+        if SUSPECT.search(text):
+            text = _joined([self.columns, *([_marked(cell) for cell in row] for row in rows)])
+        return text
+
+
+def _joined(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _marked(cell: str) -> str:
+    return MARK + cell if re.match(FORMULA, cell) and not re.fullmatch(NUMBER, cell) else cell
+
+
+def number(value: float) -> str:
+    """Write a number with the digits that float32 holds; one that is missing (NaN) is an empty cell."""
+    return "" if math.isnan(value) else f"{value:.7g}"
+
+
+def table(text: str) -> TextTable:
+    """Read a CSV of `written` as texts.
+
+    Raises:
+        ValueError: it has no header, or rows of other lengths.
+    """
+    csv.field_size_limit(LONGEST)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    if not rows:
+        raise ValueError("it has no header")
+    header, *rows = rows
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError("it has rows of other lengths than its header")
+    if MARK in text:
+        marked = re.compile(MARK + FORMULA)
+        rows = [[cell[1:] if marked.match(cell) else cell for cell in row] for row in rows]
+    return TextTable(header, rows)
 
 
 def written(frame: pd.DataFrame, float_format: str | None = None) -> str:
@@ -39,6 +125,8 @@ def written(frame: pd.DataFrame, float_format: str | None = None) -> str:
 
 
 def _holds_text(column: pd.Series[Any]) -> bool:
+    import pandas as pd
+
     return isinstance(column.dtype, pd.StringDtype) or (
         column.dtype.kind == "O" and pd.api.types.infer_dtype(column) in {"string", "mixed", "mixed-integer"}
     )
@@ -55,6 +143,8 @@ def _as_cells(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def read(source: Path | io.StringIO) -> pd.DataFrame:
     """Read a CSV of `written` as text, so that all digits stay as they are."""
+    import pandas as pd
+
     text = files.content_of(source).decode() if isinstance(source, Path) else source.getvalue()
     frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     if "'" in text:  # one search, where a search of each column would take as long as reading it
@@ -64,31 +154,20 @@ def read(source: Path | io.StringIO) -> pd.DataFrame:
     return frame
 
 
-def concatenated(texts: Iterable[str], empty: pd.DataFrame) -> pd.DataFrame:
-    """Read several CSVs as one, with the columns of all and of `empty`, a table without rows.
+def concatenated(texts: Iterable[str], columns: Sequence[str] = ()) -> TextTable:
+    """Read several CSVs as one, with these columns and all others that one has."""
+    return stacked([table(text) for text in texts], columns)
 
-    CSVs of one header are read together: a call costs some milliseconds, however few its rows.
-    """
-    bodies: dict[str, list[str]] = {}
-    for text in texts:
-        first, _, body = text.partition("\n")
-        bodies.setdefault(first, []).append(body)
-    frames = [read(io.StringIO("".join([first, "\n", *rows]))) for first, rows in bodies.items()]
-    return pd.concat([empty, *frames], ignore_index=True)
+
+def stacked(tables: Sequence[TextTable], columns: Sequence[str] = ()) -> TextTable:
+    """Put the rows of several tables below each other, with these columns and all others that one has."""
+    every = list(dict.fromkeys([*columns, *(name for one in tables for name in one.columns)]))
+    return TextTable(every, [row for one in tables for row in one.only(every).rows])
 
 
 def with_columns(text: str, columns: list[str]) -> str:
     """Give a CSV these columns; new ones are empty."""
-    if header(text) == columns:
-        return text
-    return written(read(io.StringIO(text)).reindex(columns=columns, fill_value=""))
-
-
-def confusion(frame: pd.DataFrame) -> str:
-    """Write a table of `CONFUSION` as `to_csv` would, in a quarter of its time: ids and whole numbers."""
-    cells = zip(*(frame[column].tolist() for column in CONFUSION), strict=True)
-    rows = [f"{trial},{split},{label},{predicted},{n}\n" for trial, split, label, predicted, n in cells]
-    return ",".join(CONFUSION) + "\n" + "".join(rows)
+    return text if header(text) == columns else table(text).only(columns).written()
 
 
 def header(text: str) -> list[str]:

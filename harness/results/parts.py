@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from harness import results
 from harness.data.samples import SPLITS, Data, Split, prepare
 from harness.engines.outcome import Floats, Outcome, Point
 from harness.planning.stack import Stack, budget_of
-from harness.results import checksums, columns, part_files
-from harness.results.csv_rows import CONFUSION
-from harness.settings.schema import OUTCOME, outcome_columns
+from harness.results import checksums, columns, csv_rows, part_files
+from harness.results.csv_rows import CONFUSION, TextTable, number
+from harness.settings.schema import EPOCHS, outcome_columns
 from harness.study.trials import Trial
 from harness.system import files, locks
 
@@ -56,12 +54,12 @@ def write(
     for share in shares:
         written |= _write_weights(folder, share, keep_weights)
     tables = {
-        "trials": pd.concat([_trials(stack, share) for share in shares]),
-        "epochs": pd.concat([_epochs(share) for share in shares]),
-        "confusion": pd.concat([_confusion(share, data) for share in shares]),
+        "trials": csv_rows.stacked([_trials(stack, share) for share in shares]),
+        "epochs": csv_rows.stacked([_epochs(share) for share in shares]),
+        "confusion": csv_rows.stacked([_confusion(share, data) for share in shares]),
     }
     part_files.write(folder, stack.group, tables, written)
-    return results.count_statuses(tables["trials"])
+    return columns.count(tables["trials"]["status"])
 
 
 def write_batch(
@@ -74,20 +72,14 @@ def write_batch(
 
     `failed` maps each trial that could not be trained to its stack and the message.
     """
-    rows = [_failure(stack, trial_id, message) for trial_id, (stack, message) in failed.items()]
-    frames = {
-        "trials": [_trials(stack, share) for stack, share in shares],
-        "epochs": [_epochs(share) for _, share in shares],
-        "confusion": [_confusion(s, prepare(s.trials[0].arm.settings)) for _, s in shares if s.outcome.final],
-    }
-    if rows:
-        frames["trials"].append(pd.DataFrame(rows))
-    # Empty columns beside others would turn their numbers into objects, which are written unrounded.
+    failures = [_failure(stack, [trial_id], message) for trial_id, (stack, message) in failed.items()]
+    trials = [*(_trials(stack, share) for stack, share in shares), *failures]
+    confusion = [_confusion(s, prepare(s.trials[0].arm.settings)) for _, s in shares if s.outcome.final]
     tables = {
-        name: pd.concat(stacked) if stacked else columns.empty_table(name) for name, stacked in frames.items()
+        "trials": csv_rows.stacked(trials, columns.of_part("trials")),
+        "epochs": csv_rows.stacked([_epochs(share) for _, share in shares], EPOCHS),
+        "confusion": csv_rows.stacked(confusion, CONFUSION),
     }
-    every = dict.fromkeys(["trial_id", *OUTCOME, *tables["trials"].columns])
-    tables["trials"] = tables["trials"].reindex(columns=list(every))
     part_files.write(folder, name, tables)
 
 
@@ -98,53 +90,55 @@ def write_failure(folder: Path, stack: Stack, message: str) -> None:
     """
     before = folder / "parts" / f"{stack.group}.zip"
     part = part_files.read(before)
-    if part is not None and part.table("trials")["status"].isin(columns.FINISHED).any():
+    if part is not None and not set(columns.FINISHED).isdisjoint(part.table("trials")["status"]):
         before.replace(before.with_suffix(".replaced"))
-    rows = [_failure(stack, trial.trial_id, message) for trial in stack.trials]
-    trials = pd.DataFrame(rows, columns=["trial_id", *OUTCOME])
-    empty = {name: columns.empty_table(name) for name in ("epochs", "confusion")}
-    part_files.write(folder, stack.group, {"trials": trials, **empty})
+    trials = _failure(stack, [trial.trial_id for trial in stack.trials], message)
+    empty = {name: TextTable(columns.of_part(name)) for name in ("epochs", "confusion")}
+    part_files.write(folder, stack.group, {"trials": trials.only(columns.of_part("trials")), **empty})
 
 
-def _failure(stack: Stack, trial_id: str, message: str) -> dict[str, str]:
-    return {"trial_id": trial_id, "status": "failed", "reason": message, "group": stack.group}
+def _failure(stack: Stack, trial_ids: Sequence[str], message: str) -> TextTable:
+    rows = [[trial_id, "failed", message, stack.group] for trial_id in trial_ids]
+    return TextTable(["trial_id", "status", "reason", "group"], rows)
 
 
-def _trials(stack: Stack, share: ShareOutcome) -> pd.DataFrame:
-    outcome, k = share.outcome, len(share.trials)
-    diverged = outcome.diverged_step > 0
-    pruned = np.array([trial.trial_id in share.reasons for trial in share.trials]) & ~diverged
-    budget = budget_of(stack)
-    steps = np.where(diverged, outcome.diverged_step, outcome.steps_done)
-    reasons = [
-        f"the loss was not finite at step {step}" if step else share.reasons.get(trial.trial_id, "")
-        for step, trial in zip(outcome.diverged_step, share.trials, strict=True)
-    ]
-    table = pd.DataFrame(
-        {
-            "trial_id": [trial.trial_id for trial in share.trials],
-            "status": np.where(diverged, "diverged", np.where(pruned, "pruned", "ok")),
-            "reason": reasons,
-            "diverged_step": [str(s) if s else "" for s in outcome.diverged_step],
-            "parameters": outcome.parameters,
-            "epochs_done": [f"{budget.epoch_of(step):.7g}" for step in steps],
-            "steps_done": steps,
+def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
+    outcome, budget = share.outcome, budget_of(stack)
+    names = ["trial_id", *outcome_columns(_tracked(share))]
+    measured = _measured(share)
+    table = TextTable(list(dict.fromkeys([*names, *measured])))
+    for k, trial in enumerate(share.trials):
+        diverged = int(outcome.diverged_step[k])
+        pruned = share.reasons.get(trial.trial_id, "")
+        step = diverged or outcome.steps_done
+        cells = {
+            "trial_id": trial.trial_id,
+            "status": "diverged" if diverged else "pruned" if trial.trial_id in share.reasons else "ok",
+            "reason": f"the loss was not finite at step {diverged}" if diverged else pruned,
+            "diverged_step": str(diverged or ""),
+            "parameters": str(int(outcome.parameters[k])),
+            "epochs_done": number(budget.epoch_of(step)),
+            "steps_done": str(step),
             "engine": stack.engine,
             "device": share.device,
             "group": stack.group,
-            "group_size": k,
-            "group_seconds": round(share.seconds, 3),
-        },
-        columns=["trial_id", *outcome_columns(_tracked(share))],
-    )
-    last: dict[Split, Point] = {point.split: point for point in outcome.curve}  # of trials stopped early
-    for split, point in (outcome.final or last).items():
-        # A diverged network's last numbers mean nothing: its cells stay empty.
-        table[f"{split}_loss"] = np.where(diverged, np.nan, point.loss)
-        table[f"{split}_accuracy"] = np.where(diverged, np.nan, point.accuracy)
-        for name, values in point.metrics.items():
-            table[f"{split}_{name}"] = np.where(diverged, np.nan, values)
+            "group_size": str(len(share.trials)),
+            "group_seconds": number(round(share.seconds, 3)),
+        }
+        if not diverged:  # a diverged network's last numbers mean nothing: its cells stay empty
+            cells |= {name: number(values[k]) for name, values in measured.items()}
+        table.rows.append([cells.get(name, "") for name in table.columns])
     return table
+
+
+def _measured(share: ShareOutcome) -> dict[str, Floats]:
+    """Return what was measured of a share's trials at the end, by its column of trials.csv: (K,) each."""
+    last: dict[Split, Point] = {point.split: point for point in share.outcome.curve}  # if stopped early
+    columns_of: dict[str, Floats] = {}
+    for split, point in (share.outcome.final or last).items():
+        columns_of |= {f"{split}_loss": point.loss, f"{split}_accuracy": point.accuracy}
+        columns_of |= {f"{split}_{name}": values for name, values in point.metrics.items()}
+    return columns_of
 
 
 def _tracked(share: ShareOutcome) -> Sequence[str]:
@@ -152,49 +146,39 @@ def _tracked(share: ShareOutcome) -> Sequence[str]:
     return list(share.outcome.curve[-1].metrics) if share.outcome.curve else []
 
 
-def _epochs(share: ShareOutcome) -> pd.DataFrame:
+def _epochs(share: ShareOutcome) -> TextTable:
     """Make a row a trial, evaluation and split, up to the step at which the trial diverged."""
-    curve, diverged = share.outcome.curve, share.outcome.diverged_step
-    step = np.array([point.step for point in curve], np.int64)
-    member, at = np.nonzero((diverged == 0)[:, None] | (step < diverged[:, None]))
-
-    def column(values: Sequence[Floats]) -> NDArray[np.float64]:
-        """Make one value a row from values (K,) a point."""
-        return np.array(values, np.float64).reshape(len(curve), len(diverged))[at, member]
-
-    return pd.DataFrame(
-        {
-            "trial_id": _text([trial.trial_id for trial in share.trials])[member],
-            "epoch": _text([f"{point.epoch:.7g}" for point in curve])[at],
-            "step": step[at],
-            "split": _text([point.split for point in curve])[at],
-            "loss": column([point.loss for point in curve]),
-            "accuracy": column([point.accuracy for point in curve]),
-            **{name: column([point.metrics[name] for point in curve]) for name in _tracked(share)},
-        }
-    )
+    tracked, curve = _tracked(share), share.outcome.curve
+    table = TextTable([*EPOCHS, *tracked])
+    cells = [
+        [number(point.epoch), str(point.step), point.split] for point in curve
+    ]  # the same for all trials
+    values = [
+        np.stack([point.loss, point.accuracy, *(point.metrics[name] for name in tracked)], 1).tolist()
+        for point in curve
+    ]
+    for k, (trial, diverged) in enumerate(zip(share.trials, share.outcome.diverged_step, strict=True)):
+        table.rows += [
+            [trial.trial_id, *cells[i], *map(number, values[i][k])]
+            for i, point in enumerate(curve)
+            if not diverged or point.step < diverged
+        ]
+    return table
 
 
-def _confusion(share: ShareOutcome, data: Data) -> pd.DataFrame:
+def _confusion(share: ShareOutcome, data: Data) -> TextTable:
     """Make a row a trial, split and occurring pair of label and prediction, for val and test."""
     classes, final = len(data.classes), share.outcome.final
-    cells_of: dict[str, list[NDArray[Any]]] = {name: [] for name in CONFUSION}
+    table = TextTable(list(CONFUSION))
     for split in (split for split in ("val", "test") if split in final):
         cells = data[split].y * classes + final[split].predicted
         for k in np.flatnonzero(share.outcome.diverged_step == 0).tolist():
             counts = np.bincount(cells[k], minlength=classes * classes)
             at = np.flatnonzero(counts)
-            key = _text([share.trials[k].trial_id, split]).repeat(len(at)).reshape(2, -1)
-            for name, values in zip(CONFUSION, (*key, *divmod(at, classes), counts[at]), strict=True):
-                cells_of[name].append(values)
-    if not cells_of["trial_id"]:
-        return columns.empty_table("confusion")
-    return pd.DataFrame({name: np.concatenate(values) for name, values in cells_of.items()})
-
-
-def _text(values: Sequence[str]) -> NDArray[np.object_]:
-    """Make an array of texts, which an index array can repeat."""
-    return np.array(values, object)
+            labels, predicted = divmod(at, classes)
+            numbers = np.stack([labels, predicted, counts[at]], 1).tolist()
+            table.rows += [[share.trials[k].trial_id, split, *map(str, row)] for row in numbers]
+    return table
 
 
 def _write_predictions(

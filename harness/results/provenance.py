@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.data.datasets import Dataset
+    from harness.results.csv_rows import TextTable
 
 
 class Provenance:
@@ -95,15 +96,17 @@ def _metric_sources(before: Mapping[str, Any], plan: Plan) -> dict[str, list[str
     return sources
 
 
-def metric_notes(folder: Path, plan: Plan, trials: pd.DataFrame) -> list[str]:
+def metric_notes(folder: Path, plan: Plan, trials: pd.DataFrame | TextTable) -> list[str]:
     """Say which tracked metrics have columns that are incomplete, or may mix two definitions."""
-    planned = trials["trial_id"].isin({trial.trial_id for trial in plan.trials})
-    done = trials[planned & trials["status"].eq("ok")]
+    planned = {trial.trial_id for trial in plan.trials}
+    pairs = zip(trials["trial_id"], trials["status"], strict=True)
+    done = [i for i, (trial_id, status) in enumerate(pairs) if status == "ok" and trial_id in planned]
     sources, listed = _metric_sources(documents.provenance(folder), plan), []
     advice = "For whole columns of one meaning, run into a new folder with --results"
     for name in plan.study.metrics:
         column = f"train_{name}"
-        missing = int(done[column].isna().sum()) if column in done else len(done)
+        cells = list(trials[column]) if column in trials else []
+        missing = sum(cells[i] in {"", None} or cells[i] != cells[i] for i in done) if cells else len(done)
         if missing:
             listed.append(
                 f"{missing} finished trials were trained before metric {name!r} was tracked: their cells "

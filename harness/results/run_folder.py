@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import tomli_w
 
 from harness import notes, results
@@ -17,6 +16,7 @@ from harness.planning.plan import Plan
 from harness.planning.stack import Stack
 from harness.results import checksums, columns, csv_rows, documents, part_files, tables
 from harness.results.columns import FINISHED
+from harness.results.csv_rows import TextTable
 from harness.results.documents import SCHEMA
 from harness.results.part_files import Part, Parts
 from harness.settings import CORE
@@ -161,9 +161,9 @@ def finished(
         sound = [part for part in sound if _is_unchanged(folder, part)]
     old = frozenset() if with_old else part_files.to_renew(folder)
     texts = [part.trials for part in sound if part.group not in old]
-    trials = csv_rows.concatenated(texts, columns.empty_table("trials"))
-    done = trials[trials["status"].isin(FINISHED)]
-    return dict(zip(done["trial_id"], done["status"], strict=True))
+    trials = csv_rows.concatenated(texts, columns.of_part("trials"))
+    pairs = zip(trials["trial_id"], trials["status"], strict=True)
+    return {trial_id: status for trial_id, status in pairs if status in FINISHED}
 
 
 def _is_unchanged(folder: Path, part: Part) -> bool:
@@ -186,7 +186,7 @@ def write_plan(
     digests: Mapping[str, str],
     retrained: Collection[str] = (),
     parts: Parts | None = None,
-) -> pd.DataFrame:
+) -> TextTable:
     """Write down the stacks, the study, and a row for every planned trial, before anything is trained.
 
     The stacks come first: they make the folder a results folder, in which a killed run can be resumed. Rows
@@ -223,7 +223,7 @@ def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
     return table | {"changed_after": changed or changed_after}
 
 
-def planned_rows(plan: Plan) -> pd.DataFrame:
+def planned_rows(plan: Plan) -> TextTable:
     """Make a row a planned trial, as text: its identity, its settings, and why it is skipped if it is."""
     linked = plan.study.label_columns
     settings = [*CORE, *(name for name in known_settings() if name not in CORE)]
@@ -238,4 +238,4 @@ def planned_rows(plan: Plan) -> pd.DataFrame:
             + [str(trial.seed), "skipped" if reason else "", reason]
         )
     header = ["trial_id", "arm", *linked, *settings, "seed", "status", "reason"]
-    return pd.DataFrame(rows, columns=header, dtype=str)
+    return TextTable(header, rows)

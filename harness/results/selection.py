@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness import results as results_folder
 from harness.errors import UsageError, did_you_mean
+from harness.results.standing import arm_names
 from harness.settings.schema import BASELINE, CONFIRMED, WINNER
 from harness.text import NOT_APPLICABLE, as_word
 
@@ -21,23 +22,13 @@ if TYPE_CHECKING:
 
 COMMA = re.compile(r",(?![^\[]*\])")  # outside of lists
 QUOTED = re.compile(r"""\s*("(?:\\.|[^"\\])*"|'[^']*')\s*(?:,|$)""")
-MOST_VALUES = 3  # that name the baseline: with more axes the name would be a paragraph
 MOST_LISTED = 6  # values of a column, or trials, that an error lists
 
 
 def shown_arms(trials: pd.DataFrame) -> dict[str, str]:
-    """Map each arm to its name on figures and tables: the baseline's is its values on the varied axes.
-
-    Between lr=0.03 and lr=0.3 it is "lr=0.1 (baseline)". Its name in trials.csv stays "baseline".
-    """
-    arms = {str(arm): str(arm) for arm in trials["arm"].drop_duplicates()}
-    varied = dict.fromkeys(arm.partition("=")[0] for arm in arms if "=" in arm)
-    axes = [axis for axis in varied if axis in trials and axis != "dataset"]
-    if BASELINE in arms and 0 < len(axes) <= MOST_VALUES:
-        first = trials[trials["arm"].eq(BASELINE)].iloc[0]
-        values = ", ".join(f"{axis}={as_word(first[axis])}" for axis in axes)
-        arms[BASELINE] = f"{values} ({BASELINE})"
-    return arms
+    """Map each arm to its name on figures and tables, as `standing.arm_names`."""
+    first = trials[trials["arm"].eq(BASELINE)].head(1)
+    return arm_names(map(str, trials["arm"]), trials.columns, lambda axis: as_word(first[axis].iloc[0]))
 
 
 def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:

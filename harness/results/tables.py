@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from harness import notes
 from harness.errors import UsageError
 from harness.results import checksums, columns, csv_rows, documents, part_files
 from harness.results.checksums import Record
 from harness.results.columns import FINISHED, TABLES
-from harness.results.csv_rows import CONFUSION
+from harness.results.csv_rows import CONFUSION, TextTable
 from harness.results.part_files import Part
 from harness.settings import limits
 from harness.settings.schema import EPOCHS, outcome_columns
@@ -52,17 +51,17 @@ def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | N
 
 
 def write_planned(
-    folder: Path, rows: pd.DataFrame, retrained: Collection[str] = (), sound: Sequence[Part] | None = None
-) -> pd.DataFrame:
+    folder: Path, rows: TextTable, retrained: Collection[str] = (), sound: Sequence[Part] | None = None
+) -> TextTable:
     """Write the planned trials' rows, and tables in which finished trials keep their outcomes.
 
     The parts of the groups `retrained` are about to change, and are not recorded. Returns the trials.
     """
-    files.write(folder / PLANNED, gzip.compress(csv_rows.written(rows).encode(), 1, mtime=0))
+    files.write(folder / PLANNED, gzip.compress(rows.written().encode(), 1, mtime=0))
     return _write_merged(folder, rows, part_files.current(folder, sound), retrained)
 
 
-def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> pd.DataFrame:
+def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> TextTable:
     """Remake the tables from the parts, prune the weights as the study asks, and return the trials."""
     trials = _write_merged(folder, _planned_rows(folder), part_files.current(folder, sound))
     _prune_weights(folder, trials)
@@ -70,50 +69,55 @@ def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> pd.DataFra
 
 
 def _write_merged(
-    folder: Path, rows: pd.DataFrame, parts: Sequence[Part], retrained: Collection[str] = ()
-) -> pd.DataFrame:
+    folder: Path, rows: TextTable, parts: Sequence[Part], retrained: Collection[str] = ()
+) -> TextTable:
     texts = _merged(folder, rows, parts)
     contents = {f"{name}.csv": texts[name].encode() for name in reversed(TABLES)}
     write(folder, contents, [part for part in parts if part.group not in retrained])
-    text = columns.text_columns(documents.study(folder))
-    return columns.typed(csv_rows.read(io.StringIO(texts["trials"])), text)
+    return csv_rows.table(texts["trials"])
 
 
-def _prune_weights(folder: Path, trials: pd.DataFrame) -> None:
+def _prune_weights(folder: Path, trials: TextTable) -> None:
     """With keep_weights = "best", leave the best finished trial of each data set, by val accuracy."""
     kept = documents.study(folder)["study"]["keep_weights"]
     if kept == "all":
         return
     weights = {path.stem: path for path in (folder / "weights").glob("*.safetensors")}
     # Of trials that tie, a stack kept the weights of one.
-    done = trials[(trials["status"] == "ok") & trials["trial_id"].isin(weights)]
-    done = done.dropna(subset=["val_accuracy"])
-    best = set(done.loc[done.groupby("dataset")["val_accuracy"].idxmax(), "trial_id"])
+    best: dict[str, tuple[float, str]] = {}
+    for trial_id, dataset, status, cell in zip(
+        *(trials[name] for name in ("trial_id", "dataset", "status", "val_accuracy")), strict=True
+    ):
+        accuracy = float(cell or math.nan)
+        first = best.get(dataset, (-math.inf, ""))[0]
+        if status == "ok" and trial_id in weights and accuracy > first:
+            best[dataset] = accuracy, trial_id
+    chosen = {trial_id for _, trial_id in best.values()}
     for trial_id in weights.keys() & set(trials["trial_id"]):  # an earlier form of the study asked for others
-        if kept == "none" or trial_id not in best:
+        if kept == "none" or trial_id not in chosen:
             weights[trial_id].unlink()
 
 
-def _planned_rows(folder: Path) -> pd.DataFrame:
+def _planned_rows(folder: Path) -> TextTable:
     """Read the planned trials' rows; where that file is damaged or missing, those of trials.csv."""
     try:
         with gzip.open(io.BytesIO(files.content_of(folder / PLANNED))) as file:
             content = file.read(MOST_PLANNED + 1)
         if len(content) > MOST_PLANNED:
             raise ValueError(f"it would unpack to more than {MOST_PLANNED:,} bytes")
-        return _with_needed(csv_rows.read(io.StringIO(content.decode())))
+        return _with_needed(csv_rows.table(content.decode()))
     except files.DAMAGE as error:
         if (folder / PLANNED).exists():
             notes.warn(f"{folder / PLANNED} is damaged ({error}): trials.csv is read in its place")
-    return _with_needed(csv_rows.read(folder / "trials.csv"))
+    return _with_needed(csv_rows.table(files.content_of(folder / "trials.csv").decode("utf-8-sig")))
 
 
-def _with_needed(rows: pd.DataFrame) -> pd.DataFrame:
+def _with_needed(rows: TextTable) -> TextTable:
     columns.check_columns(rows.columns, columns.NEEDED["trials"])
     return rows
 
 
-def _merged(folder: Path, rows: pd.DataFrame, parts: Sequence[Part]) -> dict[str, str]:
+def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, str]:
     """Merge the parts into three CSVs in the plan's order; `rows` are the planned trials'."""
     tracked = _tracked(folder, parts)
     place: dict[str, int] = {}
@@ -121,27 +125,35 @@ def _merged(folder: Path, rows: pd.DataFrame, parts: Sequence[Part]) -> dict[str
         place.setdefault(trial_id, i)  # of arms that chose the same settings
     header = [*EPOCHS, *tracked]
     epochs = [csv_rows.with_columns(part.epochs, header) for part in parts]
-    outcomes = csv_rows.concatenated([part.trials for part in parts], columns.empty_table("trials"))
+    outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
     return {
-        "trials": csv_rows.written(_merged_trials(rows, outcomes, outcome_columns(tracked))),
+        "trials": _merged_trials(rows, outcomes, outcome_columns(tracked)).written(),
         "epochs": csv_rows.merged(header, epochs, place),
         "confusion": csv_rows.merged(CONFUSION, [part.confusion for part in parts], place),
     }
 
 
-def _merged_trials(rows: pd.DataFrame, outcomes: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -> TextTable:
     """Join the planned trials' rows with their outcomes, as text."""
-    known = rows.loc[:, :"seed"].assign(_skipped=rows["reason"].where(rows["status"] == "skipped", ""))
-    outcomes = outcomes.reindex(columns=["trial_id", *names], fill_value="")
-    # A trial that failed in one stack and finished in a later one has finished.
-    outcomes = outcomes.sort_values("status", key=lambda s: ~s.isin(FINISHED), kind="stable")
-    outcomes = outcomes.drop_duplicates("trial_id")
-    trials = known.merge(outcomes, on="trial_id", how="left").fillna("")
-    trials.loc[trials["status"] == "", "reason"] = "not trained yet"
-    skipped = trials["_skipped"] != ""
-    trials.loc[skipped, "status"] = "skipped"
-    trials.loc[skipped, "reason"] = trials["_skipped"]
-    return trials.drop(columns="_skipped")
+    outcomes = outcomes.only(["trial_id", *names])
+    status, reason = names.index("status"), names.index("reason")
+    ended: dict[str, list[str]] = {}
+    for trial_id, *cells in outcomes.rows:
+        earlier = ended.get(trial_id)
+        # A trial that failed in one stack and finished in a later one has finished.
+        if earlier is None or (cells[status] in FINISHED and earlier[status] not in FINISHED):
+            ended[trial_id] = cells
+    known = rows.only(rows.columns[: rows.columns.index("seed") + 1])
+    merged = TextTable([*known.columns, *names])
+    planned = zip(known.rows, rows["trial_id"], rows["status"], rows["reason"], strict=True)
+    for row, trial_id, before, why in planned:
+        cells = list(ended.get(trial_id, [""] * len(names)))
+        if before == "skipped" and why:
+            cells[status], cells[reason] = before, why
+        elif not cells[status]:
+            cells[reason] = "not trained yet"
+        merged.rows.append([*row, *cells])
+    return merged
 
 
 def _tracked(folder: Path, parts: Sequence[Part]) -> list[str]:
@@ -200,15 +212,16 @@ def _are_current(
 def _has_more(content: bytes, parts: Sequence[Part]) -> bool:
     """Tell whether a trials.csv without checksums has all trials that parts have finished, and others."""
     try:
-        trials = csv_rows.read(io.StringIO(content.decode("utf-8-sig")))
+        trials = csv_rows.table(content.decode("utf-8-sig"))
         written = _finished_ids(trials)
     except (ValueError, KeyError):
         return False
     return set().union(*(_finished_ids(part.table("trials")) for part in parts)) < written
 
 
-def _finished_ids(trials: pd.DataFrame) -> set[str]:
-    return set(trials["trial_id"][trials["status"].isin(FINISHED)])
+def _finished_ids(trials: TextTable) -> set[str]:
+    pairs = zip(trials["trial_id"], trials["status"], strict=True)
+    return {trial_id for trial_id, status in pairs if status in FINISHED}
 
 
 def check_unchanged(folder: Path, name: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from harness import notes
 from harness.data.batches import Budget
 from harness.data.samples import Data
-from harness.engines import engine
+from harness.engines import arithmetic, engine
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
 from harness.engines.states import State
@@ -53,8 +53,10 @@ class StageTask(Task["StageResult"]):
         options = EngineOptions(
             metrics=self.study.metrics, checkpoints=memory, sealed=True, until=self.until, splits=("val",)
         )
-        with quiet_arithmetic(self.stack.engine), undisturbed():
-            outcome = engine(self.stack.engine).train(self.stack.trials, data, self.device, options=options)
+        stack = self.stack
+        library = arithmetic(stack.engine, stack.trials, data, self.device, self.study.metrics)
+        with quiet_arithmetic(library), undisturbed():
+            outcome = engine(stack.engine).train(stack.trials, data, self.device, options=options)
         for note in outcome.notes:
             notes.warn_once(note)
         seconds = time.perf_counter() - start

@@ -23,7 +23,7 @@ from harness.settings.schema import OF_ARM
 from harness.study.checker import GivenSettings
 from harness.study.study import Study
 
-SEMANTICS = 1
+SEMANTICS = 2
 """The version of what training means. Part of every trial_id: raise it when results change."""
 SORTED = json.JSONEncoder(sort_keys=True)
 

@@ -1,4 +1,7 @@
-"""Spawning: worker processes begin by running the main program again, which may forbid to start them."""
+"""Starting worker processes: forked where that is safe; else spawned, which runs the main program again.
+
+The main program may forbid to be run again.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,20 @@ from types import FrameType
 from harness import notes
 
 GUARD = 'if __name__ == "__main__":'
+
+
+def can_fork() -> bool:
+    """Tell whether a forked child would find everything as it is here: it has this thread alone.
+
+    Where torch is imported, and in a process with several threads (a notebook, NumPy's own on several cores),
+    locks could stay locked in the child for ever. Elsewhere than on Linux, system libraries forbid it.
+    """
+    if sys.platform != "linux" or "torch" in sys.modules:
+        return False
+    try:
+        return len(list(Path("/proc/self/task").iterdir())) == 1
+    except OSError:
+        return False
 
 
 def possible(workers: int) -> int:

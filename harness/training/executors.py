@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -18,15 +19,18 @@ from typing import Any
 
 from harness import notes
 from harness.axes import plugins
-from harness.engines import engine
+from harness.engines import WITHOUT_TORCH, engine
 from harness.errors import MachineError, UsageError, in_words
 from harness.study.trials import Trial, components_of, is_still
+from harness.system import signals, spawning
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Result, Task
 
+FORKING = getattr(multiprocessing.context, "ForkContext", ())  # not on Windows
 MOST_TRIES = 3  # of a task whose worker process dies
 DIED = "its worker process died (killed, or out of memory)"
 ENDING = 10.0  # seconds for a worker to end when it is told to, and for a pool's thread to have noticed
+STOPPING = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
 NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
 
@@ -47,13 +51,15 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
         self._engines: Collection[str] = ()
 
-    def start(self, engines: Collection[str]) -> None:
-        """Start the workers' imports, which take seconds, while the caller prepares their tasks.
+    def start(self, engines: Collection[str], *, early: bool = False) -> None:
+        """Start the workers, whose imports take seconds, while the caller prepares their tasks (`early`).
 
-        Where the machine starts no process, a warning says so, and this process runs the tasks.
+        Workers that are forked import nothing, and share what the caller has prepared: they wait for the
+        second call, which comes before the caller starts a thread. Where the machine starts no process, a
+        warning says so, and this process runs the tasks.
         """
         self._engines = sorted(engines)
-        if self.count <= 1 or self._pool is not None:
+        if self.count <= 1 or self._pool is not None or (early and spawning.can_fork()):
             return
         try:
             self._started(self.count)
@@ -138,6 +144,8 @@ class Workers:
 
     def _started(self, count: int) -> ProcessPoolExecutor:
         if self._pool is None:
+            if spawning.can_fork():
+                _import_engines([name for name in self._engines if name in WITHOUT_TORCH])
             self._pool = pool(count, self.shared, self.modules)
             warm(self._pool, count, self._engines)
         return self._pool
@@ -151,7 +159,9 @@ def idlest(devices: Sequence[str], in_flight: Iterable[Task[Any]]) -> str:
 
 def pool(workers: int, shared: SharedProgress | None, modules: Sequence[str]) -> ProcessPoolExecutor:
     """Make a pool whose workers know third-party components, and notice a dead parent."""
-    # spawn: a forked child would inherit torch's threads in an unknown state.
+    if spawning.can_fork():
+        fork = multiprocessing.get_context("fork")
+        return ProcessPoolExecutor(workers, fork, initializer=_start_forked, initargs=(shared,))
     return ProcessPoolExecutor(
         workers,
         multiprocessing.get_context("spawn"),
@@ -171,7 +181,9 @@ def submit(pool: ProcessPoolExecutor, *call: Any) -> Future[Any]:
     """Submit a call; a worker started for it never hears of Ctrl-C, which is the parent's to handle."""
     if not hasattr(signal, "pthread_sigmask"):  # not on Windows
         return pool.submit(*call)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # a child inherits what is blocked
+    forks = isinstance(pool._mp_context, FORKING)
+    late = STOPPING if forks else []  # a forked worker has the parent's handlers until it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *late])  # a child inherits the mask
     try:
         return pool.submit(*call)
     finally:
@@ -207,15 +219,30 @@ _sources = plugins.sources()
 
 def _start_worker(shared: SharedProgress | None, modules: Sequence[str], level: int) -> None:
     notes.logger.setLevel(level)  # as the parent is silenced, or not
-    global _shared, _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
-    _shared = shared
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    global _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
+    _begin(shared)
     try:
         _load(modules)
         _refusal = ""
     except BaseException as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
         _refusal = str(error) if isinstance(error, UsageError) else in_words(error)
+
+
+def _start_forked(shared: SharedProgress | None) -> None:
+    """Start a worker that has its parent's components, notes and data."""
+    for number in STOPPING:
+        if callable(signal.getsignal(number)):  # the parent's handler; one that is ignored (nohup) stays so
+            signal.signal(number, signal.SIG_DFL)
+    _begin(shared)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    gc.freeze()  # a collection would write to pages that are shared with the parent
+
+
+def _begin(shared: SharedProgress | None) -> None:
+    global _shared  # noqa: PLW0603 (a worker has no other place for what it inherits)
+    _shared = shared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:

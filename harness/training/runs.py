@@ -10,18 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-import pandas as pd
-
 from harness import notes, results
 from harness.axes import plugins
 from harness.axes.metrics import metrics
-from harness.engines import kernels
+from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.planning.cost import stack_seconds
 from harness.planning.plan import Plan, arrange, draw, shortages
 from harness.planning.stack import Engine, Stack, budget_of
-from harness.results import Results, checkpoints, documents, part_files, parts, run_folder, tables
+from harness.results import Results, checkpoints, columns, documents, part_files, parts, run_folder, tables
 from harness.results.checkpoints import EVERY
+from harness.results.csv_rows import TextTable
 from harness.results.provenance import Provenance, metric_notes
 from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
@@ -193,7 +192,8 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     planned, earlier = _plan(drawn, folder, options)
     modules = third_party_modules(planned.plan)
     with closing(Workers(planned.processes, modules, planned.shared)) as workers:
-        workers.start({stack.engine for stack in planned.stacks})  # their imports take seconds
+        engines = {stack.engine for stack in planned.stacks}
+        workers.start(engines, early=True)
         remarks, trials = _prepare(planned, earlier)
         del earlier  # the tables of all that is finished, as text
         provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
@@ -201,6 +201,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)
         progress = Progress(total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title)
+        workers.start(engines)
         try:
             with (
                 put_in_order(folder, lambda: _consolidate(folder, provenance, progress)),
@@ -251,7 +252,7 @@ def _heard(count: int, shared: SharedProgress) -> int:
     return count
 
 
-def _prepare(planned: PlannedRun, earlier: part_files.Parts) -> tuple[list[str], pd.DataFrame]:
+def _prepare(planned: PlannedRun, earlier: part_files.Parts) -> tuple[list[str], TextTable]:
     """Load the data, and write the plan into the folder; return remarks on checkpoints, and the trials."""
     for dataset in planned.plan.datasets.values():
         dataset.load()
@@ -282,7 +283,7 @@ def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> No
     stored = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists():
         checkpoints.prune(folder, run_folder.finished(folder, stored))
-    progress.statuses = results.count_statuses(tables.consolidate(folder, stored.sound))
+    progress.statuses = columns.count(tables.consolidate(folder, stored.sound)["status"])
     provenance.finish(progress.done - progress.failed)
 
 
@@ -306,23 +307,23 @@ def put_in_order(folder: Path, finish: Callable[[], None]) -> Iterator[None]:
         raise MachineError(f"{folder} is not put in order: {error}. {AGAIN}") from error
 
 
-def _remarks(planned: PlannedRun, trials: pd.DataFrame) -> list[str]:
+def _remarks(planned: PlannedRun, trials: TextTable) -> list[str]:
     plan, folder, stacks = planned.plan, planned.folder, planned.stacks
     on_cpu = planned.devices[0] == "cpu"
     return [
         *run_folder.dropped_notes(plan, planned.known, planned.finished),
         *shortages(stacks, plan.study, planned.processes if on_cpu else 0, folder),
         *metric_notes(folder, plan, trials),
-        *_kernel_remarks(planned.tasks),
+        *_compilation_remarks(planned),
         *_old_remarks(folder, stacks),
         *([] if stacks else _engine_remarks(trials, planned.engine)),
     ]
 
 
-def _kernel_remarks(tasks: Sequence[StackTask]) -> list[str]:
-    wanted = any(task.device == "cpu" and task.stack.engine == "stacked" for task in tasks)
-    missing = kernels.why_not() if wanted else ""
-    return [f"{missing}: PyTorch computes what the kernels would"] if missing else []
+def _compilation_remarks(planned: PlannedRun) -> list[str]:
+    """Compile what the stacks need, before a worker does; say what trains in PyTorch instead, and why."""
+    stacks = [task.stack for task in planned.tasks if task.device == "cpu"]
+    return compiled.prepare(stacks, planned.plan.study.metrics)
 
 
 def _old_remarks(folder: Path, stacks: Sequence[Stack]) -> list[str]:
@@ -334,9 +335,9 @@ def _old_remarks(folder: Path, stacks: Sequence[Stack]) -> list[str]:
     return [f"{count} finished trials are trained anew; their results stay until the new ones are written"]
 
 
-def _engine_remarks(trials: pd.DataFrame, engine: Engine) -> list[str]:
+def _engine_remarks(trials: TextTable, engine: Engine) -> list[str]:
     """Say where another engine than the one asked for has trained what is finished."""
-    others = " and ".join(sorted(set(trials["engine"].dropna()) - {engine}))
+    others = " and ".join(sorted(set(trials["engine"]) - {engine, ""}))
     if not others:
         return []
     done = f"the {engine} engine trains nothing: all trials are finished, by the {others} engine"

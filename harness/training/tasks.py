@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from harness.axes.planned_components import raised_in
 from harness.data.samples import Data, prepare
-from harness.engines import engine
+from harness.engines import Arithmetic, arithmetic, engine, kernels
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.planning.stack import Stack
 from harness.results import checkpoints
@@ -74,15 +74,19 @@ class Task(ABC, Generic[Result]):
 
 
 @contextmanager
-def quiet_arithmetic(engine: str) -> Iterator[None]:
+def quiet_arithmetic(library: Arithmetic) -> Iterator[None]:
     """Compute in one thread, without subnormal numbers, which would slow a whole stack, and without TF32.
 
-    New tensors are float32 and have gradients, whatever a notebook has set. All is put back, because the
-    process may be a notebook's. NumPy has no switch for subnormal numbers; where it is the engine, torch is
-    not imported.
+    PyTorch's new tensors are float32 and have gradients, whatever a notebook has set. All is put back, because
+    the process may be a notebook's. Torch is imported only where it computes; NumPy has no switch for
+    subnormal numbers.
     """
-    if engine == "numpy":
+    if library == "numpy":
         with threadpool_limits(1, user_api="blas"):
+            yield
+        return
+    if library == "compiled":
+        with kernels.without_subnormals():
             yield
         return
     import torch
@@ -149,7 +153,9 @@ class StackTask(Task[StackResult]):
         from harness.results import parts
 
         about = self.study.about
-        with quiet_arithmetic(self.stack.engine), undisturbed():
+        stack = self.stack
+        library = arithmetic(stack.engine, stack.trials, data, self.device, self.study.metrics)
+        with quiet_arithmetic(library), undisturbed():
             shares = _train_in_shares(self, data, shared)
         statuses = parts.write(
             self.folder, self.stack, data, shares, about.keep_predictions, about.keep_weights

@@ -13,8 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from harness import results
 from harness.errors import UsageError
@@ -25,6 +24,9 @@ from harness.study.checker import GivenSettings
 from harness.study.study import Study
 from harness.study.trials import Arm, arms, trial_of
 from harness.text import as_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NO_SCORE = -math.inf
 """Score of a setting that did not finish with every seed."""
@@ -37,6 +39,8 @@ def choose(plan: Plan, folder: Path) -> dict[str, GivenSettings]:
     first. A setting with a diverged seed is not taken. An arm for which nothing is left chooses nothing.
     Where trials of `folder`/tuning are missing or failed, that is a UsageError.
     """
+    import pandas as pd
+
     study = plan.study.in_phase("tuning")
     tried = results.read_trials(folder / TUNING).set_index("trial_id")[["status", "val_accuracy"]]
     chosen: dict[str, GivenSettings] = {}

@@ -20,9 +20,10 @@ from harness.axes.metrics import metrics
 from harness.data.samples import SPLITS, prepare
 from harness.engines import loop
 from harness.engines import numpy_engine as by_hand
+from harness.engines import stack_engine as engine
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
-from harness.engines.stacked import engine, network, outputs
+from harness.engines.stacked import network, outputs
 from harness.errors import UsageError
 from harness.planning import grouping, plan
 from harness.planning.stack import Engine

@@ -16,6 +16,7 @@ from harness.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 BUILT_IN = ("mnist", "fashion_mnist", "digits")
 # Images a class: MNIST's are in its paper's tables, Fashion-MNIST is balanced, digits as UCI counts them.
@@ -193,3 +194,24 @@ def flipped(images: Images) -> Images:
 def test_a_data_set_must_name_its_classes(shelf: Registry[Dataset]) -> None:
     with pytest.raises(UsageError, match=r"classes=.* is missing"):
         shelf.register("toy", pixel_max=16)(toy)
+
+
+def test_digits_come_from_the_cache_and_else_from_scikit_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    first = load("digits")
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # an import raises
+    kept = load("digits")
+    assert digest(kept) == digest(first) == datasets["digits"].facts.digest
+    file = tmp_path / "digits" / "images-idx3-ubyte"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"\7")  # another pixel, and the file is still whole
+    with pytest.raises(UsageError, match="sklearn"):
+        load("digits")
+    monkeypatch.undo()
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    assert digest(load("digits")) == digest(first)
+    assert file.read_bytes() == content
+    monkeypatch.setenv("HARNESS_DATA", str(file))  # no folder
+    assert digest(load("digits")) == digest(first)

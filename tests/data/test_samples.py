@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.data import pixel_source
+from harness.data import samples as samples_module
 from harness.data.arm_settings import Settings
 from harness.data.datasets import datasets
 from harness.data.images import Images
@@ -136,3 +140,54 @@ def test_a_data_set_that_a_notebook_redefines_is_read_anew(redefined: str) -> No
         data = digits(dataset=redefined, val_fraction=0.0, preprocessing="raw")
         assert (data.train.x == pixel).all()
         datasets.remove(redefined)
+
+
+@pytest.mark.parametrize("name", ["unit", "standardize"])
+def test_pixels_are_the_same_in_chunks_and_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = digits(np.float32, preprocessing=name).train.x
+    monkeypatch.setattr(pixel_source, "CHUNK", 100)
+    samples_module._prepare.cache_clear()
+    data = digits(np.float32, preprocessing=name)
+    for samples in (data.train, data.val, data.test):
+        chunks = list(samples.chunks())
+        assert [len(chunk) for chunk in chunks[:-1]] == [100] * (len(chunks) - 1)
+        assert "x" not in vars(samples)
+        assert (samples.width, samples.dtype) == (64, np.dtype(np.float32))
+        np.testing.assert_array_equal(np.concatenate(chunks), samples.x)
+        np.testing.assert_array_equal(np.concatenate(list(samples.chunks())), samples.x)
+    np.testing.assert_array_equal(data.train.x, whole)
+    samples_module._prepare.cache_clear()
+
+
+def test_keys_of_pixels_differ_where_pixels_do() -> None:
+    settings: list[dict[str, Any]] = [
+        {}, {"preprocessing": "invert"}, {"val_fraction": 0.2}, {"split_seed": 1}, {"val_split": "random"},
+    ]  # fmt: skip
+    data = [digits(dtype, **setting) for setting in settings for dtype in (np.float32, np.float64)]
+    keys = {d[split].key for d in data for split in samples_module.SPLITS}
+    assert len(keys) == 3 * len(data)
+    assert digits(label_noise=0.5).train.key == digits().train.key  # which decides labels alone
+    core: dict[str, Any] = {name: setting.default for name, setting in CORE.items()}
+    own = prepare(Settings({**core, "dataset": "digits"}), apply=np.sqrt)
+    assert own.train.key == ""
+    assert dataclasses.replace(own.train, pixels=own.train.x).key == ""
+    changed = dataclasses.replace(digits().train, pixels=1 - digits().train.x)
+    assert changed.key == ""
+
+
+def test_large_pixels_are_shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    counts = [0]
+
+    def make() -> dict[str, Any]:
+        counts[0] += 1
+        return {"sum": data.train.x.sum(0)}
+
+    data = digits()
+    for _ in range(2):
+        data.train.shared("sums", make)
+    assert counts == [2]
+    monkeypatch.setattr(samples_module, "SMALL", 0)
+    for _ in range(2):
+        np.testing.assert_array_equal(data.train.shared("sums", make)["sum"], data.train.x.sum(0))
+    assert counts == [3]

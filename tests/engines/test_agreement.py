@@ -19,9 +19,10 @@ from harness.data.datasets import datasets
 from harness.data.images import Images
 from harness.data.samples import prepare
 from harness.engines import kernels, loop
+from harness.engines import stack_engine as engine
+from harness.engines.compiled import engine as compiled
+from harness.engines.compiled import images
 from harness.engines.outcome import Outcome
-from harness.engines.stacked import engine, sparse
-from harness.engines.stacked import network as engine_stack
 from harness.planning import grouping
 from harness.planning import plan as planning
 from harness.registry import Registry
@@ -63,12 +64,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True, params=["dense", "sparse"])
+@pytest.fixture(autouse=True, params=["dense", "sparse", "compiled"])
 def layer_one(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both forms of layer one, whatever share of an image is zero."""
-    if request.param == "sparse" and kernels.why_not():
+    """A stack in PyTorch with both forms of layer one, and in C, whatever share of an image is zero."""
+    if request.param != "dense" and kernels.why_not():
         pytest.skip(f"no kernels: {kernels.why_not()}")
-    monkeypatch.setattr(sparse, "DENSEST", 1.0 if request.param == "sparse" else 0.0)
+    monkeypatch.setattr(images, "DENSEST", 0.0 if request.param == "dense" else 1.0)
+    if request.param == "sparse":
+        monkeypatch.setattr(compiled, "why_not", lambda *_: "this test wants PyTorch")
 
 
 def trial(name: str = "base", seed: int = 0, **settings: Any) -> Trial:
@@ -132,14 +135,14 @@ def train_alone(one: Trial, dtype: Any = np.float64) -> Outcome:
 
 
 @functools.cache
-def _all_together(dtype: Any, _densest: float) -> tuple[list[str], Outcome]:
+def _all_together(dtype: Any, _densest: float, _why_not: Any) -> tuple[list[str], Outcome]:
     ordered = sorted(CASES.values(), key=grouping.order)
     return [case.arm.name for case in ordered], stack(ordered, dtype)
 
 
 def all_together(dtype: Any) -> tuple[list[str], Outcome]:
     """Every case as a member of one stack, in the plan's order."""
-    return _all_together(dtype, sparse.DENSEST)
+    return _all_together(dtype, images.DENSEST, compiled.why_not)
 
 
 @functools.cache
@@ -235,12 +238,8 @@ def test_members_are_regularised_as_they_would_be_alone() -> None:
     assert len(set(losses_.tolist())) == len(members) - 4  # the same twice over, once a seed and activation
 
 
-def test_regularised_members_keep_their_bits_in_any_company(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_regularised_members_keep_their_bits_in_any_company() -> None:
     """Float32: a mask of ones and a smoothing of 0 change nothing, and what others leave out is theirs."""
-    monkeypatch.setattr(
-        engine_stack, "kernels_support_layers", lambda _: False
-    )  # as with dropout, without it
-    monkeypatch.setattr(engine_stack, "stretches", lambda *_: None)
     plain, both = trial("plain"), trial("both", dropout=0.3, label_smoothing=0.1)
     others = [trial(f"other {p}", dropout=p, label_smoothing=p / 2) for p in (0.1, 0.45)]
     pairs = [stack([plain, other], np.float32) for other in (plain, both)]

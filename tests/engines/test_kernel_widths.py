@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from harness.planning.kernel_support import ACTIVATIONS, RULES
 from test_kernels import all_sparse, assert_same, step_by_step, train, trial
 
 from harness.data import cache
 from harness.engines import kernels
 from harness.engines.stacked import kernel_self_test
-from harness.planning.kernel_support import ACTIVATIONS, RULES
 
 __all__ = ["all_sparse"]  # a fixture of every test here
 COMPILER = Path(__file__).with_name("compiler_for.py")

@@ -13,9 +13,9 @@ from harness.axes import formulas
 from harness.data.samples import prepare
 from harness.engines import loop
 from harness.engines import numpy_engine as by_hand
+from harness.engines import stack_engine as engine
 from harness.engines.base import uniforms
 from harness.engines.regularisation import Masks, SeededDropout, seed_dropout, smoothing
-from harness.engines.stacked import engine
 from harness.engines.stacked.network import StackedNetwork
 from harness.study.trials import Arm, Trial, resolve
 

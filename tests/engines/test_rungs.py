@@ -15,9 +15,9 @@ from test_states import assert_same_bits
 from harness.data.batches import Budget
 from harness.data.samples import prepare
 from harness.engines import loop, numpy_engine
+from harness.engines import stack_engine as engine
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
-from harness.engines.stacked import engine
 from harness.engines.states import State
 from harness.planning import grouping
 from harness.results import checkpoints

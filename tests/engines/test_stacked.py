@@ -15,10 +15,10 @@ from harness.axes.heads import heads
 from harness.data.batches import Budget
 from harness.data.samples import SPLITS, Data, Samples, Split, prepare
 from harness.engines import driver, loop, numpy_engine
+from harness.engines import stack_engine as stacked
 from harness.engines.base import EngineOptions, learning_rates
 from harness.engines.members import as_slice, runs
 from harness.engines.outcome import Outcome
-from harness.engines.stacked import engine as stacked
 from harness.engines.stacked import network, sparse, steps
 from harness.engines.stacked.outputs import first_largest, probability
 from harness.planning import grouping
@@ -153,7 +153,7 @@ def test_only_train_decides_the_weights(engine: Any, split: Split) -> None:
     one = trial(optimizer="adam")
     data = data_of(one)
     held_out = data[split]
-    changed: Any = {split: dataclasses.replace(held_out, x=-held_out.x, y=held_out.y[::-1].copy())}
+    changed: Any = {split: dataclasses.replace(held_out, pixels=-held_out.x, y=held_out.y[::-1].copy())}
     other = dataclasses.replace(data, **changed)
     a, b = outcome_of(engine, one, data), outcome_of(engine, one, other)
     assert all((a.weights[0][name] == b.weights[0][name]).all() for name in a.weights[0])

@@ -18,9 +18,9 @@ from harness.axes.optimizers import Scalar, optimizers
 from harness.data.batches import Budget
 from harness.data.samples import prepare
 from harness.engines import loop, numpy_engine
+from harness.engines import stack_engine as engine
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices
 from harness.engines.outcome import Outcome, Point
-from harness.engines.stacked import engine
 from harness.engines.states import NEVER, State
 from harness.planning import grouping
 from harness.results import checkpoints

@@ -135,8 +135,9 @@ COMMITTED = {
 """Study -> the first digits of the SHA-256 of its trial_ids, in order, as commit 78458cf has them."""
 
 
-def test_the_ids_of_committed_studies_stay() -> None:
+def test_the_ids_of_committed_studies_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file's digest is its SHA-256, as it was, where the file says all there is."""
+    monkeypatch.setattr(harness.study.trials, "SEMANTICS", 1)  # of that commit
     assert {path.stem for path in ABLATIONS.glob("*.toml")} == set(COMMITTED)
     for name, expected in COMMITTED.items():
         study = harness.load(ABLATIONS / f"{name}.toml")

@@ -19,7 +19,16 @@ from harness.lowering import templates
 
 HEADERS = Path(templates.__file__).parent / "headers"
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
-FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-w", "-Wno-psabi", "-fPIC", "-shared")
+FLAGS = (
+    "-O3",
+    "-march=native",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-w",
+    "-Wno-psabi",
+    "-fPIC",
+    "-shared",
+)
 Array = npt.NDArray[Any]
 
 
@@ -34,7 +43,18 @@ def shared_object(text: str, dtype: str, *more: str) -> Path:
     key = hashlib.sha256("\n".join((text, dtype, *more)).encode()).hexdigest()[:20]
     source, built = (Path(_folder().name) / f"{key}.{ending}" for ending in ("c", "so"))
     source.write_text(text)
-    command = ["cc", *FLAGS, *more, f"-DREAL={real}", f"-DREAL_BYTES={size}", f"-I{HEADERS}", "-o", built, source, "-lm"]
+    command = [
+        "cc",
+        *FLAGS,
+        *more,
+        f"-DREAL={real}",
+        f"-DREAL_BYTES={size}",
+        f"-I{HEADERS}",
+        "-o",
+        built,
+        source,
+        "-lm",
+    ]
     subprocess.run(command, check=True)
     return built
 
@@ -126,7 +146,9 @@ class Compiled:
         self.library.scalars(ctypes.c_double(t), at(given), at(to))
         return to
 
-    def step_rows(self, w: Array, g: Array, states: list[Array], t: int, settings: Mapping[str, float]) -> None:
+    def step_rows(
+        self, w: Array, g: Array, states: list[Array], t: int, settings: Mapping[str, float]
+    ) -> None:
         """Take a step in place; states are made at the first one."""
         if t == 1:
             states[:] = [np.full_like(w, np.nan) for _ in self.facts["states"]]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.planning.kernel_support import kernels_support
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning.cost import Cost, cost, stack_seconds
 from harness.planning.grouping import SAME_IN_A_GROUP, cut, side_by_side
-from harness.planning.kernel_support import kernels_support
 from harness.planning.plan import Plan, make
 from harness.planning.stack import (
     MEMORY_BYTES,

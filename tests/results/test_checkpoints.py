@@ -23,6 +23,7 @@ import safetensors
 import safetensors.numpy
 import tomli_w
 import torch
+from harness.engines.stacked.kernel_steps import Stretches
 
 from harness import results
 from harness.axes.metrics import metrics
@@ -31,7 +32,6 @@ from harness.data.batches import Budget
 from harness.data.samples import Samples
 from harness.engines import kernels
 from harness.engines.stacked import network as stacks
-from harness.engines.stacked.kernel_steps import Stretches
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
 from harness.planning import plan

@@ -408,5 +408,5 @@ def test_a_part_is_listed_once_however_its_folder_is_spelled(
 
 def test_the_planned_rows_of_the_largest_study_may_be_read() -> None:
     rows = run_folder.planned_rows(plan.make(study()))
-    size = len(csv_rows.written(rows).encode()) / len(rows)
+    size = len(rows.written().encode()) / len(rows)
     assert size * limits.TRIALS < tables.MOST_PLANNED

@@ -17,6 +17,7 @@ from harness.axes.activations import activations
 from harness.axes.optimizers import optimizers
 from harness.data.datasets import datasets
 from harness.errors import UsageError
+import harness.study.trials
 from harness.registry.digest import ComponentDigest
 from harness.study.checker import known_settings
 from harness.study.study import Study, load, parse
@@ -195,8 +196,11 @@ def test_values_as_text() -> None:
 # --------------------------------------------------------------------------------------------- who a trial is
 
 
-def test_known_trials_keep_their_ids() -> None:
-    """The ids in every results folder: if they change, SEMANTICS must say why."""
+def test_known_trials_keep_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids in every results folder: if they change, SEMANTICS must say why, and nothing else."""
+    assert identity() == "tb597377f5a2e"
+    assert only({}, seed=7).trial_id == "tcf9fbbe5befe"
+    monkeypatch.setattr(harness.study.trials, "SEMANTICS", 1)
     assert identity() == "tc250378bdc60"
     assert only({}, seed=7).trial_id == "te0feddc423f5"
 
@@ -239,7 +243,10 @@ def test_settings_that_decide_results_decide_the_id(changed: dict[str, Any]) -> 
     assert identity(**changed) != identity()
 
 
-def test_ids_are_those_from_before_label_noise_dropout_and_smoothing() -> None:
+def test_ids_are_those_from_before_label_noise_dropout_and_smoothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(harness.study.trials, "SEMANTICS", 1)  # of the folder
     rows = pd.read_csv(REFERENCE / "lab2_losses" / "trials.csv", dtype=str)
     study = load(REFERENCE / "lab2_losses" / "study.toml")
     assert [trial.trial_id for trial in trials(study)[0]] == list(rows["trial_id"])

@@ -17,8 +17,8 @@ from harness import results
 from harness.axes import plugins
 from harness.cli import output
 from harness.data.datasets import Dataset
+from harness.engines import stack_engine as stacked
 from harness.engines.stacked import cuda_graphs
-from harness.engines.stacked import engine as stacked
 from harness.errors import MachineError
 from harness.planning import plan
 from harness.planning.stack import Engine
@@ -108,7 +108,7 @@ def test_training_in_this_process_leaves_its_arithmetic_as_it_was(study_of: Make
     runs.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
     assert torch.get_num_threads() == 2
     assert torch.get_float32_matmul_precision() == "high"
-    with quiet_arithmetic("stacked"):
+    with quiet_arithmetic("torch"):
         assert torch.get_float32_matmul_precision() == "highest"
         assert not torch.backends.cuda.matmul.allow_tf32
     torch.set_float32_matmul_precision("highest")

@@ -1,7 +1,7 @@
 """The C kernels beside this file: compiled and tried at first use on a machine, and kept in the cache.
 
 The engine computes the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
-self-test (`engines/stacked/kernel_self_test.py`, some seconds, once a machine) finds the kernels wrong or
+self-test (`engines/self_test.py`, some seconds, once a machine) finds the kernels wrong or
 slower. HARNESS_KERNELS=on uses them untested.
 """
 
@@ -14,8 +14,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
-from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,12 +32,16 @@ TIMEOUT = 120
 """Seconds for the self-test."""
 MOST_LANES = 16
 """LANES in C at most, and a multiple of any. LANES depends on the processor: see `lanes`."""
-LAYOUT = 10
+LAYOUT = 12
 """Numbers that `layout` in C writes."""
 PYTORCH_TUNING = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables that PyTorch's own speed depends on."""
 WIDEST = 8
 """Tiles that read a transposed batch together: WIDEST in C."""
+MOST_STATES = 4
+"""States of an optimizer, at most: MOST_STATES in C."""
+EVALUATED = 64
+"""Images of an evaluation at a time: EVALUATED in C."""
 TILE = np.dtype(
     [("row", "i8"), ("rows", "i4"), ("block", "i4"), ("batch", "i4"), ("member", "i4")], align=True
 )
@@ -46,31 +51,21 @@ TILE = np.dtype(
 class CImages(Structure):
     """The struct `images` in C."""
 
-    _fields_ = [("row", c_void_p), ("column", c_void_p), ("value", c_void_p)]
+    _fields_ = [*((name, c_void_p) for name in ("row", "column", "value", "c")), ("ranges", c_int64)]
 
 
 class Turned(Structure):
     """The struct `turned` in C."""
 
-    _fields_ = [("start", c_void_p), ("sample", c_void_p), ("value", c_void_p)]
+    _fields_ = [(name, c_void_p) for name in ("start", "sample", "value")]
 
 
-class UpdateTask(Structure):
-    """The struct `task` in C."""
-
-    _fields_ = [
-        *((name, c_void_p) for name in ("w", "one", "two", "tiles", "grads", "lr", "settings")),
-        *((name, c_int64) for name in ("count", "first_member", "n", "t", "b", "d")),
-        *((name, c_void_p) for name in ("occurs", "sums")),
-    ]
-
-
-class CNetwork(Structure):
-    """The struct `network` in C."""
+class CParts(Structure):
+    """The struct `parts` in C."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("k", "b", "n", "depth")),
-        *((name, c_void_p) for name in ("widths", "activation", "rest", "grad_rest", "z", "a", "scratch")),
+        *((name, c_void_p) for name in ("activate", "derive", "loss", "judge", "measures", "loss_settings")),
+        *((name, c_double) for name in ("keep", "spread", "dropped")),
     ]
 
 
@@ -78,11 +73,12 @@ class Members(Structure):
     """The struct `members` in C."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("k", "n", "d", "depth", "settings_each")),
-        *((name, c_void_p) for name in ("widths", "activation", "tiles", "w", "one", "two")),
-        *((name, c_void_p) for name in ("rest", "rest_one", "rest_two", "grad_rest")),
-        *((name, c_void_p) for name in ("settings", "keep", "spread")),
-    ]
+        *((name, c_int64) for name in ("k", "n", "d", "depth", "states", "settings_each", "scalars_each")),
+        *((name, c_void_p) for name in ("widths", "parts", "tiles", "scalars", "step_tiles", "step_rows")),
+        ("w", c_void_p), ("state", c_void_p * MOST_STATES),
+        ("rest", c_void_p), ("rest_state", c_void_p * MOST_STATES),
+        ("settings", c_void_p), ("idle", c_int64),
+    ]  # fmt: skip
 
 
 class Stretch(Structure):
@@ -90,8 +86,17 @@ class Stretch(Structure):
 
     _fields_ = [
         ("x", CImages), ("batches", Turned),
-        *((name, c_void_p) for name in ("occurs", "index", "label")),
-        *((name, c_int64) for name in ("t", "steps", "seeds", "b", "count")),
+        *((name, c_void_p) for name in ("occurs", "index", "label", "uniforms")),
+        *((name, c_int64) for name in ("layers", "widest", "t", "steps", "seeds", "b", "count")),
+    ]  # fmt: skip
+
+
+class CEvaluation(Structure):
+    """The struct `evaluation` in C."""
+
+    _fields_ = [
+        ("x", CImages), ("index", c_void_p), ("label", c_void_p), ("n", c_int64), ("metrics", c_int64),
+        *((name, c_void_p) for name in ("loss", "measured", "hits", "best", "sure")),
     ]  # fmt: skip
 
 
@@ -148,6 +153,17 @@ def _find(dtype: str) -> _Kernels:
         return _Kernels(missing=str(error))
 
 
+@contextmanager
+def without_subnormals() -> Iterator[None]:
+    """Treat subnormal numbers as zero in this thread: those of a dying network would slow a whole stack."""
+    flush = library("float32").flush_subnormals
+    flush(1)
+    try:
+        yield
+    finally:
+        flush(0)
+
+
 def forget() -> None:
     """Search for the kernels again at their next use, because the environment has changed."""
     compiler.forget()
@@ -156,26 +172,23 @@ def forget() -> None:
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     """Declare the types of the functions' arguments; return the library."""
-    at, n, task, members = c_void_p, c_int64, POINTER(UpdateTask), POINTER(Members)
+    at, n, members = c_void_p, c_int64, POINTER(Members)
     signatures: dict[str, list[Any]] = {
-        "compress": [at, n, n, at, at, at],
+        "compress": [at, at, n, n, at, at, at],
         "turn": [CImages, at, n, n, n, Turned],
-        "products": [at, at, n, CImages, at, n, n, at, at],
-        "step_first": [c_int, task, Turned],
-        "step_rest": [c_int, task, at, n],
-        "forward_rest": [POINTER(CNetwork)],
-        "backward_rest": [POINTER(CNetwork), at, at],
-        "cross_entropy": [at, at, *4 * [n], *5 * [at]],
+        "products_of_all": [at, at, n, CImages, at, n, n, n, at, at, at],
+        "gradients": [at, at, n, at, at, Turned, n, n, at],
         "layout": [at],
-        "judge": [at, at, *3 * [n], *4 * [at], n],
-        "train_stretch": [c_int, members, POINTER(Stretch), n, at, n, at, n, at],
+        "flush_subnormals": [n],
+        "train_stretch": [members, POINTER(Stretch), n, at, n, at, n, at],
+        "evaluate": [members, POINTER(CEvaluation), n, at],
     }
     for name, arguments in signatures.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
-    loaded.compressed_size.argtypes, loaded.compressed_size.restype = [c_void_p, c_int64], c_int64
-    loaded.stretch_room.argtypes = [POINTER(Members), c_int64, c_int64]
-    loaded.stretch_room.restype = c_int64
+    loaded.compressed_size.argtypes, loaded.compressed_size.restype = [at, at, n, n], n
+    loaded.ranges_of.argtypes, loaded.ranges_of.restype = [n], n
+    loaded.stretch_room.argtypes, loaded.stretch_room.restype = [members, n, n], n
     return loaded
 
 
@@ -198,7 +211,7 @@ def _check(path: Path) -> None:
 
 def _self_test() -> str:
     """Run the self-test; return why the kernels are not to be used, or "". One that fails is not kept."""
-    command = [sys.executable, "-P", "-m", "harness.engines.stacked.kernel_self_test"]
+    command = [sys.executable, "-P", "-m", "harness.engines.self_test"]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(

@@ -1,11 +1,32 @@
 /* The arithmetic of a stack of networks, member by member, where PyTorch's operations on whole stacks would
    wait for memory and for one another. Compiled once with REAL float and REAL_BYTES 4, and once with double and
-   8. No sum runs over members, and none in an order that depends on who stands beside whom: a member's bits are
-   its own. Names and struct members that Python uses are declared again in __init__.py. */
+   8. Activations, losses and optimizers are called by address: they are compiled from their own functions
+   (harness/lowering). No sum runs over members, and none in an order that depends on who stands beside whom: a
+   member's bits are its own. Names and struct members that Python uses are declared again in __init__.py. */
 
-#include "vectors.h"
-#include "layer_one.h"
-#include "steps.h"
+#include "component.h"
+#include "images.h"
 #include "layers.h"
-#include "cross_entropy.h"
 #include "stretches.h"
+
+/* What Python declares again: constants, and the sizes of structs in its order. */
+void layout(int64_t *to)
+{
+    const int64_t all[] = {LANES, WIDEST, DEEPEST, MOST_STATES, EVALUATED, sizeof(tile), sizeof(images),
+                           sizeof(turned), sizeof(parts), sizeof(members), sizeof(stretch), sizeof(evaluation)};
+    memcpy(to, all, sizeof all);
+}
+
+/* Treat subnormal numbers as zero from now on, or again as they are: those of a dying network slow it down. */
+void flush_subnormals(int64_t on)
+{
+#if defined(__SSE2__)
+    const unsigned both = 0x8040, state = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(on ? state | both : state & ~both);
+#elif defined(__aarch64__)
+    uint64_t state;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(state));
+    state = on ? state | 1 << 24 : state & ~(uint64_t)(1 << 24);
+    __asm__ volatile("msr fpcr, %0" : : "r"(state));
+#endif
+}

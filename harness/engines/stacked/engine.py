@@ -1,4 +1,4 @@
-"""The stacked engine: compatible trials train as one; those of a seed on the same batches.
+"""A stack in PyTorch: compatible trials train as one; those of a seed on the same batches.
 
 Here a stack meets the run of all engines (driver.py). Steps are taken in steps.py, or in
 cuda_graphs.py on a GPU; the arithmetic is in network.py and optimizer.py.
@@ -18,14 +18,12 @@ from harness.axes.metrics import metrics
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import TRAINED_ON, Data, Split
 from harness.engines import driver
-from harness.engines import outcome as outcomes
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
-from harness.engines.members import select_members, shape, update_key
 from harness.engines.outcome import Evaluation, Floats, Outcome
 from harness.engines.stacked import cuda_graphs
 from harness.engines.stacked.network import StackedNetwork
 from harness.engines.stacked.optimizer import stack_optimizers
-from harness.engines.stacked.steps import Feed, eager
+from harness.engines.stacked.steps import Eager, Feed
 from harness.engines.states import State
 from harness.engines.tensors import torch_dtype
 from harness.study.trials import Trial
@@ -49,15 +47,6 @@ def train(
         return driver.run(StackTraining(stack, data, budget, options.metrics), options)
 
 
-def select(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
-    """Return the state of some members, as `base.Engine.select`."""
-    selected: dict[str, Any] = {}
-    for prefix, key_of in (("block", shape), ("update", update_key)):
-        values = select_members(state.under(f"{prefix}."), list(map(key_of, trials)), keep)
-        selected |= {f"{prefix}.{name}": value for name, value in values.items()}
-    return State(state.step, selected | outcomes.select(state.values, keep))
-
-
 class StackTraining:
     """A stack in training (`driver.Training`), with its data on the device."""
 
@@ -69,7 +58,7 @@ class StackTraining:
         self.notes: list[str] = []
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
         self.feed = Feed.of(stack, data, self.images["train"], budget)
-        self.steps = cuda_graphs.steps(stack, data, self.feed, self.notes.append) or eager(stack, self.feed)
+        self.steps = cuda_graphs.steps(stack, data, self.feed, self.notes.append) or Eager(stack, self.feed)
         self.epoch = -1  # none is begun
 
     def take_steps(self, step: int, until: int) -> Floats:

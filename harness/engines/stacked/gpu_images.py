@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.data.samples import CHUNK, Samples
+from harness.data.pixel_source import CHUNK
+from harness.data.samples import Samples
 from harness.engines.members import SeedIndex
 
 PALETTE = 256

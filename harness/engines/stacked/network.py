@@ -24,8 +24,6 @@ from torch import Tensor
 
 from harness.axes.metrics import Metric
 from harness.data.samples import Data, Samples
-from harness.engines import kernels
-from harness.engines.kernels import MOST_LANES
 from harness.engines.members import SeedIndex, as_slice, runs
 from harness.engines.outcome import Evaluation, Floats
 from harness.engines.regularisation import Masks, SharedUniforms
@@ -33,13 +31,10 @@ from harness.engines.stacked import sparse
 from harness.engines.stacked.blocks import BlockPass, LayerBlock
 from harness.engines.stacked.dense import Dense
 from harness.engines.stacked.first_layer import ImageSource, LayerOne
-from harness.engines.stacked.kernel_layers import CompiledBlock
-from harness.engines.stacked.kernel_steps import stretches
 from harness.engines.stacked.optimizer import StackOptimizer
 from harness.engines.stacked.outputs import Outputs
 from harness.engines.stacked.sparse import Sparse
 from harness.engines.tensors import joined
-from harness.planning.kernel_support import kernels_support_layers
 from harness.study.trials import Trial
 
 EVALUATED_AT_ONCE = 2**19
@@ -71,23 +66,19 @@ class StackedNetwork:
         self.units = sum(len(block.members) * block.widths[1] for block in self.blocks)
         self.seeds = SeedIndex.of(trial.seed for trial in trials)
         self.first: LayerOne[Any] = (
-            Sparse(trials, self.blocks, optimizers, data.inputs, self.seeds)
-            if device.type == "cpu" and sparse.pays(data.train)
+            Sparse(data, self.blocks, optimizers, self.seeds)
+            if device.type == "cpu" and sparse.pays(data)
             else Dense(self.blocks, optimizers, data.inputs, self.seeds)
         )
         for place, block in enumerate(self.blocks):
             self.first.set_weights(place, block.initial_first().to(device, dtype))
         self.outputs = Outputs(trials, self.classes, device, dtype)
         self.sizes = [len(block.members) for block in self.blocks]
-        self.stretches = stretches(trials, self.first, self.blocks, self.outputs)
 
     def _block(self, members: range, widths: Sequence[int], draw: SharedUniforms) -> LayerBlock:
         """Return the block of some members, in the kernels where they support its components."""
         trials = self.trials[as_slice(members)]
         masks = Masks(trials, widths[1:-1], self.device, self.dtype, draw)
-        supported = self.device.type == "cpu" and not kernels.why_not(self.dtype)
-        if supported and all(kernels_support_layers(trial.arm.settings) for trial in trials):
-            return CompiledBlock(members, trials, widths, masks)
         return LayerBlock(members, trials, widths, masks)
 
     def forward(self, batch: Any, masks: Sequence[Sequence[Tensor]] = ()) -> list[BlockPass]:
@@ -126,7 +117,7 @@ class StackedNetwork:
         """Compute losses, accuracies, metrics and (with `keep`) predictions on a split."""
         n = len(samples.y)
         y = torch.from_numpy(samples.y).to(self.device)
-        chunk = max(64, self._images_at_once() // MOST_LANES * MOST_LANES)
+        chunk = max(64, self._images_at_once())
         sums = []
         for batch, labels in zip(images.chunks(chunk), y.split(chunk), strict=True):
             z = joined([done.z[-1] for done in self.forward(batch)])

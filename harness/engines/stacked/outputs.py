@@ -1,6 +1,6 @@
 """Outputs: heads and losses of a stack, in training and in evaluation.
 
-Logits are (K, C, B); a head and a loss see them as (k, B, C), a view. Softmax cross-entropy has kernels.
+Logits are (K, C, B); a head and a loss see them as (k, B, C), a view.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ from torch import Tensor
 from harness.axes.heads import Head, heads, softmax
 from harness.axes.losses import Form, losses
 from harness.axes.metrics import Metric
-from harness.engines import kernels
 from harness.engines.members import as_slice, runs
 from harness.engines.regularisation import Smoothing, smoothing
-from harness.engines.stacked.kernel_layers import CrossEntropy
 from harness.engines.tensors import joined, widest_dtype
-from harness.planning.kernel_support import kernels_support_output
 from harness.study.trials import Trial
 
 
@@ -41,19 +38,16 @@ class EvaluationSums:
 class Output:
     """Head and loss of some members. `settings` are the loss's, as tensors (k, 1).
 
-    `smoothing`, of the labels, is for training alone. `kernel`, where there is one, computes the same.
+    `smoothing`, of the labels, is for training alone.
     """
 
     head: Head
     form: Form
     settings: dict[str, Tensor]
     smoothing: Smoothing | None
-    kernel: CrossEntropy | None = None
 
     def loss_and_gradient(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Compute mean losses (k,) of a batch and their gradient at logits (k, C, B), smoothing labels."""
-        if self.kernel is not None and self.kernel.takes(z):
-            return self.kernel.loss_and_gradient(z, target)
         if self.smoothing is not None:
             target = self.smoothing(target)
         loss, grad = self._sample_losses(z.mT, target)
@@ -77,8 +71,6 @@ class Output:
 
     def evaluate(self, z: Tensor, y: Tensor, metrics: Sequence[Metric], *, keep: bool) -> EvaluationSums:
         """Evaluate logits (k, C, B) at labels y (B,); with `keep`, also return the predictions."""
-        if self.kernel is not None and self.kernel.takes(z) and not metrics:
-            return EvaluationSums(*self.kernel.evaluate(z, y, keep=keep))
         target = torch.nn.functional.one_hot(y, z.shape[1]).to(z.dtype)
         f, loss = self.loss(z.mT, target)
         best, wide = first_largest(f), widest_dtype(z.device)
@@ -158,9 +150,7 @@ def _output(trials: Sequence[Trial], classes: int, device: torch.device, dtype: 
         name: torch.tensor([[trial.arm.settings[name]] for trial in trials], dtype=dtype, device=device)
         for name in loss.settings
     }
-    supported = device.type == "cpu" and kernels_support_output(settings) and not kernels.why_not(dtype)
-    kernel = CrossEntropy(trials, classes, dtype) if supported else None
-    return Output(head, form, loss_settings, smoothing(trials, classes, device, dtype), kernel)
+    return Output(head, form, loss_settings, smoothing(trials, classes, device, dtype))
 
 
 def first_largest(f: Tensor) -> Tensor:

@@ -58,11 +58,6 @@ class Steps(Protocol):
         """Take the step after `step`, or several within the epoch and up to `until`; return how many."""
 
 
-def eager(stack: StackedNetwork, feed: Feed) -> Steps:
-    """Return the steps of a stack that are not recorded."""
-    return Eager(stack, feed) if stack.stretches is None else Stretched(stack, feed)
-
-
 class Eager:
     """Steps as PyTorch dispatches them, operation by operation."""
 
@@ -84,18 +79,3 @@ class Eager:
         batch = feed.images.at(index)
         feed.losses[step % self.kept] = self.stack.step(step + 1, batch, feed.target[samples])
         return 1
-
-
-class Stretched(Eager):
-    """Steps in the kernels, many at a time."""
-
-    def advance(self, step: int, until: int) -> int:
-        """Take a stretch of steps."""
-        stretches, feed, size, row = self.stack.stretches, self.feed, self.size, step % self.kept
-        assert stretches is not None  # noqa: S101 (`eager` has checked)
-        first = step % self.per_epoch * size
-        full_batches = (self.orders.shape[1] - first) // size
-        count = min(stretches.most(size), max(full_batches, 1), until - step)
-        index = self.orders[:, first : first + count * size].reshape(len(self.orders), count, -1)
-        stretches.take(step + 1, feed.samples, index, feed.losses[row : row + count])
-        return count

@@ -1,6 +1,6 @@
 """The self-test of the kernels: are they right on this machine, and at least as fast as PyTorch?
 
-`python -m harness.engines.stacked.kernel_self_test` prints why they should not be used, or
+`python -m harness.engines.self_test` prints why they should not be used, or
 nothing. It trains a small stack on made-up images with and without them by turns, for about a second each.
 """
 
@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from harness.data.samples import Data, Samples
-from harness.engines import kernels
+from harness.engines import kernels, stack_engine
 from harness.engines.outcome import Floats
-from harness.engines.stacked import engine
 from harness.lowering.compiler import SWITCH
 from harness.study.trials import Arm, Trial, resolve
 
@@ -50,7 +49,7 @@ def timed(trials: list[Trial], data: Data, *, switch: str) -> tuple[float, Float
     kernels.forget()
     kernels.why_not()  # compiles them, outside the measured time
     start = time.process_time()
-    outcome = engine.train(trials, data)
+    outcome = stack_engine.train(trials, data)
     return time.process_time() - start, outcome.final["val"].loss
 
 

@@ -1,0 +1,96 @@
+"""Pixels that are preprocessed when they are asked for: a worker that maps a compressed form needs none."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.images import Images
+from harness.data.preprocessing import Pixels, PixelStatistics, applied
+from harness.errors import ComponentError
+
+CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
+SOURCES = ("pixel_source.py", "preprocessing.py", "samples.py", "splits.py")
+"""Files beside this one that decide pixels."""
+KEPT = ("mean", "sd")
+"""Statistics that are not found twice."""
+Index: TypeAlias = NDArray[np.int64]
+
+
+@functools.cache
+def code_digest() -> str:
+    """Digest all that decides the bits of pixels beside the data set and its settings."""
+    digest = hashlib.sha256(f"{np.__version__} {platform.machine()}".encode())
+    for name in SOURCES:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()
+
+
+class PixelSource:
+    """The pixels of a data set's splits, as a group of trials sees them.
+
+    It holds the images as they came, which all groups share, and makes pixels anew each time.
+
+    Args:
+        images: the data set.
+        indices: of each split, the places of its images: train and val in the train images, test in test's.
+        full: the value of a full pixel.
+        dtype: the float type of the pixels.
+        preprocessing: its name, and its function.
+        width: pixels of an image, D; 0 where only the function knows.
+        key: all that decides the pixels, as a text; "" where that is not known.
+    """
+
+    def __init__(  # noqa: PLR0913 (all that decides pixels)
+        self, images: Images, indices: Mapping[Any, Index], full: float, dtype: np.dtype[Any],
+        preprocessing: tuple[str, Callable[..., Pixels]], width: int = 0,
+        key: str = "",
+    ) -> None:  # fmt: skip
+        self.images, self.indices, self.full, self.dtype = images, indices, full, dtype
+        (self.name, self.apply), self.key = preprocessing, key
+        self._found: dict[str, float] = {}
+        self.width = width or next(self.chunks("train")).shape[1]
+
+    def chunks(self, split: str) -> Iterator[Pixels]:
+        """Yield a split's pixels (n, D), CHUNK images at once; none of an empty split.
+
+        Raises:
+            ComponentError: the preprocessing raises, or gives other than finite numbers for each image.
+        """
+        raw = self.images.test_images if split == "test" else self.images.train_images
+        index, statistics, width = self.indices[split], self._statistics(), getattr(self, "width", 0)
+        for i in range(0, len(index), CHUNK):
+            images = raw[index[i : i + CHUNK]].astype(self.dtype)
+            chunk = applied(self.name, self.apply, images, statistics)
+            width = width or chunk.shape[1]
+            if chunk.shape[1] != width:
+                raise ComponentError(
+                    f"preprocessing {self.name!r} gives {width} pixels an image, then {chunk.shape[1]}; "
+                    "allowed: as many for each"
+                )
+            self._found |= {
+                name: vars(statistics)[name] for name in ("mean", "sd") if name in vars(statistics)
+            }
+            yield np.ascontiguousarray(chunk, self.dtype)
+
+    def _statistics(self) -> PixelStatistics:
+        """Return what a preprocessing may use; it copies train's images, and finds their mean once."""
+        train = self.images.train_images[self.indices["train"]]
+        train.setflags(write=False)  # a preprocessing sees it
+        statistics = PixelStatistics(self.full, train)
+        vars(statistics).update(self._found)
+        return statistics
+
+    def whole(self, split: str) -> Pixels:
+        """Return all pixels of a split, (N, D)."""
+        pixels = np.empty((len(self.indices[split]), self.width), self.dtype)
+        for i, chunk in enumerate(self.chunks(split)):
+            pixels[i * CHUNK : i * CHUNK + len(chunk)] = chunk
+        return pixels

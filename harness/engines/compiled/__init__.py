@@ -1,0 +1,1 @@
+"""The compiled engine: a stack whose components are all compiled trains in C and NumPy, without torch."""

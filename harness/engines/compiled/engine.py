@@ -1,0 +1,80 @@
+"""The entry of the compiled engine: which stacks it takes, and their run."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from harness.data.arm_settings import Settings
+from harness.data.samples import Data
+from harness.engines import driver, kernels
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
+from harness.engines.compiled.images import why_dense
+from harness.engines.compiled.training import CompiledTraining
+from harness.engines.outcome import Outcome
+from harness.lowering import checks, components
+from harness.lowering.lowered import Lowered
+from harness.planning import compilation
+from harness.planning.stack import Stack
+from harness.study.trials import Trial
+
+
+def why_not(trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[str]) -> str:
+    """Say why a stack does not train in the kernels; empty where it does."""
+    return unfit(trials, device, metrics, data.train.dtype) or why_dense(data)
+
+
+def unfit(trials: Sequence[Trial], device: str, metrics: Sequence[str], dtype: DTypeLike = np.float32) -> str:
+    """Say why a stack does not train in the kernels, whatever its images are; empty where it may."""
+    if device != "cpu":
+        return f"the kernels are for a CPU, not for {device}"
+    missing = kernels.why_not(np.dtype(dtype))
+    if missing:
+        return missing
+    arms = _arms(trial.arm.settings for trial in trials)
+    shapes = (compilation.why_not(settings, metrics) for settings in arms)
+    return next(filter(None, shapes), "") or next(filter(None, checks.verdicts(_lowered(arms, metrics))), "")
+
+
+def identity(trials: Sequence[Trial], device: str, metrics: Sequence[str]) -> str:
+    """Return a digest of the kernels and components that decide a stack's bits; "" where it is PyTorch's."""
+    if unfit(trials, device, metrics):
+        return ""
+    texts = [lowered.text for lowered in _lowered(_arms(trial.arm.settings for trial in trials), metrics)]
+    return f"{kernels.identity()}-{hashlib.sha256(''.join(sorted(texts)).encode()).hexdigest()[:16]}"
+
+
+def _arms(settings: Iterable[Settings]) -> list[Settings]:
+    """Return settings once each, which the trials of an arm share."""
+    return list({id(arm): arm for arm in settings}.values())
+
+
+def _lowered(arms: Iterable[Settings], metrics: Sequence[str]) -> list[Lowered]:
+    """Return the components of arms that are all lowered, once each."""
+    return list(dict.fromkeys(itertools.chain(*(components.of_trial(arm, metrics) for arm in arms))))
+
+
+def train(trials: Sequence[Trial], data: Data, options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
+    """Train trials for which `why_not` is empty; the arguments are those of `base.Engine`."""
+    lowered = [components.of_trial(trial.arm.settings, options.metrics) for trial in trials]
+    return driver.run(CompiledTraining(trials, lowered, data, options.metrics), options)
+
+
+def prepare(stacks: Sequence[Stack], metrics: Sequence[str]) -> list[str]:
+    """Compile and check the components of stacks for a CPU, so that workers find them in the cache.
+
+    Return sentences about the trials that train in PyTorch instead, and why.
+    """
+    settings = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
+    if not settings:
+        return []
+    missing = kernels.why_not()
+    if missing:
+        return [f"{missing}: PyTorch computes what the kernels would"]
+    fitting = [arm for arm in _arms(settings) if not compilation.why_not(arm, metrics)]
+    components.prepare(_lowered(fitting, metrics))
+    return compilation.reasons(stacks, "cpu", metrics)

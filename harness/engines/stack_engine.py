@@ -1,0 +1,43 @@
+"""The stacked engine: a stack trains in C where all its components are compiled, and in PyTorch otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from harness.data.samples import Data
+from harness.engines import outcome as outcomes
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
+from harness.engines.compiled import engine as compiled
+from harness.engines.members import select_members, shape, update_key
+from harness.engines.outcome import Outcome
+from harness.engines.states import State
+from harness.study.trials import Trial
+
+
+def train(
+    trials: Sequence[Trial], data: Data, device: str = "cpu", dtype: DTypeLike = np.float32,
+    options: EngineOptions = DEFAULT_OPTIONS,
+) -> Outcome:  # fmt: skip
+    """Train trials of one group as one stack, and observe them; the arguments are those of `base.Engine`.
+
+    The trials may be of one seed or several; those of one shape are side by side, and those of one optimizer,
+    activation and so on among them.
+    """
+    if not compiled.why_not(trials, data, device, options.metrics):
+        return compiled.train(trials, data, options)
+    from harness.engines.stacked import engine
+
+    return engine.train(trials, data, device, dtype, options)
+
+
+def select(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
+    """Return the state of some members, as `base.Engine.select`."""
+    selected: dict[str, Any] = {}
+    for prefix, key_of in (("block", shape), ("update", update_key)):
+        values = select_members(state.under(f"{prefix}."), list(map(key_of, trials)), keep)
+        selected |= {f"{prefix}.{name}": value for name, value in values.items()}
+    return State(state.step, selected | outcomes.select(state.values, keep))

@@ -1,0 +1,54 @@
+"""Compilation: which trials train in compiled code from end to end, and why others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.data.arm_settings import Settings
+from harness.lowering import compiler, components
+from harness.lowering.refusals import NotLoweredError
+from harness.planning.stack import Stack
+
+NARROW = 128
+"""Hidden units of a layer that compiled code computes, at most; PyTorch's products are faster beyond."""
+DEEPEST = 30
+"""Hidden layers of a compiled network, at most."""
+
+
+def why_not(settings: Settings, metrics: Sequence[str] = ()) -> str:
+    """Say why a trial does not train in compiled code on this machine's CPU; empty where it does."""
+    if compiler.switched_off():
+        return f"compiled code is switched off by {compiler.SWITCH}"
+    if reason := _unfit_shape(settings):
+        return reason
+    try:
+        components.of_trial(settings, metrics)
+    except NotLoweredError as error:
+        return str(error)
+    return ""
+
+
+def _unfit_shape(settings: Settings) -> str:
+    """Say why a network's shape is not for compiled code; empty where it is."""
+    if settings.architecture != "mlp":
+        return f"architecture {settings.architecture!r} trains in PyTorch"
+    hidden = settings.hidden
+    if max(hidden, default=0) > NARROW:
+        return (
+            f"hidden = {hidden}: layers of more than {NARROW} units train in PyTorch, which is faster there"
+        )
+    if len(hidden) > DEEPEST:
+        return f"hidden has {len(hidden)} layers; more than {DEEPEST} train in PyTorch"
+    return ""
+
+
+def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> list[str]:
+    """Say, once each, why trials of stacks do not train in compiled code on a CPU."""
+    if device != "cpu":
+        return []
+    every = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
+    if every and compiler.switched_off():
+        return [f"compiled code is switched off by {compiler.SWITCH}: PyTorch computes what it would"]
+    shapes = [reason for settings in every if (reason := _unfit_shape(settings))]
+    fitting = [settings for settings in every if not _unfit_shape(settings)]
+    return list(dict.fromkeys([*shapes, *components.reasons(fitting, metrics)]))
