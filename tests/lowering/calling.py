@@ -51,8 +51,8 @@ def shared_object(text: str, dtype: str, *more: str) -> Path:
         f"-DREAL_BYTES={size}",
         f"-I{HEADERS}",
         "-o",
-        built,
-        source,
+        str(built),
+        str(source),
         "-lm",
     ]
     subprocess.run(command, check=True)
