@@ -250,7 +250,8 @@ def optimizer(component: Optimizer, switches: Mapping[str, bool | str], zeros: C
         "states": list(graphs.states), "scalars": count,
     }  # fmt: skip
     functions = [_step(name, results, slots[name]) for name, results in steps.items()]
-    defined = f"#define STATES {len(states)}\n#define SCALARS {count}\n"
+    differ = int(first != later)
+    defined = f"#define STATES {len(states)}\n#define SCALARS {count}\n#define FIRST_DIFFERS {differ}\n"
     return _whole_text(facts, defined, *functions, _scalars(slots), '\n#include "optimizer.h"\n')
 
 
