@@ -28,7 +28,7 @@ from harness.lowering import calls, cases, compiler
 from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
 from harness.lowering.expectations import Case
-from harness.lowering.lowered import Lowered, Origin
+from harness.lowering.lowered import Lowered
 from harness.system import files, process_state
 from harness.system.lazy import torch
 
@@ -85,7 +85,7 @@ def forget() -> None:
 
 def _key(lowered: Lowered) -> tuple[Any, ...]:
     switch, command, place = os.environ.get(compiler.SWITCH), os.environ.get("CC"), compiler.folder()
-    return lowered, _digests(lowered.origin), switch, command, place
+    return lowered, lowered.origin.digests, switch, command, place
 
 
 def _built(lowered: Lowered) -> Path | str:
@@ -96,16 +96,12 @@ def _built(lowered: Lowered) -> Path | str:
         return str(error)
 
 
-def _digests(origin: Origin) -> tuple[str, ...]:
-    return tuple(entry.source_digest for entry in origin.entries)
-
-
 # -------------------------------------------------------------------------------------------- verdicts, kept
 
 
 def _place(lowered: Lowered, built: Path) -> Path:
     """Return the path of a verdict: what it depends on beside the shared object is in its name."""
-    parts = [*_digests(lowered.origin), lowered.origin.packed(), metadata.version("torch"), _sources()]
+    parts = [*lowered.origin.digests, lowered.origin.packed(), metadata.version("torch"), _sources()]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return built.with_name(f"{built.stem}-{digest}.verdict")
 

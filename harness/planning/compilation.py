@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.data.arm_settings import Settings
 from harness.lowering import compiler, components
+from harness.lowering.lowered import looking_once
 from harness.lowering.refusals import NotLoweredError
 from harness.planning.stack import Stack
 
@@ -42,6 +43,7 @@ def _unfit_shape(settings: Settings) -> str:
     return ""
 
 
+@looking_once()
 def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> list[str]:
     """Say, once each, why trials of stacks do not train in compiled code on a CPU."""
     if device != "cpu":
