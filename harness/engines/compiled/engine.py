@@ -73,12 +73,23 @@ def prepare(stacks: Sequence[Stack], metrics: Sequence[str]) -> list[str]:
 
     Return sentences about the trials that train in PyTorch instead, and why.
     """
-    settings = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
-    if not settings:
-        return []
-    missing = kernels.why_not()
-    if missing:
+    trials = [trial for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
+    if missing := compile_new(trials, metrics):
         return [f"{missing}: PyTorch computes what the kernels would"]
-    fitting = [arm for arm in _arms(settings) if not compilation.why_not(arm, metrics)]
-    components.prepare(_lowered(fitting, metrics))
     return compilation.reasons(stacks, "cpu", metrics)
+
+
+@looking_once()
+def compile_new(trials: Iterable[Trial], metrics: Sequence[str]) -> str:
+    """Compile and check what is new of the components of trials; say why there are no kernels, or "".
+
+    Done before trials are put into stacks, it keeps those with a component that fails its check apart.
+    """
+    settings = _arms(trial.arm.settings for trial in trials)
+    if not settings:
+        return ""
+    if missing := kernels.why_not():
+        return missing
+    fitting = [arm for arm in settings if not compilation.why_not(arm, metrics)]
+    components.prepare(_lowered(fitting, metrics))
+    return ""
