@@ -30,8 +30,8 @@ VERSION = 1
 MOST_BYTES = 4 << 30
 """Bytes of all files. What finds no room among those of the last day is not shared."""
 UNUSED = 86_400.0
-"""Seconds after a file was last mapped from which it may go: earlier, a process of another machine that shares
-the folder might lose its pages."""
+"""Seconds after a file was last mapped from which it may go: earlier, a process of another machine that
+shares the folder might lose its pages."""
 SPARE = 4
 """Free space on the disk, in sizes of the arrays, without which they are not written."""
 PATIENCE = 600.0
