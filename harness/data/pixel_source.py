@@ -45,14 +45,16 @@ class PixelSource:
         dtype: the float type of the pixels.
         preprocessing: its name, and its function.
         width: pixels of an image, D; 0 where only the function knows.
+        key: all that decides the pixels, as a text; "" where that is not known.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that decides pixels)
         self, images: Images, indices: Mapping[Any, Index], full: float, dtype: np.dtype[Any],
         preprocessing: tuple[str, Callable[..., Pixels]], width: int = 0,
+        key: str = "",
     ) -> None:  # fmt: skip
         self.images, self.indices, self.full, self.dtype = images, indices, full, dtype
-        self.name, self.apply = preprocessing
+        (self.name, self.apply), self.key = preprocessing, key
         self._found: dict[str, float] = {}
         self.width = width or next(self.chunks("train")).shape[1]
 

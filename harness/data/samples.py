@@ -36,14 +36,12 @@ SMALL = 1 << 20
 class Samples:
     """One split: pixels x (N, D), labels y (N,), and each sample's place in the original data set.
 
-    `pixels` are an array, or a source of them and the split: then x is made when it is first asked for. `key`
-    is a digest of all that decides x; "" where that is not known.
+    `pixels` are an array, or a source of them and the split: then x is made when it is first asked for.
     """
 
     pixels: NDArray[np.floating[Any]] | tuple[PixelSource, Split]
     y: NDArray[np.int64]
     index: NDArray[np.int64]
-    key: str = ""
 
     @functools.cached_property
     def x(self) -> NDArray[np.floating[Any]]:
@@ -59,6 +57,13 @@ class Samples:
     def dtype(self) -> np.dtype[Any]:
         """The float type of the pixels."""
         return self.pixels[0].dtype if isinstance(self.pixels, tuple) else self.pixels.dtype
+
+    @property
+    def key(self) -> str:
+        """All that decides the pixels, as a text; "" where that is not known."""
+        if not isinstance(self.pixels, tuple) or not self.pixels[0].key:
+            return ""
+        return f"{self.pixels[0].key} {self.pixels[1]}"
 
     def chunks(self) -> Iterator[NDArray[np.floating[Any]]]:
         """Yield x (n, D), some thousand images at once, without making all of it."""
@@ -161,14 +166,12 @@ def _prepare(
     ours = apply is entry.component.apply
     named = settings.preprocessing if ours else getattr(apply, "__name__", type(apply).__name__)
     width = images.train_images[0].size if ours and not entry.third_party else 0
-    pixels = PixelSource(images, indices, facts.pixel_max, dtype, (named, apply), width)
     decide = [value for value in chosen if value[0] in DATA_SETTINGS[1:]]
     key = f"{source.digest} {facts.pixel_max} {decide} {dtype} {entry.source_digest} {code_digest()}"
-
-    complete = ours and not (entry.take_digest and entry.take_digest().unseen)  # the key decides x
+    pixels = PixelSource(images, indices, facts.pixel_max, dtype, (named, apply), width, key if ours else "")
 
     def samples(split: Split, y: NDArray[np.int64]) -> Samples:
-        return Samples((pixels, split), y, indices[split], f"{key} {split}" if complete else "")
+        return Samples((pixels, split), y, indices[split])
 
     labels = images.train_labels[indices["train"]]
     if settings.label_noise:

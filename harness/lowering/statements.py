@@ -21,6 +21,8 @@ from harness.lowering.expressions import (
     spelled_number,
 )
 
+PART = 32
+"""Classes that are summed by themselves where there are more: long sums lose digits."""
 CHEAP = 3
 """Operations that are rather repeated in a later loop than kept in an array."""
 
@@ -159,13 +161,13 @@ class Stages:
         loop.made = [seen[index] for index in sorted(seen) if index not in loop.loaded]
 
     def _cost(self, x: Expression) -> int:
-        """Return about how many operations a class it takes to compute an expression, from its leaves on."""
+        """Return about how many operations a class it takes to compute an expression from what is kept."""
         if x.index not in self.costs:
             own = 0 if x.operation in {"leaf", "table"} else 1
             if x.operation in DEAR or x.operation == "running":
                 own = CHEAP + 1
-            below = sum(self._cost(y) for y in x.arguments if y.span == Span.CLASSES)
-            self.costs[x.index] = own + below
+            below = (self._cost(y) for y in x.arguments if y.span == Span.CLASSES)
+            self.costs[x.index] = own + sum(cost for cost in below if cost <= CHEAP)
         return self.costs[x.index]
 
     def lines(self, write: Mapping[int, str]) -> list[str]:
@@ -192,22 +194,36 @@ class Stages:
         if not reductions and not written:
             return []
         name = self.writer.name
+        sums = {x.index for x in reductions if x.operation == "sum" and self.classes > PART}
         lines = [f"vector {name(x)} = all_of({REDUCTIONS[x.operation][1]});" for x in reductions]
         lines += [f"vector sum_{name(x)} = {{0}};" for x in loop.made if x.operation == "running"]
-        body = []
-        loads = [x for x in self.all if x.index in loop.loaded]
-        for x in loads:
-            kind = "integers" if x.mask else "vector"
-            body.append(f"const {kind} {name(x)} = kept_{name(x)}[j];")
+        body = [self._load(x) for x in self.all if x.index in loop.loaded]
         for x in loop.made:
-            if x.operation == "running":
-                body.append(f"const vector {name(x)} = sum_{name(x)} += {name(x.arguments[0])};")
-            else:
-                body.append(self.writer.declaration(x))
-            if x.index in loop.kept:
-                body.append(f"kept_{name(x)}[j] = {name(x)};")
+            body += self._made(x, kept=x.index in loop.kept)
         for x in reductions:
-            step = REDUCTIONS[x.operation][0].format(name(x), name(x.arguments[0]))
-            body.append(f"{name(x)} = {step};")
+            to = f"part_{name(x)}" if x.index in sums else name(x)
+            body.append(f"{to} = {REDUCTIONS[x.operation][0].format(to, name(x.arguments[0]))};")
         body += [write[x.index] for x in written]
-        return [*lines, "for (int j = 0; j < CLASSES; j++) {", *(f"    {line}" for line in body), "}"]
+        if not sums:
+            return [*lines, "for (int j = 0; j < CLASSES; j++) {", *_deeper(body), "}"]
+        parts = [name(x) for x in reductions if x.index in sums]
+        inner = [f"for (int j = first; j < CLASSES && j < first + {PART}; j++) {{", *_deeper(body), "}"]
+        opened = [f"vector part_{part} = {{0}};" for part in parts]
+        closed = [f"{part} = {part} + part_{part};" for part in parts]
+        outer = f"for (int first = 0; first < CLASSES; first += {PART}) {{"
+        return [*lines, outer, *_deeper([*opened, *inner, *closed]), "}"]
+
+    def _load(self, x: Expression) -> str:
+        return f"const {'integers' if x.mask else 'vector'} {self.writer.name(x)} = kept_{self.writer.name(x)}[j];"
+
+    def _made(self, x: Expression, *, kept: bool) -> list[str]:
+        name = self.writer.name(x)
+        if x.operation == "running":
+            made = f"const vector {name} = sum_{name} += {self.writer.name(x.arguments[0])};"
+        else:
+            made = self.writer.declaration(x)
+        return [made, f"kept_{name}[j] = {name};"] if kept else [made]
+
+
+def _deeper(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]

@@ -147,7 +147,7 @@ def output(head: Head, form: Form, classes: int, settings: Sequence[str]) -> Gra
         return loss(z, target, values), head.backward(gradient, f)
 
     def derived(z: Tensor, target: Tensor, *values: Tensor) -> tuple[Tensor, Tensor]:
-        ones = torch.ones(len(target), dtype=target.dtype)
+        ones = torch.ones(z.shape[0], dtype=z.dtype)
         return with_gradient(lambda z: loss(z, target, values))(z, ones)
 
     both = closed if head.backward is not None and form.gradient is not None else derived

@@ -252,6 +252,12 @@ class _Translation:
         x = self.expression(node.args[0])
         return self.sheet.call("ne", x, x)
 
+    def shrunk(self, node: Node) -> Expression:
+        """Translate the gradient of softshrink and hardshrink: 0 in the middle."""
+        grad, x, bound = map(self.expression, node.args)
+        inside = self.sheet.call("le", self.sheet.call("abs", x), bound)
+        return self.sheet.call("where", inside, self.sheet.number(0), grad)
+
     def cumulated(self, node: Node) -> Expression:
         """Translate cumsum over the classes."""
         shape, _ = _shape_and_dtype(node.args[0])
@@ -287,6 +293,8 @@ SPECIAL: Mapping[str, Callable[[_Translation, Any], Expression]] = {
     "bitwise_not": _Translation.negated,
     "reciprocal": _Translation.inverse,
     "rsqrt": _Translation.inverse_root,
+    "hardshrink_backward": _Translation.shrunk,
+    "softshrink_backward": _Translation.shrunk,
     "isnan": _Translation.not_a_number,
     "cumsum": _Translation.cumulated,
     "var": _Translation.varied,

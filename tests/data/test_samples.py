@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,9 @@ def test_keys_of_pixels_differ_where_pixels_do() -> None:
     core: dict[str, Any] = {name: setting.default for name, setting in CORE.items()}
     own = prepare(Settings({**core, "dataset": "digits"}), apply=np.sqrt)
     assert own.train.key == ""
+    assert dataclasses.replace(own.train, pixels=own.train.x).key == ""
+    changed = dataclasses.replace(digits().train, pixels=1 - digits().train.x)
+    assert changed.key == ""
 
 
 def test_large_pixels_are_shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -448,7 +448,7 @@ def test_images_without_a_palette_stay_floats(spoilt: str) -> None:
     samples = prepare(trial().arm.settings, np.float32).train
     x = samples.x.copy()
     x[:9] = np.random.default_rng(0).random((9, x.shape[1])) if spoilt == "many values" else np.nan
-    images = ResidentImages(dataclasses.replace(samples, x=x), SeedIndex.of([0]), CPU)
+    images = ResidentImages(dataclasses.replace(samples, pixels=x), SeedIndex.of([0]), CPU)
     assert images.coded.palette is None
     index = torch.tensor([[8, 3, 200]])
     assert np.array_equal(images.at(index).numpy(), x[[8, 3, 200]], equal_nan=True)

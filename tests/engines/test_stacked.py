@@ -153,7 +153,7 @@ def test_only_train_decides_the_weights(engine: Any, split: Split) -> None:
     one = trial(optimizer="adam")
     data = data_of(one)
     held_out = data[split]
-    changed: Any = {split: dataclasses.replace(held_out, x=-held_out.x, y=held_out.y[::-1].copy())}
+    changed: Any = {split: dataclasses.replace(held_out, pixels=-held_out.x, y=held_out.y[::-1].copy())}
     other = dataclasses.replace(data, **changed)
     a, b = outcome_of(engine, one, data), outcome_of(engine, one, other)
     assert all((a.weights[0][name] == b.weights[0][name]).all() for name in a.weights[0])

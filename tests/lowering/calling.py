@@ -155,3 +155,21 @@ class Compiled:
         places = (ctypes.c_void_p * (len(states) + 1))(*[s.ctypes.data for s in states])
         scalars = self.scalars(t, settings)
         self.library.step_rows(at(w), at(g), places, n(w.size), n(t == 1), at(scalars))
+
+
+class Turned(ctypes.Structure):
+    """The struct `turned` in C."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("start", "sample", "value")]
+
+
+class TilesStep(ctypes.Structure):
+    """The struct `tiles_step` in C."""
+
+    _fields_ = [
+        ("w", ctypes.c_void_p),
+        ("state", ctypes.c_void_p * 4),
+        *((name, ctypes.c_void_p) for name in ("sums", "c", "total", "moved", "occurs")),
+        *((name, ctypes.c_int64) for name in ("d", "width", "first")),
+        ("scalars", ctypes.c_void_p * 8),
+    ]

@@ -86,6 +86,16 @@ def processes_of(session: int) -> dict[int, str]:
     return found
 
 
+def workers_of(session: int) -> list[int]:
+    """Living workers of a command: forked ones have its command line."""
+    living = processes_of(session)
+    return [
+        pid
+        for pid, line in living.items()
+        if pid != session and ("spawn_main" in line or line == living.get(session))
+    ]
+
+
 def wait_until(what: str, condition: Callable[[], Any], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -136,7 +146,7 @@ def test_kill_9_leaves_no_worker_and_the_next_run_finishes_the_same_folder(
     running: tuple[subprocess.Popen[str], Path], long_study: Path, uninterrupted: Path
 ) -> None:
     process, folder = running
-    assert any("spawn_main" in line for line in processes_of(process.pid).values())
+    assert len(workers_of(process.pid)) == 2
     process.kill()
     process.wait()
     wait_until("the workers notice", lambda: not processes_of(process.pid), 20)
@@ -160,7 +170,7 @@ def test_a_killed_worker_costs_nothing_but_its_stack_in_flight(
     running: tuple[subprocess.Popen[str], Path], uninterrupted: Path
 ) -> None:
     process, folder = running
-    workers = [pid for pid, line in processes_of(process.pid).items() if "spawn_main" in line]
+    workers = workers_of(process.pid)
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
     _, stderr = process.communicate(timeout=120)
@@ -198,9 +208,7 @@ def test_ctrl_c_while_workers_start_shows_no_traceback(long_study: Path, tmp_pat
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=hears_ctrl_c,  # noqa: PLW1509 (no threads here)
     )  # fmt: skip
-    wait_until(
-        "workers start", lambda: any("spawn_main" in line for line in processes_of(process.pid).values())
-    )
+    wait_until("workers start", lambda: workers_of(process.pid))
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     # A KeyboardInterrupt that was raised within exec of a text (a dataclass in the making), and caught, still

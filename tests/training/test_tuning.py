@@ -98,7 +98,7 @@ def test_no_engine_reads_a_sealed_test_set(engine: Any) -> None:
     (trial, *_), _ = trials(study().in_phase("tuning"))
     data = prepare(trial.arm.settings)
     blind = np.full_like(data.test.x, np.nan)
-    sealed = dataclasses.replace(data, test=dataclasses.replace(data.test, x=blind))
+    sealed = dataclasses.replace(data, test=dataclasses.replace(data.test, pixels=blind))
     outcome = engine.train([trial], sealed, options=EngineOptions(sealed=True))
     assert set(outcome.final) == {"train", "val"}
     assert set(engine.train([trial], data).final) == {"train", "val", "test"}

@@ -91,10 +91,9 @@ INLINE integers mask_of(int is) { return (integers){0} - (int_of_real)(is != 0);
 INLINE vector vector_max(vector a, vector b) { return chosen((a > b) | (a != a), a, b); }
 INLINE vector vector_min(vector a, vector b) { return chosen((a < b) | (a != a), a, b); }
 INLINE vector vector_relu(vector x) { return chosen(x < 0, (vector){0}, x); }
-INLINE vector vector_abs(vector x)
-{
-    return (vector)((integers)x & ~((integers){0} + ((int_of_real)1 << (8 * REAL_BYTES - 1))));
-}
+#define SIGN ((integers){0} + ((int_of_real)1 << (8 * REAL_BYTES - 1)))
+INLINE vector vector_abs(vector x) { return (vector)((integers)x & ~SIGN); }
+INLINE vector with_sign(vector size, vector x) { return (vector)((integers)size | ((integers)x & SIGN)); }
 INLINE vector vector_sign(vector x) { return chosen(x > 0, all_of(1), chosen(x < 0, all_of(-1), (vector){0})); }
 
 INLINE double double_max(double a, double b) { return a > b || a != a ? a : b; }
@@ -227,8 +226,8 @@ INLINE vector vector_tanh(vector x)
     p = p * s - 5.37397155531e-2f;
     p = p * s + 1.33314422036e-1f;
     p = p * s - 3.33332819422e-1f;
-    const vector near = p * s * x + x, far = 1 - 2 / (vector_expm1(2 * size) + 2);
-    return chosen(size < 0.625f, near, chosen(x < 0, -far, far));
+    const vector near = p * s * size + size, far = 1 - 2 / (vector_expm1(2 * size) + 2);
+    return with_sign(chosen(size < 0.625f, near, far), x);
 }
 
 INLINE vector vector_erf(vector x)
@@ -249,7 +248,7 @@ INLINE vector vector_erf(vector x)
     p = p * s + 1.12819925e-1f;
     p = p * s - 3.76125336e-1f;
     p = p * s + 1.28379166e-1f;
-    return chosen(size > 0.927734375f, chosen(x < 0, -far, far), p * x + x);
+    return with_sign(chosen(size > 0.927734375f, far, p * size + size), x);
 }
 
 #else
@@ -263,4 +262,8 @@ BY_LANE(vector_erf, erff, erf)
 
 #endif
 
-INLINE vector vector_sigmoid(vector x) { return 1 / (1 + vector_exp(-x)); }
+INLINE vector vector_sigmoid(vector x)
+{
+    const vector e = vector_exp(-vector_abs(x)); /* which does not overflow */
+    return chosen(x < 0, e, all_of(1)) / (1 + e);
+}

@@ -4,7 +4,7 @@
 static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
-          REAL spread, const double *settings, REAL *restrict grad)
+          REAL spread, const double *restrict settings, REAL *restrict grad)
 {
     const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
     vector total = {0};
@@ -13,58 +13,56 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
         const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
         vector kept_v1[CLASSES];
         vector kept_v2[CLASSES];
-        vector kept_v3[CLASSES];
-        vector v4 = all_of(-INFINITY);
+        vector v3 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v5 = *(const vector *)(z + j * b + i);
-            v4 = vector_max(v5, v4);
+            const vector v4 = *(const vector *)(z + j * b + i);
+            v3 = vector_max(v4, v3);
         }
-        vector v6 = all_of(0);
+        vector v5 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v5 = *(const vector *)(z + j * b + i);
-            const vector v7 = v5 - v4;
-            const vector v8 = vector_exp(v7);
-            v6 = v6 + v8;
+            const vector v4 = *(const vector *)(z + j * b + i);
+            const vector v6 = v4 - v3;
+            const vector v7 = vector_exp(v6);
+            v5 = v5 + v7;
         }
-        const vector v9 = vector_log(v6);
+        const vector v8 = vector_log(v5);
+        vector v9 = all_of(0);
         vector v10 = all_of(0);
-        vector v11 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v5 = *(const vector *)(z + j * b + i);
-            const vector v12 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v7 = v5 - v4;
-            const vector v13 = v7 - v9;
-            const vector v1 = vector_exp(v13);
+            const vector v4 = *(const vector *)(z + j * b + i);
+            const vector v11 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v6 = v4 - v3;
+            const vector v12 = v6 - v8;
+            const vector v1 = vector_exp(v12);
             kept_v1[j] = v1;
-            const vector v14 = v1 * v12;
-            const vector v2 = v1 - v12;
-            kept_v2[j] = v2;
-            const vector v15 = v2 * v2;
-            v10 = v10 + v14;
-            v11 = v11 + v15;
+            const vector v13 = v1 * v11;
+            const vector v14 = v1 - v11;
+            const vector v15 = v14 * v14;
+            v9 = v9 + v13;
+            v10 = v10 + v15;
         }
-        const vector v16 = 1 - v10;
+        const vector v16 = 1 - v9;
         const vector v17 = (REAL)settings[0] * v16;
-        const vector v18 = v11 / 2;
+        const vector v18 = v10 / 2;
         const vector v19 = v16 * v16;
         const vector v20 = (REAL)v21 * v19;
         const vector v22 = v18 + v20;
         vector v23 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const vector v2 = kept_v2[j];
-            const vector v12 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v24 = v17 * v12;
-            const vector v25 = v2 - v24;
-            const vector v3 = v1 * v25;
-            kept_v3[j] = v3;
-            v23 = v23 + v3;
+            const vector v11 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v14 = v1 - v11;
+            const vector v24 = v17 * v11;
+            const vector v25 = v14 - v24;
+            const vector v2 = v1 * v25;
+            kept_v2[j] = v2;
+            v23 = v23 + v2;
         }
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const vector v3 = kept_v3[j];
+            const vector v2 = kept_v2[j];
             const vector v26 = v1 * v23;
-            const vector v0 = v3 - v26;
+            const vector v0 = v2 - v26;
             *(vector *)(grad + j * b + i) = chosen(inside, v0 * scale, (vector){0});
         }
         total += chosen(inside, v22, (vector){0});
@@ -75,7 +73,7 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
 }
 
 void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
-           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+           const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
     const double v21 = settings[0] / 2.0;

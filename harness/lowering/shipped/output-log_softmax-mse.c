@@ -4,50 +4,51 @@
 static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
-          REAL spread, const double *settings, REAL *restrict grad)
+          REAL spread, const double *restrict settings, REAL *restrict grad)
 {
     const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
     vector total = {0};
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
         vector kept_v1[CLASSES];
-        vector kept_v2[CLASSES];
-        vector v3 = all_of(-INFINITY);
+        vector v2 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            v3 = vector_max(v4, v3);
+            const vector v3 = *(const vector *)(z + j * b + i);
+            v2 = vector_max(v3, v2);
         }
-        vector v5 = all_of(0);
+        vector v4 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v6 = v4 - v3;
-            const vector v7 = vector_exp(v6);
-            v5 = v5 + v7;
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v5 = v3 - v2;
+            const vector v6 = vector_exp(v5);
+            v4 = v4 + v6;
         }
-        const vector v8 = vector_log(v5);
+        const vector v7 = vector_log(v4);
+        vector v8 = all_of(0);
         vector v9 = all_of(0);
-        vector v10 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v11 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v6 = v4 - v3;
-            const vector v12 = v6 - v8;
-            const vector v1 = vector_exp(v12);
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v10 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v5 = v3 - v2;
+            const vector v11 = v5 - v7;
+            const vector v1 = vector_exp(v11);
             kept_v1[j] = v1;
-            const vector v13 = v1 - v11;
-            const vector v14 = v13 * (REAL)0.2;
-            const vector v2 = v1 * v14;
-            kept_v2[j] = v2;
-            const vector v15 = v13 * v13;
-            v9 = v9 + v15;
-            v10 = v10 + v2;
+            const vector v12 = v1 - v10;
+            const vector v13 = v12 * (REAL)0.2;
+            const vector v14 = v1 * v13;
+            const vector v15 = v12 * v12;
+            v8 = v8 + v15;
+            v9 = v9 + v14;
         }
-        const vector v16 = v9 / 10;
+        const vector v16 = v8 / 10;
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const vector v2 = kept_v2[j];
-            const vector v17 = v1 * v10;
-            const vector v0 = v2 - v17;
+            const vector v10 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v12 = v1 - v10;
+            const vector v13 = v12 * (REAL)0.2;
+            const vector v14 = v1 * v13;
+            const vector v17 = v1 * v9;
+            const vector v0 = v14 - v17;
             *(vector *)(grad + j * b + i) = chosen(inside, v0 * scale, (vector){0});
         }
         total += chosen(inside, v16, (vector){0});
@@ -58,7 +59,7 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
 }
 
 void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
-           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+           const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
     for (int64_t i = 0; i < b; i += LANES) {

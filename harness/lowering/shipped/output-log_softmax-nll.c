@@ -4,7 +4,7 @@
 static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
-          REAL spread, const double *settings, REAL *restrict grad)
+          REAL spread, const double *restrict settings, REAL *restrict grad)
 {
     const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
     vector total = {0};
@@ -50,7 +50,7 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
 }
 
 void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
-           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+           const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
     for (int64_t i = 0; i < b; i += LANES) {

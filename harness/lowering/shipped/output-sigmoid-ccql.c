@@ -4,7 +4,7 @@
 static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
-          REAL spread, const double *settings, REAL *restrict grad)
+          REAL spread, const double *restrict settings, REAL *restrict grad)
 {
     const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
     vector total = {0};
@@ -12,33 +12,31 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
         vector kept_v1[CLASSES];
-        vector kept_v2[CLASSES];
+        vector v2 = all_of(0);
         vector v3 = all_of(0);
-        vector v4 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v5 = *(const vector *)(z + j * b + i);
-            const vector v6 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v1 = vector_sigmoid(v5);
+            const vector v4 = *(const vector *)(z + j * b + i);
+            const vector v5 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v1 = vector_sigmoid(v4);
             kept_v1[j] = v1;
-            const vector v7 = v1 * v6;
-            const vector v2 = v1 - v6;
-            kept_v2[j] = v2;
-            const vector v8 = v2 * v2;
-            v3 = v3 + v7;
-            v4 = v4 + v8;
+            const vector v6 = v1 * v5;
+            const vector v7 = v1 - v5;
+            const vector v8 = v7 * v7;
+            v2 = v2 + v6;
+            v3 = v3 + v8;
         }
-        const vector v9 = 1 - v3;
+        const vector v9 = 1 - v2;
         const vector v10 = (REAL)settings[0] * v9;
-        const vector v11 = v4 / 2;
+        const vector v11 = v3 / 2;
         const vector v12 = v9 * v9;
         const vector v13 = (REAL)v14 * v12;
         const vector v15 = v11 + v13;
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const vector v2 = kept_v2[j];
-            const vector v6 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v16 = v10 * v6;
-            const vector v17 = v2 - v16;
+            const vector v5 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v7 = v1 - v5;
+            const vector v16 = v10 * v5;
+            const vector v17 = v7 - v16;
             const vector v18 = v17 * v1;
             const vector v19 = 1 - v1;
             const vector v0 = v18 * v19;
@@ -52,7 +50,7 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
 }
 
 void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
-           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+           const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
     const double v16 = settings[0] / 2.0;

@@ -4,69 +4,68 @@
 static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
-          REAL spread, const double *settings, REAL *restrict grad)
+          REAL spread, const double *restrict settings, REAL *restrict grad)
 {
     const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
     vector total = {0};
-    const double v19 = settings[0] / 2.0;
+    const double v18 = settings[0] / 2.0;
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
         vector kept_v1[CLASSES];
         vector kept_v2[CLASSES];
-        vector kept_v3[CLASSES];
-        vector kept_v4[CLASSES];
-        vector v5 = all_of(-INFINITY);
+        vector v3 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v6 = *(const vector *)(z + j * b + i);
-            v5 = vector_max(v6, v5);
+            const vector v4 = *(const vector *)(z + j * b + i);
+            v3 = vector_max(v4, v3);
+        }
+        vector v5 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v4 = *(const vector *)(z + j * b + i);
+            const vector v6 = v4 - v3;
+            const vector v1 = vector_exp(v6);
+            kept_v1[j] = v1;
+            v5 = v5 + v1;
         }
         vector v7 = all_of(0);
-        for (int j = 0; j < CLASSES; j++) {
-            const vector v6 = *(const vector *)(z + j * b + i);
-            const vector v8 = v6 - v5;
-            const vector v1 = vector_exp(v8);
-            kept_v1[j] = v1;
-            v7 = v7 + v1;
-        }
-        vector v9 = all_of(0);
-        vector v10 = all_of(0);
+        vector v8 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const vector v11 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v2 = v1 / v7;
+            const vector v9 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v2 = v1 / v5;
             kept_v2[j] = v2;
-            const vector v12 = v2 * v11;
-            const vector v3 = v2 - v11;
-            kept_v3[j] = v3;
-            const vector v13 = v3 * v3;
-            v9 = v9 + v12;
-            v10 = v10 + v13;
+            const vector v10 = v2 * v9;
+            const vector v11 = v2 - v9;
+            const vector v12 = v11 * v11;
+            v7 = v7 + v10;
+            v8 = v8 + v12;
         }
-        const vector v14 = 1 - v9;
-        const vector v15 = (REAL)settings[0] * v14;
-        const vector v16 = v10 / 2;
-        const vector v17 = v14 * v14;
-        const vector v18 = (REAL)v19 * v17;
-        const vector v20 = v16 + v18;
-        vector v21 = all_of(0);
+        const vector v13 = 1 - v7;
+        const vector v14 = (REAL)settings[0] * v13;
+        const vector v15 = v8 / 2;
+        const vector v16 = v13 * v13;
+        const vector v17 = (REAL)v18 * v16;
+        const vector v19 = v15 + v17;
+        vector v20 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
             const vector v2 = kept_v2[j];
-            const vector v3 = kept_v3[j];
-            const vector v11 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v22 = v15 * v11;
-            const vector v4 = v3 - v22;
-            kept_v4[j] = v4;
-            const vector v23 = v4 * v2;
-            v21 = v21 + v23;
+            const vector v9 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v11 = v2 - v9;
+            const vector v21 = v14 * v9;
+            const vector v22 = v11 - v21;
+            const vector v23 = v22 * v2;
+            v20 = v20 + v23;
         }
         for (int j = 0; j < CLASSES; j++) {
             const vector v2 = kept_v2[j];
-            const vector v4 = kept_v4[j];
-            const vector v24 = v4 - v21;
+            const vector v9 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v11 = v2 - v9;
+            const vector v21 = v14 * v9;
+            const vector v22 = v11 - v21;
+            const vector v24 = v22 - v20;
             const vector v0 = v2 * v24;
             *(vector *)(grad + j * b + i) = chosen(inside, v0 * scale, (vector){0});
         }
-        total += chosen(inside, v20, (vector){0});
+        total += chosen(inside, v19, (vector){0});
     }
     REAL sum = 0;
     for (int u = 0; u < LANES; u++) sum += total[u];
@@ -74,7 +73,7 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
 }
 
 void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
-           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+           const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
     const double v19 = settings[0] / 2.0;

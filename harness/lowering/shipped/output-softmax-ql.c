@@ -4,7 +4,7 @@
 static const REAL table0[CLASSES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
-          REAL spread, const double *settings, REAL *restrict grad)
+          REAL spread, const double *restrict settings, REAL *restrict grad)
 {
     const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
     vector total = {0};
@@ -12,39 +12,38 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
         const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
         vector kept_v1[CLASSES];
         vector kept_v2[CLASSES];
-        vector kept_v3[CLASSES];
-        vector v4 = all_of(-INFINITY);
+        vector v3 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v5 = *(const vector *)(z + j * b + i);
-            v4 = vector_max(v5, v4);
+            const vector v4 = *(const vector *)(z + j * b + i);
+            v3 = vector_max(v4, v3);
         }
-        vector v6 = all_of(0);
+        vector v5 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v5 = *(const vector *)(z + j * b + i);
-            const vector v7 = v5 - v4;
-            const vector v1 = vector_exp(v7);
+            const vector v4 = *(const vector *)(z + j * b + i);
+            const vector v6 = v4 - v3;
+            const vector v1 = vector_exp(v6);
             kept_v1[j] = v1;
-            v6 = v6 + v1;
+            v5 = v5 + v1;
         }
+        vector v7 = all_of(0);
         vector v8 = all_of(0);
-        vector v9 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const vector v10 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v2 = v1 / v6;
+            const vector v9 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v2 = v1 / v5;
             kept_v2[j] = v2;
-            const vector v3 = v2 - v10;
-            kept_v3[j] = v3;
-            const vector v11 = v3 * v3;
-            const vector v12 = v3 * v2;
-            v8 = v8 + v11;
-            v9 = v9 + v12;
+            const vector v10 = v2 - v9;
+            const vector v11 = v10 * v10;
+            const vector v12 = v10 * v2;
+            v7 = v7 + v11;
+            v8 = v8 + v12;
         }
-        const vector v13 = v8 / 2;
+        const vector v13 = v7 / 2;
         for (int j = 0; j < CLASSES; j++) {
             const vector v2 = kept_v2[j];
-            const vector v3 = kept_v3[j];
-            const vector v14 = v3 - v9;
+            const vector v9 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v10 = v2 - v9;
+            const vector v14 = v10 - v8;
             const vector v0 = v2 * v14;
             *(vector *)(grad + j * b + i) = chosen(inside, v0 * scale, (vector){0});
         }
@@ -56,7 +55,7 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
 }
 
 void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count,
-           const double *settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
+           const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
     for (int64_t i = 0; i < b; i += LANES) {
