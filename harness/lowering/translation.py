@@ -22,7 +22,9 @@ SAME_SHAPE = frozenset({
     "unsqueeze_copy", "squeeze", "squeeze_copy",
 })  # fmt: skip
 """Operations that move axes or repeat along them: each element stays what it is."""
-RESHAPES = frozenset({"slice", "slice_copy", "view", "_unsafe_view", "reshape", "view_copy", "_reshape_alias", "flatten"})
+RESHAPES = frozenset(
+    {"slice", "slice_copy", "view", "_unsafe_view", "reshape", "view_copy", "_reshape_alias", "flatten"}
+)
 FILLED: Mapping[str, float] = {
     "zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0, "empty_like": 0.0,
     "new_empty": 0.0, "empty_permuted": 0.0, "new_empty_strided": 0.0,

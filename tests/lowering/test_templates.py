@@ -272,7 +272,8 @@ def given(optimizer: Optimizer, numbers: Mapping[str, float], switches: Mapping[
     """Return settings as an update takes them, numbers that are not 0 as tensors of a stack."""
     values: dict[str, Any] = dict(switches)
     as_given = {
-        name: torch.tensor([[value]], dtype=torch.float64) if value else 0.0 for name, value in numbers.items()
+        name: torch.tensor([[value]], dtype=torch.float64) if value else 0.0
+        for name, value in numbers.items()
     }
     for name, setting in optimizer.settings.items():
         if isinstance(setting.default, list):
@@ -355,7 +356,9 @@ def test_tiles_step_as_rows_do(name: str, shifted: bool, dtype: str) -> None:
             for g, (weights, states) in enumerate(rows):
                 compiled.step_rows(weights, full[g].reshape(-1), states, t, own[g])
                 got = step.w[g].reshape(-1)
-                np.testing.assert_allclose(got, weights, rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-6)
+                np.testing.assert_allclose(
+                    got, weights, rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-6
+                )
             if shifted:
                 np.testing.assert_allclose(moved, np.einsum("d,gdl->gl", c, step.w), rtol=1e-5, atol=1e-5)
 
@@ -379,7 +382,13 @@ class Tiles:
     """Tiles of weights (width, d, LANES) that a compiled optimizer steps by a turned batch."""
 
     def __init__(
-        self, compiled: Compiled, w: Array, sums: Array, u: Array, c: Array | None, occurs: Array | None = None
+        self,
+        compiled: Compiled,
+        w: Array,
+        sums: Array,
+        u: Array,
+        c: Array | None,
+        occurs: Array | None = None,
     ) -> None:
         self.compiled, self.w, self.sums, self.c, self.occurs = compiled, w, sums, c, occurs
         self.states = [np.full_like(w, np.nan) for _ in compiled.facts["states"]]
