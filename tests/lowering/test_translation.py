@@ -28,10 +28,10 @@ class Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return (x > 0).to(x.dtype)
+        return torch.where(x > 0, 1.0, 0.0).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Any:
         (x,) = ctx.saved_tensors
         return grad * (x.abs() < 1)
 
@@ -62,8 +62,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "constant": lambda x: x * (torch.tensor(0.25) * 3) + torch.full((1,), 2.0).to(x.dtype),
     "in place": in_place,
     "straight-through": straight_through,
-    "autograd.Function": Step.apply,  # type: ignore[dict-item]
-    "no gradient": lambda x: torch.round(x),
+    "autograd.Function": Step.apply,
+    "no gradient": torch.round,
     "mask": lambda x: x * ((x > -1) & ~(x > 2) | (x < -3)),
 }
 
