@@ -239,8 +239,8 @@ def optimizer(component: Optimizer, switches: Mapping[str, bool | str], zeros: C
     states = [sheet.leaf(f"s[{i}]", Span.LANES) for i in range(len(graphs.states))]
     settings = [sheet.leaf(f"settings[{i}]", Span.SCALAR) for i in range(len(graphs.settings))]
     t = sheet.leaf("t", Span.SCALAR, whole=True)
-    first = translate(sheet, graphs.first, [w, g, sheet.number(1), *settings])
-    later = translate(sheet, graphs.later, [w, g, t, *states, *settings])
+    first = translate(sheet, graphs.first, [sheet.number(1), w, g, *settings])
+    later = translate(sheet, graphs.later, [t, w, g, *states, *settings])
     steps = {"first": first, "later": later}
     slots = {name: _slots(results) for name, results in steps.items()}
     count = max(map(len, slots.values()))

@@ -7,6 +7,7 @@ be traced and is refused; so is what the translation does not know.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -195,34 +196,11 @@ def metric(head: Head, component: Metric, classes: int) -> GraphModule:
     return traced(measured, *_examples(classes, ()))
 
 
-class StepNumber:
-    """The number of a step: a tensor in arithmetic, of which Python may ask whether it is the first, no more."""
+class StandIn:
+    """A number of which Python may ask a little: a tensor in arithmetic and in functions of torch's."""
 
-    def __init__(self, tensor: Tensor, *, first: bool) -> None:
-        self.tensor, self.first = tensor, first
-
-    def _is_first(self, other: object, first: int) -> bool:
-        if isinstance(other, (int, float)) and other == first:
-            return self.first
-        raise NotLoweredError(f"t compared with {other!r}: Python may ask whether t is 1, nothing else of it")
-
-    def __eq__(self, other: object) -> bool:
-        return self._is_first(other, 1)
-
-    def __ne__(self, other: object) -> bool:
-        return not self._is_first(other, 1)
-
-    def __le__(self, other: object) -> bool:
-        return self._is_first(other, 1)
-
-    def __gt__(self, other: object) -> bool:
-        return not self._is_first(other, 1)
-
-    def __lt__(self, other: object) -> bool:
-        return self._is_first(other, 2)
-
-    def __ge__(self, other: object) -> bool:
-        return not self._is_first(other, 2)
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
 
     __hash__ = object.__hash__
 
@@ -269,7 +247,7 @@ class StepNumber:
     __floordiv__ = __divmod__ = __mod__
 
     def __index__(self) -> int:
-        raise NotLoweredError("aten._local_scalar_dense: Python asks for the number of the step (int(t))")
+        raise NotLoweredError("aten._local_scalar_dense: Python asks for the value of t or of a setting")
 
     def __int__(self) -> int:
         return self.__index__()
@@ -282,13 +260,63 @@ class StepNumber:
         return getattr(self.tensor, name)
 
 
+class GivenSetting(StandIn):
+    """A setting that is not 0, as Python may ask (`if weight_decay:`)."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (int, float)) and other == 0:
+            return False
+        raise NotLoweredError(f"a setting compared with {other!r}: Python may ask whether it is 0, no more")
+
+    def __ne__(self, other: object) -> bool:
+        return not self.__eq__(other)
+
+    __hash__ = object.__hash__
+
+
+class StepNumber(StandIn):
+    """The number of a step, of which Python may ask whether it is the first."""
+
+    def __init__(self, tensor: Tensor, *, first: bool) -> None:
+        super().__init__(tensor)
+        self.first = first
+
+    def _is_first(self, other: object, first: int) -> bool:
+        if isinstance(other, (int, float)) and other == first:
+            return self.first
+        raise NotLoweredError(f"t compared with {other!r}: Python may ask whether t is 1, nothing else of it")
+
+    def __eq__(self, other: object) -> bool:
+        return self._is_first(other, 1)
+
+    def __ne__(self, other: object) -> bool:
+        return not self._is_first(other, 1)
+
+    def __le__(self, other: object) -> bool:
+        return self._is_first(other, 1)
+
+    def __gt__(self, other: object) -> bool:
+        return not self._is_first(other, 1)
+
+    def __lt__(self, other: object) -> bool:
+        return self._is_first(other, 2)
+
+    def __ge__(self, other: object) -> bool:
+        return not self._is_first(other, 2)
+
+    __hash__ = object.__hash__
+
+
 def _tensor_of(value: Any) -> Any:
-    return value.tensor if isinstance(value, StepNumber) else value
+    return value.tensor if isinstance(value, StandIn) else value
 
 
 @dataclass(frozen=True)
 class OptimizerGraphs:
-    """(param, grad, t, *settings) -> (param, *states), and with the states behind t in the later steps."""
+    """(t, param, grad, *settings) -> (param, *states); later steps have the states before the settings."""
 
     first: GraphModule
     later: GraphModule
@@ -312,51 +340,67 @@ def optimizer(
     component: Optimizer, switches: Mapping[str, bool | str], zeros: Collection[str]
 ) -> OptimizerGraphs:
     """Trace the first step of an optimizer, which makes its states, and the later ones."""
-    columns = setting_columns(component, switches, zeros)
-    tensors = [torch.full((MEMBERS, 1), 0.5, dtype=torch.float64) for _ in columns]
-    param, grad = torch.randn(MEMBERS, PARAMETERS), torch.randn(MEMBERS, PARAMETERS)
-    t = torch.tensor(3.0, dtype=torch.float64)
+    try:
+        return _optimizer(_Steps(component, switches, zeros, lambda tensor: tensor))
+    except NotLoweredError:
+        with suppress(NotLoweredError):  # perhaps Python asks whether a setting is 0, which is known
+            return _optimizer(_Steps(component, switches, zeros, GivenSetting))
+        raise
 
-    def graph(held: Sequence[str]) -> tuple[GraphModule, tuple[str, ...]]:
+
+@dataclass(frozen=True)
+class _Steps:
+    """An optimizer with its settings; `stand_in` makes of a tensor what a setting is given as."""
+
+    component: Optimizer
+    switches: Mapping[str, bool | str]
+    zeros: Collection[str]
+    stand_in: Callable[[Tensor], Any]
+
+    def graph(self, held: Sequence[str], *, first: bool) -> tuple[GraphModule, tuple[str, ...]]:
+        """Trace a step that finds some states; also return the states that it leaves."""
+        columns = setting_columns(self.component, self.switches, self.zeros)
+        tensors = [torch.full((MEMBERS, 1), 0.5, dtype=torch.float64) for _ in columns]
+        # One tensor twice would be one input.
+        params = [torch.randn(MEMBERS, PARAMETERS) for _ in range(2 + len(held))]
         found: list[str] = []
 
-        def step(param: Tensor, grad: Tensor, t: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        def step(t: Tensor, param: Tensor, grad: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
             state = {name: tensor.clone() for name, tensor in zip(held, rest, strict=False)}
-            given = _settings(component, switches, dict(zip(columns, rest[len(held) :], strict=True)))
-            param, count = param.clone(), StepNumber(t, first=first)
+            values = dict(zip(columns, map(self.stand_in, rest[len(held) :]), strict=True))
+            param = param.clone()
             with torch.no_grad():
-                component.update(param, grad.clone(), state, count, **given)
+                count = StepNumber(t, first=first)
+                self.component.update(param, grad.clone(), state, count, **self._settings(values))
             found[:] = list(state)
             _check_states(state, param)
             return param, *state.values()
 
-        states = [torch.rand_like(param) for _ in held]
-        return traced(step, param, grad, t, *states, *tensors), tuple(found)
+        made = traced(step, torch.tensor(3.0, dtype=torch.float64), *params, *tensors)
+        return made, tuple(found)
 
-    first = True
-    first_graph, states = graph(())
-    first = False
-    later_graph, after = graph(states)
+    def _settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings as a function is given them: what is not among the values is 0."""
+        given: dict[str, Any] = {}
+        for name, setting in self.component.settings.items():
+            if name in self.switches:
+                given[name] = self.switches[name]
+            elif isinstance(setting.default, list):
+                given[name] = tuple(values.get(f"{name}.{i}", 0.0) for i in range(len(setting.default)))
+            else:
+                given[name] = values.get(name, 0.0)
+        return given
+
+
+def _optimizer(steps: _Steps) -> OptimizerGraphs:
+    first, states = steps.graph((), first=True)
+    later, after = steps.graph(states, first=False)
     if after != states:
         raise NotLoweredError(
             f"its states after a later step are {list(after)}, after the first {list(states)}"
         )
-    return OptimizerGraphs(first_graph, later_graph, states, columns)
-
-
-def _settings(
-    component: Optimizer, switches: Mapping[str, bool | str], values: Mapping[str, Tensor]
-) -> dict[str, Any]:
-    """Return settings as a function is given them: what is not among the values is 0."""
-    given: dict[str, Any] = {}
-    for name, setting in component.settings.items():
-        if name in switches:
-            given[name] = switches[name]
-        elif isinstance(setting.default, list):
-            given[name] = tuple(values.get(f"{name}.{i}", 0.0) for i in range(len(setting.default)))
-        else:
-            given[name] = values.get(name, 0.0)
-    return given
+    columns = setting_columns(steps.component, steps.switches, steps.zeros)
+    return OptimizerGraphs(first, later, states, columns)
 
 
 def _check_states(state: Mapping[str, object], param: Tensor) -> None:

@@ -22,7 +22,7 @@ SAME_SHAPE = frozenset({
     "unsqueeze_copy", "squeeze", "squeeze_copy",
 })  # fmt: skip
 """Operations that move axes or repeat along them: each element stays what it is."""
-RESHAPES = frozenset({"view", "_unsafe_view", "reshape", "view_copy", "_reshape_alias", "flatten"})
+RESHAPES = frozenset({"slice", "slice_copy", "view", "_unsafe_view", "reshape", "view_copy", "_reshape_alias", "flatten"})
 FILLED: Mapping[str, float] = {
     "zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0, "empty_like": 0.0,
     "new_empty": 0.0, "empty_permuted": 0.0, "new_empty_strided": 0.0,
@@ -96,8 +96,9 @@ class _Translation:
         return self._translated(node, name)
 
     def _known(self, node: Node, name: str) -> Operand:
-        """Compute what depends on no input, as torch does."""
-        args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda x: self.values[x])
+        """Compute what depends on no input, as torch does; in double precision, as REAL may be double."""
+        args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda x: _double(self.values[x]))
+        kwargs = {key: torch.float64 if value == torch.float32 else value for key, value in kwargs.items()}
         target: Any = node.target
         try:
             return target(*args, **kwargs)
@@ -163,7 +164,7 @@ class _Translation:
     def _reshaped(self, node: Node, name: str) -> Expression:
         before, after = ([size for size in _shape_and_dtype(x)[0] if size != 1] for x in (node.args[0], node))
         if before != after:
-            raise NotLoweredError(f"aten.{name} from {before} to {after}: axes may not be joined or parted")
+            raise NotLoweredError(f"aten.{name} from {before} to {after}: axes may not be cut or joined")
         return self.expression(node.args[0])
 
     def _converted(self, x: Expression, dtype: Any) -> Expression:
@@ -196,6 +197,12 @@ class _Translation:
         if name == "mean":
             return self.sheet.call("div", result, self.sheet.number(self.sheet.classes))
         return self.sheet.truth(result) if name in {"any", "all"} else result
+
+    def scattered(self, node: Node) -> Expression:
+        """Translate a[:] = b."""
+        if _shape_and_dtype(node.args[0])[0] != _shape_and_dtype(node.args[1])[0]:
+            raise NotLoweredError("aten.slice_scatter: a part of an axis is changed")
+        return self.expression(node.args[1])
 
     def scaled(self, node: Node) -> Expression:
         """Translate a + alpha * b, or a - alpha * b."""
@@ -282,6 +289,7 @@ class _Translation:
 
 
 SPECIAL: Mapping[str, Callable[[_Translation, Any], Expression]] = {
+    "slice_scatter": _Translation.scattered,
     "add": _Translation.scaled,
     "sub": _Translation.scaled,
     "rsub": _Translation.subtracted_from,
@@ -299,6 +307,10 @@ SPECIAL: Mapping[str, Callable[[_Translation, Any], Expression]] = {
     "cumsum": _Translation.cumulated,
     "var": _Translation.varied,
 }
+
+
+def _double(x: Any) -> Any:
+    return x.double() if isinstance(x, torch.Tensor) and x.dtype == torch.float32 else x
 
 
 def operation(node: Node) -> str:

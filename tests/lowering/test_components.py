@@ -146,6 +146,11 @@ def test_what_cannot_be_seen_to_change_is_not_compiled() -> None:
             components.activation(name)
 
 
+def test_what_keeps_state_is_not_compiled() -> None:
+    with pytest.raises(NotLoweredError, match="it keeps state: it is another one after it was called"):
+        components.activation("own_tensor")
+
+
 def test_number_of_classes_and_first_forms() -> None:
     """Others than those that are shipped are traced, of the harness's own too."""
     seven, ten = (components.output("softmax", "ql", "kind", classes) for classes in (7, 10))

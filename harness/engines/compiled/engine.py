@@ -44,7 +44,8 @@ def identity(trials: Sequence[Trial], device: str, metrics: Sequence[str]) -> st
     """Return a digest of the kernels and components that decide a stack's bits; "" where it is PyTorch's."""
     if unfit(trials, device, metrics):
         return ""
-    texts = [lowered.text for lowered in _lowered(_arms(trial.arm.settings for trial in trials), metrics)]
+    # Metrics change no weight; a checkpoint names its own (results.checkpoints).
+    texts = [lowered.text for lowered in _lowered(_arms(trial.arm.settings for trial in trials), ())]
     return f"{kernels.identity()}-{hashlib.sha256(''.join(sorted(texts)).encode()).hexdigest()[:16]}"
 
 

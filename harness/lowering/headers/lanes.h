@@ -29,6 +29,25 @@ typedef int64_t int_of_real;
 typedef REAL vector __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
 typedef int_of_real integers __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
 
+/* What computes `x` ends here: the compiler moves nothing across, so that products and sums behind it become one
+   rounding, or two, alike wherever the same text stands in a loop of another width. */
+#if defined(__AVX512F__)
+#define REGISTER_BYTES 64
+#elif defined(__AVX__)
+#define REGISTER_BYTES 32
+#else
+#define REGISTER_BYTES 16
+#endif
+#if LANES * REAL_BYTES <= REGISTER_BYTES && defined(__AVX512F__)
+#define SETTLED(x) __asm__("" : "+v"(x))
+#elif LANES * REAL_BYTES <= REGISTER_BYTES && defined(__SSE2__)
+#define SETTLED(x) __asm__("" : "+x"(x))
+#elif LANES * REAL_BYTES <= REGISTER_BYTES && defined(__aarch64__)
+#define SETTLED(x) __asm__("" : "+w"(x))
+#else
+#define SETTLED(x) __asm__("" : "+m"(x))
+#endif
+
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #if LANES == 16
@@ -176,7 +195,7 @@ INLINE vector vector_exp(vector given)
     x = chosen(x < -104.0f, all_of(-104), x);
     const vector e = reduced(x, &n) + 1;
     const integers k = whole(n), half = k >> 1; /* in two steps: 2^k may be beyond the normal numbers */
-    return chosen(given != given, given, e * two_to(half) * two_to(k - half));
+    return e * two_to(half) * two_to(k - half); /* of a NaN, e is NaN */
 }
 
 INLINE vector vector_expm1(vector given)
@@ -185,7 +204,7 @@ INLINE vector vector_expm1(vector given)
     x = chosen(x < -20.0f, all_of(-20), x);
     const vector q = reduced(x, &n), half = two_to(whole(n) - 1); /* half of 2^n, as 2^128 is no float */
     const vector e = 2 * (half * q + (half - 0.5f));
-    return chosen((given != given) | (given == 0), given, e);
+    return chosen(given == 0, given, e); /* which may be -0 */
 }
 
 INLINE vector vector_log(vector given)
@@ -241,7 +260,7 @@ INLINE vector vector_erf(vector x)
     r = r * size - size;
     r = chosen(r < -87.0f, all_of(-87), r); /* far below what moves 1 */
     vector n;
-    const vector e = reduced(r, &n) + 1, far = chosen(x != x, x, 1 - e * two_to(whole(n)));
+    const vector e = reduced(r, &n) + 1, far = 1 - e * two_to(whole(n));
     vector p = all_of(-5.96761703e-4f);
     p = p * s + 4.99119423e-3f;
     p = p * s - 2.67681349e-2f;
