@@ -43,7 +43,7 @@ def shared_object(text: str, dtype: str, *more: str) -> Path:
     key = hashlib.sha256("\n".join((text, dtype, *more)).encode()).hexdigest()[:20]
     source, built = (Path(_folder().name) / f"{key}.{ending}" for ending in ("c", "so"))
     source.write_text(text)
-    command = [
+    command: list[str] = [
         "cc",
         *FLAGS,
         *more,
@@ -51,8 +51,8 @@ def shared_object(text: str, dtype: str, *more: str) -> Path:
         f"-DREAL_BYTES={size}",
         f"-I{HEADERS}",
         "-o",
-        built,
-        source,
+        str(built),
+        str(source),
         "-lm",
     ]
     subprocess.run(command, check=True)

@@ -44,7 +44,8 @@ def test_no_shipped_component_calls_libm_in_single_precision(origin: Origin) -> 
 def test_shipped_texts_are_found_without_torch() -> None:
     code = (
         "import sys, json; from harness.lowering import components as c; "
-        "found = [c.activation('gelu'), c.output('softmax', 'ql', 'kind', 10), c.metric('identity', 'top3', 10), "
+        "found = [c.activation('gelu'), c.output('softmax', 'ql', 'kind', 10), "
+        "c.metric('identity', 'top3', 10), "
         "c.optimizer('adam', {'amsgrad': False}, frozenset({'weight_decay'}))]; "
         "print(json.dumps([[x.name for x in found], 'torch' in sys.modules]))"
     )
