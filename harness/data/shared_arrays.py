@@ -2,7 +2,7 @@
 
 A file <cache>/arrays/<key> holds a length (8 bytes, little-endian), so many bytes of JSON (type, shape and
 place of every array by its name, and a checksum of all), and the arrays. Read-only maps of it are pages of
-the system, which takes them back where memory runs short. MOST_KEPT files are kept, of MOST_BYTES together.
+the system, which takes them back where memory runs short. All files together have MOST_BYTES at most.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from harness.system import files, locks
 
 VERSION = 1
 """Version of the files; part of every key."""
-MOST_KEPT = 16
 MOST_BYTES = 4 << 30
-"""Bytes of all files that are kept; arrays of more than half of that are not shared."""
+"""Bytes of all files. What finds no room among those of the last day is not shared."""
+UNUSED = 86_400.0
+"""Seconds after a file was last mapped from which it may go: earlier, a process of another machine that
+shares the folder might lose its pages."""
 SPARE = 4
 """Free space on the disk, in sizes of the arrays, without which they are not written."""
 PATIENCE = 600.0
@@ -125,7 +127,7 @@ def _kept(path: Path, arrays: Arrays) -> Arrays:
     size = sum(array.nbytes for array in arrays.values())
     temporary = None
     try:
-        if size > MOST_BYTES // 2 or shutil.disk_usage(path.parent).free < SPARE * size:
+        if shutil.disk_usage(path.parent).free < SPARE * size or not _has_room(path, size):
             return _closed(arrays)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=locks.prefix(), delete=False) as file:
             temporary = Path(file.name)
@@ -133,7 +135,6 @@ def _kept(path: Path, arrays: Arrays) -> Arrays:
                 file.write(piece)
         temporary.chmod(0o644)
         temporary.replace(path)
-        _forget_old(path)
     except OSError:
         if temporary is not None:
             with suppress(OSError):
@@ -143,13 +144,15 @@ def _kept(path: Path, arrays: Arrays) -> Arrays:
     return _closed(arrays) if there is None else there
 
 
-def _forget_old(newest: Path) -> None:
-    """Remove the files that were used longest ago, beyond MOST_KEPT and MOST_BYTES, and abandoned drafts."""
-    folder, size = newest.parent, 0
-    with suppress(OSError):
-        states = [(path, path.stat()) for path in folder.iterdir() if not path.name.startswith(".")]
-        for i, (path, state) in enumerate(sorted(states, key=lambda state: -state[1].st_mtime)):
-            size += state.st_size
-            if (i >= MOST_KEPT or size > MOST_BYTES) and path != newest:
-                path.unlink()  # who has mapped it keeps it
-        locks.sweep(folder, newest.stat().st_mtime, held=False)
+def _has_room(path: Path, size: int) -> bool:
+    """Tell whether so many more bytes may be kept, after those that were used longest ago have gone."""
+    now = locks.time_of(path.with_name(".clock"))
+    locks.sweep(path.parent, now, held=False)
+    states = [(file, file.stat()) for file in path.parent.iterdir() if not file.name.startswith(".")]
+    left = MOST_BYTES - size - sum(state.st_size for file, state in states if file != path)
+    for file, state in sorted(states, key=lambda pair: pair[1].st_mtime):
+        if left >= 0 or now - state.st_mtime < UNUSED:
+            break
+        file.unlink()
+        left += state.st_size if file != path else 0
+    return left >= 0

@@ -16,24 +16,21 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness.axes import plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
 from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import checks, compiler
-from harness.lowering.lowered import AXES, Lowered, Origin, facts_of
+from harness.lowering.lowered import Lowered, Origin, facts_of, looking_once
 from harness.lowering.refusals import NotLoweredError
-from harness.settings import Value
+from harness.settings import Value, declared
 from harness.system import files, process_state
 from harness.system.lazy import torch
 
 SHIPPED = Path(__file__).with_name("shipped")
 CLASSES = 10
 """Classes of the outputs and metrics that are shipped."""
-Digests = Callable[[str, str], str]
-"""(axis, name) -> the digest of that component as it is now; "" of the harness's own."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +68,9 @@ def optimizer(name: str, switches: Mapping[str, Value], zeros: frozenset[str] = 
     )
 
 
-def of_trial(
-    settings: Settings, metrics: Sequence[str] = (), digests: Digests | None = None
-) -> TrialComponents:
-    """Lower all components of a trial; raise NotLoweredError where one of them cannot be.
-
-    `digests`, from `digests()`, saves time where many trials are asked for at once.
-    """
-    first, second, *rest, last = (_lower(origin, digests) for origin in origins(settings, metrics))
+def of_trial(settings: Settings, metrics: Sequence[str] = ()) -> TrialComponents:
+    """Lower all components of a trial; raise NotLoweredError where one of them cannot be."""
+    first, second, *rest, last = map(_lower, origins(settings, metrics))
     return TrialComponents(first, second, tuple(rest), last)
 
 
@@ -99,10 +91,16 @@ def _output(head: str, loss: str, match: str, classes: int) -> Origin:
     return Origin("output", (head, loss), classes, first_form=applied != fitting)
 
 
+@functools.cache
+def _declared(update: Callable[..., None]) -> tuple[str, ...]:
+    """Name the settings of an optimizer; to read a signature takes longer than all the rest."""
+    return tuple(declared(update))
+
+
 def _optimizer(settings: Settings) -> Origin:
     switches: dict[str, Value] = {}
     zeros: set[str] = set()
-    for name in optimizers[settings.optimizer].settings:
+    for name in _declared(optimizers[settings.optimizer].update):
         value = settings[name]
         if isinstance(value, (bool, str)):
             switches[name] = value
@@ -118,25 +116,17 @@ def _optimizer(settings: Settings) -> Origin:
     )
 
 
-def digests() -> Digests:
-    """Make a map of (axis, name) to a component's digest as it is now; each is looked at once."""
-    registries = plugins.catalogue()
-    return functools.cache(lambda axis, name: registries[axis].entry(name).source_digest)
-
-
-def reasons(
-    settings: Sequence[Settings], metrics: Sequence[str] = (), digests: Digests | None = None
-) -> list[str]:
+@looking_once()
+def reasons(settings: Iterable[Settings], metrics: Sequence[str] = ()) -> list[str]:
     """Say, once each, which components of trials are not compiled, and why.
 
     Nothing is compiled for this: what a compiler or a check finds is told once it is known (`prepare`).
     """
-    look = digests or _digests()
     wanted = dict.fromkeys(origin for arm in settings for origin in origins(arm, metrics))
     sentences = []
     for origin in wanted:
         try:
-            complaint = checks.known(_lower(origin, look))
+            complaint = checks.known(_lower(origin))
         except NotLoweredError as error:
             complaint = str(error)
         if complaint:
@@ -149,15 +139,9 @@ def prepare(components: Iterable[Lowered]) -> None:
     checks.verdicts(list(components))
 
 
-_digests = digests
-
-
-def _lower(origin: Origin, digests: Digests | None = None) -> Lowered:
+def _lower(origin: Origin) -> Lowered:
     """Give a component's text: shipped, kept in this process, in the cache, or traced now."""
-    look = digests or _digests()
-    found = _found(
-        origin, tuple(look(axis, name) for axis, name in zip(AXES[origin.kind], origin.names, strict=True))
-    )
+    found = _found(origin, origin.digests)
     if isinstance(found, str):
         raise NotLoweredError(found)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from harness.data.shared_arrays import Arrays, shared_arrays
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -80,7 +80,7 @@ def test_without_a_cache_the_arrays_are_the_processs_own(root: Path, monkeypatch
     (root / "arrays").write_text("a file where the folder would be")
     check(shared_arrays("a", make))
     (root / "arrays").unlink()
-    monkeypatch.setattr(module, "MOST_BYTES", 100)  # too large to be kept
+    monkeypatch.setattr(module, "MOST_BYTES", 50)  # too large to be kept
     check(shared_arrays("a", make))
     monkeypatch.setattr(module, "MOST_BYTES", 1 << 30)
     monkeypatch.setattr(module, "SPARE", 1 << 60)  # a full disk
@@ -89,16 +89,24 @@ def test_without_a_cache_the_arrays_are_the_processs_own(root: Path, monkeypatch
     assert not kept(root)
 
 
-def test_the_ones_used_last_are_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_KEPT", 2)
+def test_files_that_nobody_uses_make_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = Maker()
     mapped = shared_arrays("0", make)
-    for key in "123":
-        shared_arrays(key, make)
+    (first,) = kept(root)
+    shared_arrays("1", make)
+    monkeypatch.setattr(module, "MOST_BYTES", sum(path.stat().st_size for path in kept(root)))
+    for count in (3, 4):
+        check(shared_arrays("2", make))  # no room: both are in use
+        assert make.count == count
+    assert len(kept(root)) == 2
+    long_ago = first.stat().st_mtime - 2 * module.UNUSED
+    os.utime(first, (long_ago, long_ago))
+    for _ in range(2):
+        check(shared_arrays("2", make))
+    assert make.count == 5
+    assert first not in kept(root)
     assert len(kept(root)) == 2
     check(mapped)  # whose file is gone
-    shared_arrays("3", make)
-    assert make.count == 4
 
 
 def _make_slowly(times: Path) -> Arrays:

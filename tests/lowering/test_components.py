@@ -15,7 +15,7 @@ from compilers import forget, fresh
 from harness.axes import plugins
 from harness.axes.activations import activations
 from harness.lowering import components
-from harness.lowering.lowered import Lowered, Origin
+from harness.lowering.lowered import Lowered, Origin, looking_once
 from harness.lowering.refusals import NotLoweredError
 from harness.registry import PACKAGE_ROOT
 from harness.study.trials import resolve
@@ -126,6 +126,17 @@ def test_a_changed_global_is_another_text(own: ModuleType, monkeypatch: pytest.M
     second = components.activation("own_slope")
     assert "0.2" in first.text
     assert "0.3" in second.text
+
+
+def test_components_are_looked_at_once_where_many_trials_are(
+    own: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with looking_once():
+        first = components.activation("own_slope")
+        monkeypatch.setattr(own, "SLOPE", 0.3)
+        with looking_once():
+            assert components.activation("own_slope") is first
+    assert components.activation("own_slope") != first
 
 
 def test_a_built_in_name_that_another_component_takes_never_gets_the_shipped_text(

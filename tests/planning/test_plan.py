@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.planning.kernel_support import kernels_support
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.axes import plugins
+from harness.axes.activations import activations
 from harness.axes.optimizers import optimizers
 from harness.data.batches import Budget
 from harness.data.samples import train_size
 from harness.errors import UsageError
+from harness.planning import compilation
 from harness.planning.cost import Cost, cost, stack_seconds
 from harness.planning.grouping import SAME_IN_A_GROUP, cut, side_by_side
 from harness.planning.plan import Plan, make
@@ -264,15 +266,37 @@ def test_a_stack_fits_in_memory_whatever_its_shape(study_of: Make) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_trials_that_the_kernels_support_share_stacks_of_their_own(study_of: Make, device: str) -> None:
-    """So that it is not held up by the rest; labels may be smoothed."""
+def test_compiled_trials_share_stacks_of_their_own(study_of: Make, device: str) -> None:
+    """So that they are not held up by what a component of PyTorch alone takes."""
+
+    def cosine(x: Any) -> Any:
+        """cos x, twice over: its second half is drawn, which nothing compiles."""
+        return x.cos() + 0 * torch.rand_like(x)
+
+    activations.register("drawn")(cosine)
     axes: dict[str, Any] = {
-        "dropout": [0.0, 0.3], "label_smoothing": [0.0, 0.1], "loss": ["ce", "mse"],
+        "dropout": [0.0, 0.3], "activation": ["relu", "gelu", "drawn"], "loss": ["ce", "mse"],
     }  # fmt: skip
     plan = make(study_of(axes, study={"seeds": 1}), device=device)
-    known = [{kernels_support(trial.arm.settings) for trial in stack.trials} for stack in plan.stacks]
-    assert sorted(len(stack.trials) for stack in plan.stacks) == ([2, 6] if device == "cpu" else [8])
-    assert all(len(own) == (1 if device == "cpu" else 2) for own in known)
+    own = [{not compilation.why_not(one.arm.settings) for one in stack.trials} for stack in plan.stacks]
+    assert sorted(len(stack.trials) for stack in plan.stacks) == ([4, 8] if device == "cpu" else [12])
+    assert all(len(kinds) == (1 if device == "cpu" else 2) for kinds in own)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({}, ""),
+        ({"dropout": 0.3, "preprocessing": "standardize", "optimizer": "rmsprop"}, ""),
+        ({"hidden": [129]}, "hidden = [129]: layers of more than 128 units"),
+        ({"hidden": [2] * 31}, "hidden has 31 layers; more than 30"),
+    ],
+)
+def test_compilation_is_refused_in_words(study_of: Make, settings: dict[str, Any], why: str) -> None:
+    arm = make(study_of(**settings)).trials[0].arm.settings
+    reason = compilation.why_not(arm)
+    assert reason.startswith(why)
+    assert bool(reason) is bool(why)
 
 
 def test_dropout_makes_no_stack_too_large(study_of: Make) -> None:

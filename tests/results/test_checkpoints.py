@@ -23,14 +23,13 @@ import safetensors
 import safetensors.numpy
 import tomli_w
 import torch
-from harness.engines.stacked.kernel_steps import Stretches
 
 from harness import results
 from harness.axes.metrics import metrics
 from harness.cli import main
 from harness.data.batches import Budget
-from harness.data.samples import Samples
 from harness.engines import kernels
+from harness.engines.compiled.training import CompiledTraining
 from harness.engines.stacked import network as stacks
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
@@ -46,7 +45,14 @@ from harness.training.tasks import StackTask
 
 Make = Callable[..., Study]
 TABLES = ("trials", "epochs", "confusion")
-HERE = Origin.here("stacked", "cpu")
+SMALL: dict[str, Any] = {
+    "study": {"name": "small", "seeds": 2, "resample_split": True},  # a stack a seed
+    "baseline": {"dataset": "digits", "epochs": 4, "hidden": [8]},
+    "axes": {"optimizer": ["sgd", "adam"]},
+}
+"""Two stacks of two trials, 4 epochs of 41 steps each."""
+STACK = plan.make(parse(SMALL)).stacks[0]
+HERE = Origin.here(STACK, "cpu")
 HEADER = CheckpointHeader("g1", ["t1", "t2"], 12.5, {"top3": "", "theirs": "ab12"})
 VALUES: dict[str, Any] = {
     "first": np.array([[1.5, np.nan], [-0.0, np.inf]], np.float32),
@@ -167,14 +173,14 @@ def test_another_origin_is_refused_and_named(path: Path, field: str) -> None:
 
 
 def test_an_origin_contains_what_decides_the_bits() -> None:
-    assert Origin.here("stacked", "cuda:1") == dataclasses.replace(HERE, device="cuda", kernels="PyTorch")
-    own = Origin.here("numpy", "cuda:1")
+    assert Origin.here(STACK, "cuda:1") == dataclasses.replace(HERE, device="cuda", kernels="PyTorch")
+    own = Origin.here(dataclasses.replace(STACK, engine="numpy"), "cuda:1")
     assert (own.device, own.libraries) == ("cpu", f"numpy {np.__version__}")
 
 
 def test_pytorch_refuses_a_checkpoint_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "identity", lambda: "")
-    assert HERE.unlike(Origin.here("stacked", "cpu")) == f"kernels {HERE.kernels} there, PyTorch here"
+    monkeypatch.setattr(kernels, "why_not", lambda *_: "there is no compiler")
+    assert HERE.unlike(Origin.here(STACK, "cpu")) == f"kernels {HERE.kernels} there, PyTorch here"
 
 
 # ---------------------------------------------------------------------------------------------------- cadence
@@ -300,19 +306,19 @@ def dies_after(saves: int) -> Iterator[None]:
 def counted() -> Iterator[list[int]]:
     """The steps that stacks take meanwhile."""
     steps: list[int] = []
-    one, many = stacks.StackedNetwork.step, Stretches.take
+    one, many = stacks.StackedNetwork.step, CompiledTraining._run
 
     def step(self: stacks.StackedNetwork, t: int, *arguments: Any) -> Any:
         steps.append(t)
         return one(self, t, *arguments)
 
-    def take(self: Stretches, t: int, samples: Samples, index: torch.Tensor, losses: torch.Tensor) -> None:
-        steps.extend(range(t, t + index.shape[1]))
-        many(self, t, samples, index, losses)
+    def run(self: CompiledTraining, t: int, train: Any, index: Any, *arguments: Any) -> None:
+        steps.extend(range(t, t + len(index)))
+        many(self, t, train, index, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacks.StackedNetwork, "step", step)
-        patch.setattr(Stretches, "take", take)
+        patch.setattr(CompiledTraining, "_run", run)
         yield steps
 
 
@@ -334,13 +340,7 @@ def train(
 @pytest.fixture(scope="module")
 def study() -> Study:
     """Two stacks of two trials, 4 epochs of 41 steps each."""
-    return parse(
-        {
-            "study": {"name": "small", "seeds": 2, "resample_split": True},  # a stack a seed
-            "baseline": {"dataset": "digits", "epochs": 4, "hidden": [8]},
-            "axes": {"optimizer": ["sgd", "adam"]},
-        }
-    )
+    return parse(SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -554,7 +554,7 @@ def test_a_stack_that_failed_keeps_its_checkpoint_and_says_so(
     (path,) = checkpoint_files(cut)
     with monkeypatch.context() as patch:
         patch.setattr(stacks.StackedNetwork, "step", lambda *_: 1 / 0)
-        patch.setattr(Stretches, "take", lambda *_: 1 / 0)
+        patch.setattr(CompiledTraining, "_run", lambda *_: 1 / 0)
         summary, _ = train(study, cut)
     assert summary.statuses == {"ok": 2, "failed": 2}
     assert f"starts over without checkpoints/{path.name}" in summary.failures[0]

@@ -1,4 +1,4 @@
-"""Images without the pixels that are what a pixel of zero has become, as the kernels read them."""
+"""Images without the pixels that have their most frequent value, such as a zero, as the kernels read them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.engines import kernels
 from harness.engines.compiled.memory import address, zeros
 
 DENSEST = 0.6
-"""Share of pixels to compute, at most, where leaving out the others pays: ARCHITECTURE.md."""
+"""Share of pixels to compute, at most, where leaving out the others pays: docs/decisions/c-kernels.md."""
 FEWER = 0.75
 """Common values are left out where so many times as many pixels, at most, differ from them as from zero."""
 LOOKED_AT = 512
@@ -24,7 +24,7 @@ LOOKED_AT = 512
 
 @dataclass(frozen=True)
 class Compressed:
-    """N images of D pixels x = u + c: image n has u = value[row[n * R]:row[(n + 1) * R]] at the pixels `column`.
+    """N images of D pixels x = u + c; image n has u = value[row[n * R]:row[(n + 1) * R]] at pixels `column`.
 
     `common` (D,) is c, or None where it is 0. `occurs` (D,) says at which pixels u is not zero in some image.
     There is one more image, in which u is zero, to fill up batches.
@@ -94,7 +94,7 @@ class SparseForm:
 
     @functools.cached_property
     def key(self) -> str:
-        """A digest of what is left out."""
+        """Return a digest of what is left out."""
         return "zeros" if self.common is None else hashlib.sha256(self.common.tobytes()).hexdigest()
 
 

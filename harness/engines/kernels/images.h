@@ -9,9 +9,9 @@
 
    Images are compressed rows: image n has the values value[row[n * R]..row[(n + 1) * R]] of u at the pixels
    column[...], in R ranges of pixels, so that a range's weights stay in the first cache while all images of a batch
-   read them. A batch is turned by `turn`, once a step, so that the gradient of a pixel's weights is one sum over the images
-   in which u is not zero there, and the optimizer's step is taken while the sum is still in registers: weights
-   and an optimizer's states are read and written once. */
+   read them. A batch is turned (transposed) by `turn`, once a step: for each pixel it then has the images in which u
+   is not zero there. So the gradient of a pixel's weights is one sum over these, and the optimizer's step is taken
+   while the sum is still in registers: weights and an optimizer's states are read and written once. */
 
 typedef struct {      /* images, compressed */
     const int64_t *row;     /* (N * R + 1,) */
@@ -24,7 +24,7 @@ typedef struct {      /* images, compressed */
 #define RANGE_BYTES 32768 /* of the weights of a range of pixels, of TOGETHER tiles */
 #define TOGETHER 4        /* tiles that a product computes at once */
 
-/* Pixels of a range. */
+/* Count the pixels of a range, of all but the last. */
 static int64_t range_of(int64_t d)
 {
     const int64_t most = RANGE_BYTES / (int64_t)(TOGETHER * LANES * sizeof(REAL)), ranges = (d + most - 1) / most;
@@ -41,6 +41,7 @@ typedef struct {      /* LANES hidden units of a member, or fewer at its end */
     int32_t member;
 } tile;
 
+/* Count the pixels of images (N, D) that differ from c, or from zero. */
 int64_t compressed_size(const REAL *x, const REAL *c, int64_t n, int64_t d)
 {
     int64_t count = 0;
@@ -49,6 +50,7 @@ int64_t compressed_size(const REAL *x, const REAL *c, int64_t n, int64_t d)
     return count;
 }
 
+/* Compress images (N, D) into `row`, `column` and `value`, as of `images`. */
 void compress(const REAL *x, const REAL *c, int64_t n, int64_t d, int64_t *row, uint16_t *column, REAL *value)
 {
     int64_t at = 0;
@@ -62,6 +64,7 @@ void compress(const REAL *x, const REAL *c, int64_t n, int64_t d, int64_t *row, 
     *row = at;
 }
 
+/* Turn batches of b images by their places, (batches, b). */
 void turn(images from, const int64_t *index, int64_t batches, int64_t b, int64_t d, turned to)
 {
     const int64_t r = from.ranges;
@@ -82,7 +85,7 @@ void turn(images from, const int64_t *index, int64_t batches, int64_t b, int64_t
     }
 }
 
-/* moved (tiles, LANES) = W c of tiles */
+/* Write W c of tiles into `moved` (tiles, LANES): by so much c moves all their products. */
 static void move(const REAL *restrict w, const REAL *restrict c, int64_t tiles, int64_t d, REAL *restrict moved)
 {
     for (int64_t t = 0; t < tiles; t++, w += d * LANES) {

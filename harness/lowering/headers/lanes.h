@@ -29,6 +29,25 @@ typedef int64_t int_of_real;
 typedef REAL vector __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
 typedef int_of_real integers __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
 
+/* What computes `x` ends here: the compiler moves nothing across, so that products and sums behind it become one
+   rounding, or two, alike wherever the same text stands in a loop of another width. */
+#if defined(__AVX512F__)
+#define REGISTER_BYTES 64
+#elif defined(__AVX__)
+#define REGISTER_BYTES 32
+#else
+#define REGISTER_BYTES 16
+#endif
+#if LANES * REAL_BYTES <= REGISTER_BYTES && defined(__AVX512F__)
+#define SETTLED(x) __asm__("" : "+v"(x))
+#elif LANES * REAL_BYTES <= REGISTER_BYTES && defined(__SSE2__)
+#define SETTLED(x) __asm__("" : "+x"(x))
+#elif LANES * REAL_BYTES <= REGISTER_BYTES && defined(__aarch64__)
+#define SETTLED(x) __asm__("" : "+w"(x))
+#else
+#define SETTLED(x) __asm__("" : "+m"(x))
+#endif
+
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #if LANES == 16

@@ -33,6 +33,7 @@ INLINE void tiles(int width, int first, const tiles_step *k, turned x)
             const int64_t at = (g * k->d + j) * LANES;
             vector s[STATES + 1];
             for (int i = 0; i < STATES && !first; i++) s[i] = *(vector *)(k->state[i] + at);
+            SETTLED(grad[g]);
             const vector w = step(first, u[g], *(vector *)(k->w + at), grad[g], s);
             for (int i = 0; i < STATES; i++) *(vector *)(k->state[i] + at) = s[i];
             *(vector *)(k->w + at) = w;
