@@ -22,7 +22,7 @@ from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
 from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import checks, compiler
-from harness.lowering.lowered import Lowered, Origin, facts_of, looking_once
+from harness.lowering.lowered import ComponentOrigin, Lowered, facts_of, looking_once
 from harness.lowering.refusals import NotLoweredError
 from harness.settings import Value, declared
 from harness.system import files, process_state
@@ -48,7 +48,7 @@ class TrialComponents:
 
 def activation(name: str) -> Lowered:
     """Lower an activation; raise NotLoweredError where it cannot be."""
-    return _lower(Origin("activation", (name,)))
+    return _lower(ComponentOrigin("activation", (name,)))
 
 
 def output(head: str, loss: str, match: str, classes: int) -> Lowered:
@@ -58,13 +58,15 @@ def output(head: str, loss: str, match: str, classes: int) -> Lowered:
 
 def metric(head: str, metric: str, classes: int) -> Lowered:
     """Lower a metric of the probabilities that a head's output stands for."""
-    return _lower(Origin("metric", (head, metric), classes))
+    return _lower(ComponentOrigin("metric", (head, metric), classes))
 
 
 def optimizer(name: str, switches: Mapping[str, Value], zeros: frozenset[str] = frozenset()) -> Lowered:
     """Lower an optimizer with its settings that are not numbers, and without those that are exactly 0."""
     return _lower(
-        Origin("optimizer", (name,), switches=tuple(sorted(switches.items())), zeros=tuple(sorted(zeros)))
+        ComponentOrigin(
+            "optimizer", (name,), switches=tuple(sorted(switches.items())), zeros=tuple(sorted(zeros))
+        )
     )
 
 
@@ -74,21 +76,21 @@ def of_trial(settings: Settings, metrics: Sequence[str] = ()) -> TrialComponents
     return TrialComponents(first, second, tuple(rest), last)
 
 
-def origins(settings: Settings, metrics: Sequence[str] = ()) -> list[Origin]:
+def origins(settings: Settings, metrics: Sequence[str] = ()) -> list[ComponentOrigin]:
     """Name what a trial needs: its activation, output, metrics and optimizer."""
     classes = len(settings.facts.classes)
     return [
-        Origin("activation", (settings.activation,)),
+        ComponentOrigin("activation", (settings.activation,)),
         _output(settings.head, settings.loss, settings.match, classes),
-        *(Origin("metric", (settings.head, name), classes) for name in metrics),
+        *(ComponentOrigin("metric", (settings.head, name), classes) for name in metrics),
         _optimizer(settings),
     ]
 
 
-def _output(head: str, loss: str, match: str, classes: int) -> Origin:
+def _output(head: str, loss: str, match: str, classes: int) -> ComponentOrigin:
     component = losses[loss]
     applied, fitting = component.form(heads[head].kind, match), component.forms.get(heads[head].kind)
-    return Origin("output", (head, loss), classes, first_form=applied != fitting)
+    return ComponentOrigin("output", (head, loss), classes, first_form=applied != fitting)
 
 
 @functools.cache
@@ -97,7 +99,7 @@ def _declared(update: Callable[..., None]) -> tuple[str, ...]:
     return tuple(declared(update))
 
 
-def _optimizer(settings: Settings) -> Origin:
+def _optimizer(settings: Settings) -> ComponentOrigin:
     switches: dict[str, Value] = {}
     zeros: set[str] = set()
     for name in _declared(optimizers[settings.optimizer].update):
@@ -108,7 +110,7 @@ def _optimizer(settings: Settings) -> Origin:
             zeros |= {f"{name}.{place}" for place, part in enumerate(value) if part == 0}
         elif name != "lr" and value == 0:  # the rate may be 0 at one step and not at another
             zeros.add(name)
-    return Origin(
+    return ComponentOrigin(
         "optimizer",
         (settings.optimizer,),
         switches=tuple(sorted(switches.items())),
@@ -139,7 +141,7 @@ def prepare(components: Iterable[Lowered]) -> None:
     checks.verdicts(list(components))
 
 
-def _lower(origin: Origin) -> Lowered:
+def _lower(origin: ComponentOrigin) -> Lowered:
     """Give a component's text: shipped, kept in this process, in the cache, or traced now."""
     found = _found(origin, origin.digests)
     if isinstance(found, str):
@@ -148,7 +150,7 @@ def _lower(origin: Origin) -> Lowered:
 
 
 @functools.cache
-def _found(origin: Origin, digests: tuple[str, ...]) -> Lowered | str:
+def _found(origin: ComponentOrigin, digests: tuple[str, ...]) -> Lowered | str:
     """Return a lowered component, or why there is none, for components of these digests."""
     if not any(digests):
         with suppress(OSError):
@@ -167,11 +169,11 @@ def _found(origin: Origin, digests: tuple[str, ...]) -> Lowered | str:
     return refusal or Lowered(origin, text)
 
 
-def _now(origin: Origin) -> tuple[str, ...]:
+def _now(origin: ComponentOrigin) -> tuple[str, ...]:
     return tuple(entry.source_digest for entry in origin.entries)
 
 
-def shipped(origin: Origin) -> Path:
+def shipped(origin: ComponentOrigin) -> Path:
     """Return the path that the text of one of the harness's own has, if it is shipped."""
     on = [
         name if value is True else f"{name}={value}" for name, value in origin.switches if value is not False
@@ -189,7 +191,7 @@ def forget() -> None:
 # ----------------------------------------------------------------------------------- texts kept in the cache
 
 
-def _kept(origin: Origin, digests: Sequence[str]) -> Path:
+def _kept(origin: ComponentOrigin, digests: Sequence[str]) -> Path:
     """Return the path in the cache of a text, or of a reason why there is none."""
     parts = [origin.packed(), *digests, metadata.version("torch"), _sources()]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
@@ -229,7 +231,7 @@ def _digest(*parts: str) -> str:
 # ---------------------------------------------------------------------------------------------------- tracing
 
 
-def _traced(origin: Origin) -> tuple[str, str]:
+def _traced(origin: ComponentOrigin) -> tuple[str, str]:
     """Trace a component's functions; return its text and "", or "" and why it has none."""
     try:
         with process_state.kept(), torch.random.fork_rng(devices=[]):
@@ -242,7 +244,7 @@ def _traced(origin: Origin) -> tuple[str, str]:
     return text, ""
 
 
-def text_of(origin: Origin) -> str:
+def text_of(origin: ComponentOrigin) -> str:
     """Emit the text of a component; torch is imported for it."""
     from harness.lowering import templates
 

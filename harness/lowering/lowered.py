@@ -54,7 +54,7 @@ def _digest(axis: str, name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Origin:
+class ComponentOrigin:
     """The registered functions that become one C text, and what is fixed in it.
 
     Args:
@@ -135,7 +135,7 @@ class Origin:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def unpacked(cls, text: str) -> Origin:
+    def unpacked(cls, text: str) -> ComponentOrigin:
         """Make it of JSON."""
         values = json.loads(text)
         for name in ("names", "zeros"):
@@ -151,7 +151,7 @@ class Lowered:
     `facts` are what its text says of itself: `settings` and, of an optimizer, `states` and `scalars`.
     """
 
-    origin: Origin
+    origin: ComponentOrigin
     text: str = field(repr=False)
 
     @property

@@ -15,7 +15,7 @@ from compilers import Compiler, compiled_by, forget, fresh
 from harness.axes import plugins
 from harness.errors import MachineError
 from harness.lowering import checks, compiler, components
-from harness.lowering.lowered import Lowered, Origin
+from harness.lowering.lowered import ComponentOrigin, Lowered
 from harness.study.trials import resolve
 
 __all__ = ["compiled_by", "fresh"]
@@ -143,14 +143,14 @@ def test_what_a_function_does_unseen_is_found() -> None:
     (size,) = checks.examined([components.activation("own_size")])
     assert size == "its compiled form differs from its function: at x = -30 it gives -30, its function -60"
     text = components.activation("own_mish").text
-    (noise,) = checks.examined([Lowered(Origin("activation", ("own_python_noise",)), text)])
+    (noise,) = checks.examined([Lowered(ComponentOrigin("activation", ("own_python_noise",)), text)])
     assert "it differs from its function" in noise
 
 
 def test_a_function_that_raises_is_told() -> None:
     load_own()
     text = components.activation("own_mish").text
-    origin = Origin("activation", ("own_raises",))
+    origin = ComponentOrigin("activation", ("own_raises",))
 
     def raises(_: torch.Tensor) -> torch.Tensor:
         raise ValueError("only float32 here")
@@ -168,7 +168,7 @@ def test_a_comparison_leaves_the_process_s_random_numbers_alone() -> None:
     text = components.activation("own_mish").text
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    assert checks.examined([Lowered(Origin("activation", ("own_noise",)), text)]) != [""]
+    assert checks.examined([Lowered(ComponentOrigin("activation", ("own_noise",)), text)]) != [""]
     assert torch.equal(torch.get_rng_state(), before)
 
 
