@@ -222,9 +222,10 @@ def _made(request: _Request, command: tuple[str, ...], target: Path) -> tuple[Pa
     try:
         place.mkdir(parents=True, exist_ok=True)
         locks.sweep(place, time.time(), held=False)
+        draft.touch()  # a folder that is read-only answers here, in plain words
         try:
             _run([*command, *request.flags, "-o", str(draft)], request, slow)
-            if not draft.exists():
+            if not draft.stat().st_size:
                 raise UnavailableError(f"{command[0]} writes nothing for {request.name}")
             path = target.with_name(f"{target.name}-{_digest(_flushed(draft))}.so")
             draft.replace(path)  # at once: other processes compile at the same time

@@ -144,7 +144,7 @@ def test_what_a_function_does_unseen_is_found() -> None:
     assert size == "its compiled form differs from its function: at x = -30 it gives -30, its function -60"
     text = components.activation("own_mish").text
     (noise,) = checks.examined([Lowered(ComponentOrigin("activation", ("own_python_noise",)), text)])
-    assert "it differs from its function" in noise
+    assert "its compiled form differs from its function" in noise
 
 
 def test_a_function_that_raises_is_told() -> None:
@@ -215,7 +215,7 @@ def test_a_verdict_is_of_this_torch_and_this_function(
     slope = components.activation("own_slope")
     assert not checks.verdict(slope)
     monkeypatch.setattr(sys.modules[plugins.module_of(OWN)], "SLOPE", 0.5)
-    assert "it differs from its function" in checks.verdict(slope)
+    assert "its compiled form differs from its function" in checks.verdict(slope)
     assert not checks.verdict(components.activation("own_slope"))
     assert len(asked) == 3
     monkeypatch.setattr("harness.lowering.checks.metadata.version", lambda _: "another")

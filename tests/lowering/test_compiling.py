@@ -153,11 +153,12 @@ def test_a_cache_that_cannot_be_written(fresh: Path) -> None:
     assert why_not().startswith(f"{fresh} cannot be written")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
 def test_a_cache_that_is_read_only_serves_what_it_has(fresh: Path) -> None:
     assert answer() == 42
     fresh.chmod(0o500)
     try:
+        if os.access(fresh, os.W_OK):
+            pytest.skip("this user writes everywhere")
         forget()
         assert answer() == 42
         assert "cannot be written: Permission denied" in why_not(TEXT + "/* another */")
