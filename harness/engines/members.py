@@ -59,7 +59,7 @@ def shape(trial: Trial) -> str:
 
 
 def update_rule(trial: Trial) -> tuple[str, ...]:
-    """Return a trial's optimizer, its switches, and which of its settings are 0, without the other numbers."""
+    """Return a trial's optimizer, its switches, and the settings that are 0, without other numbers."""
     settings = trial.arm.settings
     optimizer = optimizers[settings.optimizer]
     return (optimizer.name, *optimizer.switches(settings), *optimizer.zeros(settings))

@@ -28,7 +28,7 @@ from harness.lowering import calls, cases, compiler
 from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
 from harness.lowering.expectations import Case
-from harness.lowering.lowered import Lowered, Origin
+from harness.lowering.lowered import Lowered
 from harness.system import files, process_state
 from harness.system.lazy import torch
 
@@ -37,6 +37,8 @@ TIMEOUT = 60.0
 RIGHT, WRONG = "right", "wrong: "
 """Beginnings of a kept verdict."""
 _verdicts: dict[tuple[Any, ...], str] = {}
+_unknown: set[tuple[Any, ...]] = set()
+"""Components whose verdict was looked for in the cache, so that it is looked for once."""
 
 
 def verdict(lowered: Lowered) -> str:
@@ -45,8 +47,18 @@ def verdict(lowered: Lowered) -> str:
 
 
 def known(lowered: Lowered) -> str:
-    """Return why a component's compiled form is not to be used as far as this process knows by now, or ""."""
-    return _verdicts.get(_key(lowered), "")
+    """Return why a component's compiled form is not to be used as far as is known by now, or "".
+
+    Nothing is compiled or checked for this: a kept verdict is read.
+    """
+    key = _key(lowered)
+    if key not in _verdicts and key not in _unknown:
+        _unknown.add(key)
+        built = compiler.there(lowered.text, "float32", lowered.name)
+        kept = None if built is None else _kept(_place(lowered, built))
+        if kept is not None:
+            _verdicts[key] = kept
+    return _verdicts.get(key, "")
 
 
 def verdicts(components: Sequence[Lowered]) -> list[str]:
@@ -81,11 +93,12 @@ def verdicts(components: Sequence[Lowered]) -> list[str]:
 def forget() -> None:
     """Ask for verdicts again at their next use, because something has changed."""
     _verdicts.clear()
+    _unknown.clear()
 
 
 def _key(lowered: Lowered) -> tuple[Any, ...]:
-    switch, command, place = os.environ.get(compiler.SWITCH), os.environ.get("CC"), compiler.folder()
-    return lowered, _digests(lowered.origin), switch, command, place
+    environment = (os.environ.get(name) for name in (compiler.SWITCH, "CC", "HARNESS_DATA"))
+    return lowered, lowered.origin.digests, *environment
 
 
 def _built(lowered: Lowered) -> Path | str:
@@ -96,16 +109,12 @@ def _built(lowered: Lowered) -> Path | str:
         return str(error)
 
 
-def _digests(origin: Origin) -> tuple[str, ...]:
-    return tuple(entry.source_digest for entry in origin.entries)
-
-
 # -------------------------------------------------------------------------------------------- verdicts, kept
 
 
 def _place(lowered: Lowered, built: Path) -> Path:
     """Return the path of a verdict: what it depends on beside the shared object is in its name."""
-    parts = [*_digests(lowered.origin), lowered.origin.packed(), metadata.version("torch"), _sources()]
+    parts = [*lowered.origin.digests, lowered.origin.packed(), metadata.version("torch"), _sources()]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return built.with_name(f"{built.stem}-{digest}.verdict")
 
@@ -196,11 +205,11 @@ def _differing(asked: Sequence[tuple[int, Case, Arrays]]) -> Iterable[tuple[int,
         answers, fault = _answers([given for _, _, given in waiting])
         for (number, case, _), answer in zip(waiting, answers, strict=False):
             if complaint := case.complaint(answer):
-                yield number, f"compiled, it differs from its function: {complaint}"
+                yield number, f"its compiled form differs from its function: {complaint}"
         rest = waiting[len(answers) :]
         if rest:
             culprit = rest[0][0]
-            yield culprit, f"compiled, it {fault}"
+            yield culprit, f"its compiled form {fault}"
             rest = [each for each in rest if each[0] != culprit]
         waiting = rest
 

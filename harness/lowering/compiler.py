@@ -124,6 +124,17 @@ def compiled(text: str, real: str, name: str, includes: Sequence[Path] = (), bui
     return _library(text, real, name, includes, build)[0]
 
 
+def there(text: str, real: str, name: str) -> Path | None:
+    """Return the path of a text's shared object if it is compiled already; None where it is not."""
+    if switched_off():
+        return None
+    try:
+        found = _loaded(folder(), _stem(_Request(text, real, name, (), DEFAULT), _command()))
+    except UnavailableError:
+        return None
+    return found[0] if found else None
+
+
 def _library(
     text: str, real: str, name: str, includes: Sequence[Path], build: Build
 ) -> tuple[Path, ctypes.CDLL]:

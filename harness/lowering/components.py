@@ -16,24 +16,21 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness.axes import plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
 from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import checks, compiler
-from harness.lowering.lowered import AXES, Lowered, Origin, facts_of
+from harness.lowering.lowered import ComponentOrigin, Lowered, facts_of, looking_once
 from harness.lowering.refusals import NotLoweredError
-from harness.settings import Value
+from harness.settings import Value, declared
 from harness.system import files, process_state
 from harness.system.lazy import torch
 
 SHIPPED = Path(__file__).with_name("shipped")
 CLASSES = 10
 """Classes of the outputs and metrics that are shipped."""
-Digests = Callable[[str, str], str]
-"""(axis, name) -> the digest of that component as it is now; "" of the harness's own."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class TrialComponents:
 
 def activation(name: str) -> Lowered:
     """Lower an activation; raise NotLoweredError where it cannot be."""
-    return _lower(Origin("activation", (name,)))
+    return _lower(ComponentOrigin("activation", (name,)))
 
 
 def output(head: str, loss: str, match: str, classes: int) -> Lowered:
@@ -61,48 +58,51 @@ def output(head: str, loss: str, match: str, classes: int) -> Lowered:
 
 def metric(head: str, metric: str, classes: int) -> Lowered:
     """Lower a metric of the probabilities that a head's output stands for."""
-    return _lower(Origin("metric", (head, metric), classes))
+    return _lower(ComponentOrigin("metric", (head, metric), classes))
 
 
 def optimizer(name: str, switches: Mapping[str, Value], zeros: frozenset[str] = frozenset()) -> Lowered:
     """Lower an optimizer with its settings that are not numbers, and without those that are exactly 0."""
     return _lower(
-        Origin("optimizer", (name,), switches=tuple(sorted(switches.items())), zeros=tuple(sorted(zeros)))
+        ComponentOrigin(
+            "optimizer", (name,), switches=tuple(sorted(switches.items())), zeros=tuple(sorted(zeros))
+        )
     )
 
 
-def of_trial(
-    settings: Settings, metrics: Sequence[str] = (), digests: Digests | None = None
-) -> TrialComponents:
-    """Lower all components of a trial; raise NotLoweredError where one of them cannot be.
-
-    `digests`, from `digests()`, saves time where many trials are asked for at once.
-    """
-    first, second, *rest, last = (_lower(origin, digests) for origin in origins(settings, metrics))
+def of_trial(settings: Settings, metrics: Sequence[str] = ()) -> TrialComponents:
+    """Lower all components of a trial; raise NotLoweredError where one of them cannot be."""
+    first, second, *rest, last = map(_lower, origins(settings, metrics))
     return TrialComponents(first, second, tuple(rest), last)
 
 
-def origins(settings: Settings, metrics: Sequence[str] = ()) -> list[Origin]:
+def origins(settings: Settings, metrics: Sequence[str] = ()) -> list[ComponentOrigin]:
     """Name what a trial needs: its activation, output, metrics and optimizer."""
     classes = len(settings.facts.classes)
     return [
-        Origin("activation", (settings.activation,)),
+        ComponentOrigin("activation", (settings.activation,)),
         _output(settings.head, settings.loss, settings.match, classes),
-        *(Origin("metric", (settings.head, name), classes) for name in metrics),
+        *(ComponentOrigin("metric", (settings.head, name), classes) for name in metrics),
         _optimizer(settings),
     ]
 
 
-def _output(head: str, loss: str, match: str, classes: int) -> Origin:
+def _output(head: str, loss: str, match: str, classes: int) -> ComponentOrigin:
     component = losses[loss]
     applied, fitting = component.form(heads[head].kind, match), component.forms.get(heads[head].kind)
-    return Origin("output", (head, loss), classes, first_form=applied != fitting)
+    return ComponentOrigin("output", (head, loss), classes, first_form=applied != fitting)
 
 
-def _optimizer(settings: Settings) -> Origin:
+@functools.cache
+def _declared(update: Callable[..., None]) -> tuple[str, ...]:
+    """Name the settings of an optimizer; to read a signature takes longer than all the rest."""
+    return tuple(declared(update))
+
+
+def _optimizer(settings: Settings) -> ComponentOrigin:
     switches: dict[str, Value] = {}
     zeros: set[str] = set()
-    for name in optimizers[settings.optimizer].settings:
+    for name in _declared(optimizers[settings.optimizer].update):
         value = settings[name]
         if isinstance(value, (bool, str)):
             switches[name] = value
@@ -110,7 +110,7 @@ def _optimizer(settings: Settings) -> Origin:
             zeros |= {f"{name}.{place}" for place, part in enumerate(value) if part == 0}
         elif name != "lr" and value == 0:  # the rate may be 0 at one step and not at another
             zeros.add(name)
-    return Origin(
+    return ComponentOrigin(
         "optimizer",
         (settings.optimizer,),
         switches=tuple(sorted(switches.items())),
@@ -118,25 +118,17 @@ def _optimizer(settings: Settings) -> Origin:
     )
 
 
-def digests() -> Digests:
-    """Make a map of (axis, name) to a component's digest as it is now; each is looked at once."""
-    registries = plugins.catalogue()
-    return functools.cache(lambda axis, name: registries[axis].entry(name).source_digest)
-
-
-def reasons(
-    settings: Sequence[Settings], metrics: Sequence[str] = (), digests: Digests | None = None
-) -> list[str]:
+@looking_once()
+def reasons(settings: Iterable[Settings], metrics: Sequence[str] = ()) -> list[str]:
     """Say, once each, which components of trials are not compiled, and why.
 
     Nothing is compiled for this: what a compiler or a check finds is told once it is known (`prepare`).
     """
-    look = digests or _digests()
     wanted = dict.fromkeys(origin for arm in settings for origin in origins(arm, metrics))
     sentences = []
     for origin in wanted:
         try:
-            complaint = checks.known(_lower(origin, look))
+            complaint = checks.known(_lower(origin))
         except NotLoweredError as error:
             complaint = str(error)
         if complaint:
@@ -149,22 +141,16 @@ def prepare(components: Iterable[Lowered]) -> None:
     checks.verdicts(list(components))
 
 
-_digests = digests
-
-
-def _lower(origin: Origin, digests: Digests | None = None) -> Lowered:
+def _lower(origin: ComponentOrigin) -> Lowered:
     """Give a component's text: shipped, kept in this process, in the cache, or traced now."""
-    look = digests or _digests()
-    found = _found(
-        origin, tuple(look(axis, name) for axis, name in zip(AXES[origin.kind], origin.names, strict=True))
-    )
+    found = _found(origin, origin.digests)
     if isinstance(found, str):
         raise NotLoweredError(found)
     return found
 
 
 @functools.cache
-def _found(origin: Origin, digests: tuple[str, ...]) -> Lowered | str:
+def _found(origin: ComponentOrigin, digests: tuple[str, ...]) -> Lowered | str:
     """Return a lowered component, or why there is none, for components of these digests."""
     if not any(digests):
         with suppress(OSError):
@@ -183,11 +169,11 @@ def _found(origin: Origin, digests: tuple[str, ...]) -> Lowered | str:
     return refusal or Lowered(origin, text)
 
 
-def _now(origin: Origin) -> tuple[str, ...]:
+def _now(origin: ComponentOrigin) -> tuple[str, ...]:
     return tuple(entry.source_digest for entry in origin.entries)
 
 
-def shipped(origin: Origin) -> Path:
+def shipped(origin: ComponentOrigin) -> Path:
     """Return the path that the text of one of the harness's own has, if it is shipped."""
     on = [
         name if value is True else f"{name}={value}" for name, value in origin.switches if value is not False
@@ -205,7 +191,7 @@ def forget() -> None:
 # ----------------------------------------------------------------------------------- texts kept in the cache
 
 
-def _kept(origin: Origin, digests: Sequence[str]) -> Path:
+def _kept(origin: ComponentOrigin, digests: Sequence[str]) -> Path:
     """Return the path in the cache of a text, or of a reason why there is none."""
     parts = [origin.packed(), *digests, metadata.version("torch"), _sources()]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
@@ -245,7 +231,7 @@ def _digest(*parts: str) -> str:
 # ---------------------------------------------------------------------------------------------------- tracing
 
 
-def _traced(origin: Origin) -> tuple[str, str]:
+def _traced(origin: ComponentOrigin) -> tuple[str, str]:
     """Trace a component's functions; return its text and "", or "" and why it has none."""
     try:
         with process_state.kept(), torch.random.fork_rng(devices=[]):
@@ -258,7 +244,7 @@ def _traced(origin: Origin) -> tuple[str, str]:
     return text, ""
 
 
-def text_of(origin: Origin) -> str:
+def text_of(origin: ComponentOrigin) -> str:
     """Emit the text of a component; torch is imported for it."""
     from harness.lowering import templates
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,8 +23,38 @@ AXES: Mapping[str, tuple[str, ...]] = {
 """Kind of a lowered component -> the axes that its functions are registered in."""
 
 
+_catalogue = functools.cache(plugins.catalogue)
+_looked: ContextVar[dict[tuple[str, str], str] | None] = ContextVar("_looked", default=None)
+"""Digests of components that this thread has looked at; None where it looks anew each time."""
+
+
+@contextmanager
+def looking_once() -> Iterator[None]:
+    """Look at each component once in what is done inside: the digest of a third party's takes milliseconds.
+
+    Nothing inside may change a component. It is a decorator, too.
+    """
+    token = _looked.set({}) if _looked.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _looked.reset(token)
+
+
+def _digest(axis: str, name: str) -> str:
+    """Digest a component as it is now, or was when it was looked at; "" of the harness's own."""
+    looked = _looked.get()
+    if looked is None or (axis, name) not in looked:
+        digest = _catalogue()[axis].entry(name).source_digest
+        if looked is None:
+            return digest
+        looked[axis, name] = digest
+    return looked[axis, name]
+
+
 @dataclass(frozen=True)
-class Origin:
+class ComponentOrigin:
     """The registered functions that become one C text, and what is fixed in it.
 
     Args:
@@ -44,7 +76,7 @@ class Origin:
     @property
     def entries(self) -> tuple[Entry[Any], ...]:
         """Give the registry's entries."""
-        registries = plugins.catalogue()
+        registries = _catalogue()
         return tuple(
             registries[axis].entry(name) for axis, name in zip(AXES[self.kind], self.names, strict=True)
         )
@@ -58,6 +90,11 @@ class Origin:
     def third_party(self) -> bool:
         """Tell whether one of them is not the harness's own."""
         return any(entry.third_party for entry in self.entries)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Give the digests of its components; "" of the harness's own."""
+        return tuple(map(_digest, AXES[self.kind], self.names))
 
     @property
     def form(self) -> Form:
@@ -98,7 +135,7 @@ class Origin:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def unpacked(cls, text: str) -> Origin:
+    def unpacked(cls, text: str) -> ComponentOrigin:
         """Make it of JSON."""
         values = json.loads(text)
         for name in ("names", "zeros"):
@@ -114,7 +151,7 @@ class Lowered:
     `facts` are what its text says of itself: `settings` and, of an optimizer, `states` and `scalars`.
     """
 
-    origin: Origin
+    origin: ComponentOrigin
     text: str = field(repr=False)
 
     @property

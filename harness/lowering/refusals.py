@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class NotLoweredError(Exception):
-    """A component has no compiled form; the message names the operation: "aten.randn_like: random numbers"."""
+    """A component has no compiled form; the message names the operation, and says why."""

@@ -11,13 +11,13 @@ import sys
 
 from harness.lowering import checks
 from harness.lowering.compiler import UnavailableError
-from harness.lowering.lowered import Lowered, Origin
+from harness.lowering.lowered import ComponentOrigin, Lowered
 from harness.system.lazy import torch
 
 
 def answered(request: str) -> str:
     """Answer a request, JSON as its answer is."""
-    components = [Lowered(Origin.unpacked(origin), text) for origin, text in json.loads(request)]
+    components = [Lowered(ComponentOrigin.unpacked(origin), text) for origin, text in json.loads(request)]
     try:
         return json.dumps(checks.examined(components))
     except UnavailableError as error:

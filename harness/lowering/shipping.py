@@ -16,27 +16,29 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import Optimizer, optimizers
 from harness.lowering import components
-from harness.lowering.lowered import Origin
+from harness.lowering.lowered import ComponentOrigin
 
 NEVER_ZERO = frozenset({"lr", "eps", "alpha", "betas.1"})
 
 
-def origins() -> Iterator[Origin]:
+def origins() -> Iterator[ComponentOrigin]:
     """Yield all that is shipped: what fits, in all combinations."""
     own_heads = [entry.component for entry in heads if not entry.third_party]
     own_metrics = [entry.name for entry in metrics if not entry.third_party]
-    yield from (Origin("activation", (entry.name,)) for entry in activations if not entry.third_party)
+    yield from (
+        ComponentOrigin("activation", (entry.name,)) for entry in activations if not entry.third_party
+    )
     for head in own_heads:
         for entry in losses:
             if not entry.third_party and head.kind in entry.component.forms:
-                yield Origin("output", (head.name, entry.name), components.CLASSES)
-        yield from (Origin("metric", (head.name, name), components.CLASSES) for name in own_metrics)
+                yield ComponentOrigin("output", (head.name, entry.name), components.CLASSES)
+        yield from (ComponentOrigin("metric", (head.name, name), components.CLASSES) for name in own_metrics)
     for optimizer in optimizers:
         if not optimizer.third_party:
             yield from _variants(optimizer.component)
 
 
-def _variants(optimizer: Optimizer) -> Iterator[Origin]:
+def _variants(optimizer: Optimizer) -> Iterator[ComponentOrigin]:
     """Yield an optimizer with every choice of its switches and of the settings that may be 0."""
     switches, columns = [], []
     for name, setting in optimizer.settings.items():
@@ -51,7 +53,7 @@ def _variants(optimizer: Optimizer) -> Iterator[Origin]:
         for chosen in itertools.product((False, True), repeat=len(columns)):
             zeros = tuple(itertools.compress(columns, chosen))
             pairs = tuple(sorted(zip(switches, on, strict=True)))
-            yield Origin("optimizer", (optimizer.name,), switches=pairs, zeros=zeros)
+            yield ComponentOrigin("optimizer", (optimizer.name,), switches=pairs, zeros=zeros)
 
 
 def write() -> None:

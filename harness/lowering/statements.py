@@ -41,7 +41,7 @@ def ordered(roots: Iterable[Expression]) -> list[Expression]:
 
 @dataclass
 class Writer:
-    """Writes expressions as C. `scalars` says what a scalar is called in vectors' code, if it has a name there."""
+    """Writes expressions as C. `scalars` are the names that scalars have in vectors' code, if they do."""
 
     names: dict[int, str] = field(default_factory=dict)
     scalars: Mapping[int, str] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Writer:
 
 
 @dataclass
-class Loop:
+class ClassLoop:
     """A loop over the classes: what it computes in each, and stores for later loops."""
 
     made: list[Expression] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Stages:
         self.all = ordered(roots)
         self.by_class = [x for x in roots if x.span == Span.CLASSES]
         stages = [x.stage for x in self.all]
-        self.loops = [Loop() for _ in range(max(stages, default=0) + 1)]
+        self.loops = [ClassLoop() for _ in range(max(stages, default=0) + 1)]
         self.costs: dict[int, int] = {}
         for stage in range(len(self.loops)):
             self._fill(stage)
@@ -188,7 +188,7 @@ class Stages:
             lines += self._loop(stage, loop, write)
         return lines
 
-    def _loop(self, stage: int, loop: Loop, write: Mapping[int, str]) -> list[str]:
+    def _loop(self, stage: int, loop: ClassLoop, write: Mapping[int, str]) -> list[str]:
         reductions = [x for x in self.all if x.operation in REDUCTIONS and x.arguments[0].stage == stage]
         written = [x for x in self.by_class if x.stage == stage]
         if not reductions and not written:
@@ -214,7 +214,8 @@ class Stages:
         return [*lines, outer, *_deeper([*opened, *inner, *closed]), "}"]
 
     def _load(self, x: Expression) -> str:
-        return f"const {'integers' if x.mask else 'vector'} {self.writer.name(x)} = kept_{self.writer.name(x)}[j];"
+        kind, name = "integers" if x.mask else "vector", self.writer.name(x)
+        return f"const {kind} {name} = kept_{name}[j];"
 
     def _made(self, x: Expression, *, kept: bool) -> list[str]:
         name = self.writer.name(x)

@@ -33,7 +33,8 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
     vector total = {{0}};
     {scalars}
     for (int64_t i = 0; i < b; i += LANES) {{
-        const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
+        const integers own = *(const integers *)(label + i);
+        const integers inside = lane_numbers() < (int_of_real)(count - i);
         {body}
         total += chosen(inside, {loss}, (vector){{0}});
     }}
@@ -207,7 +208,7 @@ def _definitions(classes: int, tables: Mapping[tuple[float, ...], str]) -> str:
 
 
 def metric(head: Head, component: Metric, classes: int) -> str:
-    """Return the C of a metric of the probabilities that a head gives; raise NotLoweredError if it has none."""
+    """Return the C of a metric of a head's probabilities; raise NotLoweredError if it has none."""
     sheet, writer = Sheet(classes), Writer()
     (value,) = translate(sheet, tracing.metric(head, component, classes), _inputs(sheet, ()))
     value = sheet.counted(value)
@@ -249,7 +250,8 @@ def optimizer(component: Optimizer, switches: Mapping[str, bool | str], zeros: C
         "states": list(graphs.states), "scalars": count,
     }  # fmt: skip
     functions = [_step(name, results, slots[name]) for name, results in steps.items()]
-    defined = f"#define STATES {len(states)}\n#define SCALARS {count}\n"
+    differ = int(first != later)
+    defined = f"#define STATES {len(states)}\n#define SCALARS {count}\n#define FIRST_DIFFERS {differ}\n"
     return _whole_text(facts, defined, *functions, _scalars(slots), '\n#include "optimizer.h"\n')
 
 

@@ -22,7 +22,9 @@ SAME_SHAPE = frozenset({
     "unsqueeze_copy", "squeeze", "squeeze_copy",
 })  # fmt: skip
 """Operations that move axes or repeat along them: each element stays what it is."""
-RESHAPES = frozenset({"slice", "slice_copy", "view", "_unsafe_view", "reshape", "view_copy", "_reshape_alias", "flatten"})
+RESHAPES = frozenset(
+    {"slice", "slice_copy", "view", "_unsafe_view", "reshape", "view_copy", "_reshape_alias", "flatten"}
+)
 FILLED: Mapping[str, float] = {
     "zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0, "empty_like": 0.0,
     "new_empty": 0.0, "empty_permuted": 0.0, "new_empty_strided": 0.0,
@@ -141,14 +143,12 @@ class _Translation:
             return self.expression(args[0])
         if name in RESHAPES:
             return self._reshaped(node, name)
-        if name == "_to_copy":
-            return self._converted(self.expression(args[0]), node.kwargs.get("dtype"))
-        if name in FILLED:
-            return self.sheet.number(FILLED[name])
-        if name in FILLED_BY:
-            return self.expression(args[FILLED_BY[name]])
-        if name == "copy":
-            return self._converted(self.expression(args[1]), _shape_and_dtype(args[0])[1])
+        if name in FILLED or name in FILLED_BY:
+            return (
+                self.expression(args[FILLED_BY[name]])
+                if name in FILLED_BY
+                else self.sheet.number(FILLED[name])
+            )
         if name in REDUCTIONS:
             return self._reduced(node, name)
         if name in LOGIC:
@@ -197,6 +197,14 @@ class _Translation:
         if name == "mean":
             return self.sheet.call("div", result, self.sheet.number(self.sheet.classes))
         return self.sheet.truth(result) if name in {"any", "all"} else result
+
+    def converted(self, node: Node) -> Expression:
+        """Translate a copy of another type."""
+        return self._converted(self.expression(node.args[0]), node.kwargs.get("dtype"))
+
+    def copied(self, node: Node) -> Expression:
+        """Translate a copy into a tensor, which keeps its type."""
+        return self._converted(self.expression(node.args[1]), _shape_and_dtype(node.args[0])[1])
 
     def scattered(self, node: Node) -> Expression:
         """Translate a[:] = b."""
@@ -289,6 +297,8 @@ class _Translation:
 
 
 SPECIAL: Mapping[str, Callable[[_Translation, Any], Expression]] = {
+    "_to_copy": _Translation.converted,
+    "copy": _Translation.copied,
     "slice_scatter": _Translation.scattered,
     "add": _Translation.scaled,
     "sub": _Translation.scaled,

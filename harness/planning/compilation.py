@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.data.arm_settings import Settings
-from harness.lowering import compiler, components
+from harness.lowering import checks, compiler, components
+from harness.lowering.lowered import looking_once
 from harness.lowering.refusals import NotLoweredError
 from harness.planning.stack import Stack
 
@@ -16,16 +17,19 @@ DEEPEST = 30
 
 
 def why_not(settings: Settings, metrics: Sequence[str] = ()) -> str:
-    """Say why a trial does not train in compiled code on this machine's CPU; empty where it does."""
+    """Say why a trial does not train in compiled code on this machine's CPU; empty where it does.
+
+    Nothing is compiled for this: of components that are new here, a check may yet find something.
+    """
     if compiler.switched_off():
         return f"compiled code is switched off by {compiler.SWITCH}"
     if reason := _unfit_shape(settings):
         return reason
     try:
-        components.of_trial(settings, metrics)
+        parts = components.of_trial(settings, metrics)
     except NotLoweredError as error:
         return str(error)
-    return ""
+    return next(filter(None, map(checks.known, parts)), "")
 
 
 def _unfit_shape(settings: Settings) -> str:
@@ -42,6 +46,7 @@ def _unfit_shape(settings: Settings) -> str:
     return ""
 
 
+@looking_once()
 def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> list[str]:
     """Say, once each, why trials of stacks do not train in compiled code on a CPU."""
     if device != "cpu":

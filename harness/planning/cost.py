@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.data.arm_settings import Settings
 from harness.data.batches import extent
 from harness.data.samples import train_size
+from harness.lowering.lowered import looking_once
 from harness.planning import compilation
 from harness.planning.stack import Stack, budget_of, parameters_of
 from harness.settings import limits
@@ -32,6 +33,7 @@ FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reac
 LONE_STEP_SECONDS = {"loop": 500e-6, "numpy": 80e-6}  # of one trial, by engine
 
 
+@looking_once()
 def cost(
     stacks: Sequence[Stack], study: Study, processes: int, *, flops: Callable[[], float] | None = None
 ) -> Cost:

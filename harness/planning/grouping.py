@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from harness.axes import plugins
 from harness.axes.optimizers import optimizers
+from harness.lowering.lowered import looking_once
 from harness.planning import compilation
 from harness.planning.cost import stack_seconds
 from harness.planning.stack import Engine, Stack, widest
@@ -39,6 +40,7 @@ Groups: TypeAlias = "dict[Key, dict[int, list[Trial]]]"
 Members: TypeAlias = "tuple[Engine, list[Trial]]"
 
 
+@looking_once()
 def stack(
     todo: Iterable[Trial], engine: Engine, device: str, processes: int, done: Container[str]
 ) -> tuple[list[Stack], dict[str, int]]:

@@ -225,6 +225,10 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
     count = options.processes(devices)
+    if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
+        needless = {*finished, *drawn.skipped}
+        missing = (trial for trial in drawn.trials if trial.trial_id not in needless)
+        compiled.compile_new(missing, drawn.study.metrics)
     plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)

@@ -88,19 +88,23 @@ def step_seconds(
         optimizer: its name.
         once: the product reads each weight once a batch; else once for each pixel that is not zero.
     """
-    first = widths[0] * FLOAT
-    multiplied = batches.filled * widths[0]
-    behind = sum(i * o for i, o in itertools.pairwise(widths))
     # What no image of a batch has stays as it is, unless its states move on.
     moved = batches.occur if STATES[optimizer] else batches.seen
-    product = max(
-        multiplied / rates.multiply_adds, (batches.seen if once else batches.filled) * first / rates.read
-    )
-    middle = 3 * behind * batches.size / rates.multiply_adds
-    update = max(
-        multiplied / rates.multiply_adds, 2 * moved * first * (1 + STATES[optimizer]) / rates.changed
-    )
-    return product + middle + update
+    behind = 2 * _behind(widths) * batches.size / rates.multiply_adds
+    bytes_moved = 2 * moved * widths[0] * FLOAT * (1 + STATES[optimizer])
+    update = max(batches.filled * widths[0] / rates.multiply_adds, bytes_moved / rates.changed)
+    return forward_seconds(rates, batches, widths, once) + behind + update
+
+
+def forward_seconds(rates: Rates, batches: Batches, widths: Sequence[int], once: bool = True) -> float:
+    """Seconds that a forward pass of a batch takes one member at least; the arguments are `step_seconds`'."""
+    read = (batches.seen if once else batches.filled) * widths[0] * FLOAT
+    product = max(batches.filled * widths[0] / rates.multiply_adds, read / rates.read)
+    return product + _behind(widths) * batches.size / rates.multiply_adds
+
+
+def _behind(widths: Sequence[int]) -> int:
+    return sum(i * o for i, o in itertools.pairwise(widths))
 
 
 def measure() -> Rates:

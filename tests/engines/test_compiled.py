@@ -290,7 +290,7 @@ def rule_settings() -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 64])
 def test_every_optimizer_and_batch_size(batch_size: int) -> None:
-    """On epochs whose last batch is short, with settings that differ from member to member, some of them 0."""
+    """On epochs whose last batch is short, with settings that differ by member, some of them 0."""
     budget: dict[str, Any] = {"epochs": 2, "steps": None} if batch_size >= 20 else {"steps": 200}
     members = [
         trial(k % 2, schedule="cosine", batch_size=batch_size, eval_every="50 steps", **budget, **one)
@@ -336,7 +336,8 @@ def test_pixels_that_are_not_zero() -> None:
                 hidden=[18],
             )
             for seed, o, lr, decay in (
-                (0, "sgd", 0.02, 0.0), (1, "sgd", 0.02, 0.1), (0, "adam", 1e-3, 0.0), (1, "momentum", 5e-3, 0.0)
+                (0, "sgd", 0.02, 0.0), (1, "sgd", 0.02, 0.1), (0, "adam", 1e-3, 0.0),
+                (1, "momentum", 5e-3, 0.0),
             )
         ]  # fmt: skip
         assert (sparse_form(prepare(members[0].arm.settings).train).common is None) is (
@@ -439,7 +440,7 @@ def test_cutting_a_stretch_changes_no_bit(batch_size: int, monkeypatch: pytest.M
 
 
 EXACT_STEPS = 320
-RATES = (0.02, 0.04, 0.07, 0.13, 0.2)
+RATES = (0.02, 0.07, 0.2)
 """As shares of the optimizer's default; kinks of ReLU amplify rounding at some of them, so medians count."""
 
 
@@ -460,7 +461,7 @@ def apart(a: dict[str, Any], exact: dict[str, Any]) -> float:
 
 @pytest.mark.parametrize("preprocessing", ["unit", "standardize"])
 def test_float32_is_about_as_exact_as_pytorchs(preprocessing: str) -> None:
-    """For every component, after 320 steps: a median over learning rates within 3 times PyTorch's own error."""
+    """For every component, after 320 steps: the median over rates is within 3 times PyTorch's own error."""
     cases = {str(one): one for one in exactness_cases()}
     members: list[Trial] = []
     for one in cases.values():

@@ -1,4 +1,4 @@
-"""The kernels agree with PyTorch at every width of vectors, and a machine on which they lose does without."""
+"""Compiled code agrees with PyTorch at every width of vectors; a machine on which it loses does without."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness.planning.kernel_support import ACTIVATIONS, RULES
-from test_kernels import all_sparse, assert_same, step_by_step, train, trial
+from test_compiled import (
+    FITTING,
+    METRICS,
+    all_sparse,
+    assert_as_pytorch,
+    assert_same,
+    rule_settings,
+    train,
+    trial,
+)
 
+from harness.axes.activations import activations
 from harness.data import cache
 from harness.engines import kernels
-from harness.engines.stacked import kernel_self_test
+from harness.engines.compiled import components
+from harness.lowering import checks
+from harness.lowering import compiler as compilers
 
 __all__ = ["all_sparse"]  # a fixture of every test here
 COMPILER = Path(__file__).with_name("compiler_for.py")
@@ -27,40 +38,56 @@ pytestmark = [
 ]
 
 
+def forget() -> None:
+    """Look for compiled code again, because the compiler is another."""
+    kernels.forget()
+    checks.forget()
+    components.functions.cache_clear()
+
+
 @pytest.fixture(params=["x86-64-v3", "x86-64-v2"])
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The kernels as they are compiled for a processor with narrower vectors; how wide those are."""
+    """The width of vectors of a processor that all code is compiled for."""
     instruction, lanes = LEVELS[request.param]
     if instruction not in CPU:
         pytest.skip(f"this processor has no {instruction}")
     monkeypatch.setenv("CC", f"{sys.executable} {COMPILER} {request.param}")
     monkeypatch.setenv("HARNESS_KERNELS", "on")
-    kernels.forget()
+    forget()
     yield lanes
-    kernels.forget()
+    monkeypatch.undo()
+    forget()
 
 
 def test_the_native_width_is_that_of_the_processor() -> None:
-    assert kernels.lanes("float32") == next(lanes for name, lanes in LEVELS.values() if name in CPU)
+    widest = next(lanes for name, lanes in LEVELS.values() if name in CPU)
+    assert kernels.lanes("float32") == compilers.lanes() == widest
 
 
-def test_every_rule_and_activation_at_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers that fill vectors and that do not, batches that do not, two seeds, smoothed labels."""
-    assert kernels.lanes("float64") == width
+def test_every_component_at_every_width(width: int) -> None:
+    """Layers that fill vectors and that do not, batches that do not, two seeds, smoothed labels, dropout."""
+    assert kernels.lanes("float64") == compilers.lanes() == width
     assert kernels.MOST_LANES % width == 0
-    for rule, activation in zip(RULES, list(ACTIVATIONS)[1:], strict=True):
-        for hidden in ([16], [24, 9, 33]):
-            members = [
-                trial(seed, optimizer=rule, activation=activation, hidden=hidden, lr=1e-3 * (1 + k),
-                      batch_size=20, label_smoothing=0.1 * k)
-                for k, seed in enumerate((3, 4, 3))
-            ]  # fmt: skip
-            assert_same(train(members), step_by_step(members, monkeypatch), 1e-9)
+    shared = {"batch_size": 20, "steps": 40}
+    members = [
+        trial(k % 2, activation=activation.name, hidden=[24, 9, 33], dropout=0.1 * (k % 3), **shared)
+        for k, activation in enumerate(activations)
+    ]
+    members += [
+        trial(k % 2, head=head, loss=loss, lr=0.02, label_smoothing=0.1 * (k % 2), **shared)
+        for k, (head, loss) in enumerate(FITTING)
+    ]
+    rules = {one["optimizer"]: one for one in rule_settings()}
+    members += [trial(k % 2, hidden=[16], **shared, **one) for k, one in enumerate(rules.values())]
+    assert_as_pytorch(members, 1e-9, METRICS)
 
 
 def test_float32_at_every_width_is_float64_but_for_rounding(width: int) -> None:
     assert kernels.lanes("float32") == width
-    members = [trial(activation=name, lr=0.01, steps=40) for name in ACTIVATIONS]
+    members = [
+        trial(activation=activation.name, lr=0.01, steps=40, preprocessing="standardize")
+        for activation in activations
+    ]
     assert_same(train(members, np.float32), train(members), 2e-4)
 
 
@@ -70,7 +97,7 @@ def test_float32_at_every_width_is_float64_but_for_rounding(width: int) -> None:
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of its own, for which the kernels are copied, not compiled."""
-    real = next((cache.cache_root() / "kernels").glob(f"{kernels.identity()}.so"))
+    real = next((cache.cache_root() / "kernels").glob(f"{kernels.identity()}*.so"))
     copy = tmp_path / "copy.py"
     copy.write_text(f"import shutil, sys\nshutil.copy({str(real)!r}, sys.argv[sys.argv.index('-o') + 1])\n")
     monkeypatch.setenv("CC", f"{sys.executable} {copy}")
@@ -129,10 +156,3 @@ def test_kernels_that_are_slow_or_wrong_are_not_used(
         assert verdict in kernels.why_not()
     finally:
         kernels.forget()
-
-
-def test_generated_images_are_learned() -> None:
-    """The self-test compares losses that have moved, not two networks that never learned."""
-    samples = kernel_self_test.images(64, 0)
-    assert samples.x.shape == (64, kernel_self_test.INPUTS)
-    assert 0.15 < (samples.x != 0).mean() < 0.25

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -43,16 +45,16 @@ def shared_object(text: str, dtype: str, *more: str) -> Path:
     key = hashlib.sha256("\n".join((text, dtype, *more)).encode()).hexdigest()[:20]
     source, built = (Path(_folder().name) / f"{key}.{ending}" for ending in ("c", "so"))
     source.write_text(text)
-    command = [
-        "cc",
+    command: list[str] = [
+        *shlex.split(os.environ.get("CC") or "cc"),
         *FLAGS,
         *more,
         f"-DREAL={real}",
         f"-DREAL_BYTES={size}",
         f"-I{HEADERS}",
         "-o",
-        built,
-        source,
+        str(built),
+        str(source),
         "-lm",
     ]
     subprocess.run(command, check=True)

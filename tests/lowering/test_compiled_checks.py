@@ -15,7 +15,7 @@ from compilers import Compiler, compiled_by, forget, fresh
 from harness.axes import plugins
 from harness.errors import MachineError
 from harness.lowering import checks, compiler, components
-from harness.lowering.lowered import Lowered, Origin
+from harness.lowering.lowered import ComponentOrigin, Lowered
 from harness.study.trials import resolve
 
 __all__ = ["compiled_by", "fresh"]
@@ -96,7 +96,7 @@ def test_wrong_code_is_found(
     becomes = becomes.replace("first_as_last", "if (best) { best[i + u] = 0; continue; }")
     compiled_by(f"compile(sys.stdin.read().replace({place!r}, {becomes!r}))")
     (verdict,) = checks.examined([lowered])
-    assert verdict.startswith("compiled, it differs from its function: ")
+    assert verdict.startswith("its compiled form differs from its function: ")
     assert complaint in verdict
 
 
@@ -114,10 +114,10 @@ def test_wrong_code_of_tiles_is_found(compiled_by: Compiler, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("fault", "complaint"),
     [
-        ("*(volatile int *)0 = 1;", "compiled, it ends its process by signal 11"),
-        ("__builtin_trap();", "compiled, it ends its process by signal "),
-        ("exit(3);", "compiled, it ends with exit status 3"),
-        ("for (volatile int i = 0;;) i++;", "compiled, it takes more than 3 s"),
+        ("*(volatile int *)0 = 1;", "its compiled form ends its process by signal 11"),
+        ("__builtin_trap();", "its compiled form ends its process by signal "),
+        ("exit(3);", "its compiled form ends with exit status 3"),
+        ("for (volatile int i = 0;;) i++;", "its compiled form takes more than 3 s"),
         ("y[n] = 0;", "it writes outside of its arrays"),
         ("((REAL *)x)[-1] = 0;", "it writes outside of its arrays"),
     ],
@@ -141,16 +141,16 @@ def test_what_a_function_does_unseen_is_found() -> None:
     """It branches on the number of samples, or is another one when it is called again."""
     load_own()
     (size,) = checks.examined([components.activation("own_size")])
-    assert size == "compiled, it differs from its function: at x = -30 it gives -30, its function -60"
+    assert size == "its compiled form differs from its function: at x = -30 it gives -30, its function -60"
     text = components.activation("own_mish").text
-    (noise,) = checks.examined([Lowered(Origin("activation", ("own_python_noise",)), text)])
+    (noise,) = checks.examined([Lowered(ComponentOrigin("activation", ("own_python_noise",)), text)])
     assert "it differs from its function" in noise
 
 
 def test_a_function_that_raises_is_told() -> None:
     load_own()
     text = components.activation("own_mish").text
-    origin = Origin("activation", ("own_raises",))
+    origin = ComponentOrigin("activation", ("own_raises",))
 
     def raises(_: torch.Tensor) -> torch.Tensor:
         raise ValueError("only float32 here")
@@ -168,7 +168,7 @@ def test_a_comparison_leaves_the_process_s_random_numbers_alone() -> None:
     text = components.activation("own_mish").text
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    assert checks.examined([Lowered(Origin("activation", ("own_noise",)), text)]) != [""]
+    assert checks.examined([Lowered(ComponentOrigin("activation", ("own_noise",)), text)]) != [""]
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -15,7 +15,7 @@ from compilers import forget, fresh
 from harness.axes import plugins
 from harness.axes.activations import activations
 from harness.lowering import components
-from harness.lowering.lowered import Lowered, Origin
+from harness.lowering.lowered import ComponentOrigin, Lowered, looking_once
 from harness.lowering.refusals import NotLoweredError
 from harness.registry import PACKAGE_ROOT
 from harness.study.trials import resolve
@@ -32,7 +32,7 @@ def own() -> ModuleType:
     return sys.modules[plugins.module_of(OWN)]
 
 
-def untraceable(origin: Origin) -> tuple[str, str]:
+def untraceable(origin: ComponentOrigin) -> tuple[str, str]:
     pytest.fail(f"{origin} is traced")
 
 
@@ -49,7 +49,7 @@ def test_names_are_unique_and_readable() -> None:
     assert adam.settings == ("lr", "betas.0", "betas.1", "eps")
     assert adam.states == ("mean", "square", "largest")
     assert adam.values({"lr": 1, "betas": [2, 3], "eps": 4}) == [1.0, 2.0, 3.0, 4.0]
-    assert Origin.unpacked(adam.origin.packed()) == adam.origin
+    assert ComponentOrigin.unpacked(adam.origin.packed()) == adam.origin
 
 
 def test_the_harness_s_own_are_found_without_torch() -> None:
@@ -126,6 +126,17 @@ def test_a_changed_global_is_another_text(own: ModuleType, monkeypatch: pytest.M
     second = components.activation("own_slope")
     assert "0.2" in first.text
     assert "0.3" in second.text
+
+
+def test_components_are_looked_at_once_where_many_trials_are(
+    own: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with looking_once():
+        first = components.activation("own_slope")
+        monkeypatch.setattr(own, "SLOPE", 0.3)
+        with looking_once():
+            assert components.activation("own_slope") is first
+    assert components.activation("own_slope") != first
 
 
 def test_a_built_in_name_that_another_component_takes_never_gets_the_shipped_text(
@@ -218,7 +229,7 @@ def test_reasons_are_told_once_each() -> None:
 
 
 def test_a_component_that_raises_anything_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_: Origin) -> str:
+    def fails(_: ComponentOrigin) -> str:
         raise KeyError("of torch" * 100)
 
     monkeypatch.setattr(components, "text_of", fails)
@@ -229,4 +240,4 @@ def test_a_component_that_raises_anything_is_refused(monkeypatch: pytest.MonkeyP
 
 def test_a_lowered_component_is_a_value() -> None:
     relu = components.activation("relu")
-    assert {relu: 1}[Lowered(Origin("activation", ("relu",)), relu.text)] == 1
+    assert {relu: 1}[Lowered(ComponentOrigin("activation", ("relu",)), relu.text)] == 1

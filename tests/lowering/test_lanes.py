@@ -33,10 +33,12 @@ X86 = platform.machine().lower() in {"x86_64", "amd64"}
 OTHER_MACHINES = [("-march=x86-64-v3",), ("-march=x86-64-v2",)] if X86 else []
 BUILDS = [(), ("-DLANES=4",), ("-ffp-contract=off",), *OTHER_MACHINES]
 EDGES = np.array(
-    [0.0, -0.0, 1e-45, -1e-45, 1e-39, -1e-39, 1.1754944e-38, -1.1754944e-38, np.inf, -np.inf, np.nan, 1.0, -1.0]
-    + [3.4028235e38, -3.4028235e38, 88.72284, 88.7229, -87.33655, -87.4, -103.97, -104.0, 16.0, 1e-8, -1e-8],
+    [
+        0.0, -0.0, 1e-45, -1e-45, 1e-39, -1e-39, 1.1754944e-38, -1.1754944e-38, np.inf, -np.inf, np.nan, 1.0,
+        -1.0, 3.4028235e38, -3.4028235e38, 88.72284, 88.7229, -87.33655, -87.4, -103.97, -104.0, 16.0, 1e-8,
+    ],
     np.float32,
-)
+)  # fmt: skip
 
 
 def computed(name: str, x: Array, flags: tuple[str, ...] = (), dtype: str = "float32") -> Array:
@@ -51,7 +53,9 @@ def sample() -> Array:
     bits = rng.integers(0, 2**32, 2**15, dtype=np.uint32).view(np.float32)
     ordinary = [rng.normal(0, scale, 2**15) for scale in (0.01, 1.0, 30.0)]
     with np.errstate(invalid="ignore"):  # NaNs among the bits
-        return np.concatenate([bits, *ordinary, rng.uniform(0.5, 2, 2**15), np.resize(EDGES, 32)]).astype(np.float32)
+        return np.concatenate([bits, *ordinary, rng.uniform(0.5, 2, 2**15), np.resize(EDGES, 32)]).astype(
+            np.float32
+        )
 
 
 @pytest.mark.parametrize("flags", BUILDS, ids=" ".join)

@@ -12,11 +12,11 @@ from calling import shared_object
 
 from harness.axes.optimizers import optimizers
 from harness.lowering import components, shipping, templates
-from harness.lowering.lowered import Origin
+from harness.lowering.lowered import ComponentOrigin
 
 EVERY = list(shipping.origins())
 SAMPLE = [origin for origin in EVERY if origin.kind != "optimizer"] + [
-    Origin("optimizer", (entry.name,), switches=tuple((n, True) for n in switches))
+    ComponentOrigin("optimizer", (entry.name,), switches=tuple((n, True) for n in switches))
     for entry in optimizers
     for switches in [[n for n, s in entry.component.settings.items() if isinstance(s.default, bool)]]
     if not entry.third_party
@@ -35,7 +35,7 @@ def test_the_shipped_texts_are_those_of_the_components() -> None:
 
 
 @pytest.mark.parametrize("origin", SAMPLE, ids=lambda origin: origin.name)
-def test_no_shipped_component_calls_libm_in_single_precision(origin: Origin) -> None:
+def test_no_shipped_component_calls_libm_in_single_precision(origin: ComponentOrigin) -> None:
     built = shared_object(components.shipped(origin).read_text(), "float32")
     done = subprocess.run(["nm", "-D", "--undefined-only", built], check=True, capture_output=True, text=True)
     assert not LIBM.search(done.stdout), done.stdout
@@ -44,7 +44,8 @@ def test_no_shipped_component_calls_libm_in_single_precision(origin: Origin) -> 
 def test_shipped_texts_are_found_without_torch() -> None:
     code = (
         "import sys, json; from harness.lowering import components as c; "
-        "found = [c.activation('gelu'), c.output('softmax', 'ql', 'kind', 10), c.metric('identity', 'top3', 10), "
+        "found = [c.activation('gelu'), c.output('softmax', 'ql', 'kind', 10), "
+        "c.metric('identity', 'top3', 10), "
         "c.optimizer('adam', {'amsgrad': False}, frozenset({'weight_decay'}))]; "
         "print(json.dumps([[x.name for x in found], 'torch' in sys.modules]))"
     )

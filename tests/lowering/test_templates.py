@@ -96,7 +96,7 @@ def test_activations_of_numbers_at_the_edges(name: str) -> None:
 
 
 def test_what_an_activation_has_left_in_y_is_not_computed_again() -> None:
-    text = templates.activation(Activation("own", lambda x: torch.tanh(x)))
+    text = templates.activation(Activation("own", torch.tanh))
     assert text.count("vector_tanh") == 1
 
 
@@ -161,7 +161,7 @@ def of_kind(kind: str, f: Tensor) -> Tensor:
 def test_a_loss_on_a_heads_output(head: str, loss: str, match: str, classes: int, dtype: str) -> None:
     form = losses[loss].form(heads[head].kind, match)
     assert form is not None
-    settings = {name: 1.75 for name in losses[loss].settings}
+    settings = dict.fromkeys(losses[loss].settings, 1.75)
     compare_output(output_text(head, loss, match, classes), heads[head], form, classes, dtype, settings)
 
 
@@ -170,7 +170,7 @@ def test_a_loss_on_a_heads_output(head: str, loss: str, match: str, classes: int
 @pytest.mark.parametrize(("head", "loss"), [("identity", "ce"), ("softmax", "ccql"), ("log_softmax", "nll")])
 def test_few_and_many_classes(head: str, loss: str, classes: int, dtype: str) -> None:
     form = losses[loss].forms[heads[head].kind]
-    settings = {name: 1.75 for name in losses[loss].settings}
+    settings = dict.fromkeys(losses[loss].settings, 1.75)
     compare_output(output_text(head, loss, "kind", classes), heads[head], form, classes, dtype, settings)
 
 
@@ -209,7 +209,7 @@ def test_a_batch_that_is_not_full_is_the_mean_of_its_own_samples() -> None:
     z, label = drawn(10, 16)
     whole, grad = compiled.loss(z, label)
     for count in (1, 5, 15):
-        part, part_grad = compiled.loss(z[:count], label[:count])
+        _, part_grad = compiled.loss(z[:count], label[:count])
         np.testing.assert_allclose(part_grad * count, grad[:count] * 16, rtol=1e-6, atol=1e-7)
     halves = [compiled.loss(z[i : i + 8], label[i : i + 8])[0] for i in (0, 8)]
     assert whole == pytest.approx(sum(halves) / 2, rel=1e-6)
@@ -272,7 +272,8 @@ def given(optimizer: Optimizer, numbers: Mapping[str, float], switches: Mapping[
     """Return settings as an update takes them, numbers that are not 0 as tensors of a stack."""
     values: dict[str, Any] = dict(switches)
     as_given = {
-        name: torch.tensor([[value]], dtype=torch.float64) if value else 0.0 for name, value in numbers.items()
+        name: torch.tensor([[value]], dtype=torch.float64) if value else 0.0
+        for name, value in numbers.items()
     }
     for name, setting in optimizer.settings.items():
         if isinstance(setting.default, list):
@@ -314,7 +315,7 @@ def test_an_optimizers_steps(name: str, switches: Mapping[str, bool], zeros: tup
             compiled.step_rows(w, grad.astype(dtype), states, t, numbers)
         assert set(compiled.facts["settings"]) == set(numbers) - set(zeros)
         for got, right, theirs in zip((w, *states), exact, single, strict=True):
-            if name in {"rmsprop"} and switches.get("centered") and {"eps", "alpha"} & set(zeros):
+            if name == "rmsprop" and switches.get("centered") and {"eps", "alpha"} & set(zeros):
                 continue  # 0 over 0
             near(got, right, theirs, dtype)
 
@@ -355,7 +356,9 @@ def test_tiles_step_as_rows_do(name: str, shifted: bool, dtype: str) -> None:
             for g, (weights, states) in enumerate(rows):
                 compiled.step_rows(weights, full[g].reshape(-1), states, t, own[g])
                 got = step.w[g].reshape(-1)
-                np.testing.assert_allclose(got, weights, rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-6)
+                np.testing.assert_allclose(
+                    got, weights, rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-6
+                )
             if shifted:
                 np.testing.assert_allclose(moved, np.einsum("d,gdl->gl", c, step.w), rtol=1e-5, atol=1e-5)
 
@@ -379,7 +382,13 @@ class Tiles:
     """Tiles of weights (width, d, LANES) that a compiled optimizer steps by a turned batch."""
 
     def __init__(
-        self, compiled: Compiled, w: Array, sums: Array, u: Array, c: Array | None, occurs: Array | None = None
+        self,
+        compiled: Compiled,
+        w: Array,
+        sums: Array,
+        u: Array,
+        c: Array | None,
+        occurs: Array | None = None,
     ) -> None:
         self.compiled, self.w, self.sums, self.c, self.occurs = compiled, w, sums, c, occurs
         self.states = [np.full_like(w, np.nan) for _ in compiled.facts["states"]]

@@ -28,10 +28,10 @@ class Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return (x > 0).to(x.dtype)
+        return torch.where(x > 0, 1.0, 0.0).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Any:
         (x,) = ctx.saved_tensors
         return grad * (x.abs() < 1)
 
@@ -62,8 +62,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "constant": lambda x: x * (torch.tensor(0.25) * 3) + torch.full((1,), 2.0).to(x.dtype),
     "in place": in_place,
     "straight-through": straight_through,
-    "autograd.Function": Step.apply,  # type: ignore[dict-item]
-    "no gradient": lambda x: torch.round(x),
+    "autograd.Function": Step.apply,
+    "no gradient": torch.round,
     "mask": lambda x: x * ((x > -1) & ~(x > 2) | (x < -3)),
 }
 
@@ -155,13 +155,17 @@ def test_a_third_partys_metric() -> None:
     assert compiled.measure(z, label) == pytest.approx(float(expected), rel=1e-5)
 
 
-def lion(param: Any, grad: Any, state: Any, _t: Any, *, lr: Any = 1e-2, b1: Any = 0.9, b2: Any = 0.99) -> None:
+def lion(
+    param: Any, grad: Any, state: Any, _t: Any, *, lr: Any = 1e-2, b1: Any = 0.9, b2: Any = 0.99
+) -> None:
     m = state.setdefault("m", torch.zeros_like(param))
     param.sub_((lr * torch.sign(m * b1 + grad * (1 - b1))).to(param.dtype))
     m.mul_(b2).add_(grad * (1 - b2))
 
 
-def yogi(param: Any, grad: Any, state: Any, t: Any, *, lr: Any = 1e-2, b1: Any = 0.9, b2: Any = 0.999) -> None:
+def yogi(
+    param: Any, grad: Any, state: Any, t: Any, *, lr: Any = 1e-2, b1: Any = 0.9, b2: Any = 0.999
+) -> None:
     m, v = (state.setdefault(name, torch.full_like(param, 1e-3)) for name in ("m", "v"))
     m.mul_(b1).add_(grad * (1 - b1))
     v.sub_((1 - b2) * torch.sign(v - grad * grad) * grad * grad)
@@ -176,7 +180,9 @@ def first_step_apart(param: Any, grad: Any, state: Any, t: Any, *, lr: Any = 0.1
     param.sub_(lr * state["v"] / t)
 
 
-def asks_its_settings(param: Any, grad: Any, _state: Any, _t: Any, *, lr: Any = 0.1, pull: Any = 0.01) -> None:
+def asks_its_settings(
+    param: Any, grad: Any, _state: Any, _t: Any, *, lr: Any = 0.1, pull: Any = 0.01
+) -> None:
     if pull:
         grad = grad + pull * param
     param.sub_(lr * grad.clamp(-1, 1))
@@ -189,7 +195,11 @@ def test_a_third_partys_optimizer(function: Callable[..., None]) -> None:
     rng = np.random.default_rng(2)
     start, grads = rng.normal(size=50), rng.normal(size=(5, 50))
     for dtype, close in (("float64", 1e-12), ("float32", 1e-5)):
-        compiled, w, states = Compiled(templates.optimizer(optimizer, {}, ()), dtype), start.astype(dtype), list[Array]()
+        compiled, w, states = (
+            Compiled(templates.optimizer(optimizer, {}, ()), dtype),
+            start.astype(dtype),
+            list[Array](),
+        )
         param, state = torch.from_numpy(start[None].copy()), dict[str, Tensor]()
         for t, grad in enumerate(grads, 1):
             compiled.step_rows(w, grad.astype(dtype), states, t, numbers)
@@ -281,7 +291,10 @@ def test_an_activation_that_is_refused(function: Callable[[Tensor], Tensor], rea
         (lambda f, target: (f - f.mean(0)).square().sum(-1) + target.sum(-1), "aten.mean over samples"),
         (lambda f, target: F.cross_entropy(f, target.argmax(-1), reduction="none"), "aten.argmax"),
         (lambda f, target: f.topk(2, -1).values.sum(-1) - (f * target).sum(-1), "aten.topk"),
-        (lambda f, target: (f.view(-1, 2, 5) * target.view(-1, 2, 5)).sum((1, 2)), "axes may not be cut or joined"),
+        (
+            lambda f, target: (f.view(-1, 2, 5) * target.view(-1, 2, 5)).sum((1, 2)),
+            "axes may not be cut or joined",
+        ),
         (lambda f, target: (f.cumsum(-1) - target.cumsum(-1)).square().sum(-1), "aten.flip"),
         (lambda f, target: f[..., 0] * target.sum(-1), "aten.select"),
     ],

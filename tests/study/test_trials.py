@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import harness.study.trials
 from harness.axes.activations import activations
 from harness.axes.optimizers import optimizers
 from harness.data.datasets import datasets
 from harness.errors import UsageError
-import harness.study.trials
 from harness.registry.digest import ComponentDigest
 from harness.study.checker import known_settings
 from harness.study.study import Study, load, parse

@@ -17,7 +17,7 @@ from harness.engines.compiled.images import why_dense
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.outcome import Outcome
 from harness.lowering import checks, components
-from harness.lowering.lowered import Lowered
+from harness.lowering.lowered import Lowered, looking_once
 from harness.planning import compilation
 from harness.planning.stack import Stack
 from harness.study.trials import Trial
@@ -28,6 +28,7 @@ def why_not(trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[
     return unfit(trials, device, metrics, data.train.dtype) or why_dense(data)
 
 
+@looking_once()
 def unfit(trials: Sequence[Trial], device: str, metrics: Sequence[str], dtype: DTypeLike = np.float32) -> str:
     """Say why a stack does not train in the kernels, whatever its images are; empty where it may."""
     if device != "cpu":
@@ -40,6 +41,7 @@ def unfit(trials: Sequence[Trial], device: str, metrics: Sequence[str], dtype: D
     return next(filter(None, shapes), "") or next(filter(None, checks.verdicts(_lowered(arms, metrics))), "")
 
 
+@looking_once()
 def identity(trials: Sequence[Trial], device: str, metrics: Sequence[str]) -> str:
     """Return a digest of the kernels and components that decide a stack's bits; "" where it is PyTorch's."""
     if unfit(trials, device, metrics):
@@ -59,23 +61,36 @@ def _lowered(arms: Iterable[Settings], metrics: Sequence[str]) -> list[Lowered]:
     return list(dict.fromkeys(itertools.chain(*(components.of_trial(arm, metrics) for arm in arms))))
 
 
+@looking_once()
 def train(trials: Sequence[Trial], data: Data, options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
     """Train trials for which `why_not` is empty; the arguments are those of `base.Engine`."""
     lowered = [components.of_trial(trial.arm.settings, options.metrics) for trial in trials]
     return driver.run(CompiledTraining(trials, lowered, data, options.metrics), options)
 
 
+@looking_once()
 def prepare(stacks: Sequence[Stack], metrics: Sequence[str]) -> list[str]:
     """Compile and check the components of stacks for a CPU, so that workers find them in the cache.
 
     Return sentences about the trials that train in PyTorch instead, and why.
     """
-    settings = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
-    if not settings:
-        return []
-    missing = kernels.why_not()
-    if missing:
+    trials = [trial for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
+    if missing := compile_new(trials, metrics):
         return [f"{missing}: PyTorch computes what the kernels would"]
-    fitting = [arm for arm in _arms(settings) if not compilation.why_not(arm, metrics)]
-    components.prepare(_lowered(fitting, metrics))
     return compilation.reasons(stacks, "cpu", metrics)
+
+
+@looking_once()
+def compile_new(trials: Iterable[Trial], metrics: Sequence[str]) -> str:
+    """Compile and check what is new of the components of trials; say why there are no kernels, or "".
+
+    Done before trials are put into stacks, it keeps those with a component that fails its check apart.
+    """
+    settings = _arms(trial.arm.settings for trial in trials)
+    if not settings:
+        return ""
+    if missing := kernels.why_not():
+        return missing
+    fitting = [arm for arm in settings if not compilation.why_not(arm, metrics)]
+    components.prepare(_lowered(fitting, metrics))
+    return ""

@@ -41,7 +41,7 @@ class StackContext:
 
 
 class MemberGroup:
-    """k members of one shape and one optimizer: weights of layer one as tiles (T, D, LANES), others (k, n)."""
+    """k members of one shape and one optimizer: layer one's weights as tiles (T, D, LANES), others (k, n)."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class MemberGroup:
         return count - count % readers if count > readers else count
 
     def take_steps(self, stretch: kernels.Stretch, losses: Floats, room: NDArray[Any]) -> None:
-        """Take the steps of a stretch; their mean losses go into `losses` (steps, K), where the members are."""
+        """Take the steps of a stretch; their mean losses go into `losses` (steps, K), at the members."""
         mine = losses[:, self.members.start :]
         self.library.train_stretch(
             ctypes.byref(self.struct), ctypes.byref(stretch), self.together,

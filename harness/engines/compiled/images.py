@@ -24,7 +24,7 @@ LOOKED_AT = 512
 
 @dataclass(frozen=True)
 class Compressed:
-    """N images of D pixels x = u + c: image n has u = value[row[n * R]:row[(n + 1) * R]] at the pixels `column`.
+    """N images of D pixels x = u + c; image n has u = value[row[n * R]:row[(n + 1) * R]] at pixels `column`.
 
     `common` (D,) is c, or None where it is 0. `occurs` (D,) says at which pixels u is not zero in some image.
     There is one more image, in which u is zero, to fill up batches.

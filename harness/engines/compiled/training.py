@@ -41,7 +41,7 @@ class CompiledTraining:
     def __init__(
         self, trials: Sequence[Trial], lowered: Sequence[TrialComponents], data: Data, metrics: Sequence[str]
     ) -> None:
-        """Start the networks of trials whose components are compiled; `metrics` are measured at evaluations."""
+        """Start the networks of trials whose components are compiled; evaluations measure `metrics`."""
         self.trials, self.data, self.metrics = trials, data, metrics
         self.budget = Budget.of(trials[0].arm.settings, len(data.train.y))
         self.dtype, self.form = data.train.dtype, sparse_form(data.train)
@@ -100,13 +100,13 @@ class CompiledTraining:
     def _run(self, t: int, train: Compressed, index: NDArray[np.int64], b: int, losses: Floats) -> None:
         """Take steps t, t + 1, .. of all members on batches (steps, S, b) of train, filled up."""
         steps, seeds, filled = index.shape
-        uniform = self.dropout.draw(t, steps, b, filled) if self.dropout else None
+        uniform = self.dropout.draw(t, steps, b, filled)
         label = labels(self.data.train, self.dtype)
         stretch = kernels.Stretch(
             x=train.struct, batches=self.transpose(train, index), occurs=address(train.occurs),
             index=address(index), label=address(label),
-            uniforms=None if uniform is None else address(uniform),
-            layers=0 if uniform is None else uniform.shape[2], widest=0 if uniform is None else uniform.shape[3],
+            uniforms=address(uniform) if uniform.size else None,
+            layers=uniform.shape[2], widest=uniform.shape[3],
             t=t, steps=steps, seeds=seeds, b=filled, count=b,
         )  # fmt: skip
         room = max(group.room(filled) for group in self.groups)
@@ -171,16 +171,15 @@ class Dropout:
     widths: Sequence[int]
 
     @classmethod
-    def of(cls, groups: Sequence[MemberGroup], seeds: Sequence[int]) -> Dropout | None:
-        """Return the dropout of some groups; None where no member has any."""
+    def of(cls, groups: Sequence[MemberGroup], seeds: Sequence[int]) -> Dropout:
+        """Return the dropout of some groups; it has no layers where no member leaves anything out."""
         dropping = [group.widths[1:-1] for group in groups if group.dropout]
-        if not dropping:
-            return None
         return cls(seeds, [max(layer) for layer in itertools.zip_longest(*dropping, fillvalue=0)])
 
     def draw(self, t: int, steps: int, batch: int, filled: int) -> NDArray[np.float32]:
-        """Draw the numbers (steps, S, layers, widest, filled) of steps t, t + 1, .. for batches, filled up."""
-        drawn = zeros((steps, len(self.seeds), len(self.widths), max(self.widths), filled), np.float32)
+        """Draw numbers (steps, S, layers, widest, filled) for steps t, t + 1, .. of batches, filled up."""
+        layers, widest = len(self.widths), max(self.widths, default=0)
+        drawn = zeros((steps, len(self.seeds), layers, widest, filled), np.float32)
         for step, s in itertools.product(range(steps), range(len(self.seeds))):
             for layer, width in enumerate(self.widths):
                 drawn[step, s, layer, :width, :batch] = uniforms(self.seeds[s], layer, t + step, width, batch)

@@ -1,7 +1,7 @@
 """Layer one without the pixels that are zero, where other layers or the optimizer are PyTorch's.
 
-Its products and gradients are computed in C (kernels/), on the CPU, and nothing else is. Stacks whose components
-are all compiled train in `engines/compiled` instead.
+Its products and gradients are computed in C (kernels/), on the CPU, and nothing else is. Stacks whose
+components are all compiled train in `engines/compiled` instead.
 """
 
 from __future__ import annotations

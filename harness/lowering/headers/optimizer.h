@@ -1,6 +1,6 @@
 /* The steps of an emitted optimizer: tiles of layer one by a turned batch, and rows by their gradients.
 
-   Before this is included there are STATES and SCALARS, and of the first step and the later ones
+   Before this is included there are STATES, SCALARS and FIRST_DIFFERS, and of the first step and the later ones
        INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
    which returns the new weights and changes the states s, by the member's scalars u. */
 
@@ -55,7 +55,7 @@ INLINE void tiles_of_width(int first, const tiles_step *k, turned x)
 
 void step_tiles(const tiles_step *k, turned x)
 {
-    if (k->first) tiles_of_width(1, k, x);
+    if (FIRST_DIFFERS && k->first) tiles_of_width(1, k, x);
     else tiles_of_width(0, k, x);
 }
 
@@ -83,6 +83,6 @@ INLINE void rows(int first, REAL *w, const REAL *g, REAL *const *state, int64_t 
 
 void step_rows(REAL *w, const REAL *g, REAL *const *state, int64_t n, int64_t first, const REAL *scalars)
 {
-    if (first) rows(1, w, g, state, n, scalars);
+    if (FIRST_DIFFERS && first) rows(1, w, g, state, n, scalars);
     else rows(0, w, g, state, n, scalars);
 }

@@ -2,6 +2,7 @@
 #include "component.h"
 #define STATES 2
 #define SCALARS 5
+#define FIRST_DIFFERS 1
 
 INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 {

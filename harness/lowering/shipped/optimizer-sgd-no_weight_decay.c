@@ -2,6 +2,7 @@
 #include "component.h"
 #define STATES 0
 #define SCALARS 1
+#define FIRST_DIFFERS 0
 
 INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 {

@@ -10,7 +10,8 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
     vector total = {0};
     const double v13 = settings[0] / 2.0;
     for (int64_t i = 0; i < b; i += LANES) {
-        const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
+        const integers own = *(const integers *)(label + i);
+        const integers inside = lane_numbers() < (int_of_real)(count - i);
         vector v1 = all_of(0);
         vector v2 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {

@@ -9,7 +9,8 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
     const vector hit = all_of(keep + spread), miss = all_of(spread), scale = all_of(1 / (REAL)count);
     vector total = {0};
     for (int64_t i = 0; i < b; i += LANES) {
-        const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
+        const integers own = *(const integers *)(label + i);
+        const integers inside = lane_numbers() < (int_of_real)(count - i);
         vector v1 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
             const vector v2 = *(const vector *)(z + j * b + i);

@@ -10,7 +10,8 @@ REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, 
     vector total = {0};
     const double v21 = settings[0] / 2.0;
     for (int64_t i = 0; i < b; i += LANES) {
-        const integers own = *(const integers *)(label + i), inside = lane_numbers() < (int_of_real)(count - i);
+        const integers own = *(const integers *)(label + i);
+        const integers inside = lane_numbers() < (int_of_real)(count - i);
         vector kept_v1[CLASSES];
         vector kept_v2[CLASSES];
         vector v3 = all_of(-INFINITY);
