@@ -93,6 +93,11 @@ def module_of(path: Path) -> str:
     return f"{FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
 
+def file_of(module: str) -> Path:
+    """Return the plugin file that has become a module of this process."""
+    return _loaded[module][0].path
+
+
 def load_file(path: Path, *, quiet: bool = False) -> None:
     """Run a study's plugin file, with a note, because it runs code.
 

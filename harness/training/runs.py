@@ -349,13 +349,18 @@ def _engine_remarks(trials: TextTable, engine: Engine) -> list[str]:
 
 
 def third_party_modules(plan: Plan) -> list[str] | None:
-    """Return the modules that define a plan's components; None if no worker can import one (a notebook's)."""
-    modules = [str((plan.study.path or Path()).parent / name) for name in plan.study.about.plugins]
+    """Return the modules that define a plan's components; None if no worker can import one (a notebook's).
+
+    A plugin is named by its file, also one that the study does not name, but the command or a script does.
+    """
+    named = [(plan.study.path or Path()).parent / name for name in plan.study.about.plugins]
+    modules = [str(path.resolve()) for path in named]
     chosen = [entry for _, entry in components_of(plan.trials)]
     for entry in [*chosen, *(metrics.entry(name) for name in plan.study.metrics)]:
-        if not entry.third_party or entry.module.startswith(plugins.FILE):
+        if not entry.third_party:
             continue
         if entry.module == "__main__":
             return None
-        modules.append(entry.module)
-    return modules
+        of_a_plugin = entry.module.startswith(plugins.FILE)
+        modules.append(str(plugins.file_of(entry.module)) if of_a_plugin else entry.module)
+    return list(dict.fromkeys(modules))

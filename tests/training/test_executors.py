@@ -212,6 +212,37 @@ def test_one_worker_is_this_process(study_of: Make, tmp_path: Path) -> None:
         assert [result.statuses for result in stack_results] == [{"ok": 1}]
 
 
+OWN_TWO = """
+from harness.axes.losses import losses
+from harness.axes.metrics import metrics
+
+@losses.register("own_square", takes="probabilities")
+def own_square(output, target):
+    '''Squared error, and squared once more.'''
+    return ((output - target) ** 4).sum(-1)
+
+@metrics.register("own_highest")
+def own_highest(probabilities, target):
+    '''The highest probability.'''
+    return probabilities.max(-1).values
+"""
+
+
+@pytest.mark.usefixtures("components_as_before")
+def test_workers_know_a_plugin_that_the_study_does_not_name(tmp_path: Path) -> None:
+    (tmp_path / "own_two.py").write_text(OWN_TWO)
+    tables = {
+        "study": {"name": "unnamed", "seeds": 1, "metrics": ["own_highest"]},
+        "baseline": {"dataset": "digits", "hidden": [4], "epochs": 1, "head": "softmax"},
+        "axes": {"loss": ["own_square"], "batch_size": [32, 64]},
+    }
+    (tmp_path / "study.toml").write_bytes(tomli_w.dumps(tables).encode())
+    study = load(tmp_path / "study.toml", plugin_files=[tmp_path / "own_two.py"])
+    summary = runs.train(study, tmp_path / "results", device="cpu", workers=2)
+    assert summary.statuses == {"ok": 2}
+    assert results.read(tmp_path / "results").trials["test_own_highest"].between(0.1, 1).all()
+
+
 # ------------------------------------------------------------------------------------------- workers that die
 
 DEADLY = """
@@ -242,9 +273,18 @@ def always(x):
 
 
 @pytest.fixture
-def deadly(tmp_path: Path) -> Iterator[Callable[..., Study]]:
-    """Studies with components that kill the process they run in, unless it is the main one."""
+def components_as_before() -> Iterator[None]:
+    """Remove the components that a test registers."""
     before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
+    yield
+    for axis, registry in plugins.catalogue().items():
+        registry._entries.clear()
+        registry._entries.update(before[axis])
+
+
+@pytest.fixture
+def deadly(tmp_path: Path) -> Callable[..., Study]:
+    """Studies with components that kill the process they run in, unless it is the main one."""
     (tmp_path / "deadly.py").write_text(DEADLY)
 
     def make(axes: dict[str, Any], **baseline: Any) -> Study:
@@ -256,12 +296,10 @@ def deadly(tmp_path: Path) -> Iterator[Callable[..., Study]]:
         (tmp_path / "study.toml").write_bytes(tomli_w.dumps(tables).encode())
         return load(tmp_path / "study.toml")
 
-    yield make
-    for axis, registry in plugins.catalogue().items():
-        registry._entries.clear()
-        registry._entries.update(before[axis])
+    return make
 
 
+@pytest.mark.usefixtures("components_as_before")
 def test_a_stack_that_kills_its_worker_is_halved_and_the_others_stay_whole(
     deadly: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -275,6 +313,7 @@ def test_a_stack_that_kills_its_worker_is_halved_and_the_others_stay_whole(
     assert {4} in (sizes[64], sizes[256])
 
 
+@pytest.mark.usefixtures("components_as_before")
 @pytest.mark.slow
 def test_a_trial_that_always_kills_its_worker_fails_alone(
     deadly: Callable[..., Study], tmp_path: Path
