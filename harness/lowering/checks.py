@@ -182,11 +182,16 @@ def examined(components: Sequence[Lowered]) -> list[str]:
     for number, lowered in enumerate(components):
         path = str(compiler.compiled(lowered.text, "float32", lowered.name))
         try:
-            with process_state.kept(), torch.random.fork_rng(devices=[]):
+            with process_state.kept() as changed, torch.random.fork_rng(devices=[]):
                 made = list(cases.cases(lowered, lanes))
-        except Exception as error:  # noqa: BLE001 (a third party's function may raise anything)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (a third party's function may raise anything)
             why = in_words(error)[:LONGEST]
             complaints[number] = f"its function cannot be called for a comparison: {why}"
+            continue
+        if changed:
+            complaints[number] = f"it changes settings of the whole process: {', '.join(changed)}"
             continue
         asked += [(number, case, _framed(path, case)) for case in made]
     for number, complaint in _differing(asked):

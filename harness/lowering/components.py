@@ -234,13 +234,17 @@ def _digest(*parts: str) -> str:
 def _traced(origin: ComponentOrigin) -> tuple[str, str]:
     """Trace a component's functions; return its text and "", or "" and why it has none."""
     try:
-        with process_state.kept(), torch.random.fork_rng(devices=[]):
+        with process_state.kept() as changed, torch.random.fork_rng(devices=[]):
             text = text_of(origin)
         facts_of(text)
     except NotLoweredError as error:
         return "", str(error)
-    except Exception as error:  # noqa: BLE001 (a third party's function, and torch's tracer, may raise anything)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 (a third party's function, and torch's tracer, may raise anything)
         return "", f"it cannot be traced: {in_words(error)[:LONGEST]}"
+    if changed:  # compiled it would not, and would train where it has to fail
+        return "", f"it changes settings of the whole process: {', '.join(changed)}"
     return text, ""
 
 

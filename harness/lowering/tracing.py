@@ -79,13 +79,13 @@ def traced(function: Callable[..., Any], *examples: Tensor) -> GraphModule:
         made = graph_of(functionalize(graph_of(function), remove="mutations_and_views"))
     except (NotLoweredError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # a component may end the process: sys.exit
         raise NotLoweredError(_reason(error)) from error
     made.graph.eliminate_dead_code()
     return made
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Say in words why a function cannot be traced."""
     kind, text = type(error).__name__, in_words(error)
     if kind == "GuardOnDataDependentSymNode":
