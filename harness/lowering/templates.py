@@ -237,7 +237,7 @@ def optimizer(component: Optimizer, switches: Mapping[str, bool | str], zeros: C
         )
     sheet = Sheet()
     w, g = sheet.leaf("w", Span.LANES), sheet.leaf("g", Span.LANES)
-    states = [sheet.leaf(f"s[{i}]", Span.LANES) for i in range(len(graphs.states))]
+    states = [sheet.leaf(f"old{i}", Span.LANES) for i in range(len(graphs.states))]
     settings = [sheet.leaf(f"settings[{i}]", Span.SCALAR) for i in range(len(graphs.settings))]
     t = sheet.leaf("t", Span.SCALAR, whole=True)
     first = translate(sheet, graphs.first, [sheet.number(1), w, g, *settings])
@@ -265,9 +265,12 @@ def _slots(results: Sequence[Expression]) -> list[Expression]:
 
 def _step(name: str, results: Sequence[Expression], slots: Sequence[Expression]) -> str:
     writer = Writer(scalars={x.index: f"u[{place}]" for place, x in enumerate(slots)})
-    lines = writer.straight(results)
+    read = {x.text for x in ordered(results) if x.operation == "leaf"}
+    # Read before any is written: a state may become another one's value.
+    lines = [f"const vector old{i} = s[{i}];" for i in range(len(results) - 1) if f"old{i}" in read]
+    lines += writer.straight(results)
     new = [writer.vector(x) for x in results]
-    lines += [f"s[{i}] = {text};" for i, text in enumerate(new[1:]) if text != f"s[{i}]"]
+    lines += [f"s[{i}] = {text};" for i, text in enumerate(new[1:]) if text != f"old{i}"]
     return (
         f"\nINLINE vector step_{name}(const REAL *u, vector w, vector g, vector *s)\n{{\n    "
         f"{_indented([*lines, f'return {new[0]};'], 1)}\n}}\n"

@@ -3,8 +3,8 @@
 Whole steps, in microseconds of processor time a member and step, on MNIST's batches: the least of five times
 256 steps. Beside them the least that they could take on this core (`roofline`): with each weight read once a
 batch, and with each read once for every pixel that is not zero. Then evaluations, in nanoseconds a member and
-image, beside a forward pass of the roofline's, and their share of a run of three epochs. `--avx2` compiles for
-AVX2 and holds PyTorch to it; `--kernels` leaves PyTorch out.
+image, beside a forward pass of the roofline's, and their share of a run of three epochs. `--avx2` compiles
+for AVX2 and holds PyTorch to it; `--kernels` leaves PyTorch out.
 """
 
 from __future__ import annotations

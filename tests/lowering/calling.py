@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -44,7 +46,7 @@ def shared_object(text: str, dtype: str, *more: str) -> Path:
     source, built = (Path(_folder().name) / f"{key}.{ending}" for ending in ("c", "so"))
     source.write_text(text)
     command: list[str] = [
-        "cc",
+        *shlex.split(os.environ.get("CC") or "cc"),
         *FLAGS,
         *more,
         f"-DREAL={real}",

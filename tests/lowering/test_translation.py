@@ -188,7 +188,13 @@ def asks_its_settings(
     param.sub_(lr * grad.clamp(-1, 1))
 
 
-@pytest.mark.parametrize("function", [lion, yogi, first_step_apart, asks_its_settings])
+def moves_states(param: Any, grad: Any, state: Any, _t: Any, *, lr: Any = 0.1) -> None:
+    last, before = (state.setdefault(name, torch.zeros_like(param)) for name in ("last", "before"))
+    state["before"], state["last"] = last, grad.clone()
+    param.sub_(lr * (grad + last - before))
+
+
+@pytest.mark.parametrize("function", [lion, yogi, first_step_apart, asks_its_settings, moves_states])
 def test_a_third_partys_optimizer(function: Callable[..., None]) -> None:
     optimizer = Optimizer("own", function)
     numbers: dict[str, Any] = {name: setting.default for name, setting in optimizer.settings.items()}

@@ -18,8 +18,9 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
     const vector v3 = g * g;
-    const vector v4 = s[0] + v3;
+    const vector v4 = old0 + v3;
     const vector v5 = vector_sqrt(v4);
     const vector v6 = v5 + u[0];
     const vector v7 = g / v6;

@@ -20,10 +20,11 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
     const vector v3 = w * u[1];
     const vector v4 = g + v3;
     const vector v5 = v4 * v4;
-    const vector v6 = s[0] + v5;
+    const vector v6 = old0 + v5;
     const vector v7 = vector_sqrt(v6);
     const vector v8 = v7 + u[0];
     const vector v9 = v4 / v8;

@@ -24,15 +24,18 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
+    const vector old2 = s[2];
     const vector v5 = w * u[1];
     const vector v6 = g + v5;
     const vector v7 = v6 * v6;
     const vector v8 = v7 * u[2];
-    const vector v9 = s[0] * 0;
+    const vector v9 = old0 * 0;
     const vector v10 = v9 + v6;
-    const vector v11 = s[1] * u[0];
+    const vector v11 = old1 * u[0];
     const vector v12 = v11 + v8;
-    const vector v13 = vector_max(s[2], v12);
+    const vector v13 = vector_max(old2, v12);
     const vector v14 = vector_sqrt(v13);
     const vector v15 = v14 + u[3];
     const vector v16 = v10 / v15;

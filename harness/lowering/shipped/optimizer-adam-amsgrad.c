@@ -25,16 +25,19 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
+    const vector old2 = s[2];
     const vector v5 = w * u[2];
     const vector v6 = g + v5;
     const vector v7 = v6 * u[3];
     const vector v8 = v6 * v6;
     const vector v9 = v8 * u[4];
-    const vector v10 = s[0] * u[0];
+    const vector v10 = old0 * u[0];
     const vector v11 = v10 + v7;
-    const vector v12 = s[1] * u[1];
+    const vector v12 = old1 * u[1];
     const vector v13 = v12 + v9;
-    const vector v14 = vector_max(s[2], v13);
+    const vector v14 = vector_max(old2, v13);
     const vector v15 = vector_sqrt(v14);
     const vector v16 = v15 + u[5];
     const vector v17 = v11 / v16;

@@ -20,11 +20,13 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
     const vector v4 = g * g;
     const vector v5 = v4 * u[1];
-    const vector v6 = s[0] * 0;
+    const vector v6 = old0 * 0;
     const vector v7 = v6 + g;
-    const vector v8 = s[1] * u[0];
+    const vector v8 = old1 * u[0];
     const vector v9 = v8 + v5;
     const vector v10 = vector_sqrt(v9);
     const vector v11 = v10 + u[2];

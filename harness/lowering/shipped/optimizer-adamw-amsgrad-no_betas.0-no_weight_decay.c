@@ -22,13 +22,16 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
+    const vector old2 = s[2];
     const vector v5 = g * g;
     const vector v6 = v5 * u[1];
-    const vector v7 = s[0] * 0;
+    const vector v7 = old0 * 0;
     const vector v8 = v7 + g;
-    const vector v9 = s[1] * u[0];
+    const vector v9 = old1 * u[0];
     const vector v10 = v9 + v6;
-    const vector v11 = vector_max(s[2], v10);
+    const vector v11 = vector_max(old2, v10);
     const vector v12 = vector_sqrt(v11);
     const vector v13 = v12 + u[2];
     const vector v14 = v8 / v13;

@@ -21,12 +21,14 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
     const vector v4 = g * u[2];
     const vector v5 = g * g;
     const vector v6 = v5 * u[3];
-    const vector v7 = s[0] * u[0];
+    const vector v7 = old0 * u[0];
     const vector v8 = v7 + v4;
-    const vector v9 = s[1] * u[1];
+    const vector v9 = old1 * u[1];
     const vector v10 = v9 + v6;
     const vector v11 = vector_sqrt(v10);
     const vector v12 = v11 + u[4];

@@ -22,13 +22,15 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
     const vector v4 = w * u[2];
     const vector v5 = g * u[3];
     const vector v6 = g * g;
     const vector v7 = v6 * u[4];
-    const vector v8 = s[0] * u[0];
+    const vector v8 = old0 * u[0];
     const vector v9 = v8 + v5;
-    const vector v10 = s[1] * u[1];
+    const vector v10 = old1 * u[1];
     const vector v11 = v10 + v7;
     const vector v12 = vector_sqrt(v11);
     const vector v13 = v12 + u[5];

@@ -14,7 +14,8 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
-    const vector v3 = s[0] * 0;
+    const vector old0 = s[0];
+    const vector v3 = old0 * 0;
     const vector v4 = v3 + g;
     const vector v5 = v4 * u[0];
     const vector v6 = w - v5;

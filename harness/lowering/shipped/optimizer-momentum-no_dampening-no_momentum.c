@@ -16,9 +16,10 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
     const vector v3 = w * u[1];
     const vector v4 = g + v3;
-    const vector v5 = s[0] * 0;
+    const vector v5 = old0 * 0;
     const vector v6 = v5 + v4;
     const vector v7 = v6 * u[0];
     const vector v8 = w - v7;

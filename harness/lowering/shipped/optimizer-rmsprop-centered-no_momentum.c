@@ -26,14 +26,16 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
     const vector v4 = w * u[3];
     const vector v5 = g + v4;
     const vector v6 = v5 * v5;
     const vector v7 = v6 * u[4];
     const vector v8 = v5 * u[4];
-    const vector v9 = s[0] * u[1];
+    const vector v9 = old0 * u[1];
     const vector v10 = v9 + v7;
-    const vector v11 = s[1] * u[1];
+    const vector v11 = old1 * u[1];
     const vector v12 = v11 + v8;
     const vector v13 = v12 * v12;
     const vector v14 = v10 - v13;

@@ -25,12 +25,15 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
+    const vector old2 = s[2];
     const vector v5 = g * g;
     const vector v6 = v5 * u[4];
     const vector v7 = g * u[4];
-    const vector v8 = s[0] * u[1];
+    const vector v8 = old0 * u[1];
     const vector v9 = v8 + v6;
-    const vector v10 = s[1] * u[1];
+    const vector v10 = old1 * u[1];
     const vector v11 = v10 + v7;
     const vector v12 = v11 * v11;
     const vector v13 = v9 - v12;
@@ -38,7 +41,7 @@ INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
     const vector v15 = vector_sqrt(v14);
     const vector v16 = v15 + u[2];
     const vector v17 = g / v16;
-    const vector v18 = s[2] * u[3];
+    const vector v18 = old2 * u[3];
     const vector v19 = v18 + v17;
     const vector v20 = v19 * u[0];
     const vector v21 = w - v20;

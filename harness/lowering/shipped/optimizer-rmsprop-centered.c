@@ -27,14 +27,17 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
+    const vector old2 = s[2];
     const vector v5 = w * u[4];
     const vector v6 = g + v5;
     const vector v7 = v6 * v6;
     const vector v8 = v7 * u[5];
     const vector v9 = v6 * u[5];
-    const vector v10 = s[0] * u[1];
+    const vector v10 = old0 * u[1];
     const vector v11 = v10 + v8;
-    const vector v12 = s[1] * u[1];
+    const vector v12 = old1 * u[1];
     const vector v13 = v12 + v9;
     const vector v14 = v13 * v13;
     const vector v15 = v11 - v14;
@@ -42,7 +45,7 @@ INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
     const vector v17 = vector_sqrt(v16);
     const vector v18 = v17 + u[2];
     const vector v19 = v6 / v18;
-    const vector v20 = s[2] * u[3];
+    const vector v20 = old2 * u[3];
     const vector v21 = v20 + v19;
     const vector v22 = v21 * u[0];
     const vector v23 = w - v22;

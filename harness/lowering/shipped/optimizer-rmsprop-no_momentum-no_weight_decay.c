@@ -19,9 +19,10 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
     const vector v3 = g * g;
     const vector v4 = v3 * u[3];
-    const vector v5 = s[0] * u[1];
+    const vector v5 = old0 * u[1];
     const vector v6 = v5 + v4;
     const vector v7 = vector_sqrt(v6);
     const vector v8 = v7 + u[2];

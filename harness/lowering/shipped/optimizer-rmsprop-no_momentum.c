@@ -21,11 +21,12 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
     const vector v3 = w * u[3];
     const vector v4 = g + v3;
     const vector v5 = v4 * v4;
     const vector v6 = v5 * u[4];
-    const vector v7 = s[0] * u[1];
+    const vector v7 = old0 * u[1];
     const vector v8 = v7 + v6;
     const vector v9 = vector_sqrt(v8);
     const vector v10 = v9 + u[2];

@@ -20,14 +20,16 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
     const vector v4 = g * g;
     const vector v5 = v4 * u[4];
-    const vector v6 = s[0] * u[1];
+    const vector v6 = old0 * u[1];
     const vector v7 = v6 + v5;
     const vector v8 = vector_sqrt(v7);
     const vector v9 = v8 + u[2];
     const vector v10 = g / v9;
-    const vector v11 = s[1] * u[3];
+    const vector v11 = old1 * u[3];
     const vector v12 = v11 + v10;
     const vector v13 = v12 * u[0];
     const vector v14 = w - v13;

@@ -22,16 +22,18 @@ INLINE vector step_first(const REAL *u, vector w, vector g, vector *s)
 
 INLINE vector step_later(const REAL *u, vector w, vector g, vector *s)
 {
+    const vector old0 = s[0];
+    const vector old1 = s[1];
     const vector v4 = w * u[4];
     const vector v5 = g + v4;
     const vector v6 = v5 * v5;
     const vector v7 = v6 * u[5];
-    const vector v8 = s[0] * u[1];
+    const vector v8 = old0 * u[1];
     const vector v9 = v8 + v7;
     const vector v10 = vector_sqrt(v9);
     const vector v11 = v10 + u[2];
     const vector v12 = v5 / v11;
-    const vector v13 = s[1] * u[3];
+    const vector v13 = old1 * u[3];
     const vector v14 = v13 + v12;
     const vector v15 = v14 * u[0];
     const vector v16 = w - v15;
