@@ -141,26 +141,29 @@ def _columns(lowered: Lowered, settings: Mapping[str, Any]) -> Reals:
 def _updated(
     lowered: Lowered, w: NDArray[Any], grads: NDArray[Any], settings: Sequence[Mapping[str, Any]], dtype: Any
 ) -> Reals:
-    """Take steps of members' parameters (k, n) by gradients (T, k, n); return them after each (T, k, n)."""
+    """Take steps of members' parameters (k, n) by gradients (T, k, n); return them after each (T, k, n).
+
+    Each member steps by itself, with settings that are floats, so that its function may ask what they are.
+    """
+    rows = [slice(k, k + 1) for k in range(len(w))]
+    members = zip(rows, settings, strict=True)
+    return np.concatenate(
+        [_updated_alone(lowered, w[row], grads[:, row], mine, dtype) for row, mine in members], axis=1
+    )
+
+
+def _updated_alone(
+    lowered: Lowered, w: NDArray[Any], grads: NDArray[Any], settings: Mapping[str, Any], dtype: Any
+) -> Reals:
     (component,) = lowered.origin.components
     param, after = torch.tensor(w, dtype=dtype), []
     state: dict[str, Tensor] = {}
-    given = {name: _of_members([member[name] for member in settings]) for name in settings[0]}
     for t, grad in enumerate(grads, 1):
-        faded = given | {"lr": given["lr"] * FADE[t - 1]}
+        faded = {**settings, "lr": settings["lr"] * FADE[t - 1]}
         with torch.no_grad():
             component.update(param, torch.tensor(grad, dtype=dtype), state, t, **faded)
         after.append(numpy_of(param.clone()))
     return np.array(after)
-
-
-def _of_members(values: Sequence[Any]) -> Any:
-    """Give a setting as an optimizer is given it: a switch, a 0 of all members, else a number for each."""
-    if isinstance(values[0], tuple):
-        return tuple(map(_of_members, zip(*values, strict=True)))
-    if isinstance(values[0], (bool, str)) or not any(values):
-        return values[0]
-    return torch.tensor(values, dtype=torch.float64)[:, None]
 
 
 def _optimizer(lowered: Lowered, lanes: int) -> Iterator[Case]:

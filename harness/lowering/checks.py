@@ -7,7 +7,6 @@ which imports torch in this one's place. A verdict is kept in the cache, beside 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -16,7 +15,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from importlib import metadata
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from harness.lowering import calls, cases, compiler
 from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
 from harness.lowering.expectations import Case
-from harness.lowering.lowered import Lowered
+from harness.lowering.lowered import Lowered, surroundings
 from harness.system import files, process_state
 from harness.system.lazy import torch
 
@@ -65,9 +63,10 @@ def verdicts(components: Sequence[Lowered]) -> list[str]:
     """Return each component's verdict; those that are new are compiled at the same time, and then checked."""
     keys = [_key(lowered) for lowered in components]
     new = {key: lowered for key, lowered in zip(keys, components, strict=True) if key not in _verdicts}
-    if len(new) > 1:
+    missing = [x for x in new.values() if compiler.there(x.text, "float32", x.name) is None]
+    if len(missing) > 1:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(_built, new.values()))
+            list(threads.map(_built, missing))
     unchecked: list[tuple[Lowered, Path]] = []
     for key, lowered in new.items():
         built = _built(lowered)
@@ -114,17 +113,9 @@ def _built(lowered: Lowered) -> Path | str:
 
 def _place(lowered: Lowered, built: Path) -> Path:
     """Return the path of a verdict: what it depends on beside the shared object is in its name."""
-    parts = [*lowered.origin.digests, lowered.origin.packed(), metadata.version("torch"), _sources()]
+    parts = [*lowered.origin.digests, lowered.origin.packed(), surroundings()]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return built.with_name(f"{built.stem}-{digest}.verdict")
-
-
-@functools.cache
-def _sources() -> str:
-    """Digest the modules that decide a verdict, and the harness's own components."""
-    folder = Path(__file__).parent
-    paths = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "axes").glob("*.py"))]
-    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _kept(place: Path) -> str | None:

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from harness.axes.heads import heads
@@ -22,7 +21,7 @@ from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
 from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import checks, compiler
-from harness.lowering.lowered import ComponentOrigin, Lowered, facts_of, looking_once
+from harness.lowering.lowered import ComponentOrigin, Lowered, facts_of, looking_once, surroundings
 from harness.lowering.refusals import NotLoweredError
 from harness.settings import Value, declared
 from harness.system import files, process_state
@@ -193,17 +192,9 @@ def forget() -> None:
 
 def _kept(origin: ComponentOrigin, digests: Sequence[str]) -> Path:
     """Return the path in the cache of a text, or of a reason why there is none."""
-    parts = [origin.packed(), *digests, metadata.version("torch"), _sources()]
+    parts = [origin.packed(), *digests, surroundings()]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
     return compiler.folder() / "texts" / f"{key}.json"
-
-
-@functools.cache
-def _sources() -> str:
-    """Digest the modules that decide a text, and the harness's own components."""
-    folder = Path(__file__).parent
-    paths = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "axes").glob("*.py"))]
-    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _read(path: Path) -> tuple[str, str] | None:

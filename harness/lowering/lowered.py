@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from harness.axes import plugins
@@ -203,3 +206,12 @@ def facts_of(text: str) -> Mapping[str, Any]:
     if not isinstance(facts, dict):
         raise ValueError("the text does not begin with facts")  # noqa: TRY004 (a damaged file, not a wrong call)
     return facts
+
+
+@functools.cache
+def surroundings() -> str:
+    """Digest what else decides texts and verdicts: torch, this room, and the harness's own components."""
+    folder = Path(__file__).parent
+    paths = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "axes").glob("*.py"))]
+    parts = [metadata.version("torch").encode(), *(path.read_bytes() for path in paths)]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()

@@ -155,7 +155,7 @@ def _misjudged(answer: Arrays, total: Expected, judged: Sequence[Any], label: ND
     sure = np.abs(answer["sure"] - p[rows, best]) <= allowed(error, p[rows, best]) + 1e-5
     if not sure.all():
         return "the probability of the best class is wrong"
-    if not np.allclose(answer["total_twice"], 2 * answer["total"], rtol=1e-6):
+    if not np.allclose(answer["total_twice"], 2 * answer["total"], rtol=1e-6, equal_nan=True):
         return "evaluated losses are not added to what is there"
     return "" if (answer["hits_twice"] == 2 * answer["hits"]).all() else "hits are not added to what is there"
 

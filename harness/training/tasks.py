@@ -77,8 +77,8 @@ class Task(ABC, Generic[Result]):
 def quiet_arithmetic(library: Arithmetic) -> Iterator[None]:
     """Compute in one thread, without subnormal numbers, which would slow a whole stack, and without TF32.
 
-    PyTorch's new tensors are float32 and have gradients, whatever a notebook has set. All is put back, because
-    the process may be a notebook's. Torch is imported only where it computes; NumPy has no switch for
+    PyTorch's new tensors are float32 and have gradients, whatever a notebook has set. All is put back: the
+    process may be a notebook's. Torch is imported only where it computes; NumPy has no switch for
     subnormal numbers.
     """
     if library == "numpy":

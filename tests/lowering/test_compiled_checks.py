@@ -193,11 +193,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_verdict_is_kept(fresh: Path, asked: list[str]) -> None:
     load_own()
     pair = [components.activation("relu"), components.activation("own_size")]
+    assert checks.known(pair[1]) == ""
     for _ in range(2):
         first, second = checks.verdicts(pair)
         assert not first
         assert "differs" in second
         assert checks.known(pair[1]) == second
+        forget()
+        assert checks.known(pair[1]) == second  # read from the cache
         forget()
     assert asked == [lowered.name for lowered in pair]
     (kept,) = fresh.glob("activation_own_size*.verdict")
@@ -218,7 +221,7 @@ def test_a_verdict_is_of_this_torch_and_this_function(
     assert "its compiled form differs from its function" in checks.verdict(slope)
     assert not checks.verdict(components.activation("own_slope"))
     assert len(asked) == 3
-    monkeypatch.setattr("harness.lowering.checks.metadata.version", lambda _: "another")
+    monkeypatch.setattr(checks, "surroundings", lambda: "another torch")
     forget()
     checks.verdict(slope)
     assert len(asked) == 4

@@ -124,11 +124,17 @@ static void take_up(REAL *restrict sums, int g, int width, int64_t b, int rows, 
             sums[(i * width + g) * LANES + u] = u < rows ? z[u * b + i] : 0;
 }
 
+typedef struct {      /* a batch of `count` images, filled up to b */
+    const int64_t *index;
+    int64_t count, b;
+} batch_of;
+
 INLINE void product(int width, const REAL *restrict w, const REAL *restrict moved, const tile *tiles, images x,
-                    const int64_t *index, int64_t b, int64_t d, REAL *restrict sums, REAL *const *z)
+                    batch_of batch, int64_t d, REAL *restrict sums, REAL *const *z)
 {
+    const int64_t *index = batch.index, b = batch.b;
     for (int64_t r = 0; r < x.ranges; r++)
-        for (int64_t i = 0; i < b; i++) {
+        for (int64_t i = 0; i < batch.count; i++) {
             vector even[TOGETHER], odd[TOGETHER]; /* width at most */
             REAL *own = sums + i * width * LANES;
             if (r) EACH(g, width) even[g] = *(const vector *)(own + g * LANES);
@@ -146,22 +152,23 @@ INLINE void product(int width, const REAL *restrict w, const REAL *restrict move
                 EACH(g, width) even[g] += x.value[p] * *(const vector *)(w + (x.column[p] + g * d) * LANES);
             EACH(g, width) *(vector *)(own + g * LANES) = even[g] + odd[g];
         }
+    memset(sums + batch.count * width * LANES, 0, (b - batch.count) * width * LANES * sizeof(REAL));
     EACH(g, width) lay_out(sums, g, width, b, tiles[g].rows, z[tiles[g].block] + tiles[g].row * b);
 }
 
 /* z[block] (k*h, B) = weights times images, of all tiles; `sums` has room for TOGETHER * B * LANES. `moved` is W c of
    the tiles, or NULL where c is. Batches lie `apart` images from one another: 0 where all members see the first. */
-static void products(const REAL *w, const REAL *moved, const tile *tiles, int64_t count, images x,
-                     const int64_t *index, int64_t apart, int64_t b, int64_t d, REAL *sums, REAL *const *z)
+static void products(const REAL *w, const REAL *moved, const tile *tiles, int64_t count, images x, batch_of batch,
+                     int64_t apart, int64_t d, REAL *sums, REAL *const *z)
 {
     for (int64_t t = 0; t < count;) {
         const REAL *from = w + t * d * LANES, *start = moved ? moved + t * LANES : NULL;
-        const int64_t *batch = index + tiles[t].batch * apart;
+        const batch_of own = {batch.index + tiles[t].batch * apart, batch.count, batch.b};
         int64_t same = 1;
         while (same < TOGETHER && t + same < count && (!apart || tiles[t + same].batch == tiles[t].batch)) same++;
-        if (same == 4) product(4, from, start, tiles + t, x, batch, b, d, sums, z), t += 4;
-        else if (same >= 2) product(2, from, start, tiles + t, x, batch, b, d, sums, z), t += 2;
-        else product(1, from, start, tiles + t, x, batch, b, d, sums, z), t += 1;
+        if (same == 4) product(4, from, start, tiles + t, x, own, d, sums, z), t += 4;
+        else if (same >= 2) product(2, from, start, tiles + t, x, own, d, sums, z), t += 2;
+        else product(1, from, start, tiles + t, x, own, d, sums, z), t += 1;
     }
 }
 
@@ -170,7 +177,7 @@ void products_of_all(const REAL *w, const tile *tiles, int64_t count, images x, 
                      int64_t b, int64_t d, REAL *moved, REAL *sums, REAL *const *z)
 {
     if (x.c) move(w, x.c, count, d, moved);
-    products(w, x.c ? moved : NULL, tiles, count, x, index, apart, b, d, sums, z);
+    products(w, x.c ? moved : NULL, tiles, count, x, (batch_of){index, b, b}, apart, d, sums, z);
 }
 
 /* The gradient (tiles, D, LANES) of all tiles' weights, from those at the blocks' pre-activations (k*h, B). `sums`
