@@ -25,6 +25,7 @@ from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
 from harness.engines.stacked import network, outputs
 from harness.errors import UsageError
+from harness.lowering import compiler
 from harness.planning import grouping, plan
 from harness.planning.stack import Engine
 from harness.study.study import Study, load
@@ -166,6 +167,7 @@ def test_untracked_metrics_are_not_computed(study_of: Make, monkeypatch: pytest.
         raise AssertionError("probabilities of all classes were computed")
 
     monkeypatch.setattr(outputs, "probabilities", never)
+    monkeypatch.setenv(compiler.SWITCH, "off")  # compiled metrics make their own
     (trial,) = trials(study_of(epochs=1, study={"seeds": 1}))[0]
     outcome = engine.train([trial], prepare(trial.arm.settings))
     assert outcome.final["test"].metrics == {}
