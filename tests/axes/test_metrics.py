@@ -25,7 +25,6 @@ from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
 from harness.engines.stacked import network, outputs
 from harness.errors import UsageError
-from harness.lowering import compiler
 from harness.planning import grouping, plan
 from harness.planning.stack import Engine
 from harness.study.study import Study, load
@@ -162,12 +161,12 @@ def test_a_metrics_mean_equals_the_one_from_the_weights(
         assert float(outcome.final["test"].metrics[name][0]) == pytest.approx(value, rel=1e-9)
 
 
+@pytest.mark.usefixtures("in_pytorch")  # compiled metrics make their own probabilities
 def test_untracked_metrics_are_not_computed(study_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("probabilities of all classes were computed")
 
     monkeypatch.setattr(outputs, "probabilities", never)
-    monkeypatch.setenv(compiler.SWITCH, "off")  # compiled metrics make their own
     (trial,) = trials(study_of(epochs=1, study={"seeds": 1}))[0]
     outcome = engine.train([trial], prepare(trial.arm.settings))
     assert outcome.final["test"].metrics == {}
