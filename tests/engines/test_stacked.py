@@ -17,9 +17,10 @@ from harness.data.samples import SPLITS, Data, Samples, Split, prepare
 from harness.engines import driver, loop, numpy_engine
 from harness.engines import stack_engine as stacked
 from harness.engines.base import EngineOptions, learning_rates
+from harness.engines.compiled import group, images, training
 from harness.engines.members import as_slice, runs
 from harness.engines.outcome import Outcome
-from harness.engines.stacked import network, sparse, steps
+from harness.engines.stacked import network, steps
 from harness.engines.stacked.outputs import first_largest, probability
 from harness.planning import grouping
 from harness.planning import plan as planning
@@ -179,6 +180,7 @@ def test_progress_rises_to_the_end(engine: Any) -> None:
 def test_evaluation_in_chunks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = outcome_of(stacked, trial())
     monkeypatch.setattr(network, "EVALUATED_AT_ONCE", 1)
+    monkeypatch.setattr(group, "EVALUATED_BYTES", 1)
     monkeypatch.setattr(loop, "EVALUATION_BATCH", 100)
     for engine in (stacked, loop):
         pieces = outcome_of(engine, trial())
@@ -197,12 +199,13 @@ def test_the_step_of_divergence_does_not_depend_on_when_losses_are_read(
     for kept in (1, 3, 64):
         monkeypatch.setattr(driver, "LOOK_EVERY", kept)
         monkeypatch.setattr(steps, "LOOK_EVERY", kept)
+        monkeypatch.setattr(training, "LOOK_EVERY", kept)
         assert outcome_of(stacked, wild).diverged_step[0] == expected
 
 
 def test_plain_sgd_keeps_no_gradient_of_layer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is accumulated into the weights; with weight decay, or any other optimizer, it is not."""
-    monkeypatch.setattr(sparse, "DENSEST", 0.0)
+    monkeypatch.setattr(images, "DENSEST", 0.0)
     made: list[network.StackedNetwork] = []
     start = network.StackedNetwork.__init__
 

@@ -23,6 +23,7 @@ from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices
 from harness.engines.outcome import Outcome, Point
 from harness.engines.states import NEVER, State
 from harness.planning import grouping
+from harness.planning.stack import Stack
 from harness.results import checkpoints
 from harness.study.trials import Arm, Trial, resolve
 
@@ -33,7 +34,8 @@ ENGINES: dict[str, Any] = {"stacked": engine, "loop": loop, "numpy": numpy_engin
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 SWITCHED: dict[str, Any] = {"centered": True, "amsgrad": True, "momentum": 0.8, "dampening": 0.2}
 """Settings that make an optimizer keep more than it does by default."""
-ORIGIN, HEADER = checkpoints.Origin.here("stacked", "cpu"), checkpoints.CheckpointHeader("g", ["t"], 1.0)
+ORIGIN = checkpoints.Origin.here(Stack.of("stacked", []), "cpu")
+HEADER = checkpoints.CheckpointHeader("g", ["t"], 1.0)
 
 
 class Stopped(Exception):  # noqa: N818 (the end of a sitting is no error)
