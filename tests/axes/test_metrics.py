@@ -162,7 +162,6 @@ def test_a_metrics_mean_equals_the_one_from_the_weights(
         assert float(outcome.final["test"].metrics[name][0]) == pytest.approx(value, rel=1e-9)
 
 
-@pytest.mark.usefixtures("in_pytorch")  # compiled metrics make their own probabilities
 def test_untracked_metrics_are_not_computed(study_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("probabilities of all classes were computed")
