@@ -14,6 +14,8 @@ from postgres_server import Postgres, serving
 
 from harness import reporting
 from harness.axes import plugins
+from harness.engines import kernels
+from harness.lowering import compiler
 from harness.planning import grouping
 from harness.reporting import ReportData
 from harness.study.study import Study, parse
@@ -68,6 +70,14 @@ def postgres() -> Iterator[Postgres]:
 def a_stack_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans of this process keep seeds apart, for tests that need several stacks."""
     monkeypatch.setattr(grouping, "GATHERED", 0)
+
+
+@pytest.fixture
+def in_pytorch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stacks train in PyTorch, as without a C compiler."""
+    monkeypatch.setenv(compiler.SWITCH, "off")
+    yield
+    kernels.forget()  # that they are switched off
 
 
 @pytest.fixture

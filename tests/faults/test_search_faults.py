@@ -69,6 +69,7 @@ class Crew(concurrent.futures.ThreadPoolExecutor):
     """Worker processes as a search sees them, of which one dies before some submissions, counted over all."""
 
     _processes: Any = None
+    _mp_context: Any = None
 
     def __init__(self, deaths: list[int], submitted: list[int]) -> None:
         super().__init__(1)

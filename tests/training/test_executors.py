@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
@@ -14,13 +14,11 @@ import tomli_w
 import torch
 
 from harness import results
-from harness.axes import plugins
 from harness.cli import output
 from harness.data.datasets import Dataset
 from harness.engines import stack_engine as stacked
 from harness.engines.stacked import cuda_graphs
 from harness.errors import MachineError
-from harness.lowering import compiler
 from harness.planning import plan
 from harness.planning.stack import Engine
 from harness.results import parts, run_folder
@@ -143,10 +141,10 @@ def noting(_stack: Any, _data: Any, _feed: Any, note: Callable[[str], None]) -> 
     note("a step cannot be recorded")
 
 
+@pytest.mark.usefixtures("in_pytorch")
 def test_notes_of_an_engine_are_shown_once(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(compiler.SWITCH, "off")  # compiled code has no such notes
     monkeypatch.setattr(cuda_graphs, "steps", noting)
     study = study_of({"batch_size": [32, 64]}, epochs=1, study={"seeds": 1})
     summary = runs.train(study, tmp_path, device="cpu", workers=1)
@@ -156,10 +154,10 @@ def test_notes_of_an_engine_are_shown_once(
     assert "note: a step cannot be recorded" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_pytorch")
 def test_a_search_shows_notes_of_an_engine(
     study_of: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(compiler.SWITCH, "off")
     monkeypatch.setattr(cuda_graphs, "steps", noting)
     study = study_of(epochs=1, study={"seeds": 1})
     (stack,) = plan.make(study).stacks
@@ -228,7 +226,6 @@ def own_highest(probabilities, target):
 """
 
 
-@pytest.mark.usefixtures("components_as_before")
 def test_workers_know_a_plugin_that_the_study_does_not_name(tmp_path: Path) -> None:
     (tmp_path / "own_two.py").write_text(OWN_TWO)
     tables = {
@@ -273,16 +270,6 @@ def always(x):
 
 
 @pytest.fixture
-def components_as_before() -> Iterator[None]:
-    """Remove the components that a test registers."""
-    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
-    yield
-    for axis, registry in plugins.catalogue().items():
-        registry._entries.clear()
-        registry._entries.update(before[axis])
-
-
-@pytest.fixture
 def deadly(tmp_path: Path) -> Callable[..., Study]:
     """Studies with components that kill the process they run in, unless it is the main one."""
     (tmp_path / "deadly.py").write_text(DEADLY)
@@ -299,7 +286,6 @@ def deadly(tmp_path: Path) -> Callable[..., Study]:
     return make
 
 
-@pytest.mark.usefixtures("components_as_before")
 def test_a_stack_that_kills_its_worker_is_halved_and_the_others_stay_whole(
     deadly: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -313,7 +299,6 @@ def test_a_stack_that_kills_its_worker_is_halved_and_the_others_stay_whole(
     assert {4} in (sizes[64], sizes[256])
 
 
-@pytest.mark.usefixtures("components_as_before")
 @pytest.mark.slow
 def test_a_trial_that_always_kills_its_worker_fails_alone(
     deadly: Callable[..., Study], tmp_path: Path

@@ -31,6 +31,8 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 """
 COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
 sys.argv = ["harness", *{arguments!r}]
 from harness.cli.main import main
 main()
