@@ -13,6 +13,8 @@
    is not zero there. So the gradient of a pixel's weights is one sum over these, and the optimizer's step is taken
    while the sum is still in registers: weights and an optimizer's states are read and written once. */
 
+#define FILLED(n) (((n) + LANES - 1) / LANES * LANES)
+
 typedef struct {      /* images, compressed */
     const int64_t *row;     /* (N * R + 1,) */
     const uint16_t *column; /* (row[N * R],) */
@@ -127,6 +129,7 @@ static void take_up(REAL *restrict sums, int g, int width, int64_t b, int rows, 
 typedef struct {      /* a batch of `count` images, filled up to b */
     const int64_t *index;
     int64_t count, b;
+    int64_t units;    /* 0, or a member's: then its products are (count, FILLED(units)), unit by unit of an image */
 } batch_of;
 
 INLINE void product(int width, const REAL *restrict w, const REAL *restrict moved, const tile *tiles, images x,
@@ -152,6 +155,12 @@ INLINE void product(int width, const REAL *restrict w, const REAL *restrict move
                 EACH(g, width) even[g] += x.value[p] * *(const vector *)(w + (x.column[p] + g * d) * LANES);
             EACH(g, width) *(vector *)(own + g * LANES) = even[g] + odd[g];
         }
+    for (int g = 0; batch.units && g < width; g++) {
+        REAL *to = z[0] + tiles[g].member * (batch.count * FILLED(batch.units) - batch.units) + tiles[g].row;
+        for (int64_t i = 0; i < batch.count; i++)
+            *(vector *)(to + i * FILLED(batch.units)) = *(const vector *)(sums + (i * width + g) * LANES);
+    }
+    if (batch.units) return;
     memset(sums + batch.count * width * LANES, 0, (b - batch.count) * width * LANES * sizeof(REAL));
     EACH(g, width) lay_out(sums, g, width, b, tiles[g].rows, z[tiles[g].block] + tiles[g].row * b);
 }
@@ -163,7 +172,7 @@ static void products(const REAL *w, const REAL *moved, const tile *tiles, int64_
 {
     for (int64_t t = 0; t < count;) {
         const REAL *from = w + t * d * LANES, *start = moved ? moved + t * LANES : NULL;
-        const batch_of own = {batch.index + tiles[t].batch * apart, batch.count, batch.b};
+        const batch_of own = {batch.index + tiles[t].batch * apart, batch.count, batch.b, batch.units};
         int64_t same = 1;
         while (same < TOGETHER && t + same < count && (!apart || tiles[t + same].batch == tiles[t].batch)) same++;
         if (same == 4) product(4, from, start, tiles + t, x, own, d, sums, z), t += 4;
@@ -177,7 +186,7 @@ void products_of_all(const REAL *w, const tile *tiles, int64_t count, images x, 
                      int64_t b, int64_t d, REAL *moved, REAL *sums, REAL *const *z)
 {
     if (x.c) move(w, x.c, count, d, moved);
-    products(w, x.c ? moved : NULL, tiles, count, x, (batch_of){index, b, b}, apart, d, sums, z);
+    products(w, x.c ? moved : NULL, tiles, count, x, (batch_of){index, b, b, 0}, apart, d, sums, z);
 }
 
 /* The gradient (tiles, D, LANES) of all tiles' weights, from those at the blocks' pre-activations (k*h, B). `sums`
