@@ -161,7 +161,7 @@ def _misjudged(answer: Arrays, total: Expected, judged: Sequence[Any], label: ND
 
 
 def _of_broken_output(lowered: Lowered, z: NDArray[np.float32], label: NDArray[np.int32]) -> Case:
-    """Judge a batch with a logit that is not finite: no loss is then, and the best class is PyTorch's."""
+    """Judge a batch with a logit that is not finite: a loss is only where PyTorch has one."""
     values = _loss_settings(lowered, 0)
     broken = z[~np.isfinite(z)][0]
     single = _Outputs(lowered, z, label, values, torch.float32)
@@ -176,7 +176,7 @@ def _of_broken_output(lowered: Lowered, z: NDArray[np.float32], label: NDArray[n
     def compare(answer: Arrays) -> str:
         if np.isfinite(answer["loss"]) and not finite:
             return f"with a logit of {broken} the loss is {float(answer['loss']):.9g}"
-        if np.isfinite(answer["total"]).any():
+        if np.isfinite(answer["total"]).any() and not finite:
             return f"with a logit of {broken} evaluated losses are finite"
         return "" if answer["best"][1] == right[1] else f"with a logit of {broken} another class is best"
 

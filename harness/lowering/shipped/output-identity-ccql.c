@@ -48,45 +48,41 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
            const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
-    const double v14 = settings[0] / 2.0;
+    const double v12 = settings[0] / 2.0;
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i);
         vector v0 = all_of(0);
         vector v1 = all_of(0);
-        vector v2 = all_of(0);
-        vector v3 = all_of(-INFINITY);
+        vector v2 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v5 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v6 = v4 * v5;
-            const vector v7 = v4 - v5;
-            const vector v8 = v7 * v7;
-            const vector v9 = v4 * 0;
-            v0 = v0 + v6;
-            v1 = v1 + v8;
-            v2 = v2 + v9;
-            v3 = vector_max(v4, v3);
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v4 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v5 = v3 * v4;
+            const vector v6 = v3 - v4;
+            const vector v7 = v6 * v6;
+            v0 = v0 + v5;
+            v1 = v1 + v7;
+            v2 = vector_max(v3, v2);
         }
-        const vector v10 = 1 - v0;
-        const vector v11 = v1 / 2;
-        const vector v12 = v10 * v10;
-        const vector v13 = (REAL)v14 * v12;
-        const vector v15 = v11 + v13;
-        const vector v16 = v15 + v2;
-        vector v17 = all_of(INFINITY);
-        vector v18 = all_of(0);
+        const vector v8 = 1 - v0;
+        const vector v9 = v1 / 2;
+        const vector v10 = v8 * v8;
+        const vector v11 = (REAL)v12 * v10;
+        const vector v13 = v9 + v11;
+        vector v14 = all_of(INFINITY);
+        vector v15 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const integers v19 = v4 == v3;
-            const vector v20 = all_of(table0[j]);
-            const vector v21 = chosen(v19, v20, all_of(9));
-            const vector v22 = v4 - v3;
-            const vector v23 = vector_exp(v22);
-            v17 = vector_min(v21, v17);
-            v18 = v18 + v23;
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const integers v16 = v3 == v2;
+            const vector v17 = all_of(table0[j]);
+            const vector v18 = chosen(v16, v17, all_of(9));
+            const vector v19 = v3 - v2;
+            const vector v20 = vector_exp(v19);
+            v14 = vector_min(v18, v14);
+            v15 = v15 + v20;
         }
-        const vector v24 = 1 / v18;
-        const vector lost = v16, first = v17, probability = v24;
+        const vector v21 = 1 / v15;
+        const vector lost = v13, first = v14, probability = v21;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

@@ -52,34 +52,30 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i);
         vector v0 = all_of(-INFINITY);
-        vector v1 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v3 = v2 * 0;
-            v0 = vector_max(v2, v0);
-            v1 = v1 + v3;
+            const vector v1 = *(const vector *)(z + j * b + i);
+            v0 = vector_max(v1, v0);
         }
-        vector v4 = all_of(0);
-        vector v5 = all_of(0);
-        vector v6 = all_of(INFINITY);
+        vector v2 = all_of(0);
+        vector v3 = all_of(0);
+        vector v4 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v7 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v8 = v2 - v0;
-            const vector v9 = vector_exp(v8);
-            const vector v10 = v7 * v8;
-            const integers v11 = v2 == v0;
-            const vector v12 = all_of(table0[j]);
-            const vector v13 = chosen(v11, v12, all_of(9));
-            v4 = v4 + v9;
-            v5 = v5 + v10;
-            v6 = vector_min(v13, v6);
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v5 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v6 = v1 - v0;
+            const vector v7 = vector_exp(v6);
+            const vector v8 = v5 * v6;
+            const integers v9 = v1 == v0;
+            const vector v10 = all_of(table0[j]);
+            const vector v11 = chosen(v9, v10, all_of(9));
+            v2 = v2 + v7;
+            v3 = v3 + v8;
+            v4 = vector_min(v11, v4);
         }
-        const vector v14 = vector_log(v4);
-        const vector v15 = v14 - v5;
-        const vector v16 = v15 + v1;
-        const vector v17 = 1 / v4;
-        const vector lost = v16, first = v6, probability = v17;
+        const vector v12 = vector_log(v2);
+        const vector v13 = v12 - v3;
+        const vector v14 = 1 / v2;
+        const vector lost = v13, first = v4, probability = v14;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

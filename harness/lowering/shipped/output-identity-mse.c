@@ -36,34 +36,30 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i);
         vector v0 = all_of(0);
-        vector v1 = all_of(0);
-        vector v2 = all_of(-INFINITY);
+        vector v1 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v3 = *(const vector *)(z + j * b + i);
-            const vector v4 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v5 = v3 - v4;
-            const vector v6 = v5 * v5;
-            const vector v7 = v3 * 0;
-            v0 = v0 + v6;
-            v1 = v1 + v7;
-            v2 = vector_max(v3, v2);
+            const vector v2 = *(const vector *)(z + j * b + i);
+            const vector v3 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v4 = v2 - v3;
+            const vector v5 = v4 * v4;
+            v0 = v0 + v5;
+            v1 = vector_max(v2, v1);
         }
-        const vector v8 = v0 / 10;
-        const vector v9 = v8 + v1;
-        vector v10 = all_of(INFINITY);
-        vector v11 = all_of(0);
+        const vector v6 = v0 / 10;
+        vector v7 = all_of(INFINITY);
+        vector v8 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v3 = *(const vector *)(z + j * b + i);
-            const integers v12 = v3 == v2;
-            const vector v13 = all_of(table0[j]);
-            const vector v14 = chosen(v12, v13, all_of(9));
-            const vector v15 = v3 - v2;
-            const vector v16 = vector_exp(v15);
-            v10 = vector_min(v14, v10);
-            v11 = v11 + v16;
+            const vector v2 = *(const vector *)(z + j * b + i);
+            const integers v9 = v2 == v1;
+            const vector v10 = all_of(table0[j]);
+            const vector v11 = chosen(v9, v10, all_of(9));
+            const vector v12 = v2 - v1;
+            const vector v13 = vector_exp(v12);
+            v7 = vector_min(v11, v7);
+            v8 = v8 + v13;
         }
-        const vector v17 = 1 / v11;
-        const vector lost = v9, first = v10, probability = v17;
+        const vector v14 = 1 / v8;
+        const vector lost = v6, first = v7, probability = v14;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

@@ -77,59 +77,55 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
            const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
-    const double v21 = settings[0] / 2.0;
+    const double v19 = settings[0] / 2.0;
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i);
         vector v0 = all_of(-INFINITY);
-        vector v1 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v3 = v2 * 0;
-            v0 = vector_max(v2, v0);
-            v1 = v1 + v3;
+            const vector v1 = *(const vector *)(z + j * b + i);
+            v0 = vector_max(v1, v0);
         }
-        vector v4 = all_of(0);
+        vector v2 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v5 = v2 - v0;
-            const vector v6 = vector_exp(v5);
-            v4 = v4 + v6;
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v3 = v1 - v0;
+            const vector v4 = vector_exp(v3);
+            v2 = v2 + v4;
         }
-        const vector v7 = vector_log(v4);
-        vector v8 = all_of(0);
-        vector v9 = all_of(0);
-        vector v10 = all_of(-INFINITY);
+        const vector v5 = vector_log(v2);
+        vector v6 = all_of(0);
+        vector v7 = all_of(0);
+        vector v8 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v11 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v5 = v2 - v0;
-            const vector v12 = v5 - v7;
-            const vector v13 = vector_exp(v12);
-            const vector v14 = v13 * v11;
-            const vector v15 = v13 - v11;
-            const vector v16 = v15 * v15;
-            v8 = v8 + v14;
-            v9 = v9 + v16;
-            v10 = vector_max(v12, v10);
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v9 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v3 = v1 - v0;
+            const vector v10 = v3 - v5;
+            const vector v11 = vector_exp(v10);
+            const vector v12 = v11 * v9;
+            const vector v13 = v11 - v9;
+            const vector v14 = v13 * v13;
+            v6 = v6 + v12;
+            v7 = v7 + v14;
+            v8 = vector_max(v10, v8);
         }
-        const vector v17 = 1 - v8;
-        const vector v18 = v9 / 2;
-        const vector v19 = v17 * v17;
-        const vector v20 = (REAL)v21 * v19;
-        const vector v22 = v18 + v20;
-        const vector v23 = v22 + v1;
-        const vector v24 = vector_exp(v10);
-        vector v25 = all_of(INFINITY);
+        const vector v15 = 1 - v6;
+        const vector v16 = v7 / 2;
+        const vector v17 = v15 * v15;
+        const vector v18 = (REAL)v19 * v17;
+        const vector v20 = v16 + v18;
+        const vector v21 = vector_exp(v8);
+        vector v22 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v5 = v2 - v0;
-            const vector v12 = v5 - v7;
-            const integers v26 = v12 == v10;
-            const vector v27 = all_of(table0[j]);
-            const vector v28 = chosen(v26, v27, all_of(9));
-            v25 = vector_min(v28, v25);
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v3 = v1 - v0;
+            const vector v10 = v3 - v5;
+            const integers v23 = v10 == v8;
+            const vector v24 = all_of(table0[j]);
+            const vector v25 = chosen(v23, v24, all_of(9));
+            v22 = vector_min(v25, v22);
         }
-        const vector lost = v23, first = v25, probability = v24;
+        const vector lost = v20, first = v22, probability = v21;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

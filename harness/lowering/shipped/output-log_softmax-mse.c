@@ -66,48 +66,44 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i);
         vector v0 = all_of(-INFINITY);
-        vector v1 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v3 = v2 * 0;
-            v0 = vector_max(v2, v0);
-            v1 = v1 + v3;
+            const vector v1 = *(const vector *)(z + j * b + i);
+            v0 = vector_max(v1, v0);
         }
-        vector v4 = all_of(0);
+        vector v2 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v5 = v2 - v0;
-            const vector v6 = vector_exp(v5);
-            v4 = v4 + v6;
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v3 = v1 - v0;
+            const vector v4 = vector_exp(v3);
+            v2 = v2 + v4;
         }
-        const vector v7 = vector_log(v4);
-        vector v8 = all_of(0);
-        vector v9 = all_of(-INFINITY);
+        const vector v5 = vector_log(v2);
+        vector v6 = all_of(0);
+        vector v7 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v10 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v5 = v2 - v0;
-            const vector v11 = v5 - v7;
-            const vector v12 = vector_exp(v11);
-            const vector v13 = v12 - v10;
-            const vector v14 = v13 * v13;
-            v8 = v8 + v14;
-            v9 = vector_max(v11, v9);
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v8 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v3 = v1 - v0;
+            const vector v9 = v3 - v5;
+            const vector v10 = vector_exp(v9);
+            const vector v11 = v10 - v8;
+            const vector v12 = v11 * v11;
+            v6 = v6 + v12;
+            v7 = vector_max(v9, v7);
         }
-        const vector v15 = v8 / 10;
-        const vector v16 = v15 + v1;
-        const vector v17 = vector_exp(v9);
-        vector v18 = all_of(INFINITY);
+        const vector v13 = v6 / 10;
+        const vector v14 = vector_exp(v7);
+        vector v15 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v5 = v2 - v0;
-            const vector v11 = v5 - v7;
-            const integers v19 = v11 == v9;
-            const vector v20 = all_of(table0[j]);
-            const vector v21 = chosen(v19, v20, all_of(9));
-            v18 = vector_min(v21, v18);
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v3 = v1 - v0;
+            const vector v9 = v3 - v5;
+            const integers v16 = v9 == v7;
+            const vector v17 = all_of(table0[j]);
+            const vector v18 = chosen(v16, v17, all_of(9));
+            v15 = vector_min(v18, v15);
         }
-        const vector lost = v16, first = v18, probability = v17;
+        const vector lost = v13, first = v15, probability = v14;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

@@ -57,46 +57,42 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i);
         vector v0 = all_of(-INFINITY);
-        vector v1 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v3 = v2 * 0;
-            v0 = vector_max(v2, v0);
-            v1 = v1 + v3;
+            const vector v1 = *(const vector *)(z + j * b + i);
+            v0 = vector_max(v1, v0);
         }
-        vector v4 = all_of(0);
+        vector v2 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v5 = v2 - v0;
-            const vector v6 = vector_exp(v5);
-            v4 = v4 + v6;
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v3 = v1 - v0;
+            const vector v4 = vector_exp(v3);
+            v2 = v2 + v4;
         }
-        const vector v7 = vector_log(v4);
-        vector v8 = all_of(0);
-        vector v9 = all_of(-INFINITY);
+        const vector v5 = vector_log(v2);
+        vector v6 = all_of(0);
+        vector v7 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v10 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v5 = v2 - v0;
-            const vector v11 = v5 - v7;
-            const vector v12 = v10 * v11;
-            v8 = v8 + v12;
-            v9 = vector_max(v11, v9);
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v8 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v3 = v1 - v0;
+            const vector v9 = v3 - v5;
+            const vector v10 = v8 * v9;
+            v6 = v6 + v10;
+            v7 = vector_max(v9, v7);
         }
-        const vector v13 = -v8;
-        const vector v14 = v13 + v1;
-        const vector v15 = vector_exp(v9);
-        vector v16 = all_of(INFINITY);
+        const vector v11 = -v6;
+        const vector v12 = vector_exp(v7);
+        vector v13 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v2 = *(const vector *)(z + j * b + i);
-            const vector v5 = v2 - v0;
-            const vector v11 = v5 - v7;
-            const integers v17 = v11 == v9;
-            const vector v18 = all_of(table0[j]);
-            const vector v19 = chosen(v17, v18, all_of(9));
-            v16 = vector_min(v19, v16);
+            const vector v1 = *(const vector *)(z + j * b + i);
+            const vector v3 = v1 - v0;
+            const vector v9 = v3 - v5;
+            const integers v14 = v9 == v7;
+            const vector v15 = all_of(table0[j]);
+            const vector v16 = chosen(v14, v15, all_of(9));
+            v13 = vector_min(v16, v13);
         }
-        const vector lost = v14, first = v16, probability = v15;
+        const vector lost = v11, first = v13, probability = v12;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

@@ -54,46 +54,42 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
            const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
-    const double v16 = settings[0] / 2.0;
+    const double v14 = settings[0] / 2.0;
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i);
         vector kept_v0[CLASSES];
         vector v1 = all_of(0);
         vector v2 = all_of(0);
-        vector v3 = all_of(0);
-        vector v4 = all_of(-INFINITY);
-        vector v5 = all_of(0);
+        vector v3 = all_of(-INFINITY);
+        vector v4 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v6 = *(const vector *)(z + j * b + i);
-            const vector v7 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v0 = vector_sigmoid(v6);
+            const vector v5 = *(const vector *)(z + j * b + i);
+            const vector v6 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v0 = vector_sigmoid(v5);
             kept_v0[j] = v0;
-            const vector v8 = v0 * v7;
-            const vector v9 = v0 - v7;
-            const vector v10 = v9 * v9;
-            const vector v11 = v6 * 0;
-            v1 = v1 + v8;
-            v2 = v2 + v10;
-            v3 = v3 + v11;
-            v4 = vector_max(v0, v4);
-            v5 = v5 + v0;
+            const vector v7 = v0 * v6;
+            const vector v8 = v0 - v6;
+            const vector v9 = v8 * v8;
+            v1 = v1 + v7;
+            v2 = v2 + v9;
+            v3 = vector_max(v0, v3);
+            v4 = v4 + v0;
         }
-        const vector v12 = 1 - v1;
-        const vector v13 = v2 / 2;
-        const vector v14 = v12 * v12;
-        const vector v15 = (REAL)v16 * v14;
-        const vector v17 = v13 + v15;
-        const vector v18 = v17 + v3;
-        const vector v19 = v4 / v5;
-        vector v20 = all_of(INFINITY);
+        const vector v10 = 1 - v1;
+        const vector v11 = v2 / 2;
+        const vector v12 = v10 * v10;
+        const vector v13 = (REAL)v14 * v12;
+        const vector v15 = v11 + v13;
+        const vector v16 = v3 / v4;
+        vector v17 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
             const vector v0 = kept_v0[j];
-            const integers v21 = v0 == v4;
-            const vector v22 = all_of(table0[j]);
-            const vector v23 = chosen(v21, v22, all_of(9));
-            v20 = vector_min(v23, v20);
+            const integers v18 = v0 == v3;
+            const vector v19 = all_of(table0[j]);
+            const vector v20 = chosen(v18, v19, all_of(9));
+            v17 = vector_min(v20, v17);
         }
-        const vector lost = v18, first = v20, probability = v19;
+        const vector lost = v15, first = v17, probability = v16;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

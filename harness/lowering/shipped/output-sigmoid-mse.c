@@ -41,34 +41,30 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
         const integers own = *(const integers *)(label + i);
         vector kept_v0[CLASSES];
         vector v1 = all_of(0);
-        vector v2 = all_of(0);
-        vector v3 = all_of(-INFINITY);
-        vector v4 = all_of(0);
+        vector v2 = all_of(-INFINITY);
+        vector v3 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v5 = *(const vector *)(z + j * b + i);
-            const vector v6 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v0 = vector_sigmoid(v5);
+            const vector v4 = *(const vector *)(z + j * b + i);
+            const vector v5 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v0 = vector_sigmoid(v4);
             kept_v0[j] = v0;
-            const vector v7 = v0 - v6;
-            const vector v8 = v7 * v7;
-            const vector v9 = v5 * 0;
-            v1 = v1 + v8;
-            v2 = v2 + v9;
-            v3 = vector_max(v0, v3);
-            v4 = v4 + v0;
+            const vector v6 = v0 - v5;
+            const vector v7 = v6 * v6;
+            v1 = v1 + v7;
+            v2 = vector_max(v0, v2);
+            v3 = v3 + v0;
         }
-        const vector v10 = v1 / 10;
-        const vector v11 = v10 + v2;
-        const vector v12 = v3 / v4;
-        vector v13 = all_of(INFINITY);
+        const vector v8 = v1 / 10;
+        const vector v9 = v2 / v3;
+        vector v10 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
             const vector v0 = kept_v0[j];
-            const integers v14 = v0 == v3;
-            const vector v15 = all_of(table0[j]);
-            const vector v16 = chosen(v14, v15, all_of(9));
-            v13 = vector_min(v16, v13);
+            const integers v11 = v0 == v2;
+            const vector v12 = all_of(table0[j]);
+            const vector v13 = chosen(v11, v12, all_of(9));
+            v10 = vector_min(v13, v10);
         }
-        const vector lost = v11, first = v13, probability = v12;
+        const vector lost = v8, first = v10, probability = v9;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

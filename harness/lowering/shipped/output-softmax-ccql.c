@@ -77,57 +77,53 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
            const double *restrict settings, double *loss, int64_t *hits, int64_t *best, REAL *sure)
 {
     const vector hit = all_of(1), miss = all_of(0);
-    const double v19 = settings[0] / 2.0;
+    const double v17 = settings[0] / 2.0;
     for (int64_t i = 0; i < b; i += LANES) {
         const integers own = *(const integers *)(label + i);
         vector kept_v0[CLASSES];
         vector kept_v1[CLASSES];
         vector v2 = all_of(-INFINITY);
-        vector v3 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v5 = v4 * 0;
-            v2 = vector_max(v4, v2);
-            v3 = v3 + v5;
+            const vector v3 = *(const vector *)(z + j * b + i);
+            v2 = vector_max(v3, v2);
+        }
+        vector v4 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v5 = v3 - v2;
+            const vector v0 = vector_exp(v5);
+            kept_v0[j] = v0;
+            v4 = v4 + v0;
         }
         vector v6 = all_of(0);
-        for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v7 = v4 - v2;
-            const vector v0 = vector_exp(v7);
-            kept_v0[j] = v0;
-            v6 = v6 + v0;
-        }
-        vector v8 = all_of(0);
-        vector v9 = all_of(0);
-        vector v10 = all_of(-INFINITY);
+        vector v7 = all_of(0);
+        vector v8 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
             const vector v0 = kept_v0[j];
-            const vector v11 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v1 = v0 / v6;
+            const vector v9 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v1 = v0 / v4;
             kept_v1[j] = v1;
-            const vector v12 = v1 * v11;
-            const vector v13 = v1 - v11;
-            const vector v14 = v13 * v13;
-            v8 = v8 + v12;
-            v9 = v9 + v14;
-            v10 = vector_max(v1, v10);
+            const vector v10 = v1 * v9;
+            const vector v11 = v1 - v9;
+            const vector v12 = v11 * v11;
+            v6 = v6 + v10;
+            v7 = v7 + v12;
+            v8 = vector_max(v1, v8);
         }
-        const vector v15 = 1 - v8;
-        const vector v16 = v9 / 2;
-        const vector v17 = v15 * v15;
-        const vector v18 = (REAL)v19 * v17;
-        const vector v20 = v16 + v18;
-        const vector v21 = v20 + v3;
-        vector v22 = all_of(INFINITY);
+        const vector v13 = 1 - v6;
+        const vector v14 = v7 / 2;
+        const vector v15 = v13 * v13;
+        const vector v16 = (REAL)v17 * v15;
+        const vector v18 = v14 + v16;
+        vector v19 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const integers v23 = v1 == v10;
-            const vector v24 = all_of(table0[j]);
-            const vector v25 = chosen(v23, v24, all_of(9));
-            v22 = vector_min(v25, v22);
+            const integers v20 = v1 == v8;
+            const vector v21 = all_of(table0[j]);
+            const vector v22 = chosen(v20, v21, all_of(9));
+            v19 = vector_min(v22, v19);
         }
-        const vector lost = v21, first = v22, probability = v10;
+        const vector lost = v18, first = v19, probability = v8;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

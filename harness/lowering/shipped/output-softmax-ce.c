@@ -69,46 +69,42 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
         vector kept_v0[CLASSES];
         vector kept_v1[CLASSES];
         vector v2 = all_of(-INFINITY);
-        vector v3 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v5 = v4 * 0;
-            v2 = vector_max(v4, v2);
-            v3 = v3 + v5;
+            const vector v3 = *(const vector *)(z + j * b + i);
+            v2 = vector_max(v3, v2);
+        }
+        vector v4 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v5 = v3 - v2;
+            const vector v0 = vector_exp(v5);
+            kept_v0[j] = v0;
+            v4 = v4 + v0;
         }
         vector v6 = all_of(0);
-        for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v7 = v4 - v2;
-            const vector v0 = vector_exp(v7);
-            kept_v0[j] = v0;
-            v6 = v6 + v0;
-        }
-        vector v8 = all_of(0);
-        vector v9 = all_of(-INFINITY);
+        vector v7 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
             const vector v0 = kept_v0[j];
-            const vector v10 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v1 = v0 / v6;
+            const vector v8 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v1 = v0 / v4;
             kept_v1[j] = v1;
-            const integers v11 = v10 > 0;
-            const vector v12 = chosen(v11, v1, all_of(1));
-            const vector v13 = vector_log(v12);
-            const vector v14 = v10 * v13;
-            v8 = v8 + v14;
-            v9 = vector_max(v1, v9);
+            const integers v9 = v8 > 0;
+            const vector v10 = chosen(v9, v1, all_of(1));
+            const vector v11 = vector_log(v10);
+            const vector v12 = v8 * v11;
+            v6 = v6 + v12;
+            v7 = vector_max(v1, v7);
         }
-        const vector v15 = -v8;
-        const vector v16 = v15 + v3;
-        vector v17 = all_of(INFINITY);
+        const vector v13 = -v6;
+        vector v14 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const integers v18 = v1 == v9;
-            const vector v19 = all_of(table0[j]);
-            const vector v20 = chosen(v18, v19, all_of(9));
-            v17 = vector_min(v20, v17);
+            const integers v15 = v1 == v7;
+            const vector v16 = all_of(table0[j]);
+            const vector v17 = chosen(v15, v16, all_of(9));
+            v14 = vector_min(v17, v14);
         }
-        const vector lost = v16, first = v17, probability = v9;
+        const vector lost = v13, first = v14, probability = v7;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];

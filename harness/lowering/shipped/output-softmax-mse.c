@@ -66,44 +66,40 @@ void judge(const REAL *restrict z, const int_of_real *restrict label, int64_t b,
         vector kept_v0[CLASSES];
         vector kept_v1[CLASSES];
         vector v2 = all_of(-INFINITY);
-        vector v3 = all_of(0);
         for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v5 = v4 * 0;
-            v2 = vector_max(v4, v2);
-            v3 = v3 + v5;
+            const vector v3 = *(const vector *)(z + j * b + i);
+            v2 = vector_max(v3, v2);
+        }
+        vector v4 = all_of(0);
+        for (int j = 0; j < CLASSES; j++) {
+            const vector v3 = *(const vector *)(z + j * b + i);
+            const vector v5 = v3 - v2;
+            const vector v0 = vector_exp(v5);
+            kept_v0[j] = v0;
+            v4 = v4 + v0;
         }
         vector v6 = all_of(0);
-        for (int j = 0; j < CLASSES; j++) {
-            const vector v4 = *(const vector *)(z + j * b + i);
-            const vector v7 = v4 - v2;
-            const vector v0 = vector_exp(v7);
-            kept_v0[j] = v0;
-            v6 = v6 + v0;
-        }
-        vector v8 = all_of(0);
-        vector v9 = all_of(-INFINITY);
+        vector v7 = all_of(-INFINITY);
         for (int j = 0; j < CLASSES; j++) {
             const vector v0 = kept_v0[j];
-            const vector v10 = chosen(own == (int_of_real)j, hit, miss);
-            const vector v1 = v0 / v6;
+            const vector v8 = chosen(own == (int_of_real)j, hit, miss);
+            const vector v1 = v0 / v4;
             kept_v1[j] = v1;
-            const vector v11 = v1 - v10;
-            const vector v12 = v11 * v11;
-            v8 = v8 + v12;
-            v9 = vector_max(v1, v9);
+            const vector v9 = v1 - v8;
+            const vector v10 = v9 * v9;
+            v6 = v6 + v10;
+            v7 = vector_max(v1, v7);
         }
-        const vector v13 = v8 / 10;
-        const vector v14 = v13 + v3;
-        vector v15 = all_of(INFINITY);
+        const vector v11 = v6 / 10;
+        vector v12 = all_of(INFINITY);
         for (int j = 0; j < CLASSES; j++) {
             const vector v1 = kept_v1[j];
-            const integers v16 = v1 == v9;
-            const vector v17 = all_of(table0[j]);
-            const vector v18 = chosen(v16, v17, all_of(9));
-            v15 = vector_min(v18, v15);
+            const integers v13 = v1 == v7;
+            const vector v14 = all_of(table0[j]);
+            const vector v15 = chosen(v13, v14, all_of(9));
+            v12 = vector_min(v15, v12);
         }
-        const vector lost = v14, first = v15, probability = v9;
+        const vector lost = v11, first = v12, probability = v7;
         for (int u = 0; u < LANES && i + u < count; u++) {
             *loss += lost[u];
             *hits += (int64_t)first[u] == label[i + u];
