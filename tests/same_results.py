@@ -6,7 +6,8 @@ results folders: every CSV and the report's tables cell by cell, kept weights an
 Columns of seconds are left out. It ends with 1 if anything differs, and leaves both results in `--out`.
 
 By default nothing may differ, to the last digit. With `--tolerance T`, numbers may, by T times the larger one
-or by T, and trials are told apart by their places in trials.csv: their ids and stacks may be others.
+or by T, and trials are told apart by their places in trials.csv: their ids and stacks may be others. Then
+predictions, which lie in files of stacks, are not compared; confusion.csv counts them.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Comparison:
     def differences(self) -> Iterator[str]:
         """Name each file that differs between the folders, and the first place where it does."""
         old, new = ({self._named(path, folder): path for path in _files(folder)} for folder in self._both)
-        for name in sorted(old | new):
+        stacked = "/predictions/" if self.tolerance else "\0"
+        for name in sorted(name for name in old | new if stacked not in name):
             if name not in old or name not in new:
                 yield f"{name}: only {'after' if name in new else 'before'}"
             elif problem := self._compared(old[name], new[name]):
@@ -87,7 +89,8 @@ class Comparison:
         if not self.tolerance:
             return text
         if study not in self.places:
-            ids = [row["trial_id"] for row in _table(study / "trials.csv")[1]]
+            tables = map(_table, sorted(study.rglob("trials.csv")))
+            ids = [row["trial_id"] for _, rows in tables for row in rows]
             self.places[study] = {name: f"trial {place}" for place, name in enumerate(dict.fromkeys(ids))}
         return TRIAL.sub(lambda found: self.places[study].get(found[0], found[0]), text)
 

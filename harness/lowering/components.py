@@ -154,18 +154,25 @@ def _found(origin: ComponentOrigin, digests: tuple[str, ...]) -> Lowered | str:
     if not any(digests):
         with suppress(OSError):
             return Lowered(origin, shipped(origin).read_text(encoding="utf-8"))
-    unseen = [part for entry in origin.entries if entry.take_digest for part in entry.take_digest().unseen]
-    if unseen:
-        return f"it may change unnoticed, by {unseen[0]}"
+    if unseen := _unseen(origin):
+        return f"it may change unnoticed, by {unseen}"
     kept = _kept(origin, digests)
     made = _read(kept)
     if made is None:
         made = _traced(origin)
         if _now(origin) != digests:
             return "it keeps state: it is another one after it was called"
+        if unseen := _unseen(origin):  # by now: what an object counts is known once it was called
+            return f"it may change unnoticed, by {unseen}"
         _write(kept, made)
     text, refusal = made
     return refusal or Lowered(origin, text)
+
+
+def _unseen(origin: ComponentOrigin) -> str:
+    """Say what a component depends on that its digest does not tell; empty if nothing."""
+    parts = [part for entry in origin.entries if entry.take_digest for part in entry.take_digest().unseen]
+    return next(iter(parts), "")
 
 
 def _now(origin: ComponentOrigin) -> tuple[str, ...]:
