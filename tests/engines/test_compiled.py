@@ -211,6 +211,7 @@ def outputs(head: str, loss: str, classes: int) -> tuple[Any, Output]:
 def test_an_evaluation_equals_pytorchs_for_any_logits(head: str, loss: str, dtype: Any) -> None:
     rows = [
         [1.0, 5.0, 5.0], [2.0, 2.0, 2.0], [0.0, -80.0, 3.0],  # ties: the first one
+        [-900.0, 900.0, 0.0],
         [np.nan, 1.0, 0.0], [np.inf, 0.0, 1.0], [-np.inf, 0.0, 1.0],
         [0.0, -np.inf, -np.inf], [np.nan] * 3, [np.inf, np.inf, 0.0],
     ]  # fmt: skip
