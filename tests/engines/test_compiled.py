@@ -288,7 +288,7 @@ def rule_settings() -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 64])
 def test_every_optimizer_and_batch_size(batch_size: int) -> None:
     """On epochs whose last batch is short, with settings that differ by member, some of them 0."""
-    budget: dict[str, Any] = {"epochs": 2, "steps": None} if batch_size >= 20 else {"steps": 200}
+    budget: dict[str, Any] = {"epochs": 2, "steps": None} if batch_size >= 20 else {"steps": 100}
     members = [
         trial(k % 2, schedule="cosine", batch_size=batch_size, eval_every="50 steps", **budget, **one)
         for k, one in enumerate(rule_settings())
