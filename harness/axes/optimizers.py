@@ -76,15 +76,15 @@ class Optimizer:
         return tuple(str(settings[name]) for name in self.settings if isinstance(settings[name], (bool, str)))
 
     def zeros(self, settings: Mapping[str, Value]) -> tuple[str, ...]:
-        """Return its settings that are 0: what they multiply is left out of the compiled form."""
-        return tuple(
-            name
-            for name in self.settings
-            if name != "lr"
-            and isinstance(settings[name], (int, float))
-            and settings[name] == 0
-            and not isinstance(settings[name], bool)
-        )
+        """Return its settings that are 0, "betas.0" of a pair: compiled, their terms are left out."""
+        zeros = []
+        for name in self.settings:
+            value = settings[name]
+            if isinstance(value, (list, tuple)):
+                zeros += [f"{name}.{place}" for place, part in enumerate(value) if part == 0]
+            elif name != "lr" and not isinstance(value, (bool, str)) and value == 0:
+                zeros.append(name)  # the rate may be 0 at one step and not at another
+        return tuple(zeros)
 
 
 optimizers: Registry[Optimizer] = Registry("optimizer", Optimizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -168,7 +169,13 @@ def _prepare(
     width = images.train_images[0].size if ours and not entry.third_party else 0
     decide = [value for value in chosen if value[0] in DATA_SETTINGS[1:]]
     key = f"{source.digest} {facts.pixel_max} {decide} {dtype} {entry.source_digest} {code_digest()}"
-    pixels = PixelSource(images, indices, facts.pixel_max, dtype, (named, apply), width, key if ours else "")
+    complete = ours and not (entry.take_digest and entry.take_digest().unseen)  # the key decides the pixels
+    pixels = PixelSource(
+        images, indices, facts.pixel_max, dtype, (named, apply), width, key if complete else ""
+    )
+    if entry.third_party or not ours:  # what is wrong with it is told before anything is trained
+        for part in indices:
+            collections.deque(pixels.chunks(part), maxlen=0)
 
     def samples(split: Split, y: NDArray[np.int64]) -> Samples:
         return Samples((pixels, split), y, indices[split])

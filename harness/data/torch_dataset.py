@@ -23,7 +23,7 @@ class SplitDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, samples: Samples, shape: tuple[int, ...] = (), classes: Sequence[str] = ()) -> None:
         self.x, self.y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
         self.index = torch.from_numpy(samples.index)
-        self.shape, self.classes = shape or (samples.x.shape[1],), tuple(classes)
+        self.shape, self.classes = shape or (samples.width,), tuple(classes)
 
     def __len__(self) -> int:
         return len(self.y)

@@ -99,16 +99,9 @@ def _declared(update: Callable[..., None]) -> tuple[str, ...]:
 
 
 def _optimizer(settings: Settings) -> ComponentOrigin:
-    switches: dict[str, Value] = {}
-    zeros: set[str] = set()
-    for name in _declared(optimizers[settings.optimizer].update):
-        value = settings[name]
-        if isinstance(value, (bool, str)):
-            switches[name] = value
-        elif isinstance(value, (list, tuple)):
-            zeros |= {f"{name}.{place}" for place, part in enumerate(value) if part == 0}
-        elif name != "lr" and value == 0:  # the rate may be 0 at one step and not at another
-            zeros.add(name)
+    optimizer = optimizers[settings.optimizer]
+    names = [name for name in _declared(optimizer.update) if isinstance(settings[name], (bool, str))]
+    switches, zeros = {name: settings[name] for name in names}, optimizer.zeros(settings)
     return ComponentOrigin(
         "optimizer",
         (settings.optimizer,),

@@ -30,6 +30,7 @@ from safetensors import SafetensorError
 from harness import notes
 from harness.axes.metrics import metrics
 from harness.data.batches import Budget
+from harness.engines import kernels
 from harness.engines.compiled import engine as compiled
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
@@ -96,7 +97,9 @@ class Origin:
         """Describe this run's training of a stack; float32, as in all runs."""
         engine = stack.engine
         kind = "cpu" if engine == "numpy" else device.partition(":")[0]
-        identity = compiled.identity(stack.trials, kind, metrics) if engine == "stacked" else ""
+        identity = ""
+        if engine == "stacked" and kind == "cpu":  # PyTorch's stacks have layer one in the kernels
+            identity = compiled.identity(stack.trials, kind, metrics) or kernels.identity()
         return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", identity or "PyTorch")
 
     @classmethod

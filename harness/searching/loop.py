@@ -16,10 +16,13 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from harness import notes
 from harness.axes import plugins
+from harness.engines.compiled import engine as compiled
 from harness.errors import UsageError
+from harness.lowering import components
 from harness.planning import cost
-from harness.planning.plan import Plan, draw, make, unseen
+from harness.planning.plan import Plan, arrange, draw, make, unseen
 from harness.planning.stack import Engine
 from harness.results import documents, part_files, parts, run_folder, tables
 from harness.results.provenance import Provenance
@@ -276,15 +279,20 @@ class _Search:
         )
 
     def _planned(self, batch: Sequence[Suggestion]) -> Plan:
-        """Plan the stacks of a batch: as they were cut before, if they were."""
-        return make(
-            self.study.in_phase("search", {suggestion.arm: suggestion.settings for suggestion in batch}),
-            self.engine,
-            self.known,
-            device=self.devices[0],
-            # Twice as many stacks as workers, so that none waits long for the last one at a rung.
-            processes=2 * self.processes if self.processes > 1 else 1,
-        )
+        """Plan the stacks of a batch: as they were cut before, if they were.
+
+        New components are compiled and checked before; what trains in PyTorch instead is told once.
+        """
+        study = self.study.in_phase("search", {suggestion.arm: suggestion.settings for suggestion in batch})
+        drawn, device = draw(study, self.engine), self.devices[0]
+        if self.engine == "stacked" and device == "cpu":
+            todo = [trial for trial in drawn.trials if trial.trial_id not in drawn.skipped]
+            compiled.compile_new(todo, study.metrics)
+            for reason in components.reasons([trial.arm.settings for trial in todo], study.metrics):
+                notes.warn_once(reason)
+        # Twice as many stacks as workers, so that none waits long for the last one at a rung.
+        processes = 2 * self.processes if self.processes > 1 else 1
+        return arrange(drawn, self.engine, self.known, device, processes, ())
 
     def _results(
         self, batch: Sequence[Suggestion], plan: Plan, workers: Workers, progress: SearchProgress

@@ -27,7 +27,7 @@ from harness.engines import driver, kernels, self_test
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
 from harness.engines.compiled import group, images, training
-from harness.engines.compiled.components import functions
+from harness.engines.compiled.components import CompiledOptimizer, functions
 from harness.engines.compiled.images import SparseForm, Transposer, common_pixels, compressed, sparse_form
 from harness.engines.outcome import Outcome
 from harness.engines.stacked import engine as pytorch
@@ -283,6 +283,8 @@ def rule_settings() -> Iterator[dict[str, Any]]:
         for name in ("weight_decay", "amsgrad", "centered", "momentum"):
             if name in own:
                 yield {**named, "lr": lr * 0.9, name: OTHER[name]}
+        if "betas" in own:  # whose parts may be 0, one by one
+            yield {**named, "betas": [0.0, 0.99]}
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 64])
@@ -294,6 +296,23 @@ def test_every_optimizer_and_batch_size(batch_size: int) -> None:
         for k, one in enumerate(rule_settings())
     ]
     assert_as_pytorch(members, 1e-9)
+
+
+def test_an_optimizer_that_moves_weights_without_a_gradient_is_not_idle() -> None:
+    @optimizers.register("sparsifying")
+    def sparsifying(param: Any, grad: Any, _state: Any, _t: Any, *, lr: Any = 0.1) -> None:
+        """Set small weights to 0."""
+        param.sub_((lr * grad).to(param.dtype))
+        param.copy_(torch.where(param.abs() < 1e-3, 0, param))
+
+    for name, idle in (("sgd", True), ("adam", True), ("sparsifying", False)):
+        one = trial(optimizer=name)
+        lowered = components.of_trial(one.arm.settings).optimizer
+        assert CompiledOptimizer.of(lowered, [one], "float32").idle() is idle
+    decayed = trial(optimizer="adamw", weight_decay=0.01)
+    assert not CompiledOptimizer.of(
+        components.of_trial(decayed.arm.settings).optimizer, [decayed], "float32"
+    ).idle()
 
 
 def test_members_leave_out_units_of_their_own() -> None:

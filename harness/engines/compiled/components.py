@@ -88,8 +88,9 @@ class CompiledOptimizer:
         return all(self._changes_nothing(row) for row in self.settings)
 
     def _changes_nothing(self, settings: NDArray[np.float64]) -> bool:
-        n = 2 * kernels.MOST_LANES
-        start = np.linspace(-2, 3, n).astype(self.real)
+        sizes = np.logspace(-30, 30, 8 * kernels.MOST_LANES)  # an optimizer may treat small weights otherwise
+        start = np.concatenate([sizes, -sizes]).astype(self.real)
+        n = len(start)
         weights, gradient, scalars = (
             start.copy(),
             zeros((n,), self.real),

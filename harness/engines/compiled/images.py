@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,13 +99,20 @@ class SparseForm:
         return "zeros" if self.common is None else hashlib.sha256(self.common.tobytes()).hexdigest()
 
 
+@functools.cache
+def code_digest() -> str:
+    """Digest the code that makes a sparse form: files of another version are not read."""
+    paths = (Path(__file__), kernels.SOURCE.with_name("images.h"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
 @functools.lru_cache(maxsize=2)
 def sparse_form(train: Samples) -> SparseForm:
     """Find the sparse form of a data set: zeros are left out, or common values where these are many more.
 
     Zeros are cheaper: a pixel that is zero in a whole batch needs no step.
     """
-    made = train.shared("common pixels", lambda: _densities(train))
+    made = train.shared(f"common pixels by {code_digest()}", lambda: _densities(train))
     zeros_out, common_out = made["density"].tolist()
     form = SparseForm(made["common"], common_out)
     return form if common_out < FEWER * zeros_out else SparseForm(None, zeros_out)
@@ -130,7 +138,8 @@ def compressed(samples: Samples, form: SparseForm) -> Compressed:
     """Return a split's images in a sparse form: of a large data set, the same memory in all processes."""
     ranges = int(kernels.library(samples.dtype).ranges_of(samples.width))
     made = samples.shared(
-        f"images in {ranges} ranges without {form.key}", lambda: _compress(samples, form, ranges)
+        f"images in {ranges} ranges without {form.key} by {code_digest()}",
+        lambda: _compress(samples, form, ranges),
     )
     return Compressed(made["row"], made["column"], made["value"], form.common, made["occurs"], ranges)
 

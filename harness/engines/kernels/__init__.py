@@ -157,11 +157,11 @@ def _find(dtype: str) -> _Kernels:
 def without_subnormals() -> Iterator[None]:
     """Treat subnormal numbers as zero in this thread: those of a dying network would slow a whole stack."""
     flush = library("float32").flush_subnormals
-    flush(1)
+    before = flush(1)
     try:
         yield
     finally:
-        flush(0)
+        flush(before)
 
 
 def forget() -> None:
@@ -187,6 +187,7 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
     loaded.compressed_size.argtypes, loaded.compressed_size.restype = [at, at, n, n], n
+    loaded.flush_subnormals.restype = n
     loaded.ranges_of.argtypes, loaded.ranges_of.restype = [n], n
     loaded.stretch_room.argtypes, loaded.stretch_room.restype = [members, n, n], n
     return loaded

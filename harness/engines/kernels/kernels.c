@@ -17,16 +17,22 @@ void layout(int64_t *to)
     memcpy(to, all, sizeof all);
 }
 
-/* Treat subnormal numbers as zero from now on, or again as they are: those of a dying network slow it down. */
-void flush_subnormals(int64_t on)
+/* Treat subnormal numbers as zero from now on, or as they are: those of a dying network slow it down. Return whether
+   they were zero before. */
+int64_t flush_subnormals(int64_t on)
 {
 #if defined(__SSE2__)
     const unsigned both = 0x8040, state = __builtin_ia32_stmxcsr();
     __builtin_ia32_ldmxcsr(on ? state | both : state & ~both);
+    return (state & both) == both;
 #elif defined(__aarch64__)
-    uint64_t state;
+    const uint64_t both = 1 << 24;
+    uint64_t state, next;
     __asm__ volatile("mrs %0, fpcr" : "=r"(state));
-    state = on ? state | 1 << 24 : state & ~(uint64_t)(1 << 24);
-    __asm__ volatile("msr fpcr, %0" : : "r"(state));
+    next = on ? state | both : state & ~both;
+    __asm__ volatile("msr fpcr, %0" : : "r"(next));
+    return (state & both) == both;
+#else
+    return 0;
 #endif
 }

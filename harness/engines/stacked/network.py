@@ -76,7 +76,7 @@ class StackedNetwork:
         self.sizes = [len(block.members) for block in self.blocks]
 
     def _block(self, members: range, widths: Sequence[int], draw: SharedUniforms) -> LayerBlock:
-        """Return the block of some members, in the kernels where they support its components."""
+        """Return the block of some members."""
         trials = self.trials[as_slice(members)]
         masks = Masks(trials, widths[1:-1], self.device, self.dtype, draw)
         return LayerBlock(members, trials, widths, masks)

@@ -40,7 +40,7 @@ def addresses(tensors: Sequence[Tensor]) -> Any:
 
 def pays(data: Data) -> bool:
     """Return whether there are kernels for these images, and enough pixels to leave out."""
-    return not kernels.why_not(data.train.x.dtype) and not why_dense(data)
+    return not kernels.why_not(data.train.dtype) and not why_dense(data)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Sparse(LayerOne[SparseBatch]):
         self, data: Data, blocks: Sequence[LayerBlock], optimizers: Sequence[StackOptimizer], seeds: SeedIndex
     ) -> None:
         self.blocks, self.inputs, self.form = blocks, data.inputs, sparse_form(data.train)
-        dtype = data.train.x.dtype
+        dtype = data.train.dtype
         self.library, self.lanes = kernels.library(dtype), kernels.lanes(dtype)
         self.tiles = _tiles(blocks, seeds, self.lanes)
         self.all_weights = torch.zeros(len(self.tiles), self.inputs, self.lanes, dtype=blocks[0].rest.dtype)

@@ -110,7 +110,7 @@ INLINE integers mask_of(int is) { return (integers){0} - (int_of_real)(is != 0);
 INLINE vector vector_max(vector a, vector b) { return chosen((a > b) | (a != a), a, b); }
 INLINE vector vector_min(vector a, vector b) { return chosen((a < b) | (a != a), a, b); }
 INLINE vector vector_relu(vector x) { return chosen(x < 0, (vector){0}, x); }
-#define SIGN ((integers){0} + ((int_of_real)1 << (8 * REAL_BYTES - 1)))
+#define SIGN ((integers){0} + (int_of_real)(1ULL << (8 * REAL_BYTES - 1)))
 INLINE vector vector_abs(vector x) { return (vector)((integers)x & ~SIGN); }
 INLINE vector with_sign(vector size, vector x) { return (vector)((integers)size | ((integers)x & SIGN)); }
 INLINE vector vector_sign(vector x) { return chosen(x > 0, all_of(1), chosen(x < 0, all_of(-1), (vector){0})); }
