@@ -20,7 +20,7 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import State, optimizers
-from harness.axes.probes import CLASSES, MEMBERS, SAMPLES, STEPS, draws, noise, one_hot, reaches
+from harness.axes.probes import CLASSES, MEMBERS, SAMPLES, STEPS, classes, draws, noise, one_hot, reaches
 from harness.data.arm_settings import Settings
 from harness.errors import UsageError, in_words
 from harness.settings import DEFAULTS
@@ -72,7 +72,7 @@ def _reason(what: str, axis: str, component: Any) -> str:
             "changes an element by what others are (a norm or mean over the whole tensor?); declare it "
             "stackable=False, and it is given one tensor of one trial at a time"
         )
-    x = 2 * noise(SAMPLES, CLASSES)
+    x = 2 * noise(SAMPLES, classes())
     function = component.forward if axis != "loss" else _lone(component)
     if draws(what, function, x.softmax(-1) if axis == "loss" else x):
         return "draws random numbers, which a stack's members would share"
@@ -145,7 +145,7 @@ def _activation(name: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _head(name: str) -> tuple[list[Tensor], list[Tensor]]:
-    forward, x = heads[name].forward, noise(MEMBERS, SAMPLES, CLASSES)
+    forward, x = heads[name].forward, noise(MEMBERS, SAMPLES, classes())
     alone = [_derivatives(forward, member) for member in x]
     return _derivatives(forward, x), [torch.stack(parts) for parts in zip(*alone, strict=True)]
 
@@ -156,7 +156,7 @@ def _loss(name: str) -> tuple[list[Tensor], list[Tensor]]:
     form, defaults = next(iter(loss.forms.values())), loss_settings(loss)
     lone = [{key: value * (1 - 0.1 * k) for key, value in defaults.items()} for k in range(MEMBERS)]
     stacked = {key: torch.stack([settings[key] for settings in lone])[:, None] for key in defaults}
-    x = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
+    x = noise(MEMBERS, SAMPLES, classes()).softmax(-1)
     together: list[Tensor] = []
     alone: list[Tensor] = []
     separate = torch.stack([one_hot(k) for k in range(MEMBERS)])

@@ -18,7 +18,7 @@ from harness.axes.heads import Head
 from harness.axes.losses import Form, Loss
 from harness.axes.metrics import Metric
 from harness.axes.optimizers import Optimizer
-from harness.axes.probes import CLASSES, MEMBERS, SAMPLES, STEPS, call, close, draws, noise, tensor
+from harness.axes.probes import CLASSES, MEMBERS, SAMPLES, STEPS, call, classes, close, draws, noise, tensor
 from harness.errors import ComponentError, UsageError
 from harness.system.lazy import torch
 
@@ -55,7 +55,7 @@ def activation(what: str, component: Activation) -> None:
 
 def head(what: str, component: Head) -> None:
     """Raise ComponentError if a head breaks its contract."""
-    z = 2 * noise(SAMPLES, CLASSES)
+    z = 2 * noise(SAMPLES, classes())
     tensor(what, call(what, component.forward, z), z.shape, "as it was given (samples, classes)")
     grad = torch.ones_like(z).cumsum(-1)
     f, derived = probes.value_and_gradient(
@@ -99,7 +99,7 @@ def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
     _right_way_round(what, component.function, "the output comes")
     settings = loss_settings(component)
     for kind, form in component.forms.items():
-        named, x = f"{what} of {kind}", probes.like_output(kind, noise(SAMPLES, CLASSES))
+        named, x = f"{what} of {kind}", probes.like_output(kind, noise(SAMPLES, classes()))
         try:
             _form(named, form, x, probes.one_hot(), settings)
         except ComponentError as fault:
@@ -122,7 +122,7 @@ def loss(what: str, component: Loss, *, smooth: bool = True) -> None:
 
 def loss_settings(component: Loss) -> dict[str, Any]:
     """Return the defaults of a loss's settings, as the 0-dim tensors that a single trial passes."""
-    values = {name: component.default_of(name, CLASSES) for name in component.settings}
+    values = {name: component.default_of(name, classes()) for name in component.settings}
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
@@ -191,11 +191,11 @@ def _a_value_a_sample(what: str, result: object, value: str) -> None:
             "which the harness takes the mean (no .mean(), reduction='none')"
         )
     more = {
-        (SAMPLES, CLASSES): ": sum over the classes, .sum(-1)",
-        (CLASSES,): ": the classes are the last dimension, the samples the one before",
+        (SAMPLES, classes()): ": sum over the classes, .sum(-1)",
+        (classes(),): ": the classes are the last dimension, the samples the one before",
     }
     hint = more.get(shape, "") if shape else ""
-    tensor(what, result, (SAMPLES,), f"one value a sample of ({SAMPLES}, {CLASSES}){hint}")
+    tensor(what, result, (SAMPLES,), f"one value a sample of ({SAMPLES}, {classes()}){hint}")
     if value == "loss" and isinstance(result, torch.Tensor) and not result.dtype.is_floating_point:
         raise ComponentError(f"{what} gives {result.dtype}; allowed: floating numbers")
 
@@ -217,7 +217,7 @@ def _sample_by_sample(
 def metric(what: str, component: Metric) -> None:
     """Raise ComponentError if a metric breaks its contract, alone or on a stack, as engines call it."""
     _right_way_round(what, component.function, "the probabilities come")
-    p = noise(MEMBERS, SAMPLES, CLASSES).softmax(-1)
+    p = noise(MEMBERS, SAMPLES, classes()).softmax(-1)
     targets = probes.one_hot().expand_as(p)
     alone = [call(what, component.function, p[k], targets[k]) for k in range(MEMBERS)]
     together = call(what, component.function, p, targets)

@@ -27,6 +27,8 @@ from harness.system.lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+OF_CLASSES = ("head", "loss")
+"""Axes whose components may be for a number of classes."""
 CHECKED_ALONE = ("activation", "head", "loss", "optimizer")
 """Axes whose components are checked without a study's settings."""
 PIXELS = 12  # images that a preprocessing is tried on
@@ -62,9 +64,15 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
     """Say what is wrong with a component, by the settings of the arms that use it."""
     if axis in CHECKED_ALONE:
         from harness.axes import contracts
+        from harness.axes.probes import of_classes
 
         smooth = {"smooth": any(arm.get("label_smoothing") for arm in arms)} if axis == "loss" else {}
         fault = contracts.fault(axis, name, component, **smooth)
+        for count in sorted({len(arm.facts.classes) for arm in arms}) if fault and axis in OF_CLASSES else ():
+            with of_classes(count):  # it may have a weight for each class of this study
+                fault = contracts.fault(axis, name, component, **smooth)
+            if fault:
+                break
         yield from [fault] if fault else []
         return
     check = {"preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture}.get(axis)

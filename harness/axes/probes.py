@@ -6,7 +6,9 @@ first component is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ComponentError
@@ -17,6 +19,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MEMBERS, SAMPLES, CLASSES, STEPS = 3, 6, 5, 4
+_classes: ContextVar[int] = ContextVar("classes", default=CLASSES)
+
+
+def classes() -> int:
+    """Return the number of classes that heads, losses and metrics are tried with."""
+    return _classes.get()
+
+
+@contextmanager
+def of_classes(count: int) -> Iterator[None]:
+    """Try them with so many classes: one may have a weight for each class of its data set."""
+    token = _classes.set(count)
+    try:
+        yield
+    finally:
+        _classes.reset(token)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -26,8 +44,8 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def one_hot(member: int = 0) -> Tensor:
     """Make one-hot rows (B, C); each member has other labels, in another distribution."""
-    labels = torch.arange(SAMPLES) % (CLASSES - member)
-    return torch.eye(CLASSES, dtype=torch.float64)[labels]
+    labels = torch.arange(SAMPLES) % max(1, classes() - member)
+    return torch.eye(classes(), dtype=torch.float64)[labels]
 
 
 def smoothed(target: Tensor) -> Tensor:

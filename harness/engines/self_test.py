@@ -1,7 +1,7 @@
 """The self-test of the kernels: that they are right on this machine, and at least as fast as PyTorch.
 
-`python -m harness.engines.self_test` prints why they should not be used, or nothing. It trains a small stack on
-made-up images with and without them by turns, for about a second each.
+`python -m harness.engines.self_test` prints why they should not be used, or nothing. It trains a small stack
+on made-up images with and without them by turns, for about a second each.
 """
 
 from __future__ import annotations

@@ -34,6 +34,15 @@ TIMEOUT = 60.0
 """Seconds for compiled code to answer."""
 RIGHT, WRONG = "right", "wrong: "
 """Beginnings of a kept verdict."""
+PASSING = tuple(
+    f"its compiled form {how}"
+    for how in (
+        "takes more than",
+        "ends with exit status",
+        *(f"ends its process by signal {n}" for n in (9, 15)),
+    )
+)
+"""Beginnings of complaints that may be the machine's, by a lack of time or memory: they are not kept."""
 _verdicts: dict[tuple[Any, ...], str] = {}
 _unknown: set[tuple[Any, ...]] = set()
 """Components whose verdict was looked for in the cache, so that it is looked for once."""
@@ -143,6 +152,8 @@ def _check(components: Sequence[tuple[Lowered, Path]]) -> list[str]:
             found = [str(error)] * len(group)
         else:
             for i, complaint in zip(group, found, strict=True):
+                if complaint.startswith(PASSING):
+                    continue
                 with suppress(MachineError):  # then the next process checks it again
                     files.write(components[i][1], (WRONG + complaint if complaint else RIGHT).encode())
         for i, complaint in zip(group, found, strict=True):

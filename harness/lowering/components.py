@@ -47,22 +47,22 @@ class TrialComponents:
 
 def activation(name: str) -> Lowered:
     """Lower an activation; raise NotLoweredError where it cannot be."""
-    return _lower(ComponentOrigin("activation", (name,)))
+    return lower(ComponentOrigin("activation", (name,)))
 
 
 def output(head: str, loss: str, match: str, classes: int) -> Lowered:
     """Lower a head with the form of a loss that fits it, or with match "ignore", the loss's first."""
-    return _lower(_output(head, loss, match, classes))
+    return lower(_output(head, loss, match, classes))
 
 
 def metric(head: str, metric: str, classes: int) -> Lowered:
     """Lower a metric of the probabilities that a head's output stands for."""
-    return _lower(ComponentOrigin("metric", (head, metric), classes))
+    return lower(ComponentOrigin("metric", (head, metric), classes))
 
 
 def optimizer(name: str, switches: Mapping[str, Value], zeros: frozenset[str] = frozenset()) -> Lowered:
     """Lower an optimizer with its settings that are not numbers, and without those that are exactly 0."""
-    return _lower(
+    return lower(
         ComponentOrigin(
             "optimizer", (name,), switches=tuple(sorted(switches.items())), zeros=tuple(sorted(zeros))
         )
@@ -71,7 +71,7 @@ def optimizer(name: str, switches: Mapping[str, Value], zeros: frozenset[str] = 
 
 def of_trial(settings: Settings, metrics: Sequence[str] = ()) -> TrialComponents:
     """Lower all components of a trial; raise NotLoweredError where one of them cannot be."""
-    first, second, *rest, last = map(_lower, origins(settings, metrics))
+    first, second, *rest, last = map(lower, origins(settings, metrics))
     return TrialComponents(first, second, tuple(rest), last)
 
 
@@ -120,7 +120,7 @@ def reasons(settings: Iterable[Settings], metrics: Sequence[str] = ()) -> list[s
     sentences = []
     for origin in wanted:
         try:
-            complaint = checks.known(_lower(origin))
+            complaint = checks.known(lower(origin))
         except NotLoweredError as error:
             complaint = str(error)
         if complaint:
@@ -133,7 +133,7 @@ def prepare(components: Iterable[Lowered]) -> None:
     checks.verdicts(list(components))
 
 
-def _lower(origin: ComponentOrigin) -> Lowered:
+def lower(origin: ComponentOrigin) -> Lowered:
     """Give a component's text: shipped, kept in this process, in the cache, or traced now."""
     found = _found(origin, origin.digests)
     if isinstance(found, str):
@@ -169,7 +169,7 @@ def _unseen(origin: ComponentOrigin) -> str:
 
 
 def _now(origin: ComponentOrigin) -> tuple[str, ...]:
-    return tuple(entry.source_digest for entry in origin.entries)
+    return tuple(entry.code_digest for entry in origin.entries)
 
 
 def shipped(origin: ComponentOrigin) -> Path:

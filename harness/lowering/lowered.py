@@ -49,7 +49,7 @@ def _digest(axis: str, name: str) -> str:
     """Digest a component as it is now, or was when it was looked at; "" of the harness's own."""
     looked = _looked.get()
     if looked is None or (axis, name) not in looked:
-        digest = _catalogue()[axis].entry(name).source_digest
+        digest = _catalogue()[axis].entry(name).code_digest
         if looked is None:
             return digest
         looked[axis, name] = digest

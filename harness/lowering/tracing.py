@@ -18,7 +18,7 @@ from harness.axes.losses import Form
 from harness.axes.metrics import Metric
 from harness.axes.optimizers import Optimizer
 from harness.errors import in_words
-from harness.lowering.refusals import NotLoweredError
+from harness.lowering.refusals import BRANCHES, NotLoweredError
 from harness.lowering.stand_ins import GivenSetting, StepNumber
 from harness.system.lazy import torch
 
@@ -89,7 +89,7 @@ def _reason(error: BaseException) -> str:
     """Say in words why a function cannot be traced."""
     kind, text = type(error).__name__, in_words(error)
     if kind == "GuardOnDataDependentSymNode":
-        return "aten._local_scalar_dense: Python branches on the value of a tensor"
+        return f"aten._local_scalar_dense: {BRANCHES}"
     if kind in {"DataDependentOutputException", "DynamicOutputShapeException"}:
         return f"{getattr(error, 'func', text)}: Python asks for the value of a tensor (.item(), if, float())"
     if "numpy" in text.lower():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from harness.data.arm_settings import Settings
 from harness.lowering import checks, compiler, components
 from harness.lowering.lowered import looking_once
-from harness.lowering.refusals import NotLoweredError
+from harness.lowering.refusals import BRANCHES, NotLoweredError
 from harness.planning.stack import Stack
 
 NARROW = 128
@@ -47,6 +47,21 @@ def _unfit_shape(settings: Settings) -> str:
 
 
 @looking_once()
+def why_alone(settings: Settings) -> str:
+    """Say why a trial must not share a stack with others; empty where it may.
+
+    A third party's component that branches on a tensor's values would branch on those of all members.
+    """
+    for origin in components.origins(settings):
+        try:
+            if origin.third_party:
+                components.lower(origin)
+        except NotLoweredError as error:
+            if BRANCHES in str(error):
+                return f"{origin.place} branches on values, which in a stack are those of all its members"
+    return ""
+
+
 def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> list[str]:
     """Say, once each, why trials of stacks do not train in compiled code on a CPU."""
     if device != "cpu":

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from harness.axes import plugins
 from harness.axes.optimizers import optimizers
+from harness.axes.planned_components import OF_CLASSES
 from harness.lowering.lowered import looking_once
 from harness.planning import compilation
 from harness.planning.cost import stack_seconds
@@ -86,7 +87,7 @@ def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
     return (*kind, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
 
 
-def _why_alone(arm: Arm, fault: Callable[[str, str], str]) -> str:
+def _why_alone(arm: Arm, fault: Callable[[str, str, int], str]) -> str:
     """Say why an arm's trials cannot be stacked; empty where they can."""
     settings = arm.settings
     if settings.architecture != "mlp":
@@ -97,16 +98,26 @@ def _why_alone(arm: Arm, fault: Callable[[str, str], str]) -> str:
         "optimizer": settings.optimizer, "activation": settings.activation,
         "head": settings.head, "loss": settings.loss,
     }  # fmt: skip
-    return next((reason for axis, name in components.items() if (reason := fault(axis, name))), "")
+    classes = len(settings.facts.classes)
+    reasons = (fault(axis, name, classes) for axis, name in components.items())
+    return next(filter(None, reasons), "") or compilation.why_alone(settings)
 
 
-def _fault(axis: str, name: str) -> str:
-    """Say why a component cannot be stacked. A third party's is tried, which imports torch."""
+def _fault(axis: str, name: str, classes: int) -> str:
+    """Say why a component cannot be stacked. A third party's is tried, which imports torch.
+
+    It is tried with the study's number of classes where it is not for any number.
+    """
     if not plugins.registries()[axis].entry(name).third_party:
         return ""
+    from harness.axes.probes import of_classes
     from harness.testing import why_alone
 
-    return why_alone(axis, name)
+    reason = why_alone(axis, name)
+    if reason and axis in OF_CLASSES:
+        with of_classes(classes):
+            reason = why_alone(axis, name)
+    return reason
 
 
 def _seeds_together(groups: Groups, device: str, processes: int) -> list[Members]:

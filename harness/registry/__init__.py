@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -28,9 +29,10 @@ PACKAGE_ROOT = python_files.PACKAGE_ROOT
 class Entry(Generic[T]):
     """One registered component and what there is to know of it without running it.
 
-    `take_digest` digests a third party's component as it stands now (`harness.registry.digest`); the
-    harness's own have none, because the version of the training semantics stands for them. `module` is
-    the one that registers it, `spec` how that was found when it was loaded.
+    `take_digest` digests a third party's component as it stands now (`harness.registry.digest`), and
+    `take_code` its functions alone; the harness's own have none, because the version of the training
+    semantics stands for them. `module` is the one that registers it, `spec` how that was found when it was
+    loaded.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Entry(Generic[T]):
     take_digest: Callable[[], ComponentDigest] | None = None
     module: str = ""
     spec: ModuleSpec | None = None
+    take_code: Callable[[], str] | None = None
 
     @property
     def third_party(self) -> bool:
@@ -50,6 +53,22 @@ class Entry(Generic[T]):
     def source_digest(self) -> str:
         """Give the SHA-256 of all that decides it now, for its trials' ids; empty for the harness's own."""
         return self.take_digest().digest if self.take_digest else ""
+
+    @property
+    def code_digest(self) -> str:
+        """Give a digest of its functions as they are, of which a file may have several by one name."""
+        return f"{self.source_digest} {self.take_code()}" if self.take_code else self.source_digest
+
+
+def _callables(values: Iterable[object]) -> Iterator[object]:
+    """Yield the functions among facts, those in tables and in dataclasses, too."""
+    for value in values:
+        if callable(value):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _callables(value.values())
+        elif dataclasses.is_dataclass(value):
+            yield from _callables(vars(value).values())
 
 
 class Registry(Generic[T]):
@@ -113,7 +132,9 @@ class Registry(Generic[T]):
         file = _file(function, caller)
         spec = getattr(sys.modules.get(module), "__spec__", None)
         take_digest = functools.partial(digest.digest_component, function, facts, file, module)
-        return Entry(name, component, summary, where, take_digest, module, spec=spec)
+        functions = [function, *_callables(facts.values())]
+        take_code = functools.partial(digest.digest_code, functions, module)
+        return Entry(name, component, summary, where, take_digest, module, spec, take_code)
 
     def entry(self, name: str) -> Entry[T]:
         """Return the entry called `name`; a UsageError says what is close and what there is."""

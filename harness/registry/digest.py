@@ -14,11 +14,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.registry import python_files
+from harness.registry import bytecode, objects, python_files
 from harness.registry.python_files import PythonFile
 from harness.registry.walk import Walk
 
@@ -62,8 +62,41 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def digest_code(functions: Iterable[object], module: str) -> str:
+    """Digest the code of functions, and of those of their module's package that they read, as they are now.
+
+    A file may define several functions by one name, under an `if`: its text does not tell which one it is.
+    """
+    top, texts, met = module.partition(".")[0], set(), set()
+    waiting = list(functions)
+    while waiting:
+        function = inner_of(waiting.pop())
+        code = getattr(function, "__code__", None)
+        if not isinstance(code, types.CodeType):
+            call = vars(type(function)).get("__call__")  # of an object that can be called
+            waiting += [call] if isinstance(call, types.FunctionType) else []
+        elif code not in met:
+            met.add(code)
+            summary, space = bytecode.summary(code), getattr(function, "__globals__", {})
+            texts.add(summary.text)
+            cells = [cell.cell_contents for cell in function.__closure__ or () if objects.is_full(cell)]
+            read = [*(space[name] for name in summary.names if name in space), *cells]
+            waiting += [value for value in read if callable(value) and _home(value) == top]
+    return sha256("\n".join(sorted(texts)))
+
+
+def _home(value: object) -> str:
+    return str(getattr(value, "__module__", "") or "").partition(".")[0]
+
+
 def code_of(function: object) -> types.CodeType | None:
     """Give the code of a function, whatever it is wrapped in; None of what has none, such as a C function."""
+    code = getattr(inner_of(function), "__code__", None)
+    return code if isinstance(code, types.CodeType) else None
+
+
+def inner_of(function: object) -> Any:
+    """Give the function inside what it is wrapped in."""
     inner: Any = function
     for _ in range(100):
         if isinstance(inner, functools.partial):
@@ -76,5 +109,4 @@ def code_of(function: object) -> types.CodeType | None:
             inner = wrapped
         else:
             break
-    code = getattr(inner, "__code__", None)
-    return code if isinstance(code, types.CodeType) else None
+    return inner

@@ -10,13 +10,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from compilers import forget, fresh
 
-from harness.axes import plugins
+from harness.axes import planned_components, plugins
 from harness.axes.activations import activations
+from harness.axes.losses import losses
 from harness.lowering import components
 from harness.lowering.lowered import ComponentOrigin, Lowered, looking_once
 from harness.lowering.refusals import NotLoweredError
+from harness.planning import compilation, grouping
 from harness.registry import PACKAGE_ROOT
 from harness.study.trials import resolve
 
@@ -126,6 +129,70 @@ def test_a_changed_global_is_another_text(own: ModuleType, monkeypatch: pytest.M
     second = components.activation("own_slope")
     assert "0.2" in first.text
     assert "0.3" in second.text
+
+
+VARIANTS = """
+import os
+import torch
+from harness import activations
+
+if os.environ.get("VARIANT") == "b":
+    def slope(x):
+        return 0.9 * x
+else:
+    def slope(x):
+        return 0.1 * x
+
+
+@activations.register("own_variant")
+def own_variant(x):
+    "Leaky ReLU, with a slope that the file decides when it is loaded."
+    return torch.where(x > 0, x, slope(x))
+"""
+
+
+def test_a_file_that_defines_two_functions_by_one_name_has_two_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text, and so its digest, is the same."""
+    found = []
+    for variant in ("a", "b"):
+        path = tmp_path / variant / "variants.py"
+        path.parent.mkdir()
+        path.write_text(VARIANTS)
+        monkeypatch.setenv("VARIANT", variant)
+        plugins.load_file(path, quiet=True)
+        digest = activations.entry("own_variant").source_digest
+        found.append((digest, components.activation("own_variant").text))
+        plugins._unload(plugins.module_of(path))
+    (one, slope), (other, steep) = found
+    assert one == other
+    assert "0.1" in slope
+    assert "0.9" in steep
+
+
+def test_a_loss_may_have_a_weight_for_each_class_of_the_study() -> None:
+    weights = torch.linspace(0.5, 2, 10)
+
+    def own_weighted(f: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return -(weights.to(f.dtype) * target * f.log_softmax(-1)).sum(-1)
+
+    losses.register("own_weighted", takes="logits")(own_weighted)
+    arm = resolve({"dataset": "digits", "loss": "own_weighted"})
+    assert not list(planned_components.faults("loss", "own_weighted", losses["own_weighted"], [arm]))
+    assert not grouping._fault("loss", "own_weighted", 10)
+    assert grouping._fault("loss", "own_weighted", 7)
+    assert "CLASSES 10" in components.of_trial(arm).output.text
+
+
+def test_a_component_that_branches_on_values_shares_no_stack() -> None:
+    def own_branches(x: torch.Tensor) -> torch.Tensor:
+        return x.relu() if x.mean() > 0 else x.tanh()
+
+    activations.register("own_branches")(own_branches)
+    reason = compilation.why_alone(resolve({"dataset": "digits", "activation": "own_branches"}))
+    assert "branches on values, which in a stack are those of all its members" in reason
+    assert not compilation.why_alone(resolve({"dataset": "digits", "activation": "own_mish"}))
 
 
 def test_components_are_looked_at_once_where_many_trials_are(
