@@ -64,15 +64,13 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
     """Say what is wrong with a component, by the settings of the arms that use it."""
     if axis in CHECKED_ALONE:
         from harness.axes import contracts
-        from harness.axes.probes import of_classes
 
         smooth = {"smooth": any(arm.get("label_smoothing") for arm in arms)} if axis == "loss" else {}
         fault = contracts.fault(axis, name, component, **smooth)
-        for count in sorted({len(arm.facts.classes) for arm in arms}) if fault and axis in OF_CLASSES else ():
-            with of_classes(count):  # it may have a weight for each class of this study
-                fault = contracts.fault(axis, name, component, **smooth)
-            if fault:
-                break
+        if axis in OF_CLASSES and " raises " in fault:  # it may have a weight for each class of this study
+            counts = sorted({len(arm.facts.classes) for arm in arms})
+            with_these = [_fault_of(count, axis, name, component, **smooth) for count in counts]
+            fault = fault if any(with_these) else ""
         yield from [fault] if fault else []
         return
     check = {"preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture}.get(axis)
@@ -87,6 +85,15 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
         except ComponentError as error:
             yield str(error)
             return
+
+
+def _fault_of(classes: int, axis: str, name: str, component: Any, **how: Any) -> str:
+    """Say what is wrong with a component for so many classes; empty where nothing is."""
+    from harness.axes import contracts
+    from harness.axes.probes import of_classes
+
+    with of_classes(classes):
+        return contracts.fault(axis, name, component, **how)
 
 
 def _key(axis: str, component: Any, arm: Settings) -> str:

@@ -180,6 +180,7 @@ def test_an_origin_contains_what_decides_the_bits() -> None:
 
 def test_pytorch_refuses_a_checkpoint_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "why_not", lambda *_: "there is no compiler")
+    monkeypatch.setattr(kernels, "identity", lambda *_: "")
     assert HERE.unlike(Origin.here(STACK, "cpu")) == f"kernels {HERE.kernels} there, PyTorch here"
 
 
