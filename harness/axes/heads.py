@@ -68,3 +68,32 @@ def log_softmax(z: Tensor) -> Tensor:
     """The logits minus their logsumexp."""
     shifted = z - z.amax(-1, keepdim=True)
     return shifted - shifted.exp().sum(-1, keepdim=True).log()
+
+
+def probabilities(head: Head, f: Tensor) -> Tensor:
+    """Return the probabilities (..., B, C) that an output (..., B, C) stands for.
+
+    Softmax of logits, exp of log-probabilities, scores divided by their sum.
+    """
+    if head.kind == "logits":
+        return softmax(f)
+    if head.kind == "log_probabilities":
+        return f.exp()
+    return f / f.sum(-1, keepdim=True) if head.kind == "scores" else f
+
+
+def probability(head: Head, f: Tensor, chosen: Tensor) -> Tensor:
+    """Return the probability (..., B) that an output (..., B, C) gives to the chosen classes (..., B).
+
+    It is that of `probabilities`, without computing those of the other classes.
+    """
+    return probability_at(head, f, f.gather(-1, chosen[..., None])[..., 0])
+
+
+def probability_at(head: Head, f: Tensor, at: Tensor) -> Tensor:
+    """Return the probabilities (..., B) of classes with outputs `at` (..., B), of an output (..., B, C)."""
+    if head.kind == "logits":
+        return 1 / (f - at[..., None]).exp().sum(-1)
+    if head.kind == "log_probabilities":
+        return at.exp()
+    return at / f.sum(-1) if head.kind == "scores" else at

@@ -18,6 +18,7 @@ class each is tested against and trained with in the loop engine.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -66,7 +67,7 @@ class Optimizer:
                 "it needs a setting lr with a default above 0: def update(param, grad, state, t, *, lr=0.1)"
             )
 
-    @property
+    @functools.cached_property  # to read a signature takes longer than all that is done with it
     def settings(self) -> dict[str, Setting]:
         """Its settings, lr first."""
         return declared(self.update)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from harness.axes.activations import activations
 from harness.axes.architectures import architectures, initial_layers
-from harness.axes.heads import heads
+from harness.axes.heads import heads, probabilities, probability
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import Optimizer, optimizers
@@ -28,7 +28,6 @@ from harness.engines import driver
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.regularisation import seed_dropout, smoothing
-from harness.engines.stacked.outputs import probabilities, probability
 from harness.engines.states import State, numbered, select_alone
 from harness.engines.tensors import restored, restored_value, torch_dtype
 from harness.errors import UsageError

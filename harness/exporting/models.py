@@ -165,7 +165,7 @@ def probabilities(results: Results, row: pd.Series[Any], split: Split = "test") 
 
 
 def _probabilities(model: Model, split: Split) -> Iterator[NDArray[np.floating[Any]]]:
-    from harness.engines.stacked.outputs import probabilities
+    from harness.axes.heads import probabilities
 
     for output in _outputs(model.classifier, model.trial.arm.settings, split):
         yield probabilities(model.classifier.output, output).numpy()

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
 WIDEST = 8
+"""Tiles that read a transposed batch together: WIDEST in C."""
 MOST_STATES = 4
+"""States of an optimizer, at most: MOST_STATES in C."""
 GUARD = 64
 """Bytes on either side of an array that a component must leave as they are."""
 PATTERN = 0xA5

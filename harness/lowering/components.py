@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from harness.errors import LONGEST, MachineError, in_words
 from harness.lowering import checks, compiler
 from harness.lowering.lowered import ComponentOrigin, Lowered, facts_of, looking_once, surroundings
 from harness.lowering.refusals import NotLoweredError
-from harness.settings import Value, declared
+from harness.settings import Value
 from harness.system import files, process_state
 from harness.system.lazy import torch
 
@@ -92,15 +92,9 @@ def _output(head: str, loss: str, match: str, classes: int) -> ComponentOrigin:
     return ComponentOrigin("output", (head, loss), classes, first_form=applied != fitting)
 
 
-@functools.cache
-def _declared(update: Callable[..., None]) -> tuple[str, ...]:
-    """Name the settings of an optimizer; to read a signature takes longer than all the rest."""
-    return tuple(declared(update))
-
-
 def _optimizer(settings: Settings) -> ComponentOrigin:
     optimizer = optimizers[settings.optimizer]
-    names = [name for name in _declared(optimizer.update) if isinstance(settings[name], (bool, str))]
+    names = [name for name in optimizer.settings if isinstance(settings[name], (bool, str))]
     switches, zeros = {name: settings[name] for name in names}, optimizer.zeros(settings)
     return ComponentOrigin(
         "optimizer",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.axes.heads import probabilities
 from harness.lowering.calls import Arrays
 from harness.lowering.expectations import Case, Expected, Reals, allowed, error_of, numpy_of, varied
 from harness.lowering.lowered import Lowered
@@ -82,16 +83,7 @@ class _Outputs:
     def judged(self) -> tuple[Reals, Reals, Reals]:
         """Return losses (B,), outputs and probabilities (B, C)."""
         f, loss = self.losses(self.z, self.one_hot)
-        return numpy_of(loss), numpy_of(f), numpy_of(probabilities(self.head.kind, f))
-
-
-def probabilities(kind: str, f: Tensor) -> Tensor:
-    """Return the probabilities that outputs (..., C) of a kind stand for."""
-    if kind == "logits":
-        return f.softmax(-1)
-    if kind == "log_probabilities":
-        return f.exp()
-    return f / f.sum(-1, keepdim=True) if kind == "scores" else f
+        return numpy_of(loss), numpy_of(f), numpy_of(probabilities(self.head, f))
 
 
 def _of_output(
@@ -194,7 +186,7 @@ def metric(lowered: Lowered) -> Iterator[Case]:
         def measured(dtype: Any, z: Any = z, label: Any = label, count: int = count) -> Reals:
             logits = torch.tensor(z.T[:count], dtype=dtype)
             target = torch.nn.functional.one_hot(torch.tensor(label[:count]).long(), len(z)).to(dtype)
-            p = probabilities(head.kind, head.forward(logits))
+            p = probabilities(head, head.forward(logits))
             return numpy_of(component.function(p, target))
 
         total = _mean(measured(torch.float64), measured(torch.float32), count)

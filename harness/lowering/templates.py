@@ -1,8 +1,8 @@
 """Whole C texts of components: activations, heads with losses, metrics, optimizers.
 
-A text begins with a line of facts in JSON (`facts_of`), and is the same on every machine: it is compiled with
-REAL as float and as double, and with as many LANES as the machine's vectors have. `headers/component.h` has
-what a component and its caller agree on.
+A text begins with a line of facts in JSON (`lowered.facts_of`), and is the same on every machine: it is
+compiled with REAL as float and as double, and with as many LANES as the machine's vectors have.
+`headers/component.h` has what a component and its caller agree on.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from harness.axes.losses import Form
 from harness.axes.metrics import Metric
 from harness.axes.optimizers import Optimizer
 from harness.lowering import tracing
+from harness.lowering.calls import MOST_STATES
 from harness.lowering.expressions import Expression, Sheet, Span, spelled_number
 from harness.lowering.refusals import NotLoweredError
 from harness.lowering.statements import Stages, Writer, ordered
 from harness.lowering.translation import translate
 
-MOST_STATES = 4
-"""MOST_STATES in C: states of an optimizer."""
 LOSS = """
 REAL loss(const REAL *restrict z, const int_of_real *restrict label, int64_t b, int64_t count, REAL keep,
           REAL spread, const double *restrict settings, REAL *restrict grad)
@@ -98,12 +97,6 @@ void derive(REAL *restrict grad, const REAL *restrict x, const REAL *restrict y,
     }}
 }}
 """
-
-
-def facts_of(text: str) -> dict[str, Any]:
-    """Return the facts of a text's first line."""
-    facts: dict[str, Any] = json.loads(text.partition("\n")[0].removeprefix("//"))
-    return facts
 
 
 def _whole_text(facts: Mapping[str, Any], *parts: str) -> str:

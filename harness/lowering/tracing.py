@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.axes.activations import Activation
-from harness.axes.heads import Head, softmax
+from harness.axes.heads import Head, probabilities, probability_at
 from harness.axes.losses import Form
 from harness.axes.metrics import Metric
 from harness.axes.optimizers import Optimizer
@@ -165,33 +165,16 @@ def judgement(head: Head, form: Form, classes: int, settings: Sequence[str]) -> 
         most = f.amax(-1, keepdim=True)
         places = torch.arange(classes, dtype=f.dtype)
         best = torch.where(f == most, places, classes - 1.0).amin(-1)
-        return loss, best, _probability(head, f, most)
+        return loss, best, probability_at(head, f, most.squeeze(-1))
 
     return traced(judged, *_examples(classes, settings))
-
-
-def _probability(head: Head, f: Tensor, most: Tensor) -> Tensor:
-    """Return the probability of the class with the largest output."""
-    if head.kind == "logits":
-        return 1 / (f - most).exp().sum(-1)
-    if head.kind == "log_probabilities":
-        return most.exp().sum(-1)
-    most = most.sum(-1)
-    return most / f.sum(-1) if head.kind == "scores" else most
 
 
 def metric(head: Head, component: Metric, classes: int) -> GraphModule:
     """Trace (z, target) -> (values,)."""
 
     def measured(z: Tensor, target: Tensor) -> tuple[Tensor]:
-        f = head.forward(z)
-        if head.kind == "logits":
-            f = softmax(f)
-        elif head.kind == "log_probabilities":
-            f = f.exp()
-        elif head.kind == "scores":
-            f = f / f.sum(-1, keepdim=True)
-        return (component.function(f, target),)
+        return (component.function(probabilities(head, head.forward(z)), target),)
 
     return traced(measured, *_examples(classes, ()))
 

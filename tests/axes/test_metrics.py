@@ -15,7 +15,7 @@ import torch
 
 from harness import results
 from harness.axes import formulas
-from harness.axes.heads import heads
+from harness.axes.heads import heads, probabilities, probability
 from harness.axes.metrics import metrics
 from harness.data.samples import SPLITS, prepare
 from harness.engines import loop
@@ -88,10 +88,10 @@ def test_probability_and_briers_score_have_the_worked_values() -> None:
 def test_probabilities_are_those_that_confidence_is_taken_from(head: str) -> None:
     z = torch.randn(3, 7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     f = heads[head].forward(z)
-    chosen, p = f.argmax(-1), outputs.probabilities(heads[head], f)
+    chosen, p = f.argmax(-1), probabilities(heads[head], f)
     torch.testing.assert_close(p.sum(-1), torch.ones(3, 7, dtype=torch.float64))
     at = p.gather(-1, chosen[..., None])[..., 0]
-    torch.testing.assert_close(at, outputs.probability(heads[head], f, chosen))
+    torch.testing.assert_close(at, probability(heads[head], f, chosen))
     np.testing.assert_allclose(
         by_hand.probabilities(heads[head].kind, f[0].numpy()), p[0].numpy(), rtol=1e-12
     )

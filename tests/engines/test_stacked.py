@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.axes.heads import heads
+from harness.axes.heads import heads, probability
 from harness.data.batches import Budget
 from harness.data.samples import SPLITS, Data, Samples, Split, prepare
 from harness.engines import driver, loop, numpy_engine
@@ -21,7 +21,7 @@ from harness.engines.compiled import group, images, training
 from harness.engines.members import as_slice, runs
 from harness.engines.outcome import Outcome
 from harness.engines.stacked import network, steps
-from harness.engines.stacked.outputs import first_largest, probability
+from harness.engines.stacked.outputs import first_largest
 from harness.planning import grouping
 from harness.planning import plan as planning
 from harness.study.trials import Arm, Trial, resolve

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.lowering import templates
+from harness.lowering.lowered import facts_of
 
 HEADERS = Path(templates.__file__).parent / "headers"
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
@@ -87,7 +88,7 @@ class Compiled:
 
     def __post_init__(self) -> None:
         self.library = ctypes.CDLL(str(shared_object(self.text, self.dtype, *self.flags)))
-        self.facts = templates.facts_of(self.text)
+        self.facts = facts_of(self.text)
         self.labels = np.int32 if self.dtype == "float32" else np.int64
         self.real = ctypes.c_float if self.dtype == "float32" else ctypes.c_double
 

@@ -11,8 +11,8 @@ import pytest
 from calling import shared_object
 
 from harness.axes.optimizers import optimizers
-from harness.lowering import components, shipping, templates
-from harness.lowering.lowered import ComponentOrigin
+from harness.lowering import components, shipping
+from harness.lowering.lowered import ComponentOrigin, facts_of
 
 EVERY = list(shipping.origins())
 SAMPLE = [origin for origin in EVERY if origin.kind != "optimizer"] + [
@@ -57,6 +57,6 @@ def test_shipped_texts_are_found_without_torch() -> None:
 
 def test_every_text_says_what_it_is() -> None:
     for origin in EVERY:
-        facts = templates.facts_of(components.shipped(origin).read_text())
+        facts = facts_of(components.shipped(origin).read_text())
         assert facts["kind"] == origin.kind
         assert set(facts) >= {"settings"}

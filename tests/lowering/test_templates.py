@@ -21,6 +21,7 @@ from harness.axes.losses import Form, losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import Optimizer, optimizers
 from harness.lowering import templates
+from harness.lowering.lowered import facts_of
 
 TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 HEADS = pytest.mark.parametrize("head", [entry.name for entry in heads])
@@ -272,7 +273,7 @@ def test_an_optimizer_is_lowered_whatever_is_zero(
     name: str, switches: Mapping[str, bool], zeros: tuple[str, ...]
 ) -> None:
     text = templates.optimizer(optimizers[name], switches, zeros)
-    settings = set(templates.facts_of(text)["settings"])
+    settings = set(facts_of(text)["settings"])
     assert settings == set(columns_of(optimizers[name])) - set(zeros)
 
 

@@ -60,8 +60,8 @@ class MemberGroup:
         self.first = zeros((self.k * self.each, widths[0], self.lanes), dtype)
         self.rest = zeros((self.k, parameters(widths) - widths[0] * widths[1]), dtype)
         self.optimizer = CompiledOptimizer.of(lowered[0].optimizer, trials, real)
-        self.first_states = [np.zeros_like(self.first) for _ in self.optimizer.states]
-        self.rest_states = [np.zeros_like(self.rest) for _ in self.optimizer.states]
+        self.first_states = [zeros(self.first.shape, dtype) for _ in self.optimizer.states]
+        self.rest_states = [zeros(self.rest.shape, dtype) for _ in self.optimizer.states]
         self.rates = np.ascontiguousarray(learning_rates(trials, context.budget))
         self.parts = MemberParts(trials, lowered, widths[-1], real)
         self.dropout = max(trial.arm.settings.dropout or 0.0 for trial in trials)

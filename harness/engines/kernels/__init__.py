@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 
 from harness.lowering import compiler
+from harness.lowering.calls import MOST_STATES as MOST_STATES
+from harness.lowering.calls import WIDEST as WIDEST
 from harness.lowering.compiler import SWITCH, UnavailableError
 
 SOURCE = Path(__file__).with_name("kernels.c")
@@ -36,10 +38,6 @@ LAYOUT = 12
 """Numbers that `layout` in C writes."""
 PYTORCH_TUNING = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables that PyTorch's own speed depends on."""
-WIDEST = 8
-"""Tiles that read a transposed batch together: WIDEST in C."""
-MOST_STATES = 4
-"""States of an optimizer, at most: MOST_STATES in C."""
 EVALUATED = 64
 """Images of an evaluation at a time: EVALUATED in C."""
 TILE = np.dtype(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.axes.heads import Head, heads, softmax
+from harness.axes.heads import Head, heads, probabilities, probability
 from harness.axes.losses import Form, losses
 from harness.axes.metrics import Metric
 from harness.engines.members import as_slice, runs
@@ -158,28 +158,3 @@ def first_largest(f: Tensor) -> Tensor:
     places = torch.arange(f.shape[-1], device=f.device, dtype=f.dtype)  # floats: amin is vectorised for them
     last = f.shape[-1] - 1
     return torch.where(f == f.amax(-1, keepdim=True), places, last).amin(-1).long()
-
-
-def probabilities(head: Head, f: Tensor) -> Tensor:
-    """Return the probabilities (..., B, C) that an output (..., B, C) stands for.
-
-    Softmax of logits, exp of log-probabilities, scores divided by their sum.
-    """
-    if head.kind == "logits":
-        return softmax(f)
-    if head.kind == "log_probabilities":
-        return f.exp()
-    return f / f.sum(-1, keepdim=True) if head.kind == "scores" else f
-
-
-def probability(head: Head, f: Tensor, chosen: Tensor) -> Tensor:
-    """Return the probability (..., B) that an output (..., B, C) gives to the chosen classes (..., B).
-
-    It is that of `probabilities`, without computing those of the other classes.
-    """
-    at = f.gather(-1, chosen[..., None])[..., 0]
-    if head.kind == "logits":
-        return 1 / (f - at[..., None]).exp().sum(-1)
-    if head.kind == "log_probabilities":
-        return at.exp()
-    return at / f.sum(-1) if head.kind == "scores" else at
