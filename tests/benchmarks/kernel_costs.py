@@ -3,8 +3,8 @@
 Whole steps, in microseconds of processor time a member and step, on MNIST's batches: the least of five times
 256 steps. Beside them the least that they could take on this core (`roofline`): with each weight read once a
 batch, and with each read once for every pixel that is not zero. Then evaluations, in nanoseconds a member and
-image, beside a forward pass of the roofline's, and their share of a run of three epochs. `--avx2` compiles
-for AVX2 and holds PyTorch to it; `--kernels` leaves PyTorch out.
+image, beside forward passes of the roofline and of the kernels, and their share of a run of three epochs.
+`--avx2` compiles for AVX2 and holds PyTorch to it; `--kernels` leaves PyTorch out.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from harness.data.batches import Budget
 from harness.data.samples import Data, prepare
 from harness.engines import kernels
 from harness.engines.base import LOOK_EVERY
+from harness.engines.compiled.memory import function_address
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.driver import Training
 from harness.engines.stacked.engine import StackTraining
 from harness.engines.stacked.network import StackedNetwork
 from harness.engines.stacked.optimizer import stack_optimizers
-from harness.lowering import components
+from harness.lowering import compiler, components
 from harness.study.trials import Arm, Trial, resolve
 
 MEMBERS = 32
@@ -38,6 +39,10 @@ STEPS, ROUNDS = 256, 5
 SHAPES = ((32, 32), (64,))
 OPTIMIZERS, SIZES = ("sgd", "adam"), (16, 32, 128)
 CLASSES, EPOCHS = 10, 3
+NOTHING = """#include "component.h"
+void judge(const REAL *z, const int_of_real *label, int64_t b, int64_t count, const double *settings,
+           double *loss, int64_t *hits, int64_t *best, REAL *sure) {}
+"""
 COMPILER = Path(__file__).parents[1] / "engines" / "compiler_for.py"
 AVX2 = {
     "CC": f"{sys.executable} {COMPILER} x86-64-v3",
@@ -54,7 +59,7 @@ def members(optimizer: str, batch_size: int, hidden: Sequence[int]) -> tuple[lis
     return [Trial(f"t{k}", Arm(str(k), settings), 0) for k in range(MEMBERS)], prepare(settings)
 
 
-def in_kernels(trials: list[Trial], data: Data) -> Training:
+def in_kernels(trials: list[Trial], data: Data) -> CompiledTraining:
     """The members as the kernels train them."""
     lowered = [components.of_trial(trial.arm.settings, ()) for trial in trials]
     return CompiledTraining(trials, lowered, data, ())
@@ -91,6 +96,20 @@ def evaluation(training: Training) -> float:
     return best / len(training.data.train.y) / MEMBERS
 
 
+def forward_alone(training: CompiledTraining) -> float:
+    """Seconds of processor time a member and image of train, of an evaluation that judges nothing."""
+    nothing = function_address(compiler.library(NOTHING, "float32", "no judgement"), "judge")
+    parts = [part for group in training.groups for part in group.parts.array]
+    before = [part.judge for part in parts]
+    for part in parts:
+        part.judge = nothing
+    try:
+        return evaluation(training)
+    finally:
+        for part, judge in zip(parts, before, strict=True):
+            part.judge = judge
+
+
 def share(least: float, taken: float, unit: float) -> str:
     """The least, and its share of what was taken."""
     return f"{unit * least:8.1f} {100 * least / taken:4.0f} %"
@@ -102,7 +121,7 @@ def compare(rates: Rates, hidden: Sequence[int], optimizer: str, size: int, peer
     widths, batches = (*hidden, CLASSES), Batches.of(data.train.x, size)
     with kernels.without_subnormals():
         training = in_kernels(trials, data)
-        ours, judged = whole_steps(training), evaluation(training)
+        ours, judged, passed = whole_steps(training), evaluation(training), forward_alone(training)
     told = f"784-{'-'.join(map(str, hidden))}-10 {optimizer:5} {size:4} {1e6 * ours:8.1f}"
     theirs = whole_steps(in_pytorch(trials, data)) if peers else float("nan")
     told += f" {1e6 * theirs:8.1f} {theirs / ours:5.1f} "
@@ -113,7 +132,7 @@ def compare(rates: Rates, hidden: Sequence[int], optimizer: str, size: int, peer
     steps = ours * EPOCHS * training.budget.steps_per_epoch
     forward = roofline.forward_seconds(rates, batches, widths)
     told += f"  {1e9 * judged:6.0f} {share(forward / size, judged, 1e9)}"
-    return f"{told} {100 * judgements / (judgements + steps):5.0f} %"
+    return f"{told} {judged / passed:5.2f} {100 * judgements / (judgements + steps):5.0f} %"
 
 
 def main() -> None:
@@ -128,7 +147,7 @@ def main() -> None:
     print(rates)
     print(f"vectors of {kernels.lanes(np.dtype('float32'))}; us a step: kernels, PyTorch, ratio;", end=" ")
     print("at least, share; with a read a pixel, share;", end=" ")
-    print("ns an evaluated image, at least, share, share of a run")
+    print("ns an evaluated image, at least, share, ratio to the kernels' forward pass, share of a run")
     with torch.no_grad():
         for hidden in SHAPES:
             for optimizer in OPTIMIZERS:
