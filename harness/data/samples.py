@@ -168,7 +168,7 @@ def _prepare(
     named = settings.preprocessing if ours else getattr(apply, "__name__", type(apply).__name__)
     width = images.train_images[0].size if ours and not entry.third_party else 0
     decide = [value for value in chosen if value[0] in DATA_SETTINGS[1:]]
-    key = f"{source.digest} {facts.pixel_max} {decide} {dtype} {entry.source_digest} {code_digest()}"
+    key = f"{source.digest} {facts.pixel_max} {decide} {dtype} {entry.code_digest} {code_digest()}"
     complete = ours and not (entry.take_digest and entry.take_digest().unseen)  # the key decides the pixels
     pixels = PixelSource(
         images, indices, facts.pixel_max, dtype, (named, apply), width, key if complete else ""

@@ -191,3 +191,18 @@ def test_large_pixels_are_shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     for _ in range(2):
         np.testing.assert_array_equal(data.train.shared("sums", make)["sum"], data.train.x.sum(0))
     assert counts == [3]
+
+
+def test_pixels_of_a_preprocessing_that_nobody_sees_change_are_not_shared(tmp_path: Path) -> None:
+    """It reads a file, whose content is in no digest."""
+    scale = tmp_path / "scale"
+    scale.write_text("2")
+
+    def own_scaled(x: Any) -> Any:
+        with open(scale) as file:  # noqa: PTH123 (as a person writes it)
+            return x * float(file.read())
+
+    preprocessings.register("own_scaled")(own_scaled)
+    preprocessings.register("own_doubled")(lambda x: 2 * x)
+    assert digits(preprocessing="own_scaled").train.key == ""
+    assert digits(preprocessing="own_doubled").train.key
