@@ -293,3 +293,22 @@ assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=components.SHIPPED.parents[2])
     assert len(list(fresh.glob("*.verdict"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "kept"),
+    [
+        ("ends its process by signal 9", False),
+        ("takes more than 60 s", False),
+        ("ends its process by signal 11", True),
+    ],
+)
+def test_a_complaint_that_may_be_the_machine_s_is_not_kept(
+    how: str, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have killed it, or the machine was busy: the next run asks again."""
+    complaint = f"its compiled form {how}"
+    monkeypatch.setattr(checks, "_examined_elsewhere", lambda _: [complaint])
+    path = tmp_path / "relu.verdict"
+    assert checks._check([(components.activation("relu"), path)]) == [complaint]
+    assert path.exists() is kept
