@@ -10,7 +10,7 @@ from harness.lowering.lowered import looking_once
 from harness.lowering.refusals import BRANCHES, NotLoweredError
 from harness.planning.stack import Stack
 
-NARROW = 128
+NARROW = 4096
 """Hidden units of a layer that compiled code computes, at most; PyTorch's products are faster beyond."""
 DEEPEST = 30
 """Hidden layers of a compiled network, at most."""

@@ -13,7 +13,6 @@ from harness.data.arm_settings import Settings
 from harness.data.samples import Data
 from harness.engines import driver, kernels
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
-from harness.engines.compiled.images import why_dense
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.outcome import Outcome
 from harness.lowering import checks, components
@@ -25,7 +24,7 @@ from harness.study.trials import Trial
 
 def why_not(trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[str]) -> str:
     """Say why a stack does not train in the kernels; empty where it does."""
-    return unfit(trials, device, metrics, data.train.dtype) or why_dense(data)
+    return unfit(trials, device, metrics, data.train.dtype)
 
 
 @looking_once()

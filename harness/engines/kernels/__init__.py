@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ TILE = np.dtype(
 class CImages(Structure):
     """The struct `images` in C."""
 
-    _fields_ = [*((name, c_void_p) for name in ("row", "column", "value", "c")), ("ranges", c_int64)]
+    _fields_ = [*((name, c_void_p) for name in ("full", "row", "column", "value", "c")), ("ranges", c_int64)]
 
 
 class Turned(Structure):
@@ -83,7 +83,8 @@ class Stretch(Structure):
     """The struct `stretch` in C."""
 
     _fields_ = [
-        ("x", CImages), ("batches", Turned),
+        ("x", CImages), ("batches", Turned), ("full", c_void_p),
+        ("full_products", c_int64), ("full_steps", c_int64),
         *((name, c_void_p) for name in ("occurs", "index", "label", "uniforms")),
         *((name, c_int64) for name in ("layers", "widest", "t", "steps", "seeds", "b", "count")),
     ]  # fmt: skip
@@ -94,7 +95,8 @@ class CEvaluation(Structure):
 
     _fields_ = [
         ("x", CImages), ("index", c_void_p), ("label", c_void_p), ("n", c_int64), ("metrics", c_int64),
-        *((name, c_void_p) for name in ("loss", "measured", "hits", "best", "sure")),
+        *((name, c_void_p) for name in ("loss", "measured", "hits", "best", "sure", "full")),
+        ("expanded", c_int64),
     ]  # fmt: skip
 
 
@@ -137,6 +139,14 @@ def identity(dtype: object = "float32") -> str:
     return _find(name_of(dtype)).identity
 
 
+def thresholds() -> Sequence[tuple[int, float, float]]:
+    """Return, by batch size, the densities from which images in full are faster: for products, and gradients.
+
+    Empty where nothing was measured.
+    """
+    return ()
+
+
 @functools.cache  # failures, too: to find one out may take a compiler a minute
 def _find(dtype: str) -> _Kernels:
     try:
@@ -174,6 +184,7 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     signatures: dict[str, list[Any]] = {
         "compress": [at, at, n, n, at, at, at],
         "turn": [CImages, at, n, n, n, Turned],
+        "expand": [CImages, at, n, n, n, n, at],
         "products_of_all": [at, at, n, CImages, at, n, n, n, at, at, at],
         "gradients": [at, at, n, at, at, Turned, n, n, at],
         "layout": [at],
@@ -186,7 +197,8 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
         function.argtypes, function.restype = arguments, None
     loaded.compressed_size.argtypes, loaded.compressed_size.restype = [at, at, n, n], n
     loaded.flush_subnormals.restype = n
-    loaded.ranges_of.argtypes, loaded.ranges_of.restype = [n], n
+    for name in ("ranges_of", "row_of"):
+        getattr(loaded, name).argtypes, getattr(loaded, name).restype = [n], n
     loaded.stretch_room.argtypes, loaded.stretch_room.restype = [members, n, n], n
     return loaded
 

@@ -4,21 +4,6 @@
 
 #define FEW 4 /* images of a batch, at most */
 
-/* The first `left` numbers of a vector, and zeros; or all of them. */
-INLINE vector first_of(const REAL *x, int64_t left)
-{
-    vector v = {0};
-    if (left >= LANES) return *(const vector *)x;
-    memcpy(&v, x, left * sizeof(REAL));
-    return v;
-}
-
-INLINE void put_first(REAL *x, vector v, int64_t left)
-{
-    if (left >= LANES) *(vector *)x = v;
-    else memcpy(x, &v, left * sizeof(REAL));
-}
-
 /* out (b, FILLED(rows)) = start + w y, where w is (rows, n) and y is (b, FILLED(n)) */
 static void multiply_few(const REAL *restrict w, const REAL *restrict start, int64_t rows, int64_t n,
                          const REAL *restrict y, int64_t b, REAL *restrict out)

@@ -22,8 +22,8 @@ from harness.engines.compiled.images import (
     Compressed,
     Transposer,
     compressed,
+    in_full,
     sparse_form,
-    why_dense,
 )
 from harness.engines.compiled.memory import address
 from harness.engines.kernels import TILE
@@ -40,7 +40,7 @@ def addresses(tensors: Sequence[Tensor]) -> Any:
 
 def pays(data: Data) -> bool:
     """Return whether there are kernels for these images, and enough pixels to leave out."""
-    return not kernels.why_not(data.train.dtype) and not why_dense(data)
+    return not kernels.why_not(data.train.dtype) and not in_full(data.train, sparse_form(data.train))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ typedef int64_t int_of_real;
 #endif
 #define INLINE static inline __attribute__((always_inline))
 #define EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
+#define ALL(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 
 typedef REAL vector __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
 typedef int_of_real integers __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
