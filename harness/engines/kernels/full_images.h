@@ -6,14 +6,14 @@
    images, wherever it is cut, so that it does not depend on how many are computed together. */
 
 #if defined(__AVX512F__) && LANES * REAL_BYTES == 64
-#define IN_REGISTERS 12   /* sums of two tiles each: 24 of 32 registers */
+#define IN_REGISTERS 8   /* sums of two tiles each: 24 of 32 registers */
 #elif defined(__aarch64__)
 #define IN_REGISTERS 8
 #else
 #define IN_REGISTERS 6    /* 12 of 16 */
 #endif
 #define PAIR 2            /* tiles */
-#define PIXELS 64         /* whose weights stay in the first cache while all images of a batch read them */
+#define PIXELS 128         /* whose weights stay in the first cache while all images of a batch read them */
 #define IMAGES 128        /* whose gradients stay there while all pixels of a range read them */
 
 /* An odd number of cache lines: what lies one below the other is not in the same place of a cache. */
