@@ -10,8 +10,6 @@ from harness.lowering.lowered import looking_once
 from harness.lowering.refusals import BRANCHES, NotLoweredError
 from harness.planning.stack import Stack
 
-NARROW = 4096
-"""Hidden units of a layer that compiled code computes, at most; PyTorch's products are faster beyond."""
 DEEPEST = 30
 """Hidden layers of a compiled network, at most."""
 
@@ -37,10 +35,6 @@ def _unfit_shape(settings: Settings) -> str:
     if settings.architecture != "mlp":
         return f"architecture {settings.architecture!r} trains in PyTorch"
     hidden = settings.hidden
-    if max(hidden, default=0) > NARROW:
-        return (
-            f"hidden = {hidden}: layers of more than {NARROW} units train in PyTorch, which is faster there"
-        )
     if len(hidden) > DEEPEST:
         return f"hidden has {len(hidden)} layers; more than {DEEPEST} train in PyTorch"
     return ""

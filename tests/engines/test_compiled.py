@@ -26,7 +26,7 @@ from harness.data.samples import Data, Samples, prepare
 from harness.engines import driver, kernels, self_test
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
-from harness.engines.compiled import group, images, training
+from harness.engines.compiled import group, training
 from harness.engines.compiled.components import CompiledOptimizer, functions
 from harness.engines.compiled.images import SparseForm, Transposer, common_pixels, compressed, sparse_form
 from harness.engines.outcome import Outcome
@@ -45,11 +45,6 @@ OTHER: dict[str, Any] = {
     "lr_decay": 0.01, "initial_accumulator_value": 0.1, "centered": True, "amsgrad": True,
 }  # fmt: skip
 """A value for every setting of an optimizer that is not its default."""
-
-
-@pytest.fixture(autouse=True)
-def all_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "DENSEST", 1.0)
 
 
 def trial(seed: int = 0, **changed: Any) -> Trial:

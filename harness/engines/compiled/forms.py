@@ -35,6 +35,6 @@ class Forms:
 
 def chosen(density: float, batch: int) -> Forms:
     """Choose the faster forms for batches of some size, of images that differ from c in a share of pixels."""
-    thresholds = kernels.thresholds() or UNMEASURED
+    thresholds = kernels.measured().thresholds or UNMEASURED
     _, products, gradients = max(row for row in thresholds if row[0] <= max(batch, thresholds[0][0]))
     return Forms(density >= products, density >= gradients)

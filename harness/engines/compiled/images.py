@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.samples import Data, Samples
+from harness.data.samples import Samples
 from harness.engines import kernels
 from harness.engines.compiled.memory import address, zeros
 
@@ -201,7 +201,10 @@ def _compress(samples: Samples, form: SparseForm, ranges: int) -> dict[str, NDAr
 
 
 class Transposer:
-    """Transposes batches of compressed images: for each pixel, the images in which u is not zero. Its memory is reused."""
+    """Transposes batches of compressed images: for each pixel, the images in which u is not zero.
+
+    Its memory is reused.
+    """
 
     def __init__(self, inputs: int, dtype: np.dtype[Any]) -> None:
         """Prepare for images of so many pixels, in a type."""

@@ -15,8 +15,8 @@ from harness.data.batches import Budget, epoch_order
 from harness.data.samples import Data, Samples, Split
 from harness.engines import kernels
 from harness.engines.base import LOOK_EVERY, uniforms
-from harness.engines.compiled.group import MemberGroup, StackContext, parameters
 from harness.engines.compiled import forms
+from harness.engines.compiled.group import MemberGroup, StackContext, parameters
 from harness.engines.compiled.images import Expander, Stored, Transposer, in_full, sparse_form, stored
 from harness.engines.compiled.memory import address, zeros
 from harness.engines.members import SeedIndex, as_slice, runs, shape, update_key

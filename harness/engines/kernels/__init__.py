@@ -2,7 +2,7 @@
 
 The engine computes the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
 self-test (`engines/self_test.py`, some seconds, once a machine) finds the kernels wrong or
-slower. HARNESS_KERNELS=on uses them untested.
+slower. It also measures where they are faster in which form. HARNESS_KERNELS=on uses them untested.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -101,6 +102,31 @@ class CEvaluation(Structure):
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Facts about the kernels on a machine, by their self-test.
+
+    Attributes:
+        complaint: why they are not to be used; empty where they are.
+        wide: they are faster than PyTorch in wide layers, too.
+        thresholds: by batch size, the densities of pixels from which images in full are faster: for layer
+            one's products, and for its gradients. Empty where nothing was measured.
+    """
+
+    complaint: str = ""
+    wide: bool = True
+    thresholds: Sequence[tuple[int, float, float]] = ()
+
+    @classmethod
+    def from_text(cls, text: str) -> Measured:
+        """Read what the self-test prints; raise ValueError for anything else."""
+        told = json.loads(text)
+        if not isinstance(told, dict) or told.keys() != {"complaint", "wide", "thresholds"}:
+            raise ValueError(f"the self-test says {text[:80]!r}")
+        rows = tuple((int(batch), float(p), float(g)) for batch, p, g in told["thresholds"])
+        return cls(str(told["complaint"]), bool(told["wide"]), rows)
+
+
+@dataclass(frozen=True)
 class _Kernels:
     """The kernels and their identity, or why there are none."""
 
@@ -108,6 +134,7 @@ class _Kernels:
     identity: str = ""
     missing: str = ""
     lanes: int = 0
+    measured: Measured = Measured()
 
 
 def name_of(dtype: object) -> str:
@@ -139,12 +166,9 @@ def identity(dtype: object = "float32") -> str:
     return _find(name_of(dtype)).identity
 
 
-def thresholds() -> Sequence[tuple[int, float, float]]:
-    """Return, by batch size, the densities from which images in full are faster: for products, and gradients.
-
-    Empty where nothing was measured.
-    """
-    return ()
+def measured() -> Measured:
+    """Return what the self-test measured on this machine."""
+    return _find("float32").measured
 
 
 @functools.cache  # failures, too: to find one out may take a compiler a minute
@@ -152,11 +176,13 @@ def _find(dtype: str) -> _Kernels:
     try:
         source = (SOURCE.read_text(encoding="utf-8"), dtype, SOURCE.name, (SOURCE.parent,))
         path, loaded = compiler.compiled(*source), _declared(compiler.library(*source))
+        found = Measured()
         if dtype == "float32" and not compiler.trusted():  # float64 is for checks, not for speed
-            _check(path)
+            found = _measured(path)
         layout = (c_int64 * LAYOUT)()
         loaded.layout(layout)
-        return _Kernels(loaded, path.stem, lanes=layout[0])
+        forms = hashlib.sha256(repr(found.thresholds).encode()).hexdigest()[:8]
+        return _Kernels(loaded, f"{path.stem}-{forms}", lanes=layout[0], measured=found)
     except UnavailableError as error:
         return _Kernels(missing=str(error))
 
@@ -185,8 +211,8 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
         "compress": [at, at, n, n, at, at, at],
         "turn": [CImages, at, n, n, n, Turned],
         "expand": [CImages, at, n, n, n, n, at],
-        "products_of_all": [at, at, n, CImages, at, n, n, n, at, at, at],
-        "gradients": [at, at, n, at, at, Turned, n, n, at],
+        "products_of_all": [at, at, n, CImages, at, at, n, n, n, at, at, at],
+        "gradients": [at, at, n, at, at, Turned, at, n, n, at],
         "layout": [at],
         "flush_subnormals": [n],
         "train_stretch": [members, POINTER(Stretch), n, at, n, at, n, at],
@@ -203,25 +229,31 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     return loaded
 
 
-def _check(path: Path) -> None:
-    """Raise UnavailableError for wrong or slow kernels: by a self-test, or an earlier one's verdict."""
+def _measured(path: Path) -> Measured:
+    """Return what a self-test measures, or measured earlier; raise UnavailableError for its complaint."""
     settings = [f"{name}={os.environ.get(name, '')}" for name in PYTORCH_TUNING]
     digest = hashlib.sha256("\n".join([metadata.version("torch"), *settings]).encode()).hexdigest()[:8]
-    kept = path.with_name(f"{path.stem}-{digest}.txt")
-    if kept.exists():
-        complaint = kept.read_text(encoding="utf-8", errors="replace")
-    else:
-        complaint = _self_test()
+    kept = path.with_name(f"{path.stem}-{digest}.json")
+    found = None
+    with suppress(OSError, ValueError, TypeError):
+        found = Measured.from_text(kept.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        told = _self_test()
+        try:
+            found = Measured.from_text(told)
+        except (ValueError, TypeError) as error:
+            raise UnavailableError(str(error)) from error
         with suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             written = Path(scratch) / kept.name
-            written.write_text(complaint, encoding="utf-8")
+            written.write_text(told, encoding="utf-8")
             written.replace(kept)
-    if complaint:
-        raise UnavailableError(f"{complaint} (kept in {kept}; HARNESS_KERNELS=on uses them anyway)")
+    if found.complaint:
+        raise UnavailableError(f"{found.complaint} (kept in {kept}; HARNESS_KERNELS=on uses them anyway)")
+    return found
 
 
 def _self_test() -> str:
-    """Run the self-test; return why the kernels are not to be used, or "". One that fails is not kept."""
+    """Run the self-test; return what it prints. One that fails is not kept."""
     command = [sys.executable, "-P", "-m", "harness.engines.self_test"]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:

@@ -208,29 +208,38 @@ static void products(const REAL *w, const REAL *moved, const tile *tiles, int64_
     }
 }
 
-/* W c (tiles, LANES) of all tiles, and products: a call of its own for networks whose other layers are PyTorch's. */
-void products_of_all(const REAL *w, const tile *tiles, int64_t count, images x, const int64_t *index, int64_t apart,
-                     int64_t b, int64_t d, REAL *moved, REAL *sums, REAL *const *z)
+/* W c (tiles, LANES) of all tiles, and products: a call of its own for networks whose other layers are PyTorch's.
+   `full` are the batches in full, or NULL. */
+void products_of_all(const REAL *w, const tile *tiles, int64_t count, images x, const int64_t *index, const REAL *full,
+                     int64_t apart, int64_t b, int64_t d, REAL *moved, REAL *sums, REAL *const *z)
 {
     if (x.c) move(w, x.c, count, d, moved);
-    products(w, x.c ? moved : NULL, tiles, count, x, (batch_of){index, NULL, b, b, 0}, apart, d, sums, z);
+    products(w, x.c ? moved : NULL, tiles, count, x, (batch_of){index, full, b, b, 0}, apart, d, sums, z);
 }
 
-/* The gradient (tiles, D, LANES) of all tiles' weights, from those at the blocks' pre-activations (k*h, B). `sums`
-   has room for B * LANES. */
+static void sparse_gradient(const tiles_step *k, turned x, REAL *restrict to)
+{
+    for (int64_t j = 0; j < k->d; j++) {
+        vector sum = k->c ? k->c[j] * *(const vector *)k->total : (vector){0};
+        for (int32_t p = x.start[j]; p < x.start[j + 1]; p++)
+            sum += x.value[p] * *(const vector *)(k->sums + x.sample[p] * LANES);
+        *(vector *)(to + j * LANES) = sum;
+    }
+}
+
+/* The gradient (tiles, D, LANES) of all tiles' weights, from those at the blocks' pre-activations (k*h, B): of batches
+   that are turned, or in full. `sums` has room for B * LANES. */
 void gradients(REAL *to, const tile *tiles, int64_t count, const REAL *const *grads, const REAL *c, turned batches,
-               int64_t b, int64_t d, REAL *sums)
+               const REAL *full, int64_t b, int64_t d, REAL *sums)
 {
     for (int64_t t = 0; t < count; t++, to += d * LANES) {
-        const turned own = turned_from(batches, tiles[t].batch, b, d);
         vector total = {0};
         take_up(sums, 0, 1, b, tiles[t].rows, grads[tiles[t].block] + tiles[t].row * b);
         for (int64_t i = 0; c && i < b; i++) total += *(const vector *)(sums + i * LANES);
-        for (int64_t j = 0; j < d; j++) {
-            vector sum = c ? c[j] * total : (vector){0};
-            for (int32_t p = own.start[j]; p < own.start[j + 1]; p++)
-                sum += own.value[p] * *(const vector *)(sums + own.sample[p] * LANES);
-            *(vector *)(to + j * LANES) = sum;
-        }
+        const tiles_step step = {.sums = sums, .c = c, .total = (const REAL *)&total, .d = d};
+        const REAL *x = full ? full + tiles[t].batch * b * row_of(d) : NULL;
+        if (!full) sparse_gradient(&step, turned_from(batches, tiles[t].batch, b, d), to);
+        else for (int64_t j = 0; j < d; j += PIXELS)
+            full_gradient(1, &step, x, b, j, d - j < PIXELS ? d - j : PIXELS, to + j * LANES);
     }
 }
