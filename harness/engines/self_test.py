@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ INPUTS, CLASSES, DENSITY = 784, 10, 0.2
 """Pixels, classes and the share of pixels that are not zero, as in MNIST."""
 DIFFERENT = 0.01
 """Difference of losses beyond rounding: in float32, they agree to about 1e-5 after 100 steps."""
-WIDE = {"hidden": [512], "batch_size": 128, "steps": 20, "eval_every": "20 steps"}
+WIDE: dict[str, Any] = {"hidden": [512], "batch_size": 128, "steps": 20, "eval_every": "20 steps"}
 BATCHES = (1, 8, 32, 128)
 """Batch sizes whose forms are measured; others have those of the next smaller."""
 DENSITIES = (0.25, 0.75)
@@ -46,9 +47,9 @@ def images(count: int, seed: int, density: float = DENSITY) -> Samples:
     return Samples(x, y, np.arange(count))
 
 
-def stack(members: int = MEMBERS, **changed: object) -> list[Trial]:
+def stack(members: int = MEMBERS, **changed: Any) -> list[Trial]:
     """Return the members of a stack, which differ in their learning rate."""
-    base = {"dataset": "digits", "steps": STEPS, "eval_every": f"{STEPS} steps"}
+    base: dict[str, Any] = {"dataset": "digits", "steps": STEPS, "eval_every": f"{STEPS} steps"}
     settings = resolve({**base, **changed})
     rates = np.linspace(0.5, 1, members) * settings.lr
     return [Trial(f"t{k}", Arm(str(k), settings | {"lr": float(lr)}), 0) for k, lr in enumerate(rates)]
@@ -66,8 +67,8 @@ def timed(trials: list[Trial], data: Data, *, switch: str) -> tuple[float, Float
 
 def made_up(density: float = DENSITY) -> Data:
     """Make up a data set."""
-    splits = (images(count, seed, density) for seed, count in enumerate((2_048, 256, 256)))
-    return Data(*splits, tuple(map(str, range(CLASSES))))
+    train, val, test = (images(count, seed, density) for seed, count in enumerate((2_048, 256, 256)))
+    return Data(train, val, test, tuple(map(str, range(CLASSES))))
 
 
 def slowness(stacks: Sequence[list[Trial]], data: Data) -> float:

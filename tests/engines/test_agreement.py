@@ -22,7 +22,6 @@ from harness.engines import kernels, loop
 from harness.engines import stack_engine as engine
 from harness.engines.compiled import engine as compiled
 from harness.engines.outcome import Outcome
-from harness.engines.stacked import network
 from harness.planning import grouping
 from harness.planning import plan as planning
 from harness.registry import Registry
@@ -72,7 +71,7 @@ def layer_one(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.param != "compiled":
         monkeypatch.setattr(compiled, "why_not", lambda *_: "this test wants PyTorch")
     if request.param == "dense":
-        monkeypatch.setattr(network.kernels, "why_not", lambda *_: "this test wants PyTorch")
+        monkeypatch.setattr(kernels, "why_not", lambda *_: "this test wants PyTorch")
 
 
 def trial(name: str = "base", seed: int = 0, **settings: Any) -> Trial:

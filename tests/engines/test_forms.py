@@ -19,7 +19,6 @@ from harness.engines.compiled.forms import Forms
 from harness.engines.compiled.images import Expander, SparseForm, in_full, stored
 from harness.engines.outcome import Outcome
 from harness.engines.stacked import engine as pytorch
-from harness.engines.stacked import network
 from harness.lowering import components
 from harness.planning import grouping
 from harness.study.trials import Trial
@@ -116,7 +115,7 @@ def test_images_without_a_common_value_are_kept_in_full(n: int, d: int, count: i
 
 def pytorch_alone(members: Sequence[Trial], data: Data) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network.kernels, "why_not", lambda *_: "this test wants PyTorch")
+        patch.setattr(kernels, "why_not", lambda *_: "this test wants PyTorch")
         return pytorch.train(members, data, dtype=np.float64, options=OPTIONS)
 
 
