@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.data.samples import Data, Samples
 from harness.engines import kernels
 from harness.engines.compiled.memory import address, zeros
+from harness.lowering import builds
 
 DENSEST = 0.6
 """Share of pixels to compute, at most, where leaving out the others pays: docs/decisions/c-kernels.md."""
@@ -129,14 +130,20 @@ def why_dense(data: Data) -> str:
     """Say why the images have no sparse form here; empty where they have."""
     if data.inputs > np.iinfo(np.uint16).max:
         return f"images of {data.inputs:,} pixels; the kernels take up to {np.iinfo(np.uint16).max:,}"
+    if builds.portable():  # what is fastest here decides no bits
+        return ""
     form = sparse_form(data.train)
     return "" if form.pays else f"{form.density:.0%} of the pixels differ from the most frequent value"
 
 
-@functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
 def compressed(samples: Samples, form: SparseForm) -> Compressed:
     """Return a split's images in a sparse form: of a large data set, the same memory in all processes."""
-    ranges = int(kernels.library(samples.dtype).ranges_of(samples.width))
+    ranges = int(kernels.library(samples.dtype).ranges_of(samples.width))  # as the build in use has them
+    return _compressed(samples, form, ranges)
+
+
+@functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
+def _compressed(samples: Samples, form: SparseForm, ranges: int) -> Compressed:
     made = samples.shared(
         f"images in {ranges} ranges without {form.key} by {code_digest()}",
         lambda: _compress(samples, form, ranges),
