@@ -1,4 +1,4 @@
-"""A small study of every built-in component, on real digits, and the comparison of its results from two machines.
+"""A small study of every built-in component, on real digits, and the comparison of two machines' results.
 
 `python tests/portable/every_component.py FOLDER` writes the study and its images into a folder.
 """
@@ -145,7 +145,9 @@ def _difference(one: Path, other: Path) -> str:
     if one.suffix == ".csv":
         first, second = _rows(one), _rows(other)
         different = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
-        return f"{len(different)} rows, such as {different[0]}" if different or len(first) != len(second) else ""
+        if len(first) != len(second):
+            return f"{len(first)} rows and {len(second)}"
+        return f"{len(different)} rows, such as {different[0]}" if different else ""
     left, right = map(_arrays, (one, other))
     unlike = sorted(name for name in left | right if _bytes(left, name) != _bytes(right, name))
     return f"arrays {', '.join(unlike)}" if unlike else ""
