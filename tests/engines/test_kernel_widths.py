@@ -40,7 +40,7 @@ def forget() -> None:
     """Look for compiled code again, because the compiler is another."""
     kernels.forget()
     checks.forget()
-    components.functions.cache_clear()
+    components.addresses.cache_clear()
 
 
 SLOW = pytest.mark.slow(reason="compiles every component for a processor that few have")

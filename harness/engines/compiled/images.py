@@ -153,11 +153,14 @@ def in_full(samples: Samples, form: SparseForm) -> bool:
 
 
 @functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
+def in_rows(samples: Samples) -> FullImages:
+    """Return a split's images in full: of a large data set, the same memory in all processes."""
+    return FullImages(samples.shared("images in full", lambda: {"x": _whole(samples)})["x"])
+
+
 def stored(samples: Samples, form: SparseForm, *, full: bool) -> Stored:
-    """Return a split's images, in full or not: of a large data set, the same memory in all processes."""
-    if full:
-        return FullImages(samples.shared("images in full", lambda: {"x": _whole(samples)})["x"])
-    return compressed(samples, form)
+    """Return a split's images, in full or not."""
+    return in_rows(samples) if full else compressed(samples, form)
 
 
 def _whole(samples: Samples) -> NDArray[np.floating[Any]]:
@@ -171,7 +174,12 @@ def _whole(samples: Samples) -> NDArray[np.floating[Any]]:
 
 def compressed(samples: Samples, form: SparseForm) -> Compressed:
     """Return a split's images in a sparse form: of a large data set, the same memory in all processes."""
-    ranges = int(kernels.library(samples.dtype).ranges_of(samples.width))
+    ranges = int(kernels.library(samples.dtype).ranges_of(samples.width))  # as the build in use has them
+    return _compressed(samples, form, ranges)
+
+
+@functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
+def _compressed(samples: Samples, form: SparseForm, ranges: int) -> Compressed:
     made = samples.shared(
         f"images in {ranges} ranges without {form.key} by {code_digest()}",
         lambda: _compress(samples, form, ranges),

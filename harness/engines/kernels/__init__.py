@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.lowering import compiler
+from harness.lowering import builds, compiler
 from harness.lowering.calls import MOST_STATES as MOST_STATES
 from harness.lowering.calls import WIDEST as WIDEST
 from harness.lowering.compiler import SWITCH, UnavailableError
@@ -144,7 +144,7 @@ def name_of(dtype: object) -> str:
 
 def library(dtype: object) -> ctypes.CDLL:
     """Return the kernels for float32 or float64, compiled if need be; raise UnavailableError without them."""
-    kernels = _find(name_of(dtype))
+    kernels = _found(dtype)
     if kernels.library is None:
         raise UnavailableError(kernels.missing)
     return kernels.library
@@ -153,29 +153,35 @@ def library(dtype: object) -> ctypes.CDLL:
 def lanes(dtype: object) -> int:
     """Return the hidden units of a tile, and images of a vector: 16, 8 or 4, as a register holds."""
     library(dtype)
-    return _find(name_of(dtype)).lanes
+    return _found(dtype).lanes
 
 
 def why_not(dtype: object = "float32") -> str:
     """Return why the kernels are not used here; empty where they are."""
-    return _find(name_of(dtype)).missing
+    return _found(dtype).missing
 
 
 def identity(dtype: object = "float32") -> str:
     """Return a digest of what decides their bits: source, compiler, flags and processor."""
-    return _find(name_of(dtype)).identity
+    return _found(dtype).identity
+
+
+def _found(dtype: object) -> _Kernels:
+    """Return the kernels of the build in use for a type of numbers."""
+    return _find(name_of(dtype), builds.current())
 
 
 def measured() -> Measured:
     """Return what the self-test measured on this machine."""
-    return _find("float32").measured
+    return _found("float32").measured
 
 
 @functools.cache  # failures, too: to find one out may take a compiler a minute
-def _find(dtype: str) -> _Kernels:
+def _find(dtype: str, build: builds.Build) -> _Kernels:
     try:
         source = (SOURCE.read_text(encoding="utf-8"), dtype, SOURCE.name, (SOURCE.parent,))
-        path, loaded = compiler.compiled(*source), _declared(compiler.library(*source))
+        path = compiler.compiled(*source, build=build)
+        loaded = _declared(compiler.library(*source, build=build))
         found = Measured()
         if dtype == "float32" and not compiler.trusted():  # float64 is for checks, not for speed
             found = _measured(path)
@@ -189,9 +195,13 @@ def _find(dtype: str) -> _Kernels:
 
 @contextmanager
 def without_subnormals() -> Iterator[None]:
-    """Treat subnormal numbers as zero in this thread: those of a dying network would slow a whole stack."""
+    """Treat subnormal numbers as zero in this thread: those of a dying network would slow a whole stack.
+
+    For the same bits on every processor they stay what they are: x86-64 decides after rounding whether a
+    number is too small, AArch64 before.
+    """
     flush = library("float32").flush_subnormals
-    before = flush(1)
+    before = flush(not builds.portable())
     try:
         yield
     finally:
@@ -254,7 +264,7 @@ def _measured(path: Path) -> Measured:
 
 def _self_test() -> str:
     """Run the self-test; return what it prints. One that fails is not kept."""
-    command = [sys.executable, "-P", "-m", "harness.engines.self_test"]
+    command = [sys.executable, "-P", "-m", "harness.engines.self_test", builds.bits()]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(
