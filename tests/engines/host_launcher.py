@@ -6,7 +6,6 @@ import ctypes
 import dataclasses
 import functools
 import hashlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -20,7 +19,7 @@ HERE = Path(__file__).parent
 H100 = 232_448
 """Bytes of shared memory that a block may have on an H100."""
 COMPILER = shutil.which("g++")
-FLAGS = ("-std=c++20", "-O1", NATIVE, "-w", "-pthread", f"-I{HERE}")
+FLAGS: tuple[str, ...] = ("-std=c++17", "-O1", NATIVE, "-w", "-pthread", f"-I{HERE}")
 
 
 def source(program: Program) -> str:
@@ -35,10 +34,15 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def _loaded(text: str) -> ctypes.CDLL:
-    path = Path(_folder().name) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
-    command = ["g++", *FLAGS, "-shared", "-fPIC", "-x", "c++", "-", "-o", str(path)]
+    return ctypes.CDLL(str(compiled(text, Path(_folder().name), "-shared", "-fPIC")))
+
+
+def compiled(text: str, folder: Path, *flags: str) -> Path:
+    """Compile a text of C++."""
+    path = folder / hashlib.sha256("".join([text, *flags]).encode()).hexdigest()[:16]
+    command = ["g++", *FLAGS, *flags, "-x", "c++", "-", "-o", str(path)]
     subprocess.run(command, input=text, text=True, check=True)
-    return ctypes.CDLL(str(path))
+    return path
 
 
 @dataclasses.dataclass
@@ -60,8 +64,3 @@ class Host:
             run(ctypes.addressof(arguments), members, self.threads, program.shared_bytes)
 
         return launch
-
-
-def constants(program: Program) -> dict[str, int]:
-    """The numbers that a program's text defines."""
-    return {name: int(value) for name, value in re.findall(r"^#define (\w+) (\d+)$", program.text, re.M)}

@@ -1,1 +1,1 @@
-"""The resident kernel: on a GPU one block of threads trains one member, whose weights stay on its processor."""
+"""The resident kernel: on a GPU a block of threads trains one member, whose weights stay where it runs."""

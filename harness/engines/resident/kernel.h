@@ -159,13 +159,27 @@ template <int IN, int OUT, int T> INLINE void go_back(const step_of *s, int laye
     }
 }
 
-INLINE REAL stepped(const step_of *s, REAL w, REAL g, REAL *const *state, int64_t at)
+/* A weight after a step; its states change. */
+INLINE REAL stepped(bool first, const step_of *s, REAL w, REAL g, REAL *const *state, int64_t at)
 {
     REAL own[STATES + 1];
     EACH(i, STATES) own[i] = s->first ? (REAL)0 : state[i][at];
-    w = step_one(s->first, s->scalars, w, g, own);
+    w = step_one(first, s->scalars, w, g, own);
     EACH(i, STATES) state[i][at] = own[i];
     return w;
+}
+
+/* The first step of weights, one at a time. Where it differs from the later ones it is apart from them, because the
+   compiler repeats a step's text for each weight of a thread. */
+template <int IN, int OUT> INLINE void update_first(const step_of *s, REAL *w, const REAL *x, const REAL *grad,
+                                                    REAL *const *state)
+{
+    for (int i = threadIdx.x; i < IN * OUT; i += blockDim.x) {
+        const int input = i % IN, unit = i / IN, at = place<FILLED(OUT)>(input, unit);
+        REAL sum = 0;
+        for (int b = 0; b < COLUMNS; b++) sum += x[place<COLUMNS>(input, b)] * grad[place<COLUMNS>(unit, b)];
+        w[at] = stepped(true, s, w[at], sum, state, i);
+    }
 }
 
 /* The gradient of weights, of TI inputs by TO outputs a thread, and their step. */
@@ -193,7 +207,7 @@ template <int IN, int OUT, int TI, int TO> INLINE void update(const step_of *s, 
                     EACH(k, 4) {
                         const int unit = column + 4 * q + k;
                         if (unit < OUT)
-                            own.v[k] = stepped(s, own.v[k], sum[r][4 * q + k], state, (int64_t)unit * IN + input);
+                            own.v[k] = stepped(false, s, own.v[k], sum[r][4 * q + k], state, (int64_t)unit * IN + input);
                     }
                     *to = own;
                 }
@@ -206,7 +220,8 @@ template <int OUT> INLINE void update_bias(const step_of *s, REAL *bias, const R
     for (int unit = threadIdx.x; unit < OUT; unit += blockDim.x) {
         REAL sum = 0;
         for (int image = 0; image < COLUMNS; image++) sum += grad[place<COLUMNS>(unit, image)];
-        bias[unit] = stepped(s, bias[unit], sum, state, unit);
+        if (FIRST_DIFFERS && s->first) bias[unit] = stepped(true, s, bias[unit], sum, state, unit);
+        else bias[unit] = stepped(false, s, bias[unit], sum, state, unit);
     }
 }
 
@@ -319,7 +334,8 @@ static void train(const arguments *a, REAL *shared)
         REAL *state[STATES + 1];
 #define UPDATE(l, IN, OUT, W, BIAS, X, Z, Y, REST, T, SLICES, TI, TO) \
     EACH(i, STATES) state[i] = l ? rest_state[i] + REST : first_state[i]; \
-    update<IN, OUT, TI, TO>(&s, shared + W, l ? shared + X : x, shared + Z, state); \
+    if (FIRST_DIFFERS && s.first) update_first<IN, OUT>(&s, shared + W, l ? shared + X : x, shared + Z, state); \
+    else update<IN, OUT, TI, TO>(&s, shared + W, l ? shared + X : x, shared + Z, state); \
     EACH(i, STATES) state[i] = l ? rest_state[i] + REST + IN * OUT : rest_state[i]; \
     update_bias<OUT>(&s, shared + BIAS, shared + Z, state);
         LAYERS_OF(UPDATE)

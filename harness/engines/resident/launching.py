@@ -39,7 +39,8 @@ class Arguments(Structure):
         *(
             (name, c_int64)
             for name in (
-                "order_step", "rates_step", "losses_step", "kept", "drawn_seeds", "t", "steps", "begin", "images",
+                "order_step", "rates_step", "losses_step", "kept", "drawn_seeds", "t", "steps", "begin",
+                "images",
             )
         ),
     ]  # fmt: skip

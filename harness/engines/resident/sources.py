@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from harness.lowering.lowered import Lowered
 KERNEL = Path(__file__).with_name("kernel.h")
 EDGE = 8
 """Rows and columns of matrices are filled up to a multiple of it: EDGE in the kernel."""
-THREADS = 512
-"""Threads of a block, at most: each has 128 registers then."""
+THREADS = 384
+"""Threads of a block, at most: each has 168 registers then, enough for the sums of its tile."""
 MOST_HIDDEN = 30
 """Hidden layers at most: MOST_HIDDEN in the kernel."""
 SLICED = 256
@@ -29,7 +28,7 @@ PALETTE = 256
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """What a group's members have in common, and all components that some of them have.
+    """The facts that a group's members have in common, and all components that some of them have.
 
     `widths` are those of inputs, hidden layers and classes; `coded` images are bytes and a palette; `dropout`
     says whether a member leaves units out; `pixels_shared` whether a batch's pixels are in shared memory.
@@ -69,7 +68,7 @@ def filled(n: int) -> int:
 def program(facts: GroupFacts) -> Program:
     """Write the text of a group."""
     room = _Room(facts)
-    items = max(max(layer.items for layer in room.layers), SLICED)
+    items = max(SLICED, *(layer.items for layer in room.layers))
     threads = min(THREADS, -(-items // 32) * 32)
     parts = [_opening(facts, threads), *_components(facts), room.defines(), _texts(KERNEL)]
     size = REALS[facts.real][1]
@@ -126,12 +125,12 @@ def _components(facts: GroupFacts) -> list[str]:
 
 
 STEP = """
-INLINE REAL step_one(int first, const REAL *u, REAL w, REAL g, REAL *s)
+INLINE REAL step_one(bool first, const REAL *u, REAL w, REAL g, REAL *s)
 {
     vector own[STATES + 1];
     EACH(i, STATES) own[i] = vector(s[i]);
-    const vector next = FIRST_DIFFERS && first ? optimizer::step_first(u, vector(w), vector(g), own)
-                                               : optimizer::step_later(u, vector(w), vector(g), own);
+    const vector next = first ? optimizer::step_first(u, vector(w), vector(g), own)
+                              : optimizer::step_later(u, vector(w), vector(g), own);
     EACH(i, STATES) s[i] = own[i].x;
     return next.x;
 }
@@ -142,7 +141,8 @@ using optimizer::scalars;
 def _choice(head: str, call: str, count: int) -> str:
     """Write a function that calls one of several, by a number that is the same in all threads of a block."""
     cases = "".join(f"    case {i}: return {call.format(i)};\n" for i in range(1, count))
-    return f"INLINE {head}\n{{\n    switch (which) {{\n{cases}    default: return {call.format(0)};\n    }}\n}}\n"
+    cases += f"    default: return {call.format(0)};\n"
+    return f"INLINE {head}\n{{\n    switch (which) {{\n{cases}    }}\n}}\n"
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class _Layer:
 
     @classmethod
     def of(cls, inputs: int, outputs: int, batch: int) -> _Layer:
-        tile = 8 if inputs >= 128 else 4  # noqa: PLR2004 (long sums are worth large tiles)
+        tile = 8 if inputs >= 128 else 4  # long sums are worth large tiles
         tiles = filled(outputs) * filled(batch) // tile**2
         slices = max(1, min(inputs // 8, SLICED // tiles, MOST_SLICES))
         return cls(inputs, outputs, tile, slices, *cls._tile_of_weights(inputs, outputs))

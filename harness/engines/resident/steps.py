@@ -1,7 +1,7 @@
 """Steps of a stack by the resident kernel: many of them in one launch, a block of threads a member.
 
-Weights, states of optimizers and evaluations are those of the stack in PyTorch, so checkpoints and results are
-too. Where the kernel cannot be used, a note says why, and steps are replayed as CUDA graphs.
+Weights, states of optimizers and evaluations are those of the stack in PyTorch, so checkpoints and results
+are too. Where the kernel cannot be used, a note says why, and steps are replayed as CUDA graphs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def launchers(device: torch.device) -> Callable[[], Launcher] | None:
 
 
 def steps(stack: StackedNetwork, data: Data, feed: Feed, note: Callable[[str], None]) -> Resident | None:
-    """Return a stack's steps by the kernel; None where its device has none, or, as is noted, they do not work."""
+    """Return a stack's steps by the kernel; None where its device has none, or, as is noted, it cannot."""
     make = launchers(stack.device)
     if make is None:
         return None
@@ -124,7 +124,7 @@ class Resident:
 
 @dataclass(frozen=True)
 class MemberTables:
-    """What the kernel reads of each member (k, ..), on the device."""
+    """The numbers of each member (k, ..) that the kernel reads, on the device."""
 
     seed: Tensor
     drawn: Tensor
