@@ -1,8 +1,9 @@
 """All that is to be known of a GPU, in one program of at most six minutes: tests, then speed beside JAX.
 
-`python tests/benchmarks/gpu.py` runs with the machine's own Python, PyTorch and JAX, without a network, on the
-repository as it is checked out. MNIST is read from HARNESS_DATA (its files may be .gz). What is missing of the
-harness's own dependencies is named; `--wheels FOLDER` takes it from wheels in a folder, without an installation.
+`python tests/benchmarks/gpu.py` runs with the machine's own Python, PyTorch and JAX, without a network, on
+the repository as it is checked out. MNIST is read from HARNESS_DATA (its files may be .gz). What is missing
+of the harness's own dependencies is named; `--wheels FOLDER` takes it from wheels in a folder, without an
+installation.
 
 Each part is a process of its own with a limit of its own, so that one that fails or hangs costs its own rows
 alone; each row is written when it is measured. Files go into results/reference/gpu:
@@ -47,8 +48,8 @@ FILES = (
     "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
 )  # fmt: skip
 COLUMNS = (
-    "system", "optimizer", "batch_size", "trials", "seconds_a_step", "seconds_an_evaluation", "trials_a_second",
-    "trials_a_second_steps_alone", "timed_steps", "extrapolated",
+    "system", "optimizer", "batch_size", "trials", "seconds_a_step", "seconds_an_evaluation",
+    "trials_a_second", "trials_a_second_steps_alone", "timed_steps", "extrapolated",
 )  # fmt: skip
 TESTS = ("tests/engines/test_resident.py", "tests/engines/test_cuda_graphs.py")
 
@@ -203,9 +204,12 @@ def run_part(part: Part, command: Sequence[str], env: dict[str, str], seconds: f
     """Run a part; write its rows and how it ended, and tell whether it went through."""
     begun, told = time.monotonic(), [""]
     log = (writer.folder / f"{part.name}.log").open("w", encoding="utf-8")
-    with log, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, cwd=ROOT
-    ) as process:
+    with (
+        log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, cwd=ROOT
+        ) as process,
+    ):
         assert process.stdout is not None
         try:
             for line in lines_of(process.stdout, seconds):
@@ -247,7 +251,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
         ]
         if loop is not None:
             ratios += [f"{name} / loop {value / loop:.4g}" for name, value in rate.items()]
-        lines.append(f"{optimizer}, K = {trials:,}, trials of 10 epochs a second: {told}; {'; '.join(ratios)}")
+        lines.append(
+            f"{optimizer}, K = {trials:,}, trials of 10 epochs a second: {told}; {'; '.join(ratios)}"
+        )
     return lines
 
 

@@ -1,8 +1,8 @@
 """One part of gpu.py: it measures a system at several numbers of trials, and prints each row as JSON.
 
 Trials are of a 784-32-32-10 network under softmax cross-entropy at batch 32, of one seed, and differ in their
-learning rate. Steps are timed for some seconds and evaluations once; "a trial" is 10 epochs with evaluations of
-train and val before and after each, and of test at the end, as `harness run` does.
+learning rate. Steps are timed for some seconds and evaluations once; "a trial" is 10 epochs with evaluations
+of train and val before and after each, and of test at the end, as `harness run` does.
 """
 
 from __future__ import annotations
@@ -61,9 +61,10 @@ class Row:
         work, trials = self.work, self.work.trials
         whole = work.steps * self.step + (work.epochs + 1) * self.evaluation + self.tested
         return {
-            "system": self.system, "optimizer": work.optimizer, "batch_size": work.batch_size, "trials": trials,
-            "seconds_a_step": self.step, "seconds_an_evaluation": self.evaluation,
-            "trials_a_second": trials / whole, "trials_a_second_steps_alone": trials / (work.steps * self.step),
+            "system": self.system, "optimizer": work.optimizer, "batch_size": work.batch_size,
+            "trials": trials, "seconds_a_step": self.step, "seconds_an_evaluation": self.evaluation,
+            "trials_a_second": trials / whole,
+            "trials_a_second_steps_alone": trials / (work.steps * self.step),
             "timed_steps": self.steps,
             "extrapolated": f"{self.steps} of {work.steps} steps, evaluations once",
         }  # fmt: skip
@@ -105,11 +106,15 @@ class Stack:
         budget = Budget.of(trials[0].arm.settings, len(data.train.y))
         network = StackedNetwork(trials, data, stack_optimizers(trials, budget, where), where, torch.float32)
         self.training, self.step = StackTraining(network, data, budget, ()), 0
-        if not isinstance(self.training.steps, kind):
-            raise RuntimeError(f"it is not {kind.__name__} that trains: {' '.join(self.training.notes)}")
+        trains = type(self.training.steps)
+        if trains is not kind:
+            told = " ".join(self.training.notes)
+            raise RuntimeError(f"{trains.__name__} trains, not {kind.__name__}: {told}")
 
     def train(self, steps: int) -> None:
-        """Take steps, as many at a time as the run does."""
+        """Take steps, as many at a time as the run does; after the last one comes the first again."""
+        if self.step + steps > self.training.budget.steps:
+            self.step = 0
         end = self.step + steps
         while self.step < end:
             until = min(end, self.step - self.step % 64 + 64)
@@ -158,10 +163,11 @@ def resident(data: Data, sizes: Sizes) -> Iterator[Row]:
 
 def stand_in(steps: Any) -> None:
     """Let a processor stand in for a GPU."""
+    from host_launcher import Host
+
     from harness.engines.stacked import sparse
     from harness.engines.stacked.dense import Dense
     from harness.engines.stacked.gpu_images import ResidentImages
-    from host_launcher import Host
 
     steps.launchers = lambda _: Host
     sparse.pays = lambda _: False  # type: ignore[assignment]

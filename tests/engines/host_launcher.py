@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.engines.resident.launching import Arguments, Launch
@@ -64,3 +65,7 @@ class Host:
             run(ctypes.addressof(arguments), members, self.threads, program.shared_bytes)
 
         return launch
+
+    def together(self, launches: Sequence[Callable[[], None]]) -> None:
+        for launch in launches:
+            launch()

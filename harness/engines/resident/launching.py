@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import Structure, c_int64, c_void_p
 from typing import Protocol
 
@@ -20,6 +20,10 @@ MOST_SHARED = 97
 """CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN."""
 DYNAMIC_SHARED = 8
 """CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES."""
+
+
+STREAMS = 15
+"""Groups that run beside the first one, at most."""
 
 
 class Arguments(Structure):
@@ -58,6 +62,9 @@ class Launcher(Protocol):
     def prepare(self, program: Program) -> Launch:
         """Compile a program and load it; raise UnavailableError where that is not possible."""
 
+    def together(self, launches: Sequence[Callable[[], None]]) -> None:
+        """Make launches that may run at the same time; whatever comes later comes after all of them."""
+
 
 class Cuda:
     """A CUDA device, in PyTorch's context and on its current stream."""
@@ -70,6 +77,7 @@ class Cuda:
         self._check(self.driver.cuCtxGetDevice(ctypes.byref(handle)))
         self._check(self.driver.cuDeviceGetAttribute(ctypes.byref(limit), MOST_SHARED, handle))
         self.shared_limit = limit.value
+        self.streams = [torch.cuda.Stream(device) for _ in range(STREAMS)]
 
     def prepare(self, program: Program) -> Launch:
         """Compile and load as `Launcher.prepare`."""
@@ -90,6 +98,19 @@ class Cuda:
                 raise MachineError(f"the GPU ({self.device}) does not start a kernel: {self._words(result)}")
 
         return launch
+
+    def together(self, launches: Sequence[Callable[[], None]]) -> None:
+        """Launch as `Launcher.together`: a small group leaves most of a GPU to the others."""
+        first, *others = launches
+        current = torch.cuda.current_stream(self.device)
+        for place, launch in enumerate(others):
+            stream = self.streams[place % len(self.streams)]
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                launch()
+        first()
+        for stream in self.streams[: len(others)]:
+            current.wait_stream(stream)
 
     def _check(self, result: int) -> None:
         if result:

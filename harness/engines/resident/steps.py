@@ -65,7 +65,7 @@ class Resident:
     @looking_once()
     def __init__(self, stack: StackedNetwork, data: Data, feed: Feed, launcher: Launcher) -> None:
         """Compile the kernels of a stack; raise UnavailableError where one of them cannot be used."""
-        self.stack, self.feed, self.budget = stack, feed, feed.budget
+        self.stack, self.feed, self.budget, self.launcher = stack, feed, feed.budget, launcher
         per_epoch, size = self.budget.steps_per_epoch, self.budget.batch_size
         if str(stack.dtype) != "torch.float32" and stack.device.type == "cuda":
             raise UnavailableError(f"it is for float32, not for {str(stack.dtype).removeprefix('torch.')}")
@@ -93,8 +93,7 @@ class Resident:
         per_epoch, kept = self.budget.steps_per_epoch, self.feed.kept
         count = min(until - step, per_epoch - step % per_epoch, kept - step % kept)
         self.dropout.ready(step, self.sizes)
-        for group in self.groups:
-            group.launch(step, count)
+        self.launcher.together([partial(group.launch, step, count) for group in self.groups])
         return count
 
     def check(self) -> None:
