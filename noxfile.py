@@ -147,7 +147,7 @@ def torture(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed beside alternatives, or another revision: `nox -s bench -- --gate REV`; `-- --help`.
 
-    `-- --cells wide,fashion --sides jax` measures a part, and the same command again goes on where it stopped;
+    `-- --cells wide,fashion --sides jax` measures a part; the same command again goes on where it stopped;
     `-- -k rung` runs other benchmarks by name.
     """
     install(session, "bench")

@@ -1,23 +1,26 @@
 """How fast the harness is, beside whatever else could do the same work: `nox -s bench`.
 
+\b
     nox -s bench                                                  # the default cells and sides, 15 minutes
     nox -s bench -- --cells batches,few --sides jax --rounds 3    # a part; call it again and it goes on
     nox -s bench -- --cells wide,fashion --instructions native,avx2 --sides pytorch,jax
     nox -s bench -- --cells components --against HEAD~1           # beside another revision
     nox -s bench -- --gate HEAD~1                                 # exit code 1: something got slower
 
-Counted are the processor seconds of all processes, beside the seconds that passed. In each round every side of
-every cell runs once, in an order that rotates; ratios are taken within a round. All trials must reach the
-accuracy of the harness's. Each row is written to OUT/rows.csv as it is measured; a call with the same --out
-goes on with what is missing. docs/decisions/benchmark-method.md says more.
+Counted are the processor seconds of all processes, beside the seconds that passed. In each round every side
+of every cell runs once, in an order that rotates; ratios are taken within a round. All sides must reach the
+harness's accuracy. Each row is written to OUT/rows.csv as it is measured; a call with the same --out goes on
+with what is missing. docs/decisions/benchmark-method.md says more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,10 +36,23 @@ from measuring import Bench
 from peers import PEERS
 from peers.crews import Crews, missing
 from rows import Rows
-from sides import HARNESS, JAX, OTHER, PYTORCH, ROOT, TITLES, HarnessSide, JaxSide, LoopSide, Reference, Side, commit_of
+from sides import (
+    HARNESS,
+    JAX,
+    OTHER,
+    PYTORCH,
+    ROOT,
+    TITLES,
+    HarnessSide,
+    JaxSide,
+    LoopSide,
+    Reference,
+    Side,
+    commit_of,
+)
 from worktrees import worktree
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import MachineError, UsageError, did_you_mean
 from harness.plots.style import save
 
 DEFAULT_SIDES = (JAX, *(name for name, peer in PEERS.items() if not peer.slow))
@@ -130,53 +146,35 @@ def judge(bench: Bench, revision: str, margin: float) -> int:
 
 
 @click.command(help=__doc__)
-@click.option(
-    "--cells", "cell_names", default="", help=f"Names or groups: {', '.join([*cells.GROUPS, *cells.CELLS])}."
-)
+@click.option("--cells", "cell_names", default="", help=f"Of {', '.join([*cells.GROUPS, *cells.CELLS])}.")
 @click.option("--sides", default="", help=f"Some of {', '.join(ALLOWED)}; {HARNESS} always.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
-@click.option(
-    "--minutes",
-    type=click.FloatRange(0),
-    default=15.0,
-    show_default=True,
-    help="Nothing begins that would pass them.",
-)
-@click.option(
-    "--out", default="results/bench", type=click.Path(path_type=Path, file_okay=False), show_default=True
-)
+@click.option("--minutes", type=click.FloatRange(0), default=15.0, show_default=True)
+@click.option("--out", default="results/bench", type=click.Path(path_type=Path), show_default=True)
 @click.option("--against", default="", metavar="REV", help="Another revision takes part.")
 @click.option(
-    "--gate",
-    "revision",
-    default="",
-    metavar="REV",
-    help="Only judge against it: 0 nothing is slower, 1 something is, 2 nobody can tell.",
+    "--gate", "revision", default="", metavar="REV", help="Judge: exit code 0, 1 slower, 2 unknown."
 )
-@click.option(
-    "--margin",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=gate.MARGIN,
-    show_default=True,
-    help="Of the gate.",
-)
+@click.option("--margin", type=click.FloatRange(0, 1, min_open=True), default=gate.MARGIN, show_default=True)
 @click.option("--instructions", default=NATIVE, show_default=True, help=f"Some of {', '.join(ENVIRONMENTS)}.")
-@click.option(
-    "--jax",
-    "pythons",
-    multiple=True,
-    metavar="PYTHON",
-    help="An interpreter that has JAX; by default this one.",
-)
+@click.option("--jax", "pythons", multiple=True, metavar="PYTHON", help="One with JAX; by default this one.")
 @click.option("--trials", type=click.IntRange(1), help="At most, in each cell.")
 @click.option("--epochs", type=click.IntRange(1), help="At most, in each cell.")
 def main(**asked: Any) -> None:
     """Measure, print and keep."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a worktree is taken away
     try:
         sys.exit(_run(**asked))
-    except UsageError as error:
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (UsageError, MachineError) as error:
         click.echo(error, err=True)
-        sys.exit(2)
+        sys.exit(2 if asked["revision"] or isinstance(error, UsageError) else 1)
+    except Exception:  # 1 would say that something got slower
+        if not asked["revision"]:
+            raise
+        traceback.print_exc()
+        sys.exit(gate.UNKNOWN)
 
 
 def _run(
@@ -185,6 +183,8 @@ def _run(
 ) -> int:  # fmt: skip
     other = revision or against
     names = [HARNESS] if revision else chosen_sides(sides)
+    if revision:
+        trials, epochs = trials or gate.TRIALS, epochs or gate.EPOCHS
     chosen = cells.chosen(cell_names or ("gate" if revision else "default"), trials, epochs)
     held = chosen_instructions(instructions)
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The work that is measured: cells by name, each a study of trials that differ in one thing, mostly the learning rate.
+"""The work that is measured: cells by name, each a study of trials that differ in learning rate or in shape.
 
 Each trial is evaluated as `harness run` does: train and val before training and after every epoch, test at
 the end.
@@ -36,8 +36,7 @@ class Cell:
 
     Attributes:
         title: in tables.
-        settings: what differs from ReLU, cross-entropy, SGD, batch 32, unit pixels, hidden layers 32 and 32 on
-            MNIST.
+        settings: what differs from ReLU, cross-entropy, SGD, batch 32, unit pixels, 784-32-32-10 on MNIST.
         trials: that differ in learning rate, unless `shapes` are there.
         epochs: passes.
         faster: by how much the learning rates are raised, for a loss whose gradients are small.
@@ -135,7 +134,7 @@ class Cell:
         return replace(self, trials=n, epochs=min(self.epochs, epochs or self.epochs), shapes=self.shapes[:n])
 
     def reference(self) -> Cell:
-        """Three trials of one epoch at an eighth of the default learning rate: what all loops must train alike.
+        """Three trials of an epoch at an eighth of the default learning rate, which loops must train alike.
 
         So low because the last batches of one epoch, at a constant rate, move the accuracy by points.
         """

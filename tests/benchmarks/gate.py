@@ -1,14 +1,16 @@
-"""The gate: did something get slower than in another revision? 0: nothing did, 1: something did, 2: nobody can tell.
+"""The gate: did something get slower than in another revision?
 
 Both builds run each cell once a round, in an order that turns; what is compared is the logarithm of the ratio
-of their processor seconds within a round. Judged is after `LOOKS` rounds and never in between. A cell is slower
-when even the lower end of its interval is above 1, and not slower when even the upper end is below 1 + margin.
+of their processor seconds within a round. It is judged after `LOOKS` rounds and never in between. A cell is
+not slower when even the upper end of its interval is below 1 + margin, and else slower when even the lower
+end is above 1.
 
-Two errors are held to `ALPHA` each, over the whole gate: to call a change slower that is not (the lower ends are
-one-sided Student's t, divided over cells and looks by Bonferroni), and to let pass a change that makes some cell
-slower by the margin or more (the upper ends are divided over looks alone: all cells must pass, so the one that
-should not is enough to hold it; Berger 1982, "Multiparameter hypothesis testing and acceptance sampling"). A
-change that is there and smaller than the margin may get either answer, and passes once it is known so well.
+Two errors are held to `ALPHA` each, over the whole gate. One is to call slower what is not: the lower ends
+are one-sided Student's t, divided over cells and looks by Bonferroni. The other is to let pass a change that
+makes some cell slower by the margin or more: the upper ends are divided over looks alone, because all cells
+must pass, so that the one that should not is enough to hold it (Berger 1982, "Multiparameter hypothesis
+testing and acceptance sampling"). A change that is there and smaller than the margin may get any answer; with
+rounds enough it passes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from tables import different
 from harness.stats import summarise
 
 LOOKS = (6, 12, 24)  # rounds; even, so that each side is first as often
+TRIALS, EPOCHS = 32, 1  # of a cell, at most: many short rounds tell more than few long ones
 MARGIN = 0.05
 ALPHA = 0.05
 NOTHING, SLOWER, UNKNOWN = 0, 1, 2
@@ -39,11 +42,11 @@ def ratios(rows: pd.DataFrame, rounds: int) -> pd.DataFrame:
         cell, round, log_ratio; only rounds in which both were measured.
     """
     timed = rows[rows["failed"].eq("") & rows["round"].lt(rounds)]
-    wide = timed.pivot_table(
-        index=["cell", "round"], columns="side", values="cpu", aggfunc="last", sort=False
+    ours, others = (
+        timed[timed["side"].eq(side)].groupby(["cell", "round"], sort=False)["cpu"].last().astype(float)
+        for side in (HARNESS, OTHER)
     )
-    wide = wide.reindex(columns=[HARNESS, OTHER]).astype(float).dropna()
-    return np.log(wide[HARNESS] / wide[OTHER]).rename("log_ratio").reset_index()
+    return np.log(ours / others).dropna().rename("log_ratio").reset_index()
 
 
 def judged(found: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
@@ -63,9 +66,8 @@ def judged(found: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
         "cell": lower["cell"], "rounds": lower["n"], "ratio": np.exp(lower["mean"]),
         "low": np.exp(lower["low"]), "high": np.exp(upper["high"]),
     })  # fmt: skip
-    return table.assign(
-        verdict=[_verdict(low, high, margin) for low, high in zip(table["low"], table["high"], strict=True)]
-    )
+    ends = zip(table["low"], table["high"], strict=True)
+    return table.assign(verdict=[_verdict(low, high, margin) for low, high in ends])
 
 
 def _verdict(low: float, high: float, margin: float) -> Verdict:
@@ -105,21 +107,18 @@ def run(bench: Bench, margin: float, tell: Callable[[str], None]) -> Answer:
         table = judged(ratios(bench.table(), done), margin)
         tell(words(table))
         if (code := decided(table)) != UNKNOWN:
-            return Answer(
-                code, table, f"{'something got' if code else 'nothing got'} slower, after {done} rounds"
-            )
-    why = (
-        "the machine is too noisy for so many"
-        if done == LOOKS[-1]
-        else "the minutes are over; call again to go on"
+            what = "something" if code == SLOWER else "nothing"
+            return Answer(code, table, f"{what} got slower, after {done} rounds")
+    noisy = (
+        "the machine is too noisy" if done == LOOKS[-1] else "the minutes are over; the same command goes on"
     )
-    return Answer(UNKNOWN, table, f"nobody can tell after {done} of {LOOKS[-1]} rounds: {why}")
+    return Answer(UNKNOWN, table, f"nobody can tell after {done} of {LOOKS[-1]} rounds: {noisy}")
 
 
 def words(table: pd.DataFrame) -> str:
     """The table in words, a line a cell."""
     return "\n".join(
-        f"  {row['cell']}: {row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['rounds']} rounds: "
-        f"{row['verdict']}"
+        f"  {row['cell']}: {row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f}) "
+        f"in {row['rounds']} rounds: {row['verdict']}"
         for row in table.to_dict("records")
     )

@@ -1,4 +1,4 @@
-"""Instruction sets: this machine's own, or AVX2, to which compilers and libraries are held by their environment."""
+"""Instruction sets: this machine's own, or AVX2, to which an environment holds compilers and libraries."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """JAX in its best form: of several versions, of several layouts, with and without a flag of XLA's.
 
-XLA's CPU runtime changed after JAX 0.4.31, for many kinds of small models to the worse (jax-ml/jax#36799), and
-0.10 fuses sums in a way that one flag turns off (jax-ml/jax#37465). So the newest version and 0.4.31, each in an
-environment of its own, are tried for each cell, and the row names the one that was taken.
+XLA's CPU runtime changed after JAX 0.4.31, for many kinds of small models to the worse (jax-ml/jax#36799),
+and 0.10 fuses sums in a way that one flag turns off (jax-ml/jax#37465). So the newest version and 0.4.31,
+each in an environment of its own, are tried for each cell, and the row names the one that was taken.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Environment:
 
 
 def probe(python: str, flags: str) -> str:
-    """The version of JAX; empty if there is none, or none that knows all flags: an unknown one ends the process."""
+    """The version of JAX; empty if there is none that knows all flags: an unknown one ends the process."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     try:
         done = subprocess.run(
@@ -81,7 +81,7 @@ def environments(
         version = asked(python, must)
         if not version:
             missing.append(
-                f"JAX {asked(python, '')} cannot be held to {held} (no {must}): it is left out there"
+                f"JAX {asked(python, '')} cannot be held to {held} and is left out there: no {must}"
             )
             continue
         known = [flag for flag in ALWAYS if asked(python, flag)]
@@ -136,7 +136,7 @@ class Jax:
         )  # fmt: skip
 
     def best_form(self, cell: Cell, held: str, shares: Sequence[Sequence[float]]) -> str:
-        """The form that would take the fewest processor seconds, of all environments; each process tries some."""
+        """The form that would take the fewest processor seconds; each process tries some."""
         sizes = dict.fromkeys(min(len(shares[-1]), size) for size in SIZES)
         forms = [f"{layout} {size}" for size in sizes for layout in LAYOUTS]
         asked = [{"rates": rates, "tries": forms[i :: len(shares)]} for i, rates in enumerate(shares)]
@@ -177,9 +177,9 @@ class Jax:
         return [json.loads(printed) for printed, _ in replies]
 
     def _images(self, cell: Cell) -> dict[str, Any]:
-        """Where the images lie, as bytes, and what makes pixels of them: the arrays that the harness trains on."""
+        """Where the harness's images lie, as bytes, and what makes pixels of them."""
         name = cell.whole["dataset"]
-        top = datasets[name].pixel_max
+        top = datasets[name].facts.pixel_max
         data = prepare(Settings({**cell.whole, "preprocessing": "unit"}))
         place = self.folder / name
         if name not in self.written:

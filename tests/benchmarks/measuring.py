@@ -1,4 +1,4 @@
-"""Rounds: every side of every cell once a round, in an order that rotates, as far as it is not measured yet."""
+"""Rounds: every side of every cell once a round, in an order that rotates, if it is not measured yet."""
 
 from __future__ import annotations
 
@@ -74,14 +74,16 @@ class Bench:
         ]
 
     def table(self) -> pd.DataFrame:
-        """Rows of what is measured here, by the code and versions there are now; what failed, if nothing else is."""
+        """The rows of what is measured here, by the code and the versions that there are now."""
         wanted = {
             (name, cell.trials, cell.epochs, side, held, self.key(name, side, held, 0)["version"])
             for name, cell in self.cells.items() for side in self.sides for held in self.instructions
         }  # fmt: skip
         rows = self.rows.table()
         columns = ["cell", "trials", "epochs", "side", "instructions", "version"]
-        own = pd.Series([tuple(row) in wanted for row in rows[columns].itertuples(index=False)], rows.index, bool)
+        own = pd.Series(
+            [tuple(row) in wanted for row in rows[columns].itertuples(index=False)], rows.index, bool
+        )
         return rows[own & rows["machine"].eq(_cpu()) & rows["cores"].eq(cores())]
 
     def one_round(self, i: int) -> bool:

@@ -1,4 +1,4 @@
-"""Rows of measurements: one a line of `rows.csv`, written as it is measured, so that a bench goes on where it stopped.
+"""Rows of measurements: one a line, written as it is measured, so that a bench goes on where it stopped.
 
 What makes a measurement the same as an earlier one is in `KEY`: machine, cell and its size, side, instruction
 set, the versions of all that the side runs, and the round. A line that was cut off is dropped.
@@ -61,6 +61,7 @@ WORDS = (
     "instructions",
     "version",
     "title",
+    "measured",
     "commit",
     "form",
     "extrapolated",
@@ -83,10 +84,11 @@ class Rows:
             _cut(file)
         if not file.exists() or not file.stat().st_size:
             _append(file, COLUMNS)
-        header = file.open(newline="").readline().strip()
+        with file.open(newline="") as lines:
+            header = lines.readline().strip()
         if header != ",".join(COLUMNS):
             raise UsageError(
-                f"{file}: got the columns {header[:80]} .., allowed are those of this bench; name another --out"
+                f"{file}: got the columns {header[:70]} .., allowed are this bench's; name another --out"
             )
         table = pd.read_csv(file, dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values={
             name: [""] for name in COLUMNS if name not in WORDS

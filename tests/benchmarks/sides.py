@@ -30,7 +30,8 @@ from harness.system.resources import cores
 ROOT = Path(__file__).parents[2]
 HARNESS, PYTORCH, OTHER, JAX = "harness", "pytorch", "other", "jax"
 TITLES = {
-    HARNESS: "harness", PYTORCH: "harness, PyTorch alone", OTHER: "the other revision", JAX: "JAX, its best form",
+    HARNESS: "harness", PYTORCH: "harness, PyTorch alone", OTHER: "the other revision",
+    JAX: "JAX, its best form",
     **{name: peer.title for name, peer in PEERS.items()},
 }  # fmt: skip
 SAME = 0.015  # mean test accuracies that differ by less are the same
@@ -60,16 +61,16 @@ class Side(Protocol):
 
 @dataclass(frozen=True)
 class HarnessSide:
-    """Whole runs of the command, by the code of a checkout: start, workers, data, training, evaluation, files."""
+    """Whole runs of the command by the code of a checkout, from its start to its last file."""
 
     checkout: Path
     folder: Path
     kernels: bool = True
 
-    def takes(self, cell: Cell) -> bool:
+    def takes(self, cell: Cell) -> bool:  # noqa: ARG002 (it takes all)
         return True
 
-    def version(self, held: str) -> str:
+    def version(self, held: str) -> str:  # noqa: ARG002 (the set is named beside it)
         return f"{code_of(self.checkout / 'harness')} {versions(('torch', 'numpy'))}"
 
     def warm_up(self, cell: Cell, held: str) -> None:
@@ -154,7 +155,7 @@ class LoopSide:
     def takes(self, cell: Cell) -> bool:
         return cell.plain
 
-    def version(self, held: str) -> str:
+    def version(self, held: str) -> str:  # noqa: ARG002 (the set is named beside it)
         return f"{versions(PACKAGES)} {code_of(ROOT / 'tests' / 'benchmarks' / 'peers')}"
 
     def warm_up(self, cell: Cell, held: str) -> None:
@@ -169,7 +170,7 @@ class LoopSide:
         mine, ours = self.checked[cell.optimizer], self.reference.accuracy(few, held)
         if abs(mine - ours) >= SAME:
             raise NotMeasuredError(
-                f"not the same work: test accuracy {mine:.4f}, the harness's {ours:.4f}, of 3 trials x 1 epoch"
+                f"not the same work: test accuracy {mine:.4f}, the harness's {ours:.4f}, of a few trials"
             )
         forms = _distinct(self.peer.forms, cell)
         tried = {form: self._time(form, cell, held, "parts", TRY).cpu for form in forms} if forms[1:] else {}

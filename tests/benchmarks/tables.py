@@ -14,9 +14,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A row a cell, instruction set and side: medians over rounds.
 
     Returns:
-        cell, title, trials, epochs, instructions, side, form, rounds, cpu, wall, cpu_in_all, peak_mb, accuracy,
-        ratio, low, high (of processor seconds, over the harness's of the same round; median, least, most),
-        wall_ratio, extrapolated.
+        cell, title, trials, epochs, instructions, side, form, rounds, cpu, wall, cpu_in_all, peak_mb,
+        accuracy, ratio, low, high, wall_ratio, extrapolated. Ratios are over the harness's seconds of the
+        same round; ratio, low and high are the median, least and greatest of processor seconds.
     """
     timed = rows[rows["failed"].eq("")].copy()
     ours = timed[timed["side"].eq(HARNESS)].drop_duplicates([*GROUP, "round"], keep="last")

@@ -1,8 +1,8 @@
 """Loops that a person could write or take instead. One module each, with `prepare(share)` and `time(share)`.
 
 `prepare` is set-up, which nobody's clock counts (imports, compiling); `time` does the work and gives a
-`shares.Timing`. Each runs in processes of its own (`crews`, `one_peer`). JAX is none of them: `jax_components` is a
-script that an environment without the harness can run.
+`shares.Timing`. Each runs in processes of its own (`crews`, `one_peer`). JAX is none of them:
+`jax_components` is a script that an environment without the harness can run.
 """
 
 from __future__ import annotations
