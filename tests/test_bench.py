@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import bench
@@ -123,6 +123,8 @@ def test_cells_are_chosen_by_name_and_by_group() -> None:
     assert list(cells.chosen("few,adam,few-adam")) == [*GROUPS["few"], "adam"]
     short = cells.chosen("ragged,ce-32", trials=4, epochs=1)
     assert [(one.trials, one.epochs, len(one.shapes)) for one in short.values()] == [(4, 1, 4), (4, 1, 0)]
+    assert short["ce-32"].title == "batch 32 (only 4 x 1)"
+    assert CELLS["ce-32"].shorter(100, None) == CELLS["ce-32"]
     with pytest.raises(UsageError, match=r"--cells adm: .*adam"):
         cells.chosen("adm")
 
@@ -205,6 +207,9 @@ class Made:
     def warm_up(self, cell: Cell, held: str) -> None:
         self.asked.append(f"warm {cell.title}, {held}")
 
+    def remember(self, row: Mapping[str, object]) -> None:
+        self.asked.append(f"remember {row['form']}")
+
     def measure(self, cell: Cell, held: str) -> Measured:
         self.asked.append(f"{cell.title}, {held}")
         cpu = next(self.cpu)
@@ -231,6 +236,16 @@ def test_a_second_call_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     assert second.one_round(0)
     assert [one.asked for one in both.values()] == [[], ["warm batch 32, native", "batch 32, native"]]
     assert (len(second.table()), second.missing(0), len(second.missing(1))) == (2, [], 2)
+
+
+def test_forms_of_an_earlier_call_are_taken_again(tmp_path: Path) -> None:
+    version = a_bench(tmp_path, {HARNESS: Made(itertools.repeat(1.0))}).key("ce-32", HARNESS, "native", 0)
+    kept = Rows(tmp_path / "rows.csv")
+    kept.add(version, ABOUT, Measured(1.0, 1.0, 1.0, form="rows 8"))
+    kept.add({**version, "version": "older"}, ABOUT, Measured(1.0, 1.0, 1.0, form="rows 9"))
+    again = a_bench(tmp_path, made := {HARNESS: Made(itertools.repeat(1.0))})
+    again.remember()
+    assert made[HARNESS].asked == ["remember rows 8"]
 
 
 def test_the_order_rotates_and_a_side_takes_what_it_can(tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ def _run(
             able[OTHER] = HarnessSide(stack.enter_context(worktree(ROOT, other)), folder)
         deadline = time.monotonic() + 60 * minutes
         bench = Bench(chosen, able, rows, commit_of(ROOT), click.echo, deadline, held)
+        bench.remember()
         if revision:
             return judge(bench, revision, margin)
         return measure(bench, out, rounds)

@@ -100,13 +100,13 @@ class Jax:
         environments: by instruction set, what can be tried.
         folder: where images lie for it.
         tell: what a person sees.
-        forms: (cell, its trials, instruction set) -> the form that was taken, such as `0.10.2, rows 16`.
+        forms: (a cell's title, instruction set) -> the form that was taken, such as `0.10.2, rows 16`.
     """
 
     environments: Mapping[str, Sequence[Environment]]
     folder: Path
     tell: Callable[[str], None]
-    forms: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    forms: dict[tuple[str, str], str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
 
     def version(self, held: str) -> str:
@@ -121,7 +121,7 @@ class Jax:
         """
         count = min(cores(), cell.trials)
         shares = [cell.rates[i::count] for i in range(count)]
-        key = cell.title, cell.trials, cell.epochs, held
+        key = cell.title, held
         if key not in self.forms:
             self.forms[key] = self.best_form(cell, held, shares)
         title, form = self.forms[key].rsplit(", ", 1)

@@ -47,14 +47,26 @@ class Bench:
     versions: dict[tuple[str, str], str] = field(default_factory=dict)
     took: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
-    def key(self, name: str, side: str, held: str, i: int) -> dict[str, Any]:
-        """What makes a measurement another one."""
+    def remember(self) -> None:
+        """Let the sides take the forms that earlier calls chose."""
+        for row in self.rows:
+            side, held = row["side"], row["instructions"]
+            taking = side in self.sides and held in self.instructions and not row["failed"]
+            if taking and row["version"] == self.version(side, held):
+                self.sides[side].remember(row)
+
+    def version(self, side: str, held: str) -> str:
+        """What a side runs; read once."""
         if (side, held) not in self.versions:
             self.versions[side, held] = self.sides[side].version(held)
+        return self.versions[side, held]
+
+    def key(self, name: str, side: str, held: str, i: int) -> dict[str, Any]:
+        """What makes a measurement another one."""
         cell = self.cells[name]
         return {
             "machine": _cpu(), "cores": cores(), "cell": name, "trials": cell.trials, "epochs": cell.epochs,
-            "side": side, "instructions": held, "version": self.versions[side, held], "round": i,
+            "side": side, "instructions": held, "version": self.version(side, held), "round": i,
         }  # fmt: skip
 
     def planned(self, i: int) -> Iterator[tuple[str, str, str]]:
@@ -76,7 +88,7 @@ class Bench:
     def table(self) -> pd.DataFrame:
         """The rows of what is measured here, by the code and the versions that there are now."""
         wanted = {
-            (name, cell.trials, cell.epochs, side, held, self.key(name, side, held, 0)["version"])
+            (name, cell.trials, cell.epochs, side, held, self.version(side, held))
             for name, cell in self.cells.items() for side in self.sides for held in self.instructions
         }  # fmt: skip
         rows = self.rows.table()

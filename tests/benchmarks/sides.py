@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 import tomli_w
@@ -34,7 +34,6 @@ TITLES = {
     JAX: "JAX, its best form",
     **{name: peer.title for name, peer in PEERS.items()},
 }  # fmt: skip
-SAME = 0.015  # mean test accuracies that differ by less are the same
 TRY = 0.3  # seconds of steps in a short try of a loop's form
 PACKAGES = ("torch", "numpy", "scikit-learn", "lightning", "ray")
 
@@ -50,6 +49,9 @@ class Side(Protocol):
 
     def warm_up(self, cell: Cell, held: str) -> None:
         """Whatever is done once for a cell and is not measured."""
+
+    def remember(self, row: Mapping[str, Any]) -> None:
+        """Take the form of an earlier call's row, by the same code and versions, without trying again."""
 
     def measure(self, cell: Cell, held: str) -> Measured:
         """Do the work once.
@@ -76,6 +78,9 @@ class HarnessSide:
     def warm_up(self, cell: Cell, held: str) -> None:
         self._run(cell.shorter(1, 1) if cell.study else cell.shorter(None, 1), held, cell.study != "")
 
+    def remember(self, row: Mapping[str, Any]) -> None:
+        """It has one form."""
+
     def measure(self, cell: Cell, held: str) -> Measured:
         return self._run(cell, held)
 
@@ -90,6 +95,9 @@ class HarnessSide:
                 options += ["--set", "dataset=digits"] if tiny else []
             command = [sys.executable, "-m", "harness", "run", str(study), *options]
             environment = {**os.environ, **ENVIRONMENTS[held], "PYTHONPATH": str(self.checkout)}
+            environment.pop(
+                "PYTHONDONTWRITEBYTECODE", None
+            )  # a new checkout would compile itself in every run
             if not self.kernels:
                 environment["HARNESS_KERNELS"] = "off"
             try:
@@ -124,6 +132,9 @@ class JaxSide:
     def warm_up(self, cell: Cell, held: str) -> None:
         """Its tries are one, and compiling is not charged."""
 
+    def remember(self, row: Mapping[str, Any]) -> None:
+        self.jax.forms[row["title"], row["instructions"]] = row["form"]
+
     def measure(self, cell: Cell, held: str) -> Measured:
         return self.jax.measure(cell, held)
 
@@ -149,7 +160,7 @@ class LoopSide:
     peer: Peer
     crews: Crews
     reference: Reference
-    forms: dict[str, Form] = field(default_factory=dict)
+    forms: dict[tuple[str, str], Form] = field(default_factory=dict)
     checked: dict[str, float] = field(default_factory=dict)
 
     def takes(self, cell: Cell) -> bool:
@@ -168,18 +179,23 @@ class LoopSide:
         if cell.optimizer not in self.checked:
             self.checked[cell.optimizer] = mean(self._time(self.peer.forms[0], few, held, "all").accuracies)
         mine, ours = self.checked[cell.optimizer], self.reference.accuracy(few, held)
-        if abs(mine - ours) >= SAME:
+        if abs(mine - ours) >= few.same:
             raise NotMeasuredError(
                 f"not the same work: test accuracy {mine:.4f}, the harness's {ours:.4f}, of a few trials"
             )
         forms = _distinct(self.peer.forms, cell)
         tried = {form: self._time(form, cell, held, "parts", TRY).cpu for form in forms} if forms[1:] else {}
-        self.forms[cell.title] = min(tried, key=tried.__getitem__) if tried else forms[0]
+        self.forms[cell.title, held] = min(tried, key=tried.__getitem__) if tried else forms[0]
+
+    def remember(self, row: Mapping[str, Any]) -> None:
+        known = {form.words: form for form in self.peer.forms}
+        if row["form"] in known:
+            self.forms[row["title"], row["instructions"]] = known[row["form"]]
 
     def measure(self, cell: Cell, held: str) -> Measured:
-        if cell.title not in self.forms:
+        if (cell.title, held) not in self.forms:
             self.warm_up(cell, held)
-        form = self.forms[cell.title]
+        form = self.forms[cell.title, held]
         timing = self._time(form, cell, held, "parts")
         return Measured(
             timing.cpu, timing.cpu, timing.wall, 0.0, form=form.words, extrapolated=timing.extrapolated

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
+from cells import CELLS
 from rich.console import Console
 from rich.table import Table
-from sides import HARNESS, SAME, TITLES
+from sides import HARNESS, TITLES
 
 GROUP = ["cell", "title", "trials", "epochs", "instructions"]
 
@@ -42,7 +43,8 @@ def different(rows: pd.DataFrame) -> list[str]:
     ]
     found = summary(rows)
     for _, sides in found[found["accuracy"].notna()].groupby(GROUP, sort=False):
-        if sides["accuracy"].max() - sides["accuracy"].min() > SAME:
+        same = CELLS[sides["cell"].iloc[0]].same
+        if sides["accuracy"].max() - sides["accuracy"].min() > same:
             each = ", ".join(
                 f"{TITLES[row['side']]} {row['accuracy']:.4f}" for row in sides.to_dict("records")
             )

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import UsageError
 
+YOUNG = 1.1  # seconds
 CHECK = "import harness, pathlib; print(pathlib.Path(harness.__file__).resolve().parents[1])"
 
 
@@ -51,6 +53,9 @@ def worktree(root: Path, revision: str) -> Iterator[Path]:
             raise UsageError(f"{revision!r}: git worktree: {done.stderr.strip()}")
         try:
             check_import(place, revision)
+            # Files as young as git's index are read anew by each `git status`, as every run calls it.
+            time.sleep(YOUNG)
+            git(place, "status")
             yield place
         finally:
             git(root, "worktree", "remove", "--force", str(place))
