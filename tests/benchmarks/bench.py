@@ -140,6 +140,8 @@ def measure(bench: Bench, out: Path, rounds: int) -> int:
 
 def judge(bench: Bench, revision: str, margin: float) -> int:
     """The gate's answer as an exit code."""
+    if old := len(bench.table()):
+        click.echo(f"{old} measurements of earlier calls count: {bench.rows.file}")
     answer = gate.run(bench, margin, click.echo)
     click.echo(f"this build against {revision}: {answer.words}")
     return answer.code
