@@ -44,7 +44,7 @@ SETTINGS = [
 OUTCOME = [
     "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done", "train_loss",
     "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "engine", "device", "group",
-    "group_size", "group_seconds",
+    "group_size", "group_seconds", "kernels", "host",
 ]  # fmt: skip
 
 
