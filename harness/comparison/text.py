@@ -64,7 +64,7 @@ def _computed(trials: pd.DataFrame) -> list[str]:
     done = trials[trials["inside"].eq("both")]
     done = done[done["status_a"].isin(FINISHED) & done["status_b"].isin(FINISHED)]
     columns = [f"{name}_{side}" for side in SIDES for name in ("kernels", "host")]
-    cells = done[columns].fillna("")
+    cells = done[columns].astype(object).fillna("")
     other = cells["kernels_a"].ne(cells["kernels_b"]) | cells["host_a"].ne(cells["host_b"])
     if not other.any():
         return []

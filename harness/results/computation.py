@@ -40,7 +40,7 @@ def _cells(trials: pd.DataFrame, name: str) -> list[str]:
     """List the texts of a column; empty where there is none, or a cell is missing."""
     if name not in trials:
         return [""] * len(trials)
-    return [str(value) for value in trials[name].fillna("")]
+    return [str(value) for value in trials[name].astype(object).fillna("")]
 
 
 def differ(sides: Iterable[Computed]) -> bool:
