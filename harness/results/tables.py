@@ -248,13 +248,16 @@ def is_there(path: Path) -> bool:
 
 
 def _content(path: Path) -> bytes | None:
-    """Read a table, or else unpack it; None if it is not there. Raise ValueError if it cannot be unpacked."""
+    """Read a table, or else unpack it; None if it is not there. Raise UsageError if it cannot be unpacked."""
     with suppress(FileNotFoundError):
         return files.content_of(path)
+    packed = _packed(path)
     try:
-        return files.unpacked(files.content_of(_packed(path)), MOST_UNPACKED)
+        return files.unpacked(files.content_of(packed), MOST_UNPACKED)
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise UsageError(f"{packed} is damaged: {error}. {documents.COPY_AGAIN}.") from error
 
 
 def _packed(path: Path) -> Path:
@@ -274,7 +277,7 @@ def _merged_anew(folder: Path, changed: Sequence[str], known: Mapping[str, str])
 
 
 def _lost(path: Path) -> str:
-    if not path.is_file():
+    if not is_there(path):
         return f"{path} cannot be read: it is missing. Copy the whole results folder again."
     return (
         f"{path} was changed by another program, or by hand, after the run that wrote it: its SHA-256 is not "
