@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -23,14 +22,6 @@ from harness.lowering.lowered import looking_once
 from harness.study.trials import Trial
 from harness.system import machine
 
-TUNING = (
-    *kernels.PYTORCH_TUNING,
-    "MKL_CBWR",
-    "MKL_DEBUG_CPU_TYPE",
-    "OPENBLAS_CORETYPE",
-    "NPY_DISABLE_CPU_FEATURES",
-)
-"""Environment variables that change the bits of PyTorch's and NumPy's products."""
 COMPONENTS = "+"
 """Character between the name of the arithmetic and that of a trial's components."""
 
@@ -46,7 +37,7 @@ def of_trials(
         return [_numpy()] * len(trials)
     kernels_used = engine == "stacked" and device == "cpu" and not kernels.why_not(data.train.dtype)
     layer_one = kernels.identity(data.train.dtype) if kernels_used and not why_dense(data) else ""
-    return [_torch(device, layer_one)] * len(trials)
+    return [_torch(device, layer_one, stacked=engine == "stacked")] * len(trials)
 
 
 def without_components(name: str) -> str:
@@ -68,28 +59,27 @@ def _compiled(trials: Sequence[Trial]) -> list[str]:
     return [names[id(trial.arm.settings)] for trial in trials]
 
 
-def _torch(device: str, layer_one: str) -> str:
+def _torch(device: str, layer_one: str, *, stacked: bool) -> str:
     """Name PyTorch on a device; `layer_one` is the identity of the kernels where these have layer one."""
     import torch
+
+    from harness.engines.stacked import products
 
     facts = [torch.__version__, layer_one]
     if device.startswith("cuda"):
         place = torch.cuda.get_device_properties(device)
         facts += [place.name, f"{place.major}.{place.minor}", str(torch.version.cuda)]
     else:
-        facts += [torch.backends.cpu.get_cpu_capability(), machine.processor(), *_tuning()]
+        facts += [torch.backends.cpu.get_cpu_capability(), machine.processor(), *machine.tuning()]
+        facts += [products.identity()] if stacked else []
     return f"torch-{_short(torch.__version__)}-{_digest(facts, 8)}"
 
 
 def _numpy() -> str:
     """Name NumPy and its BLAS on this processor."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    facts = [np.__version__, json.dumps(blas, sort_keys=True), machine.processor(), *_tuning()]
+    facts = [np.__version__, json.dumps(blas, sort_keys=True), machine.processor(), *machine.tuning()]
     return f"numpy-{_short(np.__version__)}-{_digest(facts, 8)}"
-
-
-def _tuning() -> list[str]:
-    return [f"{name}={os.environ.get(name, '')}" for name in TUNING]
 
 
 def _short(version: str) -> str:

@@ -10,6 +10,11 @@ from pathlib import Path
 
 HOST = "HARNESS_HOST"
 """The environment variable with the name to write in the machine's place; empty: none."""
+TUNING = (
+    "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES",
+)  # fmt: skip
+"""Environment variables by which PyTorch's and NumPy's products take other instructions."""
 LONGEST = 40
 """Most characters of a machine's name."""
 
@@ -22,6 +27,11 @@ def processor() -> str:
     facts = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
     node = "" if facts else platform.node()
     return " ".join([platform.machine(), platform.processor(), node, *facts[:2]])
+
+
+def tuning() -> list[str]:
+    """List the variables of TUNING with their values."""
+    return [f"{name}={os.environ.get(name, '')}" for name in TUNING]
 
 
 def host() -> str:
