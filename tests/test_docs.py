@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -97,3 +99,15 @@ from harness.axes.activations import activations, sigmoids
         "harness.axes.activations.sigmoids",
         "judge_all in stats/verdicts.py",
     ]
+
+
+def test_the_results_that_are_kept_are_small_enough_to_travel() -> None:
+    """Everyone who clones the project gets them: figures only where docs show them, long tables packed."""
+    if not (CHECKOUT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a checkout of git")
+    command = ["git", "-C", str(CHECKOUT), "ls-files", "-z", "results/reference"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    sizes = {name: (CHECKOUT / name).stat().st_size for name in filter(None, listed)}
+    assert len(sizes) > 100
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
+    assert sum(sizes.values()) <= 20_000_000, f"the largest are {', '.join(largest)}"

@@ -162,6 +162,8 @@ def _cells(name: str, arm: ArmMean) -> tuple[str, str, str, str]:
 
 def show_trial(results: Results, row: pd.Series[Any]) -> None:
     """Show a trial: its settings that differ from the defaults or were varied, parameters, accuracies."""
+    from harness.results import computation
+
     click.secho(f"{row['trial_id']}: {row['arm']}, seed {row['seed']}, on {row['dataset']}", bold=True)
     settings = [f"{name} {value}" for name, value in telling_settings(results, row).items()]
     click.echo(f"  {', '.join(settings) or 'all settings at their defaults'}")
@@ -171,6 +173,9 @@ def show_trial(results: Results, row: pd.Series[Any]) -> None:
         if row[f"{split}_accuracy"] == row[f"{split}_accuracy"]  # not NaN: a split without images
     ]
     click.echo(f"  {int(row['parameters']):,} trainable parameters; accuracy: {', '.join(accuracies)}")
+    made = computation.computed(row.to_frame().T, components=True)
+    if ("", "") not in made:
+        click.echo(f"  computed by {computation.words(made).removesuffix(' (1 trial)')}")
 
 
 def telling_settings(results: Results, row: pd.Series[Any]) -> dict[str, str]:

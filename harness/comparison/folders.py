@@ -12,7 +12,7 @@ import pandas as pd
 from harness import results
 from harness.comparison.matching import SIDES
 from harness.errors import UsageError
-from harness.results import Results, columns, documents
+from harness.results import Results, columns, documents, tables
 from harness.settings.schema import METRICS, TUNED
 from harness.text import listed
 
@@ -97,8 +97,10 @@ def _check_whole(folder: Path) -> None:
     advice = "Copy the whole results folder again"
     for name in columns.TABLES:
         path = folder / f"{name}.csv"
-        if not path.is_file():
+        if not tables.is_there(path):
             raise UsageError(f"{path} is missing. {advice}.")
+        if not path.is_file():
+            continue  # packed: one that is cut cannot be unpacked
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - 1))

@@ -10,7 +10,8 @@ import pandas as pd
 
 from harness.comparison.comparing import Comparison
 from harness.comparison.matching import SIDES
-from harness.results import csv_rows, part_files
+from harness.results import computation, csv_rows, part_files
+from harness.results.columns import FINISHED
 from harness.stats.verdicts import DIFFERENT
 from harness.system import files, output_folder
 from harness.text import between, count, difference, hundredths, minus, p_value_column
@@ -45,6 +46,7 @@ def overview(comparison: Comparison) -> list[str]:
     lines.append(
         f"  {int(trials['identical'].sum()):,} of {inside['both']:,} have the same numbers to the last digit"
     )
+    lines += _computed(trials)
     lines += [line for side in SIDES for line in (*_only_in(trials, side), *_unfinished(trials, side))]
     lines += [
         f"  not compared: {row['arm']} on {row['dataset']} is another arm in B: {row['differing']}"
@@ -55,6 +57,23 @@ def overview(comparison: Comparison) -> list[str]:
         for row in comparison.provenance.to_dict("records")
     ]
     return lines
+
+
+def _computed(trials: pd.DataFrame) -> list[str]:
+    """Say by which kernels and on which hosts trials were computed that differ in them; nothing otherwise."""
+    done = trials[trials["inside"].eq("both")]
+    done = done[done["status_a"].isin(FINISHED) & done["status_b"].isin(FINISHED)]
+    columns = [f"{name}_{side}" for side in SIDES for name in ("kernels", "host")]
+    cells = done[columns].astype(object).fillna("")
+    other = cells["kernels_a"].ne(cells["kernels_b"]) | cells["host_a"].ne(cells["host_b"])
+    if not other.any():
+        return []
+    sides = [computation.computed(done[other], f"_{side}") for side in SIDES]
+    if not computation.differ(sides):  # but for their components
+        sides = [computation.computed(done[other], f"_{side}", components=True) for side in SIDES]
+    a, b = map(computation.words, sides)
+    many = count(int(other.sum()), "trial")
+    return [f"  {many} computed otherwise: {a} in A, {b} in B; {computation.consequence(sides)}"]
 
 
 def _only_in(trials: pd.DataFrame, side: str) -> list[str]:

@@ -64,7 +64,8 @@ class Outcome:
     `diverged_step` (K,) is 0, or the first step (from 1) whose batch's loss, or after which an evaluated
     loss, was not finite. `weights` holds one {name: array} a trial, `parameters` (K,) counts them.
     `epochs_done` and `steps_done` are where the engine stopped; where that was before the budget's end,
-    `final` is empty. `notes` say to a person what was done otherwise than expected, and why.
+    `final` is empty. `notes` say to a person what was done otherwise than expected, and why. `kernels` names
+    what decides each trial's float bits (engines.bits), once a run has said it.
     """
 
     diverged_step: NDArray[np.int64]
@@ -75,6 +76,7 @@ class Outcome:
     final: dict[Split, Evaluation] = field(default_factory=dict)
     weights: list[dict[str, Floats]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    kernels: list[str] = field(default_factory=list)
 
     @property
     def all_diverged(self) -> bool:
@@ -108,6 +110,7 @@ class Outcome:
             curve=[_select_members(point, members) for point in self.curve],
             final={split: _select_members(evaluation, members) for split, evaluation in self.final.items()},
             weights=[],
+            kernels=[self.kernels[k] for k in keep] if self.kernels else [],
         )
 
     def state_dict(self) -> dict[str, Any]:

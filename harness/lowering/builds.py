@@ -32,6 +32,11 @@ class Build:
     machine: str = NATIVE
 
     @property
+    def decisive(self) -> tuple[int, str]:
+        """Give the options that decide the bits where every operation is rounded by itself."""
+        return self.lanes, self.contraction
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Give the compiler's arguments."""
         lanes = (f"-DLANES={self.lanes}",) if self.lanes else ()

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import os
-import platform
 import re
 import secrets
 import shlex
@@ -28,7 +27,7 @@ from pathlib import Path
 from harness.data import cache
 from harness.lowering import builds
 from harness.lowering.builds import Build
-from harness.system import locks
+from harness.system import locks, machine
 
 SWITCH = "HARNESS_KERNELS"
 """The environment variable that says whether compiled code is used."""
@@ -287,11 +286,6 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-@functools.cache
 def _cpu() -> str:
     """Describe the processor, on which -march=native depends: machines may share a cache."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    facts = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    node = "" if facts else platform.node()
-    return " ".join([platform.machine(), platform.processor(), node, *facts[:2]])
+    return machine.processor()

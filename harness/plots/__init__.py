@@ -32,12 +32,13 @@ from harness.plots.search import (
 )  # fmt: skip
 from harness.plots.search_space import Dimension, contour_figure, parallel_figure, slices_figure
 from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, save
+from harness.plots.svg import uri as svg_uri
 
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
     "Panel", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
     "contour_figure", "curves", "curves_figure", "differences_figure", "dots", "effects_figure",
     "forest_figure", "front_figure", "history_figure", "importance_figure", "interaction_figure",
-    "ladder_figure", "log_axis", "logarithmic", "parallel_figure",
-    "pruning_figure", "rates_figure", "reliability_figure", "save", "slices_figure", "variance_figure",
+    "ladder_figure", "log_axis", "logarithmic", "parallel_figure", "pruning_figure", "rates_figure",
+    "reliability_figure", "save", "slices_figure", "svg_uri", "variance_figure",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import matplotlib as mpl
@@ -13,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from harness.plots import fonts
+from harness.plots.svg import compact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,13 +58,15 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 @styled
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write `stem`.png and `stem`.svg, without a date, so that the same results give the same bytes."""
+    drawn = io.StringIO()
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     with fonts.readable(figure):
         figure.savefig(png, dpi=144, metadata={"Software": None})
     if figure.get_layout_engine() is not None:
         figure.set_layout_engine("none")  # laid out once: for a figure of many panels that is half the time
     with fonts.named():
-        figure.savefig(svg, metadata={"Date": None})
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    svg.write_text(compact(drawn.getvalue()), encoding="utf-8", newline="\n")
     return png, svg
 
 

@@ -162,15 +162,25 @@ def _levels(reading: ReportData, family: Contrasts, levels: Levels, doubts: list
 
 def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) -> int:
     """Count the planned seeds of a row of `Verdicts.table` that wait for a trial to be trained."""
-    trials = reading.trials[reading.trials["dataset"].eq(row["dataset"])]
-    waiting = trials[~trials["status"].isin(stats.OUTCOMES)]
-    side = waiting[row["axis"]].map(as_word) if row["axis"] else waiting["arm"].astype(str)
-    waiting = waiting[side.isin([row["arm"], row["reference"]])]
+    trials = reading.of(row["dataset"])
+    waiting = sides(trials[~trials["status"].isin(stats.OUTCOMES)], family, row)
+    seeds = {seed for side in waiting for seed in side["seed"]}
+    return min(len(seeds), int(row["planned"]) - int(row["n"]))
+
+
+def sides(
+    trials: pd.DataFrame, family: Contrasts, row: Mapping[Any, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Select from trials on a data set those of the arm, and those of the reference, of a contrast."""
+    name = trials[row["axis"]].map(as_word) if row["axis"] else trials["arm"].astype(str)
+    there = name.isin([row["arm"], row["reference"]])
+    trials, name = trials[there], name[there]
     within = next((levels.within for levels in family.levels if levels.axis == row["axis"]), [])
-    if row["within"] and len(waiting):
-        cells = waiting[list(within)].map(as_word).to_numpy().tolist()
-        waiting = waiting[[_within(within, cell) == row["within"] for cell in cells]]
-    return min(int(waiting["seed"].nunique()), int(row["planned"]) - int(row["n"]))
+    if row["within"] and len(trials):
+        cells = trials[list(within)].map(as_word).to_numpy().tolist()
+        inside = [_within(within, cell) == row["within"] for cell in cells]
+        trials, name = trials[inside], name[inside]
+    return trials[name.eq(row["arm"])], trials[name.eq(row["reference"])]
 
 
 def _within(axes: Sequence[str], values: Sequence[object]) -> str:
@@ -184,7 +194,16 @@ def contrast(row: Mapping[Any, Any]) -> str:
 
 def arm(row: Mapping[Any, Any]) -> str:
     """Put the arm of a row of `Verdicts.table` into words: a number or a list with its axis."""
-    return level_words(row["axis"], row["arm"]) if row["axis"] else str(row["arm"])
+    return _side_words(row, "arm")
+
+
+def level(row: Mapping[Any, Any]) -> str:
+    """Put the reference of a row of `Verdicts.table` into words, as `arm`."""
+    return _side_words(row, "reference")
+
+
+def _side_words(row: Mapping[Any, Any], side: str) -> str:
+    return level_words(row["axis"], row[side]) if row["axis"] else str(row[side])
 
 
 def headings(table: pd.DataFrame) -> Iterator[str]:

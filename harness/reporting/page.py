@@ -168,15 +168,21 @@ def _inlined(drawn: list[Figure], images: Mapping[str, tuple[Path, Path]]) -> di
     """Return each figure's image, the smaller of its files, as a data URI; none once the page is full."""
     inlined, total = {}, 0
     for figure in drawn:
-        file = min(images[figure.name], key=lambda path: path.stat().st_size)
-        data = base64.b64encode(file.read_bytes()).decode("ascii")
-        total += len(data)
-        kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
+        uris = {_uri(path): path for path in images[figure.name]}
+        uri = min(uris, key=len)
+        total += len(uri)
         width, height = figure.figure.get_size_inches()
-        uri = f"data:{kind};base64,{data}" if total <= MAX_BYTES else ""
         size = {"width": round(width * 96), "height": round(height * 96)}
-        inlined[figure.name] = {"uri": uri, "file": f"figures/{file.name}", **size}
+        shown = uri if total <= MAX_BYTES else ""
+        inlined[figure.name] = {"uri": shown, "file": f"figures/{uris[uri].name}", **size}
     return inlined
+
+
+def _uri(path: Path) -> str:
+    """Return an image as a data URI that needs no escapes in a quoted attribute."""
+    if path.suffix == ".svg":
+        return plots.svg_uri(path.read_text(encoding="utf-8"))
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def _facts(reading: ReportData) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
+from harness.reporting import computation
 from harness.reporting.contrasts import arm, contrast, untrained
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
 from harness.text import (
@@ -284,6 +285,7 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
         f"{100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within {_margin(family)} (TOST)."
     )
     yield from judged.doubts
+    yield from computation.sentence(reading, judged)
     yield question(reading, tuned=tuned)
 
 

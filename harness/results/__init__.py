@@ -1,7 +1,8 @@
 """Results: a results folder, read.
 
     <folder>/
-      trials.csv  epochs.csv  confusion.csv    tidy, in the plan's order; remade from the parts (`tables`)
+      trials.csv  epochs.csv  confusion.csv    tidy, in the plan's order; remade from the parts (`tables`);
+                                               the last two may be packed by gzip, for a folder that is kept
       parts/<group>.zip                        all that one stack gave; the truth, written atomically
       predictions/<group>.npz                  predicted class and its probability, per sample
       weights/<trial_id>.safetensors           final weights

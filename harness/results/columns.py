@@ -35,7 +35,7 @@ NEEDED: Mapping[str, list[str]] = {
 """Columns that each table must have."""
 EMPTY_TEXT = ("trial_id", "arm", "hidden", "group", "status", "reason", "state", "edge")
 """Text columns in which an empty cell is an empty text; in all others it is a missing value."""
-TEXT = frozenset({*EMPTY_TEXT, OF_ARM, "split", "engine", "device"})
+TEXT = frozenset({*EMPTY_TEXT, OF_ARM, "split", "engine", "device", "kernels", "host"})
 VALUE_TABLES = ("baseline", "axes", "steps", "chosen", "space", "tune")
 """Tables of study.toml that give settings their values."""
 MOST_CLASSES = 2**16

@@ -20,7 +20,7 @@ from harness.results import checksums, columns, csv_rows, part_files
 from harness.results.csv_rows import CONFUSION, TextTable, number
 from harness.settings.schema import EPOCHS, outcome_columns
 from harness.study.trials import Trial
-from harness.system import files, locks
+from harness.system import files, locks, machine
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def write_failure(folder: Path, stack: Stack, message: str) -> None:
 
 
 def _failure(stack: Stack, trial_ids: Sequence[str], message: str) -> TextTable:
-    rows = [[trial_id, "failed", message, stack.group] for trial_id in trial_ids]
-    return TextTable(["trial_id", "status", "reason", "group"], rows)
+    rows = [[trial_id, "failed", message, stack.group, machine.host()] for trial_id in trial_ids]
+    return TextTable(["trial_id", "status", "reason", "group", "host"], rows)
 
 
 def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
@@ -124,6 +124,8 @@ def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
             "group": stack.group,
             "group_size": str(len(share.trials)),
             "group_seconds": number(round(share.seconds, 3)),
+            "kernels": outcome.kernels[k] if outcome.kernels else "",
+            "host": machine.host(),
         }
         if not diverged:  # a diverged network's last numbers mean nothing: its cells stay empty
             cells |= {name: number(values[k]) for name, values in measured.items()}

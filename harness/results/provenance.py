@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.axes.metrics import metrics
-from harness.engines import kernels
+from harness.engines import bits, kernels
 from harness.lowering import builds
 from harness.planning.plan import Plan
 from harness.registry import PACKAGE_ROOT
 from harness.results import documents
-from harness.system import files
+from harness.system import files, machine
 from harness.system.database_urls import without_passwords
 from harness.system.resources import cores
 
@@ -48,6 +48,7 @@ class Provenance:
             "device": _device_name(devices[0]),
             "kernels": _kernels(plan, devices[0]),
             "bits": builds.bits(),
+            "host": machine.host(),
         }
         self.run: dict[str, Any] = {
             "command": " ".join([Path(sys.argv[0]).name, *map(without_passwords, sys.argv[1:])]),
@@ -188,7 +189,7 @@ def _kernels(plan: Plan, device: str) -> str:
     """Name the stacked engine's kernels that compute, or say why none do."""
     if device != "cpu" or all(stack.engine != "stacked" for stack in plan.stacks):
         return "not used"
-    return kernels.why_not() or kernels.identity()
+    return kernels.why_not() or f"{bits.build()} ({kernels.identity()})"  # as in trials.csv, and whole
 
 
 def _cpu() -> str:

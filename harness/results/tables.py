@@ -7,9 +7,9 @@ checksums.json holds the SHA-256 of every table, so that a changed one is notice
 from __future__ import annotations
 
 import gzip
-import io
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from harness.system import files
 PLANNED = "planned.csv.gz"
 MOST_PLANNED = limits.TRIALS * 2**10
 """Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
+MOST_UNPACKED = 2**32
+"""Most bytes of a table that somebody packed with gzip, unpacked."""
 
 
 def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | None = None) -> None:
@@ -101,10 +103,7 @@ def _prune_weights(folder: Path, trials: TextTable) -> None:
 def _planned_rows(folder: Path) -> TextTable:
     """Read the planned trials' rows; where that file is damaged or missing, those of trials.csv."""
     try:
-        with gzip.open(io.BytesIO(files.content_of(folder / PLANNED))) as file:
-            content = file.read(MOST_PLANNED + 1)
-        if len(content) > MOST_PLANNED:
-            raise ValueError(f"it would unpack to more than {MOST_PLANNED:,} bytes")
+        content = files.unpacked(files.content_of(folder / PLANNED), MOST_PLANNED)
         return _with_needed(csv_rows.table(content.decode()))
     except files.DAMAGE as error:
         if (folder / PLANNED).exists():
@@ -243,12 +242,26 @@ def _at_one_moment(folder: Path, names: Sequence[str]) -> tuple[Record | None, d
             return record, contents
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether a table is there, as it was written or packed."""
+    return path.is_file() or _packed(path).is_file()
+
+
 def _content(path: Path) -> bytes | None:
-    """Read a file; None if there is no such file."""
-    try:
+    """Read a table, or else unpack it; None if it is not there. Raise UsageError if it cannot be unpacked."""
+    with suppress(FileNotFoundError):
         return files.content_of(path)
+    packed = _packed(path)
+    try:
+        return files.unpacked(files.content_of(packed), MOST_UNPACKED)
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise UsageError(f"{packed} is damaged: {error}. {documents.COPY_AGAIN}.") from error
+
+
+def _packed(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
 
 
 def _merged_anew(folder: Path, changed: Sequence[str], known: Mapping[str, str]) -> str:
@@ -264,7 +277,7 @@ def _merged_anew(folder: Path, changed: Sequence[str], known: Mapping[str, str])
 
 
 def _lost(path: Path) -> str:
-    if not path.is_file():
+    if not is_there(path):
         return f"{path} cannot be read: it is missing. Copy the whole results folder again."
     return (
         f"{path} was changed by another program, or by hand, after the run that wrote it: its SHA-256 is not "

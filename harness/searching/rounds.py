@@ -18,7 +18,7 @@ import numpy as np
 from harness import notes
 from harness.data.batches import Budget
 from harness.data.samples import Data
-from harness.engines import arithmetic, engine
+from harness.engines import arithmetic, bits, engine
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
 from harness.engines.states import State
@@ -57,6 +57,9 @@ class StageTask(Task["StageResult"]):
         library = arithmetic(stack.engine, stack.trials, data, self.device, self.study.metrics)
         with quiet_arithmetic(library), undisturbed():
             outcome = engine(stack.engine).train(stack.trials, data, self.device, options=options)
+            outcome.kernels = bits.of_trials(
+                stack.engine, stack.trials, data, self.device, self.study.metrics
+            )
         for note in outcome.notes:
             notes.warn_once(note)
         seconds = time.perf_counter() - start

@@ -19,6 +19,7 @@ def outcome_columns(metrics: Sequence[str] = ()) -> list[str]:
     return [
         "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done",
         *METRICS, *metric_columns(metrics), "engine", "device", "group", "group_size", "group_seconds",
+        "kernels", "host",
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ file that exists but cannot be read now, because a disk fails, raises MachineErr
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import os
@@ -136,6 +137,18 @@ def check_unpacked(archive: zipfile.ZipFile, spare: int = SPARE) -> None:
     packed, unpacked = (sum(getattr(m, size) for m in members) for size in ("compress_size", "file_size"))
     if unpacked > spare + RATIO * packed:
         raise ValueError(f"its {packed:,} bytes would unpack to {unpacked:,}, which no results do")
+
+
+def unpacked(content: bytes, most: int) -> bytes:
+    """Unpack what gzip packed; raise ValueError if it is damaged, or more than `most` bytes."""
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            plain = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"it cannot be unpacked: {error}") from error
+    if len(plain) > most:
+        raise ValueError(f"it would unpack to more than {most:,} bytes")
+    return plain
 
 
 def members(content: bytes, names: Sequence[str]) -> dict[str, str]:

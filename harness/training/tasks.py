@@ -202,6 +202,7 @@ class StackTask(Task[StackResult]):
 
 def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None) -> list[Any]:
     """Train a stack whole; where memory runs out, in halves of halves."""
+    from harness.engines import bits
     from harness.engines.base import EngineOptions
     from harness.results.parts import ShareOutcome
 
@@ -224,6 +225,7 @@ def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None)
                 raise
             todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
             continue
+        outcome.kernels = bits.of_trials(task.stack.engine, share, data, task.device, task.study.metrics)
         writer(1.0, outcome)
         outcomes.append(ShareOutcome(share, outcome, checkpoint.seconds, task.device))
     return outcomes

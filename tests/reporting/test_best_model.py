@@ -47,7 +47,7 @@ def test_the_page_shows_it_in_a_section_of_its_own(copied: Path, monkeypatch: py
     monkeypatch.setattr("harness.reporting.page.draw", lambda _: iter(()))
     page = reporting.write(copied).read_text(encoding="utf-8")
     section = page.partition('<h2 id="model-digits">')[2].partition("<h2")[0]
-    assert section.count("data:image") == 4
+    assert section.count('src="data:image') == 4
     assert "Not shown" not in section
     for name in NAMES:
         assert (copied / "figures" / f"{name}.png").stat().st_size < 300_000

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ SETTINGS = [
 OUTCOME = [
     "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done", "train_loss",
     "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "engine", "device", "group",
-    "group_size", "group_seconds",
+    "group_size", "group_seconds", "kernels", "host",
 ]  # fmt: skip
 
 
@@ -410,3 +411,46 @@ def test_the_planned_rows_of_the_largest_study_may_be_read() -> None:
     rows = run_folder.planned_rows(plan.make(study()))
     size = len(rows.written().encode()) / len(rows)
     assert size * limits.TRIALS < tables.MOST_PLANNED
+
+
+# ------------------------------------------------------------------------------------------- packed tables
+
+
+def packed(folder: Path, names: Sequence[str] = ("epochs", "confusion")) -> Path:
+    """The folder as it is kept: without parts, and with tables that gzip packed."""
+    shutil.rmtree(folder / "parts")
+    for name in names:
+        path = folder / f"{name}.csv"
+        path.with_name(f"{name}.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    return folder
+
+
+def test_packed_tables_are_read_like_others(folder: Path, copied: Path) -> None:
+    there, here = results.read(folder), results.read(packed(copied))
+    for name in ("trials", "epochs", "confusion"):
+        pd.testing.assert_frame_equal(getattr(here, name), getattr(there, name))
+
+
+def test_a_packed_table_that_was_changed_is_noticed(copied: Path) -> None:
+    path = packed(copied) / "confusion.csv.gz"
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:-2] + b"9\n"))
+    with pytest.raises(UsageError, match=r"confusion\.csv was changed by another program"):
+        results.read(copied)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda _: b"no archive"])
+def test_a_damaged_packed_table_is_reported(copied: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = packed(copied) / "epochs.csv.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UsageError, match=r"epochs\.csv\.gz is damaged: it cannot be unpacked"):
+        results.read(copied)
+
+
+def test_a_table_that_unpacks_to_more_than_any_is_refused(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MOST_UNPACKED", 1000)
+    with pytest.raises(UsageError, match=r"it would unpack to more than 1,000 bytes"):
+        results.read(packed(copied))

@@ -166,6 +166,13 @@ def identity(dtype: object = "float32") -> str:
     return _found(dtype).identity
 
 
+@functools.cache
+def text_digest() -> str:
+    """Digest the C text of the kernels, with all that it includes."""
+    paths = [*sorted(SOURCE.parent.glob("*.[ch]")), *sorted(compiler.HEADERS.glob("*.h"))]
+    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()
+
+
 def _found(dtype: object) -> _Kernels:
     """Return the kernels of the build in use for a type of numbers."""
     return _find(name_of(dtype), builds.current())

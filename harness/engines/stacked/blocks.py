@@ -18,6 +18,7 @@ from harness.axes.architectures import initial_layers
 from harness.engines.members import runs
 from harness.engines.outcome import Floats
 from harness.engines.regularisation import Masks
+from harness.engines.stacked.products import multiply
 from harness.engines.tensors import joined
 from harness.rng import stream
 from harness.study.trials import Trial
@@ -124,7 +125,7 @@ class LayerBlock:
             a = self.activations.forward(done.z[-1])
             done.a.append(a)
             done.y.append(a * masks[i] if masks else a)
-            done.z.append(torch.bmm(weight, done.y[-1]).add_(bias))
+            done.z.append(multiply("forward", weight, done.y[-1]).add_(bias))
         return done
 
     def backward(self, done: BlockPass, grad: Tensor) -> Tensor:
@@ -133,9 +134,9 @@ class LayerBlock:
         The gradients of `rest` go into `grad_rest`.
         """
         for i in reversed(range(len(self.weights))):
-            self.grad_weights[i].copy_(torch.bmm(grad, done.y[i].mT))
+            self.grad_weights[i].copy_(multiply("gradient", grad, done.y[i].mT))
             torch.sum(grad, 2, keepdim=True, out=self.grad_biases[i + 1])
-            grad = torch.bmm(self.weights[i].mT, grad)
+            grad = multiply("forward", self.weights[i].mT, grad)
             if done.masks:
                 grad.mul_(done.masks[i])
             grad = self.activations.backward(grad, done.z[i], done.a[i])

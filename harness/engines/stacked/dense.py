@@ -16,6 +16,7 @@ from harness.engines.stacked.blocks import LayerBlock
 from harness.engines.stacked.first_layer import ImageSource, LayerOne, block_of, parameter_group
 from harness.engines.stacked.gpu_images import ResidentImages
 from harness.engines.stacked.optimizer import StackOptimizer
+from harness.engines.stacked.products import accumulate, multiply
 from harness.engines.tensors import joined
 
 
@@ -88,14 +89,16 @@ class Dense(LayerOne[Tensor]):
     def products(self, batch: Tensor) -> list[Tensor]:
         """Compute each block's products (k, h, B) with pixels (B, D) of all, or (K, B, D), one a member."""
         if batch.ndim == 2:
-            products: Any = torch.split_with_sizes(torch.mm(self.wide, batch.t()), self.rows)
+            products: Any = torch.split_with_sizes(multiply("forward", self.wide, batch.t()), self.rows)
             return [
                 product.view(len(block.members), block.widths[1], len(batch))
                 for block, product in zip(self.blocks, products, strict=True)
             ]
         batches = (batch[as_slice(block.members)].mT for block in self.blocks)
         members = zip(self.blocks, self.block_weights, batches, strict=True)
-        return [torch.bmm(weights.view(len(x), block.widths[1], -1), x) for block, weights, x in members]
+        return [
+            multiply("forward", weights.view(len(x), block.widths[1], -1), x) for block, weights, x in members
+        ]
 
     def update(self, t: Count, batch: Tensor, grads: Sequence[Tensor]) -> None:
         """Take step t of all parameters."""
@@ -133,7 +136,7 @@ class FusedUpdate:
         x = batch if batch.ndim == 2 else batch[self.members]
         pieces = [grads[group.block][group.members] for group in self.groups]
         if not self.folds:
-            torch.matmul(self._as_factor(pieces), x, out=self.grad)
+            multiply("gradient", self._as_factor(pieces), x, out=self.grad)
             for group in self.groups:
                 group.optimizer.apply(t, [group.first, group.rest], [group.grad_first, group.grad_rest])
             return
@@ -145,8 +148,7 @@ class FusedUpdate:
             rate = 1.0
             wide = (r if isinstance(r, float) else r[..., None].to(pieces[0].dtype) for r in rates)
             pieces = [piece * factor for piece, factor in zip(pieces, wide, strict=True)]
-        accumulate = torch.Tensor.addmm_ if batch.ndim == 2 else torch.Tensor.baddbmm_
-        accumulate(self.weights, self._as_factor(pieces), x, alpha=-rate)
+        accumulate(self.weights, self._as_factor(pieces), x, -rate)
 
     def _as_factor(self, pieces: Sequence[Tensor]) -> Tensor:
         """Return gradients (k, h, B) as the product with the batch wants them: (R, B), or as they are."""

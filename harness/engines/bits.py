@@ -1,0 +1,95 @@
+"""Names of what decides the float bits of a trial: the column `kernels` of trials.csv.
+
+Trials of one id with one name are computed by the same code on the same kind of processor, and so get the
+same numbers, as far as can be known beforehand. A name is that of the arithmetic, such as c-0123456789 or
+torch-2.13.0-01234567, and for the kernels, behind a "+", that of the trial's compiled components. How many
+trials trained together is in another column: in PyTorch, it may change the last bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from harness.data.samples import Data
+from harness.engines import arithmetic, kernels
+from harness.lowering import builds, components
+from harness.lowering.lowered import looking_once
+from harness.study.trials import Trial
+from harness.system import machine
+
+COMPONENTS = "+"
+"""Character between the name of the arithmetic and that of a trial's components."""
+
+
+def of_trials(
+    engine: str, trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[str]
+) -> list[str]:
+    """Name what decides the bits of each trial of a stack; the arguments are those of its training."""
+    library = arithmetic(engine, trials, data, device, metrics)
+    if library == "compiled":
+        return _compiled(trials)
+    if library == "numpy":
+        return [_numpy()] * len(trials)
+    kernels_used = engine == "stacked" and device == "cpu" and not kernels.why_not(data.train.dtype)
+    layer_one = kernels.identity(data.train.dtype) if kernels_used else ""
+    return [_torch(device, layer_one, stacked=engine == "stacked")] * len(trials)
+
+
+def without_components(name: str) -> str:
+    """Give the name of the arithmetic alone, by which trials of different components can be compared."""
+    return name.partition(COMPONENTS)[0]
+
+
+def build() -> str:
+    """Name the build of the kernels: C text, compiler, options and processor, which all decide its bits.
+
+    Of a portable build, neither compiler nor processor does: it has one name everywhere.
+    """
+    if builds.portable():
+        return f"portable-{_digest([kernels.text_digest(), repr(builds.current().decisive)], 10)}"
+    return f"c-{_digest([kernels.identity()], 10)}"
+
+
+@looking_once()
+def _compiled(trials: Sequence[Trial]) -> list[str]:
+    """Name the kernels and each trial's compiled components; metrics change no weight, and do not count."""
+    arms = {id(trial.arm.settings): trial.arm.settings for trial in trials}
+    texts = {arm: [part.text for part in components.of_trial(settings)] for arm, settings in arms.items()}
+    names = {arm: f"{build()}{COMPONENTS}{_digest(text, 6)}" for arm, text in texts.items()}
+    return [names[id(trial.arm.settings)] for trial in trials]
+
+
+def _torch(device: str, layer_one: str, *, stacked: bool) -> str:
+    """Name PyTorch on a device; `layer_one` is the identity of the kernels where these have layer one."""
+    import torch
+
+    from harness.engines.stacked import products
+
+    facts = [torch.__version__, layer_one]
+    if device.startswith("cuda"):
+        place = torch.cuda.get_device_properties(device)
+        facts += [place.name, f"{place.major}.{place.minor}", str(torch.version.cuda)]
+    else:
+        facts += [torch.backends.cpu.get_cpu_capability(), machine.processor(), *machine.tuning()]
+        facts += [products.identity()] if stacked else []
+    return f"torch-{_short(torch.__version__)}-{_digest(facts, 8)}"
+
+
+def _numpy() -> str:
+    """Name NumPy and its BLAS on this processor."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    facts = [np.__version__, json.dumps(blas, sort_keys=True), machine.processor(), *machine.tuning()]
+    return f"numpy-{_short(np.__version__)}-{_digest(facts, 8)}"
+
+
+def _short(version: str) -> str:
+    """Give a version without the label of its build, such as +cpu, which the digest has."""
+    return version.partition("+")[0]
+
+
+def _digest(facts: Iterable[str], digits: int) -> str:
+    return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:digits]

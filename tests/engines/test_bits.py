@@ -1,0 +1,110 @@
+"""Names of what decides the float bits of trials: equal where bits should be, different elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.data.samples import Data, prepare
+from harness.engines import bits, kernels
+from harness.lowering import compiler
+from harness.study.study import Study
+from harness.study.trials import Trial, trials
+from harness.system import machine
+
+Make = Callable[..., Study]
+VERSION = re.escape(np.__version__.partition("+")[0])
+
+
+def named(study: Study, engine: str = "stacked") -> dict[str, str]:
+    """Map the arms of a study to the names of their first trials' bits."""
+    planned, _ = trials(study)
+    data = prepare(planned[0].arm.settings)
+    names = bits.of_trials(engine, planned, data, "cpu", ())
+    return {trial.arm.name: name for trial, name in zip(planned, names, strict=True) if not trial.seed}
+
+
+@pytest.fixture
+def switched_off(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv(compiler.SWITCH, "off")
+    kernels.forget()
+    yield
+    monkeypatch.undo()
+    kernels.forget()
+
+
+def needs_kernels() -> None:
+    if why := kernels.why_not():
+        pytest.skip(f"there are no kernels here: {why}")
+
+
+def test_arms_of_the_kernels_share_their_build_and_differ_in_their_components(study_of: Make) -> None:
+    needs_kernels()
+    names = named(study_of({"activation": ["relu", "gelu"]}, epochs=1))
+    assert all(re.fullmatch(r"c-[0-9a-f]{10}\+[0-9a-f]{6}", name) for name in names.values())
+    assert len(set(names.values())) == 2
+    assert {bits.without_components(name) for name in names.values()} == {bits.build()}
+
+
+def test_settings_that_are_no_components_change_no_name(study_of: Make) -> None:
+    needs_kernels()
+    names = named(study_of({"lr": [0.1, 0.2], "hidden": [[8], [6, 5]]}, epochs=1))
+    assert len(names) == 4
+    assert len(set(names.values())) == 1
+
+
+def test_another_build_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = bits.build()
+    monkeypatch.setattr(kernels, "identity", lambda *_: "kernels-float32-of-another-processor")
+    assert bits.build() != before
+
+
+def test_numpy_is_named_with_its_version_and_processor(
+    study_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_of(epochs=1)
+    (name,) = set(named(study, "numpy").values())
+    assert re.fullmatch(rf"numpy-{VERSION}-[0-9a-f]{{8}}", name)
+    assert set(named(study, "numpy").values()) == {name}
+    monkeypatch.setattr(machine, "processor", lambda: "another")
+    assert set(named(study, "numpy").values()) != {name}
+
+
+def test_pytorch_is_named_with_what_its_products_depend_on(
+    study_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_of(epochs=1)
+    (name,) = set(named(study, "loop").values())
+    assert re.fullmatch(r"torch-[0-9.]+[a-z0-9]*-[0-9a-f]{8}", name)
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    (other,) = set(named(study, "loop").values())
+    assert other != name
+    assert other.rpartition("-")[0] == name.rpartition("-")[0]
+
+
+@pytest.mark.usefixtures("switched_off")
+def test_a_stack_without_kernels_is_pytorchs(study_of: Make) -> None:
+    (name,) = set(named(study_of(epochs=1)).values())
+    assert name.startswith("torch-")
+
+
+def test_layer_one_in_the_kernels_counts_for_pytorchs_stacks(
+    study_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_kernels()
+    planned, _ = trials(study_of(epochs=1))
+    data = prepare(planned[0].arm.settings)
+    monkeypatch.setattr(bits, "arithmetic", lambda *_: "torch")
+    sparse = _names(planned, data, "stacked"), _names(planned, data, "loop")
+    monkeypatch.setattr(bits, "why_dense", lambda _: "too many pixels differ")
+    dense = _names(planned, data, "stacked"), _names(planned, data, "loop")
+    assert sparse[0] != dense[0]
+    assert sparse[1] == dense[1]
+
+
+def _names(planned: list[Trial], data: Data, engine: str) -> list[str]:
+    return bits.of_trials(engine, planned, data, "cpu", ())
