@@ -1,8 +1,8 @@
 """The self-test of the kernels: are they right on this machine, faster than PyTorch, and in which form?
 
 `python -m harness.engines.self_test BITS` prints `kernels.Measured` as JSON. It trains small stacks on
-made-up images with and without the kernels by turns, for about a second each, then some with the kernels alone.
-Kernels of portable bits have to be right, and may be slow; what decides bits is not measured for them.
+made-up images with and without the kernels by turns, for about a second each, then some in each form. Kernels
+of portable bits have to be right, and may be slow; what decides bits is not measured for them.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@
 static void multiply_few(const REAL *restrict w, const REAL *restrict start, int64_t rows, int64_t n,
                          const REAL *restrict y, int64_t b, REAL *restrict out)
 {
-    for (int64_t j = 0; j < b; j++)
-        for (int64_t r = 0; r < rows; r += LANES) {
+    for (int64_t r = 0; r < rows; r += LANES)
+        for (int64_t j = 0; j < b; j++) { /* all images while these rows are in the cache */
             const int64_t left = rows - r < LANES ? rows - r : LANES;
             vector m[LANES] = {{0}};
             for (int64_t u = 0; u < left; u++)
