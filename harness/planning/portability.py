@@ -8,6 +8,7 @@ processor rounds alike. What a C library computes is not: libraries differ in th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from harness.axes.schedules import schedules
 from harness.data.arm_settings import Settings
@@ -18,6 +19,7 @@ from harness.lowering.expressions import libm_calls
 from harness.lowering.lowered import ComponentOrigin, looking_once
 from harness.lowering.refusals import NotLoweredError
 from harness.planning import compilation
+from harness.registry import Entry
 from harness.study.trials import Trial
 
 MOST_TOLD = 6
@@ -50,16 +52,20 @@ def problems(settings: Settings, metrics: Sequence[str] = ()) -> Iterator[str]:
     if reason := compilation.unfit_shape(settings):
         yield reason
         return
-    for axis, registry in (("schedule", schedules), ("preprocessing", preprocessings)):
-        entry = registry.entry(settings[axis])
-        if entry.third_party:
-            yield (
-                f"{axis} {entry.name!r} ({entry.where}) is a function of its own: whether its bits depend on "
-                "the processor cannot be seen"
-            )
+    yield from _unseen("schedule", schedules.entry(settings.schedule))
+    yield from _unseen("preprocessing", preprocessings.entry(settings.preprocessing))
     for origin in components.origins(settings, metrics):
         if reason := _of_component(origin):
             yield f"{origin.place} {reason}"
+
+
+def _unseen(axis: str, entry: Entry[Any]) -> Iterator[str]:
+    """Yield why a function that is not compiled is not portable, unless it is the harness's own."""
+    if entry.third_party:
+        yield (
+            f"{axis} {entry.name!r} ({entry.where}) is a function of its own: whether its bits depend on the "
+            "processor cannot be seen"
+        )
 
 
 def _of_component(origin: ComponentOrigin) -> str:

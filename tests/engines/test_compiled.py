@@ -23,7 +23,7 @@ from harness.data.datasets import datasets
 from harness.data.images import Images
 from harness.data.preprocessing import preprocessings
 from harness.data.samples import Data, Samples, prepare
-from harness.engines import driver, kernels, self_test
+from harness.engines import driver, kernels, self_test, stack_engine
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
 from harness.engines.compiled import group, training
@@ -32,7 +32,8 @@ from harness.engines.compiled.images import SparseForm, Transposer, common_pixel
 from harness.engines.outcome import Outcome
 from harness.engines.stacked import engine as pytorch
 from harness.engines.stacked.outputs import Output
-from harness.lowering import components
+from harness.errors import MachineError
+from harness.lowering import builds, components
 from harness.planning import compilation, grouping
 from harness.study.trials import Arm, Trial, resolve
 
@@ -530,3 +531,56 @@ def test_the_kernels_learn_mnist() -> None:
     ]
     outcome = train(members, np.float32)
     assert (outcome.final["test"].accuracy > 0.9).all()
+
+
+# -------------------------------------------------------------------------------------------- portable bits
+
+
+@pytest.fixture
+def portable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The portable build is in use, without the self-test, which takes seconds."""
+    monkeypatch.setenv("HARNESS_KERNELS", "on")
+    kernels.forget()
+    with builds.using("portable"):
+        yield
+    monkeypatch.undo()
+    kernels.forget()
+
+
+@pytest.mark.usefixtures("portable")
+def test_portable_bits_are_pytorchs_numbers_but_for_rounding() -> None:
+    members = [
+        trial(k % 2, activation=name, hidden=[24, 9, 33], optimizer=optimizer, dropout=0.1 * k, steps=40)
+        for k, (name, optimizer) in enumerate([("gelu", "adam"), ("tanh", "sgd"), ("relu", "rmsprop")])
+    ]
+    assert kernels.lanes("float64") == 8
+    assert_as_pytorch(members, 1e-9, METRICS)
+
+
+@pytest.mark.usefixtures("portable")
+def test_the_portable_build_trains_what_is_faster_in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide layers and dense images: what is fastest here decides no bits."""
+    monkeypatch.setattr(images, "DENSEST", 0.0)
+    members = [trial(hidden=[200], steps=10)]
+    assert not compiled.why_not(members, prepare(members[0].arm.settings), "cpu", ())
+    with pytest.raises(MachineError, match="portable bits are compiled code's"):
+        stack_engine.train(members, prepare(members[0].arm.settings), "cuda")
+
+
+def test_native_and_portable_kernels_are_others() -> None:
+    made: dict[builds.Bits, tuple[object, ...]] = {}
+    for bits in builds.BUILDS:
+        with builds.using(bits):
+            made[bits] = (
+                kernels.identity("float64"),
+                *functions(components.activation("tanh"), "float64").values(),
+            )
+    assert not set(made["native"]) & set(made["portable"])
+
+
+def test_subnormal_numbers_stay_where_bits_are_portable() -> None:
+    tiny = np.float32(1e-39)
+    with kernels.without_subnormals():
+        assert np.array([tiny]) * np.float32(1) == 0
+    with builds.using("portable"), kernels.without_subnormals():
+        assert np.array([tiny]) * np.float32(1) != 0

@@ -9,9 +9,9 @@ import csv
 import itertools
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tomli_w
@@ -27,6 +27,7 @@ from harness.axes.schedules import schedules
 from harness.data import kept_digits
 from harness.data.preprocessing import preprocessings
 
+Pixels: TypeAlias = NDArray[np.uint8]
 STUDY = "study.toml"
 ENLARGED = 3
 """Each pixel becomes so many, squared: images of 576 pixels, which the kernels cut into ranges."""
@@ -38,6 +39,12 @@ OTHER: dict[str, Any] = {
 """A value for every setting of an optimizer that is not its default."""
 ZEROED = ("weight_decay", "momentum", "dampening", "lr_decay", "initial_accumulator_value")
 """Settings that have a text of their own where they are 0."""
+PIXELS: Mapping[str, Callable[[Pixels], Pixels]] = {
+    "large_digits": lambda x: x,
+    "sparse_digits": lambda x: x * (x > 13),
+    "dense_digits": lambda x: x // 2 + np.random.default_rng(0).integers(0, 9, x.shape, np.uint8),
+}
+"""Data sets, and the digits' pixels in them: as they are, mostly zeros, and of all values everywhere."""
 NOT_COMPARED = {
     "group_seconds": "it is a time",
     "seconds": "it is a time",
@@ -64,6 +71,8 @@ def cases() -> Iterator[dict[str, Any]]:
     for batch_size, hidden in itertools.product((1, 3, 7, 64), ([], [5], [40, 17])):
         yield {"batch_size": batch_size, "hidden": hidden, "epochs": 1, "dropout": 0.25 if hidden else 0.0}
     yield {"hidden": [150, 40], "batch_size": 128}
+    for dataset, batch_size in itertools.product(("dense_digits", "sparse_digits"), (2, 9, 100)):
+        yield {"dataset": dataset, "batch_size": batch_size, "optimizer": "adam", "hidden": [33], "epochs": 1}
     yield {"sampling": "replacement"}
     yield {"sampling": "sequential"}
     yield {"label_noise": 0.2, "val_split": "random"}
@@ -88,7 +97,7 @@ def _optimizers() -> Iterator[dict[str, Any]]:
 
 def write(folder: Path) -> Path:
     """Write the study and its images into a folder; return the path of its file."""
-    _write_images(folder / "images")
+    _write_images(folder)
     arms = []
     for number, case in enumerate(cases()):
         settings = {name: value for name, value in case.items() if name != "seed"}
@@ -99,7 +108,7 @@ def write(folder: Path) -> Path:
             "metrics": [metric.name for metric in metrics],
             "keep_weights": "all", "keep_predictions": ["val", "test"],
         },
-        "datasets": {"large_digits": {"format": "idx", "path": "images", "pixel_max": 16}},
+        "datasets": {name: {"format": "idx", "path": name, "pixel_max": 16} for name in PIXELS},
         "baseline": {
             "dataset": "large_digits", "epochs": 2, "hidden": [12], "batch_size": 20, "lr": 0.05,
         },
@@ -111,14 +120,14 @@ def write(folder: Path) -> Path:
 
 
 def _write_images(folder: Path) -> None:
-    """Write digits, enlarged, in MNIST's format."""
-    folder.mkdir(parents=True)
+    """Write digits, enlarged, in MNIST's format: with each of PIXELS into a folder of its name."""
     pixels, labels = kept_digits.read()
     large = pixels.repeat(ENLARGED, 1).repeat(ENLARGED, 2)
     splits = {"train": slice(0, TRAIN), "t10k": slice(TRAIN, TRAIN + TEST)}
-    for name, part in splits.items():
-        _write_idx(folder / f"{name}-images-idx3-ubyte", large[part])
-        _write_idx(folder / f"{name}-labels-idx1-ubyte", labels[part].astype(np.uint8))
+    for (name, changed), (split, part) in itertools.product(PIXELS.items(), splits.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        _write_idx(folder / name / f"{split}-images-idx3-ubyte", changed(large[part]))
+        _write_idx(folder / name / f"{split}-labels-idx1-ubyte", labels[part].astype(np.uint8))
 
 
 def _write_idx(path: Path, values: NDArray[np.uint8]) -> None:
