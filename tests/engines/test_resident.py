@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def trial(seed: int = 0, **changed: Any) -> Trial:
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     """A processor in place of a GPU, for the stacked engine."""
     made = Host()
     monkeypatch.setattr(resident, "launchers", lambda _: lambda: made)
@@ -196,7 +196,7 @@ def assert_same_bits(a: Outcome, b: Outcome, members: Sequence[int]) -> None:
             assert p.loss[k] == pytest.approx(q.loss[j], rel=1e-6)  # PyTorch evaluates them together
 
 
-VARIED = [
+VARIED: list[dict[str, Any]] = [
     {"optimizer": "adam", "activation": "gelu"}, {}, {"dropout": 0.3}, {"hidden": [24, 5]},
     {"optimizer": "momentum", "label_smoothing": 0.1, "activation": "tanh"},
 ]  # fmt: skip
