@@ -139,17 +139,18 @@ OTHER: dict[str, Any] = {
 
 
 @pytest.mark.usefixtures("host")
-@pytest.mark.parametrize("batch_size", [7, 32])
-def test_every_optimizer_on_epochs_whose_last_batch_is_short(batch_size: int) -> None:
-    """With settings that are 0, or all others, and by a schedule."""
+@pytest.mark.parametrize(
+    ("batch_size", "changed"), [(7, True), pytest.param(32, False, marks=pytest.mark.slow)]
+)
+def test_every_optimizer_on_epochs_whose_last_batch_is_short(batch_size: int, changed: bool) -> None:
+    """With all settings but the default ones, or with some that are 0; by a schedule."""
     members = []
-    budget: dict[str, Any] = {"epochs": 2, "steps": None} if batch_size > 20 else {"steps": 190}
     for k, optimizer in enumerate(optimizers):
         own = optimizer.component.settings
         lr = min(0.02, float(own["lr"].default))  # type: ignore[arg-type]
-        shared = {"optimizer": optimizer.name, "schedule": "cosine", "batch_size": batch_size, **budget}
-        members.append(trial(k % 2, lr=lr, **shared))
-        members.append(trial(1, lr=lr * 0.7, **shared, **{n: OTHER[n] for n in own if n in OTHER}))
+        shared = {"optimizer": optimizer.name, "schedule": "cosine", "batch_size": batch_size, "steps": 190}
+        others = {n: OTHER[n] for n in own if n in OTHER} if changed else {}
+        members.append(trial(k % 2, lr=lr * 0.7, **shared, **others))
     assert_as_in_c(members, 1e-9)
 
 
@@ -169,7 +170,7 @@ MNIST: dict[str, Any] = {"dataset": "mnist", "steps": 70, "hidden": [32, 32], "e
 
 
 @pytest.mark.usefixtures("host")
-@pytest.mark.parametrize("preprocessing", ["unit", "standardize"])
+@pytest.mark.parametrize("preprocessing", ["standardize", pytest.param("unit", marks=pytest.mark.slow)])
 def test_float32_on_mnist_is_within_rounding_of_c(preprocessing: str) -> None:
     members = [trial(0, preprocessing=preprocessing, optimizer=o, **MNIST) for o in ("sgd", "adam")]
     ours = assert_as_in_c(members, 2e-4, np.float32)
