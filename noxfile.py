@@ -143,6 +143,15 @@ def torture(session: nox.Session) -> None:
     session.run("python", "-m", "torture", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
+@nox.session(python=False)
+def gpu(session: nox.Session) -> None:
+    """Test and measure a GPU with this machine's own Python, PyTorch and JAX, in at most six minutes.
+
+    Results go into results/reference/gpu; `nox -s gpu -- --only resident,jax` measures some parts.
+    """
+    session.run("python", "tests/benchmarks/gpu.py", *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed beside alternatives, or another revision: `nox -s bench -- --gate REV`; `-- --help`.

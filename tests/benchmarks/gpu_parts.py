@@ -20,7 +20,7 @@ import torch
 from work import Share, Work
 
 from harness.data.arm_settings import Settings
-from harness.data.samples import Data, Split, prepare
+from harness.data.samples import Data, Samples, Split, prepare
 from harness.study.trials import Arm, Trial, resolve
 
 EPOCHS = 10
@@ -171,17 +171,21 @@ def stand_in(steps: Any) -> None:
 
     steps.launchers = lambda _: Host
     sparse.pays = lambda _: False  # type: ignore[assignment]
-    Dense.images = lambda dense, samples: ResidentImages(  # type: ignore[method-assign]
-        samples, dense.seeds, dense.wide.device
-    )
+
+    def images(dense: Dense, samples: Samples) -> ResidentImages:
+        return ResidentImages(samples, dense.seeds, dense.wide.device)
+
+    Dense.images = images  # type: ignore[method-assign, assignment]
 
 
 def jax(data: Data, sizes: Sizes) -> Iterator[Row]:
     """JAX, compiled before anything is timed."""
+    import jax as library
     from peers import jax_scan
 
-    if sizes is FULL and jax_scan.jax.default_backend() != "gpu":
-        raise RuntimeError(f"JAX finds no GPU: its backend is {jax_scan.jax.default_backend()}")
+    backend = library.default_backend()
+    if sizes is FULL and backend != "gpu":
+        raise RuntimeError(f"JAX finds no GPU: its backend is {backend}")
     for optimizer, trials in sizes.cells:
         work = sizes.work(optimizer, trials)
         share = Share(work, work.rates, members=trials, device=sizes.device)

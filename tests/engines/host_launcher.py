@@ -48,9 +48,14 @@ def compiled(text: str, folder: Path, *flags: str) -> Path:
 
 @dataclasses.dataclass
 class Host:
-    """A processor in place of a GPU: blocks of so many threads, and so much shared memory."""
+    """A processor in place of a GPU: blocks of so many threads, and so much shared memory.
+
+    A block's threads run at the same time, or one by one from barrier to barrier, upwards (1) or
+    downwards (-1).
+    """
 
     threads: int = 1
+    order: int = 0
     shared_limit: int = H100
     launches: list[int] = dataclasses.field(default_factory=list)
     programs: list[Program] = dataclasses.field(default_factory=list)
@@ -58,11 +63,11 @@ class Host:
     def prepare(self, program: Program) -> Launch:
         self.programs.append(program)
         run = _loaded(source(program)).run
-        run.argtypes = [ctypes.c_void_p, *3 * [ctypes.c_int64]]
+        run.argtypes = [ctypes.c_void_p, *4 * [ctypes.c_int64]]
 
         def launch(arguments: Arguments, members: int) -> None:
             self.launches.append(arguments.steps)
-            run(ctypes.addressof(arguments), members, self.threads, program.shared_bytes)
+            run(ctypes.addressof(arguments), members, self.threads, program.shared_bytes, self.order)
 
         return launch
 

@@ -29,7 +29,7 @@ int main(void)
     for (int i = 0; i < 4; i++) a.first_state[i] = states[i], a.rest_state[i] = states[i] + FIRST_SIZE;
     for (int i = 0; i < HIDDEN; i++) a.uniforms[i] = uniform, a.uniform_rows[i] = 8;
     a.t = 1, a.steps = 3;
-    run(&a, 1, 8, SHARED);
+    run(&a, 1, 8, SHARED, 0);
     printf("%g\n", (double)losses[2]);
     return losses[2] != losses[2];
 }
