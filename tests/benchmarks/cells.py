@@ -100,7 +100,8 @@ class Cell:
         """The trials' learning rates: a geometric ladder around the optimizer's default."""
         default = float(optimizers[self.optimizer].settings["lr"].default)  # type: ignore[arg-type]
         lowered = self.faster * default * min(1.0, self.batch_size / LEAST_BATCH)
-        ladder = np.logspace(*self.octaves, self.trials, base=2)
+        low, high = self.octaves
+        ladder = np.logspace(low, high, self.trials, base=2)
         return tuple(float(f"{lr:.6g}") for lr in lowered * ladder)
 
     @property

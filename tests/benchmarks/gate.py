@@ -15,6 +15,7 @@ rounds enough it passes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -46,7 +47,8 @@ def ratios(rows: pd.DataFrame, rounds: int) -> pd.DataFrame:
         timed[timed["side"].eq(side)].groupby(["cell", "round"], sort=False)["cpu"].last().astype(float)
         for side in (HARNESS, OTHER)
     )
-    return np.log(ours / others).dropna().rename("log_ratio").reset_index()
+    ratio = (ours / others).dropna()
+    return ratio.rename("log_ratio").map(math.log).reset_index()
 
 
 def judged(found: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:

@@ -6,7 +6,8 @@ import torch
 from harness.axes.activations import activations
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
-from harness.data.datasets import Images, datasets
+from harness.data.datasets import datasets
+from harness.data.images import Images
 
 PREFIX = "bench_"  # of every name here
 RGB = (32, 3 * 32)  # the three colours of an image stand beside one another

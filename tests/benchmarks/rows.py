@@ -94,8 +94,9 @@ class Rows:
             name: [""] for name in COLUMNS if name not in WORDS
         })  # fmt: skip
         self._kept: dict[tuple[str, ...], dict[str, Any]] = {}
-        for row in table.to_dict("records"):
-            self._kept[_key(row)] = {str(name): value for name, value in row.items()}
+        for values in table.to_dict("records"):
+            row = {str(name): value for name, value in values.items()}
+            self._kept[_key(row)] = row
 
     def __contains__(self, key: Mapping[str, Any]) -> bool:
         """Whether it was measured; what failed is tried again by the next call."""
