@@ -24,7 +24,7 @@ from harness.engines.stacked.first_layer import ParameterGroup
 from harness.engines.stacked.gpu_images import Coded, ResidentImages
 from harness.engines.stacked.network import StackedNetwork
 from harness.engines.stacked.steps import Eager, Feed, Steps
-from harness.lowering import checks, components
+from harness.lowering import checks, compiler, components
 from harness.lowering.compiler import UnavailableError
 from harness.lowering.components import TrialComponents
 from harness.lowering.lowered import looking_once
@@ -235,6 +235,8 @@ class ResidentGroup:
 
 def _lowered(trials: Sequence[Trial]) -> list[TrialComponents]:
     """Return the components of trials; raise UnavailableError where one has no compiled form."""
+    if compiler.switched_off():
+        raise UnavailableError(f"switched off by {compiler.SWITCH}")
     try:
         lowered = [components.of_trial(trial.arm.settings) for trial in trials]
     except NotLoweredError as error:
