@@ -178,6 +178,24 @@ def test_float32_on_mnist_is_within_rounding_of_c(preprocessing: str) -> None:
     assert (ours.final["test"].accuracy > 0.6).all()
 
 
+@pytest.mark.usefixtures("host")
+def test_float32_of_every_activation_and_output_is_within_rounding_of_c() -> None:
+    """Which has the elementary functions of vectors of one number."""
+    named: list[dict[str, Any]] = [{"activation": activation.name} for activation in activations]
+    named += [
+        {"head": head.name, "loss": loss.name, "lr": 0.02}
+        for head in heads
+        for loss in losses
+        if loss.component.form(head.component.kind) is not None
+    ]
+    assert_as_in_c([trial(1, steps=20, **one) for one in named], 2e-5, np.float32)
+
+
+@pytest.mark.usefixtures("host")
+def test_a_member_that_amplifies_rounding_takes_nobody_to_graphs() -> None:
+    train([trial(), trial(lr=40.0, hidden=[12]), trial(lr=1e4, loss="mse")], np.float32)
+
+
 def test_pixels_of_too_many_values_are_read_as_they_are(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_images, "PALETTE", 5)
     gpu_images.coded.cache_clear()
