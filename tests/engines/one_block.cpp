@@ -5,14 +5,17 @@
 RUN_BLOCKS(train, arguments, REAL)
 
 static uint8_t codes[100 * INPUTS];
-static REAL palette[256], first[FIRST_SIZE], rest[REST_SIZE], losses[64], states[4][FIRST_SIZE + REST_SIZE];
+static REAL palette[256], losses[64];
 static int64_t label[100], order[100];
 static int32_t zero[1];
 static double rates[64], settings[SETTINGS + 1], other[8] = {1, 0}, dropped[1] = {0.5};
 static float uniform[99999];
 
+static REAL *numbers(int count) { return (REAL *)calloc(count, sizeof(REAL)); } /* each beside nothing else */
+
 int main(void)
 {
+    REAL *first = numbers(FIRST_SIZE), *rest = numbers(REST_SIZE);
     for (int i = 0; i < 100 * INPUTS; i++) codes[i] = i * 7 % 11;
     for (int i = 0; i < 256; i++) palette[i] = i;
     for (int i = 0; i < 100; i++) label[i] = i % CLASSES_ALL, order[i] = 99 - i;
@@ -26,7 +29,7 @@ int main(void)
     a.seed = a.activation = a.output = a.drawn = zero, a.drawn_seeds = 1;
     a.rates = rates, a.rates_step = 1, a.settings = settings, a.loss_settings = a.smoothing = other;
     a.first = first, a.rest = rest, a.losses = losses, a.losses_step = 1, a.kept = 64, a.dropped = dropped;
-    for (int i = 0; i < 4; i++) a.first_state[i] = states[i], a.rest_state[i] = states[i] + FIRST_SIZE;
+    for (int i = 0; i < 4; i++) a.first_state[i] = numbers(FIRST_SIZE), a.rest_state[i] = numbers(REST_SIZE);
     for (int i = 0; i < HIDDEN; i++) a.uniforms[i] = uniform, a.uniform_rows[i] = 8;
     a.t = 1, a.steps = 3;
     run(&a, 1, 8, SHARED, 0);

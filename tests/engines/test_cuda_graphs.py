@@ -21,6 +21,7 @@ from harness.engines import kernels, loop
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.members import SeedIndex
 from harness.engines.outcome import Outcome
+from harness.engines.resident import steps
 from harness.engines.stacked import cuda_graphs, engine
 from harness.engines.stacked.dense import Dense, DenseImages
 from harness.engines.stacked.gpu_images import ResidentImages, coded
@@ -134,6 +135,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> D
         monkeypatch.setattr(kernels, "why_not", lambda *_: "as on a GPU")
         monkeypatch.setattr(Dense, "images", resident)
     monkeypatch.setattr(cuda_graphs, "graphs", lambda _: made.make)
+    monkeypatch.setattr(steps, "launchers", lambda _: None)  # the resident kernel would train instead
     return made
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import itertools
+import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,24 @@ def test_float32_on_mnist_is_within_rounding_of_c(preprocessing: str) -> None:
     assert (ours.final["test"].accuracy > 0.6).all()
 
 
+@pytest.mark.usefixtures("host")
+def test_float32_of_every_activation_and_output_is_within_rounding_of_c() -> None:
+    """Which has the elementary functions of vectors of one number."""
+    named: list[dict[str, Any]] = [{"activation": activation.name} for activation in activations]
+    named += [
+        {"head": head.name, "loss": loss.name, "lr": 0.02}
+        for head in heads
+        for loss in losses
+        if loss.component.form(head.component.kind) is not None
+    ]
+    assert_as_in_c([trial(1, steps=20, **one) for one in named], 2e-5, np.float32)
+
+
+@pytest.mark.usefixtures("host")
+def test_a_member_that_amplifies_rounding_takes_nobody_to_graphs() -> None:
+    train([trial(), trial(lr=40.0, hidden=[12]), trial(lr=1e4, loss="mse")], np.float32)
+
+
 def test_pixels_of_too_many_values_are_read_as_they_are(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_images, "PALETTE", 5)
     gpu_images.coded.cache_clear()
@@ -292,6 +311,12 @@ def test_weights_that_have_no_room_train_otherwise(host: Host) -> None:
     )
 
 
+@pytest.mark.usefixtures("host", "in_pytorch")
+def test_it_can_be_switched_off() -> None:
+    (note,) = notes([trial()])
+    assert note == f"the resident kernel is not used: switched off by HARNESS_KERNELS, {resident.OTHERWISE}"
+
+
 @pytest.mark.usefixtures("host")
 def test_components_without_a_compiled_form_train_otherwise() -> None:
     @activations.register("sorted")
@@ -332,8 +357,8 @@ def test_a_kernel_that_computes_otherwise_is_not_used(wrong: str, monkeypatch: p
 # ------------------------------------------------------------------------------------------- races, compilers
 
 
-def racing(program: Program, folder: Path) -> str:
-    """Run three steps in eight threads under ThreadSanitizer; return what it says of them.
+def sanitized(program: Program, folder: Path, sanitizer: str) -> str:
+    """Run three steps in eight threads; return what a sanitizer says, or the exit status and the last loss.
 
     Not optimised: what is done between two barriers would be over too soon to be seen at the same time.
     """
@@ -341,37 +366,44 @@ def racing(program: Program, folder: Path) -> str:
     text.write_text(program.text, encoding="utf-8")
     main = Path(__file__).with_name("one_block.cpp").read_text(encoding="utf-8")
     defines = (f'-DPROGRAM="{text}"', f"-DSHARED={program.shared_bytes}")
-    path = compiled_by_gpp(main, folder, "-fsanitize=thread", "-O0", *defines)
-    done = subprocess.run([path], check=False, capture_output=True, text=True, timeout=120)
+    path = compiled_by_gpp(main, folder, f"-fsanitize={sanitizer}", "-O0", *defines)
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    done = subprocess.run([path], check=False, capture_output=True, text=True, timeout=120, env=environment)
     if "FATAL: ThreadSanitizer" in done.stderr:
         pytest.skip("ThreadSanitizer does not run here")
     return done.stderr or f"{done.returncode} {done.stdout}"
 
 
-def small_program(real: str = "float32") -> Program:
-    parts = components.of_trial(trial(optimizer="momentum", activation="tanh", hidden=[8, 8]).arm.settings)
-    facts = GroupFacts(
-        (16, 8, 8, 10),
-        16,
-        (parts.activation,),
-        (parts.output,),
-        parts.optimizer,
-        real,
-        coded=True,
-        dropout=True,
-    )
-    return sources.program(facts)
+def small_program() -> Program:
+    """Widths that fill their rows, and that do not."""
+    parts = components.of_trial(trial(optimizer="momentum", activation="tanh").arm.settings)
+    shared = ((parts.activation,), (parts.output,), parts.optimizer, "float32")
+    return sources.program(GroupFacts((16, 8, 12, 10), 16, *shared, coded=True, dropout=True))
 
 
-def test_threads_of_a_block_do_not_race(tmp_path: Path) -> None:
-    """A missing barrier at the end of a step is seen, which shows that races are."""
-    program, barrier = small_program(), "__syncthreads();"
-    assert racing(program, tmp_path).startswith("0 ")
-    without = (
-        program.text[: program.text.rindex(barrier)]
-        + program.text[program.text.rindex(barrier) + len(barrier) :]
-    )
-    assert "data race" in racing(dataclasses.replace(program, text=without), tmp_path)
+BARRIER = "__syncthreads();"
+
+
+@pytest.mark.parametrize(
+    ("sanitizer", "spoilt", "words"),
+    [
+        ("thread", lambda text: "".join(text.rpartition(BARRIER)[::2]), "data race"),
+        (
+            "address,undefined",
+            lambda text: text.replace("EXISTS(unit, OUT, EDGE)", "true"),
+            "buffer-overflow",
+        ),
+    ],
+)
+def test_threads_neither_race_nor_write_beside_their_arrays(
+    sanitizer: str, spoilt: Callable[[str], str], words: str, tmp_path: Path
+) -> None:
+    """Without a barrier, or where a unit is taken for one that exists, the sanitizer says so."""
+    program = small_program()
+    assert sanitized(program, tmp_path, sanitizer).startswith("0 ")
+    wrong = dataclasses.replace(program, text=spoilt(program.text))
+    assert wrong.text != program.text
+    assert words in sanitized(wrong, tmp_path, sanitizer)
 
 
 class Without(Host):

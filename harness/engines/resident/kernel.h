@@ -16,6 +16,14 @@
 #define COLUMNS FILLED(BATCH)
 #define MOST_STATES 4
 #define MOST_HIDDEN 30
+#ifdef __CUDACC__
+#define BLOCK THREADS /* threads of a block: a constant, so that most loops over work have one turn */
+#else
+#define BLOCK ((int)blockDim.x)
+#endif
+#define ONE_BY_ONE _Pragma("unroll 1") /* two tiles at once would need more registers than there are */
+/* Is a row or column one that exists? Where all of a thread's are, nothing is asked at run time. */
+#define EXISTS(at, count, tile) ((count) % (tile) == 0 || (at) < (count))
 
 typedef struct {
     const uint8_t *codes;       /* (N, D) places in the palette, or */
@@ -70,25 +78,30 @@ template <int IN, int OUT, int T, int SLICES> INLINE void multiply(const REAL *w
 {
     constexpr int high = FILLED(OUT) / T, tiles = high * (COLUMNS / T), items = tiles * SLICES;
     constexpr int each = (IN + SLICES - 1) / SLICES;
-    for (int round = 0; round < items; round += blockDim.x) {
+    ONE_BY_ONE
+    for (int round = 0; round < items; round += BLOCK) {
         const int item = round + threadIdx.x, tile = item % tiles, slice = item / tiles;
         const int row = tile % high * T, column = tile / high * T;
         const int until = (slice + 1) * each < IN ? (slice + 1) * each : IN;
         REAL sum[T][T] = {};
-        if (item < items)
+        if (item < items) {
+            _Pragma("unroll 2") /* the next numbers are read while these are multiplied */
             for (int i = slice * each; i < until; i++) {
                 REAL a[T], b[T];
                 load<FILLED(OUT), T>(w, i, row, a);
                 load<COLUMNS, T>(x, i, column, b);
                 EACH(r, T) EACH(c, T) sum[r][c] += a[r] * b[c];
             }
-        const int last = (round + (int)blockDim.x < items ? round + (int)blockDim.x : items) - 1;
+        }
+        const int last = (round + BLOCK < items ? round + BLOCK : items) - 1;
         for (int turn = round / tiles; turn <= last / tiles; turn++) {
             if (item < items && slice == turn)
                 EACH(r, T) EACH(c, T / 4) {
                     quad *to = (quad *)(z + place<COLUMNS>(row + r, column + 4 * c));
-                    quad own = *to;
-                    EACH(j, 4) own.v[j] = (turn ? own.v[j] : bias[row + r]) + sum[r][4 * c + j];
+                    quad own;
+                    if (turn) own = *to;
+                    else EACH(j, 4) own.v[j] = bias[row + r];
+                    EACH(j, 4) own.v[j] += sum[r][4 * c + j];
                     *to = own;
                 }
             __syncthreads();
@@ -113,7 +126,7 @@ INLINE REAL factor_of(const step_of *s, int layer, int unit, int image)
 
 template <int WIDTH> INLINE void activate_layer(const step_of *s, int layer, const REAL *z, REAL *y)
 {
-    for (int i = threadIdx.x; i < WIDTH * COLUMNS; i += blockDim.x) {
+    for (int i = threadIdx.x; i < WIDTH * COLUMNS; i += BLOCK) {
         const int unit = i / COLUMNS, image = i % COLUMNS, at = place<COLUMNS>(unit, image);
         REAL own = 0;
         if (image < s->count) {
@@ -130,12 +143,13 @@ template <int IN, int OUT, int T> INLINE void go_back(const step_of *s, int laye
                                                       const REAL *y, REAL *z)
 {
     constexpr int high = (IN + T - 1) / T, items = high * (COLUMNS / T);
-    for (int item = threadIdx.x; item < items; item += blockDim.x) {
+    ONE_BY_ONE
+    for (int item = threadIdx.x; item < items; item += BLOCK) {
         const int row = item % high, column = item / high * T;
         REAL sum[T][T] = {};
         for (int j = 0; j < FILLED(OUT); j += 4) {
             quad own[T];
-            EACH(r, T) own[r] = quad_at<FILLED(OUT)>(w, row + r * high < IN ? row + r * high : IN - 1, j);
+            EACH(r, T) own[r] = quad_at<FILLED(OUT)>(w, EXISTS(row + r * high, IN, T) ? row + r * high : IN - 1, j);
             EACH(k, 4) {
                 REAL b[T];
                 load<COLUMNS, T>(grad, j + k, column, b);
@@ -144,7 +158,7 @@ template <int IN, int OUT, int T> INLINE void go_back(const step_of *s, int laye
         }
         EACH(r, T) EACH(c, T) {
             const int unit = row + r * high, image = column + c;
-            if (unit < IN) {
+            if (EXISTS(unit, IN, T)) {
                 const int at = place<COLUMNS>(unit, image);
                 REAL own = 0;
                 if (image < s->count) {
@@ -174,7 +188,8 @@ INLINE REAL stepped(bool first, const step_of *s, REAL w, REAL g, REAL *const *s
 template <int IN, int OUT> INLINE void update_first(const step_of *s, REAL *w, const REAL *x, const REAL *grad,
                                                     REAL *const *state)
 {
-    for (int i = threadIdx.x; i < IN * OUT; i += blockDim.x) {
+    ONE_BY_ONE
+    for (int i = threadIdx.x; i < IN * OUT; i += BLOCK) {
         const int input = i % IN, unit = i / IN, at = place<FILLED(OUT)>(input, unit);
         REAL sum = 0;
         for (int b = 0; b < COLUMNS; b++) sum += x[place<COLUMNS>(input, b)] * grad[place<COLUMNS>(unit, b)];
@@ -187,26 +202,27 @@ template <int IN, int OUT, int TI, int TO> INLINE void update(const step_of *s, 
                                                               REAL *const *state)
 {
     constexpr int high = (IN + TI - 1) / TI, items = high * (FILLED(OUT) / TO);
-    for (int item = threadIdx.x; item < items; item += blockDim.x) {
+    ONE_BY_ONE
+    for (int item = threadIdx.x; item < items; item += BLOCK) {
         const int row = item % high, column = item / high * TO;
         REAL sum[TI][TO] = {};
         for (int b = 0; b < COLUMNS; b += 4) {
             quad g[TO];
             EACH(c, TO) g[c] = quad_at<COLUMNS>(grad, column + c, b);
             EACH(r, TI) {
-                const quad own = quad_at<COLUMNS>(x, row + r * high < IN ? row + r * high : IN - 1, b);
+                const quad own = quad_at<COLUMNS>(x, EXISTS(row + r * high, IN, TI) ? row + r * high : IN - 1, b);
                 EACH(c, TO) EACH(k, 4) sum[r][c] += own.v[k] * g[c].v[k];
             }
         }
         EACH(r, TI) {
             const int input = row + r * high;
-            if (input < IN)
+            if (EXISTS(input, IN, TI))
                 EACH(q, TO / 4) {
                     quad *to = (quad *)(w + place<FILLED(OUT)>(input, column + 4 * q));
                     quad own = *to;
                     EACH(k, 4) {
                         const int unit = column + 4 * q + k;
-                        if (unit < OUT)
+                        if (EXISTS(unit, OUT, EDGE)) /* columns are filled up to EDGE, not to TO */
                             own.v[k] = stepped(false, s, own.v[k], sum[r][4 * q + k], state, (int64_t)unit * IN + input);
                     }
                     *to = own;
@@ -217,7 +233,7 @@ template <int IN, int OUT, int TI, int TO> INLINE void update(const step_of *s, 
 
 template <int OUT> INLINE void update_bias(const step_of *s, REAL *bias, const REAL *grad, REAL *const *state)
 {
-    for (int unit = threadIdx.x; unit < OUT; unit += blockDim.x) {
+    for (int unit = threadIdx.x; unit < OUT; unit += BLOCK) {
         REAL sum = 0;
         for (int image = 0; image < COLUMNS; image++) sum += grad[place<COLUMNS>(unit, image)];
         if (FIRST_DIFFERS && s->first) bias[unit] = stepped(true, s, bias[unit], sum, state, unit);
@@ -229,7 +245,7 @@ template <int OUT> INLINE void update_bias(const step_of *s, REAL *bias, const R
 INLINE void lose(const arguments *a, int64_t member, int count, const int32_t *label, REAL *z, REAL *losses)
 {
     const REAL share = 1 / (REAL)count;
-    for (int image = threadIdx.x; image < COLUMNS; image += blockDim.x) {
+    for (int image = threadIdx.x; image < COLUMNS; image += BLOCK) {
         REAL own[CLASSES_ALL], grad[CLASSES_ALL], loss = 0;
         int_of_real target = label[image];
         if (image < count) {
@@ -247,7 +263,7 @@ INLINE void lose(const arguments *a, int64_t member, int count, const int32_t *l
 INLINE void read_batch(const arguments *a, const int64_t *index, int count, const REAL *palette, REAL *x, int32_t *label)
 {
     constexpr int piece = CODED && INPUTS % 16 == 0 ? 16 : 1;
-    for (int i = threadIdx.x; i < COLUMNS * (INPUTS / piece); i += blockDim.x) {
+    for (int i = threadIdx.x; i < COLUMNS * (INPUTS / piece); i += BLOCK) {
         const int image = i % COLUMNS, from = i / COLUMNS * piece;
         const int64_t at = image < count ? index[image] * INPUTS + from : 0;
 #if CODED
@@ -258,24 +274,24 @@ INLINE void read_batch(const arguments *a, const int64_t *index, int count, cons
         x[place<COLUMNS>(from, image)] = image < count ? a->pixels[at] : (REAL)0;
 #endif
     }
-    for (int image = threadIdx.x; image < COLUMNS; image += blockDim.x)
+    for (int image = threadIdx.x; image < COLUMNS; image += BLOCK)
         label[image] = image < count ? (int32_t)a->label[index[image]] : 0;
 }
 
 /* The weights of a layer, (outputs, inputs) in the device's memory. */
 template <int IN, int OUT> INLINE void fetch(const REAL *from, const REAL *from_bias, REAL *w, REAL *bias)
 {
-    for (int i = threadIdx.x; i < IN * FILLED(OUT); i += blockDim.x) {
+    for (int i = threadIdx.x; i < IN * FILLED(OUT); i += BLOCK) {
         const int unit = i / IN, input = i % IN;
         w[place<FILLED(OUT)>(input, unit)] = unit < OUT ? from[i] : (REAL)0;
     }
-    for (int unit = threadIdx.x; unit < FILLED(OUT); unit += blockDim.x) bias[unit] = unit < OUT ? from_bias[unit] : (REAL)0;
+    for (int unit = threadIdx.x; unit < FILLED(OUT); unit += BLOCK) bias[unit] = unit < OUT ? from_bias[unit] : (REAL)0;
 }
 
 template <int IN, int OUT> INLINE void give(REAL *to, REAL *to_bias, const REAL *w, const REAL *bias)
 {
-    for (int i = threadIdx.x; i < IN * OUT; i += blockDim.x) to[i] = w[place<FILLED(OUT)>(i % IN, i / IN)];
-    for (int unit = threadIdx.x; unit < OUT; unit += blockDim.x) to_bias[unit] = bias[unit];
+    for (int i = threadIdx.x; i < IN * OUT; i += BLOCK) to[i] = w[place<FILLED(OUT)>(i % IN, i / IN)];
+    for (int unit = threadIdx.x; unit < OUT; unit += BLOCK) to_bias[unit] = bias[unit];
 }
 
 /* Steps t, t + 1, .. of the member of this block, within an epoch; `shared` is its memory. */
@@ -291,9 +307,9 @@ static void train(const arguments *a, REAL *shared)
         first_state[i] = a->first_state[i] + k * FIRST_SIZE;
         rest_state[i] = a->rest_state[i] + k * REST_SIZE;
     }
-    for (int i = threadIdx.x; i < X_AT; i += blockDim.x) shared[i] = 0;
+    for (int i = threadIdx.x; i < X_AT; i += BLOCK) shared[i] = 0;
     __syncthreads();
-    for (int i = threadIdx.x; CODED && i < 256; i += blockDim.x) palette[i] = a->palette[i];
+    for (int i = threadIdx.x; CODED && i < 256; i += BLOCK) palette[i] = a->palette[i];
 #define FETCH(l, IN, OUT, W, BIAS, X, Z, Y, REST, T, SLICES, TI, TO) \
     fetch<IN, OUT>(l ? rest + REST : first, l ? rest + REST + IN * OUT : rest, shared + W, shared + BIAS);
     LAYERS_OF(FETCH)
