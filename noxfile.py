@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -24,6 +25,7 @@ KERNELS_ARE_USED = (
     "import json; kernels = json.load(open('results/choices/provenance.json'))['runs'][-1]['kernels']; "
     "print('kernels:', kernels); assert kernels.startswith('float'), kernels"
 )
+OLD_JAX = "0.4.31"  # the last one before its runtime on CPUs changed; constraints.txt has the newest
 PYTHONS = ("3.15", "3.14", "3.13", "3.12", "3.11")
 """Versions of Python to look for, the newest first."""
 
@@ -141,18 +143,42 @@ def torture(session: nox.Session) -> None:
     session.run("python", "-m", "torture", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
+@nox.session(python=False)
+def gpu(session: nox.Session) -> None:
+    """Test and measure a GPU with this machine's own Python, PyTorch and JAX, in at most six minutes.
+
+    Results go into results/reference/gpu; `nox -s gpu -- --only resident,jax` measures some parts.
+    """
+    session.run("python", "tests/benchmarks/gpu.py", *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed side by side with the alternatives, about 15 minutes; `nox -s bench -- --all`.
+    """Measure speed beside alternatives, or another revision: `nox -s bench -- --gate REV`; `-- --help`.
 
-    `-- --only jax,harness --cells 32:sgd` measures a part; `-- -k rung` runs other benchmarks by name;
-    `-- components --against ../older` measures many components in processor seconds (its `--help` has more).
+    `-- --cells wide,fashion --sides jax` measures a part; the same command again goes on where it stopped;
+    `-- -k rung` runs other benchmarks by name.
     """
     install(session, "bench")
-    if session.posargs[:1] == ["components"]:
-        session.run("python", "tests/benchmarks/component_cells.py", *session.posargs[1:])
+    if any(argument.startswith("-k") for argument in session.posargs):
+        session.run("pytest", "tests/benchmarks", *session.posargs)
         return
-    everything = any(argument.startswith("-k") for argument in session.posargs)
-    chosen = "tests/benchmarks" if everything else "tests/benchmarks/test_side_by_side.py"
-    options = {"PYTHONPATH": "tests/benchmarks"}  # where the plugin is
-    session.run("pytest", "-p", "bench_options", chosen, *session.posargs, env=options)
+    judged = any(argument.startswith("--gate") for argument in session.posargs)
+    pythons = () if judged else ("--jax", "python", "--jax", str(old_jax(session)))
+    session.run("python", "tests/benchmarks/bench.py", *pythons, *session.posargs)
+
+
+def old_jax(session: nox.Session) -> Path:
+    """Make an environment with the last JAX before XLA's CPU runtime changed, and return its Python."""
+    folder = Path(session.virtualenv.location).resolve().parent / f"jax-{OLD_JAX}"
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    if next(folder.rglob("jaxlib"), None) is None:
+        session.run("python", "-m", "venv", "--clear", str(folder))
+        pins = Path("constraints.txt").read_text(encoding="utf-8").splitlines()
+        others = folder / "constraints.txt"
+        others.write_text("\n".join(pin for pin in pins if not pin.startswith("jax")), encoding="utf-8")
+        wanted = (f"jax=={OLD_JAX}", f"jaxlib=={OLD_JAX}", "-c", str(others))
+        # Where that fails, the bench says so and goes on without.
+        pip = (str(python), "-m", "pip", "install", "--quiet", *wanted)
+        session.run(*pip, external=True, success_codes=range(256))
+    return python

@@ -10,6 +10,7 @@ Keyword-only parameters are settings. They arrive as tensors that broadcast agai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -151,7 +152,7 @@ def _ccql_gradient(f: Tensor, target: Tensor, *, ccql_weight: Tensor) -> Tensor:
     return f - target - (ccql_weight * missing)[..., None] * target
 
 
-@_squared("ccql", _ccql_gradient, default={"ccql_weight": lambda classes: (classes - 1) ** 0.5 - 1})
+@_squared("ccql", _ccql_gradient, default={"ccql_weight": lambda classes: math.sqrt(classes - 1) - 1})
 def ccql(f: Tensor, target: Tensor, *, ccql_weight: Tensor) -> Tensor:
     """Correct-class quadratic loss: QL + w/2 (1 - f_y)^2, w = ccql_weight, sqrt(C-1) - 1 by default.
 

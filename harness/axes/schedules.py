@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -74,7 +76,7 @@ def constant(clock: Clock) -> Factors:
 @schedules.register("exponential")
 def exponential(clock: Clock, *, gamma: float = 0.9) -> Factors:
     """Times gamma after each epoch."""
-    return np.power(gamma, clock.epoch, dtype=np.float64)
+    return whole_powers(gamma, clock.epoch)
 
 
 @schedules.register("linear")
@@ -86,4 +88,46 @@ def linear(clock: Clock) -> Factors:
 @schedules.register("cosine")
 def cosine(clock: Clock) -> Factors:
     """Half a cosine wave, to 0 after the last step (Loshchilov & Hutter 2017, without restarts)."""
-    return (1 + np.cos(np.pi * clock.step / len(clock.step))) / 2
+    return (1 + cosine_of(np.pi * clock.step / len(clock.step))) / 2
+
+
+def whole_powers(base: float, exponents: NDArray[np.int64]) -> Factors:
+    """Compute base^n for whole numbers n >= 0, in decimals: the same bits on every processor.
+
+    np.power's depend on the C library, and on the processor's instructions.
+    """
+    distinct, places = np.unique(exponents, return_inverse=True)
+    with localcontext(prec=40):
+        powers = [float(Decimal(base) ** n) if n else 1.0 for n in distinct.tolist()]
+    return np.array(powers, np.float64)[places]
+
+
+COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(2, 9))
+SINE = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(1, 9))
+"""Coefficients of the Taylor series behind 1 - x^2 / 2 and y, enough up to a quarter of pi."""
+PI_REST = 1.2246467991473532e-16
+"""Pi less its float64."""
+
+
+def cosine_of(x: Factors) -> Factors:
+    """Compute cos(x) for x from 0 to pi, by products and sums alone: the same bits on every processor.
+
+    np.cos's depend on the C library, and on the processor's instructions. Within one unit in the last place.
+    """
+    left = np.pi / 2 - x
+    y = left + PI_REST / 2
+    z, lost = y * y, (left - y) + PI_REST / 2  # lost: what rounding took from y
+    sine = y + (y * z * _polynomial(SINE, z) + lost * (1 - 0.5 * z))
+    turned = np.where(left > 0, x, (np.pi - x) + PI_REST)
+    square = turned * turned
+    near = 1 - 0.5 * square
+    size = near + (((1 - near) - 0.5 * square) + square * square * _polynomial(COSINE, square))
+    return np.where(np.abs(y) < np.pi / 4, sine, np.where(left > 0, size, -size))
+
+
+def _polynomial(coefficients: Sequence[float], x: Factors) -> Factors:
+    """Compute c0 + c1 x + c2 x^2 + .. ."""
+    result = np.zeros_like(x)
+    for c in reversed(coefficients):
+        result = result * x + c
+    return result

@@ -126,6 +126,9 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="What trains: stacks, a plain PyTorch loop, or NumPy with derivatives by hand."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                      show_default=True, help="auto takes the GPUs there are, else the CPU."),
+        click.option("--bits", type=click.Choice(["native", "portable"]), default="native", show_default=True,
+                     help="native: as fast as this processor allows. portable: numbers that are the same to "
+                     "the last bit on every x86-64 and AArch64 processor, slower."),
         click.option("--results", type=click.Path(path_type=Path),
                      help="Results folder; results/<study>/ by default."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
@@ -168,18 +171,28 @@ def plan(
     study: str, overrides: Sequence[str], results: Path | None, **options: Unpack[MachineKeywords]
 ) -> None:
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
+    from harness.lowering import builds
+
+    with builds.using(options["bits"]):
+        _plan(study, overrides, results, options)
+
+
+def _plan(study: str, overrides: Sequence[str], results: Path | None, options: MachineKeywords) -> None:
     from harness.cli import output
     from harness.planning import compilation
-    from harness.planning.plan import make, shortages
+    from harness.planning.plan import draw, make, shortages
     from harness.system.resources import cores
+    from harness.training.options import RunOptions, check_bits
 
     loaded, engine = _load(study, overrides), options["engine"]
+    asked = RunOptions(**options)
     processes = options["workers"] or cores()
     if loaded.search is not None:
         from harness.cli import search_output
         from harness.searching import checks
 
         checks.check(loaded)
+        check_bits(draw(checks.every_component(loaded), engine), asked)
         search_output.show_plan(loaded, engine, processes)
         return
     folder = results or Path("results") / loaded.name
@@ -191,6 +204,7 @@ def plan(
         kept = {"known": documents.stacks_of(known), "done": run_folder.finished(folder)}
     device = "cuda" if options["device"] == "cuda" else "cpu"
     planned = make(loaded, engine, device=device, processes=processes, **kept)
+    check_bits(planned, asked)
     if kept:
         run_folder.check_trials(folder, planned, known)
     if kept and loaded.metrics:
@@ -206,6 +220,7 @@ def plan(
     output.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done, slow)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), engine, device=device, processes=processes)
+        check_bits(tries, asked)
         output.show_tuning_plan(planned, tries, processes)
 
 

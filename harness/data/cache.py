@@ -67,8 +67,6 @@ def cache_root() -> Path:
     Raises:
         UsageError: `HARNESS_DATA` names the home of an unknown user.
     """
-    import platformdirs
-
     chosen = os.environ.get("HARNESS_DATA")
     try:
         chosen = chosen and str(Path(chosen).expanduser())
@@ -76,7 +74,11 @@ def cache_root() -> Path:
         raise UsageError(
             f"HARNESS_DATA = {chosen!r}: {error}; allowed: a folder for downloaded data"
         ) from error
-    return Path(chosen) if chosen else platformdirs.user_cache_path("ablation-harness")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    return platformdirs.user_cache_path("ablation-harness")
 
 
 def verify(name: str, *, root: Path | None = None, pins: Mapping[str, str] | None = None) -> list[FileState]:

@@ -16,8 +16,7 @@ import numpy as np
 
 from harness.data.samples import Data
 from harness.engines import arithmetic, kernels
-from harness.engines.compiled.images import why_dense
-from harness.lowering import components
+from harness.lowering import builds, components
 from harness.lowering.lowered import looking_once
 from harness.study.trials import Trial
 from harness.system import machine
@@ -36,7 +35,7 @@ def of_trials(
     if library == "numpy":
         return [_numpy()] * len(trials)
     kernels_used = engine == "stacked" and device == "cpu" and not kernels.why_not(data.train.dtype)
-    layer_one = kernels.identity(data.train.dtype) if kernels_used and not why_dense(data) else ""
+    layer_one = kernels.identity(data.train.dtype) if kernels_used else ""
     return [_torch(device, layer_one, stacked=engine == "stacked")] * len(trials)
 
 
@@ -46,7 +45,12 @@ def without_components(name: str) -> str:
 
 
 def build() -> str:
-    """Name the build of the kernels: C text, compiler, options and processor, which all decide its bits."""
+    """Name the build of the kernels: C text, compiler, options and processor, which all decide its bits.
+
+    Of a portable build, neither compiler nor processor does: it has one name everywhere.
+    """
+    if builds.portable():
+        return f"portable-{_digest([kernels.text_digest(), repr(builds.current().decisive)], 10)}"
     return f"c-{_digest([kernels.identity()], 10)}"
 
 

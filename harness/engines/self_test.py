@@ -1,20 +1,28 @@
-"""The self-test of the kernels: that they are right on this machine, and at least as fast as PyTorch.
+"""The self-test of the kernels: are they right on this machine, faster than PyTorch, and in which form?
 
-`python -m harness.engines.self_test` prints why they should not be used, or nothing. It trains a small stack
-on made-up images with and without them by turns, for about a second each.
+`python -m harness.engines.self_test BITS` prints `kernels.Measured` as JSON. It trains small stacks on
+made-up images with and without the kernels by turns, for about a second each, then some in each form. Kernels
+of portable bits have to be right, and may be slow; what decides bits is not measured for them.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from harness.data.samples import Data, Samples
 from harness.engines import kernels, stack_engine
+from harness.engines.compiled.forms import Forms
+from harness.engines.compiled.training import CompiledTraining
 from harness.engines.outcome import Floats
+from harness.lowering import builds, components
 from harness.lowering.compiler import SWITCH
 from harness.study.trials import Arm, Trial, resolve
 
@@ -23,23 +31,29 @@ INPUTS, CLASSES, DENSITY = 784, 10, 0.2
 """Pixels, classes and the share of pixels that are not zero, as in MNIST."""
 DIFFERENT = 0.01
 """Difference of losses beyond rounding: in float32, they agree to about 1e-5 after 100 steps."""
+WIDE: dict[str, Any] = {"hidden": [512], "batch_size": 128, "steps": 20, "eval_every": "20 steps"}
+BATCHES = (1, 8, 32, 128)
+"""Batch sizes whose forms are measured; others have those of the next smaller."""
+DENSITIES = (0.25, 0.75)
+FORMS = (Forms(False, False), Forms(True, False), Forms(False, True))
+NEVER = 9.0
+"""A threshold that no density reaches."""
 
 
-def images(count: int, seed: int) -> Samples:
-    """Make up images (count, INPUTS), of which a few pixels reveal the class."""
+def images(count: int, seed: int, density: float = DENSITY) -> Samples:
+    """Make up images (count, INPUTS), of which some pixels are not zero and a few reveal the class."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, CLASSES, count)
-    x = (rng.random((count, INPUTS)) * (rng.random((count, INPUTS)) < DENSITY)).astype(np.float32)
+    x = (rng.random((count, INPUTS)) * (rng.random((count, INPUTS)) < density)).astype(np.float32)
     x[np.arange(count), y] = 1.0
     return Samples(x, y, np.arange(count))
 
 
-def stack(optimizer: str) -> list[Trial]:
+def stack(members: int = MEMBERS, **changed: Any) -> list[Trial]:
     """Return the members of a stack, which differ in their learning rate."""
-    settings = resolve(
-        {"dataset": "digits", "optimizer": optimizer, "steps": STEPS, "eval_every": f"{STEPS} steps"}
-    )
-    rates = np.linspace(0.5, 1, MEMBERS) * settings.lr
+    base: dict[str, Any] = {"dataset": "digits", "steps": STEPS, "eval_every": f"{STEPS} steps"}
+    settings = resolve({**base, **changed})
+    rates = np.linspace(0.5, 1, members) * settings.lr
     return [Trial(f"t{k}", Arm(str(k), settings | {"lr": float(lr)}), 0) for k, lr in enumerate(rates)]
 
 
@@ -49,32 +63,106 @@ def timed(trials: list[Trial], data: Data, *, switch: str) -> tuple[float, Float
     kernels.forget()
     kernels.why_not()  # compiles them, outside the measured time
     start = time.process_time()
-    outcome = stack_engine.train(trials, data)
+    with builds.using("native" if switch == "off" else builds.bits()):  # PyTorch has no others
+        outcome = stack_engine.train(trials, data)
     return time.process_time() - start, outcome.final["val"].loss
 
 
-def complaint() -> str:
-    """Return why the kernels should not be used here; empty where they should."""
-    data = Data(images(2_048, 0), images(256, 1), images(256, 2), tuple(map(str, range(CLASSES))))
+def made_up(density: float = DENSITY) -> Data:
+    """Make up a data set."""
+    train, val, test = (images(count, seed, density) for seed, count in enumerate((2_048, 256, 256)))
+    return Data(train, val, test, tuple(map(str, range(CLASSES))))
+
+
+def slowness(stacks: Sequence[list[Trial]], data: Data) -> float:
+    """Return how many times as long as PyTorch the kernels take; infinity where their losses differ."""
     least = {"on": 0.0, "off": 0.0}
-    for optimizer in ("sgd", "adam"):
-        trials = stack(optimizer)
+    for trials in stacks:
         seconds: dict[str, list[float]] = {"on": [], "off": []}
         losses: dict[str, Floats] = {}
         for switch in ("on", "off") * ROUNDS:
             taken, losses[switch] = timed(trials, data, switch=switch)
             seconds[switch].append(taken)
         if not np.allclose(losses["on"], losses["off"], rtol=DIFFERENT, atol=DIFFERENT):
-            return f"the kernels fail their self-test: {optimizer} trains to other losses than in PyTorch"
+            return float("inf")
         for switch in least:
             least[switch] += min(seconds[switch])
-    if least["on"] > least["off"]:
-        slower = least["on"] / least["off"]
+    return least["on"] / least["off"]
+
+
+def complaint(data: Data) -> str:
+    """Return why the kernels should not be used here; empty where they should."""
+    slower = slowness([stack(optimizer=optimizer) for optimizer in ("sgd", "adam")], data)
+    if slower == float("inf"):
+        return "the kernels fail their self-test: they train to other losses than PyTorch"
+    if slower > 1 and not builds.portable():
         return f"the kernels take {slower:.1f} times as long as PyTorch on this machine, by their self-test"
     return ""
+
+
+class FormTraining(CompiledTraining):
+    """A stack whose images have a form that is given."""
+
+    def __init__(self, trials: Sequence[Trial], data: Data, form: Forms) -> None:
+        """Start the networks of trials."""
+        lowered = [components.of_trial(trial.arm.settings) for trial in trials]
+        super().__init__(trials, lowered, data, ())
+        self.in_full, self.given = False, form
+
+    def forms(self, batch: int) -> Forms:  # noqa: ARG002 (whatever the batch is)
+        """Return the form."""
+        return self.given
+
+    def seconds(self, steps: int) -> float:
+        """Return processor seconds of the least of some equal runs."""
+        taken = []
+        for i in range(ROUNDS + 1):
+            start = time.process_time()
+            self.take_steps(i * steps, (i + 1) * steps)
+            taken.append(time.process_time() - start)
+        return min(taken[1:])
+
+
+def thresholds(batch: int) -> tuple[int, float, float]:
+    """Find the densities from which images in full are faster, for products and for gradients.
+
+    What a form saves is taken as linear in the density, between two that are measured.
+    """
+    steps = max(4, min(32, 1024 // batch))
+    saved = []
+    for density in DENSITIES:
+        data = made_up(density)
+        trials = stack(
+            8, hidden=[32], batch_size=batch, steps=(ROUNDS + 1) * steps, eval_every=f"{steps} steps"
+        )
+        sparse, *full = (FormTraining(trials, data, form).seconds(steps) for form in FORMS)
+        saved.append([sparse - seconds for seconds in full])
+    products, gradients = (crossing(*pair) for pair in zip(*saved, strict=True))
+    return batch, products, gradients
+
+
+def crossing(low: float, high: float) -> float:
+    """Return the density at which a line through what is saved at DENSITIES is zero, or NEVER."""
+    if high <= low:
+        return NEVER if high <= 0 else 0.0
+    step = (DENSITIES[1] - DENSITIES[0]) / (high - low)
+    return round(min(max(DENSITIES[0] - low * step, 0.0), NEVER), 3)
+
+
+def verdict() -> kernels.Measured:
+    """Measure all of it."""
+    data = made_up()
+    reason = complaint(data)
+    if reason or builds.portable():
+        return kernels.Measured(reason)
+    wide = slowness([stack(4, **WIDE)], data) <= 1
+    os.environ[SWITCH] = "on"
+    kernels.forget()
+    return kernels.Measured("", wide, [thresholds(batch) for batch in BATCHES])
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    print(complaint())
+    builds.inherit(builds.named(sys.argv[1]))
+    print(json.dumps(vars(verdict())))

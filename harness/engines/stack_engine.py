@@ -15,6 +15,8 @@ from harness.engines.compiled import engine as compiled
 from harness.engines.members import select_members, shape, update_key
 from harness.engines.outcome import Outcome
 from harness.engines.states import State
+from harness.errors import MachineError
+from harness.lowering import builds
 from harness.study.trials import Trial
 
 
@@ -27,8 +29,11 @@ def train(
     The trials may be of one seed or several; those of one shape are side by side, and those of one optimizer,
     activation and so on among them.
     """
-    if not compiled.why_not(trials, data, device, options.metrics):
+    why = compiled.why_not(trials, data, device, options.metrics)
+    if not why:
         return compiled.train(trials, data, options)
+    if builds.portable():
+        raise MachineError(f"portable bits are compiled code's, which these trials cannot train in: {why}")
     from harness.engines.stacked import engine
 
     return engine.train(trials, data, device, dtype, options)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import LONGEST, MachineError, in_words
-from harness.lowering import calls, cases, compiler
+from harness.lowering import builds, calls, cases, compiler
 from harness.lowering.calls import Arrays
 from harness.lowering.compiler import UnavailableError
 from harness.lowering.expectations import Case
@@ -106,7 +106,7 @@ def forget() -> None:
 
 def _key(lowered: Lowered) -> tuple[Any, ...]:
     environment = (os.environ.get(name) for name in (compiler.SWITCH, "CC", "HARNESS_DATA"))
-    return lowered, lowered.origin.digests, *environment
+    return lowered, lowered.origin.digests, builds.bits(), *environment
 
 
 def _built(lowered: Lowered) -> Path | str:
@@ -164,7 +164,8 @@ def _check(components: Sequence[tuple[Lowered, Path]]) -> list[str]:
 def _examined_elsewhere(components: Sequence[Lowered]) -> list[str]:
     """Hold components of the harness's own against their functions, in a process that imports torch."""
     request = json.dumps([[lowered.origin.packed(), lowered.text] for lowered in components])
-    answer, fault = _talk("self_test", request.encode(), TIMEOUT * (2 + len(components)))
+    seconds = TIMEOUT * (2 + len(components))
+    answer, fault = _talk(("self_test", builds.bits()), request.encode(), seconds)
     if fault:
         raise UnavailableError(f"the self-test of compiled components {fault}")
     try:
@@ -224,13 +225,17 @@ def _differing(asked: Sequence[tuple[int, Case, Arrays]]) -> Iterable[tuple[int,
 def _answers(given: Sequence[Arrays]) -> tuple[list[dict[str, Any]], str]:
     """Return the answers of a process that calls compiled code, and how it ended before the last one."""
     request = b"".join(calls.frame(arrays) for arrays in given)
-    answer, fault = _talk("calls", request, TIMEOUT)
+    answer, fault = _talk(("calls",), request, TIMEOUT)
     return list(calls.frames(BytesIO(answer)))[: len(given)], fault or "gives no answer"
 
 
-def _talk(module: str, request: bytes, seconds: float) -> tuple[bytes, str]:
-    """Run a module of this room in a process; return its answer, and how it failed, or ""."""
-    command = [sys.executable, "-P", "-m", f"harness.lowering.{module}"]
+def _talk(call: Sequence[str], request: bytes, seconds: float) -> tuple[bytes, str]:
+    """Run a module of this room in a process; return its answer, and how it failed, or "".
+
+    `call` is the module's name, and its arguments.
+    """
+    module, *arguments = call
+    command = [sys.executable, "-P", "-m", f"harness.lowering.{module}", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         process = subprocess.Popen(

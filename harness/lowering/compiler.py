@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import os
-import platform
 import re
 import secrets
 import shlex
@@ -26,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data import cache
+from harness.lowering import builds
+from harness.lowering.builds import Build
 from harness.system import locks, machine
 
 SWITCH = "HARNESS_KERNELS"
@@ -39,34 +40,11 @@ TIMEOUT = 120.0
 """Seconds for a compiler."""
 PATIENCE = 600.0
 """Seconds in which a compiler that took too long is not asked the same again, by any process."""
-NATIVE = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
 
 
 class UnavailableError(Exception):
     """There is no compiled code here; the message says why."""
-
-
-@dataclass(frozen=True)
-class Build:
-    """Options of a compilation: `lanes` numbers in a vector (0: as many as the processor's registers hold).
-
-    `contraction` is what the compiler may do to products and sums: "fast" (one rounding) or "off".
-    """
-
-    lanes: int = 0
-    contraction: str = "fast"
-    machine: str = NATIVE
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Give the compiler's arguments."""
-        lanes = (f"-DLANES={self.lanes}",) if self.lanes else ()
-        contraction = f"-ffp-contract={self.contraction}"
-        return ("-O3", self.machine, contraction, "-fno-math-errno", "-w", "-fPIC", "-shared", *lanes)
-
-
-DEFAULT = Build()
 
 
 @dataclass(frozen=True)
@@ -86,6 +64,11 @@ class _Request:
         return (*self.build.flags, f"-DREAL={real}", f"-DREAL_BYTES={size}", *folders)
 
 
+def portable() -> bool:
+    """Tell whether the build in use gives the same bits on every processor: nothing measured decides them."""
+    return builds.portable()
+
+
 def switched_off() -> bool:
     """Tell whether a person wants no compiled code."""
     return os.environ.get(SWITCH, "").lower() in OFF
@@ -102,7 +85,7 @@ def folder() -> Path:
 
 
 def library(
-    text: str, real: str, name: str, includes: Sequence[Path] = (), build: Build = DEFAULT
+    text: str, real: str, name: str, includes: Sequence[Path] = (), build: Build | None = None
 ) -> ctypes.CDLL:
     """Compile a C text, or find it compiled, and load it.
 
@@ -111,7 +94,7 @@ def library(
         real: "float32" or "float64", which REAL and REAL_BYTES stand for.
         name: the text's name in messages and, so that a person finds it, in the cache.
         includes: folders of headers of its own.
-        build: the compiler's options.
+        build: the compiler's options; those of the build in use if not given.
 
     Raises:
         UnavailableError: it is switched off, or cannot be compiled, stored or loaded here.
@@ -119,7 +102,9 @@ def library(
     return _library(text, real, name, includes, build)[1]
 
 
-def compiled(text: str, real: str, name: str, includes: Sequence[Path] = (), build: Build = DEFAULT) -> Path:
+def compiled(
+    text: str, real: str, name: str, includes: Sequence[Path] = (), build: Build | None = None
+) -> Path:
     """Compile as `library`; return the shared object's path, whose stem decides the bits it computes."""
     return _library(text, real, name, includes, build)[0]
 
@@ -129,25 +114,25 @@ def there(text: str, real: str, name: str) -> Path | None:
     if switched_off():
         return None
     try:
-        found = _loaded(folder(), _stem(_Request(text, real, name, (), DEFAULT), _command()))
+        found = _loaded(folder(), _stem(_Request(text, real, name, (), builds.current()), _command()))
     except UnavailableError:
         return None
     return found[0] if found else None
 
 
 def _library(
-    text: str, real: str, name: str, includes: Sequence[Path], build: Build
+    text: str, real: str, name: str, includes: Sequence[Path], build: Build | None
 ) -> tuple[Path, ctypes.CDLL]:
     if switched_off():
         raise UnavailableError(f"switched off by {SWITCH}")
-    request = _Request(text, real, name, tuple(includes), build)
+    request = _Request(text, real, name, tuple(includes), build or builds.current())
     found = _find(request, _command(), folder())
     if isinstance(found, str):
         raise UnavailableError(found)
     return found
 
 
-def lanes(build: Build = DEFAULT) -> int:
+def lanes(build: Build | None = None) -> int:
     """Return how many numbers a vector of compiled code holds: 16, 8 or 4, as a register of float32 does."""
     found = library('#include "lanes.h"\nint lanes(void) { return LANES; }', "float32", "lanes", (), build)
     return int(found.lanes())

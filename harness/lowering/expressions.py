@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -56,12 +57,11 @@ BY_LIBM = (
     "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erfc", "exp2",
     "log2", "log10", "lgamma",
 )  # fmt: skip
+BY_POLYNOMIAL = ("exp", "expm1", "log", "log1p", "tanh", "erf")
+"""Functions that are the C library's for doubles, and polynomials for vectors of floats."""
 CALLS: Mapping[str, tuple[str, str]] = {
     **{name: (f"vector_{name}({{}})", f"{name}({{}})") for name in BY_LIBM},
-    **{
-        name: (f"vector_{name}({{}})", f"{name}({{}})")
-        for name in ("exp", "expm1", "log", "log1p", "tanh", "erf")
-    },
+    **{name: (f"vector_{name}({{}})", f"{name}({{}})") for name in BY_POLYNOMIAL},
     **{
         name: (f"vector_{name}({{}})", f"__builtin_{name}({{}})")
         for name in ("sqrt", "floor", "ceil", "trunc")
@@ -251,6 +251,21 @@ def spelled_double(value: float) -> str:
     if math.isinf(value):
         return "(double)INFINITY" if value > 0 else "(-(double)INFINITY)"
     return f"({value!r})" if value < 0 else repr(value)
+
+
+LIBM = re.compile(
+    rf"\b(?:vector_({'|'.join((*BY_LIBM, 'pow'))})|({'|'.join((*BY_LIBM, *BY_POLYNOMIAL, 'pow'))}))\("
+)
+"""Calls in a text of what the C library computes, of floats and of doubles, and does not round correctly."""
+
+
+def libm_calls(text: str) -> list[str]:
+    """Name the functions of the C library that a text calls and whose bits differ from library to library.
+
+    >>> libm_calls("vector_exp(x) + vector_sin(x) * pow(u, 2.5) / __builtin_sqrt(v)")
+    ['pow', 'sin']
+    """
+    return sorted({vector or scalar for vector, scalar in LIBM.findall(text)})
 
 
 def unknown(operation: str) -> NotLoweredError:

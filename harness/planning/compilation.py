@@ -10,8 +10,6 @@ from harness.lowering.lowered import looking_once
 from harness.lowering.refusals import BRANCHES, NotLoweredError
 from harness.planning.stack import Stack
 
-NARROW = 128
-"""Hidden units of a layer that compiled code computes, at most; PyTorch's products are faster beyond."""
 DEEPEST = 30
 """Hidden layers of a compiled network, at most."""
 
@@ -23,7 +21,7 @@ def why_not(settings: Settings, metrics: Sequence[str] = ()) -> str:
     """
     if compiler.switched_off():
         return f"compiled code is switched off by {compiler.SWITCH}"
-    if reason := _unfit_shape(settings):
+    if reason := unfit_shape(settings):
         return reason
     try:
         parts = components.of_trial(settings, metrics)
@@ -32,15 +30,11 @@ def why_not(settings: Settings, metrics: Sequence[str] = ()) -> str:
     return next(filter(None, map(checks.known, parts)), "")
 
 
-def _unfit_shape(settings: Settings) -> str:
+def unfit_shape(settings: Settings) -> str:
     """Say why a network's shape is not for compiled code; empty where it is."""
     if settings.architecture != "mlp":
         return f"architecture {settings.architecture!r} trains in PyTorch"
     hidden = settings.hidden
-    if max(hidden, default=0) > NARROW:
-        return (
-            f"hidden = {hidden}: layers of more than {NARROW} units train in PyTorch, which is faster there"
-        )
     if len(hidden) > DEEPEST:
         return f"hidden has {len(hidden)} layers; more than {DEEPEST} train in PyTorch"
     return ""
@@ -69,6 +63,6 @@ def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> lis
     every = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
     if every and compiler.switched_off():
         return [f"compiled code is switched off by {compiler.SWITCH}: PyTorch computes what it would"]
-    shapes = [reason for settings in every if (reason := _unfit_shape(settings))]
-    fitting = [settings for settings in every if not _unfit_shape(settings)]
+    shapes = [reason for settings in every if (reason := unfit_shape(settings))]
+    fitting = [settings for settings in every if not unfit_shape(settings)]
     return list(dict.fromkeys([*shapes, *components.reasons(fitting, metrics)]))

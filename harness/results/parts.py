@@ -204,9 +204,8 @@ def _write_predictions(
         arrays[f"{split}_label"] = data[split].y.astype(small)
         arrays[f"{split}_index"] = data[split].index.astype(np.uint32)
         arrays[f"{split}_predicted"] = np.concatenate([p.predicted[m] for p, m in points]).astype(small)
-        arrays[f"{split}_confidence"] = np.concatenate([p.confidence[m] for p, m in points]).astype(
-            np.float16
-        )
+        sure = np.concatenate([p.confidence[m] for p, m in points]).astype(np.float16)
+        arrays[f"{split}_confidence"] = _one_nan(sure)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return _written(folder, f"predictions/{stack.group}.npz", buffer.getvalue())
@@ -216,6 +215,13 @@ def _written(folder: Path, name: str, content: bytes) -> dict[str, str]:
     """Write a file of a results folder; return its name and SHA-256."""
     files.write(folder / name, content)
     return {name: checksums.digest(content)}
+
+
+def _one_nan(array: Floats) -> Floats:
+    """Return an array in C order whose NaNs are all one: their sign and payload depend on the processor."""
+    array = np.asarray(array, order="C")
+    missing = np.isnan(array)
+    return np.where(missing, array.dtype.type(np.nan), array) if missing.any() else array
 
 
 def _write_weights(folder: Path, share: ShareOutcome, keep: str) -> dict[str, str]:
@@ -234,7 +240,7 @@ def _write_weights(folder: Path, share: ShareOutcome, keep: str) -> dict[str, st
         trial = share.trials[int(k)]
         settings = json.dumps(dict(trial.arm.settings))
         about = {"trial_id": trial.trial_id, "settings": settings, "seed": str(trial.seed)}
-        named = {name: np.asarray(array, order="C") for name, array in share.outcome.weights[k].items()}
+        named = {name: _one_nan(array) for name, array in share.outcome.weights[k].items()}
         content = files.steady(safetensors.numpy.save(named, about))
         written |= _written(folder, f"weights/{trial.trial_id}.safetensors", content)
     return written

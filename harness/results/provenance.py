@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness import notes
 from harness.axes.metrics import metrics
 from harness.engines import bits, kernels
+from harness.lowering import builds
 from harness.planning.plan import Plan
 from harness.registry import PACKAGE_ROOT
 from harness.results import documents
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 class Provenance:
     """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
 
-    def __init__(self, folder: Path, plan: Plan, devices: Sequence[str], workers: int) -> None:
+    def __init__(
+        self, folder: Path, plan: Plan, devices: Sequence[str], workers: int, *, anew: bool = False
+    ) -> None:
+        """Write that a run begins; `anew`: it trains all trials, also those that are finished."""
         self.path = folder / "provenance.json"
         before = documents.provenance(folder)
         _set_aside(self.path)
@@ -43,11 +47,13 @@ class Provenance:
             "commit": _commit(),
             "device": _device_name(devices[0]),
             "kernels": _kernels(plan, devices[0]),
+            "bits": builds.bits(),
             "host": machine.host(),
         }
         self.run: dict[str, Any] = {
             "command": " ".join([Path(sys.argv[0]).name, *map(without_passwords, sys.argv[1:])]),
             "started": _now(),
+            **({"anew": True} if anew else {}),
             **about,  # a folder may be trained in several sittings, by several versions
         }
         self.content: dict[str, Any] = {
@@ -70,6 +76,20 @@ class Provenance:
 
     def _write(self) -> None:
         files.write(self.path, json.dumps(self.content, indent=1).encode())
+
+
+def earlier_bits(folder: Path) -> set[str]:
+    """Return the kinds of bits, "native" or "portable", that the runs into a folder have trained.
+
+    Runs before one that trained all anew do not count.
+    """
+    kinds: set[str] = set()
+    for run in documents.provenance(folder).get("runs", []):
+        if run.get("anew"):
+            kinds.clear()
+        if run.get("trials_trained") != 0:  # of a run that was killed nobody knows
+            kinds.add(str(run.get("bits", "native")))
+    return kinds
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:

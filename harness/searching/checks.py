@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import misfit
 from harness.searching import samplers
+from harness.settings.schema import BASELINE
 from harness.study.searches import Search
 from harness.study.space import Floats, Ints, Layers, Space
 from harness.study.study import Study
@@ -62,6 +63,13 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
         yield f"[baseline], which the winner is compared with: {why}"
     linked = [settings for entry in space.entries for settings in entry.means.values()]
     yield from planned_components.problems([baseline, *(settings_of(study, settings) for settings in linked)])
+
+
+def every_component(study: Study) -> Study:
+    """Return a study whose arms name every component that a suggestion may have."""
+    entries = study.space.entries
+    linked = {f"{e.name} {name}": settings for e in entries for name, settings in e.means.items()}
+    return study.in_phase("search", {BASELINE: {}, **linked})
 
 
 def size_of(study: Study, enough: int) -> int | None:

@@ -20,8 +20,9 @@ from harness import notes
 from harness.axes import plugins
 from harness.engines.compiled import engine as compiled
 from harness.errors import UsageError
-from harness.lowering import components
-from harness.planning import cost
+from harness.lowering import builds, components
+from harness.lowering.builds import Bits
+from harness.planning import cost, portability
 from harness.planning.plan import Plan, arrange, draw, make, unseen
 from harness.planning.stack import Engine
 from harness.results import documents, part_files, parts, run_folder, tables
@@ -34,7 +35,7 @@ from harness.study.trials import SEMANTICS, Trial, arms, settings_of
 from harness.system import locks, spawning
 from harness.training import progress, runs
 from harness.training.executors import Workers
-from harness.training.options import RunOptions, affordable
+from harness.training.options import RunOptions, affordable, check_bits
 
 
 @dataclass
@@ -98,7 +99,7 @@ class SearchResult:
 def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     study: Study, folder: Path | str | None = None, *, engine: Engine = "stacked", device: str = "auto",
     workers: int | None = None, display: SearchDisplay | None = None,
-    confirm: progress.Display | None = None,
+    confirm: progress.Display | None = None, bits: Bits = "native",
 ) -> SearchResult:  # fmt: skip
     """Search for the best settings in a study's space, and confirm the winner.
 
@@ -110,14 +111,24 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         engine: stacked, loop or numpy.
         device: auto, cpu, cuda or mps.
         workers: worker processes; one a core or GPU if not given.
+        bits: "native", or "portable": of equal suggestions, rows that are the same to the last bit on every
+            x86-64 and AArch64 processor. What is suggested comes from Optuna, NumPy and SciPy, whose own bits
+            may differ.
 
     Raises:
         UsageError: the study is not a search, or the folder or the storage is another search's.
         MachineError: the results or the storage cannot be written.
     """
     spawning.check_main()
-    folder, options = runs.folder_of(study, folder), RunOptions(engine, device, workers, display=confirm)
+    options = RunOptions(engine, device, workers, display=confirm, bits=bits)
+    with builds.using(bits):
+        return _searched(study, runs.folder_of(study, folder), options, display)
+
+
+def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDisplay | None) -> SearchResult:
+    """Search as `search`, in the build that is in use."""
     checks.check(study)
+    check_bits(draw(checks.every_component(study), options.engine), options)
     runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
     with locks.locked(folder):
         with closing(_Search(study, folder, options)) as running:
@@ -131,7 +142,7 @@ class _Search:
     def __init__(self, study: Study, folder: Path, options: RunOptions) -> None:
         assert study.search is not None  # noqa: S101 (`check` has made sure)
         self.start = time.monotonic()
-        self.study, self.folder, self.engine = study, folder, options.engine
+        self.study, self.folder, self.engine, self.bits = study, folder, options.engine, options.bits
         self.search, self.space = study.search, study.space
         self.devices = options.devices()
         self.processes = options.processes(self.devices)
@@ -162,20 +173,16 @@ class _Search:
         search = self.search
         entries |= {"objective": search.objective, "seeds": search.seeds, "diverged": search.diverged}
         entries |= {f"source of {name}": digest for name, digest in self._sources()}
+        if self.bits == "portable":
+            entries["bits"] = self.bits
         return {**entries, "data": self.data.facts.digest, "semantics": SEMANTICS}
 
     def _sources(self) -> Iterator[tuple[str, str]]:
         """Yield the third-party components that a suggestion may have, and the digests of their sources."""
-        for arm in arms(self._every_component()):
+        for arm in arms(checks.every_component(self.study)):
             for axis, entry in plugins.chosen_by([arm.settings]):
                 if entry.third_party:
                     yield f"{axis} {entry.name}", entry.source_digest
-
-    def _every_component(self) -> Study:
-        """Return a study whose arms name every component that a suggestion may have."""
-        entries = self.space.entries
-        linked = {f"{e.name} {name}": settings for e in entries for name, settings in e.means.items()}
-        return self.study.in_phase("search", {BASELINE: {}, **linked})
 
     def _restore(self) -> None:
         """Restore the suggestions of an earlier run of this search."""
@@ -222,7 +229,7 @@ class _Search:
     def run(self, display: SearchDisplay | None) -> SearchResult:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
         provenance = Provenance(self.folder, self.plan, self.devices, self.processes)
-        every = draw(self._every_component(), self.engine)
+        every = draw(checks.every_component(self.study), self.engine)
         modules = runs.third_party_modules(every)
         count = spawning.possible(self.processes)
         progress = SearchProgress(self.wanted, notes=unseen(self.study, every.trials))
@@ -287,7 +294,11 @@ class _Search:
         drawn, device = draw(study, self.engine), self.devices[0]
         if self.engine == "stacked" and device == "cpu":
             todo = [trial for trial in drawn.trials if trial.trial_id not in drawn.skipped]
-            compiled.compile_new(todo, study.metrics)
+            if self.bits == "portable":  # a head with a loss, drawn apart, are known together only now
+                portability.check(todo, study.metrics)
+                runs.compile_portable(drawn, todo)
+            else:
+                compiled.compile_new(todo, study.metrics)
             for reason in components.reasons([trial.arm.settings for trial in todo], study.metrics):
                 notes.warn_once(reason)
         # Twice as many stacks as workers, so that none waits long for the last one at a rung.

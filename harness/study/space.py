@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from harness.axes import plugins
@@ -43,11 +44,11 @@ class Floats:
 
     def at(self, share: float) -> float:
         """Return the number at a share, 0..1, of the way from `low` to `high`."""
-        if self.log:
-            value = math.exp(math.log(self.low) + share * math.log(self.high / self.low))
-        else:
-            value = self.low + share * (self.high - self.low)
-        return float(f"{value:.{DIGITS}g}")
+        if self.log:  # in decimals: C libraries differ in the last bits of a logarithm
+            low, high = Decimal(self.low).ln(), Decimal(self.high).ln()
+            value = (low + Decimal(share) * (high - low)).exp()
+            return float(f"{value:.{DIGITS}g}")
+        return float(f"{self.low + share * (self.high - self.low):.{DIGITS}g}")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from harness import notes
 from harness.axes import plugins
 from harness.engines import WITHOUT_TORCH, engine
 from harness.errors import MachineError, UsageError, in_words
+from harness.lowering import builds
 from harness.study.trials import Trial, components_of, is_still
 from harness.system import signals, spawning
 from harness.training.progress import SharedProgress
@@ -166,7 +167,7 @@ def pool(workers: int, shared: SharedProgress | None, modules: Sequence[str]) ->
         workers,
         multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(shared, modules, notes.logger.level),
+        initargs=(shared, modules, notes.logger.level, builds.bits()),
     )
 
 
@@ -217,7 +218,10 @@ _sources = plugins.sources()
 """Sources of this worker's components at the time they were loaded."""
 
 
-def _start_worker(shared: SharedProgress | None, modules: Sequence[str], level: int) -> None:
+def _start_worker(
+    shared: SharedProgress | None, modules: Sequence[str], level: int, bits: builds.Bits
+) -> None:
+    builds.inherit(bits)
     notes.logger.setLevel(level)  # as the parent is silenced, or not
     global _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
     _begin(shared)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TypedDict, get_args
 
 from harness.errors import MachineError, UsageError, did_you_mean
+from harness.lowering.builds import Bits, named
+from harness.planning import portability
+from harness.planning.plan import Plan
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
 from harness.system import resources
@@ -24,6 +27,7 @@ class MachineKeywords(TypedDict, total=False):
     engine: Engine
     device: str
     workers: int | None
+    bits: Bits
 
 
 class RunKeywords(MachineKeywords, total=False):
@@ -47,6 +51,8 @@ class RunOptions:
         retrain: train all trials anew, although they are finished: where something has changed that their
             ids do not tell. The old results stay until the new ones of their stack are written. A run that
             is stopped goes on without it.
+        bits: "native", as fast as this processor allows; or "portable", the same on every x86-64 and AArch64
+            processor to the last bit, by the stacked engine on a CPU, compiled code alone.
         display: a context manager made from a Progress, which changes while trials are trained.
     """
 
@@ -56,10 +62,22 @@ class RunOptions:
     checkpoint_every: str = EVERY
     retrain: bool = False
     display: Display | None = None
+    bits: Bits = "native"
 
     def __post_init__(self) -> None:
+        named(self.bits)
         if self.engine not in get_args(Engine):
             raise UsageError(f"engine = {self.engine!r}: {did_you_mean(str(self.engine), get_args(Engine))}")
+        if self.bits == "portable" and self.engine != "stacked":
+            raise UsageError(
+                f"--bits portable with --engine {self.engine}: its bits depend on the processor. Allowed: "
+                "--engine stacked, or --bits native"
+            )
+        if self.bits == "portable" and self.device not in {"auto", "cpu"}:
+            raise UsageError(
+                f"--bits portable with --device {self.device}: its bits are its own. Allowed: --device auto "
+                "or cpu, which both take the CPU; or --bits native"
+            )
 
     @property
     def cadence(self) -> Cadence:
@@ -76,7 +94,8 @@ class RunOptions:
             raise UsageError(
                 f"--device {device}: the numpy engine computes on the CPU. Use --device auto or cpu."
             )
-        if device == "cpu" or engine == "numpy" or (device == "auto" and not _may_have_gpu()):
+        on_cpu = device == "cpu" or engine == "numpy" or self.bits == "portable"
+        if on_cpu or (device == "auto" and not _may_have_gpu()):
             return ["cpu"]
         import torch
 
@@ -94,6 +113,13 @@ class RunOptions:
     def processes(self, devices: Sequence[str]) -> int:
         """Return how many processes train: as given; else one a GPU, or one a core."""
         return self.workers or (len(devices) if devices[0] != "cpu" else resources.cores())
+
+
+def check_bits(drawn: Plan, options: RunOptions) -> None:
+    """Raise UsageError where trials cannot have the bits that are asked for, before anything is trained."""
+    if options.bits == "portable":
+        todo = [trial for trial in drawn.trials if trial.trial_id not in drawn.skipped]
+        portability.check(todo, drawn.study.metrics)
 
 
 def _may_have_gpu() -> bool:

@@ -15,20 +15,23 @@ from harness.axes import plugins
 from harness.axes.metrics import metrics
 from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
+from harness.lowering import builds
+from harness.lowering.builds import Bits
+from harness.planning import compilation, portability
 from harness.planning.cost import stack_seconds
 from harness.planning.plan import Plan, arrange, draw, shortages
 from harness.planning.stack import Engine, Stack, budget_of
 from harness.results import Results, checkpoints, columns, documents, part_files, parts, run_folder, tables
 from harness.results.checkpoints import EVERY
 from harness.results.csv_rows import TextTable
-from harness.results.provenance import Provenance, metric_notes
+from harness.results.provenance import Provenance, earlier_bits, metric_notes
 from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
-from harness.study.trials import components_of
+from harness.study.trials import Trial, components_of
 from harness.system import locks, spawning
 from harness.training import tuning
 from harness.training.executors import Workers
-from harness.training.options import RunKeywords, RunOptions, affordable
+from harness.training.options import RunKeywords, RunOptions, affordable, check_bits
 from harness.training.progress import Display, Progress, SharedProgress
 from harness.training.tasks import StackTask
 
@@ -56,7 +59,7 @@ class RunSummary:
 def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     study: Study, folder: Path | str | None = None, *, live: bool = False, engine: Engine = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
-    display: Display | None = None,
+    display: Display | None = None, bits: Bits = "native",
 ) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
@@ -71,6 +74,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         checkpoint_every: such as "60 seconds", "5 epochs" or "never".
         retrain: train all trials anew, although they are finished.
         display: a context manager made from a Progress.
+        bits: "native", or "portable": rows that are the same to the last bit on every x86-64 and AArch64
+            processor; what cannot give them is refused before anything is trained.
 
     A study with [tune] leaves its tuned arms in `folder`/tuned: `harness.results.read` reads them; the
     results that are returned are those of the arms as they stand.
@@ -84,7 +89,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         from harness.training.live import live_display
 
         display = live_display(folder, display)
-    options = RunOptions(engine, device, workers, checkpoint_every, retrain, display)
+    options = RunOptions(engine, device, workers, checkpoint_every, retrain, display, bits)
     train(study, folder, **vars(options))
     return results.read(folder)
 
@@ -110,7 +115,16 @@ def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
 
     A study with a [tune] table is trained in three phases (`harness.training.tuning`), each into a folder.
     """
+    with builds.using(options.bits):
+        return _train_phases(drawn, folder, options)
+
+
+def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
+    """Train as `train_phases`, in the build that is in use."""
     study = drawn.study
+    check_bits(drawn, options)
+    if study.tune is not None and study.about.phase == "fixed":
+        check_bits(draw(study.in_phase("tuning"), options.engine), options)
     check_folder(folder, drawn, options)  # before the folder is touched
     with locks.locked(folder):
         for old in (folder, folder / TUNING, folder / TUNED) if options.retrain else ():
@@ -140,6 +154,23 @@ def check_folder(folder: Path, drawn: Plan, options: RunOptions) -> dict[str, An
     known = run_folder.check_compatible(folder, drawn.study, _digests(drawn))
     run_folder.check_trials(folder, drawn, known)
     return known
+
+
+def compile_portable(drawn: Plan, trials: Sequence[Trial]) -> None:
+    """Compile and check what is new of the components of trials for the same bits on every processor.
+
+    Raises:
+        MachineError: the kernels cannot be had on this machine, or are wrong.
+        UsageError: a component's compiled form is not to be used.
+    """
+    if missing := compiled.compile_new(trials, drawn.study.metrics):
+        raise MachineError(
+            f"--bits portable needs compiled code, and there is none here: {missing}. Install a C compiler "
+            "(gcc or clang), or name one in CC; or take --bits native"
+        )
+    for trial in {id(trial.arm): trial for trial in trials}.values():
+        if why := compilation.why_not(trial.arm.settings, drawn.study.metrics):
+            raise UsageError(f"--bits portable: arm {trial.arm.name!r}: {why}. {portability.ADVICE}")
 
 
 def _digests(plan: Plan) -> dict[str, str]:
@@ -196,7 +227,9 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         workers.start(engines, early=True)
         remarks, trials = _prepare(planned, earlier)
         del earlier  # the tables of all that is finished, as text
-        provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
+        provenance = Provenance(
+            folder, planned.plan, planned.devices, planned.processes, anew=options.retrain
+        )
         remarks += _remarks(planned, trials)
         title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)
@@ -224,11 +257,15 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     run_folder.check_parts(folder)
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
+    _check_earlier_bits(folder, drawn, finished, options)
     count = options.processes(devices)
     if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
         needless = {*finished, *drawn.skipped}
-        missing = (trial for trial in drawn.trials if trial.trial_id not in needless)
-        compiled.compile_new(missing, drawn.study.metrics)
+        missing = [trial for trial in drawn.trials if trial.trial_id not in needless]
+        if options.bits == "portable":
+            compile_portable(drawn, missing)
+        else:
+            compiled.compile_new(missing, drawn.study.metrics)
     plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
@@ -243,6 +280,19 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     count = _heard(count, shared)
     planned = PlannedRun(folder, plan, options.engine, known, finished, devices, count, tasks, shared)
     return planned, earlier
+
+
+def _check_earlier_bits(folder: Path, drawn: Plan, finished: Mapping[str, str], options: RunOptions) -> None:
+    """Raise UsageError where a folder's finished trials have other bits than those that are asked for."""
+    kept = [trial for trial in drawn.trials if trial.trial_id in finished]
+    others = sorted(earlier_bits(folder) - {options.bits})
+    whole = options.bits == "native" and len(kept) == len(drawn.trials) - len(drawn.skipped)
+    if kept and others and not whole:  # a native run that has nothing to train mixes nothing
+        raise UsageError(
+            f"{folder} has {len(kept)} finished trials of a run with --bits {others[0]}, and this one is "
+            f"with --bits {options.bits}: their rows must not be mixed. Take another folder (--results), the "
+            "same bits, or train all anew (--retrain)"
+        )
 
 
 def _heard(count: int, shared: SharedProgress) -> int:

@@ -27,6 +27,8 @@ from harness.system import process_state
 from harness.training.progress import ProgressWriter, SharedProgress
 
 Result = TypeVar("Result")
+GONE = ("CUDA error", "CUDA driver", "No CUDA GPUs", "NVIDIA driver")
+"""Words of PyTorch's about a GPU that has failed, or that is not there any more."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,12 @@ class Task(ABC, Generic[Result]):
             if not component:
                 raise
             return self.failed(f"{error}{component}")
-        except BaseException as error:  # noqa: BLE001 (whatever a component does wrong, others go on)
+        except BaseException as error:
+            if lost_device(error, self.device):  # no stack would train on it, in this process
+                raise MachineError(
+                    f"the GPU ({self.device}) does not go on: {in_words(error)}. What is finished is safe; "
+                    "the same command trains the rest, and with --device cpu it does so without a GPU"
+                ) from error
             return self.failed(in_words(error) + raised_in(error))
 
     @abstractmethod
@@ -71,6 +78,19 @@ class Task(ABC, Generic[Result]):
     def retry(self, deaths: int) -> Self:  # noqa: ARG002 (what subclasses need)
         """Return the task to try after so many deaths of its worker."""
         return self
+
+
+def lost_device(error: BaseException, device: str) -> bool:
+    """Tell whether an error says that a GPU has failed or is gone, not only that its memory is full."""
+    if not device.startswith("cuda") or not isinstance(error, RuntimeError) or out_of_memory(error):
+        return False
+    return any(words in str(error) for words in GONE)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory is full, of a processor or of a GPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or ("memory" in text and "illegal memory access" not in text)
 
 
 @contextmanager
@@ -201,8 +221,7 @@ def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None)
         try:
             outcome = engine(task.stack.engine).train(share, data, task.device, options=options)
         except (MemoryError, RuntimeError) as error:
-            out_of_memory = isinstance(error, MemoryError) or "memory" in str(error).lower()
-            if len(share) == 1 or not out_of_memory:
+            if len(share) == 1 or not out_of_memory(error):
                 raise
             todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
             continue

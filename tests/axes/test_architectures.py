@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.axes.architectures import architectures, initial_layers
+from harness.axes.architectures import architectures, initial_layers, inverse_root
 from harness.rng import stream
 from harness.testing import check_component
 
@@ -79,3 +80,21 @@ def test_deeper_networks_of_one_start_share_no_more_than_they_must() -> None:
     )
     other = initial_layers([6, 8, 3], stream(5, "weights"))
     assert (shallow[0].weight != other[0].weight).all()
+
+
+@given(n=st.integers(1, 2**24))
+@steady
+def test_bounds_are_correctly_rounded(n: int) -> None:
+    """No float64 is nearer to 1/sqrt(n), which lies between the middles to the neighbours."""
+    bound = inverse_root(n)
+    below, above = (Fraction(bound) + Fraction(float(np.nextafter(bound, end))) for end in (0, 1))
+    assert (below / 2) ** 2 * n <= 1 <= (above / 2) ** 2 * n
+
+
+def test_initial_weights_are_numpys_uniform_numbers() -> None:
+    for layer, i in zip(initial_layers([784, 32, 10], stream(3, "weights")), (784, 32), strict=True):
+        assert np.abs(layer.weight).max() <= i**-0.5
+    rng, (first, second) = stream(3, "weights"), initial_layers([784, 32, 10], stream(3, "weights"))
+    for layer, i in ((first, 784), (second, 32)):
+        for values in (layer.weight, layer.bias):
+            assert (values == rng.uniform(-(i**-0.5), i**-0.5, values.shape)).all()

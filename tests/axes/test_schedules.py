@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.axes.schedules import Clock, schedules
+from harness.axes.schedules import Clock, cosine_of, schedules, whole_powers
 from harness.testing import check_component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
@@ -75,3 +77,34 @@ def test_the_clock_counts_steps_and_epochs() -> None:
     clock = Clock.of(5, 2)
     assert clock.step.tolist() == [0, 1, 2, 3, 4]
     assert clock.epoch.tolist() == [0, 0, 1, 1, 2]
+
+
+def taylor(x: float) -> float:
+    """The cosine, by its series in sixty decimals."""
+    with localcontext(prec=60):
+        square, term, total = Decimal(x) ** 2, Decimal(1), Decimal(1)
+        for n in range(2, 80, 2):
+            term *= -square / (n * (n - 1))
+            total += term
+        return float(total)
+
+
+def test_cosines_are_within_one_unit_in_the_last_place() -> None:
+    """Of the true value, at all steps of some runs, at the ends, and where the series change."""
+    ends = [0.0, np.pi / 4, np.pi / 2, 3 * np.pi / 4, np.pi]
+    x = np.concatenate([np.pi * np.arange(n) / n for n in (1, 2, 3, 7, 400, 1688)] + [np.array(ends)])
+    exact = np.array([taylor(value) for value in x.tolist()])
+    assert (np.abs(cosine_of(x) - exact) <= np.spacing(np.abs(exact))).all()
+    assert cosine_of(np.array([0.0]))[0] == 1
+
+
+@given(base=st.floats(0, 2), exponents=st.lists(st.integers(0, 1000), min_size=1, max_size=9))
+@steady
+def test_whole_powers_are_those_of_fractions(base: float, exponents: list[int]) -> None:
+    def exact(n: int) -> float:
+        try:
+            return float(Fraction(base) ** n)
+        except OverflowError:
+            return float("inf")
+
+    assert whole_powers(base, np.array(exponents)).tolist() == [exact(n) for n in exponents]

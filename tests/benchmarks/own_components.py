@@ -1,10 +1,18 @@
-"""A person's own activation, loss and optimizer, a few lines each, for `component_cells`."""
+"""A person's own activation, loss and optimizer, a few lines each, and a data set of noise, for `cells`."""
 
+import numpy as np
 import torch
 
 from harness.axes.activations import activations
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
+from harness.data.datasets import datasets
+from harness.data.images import Images
+
+PREFIX = "bench_"  # of every name here
+RGB = (32, 3 * 32)  # the three colours of an image stand beside one another
+TRAIN, TEST = 12_000, 2_000
+SIGNAL = 4  # of 255, by which a class's pattern brightens its pixels
 
 
 @activations.register("bench_mish")
@@ -25,3 +33,17 @@ def lion(param, grad, state, _t, *, lr=3e-4, b1=0.9, b2=0.99):  # type: ignore[n
     mean = state.setdefault("mean", torch.zeros_like(param))
     param.sub_((lr * torch.sign(mean * b1 + grad * (1 - b1))).to(param.dtype))
     mean.mul_(b2).add_(grad * (1 - b2))
+
+
+@datasets.register("bench_rgb", classes=tuple("0123456789"), pixel_max=255)
+def rgb() -> Images:
+    """Noise, a little brighter where its class's own pattern is: no two pixels are alike."""
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 2, (10, *RGB), np.uint8) * np.uint8(SIGNAL)
+
+    def drawn(n: int):  # type: ignore[no-untyped-def]
+        labels = np.arange(n, dtype=np.int64) % 10
+        noise = rng.integers(0, 256 - SIGNAL, (n, *RGB), np.uint8)
+        return noise + patterns[labels], labels
+
+    return Images(*drawn(TRAIN), *drawn(TEST))

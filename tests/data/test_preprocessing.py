@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -45,3 +47,14 @@ def test_shape_and_finiteness(name: str, pixels: list[int], full: int) -> None:
     assert y.shape[0] == 1
     assert np.isfinite(y).all()
     assert (x == before).all(), "the pixels it was given are not its own to change"
+
+
+@given(pixels=st.lists(st.integers(0, 255), min_size=1, max_size=50))
+@steady
+def test_statistics_are_exact_but_for_their_last_rounding(pixels: list[int]) -> None:
+    """From whole sums, so that they depend on no order and no processor."""
+    statistics = PixelStatistics(255.0, np.array(pixels, np.uint8).reshape(1, 1, -1))
+    mean = Fraction(sum(pixels), len(pixels))
+    variance = sum((value - mean) ** 2 for value in pixels) / len(pixels)
+    assert statistics.mean == float(mean)
+    assert statistics.sd == math.sqrt(float(variance))

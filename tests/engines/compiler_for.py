@@ -1,6 +1,7 @@
 """A C compiler as another machine's would be: `CC="python compiler_for.py x86-64-v3"`.
 
--march=native becomes -march of the level named; what stands behind it goes to the compiler as well.
+-march=native becomes -march of the level named; what stands behind it goes to the compiler as well. For a
+processor of another architecture, as in `compiler_for.py aarch64:cortex-a72`, its cross compiler compiles.
 """
 
 from __future__ import annotations
@@ -9,5 +10,8 @@ import subprocess
 import sys
 
 level, *arguments = sys.argv[1:]
-replaced = [f"-march={level}" if argument == "-march=native" else argument for argument in arguments]
-sys.exit(subprocess.run(["cc", *replaced], check=False).returncode)
+architecture, _, processor = level.rpartition(":")
+compiler = f"{architecture}-linux-gnu-gcc" if architecture else "cc"
+replaced = {"-march=native": f"-march={level}", "-mcpu=native": f"-mcpu={processor}"}
+chosen = [replaced.get(argument, argument) for argument in arguments]
+sys.exit(subprocess.run([compiler, *chosen], check=False).returncode)

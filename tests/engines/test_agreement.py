@@ -21,7 +21,6 @@ from harness.data.samples import prepare
 from harness.engines import kernels, loop
 from harness.engines import stack_engine as engine
 from harness.engines.compiled import engine as compiled
-from harness.engines.compiled import images
 from harness.engines.outcome import Outcome
 from harness.planning import grouping
 from harness.planning import plan as planning
@@ -64,14 +63,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True, params=["dense", "sparse", "compiled"])
+@pytest.fixture(autouse=True, params=["dense", "tiled", "compiled"])
 def layer_one(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack in PyTorch with both forms of layer one, and in C, whatever share of an image is zero."""
     if request.param != "dense" and kernels.why_not():
         pytest.skip(f"no kernels: {kernels.why_not()}")
-    monkeypatch.setattr(images, "DENSEST", 0.0 if request.param == "dense" else 1.0)
-    if request.param == "sparse":
+    if request.param != "compiled":
         monkeypatch.setattr(compiled, "why_not", lambda *_: "this test wants PyTorch")
+    if request.param == "dense":
+        monkeypatch.setattr(kernels, "why_not", lambda *_: "this test wants PyTorch")
 
 
 def trial(name: str = "base", seed: int = 0, **settings: Any) -> Trial:
@@ -135,14 +135,14 @@ def train_alone(one: Trial, dtype: Any = np.float64) -> Outcome:
 
 
 @functools.cache
-def _all_together(dtype: Any, _densest: float, _why_not: Any) -> tuple[list[str], Outcome]:
+def _all_together(dtype: Any, _why_not: Any, _kernels: Any) -> tuple[list[str], Outcome]:
     ordered = sorted(CASES.values(), key=grouping.order)
     return [case.arm.name for case in ordered], stack(ordered, dtype)
 
 
 def all_together(dtype: Any) -> tuple[list[str], Outcome]:
     """Every case as a member of one stack, in the plan's order."""
-    return _all_together(dtype, images.DENSEST, compiled.why_not)
+    return _all_together(dtype, compiled.why_not, kernels.why_not)
 
 
 @functools.cache

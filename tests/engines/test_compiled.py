@@ -23,16 +23,17 @@ from harness.data.datasets import datasets
 from harness.data.images import Images
 from harness.data.preprocessing import preprocessings
 from harness.data.samples import Data, Samples, prepare
-from harness.engines import driver, kernels, self_test
+from harness.engines import driver, kernels, self_test, stack_engine
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
-from harness.engines.compiled import group, images, training
+from harness.engines.compiled import group, training
 from harness.engines.compiled.components import CompiledOptimizer, functions
 from harness.engines.compiled.images import SparseForm, Transposer, common_pixels, compressed, sparse_form
 from harness.engines.outcome import Outcome
 from harness.engines.stacked import engine as pytorch
 from harness.engines.stacked.outputs import Output
-from harness.lowering import components
+from harness.errors import MachineError
+from harness.lowering import builds, components
 from harness.planning import compilation, grouping
 from harness.study.trials import Arm, Trial, resolve
 
@@ -45,11 +46,6 @@ OTHER: dict[str, Any] = {
     "lr_decay": 0.01, "initial_accumulator_value": 0.1, "centered": True, "amsgrad": True,
 }  # fmt: skip
 """A value for every setting of an optimizer that is not its default."""
-
-
-@pytest.fixture(autouse=True)
-def all_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "DENSEST", 1.0)
 
 
 def trial(seed: int = 0, **changed: Any) -> Trial:
@@ -535,3 +531,54 @@ def test_the_kernels_learn_mnist() -> None:
     ]
     outcome = train(members, np.float32)
     assert (outcome.final["test"].accuracy > 0.9).all()
+
+
+# -------------------------------------------------------------------------------------------- portable bits
+
+
+@pytest.fixture
+def portable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The portable build is in use, without the self-test, which takes seconds."""
+    monkeypatch.setenv("HARNESS_KERNELS", "on")
+    kernels.forget()
+    with builds.using("portable"):
+        yield
+    monkeypatch.undo()
+    kernels.forget()
+
+
+@pytest.mark.usefixtures("portable")
+def test_portable_bits_are_pytorchs_numbers_but_for_rounding() -> None:
+    members = [
+        trial(k % 2, activation=name, hidden=[24, 9, 33], optimizer=optimizer, dropout=0.1 * k, steps=40)
+        for k, (name, optimizer) in enumerate([("gelu", "adam"), ("tanh", "sgd"), ("relu", "rmsprop")])
+    ]
+    assert kernels.lanes("float64") == 8
+    assert_as_pytorch(members, 1e-9, METRICS)
+
+
+@pytest.mark.usefixtures("portable")
+def test_the_portable_build_trains_wide_layers_and_never_elsewhere() -> None:
+    members = [trial(hidden=[200], steps=10)]
+    assert not compiled.why_not(members, prepare(members[0].arm.settings), "cpu", ())
+    with pytest.raises(MachineError, match="portable bits are compiled code's"):
+        stack_engine.train(members, prepare(members[0].arm.settings), "cuda")
+
+
+def test_native_and_portable_kernels_are_others() -> None:
+    made: dict[builds.Bits, tuple[object, ...]] = {}
+    for bits in builds.BUILDS:
+        with builds.using(bits):
+            made[bits] = (
+                kernels.identity("float64"),
+                *functions(components.activation("tanh"), "float64").values(),
+            )
+    assert not set(made["native"]) & set(made["portable"])
+
+
+def test_subnormal_numbers_stay_where_bits_are_portable() -> None:
+    tiny = np.float32(1e-39)
+    with kernels.without_subnormals():
+        assert np.array([tiny]) * np.float32(1) == 0
+    with builds.using("portable"), kernels.without_subnormals():
+        assert np.array([tiny]) * np.float32(1) != 0

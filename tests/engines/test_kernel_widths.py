@@ -12,7 +12,6 @@ import pytest
 from test_compiled import (
     FITTING,
     METRICS,
-    all_sparse,
     assert_as_pytorch,
     assert_same,
     rule_settings,
@@ -27,7 +26,6 @@ from harness.engines.compiled import components
 from harness.lowering import checks
 from harness.lowering import compiler as compilers
 
-__all__ = ["all_sparse"]  # a fixture of every test here
 COMPILER = Path(__file__).with_name("compiler_for.py")
 CPU = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
 LEVELS = {"x86-64-v4": ("avx512f", 16), "x86-64-v3": ("avx2", 8), "x86-64-v2": ("sse4_2", 4)}
@@ -42,7 +40,7 @@ def forget() -> None:
     """Look for compiled code again, because the compiler is another."""
     kernels.forget()
     checks.forget()
-    components.functions.cache_clear()
+    components.addresses.cache_clear()
 
 
 SLOW = pytest.mark.slow(reason="compiles every component for a processor that few have")

@@ -14,7 +14,8 @@ import pytest
 from compilers import Compiler, compiled_by, forget, fresh
 
 from harness.lowering import compiler
-from harness.lowering.compiler import Build, UnavailableError, library
+from harness.lowering.builds import DEFAULT, Build
+from harness.lowering.compiler import UnavailableError, library
 from harness.registry import PACKAGE_ROOT
 
 __all__ = ["compiled_by", "fresh"]
@@ -24,7 +25,7 @@ CALL = (
 )
 
 
-def answer(text: str = TEXT, real: str = "float32", build: Build = compiler.DEFAULT) -> int:
+def answer(text: str = TEXT, real: str = "float32", build: Build = DEFAULT) -> int:
     return int(library(text, real, "answer", (), build).answer())
 
 

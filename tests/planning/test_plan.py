@@ -288,7 +288,7 @@ def test_compiled_trials_share_stacks_of_their_own(study_of: Make, device: str) 
     [
         ({}, ""),
         ({"dropout": 0.3, "preprocessing": "standardize", "optimizer": "rmsprop"}, ""),
-        ({"hidden": [129]}, "hidden = [129]: layers of more than 128 units"),
+        ({"hidden": [1025]}, ""),
         ({"hidden": [2] * 31}, "hidden has 31 layers; more than 30"),
     ],
 )

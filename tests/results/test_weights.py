@@ -12,7 +12,7 @@ from harness import results
 from harness.axes.activations import activations
 from harness.errors import MachineError, UsageError
 from harness.exporting import models
-from harness.results import predictions, weights
+from harness.results import parts, predictions, weights
 from harness.results.weights import Weights
 
 
@@ -48,3 +48,10 @@ def test_a_component_without_a_formula_is_named(kept_results: Path) -> None:
             Weights(type(trial)(trial.trial_id, type(trial.arm)("", settings), 0), kept.named), "test"
         )
     assert "no such one" not in activations
+
+
+def test_every_nan_is_the_same() -> None:
+    """A processor of x86-64 makes it negative, one of AArch64 positive."""
+    made = np.array([1, 2, 3], np.float32)
+    made.view(np.uint32)[:2] = 0xFFC00000, 0x7FC00123
+    assert parts._one_nan(made).view(np.uint32).tolist() == [0x7FC00000, 0x7FC00000, 0x40400000]

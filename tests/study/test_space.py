@@ -182,3 +182,12 @@ def test_different_points_may_be_one_training() -> None:
     points: list[Drawn] = list(found.points())
     identities = {identity_of(resolve(BASELINE | found.settings(point))) for point in points}
     assert len(identities) == 3
+
+
+def test_ends_of_a_logarithmic_range_are_rounded_as_they_are_written() -> None:
+    """A logarithm and its exponential may come back beside a number; from there it rounds the other way."""
+    assert [Floats(0.12344999, 1.0, log=True).at(0), Floats(1e-5, 0.98765001, log=True).at(1)] == [
+        0.1234,
+        0.9877,
+    ]
+    assert [Floats(1e-4, 1.0, log=True).at(i / 4) for i in range(5)] == [1e-4, 1e-3, 0.01, 0.1, 1.0]

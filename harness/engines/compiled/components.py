@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.engines import kernels
 from harness.engines.compiled.memory import address, function_address, zeros
-from harness.lowering import compiler
+from harness.lowering import builds, compiler
 from harness.lowering.components import TrialComponents
 from harness.lowering.lowered import Lowered
 from harness.study.trials import Trial
@@ -26,10 +26,15 @@ STEP_ROWS = ctypes.CFUNCTYPE(None, *3 * [ctypes.c_void_p], ctypes.c_int64, ctype
 """The type of `step_rows` of an optimizer in C."""
 
 
-@functools.cache
 def functions(lowered: Lowered, real: str) -> Mapping[str, int]:
-    """Return the addresses of a compiled component's functions, by their names in C."""
-    library = compiler.library(lowered.text, real, lowered.name)
+    """Return the addresses of a compiled component's functions in the build in use, by their names in C."""
+    return addresses(lowered, real, builds.current())
+
+
+@functools.cache
+def addresses(lowered: Lowered, real: str, build: builds.Build) -> Mapping[str, int]:
+    """Return the addresses of a compiled component's functions in a build."""
+    library = compiler.library(lowered.text, real, lowered.name, build=build)
     return {name: function_address(library, name) for name in FUNCTIONS[lowered.kind]}
 
 

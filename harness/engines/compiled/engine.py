@@ -13,7 +13,6 @@ from harness.data.arm_settings import Settings
 from harness.data.samples import Data
 from harness.engines import driver, kernels
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
-from harness.engines.compiled.images import why_dense
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.outcome import Outcome
 from harness.lowering import checks, components
@@ -22,10 +21,13 @@ from harness.planning import compilation
 from harness.planning.stack import Stack
 from harness.study.trials import Trial
 
+WIDE = 128
+"""Units of a layer beyond which it is a wide one, whose speed the self-test measures on its own."""
+
 
 def why_not(trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[str]) -> str:
     """Say why a stack does not train in the kernels; empty where it does."""
-    return unfit(trials, device, metrics, data.train.dtype) or why_dense(data)
+    return unfit(trials, device, metrics, data.train.dtype)
 
 
 @looking_once()
@@ -37,8 +39,19 @@ def unfit(trials: Sequence[Trial], device: str, metrics: Sequence[str], dtype: D
     if missing:
         return missing
     arms = _arms(trial.arm.settings for trial in trials)
-    shapes = (compilation.why_not(settings, metrics) for settings in arms)
+    shapes = (why_slow(settings) or compilation.why_not(settings, metrics) for settings in arms)
     return next(filter(None, shapes), "") or next(filter(None, checks.verdicts(_lowered(arms, metrics))), "")
+
+
+def why_slow(settings: Settings) -> str:
+    """Say why a trial trains in PyTorch although the kernels could; empty where they are faster."""
+    widest = max(settings.hidden, default=0)
+    if widest <= WIDE or kernels.measured().wide:
+        return ""
+    return (
+        f"hidden = {settings.hidden}: by the kernels' self-test, PyTorch is faster on this machine in layers "
+        f"of more than {WIDE} units"
+    )
 
 
 @looking_once()
@@ -77,7 +90,10 @@ def prepare(stacks: Sequence[Stack], metrics: Sequence[str]) -> list[str]:
     trials = [trial for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
     if missing := compile_new(trials, metrics):
         return [f"{missing}: PyTorch computes what the kernels would"]
-    return compilation.reasons(stacks, "cpu", metrics)
+    slow = dict.fromkeys(
+        filter(None, (why_slow(settings) for settings in _arms(t.arm.settings for t in trials)))
+    )
+    return [*slow, *compilation.reasons(stacks, "cpu", metrics)]
 
 
 @looking_once()

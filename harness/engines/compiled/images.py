@@ -1,4 +1,4 @@
-"""Images without the pixels that have their most frequent value, such as a zero, as the kernels read them."""
+"""Images as the kernels read them: without the pixels that have a common value, such as zero, or in full."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.samples import Data, Samples
+from harness.data.samples import Samples
 from harness.engines import kernels
 from harness.engines.compiled.memory import address, zeros
 
-DENSEST = 0.6
-"""Share of pixels to compute, at most, where leaving out the others pays: docs/decisions/c-kernels.md."""
+PLACE_BYTES = 2
+"""Bytes of a pixel's place in a compressed image."""
 FEWER = 0.75
 """Common values are left out where so many times as many pixels, at most, differ from them as from zero."""
 LOOKED_AT = 512
@@ -44,13 +44,39 @@ class Compressed:
         """Return the kernels' view."""
         common = None if self.common is None else address(self.common)
         return kernels.CImages(
-            address(self.row), address(self.column), address(self.value), common, self.ranges
+            None, address(self.row), address(self.column), address(self.value), common, self.ranges
         )
 
     @property
     def size(self) -> int:
         """Return the number of images, N."""
         return (len(self.row) - 1) // self.ranges - 1
+
+
+@dataclass(frozen=True)
+class FullImages:
+    """N images of D pixels, x (N + 1, D); the last one, of zeros, fills up batches."""
+
+    x: NDArray[np.floating[Any]]
+    common: None = None
+
+    @functools.cached_property
+    def struct(self) -> kernels.CImages:
+        """Return the kernels' view."""
+        return kernels.CImages(full=address(self.x))
+
+    @functools.cached_property
+    def occurs(self) -> NDArray[np.uint8]:
+        """Return (D,): every pixel may differ from zero."""
+        return np.ones(self.x.shape[1], np.uint8)
+
+    @property
+    def size(self) -> int:
+        """Return the number of images, N."""
+        return len(self.x) - 1
+
+
+Stored: TypeAlias = Compressed | FullImages
 
 
 def common_pixels(some: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -88,11 +114,6 @@ class SparseForm:
     common: NDArray[np.floating[Any]] | None
     density: float
 
-    @property
-    def pays(self) -> bool:
-        """Return whether enough pixels are left out."""
-        return self.density <= DENSEST
-
     @functools.cached_property
     def key(self) -> str:
         """Return a digest of what is left out."""
@@ -125,18 +146,40 @@ def _densities(train: Samples) -> dict[str, NDArray[Any]]:
     return {"common": common, "density": np.asarray(sizes / (len(train.y) * train.width))}
 
 
-def why_dense(data: Data) -> str:
-    """Say why the images have no sparse form here; empty where they have."""
-    if data.inputs > np.iinfo(np.uint16).max:
-        return f"images of {data.inputs:,} pixels; the kernels take up to {np.iinfo(np.uint16).max:,}"
-    form = sparse_form(data.train)
-    return "" if form.pays else f"{form.density:.0%} of the pixels differ from the most frequent value"
+def in_full(samples: Samples, form: SparseForm) -> bool:
+    """Tell whether images take fewer bytes in full than compressed, or are too large for compressed ones."""
+    size = samples.dtype.itemsize
+    return form.density > size / (size + PLACE_BYTES) or samples.width > np.iinfo(np.uint16).max
 
 
 @functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
+def in_rows(samples: Samples) -> FullImages:
+    """Return a split's images in full: of a large data set, the same memory in all processes."""
+    return FullImages(samples.shared("images in full", lambda: {"x": _whole(samples)})["x"])
+
+
+def stored(samples: Samples, form: SparseForm, *, full: bool) -> Stored:
+    """Return a split's images, in full or not."""
+    return in_rows(samples) if full else compressed(samples, form)
+
+
+def _whole(samples: Samples) -> NDArray[np.floating[Any]]:
+    x = zeros((len(samples.y) + 1, samples.width), samples.dtype)
+    at = 0
+    for chunk in samples.chunks():
+        x[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    return x
+
+
 def compressed(samples: Samples, form: SparseForm) -> Compressed:
     """Return a split's images in a sparse form: of a large data set, the same memory in all processes."""
-    ranges = int(kernels.library(samples.dtype).ranges_of(samples.width))
+    ranges = int(kernels.library(samples.dtype).ranges_of(samples.width))  # as the build in use has them
+    return _compressed(samples, form, ranges)
+
+
+@functools.lru_cache(maxsize=6)  # the splits of two data sets, as `data.prepare` keeps them
+def _compressed(samples: Samples, form: SparseForm, ranges: int) -> Compressed:
     made = samples.shared(
         f"images in {ranges} ranges without {form.key} by {code_digest()}",
         lambda: _compress(samples, form, ranges),
@@ -166,7 +209,10 @@ def _compress(samples: Samples, form: SparseForm, ranges: int) -> dict[str, NDAr
 
 
 class Transposer:
-    """Transposes batches: for each pixel, the images in which u is not zero. Its memory is reused."""
+    """Transposes batches of compressed images: for each pixel, the images in which u is not zero.
+
+    Its memory is reused.
+    """
 
     def __init__(self, inputs: int, dtype: np.dtype[Any]) -> None:
         """Prepare for images of so many pixels, in a type."""
@@ -174,7 +220,7 @@ class Transposer:
         self.starts, self.samples = zeros((0,), np.int32), zeros((0,), np.int32)
         self.values = zeros((0,), dtype)
 
-    def __call__(self, images: Compressed, index: NDArray[np.int64]) -> kernels.Turned:
+    def __call__(self, images: Stored, index: NDArray[np.int64]) -> kernels.Turned:
         """Transpose batches (.., B) by their places, contiguous."""
         size, batches = index.shape[-1], index.size // index.shape[-1]
         if len(self.starts) < (starts := batches * (self.inputs + 2)):
@@ -182,6 +228,29 @@ class Transposer:
         if len(self.samples) < (values := index.size * self.inputs):
             self.samples, self.values = np.empty(values, np.int32), np.empty(values, self.dtype)
         turned = kernels.Turned(address(self.starts), address(self.samples), address(self.values))
-        library = kernels.library(images.value.dtype)
+        library = kernels.library(self.dtype)
         library.turn(images.struct, address(index), batches, size, self.inputs, turned)
         return turned
+
+
+class Expander:
+    """Lays out batches in full, u (.., B, row) of which the first D of a row are pixels. Memory is reused."""
+
+    def __init__(self, inputs: int, dtype: np.dtype[Any]) -> None:
+        """Prepare for images of so many pixels, in a type."""
+        self.inputs, self.library = inputs, kernels.library(dtype)
+        self.row, self.full = int(self.library.row_of(inputs)), zeros((0,), dtype)
+
+    def __call__(self, images: Stored, index: NDArray[np.int64], count: int) -> NDArray[np.floating[Any]]:
+        """Lay out the first `count` images of each batch (.., B) by their places, contiguous."""
+        self.reserve(index.size)
+        size, batches = index.shape[-1], index.size // index.shape[-1]
+        expand, full = self.library.expand, address(self.full)
+        expand(images.struct, address(index), batches, size, count, self.inputs, full)
+        return self.full
+
+    def reserve(self, images: int) -> NDArray[np.floating[Any]]:
+        """Return room for so many images."""
+        if len(self.full) < images * self.row:
+            self.full = zeros((images * self.row,), self.full.dtype)
+        return self.full

@@ -15,8 +15,9 @@ from harness.data.batches import Budget, epoch_order
 from harness.data.samples import Data, Samples, Split
 from harness.engines import kernels
 from harness.engines.base import LOOK_EVERY, uniforms
+from harness.engines.compiled import forms
 from harness.engines.compiled.group import MemberGroup, StackContext, parameters
-from harness.engines.compiled.images import Compressed, Transposer, compressed, sparse_form
+from harness.engines.compiled.images import Expander, Stored, Transposer, in_full, sparse_form, stored
 from harness.engines.compiled.memory import address, zeros
 from harness.engines.members import SeedIndex, as_slice, runs, shape, update_key
 from harness.engines.outcome import Evaluation, Floats
@@ -26,6 +27,9 @@ from harness.study.trials import Trial
 
 STRETCH_VALUES = 2**22
 """Values of all batches of a stretch, at most, zeros included."""
+
+EXPANDED = 4 * kernels.EVALUATED
+"""Images that an evaluation lays out in full at a time, for all members."""
 
 
 @functools.lru_cache(maxsize=6)
@@ -54,15 +58,20 @@ class CompiledTraining:
         counts = [parameters(group.widths) for group in self.groups]
         self.parameters = np.repeat(counts, [group.k for group in self.groups])
         self.notes: list[str] = []
-        self.transpose = Transposer(data.inputs, self.dtype)
+        self.transpose, self.expand = Transposer(data.inputs, self.dtype), Expander(data.inputs, self.dtype)
+        self.in_full = in_full(data.train, self.form)
         self.dropout = Dropout.of(self.groups, self.seeds.seeds)
         self.losses = zeros((LOOK_EVERY, len(trials)), self.dtype)
         self.room = zeros((max(group.room(kernels.EVALUATED) for group in self.groups),), self.dtype)
         self.epoch = -1  # none is begun
 
-    def images(self, split: Split) -> Compressed:
+    def images(self, split: Split) -> Stored:
         """Return the images of a split."""
-        return compressed(self.data[split], self.form)
+        return stored(self.data[split], self.form, full=self.in_full)
+
+    def forms(self, batch: int) -> forms.Forms:
+        """Return the forms that layer one reads in batches of some size."""
+        return forms.Forms(True, True) if self.in_full else forms.chosen(self.form.density, batch)
 
     def take_steps(self, step: int, until: int) -> Floats:
         """Take steps as `Training.take_steps`."""
@@ -97,14 +106,16 @@ class CompiledTraining:
         self._run(step + 1, train, index, b, losses)
         return count
 
-    def _run(self, t: int, train: Compressed, index: NDArray[np.int64], b: int, losses: Floats) -> None:
+    def _run(self, t: int, train: Stored, index: NDArray[np.int64], b: int, losses: Floats) -> None:
         """Take steps t, t + 1, .. of all members on batches (steps, S, b) of train, filled up."""
         steps, seeds, filled = index.shape
         uniform = self.dropout.draw(t, steps, b, filled)
-        label = labels(self.data.train, self.dtype)
+        label, use = labels(self.data.train, self.dtype), self.forms(self.budget.batch_size)
         stretch = kernels.Stretch(
-            x=train.struct, batches=self.transpose(train, index), occurs=address(train.occurs),
-            index=address(index), label=address(label),
+            x=train.struct, occurs=address(train.occurs),
+            batches=kernels.Turned() if use.both else self.transpose(train, index),
+            full=address(self.expand(train, index, b)) if use.either else None,
+            full_products=use.products, full_steps=use.gradients, index=address(index), label=address(label),
             uniforms=address(uniform) if uniform.size else None,
             layers=uniform.shape[2], widest=uniform.shape[3],
             t=t, steps=steps, seeds=seeds, b=filled, count=b,
@@ -122,12 +133,14 @@ class CompiledTraining:
         label, index = labels(samples, self.dtype), np.minimum(np.arange(n + kernels.EVALUATED), n)
         loss, hits, measured = np.zeros(k), np.zeros(k, np.int64), np.zeros((k, len(self.metrics)))
         best, sure = np.zeros((k, n if keep else 0), np.int64), np.zeros((k, n if keep else 0), self.dtype)
+        full = self.expand.reserve(EXPANDED) if self.forms(kernels.EVALUATED).products else None
         for group in self.groups:
             first = group.members.start
             evaluation = kernels.CEvaluation(
                 x=images.struct, index=address(index), label=address(label), n=n, metrics=len(self.metrics),
                 loss=address(loss[first:]), measured=address(measured[first:]), hits=address(hits[first:]),
                 best=address(best[first:]) if keep else None, sure=address(sure[first:]) if keep else None,
+                full=None if full is None else address(full), expanded=EXPANDED,
             )  # fmt: skip
             group.evaluate(evaluation, self.room)
         means = {name: measured[:, i] / n for i, name in enumerate(self.metrics)}

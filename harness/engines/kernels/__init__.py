@@ -2,7 +2,7 @@
 
 The engine computes the same in PyTorch where there is no C compiler, where HARNESS_KERNELS=off, and where a
 self-test (`engines/self_test.py`, some seconds, once a machine) finds the kernels wrong or
-slower. HARNESS_KERNELS=on uses them untested.
+slower. It also measures where they are faster in which form. HARNESS_KERNELS=on uses them untested.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.lowering import compiler
+from harness.lowering import builds, compiler
 from harness.lowering.calls import MOST_STATES as MOST_STATES
 from harness.lowering.calls import WIDEST as WIDEST
 from harness.lowering.compiler import SWITCH, UnavailableError
@@ -49,7 +50,7 @@ TILE = np.dtype(
 class CImages(Structure):
     """The struct `images` in C."""
 
-    _fields_ = [*((name, c_void_p) for name in ("row", "column", "value", "c")), ("ranges", c_int64)]
+    _fields_ = [*((name, c_void_p) for name in ("full", "row", "column", "value", "c")), ("ranges", c_int64)]
 
 
 class Turned(Structure):
@@ -83,7 +84,8 @@ class Stretch(Structure):
     """The struct `stretch` in C."""
 
     _fields_ = [
-        ("x", CImages), ("batches", Turned),
+        ("x", CImages), ("batches", Turned), ("full", c_void_p),
+        ("full_products", c_int64), ("full_steps", c_int64),
         *((name, c_void_p) for name in ("occurs", "index", "label", "uniforms")),
         *((name, c_int64) for name in ("layers", "widest", "t", "steps", "seeds", "b", "count")),
     ]  # fmt: skip
@@ -94,8 +96,34 @@ class CEvaluation(Structure):
 
     _fields_ = [
         ("x", CImages), ("index", c_void_p), ("label", c_void_p), ("n", c_int64), ("metrics", c_int64),
-        *((name, c_void_p) for name in ("loss", "measured", "hits", "best", "sure")),
+        *((name, c_void_p) for name in ("loss", "measured", "hits", "best", "sure", "full")),
+        ("expanded", c_int64),
     ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Facts about the kernels on a machine, by their self-test.
+
+    Attributes:
+        complaint: why they are not to be used; empty where they are.
+        wide: they are faster than PyTorch in wide layers, too.
+        thresholds: by batch size, the densities of pixels from which images in full are faster: for layer
+            one's products, and for its gradients. Empty where nothing was measured.
+    """
+
+    complaint: str = ""
+    wide: bool = True
+    thresholds: Sequence[tuple[int, float, float]] = ()
+
+    @classmethod
+    def from_text(cls, text: str) -> Measured:
+        """Read what the self-test prints; raise ValueError for anything else."""
+        told = json.loads(text)
+        if not isinstance(told, dict) or told.keys() != {"complaint", "wide", "thresholds"}:
+            raise ValueError(f"the self-test says {text[:80]!r}")
+        rows = tuple((int(batch), float(p), float(g)) for batch, p, g in told["thresholds"])
+        return cls(str(told["complaint"]), bool(told["wide"]), rows)
 
 
 @dataclass(frozen=True)
@@ -106,6 +134,7 @@ class _Kernels:
     identity: str = ""
     missing: str = ""
     lanes: int = 0
+    measured: Measured = Measured()
 
 
 def name_of(dtype: object) -> str:
@@ -115,7 +144,7 @@ def name_of(dtype: object) -> str:
 
 def library(dtype: object) -> ctypes.CDLL:
     """Return the kernels for float32 or float64, compiled if need be; raise UnavailableError without them."""
-    kernels = _find(name_of(dtype))
+    kernels = _found(dtype)
     if kernels.library is None:
         raise UnavailableError(kernels.missing)
     return kernels.library
@@ -124,38 +153,62 @@ def library(dtype: object) -> ctypes.CDLL:
 def lanes(dtype: object) -> int:
     """Return the hidden units of a tile, and images of a vector: 16, 8 or 4, as a register holds."""
     library(dtype)
-    return _find(name_of(dtype)).lanes
+    return _found(dtype).lanes
 
 
 def why_not(dtype: object = "float32") -> str:
     """Return why the kernels are not used here; empty where they are."""
-    return _find(name_of(dtype)).missing
+    return _found(dtype).missing
 
 
 def identity(dtype: object = "float32") -> str:
     """Return a digest of what decides their bits: source, compiler, flags and processor."""
-    return _find(name_of(dtype)).identity
+    return _found(dtype).identity
+
+
+@functools.cache
+def text_digest() -> str:
+    """Digest the C text of the kernels, with all that it includes."""
+    paths = [*sorted(SOURCE.parent.glob("*.[ch]")), *sorted(compiler.HEADERS.glob("*.h"))]
+    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _found(dtype: object) -> _Kernels:
+    """Return the kernels of the build in use for a type of numbers."""
+    return _find(name_of(dtype), builds.current())
+
+
+def measured() -> Measured:
+    """Return what the self-test measured on this machine."""
+    return _found("float32").measured
 
 
 @functools.cache  # failures, too: to find one out may take a compiler a minute
-def _find(dtype: str) -> _Kernels:
+def _find(dtype: str, build: builds.Build) -> _Kernels:
     try:
         source = (SOURCE.read_text(encoding="utf-8"), dtype, SOURCE.name, (SOURCE.parent,))
-        path, loaded = compiler.compiled(*source), _declared(compiler.library(*source))
+        path = compiler.compiled(*source, build=build)
+        loaded = _declared(compiler.library(*source, build=build))
+        found = Measured()
         if dtype == "float32" and not compiler.trusted():  # float64 is for checks, not for speed
-            _check(path)
+            found = _measured(path)
         layout = (c_int64 * LAYOUT)()
         loaded.layout(layout)
-        return _Kernels(loaded, path.stem, lanes=layout[0])
+        forms = hashlib.sha256(repr(found.thresholds).encode()).hexdigest()[:8]
+        return _Kernels(loaded, f"{path.stem}-{forms}", lanes=layout[0], measured=found)
     except UnavailableError as error:
         return _Kernels(missing=str(error))
 
 
 @contextmanager
 def without_subnormals() -> Iterator[None]:
-    """Treat subnormal numbers as zero in this thread: those of a dying network would slow a whole stack."""
+    """Treat subnormal numbers as zero in this thread: those of a dying network would slow a whole stack.
+
+    For the same bits on every processor they stay what they are: x86-64 decides after rounding whether a
+    number is too small, AArch64 before.
+    """
     flush = library("float32").flush_subnormals
-    before = flush(1)
+    before = flush(not builds.portable())
     try:
         yield
     finally:
@@ -174,8 +227,9 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     signatures: dict[str, list[Any]] = {
         "compress": [at, at, n, n, at, at, at],
         "turn": [CImages, at, n, n, n, Turned],
-        "products_of_all": [at, at, n, CImages, at, n, n, n, at, at, at],
-        "gradients": [at, at, n, at, at, Turned, n, n, at],
+        "expand": [CImages, at, n, n, n, n, at],
+        "products_of_all": [at, at, n, CImages, at, at, n, n, n, at, at, at],
+        "gradients": [at, at, n, at, at, Turned, at, n, n, at],
         "layout": [at],
         "flush_subnormals": [n],
         "train_stretch": [members, POINTER(Stretch), n, at, n, at, n, at],
@@ -186,31 +240,38 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
         function.argtypes, function.restype = arguments, None
     loaded.compressed_size.argtypes, loaded.compressed_size.restype = [at, at, n, n], n
     loaded.flush_subnormals.restype = n
-    loaded.ranges_of.argtypes, loaded.ranges_of.restype = [n], n
+    for name in ("ranges_of", "row_of"):
+        getattr(loaded, name).argtypes, getattr(loaded, name).restype = [n], n
     loaded.stretch_room.argtypes, loaded.stretch_room.restype = [members, n, n], n
     return loaded
 
 
-def _check(path: Path) -> None:
-    """Raise UnavailableError for wrong or slow kernels: by a self-test, or an earlier one's verdict."""
+def _measured(path: Path) -> Measured:
+    """Return what a self-test measures, or measured earlier; raise UnavailableError for its complaint."""
     settings = [f"{name}={os.environ.get(name, '')}" for name in PYTORCH_TUNING]
     digest = hashlib.sha256("\n".join([metadata.version("torch"), *settings]).encode()).hexdigest()[:8]
-    kept = path.with_name(f"{path.stem}-{digest}.txt")
-    if kept.exists():
-        complaint = kept.read_text(encoding="utf-8", errors="replace")
-    else:
-        complaint = _self_test()
+    kept = path.with_name(f"{path.stem}-{digest}.json")
+    found = None
+    with suppress(OSError, ValueError, TypeError):
+        found = Measured.from_text(kept.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        told = _self_test()
+        try:
+            found = Measured.from_text(told)
+        except (ValueError, TypeError) as error:
+            raise UnavailableError(str(error)) from error
         with suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             written = Path(scratch) / kept.name
-            written.write_text(complaint, encoding="utf-8")
+            written.write_text(told, encoding="utf-8")
             written.replace(kept)
-    if complaint:
-        raise UnavailableError(f"{complaint} (kept in {kept}; HARNESS_KERNELS=on uses them anyway)")
+    if found.complaint:
+        raise UnavailableError(f"{found.complaint} (kept in {kept}; HARNESS_KERNELS=on uses them anyway)")
+    return found
 
 
 def _self_test() -> str:
-    """Run the self-test; return why the kernels are not to be used, or "". One that fails is not kept."""
-    command = [sys.executable, "-P", "-m", "harness.engines.self_test"]
+    """Run the self-test; return what it prints. One that fails is not kept."""
+    command = [sys.executable, "-P", "-m", "harness.engines.self_test", builds.bits()]
     environment = {**os.environ, SWITCH: "on", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(

@@ -4,27 +4,12 @@
 
 #define FEW 4 /* images of a batch, at most */
 
-/* The first `left` numbers of a vector, and zeros; or all of them. */
-INLINE vector first_of(const REAL *x, int64_t left)
-{
-    vector v = {0};
-    if (left >= LANES) return *(const vector *)x;
-    memcpy(&v, x, left * sizeof(REAL));
-    return v;
-}
-
-INLINE void put_first(REAL *x, vector v, int64_t left)
-{
-    if (left >= LANES) *(vector *)x = v;
-    else memcpy(x, &v, left * sizeof(REAL));
-}
-
 /* out (b, FILLED(rows)) = start + w y, where w is (rows, n) and y is (b, FILLED(n)) */
 static void multiply_few(const REAL *restrict w, const REAL *restrict start, int64_t rows, int64_t n,
                          const REAL *restrict y, int64_t b, REAL *restrict out)
 {
-    for (int64_t j = 0; j < b; j++)
-        for (int64_t r = 0; r < rows; r += LANES) {
+    for (int64_t r = 0; r < rows; r += LANES)
+        for (int64_t j = 0; j < b; j++) { /* all images while these rows are in the cache */
             const int64_t left = rows - r < LANES ? rows - r : LANES;
             vector m[LANES] = {{0}};
             for (int64_t u = 0; u < left; u++)

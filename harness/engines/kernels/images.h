@@ -15,7 +15,8 @@
 
 #define FILLED(n) (((n) + LANES - 1) / LANES * LANES)
 
-typedef struct {      /* images, compressed */
+typedef struct {      /* images, compressed or in full */
+    const REAL *full;       /* (N + 1, D), c NULL and nothing else; or NULL */
     const int64_t *row;     /* (N * R + 1,) */
     const uint16_t *column; /* (row[N * R],) */
     const REAL *value;      /* (row[N * R],) */
@@ -64,6 +65,12 @@ void compress(const REAL *x, const REAL *c, int64_t n, int64_t d, int64_t *row, 
             if (x[j] != zero) column[at] = (uint16_t)j, value[at++] = x[j] - zero;
         }
     *row = at;
+}
+
+/* The batches from one on. */
+INLINE turned turned_from(turned all, int64_t batch, int64_t b, int64_t d)
+{
+    return (turned){all.start + batch * (d + 2), all.sample + batch * b * d, all.value + batch * b * d};
 }
 
 /* Turn batches of b images by their places, (batches, b). */
@@ -128,14 +135,16 @@ static void take_up(REAL *restrict sums, int g, int width, int64_t b, int rows, 
 
 typedef struct {      /* a batch of `count` images, filled up to b */
     const int64_t *index;
+    const REAL *full; /* (b, row): u in full; or NULL, and the products leave pixels out */
     int64_t count, b;
     int64_t units;    /* 0, or a member's: then its products are (count, FILLED(units)), unit by unit of an image */
 } batch_of;
 
-INLINE void product(int width, const REAL *restrict w, const REAL *restrict moved, const tile *tiles, images x,
-                    batch_of batch, int64_t d, REAL *restrict sums, REAL *const *z)
+/* sums (count, width, LANES) = W u + W c without the pixels where u is zero */
+INLINE void sparse_product(int width, const REAL *restrict w, const REAL *restrict moved, images x, batch_of batch,
+                           int64_t d, REAL *restrict sums)
 {
-    const int64_t *index = batch.index, b = batch.b;
+    const int64_t *index = batch.index;
     for (int64_t r = 0; r < x.ranges; r++)
         for (int64_t i = 0; i < batch.count; i++) {
             vector even[TOGETHER], odd[TOGETHER]; /* width at most */
@@ -155,14 +164,29 @@ INLINE void product(int width, const REAL *restrict w, const REAL *restrict move
                 EACH(g, width) even[g] += x.value[p] * *(const vector *)(w + (x.column[p] + g * d) * LANES);
             EACH(g, width) *(vector *)(own + g * LANES) = even[g] + odd[g];
         }
+}
+
+/* Put the sums of `width` tiles to their places in z. */
+INLINE void put(int width, const tile *tiles, batch_of batch, REAL *restrict sums, REAL *const *z)
+{
     for (int g = 0; batch.units && g < width; g++) {
         REAL *to = z[0] + tiles[g].member * (batch.count * FILLED(batch.units) - batch.units) + tiles[g].row;
         for (int64_t i = 0; i < batch.count; i++)
             *(vector *)(to + i * FILLED(batch.units)) = *(const vector *)(sums + (i * width + g) * LANES);
     }
     if (batch.units) return;
-    memset(sums + batch.count * width * LANES, 0, (b - batch.count) * width * LANES * sizeof(REAL));
-    EACH(g, width) lay_out(sums, g, width, b, tiles[g].rows, z[tiles[g].block] + tiles[g].row * b);
+    memset(sums + batch.count * width * LANES, 0, (batch.b - batch.count) * width * LANES * sizeof(REAL));
+    EACH(g, width) lay_out(sums, g, width, batch.b, tiles[g].rows, z[tiles[g].block] + tiles[g].row * batch.b);
+}
+
+#include "full_images.h"
+
+INLINE void product(int width, const REAL *restrict w, const REAL *restrict moved, const tile *tiles, images x,
+                    batch_of batch, int64_t d, REAL *restrict sums, REAL *const *z)
+{
+    if (batch.full && width <= PAIR) full_product(width, w, moved, batch.full, batch.count, d, sums);
+    else sparse_product(width, w, moved, x, batch, d, sums);
+    put(width, tiles, batch, sums, z);
 }
 
 /* z[block] (k*h, B) = weights times images, of all tiles; `sums` has room for TOGETHER * B * LANES. `moved` is W c of
@@ -170,41 +194,52 @@ INLINE void product(int width, const REAL *restrict w, const REAL *restrict move
 static void products(const REAL *w, const REAL *moved, const tile *tiles, int64_t count, images x, batch_of batch,
                      int64_t apart, int64_t d, REAL *sums, REAL *const *z)
 {
+    const int64_t most = batch.full ? PAIR : TOGETHER;
     for (int64_t t = 0; t < count;) {
         const REAL *from = w + t * d * LANES, *start = moved ? moved + t * LANES : NULL;
-        const batch_of own = {batch.index + tiles[t].batch * apart, batch.count, batch.b, batch.units};
+        const int64_t place = tiles[t].batch * apart;
+        const batch_of own = {batch.index + place, batch.full ? batch.full + place * row_of(d) : NULL, batch.count,
+                              batch.b, batch.units};
         int64_t same = 1;
-        while (same < TOGETHER && t + same < count && (!apart || tiles[t + same].batch == tiles[t].batch)) same++;
+        while (same < most && t + same < count && (!apart || tiles[t + same].batch == tiles[t].batch)) same++;
         if (same == 4) product(4, from, start, tiles + t, x, own, d, sums, z), t += 4;
         else if (same >= 2) product(2, from, start, tiles + t, x, own, d, sums, z), t += 2;
         else product(1, from, start, tiles + t, x, own, d, sums, z), t += 1;
     }
 }
 
-/* W c (tiles, LANES) of all tiles, and products: a call of its own for networks whose other layers are PyTorch's. */
-void products_of_all(const REAL *w, const tile *tiles, int64_t count, images x, const int64_t *index, int64_t apart,
-                     int64_t b, int64_t d, REAL *moved, REAL *sums, REAL *const *z)
+/* W c (tiles, LANES) of all tiles, and products: a call of its own for networks whose other layers are PyTorch's.
+   `full` are the batches in full, or NULL. */
+void products_of_all(const REAL *w, const tile *tiles, int64_t count, images x, const int64_t *index, const REAL *full,
+                     int64_t apart, int64_t b, int64_t d, REAL *moved, REAL *sums, REAL *const *z)
 {
     if (x.c) move(w, x.c, count, d, moved);
-    products(w, x.c ? moved : NULL, tiles, count, x, (batch_of){index, b, b, 0}, apart, d, sums, z);
+    products(w, x.c ? moved : NULL, tiles, count, x, (batch_of){index, full, b, b, 0}, apart, d, sums, z);
 }
 
-/* The gradient (tiles, D, LANES) of all tiles' weights, from those at the blocks' pre-activations (k*h, B). `sums`
-   has room for B * LANES. */
+static void sparse_gradient(const tiles_step *k, turned x, REAL *restrict to)
+{
+    for (int64_t j = 0; j < k->d; j++) {
+        vector sum = k->c ? k->c[j] * *(const vector *)k->total : (vector){0};
+        for (int32_t p = x.start[j]; p < x.start[j + 1]; p++)
+            sum += x.value[p] * *(const vector *)(k->sums + x.sample[p] * LANES);
+        *(vector *)(to + j * LANES) = sum;
+    }
+}
+
+/* The gradient (tiles, D, LANES) of all tiles' weights, from those at the blocks' pre-activations (k*h, B): of batches
+   that are turned, or in full. `sums` has room for B * LANES. */
 void gradients(REAL *to, const tile *tiles, int64_t count, const REAL *const *grads, const REAL *c, turned batches,
-               int64_t b, int64_t d, REAL *sums)
+               const REAL *full, int64_t b, int64_t d, REAL *sums)
 {
     for (int64_t t = 0; t < count; t++, to += d * LANES) {
-        const int64_t batch = tiles[t].batch;
-        const int32_t *start = batches.start + batch * (d + 2), *sample = batches.sample + batch * b * d;
-        const REAL *value = batches.value + batch * b * d;
         vector total = {0};
         take_up(sums, 0, 1, b, tiles[t].rows, grads[tiles[t].block] + tiles[t].row * b);
         for (int64_t i = 0; c && i < b; i++) total += *(const vector *)(sums + i * LANES);
-        for (int64_t j = 0; j < d; j++) {
-            vector sum = c ? c[j] * total : (vector){0};
-            for (int32_t p = start[j]; p < start[j + 1]; p++) sum += value[p] * *(const vector *)(sums + sample[p] * LANES);
-            *(vector *)(to + j * LANES) = sum;
-        }
+        const tiles_step step = {.sums = sums, .c = c, .total = (const REAL *)&total, .d = d};
+        const REAL *x = full ? full + tiles[t].batch * b * row_of(d) : NULL;
+        if (!full) sparse_gradient(&step, turned_from(batches, tiles[t].batch, b, d), to);
+        else for (int64_t j = 0; j < d; j += PIXELS)
+            full_gradient(1, &step, x, b, j, d - j < PIXELS ? d - j : PIXELS, to + j * LANES);
     }
 }

@@ -20,10 +20,11 @@ from harness.data.samples import TRAINED_ON, Data, Split
 from harness.engines import driver
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.outcome import Evaluation, Floats, Outcome
+from harness.engines.resident import steps as resident
 from harness.engines.stacked import cuda_graphs
 from harness.engines.stacked.network import StackedNetwork
 from harness.engines.stacked.optimizer import stack_optimizers
-from harness.engines.stacked.steps import Eager, Feed
+from harness.engines.stacked.steps import Eager, Feed, Steps
 from harness.engines.states import State
 from harness.engines.tensors import torch_dtype
 from harness.study.trials import Trial
@@ -58,8 +59,16 @@ class StackTraining:
         self.notes: list[str] = []
         self.images = {split: stack.first.images(data[split]) for split in TRAINED_ON}
         self.feed = Feed.of(stack, data, self.images["train"], budget)
-        self.steps = cuda_graphs.steps(stack, data, self.feed, self.notes.append) or Eager(stack, self.feed)
+        self.steps = self._steps(stack)
         self.epoch = -1  # none is begun
+
+    def _steps(self, stack: StackedNetwork) -> Steps:
+        """Return the fastest steps that a stack's device has for it."""
+        for kind in (resident, cuda_graphs):
+            found: Steps | None = kind.steps(stack, self.data, self.feed, self.notes.append)
+            if found is not None:
+                return found
+        return Eager(stack, self.feed)
 
     def take_steps(self, step: int, until: int) -> Floats:
         """Take steps as `Training.take_steps`; their losses are read back once."""

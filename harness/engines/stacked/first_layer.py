@@ -1,8 +1,8 @@
 """Layer one of a stack: most of a small network's arithmetic, and the only part that reads images.
 
-It has two forms. The dense one (dense.py) is a wide product that all members share; the sparse one
-(sparse.py) leaves out the pixels that are zero, in kernels of its own, where that pays. Both hold the weights
-of all members, and exchange them as (k, h*D), as torch.nn.Linear has them.
+It has two forms. The dense one (dense.py) is a wide product of PyTorch's that all members share; the tiled
+one (tiled.py) is computed in the C kernels, on a CPU that has them. Both hold the weights of all members, and
+exchange them as (k, h*D), as torch.nn.Linear has them.
 """
 
 from __future__ import annotations

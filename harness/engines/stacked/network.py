@@ -24,16 +24,16 @@ from torch import Tensor
 
 from harness.axes.metrics import Metric
 from harness.data.samples import Data, Samples
+from harness.engines import kernels
 from harness.engines.members import SeedIndex, as_slice, runs
 from harness.engines.outcome import Evaluation, Floats
 from harness.engines.regularisation import Masks, SharedUniforms
-from harness.engines.stacked import sparse
 from harness.engines.stacked.blocks import BlockPass, LayerBlock
 from harness.engines.stacked.dense import Dense
 from harness.engines.stacked.first_layer import ImageSource, LayerOne
 from harness.engines.stacked.optimizer import StackOptimizer
 from harness.engines.stacked.outputs import Outputs
-from harness.engines.stacked.sparse import Sparse
+from harness.engines.stacked.tiled import Tiled
 from harness.engines.tensors import joined
 from harness.study.trials import Trial
 
@@ -66,8 +66,8 @@ class StackedNetwork:
         self.units = sum(len(block.members) * block.widths[1] for block in self.blocks)
         self.seeds = SeedIndex.of(trial.seed for trial in trials)
         self.first: LayerOne[Any] = (
-            Sparse(data, self.blocks, optimizers, self.seeds)
-            if device.type == "cpu" and sparse.pays(data)
+            Tiled(data, self.blocks, optimizers, self.seeds)
+            if device.type == "cpu" and not kernels.why_not(data.train.dtype)
             else Dense(self.blocks, optimizers, data.inputs, self.seeds)
         )
         for place, block in enumerate(self.blocks):

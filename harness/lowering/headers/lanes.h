@@ -3,6 +3,9 @@
    Single precision has polynomials (Cephes; erf: N. Juffa), within 1.5 units in the last place, whose inf, NaN
    and subnormal results are libm's. Double precision, and what has no polynomial, goes to libm lane by lane. */
 #pragma once
+#ifdef ONE_LANE
+#include "one_lane.h"
+#else
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -25,6 +28,7 @@ typedef int64_t int_of_real;
 #endif
 #define INLINE static inline __attribute__((always_inline))
 #define EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
+#define ALL(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 
 typedef REAL vector __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
 typedef int_of_real integers __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
@@ -90,6 +94,8 @@ INLINE void transpose(vector m[LANES])
         }
 #endif
 }
+
+#endif
 
 /* a where the mask is set, else b: no arithmetic, so that a NaN stays where it is */
 INLINE vector chosen(integers mask, vector a, vector b)

@@ -1,7 +1,8 @@
-"""The peers: who else could train the trials. One module each, with `prepare(share)` and `time(share)`.
+"""Loops that a person could write or take instead. One module each, with `prepare(share)` and `time(share)`.
 
 `prepare` is set-up, which nobody's clock counts (imports, compiling); `time` does the work and gives a
-`work.Timing`. Each runs in processes of its own (`crews`, `one_peer`).
+`shares.Timing`. Each runs in processes of its own (`crews`, `one_peer`). JAX is none of them:
+`jax_components` is a script that an environment without the harness can run.
 """
 
 from __future__ import annotations
@@ -43,45 +44,28 @@ class Peer:
         module: in this package.
         forms: how it may be run.
         needs: the modules that must be importable.
-        whole: one group, or all trials, are trained to the end; if not, steps are timed by the slice.
-        slow: left out of the default selection but for a cell or two.
-        fresh: each timing has a process of its own that was just started.
-        cuda: whether it can use a GPU.
+        slow: left out unless it is named.
     """
 
     title: str
     module: str
     forms: tuple[Form, ...] = (Form(),)
     needs: tuple[str, ...] = ()
-    whole: bool = False
     slow: bool = False
-    fresh: bool = False
-    cuda: bool = False
 
 
-HARNESS = "harness"
 _FUSED = ("fused", "foreach")
 _THREADS = (Form(threads=1), Form())
 PEERS: dict[str, Peer] = {
-    "labs_loop": Peer("labs' DataLoader loop", "labs_loop", _THREADS, cuda=True),
+    "labs_loop": Peer("labs' DataLoader loop", "labs_loop", _THREADS),
     "in_memory": Peer(
-        "tensors in memory, 1 process", "in_memory", tuple(Form(variant=v, threads=1) for v in _FUSED),
-        cuda=True,
+        "tensors in memory, 1 process", "in_memory", tuple(Form(variant=v, threads=1) for v in _FUSED)
     ),
     "in_memory_cores": Peer(
         "tensors in memory, a process a core", "in_memory", tuple(Form(True, variant=v) for v in _FUSED)
     ),
-    "vmap": Peer("torch.func vmap", "vmap", tuple(Form(True, k) for k in (8, 16, 32)), cuda=True),
-    "jax": Peer(
-        "JAX jit(scan(vmap))", "jax_scan", tuple(Form(one, k) for one in (True, False) for k in (16, 32, 64)),
-        needs=("jax",), whole=True, cuda=True,
-    ),
+    "vmap": Peer("torch.func vmap", "vmap", tuple(Form(True, k) for k in (8, 16, 32))),
     "sklearn": Peer("scikit-learn MLPClassifier", "sklearn_mlp", (Form(True),)),
     "lightning": Peer("Lightning", "lightning_trainer", _THREADS, needs=("lightning",), slow=True),
     "ray": Peer("Ray Tune, a trial a core", "ray_tune", (Form(variant="fused"),), needs=("ray",), slow=True),
-    HARNESS: Peer("harness, whole run", "harness_run", whole=True, fresh=True, cuda=True),
-    "harness_command": Peer(
-        "harness, the command", "harness_run", (Form(variant="command"),), whole=True, slow=True,
-        fresh=True, cuda=True,
-    ),
-}  # fmt: skip
+}

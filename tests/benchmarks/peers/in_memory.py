@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-import groups
 import torch
+from cells import Cell
 from torch import Tensor, nn
 from torch.nn import functional as F
-from work import Share, Timing, Work
 
 from harness.data.samples import Data, Split
+from peers import groups
+from peers.shares import Share, Timing
 
 EVALUATED = 5_000  # images at once
 
 
-def network(work: Work) -> nn.Sequential:
+def network(work: Cell) -> nn.Sequential:
     """The network of the work, as torch.nn initialises it."""
     layers: list[nn.Module] = []
     for i, o in itertools.pairwise(work.widths):

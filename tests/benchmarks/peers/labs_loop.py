@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import groups
 import torch
 from labs_loop import Lab, evaluate
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
-from work import Share, Timing
 
 from harness.data.samples import Data, Split
+from peers import groups
 from peers.in_memory import network, optimizer, tensors
+from peers.shares import Share, Timing
 
 
 class Trial:

@@ -7,16 +7,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import groups
 import lightning
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
-from work import Share, Timing
 
 from harness.data.samples import Data, Split
+from peers import groups
 from peers.in_memory import network, optimizer, tensors
+from peers.shares import Share, Timing
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="lightning")  # it advises more workers for the DataLoader

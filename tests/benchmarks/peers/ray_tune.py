@@ -10,14 +10,14 @@ from dataclasses import replace
 from statistics import mean
 from typing import Any
 
-import groups
 import ray
 import torch
 from ray import tune
-from work import Share, Timing, load
 
 from harness.data.samples import Data
+from peers import groups
 from peers.in_memory import Trial
+from peers.shares import Share, Timing, now
 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 TRIALS_A_CORE = 3  # that are timed
@@ -34,8 +34,8 @@ def objective(config: dict[str, Any], data: Data, share: Share) -> None:
         else groups.whole(own, Trial, data)
     )
     tune.report(
-        {"begun": begun, "ended": clock.time(), "seconds": timing.seconds, "steps": timing.steps,
-         "accuracy": timing.accuracies[0] if timing.accuracies else 0.0}
+        {"begun": begun, "ended": clock.time(), "wall": timing.wall, "cpu": timing.cpu,
+         "told": timing.extrapolated, "accuracy": timing.accuracies[0] if timing.accuracies else 0.0}
     )  # fmt: skip
 
 
@@ -48,13 +48,15 @@ def prepare(share: Share) -> None:
 
 
 def time(share: Share) -> Timing:
-    """Trials a few; what Tune adds to each is measured on them and counted for all."""
+    """Trials a few; what Tune adds to each is measured on them and counted for all.
+
+    Of processor seconds, those of the trials and of the driver; Ray's own processes are not charged.
+    """
     parts = share.extent == "parts"
     rates = share.rates[: TRIALS_A_CORE * share.cores] if parts else share.rates
     with tempfile.TemporaryDirectory() as folder:
-        before, wall = clock.perf_counter(), clock.time()
-        data = load(share.work)
-        loaded = clock.perf_counter() - before
+        before, wall = now(), clock.time()
+        data = share.work.load()
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(objective, data=data, share=share), {"cpu": 1}),
             param_space={"lr": tune.grid_search(list(rates))},
@@ -62,24 +64,20 @@ def time(share: Share) -> Timing:
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
         found = [result.metrics for result in tuner.fit()]
-        measured = clock.perf_counter() - before
-    return _timing(share, found, wall, (measured, loaded))
+        passed, driver = (now() - before).tolist()
+    cpu = driver + len(share.rates) * mean(one["cpu"] for one in found)
+    if not parts:
+        return Timing(passed, cpu, len(found), accuracies=[one["accuracy"] for one in found])
+    told = f"{len(found)} of {len(share.rates)} trials, of each {found[0]['told']}"
+    return Timing(_wall(share, found, wall), cpu, len(found), told)
 
 
-def _timing(share: Share, found: list[Any], wall: float, took: tuple[float, float]) -> Timing:
+def _wall(share: Share, found: list[Any], wall: float) -> float:
     """The start once; for every trial its own seconds, and what passes between one and the next."""
-    measured, loaded = took
     started = min(one["begun"] for one in found) - wall
     span = max(one["ended"] for one in found) - wall - started
     inside = mean(one["ended"] - one["begun"] for one in found)
     abreast = min(share.cores, len(found))
     between = max(0.0, span * abreast / len(found) - inside)
-    seconds = started + len(share.rates) / abreast * (between + mean(one["seconds"] for one in found))
-    if share.extent != "parts":
-        return Timing(
-            measured, measured, loaded, steps=share.work.steps, trials=len(found),
-            accuracies=[one["accuracy"] for one in found],
-        )  # fmt: skip
-    steps = int(mean(one["steps"] for one in found))
-    told = f"{steps} of {share.work.steps} steps of {len(found)} of {len(share.rates)} trials"
-    return Timing(seconds, measured, loaded, steps=steps, trials=len(found), extrapolated=told)
+    seconds: float = started + len(share.rates) / abreast * (between + mean(one["wall"] for one in found))
+    return seconds

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import groups
 import numpy as np
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
-from work import Share, Timing
 
 from harness.data.samples import Data, Split
+from peers import groups
+from peers.shares import Share, Timing
 
 
 class Classifier:

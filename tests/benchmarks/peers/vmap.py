@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import groups
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
-from work import Share, Timing
 
 from harness.data.samples import Data, Split
+from peers import groups
 from peers.in_memory import _wait, network, orders, tensors
+from peers.shares import Share, Timing
 
 EVALUATED = 2_000  # images at once
 

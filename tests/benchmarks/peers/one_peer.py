@@ -1,6 +1,6 @@
 """One process of a peer: does what comes on stdin, a JSON line each, and answers on stdout, a JSON line each.
 
-    python tests/benchmarks/one_peer.py MODULE CORE THREADS
+    python -m peers.one_peer MODULE CORE THREADS
 
 CORE is the core it stays on, or -1; THREADS are its libraries' threads, or 0 for what they take.
 """
@@ -16,7 +16,6 @@ from dataclasses import asdict
 from typing import Any
 
 POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def settle(core: int, threads: int) -> None:
@@ -25,18 +24,11 @@ def settle(core: int, threads: int) -> None:
         os.sched_setaffinity(0, {core})
     if threads:
         os.environ.update({pool: str(threads) for pool in POOLS})
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # others need the GPU's memory in their turn
-    if threads == 1:
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_ONE_THREAD}".strip()
 
 
 def answer(module: str, asked: dict[str, Any]) -> Any:
-    """Do one thing of a peer: import it, prepare or time a share; or measure the GEMM rate."""
-    if module == "gemm":
-        from peers import gemm
-
-        return gemm.best()
-    from work import from_json
+    """Do one thing of a peer: import it, prepare or time a share."""
+    from peers.shares import from_json
 
     peer = importlib.import_module(f"peers.{module}")
     if asked["do"] == "prepare":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time as clock
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from work import Share, Timing, load
-
 from harness.data.samples import Data, Split
+from peers.shares import Share, Timing, now
 
 
 class Group(Protocol):
@@ -35,30 +33,26 @@ def time(share: Share, start: Start, chunk: int = 100, warm_up: int = 5) -> Timi
         chunk: steps that are trained at a time, where not all are.
         warm_up: steps before those that are timed.
     """
-    begun = clock.perf_counter()
-    data = load(share.work)
-    loaded = clock.perf_counter() - begun
+    begun = now()
+    data = share.work.load()
+    wall, cpu = now() - begun
     if share.extent == "parts":
         chunk = min(chunk, share.work.steps_per_epoch)
         timing = in_parts(share, start, data, chunk, min(chunk, warm_up))
     else:
         timing = whole(share, start, data)
-    seconds, measured = loaded + timing.seconds, loaded + timing.measured
-    return replace(timing, load=loaded, seconds=seconds, measured=measured, device=share.device)
+    return replace(timing, wall=wall + timing.wall, cpu=cpu + timing.cpu)
 
 
 def whole(share: Share, start: Start, data: Data) -> Timing:
     """All steps and evaluations of the first group, or of all; loading is not in it."""
     done = share.each() if share.extent == "all" else [replace(share, rates=share.first)]
-    begun = clock.perf_counter()
+    begun = now()
     accuracies = [accuracy for group in done for accuracy in _trained(group, start, data)]
-    measured = clock.perf_counter() - begun
-    times, n = len(share.rates) / len(accuracies), len(accuracies)
+    n, times = len(accuracies), len(share.rates) / len(accuracies)
+    wall, cpu = (times * (now() - begun)).tolist()
     told = f"{n} of {len(share.rates)} trials, all their steps" if times > 1 else ""
-    return Timing(
-        times * measured, measured, 0.0, steps=share.work.steps, trials=n, extrapolated=told,
-        accuracies=accuracies,
-    )  # fmt: skip
+    return Timing(wall, cpu, n, told, accuracies)
 
 
 def _trained(share: Share, start: Start, data: Data) -> Sequence[float]:
@@ -73,26 +67,24 @@ def _trained(share: Share, start: Start, data: Data) -> Sequence[float]:
 
 def in_parts(share: Share, start: Start, data: Data, chunk: int, warm_up: int) -> Timing:
     """Steps of the first group for `slice` seconds and each evaluation once, multiplied; without loading."""
-    begun, work, n = clock.perf_counter(), share.work, len(share.first)
+    work, n, begun = share.work, len(share.first), now()
     group = start(data, share)
-    started = clock.perf_counter() - begun
+    started = now() - begun
     group.train(warm_up)
-    steps, before = 0, clock.perf_counter()
-    while steps == 0 or clock.perf_counter() - before < share.slice:
+    steps, before = 0, now()
+    while steps == 0 or now()[0] - before[0] < share.slice:
         group.train(chunk)
         steps += chunk
-    step = (clock.perf_counter() - before) / steps
-    before = clock.perf_counter()
+    step = (now() - before) / steps
+    before = now()
     _observe(group)
-    observed = clock.perf_counter() - before
-    before = clock.perf_counter()
+    observed = now() - before
+    before = now()
     group.evaluate("test")
-    tested = clock.perf_counter() - before
-    one = started + work.steps * step + (work.epochs + 1) * observed + tested
-    return Timing(
-        share.groups * one, clock.perf_counter() - begun, 0.0, steps=steps, trials=n,
-        extrapolated=f"{steps} of {work.steps} steps of {n} of {len(share.rates)} trials, evaluations once",
-    )  # fmt: skip
+    one = started + work.steps * step + (work.epochs + 1) * observed + (now() - before)
+    wall, cpu = (share.groups * one).tolist()
+    told = f"{steps} of {work.steps} steps of {n} of {len(share.rates)} trials, evaluations once"
+    return Timing(wall, cpu, n, told)
 
 
 def _observe(group: Group) -> None:

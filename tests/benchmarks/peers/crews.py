@@ -10,14 +10,16 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from peers import Form, Peer
-from work import Share, Timing, Work, as_json, shares
+from cells import Cell
 
 from harness.system.resources import cores
+from peers import Form, Peer
+from peers.shares import Share, Timing, as_json, shares
 
-HERE = Path(__file__).parent
+BENCHMARKS = Path(__file__).parents[1]
 WARNINGS = "ignore"  # of libraries among themselves; in the tests they are errors
 
 
@@ -28,14 +30,16 @@ class PeerError(Exception):
 class Process:
     """One process of a peer."""
 
-    def __init__(self, module: str, core: int, threads: int) -> None:
+    def __init__(self, module: str, place: tuple[int, int], environment: Mapping[str, str]) -> None:
         self.module = module
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as the process)
-        path = os.pathsep.join(map(str, (HERE, HERE.parents[1], os.environ.get("PYTHONPATH", ""))))
+        path = os.pathsep.join(
+            map(str, (BENCHMARKS, BENCHMARKS.parents[1], os.environ.get("PYTHONPATH", "")))
+        )
         self.process = subprocess.Popen(
-            [sys.executable, "-W", WARNINGS, str(HERE / "one_peer.py"), module, str(core), str(threads)],
+            [sys.executable, "-W", WARNINGS, "-m", "peers.one_peer", module, *map(str, place)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **environment, "PYTHONPATH": path},
         )  # fmt: skip
 
     def ask(self, **asked: Any) -> None:
@@ -82,10 +86,10 @@ class Process:
 class Crew:
     """The processes of one form of a peer."""
 
-    def __init__(self, module: str, form: Form) -> None:
+    def __init__(self, module: str, form: Form, environment: Mapping[str, str]) -> None:
         places = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [-1] * cores()
         placed = [(core, 1) for core in places] if form.a_core else [(-1, form.threads)]
-        self.processes = [Process(module, *place) for place in placed]
+        self.processes = [Process(module, place, environment) for place in placed]
 
     def all_do(self, do: str, asked: Sequence[Share]) -> list[Any]:
         """Give every process its share at once, and wait for all."""
@@ -94,13 +98,6 @@ class Crew:
             process.ask(do=do, share=as_json(share))
         return [process.reply() for process in busy]
 
-    def rates(self) -> tuple[float, str]:
-        """The GEMM rate of all cores at once, GFLOP/s; for the crew of `gemm` alone."""
-        for process in self.processes:
-            process.ask(do="time")
-        replies = [process.reply() for process in self.processes]
-        return sum(rate for rate, _ in replies), replies[0][1]
-
     def close(self) -> None:
         """End all processes."""
         for process in self.processes:
@@ -108,10 +105,10 @@ class Crew:
 
 
 class Crews:
-    """All processes of a benchmark: started when first needed, kept until the end."""
+    """All processes of the peers: started when first needed, kept until the end."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, bool, int], Crew] = {}
+        self._open: dict[tuple[Any, ...], Crew] = {}
 
     def __enter__(self) -> Crews:
         return self
@@ -121,38 +118,39 @@ class Crews:
             crew.close()
         self._open.clear()
 
-    def of(self, module: str, form: Form) -> Crew:
-        """The processes of a form."""
-        key = module, form.a_core, form.threads
+    def of(self, module: str, form: Form, environment: Mapping[str, str] | None = None) -> Crew:
+        """The processes of a form, whose environment has this in it."""
+        told = dict(environment or {})
+        key = module, form.a_core, form.threads, *sorted(told.items())
         if key not in self._open:
-            self._open[key] = Crew(module, form)
+            self._open[key] = Crew(module, form, told)
         return self._open[key]
 
-    def time(self, peer: Peer, form: Form, work: Work, **how: Any) -> list[Timing]:
+    def time(
+        self, peer: Peer, form: Form, work: Cell, environment: Mapping[str, str] | None = None, **how: Any
+    ) -> Timing:
         """Prepare and time all shares of the work at once.
 
         Args:
             peer: who.
             form: in which of its forms.
             work: all of the work.
-            how: `device` and `extent`.
+            environment: what its processes' environment has besides.
+            how: `extent` and `slice`.
 
         Raises:
             PeerError: it could not.
         """
-        crew = Crew(peer.module, form) if peer.fresh else self.of(peer.module, form)
+        crew = self.of(peer.module, form, environment)
         dealt = shares(
             work, len(crew.processes), members=form.members, variant=form.variant, cores=cores(), **how
         )
         try:
             crew.all_do("prepare", dealt)
-            return [Timing(**reply) for reply in crew.all_do("time", dealt)]
+            return as_one([Timing(**reply) for reply in crew.all_do("time", dealt)])
         except PeerError:
             self._drop(crew)
             raise
-        finally:
-            if peer.fresh:
-                crew.close()
 
     def _drop(self, crew: Crew) -> None:
         """A crew that failed has answers on their way: it is not asked again."""
@@ -166,16 +164,16 @@ def missing(peer: Peer) -> str:
     return f"{', '.join(absent)} is not installed: `nox -s bench` installs it" if absent else ""
 
 
-def as_one(timings: Sequence[Timing]) -> Mapping[str, Any]:
-    """What all processes took together: the slowest one's seconds, everybody's accuracies."""
-    slowest = max(timings, key=lambda timing: timing.seconds)
-    return {
-        "seconds": slowest.seconds,
-        "measured_seconds": slowest.measured,
-        "load_seconds": slowest.load,
-        "compile_seconds": slowest.set_up,
-        "steps_timed": slowest.steps,
-        "trials_timed": sum(timing.trials for timing in timings),
-        "extrapolated": slowest.extrapolated,
-        "device": slowest.device,
-    }
+def as_one(timings: Sequence[Timing]) -> Timing:
+    """What all processes took together: the slowest one's seconds, everybody's processor seconds."""
+    slowest = max(timings, key=lambda timing: timing.wall)
+    accuracies = [one for timing in timings for one in timing.accuracies]
+    trained = sum(timing.trials for timing in timings)
+    return Timing(
+        slowest.wall, sum(timing.cpu for timing in timings), trained, slowest.extrapolated, accuracies
+    )
+
+
+def mean_accuracy(timing: Timing) -> float | None:
+    """The mean test accuracy; None where nothing was trained to the end."""
+    return mean(timing.accuracies) if timing.accuracies else None

@@ -1,4 +1,4 @@
-"""Layer one without the pixels that are zero, where other layers or the optimizer are PyTorch's.
+"""Layer one in the C kernels, where other layers or the optimizer are PyTorch's.
 
 Its products and gradients are computed in C (kernels/), on the CPU, and nothing else is. Stacks whose
 components are all compiled train in `engines/compiled` instead.
@@ -18,13 +18,8 @@ from torch import Tensor
 
 from harness.data.samples import Data, Samples
 from harness.engines import kernels
-from harness.engines.compiled.images import (
-    Compressed,
-    Transposer,
-    compressed,
-    sparse_form,
-    why_dense,
-)
+from harness.engines.compiled import forms
+from harness.engines.compiled.images import Expander, Stored, Transposer, in_full, sparse_form, stored
 from harness.engines.compiled.memory import address
 from harness.engines.kernels import TILE
 from harness.engines.members import SeedIndex, as_slice
@@ -38,43 +33,38 @@ def addresses(tensors: Sequence[Tensor]) -> Any:
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
-def pays(data: Data) -> bool:
-    """Return whether there are kernels for these images, and enough pixels to leave out."""
-    return not kernels.why_not(data.train.dtype) and not why_dense(data)
-
-
 @dataclass(frozen=True)
-class SparseImages:
-    """A split's images as the sparse form of layer one reads them."""
+class TiledImages:
+    """A split's images as the kernels read them."""
 
-    images: Compressed
+    images: Stored
 
-    def at(self, index: Tensor) -> SparseBatch:
+    def at(self, index: Tensor) -> TiledBatch:
         """Return batches by their places (S, B)."""
-        return SparseBatch(self.images, index.contiguous())
+        return TiledBatch(self.images, index.contiguous())
 
-    def chunks(self, size: int) -> Iterator[SparseBatch]:
+    def chunks(self, size: int) -> Iterator[TiledBatch]:
         """Yield all images in their order, so many at a time."""
         for chunk in torch.arange(self.images.size).split(size):
-            yield SparseBatch(self.images, chunk[None])
+            yield TiledBatch(self.images, chunk[None])
 
 
 @dataclass(frozen=True)
-class SparseBatch:
+class TiledBatch:
     """Batches of a split by their places (S, B), contiguous: one for all members, or one a seed."""
 
-    images: Compressed
+    images: Stored
     index: Tensor
 
 
-class Sparse(LayerOne[SparseBatch]):
+class Tiled(LayerOne[TiledBatch]):
     """Layer one's weights of all members as tiles (T, D, LANES): LANES hidden units of a member, or fewer."""
 
     def __init__(
         self, data: Data, blocks: Sequence[LayerBlock], optimizers: Sequence[StackOptimizer], seeds: SeedIndex
     ) -> None:
         self.blocks, self.inputs, self.form = blocks, data.inputs, sparse_form(data.train)
-        dtype = data.train.dtype
+        dtype, self.in_full = data.train.dtype, in_full(data.train, self.form)
         self.library, self.lanes = kernels.library(dtype), kernels.lanes(dtype)
         self.tiles = _tiles(blocks, seeds, self.lanes)
         self.all_weights = torch.zeros(len(self.tiles), self.inputs, self.lanes, dtype=blocks[0].rest.dtype)
@@ -82,7 +72,7 @@ class Sparse(LayerOne[SparseBatch]):
         self.block_weights, block_grads = self._by_block(self.all_weights), self._by_block(self.all_grads)
         self.moved = self.all_weights.new_empty(len(self.tiles) * self.lanes)
         self.sums = self.all_weights.new_empty(0)
-        self.transpose = Transposer(self.inputs, dtype)
+        self.transpose, self.expand = Transposer(self.inputs, dtype), Expander(self.inputs, dtype)
         self.groups = [
             parameter_group(
                 optimizer, blocks, self.block_weights, _of_members(optimizer, blocks, block_grads)
@@ -96,11 +86,20 @@ class Sparse(LayerOne[SparseBatch]):
         pieces = tiles.tensor_split(ends[:-1].tolist())
         return [piece.view(len(block.members), -1) for block, piece in zip(self.blocks, pieces, strict=True)]
 
-    def images(self, samples: Samples) -> SparseImages:
+    def images(self, samples: Samples) -> TiledImages:
         """Return a split, compressed."""
-        return SparseImages(compressed(samples, self.form))
+        return TiledImages(stored(samples, self.form, full=self.in_full))
 
-    def products(self, batch: SparseBatch) -> list[Tensor]:
+    def forms(self, size: int) -> forms.Forms:
+        """Return the forms of images in batches of some size."""
+        return forms.Forms(True, True) if self.in_full else forms.chosen(self.form.density, size)
+
+    def _full(self, batch: TiledBatch, *, wanted: bool) -> int | None:
+        """Return the address of a batch in full, if that is wanted."""
+        index = batch.index.numpy()
+        return address(self.expand(batch.images, index, index.shape[1])) if wanted else None
+
+    def products(self, batch: TiledBatch) -> list[Tensor]:
         """Compute each block's products (k, h, B) with batches."""
         seeds, size = batch.index.shape
         products = [
@@ -108,19 +107,21 @@ class Sparse(LayerOne[SparseBatch]):
         ]
         self.library.products_of_all(
             self.all_weights.data_ptr(), address(self.tiles), len(self.tiles), batch.images.struct,
-            batch.index.data_ptr(), size if seeds > 1 else 0, size, self.inputs, self.moved.data_ptr(),
+            batch.index.data_ptr(), self._full(batch, wanted=self.forms(size).products),
+            size if seeds > 1 else 0, size, self.inputs, self.moved.data_ptr(),
             self._room(4 * size), addresses(products),
         )  # fmt: skip
         return products
 
-    def update(self, t: int, batch: SparseBatch, grads: Sequence[Tensor]) -> None:
+    def update(self, t: int, batch: TiledBatch, grads: Sequence[Tensor]) -> None:
         """Take step t of all parameters."""
-        size = batch.index.shape[1]
-        transposed, common = self.transpose(batch.images, batch.index.numpy()), batch.images.common
+        size, common = batch.index.shape[1], batch.images.common
+        full = self._full(batch, wanted=self.forms(size).gradients)
+        transposed = kernels.Turned() if full else self.transpose(batch.images, batch.index.numpy())
         contiguous = [grad.contiguous() for grad in grads]
         self.library.gradients(
             self.all_grads.data_ptr(), address(self.tiles), len(self.tiles), addresses(contiguous),
-            None if common is None else address(common), transposed, size, self.inputs,
+            None if common is None else address(common), transposed, full, size, self.inputs,
             self._room(size),
         )  # fmt: skip
         for group in self.groups:

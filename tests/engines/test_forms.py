@@ -1,0 +1,184 @@
+"""Layer one reads batches in full or without common pixels: the same numbers, whichever is faster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from test_compiled import METRICS, assert_same, assert_same_bits, trial
+
+from harness.data.samples import Data, Samples, prepare
+from harness.engines import driver, kernels, self_test
+from harness.engines.base import EngineOptions
+from harness.engines.compiled import engine as compiled
+from harness.engines.compiled import forms, group, training
+from harness.engines.compiled.forms import Forms
+from harness.engines.compiled.images import Expander, SparseForm, in_full, stored
+from harness.engines.outcome import Outcome
+from harness.engines.stacked import engine as pytorch
+from harness.lowering import components
+from harness.planning import grouping
+from harness.study.trials import Trial
+
+pytestmark = pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}")
+EVERY = [Forms(a, b) for a in (False, True) for b in (False, True)]
+OPTIONS = EngineOptions(metrics=METRICS)
+CLOSE = 1e-9
+"""In float64; optimizers that divide by little amplify rounding."""
+
+
+class Training(training.CompiledTraining):
+    """A stack whose form is given."""
+
+    given: Forms
+
+    def forms(self, batch: int) -> Forms:  # noqa: ARG002 (whatever the batch is)
+        return self.given
+
+
+def train(members: Sequence[Trial], data: Data, form: Forms, *, full: bool = False) -> Outcome:
+    lowered = [components.of_trial(one.arm.settings, METRICS) for one in members]
+    stack = Training(members, lowered, data, METRICS)
+    stack.given, stack.in_full = form, full
+    return driver.run(stack, OPTIONS)
+
+
+def cases(**shared: Any) -> list[Trial]:
+    """Ragged members of two seeds, that fill vectors and that do not; optimizers with states and without."""
+    members = [
+        trial(0, hidden=[12], **shared),
+        trial(1, hidden=[33, 9], activation="tanh", dropout=0.3, **shared),
+        trial(0, hidden=[24], optimizer="adam", weight_decay=0.03, **shared),
+        trial(1, hidden=[24], optimizer="adam", amsgrad=True, **shared),
+        trial(0, hidden=[300, 70], optimizer="rmsprop", centered=True, momentum=0.5, **shared),
+        trial(1, hidden=[], head="softmax", loss="ql", label_smoothing=0.1, **shared),
+        trial(0, hidden=[150, 40, 200], optimizer="adagrad", **shared),
+    ]
+    return grouping.side_by_side(members)
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"batch_size": 32}, {"batch_size": 20, "preprocessing": "standardize"},
+        {"batch_size": 1, "steps": 41},
+        {"batch_size": 3, "preprocessing": "invert"}, {"batch_size": 200, "steps": 41},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_form_computes_what_pytorch_does(shared: dict[str, Any]) -> None:
+    members = cases(**shared)
+    data = prepare(members[0].arm.settings, np.float64)
+    expected = pytorch.train(members, data, dtype=np.float64, options=OPTIONS)
+    for form in EVERY:
+        assert_same(train(members, data, form), expected, CLOSE)
+    assert_same(train(members, data, EVERY[-1], full=True), expected, CLOSE)
+
+
+@pytest.mark.parametrize("form", EVERY, ids=str)
+def test_a_members_bits_are_its_own_in_every_form(form: Forms, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = cases(batch_size=50, preprocessing="standardize")
+    data = prepare(members[0].arm.settings)
+    together = train(members, data, form)
+    monkeypatch.setattr(group, "TRAINED_BYTES", 1)  # one member at a time
+    monkeypatch.setattr(training, "STRETCH_VALUES", 3 * 64 * 64)  # other cuts
+    for k, one in enumerate(members):
+        assert_same_bits(together, k, train([one], data, form), 0)
+
+
+def noise(n: int, d: int, dtype: Any = np.float64) -> Data:
+    rng = np.random.default_rng(d)
+
+    def split() -> Samples:
+        return Samples(rng.random((n, d)).astype(dtype), rng.integers(0, 10, n), np.arange(n))
+
+    return Data(split(), split(), split(), tuple("0123456789"))
+
+
+@pytest.mark.parametrize(("n", "d", "count"), [(60, 75, 7), (5, 66_000, 1)])
+def test_images_without_a_common_value_are_kept_in_full(n: int, d: int, count: int) -> None:
+    """Of a size that fills no vector, and of more pixels than a compressed image counts."""
+    members, data = cases(batch_size=20, steps=40)[:count], noise(n, d)
+    if n < 20:
+        members = [trial(batch_size=5, steps=2, eval_every="2 steps")]
+    assert not compiled.why_not(members, data, "cpu", METRICS)
+    lowered = [components.of_trial(one.arm.settings, METRICS) for one in members]
+    stack = training.CompiledTraining(members, lowered, data, METRICS)
+    assert stack.in_full
+    assert stack.images("val").size == len(data.val.y)
+    assert stack.forms(1) == Forms(products=True, gradients=True)
+    assert_same(driver.run(stack, OPTIONS), pytorch_alone(members, data), CLOSE)
+
+
+def pytorch_alone(members: Sequence[Trial], data: Data) -> Outcome:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "why_not", lambda *_: "this test wants PyTorch")
+        return pytorch.train(members, data, dtype=np.float64, options=OPTIONS)
+
+
+@pytest.mark.parametrize("form", EVERY, ids=str)
+def test_pytorchs_layers_stand_on_every_form(form: Forms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layer one in C, all else in PyTorch, equals PyTorch alone."""
+    monkeypatch.setattr(forms, "chosen", lambda *_: form)
+    members = cases(batch_size=20, preprocessing="standardize")
+    data = prepare(members[0].arm.settings, np.float64)
+    ours = pytorch.train(members, data, dtype=np.float64, options=OPTIONS)
+    assert_same(ours, pytorch_alone(members, data), CLOSE)
+
+
+def test_expanded_batches_are_the_images() -> None:
+    x = np.random.default_rng(0).random((9, 21)) * (np.random.default_rng(1).random((9, 21)) < 0.4)
+    samples = Samples(x, np.zeros(9, np.int64), np.arange(9))
+    index = np.array([[[3, 9, 0, 8], [1, 1, 9, 5]]])  # 9 is the empty image
+    padded = np.vstack([x, np.zeros(21)])
+    for full in (False, True):
+        expand = Expander(21, x.dtype)
+        batches = expand(stored(samples, SparseForm(None, 0.4), full=full), index, 3)
+        assert expand.row >= 21
+        rows = batches[: 8 * expand.row].reshape(2, 4, expand.row)[:, :3, :21]
+        assert (rows == padded[index[0, :, :3]]).all()
+
+
+def test_the_form_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = kernels.Measured(thresholds=((1, 9.0, 9.0), (8, 0.5, 0.7), (64, 0.3, 0.2)))
+    monkeypatch.setattr(kernels, "measured", lambda: found)
+    assert forms.chosen(0.6, 1) == Forms(False, False)
+    assert forms.chosen(0.6, 63) == Forms(True, False)
+    assert forms.chosen(0.25, 1024) == Forms(False, True)
+    assert forms.chosen(1.0, 8) == Forms(True, True)
+
+
+def test_images_take_the_fewer_bytes() -> None:
+    samples = noise(3, 4, np.float32).train
+    assert not in_full(samples, SparseForm(None, 0.6))
+    assert in_full(samples, SparseForm(None, 0.7))  # 6 bytes a pixel that is left, 4 in full
+
+
+def test_a_threshold_is_where_a_line_crosses_zero() -> None:
+    low, high = self_test.DENSITIES
+    assert self_test.crossing(-1.0, 1.0) == pytest.approx((low + high) / 2)
+    assert self_test.crossing(-3.0, -1.0) == pytest.approx(high + (high - low) / 2)
+    assert self_test.crossing(-1.0, -2.0) == self_test.NEVER
+    assert self_test.crossing(2.0, 1.0) == 0
+
+
+def test_the_self_tests_words_are_read_or_refused() -> None:
+    told = {"complaint": "", "wide": False, "thresholds": [[1, 0.5, 0.25]]}
+    found = kernels.Measured.from_text(json.dumps(told))
+    assert found == kernels.Measured("", False, ((1, 0.5, 0.25),))
+    for wrong in ("", "fast", "[]", '{"complaint": ""}'):
+        with pytest.raises(ValueError, match=r"self-test says|Expecting value"):
+            kernels.Measured.from_text(wrong)
+
+
+def test_wide_layers_are_pytorchs_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = trial(hidden=[300])
+    data = prepare(wide.arm.settings)
+    assert not compiled.why_not([wide], data, "cpu", ())
+    monkeypatch.setattr(kernels, "measured", lambda: kernels.Measured(wide=False))
+    reason = compiled.why_not([wide], data, "cpu", ())
+    assert reason.startswith("hidden = [300]: by the kernels' self-test, PyTorch is faster")
+    assert not compiled.why_not([trial(hidden=[128])], data, "cpu", ())
