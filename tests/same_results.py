@@ -30,6 +30,8 @@ CHECKOUT = Path(__file__).parents[1]
 STUDIES = Path(__file__).parent / "same_results_studies"
 SECONDS = {"group_seconds", "seconds"}
 STACKS = {"group", "group_size"}
+MADE_BY = {"kernels", "host"}
+"""Columns that say what computed a trial: of another version, other kernels, and earlier ones have none."""
 TRIAL = re.compile(r"t[0-9a-f]{12}")
 SUFFIXES = {".csv", ".npz", ".safetensors"}
 COMMANDS = (  # name of the results folder, command, study, options
@@ -105,14 +107,15 @@ class Comparison:
     def _tables(self, before: Path, after: Path) -> str:
         """Say where two CSV files differ in anything but seconds; empty if nowhere."""
         headers, tables = zip(*map(_table, (before, after)), strict=True)
-        if headers[0] != headers[1]:
+        shared, now = ([name for name in header if name not in MADE_BY] for header in headers)
+        if shared != now:
             return f"columns {headers[0]}, then {headers[1]}"
         if len(tables[0]) != len(tables[1]):
             return f"{len(tables[0])} rows, then {len(tables[1])}"
         left_out = SECONDS | (STACKS if self.tolerance else set())
         studies = [self._study(path) for path in (before, after)]
         for number, (old, new) in enumerate(zip(*tables, strict=True), 2):
-            for column in filter(lambda name: name not in left_out, headers[0]):
+            for column in filter(lambda name: name not in left_out, shared):
                 if not self._same(*map(self._placed, (old[column], new[column]), studies)):
                     return f"line {number}, {column}: {old[column]!r}, then {new[column]!r}"
         return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,12 @@ def classes() -> None:
     chosen = products.choice()
     for name in products.CLASSES:
         product, exact = products._example(*name.split(", ", 1))
-        calls = {"MKL": product, "oneDNN": lambda product=product: products._by_onednn(product)}
+        other = partial(products._by_onednn, product)
         flops = 2 * float(np.prod(products.SHAPES[name.split(", ", 1)[1]]))
         told = []
-        for library, call in calls.items():
+        for library, call in (("MKL", product), ("oneDNN", other)):
             error = products._error(call(), exact)
-            taken = min(seconds(lambda call=call: [call() for _ in range(4)]) for _ in range(8)) / 4
+            taken = min(seconds(call) for _ in range(32))
             told.append(f"{library} {flops / taken / 1e9:.0f} GF/s (error {error:.0e})")
         print(f"{name}: {', '.join(told)}; {'oneDNN' if chosen.get(name) else 'MKL'} is chosen")
 
@@ -69,8 +70,8 @@ def training(
     inputs: int, hidden: list[int], batch: int, optimizer: str, members: int, steps: int, density: float
 ) -> None:
     """Print the processor seconds of a stack's training without and with the choice."""
-    splits = (images(count, inputs, seed, density) for seed, count in enumerate((4096, 256, 256)))
-    data = Data(*splits, tuple(map(str, range(CLASSES))))
+    train, val, test = (images(n, inputs, seed, density) for seed, n in enumerate((4096, 256, 256)))
+    data = Data(train, val, test, tuple(map(str, range(CLASSES))))
     settings = resolve({
         "dataset": "digits", "optimizer": optimizer, "steps": steps, "eval_every": f"{steps} steps",
         "hidden": hidden, "batch_size": batch, "lr": 0.001,
@@ -93,7 +94,7 @@ def training(
     shape = "-".join(map(str, [inputs, *hidden, CLASSES]))
     print(
         f"{shape}, batch {batch}, {optimizer}, {members} members: MKL {before:.2f} s, "
-        f" chosen {after:.2f} s, {before / after:.2f} times ({min(ratios):.2f} to "
+        f"chosen {after:.2f} s, {before / after:.2f} times ({min(ratios):.2f} to "
         f"{max(ratios):.2f}); losses differ by {off:.0e}",
         flush=True,
     )
