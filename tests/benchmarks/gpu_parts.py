@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import groups
 import numpy as np
 import torch
-from work import Share, Work
+from cells import Cell
+from peers import groups
+from peers.shares import Share
 
 from harness.data.arm_settings import Settings
-from harness.data.samples import Data, Samples, Split, prepare
+from harness.data.samples import SPLITS, Data, Samples, Split, prepare
 from harness.study.trials import Arm, Trial, resolve
 
 EPOCHS = 10
@@ -36,9 +37,9 @@ class Sizes:
     chunk: int
     device: str
 
-    def work(self, optimizer: str, trials: int) -> Work:
+    def work(self, optimizer: str, trials: int) -> Cell:
         """The work of a cell."""
-        return Work(optimizer=optimizer, trials=trials, epochs=EPOCHS, dataset=self.dataset)
+        return Cell(optimizer, {"optimizer": optimizer, "dataset": self.dataset}, trials, EPOCHS)
 
 
 FULL = Sizes((("sgd", 1024), ("sgd", 256), ("sgd", 4096), ("adam", 1024)), "mnist", 4.0, 512, "cuda")
@@ -50,7 +51,7 @@ class Row:
     """What was measured of a system."""
 
     system: str
-    work: Work
+    work: Cell
     step: float
     evaluation: float
     tested: float
@@ -70,7 +71,7 @@ class Row:
         }  # fmt: skip
 
 
-def measured(system: str, work: Work, group: groups.Group, sizes: Sizes) -> Row:
+def measured(system: str, work: Cell, group: groups.Group, sizes: Sizes) -> Row:
     """Time steps for some seconds, after a warm-up, and each evaluation once, after a first one."""
     chunk = min(sizes.chunk, work.steps_per_epoch)
     group.train(chunk)
@@ -87,16 +88,16 @@ def measured(system: str, work: Work, group: groups.Group, sizes: Sizes) -> Row:
     return Row(system, work, step, seconds["train"] + seconds["val"], seconds["test"], steps)
 
 
-def trials_of(work: Work) -> list[Trial]:
+def trials_of(work: Cell) -> list[Trial]:
     """The trials as the harness has them."""
-    every = [resolve({**work.settings, "lr": rate}) for rate in work.rates]
+    every = [resolve({**work.whole, "lr": rate}) for rate in work.rates]
     return [Trial(f"t{k}", Arm(str(k), settings), 0) for k, settings in enumerate(every)]
 
 
 class Stack:
     """Trials in training in the stacked engine (`groups.Group`), by graphs or the resident kernel."""
 
-    def __init__(self, data: Data, work: Work, device: str, kind: type) -> None:
+    def __init__(self, data: Data, work: Cell, device: str, kind: type) -> None:
         from harness.data.batches import Budget
         from harness.engines.stacked.engine import StackTraining
         from harness.engines.stacked.network import StackedNetwork
@@ -165,12 +166,12 @@ def stand_in(steps: Any) -> None:
     """Let a processor stand in for a GPU."""
     from host_launcher import Host
 
-    from harness.engines.stacked import sparse
+    from harness.engines import kernels
     from harness.engines.stacked.dense import Dense
     from harness.engines.stacked.gpu_images import ResidentImages
 
     steps.launchers = lambda _: Host
-    sparse.pays = lambda _: False  # type: ignore[assignment]
+    kernels.why_not = lambda *_: "a GPU has none"
 
     def images(dense: Dense, samples: Samples) -> ResidentImages:
         return ResidentImages(samples, dense.seeds, dense.wide.device)
@@ -181,17 +182,43 @@ def stand_in(steps: Any) -> None:
 def jax(data: Data, sizes: Sizes) -> Iterator[Row]:
     """JAX, compiled before anything is timed."""
     import jax as library
-    from peers import jax_scan
+    from peers import jax_components
 
+    if sizes is FULL:
+        library.config.update("jax_platforms", None)  # which that module, made for processors, has set
     backend = library.default_backend()
     if sizes is FULL and backend != "gpu":
         raise RuntimeError(f"JAX finds no GPU: its backend is {backend}")
     for optimizer, trials in sizes.cells:
         work = sizes.work(optimizer, trials)
-        share = Share(work, work.rates, members=trials, device=sizes.device)
-        jax_scan.compiled.cache_clear()
-        group = jax_scan.Members(data, share)
-        yield measured("jax", work, group, dataclass_with(sizes, chunk=jax_scan.CHUNK))
+        steps = min(sizes.chunk, work.steps_per_epoch)
+        yield measured(
+            "jax", work, JaxMembers(jax_components, data, work, steps), dataclass_with(sizes, chunk=steps)
+        )
+
+
+class JaxMembers:
+    """All trials under `jax.vmap` of one member's step, many steps in a scan (`groups.Group`)."""
+
+    def __init__(self, module: Any, data: Data, work: Cell, steps: int) -> None:
+        import jax.numpy as jnp
+
+        pixels: dict[str, Any] = {
+            split: (jnp.asarray(data[split].x), jnp.asarray(data[split].y, jnp.int32)) for split in SPLITS
+        }
+        task = module.Task("", 1.0, 0.0, work.whole, work.rates, work.epochs, inputs=data.inputs)
+        self.group = module.Group(task, f"images {work.trials}", work.trials, pixels, steps)
+        self.group.compile_judges()
+        self.group.begin(work.rates)
+        self.rng = np.random.default_rng(0)
+
+    def train(self, steps: int) -> None:  # noqa: ARG002 (as many as are compiled)
+        """Take the steps that are compiled."""
+        self.group.train(self.rng)
+
+    def evaluate(self, split: Split) -> Sequence[float]:
+        """Accuracies."""
+        return list(self.group.evaluate(split))
 
 
 def dataclass_with(sizes: Sizes, **changed: Any) -> Sizes:
@@ -245,7 +272,7 @@ MEASURE: dict[str, Callable[[Data, Sizes], Iterator[Row]]] = {
 def main() -> int:
     """Measure the part that is named."""
     sizes = DRY if "--dry-run" in sys.argv else FULL
-    data = prepare(Settings(sizes.work("sgd", 1).settings))
+    data = prepare(Settings(sizes.work("sgd", 1).whole))
     for row in MEASURE[sys.argv[1]](data, sizes):
         print(json.dumps(row.table()), flush=True)
     return 0

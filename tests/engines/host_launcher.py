@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.engines.resident.launching import Arguments, Launch
 from harness.engines.resident.sources import Program
-from harness.lowering.compiler import NATIVE
+from harness.lowering.builds import NATIVE
 
 HERE = Path(__file__).parent
 H100 = 232_448
