@@ -27,13 +27,12 @@ from harness.data.samples import Samples, prepare
 from harness.engines import driver, kernels
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
-from harness.engines.compiled import images as compiled_images
 from harness.engines.outcome import Outcome
 from harness.engines.resident import nvrtc, sources
 from harness.engines.resident import steps as resident
 from harness.engines.resident.launching import Arguments, Launch
 from harness.engines.resident.sources import GroupFacts, Program
-from harness.engines.stacked import cuda_graphs, engine, gpu_images, steps
+from harness.engines.stacked import cuda_graphs, engine, gpu_images, network, steps
 from harness.engines.stacked.dense import Dense
 from harness.engines.stacked.gpu_images import ResidentImages
 from harness.engines.states import State
@@ -60,8 +59,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host()
     monkeypatch.setattr(resident, "launchers", lambda _: lambda: made)
     monkeypatch.setattr(cuda_graphs, "graphs", lambda _: None)
-    monkeypatch.setattr(compiled_images, "DENSEST", 1.0)
-    monkeypatch.setattr("harness.engines.stacked.sparse.pays", lambda _: False)
+    monkeypatch.setattr(network, "Tiled", lambda data, *rest: Dense(*rest[:2], data.inputs, rest[2]))
 
     def images(dense: Dense, samples: Samples) -> Any:
         return ResidentImages(samples, dense.seeds, dense.wide.device)
