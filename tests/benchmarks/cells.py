@@ -59,6 +59,9 @@ class Cell:
     octaves: Sequence[float] = LADDER
     same: float = 0.015
 
+    def __hash__(self) -> int:
+        return hash((self.title, self.trials, self.epochs))
+
     @property
     def whole(self) -> dict[str, Any]:
         """All settings that the cell names, as a study's baseline."""

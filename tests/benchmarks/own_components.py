@@ -12,7 +12,7 @@ from harness.data.images import Images
 PREFIX = "bench_"  # of every name here
 RGB = (32, 3 * 32)  # the three colours of an image stand beside one another
 TRAIN, TEST = 12_000, 2_000
-SIGNAL = 4  # of 255, by which a class's pattern brightens its pixels
+SIGNAL = 16  # of 255, by which a class's pattern brightens its pixels
 
 
 @activations.register("bench_mish")

@@ -35,7 +35,7 @@ def time(share: Share, start: Start, chunk: int = 100, warm_up: int = 5) -> Timi
     """
     begun = now()
     data = share.work.load()
-    wall, cpu = now() - begun
+    wall, cpu = (now() - begun).tolist()
     if share.extent == "parts":
         chunk = min(chunk, share.work.steps_per_epoch)
         timing = in_parts(share, start, data, chunk, min(chunk, warm_up))
