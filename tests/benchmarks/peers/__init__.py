@@ -2,7 +2,7 @@
 
 `prepare` is set-up, which nobody's clock counts (imports, compiling); `time` does the work and gives a
 `shares.Timing`. Each runs in processes of its own (`crews`, `one_peer`). JAX is none of them:
-`jax_components` is a script that an environment without the harness can run, `jax_scan` is for GPUs.
+`jax_components` is a script that an environment without the harness can run; gpu_parts.py takes it, too.
 """
 
 from __future__ import annotations
