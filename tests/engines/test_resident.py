@@ -191,7 +191,7 @@ def test_float32_of_every_activation_and_output_is_within_rounding_of_c() -> Non
 
 @pytest.mark.usefixtures("host")
 def test_a_member_that_amplifies_rounding_takes_nobody_to_graphs() -> None:
-    train([trial(), trial(lr=40.0, hidden=[12]), trial(lr=1e4, loss="mse")], np.float32)
+    train([trial(), trial(lr=40.0), trial(lr=1e4, loss="mse"), trial(lr=1e-8), trial(lr=0.0)], np.float32)
 
 
 def test_pixels_of_too_many_values_are_read_as_they_are(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
