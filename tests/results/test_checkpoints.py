@@ -29,9 +29,9 @@ from harness.axes.metrics import metrics
 from harness.cli import main
 from harness.data.batches import Budget
 from harness.engines import kernels
-from harness.engines.stacked import products
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.stacked import network as stacks
+from harness.engines.stacked import products
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
 from harness.planning import plan
