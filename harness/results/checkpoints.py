@@ -81,7 +81,7 @@ def _libraries(engine: str) -> str:
 
 
 def _pytorchs() -> str:
-    """Name what decides the bits of PyTorch's stacks: the kernels of layer one, and the library of products."""
+    """Name what decides the bits of PyTorch's stacks: the kernels of layer one, the library of products."""
     from harness.engines.stacked import products
 
     return f"{kernels.identity() or 'PyTorch'}, products by {products.identity()}"
