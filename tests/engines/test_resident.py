@@ -23,7 +23,7 @@ from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
-from harness.data.samples import Samples, prepare
+from harness.data.samples import Data, Samples, prepare
 from harness.engines import driver, kernels
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
@@ -53,13 +53,18 @@ def trial(seed: int = 0, **changed: Any) -> Trial:
     return Trial(f"t{seed}{sorted(changed.items())}", Arm(str(changed), made), seed)
 
 
+def dense(data: Data, blocks: Any, optimizers: Any, seeds: Any) -> Dense:
+    """Layer one as a GPU has it."""
+    return Dense(blocks, optimizers, data.inputs, seeds)
+
+
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     """A processor in place of a GPU, for the stacked engine."""
     made = Host()
     monkeypatch.setattr(resident, "launchers", lambda _: lambda: made)
     monkeypatch.setattr(cuda_graphs, "graphs", lambda _: None)
-    monkeypatch.setattr(network, "Tiled", lambda data, *rest: Dense(*rest[:2], data.inputs, rest[2]))
+    monkeypatch.setattr(network, "Tiled", dense)
 
     def images(dense: Dense, samples: Samples) -> Any:
         return ResidentImages(samples, dense.seeds, dense.wide.device)
