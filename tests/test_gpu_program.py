@@ -7,6 +7,7 @@ import gzip
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def test_of_jaxs_layouts_the_faster_is_measured_and_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(gpu_parts.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
 
     def too_large() -> Known:
         raise RuntimeError("no memory")
