@@ -238,6 +238,15 @@ def test_a_second_call_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     assert (len(second.table()), second.missing(0), len(second.missing(1))) == (2, [], 2)
 
 
+def test_each_call_warms_up_whatever_its_first_round_is(tmp_path: Path) -> None:
+    """Another revision's checkout is a new one in each call, with no compiled modules."""
+    for i in range(2):
+        bench_ = a_bench(tmp_path, made := {HARNESS: Made(itertools.repeat(1.0))})
+        assert bench_.one_round(2 * i)
+        assert bench_.one_round(2 * i + 1)
+        assert made[HARNESS].asked == ["warm batch 32, native", *["batch 32, native"] * 2]
+
+
 def test_forms_of_an_earlier_call_are_taken_again(tmp_path: Path) -> None:
     version = a_bench(tmp_path, {HARNESS: Made(itertools.repeat(1.0))}).key("ce-32", HARNESS, "native", 0)
     kept = Rows(tmp_path / "rows.csv")
@@ -311,6 +320,7 @@ def test_the_table_and_the_figure_have_every_side(tmp_path: Path) -> None:
     told = console.export_text()
     assert "4.17 (3.33 to 5.00)" in told
     assert "torch.func vmap" in told
+    assert "loops are checked once an optimizer" in told
     figure = bench_figure.figure(rounds)
     (ax,) = figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["batch 32"]
@@ -426,6 +436,21 @@ def test_a_revision_that_does_not_exist_is_exit_code_2(tmp_path: Path) -> None:
     assert "'no-such-revision': no commit of this repository" in done.output
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--sides", "jax"], "--gate with --sides: "),
+        (["--against", "HEAD", "--rounds", "3"], "--gate with --against and --rounds: "),
+        (["--jax", "python"], "--gate with --jax: "),
+    ],
+)
+def test_the_gate_refuses_what_it_would_ignore(tmp_path: Path, options: list[str], words: str) -> None:
+    told = CliRunner().invoke(bench.main, ["--gate", "no-such-revision", "--out", str(tmp_path), *options])
+    assert told.exit_code == 2
+    assert words in told.output
+    assert "Allowed beside it: --cells" in told.output
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with a harness that can be imported, and one (`broken`) that cannot."""
@@ -482,7 +507,7 @@ def test_flags_that_a_version_does_not_know_are_left_out() -> None:
 def test_a_python_without_jax_is_told() -> None:
     none, missing = jax_side.environments([sys.executable + "-not-there"], "native")
     assert not none
-    assert "JAX is not installed in" in missing[0]
+    assert "JAX cannot be imported in" in missing[0]
 
 
 def test_the_best_form_is_of_all_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,6 +538,14 @@ def test_jax_gets_the_harnesss_pixels(tmp_path: Path, preprocessing: str) -> Non
         assert raw.dtype == np.uint8
         np.testing.assert_allclose(raw * images["scale"] + images["shift"], wanted[split].x, atol=2e-6)
         np.testing.assert_array_equal(np.load(Path(images["images"]) / f"{split}_y.npy"), wanted[split].y)
+
+
+def test_jax_judges_images_in_equal_pieces() -> None:
+    pytest.importorskip("jax", reason="JAX is not installed")
+    from peers import jax_components
+
+    counts = {54_000: 250, 10_800: 240, 144: 144, 1294: 1294, 1: 1}
+    assert {n: jax_components.piece_of(n) for n in counts} == counts
 
 
 @pytest.mark.parametrize("form", ["images 2", "members 2", "rows 2"])
@@ -584,6 +617,23 @@ def test_forms_that_few_trials_make_the_same_are_tried_once(monkeypatch: pytest.
     assert sides._distinct(forms, Cell("", trials=512)) == list(forms)
     assert sides._distinct(forms, Cell("", trials=8)) == [Form(True, 8)]
     assert [f.members for f in sides._distinct(forms, Cell("", trials=32))] == [8, 16]
+
+
+def test_a_loop_whose_form_is_known_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = PEERS["vmap"]
+    loop = sides.LoopSide(peer, crews.Crews(), sides.Reference(sides.HarnessSide(sides.ROOT, sides.ROOT)))
+    loop.remember({"title": "t", "instructions": "native", "form": peer.forms[1].words})
+    timed: list[tuple[Form, Cell]] = []
+
+    def time(_self: object, _peer: object, form: Form, cell: Cell, *_: object, **__: object) -> Timing:
+        timed.append((form, cell))
+        return Timing(1.0, 2.0, 3)
+
+    monkeypatch.setattr(crews.Crews, "time", time)
+    cell = Cell("t")
+    loop.warm_up(cell, "native")
+    assert loop.measure(cell, "native").cpu == 2.0
+    assert timed == [(peer.forms[1], cell)]
 
 
 @pytest.mark.parametrize("optimizer", cells.LOOPS_OPTIMIZERS)

@@ -7,6 +7,7 @@ import gzip
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def test_wrong_options_are_told(options: list[str], words: str) -> None:
 
 def row(system: str, trials: int, rate: float, optimizer: str = "sgd") -> dict[str, Any]:
     return dict.fromkeys(gpu.COLUMNS, 0) | {
-        "system": system, "trials": trials, "trials_a_second": rate, "optimizer": optimizer
+        "system": system, "form": "", "optimizer": optimizer, "extrapolated": "", "trials": trials,
+        "trials_a_second": rate,
     }  # fmt: skip
 
 
@@ -69,21 +71,98 @@ def test_rows_of_a_part_that_is_cut_or_fails_are_kept(
 ) -> None:
     """A part that hangs after its first row, one that ends in an error, and one that goes through."""
     writer = Writer(tmp_path / "out")
-    tell = f"import json, sys, time; print(json.dumps({row('resident', 256, 3.0)!r}), flush=True); "
+    tell = "import json, sys, time; print(json.dumps({!r}), flush=True); "
     ends = {"graphs": "time.sleep(60)", "jax": "sys.exit('no GPU memory is left')", "labs": "print('fine')"}
     went = [
-        gpu.run_part(Part(name, 1, name), [sys.executable, "-c", tell + end], dict(os.environ), 2, writer)
+        gpu.run_part(
+            Part(name, 1, name), [sys.executable, "-c", tell.format(row(name, 256, 3.0)) + end],
+            dict(os.environ), 2, writer,
+        )
         for name, end in ends.items()
-    ]
+    ]  # fmt: skip
     assert went == [False, False, True]
     assert "stopped at its limit" in capsys.readouterr().out
     rows, parts = table(tmp_path / "out" / "rows.csv"), table(tmp_path / "out" / "parts.csv")
     assert len(rows) == 4
-    assert rows[1][0] == "resident"
+    assert [one[0] for one in rows[1:]] == list(ends)
     assert [part[:2] for part in parts[1:]] == [
         ["graphs", "stopped at its limit of 2 s"], ["jax", "failed with exit status 1"], ["labs", "done"]
     ]  # fmt: skip
     assert [part[3] for part in parts[1:]] == ["", "no GPU memory is left", "fine"]
+
+
+GRAPHS, JAX, LABS = (Part(name, 1, name) for name in ("graphs", "jax", "labs"))
+
+
+def test_parts_that_are_not_measured_anew_keep_their_rows(tmp_path: Path) -> None:
+    """JAX gets a new row, the graphs fail at once, and the loops are not asked for."""
+    first = Writer(tmp_path, {"device": "G, 80 GB", "revision": "1"})
+    for part, system in ((GRAPHS, "graphs"), (JAX, "jax"), (JAX, "jax"), (LABS, "labs cpu")):
+        first.row(part, row(system, 256, 1.5))
+        first.part(part, "done", 1, "")
+    second = Writer(tmp_path, {"device": "G, 80 GB", "revision": "2"})
+    second.row(JAX, row("jax", 256, 2.5))
+    second.part(JAX, "done", 2, "")
+    second.part(GRAPHS, "failed with exit status 1", 3, "no memory")
+    rows = table(tmp_path / "rows.csv")
+    assert rows[0] == [*gpu.COLUMNS, *gpu.ABOUT]
+    rates, revisions = rows[0].index("trials_a_second"), rows[0].index("revision")
+    assert [(one[0], float(one[rates]), one[revisions]) for one in rows[1:]] == [
+        ("graphs", 1.5, "1"), ("labs cpu", 1.5, "1"), ("jax", 2.5, "2")
+    ]  # fmt: skip
+    assert [(one[0], one[1]) for one in table(tmp_path / "parts.csv")[1:]] == [
+        ("labs", "done"),
+        ("jax", "done"),
+        ("graphs", "failed with exit status 1; rows.csv has those of an earlier call"),
+    ]
+    told = gpu.summary(Writer(tmp_path, {"device": "G, 80 GB"}).here())
+    assert told[0] == "rows of 2 revisions, which rows.csv names"
+    assert (
+        "K = 256, trials of 10 epochs a second: graphs 1.5, labs cpu 1.5, jax 2.5; graphs / jax 0.6"
+        in told[2]
+    )
+
+
+def test_rows_of_another_device_are_kept_and_not_compared(tmp_path: Path) -> None:
+    Writer(tmp_path, {"device": "A"}).row(GRAPHS, row("graphs", 256, 1.0))
+    second = Writer(tmp_path, {"device": "B"})
+    second.row(JAX, row("jax", 256, 2.0))
+    assert [one["system"] for one in second.here()] == ["jax"]
+    assert len(table(tmp_path / "rows.csv")) == 3
+
+
+class Known:
+    """A group whose steps take a known time of a clock that stands still otherwise."""
+
+    def __init__(self, clock: list[float], step: float) -> None:
+        self.clock, self.step = clock, step
+
+    def train(self, steps: int) -> None:
+        self.clock[0] += self.step * steps
+
+    def evaluate(self, split: str) -> list[float]:
+        self.clock[0] += len(split)
+        return []
+
+
+def test_of_jaxs_layouts_the_faster_is_measured_and_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def too_large() -> Known:
+        raise RuntimeError("no memory")
+
+    starts = {
+        "slow": lambda: Known(clock, 3.0), "fast": lambda: Known(clock, 2.0), "large": too_large
+    }  # fmt: skip
+    work = gpu_parts.DRY.work("sgd", 3)
+    found = gpu_parts.fastest("jax", work, starts, gpu_parts.DRY)
+    assert (found.form, found.step, found.table()["form"]) == ("fast", 2.0, "fast")
+    assert "jax, large: no memory" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="none of large runs"):
+        gpu_parts.fastest("jax", work, {"large": too_large}, gpu_parts.DRY)
 
 
 def test_ratios_are_of_the_same_cell_and_of_the_faster_loop() -> None:

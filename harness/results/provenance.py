@@ -58,7 +58,7 @@ class Provenance:
         }
         self.content: dict[str, Any] = {
             **about,
-            "cpu": _cpu(),
+            "cpu": machine.model(),
             "cores": cores(),
             "workers": workers,
             "threads": 1,
@@ -190,10 +190,3 @@ def _kernels(plan: Plan, device: str) -> str:
     if device != "cpu" or all(stack.engine != "stacked" for stack in plan.stacks):
         return "not used"
     return kernels.why_not() or f"{bits.build()} ({kernels.identity()})"  # as in trials.csv, and whole
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

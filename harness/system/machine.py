@@ -29,6 +29,15 @@ def processor() -> str:
     return " ".join([platform.machine(), platform.processor(), node, *facts[:2]])
 
 
+@functools.cache
+def model() -> str:
+    """Name the processor's model, as a person knows it; empty where the system does not tell."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
 def tuning() -> list[str]:
     """List the variables of TUNING with their values."""
     return [f"{name}={os.environ.get(name, '')}" for name in TUNING]

@@ -30,6 +30,7 @@ import cells
 import click
 import gate
 import tables
+from click.core import ParameterSource
 from instructions import ENVIRONMENTS, NATIVE
 from jax_side import Jax, environments
 from measuring import Bench
@@ -57,6 +58,8 @@ from harness.plots.style import save
 
 DEFAULT_SIDES = (JAX, *(name for name, peer in PEERS.items() if not peer.slow))
 ALLOWED = (HARNESS, PYTORCH, JAX, *PEERS)
+NOT_BESIDE_GATE = {"sides": "--sides", "against": "--against", "rounds": "--rounds", "pythons": "--jax"}
+"""Options that the gate has no use for."""
 
 
 def chosen_sides(text: str) -> list[str]:
@@ -113,6 +116,21 @@ def prepared(
     return sides
 
 
+def refuse_beside_gate(given: Sequence[str]) -> None:
+    """Refuse the options that the gate would ignore.
+
+    Raises:
+        UsageError: one of them is among those that were given, by their names in `main`.
+    """
+    if ignored := [option for name, option in NOT_BESIDE_GATE.items() if name in given]:
+        them, looks = " and ".join(ignored), ", ".join(map(str, gate.LOOKS))
+        raise UsageError(
+            f"--gate with {them}: the gate runs this build beside REV alone and judges after {looks} rounds. "
+            "Allowed beside it: --cells, --minutes, --out, --margin, --instructions, --trials, --epochs. "
+            f"Leave out {them}, or --gate"
+        )
+
+
 def report(bench: Bench, out: Path) -> list[str]:
     """Print the table, draw the figure, and give what went wrong."""
     rows = bench.table()
@@ -165,7 +183,11 @@ def judge(bench: Bench, revision: str, margin: float) -> int:
 def main(**asked: Any) -> None:
     """Measure, print and keep."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a worktree is taken away
+    context = click.get_current_context()
+    given = [name for name in asked if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     try:
+        if asked["revision"]:
+            refuse_beside_gate(given)
         sys.exit(_run(**asked))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -6,12 +6,14 @@ of the harness's own dependencies is named; `--wheels FOLDER` takes it from whee
 installation.
 
 Each part is a process of its own with a limit of its own, so that one that fails or hangs costs its own rows
-alone; each row is written when it is measured. Files go into results/reference/gpu:
+alone; each row is written when it is measured, and takes the place of those that its part had from an earlier
+call. Files go into results/reference/gpu:
 
-    device.txt   the GPU, its driver, versions
+    device.txt   the GPU, its driver, versions; of the last call
     parts.csv    each part: how it ended, and after how many seconds
-    rows.csv     each system and number of trials: seconds a step and an evaluation, trials a second
-    summary.txt  the ratios
+    rows.csv     each system and number of trials: seconds a step and an evaluation, trials a second, on which
+                 device and of which revision
+    summary.txt  the ratios, of rows of this device
 
 `--dry-run cpu` goes the same way with tiny sizes and without a GPU: what stands in for it is no measurement.
 Exit code 0: all parts went through; 1: there is no GPU, or a part failed.
@@ -33,9 +35,10 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,9 +51,14 @@ FILES = (
     "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
 )  # fmt: skip
 COLUMNS = (
-    "system", "optimizer", "batch_size", "trials", "seconds_a_step", "seconds_an_evaluation",
+    "system", "form", "optimizer", "batch_size", "trials", "seconds_a_step", "seconds_an_evaluation",
     "trials_a_second", "trials_a_second_steps_alone", "timed_steps", "extrapolated",
 )  # fmt: skip
+ABOUT = ("device", "revision")
+"""Columns of each row beside those, from device.txt."""
+ENDS = ("part", "ended", "seconds", "words")
+WORDS = ("system", "form", "optimizer", "extrapolated", *ABOUT, *ENDS)
+"""Columns that are no numbers."""
 TESTS = ("tests/engines/test_resident.py", "tests/engines/test_cuda_graphs.py")
 
 
@@ -67,7 +75,7 @@ PARTS = (
     Part("tests", 70, "the tests that are marked cuda"),
     Part("graphs", 75, "steps as CUDA graphs"),
     Part("resident", 75, "steps by the resident kernel"),
-    Part("jax", 80, "JAX, float32 products at its highest precision"),
+    Part("jax", 90, "JAX in its faster layout, float32 products at its highest precision"),
     Part("labs", 40, "a DataLoader loop, one trial at a time, on the processor and on the GPU"),
 )
 
@@ -146,34 +154,66 @@ def output(*command: str) -> str:
     return done.stdout.strip() or done.stderr.strip() or "unknown"
 
 
-class Writer:
-    """The files of the results, of which each line is on the disk as soon as it is known."""
+def part_of(row: Mapping[str, Any]) -> str:
+    """Name the part that a row is of: `labs cpu` is of labs."""
+    return str(row["system"]).split(" ", 1)[0]
 
-    def __init__(self, folder: Path) -> None:
+
+def earlier(file: Path) -> list[dict[str, Any]]:
+    """Read the rows of earlier calls; one that was cut off is left out."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as lines:
+        rows = [dict.fromkeys(ABOUT, "") | row for row in csv.DictReader(lines)]
+    whole = [row for row in rows if None not in row and None not in row.values()]
+    return [
+        {name: value if name in WORDS else json.loads(value) for name, value in row.items()} for row in whole
+    ]
+
+
+class Writer:
+    """The files of the results, each of which is whole on the disk as soon as something is known.
+
+    Rows of an earlier call stay until their part has new ones. `about` stands in each row: rows of several
+    devices or revisions can be told apart.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, str] = MappingProxyType({})) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.rows: list[dict[str, Any]] = []
-        self._start("rows.csv", COLUMNS)
-        self._start("parts.csv", ("part", "ended", "seconds", "words"))
+        self.about = {name: about.get(name, "") for name in ABOUT}
+        self.rows = earlier(folder / "rows.csv")
+        self.ends = earlier(folder / "parts.csv")
+        self.measured: set[str] = set()
 
-    def _start(self, name: str, columns: Sequence[str]) -> None:
-        with (self.folder / name).open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(columns)
-
-    def _add(self, name: str, values: Sequence[Any]) -> None:
-        with (self.folder / name).open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(values)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def row(self, row: dict[str, Any]) -> None:
-        """Add what was measured."""
-        self.rows.append(row)
-        self._add("rows.csv", [row[name] for name in COLUMNS])
+    def row(self, part: Part, row: Mapping[str, Any]) -> None:
+        """Write what was measured; a part's first row takes the place of its earlier ones."""
+        if part.name not in self.measured:
+            self.measured.add(part.name)
+            self.rows = [old for old in self.rows if part_of(old) != part.name]
+        self.rows.append({**row, **self.about})
+        self._write("rows.csv", (*COLUMNS, *ABOUT), self.rows)
 
     def part(self, part: Part, ended: str, seconds: float, words: str) -> None:
-        """Add how a part ended."""
-        self._add("parts.csv", (part.name, ended, f"{seconds:.1f}", words))
+        """Write how a part ended."""
+        if part.name not in self.measured and any(part_of(old) == part.name for old in self.rows):
+            ended += "; rows.csv has those of an earlier call"
+        end = dict(zip(ENDS, (part.name, ended, f"{seconds:.1f}", words), strict=True))
+        self.ends = [*(old for old in self.ends if old["part"] != part.name), end]
+        self._write("parts.csv", ENDS, self.ends)
+
+    def here(self) -> list[dict[str, Any]]:
+        """The rows of this device, which alone can be compared."""
+        return [row for row in self.rows if row["device"] == self.about["device"]]
+
+    def _write(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        written = self.folder / f"{name}.part"
+        with written.open("w", newline="") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerows([columns, *([row.get(one, "") for one in columns] for row in rows)])
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(self.folder / name)
 
     def text(self, name: str, lines: Sequence[str]) -> None:
         """Write a text of its own."""
@@ -214,7 +254,7 @@ def run_part(part: Part, command: Sequence[str], env: dict[str, str], seconds: f
         try:
             for line in lines_of(process.stdout, seconds):
                 if line.startswith("{"):
-                    writer.row(json.loads(line))
+                    writer.row(part, json.loads(line))
                 else:
                     log.write(line)
                     told.append(line.strip() or told[-1])
@@ -232,7 +272,10 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Say what the rows come to."""
     if not rows:
         return ["nothing was measured"]
-    lines, loops = [], [row["trials_a_second"] for row in rows if row["system"].startswith("labs")]
+    lines: list[str] = []
+    if len(revisions := {row.get("revision", "") for row in rows}) > 1:
+        lines.append(f"rows of {len(revisions)} revisions, which rows.csv names")
+    loops = [row["trials_a_second"] for row in rows if row["system"].startswith("labs")]
     loop = max(loops, default=None)
     if loop is not None:
         lines.append(f"the faster DataLoader loop: {loop:.4g} trials/s")
@@ -286,7 +329,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     if not dry and (complaint := take_images(data)):
         print(f"no images: {complaint}. Nothing was measured and nothing was written.")
         return 1
-    writer, fine = Writer(options.out), True
+    writer, fine = Writer(options.out, facts), True
     writer.text("device.txt", [f"{name}: {value}" for name, value in facts.items()])
     for part in (part for part in PARTS if part.name in options.only):
         seconds = min(part.limit, options.seconds - (time.monotonic() - begun))
@@ -301,8 +344,8 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
             alone = ["--noconftest", "-W", "default", "-q", "-p", "no:cacheprovider"]
             command = [sys.executable, "-m", "pytest", *alone, *marked, *TESTS]
         fine &= run_part(part, command, environment(wheels, data), seconds, writer)
-        writer.text("summary.txt", summary(writer.rows))
-    print("\n".join(summary(writer.rows)))
+        writer.text("summary.txt", summary(writer.here()))
+    print("\n".join(summary(writer.here())))
     return 0 if fine else 1
 
 

@@ -77,7 +77,10 @@ def environments(
     missing: list[str] = []
     for python in pythons:
         if not asked(python, ""):
-            missing.append(f"JAX is not installed in {python}: `nox -s bench` installs it")
+            missing.append(
+                f"JAX cannot be imported in {python}, which takes no part; `nox -s bench` tries to install "
+                "it there, and where that fails pip says why"
+            )
             continue
         must = instructions.XLA_FLAGS[held]
         version = asked(python, must)

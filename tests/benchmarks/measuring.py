@@ -15,7 +15,7 @@ from instructions import NATIVE
 from rows import Measured, NotMeasuredError, Rows
 from sides import TITLES, Side
 
-from harness.results.provenance import _cpu
+from harness.system import machine
 from harness.system.resources import cores
 
 
@@ -65,8 +65,9 @@ class Bench:
         """What makes a measurement another one."""
         cell = self.cells[name]
         return {
-            "machine": _cpu(), "cores": cores(), "cell": name, "trials": cell.trials, "epochs": cell.epochs,
-            "side": side, "instructions": held, "version": self.version(side, held), "round": i,
+            "machine": machine.model(), "cores": cores(), "cell": name, "trials": cell.trials,
+            "epochs": cell.epochs, "side": side, "instructions": held, "version": self.version(side, held),
+            "round": i,
         }  # fmt: skip
 
     def planned(self, i: int) -> Iterator[tuple[str, str, str]]:
@@ -96,7 +97,7 @@ class Bench:
         own = pd.Series(
             [tuple(row) in wanted for row in rows[columns].itertuples(index=False)], rows.index, bool
         )
-        return rows[own & rows["machine"].eq(_cpu()) & rows["cores"].eq(cores())]
+        return rows[own & rows["machine"].eq(machine.model()) & rows["cores"].eq(cores())]
 
     def one_round(self, i: int) -> bool:
         """Measure what a round lacks; False if the time was over before."""
@@ -115,7 +116,7 @@ class Bench:
             "load": round(os.getloadavg()[0], 2), "commit": self.commit,
         }  # fmt: skip
         try:
-            if i == 0 and (name, side, held) not in self.warm:
+            if (name, side, held) not in self.warm:  # in each call: another revision's checkout is a new one
                 self.warm.add((name, side, held))
                 who.warm_up(cell, held)
             measured = who.measure(cell, held)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 from cells import CELLS
+from peers import PEERS
 from rich.console import Console
 from rich.table import Table
-from sides import HARNESS, TITLES
+from sides import CHECKED, HARNESS, TITLES
 
 GROUP = ["cell", "title", "trials", "epochs", "instructions"]
 
@@ -64,7 +65,8 @@ def show(rows: pd.DataFrame, console: Console | None = None) -> None:
     """Print the table: a row a cell, instruction set and side."""
     console = console or Console(width=170)
     table = Table(
-        title="CPU seconds of all processes, and over the harness's: median (lowest to highest round)"
+        title="CPU seconds of all processes, and over the harness's: median (lowest to highest round)",
+        caption=CHECKED if rows["side"].isin(list(PEERS)).any() else None,
     )
     for name in ("cell", "side, its form"):
         table.add_column(name)

@@ -6,6 +6,9 @@ Debian's arm64 packages, by apt with a state of its own, so that the machine's o
 NumPy and the others come as wheels at the versions of constraints.txt. PyTorch is not among them: nothing
 that trains compiled components imports it. Its name and version alone are there, which results and caches
 note.
+
+On another system, or on a Debian without Python 3.11, it says so and ends with exit code 1; a folder of an
+earlier call stays.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.data import cache
+from harness.errors import MachineError
 
 CHECKOUT = Path(__file__).parents[2]
 DEBIAN = ("python3.11", "libpython3.11-stdlib", "libstdc++6", "libgcc-s1")
@@ -34,6 +39,12 @@ COMMANDS = {
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu and libc6-dev-arm64-cross",
 }
 """Programs that it takes, and Debian's packages of them."""
+MAKERS = {"apt-get": "apt", "dpkg-deb": "dpkg"}
+"""The same, of programs that only making the folder takes."""
+ALLOWED = (
+    "Allowed is Debian 12, whose packages of Python 3.11 for arm64 are downloaded. Elsewhere, make the "
+    "folder there, copy it here and let HARNESS_AARCH64 name it; without it the tests for AArch64 are skipped"
+)
 
 
 def default() -> Path:
@@ -43,12 +54,16 @@ def default() -> Path:
 
 def missing(folder: Path) -> str:
     """Say what is missing to run AArch64's Python from a folder; empty if nothing."""
-    absent = [f"{name} (install {package})" for name, package in COMMANDS.items() if not shutil.which(name)]
-    if absent:
-        return f"no {', no '.join(absent)}"
+    if absent := _absent(COMMANDS):
+        return absent
     if not (folder / "complete").exists():
         return f"no AArch64 Python in {folder}: make it with `python tests/portable/sysroot.py`"
     return ""
+
+
+def _absent(programs: Mapping[str, str]) -> str:
+    absent = [f"{name} (install {package})" for name, package in programs.items() if not shutil.which(name)]
+    return f"no {', no '.join(absent)}" if absent else ""
 
 
 def environment(folder: Path, processor: str, data: Path) -> dict[str, str]:
@@ -69,17 +84,38 @@ def python(folder: Path) -> list[str]:
 
 
 def make(folder: Path) -> None:
-    """Make the folder; what is there already is made anew."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    _unpack_debian(folder)
-    _install_wheels(folder / "packages")
-    question = "import numpy, platform; print(numpy.__version__, platform.machine())"
-    own = {**os.environ, "PYTHONPATH": str(folder / "packages")}
-    done = subprocess.run(
-        [*python(folder), "-c", question], env=own, check=True, capture_output=True, text=True
-    )
-    (folder / "complete").write_text(done.stdout)
+    """Make the folder; what is there already is made anew, and stays where that fails.
+
+    Raises:
+        MachineError: a program is missing or fails.
+    """
+    if absent := _absent({**COMMANDS, **MAKERS}):
+        raise MachineError(f"{folder} cannot be made: {absent}. {ALLOWED}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        made = Path(scratch) / "made"
+        made.mkdir()
+        _unpack_debian(made)
+        _install_wheels(made / "packages")
+        question = "import numpy, platform; print(numpy.__version__, platform.machine())"
+        own = {**os.environ, "PYTHONPATH": str(made / "packages")}
+        answer = _done([*python(made), "-c", question], "running AArch64's Python", own)
+        (made / "complete").write_text(answer)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.replace(folder)
+
+
+def _done(command: Sequence[str], what: str, env: Mapping[str, str] = os.environ) -> str:
+    """Run a program and return what it prints.
+
+    Raises:
+        MachineError: it failed; the message has its last words.
+    """
+    done = subprocess.run(command, env=dict(env), check=False, capture_output=True, text=True)
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip()[-800:]
+        raise MachineError(f"{what} failed (`{command[0]}`, exit code {done.returncode}): {words}\n{ALLOWED}")
+    return done.stdout
 
 
 def _unpack_debian(folder: Path) -> None:
@@ -97,9 +133,9 @@ def _unpack_debian(folder: Path) -> None:
         apt = {**os.environ, "APT_CONFIG": str(state / "apt.conf")}
         install = ("install", "--download-only", "--yes", "--no-install-recommends", *DEBIAN)
         for words in (("update",), install):
-            subprocess.run(["apt-get", "--quiet", *words], env=apt, check=True, stdout=subprocess.DEVNULL)
+            _done(["apt-get", "--quiet", *words], "downloading Debian's packages for arm64", apt)
         for package in sorted((state / "cache" / "archives").glob("*.deb")):
-            subprocess.run(["dpkg-deb", "--extract", str(package), str(folder)], check=True)
+            _done(["dpkg-deb", "--extract", str(package), str(folder)], f"unpacking {package.name}")
 
 
 def _install_wheels(folder: Path) -> None:
@@ -108,13 +144,11 @@ def _install_wheels(folder: Path) -> None:
     versions = dict(line.split("==") for line in lines if "==" in line)
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     wanted = [f"{name}=={versions[name]}" for name in WHEELS]
-    subprocess.run(
-        [
-            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", *platforms,
-            "--python-version", "3.11", "--implementation", "cp", "--target", str(folder), *wanted,
-        ],
-        check=True,
-    )  # fmt: skip
+    command = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", *platforms,
+        "--python-version", "3.11", "--implementation", "cp", "--target", str(folder), *wanted,
+    ]  # fmt: skip
+    _done(command, "installing wheels for AArch64")
     about = folder / f"torch-{versions['torch']}.dist-info" / "METADATA"
     about.parent.mkdir()
     about.write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {versions['torch']}\n")
@@ -124,5 +158,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=default())
     chosen = parser.parse_args().folder
-    make(chosen)
+    try:
+        make(chosen)
+    except MachineError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     print(missing(chosen) or f"{chosen}: {(chosen / 'complete').read_text()}")

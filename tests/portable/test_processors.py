@@ -66,14 +66,25 @@ def of_level(level: str, study: Path, out: Path, bits: str = "portable") -> Path
     return trained([sys.executable], study, out, environment, bits)
 
 
+def own_level() -> str:
+    """Return the highest level that this processor has; empty where it is none of x86-64."""
+    return next((level for level, name in INSTRUCTIONS.items() if name in CPU), "")
+
+
 @pytest.fixture(scope="module")
 def here(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of this machine, at its own level, or at x86-64-v2 where it is none of x86-64."""
+    """The results of this machine, at its own level."""
     folder = tmp_path_factory.mktemp("here") / "results"
-    level = next((level for level, name in INSTRUCTIONS.items() if name in CPU), "")
-    if not level:
+    if not own_level():
         pytest.skip("the levels are those of x86-64")
-    return of_level(level, study, folder)
+    return of_level(own_level(), study, folder)
+
+
+def another_level(level: str) -> str:
+    """Return a level that can be compared with `here`; its own is skipped."""
+    if level == own_level():
+        pytest.skip(f"{level} is this processor's own level: it would be compared with itself")
+    return level
 
 
 def test_every_text_that_is_shipped_is_in_the_study(study: Path) -> None:
@@ -81,6 +92,57 @@ def test_every_text_that_is_shipped_is_in_the_study(study: Path) -> None:
     arms = {id(trial.arm): trial.arm.settings for trial in draw(loaded).trials}.values()
     origins = {origin for settings in arms for origin in components.origins(settings, loaded.metrics)}
     assert {components.shipped(origin) for origin in origins} == set(components.SHIPPED.glob("*.c"))
+
+
+def test_a_processors_own_level_is_not_compared_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "CPU", ["flags", "sse4_2", "avx2"])
+    assert another_level("x86-64-v2") == "x86-64-v2"
+    with pytest.raises(pytest.skip.Exception, match="x86-64-v3 is this processor's own level"):
+        another_level("x86-64-v3")
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder with all programs that sysroot.py takes, of which each does nothing and succeeds."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in (*sysroot.COMMANDS, *sysroot.MAKERS):
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.mark.skipif(os.name == "nt", reason="programs are shell scripts")
+@pytest.mark.parametrize(
+    ("apt", "words"),
+    [
+        ("", "no apt-get (install apt)"),
+        (
+            "echo 'E: Unable to locate package python3.11' >&2; exit 100\n",
+            "exit code 100): E: Unable to locate",
+        ),
+    ],
+)
+def test_another_system_is_told_and_an_earlier_folder_stays(
+    apt: str, words: str, programs: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "made" / "kept"
+    kept.parent.mkdir()
+    kept.touch()
+    (programs / "apt-get").unlink()
+    if apt:
+        (programs / "apt-get").write_text(f"#!/bin/sh\n{apt}")
+        (programs / "apt-get").chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, sysroot.__file__, str(kept.parent)],
+        env={**os.environ, "PATH": str(programs), "PYTHONPATH": str(sysroot.CHECKOUT)},
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Allowed is Debian 12" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert kept.exists()
 
 
 @SLOW
@@ -96,7 +158,7 @@ def test_every_component_is_trained(here: Path) -> None:
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="levels of x86-64")
 @pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v2"])
 def test_levels_of_x86_64(level: str, here: Path, study: Path, tmp_path: Path) -> None:
-    assert differences(here, of_level(level, study, tmp_path / "results")) == []
+    assert differences(here, of_level(another_level(level), study, tmp_path / "results")) == []
 
 
 @SLOW

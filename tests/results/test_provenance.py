@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import runpy
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +16,8 @@ import pytest
 import torch
 
 from harness.data.datasets import datasets
+from harness.engines import kernels
+from harness.registry import PACKAGE_ROOT
 from harness.results import provenance
 from harness.study.study import Study
 from harness.training import progress
@@ -38,6 +42,24 @@ def test_provenance_has_versions_machine_and_data(study_of: Make, tmp_path: Path
     assert run["seconds"] >= 0
     assert datetime.fromisoformat(run["started"]) <= datetime.fromisoformat(run["finished"])
     assert run["command"]
+
+
+def test_the_session_that_trains_with_the_wheel_knows_kernels_that_compute(
+    study_of: Make, tmp_path: Path
+) -> None:
+    pytest.importorskip("nox", reason="nox is not installed")
+    if why := kernels.why_not():
+        pytest.skip(why)
+    noxfile = runpy.run_path(str(PACKAGE_ROOT.parent / "noxfile.py"))
+    check = [sys.executable, "-c", noxfile["KERNELS_ARE_USED"]]
+    training.train(study_of(epochs=1), tmp_path / "results" / "choices", device="cpu", workers=1)
+    done = subprocess.run(check, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    path = tmp_path / "results" / "choices" / "provenance.json"
+    told = json.loads(path.read_text())
+    told["runs"][-1]["kernels"] = "HARNESS_KERNELS is off"
+    path.write_text(json.dumps(told))
+    assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode == 1
 
 
 def test_earlier_runs_stay_listed(study_of: Make, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ class Form:
     """One way in which a peer may be run: a short try finds the best.
 
     Attributes:
-        processes: one a core and single-threaded, or a single one with all cores.
+        a_core: a process a core, each single-threaded, instead of a single one.
         members: trials that train as one, at most.
         variant: which of the peer's own forms.
         threads: of the single process; 0 leaves it to the library.

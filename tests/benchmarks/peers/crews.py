@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from cells import Cell
@@ -172,8 +171,3 @@ def as_one(timings: Sequence[Timing]) -> Timing:
     return Timing(
         slowest.wall, sum(timing.cpu for timing in timings), trained, slowest.extrapolated, accuracies
     )
-
-
-def mean_accuracy(timing: Timing) -> float | None:
-    """The mean test accuracy; None where nothing was trained to the end."""
-    return mean(timing.accuracies) if timing.accuracies else None

@@ -33,7 +33,8 @@ import numpy as np
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_default_prng_impl", "unsafe_rbg")  # the fastest on a CPU
-PIECE = 250  # images that are evaluated at once
+PIECE = 250  # images that are evaluated at once, at most
+LEAST_PIECE = 50  # smaller pieces cost more than they save
 CLASSES = 10
 TRIES, ENOUGH = 4, 1.0  # calls of a short try, or processor seconds after which there is no other
 TRY = 60  # steps of a short try
@@ -138,6 +139,15 @@ def outputs(layout: str, layers: Arrays, x: Any, act: Callable[[Any], Any], mask
     return a
 
 
+def piece_of(images: int) -> int:
+    """Images that are evaluated at once: the greatest divisor of all of them up to PIECE.
+
+    Where there are none but small ones, as of a prime number, it is all of them.
+    """
+    greatest = max(size for size in range(1, min(PIECE, images) + 1) if images % size == 0)
+    return greatest if greatest >= LEAST_PIECE else images
+
+
 class Members:
     """K trials in training, as one."""
 
@@ -215,7 +225,7 @@ class Members:
 
     def judge(self, layers: Arrays, x: Any, y: Any) -> tuple[Any, Any]:
         """Every member's mean loss and accuracy (K,)."""
-        size = PIECE if len(y) % PIECE == 0 else len(y)
+        size = piece_of(len(y))
 
         def piece(part: tuple[Any, Any]) -> tuple[Any, Any]:
             images, labels = part
