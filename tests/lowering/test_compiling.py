@@ -74,7 +74,7 @@ def test_all_that_decides_the_bits_decides_the_name(
     before = len(objects(fresh))
     for build in (Build(lanes=4), Build(contraction="off"), Build(machine="-O1")):
         assert answer(build=build) == 42
-    monkeypatch.setattr(compiler, "_cpu", lambda: "another processor")
+    monkeypatch.setattr(compiler.machine, "processor", lambda: "another processor")
     forget()
     assert answer() == 42
     assert len(objects(fresh)) == before + 4

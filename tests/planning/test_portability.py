@@ -183,6 +183,32 @@ def test_rows_of_other_bits_are_not_mixed(study_of: StudyOf, tmp_path: Path) -> 
     assert runs.train(three, folder, workers=1, bits="portable").trained == 1
 
 
+GOOD = """
+[study]
+name = "good"
+seeds = 1
+[baseline]
+dataset = "digits"
+hidden = [4]
+epochs = 1
+"""
+
+
+def test_a_plan_refuses_the_bits_that_a_run_would(tmp_path: Path) -> None:
+    study, folder = tmp_path / "good.toml", tmp_path / "results"
+    study.write_text(GOOD)
+
+    def command(name: str, *options: str) -> BaseException | None:
+        given = [name, str(study), "--results", str(folder), *options]
+        return CliRunner().invoke(harness, given).exception
+
+    assert command("run", "--workers", "1") is None
+    assert command("plan") is None
+    refused = command("plan", "--bits", "portable")
+    assert isinstance(refused, UsageError)
+    assert str(refused) == str(command("run", "--bits", "portable"))
+
+
 SEARCH: dict[str, Any] = {
     "study": {"name": "small", "hypothesis": "h", "design": "search", "seeds": 1},
     "baseline": {"dataset": "digits", "epochs": 1, "hidden": [8]},
