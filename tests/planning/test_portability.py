@@ -169,7 +169,8 @@ def test_workers_and_stacks_change_no_portable_bit(study_of: StudyOf, tmp_path: 
 
 def test_rows_of_other_bits_are_not_mixed(study_of: StudyOf, tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    two, three = study_of(), study_of(study={"seeds": 3})
+    shape: dict[str, Any] = {"hidden": [40, 20], "batch_size": 10, "lr": 0.5, "epochs": 4}
+    two, three = study_of(**shape), study_of(study={"seeds": 3}, **shape)
     runs.train(two, folder, workers=1)
     with pytest.raises(UsageError, match="2 finished trials of a run with --bits native"):
         runs.train(two, folder, workers=1, bits="portable")

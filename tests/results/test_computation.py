@@ -233,8 +233,8 @@ def test_a_report_names_the_arms_of_contrasts_that_were_computed_differently(pub
     edited(published, "c-ffffffffff+gelu", "lab4", "gelu")
     assert (
         "In 1 of 2 contrasts, not all trials were computed alike: gelu: kernels c-ffffffffff on host lab4 "
-        "(2 trials); relu: kernels c-0123456789 on host lab3 (2 trials); float bits may differ between them, in "
-        "the last digits; paired seeds still pair." in judged(published)
+        "(2 trials); relu: kernels c-0123456789 on host lab3 (2 trials); float bits may differ between them, "
+        "in the last digits; paired seeds still pair." in judged(published)
     )
 
 

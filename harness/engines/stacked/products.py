@@ -48,9 +48,7 @@ ROUNDS, REPEATS = 5, 2
 _ALONE = threading.Lock()
 """Held by every product: the permission is the whole process's, and must be no other thread's product's."""
 if hasattr(os, "register_at_fork"):  # a process that is forked has neither a held lock nor the permission
-    os.register_at_fork(
-        before=_ALONE.acquire, after_in_parent=_ALONE.release, after_in_child=_ALONE.release
-    )
+    os.register_at_fork(before=_ALONE.acquire, after_in_parent=_ALONE.release, after_in_child=_ALONE.release)
 
 
 def multiply(kind: Kind, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
