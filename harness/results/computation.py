@@ -59,14 +59,14 @@ def _words(kernels: str, host: str) -> str:
 
 
 def consequence(sides: Iterable[Computed]) -> str:
-    """Say what it means that sides have other kernels or hosts.
-
-    Other names need not be other bits, and one name of PyTorch's, which may depend on how many trials trained
-    together, need not be one.
-    """
+    """Say what it means that sides have other kernels or hosts; other kernels need not have other bits."""
     kernels = {name for side in sides for name, _ in side}
     if kernels == {""}:
         return "it is unknown whether float bits are the same on them"
+    if len(kernels) == 1 and min(kernels).startswith("torch"):
+        return (
+            "the kernels are the same, and so are float bits, if as many trials trained together (group_size)"
+        )
     if len(kernels) == 1:
-        return "the kernels are the same, and so are float bits, as far as their name tells"
+        return "the kernels are the same, and so are float bits, as far as can be known"
     return "float bits may differ between them, in the last digits; paired seeds still pair"

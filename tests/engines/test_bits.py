@@ -13,7 +13,7 @@ import torch
 
 from harness.data.samples import Data, prepare
 from harness.engines import bits, kernels
-from harness.engines.resident import nvrtc
+from harness.engines.resident import nvrtc, sources
 from harness.lowering import compiler
 from harness.study.study import Study
 from harness.study.trials import Trial, trials
@@ -142,7 +142,7 @@ def test_the_resident_kernels_identity_is_of_its_text_options_and_compiler(
     ):
         monkeypatch.setattr(nvrtc, name, value)
         found.add(nvrtc.identity.__wrapped__())
-    monkeypatch.setattr(nvrtc.sources, "digest", lambda: "another text")
+    monkeypatch.setattr(sources, "digest", lambda: "another text")
     assert len(found | {nvrtc.identity.__wrapped__()}) == 4
 
 

@@ -422,9 +422,8 @@ def test_a_text_is_loaded_once_on_a_device_and_a_failed_launch_is_no_end(
     driver, stream = FakeDriver(), SimpleNamespace(cuda_stream=0)
     monkeypatch.setattr(launching, "_driver", lambda: driver)
     monkeypatch.setattr(nvrtc, "compiled", lambda *_: b"")
-    for name, value in (
-        ("synchronize", None), ("Stream", stream), ("get_device_capability", (9, 0)), ("current_stream", stream),
-    ):  # fmt: skip
+    given = {"Stream": stream, "current_stream": stream, "synchronize": None, "get_device_capability": (9, 0)}
+    for name, value in given.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     launching._cuda.cache_clear()
     device = torch.device("cuda:0")

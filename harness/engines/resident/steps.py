@@ -107,8 +107,8 @@ class Resident:
             if not self.checked:
                 raise
             raise MachineError(
-                f"the resident kernel, which has trained until now, fails: {error}. What is finished is safe; "
-                f"the same command trains the rest, and with {compiler.SWITCH}=off by CUDA graphs"
+                f"the resident kernel, which has trained until now, fails: {error}. What is finished is "
+                f"safe; the same command trains the rest, and with {compiler.SWITCH}=off by CUDA graphs"
             ) from error
         return count
 
