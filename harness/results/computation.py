@@ -63,10 +63,8 @@ def consequence(sides: Iterable[Computed]) -> str:
     kernels = {name for side in sides for name, _ in side}
     if kernels == {""}:
         return "it is unknown whether float bits are the same on them"
-    if len(kernels) == 1 and min(kernels).startswith("torch"):
-        return (
-            "the kernels are the same, and so are float bits, if as many trials trained together (group_size)"
-        )
     if len(kernels) == 1:
-        return "the kernels are the same, and so are float bits, as far as can be known"
+        alone = not min(kernels).startswith("torch")
+        limit = "as far as can be known" if alone else "if as many trials trained together (group_size)"
+        return f"the kernels are the same, and so are float bits, {limit}"
     return "float bits may differ between them, in the last digits; paired seeds still pair"

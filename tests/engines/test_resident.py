@@ -59,12 +59,16 @@ def trial(seed: int = 0, **changed: Any) -> Trial:
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     """A processor in place of a GPU, for the stacked engine."""
     made = Host()
+
+    def dense(data: Any, blocks: Any, optimizers: Any, seeds: Any) -> Dense:
+        return Dense(blocks, optimizers, data.inputs, seeds)
+
     monkeypatch.setattr(resident, "launchers", lambda _: lambda: made)
     monkeypatch.setattr(cuda_graphs, "graphs", lambda _: None)
-    monkeypatch.setattr(network, "Tiled", lambda data, *rest: Dense(*rest[:2], data.inputs, rest[2]))
+    monkeypatch.setattr(network, "Tiled", dense)
 
-    def images(dense: Dense, samples: Samples) -> Any:
-        return ResidentImages(samples, dense.seeds, dense.wide.device)
+    def images(layer: Dense, samples: Samples) -> Any:
+        return ResidentImages(samples, layer.seeds, layer.wide.device)
 
     monkeypatch.setattr(Dense, "images", images)
     return made
