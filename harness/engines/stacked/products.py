@@ -45,7 +45,7 @@ EXACT = 1e-5
 GAIN = 0.95
 """Share of MKL's time that oneDNN takes at most where it is chosen: less of a gain is noise."""
 ROUNDS, REPEATS = 5, 2
-_ALONE = threading.Lock()
+_ALONE = threading.RLock()
 """Held by every product: the permission is the whole process's, and must be no other thread's product's."""
 if hasattr(os, "register_at_fork"):  # a process that is forked has neither a held lock nor the permission
     os.register_at_fork(before=_ALONE.acquire, after_in_parent=_ALONE.release, after_in_child=_ALONE.release)
