@@ -181,8 +181,10 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
     from harness.cli import output
     from harness.planning import compilation
     from harness.planning.plan import draw, make, shortages
+    from harness.results import documents, run_folder
+    from harness.settings.schema import TUNING
     from harness.system.resources import cores
-    from harness.training.options import RunOptions, check_bits
+    from harness.training.options import RunOptions, check_bits, check_earlier_bits
 
     loaded, engine = _load(study, overrides), options["engine"]
     asked = RunOptions(**options)
@@ -198,8 +200,6 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
     folder = results or Path("results") / loaded.name
     kept: dict[str, Any] = {}
     if (folder / "plan.json").is_file():
-        from harness.results import documents, run_folder
-
         known = run_folder.check_compatible(folder, loaded, {})
         kept = {"known": documents.stacks_of(known), "done": run_folder.finished(folder)}
     device = "cuda" if options["device"] == "cuda" else "cpu"
@@ -207,6 +207,7 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
     check_bits(planned, asked)
     if kept:
         run_folder.check_trials(folder, planned, known)
+        check_earlier_bits(folder, planned, kept["done"], asked)
     if kept and loaded.metrics:
         from harness.results import read_trials
         from harness.results.provenance import metric_notes
@@ -221,6 +222,8 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), engine, device=device, processes=processes)
         check_bits(tries, asked)
+        if (folder / TUNING / "plan.json").is_file():
+            check_earlier_bits(folder / TUNING, tries, run_folder.finished(folder / TUNING), asked)
         output.show_tuning_plan(planned, tries, processes)
 
 

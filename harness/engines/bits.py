@@ -1,9 +1,11 @@
 """Names of what decides the float bits of a trial: the column `kernels` of trials.csv.
 
-Trials of one id with one name are computed by the same code on the same kind of processor, and so get the
-same numbers, as far as can be known beforehand. A name is that of the arithmetic, such as c-0123456789 or
-torch-2.13.0-01234567, and for the kernels, behind a "+", that of the trial's compiled components. How many
-trials trained together is in another column: in PyTorch, it may change the last bits.
+Trials of one id with one name are computed by the same kernels on the same kind of processor, and so nearly
+always get the same numbers. Not in a name is the Python that decides bits beside them: the start, schedules,
+preprocessing, the choice of a form. How many trials trained together is in another column: in PyTorch, it may
+change the last bits. A name is that of the arithmetic, such as c-0123456789, torch-2.13.0-01234567 or, on a
+GPU, torch-2.13.0-resident-01234567, and for kernels of the harness, behind a "+", that of the trial's
+compiled components.
 """
 
 from __future__ import annotations
@@ -26,16 +28,22 @@ COMPONENTS = "+"
 
 
 def of_trials(
-    engine: str, trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[str]
+    engine: str, trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[str], steps: str = ""
 ) -> list[str]:
-    """Name what decides the bits of each trial of a stack; the arguments are those of its training."""
+    """Name what decides the bits of each trial of a stack.
+
+    The arguments are those of its training, and the kind of steps (`Outcome.steps`) that it took.
+    """
     library = arithmetic(engine, trials, data, device, metrics)
     if library == "compiled":
-        return _compiled(trials)
+        return _with_components(build(), trials)
     if library == "numpy":
         return [_numpy()] * len(trials)
-    layer_one = _layer_one(trials, data) if engine == "stacked" and device == "cpu" else ""
-    return [_torch(device, layer_one, stacked=engine == "stacked")] * len(trials)
+    if device.startswith("cuda"):
+        name = _cuda(device, steps)
+        return _with_components(name, trials) if steps == "resident" else [name] * len(trials)
+    layer_one = _layer_one(trials, data) if engine == "stacked" else ""
+    return [_torch(layer_one, stacked=engine == "stacked")] * len(trials)
 
 
 def _layer_one(trials: Sequence[Trial], data: Data) -> str:
@@ -61,27 +69,37 @@ def build() -> str:
 
 
 @looking_once()
-def _compiled(trials: Sequence[Trial]) -> list[str]:
+def _with_components(arithmetic_name: str, trials: Sequence[Trial]) -> list[str]:
     """Name the kernels and each trial's compiled components; metrics change no weight, and do not count."""
     arms = {id(trial.arm.settings): trial.arm.settings for trial in trials}
     texts = {arm: [part.text for part in components.of_trial(settings)] for arm, settings in arms.items()}
-    names = {arm: f"{build()}{COMPONENTS}{_digest(text, 6)}" for arm, text in texts.items()}
+    names = {arm: f"{arithmetic_name}{COMPONENTS}{_digest(text, 6)}" for arm, text in texts.items()}
     return [names[id(trial.arm.settings)] for trial in trials]
 
 
-def _torch(device: str, layer_one: str, *, stacked: bool) -> str:
-    """Name PyTorch on a device; `layer_one` is the identity of the kernels where these have layer one."""
+def _cuda(device: str, steps: str) -> str:
+    """Name PyTorch on a GPU, and the kind of steps: the resident kernel has other bits than CUDA graphs."""
+    import torch
+
+    place = torch.cuda.get_device_properties(device)
+    facts = [torch.__version__, "", place.name, f"{place.major}.{place.minor}", str(torch.version.cuda)]
+    facts += [steps] if steps else []
+    if steps == "resident":
+        from harness.engines.resident import nvrtc
+
+        facts += [nvrtc.identity()]
+    return "-".join(["torch", _short(torch.__version__), *filter(None, [steps]), _digest(facts, 8)])
+
+
+def _torch(layer_one: str, *, stacked: bool) -> str:
+    """Name PyTorch on a processor; `layer_one` is the identity of the kernels where these have layer one."""
     import torch
 
     from harness.engines.stacked import products
 
-    facts = [torch.__version__, layer_one]
-    if device.startswith("cuda"):
-        place = torch.cuda.get_device_properties(device)
-        facts += [place.name, f"{place.major}.{place.minor}", str(torch.version.cuda)]
-    else:
-        facts += [torch.backends.cpu.get_cpu_capability(), machine.processor(), *machine.tuning()]
-        facts += [products.identity()] if stacked else []
+    facts = [torch.__version__, layer_one, torch.backends.cpu.get_cpu_capability()]
+    facts += [machine.processor(), *machine.tuning()]
+    facts += [products.identity()] if stacked else []
     return f"torch-{_short(torch.__version__)}-{_digest(facts, 8)}"
 
 

@@ -65,7 +65,8 @@ class Outcome:
     loss, was not finite. `weights` holds one {name: array} a trial, `parameters` (K,) counts them.
     `epochs_done` and `steps_done` are where the engine stopped; where that was before the budget's end,
     `final` is empty. `notes` say to a person what was done otherwise than expected, and why. `kernels` names
-    what decides each trial's float bits (engines.bits), once a run has said it.
+    what decides each trial's float bits (engines.bits), once a run has said it; `steps` is the way in which
+    a stack in PyTorch took its steps, of which that depends on a GPU.
     """
 
     diverged_step: NDArray[np.int64]
@@ -77,6 +78,7 @@ class Outcome:
     weights: list[dict[str, Floats]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kernels: list[str] = field(default_factory=list)
+    steps: str = ""
 
     @property
     def all_diverged(self) -> bool:

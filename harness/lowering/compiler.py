@@ -64,11 +64,6 @@ class _Request:
         return (*self.build.flags, f"-DREAL={real}", f"-DREAL_BYTES={size}", *folders)
 
 
-def portable() -> bool:
-    """Tell whether the build in use gives the same bits on every processor: nothing measured decides them."""
-    return builds.portable()
-
-
 def switched_off() -> bool:
     """Tell whether a person wants no compiled code."""
     return os.environ.get(SWITCH, "").lower() in OFF
@@ -165,7 +160,8 @@ def _stem(request: _Request, command: tuple[str, ...]) -> str:
     """Return the beginning of the shared object's name: a digest of all that decides its content."""
     headers = (path for folder in (HEADERS, *request.includes) for path in sorted(folder.glob("*.h")))
     parts = [*(path.name.encode() + b"\n" + path.read_bytes() for path in headers), request.text.encode()]
-    parts += map(str.encode, (*request.build.flags, request.real, _cpu(), *command, _version(command)))
+    processor = machine.processor()  # -march=native depends on it, and machines may share a cache
+    parts += map(str.encode, (*request.build.flags, request.real, processor, *command, _version(command)))
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8) + part)
@@ -284,8 +280,3 @@ def _end(process: subprocess.Popen[str]) -> None:
             with suppress(OSError):
                 stream.close()
     process.wait()
-
-
-def _cpu() -> str:
-    """Describe the processor, on which -march=native depends: machines may share a cache."""
-    return machine.processor()

@@ -34,6 +34,7 @@ from harness.engines import kernels
 from harness.engines.compiled import engine as compiled
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
+from harness.lowering import compiler
 from harness.planning.stack import Stack
 from harness.study.trials import SEMANTICS, Trial
 from harness.system import files, locks
@@ -87,6 +88,18 @@ def _pytorchs() -> str:
     return f"{kernels.identity() or 'PyTorch'}, products by {products.identity()}"
 
 
+def _on_gpu() -> str:
+    """Name what decides the bits of stacks on a GPU, as far as it is known before they train.
+
+    A stack that the resident kernel cannot train takes CUDA graphs, here as there.
+    """
+    if compiler.switched_off():
+        return "PyTorch, CUDA graphs"
+    from harness.engines.resident import nvrtc
+
+    return f"PyTorch, resident kernel {nvrtc.identity()}"
+
+
 @dataclass(frozen=True)
 class Origin:
     """The version, device and libraries that made a checkpoint; with the same ones, training is the same."""
@@ -107,6 +120,8 @@ class Origin:
         identity = ""
         if engine == "stacked" and kind == "cpu":
             identity = compiled.identity(stack.trials, kind, metrics) or _pytorchs()
+        elif engine == "stacked" and kind == "cuda":
+            identity = _on_gpu()
         return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", identity or "PyTorch")
 
     @classmethod

@@ -59,11 +59,12 @@ def _words(kernels: str, host: str) -> str:
 
 
 def consequence(sides: Iterable[Computed]) -> str:
-    """Say what it means that sides have other kernels or hosts."""
+    """Say what it means that sides have other kernels or hosts; other kernels need not have other bits."""
     kernels = {name for side in sides for name, _ in side}
     if kernels == {""}:
         return "it is unknown whether float bits are the same on them"
     if len(kernels) == 1:
-        return "the kernels are the same, and so are float bits, as far as can be known"
-    perhaps = "may differ" if "" in kernels else "differ"
-    return f"float bits {perhaps} between them, in the last digits; paired seeds still pair"
+        alone = not min(kernels).startswith("torch")
+        limit = "as far as can be known" if alone else "if as many trials trained together (group_size)"
+        return f"the kernels are the same, and so are float bits, {limit}"
+    return "float bits may differ between them, in the last digits; paired seeds still pair"

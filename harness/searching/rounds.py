@@ -58,7 +58,7 @@ class StageTask(Task["StageResult"]):
         with quiet_arithmetic(library), undisturbed():
             outcome = engine(stack.engine).train(stack.trials, data, self.device, options=options)
             outcome.kernels = bits.of_trials(
-                stack.engine, stack.trials, data, self.device, self.study.metrics
+                stack.engine, stack.trials, data, self.device, self.study.metrics, outcome.steps
             )
         for note in outcome.notes:
             notes.warn_once(note)

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, TypeAlias
 
 from harness.axes import plugins
@@ -45,9 +45,10 @@ class Floats:
     def at(self, share: float) -> float:
         """Return the number at a share, 0..1, of the way from `low` to `high`."""
         if self.log:  # in decimals: C libraries differ in the last bits of a logarithm
-            low, high = Decimal(self.low).ln(), Decimal(self.high).ln()
-            value = (low + Decimal(share) * (high - low)).exp()
-            return float(f"{value:.{DIGITS}g}")
+            with localcontext(prec=40):  # the caller's may have fewer digits
+                low, high = Decimal(self.low).ln(), Decimal(self.high).ln()
+                value = (low + Decimal(share) * (high - low)).exp()
+                return float(f"{value:.{DIGITS}g}")
         return float(f"{self.low + share * (self.high - self.low):.{DIGITS}g}")
 
 

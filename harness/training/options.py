@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, get_args
@@ -14,6 +14,7 @@ from harness.planning import portability
 from harness.planning.plan import Plan
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
+from harness.results.provenance import earlier_bits
 from harness.system import resources
 from harness.training.progress import Display
 
@@ -120,6 +121,19 @@ def check_bits(drawn: Plan, options: RunOptions) -> None:
     if options.bits == "portable":
         todo = [trial for trial in drawn.trials if trial.trial_id not in drawn.skipped]
         portability.check(todo, drawn.study.metrics)
+
+
+def check_earlier_bits(folder: Path, drawn: Plan, finished: Mapping[str, str], options: RunOptions) -> None:
+    """Raise UsageError where a folder's finished trials have other bits than those that are asked for."""
+    kept = [trial for trial in drawn.trials if trial.trial_id in finished]
+    others = sorted(earlier_bits(folder) - {options.bits})
+    whole = options.bits == "native" and len(kept) == len(drawn.trials) - len(drawn.skipped)
+    if kept and others and not whole:  # a native run that has nothing to train mixes nothing
+        raise UsageError(
+            f"{folder} has {len(kept)} finished trials of a run with --bits {others[0]}, and this one is "
+            f"with --bits {options.bits}: their rows must not be mixed. Take another folder (--results), the "
+            "same bits, or train all anew (--retrain)"
+        )
 
 
 def _may_have_gpu() -> bool:

@@ -24,14 +24,14 @@ from harness.planning.stack import Engine, Stack, budget_of
 from harness.results import Results, checkpoints, columns, documents, part_files, parts, run_folder, tables
 from harness.results.checkpoints import EVERY
 from harness.results.csv_rows import TextTable
-from harness.results.provenance import Provenance, earlier_bits, metric_notes
+from harness.results.provenance import Provenance, metric_notes
 from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
 from harness.study.trials import Trial, components_of
 from harness.system import locks, spawning
 from harness.training import tuning
 from harness.training.executors import Workers
-from harness.training.options import RunKeywords, RunOptions, affordable, check_bits
+from harness.training.options import RunKeywords, RunOptions, affordable, check_bits, check_earlier_bits
 from harness.training.progress import Display, Progress, SharedProgress
 from harness.training.tasks import StackTask
 
@@ -257,7 +257,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     run_folder.check_parts(folder)
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
-    _check_earlier_bits(folder, drawn, finished, options)
+    check_earlier_bits(folder, drawn, finished, options)
     count = options.processes(devices)
     if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
         needless = {*finished, *drawn.skipped}
@@ -280,19 +280,6 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     count = _heard(count, shared)
     planned = PlannedRun(folder, plan, options.engine, known, finished, devices, count, tasks, shared)
     return planned, earlier
-
-
-def _check_earlier_bits(folder: Path, drawn: Plan, finished: Mapping[str, str], options: RunOptions) -> None:
-    """Raise UsageError where a folder's finished trials have other bits than those that are asked for."""
-    kept = [trial for trial in drawn.trials if trial.trial_id in finished]
-    others = sorted(earlier_bits(folder) - {options.bits})
-    whole = options.bits == "native" and len(kept) == len(drawn.trials) - len(drawn.skipped)
-    if kept and others and not whole:  # a native run that has nothing to train mixes nothing
-        raise UsageError(
-            f"{folder} has {len(kept)} finished trials of a run with --bits {others[0]}, and this one is "
-            f"with --bits {options.bits}: their rows must not be mixed. Take another folder (--results), the "
-            "same bits, or train all anew (--retrain)"
-        )
 
 
 def _heard(count: int, shared: SharedProgress) -> int:

@@ -19,6 +19,7 @@ from harness.axes.planned_components import raised_in
 from harness.data.samples import Data, prepare
 from harness.engines import Arithmetic, arithmetic, engine, kernels
 from harness.errors import ComponentError, MachineError, UsageError, in_words
+from harness.lowering import compiler
 from harness.planning.stack import Stack
 from harness.results import checkpoints
 from harness.results.checkpoints import Cadence
@@ -29,6 +30,8 @@ from harness.training.progress import ProgressWriter, SharedProgress
 Result = TypeVar("Result")
 GONE = ("CUDA error", "CUDA driver", "No CUDA GPUs", "NVIDIA driver")
 """Words of PyTorch's about a GPU that has failed, or that is not there any more."""
+ASSERTED = "device-side assert"
+"""Words of PyTorch's about a stack's own fault on a GPU, such as a component's index beyond an array."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Task(ABC, Generic[Result]):
             if lost_device(error, self.device):  # no stack would train on it, in this process
                 raise MachineError(
                     f"the GPU ({self.device}) does not go on: {in_words(error)}. What is finished is safe; "
-                    "the same command trains the rest, and with --device cpu it does so without a GPU"
+                    f"the same command trains the rest, with {compiler.SWITCH}=off without the harness's own "
+                    "kernels, and with --device cpu without a GPU"
                 ) from error
             return self.failed(in_words(error) + raised_in(error))
 
@@ -81,7 +85,12 @@ class Task(ABC, Generic[Result]):
 
 
 def lost_device(error: BaseException, device: str) -> bool:
-    """Tell whether an error says that a GPU has failed or is gone, not only that its memory is full."""
+    """Tell whether an error says that a GPU has failed or is gone.
+
+    Full memory, and an assertion of a component's, are the stack's own.
+    """
+    if ASSERTED in str(error):
+        return False
     if not device.startswith("cuda") or not isinstance(error, RuntimeError) or out_of_memory(error):
         return False
     return any(words in str(error) for words in GONE)
@@ -225,7 +234,9 @@ def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None)
                 raise
             todo = [share[: len(share) // 2], share[len(share) // 2 :], *todo]
             continue
-        outcome.kernels = bits.of_trials(task.stack.engine, share, data, task.device, task.study.metrics)
+        outcome.kernels = bits.of_trials(
+            task.stack.engine, share, data, task.device, task.study.metrics, outcome.steps
+        )
         writer(1.0, outcome)
         outcomes.append(ShareOutcome(share, outcome, checkpoint.seconds, task.device))
     return outcomes

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness.data.samples import Data, prepare
 from harness.engines import bits, kernels
+from harness.engines.resident import nvrtc, sources
 from harness.lowering import compiler
 from harness.study.study import Study
 from harness.study.trials import Trial, trials
@@ -104,6 +107,43 @@ def test_layer_one_in_the_kernels_counts_for_pytorchs_stacks(
     dense = _names(planned, data, "stacked"), _names(planned, data, "loop")
     assert sparse[0] != dense[0]
     assert sparse[1] == dense[1]
+
+
+def test_a_gpus_name_says_the_kind_of_steps_and_the_resident_kernel(
+    study_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = SimpleNamespace(name="H100", major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: gpu)
+    monkeypatch.setattr(nvrtc, "identity", lambda: "a text")
+    planned, _ = trials(study_of({"activation": ["relu", "gelu"]}, epochs=1))
+    data = prepare(planned[0].arm.settings)
+
+    def names(steps: str) -> set[str]:
+        return set(bits.of_trials("stacked", planned, data, "cuda:0", (), steps))
+
+    graphs, resident = names("graphs"), names("resident")
+    assert re.fullmatch(r"torch-[0-9.]+[a-z0-9]*-graphs-[0-9a-f]{8}", "".join(graphs))
+    pattern = r"torch-[0-9.]+[a-z0-9]*-resident-[0-9a-f]{8}\+[0-9a-f]{6}"
+    assert len(resident) == 2
+    assert all(re.fullmatch(pattern, name) for name in resident)
+    monkeypatch.setattr(nvrtc, "identity", lambda: "another")
+    assert not names("resident") & resident
+    assert names("graphs") == graphs
+
+
+def test_the_resident_kernels_identity_is_of_its_text_options_and_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = set()
+    for name, value in (
+        ("version", lambda: "13.0"),
+        ("version", lambda: "12.8"),
+        ("OPTIONS", ("--std=c++17",)),
+    ):
+        monkeypatch.setattr(nvrtc, name, value)
+        found.add(nvrtc.identity.__wrapped__())
+    monkeypatch.setattr(sources, "digest", lambda: "another text")
+    assert len(found | {nvrtc.identity.__wrapped__()}) == 4
 
 
 def _names(planned: list[Trial], data: Data, engine: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,6 +116,35 @@ def test_the_permission_is_taken_back_also_after_an_error() -> None:
     assert setting.fp32_precision == before
 
 
+def test_threads_neither_share_the_permission_nor_leave_it_behind() -> None:
+    needs_onednn()
+    setting, weights = products._setting(), torch.zeros(2, 2)
+    before, inside, ended, seen = setting.fp32_precision, threading.Event(), threading.Event(), []
+
+    def first() -> Tensor:
+        inside.set()
+        ended.wait(0.2)  # which another thread's product, at the same time, would be
+        return weights
+
+    def second() -> Tensor:
+        seen.append(setting.fp32_precision)
+        ended.set()
+        return weights
+
+    def others() -> None:
+        inside.wait()
+        products._called("update", weights, weights, second)
+        products._by_onednn(second)
+
+    threads = [threading.Thread(target=others), threading.Thread(target=products._by_onednn, args=(first,))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [before, "bf16"]
+    assert setting.fp32_precision == before
+
+
 def test_a_faster_library_is_chosen_only_if_it_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     product, _ = products._example("forward", "wide")
     there = product()  # so that it takes no time
@@ -151,6 +181,25 @@ def test_the_first_process_that_has_measured_decides(choosing: Path, monkeypatch
     monkeypatch.setattr(products, "_is_better", overtaken)
     assert products.choice() == first
     assert json.loads(choosing.read_text()) == first
+
+
+def test_a_choice_that_another_process_keeps_meanwhile_is_not_deleted(
+    choosing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, kept, looks = dict.fromkeys(NAMES, True), products._kept, []
+
+    def overtaken(path: Path) -> products.Choice:
+        found = kept(path)
+        looks.append(found)
+        if len(looks) == 2 and not found:  # between a look and what follows from it
+            choosing.write_text(json.dumps(other))
+        return found
+
+    monkeypatch.setattr(products, "_kept", overtaken)
+    monkeypatch.setattr(products, "_is_better", lambda *_: False)
+    chosen = products.choice()
+    assert chosen == json.loads(choosing.read_text())
+    assert chosen == (other if len(looks) > 1 and not looks[1] else dict.fromkeys(NAMES, False))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"forward, wide": true}', "null"])

@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from harness.engines import driver, kernels
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
 from harness.engines.outcome import Outcome
-from harness.engines.resident import nvrtc, sources
+from harness.engines.resident import launching, nvrtc, sources
 from harness.engines.resident import steps as resident
 from harness.engines.resident.launching import Arguments, Launch
 from harness.engines.resident.sources import GroupFacts, Program
@@ -36,6 +37,7 @@ from harness.engines.stacked import cuda_graphs, engine, gpu_images, network, st
 from harness.engines.stacked.dense import Dense
 from harness.engines.stacked.gpu_images import ResidentImages
 from harness.engines.states import State
+from harness.errors import MachineError
 from harness.lowering import components, shipping
 from harness.lowering.compiler import UnavailableError
 from harness.planning import grouping
@@ -62,12 +64,16 @@ def dense(data: Data, blocks: Any, optimizers: Any, seeds: Any) -> Dense:
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     """A processor in place of a GPU, for the stacked engine."""
     made = Host()
+
+    def dense(data: Any, blocks: Any, optimizers: Any, seeds: Any) -> Dense:
+        return Dense(blocks, optimizers, data.inputs, seeds)
+
     monkeypatch.setattr(resident, "launchers", lambda _: lambda: made)
     monkeypatch.setattr(cuda_graphs, "graphs", lambda _: None)
     monkeypatch.setattr(network, "Tiled", dense)
 
-    def images(dense: Dense, samples: Samples) -> Any:
-        return ResidentImages(samples, dense.seeds, dense.wide.device)
+    def images(layer: Dense, samples: Samples) -> Any:
+        return ResidentImages(samples, layer.seeds, layer.wide.device)
 
     monkeypatch.setattr(Dense, "images", images)
     return made
@@ -355,6 +361,90 @@ def test_a_kernel_that_computes_otherwise_is_not_used(wrong: str, monkeypatch: p
     (note,) = outcome.notes
     assert f"its {wrong} are not PyTorch's, by " in note
     assert_same_bits(outcome, plain, [0])
+
+
+@pytest.mark.usefixtures("host")
+def test_of_members_that_all_grow_at_once_the_first_step_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    wild = [trial(lr=1e6, loss="mse"), trial(lr=1e4, loss="mse", hidden=[5])]
+    train(wild, np.float32)
+    prepare_one = Host.prepare
+
+    def wrongly(self: Host, program: Program) -> Launch:
+        text = program.text.replace("sum / (REAL)s.count", "1 + sum")
+        return prepare_one(self, dataclasses.replace(program, text=text))
+
+    monkeypatch.setattr(Host, "prepare", wrongly)
+    assert "its losses are not PyTorch's" in notes(wild)[0]
+
+
+@pytest.mark.parametrize("starts", [0, 1, 100])
+def test_a_kernel_that_does_not_start_trains_otherwise_and_later_ends_the_run(
+    starts: int, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (steps, driver):
+        monkeypatch.setattr(module, "LOOK_EVERY", 2)  # so that the comparison's three steps take two launches
+    prepare_one = host.prepare
+
+    def prepared(program: Program) -> Launch:
+        launch = prepare_one(program)
+
+        def failing(arguments: Arguments, members: int) -> None:
+            if len(host.launches) >= (starts if starts < 100 else 2):
+                raise UnavailableError("it does not start: out of resources")
+            launch(arguments, members)
+
+        return failing
+
+    monkeypatch.setattr(host, "prepare", prepared)
+    if starts == 100:
+        with pytest.raises(
+            MachineError, match=r"does not start: out of resources.* with HARNESS_KERNELS=off"
+        ):
+            train([trial()], np.float32)
+        return
+    ours = engine.train([trial()], prepare(trial().arm.settings), "cpu")
+    (note,) = ours.notes
+    assert note.endswith(f"it does not start: out of resources, {resident.OTHERWISE}")
+    assert ours.steps == "eager"
+    monkeypatch.setattr(resident, "launchers", lambda _: None)
+    assert_same_bits(ours, engine.train([trial()], prepare(trial().arm.settings), "cpu"), [0])
+
+
+class FakeDriver:
+    """CUDA's driver, which notes its calls; each returns 0, or the error that is set for it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.errors: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        def call(*_: Any) -> int:
+            self.calls.append(name)
+            return self.errors.get(name, 0)
+
+        return call
+
+
+def test_a_text_is_loaded_once_on_a_device_and_a_failed_launch_is_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver, stream = FakeDriver(), SimpleNamespace(cuda_stream=0)
+    monkeypatch.setattr(launching, "_driver", lambda: driver)
+    monkeypatch.setattr(nvrtc, "compiled", lambda *_: b"")
+    given = {"Stream": stream, "current_stream": stream, "synchronize": None, "get_device_capability": (9, 0)}
+    for name, value in given.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    launching._cuda.cache_clear()
+    device = torch.device("cuda:0")
+    assert launching.cuda(device) is launching.cuda(device) is not launching.cuda(torch.device("cuda:1"))
+    program, other = (Program(text, 32, 100, 0) for text in ("one", "other"))
+    launches = [launching.cuda(device).prepare(made) for made in (program, other, program)]
+    assert driver.calls.count("cuModuleLoadData") == 2
+    launches[2](Arguments(), 1)
+    driver.errors["cuLaunchKernel"] = 701
+    with pytest.raises(UnavailableError, match=r"\(cuda:0\) does not start it: .* \(701\)"):
+        launches[2](Arguments(), 1)
+    launching._cuda.cache_clear()
 
 
 # ------------------------------------------------------------------------------------------- races, compilers

@@ -17,14 +17,14 @@ from harness.lowering.expressions import BY_LIBM, BY_POLYNOMIAL, libm_calls
 def test_the_build_in_use_is_that_of_the_run_in_progress() -> None:
     assert builds.current() == builds.DEFAULT
     with builds.using("portable"), builds.using("portable"):
-        assert (builds.bits(), builds.current(), compiler.portable()) == ("portable", builds.PORTABLE, True)
+        assert (builds.bits(), builds.current(), builds.portable()) == ("portable", builds.PORTABLE, True)
         assert compiler.lanes() == 8
         seen: list[str] = []
         thread = threading.Thread(target=lambda: seen.append(builds.bits()))
         thread.start()
         thread.join()
         assert seen == ["portable"]
-    assert not compiler.portable()
+    assert not builds.portable()
 
 
 def test_runs_of_other_bits_in_one_process_are_refused() -> None:

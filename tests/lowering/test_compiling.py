@@ -17,6 +17,7 @@ from harness.lowering import compiler
 from harness.lowering.builds import DEFAULT, Build
 from harness.lowering.compiler import UnavailableError, library
 from harness.registry import PACKAGE_ROOT
+from harness.system import machine
 
 __all__ = ["compiled_by", "fresh"]
 TEXT = "int answer(void) { return 42; }\n"
@@ -74,7 +75,7 @@ def test_all_that_decides_the_bits_decides_the_name(
     before = len(objects(fresh))
     for build in (Build(lanes=4), Build(contraction="off"), Build(machine="-O1")):
         assert answer(build=build) == 42
-    monkeypatch.setattr(compiler, "_cpu", lambda: "another processor")
+    monkeypatch.setattr(machine, "processor", lambda: "another processor")
     forget()
     assert answer() == 42
     assert len(objects(fresh)) == before + 4

@@ -169,7 +169,8 @@ def test_workers_and_stacks_change_no_portable_bit(study_of: StudyOf, tmp_path: 
 
 def test_rows_of_other_bits_are_not_mixed(study_of: StudyOf, tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    two, three = study_of(), study_of(study={"seeds": 3})
+    shape: dict[str, Any] = {"hidden": [40, 20], "batch_size": 10, "lr": 0.5, "epochs": 4}
+    two, three = study_of(**shape), study_of(study={"seeds": 3}, **shape)
     runs.train(two, folder, workers=1)
     with pytest.raises(UsageError, match="2 finished trials of a run with --bits native"):
         runs.train(two, folder, workers=1, bits="portable")
@@ -181,6 +182,32 @@ def test_rows_of_other_bits_are_not_mixed(study_of: StudyOf, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="2 finished trials of a run with --bits portable"):
         runs.train(three, folder, workers=1)
     assert runs.train(three, folder, workers=1, bits="portable").trained == 1
+
+
+GOOD = """
+[study]
+name = "good"
+seeds = 1
+[baseline]
+dataset = "digits"
+hidden = [4]
+epochs = 1
+"""
+
+
+def test_a_plan_refuses_the_bits_that_a_run_would(tmp_path: Path) -> None:
+    study, folder = tmp_path / "good.toml", tmp_path / "results"
+    study.write_text(GOOD)
+
+    def command(name: str, *options: str) -> BaseException | None:
+        given = [name, str(study), "--results", str(folder), *options]
+        return CliRunner().invoke(harness, given).exception
+
+    assert command("run", "--workers", "1") is None
+    assert command("plan") is None
+    refused = command("plan", "--bits", "portable")
+    assert isinstance(refused, UsageError)
+    assert str(refused) == str(command("run", "--bits", "portable"))
 
 
 SEARCH: dict[str, Any] = {

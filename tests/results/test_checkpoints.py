@@ -30,10 +30,12 @@ from harness.cli import main
 from harness.data.batches import Budget
 from harness.engines import kernels
 from harness.engines.compiled.training import CompiledTraining
+from harness.engines.resident import nvrtc
 from harness.engines.stacked import network as stacks
 from harness.engines.stacked import products
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
+from harness.lowering import compiler
 from harness.planning import plan
 from harness.registry import PACKAGE_ROOT
 from harness.registry.digest import ComponentDigest
@@ -173,8 +175,14 @@ def test_another_origin_is_refused_and_named(path: Path, field: str) -> None:
     assert "delete it" in str(caught.value)
 
 
-def test_an_origin_contains_what_decides_the_bits() -> None:
-    assert Origin.here(STACK, "cuda:1") == dataclasses.replace(HERE, device="cuda", kernels="PyTorch")
+def test_an_origin_contains_what_decides_the_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "identity", lambda: "0123")
+    resident = "PyTorch, resident kernel 0123"
+    assert Origin.here(STACK, "cuda:1") == dataclasses.replace(HERE, device="cuda", kernels=resident)
+    loop = dataclasses.replace(STACK, engine="loop")
+    assert Origin.here(loop, "cuda:1").kernels == "PyTorch"
+    monkeypatch.setenv(compiler.SWITCH, "off")
+    assert Origin.here(STACK, "cuda:1").kernels == "PyTorch, CUDA graphs"
     own = Origin.here(dataclasses.replace(STACK, engine="numpy"), "cuda:1")
     assert (own.device, own.libraries) == ("cpu", f"numpy {np.__version__}")
 

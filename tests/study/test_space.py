@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import localcontext
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,12 @@ def test_ends_of_a_logarithmic_range_are_rounded_as_they_are_written() -> None:
         0.9877,
     ]
     assert [Floats(1e-4, 1.0, log=True).at(i / 4) for i in range(5)] == [1e-4, 1e-3, 0.01, 0.1, 1.0]
+
+
+def test_a_number_of_a_range_is_the_same_whatever_the_callers_decimals_are() -> None:
+    floats = Floats(1e-4, 0.37, log=True)
+    plain = [floats.at(i / 16) for i in range(17)]
+    with localcontext() as context:
+        context.prec = 3
+        assert [floats.at(i / 16) for i in range(17)] == plain
+        assert Floats(1e-4, 1.0, log=True).at(0.75) == 0.1

@@ -59,6 +59,13 @@ def test_a_gpu_that_fails_ends_the_run(failing: Failing, words: str) -> None:
     with pytest.raises(MachineError, match=expected):
         task.run()
     assert given == [4]  # no halves of it: nothing would train
+    with pytest.raises(MachineError, match="with HARNESS_KERNELS=off without the harness's own kernels"):
+        task.run()
+
+
+def test_an_assertion_on_a_gpu_fails_its_stack_alone(failing: Failing) -> None:
+    task, _ = failing(RuntimeError("CUDA error: device-side assert triggered"))
+    assert "device-side assert triggered" in task.run().failure
 
 
 def test_a_full_gpu_trains_halves_and_then_fails_the_stack(failing: Failing) -> None:

@@ -12,7 +12,6 @@ import torch
 
 from harness.engines.resident import nvrtc
 from harness.engines.resident.sources import MOST_HIDDEN, Program
-from harness.errors import MachineError
 from harness.lowering.calls import MOST_STATES
 from harness.lowering.compiler import UnavailableError
 
@@ -51,7 +50,7 @@ class Arguments(Structure):
 
 
 Launch = Callable[[Arguments, int], None]
-"""Run a kernel with arguments, for so many members."""
+"""Run a kernel with arguments, for so many members; raise UnavailableError where it does not start."""
 
 
 class Launcher(Protocol):
@@ -67,7 +66,10 @@ class Launcher(Protocol):
 
 
 class Cuda:
-    """A CUDA device, in PyTorch's context and on its current stream."""
+    """A CUDA device, in PyTorch's context and on its current stream; see `cuda`.
+
+    What is loaded stays loaded: stacks of one text share it.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -78,15 +80,13 @@ class Cuda:
         self._check(self.driver.cuDeviceGetAttribute(ctypes.byref(limit), MOST_SHARED, handle))
         self.shared_limit = limit.value
         self.streams = [torch.cuda.Stream(device) for _ in range(STREAMS)]
+        self.loaded: dict[str, c_void_p] = {}
 
     def prepare(self, program: Program) -> Launch:
         """Compile and load as `Launcher.prepare`."""
-        major, minor = torch.cuda.get_device_capability(self.device)
-        code = nvrtc.compiled(program.text, f"sm_{major}{minor}")
-        module, function = c_void_p(), c_void_p()
-        self._check(self.driver.cuModuleLoadData(ctypes.byref(module), code))
-        self._check(self.driver.cuModuleGetFunction(ctypes.byref(function), module, b"resident"))
-        self._check(self.driver.cuFuncSetAttribute(function, DYNAMIC_SHARED, program.shared_bytes))
+        if program.text not in self.loaded:
+            self.loaded[program.text] = self._load(program)
+        function = self.loaded[program.text]
 
         def launch(arguments: Arguments, members: int) -> None:
             parameters = (c_void_p * 1)(ctypes.addressof(arguments))
@@ -95,22 +95,33 @@ class Cuda:
                 function, members, 1, 1, program.threads, 1, 1, program.shared_bytes, stream, parameters, None
             )
             if result:
-                raise MachineError(f"the GPU ({self.device}) does not start a kernel: {self._words(result)}")
+                raise UnavailableError(f"the GPU ({self.device}) does not start it: {self._words(result)}")
 
         return launch
+
+    def _load(self, program: Program) -> c_void_p:
+        major, minor = torch.cuda.get_device_capability(self.device)
+        code = nvrtc.compiled(program.text, f"sm_{major}{minor}")
+        module, function = c_void_p(), c_void_p()
+        self._check(self.driver.cuModuleLoadData(ctypes.byref(module), code))
+        self._check(self.driver.cuModuleGetFunction(ctypes.byref(function), module, b"resident"))
+        self._check(self.driver.cuFuncSetAttribute(function, DYNAMIC_SHARED, program.shared_bytes))
+        return function
 
     def together(self, launches: Sequence[Callable[[], None]]) -> None:
         """Launch as `Launcher.together`: a small group leaves most of a GPU to the others."""
         first, *others = launches
         current = torch.cuda.current_stream(self.device)
-        for place, launch in enumerate(others):
-            stream = self.streams[place % len(self.streams)]
-            stream.wait_stream(current)
-            with torch.cuda.stream(stream):
-                launch()
-        first()
-        for stream in self.streams[: len(others)]:
-            current.wait_stream(stream)
+        try:
+            for place, launch in enumerate(others):
+                stream = self.streams[place % len(self.streams)]
+                stream.wait_stream(current)
+                with torch.cuda.stream(stream):
+                    launch()
+            first()
+        finally:  # also where one does not start: the others write weights
+            for stream in self.streams[: len(others)]:
+                current.wait_stream(stream)
 
     def _check(self, result: int) -> None:
         if result:
@@ -120,6 +131,17 @@ class Cuda:
         text = ctypes.c_char_p()
         self.driver.cuGetErrorString(result, ctypes.byref(text))
         return (text.value or b"unknown error").decode() + f" ({result})"
+
+
+def cuda(device: torch.device) -> Cuda:
+    """Return a device's launcher, one for all stacks of this process."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return _cuda(torch.device("cuda", index))
+
+
+@functools.cache
+def _cuda(device: torch.device) -> Cuda:
+    return Cuda(device)
 
 
 @functools.cache

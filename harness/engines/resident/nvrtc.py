@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from harness.engines.resident import sources
 from harness.errors import LONGEST, MachineError
 from harness.lowering import compiler
 from harness.lowering.compiler import UnavailableError
@@ -56,6 +57,16 @@ def version() -> str:
     major, minor = c_int(), c_int()
     _check(_library().nvrtcVersion(byref(major), byref(minor)))
     return f"{major.value}.{minor.value}"
+
+
+@functools.cache
+def identity() -> str:
+    """Digest what decides the bits of the resident kernel beside the GPU: its text, options and compiler."""
+    try:
+        compiler_version = version()
+    except UnavailableError:
+        compiler_version = "none"
+    return hashlib.sha256("\n".join([sources.digest(), *OPTIONS, compiler_version]).encode()).hexdigest()[:16]
 
 
 def _made(text: str, architecture: str) -> bytes:

@@ -5,6 +5,7 @@ The same text is compiled for a processor by the tests. `shared_bytes` of a `Pro
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from dataclasses import dataclass
@@ -58,6 +59,12 @@ class Program:
     threads: int
     shared_bytes: int
     scratch: int
+
+
+def digest() -> str:
+    """Digest what all programs have in common; a text has, besides, a group's components and shape."""
+    paths = (Path(__file__), KERNEL, HEADERS / "lanes.h", HEADERS / "one_lane.h")
+    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def filled(n: int) -> int:

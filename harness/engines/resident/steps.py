@@ -17,13 +17,14 @@ from torch import Tensor
 
 from harness.data.samples import Data
 from harness.engines.members import as_slice
-from harness.engines.resident.launching import Arguments, Cuda, Launch, Launcher
+from harness.engines.resident.launching import Arguments, Launch, Launcher, cuda
 from harness.engines.resident.sources import MOST_HIDDEN, PALETTE, GroupFacts, Program, program
 from harness.engines.stacked.cuda_graphs import Uniforms
 from harness.engines.stacked.first_layer import ParameterGroup
 from harness.engines.stacked.gpu_images import Coded, ResidentImages
 from harness.engines.stacked.network import StackedNetwork
 from harness.engines.stacked.steps import Eager, Feed, Steps
+from harness.errors import MachineError
 from harness.lowering import checks, compiler, components
 from harness.lowering.compiler import UnavailableError
 from harness.lowering.components import TrialComponents
@@ -46,7 +47,7 @@ TINY = 1e-12
 
 def launchers(device: torch.device) -> Callable[[], Launcher] | None:
     """Return the constructor of a device's launcher; None where it has none."""
-    return partial(Cuda, device) if device.type == "cuda" else None
+    return partial(cuda, device) if device.type == "cuda" else None
 
 
 def steps(stack: StackedNetwork, data: Data, feed: Feed, note: Callable[[str], None]) -> Resident | None:
@@ -66,6 +67,8 @@ def steps(stack: StackedNetwork, data: Data, feed: Feed, note: Callable[[str], N
 class Resident:
     """The steps of a stack, by launches of its groups' kernels."""
 
+    kind = "resident"
+
     @looking_once()
     def __init__(self, stack: StackedNetwork, data: Data, feed: Feed, launcher: Launcher) -> None:
         """Compile the kernels of a stack; raise UnavailableError where one of them cannot be used."""
@@ -82,6 +85,7 @@ class Resident:
         self.dropout = Uniforms(stack, size, feed.kept)
         self.images = 0  # of the epoch
         self.sizes: list[int] = []  # of an epoch's batches
+        self.checked = False
         self.groups = [
             ResidentGroup(group, self, feed.images.coded, launcher) for group in stack.first.groups
         ]
@@ -97,18 +101,34 @@ class Resident:
         per_epoch, kept = self.budget.steps_per_epoch, self.feed.kept
         count = min(until - step, per_epoch - step % per_epoch, kept - step % kept)
         self.dropout.ready(step, self.sizes)
-        self.launcher.together([partial(group.launch, step, count) for group in self.groups])
+        try:
+            self.launcher.together([partial(group.launch, step, count) for group in self.groups])
+        except UnavailableError as error:
+            if not self.checked:
+                raise
+            raise MachineError(
+                f"the resident kernel, which has trained until now, fails: {error}. What is finished is "
+                f"safe; the same command trains the rest, and with {compiler.SWITCH}=off by CUDA graphs"
+            ) from error
         return count
 
     def check(self) -> None:
         """Hold the first steps against PyTorch's; raise UnavailableError where they differ.
 
         Weights and states are as before, afterwards. A member whose loss grows at once is left out: it
-        amplifies rounding.
+        amplifies rounding. Where all do, the first step alone is compared, which is before any growth.
         """
         count = min(TRIED, self.budget.steps_per_epoch, self.budget.steps)
+        if not self._compare(count) and not self._compare(1):
+            raise UnavailableError("no member has a finite loss to compare with PyTorch's")
+        self.checked = True
+
+    def _compare(self, count: int) -> bool:
+        """Compare so many steps of the members that do not grow; return whether there are any."""
         ours, theirs = self._tried(self, count), self._tried(Eager(self.stack, self.feed), count)
         calm = theirs[0][:, -1] < GROWN * theirs[0][:, 0]
+        if not calm.any():
+            return False
         every = [range(len(calm)), *(g.optimizer.members for g in self.stack.first.groups for _ in range(2))]
         for place, (mine, other, members) in enumerate(zip(ours, theirs, every, strict=True)):
             # Rounding may be all that there is of a tiny change.
@@ -118,6 +138,7 @@ class Resident:
             if len(wrong) and not wrong.max() <= TOLERANCE:
                 what = "weights" if place else "losses"
                 raise UnavailableError(f"its {what} are not PyTorch's, by {float(wrong.max()):.2g} of them")
+        return True
 
     def _weights(self, place: int) -> Tensor:
         """Return layer one's weights of a group at an even place, and its other parameters at an odd one."""
@@ -129,15 +150,18 @@ class Resident:
         groups = self.stack.first.groups
         before = [(group.first.clone(), group.rest.clone()) for group in groups]
         order, step = np.arange(self.budget.n)[None].repeat(len(self.orders), 0), 0
-        steps.begin(order, 0)
-        while step < count:
-            step += steps.advance(step, count)
-        changes = [self.feed.losses[:count].T.clone()]
-        for group, weights in zip(groups, before, strict=True):
-            for now, then in zip((group.first, group.rest), weights, strict=True):
-                changes.append(now - then)
-                now.copy_(then)
-            group.optimizer.states[:] = [{}, {}]
+        changes = []
+        try:
+            steps.begin(order, 0)
+            while step < count:
+                step += steps.advance(step, count)
+            changes.append(self.feed.losses[:count].T.clone())
+        finally:
+            for group, weights in zip(groups, before, strict=True):
+                for now, then in zip((group.first, group.rest), weights, strict=True):
+                    changes.append(now - then)
+                    now.copy_(then)
+                group.optimizer.states[:] = [{}, {}]
         return changes
 
 

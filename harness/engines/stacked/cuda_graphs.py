@@ -105,6 +105,8 @@ def steps(stack: StackedNetwork, data: Data, feed: Feed, note: Callable[[str], N
 class Captured:
     """The steps of a stack, recorded by batch size: full ones, and an epoch's short last one."""
 
+    kind = "graphs"
+
     def __init__(
         self, stack: StackedNetwork, feed: Feed, make: Callable[[], Graph], note: Callable[[str], None]
     ) -> None:

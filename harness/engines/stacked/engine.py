@@ -45,7 +45,10 @@ def train(
         budget = Budget.of(trials[0].arm.settings, len(data.train.y))
         optimizers = stack_optimizers(trials, budget, where)
         stack = StackedNetwork(trials, data, optimizers, where, torch_dtype(dtype))
-        return driver.run(StackTraining(stack, data, budget, options.metrics), options)
+        training = StackTraining(stack, data, budget, options.metrics)
+        outcome = driver.run(training, options)
+        outcome.steps = training.steps.kind
+        return outcome
 
 
 class StackTraining:

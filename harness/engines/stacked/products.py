@@ -11,7 +11,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -43,6 +45,10 @@ EXACT = 1e-5
 GAIN = 0.95
 """Share of MKL's time that oneDNN takes at most where it is chosen: less of a gain is noise."""
 ROUNDS, REPEATS = 5, 2
+_ALONE = threading.RLock()
+"""Held by every product: the permission is the whole process's, and must be no other thread's product's."""
+if hasattr(os, "register_at_fork"):  # a process that is forked has neither a held lock nor the permission
+    os.register_at_fork(before=_ALONE.acquire, after_in_parent=_ALONE.release, after_in_child=_ALONE.release)
 
 
 def multiply(kind: Kind, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
@@ -104,19 +110,25 @@ def _keep(path: Path, measured: Choice) -> Choice:
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             draft = Path(scratch) / path.name
             draft.write_text(json.dumps(measured, indent=1), encoding="utf-8")
-            if not _kept(path):
-                path.unlink(missing_ok=True)  # a damaged one
-            path.hardlink_to(draft)  # which replaces nothing
+            try:
+                path.hardlink_to(draft)  # which replaces nothing
+            except FileExistsError:
+                if not _kept(path):  # damaged
+                    draft.replace(path)
     return _kept(path) or measured
 
 
 def _called(kind: Kind, a: Tensor, b: Tensor, product: Callable[[], Tensor]) -> Tensor:
     """Multiply by the library that was chosen; float64 is for checks, and stays PyTorch's."""
-    if not a.is_cpu or a.dtype != torch.float32 or a.shape[-2] * a.shape[-1] * b.shape[-1] < SMALLEST:
+    if not a.is_cpu or a.dtype != torch.float32:
         return product()
-    batch = b.shape[-1] if kind == "forward" else a.shape[-1]
-    size = f"{'narrow' if batch <= NARROW else 'wide'}{', batched' if a.ndim == 3 else ''}"
-    return _by_onednn(product) if choice().get(f"{kind}, {size}") else product()
+    if a.shape[-2] * a.shape[-1] * b.shape[-1] >= SMALLEST:
+        batch = b.shape[-1] if kind == "forward" else a.shape[-1]
+        size = f"{'narrow' if batch <= NARROW else 'wide'}{', batched' if a.ndim == 3 else ''}"
+        if choice().get(f"{kind}, {size}"):
+            return _by_onednn(product)
+    with _ALONE:
+        return product()
 
 
 def _setting() -> Any:
@@ -128,11 +140,12 @@ def _setting() -> Any:
 def _by_onednn(product: Callable[[], Tensor]) -> Tensor:
     """Multiply with the permission by which PyTorch hands a product to oneDNN."""
     setting = _setting()
-    before, setting.fp32_precision = setting.fp32_precision, "bf16"
-    try:
-        return product()
-    finally:
-        setting.fp32_precision = before
+    with _ALONE:
+        before, setting.fp32_precision = setting.fp32_precision, "bf16"
+        try:
+            return product()
+        finally:
+            setting.fp32_precision = before
 
 
 def _is_better(kind: str, size: str) -> bool:

@@ -46,7 +46,9 @@ class Feed:
 
 
 class Steps(Protocol):
-    """Takes a stack's steps, epoch by epoch."""
+    """Takes a stack's steps, epoch by epoch; `kind` names the way, on which float bits may depend."""
+
+    kind: str
 
     def begin(self, orders: NDArray[np.int64], step: int) -> None:
         """Prepare for an epoch, or the rest of it, after so many steps of the run.
@@ -60,6 +62,8 @@ class Steps(Protocol):
 
 class Eager:
     """Steps as PyTorch dispatches them, operation by operation."""
+
+    kind = "eager"
 
     def __init__(self, stack: StackedNetwork, feed: Feed) -> None:
         self.stack, self.feed = stack, feed
