@@ -24,7 +24,7 @@ from harness.planning.stack import Engine, Stack, budget_of
 from harness.results import Results, checkpoints, columns, documents, part_files, parts, run_folder, tables
 from harness.results.checkpoints import EVERY
 from harness.results.csv_rows import TextTable
-from harness.results.provenance import Provenance, earlier_bits, metric_notes
+from harness.results.provenance import Provenance, metric_notes
 from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
 from harness.study.trials import Trial, components_of
@@ -257,7 +257,9 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     run_folder.check_parts(folder)
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
-    _check_earlier_bits(folder, drawn, finished, options)
+    made = run_folder.bits_of(folder, finished, earlier)
+    kept = {trial.trial_id: made[trial.trial_id] for trial in drawn.trials if trial.trial_id in made}
+    _check_earlier_bits(folder, drawn, kept, options)
     count = options.processes(devices)
     if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
         needless = {*finished, *drawn.skipped}
@@ -282,14 +284,14 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     return planned, earlier
 
 
-def _check_earlier_bits(folder: Path, drawn: Plan, finished: Mapping[str, str], options: RunOptions) -> None:
+def _check_earlier_bits(folder: Path, drawn: Plan, kept: Mapping[str, Bits], options: RunOptions) -> None:
     """Raise UsageError where a folder's finished trials have other bits than those that are asked for."""
-    kept = [trial for trial in drawn.trials if trial.trial_id in finished]
-    others = sorted(earlier_bits(folder) - {options.bits})
+    others = Counter(bits for bits in kept.values() if bits != options.bits)
     whole = options.bits == "native" and len(kept) == len(drawn.trials) - len(drawn.skipped)
-    if kept and others and not whole:  # a native run that has nothing to train mixes nothing
+    if others and not whole:  # a native run that has nothing to train mixes nothing
+        [(other, count)] = others.items()
         raise UsageError(
-            f"{folder} has {len(kept)} finished trials of a run with --bits {others[0]}, and this one is "
+            f"{folder} has {count} finished trials of a run with --bits {other}, and this one is "
             f"with --bits {options.bits}: their rows must not be mixed. Take another folder (--results), the "
             "same bits, or train all anew (--retrain)"
         )
