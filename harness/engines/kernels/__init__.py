@@ -30,6 +30,8 @@ from harness.lowering.calls import MOST_STATES as MOST_STATES
 from harness.lowering.calls import WIDEST as WIDEST
 from harness.lowering.compiler import SWITCH, UnavailableError
 
+MISREAD = (ValueError, TypeError, OverflowError, RecursionError)
+"""Errors of reading a text that the self-test did not write."""
 SOURCE = Path(__file__).with_name("kernels.c")
 TIMEOUT = 120
 """Seconds for the self-test."""
@@ -251,22 +253,43 @@ def _measured(path: Path) -> Measured:
     settings = [f"{name}={os.environ.get(name, '')}" for name in PYTORCH_TUNING]
     digest = hashlib.sha256("\n".join([metadata.version("torch"), *settings]).encode()).hexdigest()[:8]
     kept = path.with_name(f"{path.stem}-{digest}.json")
-    found = None
-    with suppress(OSError, ValueError, TypeError):
-        found = Measured.from_text(kept.read_text(encoding="utf-8", errors="replace"))
+    found = _kept(kept)
     if found is None:
         told = _self_test()
         try:
             found = Measured.from_text(told)
-        except (ValueError, TypeError) as error:
+        except MISREAD as error:
             raise UnavailableError(str(error)) from error
-        with suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            written = Path(scratch) / kept.name
-            written.write_text(told, encoding="utf-8")
-            written.replace(kept)
+        found = _keep(kept, told) or found
     if found.complaint:
         raise UnavailableError(f"{found.complaint} (kept in {kept}; HARNESS_KERNELS=on uses them anyway)")
     return found
+
+
+def _kept(path: Path) -> Measured | None:
+    """Read what was measured earlier; None where there is nothing, or nothing that can be read."""
+    with suppress(OSError, *MISREAD):
+        return Measured.from_text(path.read_text(encoding="utf-8", errors="replace"))
+    return None
+
+
+def _keep(path: Path, told: str) -> Measured | None:
+    """Keep what a self-test prints; return what is there, since the first process decides for all.
+
+    Forms of a batch decide its bits: they must not change while another process's run goes on.
+    """
+    with suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        draft = Path(scratch) / path.name
+        draft.write_text(told, encoding="utf-8")
+        if _kept(path) is None:
+            path.unlink(missing_ok=True)  # a damaged one
+        try:
+            path.hardlink_to(draft)  # which replaces nothing
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            draft.replace(path)
+    return _kept(path)
 
 
 def _self_test() -> str:
