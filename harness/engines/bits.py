@@ -37,9 +37,15 @@ def of_trials(
         return _compiled(trials)
     if library == "numpy":
         return [_numpy()] * len(trials)
-    kernels_used = engine == "stacked" and device == "cpu" and not kernels.why_not(data.train.dtype)
-    layer_one = kernels.identity(data.train.dtype) if kernels_used else ""
+    layer_one = _layer_one(trials, data) if engine == "stacked" and device == "cpu" else ""
     return [_torch(device, layer_one, stacked=engine == "stacked")] * len(trials)
+
+
+def _layer_one(trials: Sequence[Trial], data: Data) -> str:
+    """Name the kernels that compute layer one of a stack of PyTorch's; empty where PyTorch does."""
+    from harness.engines.stacked import tiled
+
+    return kernels.identity(data.train.dtype) if tiled.pays(trials, data) else ""
 
 
 def without_components(name: str) -> str:

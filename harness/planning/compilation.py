@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.data.arm_settings import Settings
-from harness.lowering import checks, compiler, components
+from harness.lowering import builds, checks, compiler, components
 from harness.lowering.lowered import looking_once
 from harness.lowering.refusals import BRANCHES, NotLoweredError
 from harness.planning.stack import Stack
 
 DEEPEST = 30
 """Hidden layers of a compiled network, at most."""
+WIDE = 128
+"""Units of a layer beyond which it is a wide one, whose speed is measured on its own."""
+
+_slow_when_wide: set[builds.Bits] = set()
+"""The builds of which this process knows, by the kernels' self-test: PyTorch is faster in wide layers."""
+
+
+def note_wide(*, faster: bool) -> None:
+    """Take note whether compiled code of the build in use is faster than PyTorch in wide layers."""
+    (_slow_when_wide.discard if faster else _slow_when_wide.add)(builds.bits())
 
 
 def why_not(settings: Settings, metrics: Sequence[str] = ()) -> str:
@@ -35,6 +45,11 @@ def unfit_shape(settings: Settings) -> str:
     if settings.architecture != "mlp":
         return f"architecture {settings.architecture!r} trains in PyTorch"
     hidden = settings.hidden
+    if max(hidden, default=0) > WIDE and builds.bits() in _slow_when_wide:
+        return (
+            f"hidden = {hidden}: by the kernels' self-test, PyTorch is faster on this machine in layers of "
+            f"more than {WIDE} units"
+        )
     if len(hidden) > DEEPEST:
         return f"hidden has {len(hidden)} layers; more than {DEEPEST} train in PyTorch"
     return ""

@@ -80,6 +80,13 @@ def _libraries(engine: str) -> str:
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[engine])
 
 
+def _pytorchs() -> str:
+    """Name what decides the bits of PyTorch's stacks: the kernels of layer one, the library of products."""
+    from harness.engines.stacked import products
+
+    return f"{kernels.identity() or 'PyTorch'}, products by {products.identity()}"
+
+
 @dataclass(frozen=True)
 class Origin:
     """The version, device and libraries that made a checkpoint; with the same ones, training is the same."""
@@ -98,8 +105,8 @@ class Origin:
         engine = stack.engine
         kind = "cpu" if engine == "numpy" else device.partition(":")[0]
         identity = ""
-        if engine == "stacked" and kind == "cpu":  # PyTorch's stacks have layer one in the kernels
-            identity = compiled.identity(stack.trials, kind, metrics) or kernels.identity()
+        if engine == "stacked" and kind == "cpu":
+            identity = compiled.identity(stack.trials, kind, metrics) or _pytorchs()
         return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", identity or "PyTorch")
 
     @classmethod

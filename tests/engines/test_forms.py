@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from harness.engines.compiled.forms import Forms
 from harness.engines.compiled.images import Expander, SparseForm, in_full, stored
 from harness.engines.outcome import Outcome
 from harness.engines.stacked import engine as pytorch
-from harness.lowering import components
-from harness.planning import grouping
+from harness.engines.stacked import tiled
+from harness.lowering import builds, components
+from harness.planning import compilation, grouping
 from harness.study.trials import Trial
 
 pytestmark = pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}")
@@ -72,7 +74,7 @@ def cases(**shared: Any) -> list[Trial]:
 def test_every_form_computes_what_pytorch_does(shared: dict[str, Any]) -> None:
     members = cases(**shared)
     data = prepare(members[0].arm.settings, np.float64)
-    expected = pytorch.train(members, data, dtype=np.float64, options=OPTIONS)
+    expected = pytorch_alone(members, data)
     for form in EVERY:
         assert_same(train(members, data, form), expected, CLOSE)
     assert_same(train(members, data, EVERY[-1], full=True), expected, CLOSE)
@@ -159,26 +161,64 @@ def test_images_take_the_fewer_bytes() -> None:
 
 def test_a_threshold_is_where_a_line_crosses_zero() -> None:
     low, high = self_test.DENSITIES
-    assert self_test.crossing(-1.0, 1.0) == pytest.approx((low + high) / 2)
-    assert self_test.crossing(-3.0, -1.0) == pytest.approx(high + (high - low) / 2)
+    assert self_test.crossing(-1.0, 1.0) == round((low + high) / 2, 1)
+    assert self_test.crossing(-5.0, -1.0) == round(high + (high - low) / 4, 1)
+    assert self_test.crossing(-3.0, -2.0) == self_test.NEVER  # beyond a density of 1
     assert self_test.crossing(-1.0, -2.0) == self_test.NEVER
     assert self_test.crossing(2.0, 1.0) == 0
 
 
 def test_the_self_tests_words_are_read_or_refused() -> None:
-    told = {"complaint": "", "wide": False, "thresholds": [[1, 0.5, 0.25]]}
+    told = {"complaint": "", "wide": False, "dense": True, "thresholds": [[1, 0.5, 0.25]]}
     found = kernels.Measured.from_text(json.dumps(told))
-    assert found == kernels.Measured("", False, ((1, 0.5, 0.25),))
+    assert found == kernels.Measured("", wide=False, dense=True, thresholds=((1, 0.5, 0.25),))
     for wrong in ("", "fast", "[]", '{"complaint": ""}'):
         with pytest.raises(ValueError, match=r"self-test says|Expecting value"):
             kernels.Measured.from_text(wrong)
 
 
-def test_wide_layers_are_pytorchs_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = trial(hidden=[300])
+@pytest.fixture
+def slow_when_wide() -> Iterator[None]:
+    compilation.note_wide(faster=False)
+    yield
+    compilation.note_wide(faster=True)
+
+
+@pytest.mark.usefixtures("slow_when_wide")
+def test_wide_layers_are_pytorchs_where_it_is_faster() -> None:
+    """They are planned apart from narrow ones, too."""
+    wide, narrow = trial(hidden=[300]), trial(hidden=[128])
     data = prepare(wide.arm.settings)
-    assert not compiled.why_not([wide], data, "cpu", ())
-    monkeypatch.setattr(kernels, "measured", lambda: kernels.Measured(wide=False))
     reason = compiled.why_not([wide], data, "cpu", ())
     assert reason.startswith("hidden = [300]: by the kernels' self-test, PyTorch is faster")
-    assert not compiled.why_not([trial(hidden=[128])], data, "cpu", ())
+    assert not compiled.why_not([narrow], data, "cpu", ())
+    assert compilation.why_not(wide.arm.settings) == reason
+    with builds.using("portable"):
+        assert not compilation.why_not(wide.arm.settings)
+
+
+def test_dense_images_are_pytorchs_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "measured", lambda: kernels.Measured(dense=False))
+    one = trial(hidden=[16])
+    reason = compiled.why_not([one], noise(30, 75), "cpu", ())
+    assert reason.startswith(
+        "100% of the pixels differ from the most frequent value: by the kernels' self-test"
+    )
+    assert not compiled.why_not([one], prepare(one.arm.settings), "cpu", ())
+    assert not tiled.pays([one], noise(30, 75))
+    assert tiled.pays([one], prepare(one.arm.settings))
+
+
+def test_wide_layers_have_pytorchs_layer_one_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "measured", lambda: kernels.Measured(wide=False))
+    data = prepare(trial().arm.settings)
+    assert not tiled.pays([trial(), trial(hidden=[300])], data)
+    assert tiled.pays([trial()], data)
+
+
+def test_the_first_process_decides_what_was_measured(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    first, second = (json.dumps(vars(kernels.Measured(thresholds=((1, x, x),)))) for x in (0.5, 0.7))
+    kept.write_text("damaged")
+    assert kernels._keep(kept, first) == kernels.Measured.from_text(first)
+    assert kernels._keep(kept, second) == kernels.Measured.from_text(first)

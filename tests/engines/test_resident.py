@@ -23,7 +23,7 @@ from harness.axes.activations import activations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
-from harness.data.samples import Samples, prepare
+from harness.data.samples import Data, Samples, prepare
 from harness.engines import driver, kernels
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
@@ -53,13 +53,18 @@ def trial(seed: int = 0, **changed: Any) -> Trial:
     return Trial(f"t{seed}{sorted(changed.items())}", Arm(str(changed), made), seed)
 
 
+def dense(data: Data, blocks: Any, optimizers: Any, seeds: Any) -> Dense:
+    """Layer one as a GPU has it."""
+    return Dense(blocks, optimizers, data.inputs, seeds)
+
+
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     """A processor in place of a GPU, for the stacked engine."""
     made = Host()
     monkeypatch.setattr(resident, "launchers", lambda _: lambda: made)
     monkeypatch.setattr(cuda_graphs, "graphs", lambda _: None)
-    monkeypatch.setattr(network, "Tiled", lambda data, *rest: Dense(*rest[:2], data.inputs, rest[2]))
+    monkeypatch.setattr(network, "Tiled", dense)
 
     def images(dense: Dense, samples: Samples) -> Any:
         return ResidentImages(samples, dense.seeds, dense.wide.device)
@@ -191,7 +196,7 @@ def test_float32_of_every_activation_and_output_is_within_rounding_of_c() -> Non
 
 @pytest.mark.usefixtures("host")
 def test_a_member_that_amplifies_rounding_takes_nobody_to_graphs() -> None:
-    train([trial(), trial(lr=40.0, hidden=[12]), trial(lr=1e4, loss="mse")], np.float32)
+    train([trial(), trial(lr=40.0), trial(lr=1e4, loss="mse"), trial(lr=1e-8), trial(lr=0.0)], np.float32)
 
 
 def test_pixels_of_too_many_values_are_read_as_they_are(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,6 @@ PIXELS: Mapping[str, Callable[[Pixels], Pixels]] = {
 NOT_COMPARED = {
     "group_seconds": "it is a time",
     "seconds": "it is a time",
-    "kernels": "it names the machine's own code",
     "host": "it names the machine",
 }
 """Columns that differ between machines, and why."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ import numpy as np
 import pytest
 import sysroot
 from every_component import differences
+
+from harness.lowering import components
+from harness.planning.plan import draw
+from harness.study.study import load
 
 WRAPPER = sysroot.CHECKOUT / "tests" / "engines" / "compiler_for.py"
 CPU = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
@@ -46,7 +51,7 @@ def trained(command: Sequence[str], study: Path, out: Path, environment: dict[st
 
 
 def of_level(level: str, study: Path, out: Path, bits: str = "portable") -> Path:
-    """Train as a processor of this level would."""
+    """Train as a processor of this level would, compiled by GCC."""
     if INSTRUCTIONS[level] not in CPU:
         pytest.skip(f"this processor has no {INSTRUCTIONS[level]}")
     loops = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
@@ -71,8 +76,15 @@ def here(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return of_level(level, study, folder)
 
 
+def test_every_text_that_is_shipped_is_in_the_study(study: Path) -> None:
+    loaded = load(str(study))
+    arms = {id(trial.arm): trial.arm.settings for trial in draw(loaded).trials}.values()
+    origins = {origin for settings in arms for origin in components.origins(settings, loaded.metrics)}
+    assert {components.shipped(origin) for origin in origins} == set(components.SHIPPED.glob("*.c"))
+
+
 @SLOW
-def test_every_component_is_there_and_is_trained(here: Path) -> None:
+def test_every_component_is_trained(here: Path) -> None:
     rows = (here / "trials.csv").read_text().splitlines()
     statuses = [row.count(",ok,") for row in rows[1:]]
     assert len(statuses) > 90
@@ -95,6 +107,14 @@ def test_native_bits_differ(here: Path, study: Path, tmp_path: Path) -> None:
     unlike = differences(here, native)
     assert any(name.startswith("epochs.csv") for name in unlike)
     assert len([name for name in unlike if name.startswith("weights/")]) > 90
+
+
+@SLOW
+@pytest.mark.skipif(not shutil.which("clang"), reason="Clang is not installed")
+def test_clang(here: Path, study: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(sysroot.CHECKOUT), "HARNESS_KERNELS": "on", "CC": "clang"}
+    there = trained([sys.executable], study, tmp_path / "results", environment, "portable")
+    assert differences(here, there) == []
 
 
 @SLOW

@@ -31,6 +31,7 @@ from harness.data.batches import Budget
 from harness.engines import kernels
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.stacked import network as stacks
+from harness.engines.stacked import products
 from harness.engines.states import State
 from harness.errors import MachineError, UsageError
 from harness.planning import plan
@@ -181,7 +182,11 @@ def test_an_origin_contains_what_decides_the_bits() -> None:
 def test_pytorch_refuses_a_checkpoint_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "why_not", lambda *_: "there is no compiler")
     monkeypatch.setattr(kernels, "identity", lambda *_: "")
-    assert HERE.unlike(Origin.here(STACK, "cpu")) == f"kernels {HERE.kernels} there, PyTorch here"
+    monkeypatch.setattr(products, "identity", lambda: "MKL")
+    here = Origin.here(STACK, "cpu")
+    assert HERE.unlike(here) == f"kernels {HERE.kernels} there, PyTorch, products by MKL here"
+    monkeypatch.setattr(products, "identity", lambda: "oneDNN")
+    assert here.unlike(Origin.here(STACK, "cpu")).endswith("products by oneDNN here")
 
 
 # ---------------------------------------------------------------------------------------------------- cadence

@@ -13,6 +13,7 @@ from harness.data.arm_settings import Settings
 from harness.data.samples import Data
 from harness.engines import driver, kernels
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
+from harness.engines.compiled.images import in_full, sparse_form
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.outcome import Outcome
 from harness.lowering import checks, components
@@ -21,13 +22,10 @@ from harness.planning import compilation
 from harness.planning.stack import Stack
 from harness.study.trials import Trial
 
-WIDE = 128
-"""Units of a layer beyond which it is a wide one, whose speed the self-test measures on its own."""
-
 
 def why_not(trials: Sequence[Trial], data: Data, device: str, metrics: Sequence[str]) -> str:
     """Say why a stack does not train in the kernels; empty where it does."""
-    return unfit(trials, device, metrics, data.train.dtype)
+    return unfit(trials, device, metrics, data.train.dtype) or why_slow(data)
 
 
 @looking_once()
@@ -39,18 +37,18 @@ def unfit(trials: Sequence[Trial], device: str, metrics: Sequence[str], dtype: D
     if missing:
         return missing
     arms = _arms(trial.arm.settings for trial in trials)
-    shapes = (why_slow(settings) or compilation.why_not(settings, metrics) for settings in arms)
+    shapes = (compilation.why_not(settings, metrics) for settings in arms)
     return next(filter(None, shapes), "") or next(filter(None, checks.verdicts(_lowered(arms, metrics))), "")
 
 
-def why_slow(settings: Settings) -> str:
-    """Say why a trial trains in PyTorch although the kernels could; empty where they are faster."""
-    widest = max(settings.hidden, default=0)
-    if widest <= WIDE or kernels.measured().wide:
+def why_slow(data: Data) -> str:
+    """Say why images train in PyTorch although the kernels could read them; empty where these are faster."""
+    form = sparse_form(data.train)
+    if kernels.measured().dense or not in_full(data.train, form):
         return ""
     return (
-        f"hidden = {settings.hidden}: by the kernels' self-test, PyTorch is faster on this machine in layers "
-        f"of more than {WIDE} units"
+        f"{form.density:.0%} of the pixels differ from the most frequent value: by the kernels' self-test, "
+        "PyTorch is faster on this machine with such images"
     )
 
 
@@ -90,10 +88,7 @@ def prepare(stacks: Sequence[Stack], metrics: Sequence[str]) -> list[str]:
     trials = [trial for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
     if missing := compile_new(trials, metrics):
         return [f"{missing}: PyTorch computes what the kernels would"]
-    slow = dict.fromkeys(
-        filter(None, (why_slow(settings) for settings in _arms(t.arm.settings for t in trials)))
-    )
-    return [*slow, *compilation.reasons(stacks, "cpu", metrics)]
+    return compilation.reasons(stacks, "cpu", metrics)
 
 
 @looking_once()

@@ -23,11 +23,6 @@ class Forms:
     gradients: bool
 
     @property
-    def both(self) -> bool:
-        """Return whether nothing reads a transposed batch."""
-        return self.products and self.gradients
-
-    @property
     def either(self) -> bool:
         """Return whether something reads images in full."""
         return self.products or self.gradients

@@ -113,7 +113,7 @@ class CompiledTraining:
         label, use = labels(self.data.train, self.dtype), self.forms(self.budget.batch_size)
         stretch = kernels.Stretch(
             x=train.struct, occurs=address(train.occurs),
-            batches=kernels.Turned() if use.both else self.transpose(train, index),
+            batches=kernels.Turned() if use.gradients else self.transpose(train, index),
             full=address(self.expand(train, index, b)) if use.either else None,
             full_products=use.products, full_steps=use.gradients, index=address(index), label=address(label),
             uniforms=address(uniform) if uniform.size else None,

@@ -29,18 +29,20 @@ from harness.lowering import builds, compiler
 from harness.lowering.calls import MOST_STATES as MOST_STATES
 from harness.lowering.calls import WIDEST as WIDEST
 from harness.lowering.compiler import SWITCH, UnavailableError
+from harness.planning import compilation
+from harness.system import machine
 
-MISREAD = (ValueError, TypeError, OverflowError, RecursionError)
-"""Errors of reading a text that the self-test did not write."""
 SOURCE = Path(__file__).with_name("kernels.c")
-TIMEOUT = 120
-"""Seconds for the self-test."""
+RULES = [SOURCE.parents[1] / "compiled" / name for name in ("forms.py", "images.py")]
+"""Files that decide which form of an image the kernels read, and so the order of sums."""
+GPUS = "one_lane.h"
+"""The header that only a GPU reads."""
+TIMEOUT = 300
+"""Seconds for the self-test, which takes about ten where nothing else runs."""
 MOST_LANES = 16
 """LANES in C at most, and a multiple of any. LANES depends on the processor: see `lanes`."""
 LAYOUT = 12
 """Numbers that `layout` in C writes."""
-PYTORCH_TUNING = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Environment variables that PyTorch's own speed depends on."""
 EVALUATED = 64
 """Images of an evaluation at a time: EVALUATED in C."""
 TILE = np.dtype(
@@ -110,22 +112,24 @@ class Measured:
     Attributes:
         complaint: why they are not to be used; empty where they are.
         wide: they are faster than PyTorch in wide layers, too.
+        dense: they are faster than PyTorch with images without common pixels, too.
         thresholds: by batch size, the densities of pixels from which images in full are faster: for layer
             one's products, and for its gradients. Empty where nothing was measured.
     """
 
     complaint: str = ""
     wide: bool = True
+    dense: bool = True
     thresholds: Sequence[tuple[int, float, float]] = ()
 
     @classmethod
     def from_text(cls, text: str) -> Measured:
         """Read what the self-test prints; raise ValueError for anything else."""
         told = json.loads(text)
-        if not isinstance(told, dict) or told.keys() != {"complaint", "wide", "thresholds"}:
+        if not isinstance(told, dict) or told.keys() != {"complaint", "wide", "dense", "thresholds"}:
             raise ValueError(f"the self-test says {text[:80]!r}")
         rows = tuple((int(batch), float(p), float(g)) for batch, p, g in told["thresholds"])
-        return cls(str(told["complaint"]), bool(told["wide"]), rows)
+        return cls(str(told["complaint"]), told["wide"] is True, told["dense"] is True, rows)
 
 
 @dataclass(frozen=True)
@@ -164,15 +168,22 @@ def why_not(dtype: object = "float32") -> str:
 
 
 def identity(dtype: object = "float32") -> str:
-    """Return a digest of what decides their bits: source, compiler, flags and processor."""
+    """Return a digest of what decides their bits: source, compiler, flags, processor, measured thresholds."""
     return _found(dtype).identity
 
 
 @functools.cache
 def text_digest() -> str:
-    """Digest the C text of the kernels, with all that it includes."""
-    paths = [*sorted(SOURCE.parent.glob("*.[ch]")), *sorted(compiler.HEADERS.glob("*.h"))]
-    return hashlib.sha256(b"\n".join(path.read_bytes() for path in paths)).hexdigest()
+    """Digest the C text of the kernels, with all that it includes, and the rules of their forms."""
+    headers = (path for path in sorted(compiler.HEADERS.glob("*.h")) if path.name != GPUS)
+    parts = [path.read_bytes() for path in (*sorted(SOURCE.parent.glob("*.[ch]")), *headers)]
+    return hashlib.sha256(b"\n".join([*parts, _rules().encode()])).hexdigest()
+
+
+@functools.cache
+def _rules() -> str:
+    """Digest the Python that decides which form an image and a batch have."""
+    return hashlib.sha256(b"\n".join(path.read_bytes() for path in RULES)).hexdigest()
 
 
 def _found(dtype: object) -> _Kernels:
@@ -192,11 +203,14 @@ def _find(dtype: str, build: builds.Build) -> _Kernels:
         path = compiler.compiled(*source, build=build)
         loaded = _declared(compiler.library(*source, build=build))
         found = Measured()
-        if dtype == "float32" and not compiler.trusted():  # float64 is for checks, not for speed
+        if dtype != "float32":  # for checks, not for speed
+            found = measured()
+        elif not compiler.trusted():
             found = _measured(path)
+            compilation.note_wide(faster=found.wide)
         layout = (c_int64 * LAYOUT)()
         loaded.layout(layout)
-        forms = hashlib.sha256(repr(found.thresholds).encode()).hexdigest()[:8]
+        forms = hashlib.sha256(f"{found.thresholds} {_rules()}".encode()).hexdigest()[:8]
         return _Kernels(loaded, f"{path.stem}-{forms}", lanes=layout[0], measured=found)
     except UnavailableError as error:
         return _Kernels(missing=str(error))
@@ -250,15 +264,15 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
 
 def _measured(path: Path) -> Measured:
     """Return what a self-test measures, or measured earlier; raise UnavailableError for its complaint."""
-    settings = [f"{name}={os.environ.get(name, '')}" for name in PYTORCH_TUNING]
-    digest = hashlib.sha256("\n".join([metadata.version("torch"), *settings]).encode()).hexdigest()[:8]
+    facts = [metadata.version("torch"), *machine.tuning()]
+    digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
     kept = path.with_name(f"{path.stem}-{digest}.json")
-    found = _kept(kept)
+    found = _read(kept)
     if found is None:
         told = _self_test()
         try:
             found = Measured.from_text(told)
-        except MISREAD as error:
+        except (ValueError, TypeError) as error:
             raise UnavailableError(str(error)) from error
         found = _keep(kept, told) or found
     if found.complaint:
@@ -266,30 +280,25 @@ def _measured(path: Path) -> Measured:
     return found
 
 
-def _kept(path: Path) -> Measured | None:
-    """Read what was measured earlier; None where there is nothing, or nothing that can be read."""
-    with suppress(OSError, *MISREAD):
-        return Measured.from_text(path.read_text(encoding="utf-8", errors="replace"))
-    return None
-
-
-def _keep(path: Path, told: str) -> Measured | None:
-    """Keep what a self-test prints; return what is there, since the first process decides for all.
-
-    Forms of a batch decide its bits: they must not change while another process's run goes on.
-    """
-    with suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        draft = Path(scratch) / path.name
-        draft.write_text(told, encoding="utf-8")
-        if _kept(path) is None:
-            path.unlink(missing_ok=True)  # a damaged one
+def _keep(kept: Path, told: str) -> Measured | None:
+    """Keep what was measured, unless another process was faster; return what is kept, for all of them."""
+    with suppress(OSError), tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+        written = Path(scratch) / kept.name
+        written.write_text(told, encoding="utf-8")
         try:
-            path.hardlink_to(draft)  # which replaces nothing
+            kept.hardlink_to(written)  # which replaces nothing
         except FileExistsError:
-            pass
+            if _read(kept) is None:  # a damaged one
+                written.replace(kept)
         except OSError:  # a file system without links
-            draft.replace(path)
-    return _kept(path)
+            written.replace(kept)
+    return _read(kept)
+
+
+def _read(kept: Path) -> Measured | None:
+    with suppress(OSError, ValueError, TypeError, OverflowError):  # the last of a number such as 1e999
+        return Measured.from_text(kept.read_text(encoding="utf-8", errors="replace"))
+    return None
 
 
 def _self_test() -> str:

@@ -6,7 +6,7 @@
    images, wherever it is cut, so that it does not depend on how many are computed together. */
 
 #if defined(__AVX512F__) && LANES * REAL_BYTES == 64
-#define IN_REGISTERS 8   /* sums of two tiles each: 24 of 32 registers */
+#define IN_REGISTERS 8   /* sums of two tiles each: 16 of 32 registers */
 #elif defined(__aarch64__)
 #define IN_REGISTERS 8
 #else

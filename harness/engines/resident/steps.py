@@ -38,6 +38,9 @@ TRIED = 3
 TOLERANCE = 0.02
 """Largest distance of a member's losses, or of its weights' changes, as a share: far above rounding."""
 GROWN = 3.0
+"""A loss that becomes as many times the first one, in so few steps, grows at once."""
+ROUNDING = 1e-5
+"""A share of the weights that is far above what rounding makes of them in these steps."""
 TINY = 1e-12
 
 
@@ -108,11 +111,18 @@ class Resident:
         calm = theirs[0][:, -1] < GROWN * theirs[0][:, 0]
         every = [range(len(calm)), *(g.optimizer.members for g in self.stack.first.groups for _ in range(2))]
         for place, (mine, other, members) in enumerate(zip(ours, theirs, every, strict=True)):
-            apart = (mine - other).norm(dim=-1) / (other.norm(dim=-1) + TINY)
+            # Rounding may be all that there is of a tiny change.
+            floor = ROUNDING * self._weights(place - 1).norm(dim=-1) if place else TINY
+            apart = (mine - other).norm(dim=-1) / (other.norm(dim=-1) + floor)
             wrong = apart[calm[as_slice(members)]]
             if len(wrong) and not wrong.max() <= TOLERANCE:
                 what = "weights" if place else "losses"
                 raise UnavailableError(f"its {what} are not PyTorch's, by {float(wrong.max()):.2g} of them")
+
+    def _weights(self, place: int) -> Tensor:
+        """Return layer one's weights of a group at an even place, and its other parameters at an odd one."""
+        group = self.stack.first.groups[place // 2]
+        return group.rest if place % 2 else group.first
 
     def _tried(self, steps: Steps, count: int) -> list[Tensor]:
         """Return the losses (K, count) of some steps and the weights' changes (k, n), and undo them."""

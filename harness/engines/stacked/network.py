@@ -24,10 +24,10 @@ from torch import Tensor
 
 from harness.axes.metrics import Metric
 from harness.data.samples import Data, Samples
-from harness.engines import kernels
 from harness.engines.members import SeedIndex, as_slice, runs
 from harness.engines.outcome import Evaluation, Floats
 from harness.engines.regularisation import Masks, SharedUniforms
+from harness.engines.stacked import tiled
 from harness.engines.stacked.blocks import BlockPass, LayerBlock
 from harness.engines.stacked.dense import Dense
 from harness.engines.stacked.first_layer import ImageSource, LayerOne
@@ -67,7 +67,7 @@ class StackedNetwork:
         self.seeds = SeedIndex.of(trial.seed for trial in trials)
         self.first: LayerOne[Any] = (
             Tiled(data, self.blocks, optimizers, self.seeds)
-            if device.type == "cpu" and not kernels.why_not(data.train.dtype)
+            if device.type == "cpu" and tiled.pays(trials, data)
             else Dense(self.blocks, optimizers, data.inputs, self.seeds)
         )
         for place, block in enumerate(self.blocks):

@@ -26,11 +26,22 @@ from harness.engines.members import SeedIndex, as_slice
 from harness.engines.stacked.blocks import LayerBlock
 from harness.engines.stacked.first_layer import LayerOne, block_of, parameter_group
 from harness.engines.stacked.optimizer import StackOptimizer
+from harness.planning.compilation import WIDE
+from harness.study.trials import Trial
 
 
 def addresses(tensors: Sequence[Tensor]) -> Any:
     """Return an array of the addresses of the tensors' first elements."""
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def pays(trials: Sequence[Trial], data: Data) -> bool:
+    """Return whether layer one is faster in the kernels, as far as their self-test measured it."""
+    if kernels.why_not(data.train.dtype):
+        return False
+    found = kernels.measured()
+    narrow = all(units <= WIDE for trial in trials for units in trial.arm.settings.hidden)
+    return (found.wide or narrow) and (found.dense or not in_full(data.train, sparse_form(data.train)))
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class Tiled(LayerOne[TiledBatch]):
         self.moved = self.all_weights.new_empty(len(self.tiles) * self.lanes)
         self.sums = self.all_weights.new_empty(0)
         self.transpose, self.expand = Transposer(self.inputs, dtype), Expander(self.inputs, dtype)
+        self.expanded: TiledBatch | None = None
         self.groups = [
             parameter_group(
                 optimizer, blocks, self.block_weights, _of_members(optimizer, blocks, block_grads)
@@ -95,9 +107,12 @@ class Tiled(LayerOne[TiledBatch]):
         return forms.Forms(True, True) if self.in_full else forms.chosen(self.form.density, size)
 
     def _full(self, batch: TiledBatch, *, wanted: bool) -> int | None:
-        """Return the address of a batch in full, if that is wanted."""
-        index = batch.index.numpy()
-        return address(self.expand(batch.images, index, index.shape[1])) if wanted else None
+        """Return the address of a batch in full, if that is wanted; a step asks for it twice."""
+        if wanted and batch is not self.expanded:
+            index = batch.index.numpy()
+            self.expand(batch.images, index, index.shape[1])
+            self.expanded = batch
+        return address(self.expand.full) if wanted else None
 
     def products(self, batch: TiledBatch) -> list[Tensor]:
         """Compute each block's products (k, h, B) with batches."""
