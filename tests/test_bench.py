@@ -451,6 +451,28 @@ def test_the_gate_refuses_what_it_would_ignore(tmp_path: Path, options: list[str
     assert "Allowed beside it: --cells" in told.output
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--gate", ""], "--gate and --against: got an empty text"),
+        (["--against", ""], "--gate and --against: got an empty text"),
+        (["--gate", "HEAD", "--margin", "nan"], "--margin and --minutes: got nan"),
+    ],
+)
+def test_options_that_would_compare_nothing_are_refused(
+    options: Sequence[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "Crews", pytest.fail)  # no bench begins
+    done = CliRunner().invoke(bench.main, [*options, "--out", str(tmp_path)])
+    assert (done.exit_code, words in done.output) == (2, True)
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UsageError, match=r"--out .*: File exists; allowed is a folder"):
+        Rows(tmp_path / "out" / "rows.csv")
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with a harness that can be imported, and one (`broken`) that cannot."""

@@ -19,12 +19,15 @@ import numpy as np
 from harness.data.samples import Data
 from harness.engines import arithmetic, kernels
 from harness.lowering import builds, components
+from harness.lowering.builds import Bits
 from harness.lowering.lowered import looking_once
 from harness.study.trials import Trial
 from harness.system import machine
 
 COMPONENTS = "+"
 """Character between the name of the arithmetic and that of a trial's components."""
+PORTABLE = "portable-"
+"""Beginning of the names of arithmetic that gives the same bits on every processor."""
 
 
 def of_trials(
@@ -58,13 +61,22 @@ def without_components(name: str) -> str:
     return name.partition(COMPONENTS)[0]
 
 
+def kind(name: str) -> Bits:
+    """Tell native from portable bits by the name of what decided them; "", of older versions, is native.
+
+    >>> kind("portable-0123456789+012345"), kind("torch-2.13.0-01234567"), kind("")
+    ('portable', 'native', 'native')
+    """
+    return "portable" if name.startswith(PORTABLE) else "native"
+
+
 def build() -> str:
     """Name the build of the kernels: C text, compiler, options and processor, which all decide its bits.
 
     Of a portable build, neither compiler nor processor does: it has one name everywhere.
     """
     if builds.portable():
-        return f"portable-{_digest([kernels.text_digest(), repr(builds.current().decisive)], 10)}"
+        return f"{PORTABLE}{_digest([kernels.text_digest(), repr(builds.current().decisive)], 10)}"
     return f"c-{_digest([kernels.identity()], 10)}"
 
 

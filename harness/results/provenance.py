@@ -78,20 +78,6 @@ class Provenance:
         files.write(self.path, json.dumps(self.content, indent=1).encode())
 
 
-def earlier_bits(folder: Path) -> set[str]:
-    """Return the kinds of bits, "native" or "portable", that the runs into a folder have trained.
-
-    Runs before one that trained all anew do not count.
-    """
-    kinds: set[str] = set()
-    for run in documents.provenance(folder).get("runs", []):
-        if run.get("anew"):
-            kinds.clear()
-        if run.get("trials_trained") != 0:  # of a run that was killed nobody knows
-            kinds.add(str(run.get("bits", "native")))
-    return kinds
-
-
 def _facts(dataset: Dataset) -> dict[str, Any]:
     f = dataset.facts
     return {"digest": f.digest, "classes": list(f.classes), "train": f.train, "test": f.test}

@@ -11,7 +11,9 @@ from typing import Any
 import tomli_w
 
 from harness import notes, results
+from harness.engines import bits
 from harness.errors import UsageError, quoted
+from harness.lowering.builds import Bits
 from harness.planning.plan import Plan
 from harness.planning.stack import Stack
 from harness.results import checksums, columns, csv_rows, documents, part_files, tables
@@ -164,6 +166,18 @@ def finished(
     trials = csv_rows.concatenated(texts, columns.of_part("trials"))
     pairs = zip(trials["trial_id"], trials["status"], strict=True)
     return {trial_id: status for trial_id, status in pairs if status in FINISHED}
+
+
+def bits_of(folder: Path, finished: Collection[str], parts: Parts) -> dict[str, Bits]:
+    """Tell which bits each of a folder's finished trials has, by its row.
+
+    A run that was stopped, or a provenance.json that was lost, does not say what it trained.
+    """
+    old = part_files.to_renew(folder)
+    sound = [part for part in parts.sound if part.group not in old]
+    tables = [part.table("trials").only(["trial_id", "kernels"]) for part in sound]
+    names = {trial: kernels for table in tables for trial, kernels in table.rows}
+    return {trial: bits.kind(names[trial]) for trial in finished}
 
 
 def _is_unchanged(folder: Path, part: Part) -> bool:

@@ -257,7 +257,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     run_folder.check_parts(folder)
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
-    check_earlier_bits(folder, drawn, finished, options)
+    check_earlier_bits(folder, drawn, finished, options, earlier)
     count = options.processes(devices)
     if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
         needless = {*finished, *drawn.skipped}

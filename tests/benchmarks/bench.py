@@ -16,6 +16,7 @@ with what is missing. docs/decisions/benchmark-method.md says more.
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import tempfile
@@ -171,10 +172,8 @@ def judge(bench: Bench, revision: str, margin: float) -> int:
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--minutes", type=click.FloatRange(0), default=15.0, show_default=True)
 @click.option("--out", default="results/bench", type=click.Path(path_type=Path), show_default=True)
-@click.option("--against", default="", metavar="REV", help="Another revision takes part.")
-@click.option(
-    "--gate", "revision", default="", metavar="REV", help="Judge: exit code 0, 1 slower, 2 unknown."
-)
+@click.option("--against", metavar="REV", help="Another revision takes part.")
+@click.option("--gate", "revision", metavar="REV", help="Judge: exit code 0, 1 slower, 2 unknown.")
 @click.option("--margin", type=click.FloatRange(0, 1, min_open=True), default=gate.MARGIN, show_default=True)
 @click.option("--instructions", default=NATIVE, show_default=True, help=f"Some of {', '.join(ENVIRONMENTS)}.")
 @click.option("--jax", "pythons", multiple=True, metavar="PYTHON", help="One with JAX; by default this one.")
@@ -202,9 +201,14 @@ def main(**asked: Any) -> None:
 
 
 def _run(
-    *, cell_names: str, sides: str, rounds: int, minutes: float, out: Path, against: str, revision: str,
-    margin: float, instructions: str, pythons: Sequence[str], trials: int | None, epochs: int | None,
+    *, cell_names: str, sides: str, rounds: int, minutes: float, out: Path, against: str | None,
+    revision: str | None, margin: float, instructions: str, pythons: Sequence[str], trials: int | None,
+    epochs: int | None,
 ) -> int:  # fmt: skip
+    if "" in (revision, against):  # as of a variable that is not set: nothing would be compared, and be fine
+        raise UsageError("--gate and --against: got an empty text; allowed is a commit, such as HEAD~1")
+    if math.isnan(margin) or math.isnan(minutes):
+        raise UsageError("--margin and --minutes: got nan; allowed is a number")
     other = revision or against
     names = [HARNESS] if revision else chosen_sides(sides)
     if revision:

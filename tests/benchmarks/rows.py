@@ -76,10 +76,13 @@ class Rows:
         """Read what is there.
 
         Raises:
-            UsageError: the file is another program's, or an older bench's.
+            UsageError: the file is another program's, or an older bench's; or there can be no such folder.
         """
         self.file = file
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out {file.parent}: {error.strerror}; allowed is a folder") from error
         if file.exists():
             _cut(file)
         if not file.exists() or not file.stat().st_size:

@@ -138,6 +138,31 @@ def test_the_self_tests_verdict_is_stored_and_followed(
     assert not kernels.why_not()
 
 
+@pytest.mark.parametrize("damaged", ["", "{", '"thresholds": [[1e999, 0.5, 0.7]]'])
+def test_a_damaged_verdict_is_measured_anew(
+    damaged: str, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"complaint": "", "wide": True, "dense": True, "thresholds": [[1, 0.5, 0.7]]}
+    monkeypatch.setattr(kernels, "_self_test", lambda: json.dumps(told))
+    assert not kernels.why_not()
+    [path] = copied.glob("kernels/*.json")
+    path.write_text(json.dumps(told).replace('"thresholds": [[1, 0.5, 0.7]]', damaged))
+    kernels.forget()
+    assert kernels.measured().thresholds == ((1, 0.5, 0.7),)
+    assert path.read_text() == json.dumps(told)
+
+
+def test_without_links_a_verdict_is_kept(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    told = {"complaint": "", "wide": True, "dense": True, "thresholds": []}
+    monkeypatch.setattr(kernels, "_self_test", lambda: json.dumps(told))
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    assert not kernels.why_not()
+    assert [path.read_text() for path in copied.glob("kernels/*.json")] == [json.dumps(told)]
+
+
 @pytest.mark.slow(reason="compiles the kernels, and times them in a process of their own")
 @pytest.mark.parametrize(
     ("options", "verdict"),

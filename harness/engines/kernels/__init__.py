@@ -290,11 +290,13 @@ def _keep(kept: Path, told: str) -> Measured | None:
         except FileExistsError:
             if _read(kept) is None:  # a damaged one
                 written.replace(kept)
+        except OSError:  # a file system without links
+            written.replace(kept)
     return _read(kept)
 
 
 def _read(kept: Path) -> Measured | None:
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, OverflowError):  # the last of a number such as 1e999
         return Measured.from_text(kept.read_text(encoding="utf-8", errors="replace"))
     return None
 
