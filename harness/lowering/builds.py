@@ -40,7 +40,7 @@ class Build:
     def flags(self) -> tuple[str, ...]:
         """Give the compiler's arguments."""
         lanes = (f"-DLANES={self.lanes}",) if self.lanes else ()
-        strict = ("-fno-fast-math",) if self.contraction == "off" else ()
+        strict = ("-fno-fast-math", "-fno-unsafe-math-optimizations") if self.contraction == "off" else ()
         contraction = f"-ffp-contract={self.contraction}"
         return (
             *("-O3", self.machine, *strict, contraction, "-fno-math-errno"),

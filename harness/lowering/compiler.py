@@ -40,6 +40,8 @@ TIMEOUT = 120.0
 """Seconds for a compiler."""
 PATIENCE = 600.0
 """Seconds in which a compiler that took too long is not asked the same again, by any process."""
+FENV_BYTES = 256
+"""At least the size of fenv_t of any C library (32 in glibc on x86-64)."""
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
 
 
@@ -188,8 +190,22 @@ def _loaded(place: Path, stem: str) -> tuple[Path, ctypes.CDLL] | None:
     for path in sorted(place.glob(f"{stem}-*.so")):
         with suppress(OSError):
             if path.stem == f"{stem}-{_digest(path.read_bytes())}":
-                return path, ctypes.CDLL(str(path))
+                return path, _opened(path)
     return None
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    """Load a shared object; what it does to this thread's arithmetic is undone.
+
+    GCC lets one that is linked with -ffast-math treat subnormal numbers as zero from then on.
+    """
+    system, before = ctypes.CDLL(None), ctypes.create_string_buffer(FENV_BYTES)
+    known = hasattr(system, "fegetenv") and system.fegetenv(before) == 0
+    try:
+        return ctypes.CDLL(str(path))
+    finally:
+        if known:
+            system.fesetenv(before)
 
 
 def _made(request: _Request, command: tuple[str, ...], target: Path) -> tuple[Path, ctypes.CDLL]:
@@ -215,7 +231,7 @@ def _made(request: _Request, command: tuple[str, ...], target: Path) -> tuple[Pa
     except OSError as error:
         raise UnavailableError(f"{place} cannot be written: {error.strerror}") from error
     try:
-        return path, ctypes.CDLL(str(path))
+        return path, _opened(path)
     except OSError as error:
         with suppress(OSError):
             path.unlink()

@@ -197,9 +197,11 @@ CELLS: dict[str, Cell] = {
         "784-512-512-10, batch 128, 8 trials x 1 epoch", {"hidden": [512, 512], "batch_size": 128}, 8, 1
     ),
     "wide-32": Cell("784-512-512-10, batch 32, 8 trials x 1 epoch", {"hidden": [512, 512]}, 8, 1),
-    "fashion": _cell("FashionMNIST", dataset="fashion_mnist"),
+    # All trials have one seed: the last batches move all accuracies together, here from 0.80 to 0.84.
+    "fashion": Cell("FashionMNIST", {"dataset": "fashion_mnist"}, same=0.06),
     "rgb": Cell(
-        "noise in RGB, 3072-64-10, 2 epochs", {"dataset": "bench_rgb", "hidden": [64]}, 32, 2, same=0.03
+        "noise in RGB, 3072-64-10, 2 epochs", {"dataset": "bench_rgb", "hidden": [64]}, 32, 2,
+        faster=0.05, same=0.15,
     ),
     "digits": Cell("digits, 5 epochs", DIGITS, epochs=5, same=0.05),
     "digits-10": Cell("digits, 10 trials x 1 epoch", DIGITS, 10, 1, same=0.1),

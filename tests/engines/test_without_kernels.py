@@ -13,10 +13,11 @@ import pytest
 
 from harness import results
 from harness.engines import kernels
+from harness.lowering import builds
 from harness.lowering.compiler import UnavailableError
 from harness.registry import PACKAGE_ROOT
 
-find: Any = functools.partial(kernels._find.__wrapped__, "float32")
+find: Any = functools.partial(kernels._find.__wrapped__, "float32", builds.DEFAULT)
 
 
 def compiler_that(folder: Path, does: str) -> Path:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 from harness.errors import UsageError
@@ -81,6 +82,7 @@ def test_a_portable_build_rounds_every_operation_whatever_the_compiler_is_told(
     assert (made.contracts(), made.reorders()) == (0, 0)
     if "-ffast-math" in options:  # which changes sums elsewhere
         assert compiler.library(PRODUCT, "float32", "rounding", build=builds.DEFAULT).reorders()
+    assert np.array([1e-39], np.float32) * np.float32(1) != 0  # as it was before a library was loaded
 
 
 def test_calls_of_the_c_library_are_found() -> None:

@@ -48,8 +48,8 @@ STUDIES: Mapping[str, Mapping[str, Any]] = {
         "axes": {"output": OUTPUTS[:1]},
     },
 }
-GROUPS = (*oracle.TIMING, "group", "group_size")
-"""What depends on how many workers share the work."""
+GROUPS = (*oracle.TIMING, "group", "group_size", "kernels")
+"""What depends on how many workers share the work, and on whether a limit has PyTorch compute."""
 FILES = {f"file-{i}": bytes([i]) * 3000 for i in range(3)}
 """A data set to be fetched, from a folder of this machine."""
 
