@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ import instructions
 import jax_side
 import measuring
 import numpy as np
+import own_components
 import pandas as pd
 import pytest
 import sides
@@ -33,6 +35,7 @@ from rich.console import Console
 from rows import Measured, NotMeasuredError, Rows
 from sides import HARNESS, JAX, OTHER
 
+from harness.axes import plugins
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split, prepare
@@ -40,6 +43,24 @@ from harness.errors import UsageError
 from harness.planning.plan import make
 from harness.plots.style import save
 from harness.study import study
+
+
+def take_own_ones_back() -> None:
+    """Unregister the plugin of `cells`: other tests in this process see the harness alone."""
+    for registry in plugins.catalogue().values():
+        registry.remove_of(own_components.__name__)
+
+
+take_own_ones_back()
+
+
+@pytest.fixture(autouse=True)
+def own_ones() -> Iterator[None]:
+    """The plugin, as `cells` registers it."""
+    importlib.reload(own_components)
+    yield
+    take_own_ones_back()
+
 
 DIGITS = Cell("digits", {"dataset": "digits", "hidden": [8]}, trials=2, epochs=2)
 
