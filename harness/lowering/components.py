@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -151,7 +152,8 @@ def _found(origin: ComponentOrigin, digests: tuple[str, ...]) -> Lowered | str:
             return "it keeps state: it is another one after it was called"
         if unseen := _unseen(origin):  # by now: what an object counts is known once it was called
             return f"it may change unnoticed, by {unseen}"
-        _write(kept, made)
+        if sys.modules.get("torch", torch) is not None:  # without torch nothing is known of the component
+            _write(kept, made)
     text, refusal = made
     return refusal or Lowered(origin, text)
 

@@ -89,11 +89,10 @@ def lost_device(error: BaseException, device: str) -> bool:
 
     Full memory, and an assertion of a component's, are the stack's own.
     """
-    if ASSERTED in str(error):
-        return False
     if not device.startswith("cuda") or not isinstance(error, RuntimeError) or out_of_memory(error):
         return False
-    return any(words in str(error) for words in GONE)
+    text = in_words(error)
+    return ASSERTED not in text and any(words in text for words in GONE)
 
 
 def out_of_memory(error: BaseException) -> bool:
