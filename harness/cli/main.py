@@ -184,7 +184,8 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
     from harness.results import documents, run_folder
     from harness.settings.schema import TUNING
     from harness.system.resources import cores
-    from harness.training.options import RunOptions, check_bits, check_earlier_bits
+    from harness.training.bit_checks import check_bits
+    from harness.training.options import RunOptions
 
     loaded, engine = _load(study, overrides), options["engine"]
     asked = RunOptions(**options)
@@ -204,10 +205,9 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
         kept = {"known": documents.stacks_of(known), "done": run_folder.finished(folder)}
     device = "cuda" if options["device"] == "cuda" else "cpu"
     planned = make(loaded, engine, device=device, processes=processes, **kept)
-    check_bits(planned, asked)
     if kept:
         run_folder.check_trials(folder, planned, known)
-        check_earlier_bits(folder, planned, kept["done"], asked)
+    check_bits(planned, asked, folder)
     if kept and loaded.metrics:
         from harness.results import read_trials
         from harness.results.provenance import metric_notes
@@ -221,9 +221,7 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
     output.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done, slow)
     if loaded.tune:
         tries = make(loaded.in_phase("tuning"), engine, device=device, processes=processes)
-        check_bits(tries, asked)
-        if (folder / TUNING / "plan.json").is_file():
-            check_earlier_bits(folder / TUNING, tries, run_folder.finished(folder / TUNING), asked)
+        check_bits(tries, asked, folder / TUNING)
         output.show_tuning_plan(planned, tries, processes)
 
 

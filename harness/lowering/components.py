@@ -152,10 +152,15 @@ def _found(origin: ComponentOrigin, digests: tuple[str, ...]) -> Lowered | str:
             return "it keeps state: it is another one after it was called"
         if unseen := _unseen(origin):  # by now: what an object counts is known once it was called
             return f"it may change unnoticed, by {unseen}"
-        if sys.modules.get("torch", torch) is not None:  # without torch nothing is known of the component
+        if not _without_torch():  # else nothing is known of the component
             _write(kept, made)
     text, refusal = made
     return refusal or Lowered(origin, text)
+
+
+def _without_torch() -> bool:
+    """Tell whether this process may not import torch."""
+    return sys.modules.get("torch", ...) is None
 
 
 def _unseen(origin: ComponentOrigin) -> str:

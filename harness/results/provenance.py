@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 class Provenance:
     """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
 
-    def __init__(
-        self, folder: Path, plan: Plan, devices: Sequence[str], workers: int, *, anew: bool = False
-    ) -> None:
-        """Write that a run begins; `anew`: it trains all trials, also those that are finished."""
+    def __init__(self, folder: Path, plan: Plan, devices: Sequence[str], workers: int) -> None:
+        """Write that a run begins."""
         self.path = folder / "provenance.json"
         before = documents.provenance(folder)
         _set_aside(self.path)
@@ -53,7 +51,6 @@ class Provenance:
         self.run: dict[str, Any] = {
             "command": " ".join([Path(sys.argv[0]).name, *map(without_passwords, sys.argv[1:])]),
             "started": _now(),
-            **({"anew": True} if anew else {}),
             **about,  # a folder may be trained in several sittings, by several versions
         }
         self.content: dict[str, Any] = {

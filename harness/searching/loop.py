@@ -34,8 +34,9 @@ from harness.study.study import Study
 from harness.study.trials import SEMANTICS, Trial, arms, settings_of
 from harness.system import locks, spawning
 from harness.training import progress, runs
+from harness.training.bit_checks import check_bits, compile_portable
 from harness.training.executors import Workers
-from harness.training.options import RunOptions, affordable, check_bits
+from harness.training.options import RunOptions, affordable
 
 
 @dataclass
@@ -296,7 +297,7 @@ class _Search:
             todo = [trial for trial in drawn.trials if trial.trial_id not in drawn.skipped]
             if self.bits == "portable":  # a head with a loss, drawn apart, are known together only now
                 portability.check(todo, study.metrics)
-                runs.compile_portable(drawn, todo)
+                compile_portable(drawn, todo)
             else:
                 compiled.compile_new(todo, study.metrics)
             for reason in components.reasons([trial.arm.settings for trial in todo], study.metrics):

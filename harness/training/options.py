@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, get_args
 
 from harness.errors import MachineError, UsageError, did_you_mean
 from harness.lowering.builds import Bits, named
-from harness.planning import portability
-from harness.planning.plan import Plan
 from harness.planning.stack import Engine, Stack, stack_bytes
-from harness.results import part_files, run_folder
 from harness.results.checkpoints import EVERY, Cadence
-from harness.results.part_files import Parts
 from harness.system import resources
 from harness.training.progress import Display
 
@@ -116,30 +111,6 @@ class RunOptions:
     def processes(self, devices: Sequence[str]) -> int:
         """Return how many processes train: as given; else one a GPU, or one a core."""
         return self.workers or (len(devices) if devices[0] != "cpu" else resources.cores())
-
-
-def check_bits(drawn: Plan, options: RunOptions) -> None:
-    """Raise UsageError where trials cannot have the bits that are asked for, before anything is trained."""
-    if options.bits == "portable":
-        todo = [trial for trial in drawn.trials if trial.trial_id not in drawn.skipped]
-        portability.check(todo, drawn.study.metrics)
-
-
-def check_earlier_bits(
-    folder: Path, drawn: Plan, finished: Mapping[str, str], options: RunOptions, parts: Parts | None = None
-) -> None:
-    """Raise UsageError where a folder's finished trials have other bits than those that are asked for."""
-    made = run_folder.bits_of(folder, finished, parts or part_files.read_all(folder))
-    kept = [made[trial.trial_id] for trial in drawn.trials if trial.trial_id in made]
-    others = Counter(bits for bits in kept if bits != options.bits)
-    whole = options.bits == "native" and len(kept) == len(drawn.trials) - len(drawn.skipped)
-    if others and not whole:  # a native run that has nothing to train mixes nothing
-        [(other, count)] = others.items()
-        raise UsageError(
-            f"{folder} has {count} finished trials of a run with --bits {other}, and this one is "
-            f"with --bits {options.bits}: their rows must not be mixed. Take another folder (--results), the "
-            "same bits, or train all anew (--retrain)"
-        )
 
 
 def _may_have_gpu() -> bool:

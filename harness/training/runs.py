@@ -17,7 +17,6 @@ from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.lowering import builds
 from harness.lowering.builds import Bits
-from harness.planning import compilation, portability
 from harness.planning.cost import stack_seconds
 from harness.planning.plan import Plan, arrange, draw, shortages
 from harness.planning.stack import Engine, Stack, budget_of
@@ -27,11 +26,12 @@ from harness.results.csv_rows import TextTable
 from harness.results.provenance import Provenance, metric_notes
 from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
-from harness.study.trials import Trial, components_of
+from harness.study.trials import components_of
 from harness.system import locks, spawning
 from harness.training import tuning
+from harness.training.bit_checks import check_bits, check_earlier_bits, compile_portable
 from harness.training.executors import Workers
-from harness.training.options import RunKeywords, RunOptions, affordable, check_bits, check_earlier_bits
+from harness.training.options import RunKeywords, RunOptions, affordable
 from harness.training.progress import Display, Progress, SharedProgress
 from harness.training.tasks import StackTask
 
@@ -156,23 +156,6 @@ def check_folder(folder: Path, drawn: Plan, options: RunOptions) -> dict[str, An
     return known
 
 
-def compile_portable(drawn: Plan, trials: Sequence[Trial]) -> None:
-    """Compile and check what is new of the components of trials for the same bits on every processor.
-
-    Raises:
-        MachineError: the kernels cannot be had on this machine, or are wrong.
-        UsageError: a component's compiled form is not to be used.
-    """
-    if missing := compiled.compile_new(trials, drawn.study.metrics):
-        raise MachineError(
-            f"--bits portable needs compiled code, and there is none here: {missing}. Install a C compiler "
-            "(gcc or clang), or name one in CC; or take --bits native"
-        )
-    for trial in {id(trial.arm): trial for trial in trials}.values():
-        if why := compilation.why_not(trial.arm.settings, drawn.study.metrics):
-            raise UsageError(f"--bits portable: arm {trial.arm.name!r}: {why}. {portability.ADVICE}")
-
-
 def _digests(plan: Plan) -> dict[str, str]:
     return {name: dataset.facts.digest for name, dataset in plan.datasets.items()}
 
@@ -227,9 +210,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         workers.start(engines, early=True)
         remarks, trials = _prepare(planned, earlier)
         del earlier  # the tables of all that is finished, as text
-        provenance = Provenance(
-            folder, planned.plan, planned.devices, planned.processes, anew=options.retrain
-        )
+        provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
         remarks += _remarks(planned, trials)
         title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)

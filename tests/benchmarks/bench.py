@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def main(**asked: Any) -> None:
     try:
         if asked["revision"]:
             refuse_beside_gate(given)
-        sys.exit(_run(**asked))
+        sys.exit(_run(Asked(**asked)))
     except KeyboardInterrupt:
         sys.exit(130)
     except (UsageError, MachineError) as error:
@@ -200,34 +201,55 @@ def main(**asked: Any) -> None:
         sys.exit(gate.UNKNOWN)
 
 
-def _run(
-    *, cell_names: str, sides: str, rounds: int, minutes: float, out: Path, against: str | None,
-    revision: str | None, margin: float, instructions: str, pythons: Sequence[str], trials: int | None,
-    epochs: int | None,
-) -> int:  # fmt: skip
-    if "" in (revision, against):  # as of a variable that is not set: nothing would be compared, and be fine
-        raise UsageError("--gate and --against: got an empty text; allowed is a commit, such as HEAD~1")
-    if math.isnan(margin) or math.isnan(minutes):
-        raise UsageError("--margin and --minutes: got nan; allowed is a number")
-    other = revision or against
-    names = [HARNESS] if revision else chosen_sides(sides)
-    if revision:
-        trials, epochs = trials or gate.TRIALS, epochs or gate.EPOCHS
-    chosen = cells.chosen(cell_names or ("gate" if revision else "default"), trials, epochs)
-    held = chosen_instructions(instructions)
+@dataclass(frozen=True)
+class Asked:
+    """The options of a call, as the command line names them."""
+
+    cell_names: str
+    sides: str
+    rounds: int
+    minutes: float
+    out: Path
+    against: str | None
+    revision: str | None
+    margin: float
+    instructions: str
+    pythons: Sequence[str]
+    trials: int | None
+    epochs: int | None
+
+    def __post_init__(self) -> None:
+        if "" in (self.revision, self.against):  # as of a variable that is not set: nothing would be compared
+            raise UsageError("--gate and --against: got an empty text; allowed is a commit, such as HEAD~1")
+        if math.isnan(self.margin) or math.isnan(self.minutes):
+            raise UsageError("--margin and --minutes: got nan; allowed is a number")
+
+    @property
+    def cells(self) -> dict[str, cells.Cell]:
+        """The cells; a gate's are short."""
+        if self.revision:
+            short = self.trials or gate.TRIALS, self.epochs or gate.EPOCHS
+            return cells.chosen(self.cell_names or "gate", *short)
+        return cells.chosen(self.cell_names or "default", self.trials, self.epochs)
+
+
+def _run(asked: Asked) -> int:
+    other = asked.revision or asked.against
+    names = [HARNESS] if asked.revision else chosen_sides(asked.sides)
+    chosen, held = asked.cells, chosen_instructions(asked.instructions)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         crews = stack.enter_context(Crews())
-        rows = Rows(out / ("gate.csv" if revision else "rows.csv"))
-        able = prepared(names, held, pythons or [sys.executable], folder, crews)
+        rows = Rows(asked.out / ("gate.csv" if asked.revision else "rows.csv"))
+        able = prepared(names, held, asked.pythons or [sys.executable], folder, crews)
         if other:
             able[OTHER] = HarnessSide(stack.enter_context(worktree(ROOT, other)), folder)
-        deadline = time.monotonic() + 60 * minutes
+        deadline = time.monotonic() + 60 * asked.minutes
         bench = Bench(chosen, able, rows, commit_of(ROOT), click.echo, deadline, held)
         bench.remember()
-        if revision:
-            return judge(bench, revision, margin)
-        return measure(bench, out, rounds)
+        if asked.revision:
+            return judge(bench, asked.revision, asked.margin)
+        return measure(bench, asked.out, asked.rounds)
 
 
 if __name__ == "__main__":

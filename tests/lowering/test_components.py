@@ -86,6 +86,17 @@ def test_a_refusal_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         components.activation("own_noise")
 
 
+def test_what_is_refused_for_want_of_torch_is_not_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(components, "_traced", lambda _: ("", "import of torch halted"))
+        patch.setitem(sys.modules, "torch", None)
+        with pytest.raises(NotLoweredError, match="torch halted"):
+            components.activation("own_mish")
+    assert texts(fresh) == []
+    forget()
+    assert "activate" in components.activation("own_mish").text
+
+
 def test_a_worker_process_finds_what_its_parent_traced() -> None:
     components.activation("own_mish")
     code = f"""
