@@ -14,13 +14,14 @@ import os
 import re
 import secrets
 import struct
+import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import MachineError
 from harness.system import locks
@@ -28,6 +29,8 @@ from harness.system import locks
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 DAMAGE = (
     OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile,
@@ -73,6 +76,31 @@ def write(path: Path, content: bytes) -> None:
             f"{path} cannot be written: {error.strerror or error}. What is finished is safe; {advice}, "
             "then run the same command again: it goes on from here."
         ) from error
+
+
+def keep_first(path: Path, content: str, read: Callable[[Path], T | None]) -> T | None:
+    """Keep a text unless another process has kept one; return what is there: the first decides for all.
+
+    Args:
+        path: its folder is made if need be.
+        content: the text.
+        read: returns what a file says, or None if there is none or it is damaged: such a one is replaced.
+
+    Returns None where nothing can be kept.
+    """
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            draft = Path(scratch) / path.name
+            draft.write_text(content, encoding="utf-8")
+            try:
+                path.hardlink_to(draft)  # which replaces nothing
+            except FileExistsError:
+                if read(path) is None:
+                    draft.replace(path)
+            except OSError:  # a file system without links
+                draft.replace(path)
+    return read(path)
 
 
 def content_of(path: Path, most: int | None = None) -> bytes:

@@ -24,6 +24,7 @@ from harness.engines.stacked import tiled
 from harness.lowering import builds, components
 from harness.planning import compilation, grouping
 from harness.study.trials import Trial
+from harness.system import files
 
 pytestmark = pytest.mark.skipif(bool(kernels.why_not()), reason=f"no kernels: {kernels.why_not()}")
 EVERY = [Forms(a, b) for a in (False, True) for b in (False, True)]
@@ -220,5 +221,5 @@ def test_the_first_process_decides_what_was_measured(tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
     first, second = (json.dumps(vars(kernels.Measured(thresholds=((1, x, x),)))) for x in (0.5, 0.7))
     kept.write_text("damaged")
-    assert kernels._keep(kept, first) == kernels.Measured.from_text(first)
-    assert kernels._keep(kept, second) == kernels.Measured.from_text(first)
+    assert files.keep_first(kept, first, kernels._read) == kernels.Measured.from_text(first)
+    assert files.keep_first(kept, second, kernels._read) == kernels.Measured.from_text(first)

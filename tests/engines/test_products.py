@@ -188,7 +188,7 @@ def test_a_choice_that_another_process_keeps_meanwhile_is_not_deleted(
 ) -> None:
     other, kept, looks = dict.fromkeys(NAMES, True), products._kept, []
 
-    def overtaken(path: Path) -> products.Choice:
+    def overtaken(path: Path) -> products.Choice | None:
         found = kept(path)
         looks.append(found)
         if len(looks) == 2 and not found:  # between a look and what follows from it

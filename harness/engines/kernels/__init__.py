@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
@@ -30,7 +29,7 @@ from harness.lowering.calls import MOST_STATES as MOST_STATES
 from harness.lowering.calls import WIDEST as WIDEST
 from harness.lowering.compiler import SWITCH, UnavailableError
 from harness.planning import compilation
-from harness.system import machine
+from harness.system import files, machine
 
 SOURCE = Path(__file__).with_name("kernels.c")
 RULES = [SOURCE.parents[1] / "compiled" / name for name in ("forms.py", "images.py")]
@@ -274,25 +273,10 @@ def _measured(path: Path) -> Measured:
             found = Measured.from_text(told)
         except (ValueError, TypeError) as error:
             raise UnavailableError(str(error)) from error
-        found = _keep(kept, told) or found
+        found = files.keep_first(kept, told, _read) or found
     if found.complaint:
         raise UnavailableError(f"{found.complaint} (kept in {kept}; HARNESS_KERNELS=on uses them anyway)")
     return found
-
-
-def _keep(kept: Path, told: str) -> Measured | None:
-    """Keep what was measured, unless another process was faster; return what is kept, for all of them."""
-    with suppress(OSError), tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-        written = Path(scratch) / kept.name
-        written.write_text(told, encoding="utf-8")
-        try:
-            kept.hardlink_to(written)  # which replaces nothing
-        except FileExistsError:
-            if _read(kept) is None:  # a damaged one
-                written.replace(kept)
-        except OSError:  # a file system without links
-            written.replace(kept)
-    return _read(kept)
 
 
 def _read(kept: Path) -> Measured | None:

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor
 
 from harness.data import cache
-from harness.system import machine
+from harness.system import files, machine
 
 Kind: TypeAlias = Literal["forward", "gradient", "update"]
 """A product of weights with images or activations; of a gradient with them; the latter, into the weights."""
@@ -74,7 +73,10 @@ def choice() -> Choice:
     if _setting() is None:
         return {}
     path = _place()
-    return _kept(path) or _keep(path, _measured())
+    if kept := _kept(path):
+        return kept
+    found = _measured()
+    return files.keep_first(path, json.dumps(found, indent=1), _kept) or found
 
 
 def _measured() -> Choice:
@@ -94,28 +96,13 @@ def _place() -> Path:
     return cache.cache_root() / "kernels" / f"products-{digest}.json"
 
 
-def _kept(path: Path) -> Choice:
-    """Read a choice that was kept; empty where there is none, or a damaged one."""
+def _kept(path: Path) -> Choice | None:
+    """Read a choice that was kept; None where there is none, or a damaged one."""
     with suppress(OSError, ValueError):
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and set(content) == set(CLASSES):
             return {name: content[name] is True for name in CLASSES}
-    return {}
-
-
-def _keep(path: Path, measured: Choice) -> Choice:
-    """Keep a choice where one can; return what is there, since the first process decides for all."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            draft = Path(scratch) / path.name
-            draft.write_text(json.dumps(measured, indent=1), encoding="utf-8")
-            try:
-                path.hardlink_to(draft)  # which replaces nothing
-            except FileExistsError:
-                if not _kept(path):  # damaged
-                    draft.replace(path)
-    return _kept(path) or measured
+    return None
 
 
 def _called(kind: Kind, a: Tensor, b: Tensor, product: Callable[[], Tensor]) -> Tensor:
