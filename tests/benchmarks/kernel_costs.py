@@ -3,17 +3,19 @@
 Whole steps, in microseconds of processor time a member and step, on MNIST's batches: the least of five times
 256 steps. Beside them the least that they could take on this core (`roofline`): with each weight read once a
 batch, and with each read once for every pixel that is not zero. Then evaluations, in nanoseconds a member and
-image, beside forward passes of the roofline and of the kernels, and their share of a run of three epochs.
+image, beside forward passes of the roofline and of the kernels, and their share of a run of three epochs. At
+last the three products of a wide layer, and their share of the core's arithmetic.
 `--avx2` compiles for AVX2 and holds PyTorch to it; `--kernels` leaves PyTorch out.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from harness.data.batches import Budget
 from harness.data.samples import Data, prepare
 from harness.engines import kernels
 from harness.engines.base import LOOK_EVERY
-from harness.engines.compiled.memory import function_address
+from harness.engines.compiled.memory import address, function_address, zeros
 from harness.engines.compiled.training import CompiledTraining
 from harness.engines.driver import Training
 from harness.engines.stacked.engine import StackTraining
@@ -42,6 +44,19 @@ CLASSES, EPOCHS = 10, 3
 NOTHING = """#include "component.h"
 void judge(const REAL *z, const int_of_real *label, int64_t b, int64_t count, const double *settings,
            double *loss, int64_t *hits, int64_t *best, REAL *sure) {}
+"""
+WIDE, WIDE_BATCH = 512, 128
+PRODUCTS = """#include "component.h"
+#include "images.h"
+#include "layers.h"
+/* forward, the gradient of the weights (o, i), and the gradient at the inputs, of y (i, b) and z (o, b) */
+void wide_product(int64_t which, const REAL *w, REAL *y, REAL *turned_y, REAL *z, REAL *grad, int64_t i,
+                  int64_t o, int64_t b)
+{
+    if (which == 0) multiply(&(product_of){w, y, 0, i, 1, b, i, b, z, b}, o);
+    if (which == 1) multiply(&(product_of){z, turned_y, 0, b, 1, i, b, i, grad, i}, o);
+    if (which == 2) multiply(&(product_of){w, z, 0, 1, i, b, o, b, y, b}, i);
+}
 """
 COMPILER = Path(__file__).parents[1] / "engines" / "compiler_for.py"
 AVX2 = {
@@ -135,6 +150,28 @@ def compare(rates: Rates, hidden: Sequence[int], optimizer: str, size: int, peer
     return f"{told} {judged / passed:5.2f} {100 * judgements / (judgements + steps):5.0f} %"
 
 
+def wide_products(rates: Rates) -> Iterator[str]:
+    """Each product of a wide layer: microseconds, GFLOP/s, and its share of the core's."""
+    library = compiler.library(PRODUCTS, "float32", "wide products", (kernels.SOURCE.parent,))
+    n, b = WIDE, WIDE_BATCH
+    shapes = ((n, n), (n, b), (b, n), (n, b), (n, n))
+    rng = np.random.default_rng(0)
+    arrays = [zeros(shape, np.float32) for shape in shapes]
+    for array in arrays:
+        array[:] = rng.random(array.shape, np.float32) / n
+    at = [ctypes.c_void_p(address(array)) for array in arrays]
+    sizes = [ctypes.c_int64(size) for size in (n, n, b)]
+    for which, name in enumerate(("forward", "gradient of weights", "gradient of inputs")):
+        best = float("inf")
+        for _ in range(200):
+            start = time.process_time_ns()
+            library.wide_product(ctypes.c_int64(which), *at, *sizes)
+            best = min(best, (time.process_time_ns() - start) / 1e9)
+        reached = n * n * b / best
+        share = 100 * reached / rates.multiply_adds
+        yield f"{name}: {1e6 * best:.0f} us, {2e-9 * reached:.0f} GFLOP/s, {share:.0f} %"
+
+
 def main() -> None:
     """Print the table; with --avx2 in a process of its own, whose environment says so from the start."""
     options = sys.argv[1:]
@@ -153,6 +190,7 @@ def main() -> None:
             for optimizer in OPTIMIZERS:
                 for size in SIZES:
                     print(compare(rates, hidden, optimizer, size, "--kernels" not in options), flush=True)
+    print(f"{WIDE} x {WIDE} at batch {WIDE_BATCH}: {'; '.join(wide_products(rates))}")
 
 
 if __name__ == "__main__":
