@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from click.testing import CliRunner
 from torch import Tensor
@@ -184,20 +185,10 @@ def test_rows_of_other_bits_are_not_mixed(study_of: StudyOf, tmp_path: Path) -> 
     assert runs.train(three, folder, workers=1, bits="portable").trained == 1
 
 
-GOOD = """
-[study]
-name = "good"
-seeds = 1
-[baseline]
-dataset = "digits"
-hidden = [4]
-epochs = 1
-"""
-
-
 def test_a_plan_refuses_the_bits_that_a_run_would(tmp_path: Path) -> None:
-    study, folder = tmp_path / "good.toml", tmp_path / "results"
-    study.write_text(GOOD)
+    study, folder = tmp_path / "small.toml", tmp_path / "results"
+    small = {"dataset": "digits", "hidden": [4], "epochs": 1}
+    study.write_text(tomli_w.dumps({"study": {"name": "small", "seeds": 1}, "baseline": small}))
 
     def command(name: str, *options: str) -> BaseException | None:
         given = [name, str(study), "--results", str(folder), *options]
