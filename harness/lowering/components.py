@@ -152,15 +152,11 @@ def _found(origin: ComponentOrigin, digests: tuple[str, ...]) -> Lowered | str:
             return "it keeps state: it is another one after it was called"
         if unseen := _unseen(origin):  # by now: what an object counts is known once it was called
             return f"it may change unnoticed, by {unseen}"
-        if not _without_torch():  # else nothing is known of the component
-            _write(kept, made)
+        if made[1] and sys.modules.get("torch", ...) is None:  # this process may not import it, for now
+            raise NotLoweredError(made[1])  # and nothing is known of the component, so nothing is kept
+        _write(kept, made)
     text, refusal = made
     return refusal or Lowered(origin, text)
-
-
-def _without_torch() -> bool:
-    """Tell whether this process may not import torch."""
-    return sys.modules.get("torch", ...) is None
 
 
 def _unseen(origin: ComponentOrigin) -> str:

@@ -86,15 +86,26 @@ def test_a_refusal_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         components.activation("own_noise")
 
 
-def test_what_is_refused_for_want_of_torch_is_not_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("third_party", [True, False])
+def test_what_is_refused_for_want_of_torch_is_not_kept(
+    third_party: bool, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in the cache nor in this process."""
+
+    def lower() -> Lowered:
+        return (
+            components.activation("own_mish")
+            if third_party
+            else components.output("softmax", "nll", "ignore", 10)
+        )
+
     with monkeypatch.context() as patch:
         patch.setattr(components, "_traced", lambda _: ("", "import of torch halted"))
         patch.setitem(sys.modules, "torch", None)
         with pytest.raises(NotLoweredError, match="torch halted"):
-            components.activation("own_mish")
+            lower()
     assert texts(fresh) == []
-    forget()
-    assert "activate" in components.activation("own_mish").text
+    assert lower().text
 
 
 def test_a_worker_process_finds_what_its_parent_traced() -> None:
