@@ -1,0 +1,23 @@
+"""Checks of what a person wrote: a loss, an activation, a backward pass, a whole NumPy network.
+
+Each gives a `CheckResult`: true where all is right; shown, it says what was compared and what is wrong.
+
+>>> import harness
+>>> harness.check.component("loss", "ce")
+right: loss 'ce' keeps its contract
+  compared: as a plan tries it, and on a stack of three
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.system.lazy import public_names
+
+if TYPE_CHECKING:
+    from harness.check.components import component as component
+    from harness.check.result import CheckResult as CheckResult
+
+_HOMES = {"CheckResult": "result", "component": "components"}
+__all__ = ["CheckResult", "component"]
+__getattr__, __dir__ = public_names(__name__, _HOMES)
