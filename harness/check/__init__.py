@@ -16,8 +16,9 @@ from harness.system.lazy import public_names
 
 if TYPE_CHECKING:
     from harness.check.components import component as component
+    from harness.check.losses import loss as loss
     from harness.check.result import CheckResult as CheckResult
 
-_HOMES = {"CheckResult": "result", "component": "components"}
-__all__ = ["CheckResult", "component"]
+_HOMES = {"CheckResult": "result", "component": "components", "loss": "losses"}
+__all__ = ["CheckResult", "component", "loss"]
 __getattr__, __dir__ = public_names(__name__, _HOMES)
