@@ -16,9 +16,10 @@ from harness.system.lazy import public_names
 
 if TYPE_CHECKING:
     from harness.check.components import component as component
+    from harness.check.gradients import gradient as gradient
     from harness.check.losses import loss as loss
     from harness.check.result import CheckResult as CheckResult
 
-_HOMES = {"CheckResult": "result", "component": "components", "loss": "losses"}
-__all__ = ["CheckResult", "component", "loss"]
+_HOMES = {"CheckResult": "result", "component": "components", "gradient": "gradients", "loss": "losses"}
+__all__ = ["CheckResult", "component", "gradient", "loss"]
 __getattr__, __dir__ = public_names(__name__, _HOMES)

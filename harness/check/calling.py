@@ -61,12 +61,12 @@ def checking(what: str) -> Iterator[Findings]:
             findings.problems.append(str(fault))
 
 
-def name_of(function: Any) -> str:
-    """Name a function as its author does; "your function" where it has no name."""
+def name_of(function: Any, unnamed: str = "your function") -> str:
+    """Name a function as its author does; a lambda has no name."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__
-    return "your function" if name == "<lambda>" else str(name)
+    return unnamed if name == "<lambda>" else str(name)
 
 
 def check_callable(role: str, function: object) -> None:
@@ -146,14 +146,18 @@ class OwnFunction:
         return value, np.zeros(x.shape) if derived is None else derived.numpy()
 
 
-def find(name: str, function: Callable[..., Any], *arrays: Array) -> tuple[OwnFunction, Array]:
+def find(
+    name: str, function: Callable[..., Any], *arrays: Array, usual: Library = "torch"
+) -> tuple[OwnFunction, Array]:
     """Find the library and precision with which a function works, by trying; give its result, too.
+
+    `usual` is the library of a function that mentions none.
 
     Raises:
         ComponentError: it fails with all; the words are those of the most probable one.
     """
     first: ComponentError | None = None
-    for library in _libraries(function):
+    for library in _libraries(function, usual):
         for dtype in (np.float64, np.float32):
             own = OwnFunction(name, function, library, dtype)
             try:
@@ -223,10 +227,11 @@ def _line_of(error: BaseException, function: Callable[..., Any]) -> str:
     return f"{lines[-1]}, " if lines else ""
 
 
-def _libraries(function: Callable[..., Any]) -> Sequence[Library]:
+def _libraries(function: Callable[..., Any], usual: Library) -> Sequence[Library]:
     """Order the libraries by how probable it is that a function was written for them."""
     used = set(_used(function, DEPTH))
-    return ("numpy", "torch") if "numpy" in used and "torch" not in used else ("torch", "numpy")
+    first = "torch" if "torch" in used else "numpy" if "numpy" in used else usual
+    return ("numpy", "torch") if first == "numpy" else ("torch", "numpy")
 
 
 def _used(function: Any, depth: int) -> Iterator[str]:
