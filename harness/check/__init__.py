@@ -16,10 +16,21 @@ from harness.system.lazy import public_names
 
 if TYPE_CHECKING:
     from harness.check.components import component as component
+    from harness.check.functions import activation as activation
+    from harness.check.functions import head as head
     from harness.check.gradients import gradient as gradient
     from harness.check.losses import loss as loss
+    from harness.check.networks import network as network
     from harness.check.result import CheckResult as CheckResult
 
-_HOMES = {"CheckResult": "result", "component": "components", "gradient": "gradients", "loss": "losses"}
-__all__ = ["CheckResult", "component", "gradient", "loss"]
+_HOMES = {
+    "CheckResult": "result",
+    "component": "components",
+    "activation": "functions",
+    "head": "functions",
+    "gradient": "gradients",
+    "loss": "losses",
+    "network": "networks",
+}
+__all__ = ["CheckResult", "activation", "component", "gradient", "head", "loss", "network"]
 __getattr__, __dir__ = public_names(__name__, _HOMES)

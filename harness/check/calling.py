@@ -112,7 +112,7 @@ class OwnFunction:
             raise
         except BaseException as error:
             shapes = ", ".join(str(tuple(x.shape)) for x in given)
-            where = _line_of(error, self.function)
+            where = line_of(error, self.function)
             raise ComponentError(
                 f"{self.name} raises {in_words(error)} ({where}called with {shapes})"
             ) from error
@@ -216,7 +216,7 @@ def _is_module(value: object) -> bool:
     return ("torch.nn.modules.module", "Module") in [(k.__module__, k.__name__) for k in type(value).__mro__]
 
 
-def _line_of(error: BaseException, function: Callable[..., Any]) -> str:
+def line_of(error: BaseException, function: Callable[..., Any]) -> str:
     """Say in which line of a person's code an exception was raised: "own.py:7, "."""
     code = code_of(function)
     lines = [

@@ -1,8 +1,8 @@
 """Derivatives by central differences, with a bound of their error, and kinks found.
 
 The fourth-order difference (8 (s(h) - s(-h)) - (s(2h) - s(-2h))) / 12h is taken at several h. A large h is
-wrong by the function's curvature, a small one by rounding; two neighbours that agree best, and the rounding that
-was measured, bound the error (after Ridders, "Accurate computation of F'(x) and F'(x) F''(x)", 1982).
+wrong by the function's curvature, a small one by rounding; two neighbours that agree best, and the measured
+rounding, bound the error (after Ridders, "Accurate computation of F'(x) and F'(x) F''(x)", 1982).
 """
 
 from __future__ import annotations

@@ -46,6 +46,8 @@ class Disagreement:
     slopes: Sequence[Slope]
     batch: int = 1
     """Rows of what the function gives."""
+    letter: str = "x"
+    """The name of what is differentiated by, where its value at an element tells something."""
 
     @property
     def expected(self) -> Array:
@@ -135,15 +137,17 @@ class Disagreement:
         """Say how many elements are wrong, where, and give the worst."""
         if not self.places:
             return "is right at the elements compared and wrong elsewhere (along random directions)"
+        if not self.got.any():
+            return "is 0 everywhere"
         wrong, given = self.wrong(), self._given
         off = np.where(wrong & np.isfinite(given), np.abs(given - self.expected), np.where(wrong, np.inf, -1))
         worst = int(off.argmax())
         place = self.places[worst]
         index = f"[{', '.join(map(str, place))}]"
-        x = f", where x = {self.x[place]:.4g}" if self.x.shape else ""
+        x = f", where {self.letter} = {self.x[place]:.4g}," if self.x.shape and self.letter else ""
         only = self._region(wrong)
         return (
-            f"is wrong at {int(wrong.sum())} of {len(wrong)} elements{only}; at {index}{x}, it is "
+            f"is wrong at {int(wrong.sum())} of {len(wrong)} elements{only}; at {index}{x} it is "
             f"{given[worst]:.6g}, "
             f"and central differences give {self.slopes[worst].value:.6g}"
         )
@@ -164,6 +168,8 @@ class Disagreement:
     def _region(self, wrong: Array) -> str:
         """Say that all wrong elements, and no right ones, are at positive or at negative x."""
         x = np.array([self.x[place] for place in self.places])
+        if not self.letter:
+            return ""
         for words, inside in ((", all those where x < 0", x < 0), (", all those where x > 0", x > 0)):
             if wrong.any() and not wrong.all() and np.array_equal(wrong, inside):
                 return words

@@ -64,14 +64,15 @@ def loss(
         True
     """
     subject = _subject(fn, like, takes, gradient, settings)
-    _check_choice("labels", labels, (None, "one-hot", "int"))
-    _check_choice("reduction", reduction, ("none", "mean", "sum"))
+    check_choice("labels", labels, (None, "one-hot", "int"))
+    check_choice("reduction", reduction, ("none", "mean", "sum"))
     with calling.checking(f"{subject.name} as {like} of {subject.right.kind.replace('_', '-')}") as findings:
         _LossCheck(subject, labels, reduction, findings).all()
     return findings.result()
 
 
-def _check_choice(name: str, value: object, allowed: Sequence[str | None]) -> None:
+def check_choice(name: str, value: object, allowed: Sequence[str | None]) -> None:
+    """Raise UsageError for a value that is not allowed."""
     if value not in allowed:
         raise UsageError(f"{name} = {value!r}: {did_you_mean(str(value), [a for a in allowed if a])}")
 
