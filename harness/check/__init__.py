@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from harness.check.functions import head as head
     from harness.check.gradients import gradient as gradient
     from harness.check.losses import loss as loss
+    from harness.check.metrics import metric as metric
     from harness.check.networks import network as network
+    from harness.check.optimizers import optimizer as optimizer
     from harness.check.result import CheckResult as CheckResult
 
 _HOMES = {
-    "CheckResult": "result",
-    "component": "components",
-    "activation": "functions",
-    "head": "functions",
-    "gradient": "gradients",
-    "loss": "losses",
-    "network": "networks",
-}
-__all__ = ["CheckResult", "activation", "component", "gradient", "head", "loss", "network"]
+    "CheckResult": "result", "activation": "functions", "component": "components", "gradient": "gradients",
+    "head": "functions", "loss": "losses", "metric": "metrics", "network": "networks",
+    "optimizer": "optimizers",
+}  # fmt: skip
+__all__ = [
+    "CheckResult", "activation", "component", "gradient", "head", "loss", "metric", "network", "optimizer",
+]  # fmt: skip
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -114,7 +114,7 @@ class OwnFunction:
             shapes = ", ".join(str(tuple(x.shape)) for x in given)
             where = line_of(error, self.function)
             raise ComponentError(
-                f"{self.name} raises {in_words(error)} ({where}called with {shapes})"
+                f"{self.name} raises {in_words(error)} ({where}called with {shapes}){hint_of(error)}"
             ) from error
         for number, (x, old) in enumerate(zip(given, before, strict=True), 1):
             if not np.array_equal(_plain(x), _plain(old), equal_nan=_plain(x).dtype.kind == "f"):
@@ -157,7 +157,7 @@ def find(
         ComponentError: it fails with all; the words are those of the most probable one.
     """
     first: ComponentError | None = None
-    for library in _libraries(function, usual):
+    for library in libraries(function, usual):
         for dtype in (np.float64, np.float32):
             own = OwnFunction(name, function, library, dtype)
             try:
@@ -216,6 +216,14 @@ def _is_module(value: object) -> bool:
     return ("torch.nn.modules.module", "Module") in [(k.__module__, k.__name__) for k in type(value).__mro__]
 
 
+def hint_of(error: BaseException) -> str:
+    """Say what the cause of an exception may be, or ""."""
+    text = str(error)
+    if "could not be broadcast" in text or "must match the size of tensor" in text:
+        return ": is keepdims=True (keepdim=True in PyTorch) missing in a sum or maximum?"
+    return ""
+
+
 def line_of(error: BaseException, function: Callable[..., Any]) -> str:
     """Say in which line of a person's code an exception was raised: "own.py:7, "."""
     code = code_of(function)
@@ -227,7 +235,7 @@ def line_of(error: BaseException, function: Callable[..., Any]) -> str:
     return f"{lines[-1]}, " if lines else ""
 
 
-def _libraries(function: Callable[..., Any], usual: Library) -> Sequence[Library]:
+def libraries(function: Callable[..., Any], usual: Library) -> Sequence[Library]:
     """Order the libraries by how probable it is that a function was written for them."""
     used = set(_used(function, DEPTH))
     first = "torch" if "torch" in used else "numpy" if "numpy" in used else usual

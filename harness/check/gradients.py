@@ -161,7 +161,10 @@ class _GradientCheck:
             if not outcomes[-1][1]:
                 self._tell_right(form, found)
                 return
-        form, wrong = outcomes[0]
+        named = [
+            outcome for outcome in outcomes if outcome[0].takes == "output" and self._named_output(outcome[0])
+        ]
+        form, wrong = (named or outcomes)[0]
         self.findings.problems += [self._words(form, one) for one in wrong]
 
     def _letters(self) -> str:
