@@ -162,7 +162,7 @@ class _GradientCheck:
         return backward_forms.call(own, arguments, len(self.inputs) if self.several else 0)
 
     def _scalar(self, weights: Array, inputs: Sequence[Array]) -> float:
-        return float((weights * self.forward(*inputs, *self.fixed)).sum())
+        return float((weights * self.forward.again(*inputs, *self.fixed)).sum())
 
     def _slopes(self, weights: Array, which: int, places: Sequence[tuple[int, ...]]) -> list[Slope]:
         """Differentiate <weights, forward> by elements of one of the inputs."""

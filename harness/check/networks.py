@@ -106,12 +106,9 @@ class _NetworkCheck:
         if not self._shapes():
             return
         (direction,) = differences.directions(held.arrays, 1, rng)
-        self.rounding = differences.measured_rounding(differences.line(self._loss, held.arrays, direction))
+        self.rounding = differences.measured_rounding(differences.line(self.own.loss, held.arrays, direction))
         compared = [self._compare(which, rng) for which in range(len(held.arrays))]
         self._tell(compared)
-
-    def _loss(self, arrays: Sequence[Array]) -> float:
-        return self.own.results(arrays)[0]
 
     def _shapes(self) -> bool:
         """Say which gradients have another shape than their parameters; tell if none has."""
@@ -130,7 +127,7 @@ class _NetworkCheck:
         return not self.findings.problems
 
     def _slope(self, direction: Sequence[Array]) -> Slope:
-        line = differences.line(self._loss, self.own.held.arrays, direction)
+        line = differences.line(self.own.loss, self.own.held.arrays, direction)
         return differences.slope(line, self.rounding)
 
     def _compare(self, which: int, rng: np.random.Generator) -> Disagreement:
