@@ -78,7 +78,7 @@ def check_callable(role: str, function: object) -> None:
     if not callable(function):
         raise UsageError(
             f"{role} = {function!r:.80}: not a function. Give the function itself, without calling it: "
-            f"my_function, not my_function(..)"
+            "my_function, not my_function(..)"
         )
 
 

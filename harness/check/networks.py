@@ -165,23 +165,20 @@ class _NetworkCheck:
             self.findings.compared.append(
                 f"the gradients of {count(len(names), 'array')}, at {count(elements, 'element')} and along "
                 f"{DIRECTIONS} random directions of each, with central differences of the loss (bound of "
-                "their error "
-                f"{self.bound:.0e}); labels as "
+                f"their error {self.bound:.0e}); labels as "
                 f"{'whole numbers' if self.own.labels == 'int' else 'one-hot rows'}"
             )
             if self.rounding >= differences.SINGLE:
                 self.findings.notes.append(
                     "it computes in single precision, so that a small mistake in a gradient cannot be "
-                    "seen: compute in "
-                    "float64 here"
+                    "seen: compute in float64 here"
                 )
             return
         slopes = np.concatenate([one.expected for one in compared])
         if not slopes.any():
             self.findings.problems.append(
                 f"the loss does not change when parameters are changed: does {self.own.name} read the "
-                "parameters that "
-                "it is given?"
+                "parameters that it is given? (Or are they so large that it is saturated?)"
             )
             return
         words = {name: _words(one) for name, one in zip(names, compared, strict=True) if name in wrong}
@@ -193,8 +190,7 @@ class _NetworkCheck:
         if wrong == names[: len(wrong)] and len(right) > 1 and len(wrong) > 1:
             self.findings.notes.append(
                 f"{joined(right)} are right and {joined(wrong)}, nearer to the input, are not: look at "
-                "what is passed "
-                "back between them (times the weights, times the activation's derivative)"
+                "what is passed back between them (times the weights, times the activation's derivative)"
             )
 
     def against(self, architecture: ReferenceNetwork) -> None:

@@ -157,8 +157,7 @@ class OwnNetwork:
             shapes = ", ".join(str(array.shape) for array in arrays)
             raise ComponentError(
                 f"{self.name} raises {in_words(error)} ({where}called with parameters {shapes}, x "
-                f"{x.shape} and y "
-                f"{y.shape})"
+                f"{x.shape} and y {y.shape})"
             ) from error
         self._check_unchanged(given, arrays, x)
         if not isinstance(result, (tuple, list)) or len(result) != 2:
