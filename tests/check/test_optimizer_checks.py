@@ -201,7 +201,7 @@ def test_single_precision_is_right() -> None:
             fails,
             "sgd",
             {},
-            r"raises AttributeError.*test_own_optimizers\.py:\d+, at step 1, of param",
+            r"raises AttributeError.*test_optimizer_checks\.py:\d+, at step 1, of param",
         ),
         (lambda _p: 3, "sgd", {}, r"gives int; allowed: an object with step\(\)"),
         (

@@ -153,7 +153,7 @@ MISTAKES: dict[str, tuple[Any, str, dict[str, Any], str]] = {
         r"the values are right and autograd's gradient is not"),
     "no return": (lambda _z, _y: None, "ce", {}, r"gives None: is its `return` missing"),
     "raises": (lambda z, _y: z.missing, "ce", {},
-        r"raises AttributeError.*test_own_losses\.py:\d+, called with \(12, 10\), \(12,"),
+        r"raises AttributeError.*test_loss_checks\.py:\d+, called with \(12, 10\), \(12,"),
     "keepdims": (lambda p, t: by_one_hot(p / p.sum(1), t), "ce", PROBABILITIES,
         r"is keepdims=True .* missing"),
     "in place": (lambda f, t: (f.__isub__(t) ** 2).sum(1) / 2, "ql", {}, r"changes its argument 1 in place"),
