@@ -14,7 +14,7 @@ from harness import notes
 from harness.data.samples import TRAINED_ON
 from harness.errors import UsageError
 from harness.notes import progress_bar
-from harness.planning.cost import cost
+from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM
 from harness.study.trials import arms as arms_of
@@ -68,6 +68,8 @@ def show_plan(
         f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
         "(estimates)"
     )
+    if states := state_bytes(stacks, study):
+        click.echo(f"kept states: {states / 1e6:.1f} MB of it")
     for warning in plan.warnings:
         notes.warn(warning)
 

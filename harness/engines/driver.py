@@ -16,7 +16,7 @@ from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.engines.base import LOOK_EVERY, EngineOptions
 from harness.engines.outcome import Evaluation, Floats, Outcome
-from harness.engines.states import State
+from harness.engines.states import State, copied
 
 
 class Training(Protocol):
@@ -56,6 +56,8 @@ def run(training: Training, options: EngineOptions) -> Outcome:
     diverged = np.zeros(len(training.parameters), np.int64)
     outcome = Outcome(diverged, training.parameters, budget.epoch_of(stop), stop, notes=training.notes)
     _Run(training, options, outcome).train()
+    if options.keep_state and stop == budget.steps and not outcome.all_diverged:
+        outcome.state = State(stop, copied({**training.state_dict(), **outcome.state_dict()}))
     if stop == budget.steps and not options.sealed and not outcome.all_diverged:
         outcome.final["test"] = training.evaluate("test", keep=True)
     outcome.weights = training.weights()

@@ -87,6 +87,11 @@ def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
     return (*kind, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
 
 
+def trains_alone(arm: Arm) -> bool:
+    """Tell whether an arm's trials cannot be stacked, and train in the loop engine."""
+    return bool(_why_alone(arm, _fault))
+
+
 def _why_alone(arm: Arm, fault: Callable[[str, str, int], str]) -> str:
     """Say why an arm's trials cannot be stacked; empty where they can."""
     settings = arm.settings

@@ -18,9 +18,9 @@ import math
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import safetensors.numpy
@@ -29,14 +29,16 @@ from safetensors import SafetensorError
 
 from harness import notes
 from harness.axes.metrics import metrics
+from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
+from harness.data.datasets import Dataset
 from harness.engines import kernels
 from harness.engines.compiled import engine as compiled
-from harness.engines.states import State
+from harness.engines.states import State, array_of
 from harness.errors import MachineError, UsageError
 from harness.lowering import compiler
 from harness.planning.stack import Stack
-from harness.study.trials import SEMANTICS, Trial
+from harness.study.trials import SEMANTICS, Arm, Trial
 from harness.system import files, locks
 
 FORMAT = 3
@@ -141,12 +143,31 @@ class CheckpointHeader:
     """The trials of a checkpoint, and the seconds of their training so far, over all runs together.
 
     `metrics` are those of their curve: name -> digest of the defining file, "" for the harness's own.
+    `members` are the trials' arms, settings and seeds; `parents` the trials that they went on from, if any;
+    `library` is what computed them, in a state that is kept.
     """
 
     group: str
     trials: list[str]
     seconds: float
     metrics: dict[str, str] = field(default_factory=dict)
+    members: list[dict[str, Any]] = field(default_factory=list)
+    parents: list[str] = field(default_factory=list)
+    library: str = ""
+
+    @classmethod
+    def of(cls, group: str, trials: Sequence[Trial], seconds: float, tracked: Sequence[str]) -> Self:
+        """Describe trials in training."""
+        members = [{"arm": t.arm.name, "settings": dict(t.arm.settings), "seed": t.seed} for t in trials]
+        return cls(group, [trial.trial_id for trial in trials], seconds, digests(tracked), members)
+
+    def made_of(self, study_datasets: Mapping[str, Dataset]) -> list[Trial]:
+        """Rebuild the trials, on data sets that a study declares or that are registered."""
+        made = []
+        for trial_id, member in zip(self.trials, self.members, strict=True):
+            settings = Settings(member["settings"], study_datasets.get(member["settings"]["dataset"]))
+            made.append(Trial(trial_id, Arm(member["arm"], settings), member["seed"]))
+        return made
 
     def check(self, path: Path, metrics: Mapping[str, str]) -> None:
         """Refuse to resume with other metrics: columns would be ragged, or mix two definitions.
@@ -183,7 +204,7 @@ def write(path: Path, origin: Origin, header: CheckpointHeader, step: int, value
     arrays: dict[str, NDArray[Any]] = {}
     others: dict[str, Any] = {}
     for name, value in values.items():
-        plain = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        plain = array_of(value)
         if isinstance(plain, np.ndarray):
             arrays[name] = np.asarray(plain, order="C")
         else:
@@ -238,6 +259,13 @@ def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str
     return digest.hexdigest()
 
 
+class Source(Protocol):
+    """The state that trials begin from in place of their start: one that was kept of a shorter training."""
+
+    def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
+        """Return the state of a share's trials, with their parents in its header; None: they start anew."""
+
+
 class ShareCheckpoint:
     """The checkpoint of a stack's share, written while an engine trains it (`states.Checkpoints`)."""
 
@@ -250,8 +278,11 @@ class ShareCheckpoint:
         every: Cadence,
         tracked: Sequence[str] = (),
     ) -> None:
-        self.group, self.trials = stack.group, [trial.trial_id for trial in share]
+        self.group, self.share = stack.group, share
+        self.trials = [trial.trial_id for trial in share]
         self.path = folder / FOLDER / f"{stack.group}-{self.trials[0]}.safetensors"
+        self.source: Source | None = None
+        self.parents: list[str] = []
         self.here, self.every, self.metrics = Origin.here(stack, device, tracked), every, digests(tracked)
         self.begun = self.kept = time.monotonic()
         self.step, self.earlier, self.warned = 0, 0.0, False
@@ -262,11 +293,20 @@ class ShareCheckpoint:
         return self.earlier + time.monotonic() - self.begun
 
     def load(self) -> State | None:
-        """Read the state to resume from; None if there is none, or it is damaged.
+        """Read the state to resume from, or that of the share's source; None if there is none.
 
         Raises:
             UsageError: another version or device wrote it, or a run that tracks other metrics.
         """
+        found = self._own() or (self.source.of(self.share) if self.source else None)
+        if found is None:
+            return None
+        header, state = found
+        self.step, self.earlier, self.parents = state.step, header.seconds, header.parents
+        return state
+
+    def _own(self) -> tuple[CheckpointHeader, State] | None:
+        """Read the share's checkpoint; None if there is none, or it is damaged."""
         if not self.path.exists():
             return None
         try:
@@ -275,10 +315,8 @@ class ShareCheckpoint:
             notes.warn(_set_aside(self.path, error))
             return None
         header.check(self.path, self.metrics)
-        if header.trials != self.trials:  # a checkpoint of the whole stack, or of another division
-            return None
-        self.step, self.earlier = state.step, header.seconds
-        return state
+        # Others: a checkpoint of the whole stack, or of another division.
+        return (header, state) if header.trials == self.trials else None
 
     def due(self, step: int, budget: Budget) -> bool:
         """Tell whether the interval since the last checkpoint, or the start, is over."""
@@ -295,7 +333,8 @@ class ShareCheckpoint:
         Training continues if a checkpoint cannot be written; one note says so.
         """
         try:
-            header = CheckpointHeader(self.group, self.trials, self.seconds, self.metrics)
+            header = CheckpointHeader.of(self.group, self.share, self.seconds, tuple(self.metrics))
+            header = replace(header, parents=self.parents)
             locks.check_there(self.path.parent.parent)
             write(self.path, self.here, header, step, values)
         except (MachineError, MemoryError, SafetensorError, TypeError, ValueError) as error:

@@ -68,7 +68,7 @@ class Phase:
 
     def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002 (a later phase looks at it)
         """Give what changes in [study]."""
-        return {"keep_predictions": [], "keep_weights": "none"} if self.sealed else {}
+        return {"keep_predictions": [], "keep_weights": "none", "keep_state": "none"} if self.sealed else {}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         """Give the arms, in the study's order, duplicates included."""
