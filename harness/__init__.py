@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.exporting.loaders import split_dataset as split_dataset
     from harness.exporting.models import export as export
     from harness.exporting.models import load_model as load_model
+    from harness.exporting.opened import open_checkpoint as open_checkpoint
     from harness.planning.plan import make as plan
     from harness.reporting.page import write as report
     from harness.results import Results as Results
@@ -44,11 +45,12 @@ _HOMES = {
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training", "search": "searching",
     "Results": "results", "read": "results", "compare": "comparison", "report": "reporting:write",
     "export": "exporting", "load_model": "exporting", "loader": "exporting", "split_dataset": "exporting",
+    "open_checkpoint": "exporting",
 }  # fmt: skip
 __all__ = [
     "Results", "activations", "architectures", "compare", "datasets", "export", "heads", "load", "load_model",
-    "loader", "losses", "metrics", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
-    "schedules", "search", "split_dataset",
+    "loader", "losses", "metrics", "open_checkpoint", "optimizers", "parse", "plan", "preprocessings", "read",
+    "report", "run", "schedules", "search", "split_dataset",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -138,19 +138,19 @@ class UpdateOptimizer(torch.optim.Optimizer):
     """A registered update rule as a torch.optim.Optimizer: for optimizers torch.optim does not have."""
 
     def __init__(self, params: Any, optimizer: Optimizer, lr: float, settings: dict[str, Any]) -> None:
-        super().__init__(params, {"lr": lr})
-        self.optimizer, self.settings, self.t = optimizer, settings, 0
+        super().__init__(params, {"lr": lr, "t": 0})
+        self.optimizer, self.settings = optimizer, settings
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # noqa: ARG002 (torch's signature)
         """Update every parameter tensor, in its natural shape."""
-        self.t += 1
         for group in self.param_groups:
+            group["t"] += 1
             for param in group["params"]:
                 if param.grad is None:  # the loss does not depend on it; torch.optim skips it, too
                     continue
                 state = self.state[param]
-                self.optimizer.update(param, param.grad, state, self.t, lr=group["lr"], **self.settings)
+                self.optimizer.update(param, param.grad, state, group["t"], lr=group["lr"], **self.settings)
 
 
 def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
@@ -301,7 +301,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
     states = {i: state.under(f"optimizer.{i}.") for i in range(len(parameters))}
     states = {i: values for i, values in states.items() if values}
     if isinstance(optimizer, UpdateOptimizer):
-        optimizer.t = state.step
+        for group in optimizer.param_groups:
+            group["t"] = state.step
         for i, values in states.items():
             like = parameters[i]
             optimizer.state[like] = {name: restored_value(value, like) for name, value in values.items()}

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from harness.exporting.models import Exported as Exported
     from harness.exporting.models import export as export
     from harness.exporting.models import load_model as load_model
+    from harness.exporting.opened import Checkpoint as Checkpoint
+    from harness.exporting.opened import open_checkpoint as open_checkpoint
 
 _HOMES = {
     **dict.fromkeys(("Exported", "export", "load_model"), "models"),
     **dict.fromkeys(("loader", "split_dataset"), "loaders"),
+    **dict.fromkeys(("Checkpoint", "open_checkpoint"), "opened"),
 }
-__all__ = ["Exported", "export", "load_model", "loader", "split_dataset"]
+__all__ = ["Checkpoint", "Exported", "export", "load_model", "loader", "open_checkpoint", "split_dataset"]
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -222,9 +222,26 @@ def read(path: Path, here: Origin) -> tuple[CheckpointHeader, State]:
         DamagedError: it is truncated or has changed.
         UsageError: another version or device wrote it.
     """
-    origin, about, arrays = _contents(path)
-    if unlike := origin.unlike(here):
+    contents = _contents(path)
+    if unlike := contents[0].unlike(here):
         raise UsageError(f"{path} was made by another version or device: {unlike}. {ADVICE}")
+    return _parsed(*contents[1:])
+
+
+def opened(path: Path) -> tuple[Origin, CheckpointHeader, State]:
+    """Read a checkpoint of this format to look at, whatever version and device made it, every byte checked.
+
+    Raises:
+        DamagedError: it is truncated or has changed, or is of another format.
+    """
+    origin, about, arrays = _contents(path)
+    if origin.format != FORMAT:
+        raise DamagedError(f"its format is {origin.format}; this version reads {FORMAT}")
+    return origin, *_parsed(about, arrays)
+
+
+def _parsed(about: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> tuple[CheckpointHeader, State]:
+    """Parse a checkpoint's header and state."""
     try:
         state = json.loads(about["state"])
         step, values = int(state["step"]), {**arrays, **state["values"]}
