@@ -207,8 +207,8 @@ def open_checkpoint(given: Any) -> Checkpoint | TrialState:
         origin, header, state = checkpoints.opened(path)
     except DamagedError as error:
         raise UsageError(
-            f"{path} is no checkpoint of this version, or it is damaged: {error}. Allowed: a .safetensors file "
-            "of checkpoints/ or states/ in a results folder"
+            f"{path} is no checkpoint of this version, or it is damaged: {error}. Allowed: a .safetensors "
+            "file of checkpoints/ or states/ in a results folder"
         ) from error
     if not header.members:
         raise UsageError(f"{path} was written by a version that kept no settings in it: train its stack anew")
@@ -245,8 +245,8 @@ def _declared(path: Path, header: CheckpointHeader) -> dict[str, Dataset]:
 def _of_stack(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:
     """Read the weights by layer of a stack's only member, and the optimizer's states of each of them."""
     widths = widths_of(trial.arm.settings)
-    values = state.values
-    network = _layers(values["block.0.first"], values["block.0.rest"], widths)
+    block = state.under("block.0.")
+    network = _layers(block["first"], block["rest"], widths)
     slots: list[Arrays] = [{} for _ in network]
     update = state.under("update.0.")
     for name in dict.fromkeys(key.partition(".")[2] for key in update):

@@ -10,15 +10,13 @@ both. Nothing here imports torch.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import importlib.metadata
 import json
 import math
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -32,21 +30,16 @@ from harness.axes.metrics import metrics
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.datasets import Dataset
-from harness.engines import kernels
-from harness.engines.compiled import engine as compiled
 from harness.engines.states import State, array_of
 from harness.errors import MachineError, UsageError
-from harness.lowering import compiler
 from harness.planning.stack import Stack
-from harness.study.trials import SEMANTICS, Arm, Trial
+from harness.results.origins import FORMAT, Origin
+from harness.study.trials import Arm, Trial
 from harness.system import files, locks
 
-FORMAT = 3
-"""Version of the files and of the engines' states: raise it when either changes."""
 EVERY = "60 seconds"
 FOLDER = "checkpoints"
 ADVICE = "Run with the version and options that made it, or delete it: its stack then trains from its start."
-LIBRARIES = {"stacked": ("torch", "numpy"), "loop": ("torch", "numpy"), "numpy": ("numpy",)}
 UNREADABLE = (*files.DAMAGE, SafetensorError, AttributeError)
 
 
@@ -76,66 +69,6 @@ class Cadence:
             f"--checkpoint-every {text!r}: allowed are seconds ('60 seconds', '60s'), minutes ('2 min'), "
             "whole epochs ('5 epochs'), and 'never'"
         )
-
-
-@functools.cache
-def _libraries(engine: str) -> str:
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[engine])
-
-
-def _pytorchs() -> str:
-    """Name what decides the bits of PyTorch's stacks: the kernels of layer one, the library of products."""
-    from harness.engines.stacked import products
-
-    return f"{kernels.identity() or 'PyTorch'}, products by {products.identity()}"
-
-
-def _on_gpu() -> str:
-    """Name what decides the bits of stacks on a GPU, as far as it is known before they train.
-
-    A stack that the resident kernel cannot train takes CUDA graphs, here as there.
-    """
-    if compiler.switched_off():
-        return "PyTorch, CUDA graphs"
-    from harness.engines.resident import nvrtc
-
-    return f"PyTorch, resident kernel {nvrtc.identity()}"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The version, device and libraries that made a checkpoint; with the same ones, training is the same."""
-
-    format: int
-    semantics: int
-    libraries: str
-    engine: str
-    device: str
-    dtype: str
-    kernels: str
-
-    @classmethod
-    def here(cls, stack: Stack, device: str, metrics: Sequence[str] = ()) -> Origin:
-        """Describe this run's training of a stack; float32, as in all runs."""
-        engine = stack.engine
-        kind = "cpu" if engine == "numpy" else device.partition(":")[0]
-        identity = ""
-        if engine == "stacked" and kind == "cpu":
-            identity = compiled.identity(stack.trials, kind, metrics) or _pytorchs()
-        elif engine == "stacked" and kind == "cuda":
-            identity = _on_gpu()
-        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", identity or "PyTorch")
-
-    @classmethod
-    def parse(cls, text: str) -> Origin:
-        """Parse JSON; entries that another format lacks are None."""
-        entries = json.loads(text)
-        return cls(entries["format"], *(entries.get(entry.name) for entry in fields(cls)[1:]))
-
-    def unlike(self, here: Origin) -> str:
-        """List the differences in words; empty if there are none."""
-        pairs = ((name, value, getattr(here, name)) for name, value in asdict(self).items())
-        return "; ".join(f"{name} {there} there, {ours} here" for name, there, ours in pairs if there != ours)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import safetensors
 from harness import notes
 from harness.planning.stack import Stack
 from harness.results import checkpoints
-from harness.results.checkpoints import UNREADABLE, CheckpointHeader, Origin
+from harness.results.checkpoints import UNREADABLE, CheckpointHeader
+from harness.results.origins import FORMAT, Origin
 from harness.results.parts import ShareOutcome
 from harness.system import locks
 
@@ -73,7 +74,7 @@ def listed(folder: Path) -> list[KeptState]:
             kept.append(described(path))
         except UNREADABLE as error:
             notes.warn(f"the state {path} is damaged ({error}): nothing goes on from it. It can be removed")
-    return [state for state in kept if state.origin.format == checkpoints.FORMAT]
+    return [state for state in kept if state.origin.format == FORMAT]
 
 
 def described(path: Path) -> KeptState:

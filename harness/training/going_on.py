@@ -29,8 +29,9 @@ from harness.planning.grouping import trains_alone
 from harness.planning.plan import Known, Plan
 from harness.planning.stack import Engine, Stack
 from harness.results import checkpoints, kept_states
-from harness.results.checkpoints import UNREADABLE, CheckpointHeader, DamagedError, Origin
+from harness.results.checkpoints import UNREADABLE, CheckpointHeader, DamagedError
 from harness.results.kept_states import KeptState
+from harness.results.origins import Origin
 from harness.study.trials import BUDGET, Trial, other_budget
 from harness.text import count
 
