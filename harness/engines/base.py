@@ -81,6 +81,17 @@ class Engine(Protocol):
         """
 
 
+def schedule_factors(settings: Settings, budget: Budget) -> Floats:
+    """Return the factor of an arm's schedule on its learning rate, at every step (S,).
+
+    The schedule of a trial that continues another begins with its own first step; before, factors are 0.
+    """
+    schedule = schedules[settings.schedule]
+    arguments = {name: settings[name] for name in schedule.settings}
+    clock = Clock.of(budget.steps - budget.first, budget.steps_per_epoch)
+    return np.concatenate([np.zeros(budget.first), factors(schedule, clock, arguments)])
+
+
 def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
     """Return the learning rate of every step and trial, (S, K)."""
     known: dict[str, Floats] = {}
@@ -97,13 +108,6 @@ def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
 def schedule_key(settings: Settings) -> str:
     """Name a trial's schedule with its settings: trials of one name have the same factors."""
     return f"{settings.schedule} {[settings[name] for name in schedules[settings.schedule].settings]}"
-
-
-def schedule_factors(settings: Settings, budget: Budget) -> Floats:
-    """Return the factors (S,) of a trial's schedule on its learning rate."""
-    schedule = schedules[settings.schedule]
-    clock = Clock.of(budget.steps, budget.steps_per_epoch)
-    return factors(schedule, clock, {name: settings[name] for name in schedule.settings})
 
 
 def batch_indices(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDArray[np.int64]]:

@@ -6,7 +6,7 @@ It is the reference that the stacked engine is checked against, and it trains wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,8 +153,9 @@ class UpdateOptimizer(torch.optim.Optimizer):
                 self.optimizer.update(param, param.grad, state, group["t"], lr=group["lr"], **self.settings)
 
 
-def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(trial: Trial, model: nn.Module | Iterable[Tensor]) -> torch.optim.Optimizer:
     """Return the trial's optimizer over a model's parameters: torch.optim's own where it has one."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else model
     settings = trial.arm.settings
     optimizer = optimizers[settings.optimizer]
     arguments: dict[str, Any] = {
@@ -164,11 +165,9 @@ def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     differs = any(arguments[name] for name in optimizer.torch_differs)
     if optimizer.torch_class is not None and not differs:
         factory = getattr(torch.optim, optimizer.torch_class)
-        torch_optimizer: torch.optim.Optimizer = factory(
-            model.parameters(), **arguments, **optimizer.torch_settings
-        )
+        torch_optimizer: torch.optim.Optimizer = factory(parameters, **arguments, **optimizer.torch_settings)
         return torch_optimizer
-    return UpdateOptimizer(model.parameters(), optimizer, arguments.pop("lr"), arguments)
+    return UpdateOptimizer(parameters, optimizer, arguments.pop("lr"), arguments)
 
 
 def train(
