@@ -110,6 +110,14 @@ def schedule_key(settings: Settings) -> str:
     return f"{settings.schedule} {[settings[name] for name in schedules[settings.schedule].settings]}"
 
 
+def steps_before(trial: Trial) -> int:
+    """Return the steps that came before the first one that a trial's optimizer has counted; 0 is usual.
+
+    An optimizer that begins afresh, in a trial that continues another, counts its updates from 1.
+    """
+    return trial.arm.settings.parent_steps - trial.arm.settings.parent_updates
+
+
 def batch_indices(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDArray[np.int64]]:
     """Yield the images of every step after step `start`, as indices into the train split."""
     sampling, step, size = trial.arm.settings.sampling, start, budget.batch_size

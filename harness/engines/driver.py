@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.engines.base import LOOK_EVERY, EngineOptions
-from harness.engines.outcome import Evaluation, Floats, Outcome
+from harness.engines.outcome import Evaluation, Floats, Outcome, observed
 from harness.engines.states import State, copied
+from harness.errors import MachineError
 
 
 class Training(Protocol):
@@ -85,11 +86,17 @@ class _Run:
 
     def _begin(self) -> int:
         """Evaluate for the first time, or resume from a checkpoint; return the steps already taken."""
-        state = self.options.checkpoints.load()
-        if state is None:
-            self._observe(0)
-            return 0
-        self.training.load_state_dict(state)
+        state, first = self.options.checkpoints.load(), self.training.budget.first
+        if state is None and first:
+            raise MachineError(
+                "this trial continues another one, whose state is not there: call harness.continue_training "
+                "with that one again"
+            )
+        if state is not None:
+            self.training.load_state_dict(state)
+        if state is None or not observed(state):
+            self._observe(first)
+            return first
         self.outcome.load_state_dict(state)
         return state.step
 

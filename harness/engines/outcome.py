@@ -151,6 +151,11 @@ def _select_members(observed: Observed, members: NDArray[np.int64]) -> Observed:
     return replace(observed, **arrays, metrics=metrics)
 
 
+def observed(state: State) -> bool:
+    """Tell whether a state holds what was observed of its trials, and not only how they are."""
+    return "diverged_step" in state.values
+
+
 def at_steps(values: Mapping[str, Any], steps: Container[int]) -> dict[str, Any]:
     """Return what `Outcome.state_dict` gave, among other values, with the curve's points at some steps."""
     keep = [i for i, step in enumerate(values["curve.step"].tolist()) if step in steps]

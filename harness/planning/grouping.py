@@ -22,6 +22,7 @@ from harness.study.trials import Arm, Trial
 SAME_IN_A_GROUP = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
     "label_noise_seed", "architecture", "batch_size", "epochs", "steps", "sampling", "eval_every",
+    "parent_steps", "parent_updates",
 )  # fmt: skip
 """The settings that trials share when they see the same batches, seed by seed."""
 GATHERED = 400

@@ -144,7 +144,7 @@ def write(path: Path, origin: Origin, header: CheckpointHeader, step: int, value
             others[name] = plain
     about = {name: json.dumps(asdict(part)) for name, part in (("origin", origin), ("header", header))}
     about["state"] = json.dumps({"step": step, "values": others})
-    about["sha256"] = _digest(arrays, about)
+    about["sha256"] = digest(arrays, about)
     files.write(path, files.steady(safetensors.numpy.save(arrays, about)))
 
 
@@ -190,14 +190,14 @@ def _contents(path: Path) -> tuple[Origin, dict[str, str], dict[str, NDArray[Any
             about = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         origin = Origin.parse(about["origin"])
-        if origin.format == FORMAT and about["sha256"] != _digest(arrays, about):
+        if origin.format == FORMAT and about["sha256"] != digest(arrays, about):
             raise DamagedError("its content does not match its SHA-256")
     except UNREADABLE as error:
         raise DamagedError(f"it cannot be read: {error}") from error
     return origin, about, arrays
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
+def digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
     """Compute the SHA-256 of everything else in a checkpoint."""
     digest = hashlib.sha256()
     for name, text in sorted(about.items()):
@@ -209,7 +209,7 @@ def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str
     return digest.hexdigest()
 
 
-class Source(Protocol):
+class BeginningState(Protocol):
     """The state that trials begin from in place of their start: one that was kept of a shorter training."""
 
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
@@ -231,7 +231,7 @@ class ShareCheckpoint:
         self.group, self.share = stack.group, share
         self.trials = [trial.trial_id for trial in share]
         self.path = folder / FOLDER / f"{stack.group}-{self.trials[0]}.safetensors"
-        self.source: Source | None = None
+        self.source: BeginningState | None = None
         self.parents: list[str] = []
         self.here, self.every, self.metrics = Origin.here(stack, device, tracked), every, digests(tracked)
         self.begun = self.kept = time.monotonic()

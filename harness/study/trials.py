@@ -59,6 +59,8 @@ def arms(study: Study) -> Iterator[Arm]:
     for variant in study.phase.variants(study):
         before = None if variant.before is None else resolve(variant.before, study.datasets)
         settings = resolve(variant.settings, study.datasets)
+        if study.start is not None:
+            settings |= study.start.settings()
         yield Arm(variant.name, settings, variant.labels, variant.tried, before)
 
 

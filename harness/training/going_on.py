@@ -42,7 +42,7 @@ OTHER_STACK = "their stack has other members than the one whose state was kept"
 
 @dataclass(frozen=True)
 class StateSource:
-    """A kept state, from which trials go on (`checkpoints.Source`).
+    """A kept state, from which trials go on (`checkpoints.BeginningState`).
 
     `places` are the rows of their parents, by trial_id; where `whole`, all of them go on together or none.
     """
@@ -54,7 +54,7 @@ class StateSource:
     whole: bool
 
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
-        """Return the state of a share's trials, as `checkpoints.Source.of`."""
+        """Return the state of a share's trials, as `checkpoints.BeginningState.of`."""
         try:
             header, state = checkpoints.read(self.path, self.origin)
         except DamagedError as error:
@@ -94,7 +94,7 @@ def find(
     kept = kept_states.listed(folder)
     if not kept:
         return Longer()
-    return _Search(drawn, trained_by, device, kept).find(known, finished)
+    return _ParentSearch(drawn, trained_by, device, kept).find(known, finished)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class _Candidate:
     place: int
 
 
-class _Search:
+class _ParentSearch:
     """The search for trials that go on."""
 
     def __init__(self, drawn: Plan, trained_by: Engine, device: str, kept: Sequence[KeptState]) -> None:

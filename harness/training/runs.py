@@ -38,7 +38,7 @@ from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
 from harness.study.trials import components_of
 from harness.system import locks, spawning
-from harness.training import going_on, tuning
+from harness.training import going_on, starts, tuning
 from harness.training.bit_checks import check_bits, check_earlier_bits, compile_portable
 from harness.training.executors import Workers
 from harness.training.options import RunKeywords, RunOptions, affordable
@@ -259,6 +259,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
         else:
             compiled.compile_new(missing, drawn.study.metrics)
     stacks = documents.stacks_of(known)
+    start = starts.source(drawn, folder)
     longer = going_on.find(drawn, options.engine, stacks, finished, folder, devices[0])
     plan = arrange(drawn, options.engine, [*stacks, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
@@ -272,7 +273,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
             root,
             place=i,
             checkpoint_every=cadence,
-            source=longer.sources.get(stack.group),
+            source=longer.sources.get(stack.group, start),
         )
         for i, stack in enumerate(todo)
     ]

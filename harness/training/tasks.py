@@ -22,7 +22,7 @@ from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.lowering import compiler
 from harness.planning.stack import Stack
 from harness.results import checkpoints
-from harness.results.checkpoints import Cadence, Source
+from harness.results.checkpoints import BeginningState, Cadence
 from harness.study.study import Study
 from harness.system import process_state
 from harness.training.progress import ProgressWriter, SharedProgress
@@ -169,7 +169,7 @@ class StackTask(Task[StackResult]):
     place: int = 0
     shares: int = 1
     checkpoint_every: Cadence = field(default_factory=Cadence)
-    source: Source | None = None
+    source: BeginningState | None = None
 
     def run(self, shared: SharedProgress | None = None) -> StackResult:
         """Train the stack, write its part, and remove its checkpoints."""
