@@ -27,7 +27,7 @@ from harness import notes
 from harness.axes import plugins
 from harness.data.arm_settings import Settings
 from harness.data.datasets import datasets
-from harness.data.samples import Split, prepare
+from harness.data.samples import Split, inputs_of, prepare
 from harness.engines import arithmetic, engine
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
@@ -95,7 +95,7 @@ def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     from harness.engines.loop import Classifier, load_weights
 
     facts = trial.arm.settings.facts
-    model = Classifier(trial, int(np.prod(facts.shape)), len(facts.classes)).float()
+    model = Classifier(trial, inputs_of(trial.arm.settings), len(facts.classes)).float()
     load_weights(model, named)
     return model.eval()
 
@@ -277,6 +277,7 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
         "settings": dict(model.trial.arm.settings),
         "plugins": [str((results.folder / file).resolve()) for file in results.study["study"]["plugins"]],
         "image": list(facts.shape),
+        "inputs": inputs_of(model.trial.arm.settings),
         "classes": list(facts.classes),
         "data": facts.digest,
         "network": str(model.classifier),
@@ -341,6 +342,7 @@ def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifi
             "version of the harness is another one, so that its outputs may differ",
             stacklevel=3,
         )
-    model = Classifier(trial, int(np.prod(about["image"])), len(about["classes"])).float()
+    inputs = int(about.get("inputs", np.prod(about["image"])))
+    model = Classifier(trial, inputs, len(about["classes"])).float()
     model.net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()

@@ -31,14 +31,16 @@ from harness.data.batches import Budget
 from harness.data.datasets import Dataset, datasets
 from harness.data.samples import train_size
 from harness.engines import engine
-from harness.engines.base import learning_rates
+from harness.engines.base import learning_rates, steps_before
 from harness.engines.loop import Classifier, UpdateOptimizer, load_weights, make_optimizer
+from harness.engines.outcome import observed
 from harness.engines.states import State
 from harness.errors import UsageError, did_you_mean
 from harness.planning.stack import widths_of
 from harness.results import checkpoints, kept_states
 from harness.results.checkpoints import CheckpointHeader, DamagedError
 from harness.settings import Value
+from harness.settings.schema import EPOCHS
 from harness.study.trials import Trial
 
 Arrays = dict[str, NDArray[Any]]
@@ -294,19 +296,18 @@ def _optimizer(
     """Make the state_dict of a trial's optimizer from the states of its parameters."""
     made = make_optimizer(trial, model)
     described = made.state_dict()
-    rates = learning_rates([trial], budget)[:, 0]
+    rates, counted = learning_rates([trial], budget)[:, 0], step - steps_before(trial)
+    in_torch = not isinstance(made, UpdateOptimizer)
     for group in described["param_groups"]:
         group["lr"] = float(rates[min(step, len(rates) - 1)])
-        if isinstance(made, UpdateOptimizer):
-            group["t"] = step
-    own = (
-        optimizers[trial.arm.settings.optimizer].torch_class if not isinstance(made, UpdateOptimizer) else ""
-    )
-    names = TORCH_NAMES.get(own or "", {})
+        if not in_torch:
+            group["t"] = counted
+    own = (optimizers[trial.arm.settings.optimizer].torch_class or "") if in_torch else ""
+    names = TORCH_NAMES.get(own, {})
     for i, values in enumerate(slots):
         named = {names.get(name, name): _tensor(value) for name, value in values.items()}
         if own in COUNTED and "step" not in named:
-            named["step"] = torch.tensor(float(step))
+            named["step"] = torch.tensor(float(counted))
         if named:
             described["state"][i] = named
     return described
@@ -317,8 +318,10 @@ def _tensor(value: Any) -> Any:
 
 
 def _curve(state: State) -> pd.DataFrame:
-    """Tabulate the learning curve of a state of one trial."""
+    """Tabulate the learning curve of a state of one trial; a start has none."""
     curve, measured = state.under("curve."), state.under("metrics.")
+    if not observed(state):
+        return pd.DataFrame(columns=EPOCHS[1:])
     columns = {name: curve[name] for name in ("epoch", "step", "split")}
     per_trial = {"loss": curve["loss"], "accuracy": curve["accuracy"], **measured}
     return pd.DataFrame(columns | {name: values[:, 0] for name, values in per_trial.items()})

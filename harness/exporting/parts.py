@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.batches import Budget
-from harness.data.samples import train_size
+from harness.data.samples import inputs_of, train_size
 from harness.engines.base import schedule_factors
 from harness.engines.loop import Classifier, LossFunction, make_optimizer
 from harness.engines.regularisation import seed_dropout
@@ -56,7 +55,7 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
     """
     trial = untrained(given, settings)
     facts = trial.arm.settings.facts
-    network = Classifier(trial, math.prod(facts.shape), len(facts.classes)).float()
+    network = Classifier(trial, inputs_of(trial.arm.settings), len(facts.classes)).float()
     for layer in seed_dropout(network.net, trial):
         layer.step = 1
         layer.register_forward_hook(_step_when_used)
