@@ -67,12 +67,12 @@ def show_plan(
     if sizes:
         click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
     estimate = cost(stacks, study, processes)
+    states = state_bytes(stacks, study)
+    of_states = f"; kept states: {states / 1e6:.1f} MB of it" if states else ""
     click.echo(
         f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
-        "(estimates)"
+        f"(estimates{of_states})"
     )
-    if states := state_bytes(stacks, study):
-        click.echo(f"kept states: {states / 1e6:.1f} MB of it")
     for warning in plan.warnings:
         notes.warn(warning)
 

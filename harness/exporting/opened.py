@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import html
 import itertools
-import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,14 +28,13 @@ from torch import Tensor
 from harness.axes.optimizers import optimizers
 from harness.data.batches import Budget
 from harness.data.datasets import Dataset, datasets
-from harness.data.samples import train_size
+from harness.data.samples import inputs_of, train_size
 from harness.engines import engine
 from harness.engines.base import learning_rates, steps_before
 from harness.engines.loop import Classifier, UpdateOptimizer, load_weights, make_optimizer
 from harness.engines.outcome import observed
 from harness.engines.states import State
 from harness.errors import UsageError, did_you_mean
-from harness.planning.stack import widths_of
 from harness.results import checkpoints, kept_states
 from harness.results.checkpoints import CheckpointHeader, DamagedError
 from harness.settings import Value
@@ -165,7 +163,7 @@ class Checkpoint(Mapping[str, TrialState]):
             state = engine(self._engine).select(state, trials, [k])
         trial = trials[k]
         settings = trial.arm.settings
-        model = Classifier(trial, math.prod(settings.facts.shape), len(settings.facts.classes)).float()
+        model = Classifier(trial, inputs_of(settings), len(settings.facts.classes)).float()
         network, slots = READERS[self._engine](state, trial)
         if self._engine == "loop":
             model.net.load_state_dict(
@@ -246,7 +244,8 @@ def _declared(path: Path, header: CheckpointHeader) -> dict[str, Dataset]:
 
 def _of_stack(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:
     """Read the weights by layer of a stack's only member, and the optimizer's states of each of them."""
-    widths = widths_of(trial.arm.settings)
+    settings = trial.arm.settings
+    widths = [inputs_of(settings), *settings.hidden, len(settings.facts.classes)]
     block = state.under("block.0.")
     network = _layers(block["first"], block["rest"], widths)
     slots: list[Arrays] = [{} for _ in network]
