@@ -180,10 +180,11 @@ def plan(
 def _plan(study: str, overrides: Sequence[str], results: Path | None, options: MachineKeywords) -> None:
     from harness.cli import output
     from harness.planning import compilation
-    from harness.planning.plan import draw, make, shortages
+    from harness.planning.plan import arrange, draw, make, shortages
     from harness.results import documents, run_folder
     from harness.settings.schema import TUNING
     from harness.system.resources import cores
+    from harness.training import going_on
     from harness.training.bit_checks import check_bits
     from harness.training.options import RunOptions
 
@@ -204,9 +205,13 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
         known = run_folder.check_compatible(folder, loaded, {})
         kept = {"known": documents.stacks_of(known), "done": run_folder.finished(folder)}
     device = "cuda" if options["device"] == "cuda" else "cpu"
-    planned = make(loaded, engine, device=device, processes=processes, **kept)
+    planned = draw(loaded, engine)
     if kept:
         run_folder.check_trials(folder, planned, known)
+    longer = going_on.find(planned, engine, kept.get("known", []), kept.get("done", {}), folder, device)
+    stacks = [*kept.get("known", []), *longer.stacks]
+    planned = arrange(planned, engine, stacks, device, processes, kept.get("done", {}))
+    planned = replace(planned, warnings=[*planned.warnings, *longer.remarks])
     check_bits(planned, asked, folder)
     if kept and loaded.metrics:
         from harness.results import read_trials

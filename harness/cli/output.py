@@ -15,7 +15,7 @@ from harness.data.samples import TRAINED_ON
 from harness.errors import UsageError
 from harness.notes import progress_bar
 from harness.planning import parameters
-from harness.planning.cost import cost
+from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM
 from harness.study.trials import arms as arms_of
@@ -67,9 +67,11 @@ def show_plan(
     if sizes:
         click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
     estimate = cost(stacks, study, processes)
+    states = state_bytes(stacks, study)
+    of_states = f"; kept states: {states / 1e6:.1f} MB of it" if states else ""
     click.echo(
         f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
-        "(estimates)"
+        f"(estimates{of_states})"
     )
     for warning in plan.warnings:
         notes.warn(warning)

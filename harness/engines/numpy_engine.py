@@ -32,7 +32,14 @@ from harness.axes.optimizers import optimizers
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.engines import driver
-from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates, uniforms
+from harness.engines.base import (
+    DEFAULT_OPTIONS,
+    EngineOptions,
+    batch_indices,
+    learning_rates,
+    steps_before,
+    uniforms,
+)
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.states import State, numbered, select_alone
 from harness.rng import stream
@@ -158,6 +165,7 @@ class NumpyTraining:
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))
         self.batches = batch_indices(trial, self.budget)
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
+        self.before = steps_before(trial)
         self.smoothing = trial.arm.settings.label_smoothing
         self.parameters = np.array([sum(array.size for array in self.network.parameters)])
         self.notes: list[str] = []
@@ -177,7 +185,7 @@ class NumpyTraining:
         t = formulas.smoothed(t, self.smoothing) if self.smoothing else t
         done = network.forward(train.x[index], network.masks(k, len(index)))
         loss = float(network.losses(done.f, t).mean())
-        self.optimizer.step(k, self.rates[k - 1], network.backward(done, t))
+        self.optimizer.step(k - self.before, self.rates[k - 1], network.backward(done, t))
         return loss
 
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:  # noqa: ARG002 (they cost nothing here)

@@ -20,7 +20,17 @@ from harness.lowering.builds import Bits
 from harness.planning.cost import stack_seconds
 from harness.planning.plan import Plan, arrange, draw, shortages
 from harness.planning.stack import Engine, Stack, budget_of
-from harness.results import Results, checkpoints, columns, documents, part_files, parts, run_folder, tables
+from harness.results import (
+    Results,
+    checkpoints,
+    columns,
+    documents,
+    kept_states,
+    part_files,
+    parts,
+    run_folder,
+    tables,
+)  # fmt: skip
 from harness.results.checkpoints import EVERY
 from harness.results.csv_rows import TextTable
 from harness.results.provenance import Provenance, metric_notes
@@ -28,7 +38,7 @@ from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
 from harness.study.trials import components_of
 from harness.system import locks, spawning
-from harness.training import tuning
+from harness.training import going_on, starts, tuning
 from harness.training.bit_checks import check_bits, check_earlier_bits, compile_portable
 from harness.training.executors import Workers
 from harness.training.options import RunKeywords, RunOptions, affordable
@@ -191,6 +201,7 @@ class PlannedRun:
     processes: int
     tasks: Sequence[StackTask]
     shared: SharedProgress
+    remarks: Sequence[str] = ()
 
     @property
     def stacks(self) -> list[Stack]:
@@ -247,19 +258,32 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
             compile_portable(drawn, missing)
         else:
             compiled.compile_new(missing, drawn.study.metrics)
-    plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
+    stacks = documents.stacks_of(known)
+    start = starts.source(drawn, folder)
+    longer = going_on.find(drawn, options.engine, stacks, finished, folder, devices[0])
+    plan = arrange(drawn, options.engine, [*stacks, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
     cadence, root = options.cadence, folder.resolve()
     tasks = [
-        StackTask(stack, devices[i % len(devices)], drawn.study, root, place=i, checkpoint_every=cadence)
+        StackTask(
+            stack,
+            devices[i % len(devices)],
+            drawn.study,
+            root,
+            place=i,
+            checkpoint_every=cadence,
+            source=longer.sources.get(stack.group, start),
+        )
         for i, stack in enumerate(todo)
     ]
     evaluations = max((len(budget_of(stack).eval_steps) for stack in todo), default=1)
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
     count = spawning.possible(affordable(min(count, len(todo)), todo))
     count = _heard(count, shared)
-    planned = PlannedRun(folder, plan, options.engine, known, finished, devices, count, tasks, shared)
+    planned = PlannedRun(
+        folder, plan, options.engine, known, finished, devices, count, tasks, shared, longer.remarks
+    )
     return planned, earlier
 
 
@@ -303,8 +327,10 @@ def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
 def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
     """Put a folder in order when a run is over, also one that was stopped."""
     stored = part_files.read_all(folder)
-    if (folder / checkpoints.FOLDER).exists():
-        checkpoints.prune(folder, run_folder.finished(folder, stored))
+    if (folder / checkpoints.FOLDER).exists() or (folder / kept_states.FOLDER).exists():
+        finished = run_folder.finished(folder, stored)
+        checkpoints.prune(folder, finished)
+        kept_states.prune(folder, finished)
     progress.statuses = columns.count(tables.consolidate(folder, stored.sound)["status"])
     provenance.finish(progress.done - progress.failed)
 
@@ -333,6 +359,7 @@ def _remarks(planned: PlannedRun, trials: TextTable) -> list[str]:
     plan, folder, stacks = planned.plan, planned.folder, planned.stacks
     on_cpu = planned.devices[0] == "cpu"
     return [
+        *planned.remarks,
         *run_folder.dropped_notes(plan, planned.known, planned.finished),
         *shortages(stacks, plan.study, planned.processes if on_cpu else 0, folder),
         *metric_notes(folder, plan, trials),
