@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from harness.axes import plugins
+from harness.axes import own_network_probes, own_networks, plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -104,7 +104,11 @@ def make(
 
 
 def draw(study: Study, engine: Engine = "stacked") -> Plan:
-    """Plan a study without its stacks: its trials, checked as `make` checks them."""
+    """Plan a study without its stacks: its trials, checked as `make` checks them.
+
+    A person's own network is called once for each kind of arm, before anything is trained.
+    """
+    engine = own_networks.named(engine)
     everything, merged = check(study)
     fit = functools.cache(misfit)
     skipped: dict[str, str] = {}
@@ -115,12 +119,18 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         elif not study.phase.chooses(study, trial.arm.name):
             skipped[trial.trial_id] = "none of the settings it tried finished with every tuning seed"
     todo = [trial for trial in everything if trial.trial_id not in skipped]
+    remarks: Sequence[str] = ()
     if engine == "numpy":
         _check_formulas(todo, study.metrics)
+    elif own_networks.is_own(engine):
+        arms = ((trial.arm.settings, trial.seed) for trial in todo)
+        found = own_network_probes.look(engine, arms, study.metrics)
+        remarks = found.remarks
+        _refuse(study, found.problems)
     else:
         _check_metrics(study.metrics)
     _refuse(study, problems(trial.arm.settings for trial in todo))
-    return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
+    return Plan(study, everything, (), skipped, merged, {}, [*_warnings(study, everything), *remarks])
 
 
 def arrange(
@@ -128,9 +138,11 @@ def arrange(
 ) -> Plan:
     """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
     todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
-    stacks = []
+    stacks, engine = [], own_networks.named(engine)
+    own = own_networks.is_own(engine)
     for group, kept_engine, ids in known:
-        if all(i in todo for i in ids):
+        theirs = own or own_networks.is_own(kept_engine)  # goes on by the same code alone
+        if all(i in todo for i in ids) and (kept_engine == engine or not theirs):
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
     new, routed = stack(todo.values(), engine, device, processes, done)
     return replace(drawn, stacks=[*stacks, *new], routed=routed)

@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 
 from harness import notes
 from harness.axes.metrics import metrics
+from harness.axes.own_networks import is_own
 from harness.data.batches import Budget
 from harness.engines import kernels
 from harness.engines.compiled import engine as compiled
@@ -78,7 +79,8 @@ class Cadence:
 
 @functools.cache
 def _libraries(engine: str) -> str:
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[engine])
+    names = LIBRARIES.get(engine, ("numpy",))  # a person's own network is NumPy's
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 
 def _pytorchs() -> str:
@@ -116,7 +118,7 @@ class Origin:
     def here(cls, stack: Stack, device: str, metrics: Sequence[str] = ()) -> Origin:
         """Describe this run's training of a stack; float32, as in all runs."""
         engine = stack.engine
-        kind = "cpu" if engine == "numpy" else device.partition(":")[0]
+        kind = "cpu" if engine == "numpy" or is_own(engine) else device.partition(":")[0]
         identity = ""
         if engine == "stacked" and kind == "cpu":
             identity = compiled.identity(stack.trials, kind, metrics) or _pytorchs()

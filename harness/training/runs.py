@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from harness import notes, results
-from harness.axes import plugins
+from harness.axes import own_networks, plugins
 from harness.axes.metrics import metrics
 from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
@@ -57,7 +57,8 @@ class RunSummary:
 
 
 def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
-    study: Study, folder: Path | str | None = None, *, live: bool = False, engine: Engine = "stacked",
+    study: Study, folder: Path | str | None = None, *, live: bool = False,
+    engine: Engine | Path | type = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
     display: Display | None = None, bits: Bits = "native",
 ) -> Results:  # fmt: skip
@@ -68,7 +69,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         folder: the results folder; results/<study>/ if not given.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
-        engine: stacked, loop or numpy.
+        engine: stacked, loop or numpy; or a network of your own in NumPy: a file "my_network.py", or a class
+            with `__init__(weights, settings)`, `parameters`, `forward(x)` and `gradients(x, target)`.
         device: auto, cpu, cuda or mps.
         workers: worker processes; one a core or GPU if not given.
         checkpoint_every: such as "60 seconds", "5 epochs" or "never".
@@ -89,7 +91,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         from harness.training.live import live_display
 
         display = live_display(folder, display)
-    options = RunOptions(engine, device, workers, checkpoint_every, retrain, display, bits)
+    name = own_networks.named(engine)
+    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits)
     train(study, folder, **vars(options))
     return results.read(folder)
 
@@ -204,7 +207,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     components = [entry for _, entry in components_of(drawn.trials)]
     plugins.check_unchanged(components)
     planned, earlier = _plan(drawn, folder, options)
-    modules = third_party_modules(planned.plan)
+    modules = third_party_modules(planned.plan, options.engine)
     with closing(Workers(planned.processes, modules, planned.shared)) as workers:
         engines = {stack.engine for stack in planned.stacks}
         workers.start(engines, early=True)
@@ -366,11 +369,15 @@ def _engine_remarks(trials: TextTable, engine: Engine) -> list[str]:
     return [f"{done}. For a second opinion, train into another folder (--results)"]
 
 
-def third_party_modules(plan: Plan) -> list[str] | None:
+def third_party_modules(plan: Plan, engine: Engine = "stacked") -> list[str] | None:
     """Return the modules that define a plan's components; None if no worker can import one (a notebook's).
 
-    A plugin is named by its file, also one that the study does not name, but the command or a script does.
+    A plugin is named by its file, also one that the study does not name, but the command or a script does. A
+    person's own network is the engine's: its file behind `own_networks.PREFIX`.
     """
+    file = own_networks.find(engine).file if own_networks.is_own(engine) else Path()
+    if file is None:
+        return None
     named = [(plan.study.path or Path()).parent / name for name in plan.study.about.plugins]
     modules = [str(path.resolve()) for path in named]
     chosen = [entry for _, entry in components_of(plan.trials)]
@@ -381,4 +388,6 @@ def third_party_modules(plan: Plan) -> list[str] | None:
             return None
         of_a_plugin = entry.module.startswith(plugins.FILE)
         modules.append(str(plugins.file_of(entry.module)) if of_a_plugin else entry.module)
+    if own_networks.is_own(engine):
+        modules.append(f"{own_networks.PREFIX}{file}")
     return list(dict.fromkeys(modules))
