@@ -41,6 +41,7 @@ NAME = re.compile(rf"{PREFIX}\w+@[0-9a-f]{{10}}")
 """Form of the name of an engine that trains a person's own network."""
 NEEDED = ("forward", "gradients")
 CLASS = "Network"
+FLOATS = (np.float32, np.float64)
 FORM = "class Network with __init__(self, weights, settings), parameters, forward(x) and gradients(x, target)"
 
 
@@ -124,7 +125,7 @@ def load(path: Path, *, quiet: bool = False) -> str:
     module = plugins.module_of(path)
     if not quiet and module not in sys.modules:
         notes.tell(f"running your network {path}")
-    plugins.load_file(path, quiet=True)
+    plugins.load_file(path, quiet=True, what="network")
     kind = _class_in(vars(sys.modules[module]), module, path)
     file = python_files.known(path)
     return _known_as(kind, path.name, file, module, path)
@@ -157,7 +158,9 @@ def _class_in(names: Mapping[str, Any], module: str, path: Path) -> type:
     """Return the class of a file: the one called Network, or the only one with the methods."""
     named = names.get(CLASS)
     if named is not None and not isinstance(named, type):
-        raise UsageError(f"{path.name}: {CLASS} is a {type(named).__name__}; allowed: a class")
+        raise UsageError(
+            f"{path.name}: {CLASS} is not a class, but of type {type(named).__name__}. Allowed: {FORM}"
+        )
     own = [v for v in names.values() if isinstance(v, type) and v.__module__ == module]
     fitting = [v for v in own if all(callable(getattr(v, method, None)) for method in NEEDED)]
     if named is None and len(fitting) > 1:
@@ -211,7 +214,7 @@ class Network:
             got = "has no attribute parameters" if values is None else f"parameters is {_shown(values)}"
             raise self._fault(f"{got}. Allowed: a list of the arrays to train, [W1, b1, W2, b2, ...]")
         for i, array in enumerate(values):
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            if not isinstance(array, np.ndarray) or array.dtype not in FLOATS:
                 allowed = "an array of float32 or float64"
                 raise self._fault(f"parameters[{i}] is {_shown(array)}. Allowed: {allowed}")
         if len({id(array) for array in values}) < len(values):
@@ -273,7 +276,8 @@ class Network:
         except BaseException as error:
             if method == "__init__" and "takes no arguments" in str(error):
                 raise self._fault(f"has no __init__. Allowed: {FORM}") from error
-            raise self._fault(f"{method} raises {in_words(error)}{_line(error)}") from error
+            hint = "; x and target must not be changed in place" if "read-only" in str(error) else ""
+            raise self._fault(f"{method} raises {in_words(error)}{_line(error)}{hint}") from error
 
     def _fault(self, what: str) -> ComponentError:
         return ComponentError(f"{self.own.label}: {what}")

@@ -194,6 +194,7 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
         from harness.cli import search_output
         from harness.searching import checks
 
+        checks.check_engine(engine)
         checks.check(loaded)
         check_bits(draw(checks.every_component(loaded), engine), asked)
         search_output.show_plan(loaded, engine, processes)

@@ -20,10 +20,12 @@ from harness.axes.own_networks import Network, OwnNetwork
 from harness.data.samples import Data
 from harness.engines import driver
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, uniforms
-from harness.engines.numpy_engine import NumpyOptimizer, NumpyTraining, Stepping
-from harness.engines.outcome import Outcome
+from harness.engines.numpy_engine import NumpyNetwork, NumpyOptimizer, NumpyTraining, Stepping
+from harness.engines.outcome import Floats, Outcome
 from harness.engines.states import NEVER, State, select_alone
 from harness.study.trials import Trial
+
+IMAGES = 100  # on which a network is compared with what its trial's settings say
 
 
 class OwnTrainable:
@@ -48,11 +50,24 @@ class OwnTrainable:
 
     def named(self) -> dict[str, Array]:
         """Return the parameters by name: torch.nn.Linear's, where they have the shapes of the start."""
-        shapes = [array.shape for layer in self.network.start for array in layer]
         names = [f"{i}.{kind}" for i in range(len(self.network.start)) for kind in ("weight", "bias")]
-        if [array.shape for array in self.parameters] != shapes:
+        if not self._has_its_shapes():
             names = [f"parameter.{i}" for i in range(len(self.parameters))]
         return dict(zip(names, self.parameters, strict=True))
+
+    def _has_its_shapes(self) -> bool:
+        """Tell whether the parameters are as many, and as large, as the weights and biases of the start."""
+        shapes = [array.shape for layer in self.network.start for array in layer]
+        return [array.shape for array in self.parameters] == shapes
+
+    def is_as_set(self, trial: Trial, x: Array) -> bool:
+        """Tell whether it computes of images x (B, D) what the trial's settings say of its parameters."""
+        if formulas.missing(trial.arm.settings) or not self._has_its_shapes():
+            return False
+        by_formula = NumpyNetwork(trial, x.shape[1], self.network.classes, self.dtype)
+        for array, own in zip(by_formula.parameters, self.parameters, strict=True):
+            array[:] = own
+        return np.allclose(by_formula.output(x), self.output(x), 1e-3, 1e-4)
 
     def output(self, x: Array) -> Array:
         """Compute the output (B, C) for a batch x (B, D)."""
@@ -70,6 +85,20 @@ class OwnTrainable:
         ]
         loss = float(self.losses(self.output(x), t).mean())
         return loss, self.network.gradients(x, t, masks)
+
+
+class OwnTraining(NumpyTraining):
+    """A trial in training, whose network is a person's own."""
+
+    network: OwnTrainable
+
+    def weights(self) -> list[dict[str, Floats]]:
+        """Return the parameters where the trial's settings say what is computed of them; else nothing.
+
+        Whoever reads weights makes the network that the settings describe.
+        """
+        x = self.data.train.x[:IMAGES]
+        return super().weights() if self.network.is_as_set(self.trial, x) else [{}]
 
 
 class OwnOptimizer:
@@ -108,7 +137,7 @@ class OwnEngine:
             optimizer: Stepping = NumpyOptimizer(trial, network.parameters)
             if own.has("step"):
                 optimizer, options = OwnOptimizer(network.network), replace(options, checkpoints=NEVER)
-            return driver.run(NumpyTraining(trial, data, network, optimizer, options.metrics), options)
+            return driver.run(OwnTraining(trial, data, network, optimizer, options.metrics), options)
 
     def select(self, state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
         """Return the state of the only trial."""

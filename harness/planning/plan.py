@@ -80,7 +80,7 @@ class Plan:
 
 def make(
     study: Study,
-    engine: Engine = "stacked",
+    engine: Engine | Path | type = "stacked",
     known: Iterable[Known] = (),
     device: str = "cpu",
     processes: int = 1,
@@ -90,7 +90,8 @@ def make(
 
     Args:
         study: a validated study.
-        engine: the engine; with `stacked`, trials that cannot be stacked go to the loop engine.
+        engine: the engine, or a person's own network (a file or a class), which is tried; with `stacked`,
+            trials that cannot be stacked go to the loop engine.
         known: (group, engine, trial_ids) of the folder's stacks, kept so that a resumed run gives the same.
         device: stacks are wider on a GPU.
         processes: there are at least so many stacks, if there are trials enough.
@@ -100,7 +101,8 @@ def make(
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
             this engine cannot.
     """
-    return arrange(draw(study, engine), engine, known, device, processes, done)
+    name = own_networks.named(engine)
+    return arrange(draw(study, name), name, known, device, processes, done)
 
 
 def draw(study: Study, engine: Engine = "stacked") -> Plan:
@@ -138,7 +140,7 @@ def arrange(
 ) -> Plan:
     """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
     todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
-    stacks, engine = [], own_networks.named(engine)
+    stacks = []
     own = own_networks.is_own(engine)
     for group, kept_engine, ids in known:
         theirs = own or own_networks.is_own(kept_engine)  # goes on by the same code alone

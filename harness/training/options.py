@@ -23,7 +23,7 @@ WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and i
 class MachineKeywords(TypedDict, total=False):
     """Keywords of `harness.run` and `harness.search`: fields of RunOptions."""
 
-    engine: Engine | Path | type
+    engine: Engine
     device: str
     workers: int | None
     bits: Bits

@@ -18,7 +18,7 @@ from harness.errors import MachineError, UsageError
 from harness.lowering import builds
 from harness.lowering.builds import Bits
 from harness.planning.cost import stack_seconds
-from harness.planning.plan import Plan, arrange, draw, shortages
+from harness.planning.plan import Known, Plan, arrange, draw, shortages
 from harness.planning.stack import Engine, Stack, budget_of
 from harness.results import Results, checkpoints, columns, documents, part_files, parts, run_folder, tables
 from harness.results.checkpoints import EVERY
@@ -29,7 +29,7 @@ from harness.study.study import Study
 from harness.study.trials import components_of
 from harness.system import locks, spawning
 from harness.training import tuning
-from harness.training.bit_checks import check_bits, check_earlier_bits, compile_portable
+from harness.training.bit_checks import check_bits, check_earlier, compile_portable
 from harness.training.executors import Workers
 from harness.training.options import RunKeywords, RunOptions, affordable
 from harness.training.progress import Display, Progress, SharedProgress
@@ -241,7 +241,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     run_folder.check_parts(folder)
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
-    check_earlier_bits(folder, drawn, finished, options, earlier)
+    check_earlier(folder, drawn, finished, options, earlier)
     count = options.processes(devices)
     if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
         needless = {*finished, *drawn.skipped}
@@ -250,7 +250,8 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
             compile_portable(drawn, missing)
         else:
             compiled.compile_new(missing, drawn.study.metrics)
-    plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
+    kept = _kept_stacks(folder, known, options.engine)
+    plan = arrange(drawn, options.engine, kept, devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
     cadence, root = options.cadence, folder.resolve()
@@ -264,6 +265,13 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     count = _heard(count, shared)
     planned = PlannedRun(folder, plan, options.engine, known, finished, devices, count, tasks, shared)
     return planned, earlier
+
+
+def _kept_stacks(folder: Path, known: Mapping[str, Any], engine: Engine) -> list[Known]:
+    """List the stacks of an earlier plan, without those that another engine is asked to train anew."""
+    old = part_files.to_renew(folder)
+    same = {engine, "loop"} if engine == "stacked" else {engine}  # what cannot be stacked goes to the loop
+    return [stack for stack in documents.stacks_of(known) if stack[0] not in old or stack[1] in same]
 
 
 def _heard(count: int, shared: SharedProgress) -> int:
@@ -308,7 +316,8 @@ def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> No
     stored = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists():
         checkpoints.prune(folder, run_folder.finished(folder, stored))
-    progress.statuses = columns.count(tables.consolidate(folder, stored.sound)["status"])
+    sound = part_files.retire(folder, stored.sound, documents.plan(folder))
+    progress.statuses = columns.count(tables.consolidate(folder, sound)["status"])
     provenance.finish(progress.done - progress.failed)
 
 
