@@ -174,9 +174,9 @@ class _Gradients:
         if not np.array_equal(first, self.network.forward(self.x)):
             return [f"{self.own.label}: forward(x) gives other numbers each time, so no run can be repeated"]
         if not all(map(np.array_equal, gradients, self._gradients())):
+            changes = f"{self.own.label}: gradients(x, target) gives other numbers each time"
             return [
-                f"{self.own.label}: gradients(x, target) gives other numbers each time. What it keeps or draws "
-                "itself is in no checkpoint, and draws want a seed: settings['seed']"
+                f"{changes}. What it keeps or draws itself is in no checkpoint; draw with settings['seed']"
             ]
         wrong, moved = {}, False
         for i, (p, g) in enumerate(zip(self.network.parameters, gradients, strict=True)):
@@ -213,8 +213,8 @@ class _Gradients:
         places = "" if len(wrong) == count else f" of {listed([f'parameters[{k}]' for k in wrong], FEW)}"
         loss = "the class's own losses" if self.own.has("losses") else f"loss = {self.settings.loss!r}"
         sentence = (
-            f"{self.own.label}: gradients(x, target){places} are not those of {loss}: along parameters[{i}]'s, "
-            f"the mean loss changes by {slope:.4g}, and they say {given:.4g}"
+            f"{self.own.label}: gradients(x, target){places} are not those of {loss}: along parameters[{i}]'s,"
+            f" the mean loss changes by {slope:.4g}, and they say {given:.4g}"
         )
         ratio = given / slope if abs(slope) > SMALL else math.nan
         hints = {

@@ -166,12 +166,12 @@ def _class_in(names: Mapping[str, Any], module: str, path: Path) -> type:
     if named is None and len(fitting) > 1:
         listed = ", ".join(v.__name__ for v in fitting)
         raise UsageError(f"{path.name} has {len(fitting)} networks: {listed}. Call the one to train {CLASS}")
-    chosen = named or (fitting or own or [None])[0]
-    if chosen is None:
+    candidates = [named] if named else fitting or own
+    if not candidates:
         there = [name for name in names if not name.startswith("_")]
         raise UsageError(f"{path.name} has no class (it has: {few(there) or 'nothing'}). Allowed: {FORM}")
-    _check_class(chosen, path.name)
-    return chosen
+    _check_class(candidates[0], path.name)
+    return candidates[0]
 
 
 def _check_class(kind: type, label: str) -> None:

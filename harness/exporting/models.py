@@ -82,8 +82,8 @@ def restore(results: Results, row: pd.Series[Any]) -> Model:
     trial = _vouched_for(results, path, row) if kept else None
     if not kept and is_own(str(row["engine"])):
         raise UsageError(
-            f"trial {row['trial_id']} was trained by a person's own network ({row['engine']}), and no weights "
-            "of it are here. They are kept with keep_weights = 'all' in [study], where the network computes "
+            f"trial {row['trial_id']} was trained by a person's own network ({row['engine']}), and no "
+            "weights of it are here. They are kept with keep_weights = 'all' in [study], where the network computes "
             "what the trial's settings say"
         )
     if trial is None:

@@ -27,8 +27,8 @@ def check_engine(engine: object) -> None:
     if isinstance(engine, str) and not engine.endswith(".py") and not own_networks.is_own(engine):
         own_networks.named(engine)  # says what is wrong with it
     raise UsageError(
-        f"a search trains with {', '.join(ENGINES)}, not with a network of your own. Search with one of them, "
-        "and train what it finds with your network: harness run --engine"
+        f"a search trains with {', '.join(ENGINES)}, not with a network of your own. Search with one of "
+        "them, and train what it finds with your network: harness run --engine"
     )
 
 
