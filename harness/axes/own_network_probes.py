@@ -213,8 +213,8 @@ class _Gradients:
         places = "" if len(wrong) == count else f" of {listed([f'parameters[{k}]' for k in wrong], FEW)}"
         loss = "the class's own losses" if self.own.has("losses") else f"loss = {self.settings.loss!r}"
         sentence = (
-            f"{self.own.label}: gradients(x, target){places} are not those of {loss}: along parameters[{i}]'s,"
-            f" the mean loss changes by {slope:.4g}, and they say {given:.4g}"
+            f"{self.own.label}: gradients(x, target){places} are not those of {loss}: along "
+            f"parameters[{i}]'s, the mean loss changes by {slope:.4g}, and they say {given:.4g}"
         )
         ratio = given / slope if abs(slope) > SMALL else math.nan
         hints = {

@@ -83,8 +83,8 @@ def restore(results: Results, row: pd.Series[Any]) -> Model:
     if not kept and is_own(str(row["engine"])):
         raise UsageError(
             f"trial {row['trial_id']} was trained by a person's own network ({row['engine']}), and no "
-            "weights of it are here. They are kept with keep_weights = 'all' in [study], where the network computes "
-            "what the trial's settings say"
+            "weights of it are here. They are kept with keep_weights = 'all' in [study], where the network "
+            "computes what the trial's settings say"
         )
     if trial is None:
         stack, trial = _planned(results, str(row["trial_id"]))

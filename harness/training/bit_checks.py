@@ -66,8 +66,8 @@ def _check_earlier_network(folder: Path, drawn: Plan, made: Mapping[str, str], o
     there = f"{label_of(others[0])}, whose code has changed since" if same else f"engine {others[0]}"
     raise UsageError(
         f"{folder} has {kept[others[0]]} finished trials of {there}; this run's is {here}. Their rows must "
-        "not be mixed. Take another folder (--results), or train all anew (--retrain, in Python retrain=True);"
-        " `harness report` and `compare` read what is there"
+        "not be mixed. Take another folder (--results), or train all anew (--retrain, in Python "
+        "retrain=True); `harness report` and `compare` read what is there"
     )
 
 
