@@ -21,6 +21,7 @@ from harness.axes.planned_components import problems
 from harness.data.batches import extent
 from harness.data.datasets import Dataset
 from harness.data.samples import train_size
+from harness.data.splits import check_blocks
 from harness.errors import UsageError
 from harness.planning.cost import disk_bytes, evaluations, too_large
 from harness.planning.grouping import stack
@@ -164,6 +165,7 @@ def misfit(head: str, loss: str, match: str) -> str:
 def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """Give a study's `trials`; raise what `make` would, before anything heavy is imported."""
     everything, merged = trials(study)
+    _check_val_splits(everything)
     _check_batch_sizes(everything)
     _check_sizes(study, everything)
     _check_pairs(study, everything, merged)
@@ -188,6 +190,12 @@ def _refuse(study: Study, problems: Sequence[str]) -> None:
         lines.append(f"  - and {len(problems) - MOST_TOLD} more")
     if lines:
         raise UsageError("\n".join([f"{study.name}: nothing was run", *lines]))
+
+
+def _check_val_splits(everything: Sequence[Trial]) -> None:
+    for settings in {id(trial.arm): trial.arm.settings for trial in everything}.values():
+        if settings.val_fraction:
+            check_blocks(settings.val_split, settings.data.blocks)
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:

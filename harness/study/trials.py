@@ -72,11 +72,13 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         chosen.pop("epochs")
     else:
         chosen.pop("steps")
+    dataset = (study_datasets or {}).get(chosen["dataset"])
+    if given.get("val_split") is None and (usual := (dataset or datasets[chosen["dataset"]]).val_split):
+        chosen["val_split"] = usual
     if chosen["val_fraction"] == 0:
         del chosen["val_split"], chosen["split_seed"]
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
-    dataset = (study_datasets or {}).get(chosen["dataset"])
     loss = losses[chosen["loss"]]
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-BUILT_IN = ("mnist", "fashion_mnist", "digits")
+BUILT_IN = ("mnist", "fashion_mnist", "digits", "digits_writers")
 # Images a class: MNIST's are in its paper's tables, Fashion-MNIST is balanced, digits as UCI counts them.
 TRAIN_COUNTS = {
     "mnist": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     "fashion_mnist": [6000] * 10,
     "digits": [143, 146, 142, 146, 144, 145, 144, 143, 141, 143],
+    "digits_writers": [127, 130, 127, 131, 129, 130, 129, 128, 127, 129],
 }
 
 
@@ -74,6 +75,19 @@ def test_known_samples_keep_their_places() -> None:
     fashion = load("fashion_mnist")
     assert datasets["fashion_mnist"].facts.classes[fashion.train_labels[0]] == "Ankle boot"
     assert fashion.test_labels[:5].tolist() == [9, 2, 1, 1, 6]
+
+
+def test_each_form_of_digits_begins_with_0_to_9_three_times() -> None:
+    digits, writers = load("digits"), load("digits_writers")
+    for name in ("digits", "digits_writers"):
+        dataset, images = datasets[name], load(name)
+        labels = np.concatenate([images.train_labels, images.test_labels])
+        assert dataset.blocks[0] == 0
+        for first, after in zip(dataset.blocks, [*dataset.blocks[1:], dataset.facts.train], strict=True):
+            assert len(set(labels[first : first + 30][::10])) == 1 or first == 906  # a digit is missing there
+            assert 0 < after - first <= 130
+    whole = np.concatenate([digits.train_images, digits.test_images])
+    np.testing.assert_array_equal(np.concatenate([writers.train_images, writers.test_images]), whole)
 
 
 def test_digits_are_scikit_learns_in_their_order() -> None:
