@@ -111,7 +111,7 @@ def named(engine: object) -> str:
         raise UsageError(f"engine = {engine!r:.60}: {made}. Allowed: a name, a file my_network.py, or {FORM}")
     if engine not in ENGINES and not is_own(engine):
         raise UsageError(
-            f"engine = {engine!r}: {did_you_mean(engine, ENGINES)}; or a network of your own, my_network.py"
+            f"--engine {engine}: {did_you_mean(engine, ENGINES)}; or a network of your own, my_network.py"
         )
     return engine
 

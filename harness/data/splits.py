@@ -39,7 +39,7 @@ def split(
         raise UsageError(f"unknown val_split {how!r}: {did_you_mean(how, HOWS)}")
     total = size(len(labels), fraction)
     held_out = np.zeros(len(labels), dtype=bool)
-    if how == "blocks":
+    if how == "blocks" and total:
         held_out[_of_blocks(len(labels), total, blocks, rng)] = True
     elif how == "random":
         held_out[rng.permutation(len(labels))[:total]] = True
