@@ -604,7 +604,10 @@ def test_unknown_commands_options_and_axes_are_refused(harness: Harness) -> None
         (["run"], ("Missing argument 'STUDY'",)),
         (["run", "choices", "--sett", "lr=1"], ("No such option.*--sett", "--set")),
         (["run", "choices", "--workers", "0"], ("--workers", "0 is not in the range x>=1")),
-        (["run", "choices", "--engine", "steam"], ("--engine", "'steam' is not one of 'stacked', 'loop'")),
+        (
+            ["run", "choices", "--engine", "steam"],
+            ("--engine steam: Allowed: loop, numpy, stacked; or a network of your own",),
+        ),
         (["report", "nowhere"], ("nowhere is not a results folder",)),
     ):
         answer = harness(*arguments)
