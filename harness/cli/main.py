@@ -121,9 +121,9 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--workers", type=click.IntRange(min=1),
                      help="Worker processes; by default one a core or GPU."),
-        click.option("--engine", type=click.Choice(["stacked", "loop", "numpy"]), default="stacked",
-                     show_default=True,
-                     help="What trains: stacks, a plain PyTorch loop, or NumPy with derivatives by hand."),
+        click.option("--engine", default="stacked", show_default=True, metavar="stacked|loop|numpy|FILE.py",
+                     help="What trains: stacks, a plain PyTorch loop, NumPy with derivatives by hand, or a "
+                     "network of your own in NumPy: a file, which is run."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                      show_default=True, help="auto takes the GPUs there are, else the CPU."),
         click.option("--bits", type=click.Choice(["native", "portable"]), default="native", show_default=True,
@@ -188,13 +188,14 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
     from harness.training.bit_checks import check_bits
     from harness.training.options import RunOptions
 
-    loaded, engine = _load(study, overrides), options["engine"]
-    asked = RunOptions(**options)
+    loaded, asked = _load(study, overrides), RunOptions(**options)
+    engine = asked.engine
     processes = options["workers"] or cores()
     if loaded.search is not None:
         from harness.cli import search_output
         from harness.searching import checks
 
+        checks.check_engine(engine)
         checks.check(loaded)
         check_bits(draw(checks.every_component(loaded), engine), asked)
         search_output.show_plan(loaded, engine, processes)

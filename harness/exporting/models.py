@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from harness import notes
 from harness.axes import plugins
+from harness.axes.own_networks import is_own
 from harness.data.arm_settings import Settings
 from harness.data.datasets import datasets
 from harness.data.samples import Split, inputs_of, prepare
@@ -77,6 +78,12 @@ def restore(results: Results, row: pd.Series[Any]) -> Model:
     path = weights.file_of(results, str(row["trial_id"]))
     kept = path.is_file()
     trial = trained.vouched_for(results, path, row) if kept else None
+    if not kept and is_own(str(row["engine"])):
+        raise UsageError(
+            f"trial {row['trial_id']} was trained by a person's own network ({row['engine']}), and no "
+            "weights of it are here. They are kept with keep_weights = 'all' in [study], where the network "
+            "computes what the trial's settings say"
+        )
     if trial is None:
         stack, trial = _planned(results, str(row["trial_id"]))
         if not kept:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from harness.axes import plugins
+from harness.axes import own_network_probes, own_networks, plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -21,6 +21,7 @@ from harness.axes.planned_components import problems
 from harness.data.batches import extent
 from harness.data.datasets import Dataset
 from harness.data.samples import train_size
+from harness.data.splits import check_blocks
 from harness.errors import UsageError
 from harness.planning import parameters
 from harness.planning.cost import disk_bytes, evaluations, too_large
@@ -87,7 +88,7 @@ class Plan:
 
 def make(
     study: Study,
-    engine: Engine = "stacked",
+    engine: Engine | Path | type = "stacked",
     known: Iterable[Known] = (),
     device: str = "cpu",
     processes: int = 1,
@@ -97,7 +98,8 @@ def make(
 
     Args:
         study: a validated study.
-        engine: the engine; with `stacked`, trials that cannot be stacked go to the loop engine.
+        engine: the engine, or a person's own network (a file or a class), which is tried; with `stacked`,
+            trials that cannot be stacked go to the loop engine.
         known: (group, engine, trial_ids) of the folder's stacks, kept so that a resumed run gives the same.
         device: stacks are wider on a GPU.
         processes: there are at least so many stacks, if there are trials enough.
@@ -107,11 +109,16 @@ def make(
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
             this engine cannot.
     """
-    return arrange(draw(study, engine), engine, known, device, processes, done)
+    name = own_networks.named(engine)
+    return arrange(draw(study, name), name, known, device, processes, done)
 
 
 def draw(study: Study, engine: Engine = "stacked") -> Plan:
-    """Plan a study without its stacks: its trials, checked as `make` checks them."""
+    """Plan a study without its stacks: its trials, checked as `make` checks them.
+
+    A person's own network is called once for each kind of arm, before anything is trained.
+    """
+    engine = own_networks.named(engine)
     everything, merged = check(study)
     fit = functools.cache(misfit)
     skipped: dict[str, str] = {}
@@ -122,12 +129,18 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         elif not study.phase.chooses(study, trial.arm.name):
             skipped[trial.trial_id] = "none of the settings it tried finished with every tuning seed"
     todo = [trial for trial in everything if trial.trial_id not in skipped]
+    remarks: Sequence[str] = ()
     if engine == "numpy":
         _check_formulas(todo, study.metrics)
+    elif own_networks.is_own(engine):
+        arms = ((trial.arm.settings, trial.seed) for trial in todo)
+        found = own_network_probes.look(engine, arms, study.metrics)
+        remarks = found.remarks
+        _refuse(study, found.problems)
     else:
         _check_metrics(study.metrics)
     _refuse(study, problems(trial.arm.settings for trial in todo))
-    return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
+    return Plan(study, everything, (), skipped, merged, {}, [*_warnings(study, everything), *remarks])
 
 
 def arrange(
@@ -136,8 +149,10 @@ def arrange(
     """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
     todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
     stacks = []
+    own = own_networks.is_own(engine)
     for group, kept_engine, ids in known:
-        if all(i in todo for i in ids):
+        theirs = own or own_networks.is_own(kept_engine)  # goes on by the same code alone
+        if all(i in todo for i in ids) and (kept_engine == engine or not theirs):
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
     new, routed = stack(todo.values(), engine, device, processes, done)
     return replace(drawn, stacks=[*stacks, *new], routed=routed)
@@ -157,6 +172,7 @@ def misfit(head: str, loss: str, match: str) -> str:
 def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """Give a study's `trials`; raise what `make` would, before anything heavy is imported."""
     everything, merged = trials(study)
+    _check_val_splits(everything)
     _check_batch_sizes(everything)
     _check_sizes(study, everything)
     _check_pairs(study, everything, merged)
@@ -181,6 +197,12 @@ def _refuse(study: Study, problems: Sequence[str]) -> None:
         lines.append(f"  - and {len(problems) - MOST_TOLD} more")
     if lines:
         raise UsageError("\n".join([f"{study.name}: nothing was run", *lines]))
+
+
+def _check_val_splits(everything: Sequence[Trial]) -> None:
+    for settings in {id(trial.arm): trial.arm.settings for trial in everything}.values():
+        if settings.val_fraction:
+            check_blocks(settings.val_split, settings.data.blocks)
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:

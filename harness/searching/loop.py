@@ -121,6 +121,7 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         MachineError: the results or the storage cannot be written.
     """
     spawning.check_main()
+    checks.check_engine(engine)
     options = RunOptions(engine, device, workers, display=confirm, bits=bits)
     with builds.using(bits):
         return _searched(study, runs.folder_of(study, folder), options, display)

@@ -112,6 +112,13 @@ def test_a_plan_warns_of_probable_mistakes(
         assert text.startswith(expected)
 
 
+def test_a_split_by_blocks_needs_a_data_set_with_blocks(study_of: Make) -> None:
+    assert make(study_of(val_split="blocks")).stacks
+    assert make(study_of(dataset="mnist", val_split="blocks", val_fraction=0)).stacks
+    with pytest.raises(UsageError, match=r"val_split = 'blocks' is for .* and digits_writers"):
+        make(study_of(dataset="mnist", val_split="blocks"))
+
+
 def test_a_batch_may_be_the_train_split_and_no_larger(study_of: Make) -> None:
     assert make(study_of(batch_size=1293)).stacks
     assert make(study_of(batch_size=1437, val_fraction=0)).stacks
