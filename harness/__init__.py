@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from harness.exporting.models import export as export
     from harness.exporting.models import load_model as load_model
     from harness.planning.plan import make as plan
+    from harness.reporting import figures as figures
+    from harness.reporting import tables as tables
     from harness.reporting.page import write as report
     from harness.results import Results as Results
     from harness.results import read as read
@@ -43,12 +45,13 @@ _HOMES = {
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training", "search": "searching",
     "Results": "results", "read": "results", "compare": "comparison", "report": "reporting:write",
+    "figures": "reporting.figures:", "tables": "reporting.tables:",
     "export": "exporting", "load_model": "exporting", "loader": "exporting", "split_dataset": "exporting",
 }  # fmt: skip
 __all__ = [
-    "Results", "activations", "architectures", "compare", "datasets", "export", "heads", "load", "load_model",
+    "Results", "activations", "architectures", "compare", "datasets", "export", "figures", "heads", "load", "load_model",
     "loader", "losses", "metrics", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
-    "schedules", "search", "split_dataset",
+    "schedules", "search", "split_dataset", "tables",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

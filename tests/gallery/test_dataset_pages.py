@@ -19,7 +19,7 @@ from harness.data.samples import SPLITS
 from harness.errors import MachineError, UsageError
 from harness.exporting import image_files
 from harness.gallery import dataset_pages
-from harness.gallery.dataset_pages import View
+from harness.gallery.views import View
 from harness.study.study import Study, parse
 
 DIGITS = datasets["digits"].load()
@@ -43,7 +43,8 @@ def toy(train: list[int], val: list[int], test: list[int], names: tuple[str, ...
     }
     indices = {split: [f"index {i}" for i in range(len(of))] for split, of in labels.items()}
     facts = Facts((2, 3), names, sum(train) + sum(val), sum(test), 255, "")
-    return View("toy", facts, pixels, labels, indices)
+    numbers = {split: np.arange(len(of)) for split, of in labels.items()}
+    return View("toy", facts, pixels, labels, indices, numbers)
 
 
 def shown_tiles(figure: Figure) -> list[tuple[str, NDArray[np.uint8]]]:
