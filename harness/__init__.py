@@ -49,9 +49,9 @@ _HOMES = {
     "export": "exporting", "load_model": "exporting", "loader": "exporting", "split_dataset": "exporting",
 }  # fmt: skip
 __all__ = [
-    "Results", "activations", "architectures", "compare", "datasets", "export", "figures", "heads", "load", "load_model",
-    "loader", "losses", "metrics", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
-    "schedules", "search", "split_dataset", "tables",
+    "Results", "activations", "architectures", "compare", "datasets", "export", "figures", "heads", "load",
+    "load_model", "loader", "losses", "metrics", "optimizers", "parse", "plan", "preprocessings", "read",
+    "report", "run", "schedules", "search", "split_dataset", "tables",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -1,6 +1,6 @@
 """Values of a registered activation, head or loss over a range, and its derivative by autograd.
 
-    values(found("gelu"), -5, 5)        # a table: x, value, derivative
+`values(found("gelu"), -5, 5)` is a table with the columns x, value and derivative.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def found(function: str | Callable[..., Any], axis: str | None = None) -> DrawnF
 
 def _activation(name: str, also: tuple[str, ...]) -> DrawnFunction:
     entry = activations.entry(name)
-    return DrawnFunction(name, "activation", entry.summary, "f(x), elementwise", entry.component.forward, also)
+    forward = entry.component.forward
+    return DrawnFunction(name, "activation", entry.summary, "f(x), elementwise", forward, also)
 
 
 def _others_at_0(x: Tensor) -> Tensor:
@@ -139,12 +140,13 @@ def values(function: DrawnFunction, low: float, high: float, points: int = POINT
             torch.default_generator.manual_seed(0)
             y = function.apply(x)
     except Exception as error:
-        raise UsageError(f"{function.kind} {function.name!r} fails on {points} numbers: {in_words(error)}") from error
+        fault = f"{function.kind} {function.name!r} fails on {points} numbers: {in_words(error)}"
+        raise UsageError(fault) from error
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
         got = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
         raise UsageError(
-            f"{function.kind} {function.name!r} gives {got} for tensors of shape {tuple(x.shape)}: allowed is "
-            "a tensor of this shape, a number for each x"
+            f"{function.kind} {function.name!r} gives {got} for a tensor of shape {tuple(x.shape)}: allowed "
+            "is a tensor of this shape, a number for each x"
         )
     derivative = np.full(points, np.nan)
     if y.requires_grad:

@@ -1,7 +1,7 @@
-"""Choices of images: by number, the first ones, of a class, at random or evenly spaced; and what stands above.
+"""Choices of images: by number, the first ones, of a class, at random or evenly spaced; and their captions.
 
-    chosen = ImageChoice("train", label=7, count=10).of(seen("mnist"))
-    chosen.places, chosen.words        # where they are in the split, and how they were chosen
+`ImageChoice("train", label=7, count=10).of(seen("mnist"))` says where they are in the split, and in words how
+they were chosen.
 """
 
 from __future__ import annotations

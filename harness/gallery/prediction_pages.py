@@ -185,7 +185,8 @@ def bars_panel(ax: Axes, pictures: Pictures, row: Any, given: NDArray[np.floatin
     label, predicted = int(row["label"]), int(row["predicted"])
     shown = np.arange(len(given))
     if len(given) > MOST_BARS:  # the likeliest ones and the label; the others are one bar
-        order = [*([label] if label >= 0 else []), *(c for c in np.argsort(-given, kind="stable") if c != label)]
+        likely = [c for c in np.argsort(-given, kind="stable") if c != label]
+        order = [label, *likely] if label >= 0 else likely
         shown = np.sort(order[: MOST_BARS - 1])
     values = [float(given[c]) for c in shown]
     names = [pictures.class_name(int(c), 16) for c in shown]

@@ -100,7 +100,8 @@ def divisions(study: Study, dataset: str | None = None) -> dict[str, Settings]:
         chosen = [settings_of(study, {"dataset": dataset})]
     distinct: list[Settings] = []
     for settings in chosen:
-        division = Settings({key: settings[key] for key in DIVIDING if key in settings}, settings.study_dataset)
+        told = {key: settings[key] for key in DIVIDING if key in settings}
+        division = Settings(told, settings.study_dataset)
         if division not in distinct:
             distinct.append(division)
     varied = [key for key in DIVIDING[1:] if len({str(division.get(key)) for division in distinct}) > 1]
@@ -165,8 +166,8 @@ def _object(what: Any, split: str | None, settings: Mapping[str, Any]) -> View:
     if hasattr(what, "images") and hasattr(what, "labels"):
         return _own(what, settings)
     raise UsageError(
-        f"{type(what).__name__} is no data set: allowed are a data set's name, a study, a trial, or an object "
-        "with images (N, H, W) and labels (N,)"
+        f"{type(what).__name__} is no data set: allowed are a data set's name, a study, a trial, or an "
+        "object with images (N, H, W) and labels (N,)"
     )
 
 
@@ -207,14 +208,13 @@ def _only(study: Study, settings: Mapping[str, Any]) -> Settings:
         study.dataset(str(name))
     changed = _checked({key: value for key, value in settings.items() if key != "dataset"})
     found = [settings_of(study, {**division, **changed}) for division in divisions(study, name).values()]
-    first = found[0]
-    if any({key: settings.get(key) for key in DIVIDING} != {key: first.get(key) for key in DIVIDING} for settings in found):
+    if len({str([division.get(key) for key in DIVIDING]) for division in found}) > 1:
         names = list(divisions(study, name))
         raise UsageError(
-            f"study {study.name} divides its data in {len(names)} ways ({few(names)}): say which one, such as "
-            f"dataset={first.dataset!r}, val_fraction=.. or val_split=.."
+            f"study {study.name} divides its data in {len(names)} ways ({few(names)}): say which one, such "
+            f"as dataset={found[0].dataset!r}, val_fraction=.. or val_split=.."
         )
-    return first
+    return found[0]
 
 
 def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:

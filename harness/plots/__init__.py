@@ -40,10 +40,11 @@ from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, save, styl
 from harness.plots.svg import uri as svg_uri
 
 __all__ = [
-    "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "Panels", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
-    "Panel", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
-    "contour_figure", "curves", "curves_by_arm_figure", "curves_figure", "curves_panel", "differences_figure", "dots", "effects_figure",
-    "forest_figure", "front_figure", "function", "history_figure", "importance_figure", "interaction_figure",
-    "ladder_figure", "log_axis", "logarithmic", "new_figure", "parallel_figure", "pruning_figure", "public", "rates_figure",
-    "reliability_figure", "save", "slices_figure", "styled", "svg_uri", "variance_figure",
+    "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
+    "Panel", "Panels", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
+    "contour_figure", "curves", "curves_by_arm_figure", "curves_figure", "curves_panel",
+    "differences_figure", "dots", "effects_figure", "forest_figure", "front_figure", "function",
+    "history_figure", "importance_figure", "interaction_figure", "ladder_figure", "log_axis", "logarithmic",
+    "new_figure", "parallel_figure", "pruning_figure", "public", "rates_figure", "reliability_figure",
+    "save", "slices_figure", "styled", "svg_uri", "variance_figure",
 ]  # fmt: skip

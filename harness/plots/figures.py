@@ -28,10 +28,10 @@ def new_figure(size: tuple[float, float], layout: Any = None) -> Figure:
         figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
         return figure
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     with mpl.rc_context({"figure.max_open_warning": 0}):  # they are closed when their cell is over
-        made.append(pyplot.figure(figsize=size, layout=layout))
+        made.append(plt.figure(figsize=size, layout=layout))
     return made[-1]
 
 
@@ -41,7 +41,7 @@ def shown_once() -> Iterator[None]:
     if not _shows():
         yield
         return
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     made: list[Figure] = []
     token = _made.set(made)
@@ -49,7 +49,7 @@ def shown_once() -> Iterator[None]:
         yield
     except BaseException:
         for figure in made:
-            pyplot.close(figure)
+            plt.close(figure)
         raise
     finally:
         _made.reset(token)
@@ -59,6 +59,9 @@ def _shows() -> bool:
     """Return whether pyplot shows figures in this process's cells."""
     if ipython_display() is None:
         return False
-    from matplotlib import pyplot  # noqa: F401 (it sets up the notebook's backend)
+    from matplotlib import pyplot as plt
 
+    if not plt.get_fignums():
+        # pyplot sets its backend up now: within a style that is taken back, its settings would be, too.
+        plt.draw_if_interactive()
     return mpl.get_backend().lower() not in SILENT

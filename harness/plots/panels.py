@@ -1,7 +1,7 @@
 """Panels: the Axes that a person gets from a public function, in the house's style.
 
-In a notebook a figure belongs to pyplot, which shows it when its cell is over, also after a person has changed
-it there, and then forgets it. Elsewhere it is a plain Figure, which goes when nobody holds it any more.
+In a notebook a figure belongs to pyplot, which shows it when its cell is over, with what a person changed
+there, and then forgets it. Elsewhere it is a plain Figure, which goes when nobody holds it any more.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     harness.figures.images("mnist", label=7, count=1)
     harness.figures.confusion(results.trial())
 
-Each function returns matplotlib's Axes, or an array of them where there are several panels; `ax.figure` is the
-figure, and `ax.figure.savefig("it.png")` writes it. In a notebook the figure appears below its cell, once.
+Each function returns matplotlib's Axes, or an array of them where there are several panels; `ax.figure` is
+the figure, and `ax.figure.savefig("it.png")` writes it. In a notebook it appears below its cell, once.
 `harness.tables` has the same functions, with the same arguments, as DataFrames.
 """
 
@@ -22,13 +22,11 @@ from harness.axes import function_values
 from harness.errors import UsageError
 from harness.gallery import dataset_pages, image_choice, prediction_pages, views
 from harness.gallery.image_choice import ImageChoice
-from harness.plots import Panels, public
-from harness.reporting import lookups
+from harness.plots import public
+from harness.reporting import lookups, own_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from harness.plots.charts import Panel
 
 __all__ = [
     "confusion", "curves", "failures", "function", "grid", "hardest", "images", "label_counts", "predictions",
@@ -67,7 +65,7 @@ def label_counts(
 
 
 @public
-def images(
+def images(  # noqa: PLR0913 (a person\'s keywords)
     dataset: Any, split: str = "train", *, label: str | int | None = None, number: Any = None,
     first: int | None = None, count: int | None = None, seed: int | None = None, columns: int | None = None,
     ink: str = "auto", captions: str | None = None, ax: Axes | None = None, **settings: Any,
@@ -174,7 +172,7 @@ def predictions(
 
 
 @public
-def probabilities(
+def probabilities(  # noqa: PLR0913 (a person\'s keywords)
     trial: Any, split: str = "test", *, samples: Any = None, count: int = 6, where: str = "",
     classes: Sequence[object] | None = None, images: Any = None, labels: Any = None, ax: Axes | None = None,
 ) -> Sequence[Axes]:  # fmt: skip
@@ -199,8 +197,8 @@ def probabilities(
 
     Example: `harness.figures.probabilities(softmax(z), classes="0123456789")`
     """
-    if lookups.is_array(trial):
-        own = lookups.own_probabilities(trial, classes, images, labels, count)
+    if own_arrays.is_array(trial):
+        own = own_arrays.own_probabilities(trial, classes, images, labels, count)
         if ax is not None:
             _one(own.values, "probabilities", "one sample, (C,)")
             prediction_pages.bars_panel(ax, own.pictures, own.table.iloc[0], own.values[0])
@@ -261,7 +259,7 @@ def hardest(
 
 
 @public
-def confusion(
+def confusion(  # noqa: PLR0913 (a person\'s keywords)
     trial: Any = None, split: str = "test", *, where: str = "", combine: str | None = None,
     labels: Any = None, predictions: Any = None, classes: Sequence[object] | None = None,
     ax: Axes | None = None,

@@ -1,7 +1,6 @@
 """`harness.tables`: the numbers behind `harness.figures`, by the same names and arguments, as DataFrames.
 
-    harness.tables.label_counts("mnist")
-    harness.tables.confusion(results, where="loss=ce", combine="sum")
+`harness.tables.confusion(results, where="loss=ce", combine="sum")` are the counts that the figure shows.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import pandas as pd
 from harness.axes import function_values
 from harness.gallery import image_choice, views
 from harness.gallery.image_choice import ImageChoice
-from harness.reporting import lookups
+from harness.reporting import lookups, own_arrays
 
 __all__ = [
     "confusion", "curves", "failures", "function", "grid", "hardest", "images", "label_counts", "predictions",
@@ -34,7 +33,7 @@ def label_counts(dataset: Any, split: str | None = None, **settings: Any) -> pd.
     return views.label_counts(view, views.existing(view, split) if split else None)
 
 
-def images(
+def images(  # noqa: PLR0913 (a person\'s keywords)
     dataset: Any, split: str = "train", *, label: str | int | None = None, number: Any = None,
     first: int | None = None, count: int | None = None, seed: int | None = None, **settings: Any,
 ) -> pd.DataFrame:  # fmt: skip
@@ -88,8 +87,8 @@ def probabilities(
 
     Example: `harness.tables.probabilities(results.trial(), samples=[0, 17])`
     """
-    if lookups.is_array(trial):
-        own = lookups.own_probabilities(trial, classes, None, None, count)
+    if own_arrays.is_array(trial):
+        own = own_arrays.own_probabilities(trial, classes, None, None, count)
         return pd.DataFrame(own.values, columns=list(own.pictures.facts.classes))
     model, rows, values = lookups.probabilities_of(trial, split, where, samples, count, everything=True)
     index = pd.MultiIndex.from_frame(rows[["index", "label"]])
@@ -121,7 +120,7 @@ def hardest(
     return table if count is None else table.head(count)
 
 
-def confusion(
+def confusion(  # noqa: PLR0913 (a person\'s keywords)
     trial: Any = None, split: str = "test", *, where: str = "", combine: str | None = None,
     labels: Any = None, predictions: Any = None, classes: Sequence[object] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
