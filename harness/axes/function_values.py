@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from harness.axes.activations import activations
-from harness.axes.heads import heads, log_softmax, softmax
-from harness.axes.losses import losses
-from harness.axes.plugins import load_installed
+from harness.axes.heads import Head, heads, log_softmax, softmax
+from harness.axes.losses import Loss, losses
+from harness.axes.plugins import catalogue, load_installed
 from harness.errors import UsageError, did_you_mean, in_words
 from harness.system.lazy import torch
 
@@ -79,7 +79,9 @@ def found(function: str | Callable[..., Any], axis: str | None = None) -> DrawnF
         searched = {axis: registries[axis]} if axis else registries
         names = dict.fromkeys(entry.name for registry in searched.values() for entry in registry)
         kinds = axis or "activation, head or loss"
-        raise UsageError(f"there is no {kinds} {function!r}: {did_you_mean(str(function), names)}")
+        others = [kind for kind, registry in catalogue().items() if function in registry]
+        hint = f" ({function} is a name of axis {' and '.join(others)})" if others else ""
+        raise UsageError(f"there is no {kinds} {function!r}{hint}: {did_you_mean(str(function), names)}")
     make = {"activation": _activation, "head": _head, "loss": _loss}[having[0]]
     return make(function, tuple(having[1:]))
 
@@ -157,8 +159,34 @@ def values(function: DrawnFunction, low: float, high: float, points: int = POINT
     )
 
 
+def facts(function: DrawnFunction, table: pd.DataFrame) -> list[str]:
+    """Say in lines what a function is, where its derivative comes from, and what its values are."""
+    registries: dict[str, Any] = {"activation": activations, "head": heads, "loss": losses}
+    lines = [f"{function.kind} {function.name}: {function.summary}", f"drawn: {function.reads}"]
+    component = registries[function.kind][function.name]
+    if isinstance(component, Loss):
+        given = ", ".join(f"{key} = {component.default_of(key, CLASSES):.4g}" for key in component.settings)
+        lines.append(f"takes {', '.join(component.forms)}{'; ' + given if given else ''}")
+        closed = next(iter(component.forms.values())).gradient
+    else:
+        lines += [f"gives {component.kind}"] if isinstance(component, Head) else []
+        closed = component.backward
+    trained = "a closed form" if closed is not None else "autograd"
+    lines.append(f"derivative: drawn by autograd, trained with {trained}")
+    finite = table.replace([np.inf, -np.inf], np.nan)
+    low, high = table["x"].iloc[[0, -1]]
+    for column in ("value", "derivative"):
+        least, most = finite[column].min(), finite[column].max()
+        lines.append(f"{column} for x from {low:g} to {high:g}: {least:.4g} to {most:.4g}")
+    return [*lines, *(f"also {_article(axis)}: --axis {axis} shows that" for axis in function.also)]
+
+
+def _article(axis: str) -> str:
+    return f"an {axis}" if axis.startswith("a") else f"a {axis}"
+
+
 def title(function: DrawnFunction) -> str:
     """Say what is drawn of a function, on an axis x."""
-    also = f" (also a {' and a '.join(function.also)} of this name)" if function.also else ""
+    also = f" (also {' and '.join(map(_article, function.also))} of this name)" if function.also else ""
     kind = f"{function.kind} {function.name}" if function.kind != "function" else function.name
     return f"{kind}{also}: {function.reads}"

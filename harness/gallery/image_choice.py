@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.data.samples import SPLITS, Split
+from harness.data.samples import Split
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.gallery.views import View, existing, label_of
 
@@ -120,7 +120,7 @@ class ImageChoice:
         if self.number is not None:
             return self._numbered(view, split)
         label = None if self.label is None else label_of(view, self.label)
-        what = f"{view.name}, {split}"
+        what = view.title(split)
         members = np.arange(len(view.labels[split]))
         if label is not None:
             members, what = np.flatnonzero(view.labels[split] == label), f"{view.class_name(label)} in {what}"
@@ -159,7 +159,7 @@ class ImageChoice:
         words = f"image {wanted[0]:,}" if len(wanted) == 1 else f"images {wanted[0]:,} to {wanted[-1]:,}"
         if len(wanted) > 1 and wanted != list(range(wanted[0], wanted[-1] + 1)):
             words = f"images {few([f'{number:,}' for number in wanted])}"
-        return Chosen(view, split, np.array([place[n] for n in wanted]), f"{view.name}, {split}: {words}")
+        return Chosen(view, split, np.array([place[n] for n in wanted]), f"{view.title(split)}: {words}")
 
 
 def spaced(view: View, split: str, count: int) -> Chosen:
@@ -211,13 +211,14 @@ def _from_object(given: Any) -> list[int]:
 
 def _absent(view: View, split: Split, number: int) -> str:
     """Say why there is no image of this number in a split."""
-    total = len(view.labels[split])
-    files = "test" if split == "test" else "train"
-    here = view.facts.test if split == "test" else max(view.facts.train, total)
-    if not 0 <= number < here:
-        return f"image {number}: {view.name} {files} has {here:,}, numbers 0 to {here - 1:,}"
-    other = next(name for name in SPLITS if name != split and number in view.numbers.get(name, ()))
-    return f"image {number}: not in {split}, where this division has put {total:,}; it is in {other}"
+    total, here = len(view.labels[split]), view.facts.test if split == "test" else view.facts.train
+    low, high = (0, here - 1) if view.divided else (view.numbers[split].min(), view.numbers[split].max())
+    if not low <= number <= high:
+        files = f"{view.name} {'test' if split == 'test' else 'train'}" if view.facts.test else view.name
+        return f"image {number}: {files} has {here:,}, numbers {low:,} to {high:,}"
+    others = [name for name in view.splits if name not in {split, "test"} and number in view.numbers[name]]
+    where = f"; it is in {others[0]}" if others else ""
+    return f"image {number}: not in {view.title(split)}, which has {total:,} of {here:,} images{where}"
 
 
 def _whole(name: str, value: Any) -> int:

@@ -22,10 +22,12 @@ from harness.data.datasets import Dataset, Facts, datasets
 from harness.data.images import Images
 from harness.data.samples import DATA_SETTINGS, SPLITS, Split, divide, load
 from harness.errors import UsageError, did_you_mean, few
+from harness.results.trained_on import dataset_of
 from harness.settings import CORE
 from harness.study.study import Study, find, parse
 from harness.study.study import load as load_study
 from harness.study.trials import arms, resolve, settings_of
+from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +59,10 @@ class View:
     def counts(self, split: Split) -> NDArray[np.int64]:
         """Count the images of each class in a split, (C,)."""
         return np.bincount(self.labels[split], minlength=len(self.facts.classes))
+
+    def title(self, split: Split) -> str:
+        """Name a split in a sentence: "mnist, train"; own images have no splits, and one name."""
+        return f"{self.name}, {split}" if "test" in self.labels else self.name
 
     def class_name(self, label: int) -> str:
         """Name a class in a sentence: "class 7", "Bag"."""
@@ -162,7 +168,14 @@ def _object(what: Any, split: str | None, settings: Mapping[str, Any]) -> View:
         return view(resolve({**_checked(settings), "dataset": what.name}, {what.name: what}))
     resolved = getattr(getattr(what, "arm", None), "settings", None)
     if isinstance(resolved, Settings):
-        return view(resolved | settings)
+        return view(resolved | _checked(settings))
+    if hasattr(what, "row") and hasattr(what, "results"):  # a trained trial
+        name = str(what.row["dataset"])
+        trained_on = {
+            key: what.row[key] for key in DIVIDING[1:] if as_word(what.row.get(key)) != NOT_APPLICABLE
+        }
+        given = {**_checked({key: _plain(value) for key, value in trained_on.items()}), **_checked(settings)}
+        return view(resolve({**given, "dataset": name}, {name: dataset_of(what.results, name)}))
     if hasattr(what, "images") and hasattr(what, "labels"):
         return _own(what, settings)
     raise UsageError(
@@ -188,12 +201,14 @@ def _own(what: Any, settings: Mapping[str, Any]) -> View:
         )
     name = str(getattr(what, "name", "") or "own images")
     top = 255.0 if pixels.dtype == np.uint8 else float(pixels.max(initial=1))
-    top = float(getattr(what, "pixel_max", 0) or top)
+    if name in datasets:
+        top = datasets[name].facts.pixel_max
     facts = Facts(pixels.shape[1:], classes, len(labels), 0, top, "")
-    names = list(map(str, getattr(what, "names", ()) or (f"index {i}" for i in range(len(labels)))))
+    index = np.asarray(getattr(what, "index", np.arange(len(labels))))
+    names = list(map(str, getattr(what, "names", ()) or (f"index {i}" for i in index)))
     return View(
         name, facts, {"train": pixels}, {"train": labels.astype(np.int64)}, {"train": names},
-        {"train": np.arange(len(labels))}, divided=False,
+        {"train": index}, divided=False,
     )  # fmt: skip
 
 
@@ -228,6 +243,11 @@ def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
         except ValueError as error:
             raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
     return checked
+
+
+def _plain(value: Any) -> Any:
+    """Undo pandas' widening of a whole number in a column with empty cells: 0.0 is 0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def label_of(view: View, given: str | int) -> int:

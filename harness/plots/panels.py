@@ -10,19 +10,27 @@ import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from harness.errors import UsageError
 from harness.plots.figures import shown_once
 from harness.plots.style import styled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 P = ParamSpec("P")
 Panels: TypeAlias = "Axes | NDArray[Any]"
 """One Axes; or an array of them, (N,), where there are several panels."""
+
+
+class AxesArray(np.ndarray[Any, Any]):
+    """An array (N,) of Axes that is one short line where a notebook writes the last value of a cell."""
+
+    def __repr__(self) -> str:
+        return f"an array of {self.size} Axes"
 
 
 def public(draw: Callable[P, Sequence[Axes]]) -> Callable[P, Panels]:
@@ -34,6 +42,11 @@ def public(draw: Callable[P, Sequence[Axes]]) -> Callable[P, Panels]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Panels:
+        ax = kwargs.get("ax")
+        if ax is not None and not isinstance(ax, Axes):
+            raise UsageError(
+                f"ax = {type(ax).__name__}: allowed is one of matplotlib's Axes; of an array of them, axes[0]"
+            )
         with shown_once():
             return _finished(drawn(*args, **kwargs))
 
@@ -48,6 +61,6 @@ def _finished(axes: Sequence[Axes]) -> Panels:
         whole.draw_without_rendering()
     if len(axes) == 1:
         return axes[0]
-    array = np.empty(len(axes), dtype=object)
+    array = np.empty(len(axes), dtype=object).view(AxesArray)
     array[:] = axes
     return array

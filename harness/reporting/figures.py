@@ -23,7 +23,7 @@ from harness.errors import UsageError
 from harness.gallery import dataset_pages, image_choice, prediction_pages, views
 from harness.gallery.image_choice import ImageChoice
 from harness.plots import public
-from harness.reporting import lookups, own_arrays
+from harness.reporting import lookups, own_arrays, trial_figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -289,9 +289,7 @@ def confusion(  # noqa: PLR0913 (a person\'s keywords)
         plots.confusion(ax, counts.table, counts.classes)
         ax.set_title(textwrap.fill(counts.title, 60), loc="left")
         return [ax]
-    side = max(3.2, 0.44 * len(counts.classes) + 0.9)
-    title = textwrap.fill(counts.title, int(10 * side))
-    return plots.confusion_figure({title: counts.table}, counts.classes).axes[:1]
+    return trial_figures.confusion_figure(counts).axes[:1]
 
 
 @public
@@ -320,7 +318,7 @@ def curves(
         (panel,) = _one(panels, "curves", "where=")
         plots.curves_panel(ax, panel, log=log)
         return [ax]
-    return plots.curves_by_arm_figure(panels, log=log).axes
+    return trial_figures.curves_figure(panels, log=log).axes
 
 
 @public
@@ -347,11 +345,8 @@ def function(
     """
     found = function_values.found(name, axis)
     table = function_values.values(found, low, high)
-    if ax is None:
-        ax = plots.new_figure((6.4, 4.2), "constrained").subplots()
-    plots.function(ax, table, found.name)
-    ax.set(ylabel="value", title="")
-    ax.set_title(textwrap.fill(function_values.title(found), 72), loc="left", fontsize=10)
+    ax = trial_figures.function_axes() if ax is None else ax
+    trial_figures.function_panel(ax, found, table)
     return [ax]
 
 

@@ -83,7 +83,7 @@ def counts_of_arm(results: Any, split: str, where: str, combine: str) -> Counts:
     arms = list(dict.fromkeys(zip(done["dataset"], done["arm"], strict=True)))
     if len(arms) != 1:
         rows = done.drop_duplicates(["dataset", "arm"])
-        listed = few([_arm_of(row) for _, row in rows.iterrows()]) or "no finished trial"
+        listed = few([arm_of(row) for _, row in rows.iterrows()]) or "no finished trial"
         raise UsageError(f"the seeds of one arm are combined; where={where!r} leaves {listed}")
     dataset, arm = arms[0]
     tables = [count_trial(folder, row, split).table for _, row in done.iterrows()]
@@ -97,7 +97,7 @@ def counts_of_arm(results: Any, split: str, where: str, combine: str) -> Counts:
     return Counts(total, classes, title)
 
 
-def _arm_of(row: pd.Series[Any]) -> str:
+def arm_of(row: pd.Series[Any]) -> str:
     """Write conditions that the seeds of a trial's arm meet, and no other trials."""
     return f"arm={json.dumps(row['arm'], ensure_ascii=False)},dataset={row['dataset']}"
 
@@ -142,7 +142,7 @@ def confusion_of(
         raise UsageError("confusion takes a trained trial, or labels=, predictions= and classes=, not both")
     if combine is not None or (where and not hasattr(trial, "row")):
         of = trial.results if hasattr(trial, "row") else trial
-        meant = _arm_of(trial.row) if hasattr(trial, "row") else where
+        meant = arm_of(trial.row) if hasattr(trial, "row") else where
         return counts_of_arm(of, checked_split(split), meant, combine or "sum")
     return count_trial(*trained(trial), split)
 
@@ -164,10 +164,9 @@ def curves_of(trial: Any, quantity: str, where: str, most: int) -> list[Panel]:
         arms, words = _shown(rows, most)
         table = stats.mean_curves(results.epochs, rows[rows["arm"].isin(arms)], ["arm"], quantity)
         table = table.assign(arm=table["arm"].map(shown_as)).dropna(subset=["value"])
-        if hasattr(trial, "row"):
-            words = f", {shown_as[arms[0]]}, seed {rows['seed'].iloc[0]}"
-        elif len(arms) == 1:
-            words = f", {shown_as[arms[0]]}, {count(rows['seed'].nunique(), 'seed')}"
+        if len(arms) == 1:
+            seeds = f"seed {rows['seed'].iloc[0]}" if len(rows) == 1 else count(len(rows), "seed")
+            words = f", {shown_as[arms[0]]}, {seeds}"
         ylabel = f"loss ({key[1]})" if quantity == "loss" else quantity
         panels.append(Panel(f"{key[0]}{words}", ylabel, table))
     return panels
