@@ -246,8 +246,11 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 )
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 @click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
+@click.option(
+    "--verbose", is_flag=True, help="Write a line for each evaluation: losses and accuracies by epoch."
+)
 def run(
-    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool,
+    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool, verbose: bool,
     **options: Unpack[RunKeywords],
 ) -> None:  # fmt: skip
     """Train what is missing of a study. Running it again goes on from where it stopped.
@@ -262,11 +265,13 @@ def run(
     _check_design(loaded, "run")
     drawn = draw(loaded, options["engine"])  # before pandas and torch are imported: errors answer at once
     from harness.cli import output
-    from harness.training import runs
+    from harness.training import displays, runs
     from harness.training.options import RunOptions
 
     folder = results or Path("results") / loaded.name
-    shown: Display = output.show_progress
+    shown: Display = displays.show_progress
+    if verbose:
+        shown = displays.told_by_evaluation(shown)
     if live:
         from harness.training.live import live_display
 
@@ -305,13 +310,15 @@ def search(
     _keep_one_thread()
     loaded = _load(study, overrides)
     _check_design(loaded, "search")
-    from harness.cli import output, search_output
+    from harness.cli import search_output
+    from harness.searching import displays as search_displays
     from harness.searching.loop import search as searched
+    from harness.training import displays
 
     folder = results or Path("results") / loaded.name
     try:
         result = searched(
-            loaded, folder, display=search_output.show_progress, confirm=output.show_progress, **options
+            loaded, folder, display=search_displays.show_progress, confirm=displays.show_progress, **options
         )
     except KeyboardInterrupt:
         words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
