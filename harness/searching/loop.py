@@ -34,6 +34,8 @@ from harness.settings.schema import BASELINE, CONFIRMED, WINNER
 from harness.study.study import Study
 from harness.study.trials import SEMANTICS, Trial, arms, settings_of
 from harness.system import locks, spawning
+from harness.text import as_text
+from harness.text.cards import card
 from harness.training import displays as run_displays
 from harness.training import progress, runs
 from harness.training.bit_checks import check_bits, compile_portable
@@ -61,6 +63,24 @@ class SearchResult:
     def suggestions(self) -> pd.DataFrame:
         """The table suggestions.csv."""
         return suggestions.read(self.folder)
+
+    def __repr__(self) -> str:
+        return f"SearchResult {str(self.folder)!r}: {', '.join(self._lines()[:2])}"
+
+    def _repr_html_(self) -> str:
+        """Show the search in a notebook: its suggestions, the winner, and the confirmation's folder."""
+        return card(f"search in {self.folder}", self._lines())
+
+    def _lines(self) -> list[str]:
+        states = ", ".join(f"{n} {state}" for state, n in suggestions.counted(self.trials).items())
+        lines = [f"{len(self.trials)} suggestions: {states}"]
+        if self.winner is None:
+            return [*lines, "no winner yet"]
+        best = self.trials[self.winner]
+        reached = ", ".join(f"{value:.4g}" for value in best.values or ())  # noqa: PD011 (no frame's)
+        given = ", ".join(f"{name} {as_text(value)}" for name, value in best.params.items())
+        lines.append(f"winner: suggestion {self.winner}, by val: {reached}")
+        return [*lines, given, *([f"confirmed in {self.confirmed.folder}"] if self.confirmed else [])]
 
     @property
     def failed(self) -> bool:
