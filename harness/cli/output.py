@@ -13,6 +13,7 @@ import click
 from harness import notes
 from harness.errors import UsageError
 from harness.notes import progress_bar
+from harness.planning import parameters
 from harness.planning.cost import cost
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM
@@ -46,6 +47,8 @@ def show_plan(
     trained = len(plan.trials) - len(plan.skipped)
     seeds = len(study.seeds)
     click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
+    if counts := plan.parameters:
+        click.echo(f"  {parameters.in_words(counts)}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)
     if ready:
         click.echo(f"  {ready} of them are finished in the results folder")

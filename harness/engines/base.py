@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.axes.schedules import Clock, factors, schedules
+from harness.data.arm_settings import Settings
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import TRAINED_ON, Data, Split
 from harness.engines.outcome import Floats, Outcome
@@ -78,18 +79,23 @@ class Engine(Protocol):
         """
 
 
+def schedule_factors(settings: Settings, budget: Budget) -> Floats:
+    """Return the factor of an arm's schedule on its learning rate, at every step (S,)."""
+    schedule = schedules[settings.schedule]
+    arguments = {name: settings[name] for name in schedule.settings}
+    return factors(schedule, Clock.of(budget.steps, budget.steps_per_epoch), arguments)
+
+
 def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
     """Return the learning rate of every step and trial, (S, K)."""
-    clock = Clock.of(budget.steps, budget.steps_per_epoch)
     factors_of: dict[str, Floats] = {}
     rates = np.empty((budget.steps, len(trials)))
     for k, trial in enumerate(trials):
         settings = trial.arm.settings
         schedule = schedules[settings.schedule]
-        arguments = {name: settings[name] for name in schedule.settings}
-        key = f"{schedule.name} {arguments}"
+        key = f"{schedule.name} {[settings[name] for name in schedule.settings]}"
         if key not in factors_of:
-            factors_of[key] = factors(schedule, clock, arguments)
+            factors_of[key] = schedule_factors(settings, budget)
         rates[:, k] = settings.lr * factors_of[key]
     return rates
 

@@ -6,7 +6,7 @@ It is the reference that the stacked engine is checked against, and it trains wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ class Classifier(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
             self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **arguments)
+        self.inputs = inputs
         self.output = heads[settings.head]
         self.head = Function(self.output.forward)
         nn.Module.register_load_state_dict_pre_hook(self, _under_net)
@@ -92,9 +93,33 @@ class Classifier(nn.Module):
         return self.net.state_dict(*args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the output (B, C) for pixels (B, D)."""
-        output: Tensor = self.head(self.net(x))
+        """Compute the output (B, C) for pixels (B, D); raise UsageError for what are none."""
+        try:
+            output: Tensor = self.head(self.net(x))
+        except (AttributeError, RuntimeError, TypeError) as error:
+            if fault := self._fault(x):
+                raise UsageError(fault) from error
+            raise
         return output
+
+    def _fault(self, x: Any) -> str:
+        """Say why these are no pixels for the network; empty where they are."""
+        if not isinstance(x, Tensor):
+            return (
+                f"the network got {type(x).__name__}; allowed: float32 pixels (B, {self.inputs})"
+            )
+        fits = x.dim() == 2 and x.shape[1] == self.inputs
+        dtypes = {parameter.dtype for parameter in self.parameters()}
+        if fits and x.dtype in dtypes:
+            return ""
+        wanted = str(next(iter(dtypes), torch.float32)).removeprefix("torch.")
+        remedies = [] if fits else ["x.flatten(1) makes rows of images"]
+        if not x.is_floating_point():
+            remedies.append("harness.split_dataset gives pixels in floats")
+        return (
+            f"the network got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}; allowed: {wanted} pixels "
+            f"(B, {self.inputs}){'; ' if remedies else ''}{'; '.join(remedies)}"
+        )
 
 
 def _under_net(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -153,8 +178,9 @@ class UpdateOptimizer(torch.optim.Optimizer):
                 self.optimizer.update(param, param.grad, state, self.t, lr=group["lr"], **self.settings)
 
 
-def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(trial: Trial, model: nn.Module | Iterable[Tensor]) -> torch.optim.Optimizer:
     """Return the trial's optimizer over a model's parameters: torch.optim's own where it has one."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else model
     settings = trial.arm.settings
     optimizer = optimizers[settings.optimizer]
     arguments: dict[str, Any] = {
@@ -164,11 +190,9 @@ def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     differs = any(arguments[name] for name in optimizer.torch_differs)
     if optimizer.torch_class is not None and not differs:
         factory = getattr(torch.optim, optimizer.torch_class)
-        torch_optimizer: torch.optim.Optimizer = factory(
-            model.parameters(), **arguments, **optimizer.torch_settings
-        )
+        torch_optimizer: torch.optim.Optimizer = factory(parameters, **arguments, **optimizer.torch_settings)
         return torch_optimizer
-    return UpdateOptimizer(model.parameters(), optimizer, arguments.pop("lr"), arguments)
+    return UpdateOptimizer(parameters, optimizer, arguments.pop("lr"), arguments)
 
 
 def train(
@@ -179,9 +203,21 @@ def train(
     (trial,) = trials
     # A dropout layer and DataLoader know only the global generator: it is forked, and left as it was.
     with torch.random.fork_rng():
-        torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63, size=2)[1]))
+        torch.manual_seed(_seed_of_draws(trial))
         training = LoopTraining(trial, data, torch.device(device), torch_dtype(dtype), options.metrics)
         return driver.run(training, options)
+
+
+def _seed_of_draws(trial: Trial) -> int:
+    """Return the seed of what is drawn from torch's global generator while a trial trains."""
+    return int(stream(trial.seed, "weights").integers(2**63, size=2)[1])
+
+
+def first_random_state(trial: Trial) -> Tensor:
+    """Return the global generator's state at a trial's first step: a DataLoader has drawn its seed."""
+    generator = torch.Generator().manual_seed(_seed_of_draws(trial))
+    torch.empty((), dtype=torch.int64).random_(generator=generator)
+    return generator.get_state()
 
 
 class LoopTraining:

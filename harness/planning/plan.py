@@ -22,6 +22,7 @@ from harness.data.batches import extent
 from harness.data.datasets import Dataset
 from harness.data.samples import train_size
 from harness.errors import UsageError
+from harness.planning import parameters
 from harness.planning.cost import disk_bytes, evaluations, too_large
 from harness.planning.grouping import stack
 from harness.planning.stack import Engine, Stack, stack_bytes
@@ -73,6 +74,12 @@ class Plan:
         """The data sets that the plan trains on, by name."""
         settings = [arm.settings for arm in self.arms.values()]
         return dict(sorted({arm.dataset: arm.data for arm in settings}.items()))
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The trainable parameters of each arm's network, by the arm's name; of those that are trained."""
+        trained = {t.arm.name: t.arm.settings for t in self.trials if t.trial_id not in self.skipped}
+        return parameters.of_arms(trained)
 
     @property
     def arms(self) -> dict[str, Arm]:

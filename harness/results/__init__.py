@@ -17,6 +17,8 @@ Everything here is DataFrames and text; nothing imports torch, nor pandas before
 
 from __future__ import annotations
 
+import html
+import importlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +47,88 @@ class Results:
     confusion: pd.DataFrame
     study: dict[str, Any]
     provenance: dict[str, Any]
+
+    def trial(self, trial_id: str = "best", where: str = "") -> TrainedTrial:
+        """Choose one trained trial, for the functions that show it, rebuild it or train it further.
+
+        Args:
+            trial_id: as in the column trial_id of `trials`; or "best", by val accuracy, of those that meet
+                the conditions (of a search: of its confirmed winner).
+            where: conditions on the settings, such as "loss=ce,seed=0" or "dataset=mnist".
+
+        Returns:
+            The trial: its `settings`, its `row` of `trials`, and its `results`.
+
+        Raises:
+            UsageError: there is no such trial, it has not finished, or each of several data sets has a best.
+
+        Example:
+            >>> results.trial(where="optimizer=adam,seed=0").settings  # doctest: +SKIP
+        """
+        # By name: the modules that choose among results import this one.
+        chosen: TrainedTrial = importlib.import_module("harness.results.trained").choose(
+            self, trial_id, where
+        )
+        return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedTrial:
+    """A trained trial of a results folder; `harness.module_of` gives its network.
+
+    Attributes:
+        results: the results folder, read.
+        row: its row of `results.trials`: settings, seed, losses and accuracies.
+    """
+
+    results: Results
+    row: pd.Series[Any]
+
+    @property
+    def trial_id(self) -> str:
+        """Its id, as in the column trial_id."""
+        return str(self.row["trial_id"])
+
+    @property
+    def arm(self) -> str:
+        """The name of its arm."""
+        return str(self.row["arm"])
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return int(self.row["seed"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its settings by name, those that apply to it; as `harness.model(**settings)` takes them."""
+        settings: dict[str, Any] = importlib.import_module("harness.results.trained").settings_of(self)
+        return settings
+
+    def __repr__(self) -> str:
+        return f"TrainedTrial {', '.join(f'{name} {value}' for name, value in self._told().items())}"
+
+    def _repr_html_(self) -> str:
+        cells = {name: html.escape(value) for name, value in self._told().items()}
+        head = "".join(f"<th>{name}</th>" for name in cells)
+        return (
+            f"<table><tr>{head}</tr><tr>{''.join(f'<td>{cell}</td>' for cell in cells.values())}</tr></table>"
+        )
+
+    def _told(self) -> dict[str, str]:
+        """Name what tells the trial from others, and its accuracies."""
+        accuracies = {f"{split} accuracy": self.row.get(f"{split}_accuracy") for split in ("val", "test")}
+        return {
+            "trial": self.trial_id,
+            "data set": str(self.row["dataset"]),
+            "arm": self.arm,
+            "seed": str(self.seed),
+            **{
+                name: f"{share:.2%}".replace("%", " %")
+                for name, share in accuracies.items()
+                if share == share
+            },
+        }
 
 
 def read(folder: Path | str) -> Results:

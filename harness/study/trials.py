@@ -170,6 +170,11 @@ def trial_of(study: Study, arm: Arm, seed: int, identity: str = "", sources: Sou
     return Trial(_trial_id(identity or identity_of(arm.settings, sources), seed), arm, seed)
 
 
+def lone_trial(settings: Settings, seed: int) -> Trial:
+    """Make the trial of some settings and a seed, outside of any study; its id is the same as in one."""
+    return Trial(_trial_id(identity_of(settings), seed), Arm("settings", settings), seed)
+
+
 def _trial_id(identity: str, seed: int) -> str:
     # A letter first, so that no reader of a CSV takes an id for a number.
     return "t" + hashlib.sha256(f"{identity}|{seed}".encode()).hexdigest()[:12]
