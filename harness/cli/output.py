@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness import notes
-from harness.data.samples import TRAINED_ON
 from harness.errors import UsageError
 from harness.notes import progress_bar
 from harness.planning import parameters
@@ -20,7 +19,6 @@ from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM
 from harness.study.trials import arms as arms_of
 from harness.text import count, difference, duration, hundredths, p_value_column
-from harness.training.progress import ACCURACY, LOSS, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -269,46 +267,3 @@ def show_gate(comparison: Comparison, gate: Gate) -> int:
                 f"-{100 * comparison.margin:g} points; more seeds would tell"
             )
     return gate.exit_code
-
-
-@contextmanager
-def show_progress(progress: Progress) -> Iterator[None]:
-    """Show a run's notes, then its trials done, their rate and the time to go while the block runs."""
-    for note in progress.notes:
-        notes.warn(note)
-    if progress.total == 0:
-        yield
-        return
-    with progress_bar.shown(
-        progress.title, "trials", progress.total, lambda: progress.trials, lambda: losses(progress)
-    ):
-        yield
-
-
-def losses(progress: Progress) -> str:
-    """Put the present losses and accuracies into words: medians over the trials in training; "" if none is.
-
-    Losses of different kinds are not comparable: each has its own median.
-    """
-    import numpy as np
-
-    shared = progress.shared
-    rows = np.flatnonzero(shared.in_training())
-    if not len(rows):
-        return ""
-    now = shared.latest()[rows]
-    trials = [trial for stack in progress.stacks for trial in stack.trials]
-    kinds = np.array([trials[row].arm.settings.loss for row in rows])
-    by_kind = {kind: _medians(now[kinds == kind, :, LOSS], "{:.3g}") for kind in dict.fromkeys(kinds)}
-    loss = ", ".join(f"{kind} {median}" if len(by_kind) > 1 else median for kind, median in by_kind.items())
-    accuracy = _medians(now[:, :, ACCURACY], "{:.1%}").replace("%", " %")
-    trials_meant = f"median of {len(rows)} in training: " if len(rows) > 1 else ""
-    return f"{trials_meant}loss {loss}; accuracy {accuracy}"
-
-
-def _medians(values: Any, form: str) -> str:
-    """Return medians over K trials (K, 2), such as "train 0.231 val 0.262"; diverged ones are left out."""
-    import numpy as np
-
-    columns = [(split, values[np.isfinite(values[:, i]), i]) for i, split in enumerate(TRAINED_ON)]
-    return " ".join(f"{split} {form.format(np.median(column))}" for split, column in columns if len(column))

@@ -15,7 +15,7 @@ import pandas as pd
 from harness.data.datasets import Facts
 from harness.data.samples import Split, load
 from harness.errors import UsageError
-from harness.gallery.dataset_pages import short
+from harness.gallery.image_choice import short
 from harness.results import Results, documents, predictions
 from harness.results.trained_on import dataset_of
 

@@ -38,7 +38,7 @@ from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
 from harness.study.trials import components_of
 from harness.system import locks, spawning
-from harness.training import going_on, starts, tuning
+from harness.training import displays, going_on, starts, tuning
 from harness.training.bit_checks import check_bits, check_earlier, compile_portable
 from harness.training.executors import Workers
 from harness.training.options import RunKeywords, RunOptions, affordable
@@ -70,7 +70,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     study: Study, folder: Path | str | None = None, *, live: bool = False,
     engine: Engine | Path | type = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
-    display: Display | None = None, bits: Bits = "native",
+    display: Display | None = None, bits: Bits = "native", verbose: bool = False,
 ) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
@@ -85,7 +85,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         workers: worker processes; one a core or GPU if not given.
         checkpoint_every: such as "60 seconds", "5 epochs" or "never".
         retrain: train all trials anew, although they are finished.
-        display: a context manager made from a Progress.
+        display: a context manager made from a Progress; in a notebook, a progress bar if not given.
+        verbose: write a line for each evaluation: its epoch, losses and accuracies; of up to 20 trials.
         bits: "native", or "portable": rows that are the same to the last bit on every x86-64 and AArch64
             processor; what cannot give them is refused before anything is trained.
 
@@ -96,7 +97,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         UsageError: the study, the folder or an option is not valid.
         MachineError: the results cannot be written, or the data cannot be had.
     """
-    folder = folder_of(study, folder)
+    folder, display = folder_of(study, folder), displays.chosen(display, verbose=verbose)
     if live:
         from harness.training.live import live_display
 
