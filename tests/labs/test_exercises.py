@@ -24,7 +24,7 @@ ROWS = ROW.findall((CHECKOUT / "docs/labs.md").read_text(encoding="utf-8"))
 class MyNetwork:
     """A student's network: one hidden layer, softmax and cross-entropy, derivatives by hand."""
 
-    def __init__(self, weights: Any, settings: Any) -> None:
+    def __init__(self, weights: Any, settings: Any) -> None:  # noqa: ARG002 (part of the form)
         (self.w1, self.b1), (self.w2, self.b2) = weights
         self.parameters = [self.w1, self.b1, self.w2, self.b2]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,9 +48,9 @@ def unknown(source: str) -> Iterator[str]:
             first, *rest = whole.split(".")
             if first == "harness" and len(rest) == 1 and rest[0] not in harness.__all__:
                 yield whole
-            if first == "harness" and len(rest) == 2 and rest[0] in PARTS:
-                if rest[1] not in getattr(harness, rest[0]).__all__:
-                    yield whole
+            part = getattr(harness, rest[0]) if len(rest) == 2 and rest[0] in PARTS else None
+            if first == "harness" and part and rest[1] not in part.__all__:
+                yield whole
 
 
 @pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
@@ -81,8 +83,16 @@ def test_a_notebook_uses_public_names_alone(path: Path) -> None:
 
 
 def test_a_name_that_is_not_public_is_noticed() -> None:
-    source = "import harness.rng, seaborn\nfrom harness.study import trials\nharness.figures.nothing(harness.rng)"
-    found = ["import harness.rng", "import seaborn", "from harness.study", "harness.figures.nothing", "harness.rng"]
+    source = (
+        "import harness.rng, seaborn\nfrom harness.study import trials\nharness.figures.nothing(harness.rng)"
+    )
+    found = [
+        "import harness.rng",
+        "import seaborn",
+        "from harness.study",
+        "harness.figures.nothing",
+        "harness.rng",
+    ]
     assert sorted(unknown(source)) == sorted(found)
 
 
@@ -113,6 +123,34 @@ def test_each_exercise_has_a_goal_and_room_for_a_students_code(path: Path) -> No
     for heading, tags in kinds.items():
         assert "exercise" in tags, heading
         assert "solution" in tags, heading
+
+
+def missing(path: Path) -> set[str]:
+    """Names that a cell of a handout reads, and neither another cell defines nor an exercise asks for."""
+    known = {*dir(builtins), "display"}
+    lacking: set[str] = set()
+    for cell in notebooks.without_solutions(notebooks.read(path))["cells"]:
+        if cell["cell_type"] == "code":
+            known |= (
+                set(re.findall(r"\w+", "".join(cell["source"])))
+                if "exercise" in notebooks.tags(cell)
+                else set()
+            )
+            nodes = list(ast.walk(ast.parse(code(cell))))
+            names = [node for node in nodes if isinstance(node, ast.Name)]
+            known |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+            known |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+            known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+            imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+            known |= {alias.asname or alias.name for node in imports for alias in node.names}
+            lacking |= {node.id for node in names} - known
+    return lacking
+
+
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_handout_needs_only_what_its_exercises_ask_for(path: Path) -> None:
+    """A student's cells may be written otherwise than the solutions that are taken out."""
+    assert missing(path) == set()
 
 
 def test_a_handout_has_no_solutions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
