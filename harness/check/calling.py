@@ -127,6 +127,17 @@ class OwnFunction:
         """Call it with arrays and give its result as an array."""
         return as_array(self.name, self.raw(*map(self.given, arrays)))
 
+    def stays_in_torch(self, *arrays: Array) -> bool:
+        """Tell whether a function of tensors hands none to NumPy, which refuses those with a gradient."""
+        given = [self.given(x) for x in arrays]
+        try:
+            self.function(*(x.requires_grad_() if x.is_floating_point() else x for x in given))
+        except (RuntimeError, TypeError) as error:
+            return "numpy" not in str(error).lower()
+        except Exception:  # noqa: BLE001 (whatever it is, it is not for want of a gradient)
+            return True
+        return True
+
     def with_gradient(
         self, weights: Callable[[Array], Array], x: Array, *rest: Array
     ) -> tuple[Array, Array | None]:
@@ -161,10 +172,13 @@ def find(
         for dtype in (np.float64, np.float32):
             own = OwnFunction(name, function, library, dtype)
             try:
-                return own, own(*arrays)
+                result = own(*arrays)
+                if library == "numpy" or own.stays_in_torch(*arrays):
+                    return own, result
             except ComponentError as fault:
                 first = first or fault
-    assert first is not None  # noqa: S101 (there is at least one library)
+    if first is None:
+        raise ComponentError(f"{name} works neither with NumPy's arrays nor with PyTorch's tensors")
     raise first
 
 
@@ -226,7 +240,7 @@ def hint_of(error: BaseException) -> str:
 
 def line_of(error: BaseException, function: Callable[..., Any]) -> str:
     """Say in which line of a person's code an exception was raised: "own.py:7, "."""
-    code = code_of(function)
+    code = code_of(function) or code_of(vars(type(function)).get("__call__"))
     lines = [
         place(frame.f_code.co_filename, number)
         for frame, number in traceback.walk_tb(error.__traceback__)

@@ -113,7 +113,8 @@ def of_head(like: str) -> list[FunctionMistake]:
     """List the mistakes that are known of a head, the most telling first."""
     special = {"softmax": _of_softmax, "log_softmax": _of_log_softmax}
     others = _others(like, {name: formula.forward for name, formula in formulas.HEADS.items()})
-    return [*(special[like]() if like in special else ()), *others]
+    more = of_activation(like) if like in formulas.ACTIVATIONS else special[like]() if like in special else []
+    return [*more, *others]
 
 
 def _of_softmax() -> list[FunctionMistake]:

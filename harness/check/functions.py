@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LINE = np.linspace(-6, 6, 25)
-"""Where an activation is compared, its kinks among them."""
+"""Numbers at which an activation is compared, its kinks among them."""
 FAR = 1000.0
 """An input whose exponential overflows in double and in single precision."""
 
@@ -52,10 +52,10 @@ def activation(
     reference = activations[like]
     if isinstance(fn, str):
         own = activations[fn]
-        subject = _Subject(fn, own.forward, derivative or own.backward)
+        subject = _FunctionSubject(fn, own.forward, derivative or own.backward)
     else:
-        subject = _Subject.of(fn, derivative, "derivative")
-    right = _Right(
+        subject = _FunctionSubject.of(fn, derivative, "derivative")
+    right = _RightFunction(
         like, reference.forward, function_mistakes.of_activation(like), [LINE, LINE[:24].reshape(6, 4)]
     )
     with calling.checking(f"{subject.name} as {like}") as findings:
@@ -95,11 +95,11 @@ def head(
     reference = heads[like]
     if isinstance(fn, str):
         own = heads[fn]
-        subject = _Subject(fn, own.forward, backward or own.backward)
+        subject = _FunctionSubject(fn, own.forward, backward or own.backward)
     else:
-        subject = _Subject.of(fn, backward, "backward")
+        subject = _FunctionSubject.of(fn, backward, "backward")
     cases = [2 * probes.noise(b, c, seed=b).numpy() for b, c in ((12, 10), (7, 10), (2, 4))]
-    right = _Right(like, reference.forward, function_mistakes.of_head(like), cases)
+    right = _RightFunction(like, reference.forward, function_mistakes.of_head(like), cases)
     with calling.checking(f"{subject.name} as {like}") as findings:
         check = _FunctionCheck(subject, right, findings)
         if check.values() and not check.mixes(function_mistakes.OVER_SAMPLES):
@@ -109,7 +109,7 @@ def head(
 
 
 @dataclass(frozen=True)
-class _Subject:
+class _FunctionSubject:
     """A person's function, and its derivative by hand, if there is one."""
 
     name: str
@@ -117,7 +117,7 @@ class _Subject:
     derivative: Callable[..., Any] | None
 
     @classmethod
-    def of(cls, fn: Callable[..., Any], derivative: Callable[..., Any] | None, role: str) -> _Subject:
+    def of(cls, fn: Callable[..., Any], derivative: Callable[..., Any] | None, role: str) -> _FunctionSubject:
         calling.check_callable("fn", fn)
         if derivative is not None:
             calling.check_callable(role, derivative)
@@ -125,8 +125,8 @@ class _Subject:
 
 
 @dataclass(frozen=True)
-class _Right:
-    """What a function should be: the registered one, known mistakes, and inputs to compare at."""
+class _RightFunction:
+    """The function that it should be: the registered one, known mistakes, and inputs to compare at."""
 
     name: str
     forward: Callable[[Tensor], Tensor]
@@ -150,7 +150,7 @@ class _Right:
 class _FunctionCheck:
     """The steps of a check of a function of one array; each adds to the findings."""
 
-    def __init__(self, subject: _Subject, right: _Right, findings: Findings) -> None:
+    def __init__(self, subject: _FunctionSubject, right: _RightFunction, findings: Findings) -> None:
         self.subject, self.right, self.findings = subject, right, findings
 
     def values(self) -> bool:
@@ -266,7 +266,7 @@ class _FunctionCheck:
         single = OwnFunction(self.own.name, self.own.function, self.own.library, np.float32)
         x = self.right.cases[1]
         value = single(x)
-        if value.dtype == np.float64 and self.own.dtype == np.float64:
+        if self.own.library == "torch" and value.dtype == np.float64 and self.own.dtype == np.float64:
             self.findings.notes.append(
                 "gives float64 for float32: networks compute with float32 (.to(x.dtype))"
             )

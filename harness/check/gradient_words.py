@@ -1,4 +1,4 @@
-"""What is wrong with a gradient, in words: the elements, the factor, the shape, the sign."""
+"""Words for what is wrong with a gradient: the elements, the factor, the shape, the sign."""
 
 from __future__ import annotations
 

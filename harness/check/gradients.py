@@ -108,7 +108,7 @@ def _point(at: Any, shape: Any, rng: np.random.Generator) -> tuple[list[Array], 
 
 
 @dataclass(frozen=True)
-class _Form:
+class _BackwardForm:
     """A way in which backward is called: with the incoming gradient or without, and what else."""
 
     vjp: bool
@@ -154,7 +154,7 @@ class _GradientCheck:
             )
         if self._jacobian(results[0]):
             return
-        outcomes: list[tuple[_Form, list[Disagreement]]] = []
+        outcomes: list[tuple[_BackwardForm, list[Disagreement]]] = []
         for form, gots in results:
             found = self._compare(form, gots, rng)
             outcomes.append((form, [one for one in found if not one.agrees()]))
@@ -170,23 +170,25 @@ class _GradientCheck:
     def _letters(self) -> str:
         return ", ".join(["x"] if len(self.inputs) == 1 else [f"x{i + 1}" for i in range(len(self.inputs))])
 
-    def _forms(self) -> Iterator[_Form]:
+    def _forms(self) -> Iterator[_BackwardForm]:
         """Yield the forms that backward's parameters allow, the usual ones first."""
         n = len(self.inputs) + len(self.fixed)
         needed, most = calling.positional(self.backward) or (1, n + 1)
         if needed <= n + 1 <= most:
-            yield _Form(vjp=True, takes="inputs")
+            yield _BackwardForm(vjp=True, takes="inputs")
         if needed <= n <= most:
-            yield _Form(vjp=False, takes="inputs")
+            yield _BackwardForm(vjp=False, takes="inputs")
         if needed <= n + 2 <= most and needed == n + 2:
-            yield _Form(vjp=True, takes="both")
+            yield _BackwardForm(vjp=True, takes="both")
         one = 1 + len(self.fixed)
+        if len(self.inputs) > 1 or self.y.shape != self.inputs[0].shape:
+            return  # what forward gave tells its derivative where it has a number for each of x's
         if needed <= one + 1 <= most:
-            yield _Form(vjp=True, takes="output")
+            yield _BackwardForm(vjp=True, takes="output")
         if needed <= one <= most:
-            yield _Form(vjp=False, takes="output")
+            yield _BackwardForm(vjp=False, takes="output")
 
-    def _call(self, form: _Form) -> list[Array]:
+    def _call(self, form: _BackwardForm) -> list[Array]:
         """Give backward's arrays, one for each input."""
         arguments = form.arguments(self.incoming, self.inputs, self.fixed, self.y)
         own = OwnFunction(self.name, self.backward, self.forward.library, self.forward.dtype)
@@ -217,10 +219,12 @@ class _GradientCheck:
         scalar = functools.partial(self._scalar, self.incoming)
         return differences.measured_rounding(differences.line(scalar, self.inputs, direction))
 
-    def _compare(self, form: _Form, gots: Sequence[Array], rng: np.random.Generator) -> list[Disagreement]:
+    def _compare(
+        self, form: _BackwardForm, gots: Sequence[Array], rng: np.random.Generator
+    ) -> list[Disagreement]:
         """Compare each input's gradient with central differences."""
         weights = self.incoming if form.vjp else np.ones(self.y.shape)
-        batch = self.y.shape[0] if self.y.ndim else 1
+        batch = self.y.shape[0] if self.y.ndim else len(np.atleast_1d(self.inputs[0]))
         found = []
         for which, (x, got) in enumerate(zip(self.inputs, gots, strict=True)):
             places = differences.places(x.shape, MOST, rng)
@@ -251,7 +255,7 @@ class _GradientCheck:
         changed = self.forward(other, *self.fixed).astype(np.float64).ravel()[1:] - self.y.ravel()[1:]
         return bool(np.abs(changed).max() < 1e-6)
 
-    def _tell_right(self, form: _Form, found: Sequence[Disagreement]) -> None:
+    def _tell_right(self, form: _BackwardForm, found: Sequence[Disagreement]) -> None:
         if not form.vjp and form.takes == "inputs" and not self._elementwise():
             self.findings.problems.append(gradient_words.MIXED.format(name=self.name))
             return
@@ -282,7 +286,7 @@ class _GradientCheck:
             )
         self.findings.notes += [note for one in found for note in one.kinks()]
 
-    def _named_output(self, form: _Form) -> bool:
+    def _named_output(self, form: _BackwardForm) -> bool:
         """Tell whether the name of backward's parameter says that it takes forward's output."""
         try:
             names = list(inspect.signature(self.backward).parameters)
@@ -290,7 +294,7 @@ class _GradientCheck:
             return False
         return names[int(form.vjp)].lower() in OUTPUT_NAMES
 
-    def _jacobian(self, first: tuple[_Form, list[Array]]) -> bool:
+    def _jacobian(self, first: tuple[_BackwardForm, list[Array]]) -> bool:
         """Compare a Jacobian, if that is what backward gives; tell if it is."""
         form, (got, *others) = first
         x, y = self.inputs[0], self.y
@@ -314,7 +318,7 @@ class _GradientCheck:
             rows.append(np.array([one.value for one in slopes]).reshape(x.shape))
         return np.array(rows).reshape(*self.y.shape, *x.shape)
 
-    def _words(self, form: _Form, found: Disagreement) -> str:
+    def _words(self, form: _BackwardForm, found: Disagreement) -> str:
         """Say what is wrong with one input's gradient."""
         which = next(i for i, x in enumerate(self.inputs) if x is found.x)
         name = "the gradient" if len(self.inputs) == 1 else f"the gradient by argument {which + 1}"

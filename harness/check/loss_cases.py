@@ -1,4 +1,4 @@
-"""What a loss is tried on: batches of outputs and labels, worked values, and the right answers."""
+"""Cases that a loss is tried on: batches of outputs and labels, worked values, and the right answers."""
 
 from __future__ import annotations
 

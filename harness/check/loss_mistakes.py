@@ -154,6 +154,10 @@ def _squared(name: str, kind: Kind, settings: dict[str, float]) -> Iterator[Loss
         "a root too many: it gives the root of the loss", lambda f, t: np.sqrt(right.values(f, t))
     )
     yield LossMistake(
+        "a root too many: it gives the length of output minus target (a norm)",
+        lambda f, t: np.sqrt(np.square(f - t).sum(1)),
+    )
+    yield LossMistake(
         "the square is missing: it takes absolute differences", lambda f, t: np.abs(f - t).sum(1)
     )
     yield LossMistake(

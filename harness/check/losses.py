@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from harness.axes import probes
-from harness.axes.heads import Kind
-from harness.axes.losses import losses
-from harness.check import calling, loss_mistakes, numbers
-from harness.check.calling import Array, Findings, OwnFunction
-from harness.check.loss_cases import LossCase, RightLoss, cases, default_settings, of_torch, reduced
+from harness.check import calling, loss_mistakes, loss_notes, numbers
+from harness.check.calling import Array, Findings
+from harness.check.loss_calls import LABELS, Labels, LossSubject, check_choice, subject_of, way_of
+from harness.check.loss_cases import LossCase, cases, of_torch, reduced
 from harness.check.result import CheckResult
-from harness.errors import ComponentError, UsageError, did_you_mean
-from harness.system.lazy import torch
+from harness.errors import ComponentError
 
-Labels = Literal["one-hot", "int"]
 Reduction = Literal["none", "mean", "sum"]
-LABELS: Mapping[Labels, str] = {"one-hot": "one-hot labels", "int": "whole-number labels"}
-GAP = 110.0
-"""Between two logits: from about 104 on, the probability of the smaller one is 0 in single precision."""
 
 
 def loss(
@@ -63,7 +54,7 @@ def loss(
         >>> bool(loss(my_ce, "ce", takes="probabilities", reduction="mean"))
         True
     """
-    subject = _subject(fn, like, takes, gradient, settings)
+    subject = subject_of(fn, like, takes, gradient, settings)
     check_choice("labels", labels, (None, "one-hot", "int"))
     check_choice("reduction", reduction, ("none", "mean", "sum"))
     with calling.checking(f"{subject.name} as {like} of {subject.right.kind.replace('_', '-')}") as findings:
@@ -71,79 +62,11 @@ def loss(
     return findings.result()
 
 
-def check_choice(name: str, value: object, allowed: Sequence[str | None]) -> None:
-    """Raise UsageError for a value that is not allowed."""
-    if value not in allowed:
-        raise UsageError(f"{name} = {value!r}: {did_you_mean(str(value), [a for a in allowed if a])}")
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """A person's loss, its closed-form gradient if there is one, and what it should be."""
-
-    name: str
-    function: Callable[..., Any]
-    gradient: Callable[..., Any] | None
-    right: RightLoss
-
-
-def _subject(
-    fn: Callable[..., Any] | str, like: str, takes: str | None, gradient: Any, settings: Mapping[str, float]
-) -> _Subject:
-    """Look up what is compared; raise UsageError for what is unknown."""
-    reference = losses.entry(like).component
-    kinds = reference.forms
-    kind = takes if takes is not None else next(iter(kinds))
-    if kind not in kinds:
-        raise UsageError(f"takes = {takes!r}: of loss {like!r}: {did_you_mean(str(takes), kinds)}")
-    unknown = [name for name in settings if name not in reference.settings]
-    if unknown:
-        known = ", ".join(reference.settings) or "none"
-        raise UsageError(f"{unknown[0]} is no setting of loss {like!r}; its settings: {known}")
-    right = RightLoss(like, cast(Kind, kind), default_settings(like, settings))
-    name = fn if isinstance(fn, str) else calling.name_of(fn)
-    if isinstance(fn, str):
-        own = losses.entry(fn).component
-        form = own.forms.get(right.kind)
-        if form is None:
-            raise UsageError(f"loss {fn!r} takes {', '.join(own.forms)}, not {right.kind}: say takes=")
-        values = {
-            **{n: own.default_of(n, 10) for n in own.settings},
-            **accepted_by(own.settings, right.settings),
-        }
-        tensors = {n: torch.tensor(v, dtype=torch.float64) for n, v in values.items()}
-        fn, gradient = functools.partial(form.forward, **tensors), gradient or form.gradient
-        gradient = functools.partial(gradient, **tensors) if gradient else None
-        return _Subject(name, fn, gradient, right)
-    calling.check_callable("fn", fn)
-    if gradient is not None:
-        calling.check_callable("gradient", gradient)
-        gradient = functools.partial(gradient, **calling.accepted(gradient, right.settings))
-    return _Subject(name, functools.partial(fn, **calling.accepted(fn, right.settings)), gradient, right)
-
-
-def accepted_by(names: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose the settings among these names."""
-    return {name: value for name, value in settings.items() if name in names}
-
-
-@dataclass(frozen=True)
-class _Way:
-    """A way in which a loss is called: with which labels, and whether the labels come first."""
-
-    labels: Labels
-    swapped: bool
-
-    def arguments(self, f: Array, case: LossCase) -> tuple[Array, Array]:
-        target = case.target(self.labels)
-        return (target, f) if self.swapped else (f, target)
-
-
 class _LossCheck:
     """The steps of a check, each of which adds to the findings."""
 
     def __init__(
-        self, subject: _Subject, labels: Labels | None, reduction: Reduction, findings: Findings
+        self, subject: LossSubject, labels: Labels | None, reduction: Reduction, findings: Findings
     ) -> None:
         self.subject, self.right, self.findings = subject, subject.right, findings
         self.labels, self.reduction = labels, reduction
@@ -151,53 +74,25 @@ class _LossCheck:
 
     def all(self) -> None:
         """Compare values, then what follows where they are right."""
-        self.own, self.way, value = self._way()
+        self.own, self.way, value = way_of(self.subject, self.labels, self.batches[0])
+        self.added = loss_notes.inside_the_log(self.own, self.way, self.right)
         if not self._shape(value):
             return
         if not self._values():
             return
         self._autograd()
         self._closed_form()
-        self._notes()
+        loss_notes.add(self.own, self.way, self.subject.right, self.reduction, self.findings)
 
     def expected(self, case: LossCase) -> Array:
-        return reduced(self.right.values(case.f, case.one_hot), self.reduction)
+        """Return the right result; something added on purpose inside the logarithm is right."""
+        values = self.right.values(case.f, case.one_hot)
+        if self.added:
+            values = -np.log(np.exp(-values) + self.added)
+        return reduced(values, self.reduction)
 
     def call(self, case: LossCase) -> Array:
         return self.own(*self.way.arguments(case.f, case))
-
-    def _way(self) -> tuple[OwnFunction, _Way, Array]:
-        """Find the way in which the function works: that with the right values, else the first with any."""
-        case, tried = self.batches[0], []
-        faults: list[str] = []
-        for way in self._ways():
-            try:
-                own, value = calling.find(
-                    self.subject.name, self.subject.function, *way.arguments(case.f, case)
-                )
-            except ComponentError as fault:
-                faults += [] if way.swapped else [f"with {LABELS[way.labels]}, {fault}"]
-                continue
-            tried.append((own, way, value))
-            if self._right_at_once(value, case):
-                return tried[-1]
-        plain = [one for one in tried if not one[1].swapped]
-        fitting = [one for one in plain if one[2].shape in {(), case.y.shape}]
-        for one in (*fitting, *plain):
-            return one
-        raise ComponentError("; ".join(faults))
-
-    def _right_at_once(self, value: Array, case: LossCase) -> bool:
-        values = self.right.values(case.f, case.one_hot)
-        return any(
-            numbers.error(value, reduced(values, reduction)) < numbers.SINGLE
-            for reduction in ("none", "mean", "sum")
-        )
-
-    def _ways(self) -> Iterator[_Way]:
-        for swapped in (False, True):
-            for labels in (self.labels,) if self.labels else ("one-hot", "int"):
-                yield _Way(labels, swapped)
 
     def _shape(self, value: Array) -> bool:
         """Say what is wrong with the result's shape and the order of arguments; tell if nothing is."""
@@ -358,6 +253,9 @@ class _LossCheck:
 
     def _expected_gradient(self, case: LossCase) -> Array:
         gradient = self.right.gradient(case.f, case.one_hot)
+        if self.added:
+            p = np.exp(-self.right.values(case.f, case.one_hot))[:, None]
+            gradient = gradient * p / (p + self.added)
         return gradient / len(gradient) if self.reduction == "mean" else gradient
 
     def _closed_form(self) -> None:
@@ -397,82 +295,6 @@ class _LossCheck:
             if words := loss_mistakes.explained(gots, made, batches, known):
                 return f"{mistake.words}; and besides {words}"
         return ""
-
-    def _notes(self) -> None:
-        """Say what is worth knowing: a large gap between logits, the type of the result, smoothed labels."""
-        self._note_gap()
-        single = OwnFunction(self.own.name, self.own.function, self.own.library, np.float32)
-        case = self.batches[0]
-        try:
-            value = single(*self.way.arguments(case.f, case))
-        except ComponentError as fault:
-            self.findings.problems.append(f"in single precision, with which networks compute, {fault}")
-            return
-        if value.dtype == np.float64 and self.own.dtype == np.float64:
-            self.findings.notes.append(
-                "gives float64 for float32: networks compute with float32 (.to(output.dtype))"
-            )
-        self._note_smoothing()
-
-    def _note_smoothing(self) -> None:
-        case, label_way = self.batches[0], self.way.labels
-        if label_way == "int" or self.reduction != "none":
-            return
-        smooth = probes.smoothed(torch.from_numpy(case.one_hot)).numpy()
-        expected = self.right.values(case.f, smooth)
-        try:
-            same = numbers.error(self.own(case.f, smooth), expected) < numbers.SINGLE
-        except ComponentError:
-            same = False
-        if not same:
-            self.findings.notes.append(
-                "reads its target as one-hot: with label_smoothing it gives other values than the loss"
-            )
-
-    def _note_gap(self) -> None:
-        """Say what comes out at a gap of 110 between logits, in single precision."""
-        z = np.zeros((1, 10))
-        z[0, 1] = GAP
-        kind = self.right.kind
-        if self.right.name not in ("ce", "nll") or kind == "scores":
-            return
-        f = probes.like_output(kind, torch.from_numpy(z).float()).numpy().astype(np.float64)
-        case = LossCase(f, np.array([0]))
-        single = OwnFunction(self.own.name, self.own.function, self.own.library, np.float32)
-        try:
-            got = float(np.ravel(single(*self.way.arguments(case.f, case)))[0])
-        except ComponentError:
-            return
-        if kind == "probabilities":
-            self.findings.notes.append(_of_textbook(got))
-        elif not np.isfinite(got):
-            cause = "e^z overflows, or 0 times log 0" if np.isnan(got) else "the probability underflows to 0"
-            self.findings.notes.append(
-                f"gives {got:.4g} at a logit gap of 110 in single precision, where the loss is 110 "
-                f"({cause}): subtract "
-                "the maximum of the logits before exp, and take -z_y + log(sum e^z) instead of the log of "
-                "a softmax"
-            )
-        elif abs(got - GAP) > 1:
-            self.findings.notes.append(
-                f"gives {got:.4g} at a logit gap of 110, where the loss is 110: something is added inside "
-                "the "
-                f"logarithm (about {np.exp(-got):.1g})"
-            )
-
-
-def _of_textbook(got: float) -> str:
-    if np.isfinite(got):
-        return (
-            f"of a probability that is 0 in single precision (a logit gap of 110) it gives {got:.4g} "
-            "where -log p_y is "
-            f"inf: about {np.exp(-got):.1g} is added or kept as a minimum"
-        )
-    return (
-        f"gives {got:.4g} at a logit gap of 110 in single precision: expected of -log p_y, as the "
-        "textbooks write "
-        "it; of logits, subtract the maximum and the loss stays finite"
-    )
 
 
 def _place(got: Array, expected: Array) -> str:

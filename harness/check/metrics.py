@@ -223,7 +223,7 @@ class _MetricCheck:
                 place = int(np.abs(values - rights).argmax())
                 return (
                     f". Of {len(case.y)} samples in {case.p.shape[1]} classes, with {way}, it gives "
-                    f"{got[place]:.6g}"
+                    f"{values[place]:.6g}"
                     f"{f' for sample {place}' if len(values) > 1 else ''}; {self.like} is {rights[place]:.6g}"
                 )
         return ""

@@ -216,8 +216,6 @@ def _of_momentum(name: str) -> Iterator[OptimizerMistake]:
             "with the gradient times 1 - momentum in the velocity (a running mean): it is v = momentum v + g",
             {"own_share": "rest"},
         ),
-        ("without dampening", {"own_share": "whole"}),
-        ("with dampening at the first step, too: there v is the gradient", {"first": False}),
         ("with the velocity subtracted: v = momentum v + g", {"sign": -1}),
         ("without weight decay", {"decay": "none"}),
         (
@@ -231,7 +229,11 @@ def _of_momentum(name: str) -> Iterator[OptimizerMistake]:
             ("with the velocity not times momentum: the step is g + momentum v", {"only": True}),
         ]
     else:
-        variants.append(("with Nesterov's look ahead", {"ahead": True}))
+        variants += [
+            ("with Nesterov's look ahead", {"ahead": True}),
+            ("without dampening", {"own_share": "whole"}),
+            ("with dampening at the first step, too: there v is the gradient", {"first": False}),
+        ]
     for words, change in variants:
         yield OptimizerMistake(f"your {name} is ours {words}", replace(right, **change))
 

@@ -14,7 +14,7 @@ WIDTH = 100  # characters of a line on a screen
 
 @dataclass(frozen=True, repr=False)
 class CheckResult:
-    """What a check compared and found: true where nothing is wrong.
+    """A check's result: what was compared and what was found; true where nothing is wrong.
 
     Args:
         what: what was checked, and against what: "my_ce as ce of logits".
