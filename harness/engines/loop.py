@@ -78,6 +78,7 @@ class Classifier(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
             self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **arguments)
+        self.inputs = inputs
         self.output = heads[settings.head]
         self.head = Function(self.output.forward)
         nn.Module.register_load_state_dict_pre_hook(self, _under_net)
@@ -98,9 +99,33 @@ class Classifier(nn.Module):
         return self.net.state_dict(*args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the output (B, C) for pixels (B, D)."""
-        output: Tensor = self.head(self.net(x))
+        """Compute the output (B, C) for pixels (B, D); raise UsageError for what are none."""
+        try:
+            output: Tensor = self.head(self.net(x))
+        except (AttributeError, RuntimeError, TypeError) as error:
+            if fault := self._fault(x):
+                raise UsageError(fault) from error
+            raise
         return output
+
+    def _fault(self, x: Any) -> str:
+        """Say why these are no pixels for the network; empty where they are."""
+        if not isinstance(x, Tensor):
+            return (
+                f"the network got {type(x).__name__}; allowed: float32 pixels (B, {self.inputs})"
+            )
+        fits = x.dim() == 2 and x.shape[1] == self.inputs
+        dtypes = {parameter.dtype for parameter in self.parameters()}
+        if fits and x.dtype in dtypes:
+            return ""
+        wanted = str(next(iter(dtypes), torch.float32)).removeprefix("torch.")
+        remedies = [] if fits else ["x.flatten(1) makes rows of images"]
+        if not x.is_floating_point():
+            remedies.append("harness.split_dataset gives pixels in floats")
+        return (
+            f"the network got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}; allowed: {wanted} pixels "
+            f"(B, {self.inputs}){'; ' if remedies else ''}{'; '.join(remedies)}"
+        )
 
 
 def _under_net(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -184,9 +209,21 @@ def train(
     (trial,) = trials
     # A dropout layer and DataLoader know only the global generator: it is forked, and left as it was.
     with torch.random.fork_rng():
-        torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63, size=2)[1]))
+        torch.manual_seed(_seed_of_draws(trial))
         training = LoopTraining(trial, data, torch.device(device), torch_dtype(dtype), options.metrics)
         return driver.run(training, options)
+
+
+def _seed_of_draws(trial: Trial) -> int:
+    """Return the seed of what is drawn from torch's global generator while a trial trains."""
+    return int(stream(trial.seed, "weights").integers(2**63, size=2)[1])
+
+
+def first_random_state(trial: Trial) -> Tensor:
+    """Return the global generator's state at a trial's first step: a DataLoader has drawn its seed."""
+    generator = torch.Generator().manual_seed(_seed_of_draws(trial))
+    torch.empty((), dtype=torch.int64).random_(generator=generator)
+    return generator.get_state()
 
 
 class LoopTraining:

@@ -268,6 +268,7 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
     """Make the content of trial.json."""
     facts = model.trial.arm.settings.facts
     reached = ("parameters", "train_accuracy", "val_accuracy", "test_accuracy")
+    inputs = inputs_of(model.trial.arm.settings)
     return {
         "format": FORMAT,
         "trial_id": model.trial.trial_id,
@@ -277,7 +278,9 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
         "settings": dict(model.trial.arm.settings),
         "plugins": [str((results.folder / file).resolve()) for file in results.study["study"]["plugins"]],
         "image": list(facts.shape),
-        "inputs": inputs_of(model.trial.arm.settings),
+        **(
+            {"inputs": inputs} if inputs != np.prod(facts.shape) else {}
+        ),  # where its preprocessing changes it
         "classes": list(facts.classes),
         "data": facts.digest,
         "network": str(model.classifier),

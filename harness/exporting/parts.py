@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from harness.data.batches import Budget
 from harness.data.samples import inputs_of, train_size
 from harness.engines.base import schedule_factors
-from harness.engines.loop import Classifier, LossFunction, make_optimizer
+from harness.engines.loop import Classifier, LossFunction, first_random_state, make_optimizer
 from harness.engines.regularisation import seed_dropout
 from harness.errors import UsageError
 from harness.exporting import models
@@ -59,6 +59,10 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
     for layer in seed_dropout(network.net, trial):
         layer.step = 1
         layer.register_forward_hook(_step_when_used)
+    if trial.arm.settings.architecture != "mlp":
+        draws = _Draws(first_random_state(trial))
+        network.net.register_forward_pre_hook(draws.begin)
+        network.net.register_forward_hook(draws.end, always_call=True)
     return network
 
 
@@ -66,6 +70,30 @@ def _step_when_used(layer: nn.Module, _: object, output: Tensor) -> None:
     """Go on to the next step's dropout when a gradient has come back: what is only looked at uses none up."""
     if layer.training and output.requires_grad:
         output.register_hook(lambda _: setattr(layer, "step", layer.step + 1))
+
+
+class _Draws:
+    """The draws of a network whose dropout knows only torch's global generator, which is left as it was.
+
+    They go on from where the last step left them, as in a trial; a step is over with its backward pass.
+    """
+
+    def __init__(self, state: Tensor) -> None:
+        self.state, self.outside = state, state
+
+    def begin(self, net: nn.Module, _: object) -> None:
+        """Take the network's own random state."""
+        if net.training:
+            self.outside = torch.get_rng_state()
+            torch.set_rng_state(self.state)
+
+    def end(self, net: nn.Module, _: object, output: Any) -> None:
+        """Put the state of all others back, and keep the network's own once a gradient has come."""
+        if net.training:
+            after = torch.get_rng_state()
+            torch.set_rng_state(self.outside)
+            if isinstance(output, Tensor) and output.requires_grad:
+                output.register_hook(lambda _: setattr(self, "state", after))
 
 
 def module_of(given: Any, where: str = "") -> Classifier:
