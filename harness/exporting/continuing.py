@@ -33,7 +33,7 @@ from harness.settings import Value
 from harness.study.checker import known_settings
 from harness.study.starts import FILE, Start
 from harness.study.study import Study, parse
-from harness.study.trials import Trial
+from harness.study.trials import Trial, resolve
 from harness.training import runs, starts
 from harness.training.options import RunOptions
 
@@ -230,11 +230,11 @@ class _Parent:
         before, after = (self._slots({**self.settings, **new}) for new in ({}, changes))
         return "" if before == after else "its state is of another optimizer"
 
-    @staticmethod
-    def _slots(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _slots(self, settings: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what decides which states an optimizer has."""
         made = optimizers[settings["optimizer"]]
-        chosen = Settings({**{n: s.default for n, s in made.settings.items()}, **settings})
+        known = {name: value for name, value in settings.items() if name in known_settings()}
+        chosen = resolve(known, {self.settings.dataset: self.settings.data})
         zeros = set(made.zeros(chosen)) - {"weight_decay", "eps", "lr_decay", "dampening"}
         return made.name, made.switches(chosen), sorted(zeros)
 

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ from harness.engines.outcome import observed
 from harness.engines.regularisation import SeededDropout
 from harness.engines.states import State
 from harness.errors import UsageError, did_you_mean
-from harness.results import TrainedTrial, checkpoints, kept_states
+from harness.results import Results, TrainedTrial, checkpoints, kept_states
 from harness.results.checkpoints import CheckpointHeader, DamagedError
 from harness.results.trained import trained
 from harness.settings import Value
@@ -192,7 +192,15 @@ class Checkpoint(Mapping[str, TrialState]):
         )  # fmt: skip
 
 
-def open_checkpoint(given: Any) -> Checkpoint | TrialState:
+@overload
+def open_checkpoint(given: str | Path) -> Checkpoint: ...
+
+
+@overload
+def open_checkpoint(given: TrainedTrial | Results) -> TrialState: ...
+
+
+def open_checkpoint(given: str | Path | TrainedTrial | Results) -> Checkpoint | TrialState:
     """Open a checkpoint or a kept state as ordinary state_dicts of model and optimizer.
 
     Args:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from harness.engines import kernels
 from harness.engines.compiled import engine as compiled
 from harness.lowering import compiler
-from harness.planning.stack import Stack
+from harness.planning.stack import Engine, Stack
 from harness.study.trials import SEMANTICS
 
 FORMAT = 3
@@ -50,7 +50,7 @@ class Origin:
     format: int
     semantics: int
     libraries: str
-    engine: str
+    engine: Engine
     device: str
     dtype: str
     kernels: str

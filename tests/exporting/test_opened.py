@@ -18,7 +18,7 @@ from harness.data.samples import prepare
 from harness.engines import loop, numpy_engine, stack_engine
 from harness.engines.base import EngineOptions
 from harness.errors import UsageError
-from harness.exporting.opened import Checkpoint, TrialState, open_checkpoint
+from harness.exporting.opened import TrialState, open_checkpoint
 from harness.planning.plan import make
 from harness.planning.stack import Stack
 from harness.results.checkpoints import Cadence, ShareCheckpoint
@@ -89,7 +89,6 @@ def test_an_own_loop_goes_on_from_a_checkpoint_of_one_trial(
     (trial,) = make(study_of([arm])).trials
     path, (final,) = trained(engine, [trial], tmp_path)
     opened = open_checkpoint(path)
-    assert isinstance(opened, Checkpoint)
     assert (opened.step, opened.epoch, opened.trials) == (82, 2.0, [trial.trial_id])
     own = gone_on(trial, opened[trial.trial_id])
     for name, array in final.items():
@@ -105,7 +104,6 @@ def test_an_own_loop_goes_on_from_each_trial_of_a_stack(arms: list[dict[str, Any
     assert len(stack.trials) == len(arms)
     path, finals = trained("stacked", list(stack.trials), tmp_path)
     opened = open_checkpoint(path)
-    assert isinstance(opened, Checkpoint)
     for trial, final in zip(stack.trials, finals, strict=True):
         own = gone_on(trial, opened[trial.trial_id])
         for name, array in final.items():
@@ -118,7 +116,6 @@ def test_stacks_of_several_shapes_and_of_pytorch_are_opened(tmp_path: Path, in_p
     stack = max(make(study_of(arms)).stacks, key=lambda stack: len(stack.trials))
     path, finals = trained("stacked", list(stack.trials), tmp_path)
     opened = open_checkpoint(path)
-    assert isinstance(opened, Checkpoint)
     for trial, final in zip(stack.trials, finals, strict=True):
         own = gone_on(trial, opened[trial.trial_id])
         for name, array in final.items():
@@ -134,7 +131,6 @@ def test_an_optimizer_that_torch_does_not_have_goes_on(tmp_path: Path) -> None:
     (trial,) = make(study_of([{"optimizer": "means"}])).trials
     path, (final,) = trained("loop", [trial], tmp_path)
     opened = open_checkpoint(path)
-    assert isinstance(opened, Checkpoint)
     own = gone_on(trial, opened[trial.trial_id])
     assert all(np.array_equal(own[name], array) for name, array in final.items())
 
@@ -159,7 +155,6 @@ def test_a_trained_trial_is_opened_where_its_state_was_kept(tmp_path: Path) -> N
     results = harness.read(tmp_path / "all")
     trial = results.trial()
     state = harness.open_checkpoint(trial)
-    assert isinstance(state, TrialState)
     assert (state.trial_id, state.epoch) == (trial.trial_id, 3.0)
     x = torch.zeros(2, 64)
     model = harness.model(trial)
@@ -179,7 +174,6 @@ def test_one_of_several_trials_has_to_be_chosen(tmp_path: Path) -> None:
     opened = open_checkpoint(path)
     with pytest.raises(UsageError, match=r"holds 2 trials that train together; choose one: checkpoint\['t"):
         _ = opened.model
-    assert isinstance(opened, Checkpoint)
     assert len(opened) == 2
     assert list(opened) == [trial.trial_id for trial in stack.trials]
     with pytest.raises(UsageError, match="has no trial 't0'; "):
@@ -198,7 +192,7 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no file .*nowhere; checkpoints are in results/<study>"):
         open_checkpoint(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="got int; allowed: "):
-        open_checkpoint(3)
+        open_checkpoint(3)  # type: ignore[call-overload]
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError):
         open_checkpoint(tmp_path / "folder")
