@@ -106,17 +106,18 @@ class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
         return number % len(self)
 
     def _chosen(self, place: Any) -> NDArray[np.int64]:
+        index: NDArray[np.int64] = self.index
         if isinstance(place, slice):
-            return self.index[place]
-        places = np.asarray(place)
+            return index[place]
+        places: NDArray[Any] = np.asarray(place)
         if places.dtype == bool and places.shape == self.index.shape:
-            return self.index[places]
+            return index[places]
         if places.ndim != 1 or (places.dtype.kind not in "iu" and places.size):
             raise TypeError(
                 f"{self.name}[...]: got an array of {places.dtype} of shape {places.shape}; allowed: whole "
                 f"numbers (n,), or a truth value for each image, ({len(self)},)"
             )
-        return self.index[[self._number(i) for i in places.tolist()]]
+        return index[[self._number(i) for i in places.tolist()]]
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         return (self[i] for i in range(len(self)))
@@ -141,10 +142,9 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 def raw(dataset: Dataset, part: Part = "all") -> RawDataset:
     """Give the raw images of a data set: all, those of train, or those of test."""
     if part not in PARTS:
-        hint = ""
-        if part == "val":
-            hint = "; val is a study's share of train: harness.split_dataset(name, 'val')"
-        raise UsageError(f"split = {part!r}: {did_you_mean(str(part), PARTS)}{hint}")
+        if str(part) == "val":
+            raise UsageError("split = 'val': a study's share of train, harness.split_dataset(name, 'val')")
+        raise UsageError(f"split = {part!r}: {did_you_mean(str(part), PARTS)}")
     facts = dataset.facts
     ends = {
         "all": (0, facts.train + facts.test),

@@ -111,7 +111,7 @@ class Classifier(nn.Module):
     def _fault(self, x: Any) -> str:
         """Say why these are no pixels for the network; empty where they are."""
         if not isinstance(x, Tensor):
-            return f"the network got {type(x).__name__}; allowed: float32 pixels (B, {self.inputs})"
+            return f"the network got {type(x).__name__}; allowed: a tensor of pixels (B, {self.inputs})"
         fits = x.dim() == 2 and x.shape[1] == self.inputs
         dtypes = {parameter.dtype for parameter in self.parameters()}
         if fits and x.dtype in dtypes:
@@ -121,8 +121,8 @@ class Classifier(nn.Module):
         if not x.is_floating_point():
             remedies.append("harness.split_dataset gives pixels in floats")
         return (
-            f"the network got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}; allowed: {wanted} pixels "
-            f"(B, {self.inputs}){'; ' if remedies else ''}{'; '.join(remedies)}"
+            f"the network got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}; "
+            f"{'; '.join([f'allowed: {wanted} pixels (B, {self.inputs})', *remedies])}"
         )
 
 

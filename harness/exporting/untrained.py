@@ -87,7 +87,7 @@ def _of_settings(given: Mapping[str, Any], own: Mapping[str, Dataset] | None = N
     plugins.load_installed()
     refresh()
     chosen, own = dict(given), dict(own or {})
-    seed = _checked_seed(chosen.pop("seed", 0))
+    seed = checked_seed(chosen.pop("seed", 0))
     if isinstance(dataset := chosen.get("dataset"), Dataset):
         own[dataset.name], chosen["dataset"] = dataset, dataset.name
     checker = Checker(known_settings(), [], own)
@@ -102,7 +102,8 @@ def _of_settings(given: Mapping[str, Any], own: Mapping[str, Dataset] | None = N
     return lone_trial(settings, seed)
 
 
-def _checked_seed(seed: object) -> int:
+def checked_seed(seed: object) -> int:
+    """Return a seed; raise UsageError if it is none."""
     try:
         checked: int = TypeAdapter(Seed).validate_python(seed)
     except ValidationError as error:
