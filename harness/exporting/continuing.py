@@ -27,13 +27,13 @@ from harness.errors import UsageError, did_you_mean
 from harness.planning.plan import Plan, draw
 from harness.planning.stack import Engine, Stack
 from harness.results import Results, TrainedTrial, checkpoints, kept_states, trained
-from harness.results.checkpoints import CheckpointHeader, DamagedError
+from harness.results.checkpoints import EVERY, CheckpointHeader, DamagedError
 from harness.results.origins import Origin
 from harness.settings import Value
 from harness.study.checker import known_settings
 from harness.study.starts import FILE, Start
 from harness.study.study import Study, parse
-from harness.study.trials import Trial
+from harness.study.trials import Trial, resolve
 from harness.training import runs, starts
 from harness.training.options import RunOptions
 
@@ -52,7 +52,7 @@ CONTINUED = re.compile(r"-continued-t[0-9a-f]{12}$")
 ENGINES = ("stacked", "loop", "numpy")
 
 
-def continue_training(
+def continue_training(  # noqa: PLR0913 (a person's keywords)
     trial: TrainedTrial | Results | Path | str,
     *,
     epochs: int | None = None,
@@ -60,6 +60,7 @@ def continue_training(
     optimizer_state: bool | None = None,
     out: Path | str | None = None,
     live: bool = False,
+    checkpoint_every: str = EVERY,
     **settings: Any,
 ) -> Results:
     """Train a trained trial further, with other settings, as a trial of its own in a folder of its own.
@@ -76,6 +77,7 @@ def continue_training(
             False: it begins afresh. If not given, it goes on where its state was kept and still fits.
         out: the results folder; results/<study>-continued-<its id>/ if not given.
         live: draw the loss curve while it is trained.
+        checkpoint_every: such as "60 seconds", "5 epochs" or "never".
         settings: other settings that change: of optimizer, schedule or loss, batch_size, sampling, dropout,
             label_smoothing, eval_every, steps.
 
@@ -94,14 +96,18 @@ def continue_training(
     begun = parent.begin(changes, optimizer_state)
     study = _study(parent, changes, begun.start)
     drawn = draw(study, parent.engine)
+    for reason in drawn.skipped.values():
+        raise UsageError(reason)
     name = f"{CONTINUED.sub('', study.name)}-continued-{drawn.trials[0].trial_id}"
     study = replace(study, about=study.about.model_copy(update={"name": name}))
     drawn = replace(drawn, study=study)
     folder = runs.folder_of(study, out)
-    runs.check_folder(folder, drawn, RunOptions(parent.engine))
+    runs.check_folder(folder, drawn, RunOptions(parent.engine, checkpoint_every=checkpoint_every))
     _write(folder, drawn, begun, parent.engine)
     notes.tell(f"trial {drawn.trials[0].trial_id} goes on from {parent.trial.trial_id}, {begun.words}")
-    return runs.run(study, folder, live=live, engine=parent.engine)
+    return runs.run(
+        study, folder, live=live, engine=parent.engine, checkpoint_every=checkpoint_every, workers=1
+    )
 
 
 def checked(changes: Mapping[str, Any]) -> dict[str, Value]:
@@ -224,11 +230,11 @@ class _Parent:
         before, after = (self._slots({**self.settings, **new}) for new in ({}, changes))
         return "" if before == after else "its state is of another optimizer"
 
-    @staticmethod
-    def _slots(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _slots(self, settings: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what decides which states an optimizer has."""
         made = optimizers[settings["optimizer"]]
-        chosen = Settings({**{n: s.default for n, s in made.settings.items()}, **settings})
+        known = {name: value for name, value in settings.items() if name in known_settings()}
+        chosen = resolve(known, {self.settings.dataset: self.settings.data})
         zeros = set(made.zeros(chosen)) - {"weight_decay", "eps", "lr_decay", "dampening"}
         return made.name, made.switches(chosen), sorted(zeros)
 

@@ -17,13 +17,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.axes.optimizers import optimizers
 from harness.data.batches import Budget
@@ -33,10 +33,12 @@ from harness.engines import engine
 from harness.engines.base import learning_rates, steps_before
 from harness.engines.loop import Classifier, UpdateOptimizer, load_weights, make_optimizer
 from harness.engines.outcome import observed
+from harness.engines.regularisation import SeededDropout
 from harness.engines.states import State
 from harness.errors import UsageError, did_you_mean
-from harness.results import checkpoints, kept_states
+from harness.results import Results, TrainedTrial, checkpoints, kept_states
 from harness.results.checkpoints import CheckpointHeader, DamagedError
+from harness.results.trained import trained
 from harness.settings import Value
 from harness.settings.schema import EPOCHS
 from harness.study.trials import Trial
@@ -78,6 +80,18 @@ class TrialState:
     model: OrderedDict[str, Tensor] = field(repr=False)
     optimizer: dict[str, Any] = field(repr=False)
     curve: pd.DataFrame = field(repr=False)
+
+    def load_into(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Load the state into a network and an optimizer, such as harness.model and harness.optimizer make.
+
+        Beyond their `load_state_dict` it sets the step of dropout, whose next draws belong to the next step.
+        """
+        model.load_state_dict(self.model)
+        for module in model.modules():
+            if isinstance(module, SeededDropout):
+                module.step = self.step + 1
+        if optimizer is not None:
+            optimizer.load_state_dict(self.optimizer)
 
 
 class Checkpoint(Mapping[str, TrialState]):
@@ -178,7 +192,15 @@ class Checkpoint(Mapping[str, TrialState]):
         )  # fmt: skip
 
 
-def open_checkpoint(given: Any) -> Checkpoint | TrialState:
+@overload
+def open_checkpoint(given: str | Path) -> Checkpoint: ...
+
+
+@overload
+def open_checkpoint(given: TrainedTrial | Results) -> TrialState: ...
+
+
+def open_checkpoint(given: str | Path | TrainedTrial | Results) -> Checkpoint | TrialState:
     """Open a checkpoint or a kept state as ordinary state_dicts of model and optimizer.
 
     Args:
@@ -196,7 +218,7 @@ def open_checkpoint(given: Any) -> Checkpoint | TrialState:
         >>> harness.open_checkpoint(results.trial()).optimizer  # doctest: +SKIP
     """
     if not isinstance(given, str | Path):
-        return _of_trial(given)
+        return _of_trial(trained(given))
     path = Path(given)
     if not path.is_file():
         raise UsageError(
@@ -210,6 +232,10 @@ def open_checkpoint(given: Any) -> Checkpoint | TrialState:
             f"{path} is no checkpoint of this version, or it is damaged: {error}. Allowed: a .safetensors "
             "file of checkpoints/ or states/ in a results folder"
         ) from error
+    if origin.engine not in READERS:
+        raise UsageError(
+            f"{path} is of the engine {origin.engine!r}; those of {', '.join(READERS)} can be opened"
+        )
     if not header.members:
         raise UsageError(f"{path} was written by a version that kept no settings in it: train its stack anew")
     checkpoint = Checkpoint(path, header, state, origin.engine)
@@ -217,7 +243,7 @@ def open_checkpoint(given: Any) -> Checkpoint | TrialState:
     return checkpoint
 
 
-def _of_trial(given: Any) -> TrialState:
+def _of_trial(given: TrainedTrial) -> TrialState:
     """Open the kept state of a trained trial."""
     results, trial_id = given.results, given.trial_id
     for state in kept_states.listed(results.folder):
@@ -274,9 +300,12 @@ def _of_loop(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:  # noqa
     return state.under("model."), _numbered(state)
 
 
-def _of_numpy(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:  # noqa: ARG001 (as the others)
-    """Read weights by layer, and the optimizer's states of each."""
-    return state.under("network."), _numbered(state)
+def _of_numpy(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:
+    """Read weights by layer, and the optimizer's states of each, which the formulas name by letters."""
+    square = "total" if trial.arm.settings.optimizer == "adagrad" else "square"
+    names = {"v": "velocity", "m": "mean", "s": square}
+    slots = [{names.get(name, name): value for name, value in slot.items()} for slot in _numbered(state)]
+    return state.under("network."), slots
 
 
 READERS = {"stacked": _of_stack, "loop": _of_loop, "numpy": _of_numpy}

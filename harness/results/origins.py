@@ -12,7 +12,7 @@ from harness.axes.own_networks import is_own
 from harness.engines import kernels
 from harness.engines.compiled import engine as compiled
 from harness.lowering import compiler
-from harness.planning.stack import Stack
+from harness.planning.stack import Engine, Stack
 from harness.study.trials import SEMANTICS
 
 FORMAT = 3
@@ -52,7 +52,7 @@ class Origin:
     format: int
     semantics: int
     libraries: str
-    engine: str
+    engine: Engine
     device: str
     dtype: str
     kernels: str

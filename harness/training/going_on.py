@@ -127,9 +127,9 @@ class _ParentSearch:
         for state in self.kept:
             free = [c for c in found.values() if c.state is state and c.trial.trial_id not in planned]
             if free:
-                trials = [c.trial for c in sorted(free, key=lambda c: c.place)]
-                stack = Stack.of(state.origin.engine, trials)
-                new.append((stack.group, stack.engine, [trial.trial_id for trial in trials]))
+                members = [c.trial for c in sorted(free, key=lambda c: c.place)]
+                stack = Stack.of(state.origin.engine, members)
+                new.append((stack.group, stack.engine, [trial.trial_id for trial in members]))
         sources: dict[str, StateSource] = {}
         goes_on: Counter[str] = Counter()
         for group, trials in [*stacks, *((group, trials) for group, _, trials in new)]:

@@ -29,6 +29,7 @@ from harness.registry import PACKAGE_ROOT
 from harness.results import kept_states
 from harness.study.study import Study, parse
 from harness.training import going_on, runs
+from harness.training.options import RunOptions
 
 TABLES = ("trials", "epochs", "confusion")
 ASIDE = ["group", "group_size", "group_seconds"]
@@ -121,7 +122,7 @@ def test_the_longest_shorter_trial_is_gone_on_from(tmp_path: Path) -> None:
 def remarks(study: Study, folder: Path, **options: Any) -> list[str]:
     """What a run would say of trials that go on."""
     drawn = draw(study, options.get("engine", "stacked"))
-    planned, _ = runs._plan(drawn, folder, runs.RunOptions(workers=1, **options))
+    planned, _ = runs._plan(drawn, folder, RunOptions(workers=1, **options))
     return list(planned.remarks)
 
 
