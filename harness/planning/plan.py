@@ -314,10 +314,8 @@ def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:
         return []
     name, value = min(given)
     more = f", and {len(given) - 1} more numbers like it" if len(given) > 1 else ""
-    return [
-        f"{name} = {value!r}{more}: the last digits of a computed number (np.logspace) depend on the processor, "
-        f"and trials' ids with them. Round it, as float(f'{{x:.6g}}')"
-    ]
+    depends = "the last digits of a computed number (np.logspace) depend on the processor"
+    return [f"{name} = {value!r}{more}: {depends}, and trials' ids with them. Round: float(f'{{x:.6g}}')"]
 
 
 def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
