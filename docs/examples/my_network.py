@@ -11,7 +11,7 @@ import numpy as np
 class Network:
     """For a batch x (B, D): hidden activations h (B, 50), probabilities p (B, C)."""
 
-    def __init__(self, weights, settings):
+    def __init__(self, weights, settings):  # noqa: ARG002 (what the trial is, should you need it)
         """Keep the trial's start: for each layer a matrix (out, in) and a vector (out,)."""
         (self.W1, self.b1), (self.W2, self.b2) = weights
         self.parameters = [self.W1, self.b1, self.W2, self.b2]

@@ -236,7 +236,8 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     model, buffer = restore(results, row), io.BytesIO()
     state = model.classifier.net.state_dict()
     about = _about(results, model)
-    arrays = {name: value.numpy() for name, value in state.items()}
+    # A person's module may keep a weight transposed; safetensors writes memory as it lies, and no strides.
+    arrays = {name: np.asarray(value.numpy(), order="C") for name, value in state.items()}
     strings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
     draft = out.with_name(f".tmp-{out.name}")
     try:

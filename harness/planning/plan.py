@@ -39,6 +39,7 @@ DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "s
 """The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
 Known: TypeAlias = tuple[str, Engine, Sequence[str]]
 """A stack of an earlier plan: its group, its engine, and its trial_ids."""
+DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
 MOST_TOLD = 6  # problems of arms that an error lists
 
 
@@ -321,7 +322,24 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
     for name in sorted(arms):
         warnings += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
-    return warnings + unseen(study, everything)
+    return [*warnings, *_unrounded(study, everything), *unseen(study, everything)]
+
+
+def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say which numbers of a study that Python made have more digits than are meant: np.logspace's, say.
+
+    The last digit of what is computed may depend on the processor, and with it a trial's id.
+    """
+    if study.path is not None or study.about.phase != "fixed":
+        return []
+    given = {(name, value) for trial in everything for name, value in trial.arm.settings.items()
+             if isinstance(value, float) and value != float(f"{value:.{DIGITS}g}")}  # fmt: skip
+    if not given:
+        return []
+    name, value = min(given)
+    more = f", and {len(given) - 1} more numbers like it" if len(given) > 1 else ""
+    depends = "the last digits of a computed number (np.logspace) depend on the processor"
+    return [f"{name} = {value!r}{more}: {depends}, and trials' ids with them. Round: float(f'{{x:.6g}}')"]
 
 
 def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:

@@ -148,7 +148,8 @@ class Keeper:
     """Checkpoints that keep the state after one step, and give it back."""
 
     def __init__(self, at: int) -> None:
-        self.at, self.state = at, None
+        self.at = at
+        self.state: State | None = None
 
     def load(self) -> State | None:
         return self.state

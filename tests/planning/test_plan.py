@@ -112,6 +112,13 @@ def test_a_plan_warns_of_probable_mistakes(
         assert text.startswith(expected)
 
 
+def test_numbers_of_logspace_are_warned_of(study_of: Make) -> None:
+    lrs = [0.01, 10**-1.5, 0.1, 0.3, 1e-05]
+    (warning,) = make(study_of({"lr": lrs})).warnings
+    assert warning.startswith("lr = 0.03162277660168379: the last digits of a computed number (np.logspace)")
+    assert make(study_of({"lr": [float(f"{lr:.6g}") for lr in lrs]})).warnings == []
+
+
 def test_a_split_by_blocks_needs_a_data_set_with_blocks(study_of: Make) -> None:
     assert make(study_of(val_split="blocks")).stacks
     assert make(study_of(dataset="mnist", val_split="blocks", val_fraction=0)).stacks

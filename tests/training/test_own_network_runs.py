@@ -56,7 +56,7 @@ def test_workers_and_one_process_and_the_numpy_engine_say_the_same(
     assert set(one["engine"]) == set(two["engine"]) == {name}
     assert set(one["status"]) == {"ok"}
     assert one["kernels"].str.fullmatch(rf"own-{name[-10:]}-numpy-.*").all()
-    columns = [column for column in one if column.endswith(("_loss", "_accuracy"))]
+    columns = [column for column in map(str, one) if column.endswith(("_loss", "_accuracy"))]
     pd.testing.assert_frame_equal(one[columns], two[columns], check_exact=True)
     pd.testing.assert_frame_equal(one[columns], theirs[columns], rtol=1e-5)
     compared = harness.compare(tmp_path / "one", tmp_path / "theirs")
