@@ -105,9 +105,7 @@ class Classifier(nn.Module):
     def _fault(self, x: Any) -> str:
         """Say why these are no pixels for the network; empty where they are."""
         if not isinstance(x, Tensor):
-            return (
-                f"the network got {type(x).__name__}; allowed: float32 pixels (B, {self.inputs})"
-            )
+            return f"the network got {type(x).__name__}; allowed: float32 pixels (B, {self.inputs})"
         fits = x.dim() == 2 and x.shape[1] == self.inputs
         dtypes = {parameter.dtype for parameter in self.parameters()}
         if fits and x.dtype in dtypes:

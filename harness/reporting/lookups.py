@@ -20,7 +20,8 @@ from harness.gallery.predicted_images import ModelPredictions, Pictures
 from harness.plots import Panel
 from harness.reporting import own_arrays
 from harness.reporting.own_arrays import Counts
-from harness.results import Results, predictions, read, selection
+from harness.results import Results, TrainedTrial, predictions, read, selection
+from harness.results import trained as trained_trials
 from harness.results.trained_on import dataset_of
 from harness.text import count, percent
 
@@ -50,10 +51,8 @@ def trained(trial: Any, where: str = "") -> tuple[Results, pd.Series[Any]]:
     Raises:
         UsageError: there is none, or several are meant.
     """
-    if hasattr(trial, "row") and hasattr(trial, "results"):
-        return trial.results, trial.row
-    results, conditions = selection.confirmed_winner(opened(trial), where or None)
-    return results, selection.choose(results, "best", conditions)
+    found = trained_trials.trained(trial, where)
+    return found.results, found.row
 
 
 def checked_split(split: str) -> Split:
@@ -140,10 +139,10 @@ def confusion_of(
         return own_arrays.counted(labels, predicted, classes)
     if labels is not None or predicted is not None or classes is not None:
         raise UsageError("confusion takes a trained trial, or labels=, predictions= and classes=, not both")
-    if combine is not None or (where and not hasattr(trial, "row")):
-        of = trial.results if hasattr(trial, "row") else trial
-        meant = arm_of(trial.row) if hasattr(trial, "row") else where
-        return counts_of_arm(of, checked_split(split), meant, combine or "sum")
+    if isinstance(trial, TrainedTrial) and combine is not None:
+        return counts_of_arm(trial.results, checked_split(split), arm_of(trial.row), combine)
+    if not isinstance(trial, TrainedTrial) and (combine is not None or where):
+        return counts_of_arm(trial, checked_split(split), where, combine or "sum")
     return count_trial(*trained(trial), split)
 
 
@@ -181,10 +180,9 @@ def curve_table(trial: Any, quantity: str, where: str) -> pd.DataFrame:
 
 
 def _with_curves(trial: Any, quantity: str, where: str) -> tuple[Results, pd.DataFrame]:
-    single = hasattr(trial, "row")
-    results = trial.results if single else opened(trial)
+    results = trial.results if isinstance(trial, TrainedTrial) else opened(trial)
     trials = selection.where(results.trials, where)
-    if single:
+    if isinstance(trial, TrainedTrial):
         trials = trials[trials["trial_id"].eq(trial.row["trial_id"])]
     known = [name for name in results.epochs.columns if name not in {"trial_id", "step", "epoch", "split"}]
     if quantity not in known:
