@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from harness.comparison import Comparison, Gate
     from harness.results import Results
-    from harness.results.standing import ArmMean
     from harness.training.runs import RunSummary
 
 UNRANKED = "arms, unranked without val images"
