@@ -56,11 +56,8 @@ class Results:
     def _repr_html_(self) -> str:
         """Show the results in a notebook: how many trials, and the best arms of each data set."""
         rows, left = standing.best_rows(csv_rows.table(csv_rows.written(self.trials)))
-        lines = [
-            self._counts(),
-            str(self.folder),
-            f"and {count(left, 'more arm')}, in .trials" if left else "",
-        ]
+        more = f"the best arms; {left} others are in .trials" if left else ""
+        lines = [self._counts(), str(self.folder), more]
         return card(f"results of {self.study['study']['name']}", lines, standing.COLUMNS, rows)
 
     def _counts(self) -> str:
