@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -170,12 +171,14 @@ def _called(function: DrawnFunction, x: Any) -> Any:
 
 
 def _takes_tensors(function: DrawnFunction) -> bool:
-    """Return whether a person's function gives a tensor of one that autograd follows; NumPy's do not."""
+    """Return whether a person's function is of tensors, and not of NumPy arrays alone."""
     x = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    try:
-        return isinstance(function.apply(x), torch.Tensor)
-    except (RuntimeError, TypeError):
-        return False
+    given: tuple[Any, Any] = (x, np.zeros(3))
+    for numbers, tensors in zip(given, (True, False), strict=True):
+        with suppress(Exception):
+            if isinstance(function.apply(numbers), torch.Tensor) or not tensors:
+                return tensors
+    return True  # it works with neither: what it says of tensors is told
 
 
 def _of_arrays(function: DrawnFunction, x: NDArray[np.float64]) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from harness.results import Results, TrainedTrial, predictions, read, selection
 from harness.results import trained as trained_trials
 from harness.results.trained_on import dataset_of
 from harness.text import count, percent
+from harness.training.live import short_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,9 +91,8 @@ def counts_of_arm(results: Any, split: str, where: str, combine: str) -> Counts:
     total = total / len(tables) if combine == "mean" else total
     classes = dataset_of(folder, dataset).facts.classes
     right = np.trace(total.to_numpy()) / max(float(total.to_numpy().sum()), 1)
-    title = (
-        f"{arm}, {dataset} {split}: {combine} over {count(len(tables), 'seed')}, {percent(right, 2)} right"
-    )
+    of_arm = f"{_without(dataset, arm)}, {dataset} {split}: {combine} over {count(len(tables), 'seed')}"
+    title = f"{of_arm}, {percent(right, 2)} right"
     return Counts(total, classes, title)
 
 
@@ -118,7 +118,7 @@ def count_trial(results: Results, row: pd.Series[Any], split: str) -> Counts:
     if not total:
         raise UsageError(f"trial {row['trial_id']} has no predictions of {split}")
     right = np.trace(table.to_numpy()) / total
-    of_trial = f"{row['trial_id']} ({row['arm']}, seed {row['seed']})"
+    of_trial = f"{row['trial_id']} ({_without(row['dataset'], row['arm'])}, seed {row['seed']})"
     return Counts(
         table, classes, f"{of_trial}, {row['dataset']} {split}: {percent(right, 2)} of {total:,} right"
     )
@@ -161,14 +161,20 @@ def curves_of(trial: Any, quantity: str, where: str, most: int) -> list[Panel]:
     kinds = ["dataset", "loss"] if quantity == "loss" else ["dataset"]
     for key, rows in trials.groupby(kinds, sort=False):
         arms, words = _shown(rows, most)
+        names = short_names([shown_as[arm] for arm in arms])
         table = stats.mean_curves(results.epochs, rows[rows["arm"].isin(arms)], ["arm"], quantity)
-        table = table.assign(arm=table["arm"].map(shown_as)).dropna(subset=["value"])
+        table = table.assign(arm=table["arm"].map(shown_as).map(names)).dropna(subset=["value"])
         if len(arms) == 1:
             seeds = f"seed {rows['seed'].iloc[0]}" if len(rows) == 1 else count(len(rows), "seed")
-            words = f", {shown_as[arms[0]]}, {seeds}"
+            words = f", {_without(key[0], shown_as[arms[0]])}, {seeds}"
         ylabel = f"loss ({key[1]})" if quantity == "loss" else quantity
         panels.append(Panel(f"{key[0]}{words}", ylabel, table))
     return panels
+
+
+def _without(dataset: object, arm: object) -> str:
+    """Name an arm beside its data set, which the name may begin with."""
+    return str(arm).replace(f"dataset={dataset}, ", "")
 
 
 def curve_table(trial: Any, quantity: str, where: str) -> pd.DataFrame:
