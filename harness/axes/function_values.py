@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -21,12 +22,14 @@ from harness.errors import UsageError, did_you_mean, in_words
 from harness.system.lazy import torch
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 Drawn = Literal["activation", "head", "loss"]
 """The axes whose components are functions of a number, in the order in which a name is looked for."""
 CLASSES = 10  # of a head or a loss that is drawn
 POINTS = 1001
+STEP = 1e-6  # of a derivative by differences
 HEADS: dict[str, Callable[[Tensor], Tensor]] = {
     "logits": lambda z: z, "scores": lambda z: z, "probabilities": softmax, "log_probabilities": log_softmax,
 }  # fmt: skip
@@ -59,7 +62,7 @@ def found(function: str | Callable[..., Any], axis: str | None = None) -> DrawnF
 
     Args:
         function: the name of a registered activation, head or loss, in this order where several have it; or
-            a function of one's own, of tensors (n,) elementwise.
+            a function of one's own, of tensors (n,) or NumPy arrays, elementwise.
         axis: activation, head or loss, to say which.
 
     Raises:
@@ -129,21 +132,17 @@ def _summary(function: object) -> str:
 
 
 def values(function: DrawnFunction, low: float, high: float, points: int = POINTS) -> pd.DataFrame:
-    """Tabulate a function over a range: x, value, derivative (NaN where autograd gives none), in float64.
+    """Tabulate a function over a range, in float64: x, value, derivative (NaN where autograd gives none).
 
     Raises:
         UsageError: the range is none, or the function fails or gives something else than a number for each x.
     """
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(f"range {low:g} to {high:g}: allowed: two numbers, the lower one first")
+    if function.kind == "function" and not _takes_tensors(function):
+        return _of_arrays(function, np.linspace(low, high, points))
     x = torch.linspace(low, high, points, dtype=torch.float64).requires_grad_()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            y = function.apply(x)
-    except Exception as error:
-        fault = f"{function.kind} {function.name!r} fails on {points} numbers: {in_words(error)}"
-        raise UsageError(fault) from error
+    y = _called(function, x)
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
         got = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
         raise UsageError(
@@ -154,9 +153,44 @@ def values(function: DrawnFunction, low: float, high: float, points: int = POINT
     if y.requires_grad:
         (of_x,) = torch.autograd.grad(y, x, torch.ones_like(y), allow_unused=True)
         derivative = np.zeros(points) if of_x is None else of_x.numpy()
-    return pd.DataFrame(
-        {"x": x.detach().numpy(), "value": y.detach().double().numpy(), "derivative": derivative}
-    )
+    return _table(x.detach().numpy(), y.detach().double().numpy(), derivative)
+
+
+def _table(x: Any, value: Any, derivative: Any) -> pd.DataFrame:
+    return pd.DataFrame({"x": x, "value": value, "derivative": derivative})
+
+
+def _called(function: DrawnFunction, x: Any) -> Any:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            return function.apply(x)
+    except Exception as error:
+        fault = f"{function.kind} {function.name!r} fails on numbers of shape {tuple(x.shape)}"
+        raise UsageError(f"{fault}: {in_words(error)}") from error
+
+
+def _takes_tensors(function: DrawnFunction) -> bool:
+    """Return whether a person's function is of tensors, and not of NumPy arrays alone."""
+    x = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    given: tuple[Any, Any] = (x, np.zeros(3))
+    for numbers, tensors in zip(given, (True, False), strict=True):
+        with suppress(Exception):
+            if isinstance(function.apply(numbers), torch.Tensor) or not tensors:
+                return tensors
+    return True  # it works with neither: what it says of tensors is told
+
+
+def _of_arrays(function: DrawnFunction, x: NDArray[np.float64]) -> pd.DataFrame:
+    """Tabulate a function of NumPy arrays; its derivative is by central differences."""
+    at = [_called(function, x + shift) for shift in (0, STEP, -STEP)]
+    value, above, below = (np.asarray(y, dtype=np.float64) for y in at)
+    if value.shape != x.shape:
+        raise UsageError(
+            f"{function.kind} {function.name!r} gives shape {value.shape} for an array of shape {x.shape}: "
+            "allowed is an array of this shape, a number for each x"
+        )
+    return _table(x, value, (above - below) / (2 * STEP))
 
 
 def facts(function: DrawnFunction, table: pd.DataFrame) -> list[str]:

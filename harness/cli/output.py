@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from harness.comparison import Comparison, Gate
     from harness.results import Results
-    from harness.results.standing import ArmMean
     from harness.training.runs import RunSummary
 
 UNRANKED = "arms, unranked without val images"
@@ -148,19 +147,8 @@ def _show_arms(folder: Path, which: str = "") -> None:
             table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
         for arm in arms if len(arms) <= 2 * MOST_SHOWN else [*arms[:MOST_SHOWN], arms[-1]]:
             name = shown_as[arm.arm].replace(f"dataset={dataset}, ", "")
-            table.add_row(*map(Text, _cells(name, arm)))  # as they are: a name may look like markup
+            table.add_row(*map(Text, standing.cells(name, arm)))  # as they are: a name may look like markup
         Console().print(table)
-
-
-def _cells(name: str, arm: ArmMean) -> tuple[str, str, str, str]:
-    if not arm.finished:
-        return "", name, "no finished trial", ""
-    if not arm.n:
-        return "", name, "no val images", f"{arm.shown:.4f}"
-    interval = f" [{arm.low:.4f}, {arm.high:.4f}]" if arm.n > 1 else ""
-    if arm.n > 1 and arm.low != arm.low:  # NaN: values without a spread have no interval
-        interval = " [one value in all seeds]"
-    return f"{arm.rank}", name, f"{arm.mean:.4f}{interval}", f"{arm.shown:.4f}"
 
 
 def show_trial(results: Results, row: pd.Series[Any]) -> None:

@@ -6,6 +6,7 @@ they were chosen.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import secrets
 from collections.abc import Iterable, Sequence
@@ -180,7 +181,8 @@ def numbers(given: Any) -> list[int]:
     """
     found = _from_text(given) if isinstance(given, str) else _from_object(given)
     if not found or len(found) > MOST:
-        raise UsageError(f"{len(found):,} images: allowed in one figure: 1 to {MOST}")
+        many = f"more than {MOST}" if found else "no"
+        raise UsageError(f"number = {quoted(given)}: {many} images; allowed in one figure: 1 to {MOST}")
     return found
 
 
@@ -200,7 +202,8 @@ def _from_text(text: str) -> list[int]:
 
 
 def _from_object(given: Any) -> list[int]:
-    listed: Sequence[Any] = [given] if not isinstance(given, Iterable) else list(given)[: MOST + 1]
+    several = isinstance(given, Iterable)
+    listed: Sequence[Any] = list(itertools.islice(given, MOST + 1)) if several else [given]
     try:
         return [operator.index(number) for number in listed]
     except TypeError:

@@ -124,9 +124,9 @@ def chosen(model: ModelPredictions, samples: Sequence[str]) -> pd.DataFrame:
         if i < 0:
             index = model.table["index"]
             raise UsageError(
-                f"--sample {sample!r}: not in {model.split}, which has {len(index):,} of the "
+                f"sample {sample!r}: not in {model.split}, which has {len(index):,} of the "
                 f"{len(model.pictures.labels):,} images there, with indices from {index.min()} to "
-                f"{index.max()}; choose one of these, or its file name, or another --split"
+                f"{index.max()}; choose one of these, or its file name, or another split"
             )
     return model.table.iloc[rows]
 

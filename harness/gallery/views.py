@@ -22,12 +22,12 @@ from harness.data.datasets import Dataset, Facts, datasets
 from harness.data.images import Images
 from harness.data.samples import DATA_SETTINGS, SPLITS, Split, divide, load
 from harness.errors import UsageError, did_you_mean, few
+from harness.results import TrainedTrial
 from harness.results.trained_on import dataset_of
 from harness.settings import CORE
 from harness.study.study import Study, find, parse
 from harness.study.study import load as load_study
 from harness.study.trials import arms, resolve, settings_of
-from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -169,13 +169,10 @@ def _object(what: Any, split: str | None, settings: Mapping[str, Any]) -> View:
     resolved = getattr(getattr(what, "arm", None), "settings", None)
     if isinstance(resolved, Settings):
         return view(resolved | _checked(settings))
-    if hasattr(what, "row") and hasattr(what, "results"):  # a trained trial
-        name = str(what.row["dataset"])
-        trained_on = {
-            key: what.row[key] for key in DIVIDING[1:] if as_word(what.row.get(key)) != NOT_APPLICABLE
-        }
-        given = {**_checked({key: _plain(value) for key, value in trained_on.items()}), **_checked(settings)}
-        return view(resolve({**given, "dataset": name}, {name: dataset_of(what.results, name)}))
+    if isinstance(what, TrainedTrial):
+        name, trained_on = str(what.row["dataset"]), what.settings
+        given = {key: trained_on[key] for key in DIVIDING if key in trained_on} | _checked(settings)
+        return view(resolve(given, {name: dataset_of(what.results, name)}))
     if hasattr(what, "images") and hasattr(what, "labels"):
         return _own(what, settings)
     raise UsageError(
@@ -243,11 +240,6 @@ def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
         except ValueError as error:
             raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
     return checked
-
-
-def _plain(value: Any) -> Any:
-    """Undo pandas' widening of a whole number in a column with empty cells: 0.0 is 0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def label_of(view: View, given: str | int) -> int:

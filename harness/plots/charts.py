@@ -213,7 +213,8 @@ def curves_figure(panels: Sequence[Panel], hue: str, columns: int = 3) -> Figure
 @styled
 def curves_by_arm_figure(panels: Sequence[Panel], *, log: bool = True) -> Figure:
     """Lay learning curves out, a panel each with a legend of its own; see `curves_panel`."""
-    wide = max(6.8, 3.6 + 0.075 * max(len(str(arm)) for panel in panels for arm in panel.table["arm"]))
+    names = [line for panel in panels for arm in panel.table["arm"].unique() for line in arm.splitlines()]
+    wide = max(6.8, 4.6 + 0.075 * max(map(len, names), default=0))
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure, grid = subplots(columns, [1.0] * rows, (wide * columns, 3.8 * rows))
@@ -237,12 +238,11 @@ def curves_panel(ax: Axes, panel: Panel, *, log: bool = True) -> None:
     hue = "split" if len(arms) == 1 else "arm"
     colors = {"val": VAL, "train": TEST} if hue == "split" else dict(zip(arms, COLORS, strict=False))
     curves(ax, panel.table, hue, colors)
-    values = panel.table["value"]
     if panel.ylabel == "accuracy":
-        ax.yaxis.set_major_formatter(percent_tick)
-    elif log and values.min() > 0:
+        _scale(ax, panel)
+    elif log and panel.table["value"].min() > 0:
         log_axis(ax)
-    ax.set(ylabel=panel.ylabel)
+    ax.set_ylabel(panel.ylabel)
     ax.set_title(textwrap.fill(panel.title, 70), loc="left")
     splits = [split for split in ("val", "train") if panel.table["split"].eq(split).any()]
     keys = [Line2D([], [], color=colors[arm], lw=2, label=arm) for arm in (arms if hue == "arm" else [])]

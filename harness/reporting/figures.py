@@ -329,7 +329,7 @@ def function(
     """Draw a registered activation, head or loss, or a function of one's own, and its derivative.
 
     Args:
-        name: "gelu", "softmax", "ce"; or a function of tensors, such as torch.exp.
+        name: "gelu", "softmax", "ce"; or a function of one's own, of tensors or arrays: torch.exp, np.exp.
         low: the lower end of x.
         high: the upper end of x.
         axis: "activation", "head" or "loss", where several have the name; else the first of these.

@@ -20,9 +20,11 @@ from harness.gallery.predicted_images import ModelPredictions, Pictures
 from harness.plots import Panel
 from harness.reporting import own_arrays
 from harness.reporting.own_arrays import Counts
-from harness.results import Results, predictions, read, selection
+from harness.results import Results, TrainedTrial, predictions, read, selection
+from harness.results import trained as trained_trials
 from harness.results.trained_on import dataset_of
 from harness.text import count, percent
+from harness.training.live import short_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,10 +52,8 @@ def trained(trial: Any, where: str = "") -> tuple[Results, pd.Series[Any]]:
     Raises:
         UsageError: there is none, or several are meant.
     """
-    if hasattr(trial, "row") and hasattr(trial, "results"):
-        return trial.results, trial.row
-    results, conditions = selection.confirmed_winner(opened(trial), where or None)
-    return results, selection.choose(results, "best", conditions)
+    found = trained_trials.trained(trial, where)
+    return found.results, found.row
 
 
 def checked_split(split: str) -> Split:
@@ -91,9 +91,8 @@ def counts_of_arm(results: Any, split: str, where: str, combine: str) -> Counts:
     total = total / len(tables) if combine == "mean" else total
     classes = dataset_of(folder, dataset).facts.classes
     right = np.trace(total.to_numpy()) / max(float(total.to_numpy().sum()), 1)
-    title = (
-        f"{arm}, {dataset} {split}: {combine} over {count(len(tables), 'seed')}, {percent(right, 2)} right"
-    )
+    of_arm = f"{_without(dataset, arm)}, {dataset} {split}: {combine} over {count(len(tables), 'seed')}"
+    title = f"{of_arm}, {percent(right, 2)} right"
     return Counts(total, classes, title)
 
 
@@ -119,7 +118,7 @@ def count_trial(results: Results, row: pd.Series[Any], split: str) -> Counts:
     if not total:
         raise UsageError(f"trial {row['trial_id']} has no predictions of {split}")
     right = np.trace(table.to_numpy()) / total
-    of_trial = f"{row['trial_id']} ({row['arm']}, seed {row['seed']})"
+    of_trial = f"{row['trial_id']} ({_without(row['dataset'], row['arm'])}, seed {row['seed']})"
     return Counts(
         table, classes, f"{of_trial}, {row['dataset']} {split}: {percent(right, 2)} of {total:,} right"
     )
@@ -140,10 +139,10 @@ def confusion_of(
         return own_arrays.counted(labels, predicted, classes)
     if labels is not None or predicted is not None or classes is not None:
         raise UsageError("confusion takes a trained trial, or labels=, predictions= and classes=, not both")
-    if combine is not None or (where and not hasattr(trial, "row")):
-        of = trial.results if hasattr(trial, "row") else trial
-        meant = arm_of(trial.row) if hasattr(trial, "row") else where
-        return counts_of_arm(of, checked_split(split), meant, combine or "sum")
+    if isinstance(trial, TrainedTrial) and combine is not None:
+        return counts_of_arm(trial.results, checked_split(split), arm_of(trial.row), combine)
+    if not isinstance(trial, TrainedTrial) and (combine is not None or where):
+        return counts_of_arm(trial, checked_split(split), where, combine or "sum")
     return count_trial(*trained(trial), split)
 
 
@@ -162,14 +161,20 @@ def curves_of(trial: Any, quantity: str, where: str, most: int) -> list[Panel]:
     kinds = ["dataset", "loss"] if quantity == "loss" else ["dataset"]
     for key, rows in trials.groupby(kinds, sort=False):
         arms, words = _shown(rows, most)
+        names = short_names([shown_as[arm] for arm in arms])
         table = stats.mean_curves(results.epochs, rows[rows["arm"].isin(arms)], ["arm"], quantity)
-        table = table.assign(arm=table["arm"].map(shown_as)).dropna(subset=["value"])
+        table = table.assign(arm=table["arm"].map(shown_as).map(names)).dropna(subset=["value"])
         if len(arms) == 1:
             seeds = f"seed {rows['seed'].iloc[0]}" if len(rows) == 1 else count(len(rows), "seed")
-            words = f", {shown_as[arms[0]]}, {seeds}"
+            words = f", {_without(key[0], shown_as[arms[0]])}, {seeds}"
         ylabel = f"loss ({key[1]})" if quantity == "loss" else quantity
         panels.append(Panel(f"{key[0]}{words}", ylabel, table))
     return panels
+
+
+def _without(dataset: object, arm: object) -> str:
+    """Name an arm beside its data set, which the name may begin with."""
+    return str(arm).replace(f"dataset={dataset}, ", "")
 
 
 def curve_table(trial: Any, quantity: str, where: str) -> pd.DataFrame:
@@ -181,10 +186,9 @@ def curve_table(trial: Any, quantity: str, where: str) -> pd.DataFrame:
 
 
 def _with_curves(trial: Any, quantity: str, where: str) -> tuple[Results, pd.DataFrame]:
-    single = hasattr(trial, "row")
-    results = trial.results if single else opened(trial)
+    results = trial.results if isinstance(trial, TrainedTrial) else opened(trial)
     trials = selection.where(results.trials, where)
-    if single:
+    if isinstance(trial, TrainedTrial):
         trials = trials[trials["trial_id"].eq(trial.row["trial_id"])]
     known = [name for name in results.epochs.columns if name not in {"trial_id", "step", "epoch", "split"}]
     if quantity not in known:
