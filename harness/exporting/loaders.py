@@ -217,7 +217,7 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
     def __init__(
         self, images: SplitDataset, batches: TrialBatches, collate_fn: Collate, num_workers: int
     ) -> None:
-        self.batches = batches
+        self.batches, self.told = batches, False
         super().__init__(
             images, batch_sampler=batches, collate_fn=collate_fn, num_workers=num_workers,
             generator=torch.Generator().manual_seed(batches.trial.seed),
@@ -247,7 +247,8 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         return self._one_epoch(self.epoch)
 
     def _one_epoch(self, epoch: int) -> Iterator[Any]:
-        if self.batches.beyond and epoch == self.epochs:
+        if self.batches.beyond and not self.told:
+            self.told = True
             notes.warn(
                 f"the trial's {count(self.epochs, 'epoch')} are over: these batches are of epochs beyond it; "
                 "set_epoch(0) goes back to its first"
@@ -259,9 +260,10 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         budget = self.batches.budget
         name, sampling = self.batches.trial.arm.settings.dataset, self.batches.trial.arm.settings.sampling
         of = f" of {self.epochs}" if self.batches.limited else ""
+        given = f"{self.epoch}{of} epochs given"
         return (
             f"TrialLoader of {name}: {budget.n:,} images in batches of {budget.batch_size}, "
-            f"{sampling}; next is epoch {self.epoch}{of}"
+            f"{sampling}; {given}"
         )
 
 
