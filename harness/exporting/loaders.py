@@ -14,7 +14,6 @@ Example:
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from harness import notes
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.datasets import Dataset, datasets
+from harness.data.preprocessing import count_arguments
 from harness.data.samples import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Split, prepare
 from harness.data.torch_dataset import Part, RawDataset, SplitDataset, collate, raw
 from harness.engines.base import batch_indices
@@ -121,12 +121,18 @@ def _split(resolved: Settings, split: Split, apply: Callable[..., Any] | None) -
 def _noting(apply: Callable[..., Any], shapes: list[tuple[int, ...]]) -> Callable[..., Any]:
     """Wrap a preprocessing anew, so that its results are kept for no later one, and note an image's shape."""
 
-    @functools.wraps(apply)
-    def noting(*given: Any) -> Any:
-        result = apply(*given)
+    def noted(result: Any) -> Any:
         shapes.append(np.shape(result)[1:])
         return result
 
+    def of_images(images: Any) -> Any:
+        return noted(apply(images))
+
+    def of_both(images: Any, statistics: Any) -> Any:
+        return noted(apply(images, statistics))
+
+    noting = of_images if count_arguments(apply) == 1 else of_both
+    noting.__name__ = getattr(apply, "__name__", type(apply).__name__)  # errors tell it
     return noting
 
 
