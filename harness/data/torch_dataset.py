@@ -111,7 +111,7 @@ class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
             return index[place]
         places: NDArray[Any] = np.asarray(place)
         if places.dtype == bool and places.shape == self.index.shape:
-            return index[places]
+            return index[np.flatnonzero(places)]
         if places.ndim != 1 or (places.dtype.kind not in "iu" and places.size):
             raise TypeError(
                 f"{self.name}[...]: got an array of {places.dtype} of shape {places.shape}; allowed: whole "
