@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.system.lazy import public_names
 
 if TYPE_CHECKING:
+    from harness import check as check
     from harness.axes.activations import activations as activations
     from harness.axes.architectures import architectures as architectures
     from harness.axes.heads import heads as heads
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from harness.exporting.parts import scheduler as scheduler
     from harness.exporting.running_mean import RunningMean as RunningMean
     from harness.planning.plan import make as plan
+    from harness.reporting import figures as figures
+    from harness.reporting import tables as tables
     from harness.reporting.page import write as report
     from harness.results import Results as Results
     from harness.results import TrainedTrial as TrainedTrial
@@ -51,11 +54,12 @@ _HOMES = {
     **{axis: f"axes.{axis}" for axis in (
         "activations", "architectures", "heads", "losses", "metrics", "optimizers", "schedules",
     )},
+    "check": "check:",
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
 "search": "searching",
     "Results": "results", "TrainedTrial": "results", "read": "results", "compare": "comparison",
-    "report": "reporting:write",
+    "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
     **dict.fromkeys((
         "RunningMean", "continue_training", "count_parameters", "dataset", "export", "load_model",
         "loader", "loss", "model", "module_of", "open_checkpoint", "optimizer", "scheduler",
@@ -63,11 +67,11 @@ _HOMES = {
     ), "exporting"),
 }  # fmt: skip
 __all__ = [
-    "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "compare",
-    "continue_training", "count_parameters", "dataset", "datasets", "export", "heads", "load",
+    "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "check", "compare",
+    "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads", "load",
     "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "open_checkpoint",
     "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run", "scheduler",
-    "schedules", "search", "split_dataset",
+    "schedules", "search", "split_dataset", "tables",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

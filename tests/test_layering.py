@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"system", "registry", "plots"},
     {"data"},
     {"axes"},
-    {"study", "testing"},
+    {"study", "check"},
     {"lowering"},
     {"planning"},
     {"engines"},
@@ -196,8 +196,8 @@ def f():
 # import torch where they train or export.
 MAY_IMPORT_TORCH = {
     "axes.optimizers", "data.torch_dataset", "exporting.loaders", "exporting.models", "exporting.opened",
-    "exporting.parts",
-    "lowering.tracing", "results.provenance", "system.lazy", "testing", "training.options", "training.tasks",
+    "exporting.parts", "lowering.tracing", "results.provenance", "system.lazy", "training.options",
+    "training.tasks",
 }  # fmt: skip
 
 

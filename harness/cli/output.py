@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness import notes
-from harness.data.samples import TRAINED_ON
 from harness.errors import UsageError
 from harness.notes import progress_bar
 from harness.planning import parameters
@@ -20,14 +19,12 @@ from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM
 from harness.study.trials import arms as arms_of
 from harness.text import count, difference, duration, hundredths, p_value_column
-from harness.training.progress import ACCURACY, LOSS, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.comparison import Comparison, Gate
     from harness.results import Results
-    from harness.results.standing import ArmMean
     from harness.training.runs import RunSummary
 
 UNRANKED = "arms, unranked without val images"
@@ -150,19 +147,8 @@ def _show_arms(folder: Path, which: str = "") -> None:
             table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
         for arm in arms if len(arms) <= 2 * MOST_SHOWN else [*arms[:MOST_SHOWN], arms[-1]]:
             name = shown_as[arm.arm].replace(f"dataset={dataset}, ", "")
-            table.add_row(*map(Text, _cells(name, arm)))  # as they are: a name may look like markup
+            table.add_row(*map(Text, standing.cells(name, arm)))  # as they are: a name may look like markup
         Console().print(table)
-
-
-def _cells(name: str, arm: ArmMean) -> tuple[str, str, str, str]:
-    if not arm.finished:
-        return "", name, "no finished trial", ""
-    if not arm.n:
-        return "", name, "no val images", f"{arm.shown:.4f}"
-    interval = f" [{arm.low:.4f}, {arm.high:.4f}]" if arm.n > 1 else ""
-    if arm.n > 1 and arm.low != arm.low:  # NaN: values without a spread have no interval
-        interval = " [one value in all seeds]"
-    return f"{arm.rank}", name, f"{arm.mean:.4f}{interval}", f"{arm.shown:.4f}"
 
 
 def show_trial(results: Results, row: pd.Series[Any]) -> None:
@@ -269,46 +255,3 @@ def show_gate(comparison: Comparison, gate: Gate) -> int:
                 f"-{100 * comparison.margin:g} points; more seeds would tell"
             )
     return gate.exit_code
-
-
-@contextmanager
-def show_progress(progress: Progress) -> Iterator[None]:
-    """Show a run's notes, then its trials done, their rate and the time to go while the block runs."""
-    for note in progress.notes:
-        notes.warn(note)
-    if progress.total == 0:
-        yield
-        return
-    with progress_bar.shown(
-        progress.title, "trials", progress.total, lambda: progress.trials, lambda: losses(progress)
-    ):
-        yield
-
-
-def losses(progress: Progress) -> str:
-    """Put the present losses and accuracies into words: medians over the trials in training; "" if none is.
-
-    Losses of different kinds are not comparable: each has its own median.
-    """
-    import numpy as np
-
-    shared = progress.shared
-    rows = np.flatnonzero(shared.in_training())
-    if not len(rows):
-        return ""
-    now = shared.latest()[rows]
-    trials = [trial for stack in progress.stacks for trial in stack.trials]
-    kinds = np.array([trials[row].arm.settings.loss for row in rows])
-    by_kind = {kind: _medians(now[kinds == kind, :, LOSS], "{:.3g}") for kind in dict.fromkeys(kinds)}
-    loss = ", ".join(f"{kind} {median}" if len(by_kind) > 1 else median for kind, median in by_kind.items())
-    accuracy = _medians(now[:, :, ACCURACY], "{:.1%}").replace("%", " %")
-    trials_meant = f"median of {len(rows)} in training: " if len(rows) > 1 else ""
-    return f"{trials_meant}loss {loss}; accuracy {accuracy}"
-
-
-def _medians(values: Any, form: str) -> str:
-    """Return medians over K trials (K, 2), such as "train 0.231 val 0.262"; diverged ones are left out."""
-    import numpy as np
-
-    columns = [(split, values[np.isfinite(values[:, i]), i]) for i, split in enumerate(TRAINED_ON)]
-    return " ".join(f"{split} {form.format(np.median(column))}" for split, column in columns if len(column))

@@ -76,7 +76,7 @@ def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
     samples = budget.steps * budget.batch_size
     arithmetic = sum(sizes) * (4 * samples + 2 * evaluated) / rate
     if stack.engine != "stacked":
-        return arithmetic + budget.steps * LONE_STEP_SECONDS[stack.engine]
+        return arithmetic + budget.steps * LONE_STEP_SECONDS.get(stack.engine, LONE_STEP_SECONDS["numpy"])
     passes = [PASSES.get(settings.optimizer, 8) for settings in arms]
     traffic = sum(4 * count * size for count, size in zip(passes, sizes, strict=True))
     shapes = len({str(settings.hidden) for settings in arms})

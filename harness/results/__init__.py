@@ -27,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.errors import MachineError, UsageError
-from harness.results import columns, csv_rows, documents, part_files, tables
+from harness.results import columns, csv_rows, documents, part_files, standing, tables
 from harness.results.columns import TABLES
 from harness.settings.schema import TUNING
+from harness.text import count
+from harness.text.cards import card
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +49,21 @@ class Results:
     confusion: pd.DataFrame
     study: dict[str, Any]
     provenance: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Results {str(self.folder)!r}: {self._counts()}"
+
+    def _repr_html_(self) -> str:
+        """Show the results in a notebook: how many trials, and the best arms of each data set."""
+        rows, left = standing.best_rows(csv_rows.table(csv_rows.written(self.trials)))
+        more = f"the best arms; {left} others are in .trials" if left else ""
+        lines = [self._counts(), str(self.folder), more]
+        return card(f"results of {self.study['study']['name']}", lines, standing.COLUMNS, rows)
+
+    def _counts(self) -> str:
+        counts = count_statuses(self.trials).items()
+        told = ", ".join(f"{n} {status or 'not trained yet'}" for status, n in counts)
+        return f"{count(len(self.trials), 'trial')}, {told}" if told else "no trials"
 
     def trial(self, trial_id: str = "best", where: str = "") -> TrainedTrial:
         """Choose one trained trial, for the functions that show it, rebuild it or train it further.

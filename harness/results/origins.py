@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
+from harness.axes.own_networks import is_own
 from harness.engines import kernels
 from harness.engines.compiled import engine as compiled
 from harness.lowering import compiler
@@ -21,7 +22,8 @@ LIBRARIES = {"stacked": ("torch", "numpy"), "loop": ("torch", "numpy"), "numpy":
 
 @functools.cache
 def _libraries(engine: str) -> str:
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[engine])
+    names = LIBRARIES.get(engine, ("numpy",))  # a person's own network is NumPy's
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 
 def _pytorchs() -> str:
@@ -59,7 +61,7 @@ class Origin:
     def here(cls, stack: Stack, device: str, metrics: Sequence[str] = ()) -> Origin:
         """Describe this run's training of a stack; float32, as in all runs."""
         engine = stack.engine
-        kind = "cpu" if engine == "numpy" else device.partition(":")[0]
+        kind = "cpu" if engine == "numpy" or is_own(engine) else device.partition(":")[0]
         identity = ""
         if engine == "stacked" and kind == "cpu":
             identity = compiled.identity(stack.trials, kind, metrics) or _pytorchs()

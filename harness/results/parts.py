@@ -242,6 +242,8 @@ def _write_weights(folder: Path, share: ShareOutcome, keep: str) -> dict[str, st
         sound = sound[[int(accuracy.argmax())]]
     written: dict[str, str] = {}
     for k in sound:
+        if not share.outcome.weights[k]:  # of a person's own network that no settings describe
+            continue
         trial = share.trials[int(k)]
         settings = json.dumps(dict(trial.arm.settings))
         about = {"trial_id": trial.trial_id, "settings": settings, "seed": str(trial.seed)}

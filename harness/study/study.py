@@ -12,7 +12,7 @@ from harness.axes import plugins
 from harness.axes.metrics import metrics
 from harness.data.datasets import Dataset, datasets, refresh
 from harness.data.image_folders import Folder
-from harness.errors import UsageError, did_you_mean, quoted
+from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.registry import PACKAGE_ROOT
 from harness.settings.schema import CONFIRMED, OF_ARM, TUNED, TUNING
 from harness.study import contrasts, file_tables, rules, searches, space_table, toml_text, tuning_space
@@ -27,6 +27,8 @@ from harness.study.searches import Search
 from harness.study.space import Space
 from harness.study.starts import Start
 from harness.study.tuning_space import Tune, TuningSpace
+from harness.text import as_text, count
+from harness.text.cards import card
 
 MOST_TOLD = 50  # problems of a file
 LONGEST_PROBLEM = 2000  # characters
@@ -234,6 +236,19 @@ class Study:
         changes = {"phase": name, **PHASES[name].changes(self.about)}
         return replace(self, about=self.about.model_copy(update=changes), chosen=chosen or {})
 
+    def __repr__(self) -> str:
+        varied = ", ".join([*self.axes, *(str(step["name"]) for step in self.steps)])
+        return f"Study {self.name!r}: {self.about.design} of {varied or 'one arm'}, {len(self.seeds)} seeds"
+
+    def _repr_html_(self) -> str:
+        """Show the study in a notebook: its design and what it varies."""
+        rows = [(axis, few([_called(value) for value in values])) for axis, values in self.axes.items()]
+        rows += [("step", str(step["name"])) for step in self.steps]
+        given = ", ".join(f"{name} {as_text(value)}" for name, value in self.baseline.items())
+        lines = [f"{self.about.design}, {count(len(self.seeds), 'seed')}", self.about.hypothesis]
+        lines += [f"baseline: {given}"] if given else []
+        return card(f"study {self.name}", lines, ("varied", "values"), rows)
+
     def dataset(self, name: str) -> Dataset:
         """Give a data set by its name: the study's own, or a registered one.
 
@@ -323,6 +338,11 @@ def find(study: str | Path) -> Path:
     raise UsageError(
         f"there is no study {str(study)!r}: {did_you_mean(str(study), known)}, or a path to a .toml file"
     )
+
+
+def _called(value: Any) -> str:
+    """Return the name of linked settings, or a setting's value as text."""
+    return str(value["name"]) if isinstance(value, Mapping) else as_text(value)
 
 
 def _is_file(path: Path) -> bool:

@@ -76,11 +76,13 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         chosen.pop("epochs")
     else:
         chosen.pop("steps")
+    dataset = (study_datasets or {}).get(chosen["dataset"])
+    if given.get("val_split") is None:
+        chosen["val_split"] = _usual_split(chosen["dataset"], dataset) or chosen["val_split"]
     if chosen["val_fraction"] == 0:
         del chosen["val_split"], chosen["split_seed"]
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
-    dataset = (study_datasets or {}).get(chosen["dataset"])
     loss = losses[chosen["loss"]]
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
@@ -94,6 +96,13 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         if chosen["architecture"] == "mlp":
             del chosen["dropout"]
     return Settings(chosen, dataset)
+
+
+def _usual_split(name: str, study_dataset: Dataset | None) -> str:
+    """Name the val_split that a data set has where none is chosen; empty where it has that of all."""
+    if study_dataset is None and name not in datasets:
+        return ""
+    return (study_dataset or datasets[name]).val_split
 
 
 def _classes(name: str, study_dataset: Dataset | None) -> int:

@@ -77,8 +77,10 @@ def test_a_declared_data_set_is_exported_and_shown_by_its_name() -> None:
     Path("own.toml").write_text(HEAD + ok("data", "export", "digits", "npy", "first"))
     ok("data", "export", "digits_npy", "idx.gz", "second", "--study", "own.toml")
     assert len(list(Path("second").iterdir())) == 4
-    told = ok("data", "show", "digits_npy", "--study", "own.toml", "--label", "7", "--split", "val")
-    assert "digits_npy: images of class 7 in val" in told
+    told = ok(
+        "data", "show", "digits_npy", "--study", "own.toml", "--label", "7", "--split", "val", "--seed", "0"
+    )
+    assert "class 7 in digits_npy, val: 10 of 14 images at random (seed 0)" in told
     assert [path.name for path in sorted(Path("figures").iterdir())] == [
         "digits_npy-val-label-7-seed-0.png",
         "digits_npy-val-label-7-seed-0.svg",
@@ -90,7 +92,7 @@ def test_show_draws_counts_and_a_row_or_the_requested_figure() -> None:
     assert "train is balanced: 127 images of class 8 to 131 of class 1" in told
     assert "written: one/digits-counts.png and .svg" in told
     assert {path.name for path in Path("one").glob("*.png")} == {"digits-counts.png", "digits-row.png"}
-    ok("data", "show", "digits", "--grid", "--digit", "3", "--out", "two")
+    ok("data", "show", "digits", "--grid", "--digit", "3", "--seed", "0", "--out", "two")
     assert {path.name for path in Path("two").glob("*.png")} == {
         "digits-grid.png",
         "digits-train-label-3-seed-0.png",
