@@ -165,7 +165,8 @@ class _Parent:
             )
         if row["engine"] not in ENGINES:
             raise UsageError(
-                f"trial {given.trial_id} was trained by {row['engine']}, which keeps no state to go on from"
+                f"trial {given.trial_id} was trained by {row['engine']}; allowed: {', '.join(ENGINES)}. "
+                "Its study with more epochs goes on from its kept state (harness run --set epochs=..)"
             )
         return cls(given, trained.planned(given), row["engine"])
 
