@@ -31,7 +31,7 @@ from harness.results.checkpoints import EVERY, CheckpointHeader, DamagedError
 from harness.results.origins import Origin
 from harness.settings import Value
 from harness.study.checker import known_settings
-from harness.study.starts import FILE, Start
+from harness.study.starts import FILE, OF_A_START, Start
 from harness.study.study import Study, parse
 from harness.study.trials import Trial, resolve
 from harness.training import runs, starts
@@ -165,7 +165,8 @@ class _Parent:
             )
         if row["engine"] not in ENGINES:
             raise UsageError(
-                f"trial {given.trial_id} was trained by {row['engine']}, which keeps no state to go on from"
+                f"trial {given.trial_id} was trained by {row['engine']}; allowed: {', '.join(ENGINES)}. "
+                "Its study with more epochs goes on from its kept state (harness run --set epochs=..)"
             )
         return cls(given, trained.planned(given), row["engine"])
 
@@ -257,7 +258,7 @@ class _Parent:
 def _study(parent: _Parent, changes: Mapping[str, Value], start: Start) -> Study:
     """Make the study of the continued trial alone."""
     before, about = parent.given.results.study, parent.given.results.study["study"]
-    dropped = {"epochs", "steps", *start.settings()}
+    dropped = {"epochs", "steps", *OF_A_START}
     for axis in OF_COMPONENT:
         if changes.get(axis, parent.settings[axis]) != parent.settings[axis]:
             dropped |= _own_settings(axis, str(parent.settings[axis]))
