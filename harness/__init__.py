@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.system.lazy import public_names
 
 if TYPE_CHECKING:
+    from harness import check as check
     from harness.axes.activations import activations as activations
     from harness.axes.architectures import architectures as architectures
     from harness.axes.heads import heads as heads
@@ -40,15 +41,16 @@ _HOMES = {
     **{axis: f"axes.{axis}" for axis in (
         "activations", "architectures", "heads", "losses", "metrics", "optimizers", "schedules",
     )},
+    "check": "check:",
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training", "search": "searching",
     "Results": "results", "read": "results", "compare": "comparison", "report": "reporting:write",
     "export": "exporting", "load_model": "exporting", "loader": "exporting", "split_dataset": "exporting",
 }  # fmt: skip
 __all__ = [
-    "Results", "activations", "architectures", "compare", "datasets", "export", "heads", "load", "load_model",
-    "loader", "losses", "metrics", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
-    "schedules", "search", "split_dataset",
+    "Results", "activations", "architectures", "check", "compare", "datasets", "export", "heads",
+    "load", "load_model", "loader", "losses", "metrics", "optimizers", "parse", "plan",
+    "preprocessings", "read", "report", "run", "schedules", "search", "split_dataset",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"system", "registry", "plots"},
     {"data"},
     {"axes"},
-    {"study", "testing"},
+    {"study", "check"},
     {"lowering"},
     {"planning"},
     {"engines"},
@@ -196,7 +196,7 @@ def f():
 # import torch where they train or export.
 MAY_IMPORT_TORCH = {
     "axes.optimizers", "data.torch_dataset", "exporting.loaders", "exporting.models", "lowering.tracing",
-    "results.provenance", "system.lazy", "testing", "training.options", "training.tasks",
+    "results.provenance", "system.lazy", "training.options", "training.tasks",
 }  # fmt: skip
 
 

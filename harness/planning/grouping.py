@@ -111,7 +111,7 @@ def _fault(axis: str, name: str, classes: int) -> str:
     if not plugins.registries()[axis].entry(name).third_party:
         return ""
     from harness.axes.probes import of_classes
-    from harness.testing import why_alone
+    from harness.check.stacking import why_alone
 
     reason = why_alone(axis, name)
     if axis in OF_CLASSES and (" raises " in reason or "fails on a stack" in reason):

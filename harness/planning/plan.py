@@ -266,9 +266,9 @@ def _check_metrics(tracked: Sequence[str]) -> None:
     theirs = [name for name in tracked if metrics.entry(name).third_party]
     if not theirs:
         return
-    from harness import testing  # imports torch
+    from harness.check.components import metric_fault
 
-    faults = {name: fault for name in theirs if (fault := testing.metric_fault(name))}
+    faults = {name: fault for name in theirs if (fault := metric_fault(name))}
     if faults:
         listed = "\n".join(
             f"metric {name!r} ({metrics.entry(name).where}) {fault}" for name, fault in faults.items()

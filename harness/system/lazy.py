@@ -31,14 +31,15 @@ def public_names(
     """Make `__getattr__` and `__dir__` of a package that imports its public names when they are asked for.
 
     `homes` maps a public name to its module below the package, with another name behind a colon if the object
-    is called differently there ("planning.plan:make").
+    is called differently there ("planning.plan:make"); behind a colon alone, the module itself is meant.
     """
 
     def attribute_of_package(name: str) -> Any:
         if name not in homes:
             hint = f": {did_you_mean(name, homes)}" if not name.startswith("_") else ""
             raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
-        module, _, attribute = homes[name].partition(":")
-        return getattr(importlib.import_module(f"{package}.{module}"), attribute or name)
+        module, colon, attribute = homes[name].partition(":")
+        home = importlib.import_module(f"{package}.{module}")
+        return home if colon and not attribute else getattr(home, attribute or name)
 
     return attribute_of_package, lambda: sorted(homes)
