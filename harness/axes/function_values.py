@@ -141,7 +141,7 @@ def values(function: DrawnFunction, low: float, high: float, points: int = POINT
         raise UsageError(f"range {low:g} to {high:g}: allowed: two numbers, the lower one first")
     if function.kind == "function" and not _takes_tensors(function):
         return _of_arrays(function, np.linspace(low, high, points))
-    x = torch.linspace(low, high, points, dtype=torch.float64).requires_grad_()
+    x = torch.from_numpy(np.linspace(low, high, points)).requires_grad_()
     y = _called(function, x)
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
         got = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
