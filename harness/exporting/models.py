@@ -205,7 +205,7 @@ def export(
     results: Path | str | None = None,
     where: str | None = None,
 ) -> Exported:
-    """Export a trained trial as `write_model` does.
+    """Write a trained trial's network into a folder: weights (safetensors, and model.pt), settings, classes.
 
     Args:
         trial: a trial_id, or "best": by val accuracy, or a search's confirmed winner.
@@ -216,6 +216,9 @@ def export(
     Raises:
         UsageError: there is no such trial, several meet the conditions, or it cannot be rebuilt.
         MachineError: the folder cannot be written.
+
+    Example:
+        >>> harness.export("best", "best", results="results/lab2_losses")  # doctest: +SKIP
     """
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
@@ -320,6 +323,9 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
     Raises:
         UsageError: it is not an exported folder, is of another version, or needs an unknown component.
         MachineError: the weights cannot be read.
+
+    Example:
+        >>> model = harness.load_model("best")  # doctest: +SKIP
     """
     folder = Path(folder)
     if not (folder / "trial.json").is_file():

@@ -99,6 +99,9 @@ def make(
     Raises:
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
             this engine cannot.
+
+    Example:
+        >>> trial = harness.plan(study).trials[0]  # doctest: +SKIP
     """
     return arrange(draw(study, engine), engine, known, device, processes, done)
 

@@ -52,6 +52,9 @@ def read(folder: Path | str) -> Results:
 
     Raises:
         UsageError: it is not a results folder, or cannot be read.
+
+    Example:
+        >>> harness.read("results/lab2_losses").trials  # doctest: +SKIP
     """
     folder = Path(folder)
     study = _study(folder)
