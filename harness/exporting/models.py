@@ -216,9 +216,6 @@ def export(
     Raises:
         UsageError: there is no such trial, several meet the conditions, or it cannot be rebuilt.
         MachineError: the folder cannot be written.
-
-    Example:
-        >>> harness.export("best", "best", results="results/lab2_losses")  # doctest: +SKIP
     """
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')

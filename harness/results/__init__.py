@@ -50,6 +50,9 @@ class Results:
 def read(folder: Path | str) -> Results:
     """Read a results folder; after a run that was killed, from its parts.
 
+    Args:
+        folder: such as "results/lab2_losses".
+
     Raises:
         UsageError: it is not a results folder, or cannot be read.
 
