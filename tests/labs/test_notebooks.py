@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 import json
 import re
 import sys
@@ -69,11 +70,10 @@ def test_there_is_a_notebook_a_lab() -> None:
 
 
 def test_a_cell_that_raises_is_noticed(tmp_path: Path) -> None:
-    from nbclient.exceptions import CellExecutionError
-
+    error = importlib.import_module("nbclient.exceptions").CellExecutionError
     notebook = notebooks.read(notebooks.NOTEBOOKS[0])
     cell = {**next(c for c in notebook["cells"] if c["cell_type"] == "code"), "source": ["assert 1 == 2"]}
-    with pytest.raises(CellExecutionError, match="AssertionError"):
+    with pytest.raises(error, match="AssertionError"):
         notebooks.execute({**notebook, "cells": [cell]}, tmp_path)
 
 
