@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.system.lazy import public_names
 
 if TYPE_CHECKING:
+    from harness import check as check
     from harness.axes.activations import activations as activations
     from harness.axes.architectures import architectures as architectures
     from harness.axes.heads import heads as heads
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from harness.comparison import compare as compare
     from harness.data.datasets import datasets as datasets
     from harness.data.preprocessing import preprocessings as preprocessings
+    from harness.exporting.continuing import continue_training as continue_training
     from harness.exporting.loaders import dataset as dataset
     from harness.exporting.loaders import loader as loader
     from harness.exporting.loaders import split_dataset as split_dataset
     from harness.exporting.models import export as export
     from harness.exporting.models import load_model as load_model
+    from harness.exporting.opened import open_checkpoint as open_checkpoint
     from harness.exporting.parts import count_parameters as count_parameters
     from harness.exporting.parts import loss as loss
     from harness.exporting.parts import model as model
@@ -51,20 +54,24 @@ _HOMES = {
     **{axis: f"axes.{axis}" for axis in (
         "activations", "architectures", "heads", "losses", "metrics", "optimizers", "schedules",
     )},
+    "check": "check:",
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
-    "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training", "search": "searching",
+    "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
+"search": "searching",
     "Results": "results", "TrainedTrial": "results", "read": "results", "compare": "comparison",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
     **dict.fromkeys((
-        "RunningMean", "count_parameters", "dataset", "export", "load_model", "loader", "loss", "model",
-        "module_of", "optimizer", "scheduler", "split_dataset",
+        "RunningMean", "continue_training", "count_parameters", "dataset", "export", "load_model",
+        "loader", "loss", "model", "module_of", "open_checkpoint", "optimizer", "scheduler",
+        "split_dataset",
     ), "exporting"),
 }  # fmt: skip
 __all__ = [
-    "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "compare", "count_parameters",
-    "dataset", "datasets", "export", "figures", "heads", "load", "load_model", "loader", "loss", "losses",
-    "metrics", "model", "module_of", "optimizer", "optimizers", "parse", "plan", "preprocessings", "read",
-    "report", "run", "scheduler", "schedules", "search", "split_dataset", "tables",
+    "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "check", "compare",
+    "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads", "load",
+    "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "open_checkpoint",
+    "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run", "scheduler",
+    "schedules", "search", "split_dataset", "tables",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 import click
 
 from harness.cli.data import data
+from harness.cli.going_on import continue_
 from harness.cli.show import export, note_missing_letters, plugin_option, show, show_component
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 from harness.system import output_folder, signals
@@ -121,9 +122,9 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--workers", type=click.IntRange(min=1),
                      help="Worker processes; by default one a core or GPU."),
-        click.option("--engine", type=click.Choice(["stacked", "loop", "numpy"]), default="stacked",
-                     show_default=True,
-                     help="What trains: stacks, a plain PyTorch loop, or NumPy with derivatives by hand."),
+        click.option("--engine", default="stacked", show_default=True, metavar="stacked|loop|numpy|FILE.py",
+                     help="What trains: stacks, a plain PyTorch loop, NumPy with derivatives by hand, or a "
+                     "network of your own in NumPy: a file, which is run."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                      show_default=True, help="auto takes the GPUs there are, else the CPU."),
         click.option("--bits", type=click.Choice(["native", "portable"]), default="native", show_default=True,
@@ -180,20 +181,22 @@ def plan(
 def _plan(study: str, overrides: Sequence[str], results: Path | None, options: MachineKeywords) -> None:
     from harness.cli import output
     from harness.planning import compilation
-    from harness.planning.plan import draw, make, shortages
+    from harness.planning.plan import arrange, draw, make, shortages
     from harness.results import documents, run_folder
     from harness.settings.schema import TUNING
     from harness.system.resources import cores
+    from harness.training import going_on
     from harness.training.bit_checks import check_bits
     from harness.training.options import RunOptions
 
-    loaded, engine = _load(study, overrides), options["engine"]
-    asked = RunOptions(**options)
+    loaded, asked = _load(study, overrides), RunOptions(**options)
+    engine = asked.engine
     processes = options["workers"] or cores()
     if loaded.search is not None:
         from harness.cli import search_output
         from harness.searching import checks
 
+        checks.check_engine(engine)
         checks.check(loaded)
         check_bits(draw(checks.every_component(loaded), engine), asked)
         search_output.show_plan(loaded, engine, processes)
@@ -204,9 +207,13 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
         known = run_folder.check_compatible(folder, loaded, {})
         kept = {"known": documents.stacks_of(known), "done": run_folder.finished(folder)}
     device = "cuda" if options["device"] == "cuda" else "cpu"
-    planned = make(loaded, engine, device=device, processes=processes, **kept)
+    planned = draw(loaded, engine)
     if kept:
         run_folder.check_trials(folder, planned, known)
+    longer = going_on.find(planned, engine, kept.get("known", []), kept.get("done", {}), folder, device)
+    stacks = [*kept.get("known", []), *longer.stacks]
+    planned = arrange(planned, engine, stacks, device, processes, kept.get("done", {}))
+    planned = replace(planned, warnings=[*planned.warnings, *longer.remarks])
     check_bits(planned, asked, folder)
     if kept and loaded.metrics:
         from harness.results import read_trials
@@ -415,5 +422,5 @@ def compare_(
         sys.exit(output.show_gate(result, comparison.gate(result)))
 
 
-for command in (data, show, show_component, export):
+for command in (data, show, show_component, export, continue_):
     harness.add_command(command)

@@ -14,9 +14,9 @@ from harness import notes
 from harness.errors import UsageError
 from harness.notes import progress_bar
 from harness.planning import parameters
-from harness.planning.cost import cost
+from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
-from harness.settings.schema import OF_ARM
+from harness.settings.schema import OF_ARM, PARENT
 from harness.study.trials import arms as arms_of
 from harness.text import count, difference, duration, hundredths, p_value_column
 
@@ -64,9 +64,11 @@ def show_plan(
     if sizes:
         click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
     estimate = cost(stacks, study, processes)
+    states = state_bytes(stacks, study)
+    of_states = f"; kept states: {states / 1e6:.1f} MB of it" if states else ""
     click.echo(
         f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
-        "(estimates)"
+        f"(estimates{of_states})"
     )
     for warning in plan.warnings:
         notes.warn(warning)
@@ -162,6 +164,8 @@ def show_trial(results: Results, row: pd.Series[Any]) -> None:
         if row[f"{split}_accuracy"] == row[f"{split}_accuracy"]  # not NaN: a split without images
     ]
     click.echo(f"  {int(row['parameters']):,} trainable parameters; accuracy: {', '.join(accuracies)}")
+    if isinstance(row.get(PARENT), str):
+        click.echo(f"  went on from trial {row[PARENT]}")
     made = computation.computed(row.to_frame().T, components=True)
     if ("", "") not in made:
         click.echo(f"  computed by {computation.words(made).removesuffix(' (1 trial)')}")

@@ -132,7 +132,7 @@ def divide(settings: Settings) -> dict[Split, NDArray[np.int64]]:
     """Give each split's indices: train and val into the train images, test into the test images."""
     labels = load(settings.data).train_labels
     rng = stream(settings.split_seed, "split")
-    train, val = split(labels, settings.val_fraction, settings.val_split, rng)
+    train, val = split(labels, settings.val_fraction, settings.val_split, rng, settings.data.blocks)
     return {"train": train, "val": val, "test": np.arange(settings.facts.test)}
 
 

@@ -106,17 +106,19 @@ class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
         return number % len(self)
 
     def _chosen(self, place: Any) -> NDArray[np.int64]:
+        index: NDArray[np.int64] = self.index
         if isinstance(place, slice):
-            return self.index[place]
-        places = np.asarray(place)
+            return index[place]
+        places: NDArray[Any] = np.asarray(place)
         if places.dtype == bool and places.shape == self.index.shape:
-            return self.index[places]
+            return index[np.flatnonzero(places)]
         if places.ndim != 1 or (places.dtype.kind not in "iu" and places.size):
             raise TypeError(
                 f"{self.name}[...]: got an array of {places.dtype} of shape {places.shape}; allowed: whole "
                 f"numbers (n,), or a truth value for each image, ({len(self)},)"
             )
-        return self.index[[self._number(i) for i in places.tolist()]]
+        numbers: NDArray[np.int64] = index[[self._number(i) for i in places.tolist()]]
+        return numbers
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         return (self[i] for i in range(len(self)))
@@ -141,10 +143,9 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 def raw(dataset: Dataset, part: Part = "all") -> RawDataset:
     """Give the raw images of a data set: all, those of train, or those of test."""
     if part not in PARTS:
-        hint = ""
-        if part == "val":
-            hint = "; val is a study's share of train: harness.split_dataset(name, 'val')"
-        raise UsageError(f"split = {part!r}: {did_you_mean(str(part), PARTS)}{hint}")
+        if str(part) == "val":
+            raise UsageError("split = 'val': a study's share of train, harness.split_dataset(name, 'val')")
+        raise UsageError(f"split = {part!r}: {did_you_mean(str(part), PARTS)}")
     facts = dataset.facts
     ends = {
         "all": (0, facts.train + facts.test),
@@ -185,6 +186,10 @@ class SplitDataset(TorchDataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
         return self.x[place], self.y[place]
+
+    def __repr__(self) -> str:
+        pixels = " x ".join(map(str, self.x.shape[1:]))
+        return f"{len(self):,} images, {pixels} pixels in float32, with labels of {len(self.classes)} classes"
 
 
 def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,13 @@ from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.data.torch_dataset import SplitDataset, collate
 from harness.engines import driver
-from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates
+from harness.engines.base import (
+    DEFAULT_OPTIONS,
+    EngineOptions,
+    batch_indices,
+    learning_rates,
+    steps_before,
+)  # fmt: skip
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.regularisation import seed_dropout, smoothing
 from harness.engines.states import State, numbered, select_alone
@@ -105,7 +111,7 @@ class Classifier(nn.Module):
     def _fault(self, x: Any) -> str:
         """Say why these are no pixels for the network; empty where they are."""
         if not isinstance(x, Tensor):
-            return f"the network got {type(x).__name__}; allowed: float32 pixels (B, {self.inputs})"
+            return f"the network got {type(x).__name__}; allowed: a tensor of pixels (B, {self.inputs})"
         fits = x.dim() == 2 and x.shape[1] == self.inputs
         dtypes = {parameter.dtype for parameter in self.parameters()}
         if fits and x.dtype in dtypes:
@@ -115,8 +121,8 @@ class Classifier(nn.Module):
         if not x.is_floating_point():
             remedies.append("harness.split_dataset gives pixels in floats")
         return (
-            f"the network got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}; allowed: {wanted} pixels "
-            f"(B, {self.inputs}){'; ' if remedies else ''}{'; '.join(remedies)}"
+            f"the network got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}; "
+            f"{'; '.join([f'allowed: {wanted} pixels (B, {self.inputs})', *remedies])}"
         )
 
 
@@ -161,19 +167,19 @@ class UpdateOptimizer(torch.optim.Optimizer):
     """A registered update rule as a torch.optim.Optimizer: for optimizers torch.optim does not have."""
 
     def __init__(self, params: Any, optimizer: Optimizer, lr: float, settings: dict[str, Any]) -> None:
-        super().__init__(params, {"lr": lr})
-        self.optimizer, self.settings, self.t = optimizer, settings, 0
+        super().__init__(params, {"lr": lr, "t": 0})
+        self.optimizer, self.settings = optimizer, settings
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # noqa: ARG002 (torch's signature)
         """Update every parameter tensor, in its natural shape."""
-        self.t += 1
         for group in self.param_groups:
+            group["t"] += 1
             for param in group["params"]:
                 if param.grad is None:  # the loss does not depend on it; torch.optim skips it, too
                     continue
                 state = self.state[param]
-                self.optimizer.update(param, param.grad, state, self.t, lr=group["lr"], **self.settings)
+                self.optimizer.update(param, param.grad, state, group["t"], lr=group["lr"], **self.settings)
 
 
 def make_optimizer(trial: Trial, model: nn.Module | Iterable[Tensor]) -> torch.optim.Optimizer:
@@ -302,12 +308,14 @@ class LoopTraining:
         for name, tensor in self._tensors().items():
             tensor.copy_(torch.from_numpy(state.values[f"model.{name}"]))
         self.model.train()  # as an evaluation leaves it
-        restore_optimizer(self.optimizer, state)
-        torch.set_rng_state(torch.from_numpy(state.values["random.cpu"]))
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(torch.from_numpy(state.values["random.cuda"]), self.device)
-        elif self.device.type == "mps":
-            torch.mps.set_rng_state(torch.from_numpy(state.values["random.mps"]))
+        restore_optimizer(self.optimizer, state, steps_before(self.trial))
+        random = {name: torch.from_numpy(array) for name, array in state.under("random.").items()}
+        if "cpu" in random:  # a trial that continues another's weights alone has none
+            torch.set_rng_state(random["cpu"])
+        if self.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], self.device)
+        elif self.device.type == "mps" and "mps" in random:
+            torch.mps.set_rng_state(random["mps"])
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
@@ -329,13 +337,14 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return numbered([optimizer.state.get(parameter, {}) for parameter in _parameters(optimizer)])
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Restore what `optimizer_state` gave after the state's step."""
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: State, before: int = 0) -> None:
+    """Restore what `optimizer_state` gave after the state's step, `before` of which it has not counted."""
     parameters = _parameters(optimizer)
     states = {i: state.under(f"optimizer.{i}.") for i in range(len(parameters))}
     states = {i: values for i, values in states.items() if values}
     if isinstance(optimizer, UpdateOptimizer):
-        optimizer.t = state.step
+        for group in optimizer.param_groups:
+            group["t"] = state.step - before
         for i, values in states.items():
             like = parameters[i]
             optimizer.state[like] = {name: restored_value(value, like) for name, value in values.items()}

@@ -14,7 +14,6 @@ Example:
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,25 +24,28 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from harness import notes
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.datasets import Dataset, datasets
+from harness.data.preprocessing import count_arguments
 from harness.data.samples import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Split, prepare
 from harness.data.torch_dataset import Part, RawDataset, SplitDataset, collate, raw
 from harness.engines.base import batch_indices
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import UsageError, did_you_mean
-from harness.exporting.untrained import data_settings, untrained
+from harness.exporting.untrained import checked_seed, data_settings, untrained
 from harness.planning.plan import Plan
 from harness.results import Results, TrainedTrial
 from harness.settings import CORE, Value
+from harness.study.starts import OF_A_START
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, resolve
+from harness.text import count
 
 Source: TypeAlias = "str | Dataset | Study | Plan | Trial | TrainedTrial | Results | Path"
 """A registered data set's name; a study's own, `study.dataset("mine")`; or what has settings of data."""
 Collate: TypeAlias = Callable[[Sequence[tuple[Tensor, Tensor]]], Any]
-FOREVER = 2**62
 
 
 def dataset(name: Source, split: Part = "all") -> RawDataset:
@@ -106,8 +108,9 @@ def split_dataset(dataset: Source, split: Split = "train", **settings: Any) -> S
 
 def _split(resolved: Settings, split: Split, apply: Callable[..., Any] | None) -> SplitDataset:
     if split not in SPLITS:
-        hint = "; raw images, all of them: harness.dataset(name)" if str(split) == "all" else ""
-        raise UsageError(f"split = {split!r}: {did_you_mean(str(split), SPLITS)}{hint}")
+        if str(split) == "all":
+            raise UsageError("split = 'all': all images, raw, are harness.dataset(name)")
+        raise UsageError(f"split = {split!r}: {did_you_mean(str(split), SPLITS)}")
     shapes: list[tuple[int, ...]] = []
     if apply is not None:
         apply = _noting(apply, shapes)
@@ -119,12 +122,18 @@ def _split(resolved: Settings, split: Split, apply: Callable[..., Any] | None) -
 def _noting(apply: Callable[..., Any], shapes: list[tuple[int, ...]]) -> Callable[..., Any]:
     """Wrap a preprocessing anew, so that its results are kept for no later one, and note an image's shape."""
 
-    @functools.wraps(apply)
-    def noting(*given: Any) -> Any:
-        result = apply(*given)
+    def noted(result: Any) -> Any:
         shapes.append(np.shape(result)[1:])
         return result
 
+    def of_images(images: Any) -> Any:
+        return noted(apply(images))
+
+    def of_both(images: Any, statistics: Any) -> Any:
+        return noted(apply(images, statistics))
+
+    noting = of_images if count_arguments(apply) == 1 else of_both
+    noting.__name__ = getattr(apply, "__name__", type(apply).__name__)  # errors tell it
     return noting
 
 
@@ -139,7 +148,8 @@ def _data_settings(dataset: Source, settings: dict[str, Any]) -> tuple[Settings,
         return resolve({"dataset": dataset.name, **checked}, {dataset.name: dataset}), apply
     base = data_settings(dataset)
     own = {base.dataset: base.study_dataset} if base.study_dataset else {}
-    return resolve({**base, **checked}, own), apply
+    start = {name: base[name] for name in OF_A_START if name in base}
+    return resolve({**base, **checked}, own) | start, apply
 
 
 def _registered(name: str) -> str:
@@ -171,29 +181,40 @@ def _allowed(name: str, value: object) -> Value:
 class TrialBatches:
     """The batches of one epoch after the other, as lists of places in a split, as a DataLoader asks for them.
 
-    `budget` ends the last epoch of a trial where the trial's steps end; `limited` says that there is an end.
+    Args:
+        trial: its seed and settings decide the order.
+        n: the images of the split.
+        limited: end the last epoch where the trial's steps end; epochs beyond it are whole.
+        drop_last: leave out a short last batch.
     """
 
-    def __init__(self, trial: Trial, budget: Budget, *, drop_last: bool, limited: bool) -> None:
-        self.trial, self.budget, self.drop_last, self.limited = trial, budget, drop_last, limited
-        self.epoch = 0
+    def __init__(self, trial: Trial, n: int, *, limited: bool, drop_last: bool) -> None:
+        settings = trial.arm.settings
+        self.trial, self.limited, self.drop_last = trial, limited, drop_last
+        self.budget = Budget.of(settings, n) if limited else Budget(n, settings.batch_size, 0, ())
+        # A trial that continues another begins after that one's last step.
+        self.first = self.epoch = self.budget.first // self.budget.steps_per_epoch if limited else 0
 
-    def _budget(self) -> Budget:
+    @property
+    def beyond(self) -> bool:
+        """True where the trial's steps are over before this epoch."""
+        return self.limited and self.epoch >= self.budget.epochs
+
+    def _steps(self) -> tuple[int, int]:
+        """Return the steps before this epoch, and at its end."""
         per_epoch = self.budget.steps_per_epoch
-        end = (self.epoch + 1) * per_epoch
-        within = self.limited and self.epoch * per_epoch < self.budget.steps
-        return replace(self.budget, steps=min(end, self.budget.steps) if within else end)
+        start, end = max(self.epoch * per_epoch, self.budget.first), (self.epoch + 1) * per_epoch
+        return start, min(end, self.budget.steps) if self.limited and not self.beyond else end
 
     def __len__(self) -> int:
-        budget = self._budget()
-        short = budget.n % budget.batch_size != 0 and self.trial.arm.settings.sampling != "replacement"
-        whole = budget.steps % budget.steps_per_epoch == 0
-        return budget.steps - self.epoch * budget.steps_per_epoch - (self.drop_last and short and whole)
+        return sum(1 for _ in self) if self.drop_last else self._steps()[1] - self._steps()[0]
 
     def __iter__(self) -> Iterator[list[int]]:
-        budget = self._budget()
-        for index in batch_indices(self.trial, budget, self.epoch * budget.steps_per_epoch):
-            if not self.drop_last or len(index) == budget.batch_size:
+        start, end = self._steps()
+        if start == end:  # a split without images
+            return
+        for index in batch_indices(self.trial, replace(self.budget, steps=end), start):
+            if not self.drop_last or len(index) == self.budget.batch_size:
                 yield index.tolist()
 
 
@@ -201,16 +222,15 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
     """A DataLoader that gives a trial's batches epoch by epoch: each `for` that ends is an epoch.
 
     A `for` that was broken off, or `next(iter(loader))`, takes nothing away: the epoch begins again.
-    `set_epoch(0)` goes back to the start; `epochs` is how many the trial trains for, None without an end.
     """
 
     def __init__(
         self, images: SplitDataset, batches: TrialBatches, collate_fn: Collate, num_workers: int
     ) -> None:
-        self.batches = batches
+        self.batches, self.told = batches, False
         super().__init__(
             images, batch_sampler=batches, collate_fn=collate_fn, num_workers=num_workers,
-            generator=torch.Generator().manual_seed(batches.trial.seed % 2**63),
+            generator=torch.Generator().manual_seed(batches.trial.seed),
         )  # fmt: skip
 
     @property
@@ -219,9 +239,15 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         return self.batches.epoch
 
     @property
-    def epochs(self) -> int | None:
-        """The epochs that the trial trains for, the last of which may be cut short by its steps."""
-        return self.batches.budget.epochs if self.batches.limited else None
+    def epochs(self) -> int:
+        """The epochs that the trial trains for, the last of which its steps may cut short.
+
+        Raises:
+            UsageError: this is no trial's train split in its own batches.
+        """
+        if not self.batches.limited:
+            raise UsageError("epochs: only a trial's own batches have an end, those of harness.loader(trial)")
+        return self.batches.budget.epochs - self.batches.first
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next `for` gives, from 0."""
@@ -231,8 +257,24 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         return self._one_epoch(self.epoch)
 
     def _one_epoch(self, epoch: int) -> Iterator[Any]:
+        if self.batches.beyond and not self.told:
+            self.told = True
+            notes.warn(
+                f"the trial's {count(self.epochs, 'epoch')} are over: these batches are of epochs beyond it; "
+                "set_epoch(0) goes back to its first"
+            )
         yield from super().__iter__()
         self.set_epoch(epoch + 1)
+
+    def __repr__(self) -> str:
+        budget = self.batches.budget
+        name, sampling = self.batches.trial.arm.settings.dataset, self.batches.trial.arm.settings.sampling
+        of = f" of {self.epochs}" if self.batches.limited else ""
+        given = f"{self.epoch}{of} epochs given"
+        return (
+            f"TrialLoader of {name}: {budget.n:,} images in batches of {budget.batch_size}, "
+            f"{sampling}; {given}"
+        )
 
 
 def loader(  # noqa: PLR0913 (a person's keywords)
@@ -274,27 +316,16 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     """
     changes = {"batch_size": batch_size, "sampling": sampling}
     chosen = {name: _allowed(name, value) for name, value in changes.items() if value is not None}
-    if isinstance(dataset, str | Dataset):
-        base, apply = _data_settings(dataset, settings)
-        usual: dict[str, Any] = {
-            "batch_size": 32,
-            "sampling": "shuffle" if seed is not None else "sequential",
-        }
-        trial, limited = Trial("", Arm("", base | usual | chosen), seed or 0), False
-    else:
-        trial = untrained(dataset)
-        base, apply = _data_settings(trial, settings)
-        limited = split == "train" and not chosen
-        usual = {} if split == "train" else {"batch_size": EVALUATION_BATCH, "sampling": "sequential"}
-        trial = Trial(
-            trial.trial_id, Arm(trial.arm.name, base | usual | chosen), trial.seed if seed is None else seed
-        )
+    named = isinstance(dataset, str | Dataset)
+    given = dataset if isinstance(dataset, str | Dataset) else untrained(dataset)
+    base, apply = _data_settings(given, settings)
+    order = "shuffle" if seed is not None else "sequential"
+    usual: dict[str, Value] = {"batch_size": 32, "sampling": order} if named else {}
+    if not named and split != "train":
+        usual = {"batch_size": EVALUATION_BATCH, "sampling": "sequential"}
+    seed = checked_seed(seed if seed is not None else given.seed if isinstance(given, Trial) else 0)
+    trial = Trial("", Arm("", base | usual | chosen), seed)
     images = _split(trial.arm.settings, split, apply)
-    budget = (
-        Budget.of(trial.arm.settings, len(images))
-        if limited
-        else Budget(len(images), trial.arm.settings.batch_size, FOREVER, ())
-    )
-    return TrialLoader(
-        images, TrialBatches(trial, budget, drop_last=drop_last, limited=limited), collate_fn, num_workers
-    )
+    limited = not named and split == "train" and not chosen
+    batches = TrialBatches(trial, len(images), limited=limited, drop_last=drop_last)
+    return TrialLoader(images, batches, collate_fn, num_workers)

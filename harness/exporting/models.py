@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from harness import notes
 from harness.axes import plugins
+from harness.axes.own_networks import is_own
 from harness.data.arm_settings import Settings
 from harness.data.datasets import datasets
 from harness.data.samples import Split, inputs_of, prepare
@@ -77,6 +78,12 @@ def restore(results: Results, row: pd.Series[Any]) -> Model:
     path = weights.file_of(results, str(row["trial_id"]))
     kept = path.is_file()
     trial = trained.vouched_for(results, path, row) if kept else None
+    if not kept and is_own(str(row["engine"])):
+        raise UsageError(
+            f"trial {row['trial_id']} was trained by a person's own network ({row['engine']}), and no "
+            "weights of it are here. They are kept with keep_weights = 'all' in [study], where the network "
+            "computes what the trial's settings say"
+        )
     if trial is None:
         stack, trial = _planned(results, str(row["trial_id"]))
         if not kept:
@@ -182,7 +189,7 @@ def export(
     results: Results | Path | str | None = None,
     where: str | None = None,
 ) -> Exported:
-    """Export a trained trial as `write_model` does.
+    """Write a trained trial's network into a folder: weights (safetensors, and model.pt), settings, classes.
 
     Args:
         trial: a trained trial (`results.trial()`); a trial_id; or "best": by val accuracy, or a search's
@@ -229,7 +236,8 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     model, buffer = restore(results, row), io.BytesIO()
     state = model.classifier.net.state_dict()
     about = _about(results, model)
-    arrays = {name: value.numpy() for name, value in state.items()}
+    # A person's module may keep a weight transposed; safetensors writes memory as it lies, and no strides.
+    arrays = {name: np.asarray(value.numpy(), order="C") for name, value in state.items()}
     strings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
     draft = out.with_name(f".tmp-{out.name}")
     try:
@@ -304,6 +312,9 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
     Raises:
         UsageError: it is not an exported folder, is of another version, or needs an unknown component.
         MachineError: the weights cannot be read.
+
+    Example:
+        >>> model = harness.load_model("best")  # doctest: +SKIP
     """
     folder = Path(folder)
     if not (folder / "trial.json").is_file():

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from harness import notes
 from harness.data.batches import Budget
 from harness.data.samples import inputs_of, train_size
 from harness.engines.base import schedule_factors
 from harness.engines.loop import Classifier, LossFunction, first_random_state, make_optimizer
-from harness.engines.regularisation import seed_dropout
+from harness.engines.regularisation import SeededDropout, seed_dropout
 from harness.errors import UsageError
 from harness.exporting import models
 from harness.exporting.untrained import Given, untrained
@@ -54,6 +55,12 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
         torch.Size([2, 10])
     """
     trial = untrained(given, settings)
+    if trial.arm.settings.parent_steps:
+        raise UsageError(
+            f"trial {trial.trial_id} continues another, so it did not begin untrained: its start is "
+            'harness.open_checkpoint(results.folder / "start.safetensors"). Take the network of that other '
+            "trial, and load it: .load_into(model, optimizer)"
+        )
     facts = trial.arm.settings.facts
     network = Classifier(trial, inputs_of(trial.arm.settings), len(facts.classes)).float()
     for layer in seed_dropout(network.net, trial):
@@ -68,7 +75,7 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
 
 def _step_when_used(layer: nn.Module, _: object, output: Tensor) -> None:
     """Go on to the next step's dropout when a gradient has come back: what is only looked at uses none up."""
-    if layer.training and output.requires_grad:
+    if isinstance(layer, SeededDropout) and layer.training and output.requires_grad:
         output.register_hook(lambda _: setattr(layer, "step", layer.step + 1))
 
 
@@ -160,7 +167,11 @@ class TrialLoss(LossFunction):
         if all(isinstance(tensor, Tensor) for tensor in both):
             fits = output.dim() == 2 and output.shape[1] == self.classes and output.is_floating_point()
             if fits and y.shape == output.shape[:1] and y.dtype == torch.int64:
-                return
+                if not len(y) or 0 <= y.min() <= y.max() < self.classes:
+                    return
+                raise UsageError(
+                    f"loss {self.name!r} got labels {y.min()} to {y.max()}; allowed: 0 to {self.classes - 1}"
+                )
         got = " and ".join(map(_in_words, both))
         swapped = isinstance(y, Tensor) and y.is_floating_point() and y.dim() == 2
         hint = (
@@ -233,6 +244,11 @@ def optimizer(
         raise UsageError(
             "allowed: harness.optimizer(trial, model), or harness.optimizer(model, optimizer='adam')"
         )
+    if (threads := torch.get_num_threads()) > 1:
+        notes.warn_once(
+            f"PyTorch computes in {threads} threads here, and a trial in one: torch.set_num_threads(1) "
+            "gives its numbers to the last digit, and is faster with networks as small as these"
+        )
     return make_optimizer(untrained(given, settings), model)
 
 
@@ -263,7 +279,8 @@ def scheduler(
     if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(given, torch.optim.Optimizer):
         raise UsageError("allowed: harness.scheduler(trial, optimizer), where optimizer is a torch.optim one")
     arm = untrained(given, settings).arm.settings
-    factors = schedule_factors(arm, Budget.of(arm, train_size(arm)))
+    budget = Budget.of(arm, train_size(arm))
+    factors = schedule_factors(arm, budget)[budget.first :]
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: float(factors[min(step, len(factors) - 1)])
     )

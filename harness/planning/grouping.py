@@ -22,6 +22,7 @@ from harness.study.trials import Arm, Trial
 SAME_IN_A_GROUP = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
     "label_noise_seed", "architecture", "batch_size", "epochs", "steps", "sampling", "eval_every",
+    "parent_steps", "parent_updates",
 )  # fmt: skip
 """The settings that trials share when they see the same batches, seed by seed."""
 GATHERED = 400
@@ -87,6 +88,11 @@ def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
     return (*kind, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
 
 
+def trains_alone(arm: Arm) -> bool:
+    """Tell whether an arm's trials cannot be stacked, and train in the loop engine."""
+    return bool(_why_alone(arm, _fault))
+
+
 def _why_alone(arm: Arm, fault: Callable[[str, str, int], str]) -> str:
     """Say why an arm's trials cannot be stacked; empty where they can."""
     settings = arm.settings
@@ -111,7 +117,7 @@ def _fault(axis: str, name: str, classes: int) -> str:
     if not plugins.registries()[axis].entry(name).third_party:
         return ""
     from harness.axes.probes import of_classes
-    from harness.testing import why_alone
+    from harness.check.stacking import why_alone
 
     reason = why_alone(axis, name)
     if axis in OF_CLASSES and (" raises " in reason or "fails on a stack" in reason):

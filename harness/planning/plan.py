@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from harness.axes import plugins
+from harness.axes import own_network_probes, own_networks, plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -21,6 +21,7 @@ from harness.axes.planned_components import problems
 from harness.data.batches import extent
 from harness.data.datasets import Dataset
 from harness.data.samples import train_size
+from harness.data.splits import check_blocks
 from harness.errors import UsageError
 from harness.planning import parameters
 from harness.planning.cost import disk_bytes, evaluations, too_large
@@ -38,6 +39,7 @@ DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "s
 """The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
 Known: TypeAlias = tuple[str, Engine, Sequence[str]]
 """A stack of an earlier plan: its group, its engine, and its trial_ids."""
+DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
 MOST_TOLD = 6  # problems of arms that an error lists
 
 
@@ -104,7 +106,7 @@ class Plan:
 
 def make(
     study: Study,
-    engine: Engine = "stacked",
+    engine: Engine | Path | type = "stacked",
     known: Iterable[Known] = (),
     device: str = "cpu",
     processes: int = 1,
@@ -114,7 +116,8 @@ def make(
 
     Args:
         study: a validated study.
-        engine: the engine; with `stacked`, trials that cannot be stacked go to the loop engine.
+        engine: the engine, or a person's own network (a file or a class), which is tried; with `stacked`,
+            trials that cannot be stacked go to the loop engine.
         known: (group, engine, trial_ids) of the folder's stacks, kept so that a resumed run gives the same.
         device: stacks are wider on a GPU.
         processes: there are at least so many stacks, if there are trials enough.
@@ -123,12 +126,20 @@ def make(
     Raises:
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
             this engine cannot.
+
+    Example:
+        >>> trial = harness.plan(study).trials[0]  # doctest: +SKIP
     """
-    return arrange(draw(study, engine), engine, known, device, processes, done)
+    name = own_networks.named(engine)
+    return arrange(draw(study, name), name, known, device, processes, done)
 
 
 def draw(study: Study, engine: Engine = "stacked") -> Plan:
-    """Plan a study without its stacks: its trials, checked as `make` checks them."""
+    """Plan a study without its stacks: its trials, checked as `make` checks them.
+
+    A person's own network is called once for each kind of arm, before anything is trained.
+    """
+    engine = own_networks.named(engine)
     everything, merged = check(study)
     fit = functools.cache(misfit)
     skipped: dict[str, str] = {}
@@ -139,12 +150,18 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         elif not study.phase.chooses(study, trial.arm.name):
             skipped[trial.trial_id] = "none of the settings it tried finished with every tuning seed"
     todo = [trial for trial in everything if trial.trial_id not in skipped]
+    remarks: Sequence[str] = ()
     if engine == "numpy":
         _check_formulas(todo, study.metrics)
+    elif own_networks.is_own(engine):
+        arms = ((trial.arm.settings, trial.seed) for trial in todo)
+        found = own_network_probes.look(engine, arms, study.metrics)
+        remarks = found.remarks
+        _refuse(study, found.problems)
     else:
         _check_metrics(study.metrics)
     _refuse(study, problems(trial.arm.settings for trial in todo))
-    return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
+    return Plan(study, everything, (), skipped, merged, {}, [*_warnings(study, everything), *remarks])
 
 
 def arrange(
@@ -153,8 +170,10 @@ def arrange(
     """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
     todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
     stacks = []
+    own = own_networks.is_own(engine)
     for group, kept_engine, ids in known:
-        if all(i in todo for i in ids):
+        theirs = own or own_networks.is_own(kept_engine)  # goes on by the same code alone
+        if all(i in todo for i in ids) and (kept_engine == engine or not theirs):
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
     new, routed = stack(todo.values(), engine, device, processes, done)
     return replace(drawn, stacks=[*stacks, *new], routed=routed)
@@ -174,6 +193,7 @@ def misfit(head: str, loss: str, match: str) -> str:
 def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """Give a study's `trials`; raise what `make` would, before anything heavy is imported."""
     everything, merged = trials(study)
+    _check_val_splits(everything)
     _check_batch_sizes(everything)
     _check_sizes(study, everything)
     _check_pairs(study, everything, merged)
@@ -198,6 +218,12 @@ def _refuse(study: Study, problems: Sequence[str]) -> None:
         lines.append(f"  - and {len(problems) - MOST_TOLD} more")
     if lines:
         raise UsageError("\n".join([f"{study.name}: nothing was run", *lines]))
+
+
+def _check_val_splits(everything: Sequence[Trial]) -> None:
+    for settings in {id(trial.arm): trial.arm.settings for trial in everything}.values():
+        if settings.val_fraction:
+            check_blocks(settings.val_split, settings.data.blocks)
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:
@@ -267,9 +293,9 @@ def _check_metrics(tracked: Sequence[str]) -> None:
     theirs = [name for name in tracked if metrics.entry(name).third_party]
     if not theirs:
         return
-    from harness import testing  # imports torch
+    from harness.check.components import metric_fault
 
-    faults = {name: fault for name in theirs if (fault := testing.metric_fault(name))}
+    faults = {name: fault for name in theirs if (fault := metric_fault(name))}
     if faults:
         listed = "\n".join(
             f"metric {name!r} ({metrics.entry(name).where}) {fault}" for name, fault in faults.items()
@@ -299,7 +325,24 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
     for name in sorted(arms):
         warnings += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
-    return warnings + unseen(study, everything)
+    return [*warnings, *_unrounded(study, everything), *unseen(study, everything)]
+
+
+def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say which numbers of a study that Python made have more digits than are meant: np.logspace's, say.
+
+    The last digit of what is computed may depend on the processor, and with it a trial's id.
+    """
+    if study.path is not None or study.about.phase != "fixed":
+        return []
+    given = {(name, value) for trial in everything for name, value in trial.arm.settings.items()
+             if isinstance(value, float) and value != float(f"{value:.{DIGITS}g}")}  # fmt: skip
+    if not given:
+        return []
+    name, value = min(given)
+    more = f", and {len(given) - 1} more numbers like it" if len(given) > 1 else ""
+    depends = "the last digits of a computed number (np.logspace) depend on the processor"
+    return [f"{name} = {value!r}{more}: {depends}, and trials' ids with them. Round: float(f'{{x:.6g}}')"]
 
 
 def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
@@ -320,8 +363,8 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
     if needed > free:
         notes.append(
             f"about {needed / 1e9:,.1f} GB on disk are needed, and {free / 1e9:,.1f} GB are free in {there}: "
-            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
-            "--results"
+            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights, "
+            "keep_state), or take another --results"
         )
     held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), resources.memory()
     if held > memory:

@@ -25,6 +25,8 @@ from harness.study.study import Study
 
 SEMANTICS = 2
 """The version of what training means. Part of every trial_id: raise it when results change."""
+BUDGET = ("epochs", "steps", "eval_every")
+"""Settings that decide how long a trial trains and when it is evaluated, and nothing else."""
 SORTED = json.JSONEncoder(sort_keys=True)
 
 
@@ -57,6 +59,8 @@ def arms(study: Study) -> Iterator[Arm]:
     for variant in study.phase.variants(study):
         before = None if variant.before is None else resolve(variant.before, study.datasets)
         settings = resolve(variant.settings, study.datasets)
+        if study.start is not None:
+            settings |= study.start.settings()
         yield Arm(variant.name, settings, variant.labels, variant.tried, before)
 
 
@@ -72,11 +76,13 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         chosen.pop("epochs")
     else:
         chosen.pop("steps")
+    dataset = (study_datasets or {}).get(chosen["dataset"])
+    if given.get("val_split") is None:
+        chosen["val_split"] = _usual_split(chosen["dataset"], dataset) or chosen["val_split"]
     if chosen["val_fraction"] == 0:
         del chosen["val_split"], chosen["split_seed"]
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
-    dataset = (study_datasets or {}).get(chosen["dataset"])
     loss = losses[chosen["loss"]]
     declared = {
         **{n: s.default for n, s in architectures[chosen["architecture"]].settings.items()},
@@ -90,6 +96,13 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         if chosen["architecture"] == "mlp":
             del chosen["dropout"]
     return Settings(chosen, dataset)
+
+
+def _usual_split(name: str, study_dataset: Dataset | None) -> str:
+    """Name the val_split that a data set has where none is chosen; empty where it has that of all."""
+    if study_dataset is None and name not in datasets:
+        return ""
+    return (study_dataset or datasets[name]).val_split
 
 
 def _classes(name: str, study_dataset: Dataset | None) -> int:
@@ -178,6 +191,14 @@ def lone_trial(settings: Settings, seed: int) -> Trial:
 def _trial_id(identity: str, seed: int) -> str:
     # A letter first, so that no reader of a CSV takes an id for a number.
     return "t" + hashlib.sha256(f"{identity}|{seed}".encode()).hexdigest()[:12]
+
+
+def other_budget(trial: Trial, budget: Mapping[str, Value], sources: Sources | None = None) -> str:
+    """Identify the trial that differs from this one in its budget alone: its settings of BUDGET."""
+    settings = trial.arm.settings
+    others = {name: value for name, value in settings.items() if name not in BUDGET}
+    identity = identity_of(Settings({**others, **budget}, settings.study_dataset), sources)
+    return _trial_id(identity, trial.seed)
 
 
 def is_still(trial: Trial, sources: Sources) -> bool:

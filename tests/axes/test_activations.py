@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.axes.activations import activations
-from harness.testing import check_component
+from harness.check import component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 TORCH: dict[str, Callable[[], nn.Module]] = {
@@ -39,7 +39,7 @@ def test_the_registry_has_the_components_of_the_readme() -> None:
 
 @every
 def test_contract(name: str) -> None:
-    check_component("activation", name)
+    assert component("activation", name)
 
 
 @pytest.mark.parametrize("name", TORCH)

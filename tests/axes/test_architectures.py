@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.axes.architectures import architectures, initial_layers, inverse_root
+from harness.check import component
 from harness.rng import stream
-from harness.testing import check_component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 every = pytest.mark.parametrize("name", [entry.name for entry in architectures])
@@ -20,7 +20,7 @@ every = pytest.mark.parametrize("name", [entry.name for entry in architectures])
 
 @every
 def test_contract(name: str) -> None:
-    check_component("architecture", name)
+    assert component("architecture", name)
 
 
 @every

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.axes.heads import Head, heads
+from harness.check import component
 from harness.errors import UsageError
-from harness.testing import check_component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 TORCH: dict[str, nn.Module] = {
@@ -28,7 +28,7 @@ logits = st.lists(st.floats(-30, 30), min_size=2, max_size=12).map(
 
 @every
 def test_contract(name: str) -> None:
-    check_component("head", name)
+    assert component("head", name)
 
 
 @pytest.mark.parametrize("name", TORCH)

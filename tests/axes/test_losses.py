@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from harness.axes.contracts import loss_settings
 from harness.axes.heads import heads
 from harness.axes.losses import Form, Loss, losses
+from harness.check import component
 from harness.errors import UsageError
-from harness.testing import check_component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 every = pytest.mark.parametrize("name", [entry.name for entry in losses])
@@ -79,7 +79,7 @@ def fitting() -> list[tuple[str, str]]:
 
 @every
 def test_contract(name: str) -> None:
-    check_component("loss", name)
+    assert component("loss", name)
 
 
 @pytest.mark.parametrize(("loss", "head"), fitting())

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from harness.axes import formulas
 from harness.axes.optimizers import Optimizer, optimizers
+from harness.check import component
 from harness.settings import TYPES, Value
-from harness.testing import check_component
 
 every = pytest.mark.parametrize("name", [entry.name for entry in optimizers])
 with_class = pytest.mark.parametrize("name", [e.name for e in optimizers if e.component.torch_class])
@@ -113,7 +113,7 @@ def members_of(optimizer: Optimizer, varied: dict[str, list[Any]]) -> list[dict[
 
 @every
 def test_contract(name: str) -> None:
-    check_component("optimizer", name)
+    assert component("optimizer", name)
 
 
 def by_counter(optimizer: Optimizer, p: Tensor, settings: dict[str, Any], rates: list[Any]) -> Tensor:

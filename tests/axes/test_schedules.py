@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.axes.schedules import Clock, cosine_of, schedules, whole_powers
-from harness.testing import check_component
+from harness.check import component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 every = pytest.mark.parametrize("name", [entry.name for entry in schedules])
@@ -39,7 +39,7 @@ def torchs(name: str) -> list[float]:
 
 @every
 def test_contract(name: str) -> None:
-    check_component("schedule", name)
+    assert component("schedule", name)
 
 
 @pytest.mark.parametrize("name", ["constant", "exponential", "linear", "cosine"])

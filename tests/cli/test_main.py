@@ -175,7 +175,7 @@ BAD_STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "no choice of three": (
         HEAD + '[baseline]\nval_split = "fair"\n',
-        (r"baseline\.val_split = \"fair\": allowed: 'stratified', 'balanced' or 'random'",),
+        (r"baseline\.val_split = \"fair\": allowed: 'stratified', 'balanced', 'random' or 'blocks'",),
     ),
     "an empty axis": (HEAD + "[axes]\nlr = []\n", (r"axes\.lr = \[\]: an axis needs at least one value",)),
     "an axis that is no list": (HEAD + "[axes]\nlr = 0.1\n", (r"axes\.lr = 0\.1: allowed: a list",)),
@@ -604,7 +604,10 @@ def test_unknown_commands_options_and_axes_are_refused(harness: Harness) -> None
         (["run"], ("Missing argument 'STUDY'",)),
         (["run", "choices", "--sett", "lr=1"], ("No such option.*--sett", "--set")),
         (["run", "choices", "--workers", "0"], ("--workers", "0 is not in the range x>=1")),
-        (["run", "choices", "--engine", "steam"], ("--engine", "'steam' is not one of 'stacked', 'loop'")),
+        (
+            ["run", "choices", "--engine", "steam"],
+            ("--engine steam: Allowed: loop, numpy, stacked; or a network of your own",),
+        ),
         (["report", "nowhere"], ("nowhere is not a results folder",)),
     ):
         answer = harness(*arguments)

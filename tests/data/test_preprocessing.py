@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.check import component
 from harness.data.preprocessing import PixelStatistics, preprocessings
-from harness.testing import check_component
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 every = pytest.mark.parametrize("name", [entry.name for entry in preprocessings])
@@ -27,7 +27,7 @@ EXPECTED = {
 
 @every
 def test_contract(name: str) -> None:
-    check_component("preprocessing", name)
+    assert component("preprocessing", name)
 
 
 @pytest.mark.parametrize("name", EXPECTED)

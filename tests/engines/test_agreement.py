@@ -15,6 +15,7 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import Scalar, State, optimizers, slot
 from harness.axes.schedules import schedules
+from harness.check.stacking import stacks
 from harness.data.datasets import datasets
 from harness.data.images import Images
 from harness.data.samples import prepare
@@ -26,7 +27,6 @@ from harness.planning import grouping
 from harness.planning import plan as planning
 from harness.registry import Registry
 from harness.study.trials import Arm, Trial, resolve
-from harness.testing import stacks
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -23,7 +23,14 @@ from harness.exporting.running_mean import RunningMean
 from harness.exporting.untrained import untrained
 from harness.study.trials import Trial
 
-BASE: dict[str, Any] = {"dataset": "digits", "hidden": [12], "lr": 0.05, "batch_size": 200, "epochs": 2, "seed": 4}
+BASE: dict[str, Any] = {
+    "dataset": "digits",
+    "hidden": [12],
+    "lr": 0.05,
+    "batch_size": 200,
+    "epochs": 2,
+    "seed": 4,
+}
 PAGE = Path(__file__).parents[2] / "docs" / "own-loop.md"
 
 
@@ -100,3 +107,76 @@ def test_an_own_loop_reaches_the_trial(case: str) -> None:
     trial = untrained(settings)
     model = own_loop(trial)
     assert_same(trial, model, trained(trial))
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
+def test_an_own_architecture_with_dropout_reaches_its_trial(sampling: str) -> None:
+    @architectures.register("two_dropouts")
+    def two_dropouts(
+        inputs: int, classes: int, activation: Callable[[], nn.Module], *, p: float = 0.4
+    ) -> nn.Module:
+        return nn.Sequential(
+            nn.Dropout(p / 2),
+            nn.Linear(inputs, 20),
+            nn.BatchNorm1d(20),
+            activation(),
+            nn.Dropout(p),
+            nn.Linear(20, classes),
+        )
+
+    trial = untrained(
+        {
+            "dataset": "digits",
+            "architecture": "two_dropouts",
+            "batch_size": 100,
+            "epochs": 2,
+            "sampling": sampling,
+        }
+    )
+    torch.rand(3)  # others may draw in between
+    model = own_loop(trial)
+    outcome = trained(trial)
+    own = {name: array.numpy() for name, array in model.state_dict().items()}
+    assert {name: array.tobytes() for name, array in own.items()} == {
+        name: np.asarray(array).tobytes() for name, array in outcome.weights[0].items()
+    }
+    assert evaluated(trial, model, "val").loss == outcome.final["val"].loss[0]
+
+
+def test_a_look_at_batches_and_outputs_changes_nothing() -> None:
+    trial = untrained({**BASE, "dropout": 0.3})
+    plain = own_loop(trial)
+    model, train, loss = harness.model(trial), harness.loader(trial), harness.loss(trial)
+    optimizer = harness.optimizer(trial, model)
+    next(iter(train))
+    for _, (x, _y) in zip(range(3), train, strict=False):
+        model(x)  # in training mode
+    for _ in range(train.epochs):
+        for x, y in train:
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            with torch.no_grad():
+                model(x[:3])
+            optimizer.step()
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), plain.state_dict().values(), strict=True)
+    )
+
+
+def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block of the page runs, in their order, and prints what its comments say."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks[1].splitlines()) == 12
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102 (the project's own page)
+    said = re.search(r"print\(mean\)  # (.*)", blocks[2])
+    assert said is not None
+    assert repr(names["mean"]) == said[1]
+    assert names["same"]
+    row = names["results"].epochs.iloc[-1]
+    assert (row.split, row.loss, row.accuracy) == (
+        "val", float(f"{names['mean'].loss:.7g}"), float(f"{names['mean'].accuracy:.7g}"),
+    )  # fmt: skip

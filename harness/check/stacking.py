@@ -1,30 +1,24 @@
-"""Contract tests that a component inherits, a third party's too, and the trial by which plans decide routes.
-
-Example, for a test suite of your own:
-    >>> check_component("activation", "relu")
-"""
+"""Stacking: whether the members of a stack get from a component what each gets alone, found by trying."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from harness.axes import contracts, planned_components, plugins
+from harness.axes import contracts, plugins
 from harness.axes.activations import activations
 from harness.axes.contracts import against, loss_settings
 from harness.axes.heads import heads
 from harness.axes.losses import losses
-from harness.axes.metrics import metrics
 from harness.axes.optimizers import State, optimizers
 from harness.axes.probes import CLASSES, MEMBERS, SAMPLES, STEPS, classes, draws, noise, one_hot, reaches
-from harness.data.arm_settings import Settings
 from harness.errors import UsageError, in_words
-from harness.settings import DEFAULTS
 from harness.system import process_state
+from harness.system.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STACKED = ("activation", "head", "loss", "optimizer")
 """Axes whose components a stack applies to many members at once."""
@@ -87,46 +81,6 @@ def _lone(loss: Any) -> Callable[[Tensor], Tensor]:
     """Return a loss as a function of the output (B, C) alone."""
     form = next(iter(loss.forms.values()))
     return lambda f: form.forward(f, one_hot(), **loss_settings(loss))
-
-
-def check_component(axis: str, name: str) -> None:
-    """Assert a component's contract: described, finite, differentiable, and stackable if it says so.
-
-    Raises:
-        AssertionError: it breaks the contract; says which part.
-    """
-    entry = plugins.catalogue()[axis].entry(name)
-    assert entry.summary, f"{axis} {name!r} needs a docstring for `harness list`"  # noqa: S101
-    fault = _fault(axis, name, entry.component)
-    assert not fault, fault  # noqa: S101
-    if axis in STACKED and getattr(entry.component, "stackable", True):
-        reason = why_alone(axis, name)
-        assert not reason, reason  # noqa: S101
-
-
-def _fault(axis: str, name: str, component: Any) -> str:
-    """Say how a component breaks its contract; one that needs settings has the defaults, on digits."""
-    if axis in contracts.CHECKS:
-        return contracts.fault(axis, name, component)
-    if axis == "dataset":
-        try:
-            component.facts  # noqa: B018 (which are found by loading, unless they are known)
-        except UsageError as error:
-            return str(error)
-        return ""
-    settings = {key: setting.default for key, setting in getattr(component, "settings", {}).items()}
-    values = {**DEFAULTS, "dataset": "digits", "activation": "identity", **settings}
-    arm = Settings({key: value for key, value in values.items() if value is not None})
-    return next(planned_components.faults(axis, name, component, [arm]), "")
-
-
-def metric_fault(name: str) -> str:
-    """Return the fault of a metric in words, or "".
-
-    It gives finite values, one a sample, and to the members of a stack what it gives to each alone.
-    """
-    fault = contracts.fault("metric", name, metrics[name])
-    return fault.removeprefix(f"metric {name!r}").removeprefix(":").strip()
 
 
 def _derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
