@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import re
 import subprocess
 import sys
 import weakref
@@ -311,3 +312,18 @@ def test_the_names_are_found_by_tab_and_cost_nothing_until_used() -> None:
     code = "import sys, harness; dir(harness); print('matplotlib' in sys.modules, 'pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "looking.md"
+LINES = re.findall(r"`(harness\.figures\.[^`]+)`", PAGE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_each_line_of_the_page_on_looking_draws(line: str, results: Results) -> None:
+    names = {"harness": harness, "np": np, "results": results, "p": np.eye(4)[SAID[:6]], "y": Y[:6]}
+    panels = eval(line.replace("mnist", "digits"), names)  # noqa: S307 (our own page)
+    assert all(isinstance(ax, Axes) for ax in np.atleast_1d(panels))
+
+
+def test_the_page_on_looking_has_every_figure() -> None:
+    assert {line.split("(")[0].removeprefix("harness.figures.") for line in LINES} == set(figures.__all__)
