@@ -17,7 +17,8 @@ class PlainError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Give IPython what it shows in place of a traceback: calls inside of the harness explain nothing."""
-        hidden = [Path(__file__).parent, *map(Path, sysconfig.get_paths().values())]
+        libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+        hidden = [Path(__file__).parent, *map(Path, libraries)]
         own = [
             f"line {frame.lineno}: {frame.line}"
             for frame in traceback.extract_tb(self.__traceback__)
