@@ -16,7 +16,7 @@ from harness.notes import progress_bar
 from harness.planning import parameters
 from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
-from harness.settings.schema import OF_ARM
+from harness.settings.schema import OF_ARM, PARENT
 from harness.study.trials import arms as arms_of
 from harness.text import count, difference, duration, hundredths, p_value_column
 
@@ -164,6 +164,8 @@ def show_trial(results: Results, row: pd.Series[Any]) -> None:
         if row[f"{split}_accuracy"] == row[f"{split}_accuracy"]  # not NaN: a split without images
     ]
     click.echo(f"  {int(row['parameters']):,} trainable parameters; accuracy: {', '.join(accuracies)}")
+    if isinstance(row.get(PARENT), str):
+        click.echo(f"  went on from trial {row[PARENT]}")
     made = computation.computed(row.to_frame().T, components=True)
     if ("", "") not in made:
         click.echo(f"  computed by {computation.words(made).removesuffix(' (1 trial)')}")

@@ -30,8 +30,9 @@ from harness.results import Results, TrainedTrial, checkpoints, kept_states, tra
 from harness.results.checkpoints import EVERY, CheckpointHeader, DamagedError
 from harness.results.origins import Origin
 from harness.settings import Value
+from harness.study.about import LONGEST_NAME
 from harness.study.checker import known_settings
-from harness.study.starts import FILE, Start
+from harness.study.starts import FILE, OF_A_START, Start
 from harness.study.study import Study, parse
 from harness.study.trials import Trial, resolve
 from harness.training import runs, starts
@@ -98,7 +99,8 @@ def continue_training(  # noqa: PLR0913 (a person's keywords)
     drawn = draw(study, parent.engine)
     for reason in drawn.skipped.values():
         raise UsageError(reason)
-    name = f"{CONTINUED.sub('', study.name)}-continued-{drawn.trials[0].trial_id}"
+    suffix = f"-continued-{drawn.trials[0].trial_id}"
+    name = CONTINUED.sub("", study.name)[: LONGEST_NAME - len(suffix)] + suffix
     study = replace(study, about=study.about.model_copy(update={"name": name}))
     drawn = replace(drawn, study=study)
     folder = runs.folder_of(study, out)
@@ -165,7 +167,8 @@ class _Parent:
             )
         if row["engine"] not in ENGINES:
             raise UsageError(
-                f"trial {given.trial_id} was trained by {row['engine']}, which keeps no state to go on from"
+                f"trial {given.trial_id} was trained by {row['engine']}; allowed: {', '.join(ENGINES)}. "
+                "Its study with more epochs goes on from its kept state (harness run --set epochs=..)"
             )
         return cls(given, trained.planned(given), row["engine"])
 
@@ -257,7 +260,7 @@ class _Parent:
 def _study(parent: _Parent, changes: Mapping[str, Value], start: Start) -> Study:
     """Make the study of the continued trial alone."""
     before, about = parent.given.results.study, parent.given.results.study["study"]
-    dropped = {"epochs", "steps", *start.settings()}
+    dropped = {"epochs", "steps", *OF_A_START}
     for axis in OF_COMPONENT:
         if changes.get(axis, parent.settings[axis]) != parent.settings[axis]:
             dropped |= _own_settings(axis, str(parent.settings[axis]))

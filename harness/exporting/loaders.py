@@ -38,6 +38,7 @@ from harness.exporting.untrained import checked_seed, data_settings, untrained
 from harness.planning.plan import Plan
 from harness.results import Results, TrainedTrial
 from harness.settings import CORE, Value
+from harness.study.starts import OF_A_START
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, resolve
 from harness.text import count
@@ -149,7 +150,8 @@ def _data_settings(dataset: Source, settings: dict[str, Any]) -> tuple[Settings,
         return resolve({"dataset": dataset.name, **checked}, {dataset.name: dataset}), apply
     base = data_settings(dataset)
     own = {base.dataset: base.study_dataset} if base.study_dataset else {}
-    return resolve({**base, **checked}, own), apply
+    start = {name: base[name] for name in OF_A_START if name in base}
+    return resolve({**base, **checked}, own) | start, apply
 
 
 def _registered(name: str) -> str:
@@ -190,8 +192,10 @@ class TrialBatches:
 
     def __init__(self, trial: Trial, n: int, *, limited: bool, drop_last: bool) -> None:
         settings = trial.arm.settings
-        self.trial, self.limited, self.drop_last, self.epoch = trial, limited, drop_last, 0
+        self.trial, self.limited, self.drop_last = trial, limited, drop_last
         self.budget = Budget.of(settings, n) if limited else Budget(n, settings.batch_size, 0, ())
+        # A trial that continues another begins after that one's last step.
+        self.first = self.epoch = self.budget.first // self.budget.steps_per_epoch if limited else 0
 
     @property
     def beyond(self) -> bool:
@@ -201,7 +205,7 @@ class TrialBatches:
     def _steps(self) -> tuple[int, int]:
         """Return the steps before this epoch, and at its end."""
         per_epoch = self.budget.steps_per_epoch
-        start, end = self.epoch * per_epoch, (self.epoch + 1) * per_epoch
+        start, end = max(self.epoch * per_epoch, self.budget.first), (self.epoch + 1) * per_epoch
         return start, min(end, self.budget.steps) if self.limited and not self.beyond else end
 
     def __len__(self) -> int:
@@ -245,7 +249,7 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         """
         if not self.batches.limited:
             raise UsageError("epochs: only a trial's own batches have an end, those of harness.loader(trial)")
-        return self.batches.budget.epochs
+        return self.batches.budget.epochs - self.batches.first
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next `for` gives, from 0."""

@@ -75,7 +75,7 @@ class TrialState:
     trial_id: str
     step: int
     epoch: float
-    settings: dict[str, Value]
+    settings: dict[str, Value] = field(repr=False)
     seed: int
     model: OrderedDict[str, Tensor] = field(repr=False)
     optimizer: dict[str, Any] = field(repr=False)

@@ -56,6 +56,12 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
         torch.Size([2, 10])
     """
     trial = untrained(given, settings)
+    if trial.arm.settings.parent_steps:
+        raise UsageError(
+            f"trial {trial.trial_id} continues another, so it did not begin untrained: its start is "
+            'harness.open_checkpoint(results.folder / "start.safetensors"). Take the network of that other '
+            "trial, and load it: .load_into(model, optimizer)"
+        )
     facts = trial.arm.settings.facts
     network = Classifier(trial, inputs_of(trial.arm.settings), len(facts.classes)).float()
     for layer in seed_dropout(network.net, trial):
@@ -279,7 +285,8 @@ def scheduler(
     if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(given, torch.optim.Optimizer):
         raise UsageError("allowed: harness.scheduler(trial, optimizer), where optimizer is a torch.optim one")
     arm = untrained(given, settings).arm.settings
-    factors = schedule_factors(arm, Budget.of(arm, train_size(arm)))
+    budget = Budget.of(arm, train_size(arm))
+    factors = schedule_factors(arm, budget)[budget.first :]
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: float(factors[min(step, len(factors) - 1)])
     )

@@ -19,6 +19,7 @@ from harness.results import Results, TrainedTrial
 from harness.results.trained import planned, trained
 from harness.settings import Seed, shortened
 from harness.study.checker import Checker, known_settings
+from harness.study.starts import OF_A_START
 from harness.study.study import Study
 from harness.study.study import load as load_study
 from harness.study.trials import Trial, lone_trial, resolve, trials
@@ -45,7 +46,7 @@ def untrained(given: Given = None, settings: Mapping[str, Any] | None = None) ->
     trial = _found(given)
     if not changes:
         return trial
-    base = dict(trial.arm.settings)
+    base = {name: value for name, value in trial.arm.settings.items() if name not in OF_A_START}
     for budget, other in (("steps", "epochs"), ("epochs", "steps")):
         if budget in changes:
             base.pop(other, None)

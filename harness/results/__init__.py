@@ -7,6 +7,8 @@
       predictions/<group>.npz                  predicted class and its probability, per sample
       weights/<trial_id>.safetensors           final weights
       checkpoints/<group>-<trial_id>.safetensors   long stacks in training; gone when they are finished
+      states/<group>-<trial_id>.safetensors    final states of stacks, if the study keeps them
+      start.safetensors                        the state that a continued trial begins with
       study.toml  plan.json  provenance.json   the study, its stacks, and where the numbers come from
       checksums.json                           the SHA-256 of the CSVs, of weights and predictions
       planned.csv.gz                           the planned trials' rows, from which trials.csv is remade
@@ -151,8 +153,14 @@ class TrainedTrial:
 def read(folder: Path | str) -> Results:
     """Read a results folder; after a run that was killed, from its parts.
 
+    Args:
+        folder: such as "results/lab2_losses".
+
     Raises:
         UsageError: it is not a results folder, or cannot be read.
+
+    Example:
+        >>> harness.read("results/lab2_losses").trials  # doctest: +SKIP
     """
     folder = Path(folder)
     study = _study(folder)

@@ -12,6 +12,10 @@ FILE = "start.safetensors"
 """The state's file in the results folder of the study that continues it."""
 
 
+OF_A_START = ("parent_state", "parent_steps", "parent_updates")
+"""What a start adds to the settings of a trial, and so to its id."""
+
+
 class Start(BaseModel):
     """The state in which a trial begins that continues another one: its parent, and the SHA-256 of the state.
 
@@ -28,8 +32,4 @@ class Start(BaseModel):
 
     def settings(self) -> dict[str, Value]:
         """Give what it adds to the settings of a trial, and so to its id."""
-        return {
-            "parent_state": f"{self.parent} {self.digest}",
-            "parent_steps": self.step,
-            "parent_updates": self.updates,
-        }
+        return dict(zip(OF_A_START, (f"{self.parent} {self.digest}", self.step, self.updates), strict=True))

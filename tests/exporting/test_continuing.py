@@ -25,6 +25,7 @@ from harness import reporting
 from harness.axes.architectures import architectures
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import prepare
+from harness.engines import loop
 from harness.errors import MachineError, UsageError
 from harness.exporting import models
 from harness.registry import PACKAGE_ROOT
@@ -324,6 +325,33 @@ def test_a_longer_continuation_goes_on_from_the_shorter_ones_state(parent: Resul
     ours, theirs = (weights(r, r.trials["trial_id"].item()) for r in (grown, whole))
     assert all(ours[name].tobytes() == theirs[name].tobytes() for name in theirs)
     pd.testing.assert_frame_equal(grown.epochs, whole.epochs)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_persons_own_loop_reaches_a_continued_trials_numbers(kept: bool) -> None:
+    study = study_of(optimizer="adam", dropout=0.2)
+    results = harness.run(study, engine="loop", workers=1)
+    again = harness.continue_training(
+        results, epochs=2, lr=0.01, schedule="exponential", gamma=0.5, batch_size=64, optimizer_state=kept
+    )
+    trial, start = again.trial(), harness.open_checkpoint(again.folder / "start.safetensors")
+    model, loss, batches = harness.model(results.trial()), harness.loss(trial), harness.loader(trial)
+    optimizer = harness.optimizer(trial, model)
+    start[trial.trial_id].load_into(model, optimizer)
+    schedule = harness.scheduler(trial, optimizer)
+    for _ in range(batches.epochs):
+        for x, y in batches:
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            optimizer.step()
+            schedule.step()
+    assert batches.epochs == 2
+    final = weights(again, trial.trial_id)
+    own = loop.weights(model)
+    assert all(np.array_equal(own[name], array) for name, array in final.items())
+    with pytest.raises(UsageError, match=f"trial {trial.trial_id} continues another, so it did not begin"):
+        harness.model(trial)
+    assert harness.count_parameters(harness.model(trial, epochs=1)) == again.trials["parameters"].item()
 
 
 SCRIPT = """

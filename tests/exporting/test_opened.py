@@ -55,7 +55,7 @@ def study_of(arms: list[dict[str, Any]], **baseline: Any) -> Study:
 
 def trained(engine: str, trials: list[Trial], folder: Path) -> tuple[Path, list[dict[str, Any]]]:
     """Train a stack; return its last checkpoint, after two of three epochs, and the final weights."""
-    stack = Stack.of(engine, trials)  # type: ignore[arg-type]
+    stack = Stack.of(engine, trials)
     checkpoint = ShareCheckpoint(folder, stack, trials, "cpu", Cadence(epochs=1))
     data = prepare(trials[0].arm.settings)
     outcome = ENGINES[engine].train(trials, data, options=EngineOptions(checkpoints=checkpoint))
