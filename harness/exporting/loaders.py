@@ -272,7 +272,7 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         budget = self.batches.budget
         name, sampling = self.batches.trial.arm.settings.dataset, self.batches.trial.arm.settings.sampling
         of = f" of {self.epochs}" if self.batches.limited else ""
-        given = f"{self.epoch}{of} epochs given"
+        given = f"{self.epoch - self.batches.first}{of} epochs given"
         return (
             f"TrialLoader of {name}: {budget.n:,} images in batches of {budget.batch_size}, "
             f"{sampling}; {given}"
