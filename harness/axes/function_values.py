@@ -19,6 +19,7 @@ from harness.axes.heads import Head, heads, log_softmax, softmax
 from harness.axes.losses import Loss, losses
 from harness.axes.plugins import catalogue, load_installed
 from harness.errors import UsageError, did_you_mean, in_words
+from harness.registry import Registry
 from harness.system.lazy import torch
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def found(function: str | Callable[..., Any], axis: str | None = None) -> DrawnF
     load_installed()
     if axis is not None and axis not in get_args(Drawn):
         raise UsageError(f"axis = {axis!r}: {did_you_mean(str(axis), get_args(Drawn))}")
-    registries = {"activation": activations, "head": heads, "loss": losses}
+    registries: dict[str, Registry[Any]] = {"activation": activations, "head": heads, "loss": losses}
     having = [kind for kind, registry in registries.items() if function in registry]
     if axis in having:
         having = [axis, *(kind for kind in having if kind != axis)]
@@ -118,8 +119,8 @@ def _loss(name: str, also: tuple[str, ...]) -> DrawnFunction:
     reads += f", through {BEHIND[kind]}" if kind in {"probabilities", "log_probabilities"} else ""
 
     def apply(x: Tensor) -> Tensor:
-        given = {key: float(loss.default_of(key, CLASSES) or 0) for key in loss.settings}
-        settings = {key: torch.full((len(x),), value, dtype=x.dtype) for key, value in given.items()}
+        given: dict[str, Any] = {key: loss.default_of(key, CLASSES) for key in loss.settings}
+        settings = {key: torch.full((len(x),), float(value), dtype=x.dtype) for key, value in given.items()}
         target = torch.zeros(len(x), CLASSES, dtype=x.dtype)
         target[:, 0] = 1
         return form.forward(HEADS[kind](_others_at_0(x)), target, **settings)
@@ -141,7 +142,7 @@ def values(function: DrawnFunction, low: float, high: float, points: int = POINT
         raise UsageError(f"range {low:g} to {high:g}: allowed: two numbers, the lower one first")
     if function.kind == "function" and not _takes_tensors(function):
         return _of_arrays(function, np.linspace(low, high, points))
-    x = torch.linspace(low, high, points, dtype=torch.float64).requires_grad_()
+    x = torch.from_numpy(np.linspace(low, high, points)).requires_grad_()
     y = _called(function, x)
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
         got = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__

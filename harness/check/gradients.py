@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from harness.check import calling, differences, gradient_words
+from harness.check import backward_forms, calling, differences, gradient_words
+from harness.check.backward_forms import BackwardForm
 from harness.check.calling import Array, Findings, OwnFunction
 from harness.check.differences import Slope
 from harness.check.gradient_words import Disagreement
@@ -20,21 +20,6 @@ from harness.text import count
 
 SHAPE = (6, 5)
 MOST, DIRECTIONS = 100, 4
-OUTPUT_NAMES = {
-    "y",
-    "f",
-    "p",
-    "s",
-    "a",
-    "out",
-    "output",
-    "probs",
-    "probabilities",
-    "activated",
-    "softmax",
-    "sigmoid",
-}
-"""Names of parameters by which a person says that backward takes what forward gave."""
 
 
 def gradient(
@@ -52,7 +37,8 @@ def gradient(
         forward: y = forward(x), or forward(x, w, b) of several arrays; y an array or one number.
         backward: its derivative in one of the usual forms, found by its number of parameters:
             backward(x) gives dy/dx of an elementwise function, the gradient of one number (or of the sum
-            of losses (B,)), or the Jacobian; backward(grad, x) gives the gradient at x, of the gradient at y.
+            of losses (B,)), or the Jacobian; backward(grad, x) gives the gradient at x, of the gradient at y;
+            backward(grad), or backward(), is a method of the object whose forward has kept x.
             Of several arrays it gives a tuple, one gradient for each.
         at: the point: an array, or a tuple of arrays; None draws it.
         shape: the shape to draw, (6, 5) where nothing is said; a list of shapes for several arrays.
@@ -80,6 +66,12 @@ def gradient(
         own, y = calling.find(names[0], forward, *inputs, *fixed, usual="numpy")
         if np.asarray(own(*inputs, *fixed)).tobytes() != y.tobytes():
             raise ComponentError(f"{names[0]} gives other values when it is called again (random numbers?)")
+        if not np.isfinite(y).all():
+            raise ComponentError(
+                f"{names[0]} gives {y[~np.isfinite(y)].ravel()[0]} at {int((~np.isfinite(y)).sum())} of "
+                f"{y.size} "
+                "elements: is it defined at these points? Give others as at="
+            )
         check = _GradientCheck(own, (names[1], backward), (inputs, several), fixed, y, findings)
         check.all(np.random.default_rng(seed + 1))
     return findings.result()
@@ -107,20 +99,6 @@ def _point(at: Any, shape: Any, rng: np.random.Generator) -> tuple[list[Array], 
     return arrays, several
 
 
-@dataclass(frozen=True)
-class _BackwardForm:
-    """A way in which backward is called: with the incoming gradient or without, and what else."""
-
-    vjp: bool
-    takes: str  # "inputs", "output" or "both"
-
-    def arguments(
-        self, grad: Array, inputs: Sequence[Array], fixed: Sequence[Array], y: Array
-    ) -> list[Array]:
-        given = [y, *fixed] if self.takes == "output" else [*inputs, *fixed]
-        return [*([grad] if self.vjp else []), *given, *([y] if self.takes == "both" else [])]
-
-
 class _GradientCheck:
     """One comparison: forward at a point, backward in the form that fits it."""
 
@@ -141,8 +119,11 @@ class _GradientCheck:
         """Call backward in the ways that are possible, and judge by the one that is right, if any is."""
         self.incoming = rng.standard_normal(self.y.shape)
         self.rounding = self._rounding(rng)
-        forms, results, fault = list(self._forms()), [], None
-        for form in forms:
+        results: list[tuple[BackwardForm, list[Array]]] = []
+        fault: ComponentError | None = None
+        counts = len(self.inputs), len(self.fixed)
+        alike = self.y.shape == self.inputs[0].shape
+        for form in backward_forms.forms(self.forward.function, self.backward, counts, alike=alike):
             try:
                 results.append((form, self._call(form)))
             except ComponentError as error:
@@ -154,7 +135,7 @@ class _GradientCheck:
             )
         if self._jacobian(results[0]):
             return
-        outcomes: list[tuple[_BackwardForm, list[Disagreement]]] = []
+        outcomes: list[tuple[BackwardForm, list[Disagreement]]] = []
         for form, gots in results:
             found = self._compare(form, gots, rng)
             outcomes.append((form, [one for one in found if not one.agrees()]))
@@ -162,7 +143,9 @@ class _GradientCheck:
                 self._tell_right(form, found)
                 return
         named = [
-            outcome for outcome in outcomes if outcome[0].takes == "output" and self._named_output(outcome[0])
+            outcome
+            for outcome in outcomes
+            if outcome[0].takes == "output" and backward_forms.named_output(self.backward, outcome[0])
         ]
         form, wrong = (named or outcomes)[0]
         self.findings.problems += [self._words(form, one) for one in wrong]
@@ -170,37 +153,13 @@ class _GradientCheck:
     def _letters(self) -> str:
         return ", ".join(["x"] if len(self.inputs) == 1 else [f"x{i + 1}" for i in range(len(self.inputs))])
 
-    def _forms(self) -> Iterator[_BackwardForm]:
-        """Yield the forms that backward's parameters allow, the usual ones first."""
-        n = len(self.inputs) + len(self.fixed)
-        needed, most = calling.positional(self.backward) or (1, n + 1)
-        if needed <= n + 1 <= most:
-            yield _BackwardForm(vjp=True, takes="inputs")
-        if needed <= n <= most:
-            yield _BackwardForm(vjp=False, takes="inputs")
-        if needed <= n + 2 <= most and needed == n + 2:
-            yield _BackwardForm(vjp=True, takes="both")
-        one = 1 + len(self.fixed)
-        if len(self.inputs) > 1 or self.y.shape != self.inputs[0].shape:
-            return  # what forward gave tells its derivative where it has a number for each of x's
-        if needed <= one + 1 <= most:
-            yield _BackwardForm(vjp=True, takes="output")
-        if needed <= one <= most:
-            yield _BackwardForm(vjp=False, takes="output")
-
-    def _call(self, form: _BackwardForm) -> list[Array]:
-        """Give backward's arrays, one for each input."""
+    def _call(self, form: BackwardForm) -> list[Array]:
+        """Give backward's arrays, one for each input; of an object's method forward is called before it."""
+        if form.takes == "nothing":
+            self.forward(*self.inputs, *self.fixed)
         arguments = form.arguments(self.incoming, self.inputs, self.fixed, self.y)
         own = OwnFunction(self.name, self.backward, self.forward.library, self.forward.dtype)
-        result = own.raw(*map(own.given, arguments))
-        parts = list(result) if self.several and isinstance(result, (tuple, list)) else [result]
-        if len(parts) != len(self.inputs):
-            raise ComponentError(
-                f"{self.name} gives {count(len(parts), 'gradient')}; forward takes {len(self.inputs)} "
-                "arrays: give "
-                "a tuple, one gradient for each"
-            )
-        return [calling.as_array(self.name, part).astype(np.float64) for part in parts]
+        return backward_forms.call(own, arguments, len(self.inputs) if self.several else 0)
 
     def _scalar(self, weights: Array, inputs: Sequence[Array]) -> float:
         return float((weights * self.forward(*inputs, *self.fixed)).sum())
@@ -220,7 +179,7 @@ class _GradientCheck:
         return differences.measured_rounding(differences.line(scalar, self.inputs, direction))
 
     def _compare(
-        self, form: _BackwardForm, gots: Sequence[Array], rng: np.random.Generator
+        self, form: BackwardForm, gots: Sequence[Array], rng: np.random.Generator
     ) -> list[Disagreement]:
         """Compare each input's gradient with central differences."""
         weights = self.incoming if form.vjp else np.ones(self.y.shape)
@@ -255,11 +214,11 @@ class _GradientCheck:
         changed = self.forward(other, *self.fixed).astype(np.float64).ravel()[1:] - self.y.ravel()[1:]
         return bool(np.abs(changed).max() < 1e-6)
 
-    def _tell_right(self, form: _BackwardForm, found: Sequence[Disagreement]) -> None:
+    def _tell_right(self, form: BackwardForm, found: Sequence[Disagreement]) -> None:
         if not form.vjp and form.takes == "inputs" and not self._elementwise():
             self.findings.problems.append(gradient_words.MIXED.format(name=self.name))
             return
-        if form.takes == "output" and not self._named_output(form):
+        if form.takes == "output" and not backward_forms.named_output(self.backward, form):
             self.findings.problems.append(
                 f"{self.name} is right of forward's output y, and not of its input x: call it with what "
                 "forward gave"
@@ -268,9 +227,7 @@ class _GradientCheck:
         if form.takes == "output":
             self.findings.notes.append(f"{self.name} takes what forward gave, not forward's input")
         elements, arrays = sum(len(one.places) for one in found), len(found)
-        call = (
-            f"{self.name}({'grad, ' if form.vjp else ''}{'y' if form.takes == 'output' else self._letters()})"
-        )
+        call = f"{self.name}({form.told(self._letters())})"
         of = f" of {arrays} arrays" if arrays > 1 else ""
         rest = f", and {DIRECTIONS} random directions" if any(x.size > MOST for x in self.inputs) else ""
         bound = max(slope.bound for one in found for slope in one.slopes if not slope.sides)
@@ -286,15 +243,7 @@ class _GradientCheck:
             )
         self.findings.notes += [note for one in found for note in one.kinks()]
 
-    def _named_output(self, form: _BackwardForm) -> bool:
-        """Tell whether the name of backward's parameter says that it takes forward's output."""
-        try:
-            names = list(inspect.signature(self.backward).parameters)
-        except (TypeError, ValueError):
-            return False
-        return names[int(form.vjp)].lower() in OUTPUT_NAMES
-
-    def _jacobian(self, first: tuple[_BackwardForm, list[Array]]) -> bool:
+    def _jacobian(self, first: tuple[BackwardForm, list[Array]]) -> bool:
         """Compare a Jacobian, if that is what backward gives; tell if it is."""
         form, (got, *others) = first
         x, y = self.inputs[0], self.y
@@ -318,7 +267,7 @@ class _GradientCheck:
             rows.append(np.array([one.value for one in slopes]).reshape(x.shape))
         return np.array(rows).reshape(*self.y.shape, *x.shape)
 
-    def _words(self, form: _BackwardForm, found: Disagreement) -> str:
+    def _words(self, form: BackwardForm, found: Disagreement) -> str:
         """Say what is wrong with one input's gradient."""
         which = next(i for i, x in enumerate(self.inputs) if x is found.x)
         name = "the gradient" if len(self.inputs) == 1 else f"the gradient by argument {which + 1}"

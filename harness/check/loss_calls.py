@@ -66,8 +66,21 @@ def subject_of(
     calling.check_callable("fn", fn)
     if gradient is not None:
         calling.check_callable("gradient", gradient)
+        if (calling.positional(gradient) or (2, 2))[
+            1
+        ] == 0:  # of an object whose forward has kept its arguments
+            gradient = _after(fn, gradient)
         gradient = functools.partial(gradient, **calling.accepted(gradient, right.settings))
     return LossSubject(name, functools.partial(fn, **calling.accepted(fn, right.settings)), gradient, right)
+
+
+def _after(forward: Callable[..., Any], backward: Callable[[], Any]) -> Callable[..., Any]:
+    @functools.wraps(backward)
+    def call(*arguments: Any) -> Any:
+        forward(*arguments)
+        return backward()
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -89,12 +102,14 @@ def way_of(subject: LossSubject, labels: Labels | None, case: LossCase) -> tuple
     Raises:
         ComponentError: it fails in all ways.
     """
-    tried, faults = [], []
+    tried: list[tuple[OwnFunction, LossWay, Array]] = []
+    faults: dict[str, str] = {}
     for way in _ways(labels):
         try:
             own, value = calling.find(subject.name, subject.function, *way.arguments(case.f, case))
         except ComponentError as fault:
-            faults += [] if way.swapped else [f"with {LABELS[way.labels]}, {fault}"]
+            if not way.swapped:
+                faults.setdefault(str(fault.__cause__ or fault), f"with {LABELS[way.labels]}, {fault}")
             continue
         tried.append((own, way, value))
         if _right_at_once(value, case, subject.right):
@@ -103,7 +118,7 @@ def way_of(subject: LossSubject, labels: Labels | None, case: LossCase) -> tuple
     fitting = [one for one in plain if one[2].shape in {(), case.y.shape}]
     for one in (*fitting, *plain):
         return one
-    raise ComponentError("; ".join(faults))
+    raise ComponentError("; ".join(faults.values()))
 
 
 def _right_at_once(value: Array, case: LossCase, right: RightLoss) -> bool:

@@ -118,14 +118,19 @@ class OwnNetwork:
         """Find which labels the function takes, by trying."""
         if labels is not None:
             return labels
-        faults: list[ComponentError] = []
-        for self.labels in LABELS:
-            try:
-                self.results(self.held.arrays)
-            except ComponentError as fault:
-                faults.append(fault)
-            else:
-                return self.labels
+        whole, faults = self.images, list[ComponentError]()
+        if len(whole.x) == whole.classes:  # where rows and columns of one-hot labels could be confused
+            self.images = ImageBatch(whole.x[:-1], whole.y[:-1], whole.classes, whole.name)
+        try:
+            for self.labels in LABELS:
+                try:
+                    self.results(self.held.arrays)
+                except ComponentError as fault:
+                    faults.append(fault)
+                else:
+                    return self.labels
+        finally:
+            self.images = whole
         if len({str(fault.__cause__ or fault) for fault in faults}) == 1:
             raise faults[0]
         raise ComponentError(

@@ -111,13 +111,14 @@ class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
             return index[place]
         places: NDArray[Any] = np.asarray(place)
         if places.dtype == bool and places.shape == self.index.shape:
-            return index[places]
+            return index[np.flatnonzero(places)]
         if places.ndim != 1 or (places.dtype.kind not in "iu" and places.size):
             raise TypeError(
                 f"{self.name}[...]: got an array of {places.dtype} of shape {places.shape}; allowed: whole "
                 f"numbers (n,), or a truth value for each image, ({len(self)},)"
             )
-        return index[[self._number(i) for i in places.tolist()]]
+        numbers: NDArray[np.int64] = index[[self._number(i) for i in places.tolist()]]
+        return numbers
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         return (self[i] for i in range(len(self)))
@@ -185,6 +186,10 @@ class SplitDataset(TorchDataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
         return self.x[place], self.y[place]
+
+    def __repr__(self) -> str:
+        pixels = " x ".join(map(str, self.x.shape[1:]))
+        return f"{len(self):,} images, {pixels} pixels in float32, with labels of {len(self.classes)} classes"
 
 
 def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,6 @@ Example:
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from harness import notes
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.datasets import Dataset, datasets
+from harness.data.preprocessing import count_arguments
 from harness.data.samples import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Split, prepare
 from harness.data.torch_dataset import Part, RawDataset, SplitDataset, collate, raw
 from harness.engines.base import batch_indices
@@ -122,12 +122,18 @@ def _split(resolved: Settings, split: Split, apply: Callable[..., Any] | None) -
 def _noting(apply: Callable[..., Any], shapes: list[tuple[int, ...]]) -> Callable[..., Any]:
     """Wrap a preprocessing anew, so that its results are kept for no later one, and note an image's shape."""
 
-    @functools.wraps(apply)
-    def noting(*given: Any) -> Any:
-        result = apply(*given)
+    def noted(result: Any) -> Any:
         shapes.append(np.shape(result)[1:])
         return result
 
+    def of_images(images: Any) -> Any:
+        return noted(apply(images))
+
+    def of_both(images: Any, statistics: Any) -> Any:
+        return noted(apply(images, statistics))
+
+    noting = of_images if count_arguments(apply) == 1 else of_both
+    noting.__name__ = getattr(apply, "__name__", type(apply).__name__)  # errors tell it
     return noting
 
 
@@ -221,7 +227,7 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
     def __init__(
         self, images: SplitDataset, batches: TrialBatches, collate_fn: Collate, num_workers: int
     ) -> None:
-        self.batches = batches
+        self.batches, self.told = batches, False
         super().__init__(
             images, batch_sampler=batches, collate_fn=collate_fn, num_workers=num_workers,
             generator=torch.Generator().manual_seed(batches.trial.seed),
@@ -251,7 +257,8 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         return self._one_epoch(self.epoch)
 
     def _one_epoch(self, epoch: int) -> Iterator[Any]:
-        if self.batches.beyond and epoch == self.batches.budget.epochs:
+        if self.batches.beyond and not self.told:
+            self.told = True
             notes.warn(
                 f"the trial's {count(self.epochs, 'epoch')} are over: these batches are of epochs beyond it; "
                 "set_epoch(0) goes back to its first"
@@ -263,9 +270,10 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         budget = self.batches.budget
         name, sampling = self.batches.trial.arm.settings.dataset, self.batches.trial.arm.settings.sampling
         of = f" of {self.epochs}" if self.batches.limited else ""
+        given = f"{self.epoch}{of} epochs given"
         return (
             f"TrialLoader of {name}: {budget.n:,} images in batches of {budget.batch_size}, "
-            f"{sampling}; next is epoch {self.epoch}{of}"
+            f"{sampling}; {given}"
         )
 
 

@@ -189,7 +189,7 @@ def export(
     results: Results | Path | str | None = None,
     where: str | None = None,
 ) -> Exported:
-    """Export a trained trial as `write_model` does.
+    """Write a trained trial's network into a folder: weights (safetensors, and model.pt), settings, classes.
 
     Args:
         trial: a trained trial (`results.trial()`); a trial_id; or "best": by val accuracy, or a search's
@@ -312,6 +312,9 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
     Raises:
         UsageError: it is not an exported folder, is of another version, or needs an unknown component.
         MachineError: the weights cannot be read.
+
+    Example:
+        >>> model = harness.load_model("best")  # doctest: +SKIP
     """
     folder = Path(folder)
     if not (folder / "trial.json").is_file():

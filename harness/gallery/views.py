@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -171,7 +171,7 @@ def _object(what: Any, split: str | None, settings: Mapping[str, Any]) -> View:
         return view(resolved | _checked(settings))
     if isinstance(what, TrainedTrial):
         name, trained_on = str(what.row["dataset"]), what.settings
-        given = {key: trained_on[key] for key in DIVIDING if key in trained_on} | _checked(settings)
+        given = {**{key: trained_on[key] for key in DIVIDING if key in trained_on}, **_checked(settings)}
         return view(resolve(given, {name: dataset_of(what.results, name)}))
     if hasattr(what, "images") and hasattr(what, "labels"):
         return _own(what, settings)
@@ -275,6 +275,6 @@ def existing(view: View, split: str) -> Split:
         UsageError: it has none.
     """
     if split in view.splits:
-        return cast("Split", split)
+        return split
     why = "has no images" if split in SPLITS else did_you_mean(split, SPLITS)
     raise UsageError(f"{view.name}: split {split!r} {why}; there are {', '.join(view.splits)}")

@@ -126,6 +126,9 @@ def make(
     Raises:
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
             this engine cannot.
+
+    Example:
+        >>> trial = harness.plan(study).trials[0]  # doctest: +SKIP
     """
     name = own_networks.named(engine)
     return arrange(draw(study, name), name, known, device, processes, done)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from harness.notes.notebook import ipython_display
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SILENT = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
 """Backends that show nothing: with one of these, pyplot would only keep the figures."""
@@ -63,5 +63,6 @@ def _shows() -> bool:
 
     if not plt.get_fignums():
         # pyplot sets its backend up now: within a style that is taken back, its settings would be, too.
-        plt.draw_if_interactive()
+        set_up: Callable[[], None] = plt.draw_if_interactive
+        set_up()
     return mpl.get_backend().lower() not in SILENT

@@ -19,11 +19,10 @@ from harness.plots.style import styled
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
 
 P = ParamSpec("P")
-Panels: TypeAlias = "Axes | NDArray[Any]"
-"""One Axes; or an array of them, (N,), where there are several panels."""
+Panels: TypeAlias = Any
+"""One Axes; or an array of them, (N,), where there are several panels: as pyplot's subplots, untyped."""
 
 
 class AxesArray(np.ndarray[Any, Any]):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def checked_split(split: str) -> Split:
     """Return a split; raise UsageError where there is none of this name."""
     if split not in SPLITS:
         raise UsageError(f"split = {split!r}: {did_you_mean(str(split), SPLITS)}")
-    return cast("Split", split)
+    return split
 
 
 # ---------------------------------------------------------------------------------------------- confusion

@@ -153,8 +153,14 @@ class TrainedTrial:
 def read(folder: Path | str) -> Results:
     """Read a results folder; after a run that was killed, from its parts.
 
+    Args:
+        folder: such as "results/lab2_losses".
+
     Raises:
         UsageError: it is not a results folder, or cannot be read.
+
+    Example:
+        >>> harness.read("results/lab2_losses").trials  # doctest: +SKIP
     """
     folder = Path(folder)
     study = _study(folder)

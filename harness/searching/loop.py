@@ -113,6 +113,9 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     Raises:
         UsageError: the study is not a search, or the folder or the storage is another search's.
         MachineError: the results or the storage cannot be written.
+
+    Example:
+        >>> found = harness.search(harness.load("search"))  # doctest: +SKIP
     """
     spawning.check_main()
     checks.check_engine(engine)

@@ -310,6 +310,10 @@ def load(study: str | Path, overrides: Sequence[str] = (), plugin_files: Sequenc
 
     Raises:
         UsageError: with everything that is wrong, at once.
+
+    Example:
+        >>> load("lab1_learning_rate", ["dataset=digits", "epochs=3"]).name
+        'lab1_learning_rate'
     """
     path = find(study)
     for file in plugin_files:
@@ -366,8 +370,20 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
         overrides: "key=value" texts, as `--set` takes them.
         path: the file that they are from; paths in it are relative to its folder.
 
+    Returns:
+        The study: `harness.plan` says what it would train, `harness.run` trains it.
+
     Raises:
         UsageError: with everything that is wrong, at once.
+
+    Example:
+        >>> study = parse({
+        ...     "study": {"name": "rates", "seeds": 2},
+        ...     "baseline": {"dataset": "digits", "hidden": [32], "activation": "relu", "epochs": 3},
+        ...     "axes": {"lr": [0.03, 0.1, 0.3]},
+        ... })
+        >>> study.name, list(study.seeds), list(study.axes)
+        ('rates', [0, 1], ['lr'])
     """
     problems: list[str] = []
     raw = file_tables.copied(tables, problems)

@@ -31,7 +31,7 @@ def public_names(
     """Make `__getattr__` and `__dir__` of a package that imports its public names when they are asked for.
 
     `homes` maps a public name to its module below the package, with another name behind a colon if the object
-    is called differently there ("planning.plan:make"). Nothing behind the colon is the module ("check:").
+    is called differently there ("planning.plan:make"); behind a colon alone, the module itself is meant.
     """
 
     def attribute_of_package(name: str) -> Any:

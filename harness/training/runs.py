@@ -96,6 +96,10 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     Raises:
         UsageError: the study, the folder or an option is not valid.
         MachineError: the results cannot be written, or the data cannot be had.
+
+    Example:
+        >>> results = harness.run(study)  # doctest: +SKIP
+        >>> results.trials.groupby("lr").val_accuracy.mean()  # doctest: +SKIP
     """
     folder, display = folder_of(study, folder), displays.chosen(display, verbose=verbose)
     if live:

@@ -151,3 +151,8 @@ def test_wrong_use_is_refused() -> None:
         activation(torch.nn.ReLU)
     with pytest.raises(UsageError, match="backward = 3: not a function"):
         head(softmax, backward=3)  # type: ignore[arg-type]
+
+
+def test_random_numbers_are_found() -> None:
+    result = activation(lambda x: torch.nn.functional.dropout(torch.tanh(x), 0.5), "tanh")
+    assert "other values when it is called again" in result.problems[0]

@@ -218,3 +218,43 @@ def test_the_bound_of_an_error_holds(function: Callable[[float], float], right: 
 def test_wrong_use_is_refused(arguments: tuple[Any, ...], how: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         gradient(*arguments, **how)
+
+
+class Sigmoid:
+    """A layer as people write it, whose forward keeps what its backward needs."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = sigmoid(x)
+        return self.y
+
+    def backward(self, grad: Array) -> Array:
+        return np.asarray(grad * self.y * (1 - self.y))
+
+    def wrong(self, grad: Array) -> Array:
+        return np.asarray(-grad * self.y * (1 - self.y))
+
+
+class SquaredError:
+    """A loss as people write it."""
+
+    def forward(self, x: Array, t: Array) -> float:
+        self.apart = x - t
+        return float((self.apart**2).sum())
+
+    def backward(self) -> Array:
+        return 2 * self.apart
+
+
+def test_methods_of_an_object_that_keeps_its_input() -> None:
+    one, other = Sigmoid(), SquaredError()
+    result = gradient(one.forward, one.backward)
+    assert result, result
+    assert "backward(grad) at 30 elements" in result.compared[0]
+    assert "is minus the derivative" in gradient(one.forward, one.wrong).problems[0]
+    assert gradient(other.forward, other.backward, shape=(4, 3), args=(np.zeros((4, 3)),))
+
+
+def test_points_outside_of_a_functions_domain_are_said() -> None:
+    result = gradient(np.log, lambda x: 1 / x)
+    assert re.search(r"gives nan at \d+ of 30 elements: .* Give others as at=", result.problems[0])
+    assert gradient(np.log, lambda x: 1 / x, at=np.array([0.05, 0.5, 2]))

@@ -305,3 +305,35 @@ def test_the_exit_of_a_function_is_a_problem() -> None:
         raise SystemExit(3)
 
     assert "raises sys.exit(3)" in loss(leaves).problems[0]
+
+
+class QuadraticLoss:
+    """A loss as people write it, whose forward keeps what its backward needs."""
+
+    def forward(self, f: Array, t: Array) -> Array:
+        self.apart = f - t
+        return np.asarray((self.apart**2).sum(1) / 2)
+
+    def backward(self) -> Array:
+        return self.apart
+
+    def mean(self) -> Array:
+        return self.apart / len(self.apart)
+
+
+def test_methods_of_an_object_that_keeps_its_input() -> None:
+    own = QuadraticLoss()
+    assert loss(own.forward, "ql", gradient=own.backward)
+    assert "of the mean, not of the sum" in loss(own.forward, "ql", gradient=own.mean).problems[0]
+
+
+def test_random_numbers_are_found() -> None:
+    def noisy(p: Array, y: Array) -> Array:
+        return by_labels(p, y) + np.random.default_rng().random(len(p))
+
+    assert "other values when it is called again" in loss(noisy, takes="probabilities").problems[0]
+
+
+def test_a_fault_of_both_kinds_of_labels_is_said_once() -> None:
+    (problem,) = loss(lambda p, y: by_one_hot(p / p.sum(1), y), takes="probabilities").problems
+    assert problem.count("could not be broadcast") == 1

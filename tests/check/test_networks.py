@@ -188,3 +188,12 @@ def test_wrong_shapes_raise_one_message_with_the_shapes() -> None:
 def test_wrong_use_is_refused(arguments: tuple[Any, ...], how: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         network(*arguments, **{"dataset": "digits", **how})
+
+
+def test_as_many_images_as_classes_do_not_confuse_labels() -> None:
+    def quadratic(parameters: list[Array], x: Array, t: Array) -> Any:
+        d = x @ parameters[0] - t  # of whole numbers (10,), rows would be taken for columns
+        return (d * d).sum() / 2 / len(x), [x.T @ d / len(x)]
+
+    like = {"hidden": [], "head": "identity", "loss": "ql"}
+    assert network(quadratic, [np.ones((64, 10)) / 64], dataset="digits", batch=10, like=like)

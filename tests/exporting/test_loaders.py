@@ -240,9 +240,9 @@ def test_a_loader_reads_as_a_line() -> None:
     train = loader(untrained(BASE))
     list(train)
     assert (
-        repr(train) == "TrialLoader of digits: 1,293 images in batches of 100, shuffle; next is epoch 1 of 3"
+        repr(train) == "TrialLoader of digits: 1,293 images in batches of 100, shuffle; 1 of 3 epochs given"
     )
-    assert repr(loader("digits", "test")).endswith("360 images in batches of 32, sequential; next is epoch 0")
+    assert repr(loader("digits", "test")).endswith("360 images in batches of 32, sequential; 0 epochs given")
 
 
 def test_a_split_of_a_study_or_a_trial_is_divided_as_it_says() -> None:
@@ -321,3 +321,11 @@ def test_only_a_trials_own_batches_have_an_end() -> None:
         assert isinstance(batches, TrialLoader)
         with pytest.raises(UsageError, match="only a trial's own batches have an end"):
             _ = batches.epochs
+
+
+def test_a_split_reads_as_a_line() -> None:
+    assert (
+        repr(split_dataset("digits", "val")) == "144 images, 64 pixels in float32, with labels of 10 classes"
+    )
+    channels = split_dataset("digits", "val", preprocessing=lambda images: images[:, None])
+    assert "1 x 8 x 8 pixels" in repr(channels)

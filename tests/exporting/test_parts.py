@@ -197,6 +197,16 @@ def test_a_trained_network_is_ready_for_inference(results: Results) -> None:
     )
 
 
+def test_a_trained_network_whose_weights_were_not_kept_is_trained_again(
+    tmp_path: Path, study_of: Callable[..., Study]
+) -> None:
+    study = study_of(study={"seeds": 1, "keep_weights": "none"})
+    trial = harness.run(study, tmp_path / "results", workers=1).trial()
+    test = harness.split_dataset(trial, "test")
+    accuracy = (harness.module_of(trial)(test.x).argmax(1) == test.y).double().mean().item()
+    assert accuracy == pytest.approx(trial.row["test_accuracy"], abs=1e-6)
+
+
 def test_losses_are_means_or_of_each_sample() -> None:
     settings: dict[str, Any] = {"dataset": "digits", "loss": "ce", "label_smoothing": 0.2}
     mean, each = harness.loss(**settings), harness.loss(**settings, reduction="none")

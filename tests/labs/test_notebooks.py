@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 import json
 import re
 import sys
@@ -69,12 +70,21 @@ def test_there_is_a_notebook_a_lab() -> None:
 
 
 def test_a_cell_that_raises_is_noticed(tmp_path: Path) -> None:
-    from nbclient.exceptions import CellExecutionError
-
+    error = importlib.import_module("nbclient.exceptions").CellExecutionError
     notebook = notebooks.read(notebooks.NOTEBOOKS[0])
     cell = {**next(c for c in notebook["cells"] if c["cell_type"] == "code"), "source": ["assert 1 == 2"]}
-    with pytest.raises(CellExecutionError, match="AssertionError"):
+    with pytest.raises(error, match="AssertionError"):
         notebooks.execute({**notebook, "cells": [cell]}, tmp_path)
+
+
+def test_a_wrong_request_is_shown_without_calls_inside_of_the_harness(tmp_path: Path) -> None:
+    source = ["import harness\n", "def wish():\n", "    return harness.dataset('digit')\n", "wish()"]
+    cell = {**cells(notebooks.NOTEBOOKS[0])[0], "source": source}
+    with pytest.raises(Exception, match="unknown dataset 'digit'") as raised:
+        notebooks.execute({**notebooks.read(notebooks.NOTEBOOKS[0]), "cells": [cell]}, tmp_path)
+    shown = str(raised.value).split("------------------\n")[-1].strip().splitlines()
+    assert shown[:2] == ["line 4: wish()", "line 3: return harness.dataset('digit')"]
+    assert shown[2].startswith("UsageError: unknown dataset 'digit'")
 
 
 @pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import re
 import subprocess
 import sys
 import weakref
@@ -80,7 +81,7 @@ def test_label_counts_are_bars_a_split_with_a_named_axis_and_no_empty_panel() ->
     assert len(figures.label_counts("digits", val_fraction=0.2)) == 3
     one = only(figures.label_counts("digits", "val"))
     assert one.get_title() == "val: 144 images"
-    assert "val is" in one.figure.get_suptitle()  # type: ignore[union-attr]
+    assert "val is" in one.figure.get_suptitle()
 
 
 def test_images_are_those_of_the_table_in_rows_of_five() -> None:
@@ -125,11 +126,12 @@ def test_a_panel_goes_into_axes_of_ones_own(results: Results) -> None:
         figures.function("gelu", ax=axes[1, 1])
         figures.probabilities([0.25, 0.75], ax=axes[1, 2])
         assert all(ax.has_data() for ax in axes.flat)
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: figures.images("digits", first=3, ax=axes[0, 0]),
             lambda: figures.label_counts("digits", ax=axes[0, 0]),
             lambda: figures.probabilities(np.eye(2), ax=axes[0, 0]),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(UsageError, match="ax= takes one panel, and there are"):
                 call()
         with pytest.raises(UsageError, match=r"of an array of them, axes\[0\]"):
@@ -201,11 +203,12 @@ def test_confusion_of_a_trial_and_of_its_arms_seeds(results: Results) -> None:
     seeds = results.trials[results.trials["arm"].eq(trial.arm)]
     each = [tables.confusion(results.trial(name)) for name in seeds["trial_id"]]
     where = f"lr={trial.row['lr']},head={trial.row['head']}"
-    for call in (
+    calls: list[Callable[[str], pd.DataFrame]] = [
         lambda how: tables.confusion(trial, combine=how),
         lambda how: tables.confusion(results, where=where, combine=how),
         lambda how: tables.confusion(results.folder, combine=how),
-    ):
+    ]
+    for call in calls:
         np.testing.assert_array_equal(call("sum").to_numpy(), each[0].to_numpy() + each[1].to_numpy())
         np.testing.assert_allclose(call("mean").to_numpy(), (each[0].to_numpy() + each[1].to_numpy()) / 2)
     assert "sum over 2 seeds" in title(figures.confusion(results, where=where))
@@ -216,7 +219,7 @@ def test_curves_of_a_trial_are_its_rows_of_epochs(results: Results) -> None:
     trial = results.trial()
     ax = only(figures.curves(trial, "accuracy"))
     own = results.epochs[results.epochs["trial_id"].eq(trial.trial_id)]
-    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in ax.lines}
+    drawn = {tuple(np.round(np.asarray(line.get_ydata(), float), 6)) for line in ax.lines}
     assert drawn == {tuple(rows["accuracy"].round(6)) for _, rows in own.groupby("split")}
     assert only(figures.curves(trial)).get_yscale() == "log"
     assert only(figures.curves(trial, log=False)).get_yscale() == "linear"
@@ -238,7 +241,7 @@ def test_the_hardest_images_are_ranked_by_the_trials_asked(results: Results) -> 
 def test_a_function_is_drawn_with_its_derivative() -> None:
     ax, table = only(figures.function("tanh", -2, 2)), tables.function("tanh", -2, 2)
     for line, column in zip(ax.lines[-2:], ("value", "derivative"), strict=True):
-        np.testing.assert_allclose(line.get_ydata(), table[column])
+        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), table[column])
     assert "activation tanh" in title(ax)
     assert "true class has logit x, the 9 other logits at 0" in title(figures.function("ce"))
 
@@ -309,3 +312,18 @@ def test_the_names_are_found_by_tab_and_cost_nothing_until_used() -> None:
     code = "import sys, harness; dir(harness); print('matplotlib' in sys.modules, 'pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "looking.md"
+LINES = re.findall(r"`(harness\.figures\.[^`]+)`", PAGE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_each_line_of_the_page_on_looking_draws(line: str, results: Results) -> None:
+    names = {"harness": harness, "np": np, "results": results, "p": np.eye(4)[SAID[:6]], "y": Y[:6]}
+    panels = eval(line.replace("mnist", "digits"), names)  # noqa: S307 (our own page)
+    assert all(isinstance(ax, Axes) for ax in np.atleast_1d(panels))
+
+
+def test_the_page_on_looking_has_every_figure() -> None:
+    assert {line.split("(")[0].removeprefix("harness.figures.") for line in LINES} == set(figures.__all__)

@@ -1,4 +1,4 @@
-"""Losses on the screen while trials are trained."""
+"""What a run shows while it trains: a bar with losses, and a line for each evaluation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness
 from harness.notes import progress_bar
 from harness.planning import plan
 from harness.study.study import Study
@@ -76,3 +77,49 @@ def test_a_run_shows_losses_and_accuracies(
     lines = [line for line in err.splitlines() if line.startswith("training: ")]
     assert any(" val 0." in line or " val 1." in line or " val 2." in line for line in lines), err
     assert all(line.rstrip().endswith(words) for line, words in zip(lines, told, strict=True))
+
+
+def test_each_evaluation_is_told_with_the_numbers_of_epochs(
+    study_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_of(study={"seeds": 1}, epochs=3)
+    results = harness.run(study, tmp_path, device="cpu", workers=1, verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    expected = []
+    for epoch, rows in results.epochs.groupby("epoch"):
+        told = [
+            f"{row.split} loss {row.loss:.4g}, accuracy {row.accuracy:.2%}".replace("%", " %")
+            for row in rows.sort_values("split").itertuples()  # train, then val
+        ]
+        expected.append(f"epoch {epoch}: {'; '.join(told)}")
+    assert lines == expected
+    assert len(lines) == 4
+
+
+def test_several_trials_are_told_by_name_and_steps_by_number(
+    study_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_of({"lr": [0.1, 0.2]}, val_fraction=0.0, eval_every="30 steps")
+    harness.run(study, tmp_path, device="cpu", workers=1, verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 * 4  # after 0, 30, 60 and 90 steps
+    assert lines[1].startswith("lr=0.1, seed 0: step 30 (epoch 0.6667): train loss ")
+    assert not [line for line in lines if "val" in line]
+
+
+def test_very_many_trials_are_not_told_one_by_one(
+    study_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_of({"lr": [0.1, 0.2]}, study={"seeds": 11}, epochs=1)
+    harness.run(study, tmp_path, device="cpu", workers=1, verbose=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "the evaluations of 22 trials are not told one by one" in err
+
+
+def test_a_notebook_has_a_bar_by_itself_and_a_script_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert displays.chosen(None) is None
+    assert displays.chosen(displays.show_progress) is displays.show_progress
+    monkeypatch.setattr(displays, "ipython_display", object)
+    assert displays.chosen(None) is not None
+    assert displays.chosen(displays.show_progress) is displays.show_progress
