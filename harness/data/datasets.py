@@ -294,8 +294,8 @@ def digits() -> Images:
     ),
     remark="no writer is in two of train, val and test, but for one who may be in train and in part in val. "
     "With the label of the nearest image, 5.8 % of val are wrong (standard deviation over split seeds, which "
-    "draw the writers: 1.8 points) and 4.8 % of test; with val at random it is 1.4 % and 4.1 %. Three writers "
-    "are few: resample_split = true draws others with each seed",
+    "draw the writers: 1.8 points) and 4.8 % of test; with val at random it is 1.4 % and 4.1 %. Three are "
+    "few: resample_split = true draws others with each seed",
     blocks=FORMS[:10],
     usual={"val_split": "blocks", "val_fraction": 0.3},
 )  # fmt: skip
