@@ -94,7 +94,7 @@ def named_output(backward: Callable[..., object], form: BackwardForm) -> bool:
         names = list(inspect.signature(backward).parameters)
     except (TypeError, ValueError):
         return False
-    return names[int(form.vjp)].lower() in OUTPUT_NAMES
+    return any(name.lower() in OUTPUT_NAMES for name in names[int(form.vjp) : int(form.vjp) + 1])
 
 
 def call(own: OwnFunction, arguments: Sequence[Array], several: int) -> list[Array]:

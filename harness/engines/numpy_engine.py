@@ -32,7 +32,14 @@ from harness.axes.optimizers import optimizers
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.engines import driver
-from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates, uniforms
+from harness.engines.base import (
+    DEFAULT_OPTIONS,
+    EngineOptions,
+    batch_indices,
+    learning_rates,
+    steps_before,
+    uniforms,
+)
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.states import State, numbered, select_alone
 from harness.rng import stream
@@ -206,6 +213,7 @@ class NumpyTraining:
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))
         self.batches = batch_indices(trial, self.budget)
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
+        self.before = steps_before(trial)
         self.smoothing = trial.arm.settings.label_smoothing
         self.parameters = np.array([sum(array.size for array in self.network.parameters)])
         self.notes: list[str] = []
@@ -224,7 +232,7 @@ class NumpyTraining:
         t = one_hot(train.y[index], len(self.data.classes), train.x.dtype)
         t = formulas.smoothed(t, self.smoothing) if self.smoothing else t
         loss, gradients = self.network.loss_and_gradients(k, train.x[index], t)
-        self.optimizer.step(k, self.rates[k - 1], gradients)
+        self.optimizer.step(k - self.before, self.rates[k - 1], gradients)
         return loss
 
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:  # noqa: ARG002 (they cost nothing here)

@@ -23,6 +23,7 @@ from harness.data.datasets import Dataset
 from harness.data.samples import train_size
 from harness.data.splits import check_blocks
 from harness.errors import UsageError
+from harness.planning import parameters
 from harness.planning.cost import disk_bytes, evaluations, too_large
 from harness.planning.grouping import stack
 from harness.planning.stack import Engine, Stack, stack_bytes
@@ -31,6 +32,8 @@ from harness.study.contrasts import Contrasts, default_pairs, pair_problems
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, components_of, trials, tries_problems
 from harness.system import resources
+from harness.text import count
+from harness.text.cards import card
 
 DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
 """The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
@@ -75,9 +78,30 @@ class Plan:
         return dict(sorted({arm.dataset: arm.data for arm in settings}.items()))
 
     @property
+    def parameters(self) -> dict[str, int]:
+        """The trainable parameters of each arm's network, by the arm's name; of those that are trained."""
+        trained = {t.arm.name: t.arm.settings for t in self.trials if t.trial_id not in self.skipped}
+        return parameters.of_arms(trained)
+
+    @property
     def arms(self) -> dict[str, Arm]:
         """The arms by name."""
         return {trial.arm.name: trial.arm for trial in self.trials}
+
+    def __repr__(self) -> str:
+        return f"Plan of {self.study.name!r}: {self._counts()}"
+
+    def _repr_html_(self) -> str:
+        """Show the plan in a notebook: how many trials, which are skipped and why, and warnings."""
+        skipped = Counter(self.skipped.values())
+        lines = [self._counts(), *(f"{n} skipped: {reason}" for reason, n in skipped.items())]
+        lines += [f"{n} train one by one in the loop engine: {reason}" for reason, n in self.routed.items()]
+        return card(f"plan of {self.study.name}", [*lines, *(f"note: {words}" for words in self.warnings)])
+
+    def _counts(self) -> str:
+        seeds, left = len(self.study.seeds), len(self.trials) - len(self.skipped)
+        arms = f"{count(len(self.arms), 'arm')} x {count(seeds, 'seed')} = {count(len(self.trials), 'trial')}"
+        return f"{arms}, {left} to train in {count(len(self.stacks), 'stack')}"
 
 
 def make(
@@ -102,6 +126,9 @@ def make(
     Raises:
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
             this engine cannot.
+
+    Example:
+        >>> trial = harness.plan(study).trials[0]  # doctest: +SKIP
     """
     name = own_networks.named(engine)
     return arrange(draw(study, name), name, known, device, processes, done)
@@ -214,10 +241,10 @@ def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
     trials_of: dict[tuple[str, ...], int] = {}
     first: dict[tuple[str, ...], Arm] = {}
     arms = {id(trial.arm): trial.arm for trial in everything}
-    for arm, count in Counter(id(trial.arm) for trial in everything).items():
+    for arm, many in Counter(id(trial.arm) for trial in everything).items():
         size = tuple(str(arms[arm].settings.get(name)) for name in DECIDING_SIZE)
         first.setdefault(size, arms[arm])
-        trials_of[size] = trials_of.get(size, 0) + count
+        trials_of[size] = trials_of.get(size, 0) + many
     faults = [f"{fault} (arm {arm.name!r})" for arm in first.values() for fault in too_large(arm.settings)]
     total = sum(evaluations(arm.settings) * trials_of[size] for size, arm in first.items())
     if not faults and total > limits.EVALUATIONS_OF_ALL:
@@ -336,8 +363,8 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
     if needed > free:
         notes.append(
             f"about {needed / 1e9:,.1f} GB on disk are needed, and {free / 1e9:,.1f} GB are free in {there}: "
-            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
-            "--results"
+            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights, "
+            "keep_state), or take another --results"
         )
     held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), resources.memory()
     if held > memory:

@@ -22,7 +22,7 @@ SCHEMA = 1
 """Version of a results folder's layout."""
 TABLES_OF_STUDY: Mapping[str, type] = {
     "study": dict, "baseline": dict, "axes": dict, "steps": list, "contrasts": dict, "tune": dict,
-    "search": dict, "space": dict, "chosen": dict, "datasets": dict,
+    "search": dict, "space": dict, "chosen": dict, "datasets": dict, "start": dict,
 }  # fmt: skip
 MOVE = "Move the folder away and run again"
 COPY_AGAIN = "Copy the whole results folder again, or run its study again, which resumes there"

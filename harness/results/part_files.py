@@ -262,8 +262,9 @@ def mark_old(folder: Path) -> None:
     groups = sorted(path.stem for path in (folder / "parts").glob("*.zip"))
     if groups:
         _write_marks(folder, groups)
-    for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
-        checkpoint.unlink(missing_ok=True)
+    for kept in ("checkpoints", "states"):  # of the training that is not to count any more
+        for state in (folder / kept).glob("*.safetensors"):
+            state.unlink(missing_ok=True)
 
 
 def renewed(folder: Path, group: str) -> None:

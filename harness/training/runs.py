@@ -20,7 +20,17 @@ from harness.lowering.builds import Bits
 from harness.planning.cost import stack_seconds
 from harness.planning.plan import Known, Plan, arrange, draw, shortages
 from harness.planning.stack import Engine, Stack, budget_of
-from harness.results import Results, checkpoints, columns, documents, part_files, parts, run_folder, tables
+from harness.results import (
+    Results,
+    checkpoints,
+    columns,
+    documents,
+    kept_states,
+    part_files,
+    parts,
+    run_folder,
+    tables,
+)  # fmt: skip
 from harness.results.checkpoints import EVERY
 from harness.results.csv_rows import TextTable
 from harness.results.provenance import Provenance, metric_notes
@@ -28,7 +38,7 @@ from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
 from harness.study.trials import components_of
 from harness.system import locks, spawning
-from harness.training import tuning
+from harness.training import displays, going_on, starts, tuning
 from harness.training.bit_checks import check_bits, check_earlier, compile_portable
 from harness.training.executors import Workers
 from harness.training.options import RunKeywords, RunOptions, affordable
@@ -60,7 +70,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     study: Study, folder: Path | str | None = None, *, live: bool = False,
     engine: Engine | Path | type = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
-    display: Display | None = None, bits: Bits = "native",
+    display: Display | None = None, bits: Bits = "native", verbose: bool = False,
 ) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
@@ -75,7 +85,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         workers: worker processes; one a core or GPU if not given.
         checkpoint_every: such as "60 seconds", "5 epochs" or "never".
         retrain: train all trials anew, although they are finished.
-        display: a context manager made from a Progress.
+        display: a context manager made from a Progress; in a notebook, a progress bar if not given.
+        verbose: write a line for each evaluation: its epoch, losses and accuracies; of up to 20 trials.
         bits: "native", or "portable": rows that are the same to the last bit on every x86-64 and AArch64
             processor; what cannot give them is refused before anything is trained.
 
@@ -85,8 +96,12 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     Raises:
         UsageError: the study, the folder or an option is not valid.
         MachineError: the results cannot be written, or the data cannot be had.
+
+    Example:
+        >>> results = harness.run(study)  # doctest: +SKIP
+        >>> results.trials.groupby("lr").val_accuracy.mean()  # doctest: +SKIP
     """
-    folder = folder_of(study, folder)
+    folder, display = folder_of(study, folder), displays.chosen(display, verbose=verbose)
     if live:
         from harness.training.live import live_display
 
@@ -194,6 +209,7 @@ class PlannedRun:
     processes: int
     tasks: Sequence[StackTask]
     shared: SharedProgress
+    remarks: Sequence[str] = ()
 
     @property
     def stacks(self) -> list[Stack]:
@@ -251,19 +267,31 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
         else:
             compiled.compile_new(missing, drawn.study.metrics)
     kept = _kept_stacks(folder, known, options.engine)
-    plan = arrange(drawn, options.engine, kept, devices[0], count, finished)
+    start = starts.source(drawn, folder)
+    longer = going_on.find(drawn, options.engine, kept, finished, folder, devices[0])
+    plan = arrange(drawn, options.engine, [*kept, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
     cadence, root = options.cadence, folder.resolve()
     tasks = [
-        StackTask(stack, devices[i % len(devices)], drawn.study, root, place=i, checkpoint_every=cadence)
+        StackTask(
+            stack,
+            devices[i % len(devices)],
+            drawn.study,
+            root,
+            place=i,
+            checkpoint_every=cadence,
+            source=longer.sources.get(stack.group, start),
+        )
         for i, stack in enumerate(todo)
     ]
     evaluations = max((len(budget_of(stack).eval_steps) for stack in todo), default=1)
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
     count = spawning.possible(affordable(min(count, len(todo)), todo))
     count = _heard(count, shared)
-    planned = PlannedRun(folder, plan, options.engine, known, finished, devices, count, tasks, shared)
+    planned = PlannedRun(
+        folder, plan, options.engine, known, finished, devices, count, tasks, shared, longer.remarks
+    )
     return planned, earlier
 
 
@@ -314,8 +342,10 @@ def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
 def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
     """Put a folder in order when a run is over, also one that was stopped."""
     stored = part_files.read_all(folder)
-    if (folder / checkpoints.FOLDER).exists():
-        checkpoints.prune(folder, run_folder.finished(folder, stored))
+    if (folder / checkpoints.FOLDER).exists() or (folder / kept_states.FOLDER).exists():
+        finished = run_folder.finished(folder, stored)
+        checkpoints.prune(folder, finished)
+        kept_states.prune(folder, finished)
     sound = part_files.retire(folder, stored.sound, documents.plan(folder))
     progress.statuses = columns.count(tables.consolidate(folder, sound)["status"])
     provenance.finish(progress.done - progress.failed)
@@ -345,6 +375,7 @@ def _remarks(planned: PlannedRun, trials: TextTable) -> list[str]:
     plan, folder, stacks = planned.plan, planned.folder, planned.stacks
     on_cpu = planned.devices[0] == "cpu"
     return [
+        *planned.remarks,
         *run_folder.dropped_notes(plan, planned.known, planned.finished),
         *shortages(stacks, plan.study, planned.processes if on_cpu else 0, folder),
         *metric_notes(folder, plan, trials),
