@@ -135,6 +135,21 @@ def test_each_exercise_has_a_goal_and_room_for_a_students_code(path: Path) -> No
         assert "solution" in tags, heading
 
 
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_an_exercise_names_what_its_solution_takes_from_the_harness(path: Path) -> None:
+    """So a person who has the headings alone knows where to look."""
+    named = ""
+    for cell in notebooks.read(path)["cells"]:
+        text = "".join(cell["source"])
+        if text.startswith("## "):
+            named = ""
+        if "solution" not in notebooks.tags(cell):
+            named += text
+        elif cell["cell_type"] == "code":
+            used = re.findall(rf"harness\.(?:(?:{'|'.join(PARTS)})\.)?\w+", text)
+            assert [name for name in used if name not in named] == []
+
+
 def missing(path: Path) -> set[str]:
     """Names that a cell of a handout reads, and neither another cell defines nor an exercise asks for."""
     known = {*dir(builtins), "display"}
