@@ -65,6 +65,14 @@ def test_a_notebook_runs_on_digits(path: Path, tmp_path: Path) -> None:
     assert "Warning" not in shown
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_cell_may_run_twice(path: Path, tmp_path: Path) -> None:
+    notebook = notebooks.with_dataset(notebooks.read(path), "digits")
+    twice = [{**cell, "id": f"{cell['id']}-{i}"} for cell in notebook["cells"] for i in range(2)]
+    notebooks.execute({**notebook, "cells": twice}, tmp_path)
+
+
 def test_there_is_a_notebook_a_lab() -> None:
     assert [path.name[0] for path in notebooks.NOTEBOOKS] == ["1", "2", "3", "4", "5"]
 
