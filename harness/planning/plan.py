@@ -94,7 +94,10 @@ class Plan:
     def _repr_html_(self) -> str:
         """Show the plan in a notebook: how many trials, which are skipped and why, and warnings."""
         skipped = Counter(self.skipped.values())
-        lines = [self._counts(), *(f"{n} skipped: {reason}" for reason, n in skipped.items())]
+        of_arms = parameters.in_words(
+            self.parameters, {name: arm.settings for name, arm in self.arms.items()}
+        )
+        lines = [self._counts(), of_arms, *(f"{n} skipped: {reason}" for reason, n in skipped.items())]
         lines += [f"{n} train one by one in the loop engine: {reason}" for reason, n in self.routed.items()]
         return card(f"plan of {self.study.name}", [*lines, *(f"note: {words}" for words in self.warnings)])
 
