@@ -104,7 +104,6 @@ def call(own: OwnFunction, arguments: Sequence[Array], several: int) -> list[Arr
     if len(parts) != max(several, 1):
         raise ComponentError(
             f"{own.name} gives {count(len(parts), 'gradient')}; forward takes {several} arrays: give a "
-            "tuple, "
-            "one gradient for each"
+            "tuple, one gradient for each"
         )
     return [calling.as_array(own.name, part).astype(float) for part in parts]

@@ -82,8 +82,8 @@ def _note_gap(single: OwnFunction, way: LossWay, right: RightLoss, findings: Fin
         cause = "e^z overflows, or 0 times log 0" if np.isnan(got) else "the probability underflows to 0"
         findings.notes.append(
             f"gives {got:.4g} at a logit gap of 110 in single precision, where the loss is 110 ({cause}): "
-            "subtract the maximum of the logits before exp, and take -z_y + log(sum e^z) instead of the log "
-            "of a softmax"
+            "subtract the maximum of the logits before exp, and take -z_y + log(sum e^z) instead of the "
+            "log of a softmax"
         )
     elif abs(got - GAP) > 1:
         findings.notes.append(
@@ -95,12 +95,10 @@ def _note_gap(single: OwnFunction, way: LossWay, right: RightLoss, findings: Fin
 def _of_textbook(got: float) -> str:
     if np.isfinite(got):
         return (
-            f"of a probability that is 0 in single precision (a logit gap of 110) it gives {got:.4g} "
-            "where -log p_y is "
-            f"inf: about {np.exp(-got):.1g} is added or kept as a minimum"
+            f"of a probability that is 0 in single precision (a logit gap of 110) it gives {got:.4g} where "
+            f"-log p_y is inf: about {np.exp(-got):.1g} is added or kept as a minimum"
         )
     return (
         f"gives {got:.4g} at a logit gap of 110 in single precision: expected of -log p_y, as the "
-        "textbooks write "
-        "it; of logits, subtract the maximum and the loss stays finite"
+        "textbooks write it; of logits, subtract the maximum and the loss stays finite"
     )

@@ -141,7 +141,7 @@ _choosing = (
         "--seed", type=click.IntRange(min=0), metavar="SEED",
         help="Draw the same random images again; without it, others each time, and the title has the seed.",
     ),
-    click.option("--grid", is_flag=True, help="Draw evenly spaced training images, 3 x 6, with labels."),
+    click.option("--grid", is_flag=True, help="Draw evenly spaced images of the split, 3 x 6, with labels."),
     click.option(
         "--as-given", is_flag=True,
         help="Show the data as the files come: all of train, without a val split taken out of it.",
@@ -232,15 +232,15 @@ def _request(options: _DrawOptions) -> ImageRequest:
     from harness.gallery.dataset_pages import ImageRequest
     from harness.gallery.image_choice import ImageChoice
 
-    choice = None
+    choice, split = None, options["split"] or "train"
     names: tuple[Literal["number", "first", "label", "count"], ...] = ("number", "first", "label", "count")
     if any(options[name] is not None for name in names):
         choice = ImageChoice(
-            options["split"] or "train", options["label"], options["number"], options["first"],
+            split, options["label"], options["number"], options["first"],
             options["count"], options["seed"],
         )  # fmt: skip
     kinds: tuple[Kind, ...] = ("grid",) if options["grid"] else () if choice else COUNTS
-    return ImageRequest(kinds, choice, options["captions"], options["ink"], options["seed"] or 0)
+    return ImageRequest(kinds, choice, options["captions"], options["ink"], options["seed"] or 0, split)
 
 
 def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) -> None:

@@ -136,7 +136,8 @@ class OwnEngine:
             network = OwnTrainable(own, trial, dtype)
             optimizer: Stepping = NumpyOptimizer(trial, network.parameters)
             if own.has("step"):
-                optimizer, options = OwnOptimizer(network.network), replace(options, checkpoints=NEVER)
+                optimizer = OwnOptimizer(network.network)
+                options = replace(options, checkpoints=NEVER, keep_state=False)
             return driver.run(OwnTraining(trial, data, network, optimizer, options.metrics), options)
 
     def select(self, state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:

@@ -22,7 +22,7 @@ from harness.data.samples import Split
 from harness.errors import UsageError, did_you_mean
 from harness.gallery.contact_sheet import save_into
 from harness.gallery.image_choice import Chosen, ImageChoice, captions, spaced
-from harness.gallery.views import View, divisions, view
+from harness.gallery.views import View, divisions, existing, view
 from harness.plots import COLORS, GREY, TEST, VAL, new_figure, styled
 from harness.study.study import Study
 from harness.text import percent
@@ -199,7 +199,7 @@ def row_figure(view: View, seed: int, ink: str = "auto") -> Figure:
 class ImageRequest:
     """The figures to draw of a data set: label counts, one image a class, a grid; and chosen images.
 
-    `captions` and `ink` are as for `chosen_figure`; None takes each figure's own.
+    `captions` and `ink` are as for `chosen_figure`; None takes each figure's own. `split` is the grid's.
     """
 
     kinds: Sequence[Kind] = ("counts", "row")
@@ -207,6 +207,7 @@ class ImageRequest:
     captions: str | None = None
     ink: str = "auto"
     seed: int = 0
+    split: str = "train"
 
 
 def draw(
@@ -234,8 +235,9 @@ def _figures(view: View, request: ImageRequest) -> Iterator[tuple[str, str, Figu
     if "row" in request.kinds:
         yield "row", f"{view.name}: one image a class", row_figure(view, request.seed, request.ink)
     if "grid" in request.kinds:
-        figure = grid_figure(view, wanted=request.captions or "Label: 5", ink=request.ink)
-        yield "grid", f"{view.name}: evenly spaced training images", figure
+        figure = grid_figure(view, request.split, request.captions or "Label: 5", request.ink)
+        of_split = "" if request.split == "train" else f"-{request.split}"
+        yield f"grid{of_split}", f"{view.title(existing(view, request.split))}: evenly spaced images", figure
     if request.choice is not None:
         chosen = request.choice.of(view)
         wanted = request.captions or ("name" if request.choice.label is not None else "both")

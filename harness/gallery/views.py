@@ -9,6 +9,8 @@ An image has one number: its place in the files of train (also where a study put
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset, Facts, datasets
 from harness.data.images import Images
 from harness.data.samples import DATA_SETTINGS, SPLITS, Split, divide, load
-from harness.errors import UsageError, did_you_mean, few
+from harness.errors import UsageError, did_you_mean, few, in_words
 from harness.results import TrainedTrial
 from harness.results.trained_on import dataset_of
 from harness.settings import CORE
@@ -136,8 +138,9 @@ def seen(what: Any, split: str | None = None, **settings: Any) -> View:
 
     Args:
         what: a data set's name, which comes as it is unless `settings` or the split "val" divide it; a study
-            or its name; a trial; a data set of a study (`study.dataset("mine")`); or an object with images
-            (N, H, W) in uint8, labels (N,) in whole numbers, and perhaps classes and names, which is train.
+            or its name; a trial; a data set of a study (`study.dataset("mine")`); or a person's own: an
+            object with images (N, H, W) and labels (N,), or with items (image (H, W), label), as a torch
+            Dataset or Subset has them; perhaps with classes and names.
         split: the split that will be asked for.
         settings: as in a study's [baseline]: val_fraction=0.1, val_split="balanced",
             split_seed=1; of a study with several data sets, also dataset="mnist".
@@ -173,18 +176,41 @@ def _object(what: Any, split: str | None, settings: Mapping[str, Any]) -> View:
         name, trained_on = str(what.row["dataset"]), what.settings
         given = {**{key: trained_on[key] for key in DIVIDING if key in trained_on}, **_checked(settings)}
         return view(resolve(given, {name: dataset_of(what.results, name)}))
+    if settings:
+        raise UsageError(f"{', '.join(settings)}: a study divides registered data sets, not own images")
     if hasattr(what, "images") and hasattr(what, "labels"):
-        return _own(what, settings)
+        numbers = getattr(what, "index", range(len(what.labels)))
+        return _own(what, np.asarray(what.images), np.asarray(what.labels), np.asarray(numbers))
+    if hasattr(what, "__len__") and hasattr(what, "__getitem__"):
+        pixels, labels = _items(what)
+        numbers = getattr(what, "index", getattr(what, "indices", range(len(labels))))
+        return _own(what, pixels, labels, np.asarray(numbers))
     raise UsageError(
         f"{type(what).__name__} is no data set: allowed are a data set's name, a study, a trial, or an "
-        "object with images (N, H, W) and labels (N,)"
+        "object with images (N, H, W) and labels (N,), or with items (image (H, W), label)"
     )
 
 
-def _own(what: Any, settings: Mapping[str, Any]) -> View:
-    if settings:
-        raise UsageError(f"{', '.join(settings)}: a study divides registered data sets, not own images")
-    pixels, labels = np.asarray(what.images), np.asarray(what.labels)
+def _items(what: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Collect the items of a person's own Dataset, or a Subset: images (N, H, W), labels (N,)."""
+    try:
+        images, labels = zip(*(what[i] for i in range(len(what))), strict=True)
+        pixels = np.stack([np.asarray(image) for image in images])
+        label = np.array([operator.index(label) for label in labels])
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"the items of {type(what).__name__} are no pairs (image (H, W), label), all of one shape: "
+            f"{in_words(error)}"
+        ) from error
+    height_and_width = tuple(getattr(what, "shape", ()))
+    if pixels.ndim == 4 and pixels.shape[1] == 1:  # one channel, as convolutions take it
+        pixels = pixels[:, 0]
+    elif pixels.ndim == 2 and len(height_and_width) == 2 and pixels.shape[1] == math.prod(height_and_width):
+        pixels = pixels.reshape(-1, *height_and_width)  # a split as a network sees it
+    return pixels, label
+
+
+def _own(what: Any, pixels: NDArray[Any], labels: NDArray[Any], index: NDArray[Any]) -> View:
     if pixels.ndim != 3 or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
         raise UsageError(
             f"images {pixels.dtype} of shape {pixels.shape}, labels {labels.dtype} of shape {labels.shape}: "
@@ -197,16 +223,20 @@ def _own(what: Any, settings: Mapping[str, Any]) -> View:
             f"labels {labels.min()}..{highest}: allowed is 0..{len(classes) - 1}, for {len(classes)} classes"
         )
     name = str(getattr(what, "name", "") or "own images")
-    top = 255.0 if pixels.dtype == np.uint8 else float(pixels.max(initial=1))
-    if name in datasets:
-        top = datasets[name].facts.pixel_max
+    pixels = pixels - min(pixels.min(initial=0), 0)  # standardised ones are around 0
+    top = datasets[name].facts.pixel_max if name in datasets else _full(pixels)
     facts = Facts(pixels.shape[1:], classes, len(labels), 0, top, "")
-    index = np.asarray(getattr(what, "index", np.arange(len(labels))))
     names = list(map(str, getattr(what, "names", ()) or (f"index {i}" for i in index)))
     return View(
         name, facts, {"train": pixels}, {"train": labels.astype(np.int64)}, {"train": names},
         {"train": index}, divided=False,
     )  # fmt: skip
+
+
+def _full(pixels: NDArray[Any]) -> float:
+    """Return the value of a full pixel of own images."""
+    highest = float(pixels.max(initial=1))
+    return 255.0 if pixels.dtype == np.uint8 and highest > 16 else highest
 
 
 def _only(study: Study, settings: Mapping[str, Any]) -> Settings:

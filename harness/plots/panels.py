@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 
+from harness import notes
 from harness.errors import UsageError
+from harness.plots import fonts
 from harness.plots.figures import shown_once
 from harness.plots.style import styled
 
@@ -58,6 +60,9 @@ def _finished(axes: Sequence[Axes]) -> Panels:
     parts: list[Any] = [ax.figure for ax in axes]
     for whole in dict.fromkeys(part.figure for part in parts):  # of a part of a figure, all of it
         whole.draw_without_rendering()
+        fonts.settle(whole)
+    if fonts.note():
+        notes.warn_once(fonts.note())
     if len(axes) == 1:
         return axes[0]
     array = np.empty(len(axes), dtype=object).view(AxesArray)

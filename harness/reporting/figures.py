@@ -42,7 +42,7 @@ def label_counts(
 
     Args:
         dataset: "mnist": train of 60,000 and test, as the files come; with settings, divided by them; a study
-            or a trial: as it divides its data; or an object with images and labels.
+            or a trial: as it divides its data; or a Dataset or Subset of one's own, (image, label) an item.
         split: train, val or test; all of them side by side by default.
         ax: the Axes to draw into, of one split.
         settings: val_fraction=0.1, val_split="balanced", split_seed=0; of a study also dataset=.

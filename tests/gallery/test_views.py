@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Subset
 
 import harness
 from harness.data.datasets import datasets
@@ -94,3 +97,46 @@ def test_own_images_are_seen_under_their_own_numbers_and_names() -> None:
 def test_what_is_no_data_set_is_said_in_words(what: Any, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         views.seen(what, **settings)
+
+
+class Mine(TorchDataset[tuple[NDArray[np.uint8], int]]):
+    """A student's own Dataset of all images, train first."""
+
+    def __len__(self) -> int:
+        return 1797
+
+    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], int]:
+        if i < 1437:
+            return DIGITS.train_images[i], int(DIGITS.train_labels[i])
+        return DIGITS.test_images[i - 1437], int(DIGITS.test_labels[i - 1437])
+
+
+def test_a_dataset_of_ones_own_and_subsets_of_it_are_seen() -> None:
+    whole, val = views.seen(Mine()), harness.split_dataset("digits", "val")
+    np.testing.assert_array_equal(whole.pixels["train"][:1437], DIGITS.train_images)
+    assert whole.facts.classes == tuple("0123456789")
+    assert whole.facts.pixel_max == 16
+    part = views.seen(Subset(Mine(), val.index.tolist()))
+    assert part.numbers["train"].tolist() == val.index.tolist()
+    expected = views.seen("digits", "val")
+    np.testing.assert_array_equal(part.pixels["train"], expected.pixels["val"])
+    np.testing.assert_array_equal(part.labels["train"], expected.labels["val"])
+    as_seen = views.seen(val)  # flat, in floats, in 0..1
+    np.testing.assert_allclose(as_seen.pixels["train"] * 16, expected.pixels["val"], rtol=1e-6)
+    around_0 = views.seen(harness.split_dataset("digits", "val", preprocessing="signed"))
+    np.testing.assert_allclose(around_0.pixels["train"] * 8, expected.pixels["val"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([1, 2], "the items of list are no pairs"),
+        ([(np.zeros((2, 2)), 0.5)], "the items of list are no pairs"),
+        ([(np.zeros((2, 2)), 1), (np.zeros((2, 3)), 1)], "all of one shape"),
+        ([(np.zeros(3), 1)], r"images float64 of shape \(1, 3\)"),
+        ([], "the items of list are no pairs"),
+    ],
+)
+def test_items_that_are_no_images_are_said_in_words(items: list[Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        views.seen(items)

@@ -65,6 +65,14 @@ def test_a_notebook_runs_on_digits(path: Path, tmp_path: Path) -> None:
     assert "Warning" not in shown
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_cell_may_run_twice(path: Path, tmp_path: Path) -> None:
+    notebook = notebooks.with_dataset(notebooks.read(path), "digits")
+    twice = [{**cell, "id": f"{cell['id']}-{i}"} for cell in notebook["cells"] for i in range(2)]
+    notebooks.execute({**notebook, "cells": twice}, tmp_path)
+
+
 def test_there_is_a_notebook_a_lab() -> None:
     assert [path.name[0] for path in notebooks.NOTEBOOKS] == ["1", "2", "3", "4", "5"]
 
@@ -133,6 +141,21 @@ def test_each_exercise_has_a_goal_and_room_for_a_students_code(path: Path) -> No
     for heading, tags in kinds.items():
         assert "exercise" in tags, heading
         assert "solution" in tags, heading
+
+
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_an_exercise_names_what_its_solution_takes_from_the_harness(path: Path) -> None:
+    """So a person who has the headings alone knows where to look."""
+    named = ""
+    for cell in notebooks.read(path)["cells"]:
+        text = "".join(cell["source"])
+        if text.startswith("## "):
+            named = ""
+        if "solution" not in notebooks.tags(cell):
+            named += text
+        elif cell["cell_type"] == "code":
+            used = re.findall(rf"harness\.(?:(?:{'|'.join(PARTS)})\.)?\w+", text)
+            assert [name for name in used if name not in named] == []
 
 
 def missing(path: Path) -> set[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import inspect
+import io
 import re
 import subprocess
 import sys
+import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -327,3 +329,18 @@ def test_each_line_of_the_page_on_looking_draws(line: str, results: Results) -> 
 
 def test_the_page_on_looking_has_every_figure() -> None:
     assert {line.split("(")[0].removeprefix("harness.figures.") for line in LINES} == set(figures.__all__)
+
+
+def test_letters_that_the_houses_font_lacks_leave_no_warning_when_a_figure_is_drawn_later(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lacking = "\U0001fae8 face"
+    ax = only(figures.confusion(labels=[0, 1], predictions=[1, 1], classes=["$x_1^2$", lacking]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax.figure.savefig(io.BytesIO())
+    shown = [label.get_text() for label in ax.get_yticklabels()]
+    assert shown[0] == "$x_1^2$"
+    assert shown[1].endswith(" face")
+    if shown[1] != lacking:  # no font of this machine has the letter
+        assert f"{shown[1].split()[0]} is \U0001fae8" in capsys.readouterr().err
