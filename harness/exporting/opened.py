@@ -15,7 +15,7 @@ import html
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -41,6 +41,7 @@ from harness.results.checkpoints import CheckpointHeader, DamagedError
 from harness.results.trained import trained
 from harness.settings import Value
 from harness.settings.schema import EPOCHS
+from harness.study.starts import OF_A_START
 from harness.study.trials import Trial
 
 Arrays = dict[str, NDArray[Any]]
@@ -128,7 +129,7 @@ class Checkpoint(Mapping[str, TrialState]):
     def __getitem__(self, trial_id: str) -> TrialState:
         if trial_id not in self._header.trials:
             raise UsageError(f"{self.path} has no trial {trial_id!r}; {did_you_mean(trial_id, self.trials)}")
-        return self._opened(self._header.trials.index(trial_id))
+        return self.only(trial_id)._opened()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._header.trials)
@@ -182,16 +183,28 @@ class Checkpoint(Mapping[str, TrialState]):
         settings = self._trials()[0].arm.settings
         return Budget.of(settings, train_size(settings)).epoch_of(self.step)
 
+    def only(self, trial_id: str) -> Checkpoint:
+        """Give the state of one of its trials as a checkpoint of its own; KeyError if it has no such one."""
+        if trial_id not in self.trials:
+            raise KeyError(trial_id)
+        k, trials, state = self.trials.index(trial_id), self._trials(), self._state
+        if len(trials) > 1:
+            state = engine(self._engine).select(state, trials, [k])
+        header = replace(self._header, trials=[trial_id], members=[self._header.members[k]])
+        alone = Checkpoint(self.path, header, state, self._engine)
+        alone._datasets = self._datasets
+        return alone
+
+    def load_into(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Load the state of the only trial into a network and an optimizer, as `TrialState.load_into`."""
+        self._one.load_into(model, optimizer)
+
     def _trials(self) -> list[Trial]:
         return self._header.made_of(self._datasets)
 
-    def _opened(self, k: int) -> TrialState:
-        """Open the state of member k."""
-        trials = self._trials()
-        state = self._state
-        if len(trials) > 1:
-            state = engine(self._engine).select(state, trials, [k])
-        trial = trials[k]
+    def _opened(self) -> TrialState:
+        """Open the state of the only trial."""
+        (trial,), state = self._trials(), self._state
         settings = trial.arm.settings
         model = Classifier(trial, inputs_of(settings), len(settings.facts.classes)).float()
         network, slots = READERS[self._engine](state, trial)
@@ -202,8 +215,9 @@ class Checkpoint(Mapping[str, TrialState]):
         else:
             load_weights(model, network)
         budget = Budget.of(settings, train_size(settings))
+        plain = {name: value for name, value in settings.items() if name not in OF_A_START}
         return TrialState(
-            trial.trial_id, state.step, budget.epoch_of(state.step), dict(settings), trial.seed,
+            trial.trial_id, state.step, budget.epoch_of(state.step), plain, trial.seed,
             model.state_dict(), _optimizer(trial, model, slots, state.step, budget), _curve(state),
         )  # fmt: skip
 
@@ -221,7 +235,8 @@ def open_checkpoint(given: str | Path | TrainedTrial | Results) -> Checkpoint | 
 
     Args:
         given: a file in checkpoints/ or states/ of a results folder; or a trained trial
-            (`results.trial()`) of a study with keep_state = "all".
+            (`results.trial()`) of a study with keep_state = "all"; or results or their folder, of which the
+            best trial by val is meant.
 
     Returns:
         Of a file, its trials by id: `checkpoint["t97.."].model`. Of a trained trial, its state: `.model`,
@@ -234,8 +249,11 @@ def open_checkpoint(given: str | Path | TrainedTrial | Results) -> Checkpoint | 
         >>> harness.open_checkpoint(results.trial()).optimizer  # doctest: +SKIP
     """
     if not isinstance(given, str | Path):
-        return _of_trial(trained(given))
+        chosen = trained(given)
+        return _kept(chosen)[chosen.trial_id]
     path = Path(given)
+    if path.is_dir():
+        return _kept(trained(path))
     if not path.is_file():
         raise UsageError(
             f"there is no file {path}; checkpoints are in results/<study>/checkpoints/ while a stack trains, "
@@ -259,12 +277,12 @@ def open_checkpoint(given: str | Path | TrainedTrial | Results) -> Checkpoint | 
     return checkpoint
 
 
-def _of_trial(given: TrainedTrial) -> TrialState:
-    """Open the kept state of a trained trial."""
+def _kept(given: TrainedTrial) -> Checkpoint:
+    """Open the kept state of a trained trial alone."""
     results, trial_id = given.results, given.trial_id
     for state in kept_states.listed(results.folder):
         if trial_id in state.trials:
-            return open_checkpoint(state.path)[trial_id]
+            return open_checkpoint(state.path).only(trial_id)
     raise UsageError(
         f'the state of trial {trial_id} was not kept: set keep_state = "all" under [study] and train into a '
         "new folder. Its network alone is harness.module_of(trial)"

@@ -192,6 +192,7 @@ def test_it_is_continued_again_exported_reported_and_opened(parent: Results, tmp
     before: Any = harness.open_checkpoint(again.trial())
     assert all(torch.equal(start.model[name], value) for name, value in before.model.items())
     assert start.curve.empty
+    harness.open_checkpoint(third.trial()).load_into(harness.model(**state.settings))
 
 
 def test_weights_alone_are_continued_with_a_fresh_optimizer(caplog: pytest.LogCaptureFixture) -> None:

@@ -156,6 +156,10 @@ def test_a_trained_trial_is_opened_where_its_state_was_kept(tmp_path: Path) -> N
     trial = results.trial()
     state = harness.open_checkpoint(trial)
     assert (state.trial_id, state.epoch) == (trial.trial_id, 3.0)
+    assert repr(harness.open_checkpoint(results)) == repr(state)  # the best trial is meant
+    of_folder = harness.open_checkpoint(tmp_path / "all")
+    assert of_folder.trials == [trial.trial_id]
+    assert torch.equal(of_folder.model["0.weight"], state.model["0.weight"])
     x = torch.zeros(2, 64)
     model = harness.model(trial)
     model.load_state_dict(state.model)
