@@ -79,6 +79,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/labs"), help="gets the executed notebooks")
     parser.add_argument("--handout", type=Path, help="write copies without solutions there; execute nothing")
     options = parser.parse_args()
+    if unknown := set(options.only) - {path.name[0] for path in NOTEBOOKS}:
+        parser.error(f"--only {options.only}: there is no lab {min(unknown)}")
     for path in NOTEBOOKS:
         if options.only and path.name[0] not in options.only:
             continue

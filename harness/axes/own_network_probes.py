@@ -19,7 +19,7 @@ from harness.axes import formulas, own_networks
 from harness.axes.formulas import Array
 from harness.axes.heads import heads
 from harness.axes.losses import losses
-from harness.axes.own_networks import Network, OwnNetwork
+from harness.axes.own_networks import Network, NetworkClass
 from harness.data.arm_settings import Settings
 from harness.errors import ComponentError
 from harness.text import listed
@@ -39,27 +39,27 @@ SMALL = 1e-7  # a derivative along a direction that counts as none
 
 
 @dataclass(frozen=True)
-class Findings:
+class ProbeFindings:
     """Sentences on what cannot be trained, and on what probably is not meant."""
 
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
-def look(engine: str, arms: Iterable[tuple[Settings, int]], tracked: Sequence[str]) -> Findings:
+def look(engine: str, arms: Iterable[tuple[Settings, int]], tracked: Sequence[str]) -> ProbeFindings:
     """Try the network of an engine on (settings, seed) of arms, whose metrics are `tracked`."""
     own = own_networks.find(engine)
     distinct = {_key(settings): (settings, seed) for settings, seed in reversed(list(arms))}
     gaps = [gap for settings, _ in distinct.values() for gap in _gaps(own, settings)]
     problems = [f"{own.label}: {gap}" for gap in dict.fromkeys([*gaps, *formulas.missing_metrics(tracked)])]
     if problems:
-        return Findings(tuple(problems))
+        return ProbeFindings(tuple(problems))
     found = [_of_kind(engine, key, *arm) for key, arm in distinct.items()]
     problems = [problem for each in found for problem in each.problems]
     remarks = [remark for each in found for remark in each.remarks]
     if own.unseen:
         remarks.append(f"{own.label}: a change of {'; '.join(own.unseen)} would go unnoticed")
-    return Findings(tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(remarks)))
+    return ProbeFindings(tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(remarks)))
 
 
 def _key(settings: Settings) -> str:
@@ -67,7 +67,7 @@ def _key(settings: Settings) -> str:
     return json.dumps([settings.get(name) for name in names])
 
 
-def _gaps(own: OwnNetwork, settings: Settings) -> list[str]:
+def _gaps(own: NetworkClass, settings: Settings) -> list[str]:
     """Say what of an arm's settings the network would have to do itself, and does not."""
     gaps = []
     for gap in formulas.missing(settings):
@@ -86,10 +86,10 @@ def _gaps(own: OwnNetwork, settings: Settings) -> list[str]:
     return gaps
 
 
-_found: dict[tuple[str, str], Findings] = {}
+_found: dict[tuple[str, str], ProbeFindings] = {}
 
 
-def _of_kind(engine: str, key: str, settings: Settings, seed: int) -> Findings:
+def _of_kind(engine: str, key: str, settings: Settings, seed: int) -> ProbeFindings:
     """Probe a kind of arm, once."""
     if (engine, key) not in _found:
         own = own_networks.find(engine)
@@ -99,9 +99,9 @@ def _of_kind(engine: str, key: str, settings: Settings, seed: int) -> Findings:
                 remarks = next(
                     filter(None, (_Gradients(own, settings, seed, n).remarks() for n in SIZES)), []
                 )
-            _found[engine, key] = Findings((), tuple(remarks))
+            _found[engine, key] = ProbeFindings((), tuple(remarks))
         except ComponentError as error:
-            return Findings((f"{error}{_of_arm(settings)}",))
+            return ProbeFindings((f"{error}{_of_arm(settings)}",))
     return _found[engine, key]
 
 
@@ -118,12 +118,12 @@ def _batch(settings: Settings, dtype: DTypeLike, count: int = IMAGES) -> tuple[A
     return x, formulas.smoothed(t, settings.label_smoothing) if settings.label_smoothing else t
 
 
-def _masks(settings: Settings, own: OwnNetwork, dtype: DTypeLike, count: int) -> list[Array]:
+def _masks(settings: Settings, own: NetworkClass, dtype: DTypeLike, count: int) -> list[Array]:
     kept = settings.hidden if own.takes_masks and settings.dropout else []
     return [np.ones((count, n), dtype) for n in kept]
 
 
-def _check_numbers(own: OwnNetwork, settings: Settings, seed: int) -> None:
+def _check_numbers(own: NetworkClass, settings: Settings, seed: int) -> None:
     """Raise ComponentError where shapes or numbers are wrong, in float32 as in a training."""
     network, kind = Network(own, settings, seed, np.float32), heads[settings.head].kind
     for count in (IMAGES, 1):  # the last batch of a pass may be short
@@ -155,7 +155,7 @@ def _not_finite(array: Array) -> str:
 class _Gradients:
     """The gradients of a network at its start, against difference quotients of its loss, in float64."""
 
-    def __init__(self, own: OwnNetwork, settings: Settings, seed: int, count: int) -> None:
+    def __init__(self, own: NetworkClass, settings: Settings, seed: int, count: int) -> None:
         self.own, self.settings = own, settings
         self.network = Network(own, settings, seed, np.float64)
         self.x, self.t = _batch(settings, np.float64, count)

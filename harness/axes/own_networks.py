@@ -46,7 +46,7 @@ FORM = "class Network with __init__(self, weights, settings), parameters, forwar
 
 
 @dataclass(frozen=True)
-class OwnNetwork:
+class NetworkClass:
     """A person's class of networks: `name` is its engine's, `file` is None of a class given in Python.
 
     `unseen` says what the class reads that its name does not tell.
@@ -68,7 +68,7 @@ class OwnNetwork:
         return "masks" in inspect.signature(getattr(self.kind, NEEDED[1])).parameters
 
 
-_known: dict[str, OwnNetwork] = {}
+_known: dict[str, NetworkClass] = {}
 
 
 def is_own(engine: str) -> bool:
@@ -81,7 +81,7 @@ def label_of(engine: str) -> str:
     return engine.partition("@")[0]
 
 
-def find(engine: str) -> OwnNetwork:
+def find(engine: str) -> NetworkClass:
     """Return the network of an engine's name.
 
     Raises:
@@ -150,7 +150,7 @@ def _known_as(
     found = digest.digest_component(kind, {}, file, module)
     plain = re.sub(r"\W+", "_", label.removesuffix(".py"), flags=re.ASCII)
     name = f"{PREFIX}{plain}@{found.digest[:10]}"
-    _known[name] = OwnNetwork(name, kind, label, path, found.unseen)
+    _known[name] = NetworkClass(name, kind, label, path, found.unseen)
     return name
 
 
@@ -196,7 +196,7 @@ class Network:
     `start` is what it was given: weights (out, in) and biases (out,), layer by layer.
     """
 
-    def __init__(self, own: OwnNetwork, settings: Settings, seed: int, dtype: DTypeLike) -> None:
+    def __init__(self, own: NetworkClass, settings: Settings, seed: int, dtype: DTypeLike) -> None:
         facts = settings.facts
         widths = [facts.shape[0] * facts.shape[1], *settings.hidden, len(facts.classes)]
         drawn = initial_layers(widths, stream(seed, "weights"))

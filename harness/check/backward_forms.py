@@ -94,7 +94,7 @@ def named_output(backward: Callable[..., object], form: BackwardForm) -> bool:
         names = list(inspect.signature(backward).parameters)
     except (TypeError, ValueError):
         return False
-    return names[int(form.vjp)].lower() in OUTPUT_NAMES
+    return any(name.lower() in OUTPUT_NAMES for name in names[int(form.vjp) : int(form.vjp) + 1])
 
 
 def call(own: OwnFunction, arguments: Sequence[Array], several: int) -> list[Array]:
@@ -104,7 +104,6 @@ def call(own: OwnFunction, arguments: Sequence[Array], several: int) -> list[Arr
     if len(parts) != max(several, 1):
         raise ComponentError(
             f"{own.name} gives {count(len(parts), 'gradient')}; forward takes {several} arrays: give a "
-            "tuple, "
-            "one gradient for each"
+            "tuple, one gradient for each"
         )
     return [calling.as_array(own.name, part).astype(float) for part in parts]

@@ -78,7 +78,7 @@ def check_callable(role: str, function: object) -> None:
     if not callable(function):
         raise UsageError(
             f"{role} = {function!r:.80}: not a function. Give the function itself, without calling it: "
-            f"my_function, not my_function(..)"
+            "my_function, not my_function(..)"
         )
 
 
@@ -126,6 +126,13 @@ class OwnFunction:
     def __call__(self, *arrays: Array) -> Array:
         """Call it with arrays and give its result as an array."""
         return as_array(self.name, self.raw(*map(self.given, arrays)))
+
+    def again(self, *arrays: Array) -> Array:
+        """Call it where it has been called before: whether it changes what it is given is not looked at."""
+        try:
+            return np.asarray(_plain(self.function(*map(self.given, arrays))), dtype=np.float64)
+        except Exception:  # noqa: BLE001 (then with words for it)
+            return self(*arrays).astype(np.float64)
 
     def stays_in_torch(self, *arrays: Array) -> bool:
         """Tell whether a function of tensors hands none to NumPy, which refuses those with a gradient."""

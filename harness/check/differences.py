@@ -22,7 +22,10 @@ KINK = (
 KINK_GAP = 1e-4
 ROUNDING = float(np.finfo(np.float64).eps)
 SINGLE = 1e-11  # a relative error from which on values are of single precision, whose kinks cannot be told
-AWAY, SHORT = 1e-3, 1e-7  # from a point that may be a kink, and the steps of a piece without curvature
+ROUGH_STEPS = (3e-2, 1e-2, 3e-3)
+SINGLE_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+AWAY, SHORT, LONGER = 1e-3, 1e-7, 1e-4  # from a point that may be a kink, and steps without curvature
+FAR, SEEN = 0.1, 1e-8  # a step after which a value that changes at all has changed by this share
 
 
 class Slope(NamedTuple):
@@ -35,36 +38,61 @@ class Slope(NamedTuple):
 
 def slope(s: Callable[[float], float], rounding: float = ROUNDING) -> Slope:
     """Differentiate s at 0; `rounding` is the relative error of its values."""
-    estimates, middle = [], s(0.0)
-    size = abs(middle)
-    for h in STEPS:
-        near, far = (s(h), s(-h)), (s(2 * h), s(-2 * h))
-        estimates.append((8 * (near[0] - near[1]) - (far[0] - far[1])) / (12 * h))
-        size = max(size, abs(near[0]), abs(near[1]))
+    middle = s(0.0)
+    if rounding >= SINGLE:
+        return _rough_slope(s, middle, rounding)
+    estimates = [_central(s, h) for h in STEPS]
     apart = [
-        abs(a - b) + 2 * rounding * size / h
+        abs(a.value - b.value) + 2 * rounding * max(abs(middle), a.bound) / h
         for a, b, h in zip(estimates[:-1], estimates[1:], STEPS[1:], strict=True)
     ]
     if not np.isfinite(apart).any():
         return Slope(float("nan"), float("inf"))
     best = int(np.nanargmin(apart))
-    exact = rounding < SINGLE
-    value = (estimates[best] + estimates[best + 1]) / 2
-    return Slope(value, apart[best], _kink(s, middle) if exact else None)
+    value = (estimates[best].value + estimates[best + 1].value) / 2
+    return Slope(value, apart[best], _kink(s, middle))
+
+
+def _central(s: Callable[[float], float], h: float) -> Slope:
+    """Return the difference for one h, and in place of a bound the size of the values."""
+    near, far = (s(h), s(-h)), (s(2 * h), s(-2 * h))
+    difference = (8 * (near[0] - near[1]) - (far[0] - far[1])) / (12 * h)
+    return Slope(difference, max(abs(near[0]), abs(near[1])))
+
+
+def _rough_slope(s: Callable[[float], float], middle: float, rounding: float) -> Slope:
+    """Differentiate what is computed in single precision: the middle one of three, which bound each other."""
+    estimates = [_central(s, h) for h in ROUGH_STEPS]
+    values = sorted(estimate.value for estimate in estimates)
+    size = max(abs(middle), *(estimate.bound for estimate in estimates))
+    bound = values[-1] - values[0] + 2 * rounding * size / ROUGH_STEPS[1]
+    return Slope(values[1], bound if np.isfinite(bound) else float("inf"))
 
 
 def measured_rounding(s: Callable[[float], float]) -> float:
     """Measure the relative error of a function's values: about 1e-16, or 1e-7 where it uses single precision.
 
-    On a very short piece it is a parabola; what is left is rounding.
+    On a very short piece it is a parabola; what is left is rounding. In single precision a piece so short may
+    be flat, and a longer one is taken.
     """
-    t = np.arange(12)
-    values = np.array([s(AWAY + SHORT * step) for step in t])
-    size = float(np.abs(values).max())
-    if not np.isfinite(values).all() or size == 0:
+    size = abs(s(AWAY))
+    if not np.isfinite(size) or size == 0:
         return ROUNDING
-    rest = values - np.polyval(np.polyfit(t, values - values[0], 2), t) - values[0]
-    return max(ROUNDING, 4 * float(np.abs(rest).max()) / size)
+    rest, flat = _rest(s, SHORT)
+    moves = abs(s(FAR) - s(AWAY)) > SEEN * size
+    if rest < SINGLE * size and not (flat and moves):
+        return max(ROUNDING, 4 * rest / size)
+    return max(SINGLE_ROUNDING, 4 * _rest(s, LONGER)[0] / size)
+
+
+def _rest(s: Callable[[float], float], step: float) -> tuple[float, bool]:
+    """Return how far 12 values are from a parabola, and whether they are all the same."""
+    t = np.arange(12)
+    values = np.array([s(AWAY + step * place) for place in t])
+    if not np.isfinite(values).all():
+        return 0.0, False
+    rest = values - values[0] - np.polyval(np.polyfit(t, values - values[0], 2), t)
+    return float(np.abs(rest).max()), bool(np.ptp(values) == 0)
 
 
 def _kink(s: Callable[[float], float], middle: float) -> tuple[float, float] | None:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 OVER_SAMPLES = (
     "the output of one sample changes with the other samples of the batch: did you normalise over "
-    "dimension 0? "
-    "Classes are the last dimension (dim=-1 in PyTorch, axis=1 in NumPy)"
+    "dimension 0? Classes are the last dimension (dim=-1 in PyTorch, axis=1 in NumPy)"
 )
 
 
@@ -123,8 +122,7 @@ def _of_softmax() -> list[FunctionMistake]:
         FunctionMistake(OVER_SAMPLES, lambda z: softmax(z.T).T),
         FunctionMistake(
             "divided by the sum over the whole batch: the output of one sample changes with the others. "
-            "Sum over the "
-            "classes alone (dim=-1, keepdim=True in PyTorch, axis=1, keepdims=True in NumPy)",
+            "Sum over the classes alone (dim=-1, keepdim=True in PyTorch, axis=1, keepdims=True in NumPy)",
             lambda z: np.exp(z) / np.exp(z).sum(),
         ),
         FunctionMistake("softmax twice: it is the softmax of the softmax", lambda z: softmax(softmax(z))),

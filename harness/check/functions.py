@@ -250,8 +250,7 @@ class _FunctionCheck:
         if gradient is None:
             self.findings.problems.append(
                 "gives values without a gradient (a .detach(), no_grad or NumPy inside?): nothing would "
-                "be learned "
-                "through it"
+                "be learned through it"
             )
             return
         off = numbers.error(gradient, self.right.gradient(x))
@@ -260,8 +259,7 @@ class _FunctionCheck:
         else:
             self.findings.problems.append(
                 "the values are right and autograd's derivative is not: is a part detached, or computed "
-                "outside of "
-                "PyTorch?"
+                "outside of PyTorch?"
             )
 
     def notes(self) -> None:
@@ -280,8 +278,8 @@ class _FunctionCheck:
             if np.isfinite(expected).all() and not np.isfinite(got).all():
                 self.findings.notes.append(
                     f"gives {got[~np.isfinite(got)].ravel()[0]} at x = {sign * FAR:.0f}, where "
-                    f"{self.right.name} is "
-                    f"finite: e^x overflows. {function_mistakes.stable(self.right.name)}"
+                    f"{self.right.name} is finite: e^x overflows. "
+                    f"{function_mistakes.stable(self.right.name)}"
                 )
                 return
 
@@ -294,7 +292,6 @@ class _FunctionCheck:
         (expected,) = torch.autograd.grad(self.right.forward(leaf).sum(), leaf)
         if got is not None and not np.allclose(got, expected.numpy(), atol=1e-6):
             self.findings.notes.append(
-                f"its derivative at 0, where there is a kink, is {float(got[0]):.4g}; of "
-                f"{self.right.name} here and in "
-                f"PyTorch it is {float(expected[0]):.4g}"
+                f"its derivative at 0, where there is a kink, is {float(got[0]):.4g}; of {self.right.name} "
+                f"here and in PyTorch it is {float(expected[0]):.4g}"
             )

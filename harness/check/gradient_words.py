@@ -16,18 +16,15 @@ AGREE = 1e-6
 MOST_KINKS = 2
 MIXED = (
     "{name}(x) gives one derivative for each element, and forward mixes elements (each output depends on "
-    "several "
-    "inputs, as in a softmax): give backward(grad, x), or the Jacobian"
+    "several inputs, as in a softmax): give backward(grad, x), or the Jacobian"
 )
 UNUSED = (
     "the incoming gradient is not used: {name}(grad, x) gives the derivative alone; by the chain rule it "
-    "is the "
-    "derivative times grad"
+    "is the derivative times grad"
 )
 DIAGONAL = (
     "{name} has only the diagonal of the Jacobian: each output depends on all inputs of its row (as in a "
-    "softmax, "
-    "dy_i/dx_j = y_i ((i = j) - y_j)), so the sum over the outputs is missing"
+    "softmax, dy_i/dx_j = y_i ((i = j) - y_j)), so the sum over the outputs is missing"
 )
 
 
@@ -113,8 +110,8 @@ class Disagreement:
         yield (
             1 / batch,
             (
-                f"is exactly 1/{batch} of the derivative, and {of_batch}: the derivative of the mean, not of "
-                "the sum?"
+                f"is exactly 1/{batch} of the derivative, and {of_batch}: the derivative of the mean, not "
+                "of the sum?"
             ),
         )
         counts = ((shape[0], "rows"), (shape[-1], "columns"), (self.x.size, "elements"))
@@ -148,8 +145,7 @@ class Disagreement:
         only = self._region(wrong)
         return (
             f"is wrong at {int(wrong.sum())} of {len(wrong)} elements{only}; at {index}{x} it is "
-            f"{given[worst]:.6g}, "
-            f"and central differences give {self.slopes[worst].value:.6g}"
+            f"{given[worst]:.6g}, and central differences give {self.slopes[worst].value:.6g}"
         )
 
     def kinks(self) -> list[str]:
@@ -160,8 +156,7 @@ class Disagreement:
                 low, high = slope.sides
                 notes.append(
                     f"at x = {self.x[place]:.4g} there is a kink, with slopes {low:.4g} and {high:.4g}: "
-                    "yours there "
-                    f"is {self.got[place]:.4g}, and any number between is right"
+                    f"yours there is {self.got[place]:.4g}, and any number between is right"
                 )
         return notes[:MOST_KINKS]
 

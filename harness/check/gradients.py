@@ -69,8 +69,7 @@ def gradient(
         if not np.isfinite(y).all():
             raise ComponentError(
                 f"{names[0]} gives {y[~np.isfinite(y)].ravel()[0]} at {int((~np.isfinite(y)).sum())} of "
-                f"{y.size} "
-                "elements: is it defined at these points? Give others as at="
+                f"{y.size} elements: is it defined at these points? Give others as at="
             )
         check = _GradientCheck(own, (names[1], backward), (inputs, several), fixed, y, findings)
         check.all(np.random.default_rng(seed + 1))
@@ -91,8 +90,7 @@ def _point(at: Any, shape: Any, rng: np.random.Generator) -> tuple[list[Array], 
         given = f"at = {at!r:.80}" if at is not None else f"shape = {shape!r:.80}"
         raise UsageError(
             f"{given}: {error}. Allowed: at= an array of numbers or a tuple of such arrays; shape= (6, 5) "
-            "or a "
-            "list of shapes"
+            "or a list of shapes"
         ) from error
     if not arrays or not all(x.size for x in arrays):
         raise UsageError("there is nothing to differentiate by: the point has no elements")
@@ -162,7 +160,7 @@ class _GradientCheck:
         return backward_forms.call(own, arguments, len(self.inputs) if self.several else 0)
 
     def _scalar(self, weights: Array, inputs: Sequence[Array]) -> float:
-        return float((weights * self.forward(*inputs, *self.fixed)).sum())
+        return float((weights * self.forward.again(*inputs, *self.fixed)).sum())
 
     def _slopes(self, weights: Array, which: int, places: Sequence[tuple[int, ...]]) -> list[Slope]:
         """Differentiate <weights, forward> by elements of one of the inputs."""
@@ -233,8 +231,7 @@ class _GradientCheck:
         bound = max(slope.bound for one in found for slope in one.slopes if not slope.sides)
         self.findings.compared.append(
             f"{call} at {count(elements, 'element')}{of} with central differences (bound of their error "
-            f"{bound:.0e})"
-            f"{rest}"
+            f"{bound:.0e}){rest}"
         )
         if self.rounding > differences.SINGLE:
             self.findings.notes.append(

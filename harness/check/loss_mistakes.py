@@ -43,66 +43,70 @@ def _sure(f: Array) -> Array:
 
 
 NORMALISED = (
-    "the loss of one sample changes with the other samples of the batch: did you normalise over dimension 0? "
-    "The softmax is over the classes, the last dimension (dim=-1 in PyTorch, axis=1 in NumPy)"
+    "the loss of one sample changes with the other samples of the batch: did you normalise over dimension "
+    "0? The softmax is over the classes, the last dimension (dim=-1 in PyTorch, axis=1 in NumPy)"
 )
 TWICE = "softmax twice: it applies a softmax to what are probabilities already"
 
 
-def _of_logits(name: str) -> Iterator[LossMistake]:
+def _ce_without_a_part() -> Iterator[LossMistake]:
+    ce, softmax = formulas.cross_entropy, formulas.softmax
+    yield LossMistake(NORMALISED, lambda z, t: -np.log(_true(_softmax_over_samples(z), t)))
+    yield LossMistake(
+        "softmax twice: it takes the softmax of the softmax. A function such as F.cross_entropy has "
+        "the softmax in it and takes logits",
+        lambda z, t: ce(softmax(z), t),
+    )
+    yield LossMistake(
+        "the log of probabilities is missing: it gives -p_y, and cross-entropy is -log p_y",
+        lambda z, t: -_true(softmax(z), t),
+    )
+    yield LossMistake(
+        "the log-softmax is missing: it gives -z_y, the true class's logit with a minus (as "
+        "F.nll_loss does of logits)",
+        lambda z, t: -_true(z, t),
+    )
+    yield LossMistake(
+        "the softmax is missing: it takes the logarithm of the logits, which are no probabilities. "
+        "Apply a softmax first, or say takes='probabilities'",
+        lambda z, t: -np.log(_true(z, t)),
+    )
+
+
+def _ce_of_something_else() -> Iterator[LossMistake]:
     ce, softmax, sigmoid = formulas.cross_entropy, formulas.softmax, formulas.sigmoid
+    yield LossMistake(
+        "binary cross-entropy of each class, summed, of softmax outputs: cross-entropy takes the true "
+        "class alone",
+        lambda z, t: _binary(softmax(z), t),
+    )
+    yield LossMistake(
+        "binary cross-entropy of each class, summed, of sigmoid outputs (as BCEWithLogitsLoss): "
+        "cross-entropy has a softmax over the classes",
+        lambda z, t: _binary(sigmoid(z), t),
+    )
+    yield LossMistake(
+        "a sigmoid where the softmax should be: it gives -log of the sigmoid of the true class's logit",
+        lambda z, t: -np.log(_true(sigmoid(z), t)),
+    )
+    yield LossMistake(
+        "the largest class's loss: it takes the predicted class where the true one should be",
+        lambda z, _t: ce(z, _sure(z)),
+    )
+    yield LossMistake(
+        "the entropy of the probabilities: the label is not used", lambda z, _t: ce(z, softmax(z))
+    )
+    yield LossMistake(
+        "the true class's logit is missing: it gives log(sum e^z) alone, and -z_y is left out",
+        lambda z, t: ce(z, t) + _true(z, t),
+    )
+
+
+def _of_logits(name: str) -> Iterator[LossMistake]:
     if name == "ce":
-        yield LossMistake(NORMALISED, lambda z, t: -np.log(_true(_softmax_over_samples(z), t)))
-        yield LossMistake(
-            "softmax twice: it takes the softmax of the softmax. A function such as F.cross_entropy has "
-            "the softmax "
-            "in it and takes logits",
-            lambda z, t: ce(softmax(z), t),
-        )
-        yield LossMistake(
-            "the log of probabilities is missing: it gives -p_y, and cross-entropy is -log p_y",
-            lambda z, t: -_true(softmax(z), t),
-        )
-        yield LossMistake(
-            "the log-softmax is missing: it gives -z_y, the true class's logit with a minus (as "
-            "F.nll_loss does "
-            "of logits)",
-            lambda z, t: -_true(z, t),
-        )
-        yield LossMistake(
-            "the softmax is missing: it takes the logarithm of the logits, which are no probabilities. "
-            "Apply a "
-            "softmax first, or say takes='probabilities'",
-            lambda z, t: -np.log(_true(z, t)),
-        )
-        yield LossMistake(
-            "binary cross-entropy of each class, summed, of softmax outputs: cross-entropy takes the true "
-            "class alone",
-            lambda z, t: _binary(softmax(z), t),
-        )
-        yield LossMistake(
-            "binary cross-entropy of each class, summed, of sigmoid outputs (as BCEWithLogitsLoss): "
-            "cross-entropy "
-            "has a softmax over the classes",
-            lambda z, t: _binary(sigmoid(z), t),
-        )
-        yield LossMistake(
-            "a sigmoid where the softmax should be: it gives -log of the sigmoid of the true class's logit",
-            lambda z, t: -np.log(_true(sigmoid(z), t)),
-        )
-        yield LossMistake(
-            "the largest class's loss: it takes the predicted class where the true one should be",
-            lambda z, _t: ce(z, _sure(z)),
-        )
-        yield LossMistake(
-            "the entropy of the probabilities: the label is not used", lambda z, _t: ce(z, softmax(z))
-        )
-        yield LossMistake(
-            "e^z is not divided by its sum's logarithm: it gives the log of the sum and leaves -z_y out",
-            lambda z, t: ce(z, t) + _true(z, t),
-        )
-        return
-    for inner, kind in ((softmax, "softmax"), (sigmoid, "sigmoid")):
+        yield from _ce_without_a_part()
+        yield from _ce_of_something_else()
+    for inner, kind in ((formulas.softmax, "softmax"), (formulas.sigmoid, "sigmoid")):
         if name in ("mse", "ql"):
             yield LossMistake(
                 f"it applies a {kind} itself: right of logits in a network without a head, and not what "
@@ -206,8 +210,8 @@ def gradient_mistakes(right: RightLoss) -> Iterator[LossMistake]:
     """Yield the mistakes in closed-form gradients (B, C) that are known of a loss."""
     if right.name == "ce" and right.kind == "logits":
         yield LossMistake(
-            "the derivative is by the probabilities, -1 / p_y at the true class: the softmax's derivative is "
-            "missing (together they are p - target)",
+            "the derivative is by the probabilities, -1 / p_y at the true class: the softmax's derivative "
+            "is missing (together they are p - target)",
             lambda z, t: -t / formulas.softmax(z),
         )
         yield LossMistake(
@@ -221,8 +225,7 @@ def gradient_mistakes(right: RightLoss) -> Iterator[LossMistake]:
     if right.name == "ce" and right.kind == "probabilities":
         yield LossMistake(
             "p - target is the derivative by the logits, with the softmax's in it: by the probabilities "
-            "it is "
-            "-1 / p_y at the true class",
+            "it is -1 / p_y at the true class",
             lambda p, t: p - t,
         )
         yield LossMistake(
@@ -246,8 +249,7 @@ MEAN_FACTORS = {
     "B": "B times too large: the losses are summed over the batch and not divided by B, the number of "
     "samples",
     "B/C": "B/C times too large: did you divide by C, the number of classes, instead of B, the number of "
-    "samples "
-    "(output.shape[1] for output.shape[0])?",
+    "samples (output.shape[1] for output.shape[0])?",
     "1/B": "B times too small: the mean over the batch is divided by B once more",
     "1/C": "C times too small: did you take the mean over the classes, too, where the sum should be?",
     "C": "C times too large: the classes are summed where their mean should be",
@@ -267,8 +269,7 @@ SAMPLE_FACTORS = {
 GRADIENT_FACTORS = {
     "-1": "the sign is wrong: your gradient points the other way (minus the derivative)",
     "1/B": "your gradient is the derivative of the mean, not of the sum: it is divided by B, the number "
-    "of samples; "
-    "each sample's row is the derivative of its own loss",
+    "of samples; each sample's row is the derivative of its own loss",
     "B": "your gradient is B times too large: multiplied by the number of samples",
     "1/C": "your gradient is C times too small: divided by C, the number of classes, instead of nothing",
     "C": "your gradient is C times too large: is a division by C, the number of classes, missing?",

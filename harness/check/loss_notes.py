@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.axes import probes
 from harness.check import numbers
-from harness.check.calling import Findings, OwnFunction
+from harness.check.calling import Array, Findings, OwnFunction
 from harness.check.loss_calls import LossWay
 from harness.check.loss_cases import LossCase, RightLoss, cases
 from harness.errors import ComponentError
@@ -45,10 +45,14 @@ def inside_the_log(own: OwnFunction, way: LossWay, right: RightLoss) -> float:
     f[0, 1] = 1.0 if right.kind == "probabilities" else 10 * GAP
     case = LossCase(f, np.array([0]))
     try:
-        got = float(np.ravel(own(*way.arguments(case.f, case)))[0])
+        got = _first(own(*way.arguments(case.f, case)))
     except ComponentError:
         return 0.0
     return float(np.exp(-got)) if LARGEST_ADDED < got < SMALLEST_ADDED else 0.0
+
+
+def _first(values: Array) -> float:
+    return float(values.flat[0]) if values.size else np.nan
 
 
 def _smooths(own: OwnFunction, right: RightLoss, case: LossCase) -> bool:
@@ -69,7 +73,7 @@ def _note_gap(single: OwnFunction, way: LossWay, right: RightLoss, findings: Fin
     f = probes.like_output(right.kind, torch.from_numpy(z).float()).numpy().astype(np.float64)
     case = LossCase(f, np.array([0]))
     try:
-        got = float(np.ravel(single(*way.arguments(case.f, case)))[0])
+        got = _first(single(*way.arguments(case.f, case)))
     except ComponentError:
         return
     if right.kind == "probabilities":
@@ -78,8 +82,8 @@ def _note_gap(single: OwnFunction, way: LossWay, right: RightLoss, findings: Fin
         cause = "e^z overflows, or 0 times log 0" if np.isnan(got) else "the probability underflows to 0"
         findings.notes.append(
             f"gives {got:.4g} at a logit gap of 110 in single precision, where the loss is 110 ({cause}): "
-            "subtract the maximum of the logits before exp, and take -z_y + log(sum e^z) instead of the log "
-            "of a softmax"
+            "subtract the maximum of the logits before exp, and take -z_y + log(sum e^z) instead of the "
+            "log of a softmax"
         )
     elif abs(got - GAP) > 1:
         findings.notes.append(
@@ -91,12 +95,10 @@ def _note_gap(single: OwnFunction, way: LossWay, right: RightLoss, findings: Fin
 def _of_textbook(got: float) -> str:
     if np.isfinite(got):
         return (
-            f"of a probability that is 0 in single precision (a logit gap of 110) it gives {got:.4g} "
-            "where -log p_y is "
-            f"inf: about {np.exp(-got):.1g} is added or kept as a minimum"
+            f"of a probability that is 0 in single precision (a logit gap of 110) it gives {got:.4g} where "
+            f"-log p_y is inf: about {np.exp(-got):.1g} is added or kept as a minimum"
         )
     return (
         f"gives {got:.4g} at a logit gap of 110 in single precision: expected of -log p_y, as the "
-        "textbooks write "
-        "it; of logits, subtract the maximum and the loss stays finite"
+        "textbooks write it; of logits, subtract the maximum and the loss stays finite"
     )

@@ -77,8 +77,8 @@ class _LossCheck:
         self.own, self.way, value = way_of(self.subject, self.labels, self.batches[0])
         if self.call(self.batches[0]).tobytes() != value.tobytes():
             raise ComponentError(
-                f"{self.subject.name} gives other values when it is called again on the same numbers (random "
-                "numbers?)"
+                f"{self.subject.name} gives other values when it is called again on the same numbers "
+                "(random numbers?)"
             )
         self.added = loss_notes.inside_the_log(self.own, self.way, self.right)
         if not self._shape(value):
@@ -105,16 +105,14 @@ class _LossCheck:
         if self.way.swapped:
             self.findings.problems.append(
                 f"labels and predictions are swapped: {name} works when it is called with the labels "
-                "first. The "
-                "output comes first, the labels second"
+                "first. The output comes first, the labels second"
             )
         if self.reduction == "none" and value.shape == ():
             self.findings.problems.append(self._one_number())
         elif self.reduction != "none" and value.shape == (b,):
             self.findings.problems.append(
                 f"returns a loss for each sample, shape ({b},), not their {self.reduction}: say "
-                "reduction='none', "
-                f"or take the {self.reduction}"
+                f"reduction='none', or take the {self.reduction}"
             )
         elif value.shape not in {(b,), ()}:
             hint = {
@@ -126,8 +124,7 @@ class _LossCheck:
             }.get(value.shape, "")
             self.findings.problems.append(
                 f"returns shape {value.shape} for a batch of {b} samples and {c} classes; allowed: one "
-                "number for each "
-                f"sample, shape ({b},){hint}"
+                f"number for each sample, shape ({b},){hint}"
             )
         return not self.findings.problems
 
@@ -140,8 +137,8 @@ class _LossCheck:
             if numbers.worst(gots, expecteds) < numbers.SINGLE:
                 return (
                     f"{opening}: their {reduction}, and that is right. Say reduction={reduction!r} to "
-                    "compare it; a "
-                    "registered loss gives one per sample (no .mean(), no .sum() over the batch)"
+                    "compare it; a registered loss gives one per sample (no .mean(), no .sum() over the "
+                    "batch)"
                 )
         words = loss_mistakes.diagnosis(gots, batches, self.right, "mean")
         return (
@@ -202,8 +199,9 @@ class _LossCheck:
         if self.findings.problems:
             return
         compared.append(
-            f"the losses of {count} samples, worked values among them ({self._worked()}), with {labels}, in "
-            f"{'NumPy' if self.own.library == 'numpy' else 'PyTorch'} (largest relative difference {off:.1g})"
+            f"the losses of {count} samples, worked values among them ({self._worked()}), with {labels}, "
+            f"in {'NumPy' if self.own.library == 'numpy' else 'PyTorch'} (largest relative difference "
+            f"{off:.1g})"
         )
         theirs = of_torch(self.right.name, self.right.kind)
         if theirs is not None:
@@ -240,8 +238,7 @@ class _LossCheck:
             if gradient is None:
                 self.findings.problems.append(
                     "gives values without a gradient (a .detach(), .item(), no_grad or NumPy inside?): "
-                    "nothing would "
-                    "be learned through it"
+                    "nothing would be learned through it"
                 )
                 return
             gots.append(gradient)
@@ -251,9 +248,8 @@ class _LossCheck:
             self.findings.compared.append(f"autograd's gradient ({off:.1g})")
         else:
             self.findings.problems.append(
-                f"the values are right and autograd's gradient is not{_place(gots[0], expecteds[0])}: is "
-                "a part "
-                "detached, or computed outside of PyTorch?"
+                f"the values are right and autograd's gradient is not{_place(gots[0], expecteds[0])}: is a "
+                "part detached, or computed outside of PyTorch?"
             )
 
     def _expected_gradient(self, case: LossCase) -> Array:

@@ -121,8 +121,7 @@ class _MetricCheck:
         if shape not in {(), (BATCHES[0][0],)}:
             self.findings.problems.append(
                 f"returns shape {shape} for a batch of {BATCHES[0][0]} samples; allowed: one number for "
-                "each sample, or "
-                "their mean"
+                "each sample, or their mean"
             )
         else:
             self.findings.problems.append(f"the values differ{self._example(way, gots)}")
@@ -164,8 +163,7 @@ class _MetricCheck:
         library = "NumPy" if own.library == "numpy" else "PyTorch"
         self.findings.compared.append(
             f"{'the means' if mean else 'the values'} of {sum(b for b, _ in BATCHES)} samples in "
-            f"{len(BATCHES)} batches, "
-            f"with {way}, in {library}"
+            f"{len(BATCHES)} batches, with {way}, in {library}"
         )
         if mean or way != "one-hot labels":
             self.findings.notes.append(
@@ -223,7 +221,7 @@ class _MetricCheck:
                 place = int(np.abs(values - rights).argmax())
                 return (
                     f". Of {len(case.y)} samples in {case.p.shape[1]} classes, with {way}, it gives "
-                    f"{values[place]:.6g}"
-                    f"{f' for sample {place}' if len(values) > 1 else ''}; {self.like} is {rights[place]:.6g}"
+                    f"{values[place]:.6g}{f' for sample {place}' if len(values) > 1 else ''}; {self.like} "
+                    f"is {rights[place]:.6g}"
                 )
         return ""

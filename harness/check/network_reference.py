@@ -128,9 +128,8 @@ def layouts(widths: Sequence[int], arrays: Sequence[Array]) -> Iterator[list[Own
     wanted = "-".join(map(str, widths))
     if len(matrices) != len(sizes) or len(biases) not in (0, len(sizes)):
         raise ComponentError(
-            f"like says {wanted}, which is {len(sizes)} matrices, each with a bias or none; the "
-            "parameters have "
-            f"shapes {shapes}"
+            f"like says {wanted}, which is {len(sizes)} matrices, each with a bias or none; the parameters "
+            f"have shapes {shapes}"
         )
     ways = []
     for (n, m), matrix, bias in zip(sizes, matrices, biases or [None] * len(sizes), strict=True):
@@ -138,9 +137,8 @@ def layouts(widths: Sequence[int], arrays: Sequence[Array]) -> Iterator[list[Own
         if not turned or (bias is not None and bias.size != m):
             got = f"{matrix.shape}{'' if bias is None else f' and bias {bias.shape}'}"
             raise ComponentError(
-                f"like says {wanted}: a layer from {n} to {m} has weights ({m}, {n}) or ({n}, {m}) and "
-                f"{m} biases; "
-                f"the parameters have {got}"
+                f"like says {wanted}: a layer from {n} to {m} has weights ({m}, {n}) or ({n}, {m}) and {m} "
+                f"biases; the parameters have {got}"
             )
         ways.append([OwnLayer(matrix, bias, way) for way in turned])
     yield from (list(way) for way in itertools.product(*ways))

@@ -64,8 +64,8 @@ def subject_of(fn: Any) -> OptimizerSubject:
         return OptimizerSubject(fn, update, False, tuple(inspect.signature(update).parameters))
     if not callable(fn):
         raise UsageError(
-            f"fn = {fn!r:.80}: allowed: a function update(param, grad, state, t, *, lr), or a class such as "
-            "torch.optim.Adam"
+            f"fn = {fn!r:.80}: allowed: a function update(param, grad, state, t, *, lr), or a class such "
+            "as torch.optim.Adam"
         )
     try:
         parameters = inspect.signature(fn).parameters

@@ -138,8 +138,7 @@ class _OptimizerCheck:
         others = f", and with {joined(changed)}, each alone" if changed else ""
         self.findings.compared.append(
             f"{STEPS} steps of {sum(math.prod(shape) for shape in SHAPES)} parameters with "
-            f"{settings}{others} (largest "
-            f"relative difference {off:.1g})"
+            f"{settings}{others} (largest relative difference {off:.1g})"
         )
         self._tell_torch(problems, gots)
         missing = [name for name in self.base if not self.subject.takes(name)]
@@ -185,8 +184,7 @@ class _OptimizerCheck:
         right = "With the other settings it is right. " if first > 0 and not words else ""
         self.findings.problems.append(
             f"{words or 'its steps differ'}. {right}After step {step + 1}{wrong}, a parameter that was "
-            f"{start:.6g} is "
-            f"{start + gots[first][step, place]:.9g}; of {self.reference.name} it is "
+            f"{start:.6g} is {start + gots[first][step, place]:.9g}; of {self.reference.name} it is "
             f"{start + expecteds[first][step, place]:.9g}"
         )
 
@@ -211,9 +209,8 @@ class _OptimizerCheck:
         if not np.isfinite(gots[0]).all() and np.isfinite(expecteds[0]).all():
             step = int(np.argmax(~np.isfinite(gots[0]).all(1))) + 1
             return (
-                f"parameters are not finite from step {step} on (a division by 0 where a gradient is 0, "
-                "or by "
-                "1 - beta^t at t = 0?)"
+                f"parameters are not finite from step {step} on (a division by 0 where a gradient is 0, or "
+                "by 1 - beta^t at t = 0?)"
             )
         ratios = [numbers.ratio(got[0], expected[0]) for got, expected in zip(gots, expecteds, strict=True)]
         value = ratios[0]
@@ -233,6 +230,5 @@ class _OptimizerCheck:
             return ""
         return (
             "the steps of one array of parameters change with another's: keep what is remembered in "
-            "`state`, of which "
-            "each array has its own, and not in a global variable"
+            "`state`, of which each array has its own, and not in a global variable"
         )

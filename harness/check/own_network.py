@@ -113,6 +113,7 @@ class OwnNetwork:
     ) -> None:
         self.name, self.function, self.held, self.images = name, function, held, images
         self.labels = self._labels(labels)
+        self.target = images.target(self.labels)
 
     def _labels(self, labels: str | None) -> str:
         """Find which labels the function takes, by trying."""
@@ -137,6 +138,13 @@ class OwnNetwork:
             f"with whole-number labels (B,), {faults[0]}; with one-hot rows (B, C), {faults[1]}"
         )
 
+    def loss(self, arrays: Sequence[Array]) -> float:
+        """Give the loss alone, of a network that has been called before."""
+        try:
+            return float(self.function(self.held.packed(arrays), self.images.x, self.target)[0])
+        except Exception:  # noqa: BLE001 (then with words for it)
+            return self.results(arrays)[0]
+
     def results(self, arrays: Sequence[Array]) -> tuple[float, list[Array]]:
         """Give the loss and a gradient for each parameter; raise ComponentError for anything else."""
         given, x, y = self.held.packed(arrays), self.images.x.copy(), self.images.target(self.labels).copy()
@@ -149,8 +157,7 @@ class OwnNetwork:
             shapes = ", ".join(str(array.shape) for array in arrays)
             raise ComponentError(
                 f"{self.name} raises {in_words(error)} ({where}called with parameters {shapes}, x "
-                f"{x.shape} and y "
-                f"{y.shape})"
+                f"{x.shape} and y {y.shape})"
             ) from error
         self._check_unchanged(given, arrays, x)
         if not isinstance(result, (tuple, list)) or len(result) != 2:

@@ -52,8 +52,8 @@ def why_alone(axis: str, name: str) -> str:
     except BaseException as error:  # noqa: BLE001 (whatever is wrong with it, no other trial shall share it)
         return f"{what} fails on a stack ({in_words(error)})"
     return (
-        f"{what} gives the members of a stack other values than each alone (dimensions are counted from the "
-        "end, dim=-1; settings are a number a member)"
+        f"{what} gives the members of a stack other values than each alone (dimensions are counted from "
+        "the end, dim=-1; settings are a number a member)"
     )
 
 

@@ -47,7 +47,8 @@ def show_plan(
     seeds = len(study.seeds)
     click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
     if counts := plan.parameters:
-        click.echo(f"  {parameters.in_words(counts)}")
+        settings = {name: arm.settings for name, arm in plan.arms.items()}
+        click.echo(f"  {parameters.in_words(counts, settings)}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)
     if ready:
         click.echo(f"  {ready} of them are finished in the results folder")

@@ -383,11 +383,12 @@ def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
     shapes = {name: tuple(state[names[name]].shape) for name in names}
     if shapes != {name: array.shape for name, array in named.items()}:
         raise UsageError(
-            f"the weights are another network's: {_shapes({n: a.shape for n, a in named.items()})}; "
-            f"this network has {_shapes(shapes)}"
+            f"the weights are another network's: {shapes_in_words({n: a.shape for n, a in named.items()})}; "
+            f"this network has {shapes_in_words(shapes)}"
         )
     model.net.load_state_dict({names[name]: torch.from_numpy(array.copy()) for name, array in named.items()})
 
 
-def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+def shapes_in_words(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """List names and shapes, as for an error."""
     return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))

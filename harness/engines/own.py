@@ -16,7 +16,7 @@ from harness.axes import formulas, own_networks
 from harness.axes.formulas import Array
 from harness.axes.heads import heads
 from harness.axes.losses import losses
-from harness.axes.own_networks import Network, OwnNetwork
+from harness.axes.own_networks import Network, NetworkClass
 from harness.data.samples import Data
 from harness.engines import driver
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, uniforms
@@ -31,7 +31,7 @@ IMAGES = 100  # on which a network is compared with what its trial's settings sa
 class OwnTrainable:
     """A trial's network of a person's own, as a training needs one (`numpy_engine.Trainable`)."""
 
-    def __init__(self, own: OwnNetwork, trial: Trial, dtype: DTypeLike) -> None:
+    def __init__(self, own: NetworkClass, trial: Trial, dtype: DTypeLike) -> None:
         settings = trial.arm.settings
         self.network = Network(own, settings, trial.seed, dtype)
         self.kind = heads[settings.head].kind
@@ -136,7 +136,8 @@ class OwnEngine:
             network = OwnTrainable(own, trial, dtype)
             optimizer: Stepping = NumpyOptimizer(trial, network.parameters)
             if own.has("step"):
-                optimizer, options = OwnOptimizer(network.network), replace(options, checkpoints=NEVER)
+                optimizer = OwnOptimizer(network.network)
+                options = replace(options, checkpoints=NEVER, keep_state=False)
             return driver.run(OwnTraining(trial, data, network, optimizer, options.metrics), options)
 
     def select(self, state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:

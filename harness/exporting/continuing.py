@@ -30,6 +30,7 @@ from harness.results import Results, TrainedTrial, checkpoints, kept_states, tra
 from harness.results.checkpoints import EVERY, CheckpointHeader, DamagedError
 from harness.results.origins import Origin
 from harness.settings import Value
+from harness.study.about import LONGEST_NAME
 from harness.study.checker import known_settings
 from harness.study.starts import FILE, OF_A_START, Start
 from harness.study.study import Study, parse
@@ -98,7 +99,8 @@ def continue_training(  # noqa: PLR0913 (a person's keywords)
     drawn = draw(study, parent.engine)
     for reason in drawn.skipped.values():
         raise UsageError(reason)
-    name = f"{CONTINUED.sub('', study.name)}-continued-{drawn.trials[0].trial_id}"
+    suffix = f"-continued-{drawn.trials[0].trial_id}"
+    name = CONTINUED.sub("", study.name)[: LONGEST_NAME - len(suffix)] + suffix
     study = replace(study, about=study.about.model_copy(update={"name": name}))
     drawn = replace(drawn, study=study)
     folder = runs.folder_of(study, out)

@@ -68,10 +68,12 @@ def dataset(name: Source, split: Part = "all") -> RawDataset:
         MachineError: its bytes cannot be had.
 
     Example:
-        >>> image, label = dataset("digits")[15]
+        >>> image, label = harness.dataset("digits")[15]
         >>> image.shape, image.dtype, label
         ((8, 8), dtype('uint8'), 5)
-        >>> sevens = dataset("digits")[dataset("digits").labels == 7]
+        >>> images = harness.dataset("digits", "test")
+        >>> len(images[images.labels == 7])
+        36
     """
     if isinstance(name, str):
         name = datasets[_registered(name)]
@@ -99,7 +101,7 @@ def split_dataset(dataset: Source, split: Split = "train", **settings: Any) -> S
             gives other than finite numbers for each image.
 
     Example:
-        >>> split_dataset("digits", "val", preprocessing=lambda images: images / 16).x.shape
+        >>> harness.split_dataset("digits", "val", preprocessing=lambda images: images / 16).x.shape
         torch.Size([144, 64])
     """
     resolved, apply = _data_settings(dataset, settings)
@@ -270,7 +272,7 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         budget = self.batches.budget
         name, sampling = self.batches.trial.arm.settings.dataset, self.batches.trial.arm.settings.sampling
         of = f" of {self.epochs}" if self.batches.limited else ""
-        given = f"{self.epoch}{of} epochs given"
+        given = f"{self.epoch - self.batches.first}{of} epochs given"
         return (
             f"TrialLoader of {name}: {budget.n:,} images in batches of {budget.batch_size}, "
             f"{sampling}; {given}"
@@ -309,10 +311,10 @@ def loader(  # noqa: PLR0913 (a person's keywords)
         UsageError: an argument is unknown or not allowed; or as `harness.split_dataset`.
 
     Example:
-        >>> for x, y in loader("digits", batch_size=200, sampling="replacement", seed=0):
-        ...     print(x.shape, y.shape)
-        ...     break
-        torch.Size([200, 64]) torch.Size([200])
+        >>> train = harness.loader(trial)  # doctest: +SKIP
+        >>> x, y = next(iter(harness.loader("digits", batch_size=200, sampling="replacement", seed=0)))
+        >>> x.shape, y.shape
+        (torch.Size([200, 64]), torch.Size([200]))
     """
     changes = {"batch_size": batch_size, "sampling": sampling}
     chosen = {name: _allowed(name, value) for name, value in changes.items() if value is not None}

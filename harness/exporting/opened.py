@@ -31,7 +31,7 @@ from harness.data.datasets import Dataset, datasets
 from harness.data.samples import inputs_of, train_size
 from harness.engines import engine
 from harness.engines.base import learning_rates, steps_before
-from harness.engines.loop import Classifier, UpdateOptimizer, load_weights, make_optimizer
+from harness.engines.loop import Classifier, UpdateOptimizer, load_weights, make_optimizer, shapes_in_words
 from harness.engines.outcome import observed
 from harness.engines.regularisation import SeededDropout
 from harness.engines.states import State
@@ -75,7 +75,7 @@ class TrialState:
     trial_id: str
     step: int
     epoch: float
-    settings: dict[str, Value]
+    settings: dict[str, Value] = field(repr=False)
     seed: int
     model: OrderedDict[str, Tensor] = field(repr=False)
     optimizer: dict[str, Any] = field(repr=False)
@@ -85,7 +85,23 @@ class TrialState:
         """Load the state into a network and an optimizer, such as harness.model and harness.optimizer make.
 
         Beyond their `load_state_dict` it sets the step of dropout, whose next draws belong to the next step.
+
+        Raises:
+            UsageError: the network or optimizer is another one than the trial's; nothing is loaded.
         """
+        there, here = ({n: tuple(v.shape) for n, v in s.items()} for s in (model.state_dict(), self.model))
+        if there != here:
+            raise UsageError(
+                f"the network is not that of trial {self.trial_id}: it has {shapes_in_words(there)}; "
+                f"the state has {shapes_in_words(here)}. harness.model(**state.settings) makes one that fits"
+            )
+        if optimizer is not None:
+            own, kept = (set(s["param_groups"][0]) for s in (optimizer.state_dict(), self.optimizer))
+            if own - {"initial_lr"} != kept:  # a scheduler adds that one
+                raise UsageError(
+                    f"the optimizer, {type(optimizer).__name__}, is not that of trial {self.trial_id}: "
+                    f"{self.settings['optimizer']}. harness.optimizer(model, **state.settings) makes one"
+                )
         model.load_state_dict(self.model)
         for module in model.modules():
             if isinstance(module, SeededDropout):

@@ -4,8 +4,8 @@ They are the loop engine's own, so that a loop over them reaches a trial's numbe
 (docs/own-loop.md).
 
 Example:
-    >>> from harness.exporting.parts import count_parameters, model
-    >>> count_parameters(model(dataset="mnist", hidden=[32], activation="sigmoid"))
+    >>> import harness
+    >>> harness.count_parameters(harness.model(dataset="mnist", hidden=[32], activation="sigmoid"))
     25450
 """
 
@@ -51,7 +51,8 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
         UsageError: a setting or its value is wrong, or a study has several arms.
 
     Example:
-        >>> model(dataset="digits", hidden=[16])(torch.zeros(2, 64)).shape
+        >>> model = harness.model(trial)  # doctest: +SKIP
+        >>> harness.model(dataset="digits", hidden=[16], activation="sigmoid")(torch.zeros(2, 64)).shape
         torch.Size([2, 10])
     """
     trial = untrained(given, settings)
@@ -134,8 +135,8 @@ def count_parameters(model: nn.Module) -> int:
         model: any torch.nn.Module.
 
     Example:
-        >>> count_parameters(nn.Linear(784, 10))
-        7850
+        >>> harness.count_parameters(harness.model(dataset="mnist", hidden=[32, 32]))
+        26506
     """
     if not isinstance(model, nn.Module):
         raise UsageError(
@@ -207,7 +208,9 @@ def loss(
         UsageError: head and loss do not fit; or as `harness.model`.
 
     Example:
-        >>> round(loss(dataset="digits", loss="ce")(torch.zeros(2, 10), torch.tensor([3, 4])).item(), 4)
+        >>> loss = harness.loss(trial)  # doctest: +SKIP
+        >>> ce = harness.loss(dataset="digits", head="identity", loss="ce")
+        >>> round(ce(torch.zeros(2, 10), torch.tensor([3, 4])).item(), 4)  # ln 10
         2.3026
     """
     if reduction not in {"mean", "none"}:
@@ -234,9 +237,10 @@ def optimizer(
         UsageError: there is no network; or as `harness.model`.
 
     Example:
-        >>> network = nn.Linear(784, 10)
-        >>> type(optimizer(network, optimizer="momentum", lr=0.03)).__name__
-        'SGD'
+        >>> optimizer = harness.optimizer(trial, model)  # doctest: +SKIP
+        >>> net = harness.model(dataset="digits")
+        >>> harness.optimizer(net, optimizer="momentum", lr=0.03).defaults["momentum"]
+        0.9
     """
     if model is None and isinstance(given, nn.Module):
         given, model = None, given
@@ -271,8 +275,10 @@ def scheduler(
         UsageError: there is no optimizer; or as `harness.model`.
 
     Example:
-        >>> adam = torch.optim.Adam(nn.Linear(784, 10).parameters(), lr=0.01)
-        >>> halving = scheduler(adam, dataset="digits", schedule="exponential", gamma=0.5, epochs=2)
+        >>> scheduler = harness.scheduler(trial, optimizer)  # doctest: +SKIP
+        >>> adam = torch.optim.Adam(harness.model(dataset="digits").parameters(), lr=0.01)
+        >>> harness.scheduler(adam, dataset="digits", schedule="linear", epochs=2).get_last_lr()
+        [0.01]
     """
     if optimizer is None and isinstance(given, torch.optim.Optimizer):
         given, optimizer = None, given

@@ -19,7 +19,7 @@ class RunningMean:
     each sample, whose n need not be told. Tensors are taken as they are: no `.item()`, no `.detach()`.
 
     Example:
-        >>> mean = RunningMean()
+        >>> mean = harness.RunningMean()
         >>> mean.update(loss=0.5, accuracy=0.75, n=32)
         >>> mean.update(loss=2.0, accuracy=1.0, n=13)
         >>> mean

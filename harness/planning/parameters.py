@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from harness.axes.architectures import architectures
 from harness.data.arm_settings import Settings
 from harness.data.samples import inputs_of
-from harness.errors import ComponentError, few
+from harness.errors import ComponentError
 from harness.system.lazy import torch
+from harness.text import as_text
 
 MOST_TOLD = 4  # counts that are told one by one
 
@@ -42,27 +43,28 @@ def of_arms(arms: Mapping[str, Settings]) -> dict[str, int]:
     counts: dict[str, int] = {}
     of_arm = {}
     for name, settings in arms.items():
-        decide = ("dataset", "preprocessing", "architecture", *architectures[settings.architecture].settings)
-        key = str([settings.get(setting) for setting in decide])
+        key = str([settings.get(setting) for setting in _deciding(settings)])
         if key not in counts:
             counts[key] = count_parameters(settings)
         of_arm[name] = counts[key]
     return of_arm
 
 
-def in_words(counts: Mapping[str, int]) -> str:
-    """Put the counts of arms into words: the one of all, a few with their arms, or their range.
+def _deciding(settings: Settings) -> list[str]:
+    """Name the settings that decide a network's parameters."""
+    return ["dataset", "preprocessing", "architecture", *architectures[settings.architecture].settings]
 
-    >>> in_words({"relu": 26506, "tanh": 26506}), in_words({"relu": 7960, "tanh": 26506})
-    ('26,506 trainable parameters', 'trainable parameters: 7,960 (relu), 26,506 (tanh)')
-    """
-    if not counts:
-        return ""
-    arms: dict[int, list[str]] = {}
-    for arm, count in counts.items():
-        arms.setdefault(count, []).append(arm)
-    if len(arms) == 1:
-        return f"{next(iter(arms)):,} trainable parameters"
-    if len(arms) > MOST_TOLD:
-        return f"{min(arms):,} to {max(arms):,} trainable parameters"
-    return f"trainable parameters: {', '.join(f'{n:,} ({few(names)})' for n, names in arms.items())}"
+
+def in_words(counts: Mapping[str, int], arms: Mapping[str, Settings]) -> str:
+    """Put the counts of arms into words: the one of all, a few with what decides them, or their range."""
+    distinct = sorted(set(counts.values()))
+    if len(distinct) < 2:
+        return "".join(f"{count:,} trainable parameters" for count in distinct)
+    if len(distinct) > MOST_TOLD:
+        return f"{distinct[0]:,} to {distinct[-1]:,} trainable parameters"
+    first = {count: arms[name] for name, count in reversed(counts.items())}
+    names = [name for name in _deciding(first[distinct[0]]) if all(name in arm for arm in first.values())]
+    told = {name: {count: as_text(arm[name]) for count, arm in first.items()} for name in names}
+    differ = [name for name in names if len(set(told[name].values())) > 1]
+    words = [f"{n:,} ({', '.join(f'{name} {told[name][n]}' for name in differ)})" for n in distinct]
+    return f"trainable parameters: {', '.join(words)}"

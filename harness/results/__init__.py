@@ -7,6 +7,8 @@
       predictions/<group>.npz                  predicted class and its probability, per sample
       weights/<trial_id>.safetensors           final weights
       checkpoints/<group>-<trial_id>.safetensors   long stacks in training; gone when they are finished
+      states/<group>-<trial_id>.safetensors    final states of stacks, if the study keeps them
+      start.safetensors                        the state that a continued trial begins with
       study.toml  plan.json  provenance.json   the study, its stacks, and where the numbers come from
       checksums.json                           the SHA-256 of the CSVs, of weights and predictions
       planned.csv.gz                           the planned trials' rows, from which trials.csv is remade
@@ -17,7 +19,6 @@ Everything here is DataFrames and text; nothing imports torch, nor pandas before
 
 from __future__ import annotations
 
-import html
 import importlib
 import io
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from harness import notes
 from harness.errors import MachineError, UsageError
 from harness.results import columns, csv_rows, documents, part_files, standing, tables
 from harness.results.columns import TABLES
-from harness.settings.schema import TUNING
+from harness.settings.schema import SPLITS, TUNING
 from harness.text import count
 from harness.text.cards import card
 
@@ -118,34 +119,28 @@ class TrainedTrial:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its settings by name, those that apply to it; as `harness.model(**settings)` takes them."""
+        """Its settings by name, those that apply: `harness.model(**trial.settings, seed=trial.seed)`."""
         settings: dict[str, Any] = importlib.import_module("harness.results.trained").settings_of(self)
         return settings
 
     def __repr__(self) -> str:
-        return f"TrainedTrial {', '.join(f'{name} {value}' for name, value in self._told().items())}"
+        reached = [f"{split} {accuracy}" for split, _, accuracy in self._reached()]
+        told = [f"TrainedTrial {self.trial_id}: {self.arm}", f"seed {self.seed}", f"on {self.row['dataset']}"]
+        return f"{', '.join(told)}; accuracy: {', '.join(reached)}"
 
     def _repr_html_(self) -> str:
-        cells = {name: html.escape(value) for name, value in self._told().items()}
-        head = "".join(f"<th>{name}</th>" for name in cells)
-        return (
-            f"<table><tr>{head}</tr><tr>{''.join(f'<td>{cell}</td>' for cell in cells.values())}</tr></table>"
-        )
+        """Show the trial in a notebook: its arm and seed, and the loss and accuracy that it reached."""
+        lines = [f"{self.arm}, seed {self.seed}, on {self.row['dataset']}", str(self.results.folder)]
+        return card(f"trained trial {self.trial_id}", lines, ("split", "loss", "accuracy"), self._reached())
 
-    def _told(self) -> dict[str, str]:
-        """Name what tells the trial from others, and its accuracies."""
-        accuracies = {f"{split} accuracy": self.row.get(f"{split}_accuracy") for split in ("val", "test")}
-        return {
-            "trial": self.trial_id,
-            "data set": str(self.row["dataset"]),
-            "arm": self.arm,
-            "seed": str(self.seed),
-            **{
-                name: f"{share:.2%}".replace("%", " %")
-                for name, share in accuracies.items()
-                if share == share
-            },
-        }
+    def _reached(self) -> list[tuple[str, str, str]]:
+        """Put loss and accuracy of each split into words; of one without images, or closed, there is none."""
+        pairs = {split: (self.row[f"{split}_loss"], self.row[f"{split}_accuracy"]) for split in SPLITS}
+        return [
+            (split, f"{loss:.4g}", f"{accuracy:.2%}".replace("%", " %"))
+            for split, (loss, accuracy) in pairs.items()
+            if accuracy == accuracy  # not NaN
+        ]
 
 
 def read(folder: Path | str) -> Results:

@@ -77,8 +77,8 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
     else:
         chosen.pop("steps")
     dataset = (study_datasets or {}).get(chosen["dataset"])
-    if given.get("val_split") is None:
-        chosen["val_split"] = _usual_split(chosen["dataset"], dataset) or chosen["val_split"]
+    usual = _usual(chosen["dataset"], dataset).items()
+    chosen |= {name: value for name, value in usual if given.get(name) is None}
     if chosen["val_fraction"] == 0:
         del chosen["val_split"], chosen["split_seed"]
     if chosen["label_noise"] == 0:
@@ -98,11 +98,11 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
     return Settings(chosen, dataset)
 
 
-def _usual_split(name: str, study_dataset: Dataset | None) -> str:
-    """Name the val_split that a data set has where none is chosen; empty where it has that of all."""
+def _usual(name: str, study_dataset: Dataset | None) -> Mapping[str, Value]:
+    """Give the settings that a data set has where none are given, in place of the usual defaults."""
     if study_dataset is None and name not in datasets:
-        return ""
-    return (study_dataset or datasets[name]).val_split
+        return {}
+    return (study_dataset or datasets[name]).usual
 
 
 def _classes(name: str, study_dataset: Dataset | None) -> int:

@@ -189,7 +189,9 @@ class Network:
 """
     output = {"head": head, "loss": loss, "match": "ignore"}
     settings = resolve({"dataset": "digits", "hidden": [], "label_smoothing": 0.1, **output})
-    assert own_network_probes.look(named(write(text)), [(settings, 0)], ()) == own_network_probes.Findings()
+    assert (
+        own_network_probes.look(named(write(text)), [(settings, 0)], ()) == own_network_probes.ProbeFindings()
+    )
 
 
 def test_what_the_harness_has_no_formula_for_is_the_networks_own(write: Write) -> None:

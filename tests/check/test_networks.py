@@ -197,3 +197,22 @@ def test_as_many_images_as_classes_do_not_confuse_labels() -> None:
 
     like = {"hidden": [], "head": "identity", "loss": "ql"}
     assert network(quadratic, [np.ones((64, 10)) / 64], dataset="digits", batch=10, like=like)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_in_single_precision_raises_no_false_alarm(seed: int) -> None:
+    def single(parameters: dict[str, Array], x: Array, y: Array) -> Any:
+        values = {name: value.astype(np.float32) for name, value in parameters.items()}
+        return Network()(values, x.astype(np.float32), y)
+
+    rng = np.random.default_rng(seed)
+    parameters = {name: value + 0.1 * rng.standard_normal(value.shape) for name, value in start().items()}
+    result = network(single, parameters, dataset="digits", like=LIKE)
+    assert result, result
+    assert "it computes in single precision" in result.notes[0]
+
+    def wrong(parameters: dict[str, Array], x: Array, y: Array) -> Any:
+        loss, gradients = single(parameters, x, y)
+        return loss, {**gradients, "W2": -gradients["W2"]}
+
+    assert "the gradient of 'W2' is" in network(wrong, parameters, dataset="digits").problems[0]

@@ -641,6 +641,7 @@ def test_plan_shows_arms_trials_and_costs(harness: Harness) -> None:
     in_order(
         answer.stdout,
         "good: grid", "It matters.", "6 arms x 3 seeds = 18 trials, 12 to train",
+        r"  [\d,]+ trainable parameters",
         "trained once: activation=relu, match=ignore, loss=ce mean the same as activation=relu, match=kind",
         r"6 trials skipped: loss 'nll' takes log_probabilities; head 'identity' gives logits",
         r"\d+ stacks of \d+ to \d+ trials", r"about \d+ s on \d+ cores, [\d.]+ MB on disk",

@@ -91,6 +91,13 @@ def test_each_form_of_digits_begins_with_0_to_9_three_times() -> None:
     np.testing.assert_array_equal(np.concatenate([writers.train_images, writers.test_images]), whole)
 
 
+def test_a_data_set_has_own_defaults_of_its_division_alone(shelf: Registry[Dataset]) -> None:
+    with pytest.raises(UsageError, match="usual has lr; allowed: val_split and val_fraction"):
+        shelf.register("x", classes=("a", "b"), usual={"lr": 1.0})(toy)
+    shelf.register("x", classes=("a", "b"), usual={"val_fraction": 0.3})(toy)
+    assert shelf["x"].usual == {"val_fraction": 0.3}
+
+
 def test_digits_are_scikit_learns_in_their_order() -> None:
     from sklearn.datasets import load_digits
 

@@ -55,7 +55,7 @@ def study_of(arms: list[dict[str, Any]], **baseline: Any) -> Study:
 
 def trained(engine: str, trials: list[Trial], folder: Path) -> tuple[Path, list[dict[str, Any]]]:
     """Train a stack; return its last checkpoint, after two of three epochs, and the final weights."""
-    stack = Stack.of(engine, trials)  # type: ignore[arg-type]
+    stack = Stack.of(engine, trials)
     checkpoint = ShareCheckpoint(folder, stack, trials, "cpu", Cadence(epochs=1))
     data = prepare(trials[0].arm.settings)
     outcome = ENGINES[engine].train(trials, data, options=EngineOptions(checkpoints=checkpoint))
@@ -196,3 +196,23 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError):
         open_checkpoint(tmp_path / "folder")
+
+
+def test_a_state_of_another_study_is_not_loaded(tmp_path: Path) -> None:
+    (trial,) = make(study_of(ARMS[:1])).trials
+    path, _ = trained("stacked", [trial], tmp_path)
+    state = open_checkpoint(path)[trial.trial_id]
+    other = harness.model(dataset="digits", hidden=[7])
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(
+        UsageError, match=rf"the network is not that of trial {trial.trial_id}: .*\(7, 64\).*\(6, 64\)"
+    ):
+        state.load_into(other)
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+    fitting = harness.model(**state.settings)
+    adam = torch.optim.Adam(fitting.parameters())
+    with pytest.raises(UsageError, match=f"the optimizer, Adam, is not that of trial {trial.trial_id}: sgd"):
+        state.load_into(fitting, adam)
+    state.load_into(fitting, harness.optimizer(fitting, **state.settings))
+    state.load_into(fitting)
+    assert torch.equal(fitting.state_dict()["0.weight"], state.model["0.weight"])

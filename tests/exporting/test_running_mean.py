@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import math
 from typing import Any
 
@@ -10,8 +11,18 @@ import numpy as np
 import pytest
 import torch
 
+import harness
 from harness.errors import UsageError
 from harness.exporting.running_mean import RunningMean
+
+
+def test_its_example_is_true() -> None:
+    (example,) = (
+        test for test in doctest.DocTestFinder(recurse=False).find(RunningMean, globs={"harness": harness})
+    )
+    runner = doctest.DocTestRunner()
+    runner.run(example)
+    assert (runner.failures, runner.tries) == (0, 5)
 
 
 def test_a_short_last_batch_counts_by_its_samples() -> None:

@@ -41,12 +41,6 @@ class MyNetwork:
         return [da.T @ x, da.sum(0), dz.T @ h, dz.sum(0)]
 
 
-def my_loss_and_gradients(parameters: Any, x: Any, target: Any) -> Any:
-    w1, b1, w2, b2 = parameters
-    network = MyNetwork([(w1, b1), (w2, b2)], {})
-    return -np.log((network.forward(x) * target).sum(1)).mean(), network.gradients(x, target)
-
-
 def my_ql(f: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return 0.5 * ((f - target) ** 2).sum(-1)
 
@@ -86,12 +80,9 @@ def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
     study = harness.parse(STUDY)
     results = harness.run(study, "results/first", workers=1)
     probabilities = np.eye(10)[:3] * 0.9 + 0.01
-    rng = np.random.default_rng(0)
-    start = [rng.uniform(-0.1, 0.1, shape) for shape in ((16, 64), 16, (10, 16), 10)]
     yield {
         "harness": harness, "torch": torch, "np": np, "study": study, "results": results,
         "trial": harness.plan(study).trials[0], "trained": results.trial(), "MyNetwork": MyNetwork,
-        "my_loss_and_gradients": my_loss_and_gradients, "my_start": start,
         "my_ce": lambda z, t: -(t * z.log_softmax(-1)).sum(-1),
         "my_ql": my_ql, "my_ccql": my_ccql, "my_top3": my_top3, "my_collate": my_collate,
         "my_textbook_ce": lambda p, t: -(p * t).sum(-1).log(),

@@ -65,6 +65,14 @@ def test_a_notebook_runs_on_digits(path: Path, tmp_path: Path) -> None:
     assert "Warning" not in shown
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_cell_may_run_twice(path: Path, tmp_path: Path) -> None:
+    notebook = notebooks.with_dataset(notebooks.read(path), "digits")
+    twice = [{**cell, "id": f"{cell['id']}-{i}"} for cell in notebook["cells"] for i in range(2)]
+    notebooks.execute({**notebook, "cells": twice}, tmp_path)
+
+
 def test_there_is_a_notebook_a_lab() -> None:
     assert [path.name[0] for path in notebooks.NOTEBOOKS] == ["1", "2", "3", "4", "5"]
 
@@ -75,6 +83,16 @@ def test_a_cell_that_raises_is_noticed(tmp_path: Path) -> None:
     cell = {**next(c for c in notebook["cells"] if c["cell_type"] == "code"), "source": ["assert 1 == 2"]}
     with pytest.raises(error, match="AssertionError"):
         notebooks.execute({**notebook, "cells": [cell]}, tmp_path)
+
+
+def test_a_wrong_request_is_shown_without_calls_inside_of_the_harness(tmp_path: Path) -> None:
+    source = ["import harness\n", "def wish():\n", "    return harness.dataset('digit')\n", "wish()"]
+    cell = {**cells(notebooks.NOTEBOOKS[0])[0], "source": source}
+    with pytest.raises(Exception, match="unknown dataset 'digit'") as raised:
+        notebooks.execute({**notebooks.read(notebooks.NOTEBOOKS[0]), "cells": [cell]}, tmp_path)
+    shown = str(raised.value).split("------------------\n")[-1].strip().splitlines()
+    assert shown[:2] == ["line 4: wish()", "line 3: return harness.dataset('digit')"]
+    assert shown[2].startswith("UsageError: unknown dataset 'digit'")
 
 
 @pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
@@ -123,6 +141,21 @@ def test_each_exercise_has_a_goal_and_room_for_a_students_code(path: Path) -> No
     for heading, tags in kinds.items():
         assert "exercise" in tags, heading
         assert "solution" in tags, heading
+
+
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_an_exercise_names_what_its_solution_takes_from_the_harness(path: Path) -> None:
+    """So a person who has the headings alone knows where to look."""
+    named = ""
+    for cell in notebooks.read(path)["cells"]:
+        text = "".join(cell["source"])
+        if text.startswith("## "):
+            named = ""
+        if "solution" not in notebooks.tags(cell):
+            named += text
+        elif cell["cell_type"] == "code":
+            used = re.findall(rf"harness\.(?:(?:{'|'.join(PARTS)})\.)?\w+", text)
+            assert [name for name in used if name not in named] == []
 
 
 def missing(path: Path) -> set[str]:

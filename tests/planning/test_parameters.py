@@ -63,8 +63,28 @@ def test_an_architecture_that_builds_nothing_is_told() -> None:
         count_parameters(settings)
 
 
-def test_counts_in_words() -> None:
-    assert in_words({}) == ""
-    assert in_words({f"arm {i}": 1000 + i for i in range(9)}) == "1,000 to 1,008 trainable parameters"
-    many = {"a": 1000, **{f"b{i}": 2000 for i in range(7)}}
-    assert in_words(many) == "trainable parameters: 1,000 (a), 2,000 (b0, b1, b2, b3, b4 and 2 more)"
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        ({"lr": [0.1, 0.2]}, "610 trainable parameters"),
+        (
+            {"lr": [0.1, 0.2], "hidden": [[16], [8], [8, 8]]},
+            "trainable parameters: 610 (hidden [8]), 682 (hidden [8, 8]), 1,210 (hidden [16])",
+        ),
+        (
+            {"dataset": ["digits", "mnist"], "hidden": [[], [8]]},
+            (
+                "trainable parameters: 610 (dataset digits, hidden [8]), 650 (dataset digits, hidden []), "
+                "6,370 (dataset mnist, hidden [8]), 7,850 (dataset mnist, hidden [])"
+            ),
+        ),
+        ({"hidden": [[width] for width in range(1, 10)]}, "85 to 685 trainable parameters"),
+    ],
+)
+def test_counts_in_words(study_of: Callable[..., Study], axes: dict[str, Any], words: str) -> None:
+    plan = harness.plan(study_of(axes))
+    assert in_words(plan.parameters, {name: arm.settings for name, arm in plan.arms.items()}) == words
+
+
+def test_no_network_has_no_words() -> None:
+    assert in_words({}, {}) == ""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from harness.axes.architectures import architectures
 from harness.axes.optimizers import Scalar, descend, optimizers
 from harness.axes.schedules import Clock, Factors, schedules
 from harness.engines.compiled.training import CompiledTraining
-from harness.planning.plan import draw
+from harness.errors import MachineError
+from harness.planning.cost import disk_bytes, state_bytes
+from harness.planning.plan import draw, make
 from harness.registry import PACKAGE_ROOT
-from harness.results import kept_states
+from harness.results import checkpoints, kept_states
 from harness.study.study import Study, parse
 from harness.training import going_on, runs
 from harness.training.options import RunOptions
@@ -370,3 +373,33 @@ def test_a_run_that_is_killed_while_trials_go_on_ends_where_it_would_have(tmp_pa
     assert run("anew", "--set", "epochs=150").wait() == 0
     assert_same(tmp_path / "grown", tmp_path / "anew")
     assert len(parents(tmp_path / "grown")) == 2
+
+
+def test_a_state_that_cannot_be_written_stops_the_run_before_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, as for weights: what is finished is safe, and the same run goes on."""
+
+    def full(*_: Any) -> None:
+        raise MachineError("no space left on device")
+
+    monkeypatch.setattr(checkpoints, "write", full)
+    with pytest.raises(MachineError, match="no space left"):
+        runs.train(study_of(), tmp_path, workers=1)
+    assert not list((tmp_path / "parts").glob("*.zip"))
+    monkeypatch.undo()
+    runs.train(study_of(), tmp_path, workers=1)
+    assert len(kept_states.listed(tmp_path)) == 1
+
+
+def test_states_are_priced_as_they_are(tmp_path: Path) -> None:
+    for optimizer in ("sgd", "adam"):
+        study = study_of({"lr": [0.1, 0.2, 0.3]}, optimizer=optimizer, hidden=[64])
+        folder = tmp_path / optimizer
+        runs.train(study, folder, workers=1)
+        written = sum(path.stat().st_size for path in (folder / "states").iterdir())
+        assert written == pytest.approx(state_bytes(make(study).stacks, study), rel=0.2)
+        none = replace(study, about=study.about.model_copy(update={"keep_state": "none"}))
+        assert state_bytes(make(none).stacks, none) == 0
+        saved = disk_bytes(make(study).stacks, study) - disk_bytes(make(none).stacks, none)
+        assert saved == pytest.approx(written, rel=0.2)

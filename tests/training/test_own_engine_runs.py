@@ -13,6 +13,7 @@ import pytest
 
 import harness
 from harness.axes import own_networks
+from harness.cli import main
 from harness.errors import UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.results import part_files
@@ -148,3 +149,30 @@ def test_an_own_network_computes_on_the_processor(
         harness.run(study, tmp_path / "results", engine=file, device=device)
     with pytest.raises(UsageError, match="--bits portable with --engine own:net@"):
         harness.run(study, tmp_path / "results", engine=file, bits="portable")
+
+
+def test_a_folder_is_read_without_the_file(study: Study, file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    first = run(study, folder, file, workers=1)
+    file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", encoding="utf-8")
+    pd.testing.assert_frame_equal(trials_of(folder), first)
+    harness.compare(folder, folder)
+    harness.report(folder)
+    harness.export("best", tmp_path / "out", results=folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_wrong_network_ends_the_command_before_the_folder_is_there(
+    file: Path, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "s.toml").write_text(
+        '[study]\nname = "s"\nseeds = 1\n[baseline]\ndataset = "digits"\nhidden = [12]\nhead = "softmax"\n'
+        "[axes]\nlr = [0.1, 0.5]\n",
+        encoding="utf-8",
+    )
+    file.write_text(GOOD.replace("d1.T @ x", "x.T @ d1"), encoding="utf-8")
+    words = [command, str(tmp_path / "s.toml"), "--engine", str(file), "--results", str(tmp_path / "results")]
+    with pytest.raises(UsageError, match=r"(?s)nothing was run.*gradients\(x, target\)\[0\] is .*transposed"):
+        main.harness.main(words, standalone_mode=False)
+    assert not (tmp_path / "results").exists()
