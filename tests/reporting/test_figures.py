@@ -281,7 +281,7 @@ def test_a_function_is_drawn_with_its_derivative() -> None:
         (lambda r: figures.predictions(r, samples=[360]), "sample '360': not in test"),
         (lambda r: figures.predictions(r, count=0), "count = 0: allowed: a whole number from 1 to 200"),
         (lambda r: figures.failures(r, per_class=-1), "per_class = -1: allowed"),
-        (lambda r: figures.hardest(r, count=2.5), "count = 2.5: allowed"),
+        (lambda r: figures.hardest(r, count=500), "count = 500: allowed"),
         (lambda r: figures.probabilities(r, count=1000), "count = 1000: allowed"),
         (lambda _: figures.images("digits", columns=0), "columns = 0: allowed: a whole number from 1 to 30"),
         (lambda _: figures.grid("digits", rows=100, columns=100), "rows x columns = 10000: allowed"),
