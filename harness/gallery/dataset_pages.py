@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.data.samples import Split
 from harness.errors import UsageError, did_you_mean
 from harness.gallery.contact_sheet import save_into
-from harness.gallery.image_choice import Chosen, ImageChoice, captions, spaced
+from harness.gallery.image_choice import Chosen, ImageChoice, captions, spaced, whole
 from harness.gallery.views import View, divisions, existing, view
 from harness.plots import COLORS, GREY, TEST, VAL, new_figure, styled
 from harness.study.study import Study
@@ -37,7 +37,7 @@ Ink = Literal["auto", "light", "dark"]
 """As the pixels are stored; light on dark; or dark on light."""
 SHADES = {"train": COLORS[2], "val": VAL, "test": TEST}
 GRID = (3, 6)  # rows and columns of the grid
-ACROSS = 5  # images in a row, where there are as many
+ACROSS, MOST_COLUMNS = 5, 30  # images in a row, where there are as many: by default, and at most
 MOST_ROWS = 5  # of one image a class, ten in a row
 EVEN, NEARLY = 1.05, 1.5  # largest class / smallest class, up to which counts are called (nearly) balanced
 SAME = 0.0005  # largest difference of shares that are called the same
@@ -175,7 +175,7 @@ def chosen_figure(
     """
     view, places = chosen.view, chosen.places
     titles = captions(view, chosen.split, places, wanted)
-    across = min(columns or ACROSS, len(places))
+    across = min(ACROSS if columns is None else whole("columns", columns, MOST_COLUMNS), len(places))
     images, turned = view.pixels[chosen.split][places], is_turned(view, ink)
     return images_figure(images, titles, across, chosen.words, view.facts.pixel_max, turned=turned)
 

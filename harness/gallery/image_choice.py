@@ -129,7 +129,7 @@ class ImageChoice:
             raise UsageError(f"there is no image of {what}; choose another label or split")
         if self.first is not None:
             return self._first(view, split, members, what)
-        count = _whole("count", 10 if self.count is None else self.count)
+        count = whole("count", 10 if self.count is None else self.count)
         if count >= len(members):
             return Chosen(view, split, members, f"{what}: {_all(len(members))}")
         seed = secrets.randbelow(SEEDS) if self.seed is None else self.seed
@@ -140,7 +140,7 @@ class ImageChoice:
     def _first(self, view: View, split: Split, members: NDArray[np.int64], what: str) -> Chosen:
         if self.count is not None or self.seed is not None:
             raise UsageError("first takes no count and no seed: the first ones are not drawn")
-        first = _whole("first", self.first)
+        first = whole("first", self.first)
         chosen = members[:first]
         words = _all(len(members))
         if first < len(members):
@@ -165,7 +165,7 @@ class ImageChoice:
 
 def spaced(view: View, split: str, count: int) -> Chosen:
     """Choose evenly spaced images, from the first to the last of a split."""
-    name = existing(view, split)
+    name, count = existing(view, split), whole("rows x columns", count)
     total = len(view.labels[name])
     places = np.unique(np.linspace(0, total - 1, count).round().astype(int))
     noun = {"train": "training", "val": "validation", "test": "test"}[name]
@@ -224,10 +224,10 @@ def _absent(view: View, split: Split, number: int) -> str:
     return f"image {number}: not in {view.title(split)}, which has {total:,} of {here:,} images{where}"
 
 
-def _whole(name: str, value: Any) -> int:
-    """Check a number of images; raise UsageError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST:
-        raise UsageError(f"{name} = {quoted(value)}: allowed: a whole number from 1 to {MOST}")
+def whole(name: str, value: Any, most: int = MOST) -> int:
+    """Return a number of images, rows or columns; raise UsageError where it is none that can be drawn."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
+        raise UsageError(f"{name} = {quoted(value)}: allowed: a whole number from 1 to {most}")
     return int(value)
 
 

@@ -21,7 +21,7 @@ from harness import plots
 from harness.axes import function_values
 from harness.errors import UsageError
 from harness.gallery import dataset_pages, image_choice, prediction_pages, views
-from harness.gallery.image_choice import ImageChoice
+from harness.gallery.image_choice import ImageChoice, whole
 from harness.plots import public
 from harness.reporting import lookups, own_arrays, trial_figures
 
@@ -32,6 +32,8 @@ __all__ = [
     "confusion", "curves", "failures", "function", "grid", "hardest", "images", "label_counts", "predictions",
     "probabilities",
 ]  # fmt: skip
+
+MOST_OF_A_CLASS = 50  # misclassified images in a row of a figure
 
 
 @public
@@ -167,7 +169,7 @@ def predictions(
     Example: `harness.figures.predictions(results.trial(), samples=[0, 17])`
     """
     model = lookups.seen(trial, split, where)
-    rows, how = lookups.sampled(model, samples, count, seed)
+    rows, how = lookups.sampled(model, samples, whole("count", count), seed)
     return prediction_pages.predictions_figure(model, rows, how).axes
 
 
@@ -197,6 +199,7 @@ def probabilities(  # noqa: PLR0913 (a person\'s keywords)
 
     Example: `harness.figures.probabilities(softmax(z), classes="0123456789")`
     """
+    whole("count", count)
     if own_arrays.is_array(trial):
         own = own_arrays.own_probabilities(trial, classes, images, labels, count)
         if ax is not None:
@@ -230,7 +233,8 @@ def failures(trial: Any, split: str = "test", *, per_class: int = 10, where: str
 
     Example: `harness.figures.failures(results.trial(), "train")`
     """
-    return prediction_pages.failures_figure(lookups.seen(trial, split, where), per_class).axes
+    most = whole("per_class", per_class, MOST_OF_A_CLASS)
+    return prediction_pages.failures_figure(lookups.seen(trial, split, where), most).axes
 
 
 @public
@@ -254,6 +258,7 @@ def hardest(
 
     Example: `harness.figures.hardest("results/lab1_learning_rate", split="train")`
     """
+    whole("count", count)
     pictures, table, name = lookups.hardest_of(results, dataset, split, where)
     return prediction_pages.hardest_figure(pictures, table, name, count, where).axes
 

@@ -130,6 +130,7 @@ def test_show_draws_images_by_number_and_the_first_ones_as_the_files_come() -> N
     assert "class 7 in digits, train: 1 of 143 images at random (seed " in ok(
         "data", "show", "digits", "--label", "7", "--count", "1", "--captions", "{number} is a {label}"
     )
+    assert "digits, test: evenly spaced images\n" in ok("data", "show", "digits", "--grid", "--split", "test")
     assert "digits, train: 3 of 1,437 images at random (seed 5)\n" in ok(
         "data", "show", "digits", "--count", "3", "--seed", "5"
     )

@@ -104,3 +104,16 @@ def test_a_component_that_is_not_there_is_one_message(words: list[str], said: st
     with pytest.raises(UsageError, match=said):
         ok("show-component", *words, "--out", tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_tells_each_evaluation_on_request(tmp_path: Path) -> None:
+    study = tmp_path / "own.toml"
+    study.write_text(
+        '[study]\nname = "own"\nseeds = 1\n[baseline]\ndataset = "digits"\nepochs = 2\nhidden = [8]\n'
+    )
+    words = ("run", study, "--workers", "1", "--device", "cpu", "--results", tmp_path / "own")
+    told = [line for line in ok(*words, "--verbose").splitlines() if line.startswith("epoch ")]
+    last = harness.read(tmp_path / "own").trials.iloc[0]
+    assert [line.split(":")[0] for line in told] == ["epoch 0", "epoch 1", "epoch 2"]
+    assert f"val loss {last['val_loss']:.4g}, " in told[-1]
+    assert not [line for line in ok(*words, "--retrain").splitlines() if line.startswith("epoch ")]

@@ -279,6 +279,12 @@ def test_a_function_is_drawn_with_its_derivative() -> None:
         (lambda _: figures.probabilities(np.zeros((2, 2, 2))), r"allowed is \(n, C\)"),
         (lambda r: figures.probabilities(r, classes="ab"), "go with an array of one's own"),
         (lambda r: figures.predictions(r, samples=[360]), "sample '360': not in test"),
+        (lambda r: figures.predictions(r, count=0), "count = 0: allowed: a whole number from 1 to 200"),
+        (lambda r: figures.failures(r, per_class=-1), "per_class = -1: allowed"),
+        (lambda r: figures.hardest(r, count=500), "count = 500: allowed"),
+        (lambda r: figures.probabilities(r, count=1000), "count = 1000: allowed"),
+        (lambda _: figures.images("digits", columns=0), "columns = 0: allowed: a whole number from 1 to 30"),
+        (lambda _: figures.grid("digits", rows=100, columns=100), "rows x columns = 10000: allowed"),
         (lambda r: figures.predictions(r, "train"), "no predictions of train"),
         (lambda _: figures.predictions(3), "a trained trial"),
         (lambda r: figures.hardest(r, "mnist"), "no trial on a data set 'mnist'"),
@@ -336,9 +342,10 @@ def test_letters_that_the_houses_font_lacks_leave_no_warning_when_a_figure_is_dr
 ) -> None:
     lacking = "\U0001fae8 face"
     ax = only(figures.confusion(labels=[0, 1], predictions=[1, 1], classes=["$x_1^2$", lacking]))
+    figure: Any = ax.figure
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ax.figure.savefig(io.BytesIO())
+        figure.savefig(io.BytesIO())
     shown = [label.get_text() for label in ax.get_yticklabels()]
     assert shown[0] == "$x_1^2$"
     assert shown[1].endswith(" face")
