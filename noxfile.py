@@ -144,6 +144,13 @@ def torture(session: nox.Session) -> None:
     session.run("python", "-m", "torture", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
+@nox.session
+def labs(session: nox.Session) -> None:
+    """Execute the labs' notebooks, into results/labs; `-- --dataset digits`, `-- --handout FOLDER`."""
+    install(session, "labs")
+    session.run("python", "docs/labs/notebooks.py", *session.posargs)
+
+
 @nox.session(python=False)
 def gpu(session: nox.Session) -> None:
     """Test and measure a GPU with this machine's own Python, PyTorch and JAX, in at most six minutes.

@@ -24,13 +24,26 @@ if TYPE_CHECKING:
     from harness.comparison import compare as compare
     from harness.data.datasets import datasets as datasets
     from harness.data.preprocessing import preprocessings as preprocessings
+    from harness.exporting.continuing import continue_training as continue_training
+    from harness.exporting.loaders import dataset as dataset
     from harness.exporting.loaders import loader as loader
     from harness.exporting.loaders import split_dataset as split_dataset
     from harness.exporting.models import export as export
     from harness.exporting.models import load_model as load_model
+    from harness.exporting.opened import open_checkpoint as open_checkpoint
+    from harness.exporting.parts import count_parameters as count_parameters
+    from harness.exporting.parts import loss as loss
+    from harness.exporting.parts import model as model
+    from harness.exporting.parts import module_of as module_of
+    from harness.exporting.parts import optimizer as optimizer
+    from harness.exporting.parts import scheduler as scheduler
+    from harness.exporting.running_mean import RunningMean as RunningMean
     from harness.planning.plan import make as plan
+    from harness.reporting import figures as figures
+    from harness.reporting import tables as tables
     from harness.reporting.page import write as report
     from harness.results import Results as Results
+    from harness.results import TrainedTrial as TrainedTrial
     from harness.results import read as read
     from harness.searching.loop import search as search
     from harness.study.study import load as load
@@ -43,14 +56,22 @@ _HOMES = {
     )},
     "check": "check:",
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
-    "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training", "search": "searching",
-    "Results": "results", "read": "results", "compare": "comparison", "report": "reporting:write",
-    "export": "exporting", "load_model": "exporting", "loader": "exporting", "split_dataset": "exporting",
+    "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
+"search": "searching",
+    "Results": "results", "TrainedTrial": "results", "read": "results", "compare": "comparison",
+    "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
+    **dict.fromkeys((
+        "RunningMean", "continue_training", "count_parameters", "dataset", "export", "load_model",
+        "loader", "loss", "model", "module_of", "open_checkpoint", "optimizer", "scheduler",
+        "split_dataset",
+    ), "exporting"),
 }  # fmt: skip
 __all__ = [
-    "Results", "activations", "architectures", "check", "compare", "datasets", "export", "heads",
-    "load", "load_model", "loader", "losses", "metrics", "optimizers", "parse", "plan",
-    "preprocessings", "read", "report", "run", "schedules", "search", "split_dataset",
+    "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "check", "compare",
+    "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads", "load",
+    "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "open_checkpoint",
+    "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run", "scheduler",
+    "schedules", "search", "split_dataset", "tables",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 LONGEST = 200  # characters of a value that a message repeats
 MOST_LISTED = 5  # names in one sentence
 
 
-class UsageError(Exception):
+class PlainError(Exception):
+    """An error whose message is all that a person needs: a notebook shows it below the lines of its cells."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Give IPython what it shows in place of a traceback: calls inside of the harness explain nothing."""
+        libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+        hidden = [Path(__file__).parent, *map(Path, libraries)]
+        own = [
+            f"line {frame.lineno}: {frame.line}"
+            for frame in traceback.extract_tb(self.__traceback__)
+            if not any(Path(frame.filename).is_relative_to(folder) for folder in hidden)
+        ]
+        return [*own, f"{type(self).__name__}: {self}"]
+
+
+class UsageError(PlainError):
     """A request cannot be met as it is: a study file, an option, a folder. Exit code 2."""
 
     exit_code = 2
@@ -22,7 +40,7 @@ class ComponentError(UsageError):
     """
 
 
-class MachineError(Exception):
+class MachineError(PlainError):
     """The request was sound and the machine could not do it: no network, a full disk. Exit code 1."""
 
     exit_code = 1

@@ -195,8 +195,9 @@ def f():
 # An optimizer takes a kernel of torch's when it steps, tracing takes its tracer; the others
 # import torch where they train or export.
 MAY_IMPORT_TORCH = {
-    "axes.optimizers", "data.torch_dataset", "exporting.loaders", "exporting.models", "lowering.tracing",
-    "results.provenance", "system.lazy", "training.options", "training.tasks",
+    "axes.optimizers", "data.torch_dataset", "exporting.loaders", "exporting.models", "exporting.opened",
+    "exporting.parts", "lowering.tracing", "results.provenance", "system.lazy", "training.options",
+    "training.tasks",
 }  # fmt: skip
 
 

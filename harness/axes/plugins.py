@@ -98,8 +98,8 @@ def file_of(module: str) -> Path:
     return _loaded[module][0].path
 
 
-def load_file(path: Path, *, quiet: bool = False) -> None:
-    """Run a study's plugin file, with a note, because it runs code.
+def load_file(path: Path, *, quiet: bool = False, what: str = "plugin") -> None:
+    """Run a study's plugin file, with a note, because it runs code; `what` is the word for it.
 
     It runs once, and again after a change of it or of a file beside it that it imports: then its components
     are replaced. A file that is missing or does not run is a UsageError.
@@ -110,7 +110,7 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise UsageError(
-            f"plugin {path} is not a Python file that can be read; correct `plugins` in the study"
+            f"{what} {path} is not a Python file that can be read; correct `plugins` in the study"
         )
     if not quiet:
         notes.tell(f"running the study's plugin {path}")
@@ -121,13 +121,13 @@ def load_file(path: Path, *, quiet: bool = False) -> None:
         # Compiled from the bytes that are remembered: Python's own cache may be of a file of the same second.
         file = python_files.remember(path, path.read_bytes())
         code = compile(file.content, str(path), "exec", dont_inherit=True)
-        with _undisturbed(f"plugin {path}", quiet=quiet):
+        with _undisturbed(f"{what} {path}", quiet=quiet):
             exec(code, vars(module))  # noqa: S102 (a plugin)
     except BaseException as error:
         _unload(name)
         if isinstance(error, (UsageError, KeyboardInterrupt)):
             raise
-        raise UsageError(f"plugin {path} fails when it is run: {in_words(error)}") from error
+        raise UsageError(f"{what} {path} fails when it is run: {in_words(error)}") from error
     _loaded[name] = python_files.reached(file, name)
 
 

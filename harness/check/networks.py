@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.check import calling, differences, gradient_words, network_reference, numbers
+from harness.check import calling, differences, engine_classes, gradient_words, network_reference, numbers
 from harness.check.calling import Array, Findings
 from harness.check.differences import Slope
 from harness.check.gradient_words import Disagreement
@@ -27,7 +27,7 @@ ROUGH = 0.02
 
 def network(
     loss_and_gradients: Callable[..., Any],
-    parameters: Any,
+    parameters: Any = None,
     *,
     dataset: Any = "mnist",
     batch: int = 16,
@@ -39,8 +39,9 @@ def network(
     Args:
         loss_and_gradients: a function (parameters, x, y) that gives (loss, gradients): the loss of the batch
             as one number, and a gradient for each parameter, in a list or dict as the parameters are. It must
-            compute with the parameters that it is given. x is (B, D), pixels in 0..1.
-        parameters: a list, tuple or dict of arrays, of any start; they are not changed.
+            compute with the parameters that it is given. x is (B, D), pixels in 0..1. Or a class as
+            `harness.run(study, engine=MyNetwork)` takes it, with `like`.
+        parameters: a list, tuple or dict of arrays, of any start; they are not changed. Not of a class.
         dataset: the name of a registered data set, whose first training images are taken; or your own
             images and labels, (x (B, D), y (B,)).
         batch: the number of images.
@@ -66,6 +67,9 @@ def network(
         >>> bool(network(softmax_regression, start, dataset="digits", like=dict(hidden=[], loss="ce")))
         True
     """
+    if isinstance(loss_and_gradients, type):
+        loss_and_gradients, parameters = engine_classes.as_function(loss_and_gradients, like, dataset)
+        labels = "one-hot"
     calling.check_callable("loss_and_gradients", loss_and_gradients)
     check_choice("labels", labels, (None, *LABELS))
     held = OwnParameters.of(parameters)

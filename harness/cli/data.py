@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 import click
 
@@ -15,7 +15,11 @@ from harness.system import output_folder
 
 if TYPE_CHECKING:
     from harness.data.datasets import Dataset
+    from harness.gallery.dataset_pages import ImageRequest, Kind
     from harness.study.study import Study
+
+COUNTS: tuple[Kind, ...] = ("counts", "row")
+"""The figures of a data set of which no images are asked for."""
 
 
 @click.group()
@@ -103,31 +107,66 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
 class _DrawOptions(TypedDict):
     label: str | None
     split: Literal["train", "val", "test"] | None
+    number: str | None
+    first: int | None
     count: int | None
-    seed: int
+    seed: int | None
+    as_given: bool
+    grid: bool
+    captions: str | None
+    ink: str
     hardest: Path | None
     where: str | None
 
 
+_choosing = (
+    click.option(
+        "--label", "--digit", metavar="CLASS",
+        help="Draw images of this class, by its name or number: some at random, or the --first ones.",
+    ),
+    click.option(
+        "--split", type=click.Choice(["train", "val", "test"]),
+        help="The split that images (default: train) or --hardest (test) are drawn from.",
+    ),
+    click.option(
+        "--number", metavar="NUMBER,...",
+        help="Draw the images of these numbers: 15, or 25-29, or several: 3,15,25-29.",
+    ),
+    click.option("--first", type=click.IntRange(1, 200), help="Draw so many images, as they come."),
+    click.option(
+        "--count", type=click.IntRange(1, 200),
+        help="How many images are drawn at random (10 by default) or by --hardest (18).",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(min=0), metavar="SEED",
+        help="Draw the same random images again; without it, others each time, and the title has the seed.",
+    ),
+    click.option("--grid", is_flag=True, help="Draw evenly spaced images of the split, 3 x 6, with labels."),
+    click.option(
+        "--as-given", is_flag=True,
+        help="Show the data as the files come: all of train, without a val split taken out of it.",
+    ),
+    click.option(
+        "--captions", metavar="WORDS",
+        help="What stands above an image: name (file or index), label, 'Label: 5', both, none, or a text "
+        "with {name}, {label} or {number}.",
+    ),
+    click.option(
+        "--ink", type=click.Choice(["auto", "light", "dark"]), default="auto", show_default=True,
+        help="light on dark, or dark on light; auto: as the pixels are stored.",
+    ),
+)  # fmt: skip
+
+
+def _image_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_choosing):
+        command = option(command)
+    return command
+
+
 @data.command()
 @_study_option
-@click.option(
-    "--label", "--digit", metavar="CLASS", help="Draw random images of this class, by its name or number."
-)
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test"]),
-    help="The split that --label (default: train) or --hardest (test) draws from.",
-)
-@click.option(
-    "--count",
-    type=click.IntRange(1, 200),
-    help="How many images --label (default: 10) or --hardest (18) draws.",
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones are drawn."
-)
-@click.option("--grid", is_flag=True, help="Draw evenly spaced training images, 3 x 6, with their labels.")
+@_image_options
 @click.option(
     "--hardest", type=click.Path(path_type=Path), metavar="RESULTS",
     help="Draw the images that most trained models of a results folder get wrong; all of them in a CSV.",
@@ -144,38 +183,64 @@ class _DrawOptions(TypedDict):
 @figures_option
 @click.argument("what", metavar="DATASET|STUDY")
 def show(
-    what: str, study: str | None, overrides: Sequence[str], out: Path, grid: bool,
-    **options: Unpack[_DrawOptions],
-) -> None:  # fmt: skip
+    what: str, study: str | None, overrides: Sequence[str], out: Path, **options: Unpack[_DrawOptions]
+) -> None:
     """Draw a data set, or those of a study: label counts of train, val and test, and one image a class.
 
-    With --label, --grid or --hardest, draws these instead. Writes PNG and SVG.
+    With --number, --first, --label, --count, --grid or --hardest, draws these images instead. Of a data set
+    that no --set divides, images are counted as the files come. Writes PNG and SVG.
     """
     output_folder.check_folder(out)
-    label = options["label"]
     if options["hardest"] is not None:
-        if grid or label is not None:
-            raise UsageError("--hardest draws no --label and no --grid: ask for them one by one")
+        if any(options[name] for name in ("grid", "label", "number", "first", "as_given", "captions")):
+            raise UsageError("--hardest draws no other images: ask for them one by one")
         if study or overrides:
             raise UsageError("--hardest takes --where, --split, --count and --out; its results say the rest")
         _draw_hardest(what, options["hardest"], options, out)
         return
     if options["where"] is not None:
         raise UsageError("--where says which trained models --hardest asks: give --hardest RESULTS too")
-    dataset, chosen = _shown(what, study, overrides)
-    from harness.gallery import dataset_pages
-
-    for name in dict.fromkeys(part.dataset for part in dataset_pages.divisions(chosen, dataset).values()):
-        _show_notes(chosen.dataset(name))
-    kinds: tuple[dataset_pages.Kind, ...] = (
-        ("grid",) if grid else () if label is not None else ("counts", "row")
-    )
-    images = options["split"] or "train", options["count"] or 10, options["seed"]
-    for title, png in dataset_pages.draw(
-        chosen, dataset_pages.ImageRequest(kinds, label, *images), out, dataset
-    ):
+    if options["as_given"] and (overrides or options["split"] == "val"):
+        raise UsageError("--as-given divides nothing: it goes with no --set and no --split val")
+    for title, png in _drawn(what, study, overrides, options, out):
         click.echo(title)
         click.echo(f"  written: {png} and .svg")
+
+
+def _drawn(
+    what: str, study: str | None, overrides: Sequence[str], options: _DrawOptions, out: Path
+) -> Iterator[tuple[str, Path]]:
+    """Draw the figures of data that the options ask for; yield a title and the PNG of each."""
+    from harness.gallery import dataset_pages, views
+
+    dataset, chosen = _shown(what, study, overrides)
+    names = dict.fromkeys(part.dataset for part in views.divisions(chosen, dataset).values())
+    for name in names:
+        _show_notes(chosen.dataset(name))
+    request = _request(options)
+    undivided = dataset is not None and not study and not overrides and options["split"] != "val"
+    whole = options["as_given"] or (undivided and request.kinds != COUNTS)
+    if not whole:
+        yield from dataset_pages.draw(chosen, request, out, dataset)
+        return
+    for name in names:
+        stem = f"{name}-as-given" if request.kinds == COUNTS else name
+        yield from dataset_pages.draw_view(views.as_given(chosen.dataset(name)), request, out, stem)
+
+
+def _request(options: _DrawOptions) -> ImageRequest:
+    from harness.gallery.dataset_pages import ImageRequest
+    from harness.gallery.image_choice import ImageChoice
+
+    choice, split = None, options["split"] or "train"
+    names: tuple[Literal["number", "first", "label", "count"], ...] = ("number", "first", "label", "count")
+    if any(options[name] is not None for name in names):
+        choice = ImageChoice(
+            split, options["label"], options["number"], options["first"],
+            options["count"], options["seed"],
+        )  # fmt: skip
+    kinds: tuple[Kind, ...] = ("grid",) if options["grid"] else () if choice else COUNTS
+    return ImageRequest(kinds, choice, options["captions"], options["ink"], options["seed"] or 0, split)
 
 
 def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) -> None:
@@ -197,19 +262,10 @@ def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) 
 
 def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str | None, Study]:
     """Return the data set to show (None for all of the study's) and the study that divides it."""
-    from harness.axes import plugins
-    from harness.data.datasets import datasets
-    from harness.study.study import find, load, parse
+    from harness.gallery import views
+    from harness.study.study import load
 
-    if study is not None:
-        loaded = load(study, overrides)
-        return loaded.dataset(what).name, loaded
-    plugins.load_installed()
-    if what in datasets:
-        return what, parse({"study": {"name": "show"}, "baseline": {"dataset": what}}, overrides)
-    try:
-        path = find(what)
-    except UsageError as error:
-        names = [entry.name for entry in datasets]
-        raise UsageError(f"{error}. It is not a data set either: {did_you_mean(what, names)}") from None
-    return None, load(path, overrides)
+    if study is None:
+        return views.named(what, overrides)
+    loaded = load(study, overrides)
+    return loaded.dataset(what).name, loaded

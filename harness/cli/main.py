@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 import click
 
 from harness.cli.data import data
-from harness.cli.show import export, note_missing_letters, plugin_option, show
+from harness.cli.going_on import continue_
+from harness.cli.show import export, note_missing_letters, plugin_option, show, show_component
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 from harness.system import output_folder, signals
 
@@ -121,9 +122,9 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--workers", type=click.IntRange(min=1),
                      help="Worker processes; by default one a core or GPU."),
-        click.option("--engine", type=click.Choice(["stacked", "loop", "numpy"]), default="stacked",
-                     show_default=True,
-                     help="What trains: stacks, a plain PyTorch loop, or NumPy with derivatives by hand."),
+        click.option("--engine", default="stacked", show_default=True, metavar="stacked|loop|numpy|FILE.py",
+                     help="What trains: stacks, a plain PyTorch loop, NumPy with derivatives by hand, or a "
+                     "network of your own in NumPy: a file, which is run."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                      show_default=True, help="auto takes the GPUs there are, else the CPU."),
         click.option("--bits", type=click.Choice(["native", "portable"]), default="native", show_default=True,
@@ -180,20 +181,22 @@ def plan(
 def _plan(study: str, overrides: Sequence[str], results: Path | None, options: MachineKeywords) -> None:
     from harness.cli import output
     from harness.planning import compilation
-    from harness.planning.plan import draw, make, shortages
+    from harness.planning.plan import arrange, draw, make, shortages
     from harness.results import documents, run_folder
     from harness.settings.schema import TUNING
     from harness.system.resources import cores
+    from harness.training import going_on
     from harness.training.bit_checks import check_bits
     from harness.training.options import RunOptions
 
-    loaded, engine = _load(study, overrides), options["engine"]
-    asked = RunOptions(**options)
+    loaded, asked = _load(study, overrides), RunOptions(**options)
+    engine = asked.engine
     processes = options["workers"] or cores()
     if loaded.search is not None:
         from harness.cli import search_output
         from harness.searching import checks
 
+        checks.check_engine(engine)
         checks.check(loaded)
         check_bits(draw(checks.every_component(loaded), engine), asked)
         search_output.show_plan(loaded, engine, processes)
@@ -204,9 +207,13 @@ def _plan(study: str, overrides: Sequence[str], results: Path | None, options: M
         known = run_folder.check_compatible(folder, loaded, {})
         kept = {"known": documents.stacks_of(known), "done": run_folder.finished(folder)}
     device = "cuda" if options["device"] == "cuda" else "cpu"
-    planned = make(loaded, engine, device=device, processes=processes, **kept)
+    planned = draw(loaded, engine)
     if kept:
         run_folder.check_trials(folder, planned, known)
+    longer = going_on.find(planned, engine, kept.get("known", []), kept.get("done", {}), folder, device)
+    stacks = [*kept.get("known", []), *longer.stacks]
+    planned = arrange(planned, engine, stacks, device, processes, kept.get("done", {}))
+    planned = replace(planned, warnings=[*planned.warnings, *longer.remarks])
     check_bits(planned, asked, folder)
     if kept and loaded.metrics:
         from harness.results import read_trials
@@ -246,8 +253,11 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 )
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 @click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
+@click.option(
+    "--verbose", is_flag=True, help="Write a line for each evaluation: losses and accuracies by epoch."
+)
 def run(
-    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool,
+    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool, verbose: bool,
     **options: Unpack[RunKeywords],
 ) -> None:  # fmt: skip
     """Train what is missing of a study. Running it again goes on from where it stopped.
@@ -262,11 +272,13 @@ def run(
     _check_design(loaded, "run")
     drawn = draw(loaded, options["engine"])  # before pandas and torch are imported: errors answer at once
     from harness.cli import output
-    from harness.training import runs
+    from harness.training import displays, runs
     from harness.training.options import RunOptions
 
     folder = results or Path("results") / loaded.name
-    shown: Display = output.show_progress
+    shown: Display = displays.show_progress
+    if verbose:
+        shown = displays.told_by_evaluation(shown)
     if live:
         from harness.training.live import live_display
 
@@ -305,13 +317,15 @@ def search(
     _keep_one_thread()
     loaded = _load(study, overrides)
     _check_design(loaded, "search")
-    from harness.cli import output, search_output
+    from harness.cli import search_output
+    from harness.searching import displays as search_displays
     from harness.searching.loop import search as searched
+    from harness.training import displays
 
     folder = results or Path("results") / loaded.name
     try:
         result = searched(
-            loaded, folder, display=search_output.show_progress, confirm=output.show_progress, **options
+            loaded, folder, display=search_displays.show_progress, confirm=displays.show_progress, **options
         )
     except KeyboardInterrupt:
         words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
@@ -408,5 +422,5 @@ def compare_(
         sys.exit(output.show_gate(result, comparison.gate(result)))
 
 
-for command in (data, show, export):
+for command in (data, show, show_component, export, continue_):
     harness.add_command(command)

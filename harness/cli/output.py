@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness import notes
-from harness.data.samples import TRAINED_ON
 from harness.errors import UsageError
 from harness.notes import progress_bar
-from harness.planning.cost import cost
+from harness.planning import parameters
+from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
-from harness.settings.schema import OF_ARM
+from harness.settings.schema import OF_ARM, PARENT
 from harness.study.trials import arms as arms_of
 from harness.text import count, difference, duration, hundredths, p_value_column
-from harness.training.progress import ACCURACY, LOSS, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.comparison import Comparison, Gate
     from harness.results import Results
-    from harness.results.standing import ArmMean
     from harness.training.runs import RunSummary
 
 UNRANKED = "arms, unranked without val images"
@@ -48,6 +46,9 @@ def show_plan(
     trained = len(plan.trials) - len(plan.skipped)
     seeds = len(study.seeds)
     click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
+    if counts := plan.parameters:
+        settings = {name: arm.settings for name, arm in plan.arms.items()}
+        click.echo(f"  {parameters.in_words(counts, settings)}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)
     if ready:
         click.echo(f"  {ready} of them are finished in the results folder")
@@ -64,9 +65,11 @@ def show_plan(
     if sizes:
         click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
     estimate = cost(stacks, study, processes)
+    states = state_bytes(stacks, study)
+    of_states = f"; kept states: {states / 1e6:.1f} MB of it" if states else ""
     click.echo(
         f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
-        "(estimates)"
+        f"(estimates{of_states})"
     )
     for warning in plan.warnings:
         notes.warn(warning)
@@ -145,19 +148,8 @@ def _show_arms(folder: Path, which: str = "") -> None:
             table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
         for arm in arms if len(arms) <= 2 * MOST_SHOWN else [*arms[:MOST_SHOWN], arms[-1]]:
             name = shown_as[arm.arm].replace(f"dataset={dataset}, ", "")
-            table.add_row(*map(Text, _cells(name, arm)))  # as they are: a name may look like markup
+            table.add_row(*map(Text, standing.cells(name, arm)))  # as they are: a name may look like markup
         Console().print(table)
-
-
-def _cells(name: str, arm: ArmMean) -> tuple[str, str, str, str]:
-    if not arm.finished:
-        return "", name, "no finished trial", ""
-    if not arm.n:
-        return "", name, "no val images", f"{arm.shown:.4f}"
-    interval = f" [{arm.low:.4f}, {arm.high:.4f}]" if arm.n > 1 else ""
-    if arm.n > 1 and arm.low != arm.low:  # NaN: values without a spread have no interval
-        interval = " [one value in all seeds]"
-    return f"{arm.rank}", name, f"{arm.mean:.4f}{interval}", f"{arm.shown:.4f}"
 
 
 def show_trial(results: Results, row: pd.Series[Any]) -> None:
@@ -173,6 +165,8 @@ def show_trial(results: Results, row: pd.Series[Any]) -> None:
         if row[f"{split}_accuracy"] == row[f"{split}_accuracy"]  # not NaN: a split without images
     ]
     click.echo(f"  {int(row['parameters']):,} trainable parameters; accuracy: {', '.join(accuracies)}")
+    if isinstance(row.get(PARENT), str):
+        click.echo(f"  went on from trial {row[PARENT]}")
     made = computation.computed(row.to_frame().T, components=True)
     if ("", "") not in made:
         click.echo(f"  computed by {computation.words(made).removesuffix(' (1 trial)')}")
@@ -264,46 +258,3 @@ def show_gate(comparison: Comparison, gate: Gate) -> int:
                 f"-{100 * comparison.margin:g} points; more seeds would tell"
             )
     return gate.exit_code
-
-
-@contextmanager
-def show_progress(progress: Progress) -> Iterator[None]:
-    """Show a run's notes, then its trials done, their rate and the time to go while the block runs."""
-    for note in progress.notes:
-        notes.warn(note)
-    if progress.total == 0:
-        yield
-        return
-    with progress_bar.shown(
-        progress.title, "trials", progress.total, lambda: progress.trials, lambda: losses(progress)
-    ):
-        yield
-
-
-def losses(progress: Progress) -> str:
-    """Put the present losses and accuracies into words: medians over the trials in training; "" if none is.
-
-    Losses of different kinds are not comparable: each has its own median.
-    """
-    import numpy as np
-
-    shared = progress.shared
-    rows = np.flatnonzero(shared.in_training())
-    if not len(rows):
-        return ""
-    now = shared.latest()[rows]
-    trials = [trial for stack in progress.stacks for trial in stack.trials]
-    kinds = np.array([trials[row].arm.settings.loss for row in rows])
-    by_kind = {kind: _medians(now[kinds == kind, :, LOSS], "{:.3g}") for kind in dict.fromkeys(kinds)}
-    loss = ", ".join(f"{kind} {median}" if len(by_kind) > 1 else median for kind, median in by_kind.items())
-    accuracy = _medians(now[:, :, ACCURACY], "{:.1%}").replace("%", " %")
-    trials_meant = f"median of {len(rows)} in training: " if len(rows) > 1 else ""
-    return f"{trials_meant}loss {loss}; accuracy {accuracy}"
-
-
-def _medians(values: Any, form: str) -> str:
-    """Return medians over K trials (K, 2), such as "train 0.231 val 0.262"; diverged ones are left out."""
-    import numpy as np
-
-    columns = [(split, values[np.isfinite(values[:, i]), i]) for i, split in enumerate(TRAINED_ON)]
-    return " ".join(f"{split} {form.format(np.median(column))}" for split, column in columns if len(column))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,14 +11,13 @@ import pandas as pd
 
 from harness import notes, results, stats
 from harness.cli.output import show_summary
-from harness.notes import progress_bar
 from harness.planning.cost import cost
 from harness.planning.plan import Plan, make, unseen
 from harness.planning.stack import Engine
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
-from harness.searching.loop import SearchProgress, SearchResult
+from harness.searching.loop import SearchResult
 from harness.settings.schema import BASELINE, CONFIRMED, WINNER
 from harness.study.space import Choices, Parameter
 from harness.study.study import Study
@@ -92,22 +90,6 @@ def _sampled(study: Study, engine: Engine) -> Plan:
     rng = np.random.default_rng(0)
     drawn = [study.space.walk(lambda p: samplers.at_random(p, rng))[1] for _ in range(SAMPLED)]
     return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
-
-
-@contextmanager
-def show_progress(progress: SearchProgress) -> Iterator[None]:
-    """Show a search's notes, then its suggestions done, how they ended, the best, and the time to go."""
-    for note in progress.notes:
-        notes.warn(note)
-    with progress_bar.shown(
-        "searching", "suggestions", progress.total, lambda: progress.suggestions, lambda: _counts(progress)
-    ):
-        yield
-
-
-def _counts(progress: SearchProgress) -> str:
-    states = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
-    return states if progress.best is None else f"{states}; best {progress.best:.4f}"
 
 
 def show_results(result: SearchResult, study: Study) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from harness.results import Results
 
 
+TRIAL_KINDS = ("confusion", "curves")
+"""Figures of a whole trial, not of its single images."""
+
+
 class _ImageOptions(TypedDict):
     split: Literal["train", "val", "test"]
     count: int | None
     seed: int
     sample: str
+    combine: Literal["sum", "mean"] | None
 
 
 def _run_plugins(_: click.Context, __: click.Parameter, files: Sequence[Path]) -> None:
@@ -59,7 +64,7 @@ def note_missing_letters() -> None:
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures]...")
+@click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures|confusion|curves]...")
 @click.option("--trial", help="Its trial_id; or best: by val accuracy, of each data set.  [default: best]")
 @click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
 @click.option(
@@ -76,6 +81,11 @@ def note_missing_letters() -> None:
     "--sample", metavar="INDEX,...", default="",
     help="These images, by index or file name, as predictions and probabilities.",
 )  # fmt: skip
+@click.option(
+    "--combine",
+    type=click.Choice(["sum", "mean"]),
+    help="Draw confusion and curves of all seeds of the trial's arm; confusion counts are summed, or means.",
+)
 @figures_option
 @plugin_option
 def show(
@@ -85,33 +95,86 @@ def show(
     """Draw a trained model's predictions of single images: of the best by validation, or --trial, or --where.
 
     predictions: random images with label and prediction. probabilities: images beside a bar a class.
-    failures: misclassified images, a row a class. By default all three. Writes PNG and SVG.
+    failures: misclassified images, a row a class. By default these three. confusion: the confusion matrix.
+    curves: loss and accuracy over the epochs, of train and val. Writes PNG and SVG.
     """
     from harness.cli import output
-    from harness.exporting import models
     from harness.gallery import prediction_pages
     from harness.results import read
 
     output_folder.check_folder(out)
     for kind in kinds:
-        if kind not in prediction_pages.KINDS:
-            raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, prediction_pages.KINDS)}")
+        if kind not in (known := (*prediction_pages.KINDS, *TRIAL_KINDS)):
+            raise UsageError(f"unknown kind {kind!r}: {did_you_mean(kind, known)}")
     samples = tuple(filter(None, map(str.strip, images["sample"].split(","))))
-    if samples and kinds and set(kinds) == {"failures"}:
-        raise UsageError(
-            "--sample works with predictions and probabilities; failures always shows all of them"
-        )
-    request = prediction_pages.PredictionRequest(
-        cast("Sequence[prediction_pages.Kind]", kinds) or prediction_pages.KINDS, split=images["split"],
-        count=images["count"], seed=images["seed"], samples=samples,
-    )  # fmt: skip
-    folder, rows = _chosen(read(results), trial, where)
+    if samples and kinds and not set(kinds) & {"predictions", "probabilities"}:
+        raise UsageError("--sample works with predictions and probabilities; the others show all samples")
+    if images["combine"] and not set(kinds) & set(TRIAL_KINDS):
+        raise UsageError("--combine works with confusion and curves; the others are of one trial")
+    # Of several seeds, the arm of the best is meant.
+    chosen = trial or ("best" if images["combine"] else None)
+    folder, rows = _chosen(read(results), chosen, where)
     for row in rows:
         output.show_trial(folder, row)
-        for kind, png in prediction_pages.draw(folder, row, request, out, models.probabilities):
-            click.echo(f"{kind} of {request.split}")
+        for kind, png in _drawn(folder, row, kinds or prediction_pages.KINDS, (images, samples, out)):
+            click.echo(kind)
             click.echo(f"  written: {png} and .svg")
     note_missing_letters()
+
+
+def _drawn(
+    folder: Results, row: pd.Series[Any], kinds: Sequence[str], how: tuple[_ImageOptions, Sequence[str], Path]
+) -> Iterator[tuple[str, Path]]:
+    """Draw a trial as `show` says; yield a title and the PNG of each figure."""
+    from harness.exporting import models
+    from harness.gallery import prediction_pages
+    from harness.reporting import trial_figures
+
+    images, samples, out = how
+    asked = cast("Sequence[prediction_pages.Kind]", [kind for kind in kinds if kind not in TRIAL_KINDS])
+    request = prediction_pages.PredictionRequest(
+        asked, split=images["split"], count=images["count"], seed=images["seed"], samples=samples
+    )
+    if asked:
+        for kind, png in prediction_pages.draw(folder, row, request, out, models.probabilities):
+            yield f"{kind} of {images['split']}", png
+    if "confusion" in kinds:
+        yield trial_figures.draw_confusion(folder, row, images["split"], images["combine"], out)
+    if "curves" in kinds:
+        yield from trial_figures.draw_curves(folder, row, out, seeds=images["combine"] is not None)
+
+
+@click.command("show-component")
+@click.argument("name")
+@click.option(
+    "--axis", metavar="AXIS", help="activation, head or loss, where several have the name; else the first."
+)
+@click.option(
+    "--range", "ends", metavar="LOW,HIGH", default="-5,5", show_default=True,
+    help="The range of x: --range=-10,10.",
+)  # fmt: skip
+@figures_option
+@plugin_option
+def show_component(name: str, axis: str | None, ends: str, out: Path) -> None:
+    """Draw an activation, head or loss and its derivative, and say what it is.
+
+    Of a head or a loss, x is one class's logit, the true one's, with the others at 0. Writes PNG and SVG.
+    """
+    from harness.axes import function_values
+    from harness.reporting import trial_figures
+
+    output_folder.check_folder(out)
+    try:
+        low, high = map(float, ends.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--range {ends!r}: allowed: two numbers, the lower one first: --range=-5,5"
+        ) from None
+    found = function_values.found(name, axis)
+    table = function_values.values(found, low, high)
+    for line in function_values.facts(found, table):
+        click.echo(line)
+    click.echo(f"  written: {trial_figures.draw_function(found, table, out)} and .svg")
 
 
 def _chosen(

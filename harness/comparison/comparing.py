@@ -84,6 +84,9 @@ def compare(
     Raises:
         UsageError: a folder is not a results folder, is damaged, or of another schema; or the folders have no
             trial in common.
+
+    Example:
+        >>> harness.compare("results/old", "results/new").arms  # doctest: +SKIP
     """
     _check(metric, margin, alpha)
     (first, first_twins), (second, second_twins) = (

@@ -87,6 +87,8 @@ class Settings(Mapping[str, "Value"]):
     schedule = _Typed(str)
     batch_size = _Typed(int)
     sampling = _Typed(str)  # the order in which training images are drawn
+    parent_steps = _Typed(int, 0)  # the step at which a trial that continues another begins
+    parent_updates = _Typed(int, 0)  # updates of the optimizer until then: 0 where it begins afresh
     eval_every = _Typed(str)  # the interval between evaluations, in words: "1 epoch", "50 steps"
 
     @property

@@ -16,6 +16,8 @@ from harness.rng import stream
 class Budget:
     """The steps of a trial on n images, and those after which it is evaluated.
 
+    A trial that continues another takes the steps after `first`, where that one's end.
+
     The last batch of a pass may be short (n not a multiple of the batch size); with replacement every
     batch is full, and a pass is as many steps as it takes to draw n images.
     """
@@ -24,12 +26,15 @@ class Budget:
     batch_size: int
     steps: int
     eval_steps: tuple[int, ...]
+    first: int = 0
 
     @classmethod
     def of(cls, settings: Settings, n: int) -> Budget:
         """Return the budget of a trial's settings on n training images."""
-        steps, every = extent(settings, n)
-        return cls(n, settings.batch_size, steps, (*range(0, steps, every), steps))
+        own, every = extent(settings, n)
+        first = settings.parent_steps
+        steps = first + own
+        return cls(n, settings.batch_size, steps, (*range(first, steps, every), steps), first)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -47,7 +52,7 @@ class Budget:
 
 
 def extent(settings: Settings, n: int) -> tuple[int, int]:
-    """Return the steps of a trial on n training images, and the steps between its evaluations."""
+    """Return a trial's own steps on n training images, and the steps between its evaluations."""
     per_epoch = math.ceil(n / settings.batch_size)
     steps = settings.steps if settings.steps is not None else (settings.epochs or 0) * per_epoch
     count, unit = settings.eval_every.split()

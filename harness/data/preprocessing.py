@@ -64,7 +64,7 @@ def applied(name: str, apply: Callable[..., Pixels], x: Pixels, pixels: PixelSta
     Raises:
         ComponentError: it raises, or gives other than finite numbers for each image.
     """
-    what, given = f"preprocessing {name!r}", (x, pixels)[: _arguments(apply)]
+    what, given = f"preprocessing {name!r}", (x, pixels)[: count_arguments(apply)]
     second = " and a PixelStatistics" if len(given) == 2 else ""
     note = f" (called with images {x.shape}{second}; allowed: a function of both, or of the images alone)"
     result = np.asarray(called(what, apply, *given, note=note))
@@ -82,7 +82,7 @@ def applied(name: str, apply: Callable[..., Pixels], x: Pixels, pixels: PixelSta
     return result.reshape(len(x), -1)
 
 
-def _arguments(apply: Callable[..., Pixels]) -> int:
+def count_arguments(apply: Callable[..., Pixels]) -> int:
     """Count the arguments of a preprocessing: images and statistics, or images alone."""
     if isinstance(apply, np.ufunc):  # whose second is where the result goes
         return 1

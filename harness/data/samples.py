@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -131,7 +132,7 @@ def divide(settings: Settings) -> dict[Split, NDArray[np.int64]]:
     """Give each split's indices: train and val into the train images, test into the test images."""
     labels = load(settings.data).train_labels
     rng = stream(settings.split_seed, "split")
-    train, val = split(labels, settings.val_fraction, settings.val_split, rng)
+    train, val = split(labels, settings.val_fraction, settings.val_split, rng, settings.data.blocks)
     return {"train": train, "val": val, "test": np.arange(settings.facts.test)}
 
 
@@ -190,6 +191,13 @@ def _prepare(
         test=samples("test", images.test_labels),
         classes=facts.classes,
     )
+
+
+def inputs_of(settings: Settings) -> int:
+    """Count the values that a network sees of an image; a person's own preprocessing is run for that."""
+    if preprocessings.entry(settings.preprocessing).third_party:
+        return prepare(settings).inputs
+    return math.prod(settings.facts.shape)
 
 
 def train_size(settings: Settings) -> int:

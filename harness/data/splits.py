@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError, did_you_mean
 
-HOWS = ("stratified", "balanced", "random")
+HOWS = ("stratified", "balanced", "random", "blocks")
 
 
 def split(
-    labels: NDArray[Any], fraction: float, how: str, rng: np.random.Generator
+    labels: NDArray[Any], fraction: float, how: str, rng: np.random.Generator, blocks: Sequence[int] = ()
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose round(fraction * N) of N labelled images for validation; the others train.
 
@@ -21,8 +22,11 @@ def split(
         labels: (N,) integer classes of the train images.
         fraction: share held out, 0 <= fraction < 1; 0 holds out nothing.
         how: "stratified" keeps train's class shares (largest remainders), "balanced" takes the same
-            number of each class (one more of some where it does not divide), "random" neither.
+            number of each class (one more of some where it does not divide), "random" neither. "blocks"
+            takes whole blocks, in an order that is drawn, until V images are held out: the last one may be
+            held out in part.
         rng: the split's own random stream; nothing else decides which images.
+        blocks: the first image of each block of images that belong together, such as a writer's.
 
     Returns:
         Indices of train (N - V,) and of val (V,), each ascending, so that the original order stays.
@@ -35,7 +39,9 @@ def split(
         raise UsageError(f"unknown val_split {how!r}: {did_you_mean(how, HOWS)}")
     total = size(len(labels), fraction)
     held_out = np.zeros(len(labels), dtype=bool)
-    if how == "random":
+    if how == "blocks" and total:
+        held_out[_of_blocks(len(labels), total, blocks, rng)] = True
+    elif how == "random":
         held_out[rng.permutation(len(labels))[:total]] = True
     elif total:
         classes, counts = np.unique(labels, return_counts=True)
@@ -49,6 +55,23 @@ def split(
                 )
             held_out[rng.permutation(np.flatnonzero(labels == label))[:quota]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _of_blocks(count: int, total: int, blocks: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw `total` of `count` images, block by block."""
+    check_blocks("blocks", blocks)
+    ends = [*blocks[1:], count]
+    order = rng.permutation(len(blocks))
+    return np.concatenate([np.arange(blocks[k], ends[k]) for k in order])[:total]
+
+
+def check_blocks(how: str, blocks: Sequence[int]) -> None:
+    """Raise UsageError where a data set without blocks is to be split by them."""
+    if how == "blocks" and not blocks:
+        raise UsageError(
+            "val_split = 'blocks' is for data sets whose images are known to come in blocks, such as digits "
+            "and digits_writers; allowed for others: 'stratified', 'balanced' or 'random'"
+        )
 
 
 def size(count: int, fraction: float) -> int:

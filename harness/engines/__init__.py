@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+from harness.axes.own_networks import is_own
 from harness.data.samples import Data
 from harness.engines.base import Engine
 from harness.study.trials import Trial
@@ -29,6 +30,10 @@ def engine(name: str) -> Engine:
         from harness.engines import numpy_engine
 
         return numpy_engine
+    if is_own(name):
+        from harness.engines.own import OwnEngine
+
+        return OwnEngine(name)
     raise KeyError(name)
 
 
@@ -36,7 +41,7 @@ def arithmetic(
     name: str, trials: Sequence[Trial], data: Data, device: str = "cpu", metrics: Sequence[str] = ()
 ) -> Arithmetic:
     """Tell which library computes a stack of an engine."""
-    if name == "numpy":
+    if name == "numpy" or is_own(name):
         return "numpy"
     if name == "stacked":
         from harness.engines.compiled import engine as compiled

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.axes.schedules import Clock, factors, schedules
+from harness.data.arm_settings import Settings
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import TRAINED_ON, Data, Split
 from harness.engines.outcome import Floats, Outcome
@@ -33,6 +34,7 @@ class EngineOptions:
         until: the step, one of evaluation, after which the engine stops, saves its state and opens no test
             set, so that trials can be resumed from there; 0: the end.
         splits: evaluated during training.
+        keep_state: keep the state after the last step in the outcome, so that training can go on from it.
     """
 
     tell: Callable[[float, Outcome], None] = lambda _fraction, _outcome: None
@@ -41,6 +43,7 @@ class EngineOptions:
     sealed: bool = False
     until: int = 0
     splits: Sequence[Split] = TRAINED_ON
+    keep_state: bool = False
 
     def last_step(self, budget: Budget) -> int:
         """Return the step after which the engine stops; raise ValueError if it is not one of evaluation."""
@@ -78,20 +81,41 @@ class Engine(Protocol):
         """
 
 
+def schedule_factors(settings: Settings, budget: Budget) -> Floats:
+    """Return the factor of an arm's schedule on its learning rate, at every step (S,).
+
+    The schedule of a trial that continues another begins with its own first step; before, factors are 0.
+    """
+    schedule = schedules[settings.schedule]
+    arguments = {name: settings[name] for name in schedule.settings}
+    clock = Clock.of(budget.steps - budget.first, budget.steps_per_epoch)
+    return np.concatenate([np.zeros(budget.first), factors(schedule, clock, arguments)])
+
+
 def learning_rates(trials: Sequence[Trial], budget: Budget) -> Floats:
     """Return the learning rate of every step and trial, (S, K)."""
-    clock = Clock.of(budget.steps, budget.steps_per_epoch)
-    factors_of: dict[str, Floats] = {}
+    known: dict[str, Floats] = {}
     rates = np.empty((budget.steps, len(trials)))
     for k, trial in enumerate(trials):
         settings = trial.arm.settings
-        schedule = schedules[settings.schedule]
-        arguments = {name: settings[name] for name in schedule.settings}
-        key = f"{schedule.name} {arguments}"
-        if key not in factors_of:
-            factors_of[key] = factors(schedule, clock, arguments)
-        rates[:, k] = settings.lr * factors_of[key]
+        key = schedule_key(settings)
+        if key not in known:
+            known[key] = schedule_factors(settings, budget)
+        rates[:, k] = settings.lr * known[key]
     return rates
+
+
+def schedule_key(settings: Settings) -> str:
+    """Name a trial's schedule with its settings: trials of one name have the same factors."""
+    return f"{settings.schedule} {[settings[name] for name in schedules[settings.schedule].settings]}"
+
+
+def steps_before(trial: Trial) -> int:
+    """Return the steps that came before the first one that a trial's optimizer has counted; 0 is usual.
+
+    An optimizer that begins afresh, in a trial that continues another, counts its updates from 1.
+    """
+    return trial.arm.settings.parent_steps - trial.arm.settings.parent_updates
 
 
 def batch_indices(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDArray[np.int64]]:

@@ -5,7 +5,8 @@ always get the same numbers. Not in a name is the Python that decides bits besid
 preprocessing, the choice of a form. How many trials trained together is in another column: in PyTorch, it may
 change the last bits. A name is that of the arithmetic, such as c-0123456789, torch-2.13.0-01234567 or, on a
 GPU, torch-2.13.0-resident-01234567, and for kernels of the harness, behind a "+", that of the trial's
-compiled components.
+compiled components. Of a person's own network the digest of its code comes first:
+own-0123456789-numpy-2.3.5-01234567.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from harness.axes.own_networks import is_own
 from harness.data.samples import Data
 from harness.engines import arithmetic, kernels
 from harness.lowering import builds, components
@@ -41,7 +43,7 @@ def of_trials(
     if library == "compiled":
         return _with_components(build(), trials)
     if library == "numpy":
-        return [_numpy()] * len(trials)
+        return [f"{_own(engine)}{_numpy()}"] * len(trials)
     if device.startswith("cuda"):
         name = _cuda(device, steps)
         return _with_components(name, trials) if steps == "resident" else [name] * len(trials)
@@ -113,6 +115,11 @@ def _torch(layer_one: str, *, stacked: bool) -> str:
     facts += [machine.processor(), *machine.tuning()]
     facts += [products.identity()] if stacked else []
     return f"torch-{_short(torch.__version__)}-{_digest(facts, 8)}"
+
+
+def _own(engine: str) -> str:
+    """Name a person's own network by the digest of its code, such as "own-0123456789-"; empty for others."""
+    return f"own-{engine.partition('@')[2]}-" if is_own(engine) else ""
 
 
 def _numpy() -> str:

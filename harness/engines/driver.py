@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.engines.base import LOOK_EVERY, EngineOptions
-from harness.engines.outcome import Evaluation, Floats, Outcome
-from harness.engines.states import State
+from harness.engines.outcome import Evaluation, Floats, Outcome, observed
+from harness.engines.states import State, copied
+from harness.errors import MachineError
 
 
 class Training(Protocol):
@@ -56,6 +57,8 @@ def run(training: Training, options: EngineOptions) -> Outcome:
     diverged = np.zeros(len(training.parameters), np.int64)
     outcome = Outcome(diverged, training.parameters, budget.epoch_of(stop), stop, notes=training.notes)
     _Run(training, options, outcome).train()
+    if options.keep_state and stop == budget.steps and not outcome.all_diverged:
+        outcome.state = State(stop, copied({**training.state_dict(), **outcome.state_dict()}))
     if stop == budget.steps and not options.sealed and not outcome.all_diverged:
         outcome.final["test"] = training.evaluate("test", keep=True)
     outcome.weights = training.weights()
@@ -83,11 +86,17 @@ class _Run:
 
     def _begin(self) -> int:
         """Evaluate for the first time, or resume from a checkpoint; return the steps already taken."""
-        state = self.options.checkpoints.load()
-        if state is None:
-            self._observe(0)
-            return 0
-        self.training.load_state_dict(state)
+        state, first = self.options.checkpoints.load(), self.training.budget.first
+        if state is None and first:
+            raise MachineError(
+                "this trial continues another one, whose state is not there: call harness.continue_training "
+                "with that one again"
+            )
+        if state is not None:
+            self.training.load_state_dict(state)
+        if state is None or not observed(state):
+            self._observe(first)
+            return first
         self.outcome.load_state_dict(state)
         return state.step
 

@@ -6,7 +6,7 @@ It is the reference that the stacked engine is checked against, and it trains wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,13 @@ from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.data.torch_dataset import SplitDataset, collate
 from harness.engines import driver
-from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates
+from harness.engines.base import (
+    DEFAULT_OPTIONS,
+    EngineOptions,
+    batch_indices,
+    learning_rates,
+    steps_before,
+)  # fmt: skip
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.regularisation import seed_dropout, smoothing
 from harness.engines.states import State, numbered, select_alone
@@ -72,6 +78,7 @@ class Classifier(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
             self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **arguments)
+        self.inputs = inputs
         self.output = heads[settings.head]
         self.head = Function(self.output.forward)
         nn.Module.register_load_state_dict_pre_hook(self, _under_net)
@@ -92,9 +99,31 @@ class Classifier(nn.Module):
         return self.net.state_dict(*args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the output (B, C) for pixels (B, D)."""
-        output: Tensor = self.head(self.net(x))
+        """Compute the output (B, C) for pixels (B, D); raise UsageError for what are none."""
+        try:
+            output: Tensor = self.head(self.net(x))
+        except (AttributeError, RuntimeError, TypeError) as error:
+            if fault := self._fault(x):
+                raise UsageError(fault) from error
+            raise
         return output
+
+    def _fault(self, x: Any) -> str:
+        """Say why these are no pixels for the network; empty where they are."""
+        if not isinstance(x, Tensor):
+            return f"the network got {type(x).__name__}; allowed: a tensor of pixels (B, {self.inputs})"
+        fits = x.dim() == 2 and x.shape[1] == self.inputs
+        dtypes = {parameter.dtype for parameter in self.parameters()}
+        if fits and x.dtype in dtypes:
+            return ""
+        wanted = str(next(iter(dtypes), torch.float32)).removeprefix("torch.")
+        remedies = [] if fits else ["x.flatten(1) makes rows of images"]
+        if not x.is_floating_point():
+            remedies.append("harness.split_dataset gives pixels in floats")
+        return (
+            f"the network got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}; "
+            f"{'; '.join([f'allowed: {wanted} pixels (B, {self.inputs})', *remedies])}"
+        )
 
 
 def _under_net(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -138,23 +167,24 @@ class UpdateOptimizer(torch.optim.Optimizer):
     """A registered update rule as a torch.optim.Optimizer: for optimizers torch.optim does not have."""
 
     def __init__(self, params: Any, optimizer: Optimizer, lr: float, settings: dict[str, Any]) -> None:
-        super().__init__(params, {"lr": lr})
-        self.optimizer, self.settings, self.t = optimizer, settings, 0
+        super().__init__(params, {"lr": lr, "t": 0})
+        self.optimizer, self.settings = optimizer, settings
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # noqa: ARG002 (torch's signature)
         """Update every parameter tensor, in its natural shape."""
-        self.t += 1
         for group in self.param_groups:
+            group["t"] += 1
             for param in group["params"]:
                 if param.grad is None:  # the loss does not depend on it; torch.optim skips it, too
                     continue
                 state = self.state[param]
-                self.optimizer.update(param, param.grad, state, self.t, lr=group["lr"], **self.settings)
+                self.optimizer.update(param, param.grad, state, group["t"], lr=group["lr"], **self.settings)
 
 
-def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(trial: Trial, model: nn.Module | Iterable[Tensor]) -> torch.optim.Optimizer:
     """Return the trial's optimizer over a model's parameters: torch.optim's own where it has one."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else model
     settings = trial.arm.settings
     optimizer = optimizers[settings.optimizer]
     arguments: dict[str, Any] = {
@@ -164,11 +194,9 @@ def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     differs = any(arguments[name] for name in optimizer.torch_differs)
     if optimizer.torch_class is not None and not differs:
         factory = getattr(torch.optim, optimizer.torch_class)
-        torch_optimizer: torch.optim.Optimizer = factory(
-            model.parameters(), **arguments, **optimizer.torch_settings
-        )
+        torch_optimizer: torch.optim.Optimizer = factory(parameters, **arguments, **optimizer.torch_settings)
         return torch_optimizer
-    return UpdateOptimizer(model.parameters(), optimizer, arguments.pop("lr"), arguments)
+    return UpdateOptimizer(parameters, optimizer, arguments.pop("lr"), arguments)
 
 
 def train(
@@ -179,9 +207,21 @@ def train(
     (trial,) = trials
     # A dropout layer and DataLoader know only the global generator: it is forked, and left as it was.
     with torch.random.fork_rng():
-        torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63, size=2)[1]))
+        torch.manual_seed(_seed_of_draws(trial))
         training = LoopTraining(trial, data, torch.device(device), torch_dtype(dtype), options.metrics)
         return driver.run(training, options)
+
+
+def _seed_of_draws(trial: Trial) -> int:
+    """Return the seed of what is drawn from torch's global generator while a trial trains."""
+    return int(stream(trial.seed, "weights").integers(2**63, size=2)[1])
+
+
+def first_random_state(trial: Trial) -> Tensor:
+    """Return the global generator's state at a trial's first step: a DataLoader has drawn its seed."""
+    generator = torch.Generator().manual_seed(_seed_of_draws(trial))
+    torch.empty((), dtype=torch.int64).random_(generator=generator)
+    return generator.get_state()
 
 
 class LoopTraining:
@@ -268,12 +308,14 @@ class LoopTraining:
         for name, tensor in self._tensors().items():
             tensor.copy_(torch.from_numpy(state.values[f"model.{name}"]))
         self.model.train()  # as an evaluation leaves it
-        restore_optimizer(self.optimizer, state)
-        torch.set_rng_state(torch.from_numpy(state.values["random.cpu"]))
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(torch.from_numpy(state.values["random.cuda"]), self.device)
-        elif self.device.type == "mps":
-            torch.mps.set_rng_state(torch.from_numpy(state.values["random.mps"]))
+        restore_optimizer(self.optimizer, state, steps_before(self.trial))
+        random = {name: torch.from_numpy(array) for name, array in state.under("random.").items()}
+        if "cpu" in random:  # a trial that continues another's weights alone has none
+            torch.set_rng_state(random["cpu"])
+        if self.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], self.device)
+        elif self.device.type == "mps" and "mps" in random:
+            torch.mps.set_rng_state(random["mps"])
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
@@ -295,13 +337,14 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return numbered([optimizer.state.get(parameter, {}) for parameter in _parameters(optimizer)])
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Restore what `optimizer_state` gave after the state's step."""
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: State, before: int = 0) -> None:
+    """Restore what `optimizer_state` gave after the state's step, `before` of which it has not counted."""
     parameters = _parameters(optimizer)
     states = {i: state.under(f"optimizer.{i}.") for i in range(len(parameters))}
     states = {i: values for i, values in states.items() if values}
     if isinstance(optimizer, UpdateOptimizer):
-        optimizer.t = state.step
+        for group in optimizer.param_groups:
+            group["t"] = state.step - before
         for i, values in states.items():
             like = parameters[i]
             optimizer.state[like] = {name: restored_value(value, like) for name, value in values.items()}
@@ -340,11 +383,12 @@ def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
     shapes = {name: tuple(state[names[name]].shape) for name in names}
     if shapes != {name: array.shape for name, array in named.items()}:
         raise UsageError(
-            f"the weights are another network's: {_shapes({n: a.shape for n, a in named.items()})}; "
-            f"this network has {_shapes(shapes)}"
+            f"the weights are another network's: {shapes_in_words({n: a.shape for n, a in named.items()})}; "
+            f"this network has {shapes_in_words(shapes)}"
         )
     model.net.load_state_dict({names[name]: torch.from_numpy(array.copy()) for name, array in named.items()})
 
 
-def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+def shapes_in_words(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """List names and shapes, as for an error."""
     return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))

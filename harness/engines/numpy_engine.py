@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -32,7 +32,14 @@ from harness.axes.optimizers import optimizers
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.engines import driver
-from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, batch_indices, learning_rates, uniforms
+from harness.engines.base import (
+    DEFAULT_OPTIONS,
+    EngineOptions,
+    batch_indices,
+    learning_rates,
+    steps_before,
+    uniforms,
+)
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.states import State, numbered, select_alone
 from harness.rng import stream
@@ -54,6 +61,31 @@ class ForwardPass(NamedTuple):
     a: list[Array]
     m: Sequence[Array]
     f: Array
+
+
+class Trainable(Protocol):
+    """A network and its loss, as `NumpyTraining` trains and evaluates one.
+
+    `kind` is that of its output; `parameters` are the arrays that an optimizer changes in place.
+    """
+
+    kind: Kind
+
+    @property
+    def parameters(self) -> list[Array]:
+        """Return the arrays that are trained: the very ones, in the order of their gradients."""
+
+    def named(self) -> dict[str, Array]:
+        """Return the parameters by the names under which they are kept."""
+
+    def output(self, x: Array) -> Array:
+        """Compute the output (B, C) for a batch x (B, D), in inference mode."""
+
+    def losses(self, f: Array, t: Array) -> Array:
+        """Compute the loss of each sample (B,), of outputs f (B, C) against targets t (B, C)."""
+
+    def loss_and_gradients(self, step: int, x: Array, t: Array) -> tuple[float, list[Array]]:
+        """Compute a training step's mean loss and its gradients, in the order of `parameters`."""
 
 
 class NumpyNetwork:
@@ -106,6 +138,15 @@ class NumpyNetwork:
         """Compute the loss of each sample (B,), of outputs f (B, C) against targets t (B, C)."""
         return self.loss.forward(f, t, **self.loss_settings)
 
+    def output(self, x: Array) -> Array:
+        """Compute the output (B, C) for a batch x (B, D), in inference mode."""
+        return self.forward(x).f
+
+    def loss_and_gradients(self, step: int, x: Array, t: Array) -> tuple[float, list[Array]]:
+        """Compute a training step's mean loss and its gradients, in the order of `parameters`."""
+        done = self.forward(x, self.masks(step, len(x)))
+        return float(self.losses(done.f, t).mean()), self.backward(done, t)
+
     def backward(self, done: ForwardPass, t: Array) -> list[Array]:
         """Compute the gradients of the batch's mean loss, in the order of `parameters`: backpropagation."""
         gradients: list[Array] = []
@@ -117,6 +158,19 @@ class NumpyNetwork:
                 d = d * done.m[i - 1] if done.m else d
                 d = self.activation.backward(d, done.z[i - 1], done.a[i - 1])
         return gradients
+
+
+class Stepping(Protocol):
+    """An optimizer, as `NumpyTraining` takes steps with one."""
+
+    def step(self, k: int, lr: float, gradients: Sequence[Array]) -> None:
+        """Take step k, counted from 1, with learning rate lr."""
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return what it keeps between steps."""
+
+    def load_state_dict(self, values: Mapping[str, Array]) -> None:
+        """Restore what `state_dict` gave."""
 
 
 class NumpyOptimizer:
@@ -149,15 +203,17 @@ class NumpyOptimizer:
 
 
 class NumpyTraining:
-    """A trial in training (`driver.Training`)."""
+    """A trial in training (`driver.Training`): a network, and the optimizer of its parameters."""
 
-    def __init__(self, trial: Trial, data: Data, dtype: DTypeLike, metrics: Sequence[str]) -> None:
+    def __init__(
+        self, trial: Trial, data: Data, network: Trainable, optimizer: Stepping, metrics: Sequence[str]
+    ) -> None:
         self.trial, self.data, self.metrics = trial, data, metrics
-        self.network = NumpyNetwork(trial, data.inputs, len(data.classes), dtype)
-        self.optimizer = NumpyOptimizer(trial, self.network.parameters)
+        self.network, self.optimizer = network, optimizer
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))
         self.batches = batch_indices(trial, self.budget)
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
+        self.before = steps_before(trial)
         self.smoothing = trial.arm.settings.label_smoothing
         self.parameters = np.array([sum(array.size for array in self.network.parameters)])
         self.notes: list[str] = []
@@ -172,12 +228,11 @@ class NumpyTraining:
         return np.array(taken)[:, None]
 
     def _take_step(self, k: int, index: NDArray[np.int64]) -> float:
-        network, train = self.network, self.data.train
+        train = self.data.train
         t = one_hot(train.y[index], len(self.data.classes), train.x.dtype)
         t = formulas.smoothed(t, self.smoothing) if self.smoothing else t
-        done = network.forward(train.x[index], network.masks(k, len(index)))
-        loss = float(network.losses(done.f, t).mean())
-        self.optimizer.step(k, self.rates[k - 1], network.backward(done, t))
+        loss, gradients = self.network.loss_and_gradients(k, train.x[index], t)
+        self.optimizer.step(k - self.before, self.rates[k - 1], gradients)
         return loss
 
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:  # noqa: ARG002 (they cost nothing here)
@@ -185,7 +240,7 @@ class NumpyTraining:
         samples, network = self.data[split], self.network
         predicted, confident, sums = [], [], dict.fromkeys(("loss", *self.metrics), 0.0)
         for i in range(0, len(samples.y), EVALUATION_BATCH):
-            f = network.forward(samples.x[i : i + EVALUATION_BATCH]).f
+            f = network.output(samples.x[i : i + EVALUATION_BATCH])
             t = one_hot(samples.y[i : i + EVALUATION_BATCH], len(self.data.classes), f.dtype)
             sums["loss"] += float(network.losses(f, t).sum(dtype=np.float64))
             p = probabilities(network.kind, f)
@@ -219,9 +274,11 @@ def train(
 ) -> Outcome:  # fmt: skip
     """Train one trial in NumPy; the arguments are those of `base.Engine.train`."""
     (trial,) = trials
+    network = NumpyNetwork(trial, data.inputs, len(data.classes), dtype)
+    optimizer = NumpyOptimizer(trial, network.parameters)
     # Numbers that overflow are not warned of: the loss shows them, and the trial is marked as diverged.
     with np.errstate(all="ignore"):
-        return driver.run(NumpyTraining(trial, data, dtype, options.metrics), options)
+        return driver.run(NumpyTraining(trial, data, network, optimizer, options.metrics), options)
 
 
 def one_hot(labels: NDArray[np.int64], classes: int, dtype: DTypeLike) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -66,7 +66,8 @@ class Outcome:
     `epochs_done` and `steps_done` are where the engine stopped; where that was before the budget's end,
     `final` is empty. `notes` say to a person what was done otherwise than expected, and why. `kernels` names
     what decides each trial's float bits (engines.bits), once a run has said it; `steps` is the way in which
-    a stack in PyTorch took its steps, of which that depends on a GPU.
+    a stack in PyTorch took its steps, of which that depends on a GPU. `state` is the engine's after the last
+    step, where it was to be kept and not all trials diverged.
     """
 
     diverged_step: NDArray[np.int64]
@@ -79,6 +80,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     kernels: list[str] = field(default_factory=list)
     steps: str = ""
+    state: State | None = None
 
     @property
     def all_diverged(self) -> bool:
@@ -147,6 +149,22 @@ def _select_members(observed: Observed, members: NDArray[np.int64]) -> Observed:
     arrays: dict[str, Any] = {name: v[members] for name, v in fields if isinstance(v, np.ndarray)}
     metrics = {name: values[members] for name, values in observed.metrics.items()}
     return replace(observed, **arrays, metrics=metrics)
+
+
+def observed(state: State) -> bool:
+    """Tell whether a state holds what was observed of its trials, and not only how they are."""
+    return "diverged_step" in state.values
+
+
+def at_steps(values: Mapping[str, Any], steps: Container[int]) -> dict[str, Any]:
+    """Return what `Outcome.state_dict` gave, among other values, with the curve's points at some steps."""
+    keep = [i for i, step in enumerate(values["curve.step"].tolist()) if step in steps]
+    curve = {
+        name: [value[i] for i in keep] if isinstance(value, list) else value[keep]
+        for name, value in values.items()
+        if name.startswith(("curve.", "metrics."))
+    }
+    return {**values, **curve}
 
 
 def select(values: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]:

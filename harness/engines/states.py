@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from harness.data.batches import Budget
 from harness.study.trials import Trial
 
@@ -28,6 +30,17 @@ class State:
         """
         named = self.values.items()
         return {name.removeprefix(prefix): value for name, value in named if name.startswith(prefix)}
+
+
+def copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the values of a state; tensors, whose memory may be that of what is being trained, into arrays."""
+    plain = {name: array_of(value) for name, value in values.items()}
+    return {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in plain.items()}
+
+
+def array_of(value: Any) -> Any:
+    """Return a tensor as an array, on whatever device it is, and anything else as it is."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def numbered(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

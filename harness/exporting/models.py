@@ -14,7 +14,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +25,16 @@ from numpy.typing import NDArray
 
 from harness import notes
 from harness.axes import plugins
+from harness.axes.own_networks import is_own
 from harness.data.arm_settings import Settings
 from harness.data.datasets import datasets
-from harness.data.samples import Split, prepare
+from harness.data.samples import Split, inputs_of, prepare
 from harness.engines import arithmetic, engine
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
 from harness.planning.plan import make
 from harness.planning.stack import Stack
-from harness.results import Results, documents, folder_with, read, run_folder, selection, weights
-from harness.results.trained_on import study_dataset
-from harness.study.study import load as load_study
+from harness.results import Results, TrainedTrial, documents, folder_with, read, trained, weights
 from harness.study.trials import Arm, Trial, is_still
 from harness.system import files
 from harness.training.tasks import quiet_arithmetic, undisturbed
@@ -78,7 +77,13 @@ def restore(results: Results, row: pd.Series[Any]) -> Model:
     """
     path = weights.file_of(results, str(row["trial_id"]))
     kept = path.is_file()
-    trial = _vouched_for(results, path, row) if kept else None
+    trial = trained.vouched_for(results, path, row) if kept else None
+    if not kept and is_own(str(row["engine"])):
+        raise UsageError(
+            f"trial {row['trial_id']} was trained by a person's own network ({row['engine']}), and no "
+            "weights of it are here. They are kept with keep_weights = 'all' in [study], where the network "
+            "computes what the trial's settings say"
+        )
     if trial is None:
         stack, trial = _planned(results, str(row["trial_id"]))
         if not kept:
@@ -97,38 +102,17 @@ def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     from harness.engines.loop import Classifier, load_weights
 
     facts = trial.arm.settings.facts
-    model = Classifier(trial, int(np.prod(facts.shape)), len(facts.classes)).float()
+    model = Classifier(trial, inputs_of(trial.arm.settings), len(facts.classes)).float()
     load_weights(model, named)
     return model.eval()
 
 
-def _vouched_for(results: Results, path: Path, row: pd.Series[Any]) -> Trial | None:
-    """Read the trial of a file of weights; None unless its id agrees and all its components are known here.
-
-    Then neither the folder's study is needed, nor a plugin that the study names for other trials.
-    """
-    try:
-        read = weights.read(path, study_dataset(results, str(row["dataset"]))).trial
-        trial = replace(read, arm=replace(read.arm, name=str(row["arm"])))
-        same = trial.trial_id == row["trial_id"] and is_still(trial, plugins.sources())
-    except (UsageError, MachineError, KeyError, TypeError):
-        return None  # the study may declare its component or data set; damage is reported later
-    return trial if same else None
-
-
 def _planned(results: Results, trial_id: str) -> tuple[Stack, Trial]:
     """Find the stack and the trial of this id in a folder's plan."""
-    study = load_study(results.folder / "study.toml")
-    digests = {name: study.dataset(name).facts.digest for name in results.trials["dataset"].unique()}
-    known = run_folder.check_compatible(results.folder, study, digests)
-    for stack in make(study, known=documents.stacks_of(known)).stacks:
-        for trial in stack.trials:
-            if trial.trial_id == trial_id:
-                return stack, trial
-    raise UsageError(
-        f"trial {trial_id} is not in the study in {results.folder} any more: a plugin's source or the "
-        "version of the harness has changed since it was trained. Use the version it was trained with."
-    )
+    study, known = trained.study_of(results)
+    stacks = make(study, known=documents.stacks_of(known)).stacks
+    trial = trained.find([trial for stack in stacks for trial in stack.trials], trial_id, results)
+    return next(stack for stack in stacks if trial in stack.trials), trial
 
 
 def _trained_again(stack: Stack, trial: Trial, row: pd.Series[Any]) -> Mapping[str, Floats]:
@@ -199,31 +183,34 @@ class Exported:
 
 
 def export(
-    trial: str | None = "best",
+    trial: str | TrainedTrial | None = "best",
     out: Path | str | None = None,
     *,
-    results: Path | str | None = None,
+    results: Results | Path | str | None = None,
     where: str | None = None,
 ) -> Exported:
-    """Export a trained trial as `write_model` does.
+    """Write a trained trial's network into a folder: weights (safetensors, and model.pt), settings, classes.
 
     Args:
-        trial: a trial_id, or "best": by val accuracy, or a search's confirmed winner.
+        trial: a trained trial (`results.trial()`); a trial_id; or "best": by val accuracy, or a search's
+            confirmed winner.
         out: a new folder; exported/<trial_id> by default.
-        results: the trial's results folder; looked for in results/ by its id if not given.
+        results: the trial's results or their folder; looked for in results/ by its id if not given.
         where: conditions on the settings, as "loss=ql,seed=0", instead of an id, or for the best among them.
 
     Raises:
         UsageError: there is no such trial, several meet the conditions, or it cannot be rebuilt.
         MachineError: the folder cannot be written.
+
+    Example:
+        >>> harness.export(results.trial(where="seed=0"), "exported/first")  # doctest: +SKIP
     """
     if trial is None and where is None:
         raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
-    folder = read(results or folder_with(trial))
-    if trial == "best":
-        folder, where = selection.confirmed_winner(folder, where)
-    row = selection.choose(folder, trial, where)
-    return write_model(folder, row, Path(out or Path("exported") / str(row["trial_id"])))
+    if not isinstance(trial, TrainedTrial):
+        folder = results if isinstance(results, Results) else read(results or folder_with(trial))
+        trial = trained.choose(folder, trial, where)
+    return write_model(trial.results, trial.row, Path(out or Path("exported") / trial.trial_id))
 
 
 def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
@@ -249,7 +236,8 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     model, buffer = restore(results, row), io.BytesIO()
     state = model.classifier.net.state_dict()
     about = _about(results, model)
-    arrays = {name: value.numpy() for name, value in state.items()}
+    # A person's module may keep a weight transposed; safetensors writes memory as it lies, and no strides.
+    arrays = {name: np.asarray(value.numpy(), order="C") for name, value in state.items()}
     strings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
     draft = out.with_name(f".tmp-{out.name}")
     try:
@@ -288,6 +276,7 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
     """Make the content of trial.json."""
     facts = model.trial.arm.settings.facts
     reached = ("parameters", "train_accuracy", "val_accuracy", "test_accuracy")
+    inputs = inputs_of(model.trial.arm.settings)
     return {
         "format": FORMAT,
         "trial_id": model.trial.trial_id,
@@ -297,6 +286,9 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
         "settings": dict(model.trial.arm.settings),
         "plugins": [str((results.folder / file).resolve()) for file in results.study["study"]["plugins"]],
         "image": list(facts.shape),
+        **(
+            {"inputs": inputs} if inputs != np.prod(facts.shape) else {}
+        ),  # where its preprocessing changes it
         "classes": list(facts.classes),
         "data": facts.digest,
         "network": str(model.classifier),
@@ -320,6 +312,9 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
     Raises:
         UsageError: it is not an exported folder, is of another version, or needs an unknown component.
         MachineError: the weights cannot be read.
+
+    Example:
+        >>> model = harness.load_model("best")  # doctest: +SKIP
     """
     folder = Path(folder)
     if not (folder / "trial.json").is_file():
@@ -361,6 +356,7 @@ def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifi
             "version of the harness is another one, so that its outputs may differ",
             stacklevel=3,
         )
-    model = Classifier(trial, int(np.prod(about["image"])), len(about["classes"])).float()
+    inputs = int(about.get("inputs", np.prod(about["image"])))
+    model = Classifier(trial, inputs, len(about["classes"])).float()
     model.net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from harness.errors import MachineError
-from harness.plots import save
+from harness.plots import new_figure, save
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 LINE = 0.155
@@ -41,8 +39,7 @@ def page(width: float, height: float, title: str) -> tuple[Figure, Axes, float]:
     """Make a figure, axes over all of it in inches from the top left, and the y below the title."""
     lines = textwrap.wrap(title, int(width * 13))
     top = 0.12 + 0.17 * len(lines)
-    figure = Figure(figsize=(width, height + top + 0.08))
-    FigureCanvasAgg(figure)
+    figure = new_figure((width, height + top + 0.08))
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(height + top + 0.08, 0))
     ax.set_axis_off()

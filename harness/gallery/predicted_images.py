@@ -15,7 +15,7 @@ import pandas as pd
 from harness.data.datasets import Facts
 from harness.data.samples import Split, load
 from harness.errors import UsageError
-from harness.gallery.dataset_pages import short
+from harness.gallery.image_choice import short
 from harness.results import Results, documents, predictions
 from harness.results.trained_on import dataset_of
 
@@ -124,9 +124,9 @@ def chosen(model: ModelPredictions, samples: Sequence[str]) -> pd.DataFrame:
         if i < 0:
             index = model.table["index"]
             raise UsageError(
-                f"--sample {sample!r}: not in {model.split}, which has {len(index):,} of the "
+                f"sample {sample!r}: not in {model.split}, which has {len(index):,} of the "
                 f"{len(model.pictures.labels):,} images there, with indices from {index.min()} to "
-                f"{index.max()}; choose one of these, or its file name, or another --split"
+                f"{index.max()}; choose one of these, or its file name, or another split"
             )
     return model.table.iloc[rows]
 

@@ -14,20 +14,20 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
 from harness.data.samples import Split
 from harness.gallery.contact_sheet import LINE, Tile, page, place, save_into, sheet, write
-from harness.gallery.dataset_pages import short
+from harness.gallery.image_choice import SEEDS, short
 from harness.gallery.predicted_images import ModelPredictions, Pictures, chosen, hardest, originals, see
-from harness.plots import COLORS, GREY, STYLE
+from harness.plots import COLORS, GREY, new_figure, styled
 from harness.results import Results, csv_rows, predictions, selection
 from harness.system import files
 from harness.text import percent
@@ -48,7 +48,7 @@ LONGEST_CONDITIONS = 60  # characters of conditions in a file name
 COUNTS: dict[str, int] = {"predictions": 18, "probabilities": 6, "failures": 10}
 
 
-@mpl.rc_context(STYLE)
+@styled
 def predictions_figure(model: ModelPredictions, rows: pd.DataFrame, how: str = "") -> Figure:
     """Draw images under their name, label and prediction with its probability; wrong ones in red.
 
@@ -57,17 +57,18 @@ def predictions_figure(model: ModelPredictions, rows: pd.DataFrame, how: str = "
         rows: rows of `model.table`.
         how: how they were chosen, for the title.
     """
-    tiles = [_predicted(model, row) for row in rows.to_dict("records")]
+    tiles = [_predicted(model.pictures, row) for row in rows.to_dict("records")]
     wrong = int(rows["wrong"].sum())
     title = f"{model.title}: {len(rows)} images{how}, {wrong} predicted wrongly (red)"
     return sheet(tiles, min(6, max(len(rows), 3)), title, model.pictures.facts.pixel_max)
 
 
-def _predicted(model: ModelPredictions, row: Any) -> Tile:
-    at, pictures = int(row["index"]), model.pictures
+def _predicted(pictures: Pictures, row: Any) -> Tile:
+    at = int(row["index"])
+    lines = [(short(pictures.names[at]), GREY)]
+    if row["label"] >= 0:
+        lines.append((f"label {pictures.class_name(row['label'], 14)}", "black"))
     prediction = f"predicted {pictures.class_name(row['predicted'], 11)}, {_sure(row['confidence'])}"
-    label = f"label {pictures.class_name(row['label'], 14)}"
-    lines = [(short(pictures.names[at]), GREY), (label, "black")]
     return Tile(pictures.pixels[at], [*lines, (prediction, RED if row["wrong"] else "black")])
 
 
@@ -75,7 +76,7 @@ def _sure(confidence: float) -> str:
     return percent(confidence, 0) if math.isfinite(confidence) else "no probability"
 
 
-@mpl.rc_context(STYLE)
+@styled
 def failures_figure(model: ModelPredictions, per_class: int = COUNTS["failures"]) -> Figure:
     """Draw a row a true class: its misclassified images, the surest mistake first, predictions in red.
 
@@ -122,7 +123,6 @@ def _mistake(model: ModelPredictions, row: Any, brief: bool) -> Tile:
     return Tile(model.pictures.pixels[int(row["index"])], [(words, RED) for words in prediction])
 
 
-@mpl.rc_context(STYLE)
 def probabilities_figure(
     model: ModelPredictions, rows: pd.DataFrame, probabilities: NDArray[np.floating[Any]]
 ) -> Figure:
@@ -133,34 +133,65 @@ def probabilities_figure(
         rows: rows of `model.table`.
         probabilities: of these rows, (len(rows), C), each adding to one.
     """
-    classes = min(len(model.pictures.facts.classes), MOST_BARS)
-    name = 0.075 * min(max(map(len, model.pictures.facts.classes)), 16) + 0.3
-    bars, gap = 2.2, 0.35
-    wide, high = 1.75 + name + bars + gap, max(0.17 * classes + 0.3, 1.95)
-    columns = min(2, len(rows))
     title = f"{model.title}: class probabilities. Green: the label; red: a wrong prediction"
+    return own_figure(model.pictures, rows, probabilities, title)
+
+
+@styled
+def own_figure(
+    pictures: Pictures, rows: pd.DataFrame, probabilities: NDArray[np.floating[Any]],
+    title: str = "class probabilities. Green: the label; red: a wrong prediction",
+) -> Figure:  # fmt: skip
+    """Draw images beside bars of their class probabilities; the arguments are as of `probabilities_figure`.
+
+    A label of -1 is not known.
+    """
+    classes = min(len(pictures.facts.classes), MOST_BARS)
+    name = 0.075 * min(max(map(len, pictures.facts.classes)), 16) + 0.3
+    bars, gap = 2.2, 0.35
+    wide, high = 1.75 + name + bars + gap, max(0.17 * classes + 0.5, 1.95)
+    columns = min(2, len(rows))
     figure, ax, top = page(wide * columns, high * math.ceil(len(rows) / columns), title)
     for i, (row, given) in enumerate(zip(rows.to_dict("records"), probabilities, strict=True)):
         x, y = wide * (i % columns), top + high * (i // columns)
         # The stored confidence is rounded; the caption has the number of the bar.
         sure = {**row, "confidence": float(given[int(row["predicted"])])}
-        place(ax, _predicted(model, sure), x + 0.25, y, 1.3, model.pictures.facts.pixel_max)
+        place(ax, _predicted(pictures, sure), x + 0.25, y, 1.3, pictures.facts.pixel_max)
         width, height = figure.get_size_inches()
         tall = 0.17 * classes
         box = ((x + 1.75 + name) / width, 1 - (y + 0.08 + tall) / height, bars / width, tall / height)
-        _bars(figure.add_axes(box), model.pictures, row, given)
+        bars_panel(figure.add_axes(box), pictures, row, given)
     return figure
 
 
-def _bars(ax: Axes, pictures: Pictures, row: Any, given: NDArray[np.floating[Any]]) -> None:
+@styled
+def bars_figure(pictures: Pictures, rows: pd.DataFrame, probabilities: NDArray[np.floating[Any]]) -> Figure:
+    """Draw bars of class probabilities alone, a panel a sample, as `own_figure`."""
+    columns = min(3, len(rows))
+    lines, high = math.ceil(len(rows) / columns), 0.17 * min(len(pictures.facts.classes), MOST_BARS) + 0.8
+    figure = new_figure((max(3.2 * columns, 4.5), high * lines), "constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    panels = list(grid.flat)
+    for ax, row, given in zip(panels, rows.to_dict("records"), probabilities, strict=False):
+        bars_panel(ax, pictures, row, given)
+        ax.set_title(pictures.names[int(row["index"])], fontsize=9)
+    for ax in panels[len(rows) :]:
+        ax.remove()
+    return figure
+
+
+def bars_panel(ax: Axes, pictures: Pictures, row: Any, given: NDArray[np.floating[Any]]) -> None:
+    """Draw a sample's class probabilities (C,) as bars, its label green, a wrong prediction red."""
     label, predicted = int(row["label"]), int(row["predicted"])
     shown = np.arange(len(given))
     if len(given) > MOST_BARS:  # the likeliest ones and the label; the others are one bar
-        order = [label, *(c for c in np.argsort(-given, kind="stable") if c != label)]
+        likely = [c for c in np.argsort(-given, kind="stable") if c != label]
+        order = [label, *likely] if label >= 0 else likely
         shown = np.sort(order[: MOST_BARS - 1])
     values = [float(given[c]) for c in shown]
     names = [pictures.class_name(int(c), 16) for c in shown]
-    colors = [TRUE if c == label else RED if c == predicted else COLORS[0] for c in shown]
+    wrong = RED if label >= 0 else COLORS[0]
+    colors = [TRUE if c == label else wrong if c == predicted else COLORS[0] for c in shown]
     if len(shown) < len(given):
         values.append(float(given.sum() - sum(values)))
         names.append(f"{len(given) - len(shown)} others")
@@ -175,6 +206,7 @@ def _bars(ax: Axes, pictures: Pictures, row: Any, given: NDArray[np.floating[Any
         )
     ax.set(xlim=(0, 1), ylim=(len(values) - 0.5, -0.5), xticks=[0, 0.5, 1])
     ax.set_xticklabels(["0", "50\u00a0%", "100\u00a0%"], fontsize=7)
+    ax.set_xlabel("probability", fontsize=7, labelpad=1)
     ax.tick_params(pad=1)
     ax.grid(visible=False, axis="y")
     for at, value in enumerate(values):
@@ -186,7 +218,7 @@ def _bars(ax: Axes, pictures: Pictures, row: Any, given: NDArray[np.floating[Any
             )  # fmt: skip
 
 
-@mpl.rc_context(STYLE)
+@styled
 def hardest_figure(
     images: Pictures, table: pd.DataFrame, split: Split, count: int = 18, conditions: str = ""
 ) -> Figure:
@@ -255,14 +287,23 @@ def _figure(
     count = request.count or COUNTS[kind]
     if kind == "failures":
         return failures_figure(model, count)
-    how = ""
-    if kind == "predictions" and rows.empty:
-        drawn = np.random.default_rng(request.seed).permutation(len(model.table))[:count]
-        rows, how = model.table.iloc[np.sort(drawn)], f" at random (seed {request.seed})"
     if kind == "predictions":
+        rows, how = (rows, "") if len(rows) else at_random(model, count, request.seed)
         return predictions_figure(model, rows, how)
-    rows = rows if len(rows) else predictions.telling(model.table, max(count // 3, 1)).head(count)
+    rows = rows if len(rows) else telling(model, count)
     return probabilities_figure(model, rows, compute()[rows.index])
+
+
+def at_random(model: ModelPredictions, count: int, seed: int | None) -> tuple[pd.DataFrame, str]:
+    """Draw rows of predictions at random, in the split's order; and words that say by which seed."""
+    seed = secrets.randbelow(SEEDS) if seed is None else seed
+    drawn = np.random.default_rng(seed).permutation(len(model.table))[:count]
+    return model.table.iloc[np.sort(drawn)], f" at random (seed {seed})"
+
+
+def telling(model: ModelPredictions, count: int) -> pd.DataFrame:
+    """Choose rows that characterise a model: right and sure, right and unsure, wrong and sure."""
+    return predictions.telling(model.table, max(count // 3, 1)).head(count)
 
 
 def draw_hardest(

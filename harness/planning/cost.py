@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.data.arm_settings import Settings
 from harness.data.batches import extent
-from harness.data.samples import train_size
+from harness.data.samples import TRAINED_ON, train_size
 from harness.lowering.lowered import looking_once
 from harness.planning import compilation
 from harness.planning.stack import Stack, budget_of, parameters_of
@@ -28,6 +28,8 @@ STEP_SECONDS = 250e-6  # a stack's Python and dispatch, per step, measured with 
 BLOCK_SECONDS = 125e-6  # more of it for each further shape
 STRETCH_SECONDS = 20e-6  # of a step, where many are one call: a batch is turned
 PASSES = {"sgd": 0, "momentum": 6, "nesterov": 7, "adam": 4, "adamw": 4, "adagrad": 6, "rmsprop": 8}
+OPTIMIZER_STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "adagrad": 1, "rmsprop": 1}
+MEMBER_BYTES = 800  # of a state's header: a member's settings
 BYTES_PER_SECOND = 15e9  # an optimizer's passes over weights and state in cache, one core
 FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reach
 LONE_STEP_SECONDS = {"loop": 500e-6, "numpy": 80e-6}  # of one trial, by engine
@@ -46,6 +48,20 @@ def cost(
     return Cost(seconds / max(1, min(processes, len(stacks))), disk_bytes(stacks, study))
 
 
+def state_bytes(stacks: Iterable[Stack], study: Study) -> int:
+    """Estimate what the states of stacks take in a study's results folder, in bytes: 0 if none are kept."""
+    if study.about.keep_state == "none":
+        return 0
+    return sum(_state_bytes(stack) for stack in stacks)
+
+
+def _state_bytes(stack: Stack) -> int:
+    """Estimate one stack's state: weights, optimizer states, and the learning curve of each member."""
+    every = (trial.arm.settings for trial in stack.trials)
+    curve = 2 * 8 * len(TRAINED_ON) * len(budget_of(stack).eval_steps) + MEMBER_BYTES
+    return sum(4 * (1 + OPTIMIZER_STATES.get(s.optimizer, 2)) * parameters_of(s) + curve for s in every)
+
+
 def disk_bytes(stacks: Iterable[Stack], study: Study) -> int:
     """Estimate what stacks of a study leave in its results folder, in bytes."""
     return sum(_bytes(stack, study) for stack in stacks)
@@ -60,7 +76,7 @@ def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
     samples = budget.steps * budget.batch_size
     arithmetic = sum(sizes) * (4 * samples + 2 * evaluated) / rate
     if stack.engine != "stacked":
-        return arithmetic + budget.steps * LONE_STEP_SECONDS[stack.engine]
+        return arithmetic + budget.steps * LONE_STEP_SECONDS.get(stack.engine, LONE_STEP_SECONDS["numpy"])
     passes = [PASSES.get(settings.optimizer, 8) for settings in arms]
     traffic = sum(4 * count * size for count, size in zip(passes, sizes, strict=True))
     shapes = len({str(settings.hidden) for settings in arms})
@@ -106,7 +122,8 @@ def _bytes(stack: Stack, study: Study) -> int:
     predictions = 3 * sum(images[split] for split in study.about.keep_predictions)
     weights = {"all": 4 * parameters, "best": 4 * parameters / members, "none": 0.0}
     # Rows are there twice: in the parts, which are the truth, and in the CSVs made from them.
-    return int(members * (1.3 * rows + predictions) + weights[study.about.keep_weights])
+    kept = weights[study.about.keep_weights] + state_bytes([stack], study)
+    return int(members * (1.3 * rows + predictions) + kept)
 
 
 def flops_per_second() -> float:

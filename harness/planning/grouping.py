@@ -22,6 +22,7 @@ from harness.study.trials import Arm, Trial
 SAME_IN_A_GROUP = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
     "label_noise_seed", "architecture", "batch_size", "epochs", "steps", "sampling", "eval_every",
+    "parent_steps", "parent_updates",
 )  # fmt: skip
 """The settings that trials share when they see the same batches, seed by seed."""
 GATHERED = 400
@@ -85,6 +86,11 @@ def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
     settings = trial.arm.settings
     kind = (trial.trial_id in done, device == "cpu" and not compilation.why_not(settings))
     return (*kind, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
+
+
+def trains_alone(arm: Arm) -> bool:
+    """Tell whether an arm's trials cannot be stacked, and train in the loop engine."""
+    return bool(_why_alone(arm, _fault))
 
 
 def _why_alone(arm: Arm, fault: Callable[[str, str, int], str]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from harness.axes import plugins
+from harness.axes import own_network_probes, own_networks, plugins
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -21,7 +21,9 @@ from harness.axes.planned_components import problems
 from harness.data.batches import extent
 from harness.data.datasets import Dataset
 from harness.data.samples import train_size
+from harness.data.splits import check_blocks
 from harness.errors import UsageError
+from harness.planning import parameters
 from harness.planning.cost import disk_bytes, evaluations, too_large
 from harness.planning.grouping import stack
 from harness.planning.stack import Engine, Stack, stack_bytes
@@ -30,11 +32,14 @@ from harness.study.contrasts import Contrasts, default_pairs, pair_problems
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, components_of, trials, tries_problems
 from harness.system import resources
+from harness.text import count
+from harness.text.cards import card
 
 DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
 """The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
 Known: TypeAlias = tuple[str, Engine, Sequence[str]]
 """A stack of an earlier plan: its group, its engine, and its trial_ids."""
+DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
 MOST_TOLD = 6  # problems of arms that an error lists
 
 
@@ -73,14 +78,38 @@ class Plan:
         return dict(sorted({arm.dataset: arm.data for arm in settings}.items()))
 
     @property
+    def parameters(self) -> dict[str, int]:
+        """The trainable parameters of each arm's network, by the arm's name; of those that are trained."""
+        trained = {t.arm.name: t.arm.settings for t in self.trials if t.trial_id not in self.skipped}
+        return parameters.of_arms(trained)
+
+    @property
     def arms(self) -> dict[str, Arm]:
         """The arms by name."""
         return {trial.arm.name: trial.arm for trial in self.trials}
 
+    def __repr__(self) -> str:
+        return f"Plan of {self.study.name!r}: {self._counts()}"
+
+    def _repr_html_(self) -> str:
+        """Show the plan in a notebook: how many trials, which are skipped and why, and warnings."""
+        skipped = Counter(self.skipped.values())
+        of_arms = parameters.in_words(
+            self.parameters, {name: arm.settings for name, arm in self.arms.items()}
+        )
+        lines = [self._counts(), of_arms, *(f"{n} skipped: {reason}" for reason, n in skipped.items())]
+        lines += [f"{n} train one by one in the loop engine: {reason}" for reason, n in self.routed.items()]
+        return card(f"plan of {self.study.name}", [*lines, *(f"note: {words}" for words in self.warnings)])
+
+    def _counts(self) -> str:
+        seeds, left = len(self.study.seeds), len(self.trials) - len(self.skipped)
+        arms = f"{count(len(self.arms), 'arm')} x {count(seeds, 'seed')} = {count(len(self.trials), 'trial')}"
+        return f"{arms}, {left} to train in {count(len(self.stacks), 'stack')}"
+
 
 def make(
     study: Study,
-    engine: Engine = "stacked",
+    engine: Engine | Path | type = "stacked",
     known: Iterable[Known] = (),
     device: str = "cpu",
     processes: int = 1,
@@ -90,7 +119,8 @@ def make(
 
     Args:
         study: a validated study.
-        engine: the engine; with `stacked`, trials that cannot be stacked go to the loop engine.
+        engine: the engine, or a person's own network (a file or a class), which is tried; with `stacked`,
+            trials that cannot be stacked go to the loop engine.
         known: (group, engine, trial_ids) of the folder's stacks, kept so that a resumed run gives the same.
         device: stacks are wider on a GPU.
         processes: there are at least so many stacks, if there are trials enough.
@@ -99,12 +129,20 @@ def make(
     Raises:
         UsageError: settings that no machine could train, such as a batch larger than the train split, or that
             this engine cannot.
+
+    Example:
+        >>> trial = harness.plan(study).trials[0]  # doctest: +SKIP
     """
-    return arrange(draw(study, engine), engine, known, device, processes, done)
+    name = own_networks.named(engine)
+    return arrange(draw(study, name), name, known, device, processes, done)
 
 
 def draw(study: Study, engine: Engine = "stacked") -> Plan:
-    """Plan a study without its stacks: its trials, checked as `make` checks them."""
+    """Plan a study without its stacks: its trials, checked as `make` checks them.
+
+    A person's own network is called once for each kind of arm, before anything is trained.
+    """
+    engine = own_networks.named(engine)
     everything, merged = check(study)
     fit = functools.cache(misfit)
     skipped: dict[str, str] = {}
@@ -115,12 +153,18 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         elif not study.phase.chooses(study, trial.arm.name):
             skipped[trial.trial_id] = "none of the settings it tried finished with every tuning seed"
     todo = [trial for trial in everything if trial.trial_id not in skipped]
+    remarks: Sequence[str] = ()
     if engine == "numpy":
         _check_formulas(todo, study.metrics)
+    elif own_networks.is_own(engine):
+        arms = ((trial.arm.settings, trial.seed) for trial in todo)
+        found = own_network_probes.look(engine, arms, study.metrics)
+        remarks = found.remarks
+        _refuse(study, found.problems)
     else:
         _check_metrics(study.metrics)
     _refuse(study, problems(trial.arm.settings for trial in todo))
-    return Plan(study, everything, (), skipped, merged, {}, _warnings(study, everything))
+    return Plan(study, everything, (), skipped, merged, {}, [*_warnings(study, everything), *remarks])
 
 
 def arrange(
@@ -129,8 +173,10 @@ def arrange(
     """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
     todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
     stacks = []
+    own = own_networks.is_own(engine)
     for group, kept_engine, ids in known:
-        if all(i in todo for i in ids):
+        theirs = own or own_networks.is_own(kept_engine)  # goes on by the same code alone
+        if all(i in todo for i in ids) and (kept_engine == engine or not theirs):
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
     new, routed = stack(todo.values(), engine, device, processes, done)
     return replace(drawn, stacks=[*stacks, *new], routed=routed)
@@ -150,6 +196,7 @@ def misfit(head: str, loss: str, match: str) -> str:
 def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """Give a study's `trials`; raise what `make` would, before anything heavy is imported."""
     everything, merged = trials(study)
+    _check_val_splits(everything)
     _check_batch_sizes(everything)
     _check_sizes(study, everything)
     _check_pairs(study, everything, merged)
@@ -176,6 +223,12 @@ def _refuse(study: Study, problems: Sequence[str]) -> None:
         raise UsageError("\n".join([f"{study.name}: nothing was run", *lines]))
 
 
+def _check_val_splits(everything: Sequence[Trial]) -> None:
+    for settings in {id(trial.arm): trial.arm.settings for trial in everything}.values():
+        if settings.val_fraction:
+            check_blocks(settings.val_split, settings.data.blocks)
+
+
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:
     for arm in {id(trial.arm): trial.arm for trial in everything}.values():
         n = train_size(arm.settings)
@@ -191,10 +244,10 @@ def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
     trials_of: dict[tuple[str, ...], int] = {}
     first: dict[tuple[str, ...], Arm] = {}
     arms = {id(trial.arm): trial.arm for trial in everything}
-    for arm, count in Counter(id(trial.arm) for trial in everything).items():
+    for arm, many in Counter(id(trial.arm) for trial in everything).items():
         size = tuple(str(arms[arm].settings.get(name)) for name in DECIDING_SIZE)
         first.setdefault(size, arms[arm])
-        trials_of[size] = trials_of.get(size, 0) + count
+        trials_of[size] = trials_of.get(size, 0) + many
     faults = [f"{fault} (arm {arm.name!r})" for arm in first.values() for fault in too_large(arm.settings)]
     total = sum(evaluations(arm.settings) * trials_of[size] for size, arm in first.items())
     if not faults and total > limits.EVALUATIONS_OF_ALL:
@@ -275,7 +328,24 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
     for name in sorted(arms):
         warnings += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
-    return warnings + unseen(study, everything)
+    return [*warnings, *_unrounded(study, everything), *unseen(study, everything)]
+
+
+def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say which numbers of a study that Python made have more digits than are meant: np.logspace's, say.
+
+    The last digit of what is computed may depend on the processor, and with it a trial's id.
+    """
+    if study.path is not None or study.about.phase != "fixed":
+        return []
+    given = {(name, value) for trial in everything for name, value in trial.arm.settings.items()
+             if isinstance(value, float) and value != float(f"{value:.{DIGITS}g}")}  # fmt: skip
+    if not given:
+        return []
+    name, value = min(given)
+    more = f", and {len(given) - 1} more numbers like it" if len(given) > 1 else ""
+    depends = "the last digits of a computed number (np.logspace) depend on the processor"
+    return [f"{name} = {value!r}{more}: {depends}, and trials' ids with them. Round: float(f'{{x:.6g}}')"]
 
 
 def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
@@ -296,8 +366,8 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
     if needed > free:
         notes.append(
             f"about {needed / 1e9:,.1f} GB on disk are needed, and {free / 1e9:,.1f} GB are free in {there}: "
-            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights), or take another "
-            "--results"
+            "evaluate less often (eval_every), keep less (keep_predictions, keep_weights, "
+            "keep_state), or take another --results"
         )
     held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), resources.memory()
     if held > memory:

@@ -7,14 +7,15 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TypeAlias
 
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
 from harness.study.trials import Trial
 
-Engine = Literal["stacked", "loop", "numpy"]
+Engine: TypeAlias = str
+"""Name of an engine: "stacked", "loop", "numpy", or of a person's own network (`own_networks.NAME`)."""
 STACK_BYTES = 64 * 32 * 784 * 4
 """Bytes of layer one's weights in a stack, at most (64 members of 784-32-..).
 

@@ -12,17 +12,22 @@ from harness.plots.charts import (
     Panel,
     arms_figure,
     curves,
+    curves_by_arm_figure,
     curves_figure,
+    curves_panel,
     differences_figure,
     dots,
     effects_figure,
     log_axis,
 )  # fmt: skip
 from harness.plots.factorial import Cells, interaction_figure, variance_figure
+from harness.plots.figures import new_figure
 from harness.plots.forest import MOST_ROWS, forest_figure, logarithmic
+from harness.plots.functions import function
 from harness.plots.ladder import ladder_figure
 from harness.plots.learning_rates import rates_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
+from harness.plots.panels import Panels, public
 from harness.plots.search import (
     budget_figure,
     front_figure,
@@ -31,14 +36,15 @@ from harness.plots.search import (
     pruning_figure,
 )  # fmt: skip
 from harness.plots.search_space import Dimension, contour_figure, parallel_figure, slices_figure
-from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, save
+from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, save, styled
 from harness.plots.svg import uri as svg_uri
 
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
-    "Panel", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
-    "contour_figure", "curves", "curves_figure", "differences_figure", "dots", "effects_figure",
-    "forest_figure", "front_figure", "history_figure", "importance_figure", "interaction_figure",
-    "ladder_figure", "log_axis", "logarithmic", "parallel_figure", "pruning_figure", "rates_figure",
-    "reliability_figure", "save", "slices_figure", "svg_uri", "variance_figure",
+    "Panel", "Panels", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
+    "contour_figure", "curves", "curves_by_arm_figure", "curves_figure", "curves_panel",
+    "differences_figure", "dots", "effects_figure", "forest_figure", "front_figure", "function",
+    "history_figure", "importance_figure", "interaction_figure", "ladder_figure", "log_axis", "logarithmic",
+    "new_figure", "parallel_figure", "pruning_figure", "public", "rates_figure", "reliability_figure",
+    "save", "slices_figure", "styled", "svg_uri", "variance_figure",
 ]  # fmt: skip

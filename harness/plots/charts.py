@@ -210,6 +210,48 @@ def curves_figure(panels: Sequence[Panel], hue: str, columns: int = 3) -> Figure
     return figure
 
 
+@styled
+def curves_by_arm_figure(panels: Sequence[Panel], *, log: bool = True) -> Figure:
+    """Lay learning curves out, a panel each with a legend of its own; see `curves_panel`."""
+    names = [line for panel in panels for arm in panel.table["arm"].unique() for line in arm.splitlines()]
+    wide = max(6.8, 4.6 + 0.075 * max(map(len, names), default=0))
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure, grid = subplots(columns, [1.0] * rows, (wide * columns, 3.8 * rows))
+    flat = [ax for row in grid for ax in row]
+    for ax, panel in zip(flat, panels, strict=False):
+        curves_panel(ax, panel, log=log)
+    for ax in flat[len(panels) :]:
+        ax.remove()
+    return figure
+
+
+def curves_panel(ax: Axes, panel: Panel, *, log: bool = True) -> None:
+    """Draw the learning curves of some arms, with a legend; of one arm, train and val have their own colours.
+
+    Args:
+        ax: where to draw.
+        panel: its table has arm, split, epoch, seed, value.
+        log: draw y logarithmically, unless it is an accuracy or not positive.
+    """
+    arms = list(dict.fromkeys(panel.table["arm"]))
+    hue = "split" if len(arms) == 1 else "arm"
+    colors = {"val": VAL, "train": TEST} if hue == "split" else dict(zip(arms, COLORS, strict=False))
+    curves(ax, panel.table, hue, colors)
+    if panel.ylabel == "accuracy":
+        _scale(ax, panel)
+    elif log and panel.table["value"].min() > 0:
+        log_axis(ax)
+    ax.set_ylabel(panel.ylabel)
+    ax.set_title(textwrap.fill(panel.title, 70), loc="left")
+    splits = [split for split in ("val", "train") if panel.table["split"].eq(split).any()]
+    keys = [Line2D([], [], color=colors[arm], lw=2, label=arm) for arm in (arms if hue == "arm" else [])]
+    for split in splits:
+        dash = "-" if split == "val" else (0, (3, 2))
+        keys.append(Line2D([], [], color=colors.get(split, GREY), lw=1.8, ls=dash, label=split))
+    ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
+
+
 def _arms_keys() -> list[Line2D]:
     return [
         Line2D([], [], ls="", marker="o", color=SEED, ms=4.5, label="val, each seed"),

@@ -49,6 +49,19 @@ def readable(figure: Figure) -> Iterator[None]:
                 restore()
 
 
+def settle(figure: Figure) -> None:
+    """Give a figure, for good, what `readable` gives while it is drawn: another program will draw it."""
+    letters = frozenset(letter for text in _texts(figure) for letter in text if not letter.isascii())
+    lacking = letters - _letters(font_manager.findfont(HOUSE)) if letters else letters
+    if not lacking:
+        return
+    families, unread = holding(lacking)
+    if unread:
+        _replaced(figure, functools.partial(_numbered, unread=unread))
+    for text in figure.findobj(Text):
+        text.set_fontfamily([HOUSE, *families])
+
+
 @contextmanager
 def named() -> Iterator[None]:
     """Keep names as they are while a figure is written as text: a browser finds fonts for them."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 
 def confusion(ax: Axes, counts: pd.DataFrame, classes: Sequence[str]) -> None:
@@ -35,16 +36,22 @@ def confusion(ax: Axes, counts: pd.DataFrame, classes: Sequence[str]) -> None:
     """
     values = counts.to_numpy()
     diagonal = np.eye(len(values), dtype=bool)
-    top = max(int(values[~diagonal].max(initial=0)), 1)
+    top = max(values[~diagonal].max(initial=0), 1)
     # The diagonal is pushed beyond the scale also where it is smaller than a mistake.
     shade = np.where(diagonal, top + 1, values)
     sns.heatmap(
         shade, vmin=0, vmax=top, cmap=mpl.colormaps["rocket_r"].with_extremes(over="0.88"), square=True,
-        annot=np.where(values > 0, values.astype(str), ""), fmt="", annot_kws={"size": 9}, linewidths=0.5,
+        annot=_written(values), fmt="", annot_kws={"size": 9}, linewidths=0.5,
         xticklabels=list(classes), yticklabels=list(classes), ax=ax,
         cbar_kws={"label": "mistakes (samples)", "shrink": 0.8},
     )  # fmt: skip
     _name_classes(ax, classes)
+
+
+def _written(values: NDArray[Any]) -> list[list[str]]:
+    """Write counts into cells; means over seeds, which are broken numbers, to a tenth."""
+    form = "{:.0f}" if (values == values.round()).all() else "{:.1f}"
+    return [[form.format(count) if count else "" for count in row] for row in values]
 
 
 def confusion_change(ax: Axes, change: pd.DataFrame, classes: Sequence[str]) -> None:

@@ -10,10 +10,9 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import seaborn as sns
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from harness.plots import fonts
+from harness.plots.figures import new_figure
 from harness.plots.svg import compact
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,8 +79,7 @@ def subplots(
     columns: int, heights: Sequence[float], size: tuple[float, float]
 ) -> tuple[Figure, list[list[Axes]]]:
     """Give an empty figure and its rows of axes; `heights` relative, one a row, `size` in inches."""
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(size, "constrained")
     grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=list(heights))
     return figure, [list(row) for row in grid]
 

@@ -82,8 +82,9 @@ def section(reading: ReportData) -> Section | None:
             figures.append(_diagram(reading, dataset, table))
     if not tables:
         return Section("calibration", "Calibration", words)
-    words += [ROUNDED, *_other_scores(reading)]
-    return Section("calibration", "Calibration", words, [_table(reading, pd.concat(tables))], figures)
+    every = pd.concat(tables)
+    words += [*_smoothing(reading, every), ROUNDED, *_other_scores(reading)]
+    return Section("calibration", "Calibration", words, [_table(reading, every)], figures)
 
 
 def reliability(reading: ReportData, dataset: str) -> pd.DataFrame:
@@ -109,6 +110,32 @@ def reliability(reading: ReportData, dataset: str) -> pd.DataFrame:
 def eces(table: pd.DataFrame) -> dict[str, float]:
     """Compute the expected calibration error of each trial in a table of `reliability`, as a share."""
     return {str(trial): stats.ece_of_table(bins) for trial, bins in table.groupby("trial_id", sort=False)}
+
+
+def _smoothing(reading: ReportData, reliabilities: pd.DataFrame) -> Iterator[str]:
+    """Say in which direction label smoothing moves confidence, where a study has arms with it."""
+    trials = reading.trials.set_index("trial_id")
+    gaps = pd.Series({
+        str(trial): stats.overconfidence_of_table(bins)
+        for trial, bins in reliabilities.groupby("trial_id", sort=False)
+    })  # fmt: skip
+    trials = trials.loc[gaps.index].assign(gap=gaps)
+    for dataset, group in trials.groupby("dataset", sort=False):
+        smoothing = group.get("label_smoothing", pd.Series(0.0, group.index)).astype(float).fillna(0)
+        if not smoothing.any():
+            continue
+        means = group["gap"].groupby(smoothing).mean()
+        parts = [f"{_direction(gap)} at label_smoothing = {share:g}" for share, gap in means.items()]
+        yield (
+            f"Confidence on {dataset} is, against accuracy and in the mean over trials, {', '.join(parts)}. "
+            "Smoothed labels tell a network never to be sure: they lower its confidence, and may raise the "
+            "ECE while accuracy rises."
+        )
+
+
+def _direction(gap: float) -> str:
+    words = "above (overconfident)" if gap > 0 else "below (underconfident)"
+    return f"{100 * abs(gap):.1f} points {words}"
 
 
 def _table(reading: ReportData, reliabilities: pd.DataFrame) -> Table:

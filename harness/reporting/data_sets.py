@@ -9,7 +9,8 @@ from harness.data.arm_settings import Settings
 from harness.data.samples import DATA_SETTINGS
 from harness.gallery import predicted_images
 from harness.gallery.dataset_pages import GRID as SHAPE
-from harness.gallery.dataset_pages import balance, counts_figure, grid_figure, row_figure, view
+from harness.gallery.dataset_pages import balance, counts_figure, grid_figure, row_figure
+from harness.gallery.views import view
 from harness.reporting.arm_figures import draw_images
 from harness.reporting.model import Figure, Section, slug
 from harness.results.trained_on import study_dataset

@@ -19,7 +19,7 @@ from harness import plots, stats
 from harness.errors import UsageError
 from harness.gallery import predicted_images
 from harness.gallery.contact_sheet import Tile, sheet
-from harness.gallery.dataset_pages import short
+from harness.gallery.image_choice import short
 from harness.plots import GREY, STYLE
 from harness.reporting.arm_figures import arm_confusion, draw_images
 from harness.reporting.contrasts import read_family, reference_levels

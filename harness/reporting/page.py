@@ -63,6 +63,9 @@ def write(folder: Path, out: Path | None = None) -> Path:
         UsageError: `folder` is not a results folder, or the [contrasts] of its study.toml or a search's
             suggestions.csv cannot be read.
         MachineError: the page, a figure or a table cannot be written.
+
+    Example:
+        >>> harness.report(results.folder)  # doctest: +SKIP
     """
     reading = read(folder)
     path = out or Path(folder) / "report.html"

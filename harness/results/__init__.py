@@ -7,6 +7,8 @@
       predictions/<group>.npz                  predicted class and its probability, per sample
       weights/<trial_id>.safetensors           final weights
       checkpoints/<group>-<trial_id>.safetensors   long stacks in training; gone when they are finished
+      states/<group>-<trial_id>.safetensors    final states of stacks, if the study keeps them
+      start.safetensors                        the state that a continued trial begins with
       study.toml  plan.json  provenance.json   the study, its stacks, and where the numbers come from
       checksums.json                           the SHA-256 of the CSVs, of weights and predictions
       planned.csv.gz                           the planned trials' rows, from which trials.csv is remade
@@ -17,6 +19,7 @@ Everything here is DataFrames and text; nothing imports torch, nor pandas before
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.errors import MachineError, UsageError
-from harness.results import columns, csv_rows, documents, part_files, tables
+from harness.results import columns, csv_rows, documents, part_files, standing, tables
 from harness.results.columns import TABLES
-from harness.settings.schema import TUNING
+from harness.settings.schema import SPLITS, TUNING
+from harness.text import count
+from harness.text.cards import card
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +51,109 @@ class Results:
     study: dict[str, Any]
     provenance: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Results {str(self.folder)!r}: {self._counts()}"
+
+    def _repr_html_(self) -> str:
+        """Show the results in a notebook: how many trials, and the best arms of each data set."""
+        rows, left = standing.best_rows(csv_rows.table(csv_rows.written(self.trials)))
+        more = f"the best arms; {left} others are in .trials" if left else ""
+        lines = [self._counts(), str(self.folder), more]
+        return card(f"results of {self.study['study']['name']}", lines, standing.COLUMNS, rows)
+
+    def _counts(self) -> str:
+        counts = count_statuses(self.trials).items()
+        told = ", ".join(f"{n} {status or 'not trained yet'}" for status, n in counts)
+        return f"{count(len(self.trials), 'trial')}, {told}" if told else "no trials"
+
+    def trial(self, trial_id: str = "best", where: str = "") -> TrainedTrial:
+        """Choose one trained trial, for the functions that show it, rebuild it or train it further.
+
+        Args:
+            trial_id: as in the column trial_id of `trials`; or "best", by val accuracy, of those that meet
+                the conditions (of a search: of its confirmed winner).
+            where: conditions on the settings, such as "loss=ce,seed=0" or "dataset=mnist".
+
+        Returns:
+            The trial: its `settings`, its `row` of `trials`, and its `results`.
+
+        Raises:
+            UsageError: there is no such trial, it has not finished, or each of several data sets has a best.
+
+        Example:
+            >>> results.trial(where="optimizer=adam,seed=0").settings  # doctest: +SKIP
+        """
+        # By name: the modules that choose among results import this one.
+        chosen: TrainedTrial = importlib.import_module("harness.results.trained").choose(
+            self, trial_id, where
+        )
+        return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedTrial:
+    """A trained trial of a results folder; `harness.module_of` gives its network.
+
+    Attributes:
+        results: the results folder, read.
+        row: its row of `results.trials`: settings, seed, losses and accuracies.
+    """
+
+    results: Results
+    row: pd.Series[Any]
+
+    @property
+    def trial_id(self) -> str:
+        """Its id, as in the column trial_id."""
+        return str(self.row["trial_id"])
+
+    @property
+    def arm(self) -> str:
+        """The name of its arm."""
+        return str(self.row["arm"])
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return int(self.row["seed"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its settings by name, those that apply: `harness.model(**trial.settings, seed=trial.seed)`."""
+        settings: dict[str, Any] = importlib.import_module("harness.results.trained").settings_of(self)
+        return settings
+
+    def __repr__(self) -> str:
+        reached = [f"{split} {accuracy}" for split, _, accuracy in self._reached()]
+        told = [f"TrainedTrial {self.trial_id}: {self.arm}", f"seed {self.seed}", f"on {self.row['dataset']}"]
+        return f"{', '.join(told)}; accuracy: {', '.join(reached)}"
+
+    def _repr_html_(self) -> str:
+        """Show the trial in a notebook: its arm and seed, and the loss and accuracy that it reached."""
+        lines = [f"{self.arm}, seed {self.seed}, on {self.row['dataset']}", str(self.results.folder)]
+        return card(f"trained trial {self.trial_id}", lines, ("split", "loss", "accuracy"), self._reached())
+
+    def _reached(self) -> list[tuple[str, str, str]]:
+        """Put loss and accuracy of each split into words; of one without images, or closed, there is none."""
+        pairs = {split: (self.row[f"{split}_loss"], self.row[f"{split}_accuracy"]) for split in SPLITS}
+        return [
+            (split, f"{loss:.4g}", f"{accuracy:.2%}".replace("%", " %"))
+            for split, (loss, accuracy) in pairs.items()
+            if accuracy == accuracy  # not NaN
+        ]
+
 
 def read(folder: Path | str) -> Results:
     """Read a results folder; after a run that was killed, from its parts.
 
+    Args:
+        folder: such as "results/lab2_losses".
+
     Raises:
         UsageError: it is not a results folder, or cannot be read.
+
+    Example:
+        >>> harness.read("results/lab2_losses").trials  # doctest: +SKIP
     """
     folder = Path(folder)
     study = _study(folder)

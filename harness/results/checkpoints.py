@@ -10,17 +10,15 @@ both. Nothing here imports torch.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import importlib.metadata
 import json
 import math
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import safetensors.numpy
@@ -29,22 +27,19 @@ from safetensors import SafetensorError
 
 from harness import notes
 from harness.axes.metrics import metrics
+from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
-from harness.engines import kernels
-from harness.engines.compiled import engine as compiled
-from harness.engines.states import State
+from harness.data.datasets import Dataset
+from harness.engines.states import State, array_of
 from harness.errors import MachineError, UsageError
-from harness.lowering import compiler
 from harness.planning.stack import Stack
-from harness.study.trials import SEMANTICS, Trial
+from harness.results.origins import FORMAT, Origin
+from harness.study.trials import Arm, Trial
 from harness.system import files, locks
 
-FORMAT = 3
-"""Version of the files and of the engines' states: raise it when either changes."""
 EVERY = "60 seconds"
 FOLDER = "checkpoints"
 ADVICE = "Run with the version and options that made it, or delete it: its stack then trains from its start."
-LIBRARIES = {"stacked": ("torch", "numpy"), "loop": ("torch", "numpy"), "numpy": ("numpy",)}
 UNREADABLE = (*files.DAMAGE, SafetensorError, AttributeError)
 
 
@@ -76,77 +71,36 @@ class Cadence:
         )
 
 
-@functools.cache
-def _libraries(engine: str) -> str:
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[engine])
-
-
-def _pytorchs() -> str:
-    """Name what decides the bits of PyTorch's stacks: the kernels of layer one, the library of products."""
-    from harness.engines.stacked import products
-
-    return f"{kernels.identity() or 'PyTorch'}, products by {products.identity()}"
-
-
-def _on_gpu() -> str:
-    """Name what decides the bits of stacks on a GPU, as far as it is known before they train.
-
-    A stack that the resident kernel cannot train takes CUDA graphs, here as there.
-    """
-    if compiler.switched_off():
-        return "PyTorch, CUDA graphs"
-    from harness.engines.resident import nvrtc
-
-    return f"PyTorch, resident kernel {nvrtc.identity()}"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The version, device and libraries that made a checkpoint; with the same ones, training is the same."""
-
-    format: int
-    semantics: int
-    libraries: str
-    engine: str
-    device: str
-    dtype: str
-    kernels: str
-
-    @classmethod
-    def here(cls, stack: Stack, device: str, metrics: Sequence[str] = ()) -> Origin:
-        """Describe this run's training of a stack; float32, as in all runs."""
-        engine = stack.engine
-        kind = "cpu" if engine == "numpy" else device.partition(":")[0]
-        identity = ""
-        if engine == "stacked" and kind == "cpu":
-            identity = compiled.identity(stack.trials, kind, metrics) or _pytorchs()
-        elif engine == "stacked" and kind == "cuda":
-            identity = _on_gpu()
-        return cls(FORMAT, SEMANTICS, _libraries(engine), engine, kind, "float32", identity or "PyTorch")
-
-    @classmethod
-    def parse(cls, text: str) -> Origin:
-        """Parse JSON; entries that another format lacks are None."""
-        entries = json.loads(text)
-        return cls(entries["format"], *(entries.get(entry.name) for entry in fields(cls)[1:]))
-
-    def unlike(self, here: Origin) -> str:
-        """List the differences in words; empty if there are none."""
-        pairs = ((name, value, getattr(here, name)) for name, value in asdict(self).items())
-        return "; ".join(f"{name} {there} there, {ours} here" for name, there, ours in pairs if there != ours)
-
-
 @dataclass(frozen=True)
 class CheckpointHeader:
     """The trials of a checkpoint, and the seconds of their training so far, over all runs together.
 
     `metrics` are those of their curve: name -> digest of the defining file, "" for the harness's own.
+    `members` are the trials' arms, settings and seeds; `parents` the trials that they went on from, if any;
+    `library` is what computed them, in a state that is kept.
     """
 
     group: str
     trials: list[str]
     seconds: float
     metrics: dict[str, str] = field(default_factory=dict)
+    members: list[dict[str, Any]] = field(default_factory=list)
+    parents: list[str] = field(default_factory=list)
+    library: str = ""
+
+    @classmethod
+    def of(cls, group: str, trials: Sequence[Trial], seconds: float, tracked: Sequence[str]) -> Self:
+        """Describe trials in training."""
+        members = [{"arm": t.arm.name, "settings": dict(t.arm.settings), "seed": t.seed} for t in trials]
+        return cls(group, [trial.trial_id for trial in trials], seconds, digests(tracked), members)
+
+    def made_of(self, study_datasets: Mapping[str, Dataset]) -> list[Trial]:
+        """Rebuild the trials, on data sets that a study declares or that are registered."""
+        made = []
+        for trial_id, member in zip(self.trials, self.members, strict=True):
+            settings = Settings(member["settings"], study_datasets.get(member["settings"]["dataset"]))
+            made.append(Trial(trial_id, Arm(member["arm"], settings), member["seed"]))
+        return made
 
     def check(self, path: Path, metrics: Mapping[str, str]) -> None:
         """Refuse to resume with other metrics: columns would be ragged, or mix two definitions.
@@ -183,14 +137,14 @@ def write(path: Path, origin: Origin, header: CheckpointHeader, step: int, value
     arrays: dict[str, NDArray[Any]] = {}
     others: dict[str, Any] = {}
     for name, value in values.items():
-        plain = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        plain = array_of(value)
         if isinstance(plain, np.ndarray):
             arrays[name] = np.asarray(plain, order="C")
         else:
             others[name] = plain
     about = {name: json.dumps(asdict(part)) for name, part in (("origin", origin), ("header", header))}
     about["state"] = json.dumps({"step": step, "values": others})
-    about["sha256"] = _digest(arrays, about)
+    about["sha256"] = digest(arrays, about)
     files.write(path, files.steady(safetensors.numpy.save(arrays, about)))
 
 
@@ -201,9 +155,26 @@ def read(path: Path, here: Origin) -> tuple[CheckpointHeader, State]:
         DamagedError: it is truncated or has changed.
         UsageError: another version or device wrote it.
     """
-    origin, about, arrays = _contents(path)
-    if unlike := origin.unlike(here):
+    contents = _contents(path)
+    if unlike := contents[0].unlike(here):
         raise UsageError(f"{path} was made by another version or device: {unlike}. {ADVICE}")
+    return _parsed(*contents[1:])
+
+
+def opened(path: Path) -> tuple[Origin, CheckpointHeader, State]:
+    """Read a checkpoint of this format to look at, whatever version and device made it, every byte checked.
+
+    Raises:
+        DamagedError: it is truncated or has changed, or is of another format.
+    """
+    origin, about, arrays = _contents(path)
+    if origin.format != FORMAT:
+        raise DamagedError(f"its format is {origin.format}; this version reads {FORMAT}")
+    return origin, *_parsed(about, arrays)
+
+
+def _parsed(about: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> tuple[CheckpointHeader, State]:
+    """Parse a checkpoint's header and state."""
     try:
         state = json.loads(about["state"])
         step, values = int(state["step"]), {**arrays, **state["values"]}
@@ -219,14 +190,14 @@ def _contents(path: Path) -> tuple[Origin, dict[str, str], dict[str, NDArray[Any
             about = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         origin = Origin.parse(about["origin"])
-        if origin.format == FORMAT and about["sha256"] != _digest(arrays, about):
+        if origin.format == FORMAT and about["sha256"] != digest(arrays, about):
             raise DamagedError("its content does not match its SHA-256")
     except UNREADABLE as error:
         raise DamagedError(f"it cannot be read: {error}") from error
     return origin, about, arrays
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
+def digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
     """Compute the SHA-256 of everything else in a checkpoint."""
     digest = hashlib.sha256()
     for name, text in sorted(about.items()):
@@ -236,6 +207,13 @@ def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+class BeginningState(Protocol):
+    """The state that trials begin from in place of their start: one that was kept of a shorter training."""
+
+    def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
+        """Return the state of a share's trials, with their parents in its header; None: they start anew."""
 
 
 class ShareCheckpoint:
@@ -250,8 +228,11 @@ class ShareCheckpoint:
         every: Cadence,
         tracked: Sequence[str] = (),
     ) -> None:
-        self.group, self.trials = stack.group, [trial.trial_id for trial in share]
+        self.group, self.share = stack.group, share
+        self.trials = [trial.trial_id for trial in share]
         self.path = folder / FOLDER / f"{stack.group}-{self.trials[0]}.safetensors"
+        self.source: BeginningState | None = None
+        self.parents: list[str] = []
         self.here, self.every, self.metrics = Origin.here(stack, device, tracked), every, digests(tracked)
         self.begun = self.kept = time.monotonic()
         self.step, self.earlier, self.warned = 0, 0.0, False
@@ -262,11 +243,20 @@ class ShareCheckpoint:
         return self.earlier + time.monotonic() - self.begun
 
     def load(self) -> State | None:
-        """Read the state to resume from; None if there is none, or it is damaged.
+        """Read the state to resume from, or that of the share's source; None if there is none.
 
         Raises:
             UsageError: another version or device wrote it, or a run that tracks other metrics.
         """
+        found = self._own() or (self.source.of(self.share) if self.source else None)
+        if found is None:
+            return None
+        header, state = found
+        self.step, self.earlier, self.parents = state.step, header.seconds, header.parents
+        return state
+
+    def _own(self) -> tuple[CheckpointHeader, State] | None:
+        """Read the share's checkpoint; None if there is none, or it is damaged."""
         if not self.path.exists():
             return None
         try:
@@ -275,10 +265,8 @@ class ShareCheckpoint:
             notes.warn(_set_aside(self.path, error))
             return None
         header.check(self.path, self.metrics)
-        if header.trials != self.trials:  # a checkpoint of the whole stack, or of another division
-            return None
-        self.step, self.earlier = state.step, header.seconds
-        return state
+        # Others: a checkpoint of the whole stack, or of another division.
+        return (header, state) if header.trials == self.trials else None
 
     def due(self, step: int, budget: Budget) -> bool:
         """Tell whether the interval since the last checkpoint, or the start, is over."""
@@ -295,7 +283,8 @@ class ShareCheckpoint:
         Training continues if a checkpoint cannot be written; one note says so.
         """
         try:
-            header = CheckpointHeader(self.group, self.trials, self.seconds, self.metrics)
+            header = CheckpointHeader.of(self.group, self.share, self.seconds, tuple(self.metrics))
+            header = replace(header, parents=self.parents)
             locks.check_there(self.path.parent.parent)
             write(self.path, self.here, header, step, values)
         except (MachineError, MemoryError, SafetensorError, TypeError, ValueError) as error:

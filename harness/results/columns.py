@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import quoted
 from harness.results import csv_rows
 from harness.results.csv_rows import CONFUSION
-from harness.settings.schema import EPOCHS, METRICS, OF_ARM, OUTCOME
+from harness.settings.schema import EPOCHS, METRICS, OF_ARM, OUTCOME, PARENT
 from harness.study.checker import known_settings
 from harness.system import files
 
@@ -35,7 +35,7 @@ NEEDED: Mapping[str, list[str]] = {
 """Columns that each table must have."""
 EMPTY_TEXT = ("trial_id", "arm", "hidden", "group", "status", "reason", "state", "edge")
 """Text columns in which an empty cell is an empty text; in all others it is a missing value."""
-TEXT = frozenset({*EMPTY_TEXT, OF_ARM, "split", "engine", "device", "kernels", "host"})
+TEXT = frozenset({*EMPTY_TEXT, OF_ARM, "split", "engine", "device", "kernels", "host", PARENT})
 VALUE_TABLES = ("baseline", "axes", "steps", "chosen", "space", "tune")
 """Tables of study.toml that give settings their values."""
 MOST_CLASSES = 2**16

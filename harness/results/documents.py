@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from harness import notes
+from harness.axes.own_networks import ENGINES, NAME
 from harness.errors import UsageError, quoted
-from harness.planning.stack import Engine
 from harness.study.about import About
 from harness.system import files
 
@@ -22,7 +22,7 @@ SCHEMA = 1
 """Version of a results folder's layout."""
 TABLES_OF_STUDY: Mapping[str, type] = {
     "study": dict, "baseline": dict, "axes": dict, "steps": list, "contrasts": dict, "tune": dict,
-    "search": dict, "space": dict, "chosen": dict, "datasets": dict,
+    "search": dict, "space": dict, "chosen": dict, "datasets": dict, "start": dict,
 }  # fmt: skip
 MOVE = "Move the folder away and run again"
 COPY_AGAIN = "Copy the whole results folder again, or run its study again, which resumes there"
@@ -68,8 +68,8 @@ def _check_plan(content: dict[str, Any]) -> None:
         group, engine, trials = (stack.get(key) for key in ("group", "engine", "trials"))
         if not files.is_name(group):
             raise ValueError(f"stacks[{i}].group = {_short(group)}; allowed: a name of letters and digits")
-        if engine not in get_args(Engine):
-            raise ValueError(f"stacks[{i}].engine = {_short(engine)}; allowed: {', '.join(get_args(Engine))}")
+        if engine not in ENGINES and not NAME.fullmatch(str(engine)):
+            raise ValueError(f"stacks[{i}].engine = {_short(engine)}; allowed: {', '.join(ENGINES)}")
         if not isinstance(trials, list) or not trials or not all(map(files.is_name, trials)):
             raise ValueError(f"stacks[{i}].trials = {_short(trials)}; allowed: a list of trial_ids")
     # A search that asks for a suggestion again, whose worker died, has its stack twice, with the same trials.

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.results import checksums, columns, csv_rows, documents
@@ -262,8 +262,9 @@ def mark_old(folder: Path) -> None:
     groups = sorted(path.stem for path in (folder / "parts").glob("*.zip"))
     if groups:
         _write_marks(folder, groups)
-    for checkpoint in (folder / "checkpoints").glob("*.safetensors"):
-        checkpoint.unlink(missing_ok=True)
+    for kept in ("checkpoints", "states"):  # of the training that is not to count any more
+        for state in (folder / kept).glob("*.safetensors"):
+            state.unlink(missing_ok=True)
 
 
 def renewed(folder: Path, group: str) -> None:
@@ -271,6 +272,28 @@ def renewed(folder: Path, group: str) -> None:
     old = to_renew(folder)
     if group in old:
         _write_marks(folder, sorted(old - {group}))
+
+
+def retire(folder: Path, sound: Sequence[Part], plan: Mapping[str, Any]) -> list[Part]:
+    """Set aside parts of stacks that another engine trained anew, as .replaced; return the others.
+
+    Such a stack is not in the plan any more, all its trials are in parts of stacks that are, and it failed or
+    was to be trained anew.
+    """
+    planned, old = {group for group, _, _ in documents.stacks_of(plan)}, to_renew(folder)
+    there = {trial for part in sound if part.group in planned for trial in part.table("trials")["trial_id"]}
+    left = []
+    for part in sound:
+        trials = part.table("trials") if part.group not in planned else None
+        if trials is None or not there.issuperset(trials["trial_id"]):
+            left.append(part)
+        elif part.group in old or set(FINISHED).isdisjoint(trials["status"]):
+            path = folder / "parts" / part.name
+            path.replace(path.with_suffix(".replaced"))
+            renewed(folder, part.group)
+        else:
+            left.append(part)
+    return left
 
 
 def _write_marks(folder: Path, groups: Sequence[str]) -> None:

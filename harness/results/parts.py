@@ -18,7 +18,7 @@ from harness.engines.outcome import Floats, Outcome, Point
 from harness.planning.stack import Stack, budget_of
 from harness.results import checksums, columns, csv_rows, part_files
 from harness.results.csv_rows import CONFUSION, TextTable, number
-from harness.settings.schema import EPOCHS, outcome_columns
+from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.study.trials import Trial
 from harness.system import files, locks, machine
 
@@ -27,7 +27,8 @@ from harness.system import files, locks, machine
 class ShareOutcome:
     """Trials of a stack that trained together: the whole stack, or a share where memory was short.
 
-    `reasons` maps the trial_ids of pruned trials to why they were stopped early.
+    `reasons` maps the trial_ids of pruned trials to why they were stopped early; `parents` are the trials
+    that these went on from, if they did. `library` is what computed them.
     """
 
     trials: Sequence[Trial]
@@ -35,6 +36,8 @@ class ShareOutcome:
     seconds: float
     device: str
     reasons: Mapping[str, str] = field(default_factory=dict)
+    parents: Sequence[str] = ()
+    library: str = ""
 
 
 def write(
@@ -104,7 +107,7 @@ def _failure(stack: Stack, trial_ids: Sequence[str], message: str) -> TextTable:
 
 def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
     outcome, budget = share.outcome, budget_of(stack)
-    names = ["trial_id", *outcome_columns(_tracked(share))]
+    names = ["trial_id", *outcome_columns(_tracked(share)), *([PARENT] if share.parents else [])]
     measured = _measured(share)
     table = TextTable(list(dict.fromkeys([*names, *measured])))
     for k, trial in enumerate(share.trials):
@@ -127,6 +130,8 @@ def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
             "kernels": outcome.kernels[k] if outcome.kernels else "",
             "host": machine.host(),
         }
+        if share.parents:
+            cells[PARENT] = share.parents[k]
         if not diverged:  # a diverged network's last numbers mean nothing: its cells stay empty
             cells |= {name: number(values[k]) for name, values in measured.items()}
         table.rows.append([cells.get(name, "") for name in table.columns])
@@ -237,6 +242,8 @@ def _write_weights(folder: Path, share: ShareOutcome, keep: str) -> dict[str, st
         sound = sound[[int(accuracy.argmax())]]
     written: dict[str, str] = {}
     for k in sound:
+        if not share.outcome.weights[k]:  # of a person's own network that no settings describe
+            continue
         trial = share.trials[int(k)]
         settings = json.dumps(dict(trial.arm.settings))
         about = {"trial_id": trial.trial_id, "settings": settings, "seed": str(trial.seed)}

@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -22,12 +22,13 @@ from harness.results.csv_rows import TextTable
 from harness.results.documents import SCHEMA
 from harness.results.part_files import Part, Parts
 from harness.settings import CORE
+from harness.study import starts
 from harness.study.checker import known_settings
 from harness.study.study import Study
 from harness.system import files, locks
 from harness.text import as_text
 
-BEFORE_A_PLAN = (".lock", locks.PREFIX, checksums.FILE)
+BEFORE_A_PLAN = (".lock", locks.PREFIX, checksums.FILE, starts.FILE)
 """Beginnings of the names of files that a run which was killed before it wrote its plan may have left."""
 DEFINING = ("axes", "steps")
 """Tables that make a study what it is: with other ones, and no trial in common, it is another study."""
@@ -169,15 +170,23 @@ def finished(
 
 
 def bits_of(folder: Path, finished: Collection[str], parts: Parts) -> dict[str, Bits]:
-    """Tell which bits each of a folder's finished trials has, by its row.
+    """Tell which bits each of a folder's finished trials has, by its row."""
+    names = made_by(folder, finished, parts, "kernels")
+    return {trial: bits.kind(name) for trial, name in names.items()}
+
+
+def made_by(
+    folder: Path, finished: Collection[str], parts: Parts, column: Literal["kernels", "engine"]
+) -> dict[str, str]:
+    """Tell which kernels or engine each of a folder's finished trials has, by its row.
 
     A run that was stopped, or a provenance.json that was lost, does not say what it trained.
     """
     old = part_files.to_renew(folder)
     sound = [part for part in parts.sound if part.group not in old]
-    tables = [part.table("trials").only(["trial_id", "kernels"]) for part in sound]
-    names = {trial: kernels for table in tables for trial, kernels in table.rows}
-    return {trial: bits.kind(names[trial]) for trial in finished}
+    tables = [part.table("trials").only(["trial_id", "status", column]) for part in sound]
+    names = {trial: name for table in tables for trial, status, name in table.rows if status in FINISHED}
+    return {trial: names[trial] for trial in finished}
 
 
 def _is_unchanged(folder: Path, part: Part) -> bool:

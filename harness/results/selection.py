@@ -102,7 +102,10 @@ def choose(results: Results, trial: str | None = None, conditions: str | None = 
         rows = best(results, conditions)
         if len(rows) > 1:
             names = " or ".join(f"--where dataset={name}" for name in rows["dataset"])
-            raise UsageError(f"{results.folder}: each data set has a best trial of its own; say {names}")
+            python = f'in Python: where="dataset={rows["dataset"].iloc[0]}"'
+            raise UsageError(
+                f"{results.folder}: each data set has a best trial of its own; say {names} ({python})"
+            )
         return rows.iloc[0]
     trials = where(results.trials, conditions or "")
     if trial is not None:

@@ -20,6 +20,8 @@ SPREADLESS = 1e-9
 """Up to this part of their mean, values differ by rounding alone: they are one value."""
 MOST_VALUES = 3  # that name the baseline: with more axes the name would be a paragraph
 BROKEN = ("diverged", "failed")
+COLUMNS = ("data set", "rank", "arm", "val accuracy [95 % interval]", "test accuracy")
+MOST_ROWS = 5  # arms of a data set that are told at once
 
 
 @dataclass(frozen=True)
@@ -140,3 +142,26 @@ def arm_names(arms: Iterable[str], columns: Collection[str], value: Callable[[st
         values = ", ".join(f"{axis}={value(axis)}" for axis in axes)
         names[BASELINE] = f"{values} ({BASELINE})"
     return names
+
+
+def cells(name: str, arm: ArmMean) -> tuple[str, str, str, str]:
+    """Write an arm's rank, name, and accuracies on val, with its interval, and on test."""
+    if not arm.finished:
+        return "", name, "no finished trial", ""
+    if not arm.n:
+        return "", name, "no val images", f"{arm.shown:.4f}"
+    interval = f" [{arm.low:.4f}, {arm.high:.4f}]" if arm.n > 1 else ""
+    if arm.n > 1 and arm.low != arm.low:  # NaN: values without a spread have no interval
+        interval = " [one value in all seeds]"
+    return f"{arm.rank}", name, f"{arm.mean:.4f}{interval}", f"{arm.shown:.4f}"
+
+
+def best_rows(trials: TextTable) -> tuple[list[tuple[str, ...]], int]:
+    """Write the best arms of each data set, as COLUMNS names them, and count the arms that are left out."""
+    shown_as, rows, left = shown_arms(trials), list[tuple[str, ...]](), 0
+    for dataset, arms in ranked(trials).items():
+        for arm in arms[:MOST_ROWS]:
+            name = shown_as[arm.arm].replace(f"dataset={dataset}, ", "")
+            rows.append((dataset, *cells(name, arm)))
+        left += max(len(arms) - MOST_ROWS, 0)
+    return rows, left

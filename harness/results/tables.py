@@ -21,7 +21,7 @@ from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
 from harness.results.part_files import Part
 from harness.settings import limits
-from harness.settings.schema import EPOCHS, outcome_columns
+from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.system import files
 
 PLANNED = "planned.csv.gz"
@@ -125,8 +125,9 @@ def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, s
     header = [*EPOCHS, *tracked]
     epochs = [csv_rows.with_columns(part.epochs, header) for part in parts]
     outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
+    names = [*outcome_columns(tracked), *([PARENT] if PARENT in outcomes else [])]
     return {
-        "trials": _merged_trials(rows, outcomes, outcome_columns(tracked)).written(),
+        "trials": _merged_trials(rows, outcomes, names).written(),
         "epochs": csv_rows.merged(header, epochs, place),
         "confusion": csv_rows.merged(CONFUSION, [part.confusion for part in parts], place),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from harness.system.lazy import public_names
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from harness.searching.loop import SearchResult as SearchResult
     from harness.searching.loop import search as search
 
+# Optuna imports tqdm's bar for notebooks, which nothing here draws.
+warnings.filterwarnings("ignore", message="IProgress not found")
 _HOMES = {"SearchResult": "loop", "search": "loop"}
 __all__ = ["SearchResult", "search"]
 __getattr__, __dir__ = public_names(__name__, _HOMES)

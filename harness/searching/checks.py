@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from harness.axes import planned_components
+from harness.axes import own_networks, planned_components
+from harness.axes.own_networks import ENGINES
 from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
@@ -17,6 +18,18 @@ from harness.study.searches import Search
 from harness.study.space import Floats, Ints, Layers, Space
 from harness.study.study import Study
 from harness.study.trials import settings_of
+
+
+def check_engine(engine: object) -> None:
+    """Raise UsageError where a person's own network is to search: its code would not be in a trial's id."""
+    if engine in ENGINES:
+        return
+    if isinstance(engine, str) and not engine.endswith(".py") and not own_networks.is_own(engine):
+        own_networks.named(engine)  # says what is wrong with it
+    raise UsageError(
+        f"a search trains with {', '.join(ENGINES)}, not with a network of your own. Search with one of "
+        "them, and train what it finds with your network: harness run --engine"
+    )
 
 
 def check(study: Study) -> None:

@@ -7,8 +7,8 @@ killed between the two asks for the same batch again, finds the part, and tells 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,44 +27,20 @@ from harness.planning.plan import Plan, arrange, draw, make, unseen
 from harness.planning.stack import Engine
 from harness.results import documents, part_files, parts, run_folder, tables
 from harness.results.provenance import Provenance
-from harness.searching import ask_tell, checks, outcomes, pruners, rounds, storages, suggestions
+from harness.searching import ask_tell, checks, displays, outcomes, pruners, rounds, storages, suggestions
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
+from harness.searching.displays import SearchDisplay, SearchProgress
 from harness.settings.schema import BASELINE, CONFIRMED, WINNER
 from harness.study.study import Study
 from harness.study.trials import SEMANTICS, Trial, arms, settings_of
 from harness.system import locks, spawning
+from harness.text import as_text
+from harness.text.cards import card
+from harness.training import displays as run_displays
 from harness.training import progress, runs
 from harness.training.bit_checks import check_bits, compile_portable
 from harness.training.executors import Workers
 from harness.training.options import RunOptions, affordable
-
-
-@dataclass
-class SearchProgress:
-    """The progress of a search, for a display in another thread.
-
-    `in_training` suggestions are a batch, `share` of which is done.
-    """
-
-    total: int
-    done: int = 0
-    in_training: int = 0
-    share: float = 0.0
-    states: dict[str, int] = field(default_factory=dict)
-    best: float | None = None
-    notes: Sequence[str] = ()
-
-    @property
-    def suggestions(self) -> float:
-        """Suggestions that are over, those in training by their share."""
-        return self.done + self.share * self.in_training
-
-    def tell(self, share: float) -> None:
-        """Note the share of the batch that is done."""
-        self.share = share
-
-
-SearchDisplay = Callable[[SearchProgress], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -88,6 +64,24 @@ class SearchResult:
         """The table suggestions.csv."""
         return suggestions.read(self.folder)
 
+    def __repr__(self) -> str:
+        return f"SearchResult {str(self.folder)!r}: {', '.join(self._lines()[:2])}"
+
+    def _repr_html_(self) -> str:
+        """Show the search in a notebook: its suggestions, the winner, and the confirmation's folder."""
+        return card(f"search in {self.folder}", self._lines())
+
+    def _lines(self) -> list[str]:
+        states = ", ".join(f"{n} {state}" for state, n in suggestions.counted(self.trials).items())
+        lines = [f"{len(self.trials)} suggestions: {states}"]
+        if self.winner is None:
+            return [*lines, "no winner yet"]
+        best = self.trials[self.winner]
+        reached = ", ".join(f"{value:.4g}" for value in best.values or ())  # noqa: PD011 (no frame's)
+        given = ", ".join(f"{name} {as_text(value)}" for name, value in best.params.items())
+        lines.append(f"winner: suggestion {self.winner}, by val: {reached}")
+        return [*lines, given, *([f"confirmed in {self.confirmed.folder}"] if self.confirmed else [])]
+
     @property
     def failed(self) -> bool:
         """True if a trial could not be trained, here or in the confirmation; one that diverged was."""
@@ -107,7 +101,7 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     Args:
         study: one of design "search".
         folder: the results folder; results/<study>/ if not given.
-        display: a context manager made from a SearchProgress.
+        display: a context manager made from a SearchProgress; in a notebook, a progress bar if not given.
         confirm: a context manager made from a Progress, for the trials that confirm.
         engine: stacked, loop or numpy.
         device: auto, cpu, cuda or mps.
@@ -119,11 +113,15 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     Raises:
         UsageError: the study is not a search, or the folder or the storage is another search's.
         MachineError: the results or the storage cannot be written.
+
+    Example:
+        >>> found = harness.search(harness.load("search"))  # doctest: +SKIP
     """
     spawning.check_main()
-    options = RunOptions(engine, device, workers, display=confirm, bits=bits)
+    checks.check_engine(engine)
+    options = RunOptions(engine, device, workers, display=run_displays.chosen(confirm), bits=bits)
     with builds.using(bits):
-        return _searched(study, runs.folder_of(study, folder), options, display)
+        return _searched(study, runs.folder_of(study, folder), options, displays.chosen(display))
 
 
 def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDisplay | None) -> SearchResult:

@@ -115,7 +115,7 @@ TYPES: dict[str, Any] = {
     "hidden.width": Width,
     "dropout": Fraction,
     "val_fraction": Fraction,
-    "val_split": Literal["stratified", "balanced", "random"],
+    "val_split": Literal["stratified", "balanced", "random", "blocks"],
     "split_seed": Seed,
     "label_noise": Fraction,
     "label_noise_seed": Seed,

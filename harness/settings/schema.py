@@ -26,7 +26,9 @@ def outcome_columns(metrics: Sequence[str] = ()) -> list[str]:
 OUTCOME = outcome_columns()
 EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """Columns of epochs.csv, before those of tracked metrics."""
-COLUMNS = ("trial_id", "arm", "seed", *OUTCOME)
+PARENT = "parent"
+"""The column of the trial that a trial went on from; only in tables in which one did."""
+COLUMNS = ("trial_id", "arm", "seed", *OUTCOME, PARENT)
 """Columns of trials.csv beside a trial's settings."""
 OF_ARM = "of_arm"
 """The column that names the arm whose settings a trial tries, while a study tunes."""

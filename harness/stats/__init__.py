@@ -16,7 +16,14 @@ that a study declared before it ran are judged on test.
 """
 
 from harness.stats.balance import as_array, whole_block, whole_cells
-from harness.stats.calibrations import brier, calibration, ece, ece_of_table, nll
+from harness.stats.calibrations import (
+    brier,
+    calibration,
+    ece,
+    ece_of_table,
+    nll,
+    overconfidence_of_table,
+)
 from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, level_differences, paired_differences
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
@@ -38,12 +45,12 @@ from harness.stats.summaries import (
 from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array",
-    "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences",
-    "confusion_matrix", "contrasts", "detectable_difference", "difference_limits", "ece",
-    "ece_of_table", "effect_cells", "expected_best", "finished", "holm", "interaction",
-    "interquartile_mean", "level_differences", "main_effects", "mcnemar", "mean_curves", "nll",
-    "outcomes", "paired_differences", "pareto_front", "power", "probability_of_improvement",
-    "rank_arms", "ranked", "sample_bootstrap", "seed_effects", "seeds_needed", "summarise", "verdicts",
-    "whole_block", "whole_cells", "wilcoxon_floor",
+    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array", "axis_spreads",
+    "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences", "confusion_matrix",
+    "contrasts", "detectable_difference", "difference_limits", "ece", "ece_of_table", "effect_cells",
+    "expected_best", "finished", "holm", "interaction", "interquartile_mean", "level_differences",
+    "main_effects", "mcnemar", "mean_curves", "nll", "outcomes", "overconfidence_of_table",
+    "paired_differences", "pareto_front", "power", "probability_of_improvement", "rank_arms", "ranked",
+    "sample_bootstrap", "seed_effects", "seeds_needed", "summarise", "verdicts", "whole_block",
+    "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ class About(BaseModel):
     resample_split: bool = False
     keep_predictions: list[Literal["train", "val", "test"]] = ["test"]
     keep_weights: Literal["best", "all", "none"] = "best"
+    keep_state: Literal["none", "all"] = "none"
     phase: PhaseName = "fixed"
 
     @field_validator("name")

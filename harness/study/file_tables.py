@@ -19,6 +19,7 @@ from harness.system.database_urls import shown, without_passwords
 
 TABLES = (
     "study", "baseline", "axes", "steps", "contrasts", "tune", "search", "space", "chosen", "datasets",
+    "start",
 )  # fmt: skip
 DATASET_NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
 M = TypeVar("M", bound=BaseModel)

@@ -122,7 +122,7 @@ def _texts(text: str, axis: object) -> list[Any]:
 
 
 def _name(text: str) -> str:
-    value = _value(text) if text[:1] in {'"', "'"} else text
+    value = read_value(text) if text[:1] in {'"', "'"} else text
     return value if isinstance(value, str) else text
 
 
@@ -131,10 +131,11 @@ def _values(text: str) -> list[Any]:
     try:
         return list(_read(f"[{text}]")) or [""]
     except toml_text.NoTomlError:
-        return [_value(part.strip()) for part in text.split(",")]
+        return [read_value(part.strip()) for part in text.split(",")]
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """Read the value that a text gives a setting: TOML, or else the text itself."""
     try:
         return _read(text)
     except toml_text.NoTomlError:

@@ -12,7 +12,7 @@ from harness.axes import plugins
 from harness.axes.metrics import metrics
 from harness.data.datasets import Dataset, datasets, refresh
 from harness.data.image_folders import Folder
-from harness.errors import UsageError, did_you_mean, quoted
+from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.registry import PACKAGE_ROOT
 from harness.settings.schema import CONFIRMED, OF_ARM, TUNED, TUNING
 from harness.study import contrasts, file_tables, rules, searches, space_table, toml_text, tuning_space
@@ -25,7 +25,10 @@ from harness.study.overrides import apply
 from harness.study.rules import Draft
 from harness.study.searches import Search
 from harness.study.space import Space
+from harness.study.starts import Start
 from harness.study.tuning_space import Tune, TuningSpace
+from harness.text import as_text, count
+from harness.text.cards import card
 
 MOST_TOLD = 50  # problems of a file
 LONGEST_PROBLEM = 2000  # characters
@@ -68,7 +71,7 @@ class Phase:
 
     def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002 (a later phase looks at it)
         """Give what changes in [study]."""
-        return {"keep_predictions": [], "keep_weights": "none"} if self.sealed else {}
+        return {"keep_predictions": [], "keep_weights": "none", "keep_state": "none"} if self.sealed else {}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         """Give the arms, in the study's order, duplicates included."""
@@ -157,8 +160,8 @@ class Study:
     {"name": .., setting: ..}. `steps` are a ladder's, each with its "name". `folders` are the person's own
     images, `datasets` the data sets made of them, by the name that `dataset` calls each. `contrasts` is what
     is compared. `tune` is what every arm may tune, if anything, from `spaces` (`space_of`); `chosen` what
-    each arm chose, by name, once that is known. A search is `search` for the best in `space`; its arms are
-    the suggestions, in `chosen`.
+    each arm chose, by name, once that is known. `start` is where trials begin that
+    continue another. A search is `search` for the best in `space`; its arms are the suggestions, in `chosen`.
     """
 
     about: About
@@ -174,6 +177,7 @@ class Study:
     spaces: Mapping[str, TuningSpace] = field(default_factory=dict)
     chosen: Mapping[str, GivenSettings] = field(default_factory=dict)
     search: Search | None = None
+    start: Start | None = None
 
     @property
     def name(self) -> str:
@@ -232,6 +236,19 @@ class Study:
         changes = {"phase": name, **PHASES[name].changes(self.about)}
         return replace(self, about=self.about.model_copy(update=changes), chosen=chosen or {})
 
+    def __repr__(self) -> str:
+        varied = ", ".join([*self.axes, *(str(step["name"]) for step in self.steps)])
+        return f"Study {self.name!r}: {self.about.design} of {varied or 'one arm'}, {len(self.seeds)} seeds"
+
+    def _repr_html_(self) -> str:
+        """Show the study in a notebook: its design and what it varies."""
+        rows = [(axis, few([_called(value) for value in values])) for axis, values in self.axes.items()]
+        rows += [("step", str(step["name"])) for step in self.steps]
+        given = ", ".join(f"{name} {as_text(value)}" for name, value in self.baseline.items())
+        lines = [f"{self.about.design}, {count(len(self.seeds), 'seed')}", self.about.hypothesis]
+        lines += [f"baseline: {given}"] if given else []
+        return card(f"study {self.name}", lines, ("varied", "values"), rows)
+
     def dataset(self, name: str) -> Dataset:
         """Give a data set by its name: the study's own, or a registered one.
 
@@ -262,6 +279,8 @@ class Study:
             tables["tune"] = self.tune.model_dump(exclude_none=True)
         if self.search:
             tables |= {"search": searches.table(self.search), "space": dict(self.space.table)}
+        if self.start:
+            tables["start"] = self.start.model_dump()
         if self.chosen:
             tables["chosen"] = {arm: dict(settings) for arm, settings in self.chosen.items()}
         if self.folders:
@@ -291,6 +310,10 @@ def load(study: str | Path, overrides: Sequence[str] = (), plugin_files: Sequenc
 
     Raises:
         UsageError: with everything that is wrong, at once.
+
+    Example:
+        >>> load("lab1_learning_rate", ["dataset=digits", "epochs=3"]).name
+        'lab1_learning_rate'
     """
     path = find(study)
     for file in plugin_files:
@@ -321,6 +344,11 @@ def find(study: str | Path) -> Path:
     )
 
 
+def _called(value: Any) -> str:
+    """Return the name of linked settings, or a setting's value as text."""
+    return str(value["name"]) if isinstance(value, Mapping) else as_text(value)
+
+
 def _is_file(path: Path) -> bool:
     return _is(Path.is_file, path)
 
@@ -342,8 +370,20 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
         overrides: "key=value" texts, as `--set` takes them.
         path: the file that they are from; paths in it are relative to its folder.
 
+    Returns:
+        The study: `harness.plan` says what it would train, `harness.run` trains it.
+
     Raises:
         UsageError: with everything that is wrong, at once.
+
+    Example:
+        >>> study = parse({
+        ...     "study": {"name": "rates", "seeds": 2},
+        ...     "baseline": {"dataset": "digits", "hidden": [32], "activation": "relu", "epochs": 3},
+        ...     "axes": {"lr": [0.03, 0.1, 0.3]},
+        ... })
+        >>> study.name, list(study.seeds), list(study.axes)
+        ('rates', [0, 1], ['lr'])
     """
     problems: list[str] = []
     raw = file_tables.copied(tables, problems)
@@ -353,6 +393,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     about = validated(About, "study", raw["study"], problems)
     if about is not None:
         about = about.model_copy(update={"metrics": _tracked(about, folder)})
+    start = validated(Start, "start", raw["start"], problems) if "start" in raw else None
     folders = file_tables.dataset_folders(raw["datasets"], folder, problems)
     checker = Checker(known_settings(), problems, raw["datasets"].keys())
     draft = _draft(raw, about or UNKNOWN, checker)
@@ -368,7 +409,7 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
         draft.about, draft.baseline, draft.axes, space, draft.steps, path, folders,
         {name: table.dataset(name) for name, table in folders.items()},
         contrasts.resolve(compared, draft.about.design, draft.axes, draft.baseline),
-        draft.tune, draft.spaces, draft.chosen, draft.search,
+        draft.tune, draft.spaces, draft.chosen, draft.search, start,
     )  # fmt: skip
 
 

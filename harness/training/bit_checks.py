@@ -1,4 +1,7 @@
-"""Checks of the bits that a run asks for: of its trials, of the folder it goes on with, of this machine."""
+"""Checks of the bits that a run asks for: of its trials, of the folder it goes on with, of this machine.
+
+A person's own network, whose code decides them, is checked with them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.axes.own_networks import is_own, label_of
 from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.planning import compilation, portability
@@ -25,14 +29,20 @@ def check_bits(drawn: Plan, options: RunOptions, folder: Path | None = None) -> 
         todo = [trial for trial in drawn.trials if trial.trial_id not in drawn.skipped]
         portability.check(todo, drawn.study.metrics)
     if folder is not None and (folder / "plan.json").is_file():
-        check_earlier_bits(folder, drawn, run_folder.finished(folder), options)
+        check_earlier(folder, drawn, run_folder.finished(folder), options)
 
 
-def check_earlier_bits(
+def check_earlier(
     folder: Path, drawn: Plan, finished: Mapping[str, str], options: RunOptions, parts: Parts | None = None
 ) -> None:
-    """Raise UsageError where a folder's finished trials have other bits than those that are asked for."""
-    made = run_folder.bits_of(folder, finished, parts or part_files.read_all(folder))
+    """Raise UsageError where a folder's finished trials have other bits than those that are asked for.
+
+    So, too, where another person's own network trained them, whose name changes with its code: trial ids do
+    not tell.
+    """
+    parts = parts or part_files.read_all(folder)
+    _check_earlier_network(folder, drawn, run_folder.made_by(folder, finished, parts, "engine"), options)
+    made = run_folder.bits_of(folder, finished, parts)
     kept = [made[trial.trial_id] for trial in drawn.trials if trial.trial_id in made]
     others = Counter(bits for bits in kept if bits != options.bits)
     whole = options.bits == "native" and len(kept) == len(drawn.trials) - len(drawn.skipped)
@@ -43,6 +53,22 @@ def check_earlier_bits(
             f"with --bits {options.bits}: their rows must not be mixed. Take another folder (--results), the "
             "same bits, or train all anew (--retrain)"
         )
+
+
+def _check_earlier_network(folder: Path, drawn: Plan, made: Mapping[str, str], options: RunOptions) -> None:
+    """Raise UsageError where finished trials (trial_id -> engine) and this run's are not of one network."""
+    here = options.engine
+    kept = Counter(made[trial.trial_id] for trial in drawn.trials if trial.trial_id in made)
+    others = [name for name in kept if name != here and (is_own(name) or is_own(here))]
+    if not others:
+        return
+    same = label_of(others[0]) == label_of(here)
+    there = f"{label_of(others[0])}, whose code has changed since" if same else f"engine {others[0]}"
+    raise UsageError(
+        f"{folder} has {kept[others[0]]} finished trials of {there}; this run's is {here}. Their rows must "
+        "not be mixed. Take another folder (--results), or train all anew (--retrain, in Python "
+        "retrain=True); `harness report` and `compare` read what is there"
+    )
 
 
 def compile_portable(drawn: Plan, trials: Sequence[Trial]) -> None:

@@ -19,6 +19,8 @@ from typing import Any
 
 from harness import notes
 from harness.axes import plugins
+from harness.axes.own_networks import PREFIX, is_own
+from harness.axes.own_networks import load as load_network
 from harness.engines import WITHOUT_TORCH, engine
 from harness.errors import MachineError, UsageError, in_words
 from harness.lowering import builds
@@ -146,7 +148,8 @@ class Workers:
     def _started(self, count: int) -> ProcessPoolExecutor:
         if self._pool is None:
             if spawning.can_fork():
-                _import_engines([name for name in self._engines if name in WITHOUT_TORCH])
+                quick = [name for name in self._engines if name in WITHOUT_TORCH or is_own(name)]
+                _import_engines(quick)
             self._pool = pool(count, self.shared, self.modules)
             warm(self._pool, count, self._engines)
         return self._pool
@@ -260,7 +263,9 @@ def _die_with_parent() -> None:
 def _load(modules: Sequence[str]) -> None:
     plugins.load_installed()
     for module in modules:
-        if module.endswith(".py"):
+        if is_own(module):
+            load_network(Path(module.removeprefix(PREFIX)), quiet=True)
+        elif module.endswith(".py"):
             plugins.load_file(Path(module), quiet=True)
         else:
             importlib.import_module(module)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextvars
 import html
-import importlib
 import io
 import math
 import re
-import sys
 import textwrap
 import threading
 import time
@@ -20,13 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from harness import notes, results
 from harness.data.samples import TRAINED_ON
+from harness.notes.notebook import ipython_display
 from harness.planning.stack import budget_of
 from harness.results.selection import shown_arms
 from harness.system import files, locks
@@ -312,14 +311,13 @@ def _read(folder: Path) -> tuple[str, pd.DataFrame, pd.DataFrame]:
 
 def _notebook() -> Callable[[bytes], None] | None:
     """Return a function that shows an image in a notebook's cell, in place of the last; None without one."""
-    ipython = sys.modules.get("IPython")
-    if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
+    display = ipython_display()
+    if display is None:
         return None
-    ipython_display: Any = importlib.import_module("IPython.display")
-    placeholder = ipython_display.HTML("live curve: nothing was evaluated yet")
-    handle = ipython_display.display(placeholder, display_id=True)
+    placeholder = display.HTML("live curve: nothing was evaluated yet")
+    handle = display.display(placeholder, display_id=True)
 
     def show(image: bytes) -> None:
-        handle.update(ipython_display.Image(data=image, format="png", retina=True))
+        handle.update(display.Image(data=image, format="png", retina=True))
 
     return show

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, get_args
+from typing import TypedDict
 
-from harness.errors import MachineError, UsageError, did_you_mean
+from harness.axes import own_networks
+from harness.errors import MachineError, UsageError
 from harness.lowering.builds import Bits, named
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
@@ -41,7 +42,8 @@ class RunOptions:
     """The options of a run, for all of its phases.
 
     Attributes:
-        engine: the engine that trains the trials: stacked, loop, or numpy.
+        engine: the engine that trains the trials: stacked, loop, or numpy; or a person's own network, a
+            file "my_network.py" or a class (`harness.axes.own_networks`).
         device: auto (a GPU if there is one), cpu, cuda, or mps.
         workers: worker processes; 1 trains in this process. One a core, or one a GPU, if not given.
         checkpoint_every: how often a stack is kept, to be gone on from after a kill: "60 seconds",
@@ -64,8 +66,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         named(self.bits)
-        if self.engine not in get_args(Engine):
-            raise UsageError(f"engine = {self.engine!r}: {did_you_mean(str(self.engine), get_args(Engine))}")
+        object.__setattr__(self, "engine", own_networks.named(self.engine))
         if self.bits == "portable" and self.engine != "stacked":
             raise UsageError(
                 f"--bits portable with --engine {self.engine}: its bits depend on the processor. Allowed: "
@@ -88,11 +89,11 @@ class RunOptions:
         Raises UsageError if the engine does not compute there, MachineError if the machine has none.
         """
         device, engine = self.device, self.engine
-        if engine == "numpy" and device not in {"auto", "cpu"}:
-            raise UsageError(
-                f"--device {device}: the numpy engine computes on the CPU. Use --device auto or cpu."
-            )
-        on_cpu = device == "cpu" or engine == "numpy" or self.bits == "portable"
+        in_numpy = engine == "numpy" or own_networks.is_own(engine)
+        if in_numpy and device not in {"auto", "cpu"}:
+            named = "the numpy engine" if engine == "numpy" else "a network of your own in NumPy"
+            raise UsageError(f"--device {device}: {named} computes on the CPU. Use --device auto or cpu.")
+        on_cpu = device == "cpu" or in_numpy or self.bits == "portable"
         if on_cpu or (device == "auto" and not _may_have_gpu()):
             return ["cpu"]
         import torch

@@ -11,16 +11,26 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from harness import notes, results
-from harness.axes import plugins
+from harness.axes import own_networks, plugins
 from harness.axes.metrics import metrics
 from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.lowering import builds
 from harness.lowering.builds import Bits
 from harness.planning.cost import stack_seconds
-from harness.planning.plan import Plan, arrange, draw, shortages
+from harness.planning.plan import Known, Plan, arrange, draw, shortages
 from harness.planning.stack import Engine, Stack, budget_of
-from harness.results import Results, checkpoints, columns, documents, part_files, parts, run_folder, tables
+from harness.results import (
+    Results,
+    checkpoints,
+    columns,
+    documents,
+    kept_states,
+    part_files,
+    parts,
+    run_folder,
+    tables,
+)  # fmt: skip
 from harness.results.checkpoints import EVERY
 from harness.results.csv_rows import TextTable
 from harness.results.provenance import Provenance, metric_notes
@@ -28,8 +38,8 @@ from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
 from harness.study.trials import components_of
 from harness.system import locks, spawning
-from harness.training import tuning
-from harness.training.bit_checks import check_bits, check_earlier_bits, compile_portable
+from harness.training import displays, going_on, starts, tuning
+from harness.training.bit_checks import check_bits, check_earlier, compile_portable
 from harness.training.executors import Workers
 from harness.training.options import RunKeywords, RunOptions, affordable
 from harness.training.progress import Display, Progress, SharedProgress
@@ -57,9 +67,10 @@ class RunSummary:
 
 
 def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
-    study: Study, folder: Path | str | None = None, *, live: bool = False, engine: Engine = "stacked",
+    study: Study, folder: Path | str | None = None, *, live: bool = False,
+    engine: Engine | Path | type = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
-    display: Display | None = None, bits: Bits = "native",
+    display: Display | None = None, bits: Bits = "native", verbose: bool = False,
 ) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
@@ -68,12 +79,14 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         folder: the results folder; results/<study>/ if not given.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
-        engine: stacked, loop or numpy.
+        engine: stacked, loop or numpy; or a network of your own in NumPy: a file "my_network.py", or a class
+            with `__init__(weights, settings)`, `parameters`, `forward(x)` and `gradients(x, target)`.
         device: auto, cpu, cuda or mps.
         workers: worker processes; one a core or GPU if not given.
         checkpoint_every: such as "60 seconds", "5 epochs" or "never".
         retrain: train all trials anew, although they are finished.
-        display: a context manager made from a Progress.
+        display: a context manager made from a Progress; in a notebook, a progress bar if not given.
+        verbose: write a line for each evaluation: its epoch, losses and accuracies; of up to 20 trials.
         bits: "native", or "portable": rows that are the same to the last bit on every x86-64 and AArch64
             processor; what cannot give them is refused before anything is trained.
 
@@ -83,13 +96,18 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     Raises:
         UsageError: the study, the folder or an option is not valid.
         MachineError: the results cannot be written, or the data cannot be had.
+
+    Example:
+        >>> results = harness.run(study)  # doctest: +SKIP
+        >>> results.trials.groupby("lr").val_accuracy.mean()  # doctest: +SKIP
     """
-    folder = folder_of(study, folder)
+    folder, display = folder_of(study, folder), displays.chosen(display, verbose=verbose)
     if live:
         from harness.training.live import live_display
 
         display = live_display(folder, display)
-    options = RunOptions(engine, device, workers, checkpoint_every, retrain, display, bits)
+    name = own_networks.named(engine)
+    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits)
     train(study, folder, **vars(options))
     return results.read(folder)
 
@@ -191,6 +209,7 @@ class PlannedRun:
     processes: int
     tasks: Sequence[StackTask]
     shared: SharedProgress
+    remarks: Sequence[str] = ()
 
     @property
     def stacks(self) -> list[Stack]:
@@ -204,7 +223,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     components = [entry for _, entry in components_of(drawn.trials)]
     plugins.check_unchanged(components)
     planned, earlier = _plan(drawn, folder, options)
-    modules = third_party_modules(planned.plan)
+    modules = third_party_modules(planned.plan, options.engine)
     with closing(Workers(planned.processes, modules, planned.shared)) as workers:
         engines = {stack.engine for stack in planned.stacks}
         workers.start(engines, early=True)
@@ -238,7 +257,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     run_folder.check_parts(folder)
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
-    check_earlier_bits(folder, drawn, finished, options, earlier)
+    check_earlier(folder, drawn, finished, options, earlier)
     count = options.processes(devices)
     if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
         needless = {*finished, *drawn.skipped}
@@ -247,20 +266,40 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
             compile_portable(drawn, missing)
         else:
             compiled.compile_new(missing, drawn.study.metrics)
-    plan = arrange(drawn, options.engine, documents.stacks_of(known), devices[0], count, finished)
+    kept = _kept_stacks(folder, known, options.engine)
+    start = starts.source(drawn, folder)
+    longer = going_on.find(drawn, options.engine, kept, finished, folder, devices[0])
+    plan = arrange(drawn, options.engine, [*kept, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
     cadence, root = options.cadence, folder.resolve()
     tasks = [
-        StackTask(stack, devices[i % len(devices)], drawn.study, root, place=i, checkpoint_every=cadence)
+        StackTask(
+            stack,
+            devices[i % len(devices)],
+            drawn.study,
+            root,
+            place=i,
+            checkpoint_every=cadence,
+            source=longer.sources.get(stack.group, start),
+        )
         for i, stack in enumerate(todo)
     ]
     evaluations = max((len(budget_of(stack).eval_steps) for stack in todo), default=1)
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
     count = spawning.possible(affordable(min(count, len(todo)), todo))
     count = _heard(count, shared)
-    planned = PlannedRun(folder, plan, options.engine, known, finished, devices, count, tasks, shared)
+    planned = PlannedRun(
+        folder, plan, options.engine, known, finished, devices, count, tasks, shared, longer.remarks
+    )
     return planned, earlier
+
+
+def _kept_stacks(folder: Path, known: Mapping[str, Any], engine: Engine) -> list[Known]:
+    """List the stacks of an earlier plan, without those that another engine is asked to train anew."""
+    old = part_files.to_renew(folder)
+    same = {engine, "loop"} if engine == "stacked" else {engine}  # what cannot be stacked goes to the loop
+    return [stack for stack in documents.stacks_of(known) if stack[0] not in old or stack[1] in same]
 
 
 def _heard(count: int, shared: SharedProgress) -> int:
@@ -303,9 +342,12 @@ def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
 def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
     """Put a folder in order when a run is over, also one that was stopped."""
     stored = part_files.read_all(folder)
-    if (folder / checkpoints.FOLDER).exists():
-        checkpoints.prune(folder, run_folder.finished(folder, stored))
-    progress.statuses = columns.count(tables.consolidate(folder, stored.sound)["status"])
+    if (folder / checkpoints.FOLDER).exists() or (folder / kept_states.FOLDER).exists():
+        finished = run_folder.finished(folder, stored)
+        checkpoints.prune(folder, finished)
+        kept_states.prune(folder, finished)
+    sound = part_files.retire(folder, stored.sound, documents.plan(folder))
+    progress.statuses = columns.count(tables.consolidate(folder, sound)["status"])
     provenance.finish(progress.done - progress.failed)
 
 
@@ -333,6 +375,7 @@ def _remarks(planned: PlannedRun, trials: TextTable) -> list[str]:
     plan, folder, stacks = planned.plan, planned.folder, planned.stacks
     on_cpu = planned.devices[0] == "cpu"
     return [
+        *planned.remarks,
         *run_folder.dropped_notes(plan, planned.known, planned.finished),
         *shortages(stacks, plan.study, planned.processes if on_cpu else 0, folder),
         *metric_notes(folder, plan, trials),
@@ -366,11 +409,15 @@ def _engine_remarks(trials: TextTable, engine: Engine) -> list[str]:
     return [f"{done}. For a second opinion, train into another folder (--results)"]
 
 
-def third_party_modules(plan: Plan) -> list[str] | None:
+def third_party_modules(plan: Plan, engine: Engine = "stacked") -> list[str] | None:
     """Return the modules that define a plan's components; None if no worker can import one (a notebook's).
 
-    A plugin is named by its file, also one that the study does not name, but the command or a script does.
+    A plugin is named by its file, also one that the study does not name, but the command or a script does. A
+    person's own network is the engine's: its file behind `own_networks.PREFIX`.
     """
+    file = own_networks.find(engine).file if own_networks.is_own(engine) else Path()
+    if file is None:
+        return None
     named = [(plan.study.path or Path()).parent / name for name in plan.study.about.plugins]
     modules = [str(path.resolve()) for path in named]
     chosen = [entry for _, entry in components_of(plan.trials)]
@@ -381,4 +428,6 @@ def third_party_modules(plan: Plan) -> list[str] | None:
             return None
         of_a_plugin = entry.module.startswith(plugins.FILE)
         modules.append(str(plugins.file_of(entry.module)) if of_a_plugin else entry.module)
+    if own_networks.is_own(engine):
+        modules.append(f"{own_networks.PREFIX}{file}")
     return list(dict.fromkeys(modules))

@@ -22,7 +22,7 @@ from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.lowering import compiler
 from harness.planning.stack import Stack
 from harness.results import checkpoints
-from harness.results.checkpoints import Cadence
+from harness.results.checkpoints import BeginningState, Cadence
 from harness.study.study import Study
 from harness.system import process_state
 from harness.training.progress import ProgressWriter, SharedProgress
@@ -161,13 +161,15 @@ class StackResult:
 class StackTask(Task[StackResult]):
     """A stack to train to its end and to write as a part of a results folder.
 
-    `place` is the stack's in the shared progress; in `shares` the stack is trained from the start.
+    `place` is the stack's in the shared progress; in `shares` the stack is trained from the start, or from
+    the states of a `source`.
     """
 
     folder: Path = Path()
     place: int = 0
     shares: int = 1
     checkpoint_every: Cadence = field(default_factory=Cadence)
+    source: BeginningState | None = None
 
     def run(self, shared: SharedProgress | None = None) -> StackResult:
         """Train the stack, write its part, and remove its checkpoints."""
@@ -178,13 +180,15 @@ class StackTask(Task[StackResult]):
 
     def train(self, data: Data, shared: SharedProgress | None) -> StackResult:
         """Train the stack and write its part."""
-        from harness.results import parts
+        from harness.results import kept_states, parts
 
-        about = self.study.about
-        stack = self.stack
+        about, stack = self.study.about, self.stack
         library = arithmetic(stack.engine, stack.trials, data, self.device, self.study.metrics)
         with quiet_arithmetic(library), undisturbed():
             shares = _train_in_shares(self, data, shared)
+        if about.keep_state == "all":
+            shares = [replace(share, library=library) for share in shares]
+            kept_states.write(self.folder, stack, shares, self.study.metrics)
         statuses = parts.write(
             self.folder, self.stack, data, shares, about.keep_predictions, about.keep_weights
         )
@@ -223,9 +227,13 @@ def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None)
         checkpoint = checkpoints.ShareCheckpoint(
             task.folder, task.stack, share, task.device, task.checkpoint_every, task.study.metrics
         )
+        checkpoint.source = task.source
         before = sum(len(outcome.trials) for outcome in outcomes)
         writer = ProgressWriter(shared, task.place, before, len(share))
-        options = EngineOptions(writer, task.study.metrics, checkpoint, task.study.sealed)
+        keep_state = task.study.about.keep_state == "all"
+        options = EngineOptions(
+            writer, task.study.metrics, checkpoint, task.study.sealed, keep_state=keep_state
+        )
         try:
             outcome = engine(task.stack.engine).train(share, data, task.device, options=options)
         except (MemoryError, RuntimeError) as error:
@@ -237,5 +245,7 @@ def _train_in_shares(task: StackTask, data: Data, shared: SharedProgress | None)
             task.stack.engine, share, data, task.device, task.study.metrics, outcome.steps
         )
         writer(1.0, outcome)
-        outcomes.append(ShareOutcome(share, outcome, checkpoint.seconds, task.device))
+        outcomes.append(
+            ShareOutcome(share, outcome, checkpoint.seconds, task.device, parents=checkpoint.parents)
+        )
     return outcomes

@@ -175,7 +175,7 @@ BAD_STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "no choice of three": (
         HEAD + '[baseline]\nval_split = "fair"\n',
-        (r"baseline\.val_split = \"fair\": allowed: 'stratified', 'balanced' or 'random'",),
+        (r"baseline\.val_split = \"fair\": allowed: 'stratified', 'balanced', 'random' or 'blocks'",),
     ),
     "an empty axis": (HEAD + "[axes]\nlr = []\n", (r"axes\.lr = \[\]: an axis needs at least one value",)),
     "an axis that is no list": (HEAD + "[axes]\nlr = 0.1\n", (r"axes\.lr = 0\.1: allowed: a list",)),
@@ -604,7 +604,10 @@ def test_unknown_commands_options_and_axes_are_refused(harness: Harness) -> None
         (["run"], ("Missing argument 'STUDY'",)),
         (["run", "choices", "--sett", "lr=1"], ("No such option.*--sett", "--set")),
         (["run", "choices", "--workers", "0"], ("--workers", "0 is not in the range x>=1")),
-        (["run", "choices", "--engine", "steam"], ("--engine", "'steam' is not one of 'stacked', 'loop'")),
+        (
+            ["run", "choices", "--engine", "steam"],
+            ("--engine steam: Allowed: loop, numpy, stacked; or a network of your own",),
+        ),
         (["report", "nowhere"], ("nowhere is not a results folder",)),
     ):
         answer = harness(*arguments)
@@ -638,6 +641,7 @@ def test_plan_shows_arms_trials_and_costs(harness: Harness) -> None:
     in_order(
         answer.stdout,
         "good: grid", "It matters.", "6 arms x 3 seeds = 18 trials, 12 to train",
+        r"  [\d,]+ trainable parameters",
         "trained once: activation=relu, match=ignore, loss=ce mean the same as activation=relu, match=kind",
         r"6 trials skipped: loss 'nll' takes log_probabilities; head 'identity' gives logits",
         r"\d+ stacks of \d+ to \d+ trials", r"about \d+ s on \d+ cores, [\d.]+ MB on disk",

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-BUILT_IN = ("mnist", "fashion_mnist", "digits")
+BUILT_IN = ("mnist", "fashion_mnist", "digits", "digits_writers")
 # Images a class: MNIST's are in its paper's tables, Fashion-MNIST is balanced, digits as UCI counts them.
 TRAIN_COUNTS = {
     "mnist": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     "fashion_mnist": [6000] * 10,
     "digits": [143, 146, 142, 146, 144, 145, 144, 143, 141, 143],
+    "digits_writers": [127, 130, 127, 131, 129, 130, 129, 128, 127, 129],
 }
 
 
@@ -74,6 +75,27 @@ def test_known_samples_keep_their_places() -> None:
     fashion = load("fashion_mnist")
     assert datasets["fashion_mnist"].facts.classes[fashion.train_labels[0]] == "Ankle boot"
     assert fashion.test_labels[:5].tolist() == [9, 2, 1, 1, 6]
+
+
+def test_each_form_of_digits_begins_with_0_to_9_three_times() -> None:
+    digits, writers = load("digits"), load("digits_writers")
+    text = "".join(map(str, [*digits.train_labels, *digits.test_labels]))
+    for name in ("digits", "digits_writers"):
+        blocks = datasets[name].blocks
+        starts = [text[first : first + 30].lstrip("0")[:29] for first in blocks]  # the eighth has no first 0
+        assert starts == ["12345678901234567890123456789"] * len(blocks)
+        lengths = np.diff([*blocks, datasets["digits_writers"].facts.train if name != "digits" else 1545])
+        assert (lengths >= 122).all()
+        assert (lengths <= 130).all()
+    whole = np.concatenate([digits.train_images, digits.test_images])
+    np.testing.assert_array_equal(np.concatenate([writers.train_images, writers.test_images]), whole)
+
+
+def test_a_data_set_has_own_defaults_of_its_division_alone(shelf: Registry[Dataset]) -> None:
+    with pytest.raises(UsageError, match="usual has lr; allowed: val_split and val_fraction"):
+        shelf.register("x", classes=("a", "b"), usual={"lr": 1.0})(toy)
+    shelf.register("x", classes=("a", "b"), usual={"val_fraction": 0.3})(toy)
+    assert shelf["x"].usual == {"val_fraction": 0.3}
 
 
 def test_digits_are_scikit_learns_in_their_order() -> None:

@@ -26,7 +26,7 @@ from harness.data.images import Images
 from harness.data.samples import prepare
 from harness.errors import UsageError
 from harness.exporting import image_files
-from harness.gallery import dataset_pages, predicted_images
+from harness.gallery import predicted_images, views
 from harness.planning.plan import make
 from harness.registry import PACKAGE_ROOT
 from harness.results import predictions
@@ -497,8 +497,8 @@ def test_a_study_keeps_its_own_images_after_another_was_loaded(two_studies: tupl
     for study in (first, second, first):
         facts = study.dataset("scans").facts
         data = prepare(next(arms(study)).settings)
-        ((_, settings),) = dataset_pages.divisions(study).items()
-        divided = dataset_pages.view(settings)
+        ((_, settings),) = views.divisions(study).items()
+        divided = views.view(settings)
         assert (len(data.train.y) + len(data.val.y), len(data.classes)) == (facts.train, len(facts.classes))
         assert (divided.facts, len(divided.labels["test"])) == (facts, facts.test)
         assert make(study).datasets["scans"].facts == facts

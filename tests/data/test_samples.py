@@ -70,7 +70,7 @@ def test_standardize_has_mean_0_and_sd_1_on_train_alone(val_fraction: float, ima
         assert abs(data.val.x.mean()) > 1e-6
 
 
-@pytest.mark.parametrize("val_split", ["stratified", "balanced", "random"])
+@pytest.mark.parametrize("val_split", ["stratified", "balanced", "random", "blocks"])
 def test_indices_lead_back_to_the_original_images(val_split: str, images: Images) -> None:
     data = digits(val_split=val_split, val_fraction=0.2)
     assert sorted([*data.train.index, *data.val.index]) == list(range(1437))

@@ -29,7 +29,7 @@ def labelled(draw: st.DrawFn) -> NDArray[Any]:
 def test_every_image_is_in_one_part_and_the_size_is_exact(
     labels: NDArray[Any], fraction: float, how: str, seed: int
 ) -> None:
-    train, val = split(labels, fraction, how, stream(seed))
+    train, val = split(labels, fraction, how, stream(seed), range(0, len(labels), 7))
     assert len(val) == round(fraction * len(labels))
     assert sorted([*train, *val]) == list(range(len(labels)))
     assert (np.diff(train) > 0).all()
@@ -54,9 +54,24 @@ def test_balanced_takes_as_many_of_each_class(labels: NDArray[Any], fraction: fl
 @given(st.sampled_from(HOWS), st.integers(0, 1000))
 def test_only_the_random_stream_decides_a_split(how: str, seed: int) -> None:
     labels = np.arange(400) % 4
-    first, again = (split(labels, 0.25, how, stream(seed))[1] for _ in range(2))
+    blocks = range(0, 400, 4)
+    first, again = (split(labels, 0.25, how, stream(seed), blocks)[1] for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, split(labels, 0.25, how, stream(seed + 1))[1])
+    assert not np.array_equal(first, split(labels, 0.25, how, stream(seed + 1), blocks)[1])
+
+
+@given(st.floats(0.05, 0.9), st.integers(0, 50))
+def test_blocks_are_held_out_whole_but_for_one(fraction: float, seed: int) -> None:
+    blocks = [0, 13, 30, 41, 60, 71]
+    train, val = split(np.zeros(90), fraction, "blocks", stream(seed), blocks)
+    of_train, of_val = (set(np.searchsorted(blocks, part, side="right")) for part in (train, val))
+    assert len(of_train & of_val) <= 1
+    assert {*of_train, *of_val} == {1, 2, 3, 4, 5, 6}
+
+
+def test_blocks_are_refused_where_none_are_known() -> None:
+    with pytest.raises(UsageError, match=r"val_split = 'blocks' is for data sets .* such as digits"):
+        split(np.zeros(90), 0.1, "blocks", stream())
 
 
 def test_largest_remainders_by_hand() -> None:
@@ -87,7 +102,7 @@ def test_each_image_of_a_class_is_as_likely() -> None:
 def test_splits_of_mnist_have_their_known_sizes() -> None:
     labels = stream().integers(0, 10, 60_000)
     for how in HOWS:
-        assert [len(part) for part in split(labels, 0.1, how, stream())] == [54_000, 6_000]
+        assert [len(part) for part in split(labels, 0.1, how, stream(), [0, 31_000])] == [54_000, 6_000]
 
 
 @pytest.mark.parametrize("how", HOWS)

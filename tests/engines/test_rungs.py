@@ -21,12 +21,12 @@ from harness.engines.outcome import Outcome
 from harness.engines.states import State
 from harness.planning import grouping
 from harness.planning.stack import Stack
-from harness.results import checkpoints
+from harness.results import checkpoints, origins
 from harness.study.trials import Arm, Trial, resolve
 
 ENGINES: dict[str, Any] = {"stacked": engine, "loop": loop, "numpy": numpy_engine}
 every_engine = pytest.mark.parametrize("engine", ENGINES)
-ORIGIN = checkpoints.Origin.here(Stack.of("stacked", []), "cpu")
+ORIGIN = origins.Origin.here(Stack.of("stacked", []), "cpu")
 HEADER = checkpoints.CheckpointHeader("g", ["t"], 1.0)
 RUNG = 50
 

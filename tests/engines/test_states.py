@@ -24,7 +24,7 @@ from harness.engines.outcome import Outcome, Point
 from harness.engines.states import NEVER, State
 from harness.planning import grouping
 from harness.planning.stack import Stack
-from harness.results import checkpoints
+from harness.results import checkpoints, origins
 from harness.study.trials import Arm, Trial, resolve
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ENGINES: dict[str, Any] = {"stacked": engine, "loop": loop, "numpy": numpy_engin
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 SWITCHED: dict[str, Any] = {"centered": True, "amsgrad": True, "momentum": 0.8, "dampening": 0.2}
 """Settings that make an optimizer keep more than it does by default."""
-ORIGIN = checkpoints.Origin.here(Stack.of("stacked", []), "cpu")
+ORIGIN = origins.Origin.here(Stack.of("stacked", []), "cpu")
 HEADER = checkpoints.CheckpointHeader("g", ["t"], 1.0)
 
 

@@ -211,6 +211,8 @@ class Net(torch.nn.Module):
         super().__init__()
         self.normalise = torch.nn.BatchNorm1d(inputs)
         self.linear = torch.nn.Linear(inputs, classes)
+        # Kept transposed in memory, which a file of its bytes would not tell.
+        self.linear.weight = torch.nn.Parameter(self.linear.weight.detach().t().contiguous().t())
 
     def forward(self, x):
         return self.linear(self.normalise(x))

@@ -130,9 +130,13 @@ COMMITTED = {
     "choices": "fc0fcd53d48a92b3", "lab1_learning_rate": "ed08d521af4236af",
     "lab2_losses": "2690ae6514cd7787", "lab3_fashion": "58cd6ac79b222823",
     "lab3_numpy": "8b9c9a8007393dfe", "lab4_steps": "524613862919de43", "lab5_ladder": "b23dcd3f96470216",
-    "losses": "a2f0be85835c2055", "pitfalls": "e2659d6cf3f2ded5", "search": "d7da834e162e76cf",
+    "losses": "a2f0be85835c2055", "lr_losses": "b69cd2f36658ab00",
+    "pitfalls": "e2659d6cf3f2ded5", "search": "d7da834e162e76cf",
 }  # fmt: skip
-"""Study -> the first digits of the SHA-256 of its trial_ids, in order, as commit 78458cf has them."""
+"""Study -> the first digits of the SHA-256 of its trial_ids, in order, as commit 78458cf has them.
+
+lr_losses is newer.
+"""
 
 
 def test_the_ids_of_committed_studies_stay(monkeypatch: pytest.MonkeyPatch) -> None:

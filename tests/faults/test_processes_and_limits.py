@@ -281,7 +281,7 @@ def test_a_signal_stops_a_run_as_ctrl_c_does(
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)
     again = partial(after_a_stack, partial(os.kill, os.getpid(), number))
-    monkeypatch.setattr("harness.cli.output.show_progress", again)
+    monkeypatch.setattr("harness.training.displays.show_progress", again)
     try:
         assert run_main(*RUN) == 128 + number
         assert signal.getsignal(number) is signal.SIG_DFL
@@ -318,7 +318,7 @@ def test_output_into_a_full_device_is_reported_and_results_stay(
     capsys: pytest.CaptureFixture[str],
     arguments: Sequence[str],
 ) -> None:
-    monkeypatch.setattr("harness.cli.output.show_progress", nullcontext)
+    monkeypatch.setattr("harness.training.displays.show_progress", nullcontext)
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
         monkeypatch.setattr("sys.stdout", full)
         assert run_main(*arguments) == 1

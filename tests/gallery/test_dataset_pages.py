@@ -18,17 +18,23 @@ from harness.data.datasets import Facts, datasets
 from harness.data.samples import SPLITS
 from harness.errors import MachineError, UsageError
 from harness.exporting import image_files
-from harness.gallery import dataset_pages
-from harness.gallery.dataset_pages import View
+from harness.gallery import dataset_pages, views
+from harness.gallery.image_choice import ImageChoice
+from harness.gallery.views import View
 from harness.study.study import Study, parse
 
 DIGITS = datasets["digits"].load()
 
 
+def class_figure(view: View, label: int, split: str, count: int, seed: int) -> Figure:
+    """Random images of a class, each under its name."""
+    return dataset_pages.chosen_figure(ImageChoice(split, label, count=count, seed=seed).of(view), "name")
+
+
 @pytest.fixture
 def digits(study_of: Callable[..., Study]) -> View:
-    (settings,) = dataset_pages.divisions(study_of()).values()
-    return dataset_pages.view(settings)
+    (settings,) = views.divisions(study_of()).values()
+    return views.view(settings)
 
 
 def toy(train: list[int], val: list[int], test: list[int], names: tuple[str, ...]) -> View:
@@ -43,7 +49,8 @@ def toy(train: list[int], val: list[int], test: list[int], names: tuple[str, ...
     }
     indices = {split: [f"index {i}" for i in range(len(of))] for split, of in labels.items()}
     facts = Facts((2, 3), names, sum(train) + sum(val), sum(test), 255, "")
-    return View("toy", facts, pixels, labels, indices)
+    numbers = {split: np.arange(len(of)) for split, of in labels.items()}
+    return View("toy", facts, pixels, labels, indices, numbers)
 
 
 def shown_tiles(figure: Figure) -> list[tuple[str, NDArray[np.uint8]]]:
@@ -79,7 +86,7 @@ def test_a_view_has_every_image_once_under_its_own_index(digits: View) -> None:
 def test_images_of_a_class_are_of_it_in_the_split_and_named_in_a_5_by_2_grid(
     split: Any, digits: View
 ) -> None:
-    figure = dataset_pages.class_figure(digits, 7, split, 10, 0)
+    figure = class_figure(digits, 7, split, 10, 0)
     original = DIGITS.test_images if split == "test" else DIGITS.train_images
     labels = DIGITS.test_labels if split == "test" else DIGITS.train_labels
     images = shown_tiles(figure)
@@ -95,20 +102,17 @@ def test_images_of_a_class_are_of_it_in_the_split_and_named_in_a_5_by_2_grid(
 
 
 def test_a_seed_draws_the_same_images_again_and_another_one_others(digits: View) -> None:
-    titles = [
-        [t for t, _ in shown_tiles(dataset_pages.class_figure(digits, 3, "train", 10, seed))]
-        for seed in (0, 0, 1)
-    ]
+    titles = [[t for t, _ in shown_tiles(class_figure(digits, 3, "train", 10, seed))] for seed in (0, 0, 1)]
     assert titles[0] == titles[1] != titles[2]
 
 
 def test_fewer_images_than_asked_for_are_all_shown() -> None:
     few = toy([9, 3], [1, 0], [2, 2], ("a", "b"))
-    figure = dataset_pages.class_figure(few, 1, "train", 10, 0)
+    figure = class_figure(few, 1, "train", 10, 0)
     assert len(shown_tiles(figure)) == 3
     assert "all 3 images" in figure.get_suptitle()
-    with pytest.raises(UsageError, match="no image of b in toy, val; choose another --label or --split"):
-        dataset_pages.class_figure(few, 1, "val", 10, 0)
+    with pytest.raises(UsageError, match="no image of b in toy, val; choose another label or split"):
+        class_figure(few, 1, "val", 10, 0)
 
 
 def test_the_grid_shows_evenly_spaced_train_images_with_labels(digits: View) -> None:
@@ -121,7 +125,7 @@ def test_the_grid_shows_evenly_spaced_train_images_with_labels(digits: View) -> 
     assert places[0] == 0
     assert places[-1] == total - 1
     assert set(np.diff(places)) <= {(total - 1) // 17, (total - 1) // 17 + 1}
-    assert [title for title, _ in images] == [str(digits.labels["train"][i]) for i in places]
+    assert [title for title, _ in images] == [f"Label: {digits.labels['train'][i]}" for i in places]
 
 
 def test_the_row_has_one_image_a_class_under_its_name(digits: View) -> None:
@@ -189,27 +193,27 @@ def test_names_are_shown_as_they_are_and_long_ones_cut_in_the_middle() -> None:
 
 def test_a_class_is_named_by_name_or_by_number() -> None:
     few = toy([1, 1, 1], [1, 1, 1], [1, 1, 1], ("3", "0", "dog"))
-    assert [dataset_pages.label_of(few, given) for given in ("3", "0", "dog", "2", "1")] == [0, 1, 2, 2, 1]
+    assert [views.label_of(few, given) for given in ("3", "0", "dog", "2", "1")] == [0, 1, 2, 2, 1]
     with pytest.raises(UsageError, match="'dgo': toy has no such class: did you mean 'dog'"):
-        dataset_pages.label_of(few, "dgo")
+        views.label_of(few, "dgo")
     with pytest.raises(UsageError, match="no such class"):
-        dataset_pages.label_of(few, "7")
+        views.label_of(few, "7")
 
 
 def test_a_study_divides_its_data_sets_each_way_once(study_of: Callable[..., Study]) -> None:
     axes = {"val_split": ["stratified", "balanced"], "lr": [0.1, 0.2]}
-    found = dataset_pages.divisions(study_of(axes))
+    found = views.divisions(study_of(axes))
     assert list(found) == ["digits-stratified", "digits-balanced"]
-    counts = {name: dataset_pages.view(settings).counts("val") for name, settings in found.items()}
+    counts = {name: views.view(settings).counts("val") for name, settings in found.items()}
     assert np.ptp(counts["digits-balanced"]) == 1
-    assert list(dataset_pages.divisions(study_of(), "mnist")) == ["mnist"]
+    assert list(views.divisions(study_of(), "mnist")) == ["mnist"]
 
 
 def test_file_names_stand_above_images_where_there_are_some(tmp_path: Path) -> None:
     tables = tomllib.loads(image_files.export(datasets["digits"], "npy", tmp_path))
     study = parse({"study": {"name": "own"}, "baseline": {"dataset": "digits_npy"}, **tables})
-    (settings,) = dataset_pages.divisions(study).values()
-    figure = dataset_pages.class_figure(dataset_pages.view(settings), 4, "val", 5, 0)
+    (settings,) = views.divisions(study).values()
+    figure = class_figure(views.view(settings), 4, "val", 5, 0)
     for title, image in shown_tiles(figure):
         np.testing.assert_array_equal(image, np.load(tmp_path / "train_imgs" / title))
     assert len(shown_tiles(figure)) == 5
@@ -218,7 +222,7 @@ def test_file_names_stand_above_images_where_there_are_some(tmp_path: Path) -> N
 def test_figures_are_written_and_an_unwritable_folder_is_reported(
     study_of: Callable[..., Study], tmp_path: Path
 ) -> None:
-    asked = dataset_pages.ImageRequest(("counts", "row", "grid"), label="7", split="test", count=3)
+    asked = dataset_pages.ImageRequest(("counts", "row", "grid"), ImageChoice("test", "7", count=3, seed=0))
     written = [png for _, png in dataset_pages.draw(study_of(), asked, tmp_path / "figures")]
     names = ["digits-counts", "digits-row", "digits-grid", "digits-test-label-7-seed-0"]
     assert [png.name for png in written] == [f"{name}.png" for name in names]

@@ -34,7 +34,7 @@ def test_samples_are_chosen_by_index_or_name_within_the_split(kept_trials: Resul
     assert list(predicted_images.chosen(named, [f"7_{inside[0]}.png"])["index"]) == [int(inside[0])]
     outside = next(str(i) for i in range(1437) if i not in set(seen.table["index"]))
     for wrong in (outside, "1437", "-1", "cat"):
-        with pytest.raises(UsageError, match=f"--sample '{wrong}': not in val, which has 144 of the 1,437"):
+        with pytest.raises(UsageError, match=f"sample '{wrong}': not in val, which has 144 of the 1,437"):
             predicted_images.chosen(seen, [wrong])
 
 

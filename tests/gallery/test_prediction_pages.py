@@ -308,7 +308,7 @@ def test_hardest_writes_a_figure_and_a_table_of_all_images(kept_results: Path, t
     ("arguments", "said"),
     [
         (["digit"], "did you mean 'digits'"),
-        (["digits", "--grid"], "--hardest draws no --label and no --grid"),
+        (["digits", "--grid"], "--hardest draws no other images"),
         (["digits", "--set", "val_split=balanced"], "--hardest takes --where, --split, --count and --out"),
         (["digits", "--split", "train"], "no predictions of train"),
     ],

@@ -112,6 +112,20 @@ def test_a_plan_warns_of_probable_mistakes(
         assert text.startswith(expected)
 
 
+def test_numbers_of_logspace_are_warned_of(study_of: Make) -> None:
+    lrs = [0.01, 10**-1.5, 0.1, 0.3, 1e-05]
+    (warning,) = make(study_of({"lr": lrs})).warnings
+    assert warning.startswith("lr = 0.03162277660168379: the last digits of a computed number (np.logspace)")
+    assert make(study_of({"lr": [float(f"{lr:.6g}") for lr in lrs]})).warnings == []
+
+
+def test_a_split_by_blocks_needs_a_data_set_with_blocks(study_of: Make) -> None:
+    assert make(study_of(val_split="blocks")).stacks
+    assert make(study_of(dataset="mnist", val_split="blocks", val_fraction=0)).stacks
+    with pytest.raises(UsageError, match=r"val_split = 'blocks' is for .* and digits_writers"):
+        make(study_of(dataset="mnist", val_split="blocks"))
+
+
 def test_a_batch_may_be_the_train_split_and_no_larger(study_of: Make) -> None:
     assert make(study_of(batch_size=1293)).stacks
     assert make(study_of(batch_size=1437, val_fraction=0)).stacks

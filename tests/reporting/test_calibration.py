@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from harness.reporting import ReportData, calibration
 from harness.reporting.model import Section
 from harness.results import predictions, selection, weights
 from harness.stats.calibrations import BINS
+from harness.study.study import Study
+from harness.training import runs
 
 
 def make_section(reading: ReportData) -> Section:
@@ -87,3 +90,21 @@ def test_only_the_first_of_many_arms_are_shown_with_a_note(
 
 def test_there_is_no_section_if_nothing_finished(sweep: ReportData) -> None:
     assert calibration.section(replace(sweep, trials=sweep.trials.assign(status="diverged"))) is None
+
+
+def test_label_smoothing_makes_the_page_say_the_direction(
+    sweep: ReportData, study_of: Callable[..., Study], tmp_path: Path
+) -> None:
+    assert "label_smoothing" not in " ".join(make_section(sweep).words)
+    study = study_of({"label_smoothing": [0.0, 0.4]}, study={"seeds": 2}, hidden=[32], lr=0.5, epochs=12)
+    runs.train(study, tmp_path / "smooth", workers=1, device="cpu")
+    reading = reporting.read(tmp_path / "smooth")
+    words = " ".join(make_section(reading).words)
+    for share, sign in ((0.0, "above (over"), (0.4, "below (under")):
+        gaps = []
+        smoothed = reading.trials["label_smoothing"].astype(float)
+        for _, trial in reading.trials[smoothed.eq(share)].iterrows():
+            said = predictions.table(reading.results, trial, "test")
+            gaps.append(float(said["confidence"].mean() - (~said["wrong"]).mean()))
+        expected = f"{100 * abs(np.mean(gaps)):.1f} points {sign}confident) at label_smoothing = {share:g}"
+        assert expected in words, words

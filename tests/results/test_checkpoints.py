@@ -40,7 +40,8 @@ from harness.planning import plan
 from harness.registry import PACKAGE_ROOT
 from harness.registry.digest import ComponentDigest
 from harness.results import checkpoints, run_folder
-from harness.results.checkpoints import Cadence, CheckpointHeader, DamagedError, Origin, ShareCheckpoint
+from harness.results.checkpoints import Cadence, CheckpointHeader, DamagedError, ShareCheckpoint
+from harness.results.origins import Origin
 from harness.study.study import Study, load, parse
 from harness.system import files
 from harness.training import executors, progress, runs

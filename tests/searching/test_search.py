@@ -428,7 +428,9 @@ import torch
 
 @activations.register("faulty")
 def faulty(x):
-    "Fails where it is told to."
+    "Fails where it is told to; a branch on values keeps it from being compiled."
+    if bool(x.isnan().all()):
+        return x
     if Path("armed").exists() and max(x.shape) > 6:  # not while the plan tries it
         {fault}
     return torch.tanh(x)

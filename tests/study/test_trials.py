@@ -183,6 +183,9 @@ def test_settings_that_do_not_apply_are_left_out() -> None:
     assert "epochs" not in resolve({"steps": 10})
     assert "activation" not in resolve({"hidden": [], "activation": "tanh"})
     assert not {"val_split", "split_seed"} & resolve({"val_fraction": 0.0, "split_seed": 3}).keys()
+    usual, given = (resolve({"dataset": "digits_writers", **more}) for more in ({}, {"val_split": "random"}))
+    assert (usual.val_split, usual.val_fraction, given.val_split) == ("blocks", 0.3, "random")
+    assert resolve({"dataset": "digits"}).val_split == "stratified"
     assert "label_noise_seed" not in resolve({"label_noise_seed": 3})
     assert "dropout" not in resolve({"hidden": [], "dropout": 0.5})
 

@@ -24,9 +24,9 @@ import pandas as pd
 
 import harness
 from harness import stats
-from harness.cli import output
 from harness.errors import MachineError, UsageError
 from harness.results import Results
+from harness.training import displays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def validity(results: Path, seeds: int, studies: int, pool: Path | None, workers
 def trained(name: str, results: Path, workers: int | None, overrides: list[str] | None = None) -> Results:
     """The results of a study beside this file, trained as far as they are missing."""
     study = harness.load(str(HERE / f"{name}.toml"), overrides or [])
-    return harness.run(study, results / name, workers=workers, display=output.show_progress)
+    return harness.run(study, results / name, workers=workers, display=displays.show_progress)
 
 
 def values_of(aa: Results) -> dict[str, NDArray[np.float64]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.axes.architectures import initial_layers
 from harness.data.batches import Budget
 from harness.engines import kernels
-from harness.engines.base import learning_rates
+from harness.engines.base import learning_rates, steps_before
 from harness.engines.compiled.components import CompiledOptimizer, MemberParts
 from harness.engines.compiled.memory import address, zeros
 from harness.engines.members import SeedIndex, as_slice
@@ -62,7 +62,8 @@ class MemberGroup:
         self.optimizer = CompiledOptimizer.of(lowered[0].optimizer, trials, real)
         self.first_states = [zeros(self.first.shape, dtype) for _ in self.optimizer.states]
         self.rest_states = [zeros(self.rest.shape, dtype) for _ in self.optimizer.states]
-        self.rates = np.ascontiguousarray(learning_rates(trials, context.budget))
+        self.before = steps_before(trials[0])
+        self.rates = np.ascontiguousarray(learning_rates(trials, context.budget))[self.before :]
         self.parts = MemberParts(trials, lowered, widths[-1], real)
         self.dropout = max(trial.arm.settings.dropout or 0.0 for trial in trials)
         self.tiles = self._tiles(context.seeds.of_member[as_slice(members)])
@@ -178,8 +179,8 @@ class MemberGroup:
         return {f"0.{name}": x for name, x, _ in states} | {f"1.{name}": x for name, _, x in states}
 
     def load_optimizer_state(self, values: Mapping[str, Any]) -> None:
-        """Restore what `optimizer_state` gave."""
-        for i, name in enumerate(self.optimizer.states):
+        """Restore what `optimizer_state` gave; nothing, for an optimizer that begins afresh."""
+        for i, name in enumerate(self.optimizer.states if values else ()):
             self.first_states[i][:] = self.to_tiles(values[f"0.{name}"])
             self.rest_states[i][:] = values[f"1.{name}"]
 

@@ -118,7 +118,7 @@ class CompiledTraining:
             full_products=use.products, full_steps=use.gradients, index=address(index), label=address(label),
             uniforms=address(uniform) if uniform.size else None,
             layers=uniform.shape[2], widest=uniform.shape[3],
-            t=t, steps=steps, seeds=seeds, b=filled, count=b,
+            t=t - self.groups[0].before, steps=steps, seeds=seeds, b=filled, count=b,
         )  # fmt: skip
         room = max(group.room(filled) for group in self.groups)
         if len(self.room) < room:

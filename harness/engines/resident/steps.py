@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.data.samples import Data
+from harness.engines.base import steps_before
 from harness.engines.members import as_slice
 from harness.engines.resident.launching import Arguments, Launch, Launcher, cuda
 from harness.engines.resident.sources import MOST_HIDDEN, PALETTE, GroupFacts, Program, program
@@ -53,7 +54,7 @@ def launchers(device: torch.device) -> Callable[[], Launcher] | None:
 def steps(stack: StackedNetwork, data: Data, feed: Feed, note: Callable[[str], None]) -> Resident | None:
     """Return a stack's steps by the kernel; None where its device has none, or, as is noted, it cannot."""
     make = launchers(stack.device)
-    if make is None:
+    if make is None or any(map(steps_before, stack.trials)):  # it counts an optimizer's updates as steps
         return None
     try:
         made = Resident(stack, data, feed, make())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.axes.optimizers import Count, Optimizer, State, optimizers
 from harness.data.batches import Budget
-from harness.engines.base import learning_rates
+from harness.engines.base import learning_rates, steps_before
 from harness.engines.members import as_slice, runs, update_key, update_rule
 from harness.engines.states import numbered
 from harness.engines.tensors import restored_value, widest_dtype
@@ -35,6 +35,7 @@ class StackOptimizer:
         self.rates = torch.from_numpy(rates).to(device, widest_dtype(device))
         self.shared_rates: list[float] = rates[:, 0].tolist() if self.shared else []
         self.constant = bool((rates == rates[0]).all())
+        self.before = steps_before(trials[0])
         self.folds = self.optimizer.linear and not any(t.arm.settings["weight_decay"] for t in trials)
 
     @staticmethod
@@ -57,8 +58,9 @@ class StackOptimizer:
 
     def apply(self, t: Count, params: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
         """Update parameters (k, n) in place: layer one's and the rest, or the rest alone."""
+        counted = t - self.before if self.before else t
         for param, grad, state in zip(params, grads, self.states[-len(params) :], strict=True):
-            self.optimizer.update(param, grad, state, t, lr=self.rate(t), **self.settings)
+            self.optimizer.update(param, grad, state, counted, lr=self.rate(t), **self.settings)
 
     def slots(self, place: int, names: Sequence[str], like: Tensor) -> list[Tensor]:
         """Return states of layer one's weights (0) or the rest (1), made of zeros at first use."""

@@ -1,0 +1,70 @@
+"""`harness continue`: a trained trial goes on with other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.show import plugin_option
+from harness.errors import UsageError
+
+OPTIMIZER_STATES = {"auto": None, "kept": True, "fresh": False}
+
+
+@click.command("continue")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--trial",
+    default="best",
+    show_default=True,
+    help="A trial_id; or best, by val accuracy, of those --where leaves.",
+)
+@click.option("--where", metavar="CONDITIONS", help="Conditions on the settings: loss=ql,seed=0.")
+@click.option("--epochs", type=int, help="How many more epochs.")
+@click.option("--steps", type=int, help="How many more steps, instead.")
+@click.option("--lr", type=float, help="The learning rate from here on; by default the trial's own.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another setting that changes. Repeatable."
+)
+@click.option(
+    "--optimizer-state", type=click.Choice(list(OPTIMIZER_STATES)), default="auto", show_default=True,
+    help="auto: the optimizer goes on where its state was kept (keep_state) and fits.",
+)  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Its folder; results/<study>-continued-<trial_id>/ by default.",
+)
+@plugin_option
+def continue_(
+    results: Path, trial: str, where: str | None, changes: Sequence[str], optimizer_state: str,
+    out: Path | None, **budget: Any,
+) -> None:  # fmt: skip
+    """Train a trained trial further, with other settings, as a trial of its own in a folder of its own."""
+    from harness.cli import output
+    from harness.exporting.continuing import continue_training
+    from harness.results import read
+
+    given = {name: value for name, value in budget.items() if value is not None}
+    chosen = read(results).trial(trial, where or "")
+    continued = continue_training(
+        chosen, out=out, optimizer_state=OPTIMIZER_STATES[optimizer_state], **{**_read(changes), **given}
+    )
+    output.show_trial(continued, continued.trials.iloc[0])
+    click.echo(f"results: {continued.folder}/trials.csv, epochs.csv, confusion.csv")
+
+
+def _read(changes: Sequence[str]) -> dict[str, Any]:
+    """Read the settings that --set gives, as in `harness run`."""
+    from harness.study.overrides import read_value
+
+    read: dict[str, Any] = {}
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {change!r}: allowed: KEY=VALUE")
+        read[name.strip()] = read_value(text.strip())
+    return read

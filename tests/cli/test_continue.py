@@ -1,0 +1,81 @@
+"""`harness continue`, and what `harness run` and `plan` say of trials that go on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from harness import results
+from harness.cli import main
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A folder with a study file and its results."""
+    monkeypatch.chdir(tmp_path)
+    tables = {
+        "study": {"name": "s", "seeds": 1, "keep_state": "all"},
+        "baseline": {"dataset": "digits", "hidden": [6], "epochs": 1},
+        "axes": {"schedule": ["constant", "cosine"]},
+    }
+    Path("s.toml").write_text(tomli_w.dumps(tables))
+    assert command("run", "s.toml", "--workers", "1") == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def command(*arguments: str) -> int:
+    sys.argv = ["harness", *arguments]
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_plan_and_a_run_say_what_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    said = ["1 trial goes on from 1 epoch", "1 starts again: their schedule depends on the number of epochs"]
+    assert command("plan", "s.toml", "--set", "epochs=2") == 0
+    planned = capsys.readouterr()
+    assert "kept states: 0.0 MB of it" in planned.out
+    assert command("run", "s.toml", "--set", "epochs=2", "--workers", "1") == 0
+    ran = capsys.readouterr()
+    for sentence in said:
+        assert sentence in planned.err
+        assert sentence in ran.err
+    parents = results.read_trials("results/s").set_index("schedule")["parent"]
+    assert parents.notna().to_dict() == {"constant": True, "cosine": False}
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_trial_is_continued(capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--where", "schedule=constant"]
+    change = ["--lr", "0.01", "--set", "batch_size=64", "--set", "optimizer=momentum"]
+    assert command("continue", "results/s", *where, "--epochs", "2", *change, "--out", "again") == 0
+    said = capsys.readouterr()
+    trial = results.read_trials("again").iloc[0]
+    assert f"{trial['trial_id']}: baseline, seed 0, on digits" in said.out
+    assert f"went on from trial {trial['parent']}" in said.out
+    assert (trial["epochs_done"], trial["batch_size"], trial["optimizer"]) == (3, 64, "momentum")
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--epochs", "0"], "epochs = 0: allowed: greater than or equal to 1"),
+        ([], "how much more? Give epochs=3, or steps=500; one of the two"),
+        (["--epochs", "1", "--set", "lr"], "--set 'lr': allowed: KEY=VALUE"),
+        (["--epochs", "1", "--set", "hidden=[3]"], "hidden = [3]: a trained network keeps its layers"),
+        (["--epochs", "1", "--trial", "t0"], "has no trial 't0'"),
+        (["--epochs", "1", "--optimizer-state", "some"], "'some' is not one of 'auto', 'kept', 'fresh'"),
+    ],
+)
+def test_mistakes_are_told_and_end_with_2(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("continue", "results/s", "--where", "schedule=constant", *options) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in Path("results").iterdir()] == ["s"]
