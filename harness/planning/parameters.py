@@ -62,7 +62,7 @@ def in_words(counts: Mapping[str, int], arms: Mapping[str, Settings]) -> str:
         return "".join(f"{count:,} trainable parameters" for count in distinct)
     if len(distinct) > MOST_TOLD:
         return f"{distinct[0]:,} to {distinct[-1]:,} trainable parameters"
-    first = {count: arms[name] for name, count in reversed([*counts.items()])}
+    first = {count: arms[name] for name, count in reversed(list(counts.items()))}
     names = [name for name in _deciding(first[distinct[0]]) if all(name in arm for arm in first.values())]
     told = {name: {count: as_text(arm[name]) for count, arm in first.items()} for name in names}
     differ = [name for name in names if len(set(told[name].values())) > 1]
