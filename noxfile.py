@@ -145,7 +145,7 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
-def labs(session: nox.Session) -> None:
+def notebooks(session: nox.Session) -> None:
     """Execute the labs' notebooks, into results/labs; `-- --dataset digits`, `-- --handout FOLDER`."""
     install(session, "labs")
     session.run("python", "docs/labs/notebooks.py", *session.posargs)
