@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import BinaryIO
 from harness import notes
 from harness.data import cache
 from harness.errors import MachineError
+from harness.notes import notebook
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds; a host behind a firewall must not hold a person up
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no other source can help
@@ -119,7 +119,7 @@ def mirror(base: str) -> Source:
         import pooch
 
         download = pooch.HTTPDownloader(
-            progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
+            progressbar=notebook.on_terminal(), chunk_size=1 << 16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
         )
         for file in wanted:
             path = scratch / f"{file}.gz"

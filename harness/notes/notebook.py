@@ -1,8 +1,9 @@
-"""The notebook that this process is the kernel of, if it is one; IPython is never imported for that."""
+"""The notebook that this process is the kernel of, or a command of; IPython is never imported for that."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -17,3 +18,12 @@ def ipython_display() -> Any | None:
     if find is None or not hasattr(find(), "kernel"):
         return None
     return importlib.import_module("IPython.display")
+
+
+def on_terminal() -> bool:
+    """Tell whether a line on stderr can be drawn anew: on a terminal.
+
+    A notebook gives a command of its own (`!harness run ..`) a terminal, too, whose cell shows every drawing
+    below the last one; Jupyter marks the processes of its kernels by JPY_PARENT_PID.
+    """
+    return sys.stderr.isatty() and "JPY_PARENT_PID" not in os.environ

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import html
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from harness import notes
-from harness.notes.notebook import ipython_display
+from harness.notes import notebook
 
 LINE_EVERY = 10.0  # seconds between lines, where there is no terminal
 FRAME_EVERY = 0.5  # seconds between updates of a bar
@@ -40,7 +39,7 @@ def shown(
     def draw() -> None:
         if cell is not None:
             _draw_in(cell, work, stop, delay)
-        elif sys.stderr.isatty():
+        elif notebook.on_terminal():
             _draw_bar(work, stop, delay)
         else:
             _write_lines(work, stop, delay)
@@ -142,7 +141,7 @@ class _Cell:
 
 def _cell(title: str, unit: str, total: int) -> _Cell | None:
     """Make a bar in the notebook's cell that is running; None elsewhere, and where progress is hidden."""
-    display = ipython_display() if notes.logger.isEnabledFor(logging.INFO) else None
+    display = notebook.ipython_display() if notes.logger.isEnabledFor(logging.INFO) else None
     return _Cell(display, title, unit, total) if display is not None else None
 
 

@@ -133,3 +133,20 @@ def test_ipython_on_a_terminal_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -
     assert notebook.ipython_display() is None
     ipython.get_ipython = lambda: None  # type: ignore[attr-defined]
     assert notebook.ipython_display() is None
+
+
+@pytest.mark.parametrize("in_cell", [True, False])
+def test_a_command_in_a_cell_writes_lines_though_it_has_a_terminal(
+    in_cell: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(notebook, "ipython_display", lambda: None)
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    if in_cell:
+        monkeypatch.setenv("JPY_PARENT_PID", "1")
+    drawn: list[str] = []
+    monkeypatch.setattr(progress_bar, "_draw_bar", lambda *_: drawn.append("bar"))
+    monkeypatch.setattr(progress_bar, "_write_lines", lambda *_: drawn.append("lines"))
+    with progress_bar.shown("writing", "images", 3, lambda: 3.0):
+        pass
+    assert drawn == ["lines" if in_cell else "bar"]
