@@ -17,14 +17,19 @@ class PlainError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Give IPython what it shows in place of a traceback: calls inside of the harness explain nothing."""
-        libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-        hidden = [Path(__file__).parent, *map(Path, libraries)]
         own = [
             f"line {frame.lineno}: {frame.line}"
             for frame in traceback.extract_tb(self.__traceback__)
-            if not any(Path(frame.filename).is_relative_to(folder) for folder in hidden)
+            if not _of_a_library(Path(frame.filename))
         ]
         return [*own, f"{type(self).__name__}: {self}"]
+
+
+def _of_a_library(file: Path) -> bool:
+    """Tell whether a file is the harness's own, Python's or an installed package's."""
+    folders = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
+    return bool(installed) or any(file.is_relative_to(folder) for folder in folders)
 
 
 class UsageError(PlainError):
