@@ -264,7 +264,10 @@ def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     checked = {}
     for name, value in settings.items():
         if name not in DIVIDING:
-            raise UsageError(f"{name} = {value!r}: not a setting of the data; {did_you_mean(name, DIVIDING)}")
+            raise UsageError(
+                f"{name} = {value!r}: not an argument of this function and not a setting of the data; "
+                f"{did_you_mean(name, DIVIDING)}"
+            )
         try:
             checked[name] = CORE[name].check(value)
         except ValueError as error:

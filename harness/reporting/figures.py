@@ -33,6 +33,12 @@ __all__ = [
     "probabilities",
 ]  # fmt: skip
 
+
+def __dir__() -> list[str]:
+    """List the public names, for tab completion."""
+    return __all__
+
+
 MOST_OF_A_CLASS = 50  # misclassified images in a row of a figure
 
 

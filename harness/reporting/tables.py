@@ -21,6 +21,11 @@ __all__ = [
 ]  # fmt: skip
 
 
+def __dir__() -> list[str]:
+    """List the public names, for tab completion."""
+    return __all__
+
+
 def label_counts(dataset: Any, split: str | None = None, **settings: Any) -> pd.DataFrame:
     """Tabulate the images of each class and split; the arguments are those of `figures.label_counts`.
 

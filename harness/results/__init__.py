@@ -42,7 +42,17 @@ REMAKE = "`harness run` of its study writes it anew from parts/"
 
 @dataclass(frozen=True)
 class Results:
-    """A results folder, read: tidy frames, the study's tables, and the provenance of it all."""
+    """A results folder, read: tidy frames, the study's tables, and the provenance of it all.
+
+    Attributes:
+        folder: where it is.
+        trials: a row a trial: trial_id, arm, a column a setting, then train_loss, val_accuracy and others.
+        epochs: a row an evaluation of train or val: trial_id, epoch, step, split, loss, accuracy. Settings
+            are in `trials`: `results.epochs.merge(results.trials[["trial_id", "lr"]])`.
+        confusion: a row a trial, split, label and prediction, with its count.
+        study: the tables of the study file.
+        provenance: versions, machine, data and runs that it comes from.
+    """
 
     folder: Path
     trials: pd.DataFrame

@@ -75,7 +75,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     """Train what is missing of a study, and read the results.
 
     Args:
-        study: a validated study (`harness.study.study.load`).
+        study: a validated study, of `harness.parse` or `harness.load`.
         folder: the results folder; results/<study>/ if not given.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
@@ -90,8 +90,10 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         bits: "native", or "portable": rows that are the same to the last bit on every x86-64 and AArch64
             processor; what cannot give them is refused before anything is trained.
 
-    A study with [tune] leaves its tuned arms in `folder`/tuned: `harness.results.read` reads them; the
-    results that are returned are those of the arms as they stand.
+    Returns:
+        The results, as `harness.read(folder)` gives them: `.trials` has a row a trial, `.epochs` a row an
+        evaluation, and `.trial()` is the best one. Of a study with [tune] they are those of the arms as they
+        stand; `harness.read` of `folder`/tuned gives those of the tuned arms.
 
     Raises:
         UsageError: the study, the folder or an option is not valid.
