@@ -168,7 +168,7 @@ class _Parent:
         if row["engine"] not in ENGINES:
             raise UsageError(
                 f"trial {given.trial_id} was trained by {row['engine']}; allowed: {', '.join(ENGINES)}. "
-                "Its study with more epochs goes on from its kept state (harness run --set epochs=..)"
+                "Its study with more epochs goes on from its kept state (keep_state = 'all' in [study])"
             )
         return cls(given, trained.planned(given), row["engine"])
 

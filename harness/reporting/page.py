@@ -77,7 +77,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
         path.write_text(_render(reading, page, images, tables), encoding="utf-8", newline="\n")
     except OSError as error:
         raise MachineError(
-            f"the report {path} cannot be written: {error}; choose another place with --out"
+            f"the report {path} cannot be written: {error}; choose another place (out)"
         ) from error
     return path
 
