@@ -66,9 +66,8 @@ def subject_of(
     calling.check_callable("fn", fn)
     if gradient is not None:
         calling.check_callable("gradient", gradient)
-        if (calling.positional(gradient) or (2, 2))[
-            1
-        ] == 0:  # of an object whose forward has kept its arguments
+        _, most = calling.positional(gradient) or (2, 2)
+        if most == 0:  # of an object whose forward has kept its arguments
             gradient = _after(fn, gradient)
         gradient = functools.partial(gradient, **calling.accepted(gradient, right.settings))
     return LossSubject(name, functools.partial(fn, **calling.accepted(fn, right.settings)), gradient, right)

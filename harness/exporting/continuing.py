@@ -19,6 +19,7 @@ import numpy as np
 
 from harness import notes
 from harness.axes.optimizers import optimizers
+from harness.axes.own_networks import ENGINES
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
@@ -50,7 +51,6 @@ FIXED = {
 OF_COMPONENT = ("optimizer", "schedule", "loss")
 """Axes whose component may change: settings of the old one are left out then."""
 CONTINUED = re.compile(r"-continued-t[0-9a-f]{12}$")
-ENGINES = ("stacked", "loop", "numpy")
 
 
 def continue_training(  # noqa: PLR0913 (a person's keywords)

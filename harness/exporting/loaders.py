@@ -48,15 +48,15 @@ Source: TypeAlias = "str | Dataset | Study | Plan | Trial | TrainedTrial | Resul
 Collate: TypeAlias = Callable[[Sequence[tuple[Tensor, Tensor]]], Any]
 
 
-def dataset(name: Source, split: Part = "all") -> RawDataset:
+def dataset(dataset: Source, split: Part = "all") -> RawDataset:
     """Return a data set as it came: raw images (H, W) in uint8 and int labels, indexable as a list.
 
     It works with torch's Subset and DataLoader. One numbering holds everywhere: in "all" the train images
     come first, then the test images; `split_dataset(name, split).index` are numbers in it, also of test.
 
     Args:
-        name: a registered data set, such as "mnist"; a study's own, `study.dataset("mine")`; or a study or a
-            trial, whose data set is meant.
+        dataset: a registered data set, such as "mnist"; a study's own, `study.dataset("mine")`; or a study or
+            a trial, whose data set is meant.
         split: "all", "train" or "test", as the data set came; a study's val is a share of train.
 
     Returns:
@@ -75,9 +75,9 @@ def dataset(name: Source, split: Part = "all") -> RawDataset:
         >>> len(images[images.labels == 7])
         36
     """
-    if isinstance(name, str):
-        name = datasets[_registered(name)]
-    return raw(name if isinstance(name, Dataset) else data_settings(name).data, split)
+    if isinstance(dataset, str):
+        dataset = datasets[_registered(dataset)]
+    return raw(dataset if isinstance(dataset, Dataset) else data_settings(dataset).data, split)
 
 
 def split_dataset(dataset: Source, split: Split = "train", **settings: Any) -> SplitDataset:
@@ -229,7 +229,7 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
     def __init__(
         self, images: SplitDataset, batches: TrialBatches, collate_fn: Collate, num_workers: int
     ) -> None:
-        self.batches, self.told = batches, False
+        self.batches, self._told = batches, False
         super().__init__(
             images, batch_sampler=batches, collate_fn=collate_fn, num_workers=num_workers,
             generator=torch.Generator().manual_seed(batches.trial.seed),
@@ -259,8 +259,8 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         return self._one_epoch(self.epoch)
 
     def _one_epoch(self, epoch: int) -> Iterator[Any]:
-        if self.batches.beyond and not self.told:
-            self.told = True
+        if self.batches.beyond and not self._told:
+            self._told = True
             notes.warn(
                 f"the trial's {count(self.epochs, 'epoch')} are over: these batches are of epochs beyond it; "
                 "set_epoch(0) goes back to its first"

@@ -6,7 +6,7 @@
 
 Each function returns matplotlib's Axes, or an array of them where there are several panels; `ax.figure` is
 the figure, and `ax.figure.savefig("it.png")` writes it. In a notebook it appears below its cell, once.
-`harness.tables` has the same functions, with the same arguments, as DataFrames.
+`harness.tables` has the same functions as DataFrames, with the same arguments but those of drawing.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ __all__ = [
     "confusion", "curves", "failures", "function", "grid", "hardest", "images", "label_counts", "predictions",
     "probabilities",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    """List the public names alone, for tab completion."""
+    return list(__all__)
+
 
 MOST_OF_A_CLASS = 50  # misclassified images in a row of a figure
 
@@ -67,7 +73,7 @@ def label_counts(
 
 
 @public
-def images(  # noqa: PLR0913 (a person\'s keywords)
+def images(  # noqa: PLR0913 (a person's keywords)
     dataset: Any, split: str = "train", *, label: str | int | None = None, number: Any = None,
     first: int | None = None, count: int | None = None, seed: int | None = None, columns: int | None = None,
     ink: str = "auto", captions: str | None = None, ax: Axes | None = None, **settings: Any,
@@ -174,7 +180,7 @@ def predictions(
 
 
 @public
-def probabilities(  # noqa: PLR0913 (a person\'s keywords)
+def probabilities(  # noqa: PLR0913 (a person's keywords)
     trial: Any, split: str = "test", *, samples: Any = None, count: int = 6, where: str = "",
     classes: Sequence[object] | None = None, images: Any = None, labels: Any = None, ax: Axes | None = None,
 ) -> Sequence[Axes]:  # fmt: skip
@@ -264,7 +270,7 @@ def hardest(
 
 
 @public
-def confusion(  # noqa: PLR0913 (a person\'s keywords)
+def confusion(  # noqa: PLR0913 (a person's keywords)
     trial: Any = None, split: str = "test", *, where: str = "", combine: str | None = None,
     labels: Any = None, predictions: Any = None, classes: Sequence[object] | None = None,
     ax: Axes | None = None,

@@ -1,5 +1,6 @@
-"""`harness.tables`: the numbers behind `harness.figures`, by the same names and arguments, as DataFrames.
+"""`harness.tables`: the numbers behind `harness.figures`, by the same names, as DataFrames.
 
+Arguments are the same, too, but for those of drawing (`ax`, `ink`, `captions` and the like).
 `harness.tables.confusion(results, where="loss=ce", combine="sum")` are the counts that the figure shows.
 """
 
@@ -21,6 +22,11 @@ __all__ = [
 ]  # fmt: skip
 
 
+def __dir__() -> list[str]:
+    """List the public names alone, for tab completion."""
+    return list(__all__)
+
+
 def label_counts(dataset: Any, split: str | None = None, **settings: Any) -> pd.DataFrame:
     """Tabulate the images of each class and split; the arguments are those of `figures.label_counts`.
 
@@ -33,7 +39,7 @@ def label_counts(dataset: Any, split: str | None = None, **settings: Any) -> pd.
     return views.label_counts(view, views.existing(view, split) if split else None)
 
 
-def images(  # noqa: PLR0913 (a person\'s keywords)
+def images(  # noqa: PLR0913 (a person's keywords)
     dataset: Any, split: str = "train", *, label: str | int | None = None, number: Any = None,
     first: int | None = None, count: int | None = None, seed: int | None = None, **settings: Any,
 ) -> pd.DataFrame:  # fmt: skip
@@ -120,7 +126,7 @@ def hardest(
     return table if count is None else table.head(count)
 
 
-def confusion(  # noqa: PLR0913 (a person\'s keywords)
+def confusion(  # noqa: PLR0913 (a person's keywords)
     trial: Any = None, split: str = "test", *, where: str = "", combine: str | None = None,
     labels: Any = None, predictions: Any = None, classes: Sequence[object] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
