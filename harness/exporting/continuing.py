@@ -32,7 +32,7 @@ from harness.results.checkpoints import EVERY, CheckpointHeader, DamagedError
 from harness.results.origins import Origin
 from harness.settings import Value
 from harness.study.about import LONGEST_NAME
-from harness.study.checker import known_settings
+from harness.study.checker import allowed, known_settings
 from harness.study.starts import FILE, OF_A_START, Start
 from harness.study.study import Study, parse
 from harness.study.trials import Trial, resolve
@@ -130,10 +130,7 @@ def checked(changes: Mapping[str, Any]) -> dict[str, Value]:
                 )
         if name not in known:
             raise UsageError(f"{name} = {value!r}: no such setting; {did_you_mean(name, known)}")
-        try:
-            done[name] = known[name].check(value)
-        except ValueError as error:
-            raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
+        done[name] = allowed(name, value, known)
     if ("epochs" in done) == ("steps" in done):
         raise UsageError("how much more? Give epochs=3, or steps=500; one of the two")
     return done

@@ -37,7 +37,8 @@ from harness.errors import UsageError, did_you_mean
 from harness.exporting.untrained import checked_seed, data_settings, untrained
 from harness.planning.plan import Plan
 from harness.results import Results, TrainedTrial
-from harness.settings import CORE, Value
+from harness.settings import Value
+from harness.study.checker import allowed
 from harness.study.starts import OF_A_START
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, resolve
@@ -169,15 +170,7 @@ def _checked(name: str, value: object) -> Value:
     known = (*DATA_SETTINGS[1:], *LABEL_SETTINGS)
     if name not in known:
         raise UsageError(f"{name} = {value!r}: not a setting of the data; {did_you_mean(name, known)}")
-    return _allowed(name, value)
-
-
-def _allowed(name: str, value: object) -> Value:
-    """Check the value of a setting."""
-    try:
-        return CORE[name].check(value)
-    except ValueError as error:
-        raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
+    return allowed(name, value)
 
 
 class TrialBatches:
@@ -317,7 +310,7 @@ def loader(  # noqa: PLR0913 (a person's keywords)
         (torch.Size([200, 64]), torch.Size([200]))
     """
     changes = {"batch_size": batch_size, "sampling": sampling}
-    chosen = {name: _allowed(name, value) for name, value in changes.items() if value is not None}
+    chosen = {name: allowed(name, value) for name, value in changes.items() if value is not None}
     named = isinstance(dataset, str | Dataset)
     given = dataset if isinstance(dataset, str | Dataset) else untrained(dataset)
     base, apply = _data_settings(given, settings)

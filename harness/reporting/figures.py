@@ -174,7 +174,7 @@ def predictions(
 
     Example: `harness.figures.predictions(results.trial(), samples=[0, 17])`
     """
-    model = lookups.seen(trial, split, where)
+    model = lookups.predictions_of(trial, split, where)
     rows, how = lookups.sampled(model, samples, whole("count", count), seed)
     return prediction_pages.predictions_figure(model, rows, how).axes
 
@@ -240,7 +240,7 @@ def failures(trial: Any, split: str = "test", *, per_class: int = 10, where: str
     Example: `harness.figures.failures(results.trial(), "train")`
     """
     most = whole("per_class", per_class, MOST_OF_A_CLASS)
-    return prediction_pages.failures_figure(lookups.seen(trial, split, where), most).axes
+    return prediction_pages.failures_figure(lookups.predictions_of(trial, split, where), most).axes
 
 
 @public

@@ -75,7 +75,7 @@ def predictions(
 
     Example: `harness.tables.predictions(results.trial()).query("wrong")`
     """
-    model = lookups.seen(trial, split, where)
+    model = lookups.predictions_of(trial, split, where)
     rows = model.table
     if samples is not None or count is not None:
         rows, _ = lookups.sampled(model, samples, len(rows) if count is None else count, seed)
@@ -106,7 +106,7 @@ def failures(trial: Any, split: str = "test", *, per_class: int = 10, where: str
 
     Example: `harness.tables.failures(results.trial(), "train", per_class=3)`
     """
-    model = lookups.seen(trial, split, where)
+    model = lookups.predictions_of(trial, split, where)
     return lookups.with_names(model, lookups.mistakes(model, per_class))
 
 
