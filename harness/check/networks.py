@@ -67,11 +67,11 @@ def network(
         >>> bool(network(softmax_regression, start, dataset="digits", like=dict(hidden=[], loss="ce")))
         True
     """
+    check_choice("labels", labels, (None, *LABELS))
     if isinstance(loss_and_gradients, type):
         loss_and_gradients, parameters = engine_classes.as_function(loss_and_gradients, like, dataset)
         labels = "one-hot"
     calling.check_callable("loss_and_gradients", loss_and_gradients)
-    check_choice("labels", labels, (None, *LABELS))
     held = OwnParameters.of(parameters)
     images = image_batch(dataset, batch)
     architecture = None

@@ -52,8 +52,8 @@ Collate: TypeAlias = Callable[[Sequence[tuple[Tensor, Tensor]]], Any]
 def dataset(dataset: Source, split: Part = "all") -> RawDataset:
     """Return a data set as it came: raw images (H, W) in uint8 and int labels, indexable as a list.
 
-    It works with torch's Subset and DataLoader. One numbering holds everywhere: in "all" the train images
-    come first, then the test images; `split_dataset(name, split).index` are numbers in it, also of test.
+    It works with torch's Subset and DataLoader. In "all" the train images come first, then the test images;
+    `split_dataset(name, split).index` are numbers in this list, also of test.
 
     Args:
         dataset: a registered data set, such as "mnist"; a study's own, `study.dataset("mine")`; or a study or
