@@ -229,7 +229,7 @@ def with_names(model: ModelPredictions, rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def mistakes(model: ModelPredictions, per_class: int) -> pd.DataFrame:
+def mistakes(model: ModelPredictions, per_class: int | None) -> pd.DataFrame:
     """Select the surest mistakes of each true class."""
     labels = range(len(model.pictures.facts.classes))
     return pd.concat([predictions.mistakes(model.table, label, per_class) for label in labels])

@@ -101,8 +101,8 @@ def probabilities(
     return pd.DataFrame(values, index=index, columns=list(model.pictures.facts.classes))
 
 
-def failures(trial: Any, split: str = "test", *, per_class: int = 10, where: str = "") -> pd.DataFrame:
-    """Tabulate a trained trial's surest mistakes of each true class; columns as of `predictions`.
+def failures(trial: Any, split: str = "test", *, per_class: int | None = 10, where: str = "") -> pd.DataFrame:
+    """Tabulate a trained trial's surest mistakes of each true class (None: all); columns as of `predictions`.
 
     Example: `harness.tables.failures(results.trial(), "train", per_class=3)`
     """

@@ -153,6 +153,7 @@ def test_predictions_and_failures_are_the_trials_own(results: Results) -> None:
     mistakes = tables.failures(trial, per_class=2)
     assert mistakes["wrong"].all()
     assert mistakes.groupby("label").size().max() == 2
+    assert len(tables.failures(trial, per_class=None)) == table["wrong"].sum()
     assert len(only(figures.failures(trial, per_class=2)).images) == len(mistakes)
 
 
