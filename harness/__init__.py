@@ -57,8 +57,8 @@ _HOMES = {
     "check": "check:",
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
-"search": "searching",
-    "Results": "results", "TrainedTrial": "results", "read": "results", "compare": "comparison",
+    "search": "searching", "Results": "results", "TrainedTrial": "results", "read": "results",
+    "compare": "comparison",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
     **dict.fromkeys((
         "RunningMean", "continue_training", "count_parameters", "dataset", "export", "load_model",

@@ -21,6 +21,7 @@ from harness.axes.plugins import catalogue, load_installed
 from harness.errors import UsageError, did_you_mean, in_words
 from harness.registry import Registry
 from harness.system.lazy import torch
+from harness.text import as_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,8 +139,10 @@ def values(function: DrawnFunction, low: float, high: float, points: int = POINT
     Raises:
         UsageError: the range is none, or the function fails or gives something else than a number for each x.
     """
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"range {low:g} to {high:g}: allowed: two numbers, the lower one first")
+    ends = [end for end in (low, high) if isinstance(end, int | float | np.number) and math.isfinite(end)]
+    if len(ends) < 2 or not low < high:
+        given = f"{as_word(low)} to {as_word(high)}"
+        raise UsageError(f"range {given}: allowed: two numbers, the lower one first")
     if function.kind == "function" and not _takes_tensors(function):
         return _of_arrays(function, np.linspace(low, high, points))
     x = torch.from_numpy(np.linspace(low, high, points)).requires_grad_()

@@ -90,7 +90,7 @@ def find(engine: str) -> NetworkClass:
     if engine not in _known:
         raise MachineError(
             f"the network of engine {engine} is not here: its file changed while the study was running, or "
-            "another one trained this. Start it again; --workers 1 trains in one process"
+            "another one trained this. Start it again; one worker (workers 1) trains in one process"
         )
     return _known[engine]
 
@@ -111,7 +111,7 @@ def named(engine: object) -> str:
         raise UsageError(f"engine = {engine!r:.60}: {made}. Allowed: a name, a file my_network.py, or {FORM}")
     if engine not in ENGINES and not is_own(engine):
         raise UsageError(
-            f"--engine {engine}: {did_you_mean(engine, ENGINES)}; or a network of your own, my_network.py"
+            f"engine {engine!r}: {did_you_mean(engine, ENGINES)}; or a network of your own, my_network.py"
         )
     return engine
 
@@ -121,7 +121,7 @@ def load(path: Path, *, quiet: bool = False) -> str:
     path = path.resolve()
     if not path.is_file():
         allowed = f"{', '.join(ENGINES)}, or a Python file"
-        raise UsageError(f"--engine {path}: there is no such file. Allowed: {allowed}")
+        raise UsageError(f"engine {path}: there is no such file. Allowed: {allowed}")
     module = plugins.module_of(path)
     if not quiet and module not in sys.modules:
         notes.tell(f"running your network {path}")

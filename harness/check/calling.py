@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.check.result import CheckResult
-from harness.errors import ComponentError, MachineError, UsageError, in_words
+from harness.errors import ComponentError, MachineError, UsageError, did_you_mean, in_words
 from harness.registry import place
 from harness.registry.digest import code_of, inner_of
+from harness.settings import Setting
 from harness.system.lazy import torch
 from harness.system.process_state import kept
 
@@ -80,6 +81,18 @@ def check_callable(role: str, function: object) -> None:
             f"{role} = {function!r:.80}: not a function. Give the function itself, without calling it: "
             "my_function, not my_function(..)"
         )
+
+
+def check_settings(what: str, known: Mapping[str, Setting], given: Mapping[str, Any]) -> None:
+    """Raise UsageError for a setting that a component does not have, or a value that is not allowed."""
+    for name, value in given.items():
+        if name not in known:
+            others = did_you_mean(name, known) if known else "it has none"
+            raise UsageError(f"{name} is no setting of {what}; {others}")
+        try:
+            known[name].check(list(value) if isinstance(value, tuple) else value)
+        except ValueError as error:
+            raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,7 @@ import numpy as np
 from harness.check.calling import Array
 
 STEPS = (1e-1, 3e-2, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-KINK = (
-    1e-4,
-    1e-5,
-)  # steps of one-sided slopes: at a kink their gap stays, elsewhere it shrinks with the step
+KINK = (1e-4, 1e-5)  # steps of one-sided slopes: at a kink their gap stays, elsewhere it shrinks
 KINK_GAP = 1e-4
 ROUNDING = float(np.finfo(np.float64).eps)
 SINGLE = 1e-11  # a relative error from which on values are of single precision, whose kinks cannot be told

@@ -29,15 +29,16 @@ FAR = 1000.0
 
 
 def activation(
-    fn: Callable[..., Any] | str, like: str = "relu", *, derivative: Callable[..., Any] | None = None
+    fn: Callable[..., Any] | str, like: str = "relu", *, backward: Callable[..., Any] | None = None
 ) -> CheckResult:
     """Check an activation of your own: values and derivative, against the harness's and PyTorch's.
 
     Args:
         fn: a function of an array of any shape, in PyTorch or NumPy; or the name of a registered activation.
         like: the registered activation that it should be.
-        derivative: its derivative by hand: derivative(x), backward(grad, x) or backward(grad, x, y), found by
-            the number of parameters. Of a function in PyTorch autograd's is compared, too.
+        backward: its derivative by hand: backward(x), backward(grad, x) or, as of registered ones,
+            backward(grad, x, y), found by the number of parameters. Of a function in PyTorch autograd's is
+            compared, too.
 
     Returns:
         A result that is true where all is equal, to rounding; shown, it says what is wrong.
@@ -47,15 +48,15 @@ def activation(
 
     Example:
         >>> import numpy as np
-        >>> bool(activation(lambda x: np.maximum(x, 0), "relu", derivative=lambda x: x > 0))
+        >>> bool(activation(lambda x: np.maximum(x, 0), "relu", backward=lambda x: x > 0))
         True
     """
     reference = activations[like]
     if isinstance(fn, str):
         own = activations[fn]
-        subject = _FunctionSubject(fn, own.forward, derivative or own.backward)
+        subject = _FunctionSubject(fn, own.forward, backward or own.backward)
     else:
-        subject = _FunctionSubject.of(fn, derivative, "derivative")
+        subject = _FunctionSubject.of(fn, backward)
     right = _RightFunction(
         like, reference.forward, function_mistakes.of_activation(like), [LINE, LINE[:24].reshape(6, 4)]
     )
@@ -98,7 +99,7 @@ def head(
         own = heads[fn]
         subject = _FunctionSubject(fn, own.forward, backward or own.backward)
     else:
-        subject = _FunctionSubject.of(fn, backward, "backward")
+        subject = _FunctionSubject.of(fn, backward)
     cases = [2 * probes.noise(b, c, seed=b).numpy() for b, c in ((12, 10), (7, 10), (2, 4))]
     right = _RightFunction(like, reference.forward, function_mistakes.of_head(like), cases)
     with calling.checking(f"{subject.name} as {like}") as findings:
@@ -115,14 +116,14 @@ class _FunctionSubject:
 
     name: str
     function: Callable[..., Any]
-    derivative: Callable[..., Any] | None
+    backward: Callable[..., Any] | None
 
     @classmethod
-    def of(cls, fn: Callable[..., Any], derivative: Callable[..., Any] | None, role: str) -> _FunctionSubject:
+    def of(cls, fn: Callable[..., Any], backward: Callable[..., Any] | None) -> _FunctionSubject:
         calling.check_callable("fn", fn)
-        if derivative is not None:
-            calling.check_callable(role, derivative)
-        return cls(calling.name_of(fn), fn, derivative)
+        if backward is not None:
+            calling.check_callable("backward", backward)
+        return cls(calling.name_of(fn), fn, backward)
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,8 @@ class _FunctionCheck:
         """Compare autograd's derivative, and the one by hand."""
         if self.own.library == "torch":
             self._autograd(x)
-        if self.subject.derivative is not None:
-            result = gradients.gradient(self.own.function, self.subject.derivative, at=x)
+        if self.subject.backward is not None:
+            result = gradients.gradient(self.own.function, self.subject.backward, at=x)
             self.findings.problems += [f"the derivative by hand: {problem}" for problem in result.problems]
             self.findings.compared += [f"the derivative by hand, {compared}" for compared in result.compared]
             self.findings.notes += result.notes

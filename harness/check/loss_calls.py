@@ -44,10 +44,7 @@ def subject_of(
     kind = takes if takes is not None else next(iter(kinds))
     if kind not in kinds:
         raise UsageError(f"takes = {takes!r}: of loss {like!r}: {did_you_mean(str(takes), kinds)}")
-    unknown = [name for name in settings if name not in reference.settings]
-    if unknown:
-        known = ", ".join(reference.settings) or "none"
-        raise UsageError(f"{unknown[0]} is no setting of loss {like!r}; its settings: {known}")
+    calling.check_settings(f"loss {like!r}", reference.settings, settings)
     right = RightLoss(like, cast(Kind, kind), default_settings(like, settings))
     name = fn if isinstance(fn, str) else calling.name_of(fn)
     if isinstance(fn, str):
@@ -66,9 +63,8 @@ def subject_of(
     calling.check_callable("fn", fn)
     if gradient is not None:
         calling.check_callable("gradient", gradient)
-        if (calling.positional(gradient) or (2, 2))[
-            1
-        ] == 0:  # of an object whose forward has kept its arguments
+        _, most = calling.positional(gradient) or (2, 2)
+        if most == 0:  # of an object whose forward has kept its arguments
             gradient = _after(fn, gradient)
         gradient = functools.partial(gradient, **calling.accepted(gradient, right.settings))
     return LossSubject(name, functools.partial(fn, **calling.accepted(fn, right.settings)), gradient, right)

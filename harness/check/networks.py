@@ -13,8 +13,8 @@ from harness.check.calling import Array, Findings
 from harness.check.differences import Slope
 from harness.check.gradient_words import Disagreement
 from harness.check.loss_calls import check_choice
+from harness.check.network_calls import LABELS, NetworkFunction, OwnParameters, image_batch
 from harness.check.network_reference import ReferenceNetwork
-from harness.check.own_network import LABELS, OwnNetwork, OwnParameters, image_batch
 from harness.check.result import CheckResult
 from harness.errors import ComponentError
 from harness.text import count, joined
@@ -67,11 +67,11 @@ def network(
         >>> bool(network(softmax_regression, start, dataset="digits", like=dict(hidden=[], loss="ce")))
         True
     """
+    check_choice("labels", labels, (None, *LABELS))
     if isinstance(loss_and_gradients, type):
         loss_and_gradients, parameters = engine_classes.as_function(loss_and_gradients, like, dataset)
         labels = "one-hot"
     calling.check_callable("loss_and_gradients", loss_and_gradients)
-    check_choice("labels", labels, (None, *LABELS))
     held = OwnParameters.of(parameters)
     images = image_batch(dataset, batch)
     architecture = None
@@ -79,7 +79,7 @@ def network(
         architecture = network_reference.architecture(like, images.x.shape[1], images.classes)
     name = calling.name_of(loss_and_gradients, "the network")
     with calling.checking(f"{name} on {len(images.x)} images of {images.name}") as findings:
-        own = OwnNetwork(name, loss_and_gradients, held, images, labels)
+        own = NetworkFunction(name, loss_and_gradients, held, images, labels)
         check = _NetworkCheck(own, findings)
         check.all()
         if architecture is not None:
@@ -91,7 +91,7 @@ def network(
 class _NetworkCheck:
     """The comparison of gradients with differences of the loss, and with the harness's formulas."""
 
-    own: OwnNetwork
+    own: NetworkFunction
     findings: Findings
     bound: float = 0.0
     rounding: float = differences.ROUNDING

@@ -32,7 +32,7 @@ class AdamSteps:
 
     corrected: tuple[bool, bool] = (True, True)  # whether the means m and s are bias-corrected
     eps: Literal["outside", "inside", "uncorrected"] = "outside"
-    decay: Literal["coupled", "decoupled", "whole", "none"] = "coupled"
+    decay: Literal["coupled", "decoupled", "whole"] = "coupled"
     late: int = 0  # added to the number of the step
     swapped: bool = False
     root: bool = True
@@ -91,7 +91,6 @@ def _of_adam(name: str) -> Iterator[OptimizerMistake]:
         ("without the factor 1 - beta2 of the squared gradient", {"weighted": (True, False)}),
         ("without the factors 1 - beta of the gradient and of its square", {"weighted": (False, False)}),
         ("without amsgrad: the largest s so far is not kept", {"largest": False}),
-        ("without weight decay", {"decay": "none"}),
         ("with weight decay that is not times lr: p *= 1 - lr weight_decay", {"decay": "whole"}),
     ]  # fmt: skip
     decoupled = "with decoupled weight decay, as AdamW's: Adam adds weight_decay p to the gradient"
@@ -114,12 +113,11 @@ class ScaledSteps:
     velocity: bool = True
     centred: bool = True
     late: bool = False  # the gradient is divided by the means before they are updated
-    decay: bool = True
 
     def __call__(self, p: Array, g: Array, state: State, k: int, **settings: Any) -> None:
         """Take step k."""
         lr, eps = settings["lr"], settings["eps"]
-        g = g + settings["weight_decay"] * p if self.decay else g
+        g = g + settings["weight_decay"] * p
         before = state["s"].copy() if "s" in state else np.zeros_like(p)
         spread = self._spread(p, g, state, settings)
         spread = before if self.late else spread
@@ -163,7 +161,6 @@ def _of_rmsprop() -> Iterator[OptimizerMistake]:
         ("without momentum", {"velocity": False}),
         ("without centering", {"centred": False}),
         ("with the mean of squares before it is updated by this step's gradient", {"late": True}),
-        ("without weight decay", {"decay": False}),
     ]
     for words, change in variants:
         yield OptimizerMistake(f"your rmsprop is ours {words}", replace(right, **change))
@@ -175,7 +172,6 @@ def _of_adagrad() -> Iterator[OptimizerMistake]:
         ("with eps inside the root, sqrt(s + eps): it is sqrt(s) + eps", {"eps": "inside"}),
         ("without the square root: it divides by s", {"root": False}),
         ("with the sum of squares before this step's gradient is in it", {"late": True}),
-        ("without weight decay", {"decay": False}),
     ]
     for words, change in variants:
         yield OptimizerMistake(f"your adagrad is ours {words}", replace(right, **change))
@@ -189,7 +185,7 @@ class HeavySteps:
     own_share: Literal["dampened", "whole", "rest"] = "dampened"  # the gradient's factor in the velocity
     first: bool = True  # whether the first step is exempt from dampening
     velocity: bool = True
-    decay: Literal["coupled", "none", "velocity-free"] = "coupled"
+    decay: Literal["coupled", "velocity-free"] = "coupled"
     sign: int = 1
     only: bool = False  # the look-ahead steps along the velocity's share alone
 
@@ -217,7 +213,6 @@ def _of_momentum(name: str) -> Iterator[OptimizerMistake]:
             {"own_share": "rest"},
         ),
         ("with the velocity subtracted: v = momentum v + g", {"sign": -1}),
-        ("without weight decay", {"decay": "none"}),
         (
             "with weight decay outside of the velocity: it is added to the gradient",
             {"decay": "velocity-free"},

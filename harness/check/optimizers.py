@@ -23,7 +23,7 @@ from harness.check.optimizer_runs import (
     subject_of,
 )
 from harness.check.result import CheckResult
-from harness.errors import UsageError, did_you_mean
+from harness.errors import UsageError
 from harness.settings import Setting
 from harness.system.lazy import torch
 from harness.text import joined
@@ -62,11 +62,7 @@ def optimizer(fn: Any, like: str = "adam", **settings: Any) -> CheckResult:
         'it goes up: the sign is wrong,'
     """
     reference = optimizers.entry(like).component
-    unknown = [name for name in settings if name not in reference.settings]
-    if unknown:
-        raise UsageError(
-            f"{unknown[0]} is no setting of {like}: {did_you_mean(unknown[0], reference.settings)}"
-        )
+    calling.check_settings(f"optimizer {like!r}", reference.settings, settings)
     subject = subject_of(fn)
     base = {name: settings.get(name, _default(setting)) for name, setting in reference.settings.items()}
     refused = [name for name in settings if not subject.takes(name)]

@@ -14,7 +14,7 @@ from harness import stats
 from harness.comparison.folders import ComparedFolder, folder_notes, provenance, same_data
 from harness.comparison.matching import SIDES, Matched, match
 from harness.errors import UsageError, did_you_mean
-from harness.results import columns
+from harness.results import Results, columns
 from harness.settings.schema import METRICS
 from harness.stats.verdicts import EQUAL
 from harness.text import listed
@@ -32,8 +32,8 @@ class Comparison:
     """Two results folders, compared: tables, and notes to read before trusting them.
 
     Attributes:
-        a: the old folder.
-        b: the new folder.
+        a: the old folder, or its results, read.
+        b: the new folder, or its results, read.
         metric: the compared metric, a share in 0..1.
         margin: the largest difference that does not matter, a share.
         alpha: the error rate of all verdicts together.
@@ -69,14 +69,14 @@ class Comparison:
 
 
 def compare(
-    a: Path | str, b: Path | str, *, metric: Metric = "test_accuracy", margin: float = MARGIN,
-    alpha: float = ALPHA,
+    a: Results | Path | str, b: Results | Path | str, *, metric: Metric = "test_accuracy",
+    margin: float = MARGIN, alpha: float = ALPHA,
 ) -> Comparison:  # fmt: skip
     """Compare two results folders arm by arm: B minus A, paired by seed.
 
     Args:
-        a: the old folder.
-        b: the new folder.
+        a: the old folder, or its results, read.
+        b: the new folder, or its results, read.
         metric: test_accuracy or val_accuracy.
         margin: the largest difference that does not matter, a share in 0..1.
         alpha: the error rate of all verdicts together (Holm over all arms compared).
@@ -89,8 +89,9 @@ def compare(
         >>> harness.compare("results/old", "results/new").arms  # doctest: +SKIP
     """
     _check(metric, margin, alpha)
+    folders = [folder.folder if isinstance(folder, Results) else Path(folder) for folder in (a, b)]
     (first, first_twins), (second, second_twins) = (
-        ComparedFolder.read(Path(folder)).without_twins() for folder in (a, b)
+        ComparedFolder.read(folder).without_twins() for folder in folders
     )
     notes = [*folder_notes(first, second), *first.notes(), *second.notes(), *first_twins, *second_twins]
     matched_a, matched_b, other_data = same_data(first, second)
@@ -100,7 +101,7 @@ def compare(
     paired = differences(matched.trials, metric)
     arms = arm_verdicts(matched.trials, paired, margin, alpha)
     return Comparison(
-        Path(a), Path(b), metric, margin, alpha, matched, arms,
+        folders[0], folders[1], metric, margin, alpha, matched, arms,
         pooled(paired), provenance(first.results, second.results),
         tuple(other_data), (*notes, *_version_notes(matched)),
     )  # fmt: skip

@@ -25,7 +25,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
     """The images of a data set as they came, indexable as a list: (image (H, W) in uint8, label).
 
-    One numbering holds everywhere: the train images come first, then the test images.
+    `index` numbers the images of all splits in one list: those of train come first, then those of test.
 
     Attributes:
         name: the data set's name.

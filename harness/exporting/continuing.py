@@ -19,6 +19,7 @@ import numpy as np
 
 from harness import notes
 from harness.axes.optimizers import optimizers
+from harness.axes.own_networks import ENGINES
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
@@ -31,7 +32,7 @@ from harness.results.checkpoints import EVERY, CheckpointHeader, DamagedError
 from harness.results.origins import Origin
 from harness.settings import Value
 from harness.study.about import LONGEST_NAME
-from harness.study.checker import known_settings
+from harness.study.checker import allowed, known_settings
 from harness.study.starts import FILE, OF_A_START, Start
 from harness.study.study import Study, parse
 from harness.study.trials import Trial, resolve
@@ -50,7 +51,6 @@ FIXED = {
 OF_COMPONENT = ("optimizer", "schedule", "loss")
 """Axes whose component may change: settings of the old one are left out then."""
 CONTINUED = re.compile(r"-continued-t[0-9a-f]{12}$")
-ENGINES = ("stacked", "loop", "numpy")
 
 
 def continue_training(  # noqa: PLR0913 (a person's keywords)
@@ -130,10 +130,7 @@ def checked(changes: Mapping[str, Any]) -> dict[str, Value]:
                 )
         if name not in known:
             raise UsageError(f"{name} = {value!r}: no such setting; {did_you_mean(name, known)}")
-        try:
-            done[name] = known[name].check(value)
-        except ValueError as error:
-            raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
+        done[name] = allowed(name, value, known)
     if ("epochs" in done) == ("steps" in done):
         raise UsageError("how much more? Give epochs=3, or steps=500; one of the two")
     return done
@@ -168,7 +165,7 @@ class _Parent:
         if row["engine"] not in ENGINES:
             raise UsageError(
                 f"trial {given.trial_id} was trained by {row['engine']}; allowed: {', '.join(ENGINES)}. "
-                "Its study with more epochs goes on from its kept state (harness run --set epochs=..)"
+                "Its study with more epochs goes on from its kept state (keep_state = 'all' in [study])"
             )
         return cls(given, trained.planned(given), row["engine"])
 

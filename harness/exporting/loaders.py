@@ -37,7 +37,8 @@ from harness.errors import UsageError, did_you_mean
 from harness.exporting.untrained import checked_seed, data_settings, untrained
 from harness.planning.plan import Plan
 from harness.results import Results, TrainedTrial
-from harness.settings import CORE, Value
+from harness.settings import Value
+from harness.study.checker import allowed
 from harness.study.starts import OF_A_START
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, resolve
@@ -48,15 +49,15 @@ Source: TypeAlias = "str | Dataset | Study | Plan | Trial | TrainedTrial | Resul
 Collate: TypeAlias = Callable[[Sequence[tuple[Tensor, Tensor]]], Any]
 
 
-def dataset(name: Source, split: Part = "all") -> RawDataset:
+def dataset(dataset: Source, split: Part = "all") -> RawDataset:
     """Return a data set as it came: raw images (H, W) in uint8 and int labels, indexable as a list.
 
-    It works with torch's Subset and DataLoader. One numbering holds everywhere: in "all" the train images
-    come first, then the test images; `split_dataset(name, split).index` are numbers in it, also of test.
+    It works with torch's Subset and DataLoader. In "all" the train images come first, then the test images;
+    `split_dataset(name, split).index` are numbers in this list, also of test.
 
     Args:
-        name: a registered data set, such as "mnist"; a study's own, `study.dataset("mine")`; or a study or a
-            trial, whose data set is meant.
+        dataset: a registered data set, such as "mnist"; a study's own, `study.dataset("mine")`; or a study or
+            a trial, whose data set is meant.
         split: "all", "train" or "test", as the data set came; a study's val is a share of train.
 
     Returns:
@@ -75,9 +76,9 @@ def dataset(name: Source, split: Part = "all") -> RawDataset:
         >>> len(images[images.labels == 7])
         36
     """
-    if isinstance(name, str):
-        name = datasets[_registered(name)]
-    return raw(name if isinstance(name, Dataset) else data_settings(name).data, split)
+    if isinstance(dataset, str):
+        dataset = datasets[_registered(dataset)]
+    return raw(dataset if isinstance(dataset, Dataset) else data_settings(dataset).data, split)
 
 
 def split_dataset(dataset: Source, split: Split = "train", **settings: Any) -> SplitDataset:
@@ -169,15 +170,7 @@ def _checked(name: str, value: object) -> Value:
     known = (*DATA_SETTINGS[1:], *LABEL_SETTINGS)
     if name not in known:
         raise UsageError(f"{name} = {value!r}: not a setting of the data; {did_you_mean(name, known)}")
-    return _allowed(name, value)
-
-
-def _allowed(name: str, value: object) -> Value:
-    """Check the value of a setting."""
-    try:
-        return CORE[name].check(value)
-    except ValueError as error:
-        raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
+    return allowed(name, value)
 
 
 class TrialBatches:
@@ -229,7 +222,7 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
     def __init__(
         self, images: SplitDataset, batches: TrialBatches, collate_fn: Collate, num_workers: int
     ) -> None:
-        self.batches, self.told = batches, False
+        self.batches, self._told = batches, False
         super().__init__(
             images, batch_sampler=batches, collate_fn=collate_fn, num_workers=num_workers,
             generator=torch.Generator().manual_seed(batches.trial.seed),
@@ -259,8 +252,8 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         return self._one_epoch(self.epoch)
 
     def _one_epoch(self, epoch: int) -> Iterator[Any]:
-        if self.batches.beyond and not self.told:
-            self.told = True
+        if self.batches.beyond and not self._told:
+            self._told = True
             notes.warn(
                 f"the trial's {count(self.epochs, 'epoch')} are over: these batches are of epochs beyond it; "
                 "set_epoch(0) goes back to its first"
@@ -317,7 +310,7 @@ def loader(  # noqa: PLR0913 (a person's keywords)
         (torch.Size([200, 64]), torch.Size([200]))
     """
     changes = {"batch_size": batch_size, "sampling": sampling}
-    chosen = {name: _allowed(name, value) for name, value in changes.items() if value is not None}
+    chosen = {name: allowed(name, value) for name, value in changes.items() if value is not None}
     named = isinstance(dataset, str | Dataset)
     given = dataset if isinstance(dataset, str | Dataset) else untrained(dataset)
     base, apply = _data_settings(given, settings)

@@ -206,7 +206,7 @@ def export(
         >>> harness.export(results.trial(where="seed=0"), "exported/first")  # doctest: +SKIP
     """
     if trial is None and where is None:
-        raise UsageError('which trial? Name a trial_id, "best", or choose with --where loss=ql,seed=0')
+        raise UsageError('which trial? Name a trial_id, "best", or conditions: where loss=ql,seed=0')
     if not isinstance(trial, TrainedTrial):
         folder = results if isinstance(results, Results) else read(results or folder_with(trial))
         trial = trained.choose(folder, trial, where)
@@ -225,7 +225,7 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
         MachineError: the folder cannot be written, or the kept weights are not those of the trial.
     """
     if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise UsageError(f"{out} exists already; name a new or empty folder with --out")
+        raise UsageError(f"{out} exists already; name a new or empty folder (out)")
     if math.isnan(float(row["test_accuracy"])):
         raise UsageError(
             f"trial {row['trial_id']} was trained to tune by, and its test set is closed. The tuned arms are "
@@ -250,7 +250,7 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
         draft.replace(out)
     except OSError as error:
         raise MachineError(
-            f"{out} cannot be written: {error.strerror or error}; name another --out"
+            f"{out} cannot be written: {error.strerror or error}; name another folder (out)"
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -286,9 +286,8 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
         "settings": dict(model.trial.arm.settings),
         "plugins": [str((results.folder / file).resolve()) for file in results.study["study"]["plugins"]],
         "image": list(facts.shape),
-        **(
-            {"inputs": inputs} if inputs != np.prod(facts.shape) else {}
-        ),  # where its preprocessing changes it
+        # Where its preprocessing changes it.
+        **({"inputs": inputs} if inputs != np.prod(facts.shape) else {}),
         "classes": list(facts.classes),
         "data": facts.digest,
         "network": str(model.classifier),

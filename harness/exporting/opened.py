@@ -12,17 +12,15 @@ torch.optim, where it has them.
 from __future__ import annotations
 
 import html
-import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.axes.optimizers import optimizers
@@ -36,6 +34,7 @@ from harness.engines.outcome import observed
 from harness.engines.regularisation import SeededDropout
 from harness.engines.states import State
 from harness.errors import UsageError, did_you_mean
+from harness.exporting.engine_states import READERS, Arrays
 from harness.results import Results, TrainedTrial, checkpoints, kept_states
 from harness.results.checkpoints import CheckpointHeader, DamagedError
 from harness.results.trained import trained
@@ -44,7 +43,9 @@ from harness.settings.schema import EPOCHS
 from harness.study.starts import OF_A_START
 from harness.study.trials import Trial
 
-Arrays = dict[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LambdaLR
+
 TORCH_NAMES = {
     "SGD": {"velocity": "momentum_buffer"},
     "Adam": {"mean": "exp_avg", "square": "exp_avg_sq", "largest": "max_exp_avg_sq"},
@@ -70,6 +71,7 @@ class TrialState:
         model: the state_dict of its network, as `harness.model` makes it.
         optimizer: the state_dict of its optimizer, as `harness.optimizer` makes it; its learning rate is the
             next step's.
+        scheduler: the state_dict of its schedule, as `harness.scheduler` makes it.
         curve: loss and accuracy so far: columns epoch, step, split, loss, accuracy, and tracked metrics.
     """
 
@@ -80,10 +82,16 @@ class TrialState:
     seed: int
     model: OrderedDict[str, Tensor] = field(repr=False)
     optimizer: dict[str, Any] = field(repr=False)
+    scheduler: dict[str, Any] = field(repr=False)
     curve: pd.DataFrame = field(repr=False)
 
-    def load_into(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Load the state into a network and an optimizer, such as harness.model and harness.optimizer make.
+    def load_into(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: LambdaLR | None = None,
+    ) -> None:
+        """Load the state into a network, an optimizer and a schedule, as harness.model and so on make them.
 
         Beyond their `load_state_dict` it sets the step of dropout, whose next draws belong to the next step.
 
@@ -109,6 +117,8 @@ class TrialState:
                 module.step = self.step + 1
         if optimizer is not None:
             optimizer.load_state_dict(self.optimizer)
+        if scheduler is not None:
+            scheduler.load_state_dict(self.scheduler)
 
 
 class Checkpoint(Mapping[str, TrialState]):
@@ -163,6 +173,11 @@ class Checkpoint(Mapping[str, TrialState]):
         return self._one.optimizer
 
     @property
+    def scheduler(self) -> dict[str, Any]:
+        """The state_dict of the only trial's schedule."""
+        return self._one.scheduler
+
+    @property
     def settings(self) -> dict[str, Value]:
         """The settings of the only trial."""
         return self._one.settings
@@ -195,9 +210,14 @@ class Checkpoint(Mapping[str, TrialState]):
         alone._datasets = self._datasets
         return alone
 
-    def load_into(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Load the state of the only trial into a network and an optimizer, as `TrialState.load_into`."""
-        self._one.load_into(model, optimizer)
+    def load_into(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: LambdaLR | None = None,
+    ) -> None:
+        """Load the state of the only trial, as `TrialState.load_into`."""
+        self._one.load_into(model, optimizer, scheduler)
 
     def _trials(self) -> list[Trial]:
         return self._header.made_of(self._datasets)
@@ -215,11 +235,20 @@ class Checkpoint(Mapping[str, TrialState]):
         else:
             load_weights(model, network)
         budget = Budget.of(settings, train_size(settings))
-        plain = {name: value for name, value in settings.items() if name not in OF_A_START}
+        rates = learning_rates([trial], budget)[:, 0]
+        rate = float(rates[min(state.step, len(rates) - 1)])
+        counted = state.step - steps_before(trial)
         return TrialState(
-            trial.trial_id, state.step, budget.epoch_of(state.step), plain, trial.seed,
-            model.state_dict(), _optimizer(trial, model, slots, state.step, budget), _curve(state),
-        )  # fmt: skip
+            trial.trial_id,
+            state.step,
+            budget.epoch_of(state.step),
+            {name: value for name, value in settings.items() if name not in OF_A_START},
+            trial.seed,
+            model.state_dict(),
+            _optimizer(trial, model, slots, counted, rate),
+            _schedule(settings.lr, rate, state.step - budget.first),
+            _curve(state),
+        )
 
 
 @overload
@@ -240,7 +269,7 @@ def open_checkpoint(given: str | Path | TrainedTrial | Results) -> Checkpoint | 
 
     Returns:
         Of a file, its trials by id: `checkpoint["t97.."].model`. Of a trained trial, its state: `.model`,
-        `.optimizer`, `.step`, `.epoch`, `.settings`, `.curve`.
+        `.optimizer`, `.scheduler`, `.step`, `.epoch`, `.settings`, `.curve`.
 
     Raises:
         UsageError: it is no such file, is damaged, or the trial's state was not kept.
@@ -302,66 +331,15 @@ def _declared(path: Path, header: CheckpointHeader) -> dict[str, Dataset]:
     return {name: dataset for name, dataset in found.items() if dataset is not None}
 
 
-def _of_stack(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:
-    """Read the weights by layer of a stack's only member, and the optimizer's states of each of them."""
-    settings = trial.arm.settings
-    widths = [inputs_of(settings), *settings.hidden, len(settings.facts.classes)]
-    block = state.under("block.0.")
-    network = _layers(block["first"], block["rest"], widths)
-    slots: list[Arrays] = [{} for _ in network]
-    update = state.under("update.0.")
-    for name in dict.fromkeys(key.partition(".")[2] for key in update):
-        first, rest = update[f"0.{name}"], update[f"1.{name}"]
-        for i, array in enumerate(_layers(first, rest, widths).values()):
-            slots[i][name] = array
-    return network, slots
-
-
-def _layers(first: NDArray[Any], rest: NDArray[Any], widths: Sequence[int]) -> Arrays:
-    """Split layer one's values (1, h*D) and all others (1, n), in order, as torch.nn.Linear's parameters."""
-    named = {"0.weight": first[0].reshape(widths[1], widths[0]), "0.bias": rest[0, : widths[1]]}
-    at = widths[1]
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths[1:]), start=1):
-        named[f"{i}.weight"] = rest[0, at : at + fan_in * fan_out].reshape(fan_out, fan_in)
-        at += fan_in * fan_out
-        named[f"{i}.bias"] = rest[0, at : at + fan_out]
-        at += fan_out
-    return named
-
-
-def _of_loop(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:  # noqa: ARG001 (as the others)
-    """Read a network's tensors by name, and the optimizer's states, which have torch.optim's names."""
-    return state.under("model."), _numbered(state)
-
-
-def _of_numpy(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:
-    """Read weights by layer, and the optimizer's states of each, which the formulas name by letters."""
-    square = "total" if trial.arm.settings.optimizer == "adagrad" else "square"
-    names = {"v": "velocity", "m": "mean", "s": square}
-    slots = [{names.get(name, name): value for name, value in slot.items()} for slot in _numbered(state)]
-    return state.under("network."), slots
-
-
-READERS = {"stacked": _of_stack, "loop": _of_loop, "numpy": _of_numpy}
-
-
-def _numbered(state: State) -> list[Arrays]:
-    """Read the states of numbered parameters."""
-    values = state.under("optimizer.")
-    count = max((int(key.partition(".")[0]) + 1 for key in values), default=0)
-    return [State(0, values).under(f"{i}.") for i in range(count)]
-
-
 def _optimizer(
-    trial: Trial, model: Classifier, slots: Sequence[Arrays], step: int, budget: Budget
+    trial: Trial, model: Classifier, slots: Sequence[Arrays], counted: int, rate: float
 ) -> dict[str, Any]:
     """Make the state_dict of a trial's optimizer from the states of its parameters."""
     made = make_optimizer(trial, model)
     described = made.state_dict()
-    rates, counted = learning_rates([trial], budget)[:, 0], step - steps_before(trial)
     in_torch = not isinstance(made, UpdateOptimizer)
     for group in described["param_groups"]:
-        group["lr"] = float(rates[min(step, len(rates) - 1)])
+        group["lr"] = rate
         if not in_torch:
             group["t"] = counted
     own = (optimizers[trial.arm.settings.optimizer].torch_class or "") if in_torch else ""
@@ -373,6 +351,14 @@ def _optimizer(
         if named:
             described["state"][i] = named
     return described
+
+
+def _schedule(base: float, rate: float, step: int) -> dict[str, Any]:
+    """Make the state_dict of a LambdaLR of one group after its own first steps."""
+    return {
+        "base_lrs": [base], "last_epoch": step, "_step_count": step + 1, "_last_lr": [rate],
+        "lr_lambdas": [None],
+    }  # fmt: skip
 
 
 def _tensor(value: Any) -> Any:

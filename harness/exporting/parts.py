@@ -244,7 +244,7 @@ def optimizer(
     """
     if model is None and isinstance(given, nn.Module):
         given, model = None, given
-    if model is None or isinstance(given, nn.Module):
+    if not isinstance(model, nn.Module | Iterable) or isinstance(given, nn.Module):
         raise UsageError(
             "allowed: harness.optimizer(trial, model), or harness.optimizer(model, optimizer='adam')"
         )

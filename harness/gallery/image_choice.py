@@ -132,7 +132,7 @@ class ImageChoice:
         count = whole("count", 10 if self.count is None else self.count)
         if count >= len(members):
             return Chosen(view, split, members, f"{what}: {_all(len(members))}")
-        seed = secrets.randbelow(SEEDS) if self.seed is None else self.seed
+        seed = drawn_seed(self.seed)
         drawn = np.sort(np.random.default_rng(seed).permutation(members)[:count])
         chosen = f"{count} of {len(members):,} images at random (seed {seed})"
         return Chosen(view, split, drawn, f"{what}: {chosen}", seed)
@@ -229,6 +229,15 @@ def whole(name: str, value: Any, most: int = MOST) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
         raise UsageError(f"{name} = {quoted(value)}: allowed: a whole number from 1 to {most}")
     return int(value)
+
+
+def drawn_seed(seed: Any) -> int:
+    """Return a person's seed of random images, or without one draw it; raise UsageError where it is none."""
+    if seed is None:
+        return secrets.randbelow(SEEDS)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UsageError(f"seed = {quoted(seed)}: allowed: a whole number from 0 on, or None")
+    return int(seed)
 
 
 def _all(count: int) -> str:

@@ -24,12 +24,13 @@ from harness.data.datasets import Dataset, Facts, datasets
 from harness.data.images import Images
 from harness.data.samples import DATA_SETTINGS, SPLITS, Split, divide, load
 from harness.errors import UsageError, did_you_mean, few, in_words
-from harness.results import TrainedTrial
+from harness.planning.plan import Plan
+from harness.results import Results, TrainedTrial
 from harness.results.trained_on import dataset_of
-from harness.settings import CORE
+from harness.study.checker import allowed
 from harness.study.study import Study, find, parse
 from harness.study.study import load as load_study
-from harness.study.trials import arms, resolve, settings_of
+from harness.study.trials import Trial, arms, resolve, settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,10 +138,11 @@ def seen(what: Any, split: str | None = None, **settings: Any) -> View:
     """Give the view of what a person names: as its files come, or divided.
 
     Args:
-        what: a data set's name, which comes as it is unless `settings` or the split "val" divide it; a study
-            or its name; a trial; a data set of a study (`study.dataset("mine")`); or a person's own: an
-            object with images (N, H, W) and labels (N,), or with items (image (H, W), label), as a torch
-            Dataset or Subset has them; perhaps with classes and names.
+        what: a data set's name, which comes as it is unless `settings` or the split "val" divide it; a study,
+            its name or its plan; a trial, or results, of which the best is meant; a data set of a study
+            (`study.dataset("mine")`); or a person's own: an object with images (N, H, W) and labels (N,), or
+            with items (image (H, W), label), as a torch Dataset or Subset has them; perhaps with classes and
+            names.
         split: the split that will be asked for.
         settings: as in a study's [baseline]: val_fraction=0.1, val_split="balanced",
             split_seed=1; of a study with several data sets, also dataset="mnist".
@@ -158,8 +160,8 @@ def seen(what: Any, split: str | None = None, **settings: Any) -> View:
         if name is not None and not settings and split != "val":
             return as_given(datasets[name])
         return view(_only(study, {"dataset": name, **settings} if name else settings))
-    if isinstance(what, Study):
-        return view(_only(what, settings))
+    if isinstance(what, Study | Plan):
+        return view(_only(what if isinstance(what, Study) else what.study, settings))
     return _object(what, split, settings)
 
 
@@ -169,9 +171,9 @@ def _object(what: Any, split: str | None, settings: Mapping[str, Any]) -> View:
         if not settings and split != "val":
             return as_given(what)
         return view(resolve({**_checked(settings), "dataset": what.name}, {what.name: what}))
-    resolved = getattr(getattr(what, "arm", None), "settings", None)
-    if isinstance(resolved, Settings):
-        return view(resolved | _checked(settings))
+    if isinstance(what, Trial):
+        return view(what.arm.settings | _checked(settings))
+    what = what.trial() if isinstance(what, Results) else what
     if isinstance(what, TrainedTrial):
         name, trained_on = str(what.row["dataset"]), what.settings
         given = {**{key: trained_on[key] for key in DIVIDING if key in trained_on}, **_checked(settings)}
@@ -268,10 +270,7 @@ def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
                 f"{name} = {value!r}: not an argument of this function and not a setting of the data; "
                 f"{did_you_mean(name, DIVIDING)}"
             )
-        try:
-            checked[name] = CORE[name].check(value)
-        except ValueError as error:
-            raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
+        checked[name] = allowed(name, value)
     return checked
 
 

@@ -16,7 +16,7 @@ from harness.text import as_text
 MOST_TOLD = 4  # counts that are told one by one
 
 
-def count_parameters(settings: Settings) -> int:
+def of_settings(settings: Settings) -> int:
     """Count the trainable parameters of an arm's network: of an mlp without building it.
 
     Raises:
@@ -45,7 +45,7 @@ def of_arms(arms: Mapping[str, Settings]) -> dict[str, int]:
     for name, settings in arms.items():
         key = str([settings.get(setting) for setting in _deciding(settings)])
         if key not in counts:
-            counts[key] = count_parameters(settings)
+            counts[key] = of_settings(settings)
         of_arm[name] = counts[key]
     return of_arm
 

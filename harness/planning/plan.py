@@ -367,7 +367,7 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
         notes.append(
             f"about {needed / 1e9:,.1f} GB on disk are needed, and {free / 1e9:,.1f} GB are free in {there}: "
             "evaluate less often (eval_every), keep less (keep_predictions, keep_weights, "
-            "keep_state), or take another --results"
+            "keep_state), or take another folder (--results)"
         )
     held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), resources.memory()
     if held > memory:

@@ -6,7 +6,7 @@
 
 Each function returns matplotlib's Axes, or an array of them where there are several panels; `ax.figure` is
 the figure, and `ax.figure.savefig("it.png")` writes it. In a notebook it appears below its cell, once.
-`harness.tables` has the same functions, with the same arguments, as DataFrames.
+`harness.tables` has the same functions as DataFrames, with the same arguments but those of drawing.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """List the public names, for tab completion."""
-    return __all__
+    """List the public names alone, for tab completion."""
+    return list(__all__)
 
 
 MOST_OF_A_CLASS = 50  # misclassified images in a row of a figure
@@ -73,7 +73,7 @@ def label_counts(
 
 
 @public
-def images(  # noqa: PLR0913 (a person\'s keywords)
+def images(  # noqa: PLR0913 (a person's keywords)
     dataset: Any, split: str = "train", *, label: str | int | None = None, number: Any = None,
     first: int | None = None, count: int | None = None, seed: int | None = None, columns: int | None = None,
     ink: str = "auto", captions: str | None = None, ax: Axes | None = None, **settings: Any,
@@ -174,13 +174,13 @@ def predictions(
 
     Example: `harness.figures.predictions(results.trial(), samples=[0, 17])`
     """
-    model = lookups.seen(trial, split, where)
+    model = lookups.predictions_of(trial, split, where)
     rows, how = lookups.sampled(model, samples, whole("count", count), seed)
     return prediction_pages.predictions_figure(model, rows, how).axes
 
 
 @public
-def probabilities(  # noqa: PLR0913 (a person\'s keywords)
+def probabilities(  # noqa: PLR0913 (a person's keywords)
     trial: Any, split: str = "test", *, samples: Any = None, count: int = 6, where: str = "",
     classes: Sequence[object] | None = None, images: Any = None, labels: Any = None, ax: Axes | None = None,
 ) -> Sequence[Axes]:  # fmt: skip
@@ -240,7 +240,7 @@ def failures(trial: Any, split: str = "test", *, per_class: int = 10, where: str
     Example: `harness.figures.failures(results.trial(), "train")`
     """
     most = whole("per_class", per_class, MOST_OF_A_CLASS)
-    return prediction_pages.failures_figure(lookups.seen(trial, split, where), most).axes
+    return prediction_pages.failures_figure(lookups.predictions_of(trial, split, where), most).axes
 
 
 @public
@@ -270,7 +270,7 @@ def hardest(
 
 
 @public
-def confusion(  # noqa: PLR0913 (a person\'s keywords)
+def confusion(  # noqa: PLR0913 (a person's keywords)
     trial: Any = None, split: str = "test", *, where: str = "", combine: str | None = None,
     labels: Any = None, predictions: Any = None, classes: Sequence[object] | None = None,
     ax: Axes | None = None,

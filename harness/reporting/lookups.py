@@ -21,7 +21,7 @@ from harness.plots import Panel
 from harness.reporting import own_arrays
 from harness.reporting.own_arrays import Counts
 from harness.results import Results, TrainedTrial, predictions, read, selection
-from harness.results import trained as trained_trials
+from harness.results.trained import trained
 from harness.results.trained_on import dataset_of
 from harness.text import count, percent
 from harness.training.live import short_names
@@ -44,16 +44,6 @@ def opened(results: Any) -> Results:
         f"{type(results).__name__} is no trained trial: allowed are harness.read(FOLDER), the folder, or "
         "one of its trials, results.trial(..)"
     )
-
-
-def trained(trial: Any, where: str = "") -> tuple[Results, pd.Series[Any]]:
-    """Return a trained trial's results and row: the trial itself, or the best one of results by val.
-
-    Raises:
-        UsageError: there is none, or several are meant.
-    """
-    found = trained_trials.trained(trial, where)
-    return found.results, found.row
 
 
 def checked_split(split: str) -> Split:
@@ -143,7 +133,8 @@ def confusion_of(
         return counts_of_arm(trial.results, checked_split(split), arm_of(trial.row), combine)
     if not isinstance(trial, TrainedTrial) and (combine is not None or where):
         return counts_of_arm(trial, checked_split(split), where, combine or "sum")
-    return count_trial(*trained(trial), split)
+    found = trained(trial)
+    return count_trial(found.results, found.row, split)
 
 
 # ------------------------------------------------------------------------------------------------- curves
@@ -211,10 +202,10 @@ def _shown(trials: pd.DataFrame, most: int) -> tuple[list[str], str]:
 # ------------------------------------------------------------------------------------ images, predictions
 
 
-def seen(trial: Any, split: str, where: str) -> ModelPredictions:
-    """Read the predictions of a trained trial on a split, with the images; see `trained`."""
-    results, row = trained(trial, where)
-    return predicted_images.see(results, row, checked_split(split))
+def predictions_of(trial: Any, split: str, where: str) -> ModelPredictions:
+    """Read the predictions of a trained trial on a split, with the images; the best one of results by val."""
+    found = trained(trial, where)
+    return predicted_images.see(found.results, found.row, checked_split(split))
 
 
 def sampled(model: ModelPredictions, samples: Any, most: int, seed: int | None) -> tuple[pd.DataFrame, str]:
@@ -238,7 +229,7 @@ def with_names(model: ModelPredictions, rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def mistakes(model: ModelPredictions, per_class: int) -> pd.DataFrame:
+def mistakes(model: ModelPredictions, per_class: int | None) -> pd.DataFrame:
     """Select the surest mistakes of each true class."""
     labels = range(len(model.pictures.facts.classes))
     return pd.concat([predictions.mistakes(model.table, label, per_class) for label in labels])
@@ -269,12 +260,12 @@ def probabilities_of(
     trial: Any, split: str, where: str, samples: Any, most: int | None, *, everything: bool = False
 ) -> tuple[ModelPredictions, pd.DataFrame, NDArray[np.floating[Any]]]:
     """Compute a trained trial's class probabilities of some samples: telling ones, or all."""
-    results, row = trained(trial, where)
-    model = predicted_images.see(results, row, checked_split(split))
+    found = trained(trial, where)
+    model = predictions_of(found, split, "")
     if samples is not None:
         rows = predicted_images.chosen(model, spelled(samples))
     elif everything and most is None:
         rows = model.table
     else:
         rows = prediction_pages.telling(model, most or prediction_pages.COUNTS["probabilities"])
-    return model, rows, models.probabilities(results, row, model.split)[rows.index]
+    return model, rows, models.probabilities(found.results, found.row, model.split)[rows.index]

@@ -31,6 +31,7 @@ from harness.reporting import (
 from harness.reporting.arm_tables import arms, missing, provenance
 from harness.reporting.data import read
 from harness.reporting.model import Page, Section
+from harness.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,27 +49,28 @@ OUTSIDE = (
 )
 
 
-def write(folder: Path, out: Path | None = None) -> Path:
+def write(results: Results | Path | str, out: Path | str | None = None) -> Path:
     """Write the report of a results folder.
 
     Args:
-        folder: a results folder of `harness run` or `harness search`.
-        out: the page to write; default `folder`/report.html. Figures go to figures/ beside it, tables to
-            tables/.
+        results: results, or their folder, of `harness run` or `harness search`.
+        out: the page to write; report.html in the folder by default. Figures go to figures/ beside it,
+            tables to tables/.
 
     Returns:
         The page.
 
     Raises:
-        UsageError: `folder` is not a results folder, or the [contrasts] of its study.toml or a search's
+        UsageError: it is not a results folder, or the [contrasts] of its study.toml or a search's
             suggestions.csv cannot be read.
         MachineError: the page, a figure or a table cannot be written.
 
     Example:
-        >>> harness.report(results.folder)  # doctest: +SKIP
+        >>> harness.report(results)  # doctest: +SKIP
     """
+    folder = results.folder if isinstance(results, Results) else Path(results)
     reading = read(folder)
-    path = out or Path(folder) / "report.html"
+    path = Path(out) if out else folder / "report.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         page = _search_page(reading) if search_data.is_search(reading) else _study_page(reading)
@@ -77,7 +79,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
         path.write_text(_render(reading, page, images, tables), encoding="utf-8", newline="\n")
     except OSError as error:
         raise MachineError(
-            f"the report {path} cannot be written: {error}; choose another place with --out"
+            f"the report {path} cannot be written: {error}; choose another place (out)"
         ) from error
     return path
 

@@ -1,5 +1,6 @@
-"""`harness.tables`: the numbers behind `harness.figures`, by the same names and arguments, as DataFrames.
+"""`harness.tables`: the numbers behind `harness.figures`, by the same names, as DataFrames.
 
+Arguments are the same, too, but for those of drawing (`ax`, `ink`, `captions` and the like).
 `harness.tables.confusion(results, where="loss=ce", combine="sum")` are the counts that the figure shows.
 """
 
@@ -22,8 +23,8 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """List the public names, for tab completion."""
-    return __all__
+    """List the public names alone, for tab completion."""
+    return list(__all__)
 
 
 def label_counts(dataset: Any, split: str | None = None, **settings: Any) -> pd.DataFrame:
@@ -38,7 +39,7 @@ def label_counts(dataset: Any, split: str | None = None, **settings: Any) -> pd.
     return views.label_counts(view, views.existing(view, split) if split else None)
 
 
-def images(  # noqa: PLR0913 (a person\'s keywords)
+def images(  # noqa: PLR0913 (a person's keywords)
     dataset: Any, split: str = "train", *, label: str | int | None = None, number: Any = None,
     first: int | None = None, count: int | None = None, seed: int | None = None, **settings: Any,
 ) -> pd.DataFrame:  # fmt: skip
@@ -74,7 +75,7 @@ def predictions(
 
     Example: `harness.tables.predictions(results.trial()).query("wrong")`
     """
-    model = lookups.seen(trial, split, where)
+    model = lookups.predictions_of(trial, split, where)
     rows = model.table
     if samples is not None or count is not None:
         rows, _ = lookups.sampled(model, samples, len(rows) if count is None else count, seed)
@@ -100,12 +101,12 @@ def probabilities(
     return pd.DataFrame(values, index=index, columns=list(model.pictures.facts.classes))
 
 
-def failures(trial: Any, split: str = "test", *, per_class: int = 10, where: str = "") -> pd.DataFrame:
-    """Tabulate a trained trial's surest mistakes of each true class; columns as of `predictions`.
+def failures(trial: Any, split: str = "test", *, per_class: int | None = 10, where: str = "") -> pd.DataFrame:
+    """Tabulate a trained trial's surest mistakes of each true class (None: all); columns as of `predictions`.
 
     Example: `harness.tables.failures(results.trial(), "train", per_class=3)`
     """
-    model = lookups.seen(trial, split, where)
+    model = lookups.predictions_of(trial, split, where)
     return lookups.with_names(model, lookups.mistakes(model, per_class))
 
 
@@ -125,7 +126,7 @@ def hardest(
     return table if count is None else table.head(count)
 
 
-def confusion(  # noqa: PLR0913 (a person\'s keywords)
+def confusion(  # noqa: PLR0913 (a person's keywords)
     trial: Any = None, split: str = "test", *, where: str = "", combine: str | None = None,
     labels: Any = None, predictions: Any = None, classes: Sequence[object] | None = None,
 ) -> pd.DataFrame:  # fmt: skip

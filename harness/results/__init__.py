@@ -231,7 +231,7 @@ def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
     listed = having or [folder for folder in folders if folder.parent not in folders]
     question = "which results folder?" if having else f"no results folder there has a trial {trial!r}."
     names = ", ".join(map(str, listed)) or "none"
-    raise UsageError(f"{question} Name one with --results; under {under}/ there are: {names}")
+    raise UsageError(f"{question} Name one (results); under {under}/ there are: {names}")
 
 
 def _trial_ids(folder: Path) -> set[str]:

@@ -146,14 +146,14 @@ def stacks(results: Results, dataset: str, split: Split) -> Iterator[Predictions
         )
 
 
-def mistakes(table: pd.DataFrame, label: int, most: int = 10) -> pd.DataFrame:
-    """Select the misclassified samples of one true class, the surest mistake first; at most `most`."""
+def mistakes(table: pd.DataFrame, label: int, most: int | None = 10) -> pd.DataFrame:
+    """Select the misclassified samples of one true class, the surest mistake first; `most` or all."""
     wrong = table[table["wrong"] & table["label"].eq(label)]
-    return wrong.sort_values("confidence", ascending=False, kind="stable").head(most)
+    return wrong.sort_values("confidence", ascending=False, kind="stable").iloc[:most]
 
 
 def telling(table: pd.DataFrame, per_kind: int = 2) -> pd.DataFrame:
-    """Select samples that characterise a model: `each` right and sure, right and unsure, wrong and sure.
+    """Select samples that characterise a model: `per_kind` right and sure, right and unsure, wrong and sure.
 
     The sure ones are of different classes, as long as there are classes.
     """

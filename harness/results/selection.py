@@ -46,15 +46,15 @@ def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:
         column = column.strip()
         condition = conditions.partition(",")[0]
         if not equals or "," in column:
-            raise UsageError(f"--where {condition!r}: allowed: SETTING=VALUE, several separated by commas")
+            raise UsageError(f"where {condition!r}: allowed: SETTING=VALUE, several separated by commas")
         if column not in trials:
-            raise UsageError(f"--where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
+            raise UsageError(f"where {condition!r}: no such column; {did_you_mean(column, trials.columns)}")
         words = trials[column].map(as_word)
         value, conditions = _first_value(text, set(words))
         met = _meets(words, value, numbers=trials[column].dtype.kind in "biuf")
         if not met.any():
             condition = f"{column}={value}"
-            raise UsageError(f"--where {condition!r}: no trial is left; {did_you_mean(value, set(words))}")
+            raise UsageError(f"where {condition!r}: no trial is left; {did_you_mean(value, set(words))}")
         trials = trials[met]
     return trials
 
@@ -101,10 +101,9 @@ def choose(results: Results, trial: str | None = None, conditions: str | None = 
     if trial == "best":
         rows = best(results, conditions)
         if len(rows) > 1:
-            names = " or ".join(f"--where dataset={name}" for name in rows["dataset"])
-            python = f'in Python: where="dataset={rows["dataset"].iloc[0]}"'
+            names = " or ".join(f"dataset={name}" for name in rows["dataset"])
             raise UsageError(
-                f"{results.folder}: each data set has a best trial of its own; say {names} ({python})"
+                f"{results.folder}: each data set has a best trial of its own; say one with where: {names}"
             )
         return rows.iloc[0]
     trials = where(results.trials, conditions or "")
@@ -114,13 +113,11 @@ def choose(results: Results, trial: str | None = None, conditions: str | None = 
             raise UsageError(_unknown(results, trial))
     done = trials[trials["status"].eq("ok")]
     if done.empty:
-        raise UsageError(
-            f"{results.folder}: {_unfinished(trials)}. Choose another by its id or with --where."
-        )
+        raise UsageError(f"{results.folder}: {_unfinished(trials)}. Choose another by its id or with where.")
     if len(done) > 1:
         raise UsageError(
             f"{results.folder}: {len(done)} finished trials are meant; one is needed. {_apart(done)} "
-            'Say more with --where, or take the best by validation: "best" (show: --trial best).'
+            'Say more with where, or take the best by validation: "best".'
         )
     return done.iloc[0]
 
@@ -142,7 +139,7 @@ def best(results: Results, conditions: str | None = None) -> pd.DataFrame:
     if known.empty:
         raise UsageError(
             f"{results.folder}: no trial has a val accuracy, and nothing is selected on test. {_apart(done)} "
-            "Choose one by its id or with --where."
+            "Choose one by its id or with where."
         )
     # Of trials that tie, one whose weights were kept.
     kept = {path.stem for path in (results.folder / "weights").glob("*.safetensors")}
@@ -162,7 +159,7 @@ def confirmed_winner(results: Results, conditions: str | None) -> tuple[Results,
     if not (results.folder / CONFIRMED / "trials.csv").is_file():
         raise UsageError(
             f"{results.folder}: the search's winner is not confirmed yet. Run `harness search` again to go "
-            "on, or choose a suggestion with --where arm=..."
+            "on, or choose a suggestion with where: arm=..."
         )
     confirmed = results_folder.read(results.folder / CONFIRMED)
     # If the search found nothing better than the baseline's own settings, they are the winner.

@@ -13,7 +13,7 @@ from harness.axes.architectures import architectures
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
-from harness.errors import did_you_mean, quoted
+from harness.errors import UsageError, did_you_mean, quoted
 from harness.settings import CONTROL_WORDS, CORE, NON_SETTING_KEYS, Setting, Value, control_character
 from harness.settings.schema import TAKEN
 from harness.study import tuning_space
@@ -31,6 +31,18 @@ def known_settings() -> dict[str, Setting]:
                 if known.get(name, setting).default is None or name not in known:
                     known[name] = setting
     return known
+
+
+def allowed(name: str, value: object, known: Mapping[str, Setting] = CORE) -> Value:
+    """Check the value of one setting that a person gives in Python; return it in canonical form.
+
+    Raises:
+        UsageError: it is not allowed; says what is.
+    """
+    try:
+        return known[name].check(value)
+    except ValueError as error:
+        raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
 
 
 def _json(value: object) -> str:

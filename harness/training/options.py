@@ -92,7 +92,7 @@ class RunOptions:
         in_numpy = engine == "numpy" or own_networks.is_own(engine)
         if in_numpy and device not in {"auto", "cpu"}:
             named = "the numpy engine" if engine == "numpy" else "a network of your own in NumPy"
-            raise UsageError(f"--device {device}: {named} computes on the CPU. Use --device auto or cpu.")
+            raise UsageError(f"device {device!r}: {named} computes on the CPU. Allowed: auto or cpu.")
         on_cpu = device == "cpu" or in_numpy or self.bits == "portable"
         if on_cpu or (device == "auto" and not _may_have_gpu()):
             return ["cpu"]
@@ -106,7 +106,7 @@ class RunOptions:
         if device == "mps" and torch.backends.mps.is_available():
             return ["mps"]
         raise MachineError(
-            f"--device {device}: PyTorch {torch.__version__} finds none here. Use --device auto or cpu."
+            f"device {device!r}: PyTorch {torch.__version__} finds none here. Allowed: auto or cpu."
         )
 
     def processes(self, devices: Sequence[str]) -> int:

@@ -93,8 +93,8 @@ def test_a_file_without_a_network_is_refused(write: Write, text: str, words: str
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
-        ("gone.py", r"--engine .*gone\.py: there is no such file\. Allowed: stacked, loop, numpy, or"),
-        ("numpi", r"--engine numpi: did you mean 'numpy'"),
+        ("gone.py", r"engine .*gone\.py: there is no such file\. Allowed: stacked, loop, numpy, or"),
+        ("numpi", r"engine 'numpi': did you mean 'numpy'"),
         (3, r"engine = 3: got int\. Allowed: a name, a file my_network\.py"),
     ],
 )

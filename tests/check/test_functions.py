@@ -29,7 +29,7 @@ def softmax(z: Array) -> Array:
 
 def check(like: str, fn: Any, by_hand: Any = None) -> CheckResult:
     if like in activations:
-        return activation(fn, like, derivative=by_hand)
+        return activation(fn, like, backward=by_hand)
     return head(fn, like, backward=by_hand)
 
 

@@ -187,6 +187,7 @@ def test_at_a_kink_all_between_its_slopes_is_right(value: float) -> None:
     assert result
     assert "at x = 0 there is a kink, with slopes 0 and 1" in result.notes[0]
     assert not gradient(relu, lambda x: np.heaviside(x, -0.2), at=np.arange(-3, 4))
+    assert gradient(relu, lambda x: np.heaviside(x, value), at=np.zeros(3))  # at nothing else
 
 
 def test_single_precision_is_said() -> None:

@@ -63,7 +63,7 @@ def test_functions_like_registered_ones(register: Callable[..., None]) -> None:
     register(heads, lambda z: z.softmax(-1) ** 2, kind="scores")
     register(metrics, lambda p, target: (p * target).sum(-1) ** 2)
     assert activation("mine", "mine")
-    assert activation(lambda x: x**3, "mine", derivative=lambda x: 3 * x**2)
+    assert activation(lambda x: x**3, "mine", backward=lambda x: 3 * x**2)
     assert "2 times" in activation(lambda x: 2 * x**3, "mine").problems[0]
     assert head(lambda z: z.softmax(1) ** 2, "mine")
     assert not head(lambda z: z.softmax(1), "mine")

@@ -55,7 +55,7 @@ CHECKS: dict[str, Callable[[Any], CheckResult]] = {
     "mean": lambda fn: check.loss(fn, "ql", takes="log_probabilities", reduction="mean"),
     "gradient of a loss": lambda fn: check.loss("ce", gradient=fn),
     "activation": lambda fn: check.activation(fn, "gelu"),
-    "derivative": lambda fn: check.activation("tanh", derivative=fn),
+    "derivative": lambda fn: check.activation("tanh", backward=fn),
     "head": check.head,
     "metric": check.metric,
     "optimizer": lambda fn: check.optimizer(lambda p, g, lr: p.__isub__(lr * fn(g)), "sgd"),

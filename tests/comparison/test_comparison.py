@@ -147,6 +147,8 @@ def test_compare_is_a_public_function(trained: Trained) -> None:
     assert isinstance(found, comparison.Comparison)
     assert (found.metric, found.margin, len(found.trials), len(found.arms)) == ("val_accuracy", 0.01, 6, 2)
     assert not found.notes
+    read = harness.compare(harness.read(found.a), harness.read(found.b), metric="val_accuracy", margin=0.01)
+    pd.testing.assert_frame_equal(read.arms, found.arms)
 
 
 # ------------------------------------------------------------------------------------------------ the numbers

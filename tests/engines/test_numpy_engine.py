@@ -393,7 +393,7 @@ def test_a_component_without_a_formula_is_refused_before_training(study_of: Call
 
 
 def test_another_device_than_the_cpu_is_refused(study_of: Callable[..., Study], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--device cuda: the numpy engine computes on the CPU"):
+    with pytest.raises(UsageError, match="device 'cuda': the numpy engine computes on the CPU"):
         runs.train(study_of(), tmp_path, engine="numpy", device="cuda")
 
 

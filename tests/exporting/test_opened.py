@@ -39,6 +39,7 @@ ARMS: list[dict[str, Any]] = [
     {"optimizer": "rmsprop", "momentum": 0.5},
     {"optimizer": "rmsprop", "centered": True},
     {"optimizer": "adam", "dropout": 0.4},
+    {"optimizer": "momentum", "schedule": "cosine"},
 ]
 
 
@@ -66,11 +67,13 @@ def gone_on(trial: Trial, state: TrialState) -> Mapping[str, Any]:
     """The weights after a person's own loop from a state to the end."""
     model = harness.model(trial)
     optimizer = harness.optimizer(trial, model)
+    scheduler = harness.scheduler(trial, optimizer)
     if trial.arm.settings.dropout:
-        state.load_into(model, optimizer)
+        state.load_into(model, optimizer, scheduler)
     else:
         model.load_state_dict(state.model)
         optimizer.load_state_dict(state.optimizer)
+        scheduler.load_state_dict(state.scheduler)
     loss, batches = harness.loss(trial), harness.loader(trial)
     batches.set_epoch(int(state.epoch))
     for _ in range(int(state.epoch), 3):
@@ -78,6 +81,7 @@ def gone_on(trial: Trial, state: TrialState) -> Mapping[str, Any]:
             optimizer.zero_grad()
             loss(model(x), y).backward()
             optimizer.step()
+            scheduler.step()
     return loop.weights(model)
 
 

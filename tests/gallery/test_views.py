@@ -43,6 +43,7 @@ def test_settings_a_study_a_trial_and_trained_trials_divide_alike(
     divided = [
         views.seen("digits", val_split="balanced", split_seed=3),
         views.seen(study),
+        views.seen(plan.make(study)),
         views.seen(plan.make(study).trials[0]),
         views.seen(harness.read(kept_results).trial(), split_seed=3, val_split="balanced"),
         views.seen(datasets["digits"], val_split="balanced", split_seed=3),
@@ -51,7 +52,9 @@ def test_settings_a_study_a_trial_and_trained_trials_divide_alike(
         assert view.splits == ("train", "val", "test")
         np.testing.assert_array_equal(view.numbers["val"], divided[0].numbers["val"])
     assert np.ptp(divided[0].counts("val")) == 1
-    trained_on = views.seen(harness.read(kept_results).trial())
+    results = harness.read(kept_results)
+    trained_on = views.seen(results.trial())
+    np.testing.assert_array_equal(trained_on.numbers["val"], views.seen(results).numbers["val"])
     np.testing.assert_array_equal(trained_on.numbers["val"], views.seen("digits", "val").numbers["val"])
 
 

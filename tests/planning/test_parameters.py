@@ -12,7 +12,7 @@ import harness
 from harness.axes.architectures import architectures
 from harness.errors import ComponentError
 from harness.exporting.untrained import untrained
-from harness.planning.parameters import count_parameters, in_words
+from harness.planning.parameters import in_words, of_settings
 from harness.study.study import Study
 
 
@@ -21,7 +21,7 @@ def test_the_count_is_that_of_the_network(hidden: list[int]) -> None:
     trial = untrained(
         {"dataset": "mnist", "hidden": hidden, "dropout": 0.1} if hidden else {"hidden": hidden}
     )
-    assert count_parameters(trial.arm.settings) == harness.count_parameters(harness.model(trial))
+    assert of_settings(trial.arm.settings) == harness.count_parameters(harness.model(trial))
 
 
 def test_a_plan_counts_each_arm_that_is_trained(study_of: Callable[..., Study]) -> None:
@@ -60,7 +60,7 @@ def test_an_architecture_that_builds_nothing_is_told() -> None:
     architectures.register("nothing")(lambda *_: None)
     settings = untrained({"dataset": "digits"}).arm.settings | {"architecture": "nothing"}
     with pytest.raises(ComponentError, match="gives NoneType"):
-        count_parameters(settings)
+        of_settings(settings)
 
 
 @pytest.mark.parametrize(

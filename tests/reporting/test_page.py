@@ -31,7 +31,7 @@ BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shu
 @pytest.fixture(scope="module")
 def page(digits_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the trained digits study."""
-    return reporting.write(digits_results, tmp_path_factory.mktemp("report") / "report.html")
+    return reporting.write(read(digits_results), str(tmp_path_factory.mktemp("report") / "report.html"))
 
 
 @pytest.fixture

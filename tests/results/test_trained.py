@@ -104,6 +104,6 @@ def test_each_data_set_has_a_best(results: Results) -> None:
     two = results.trials.copy()
     two.loc[two["seed"].eq(1), "dataset"] = "mnist"
     both = Results(results.folder, two, results.epochs, results.confusion, results.study, results.provenance)
-    with pytest.raises(UsageError, match="--where dataset=digits or --where dataset=mnist"):
+    with pytest.raises(UsageError, match="with where: dataset=digits or dataset=mnist"):
         both.trial()
     assert both.trial(where="dataset=mnist").seed == 1

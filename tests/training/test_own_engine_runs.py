@@ -145,7 +145,7 @@ def test_a_search_takes_no_own_network(study: Study, file: Path, tmp_path: Path)
 def test_an_own_network_computes_on_the_processor(
     study: Study, file: Path, tmp_path: Path, device: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"--device {device}: a network of your own in NumPy computes on"):
+    with pytest.raises(UsageError, match=f"device {device!r}: a network of your own in NumPy computes on"):
         harness.run(study, tmp_path / "results", engine=file, device=device)
     with pytest.raises(UsageError, match="--bits portable with --engine own:net@"):
         harness.run(study, tmp_path / "results", engine=file, bits="portable")

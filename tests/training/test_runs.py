@@ -492,7 +492,7 @@ def test_a_missing_device_is_a_machine_error(study_of: Callable[..., Study], tmp
     import torch
 
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
-    with pytest.raises(MachineError, match=f"--device {missing}: PyTorch .* finds none here"):
+    with pytest.raises(MachineError, match=f"device {missing!r}: PyTorch .* finds none here"):
         runs.train(study_of(), tmp_path / "results", device=missing)
     assert not list(tmp_path.rglob("trials.csv"))
 

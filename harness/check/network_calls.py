@@ -100,7 +100,7 @@ class OwnParameters:
         return list(container.values()) if isinstance(container, Mapping) else list(container)
 
 
-class OwnNetwork:
+class NetworkFunction:
     """A person's function of parameters, on a batch of images."""
 
     def __init__(
