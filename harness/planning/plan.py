@@ -134,7 +134,7 @@ def make(
         >>> trial = harness.plan(study).trials[0]  # doctest: +SKIP
     """
     name = own_networks.named(engine)
-    return arrange(draw(study, name), name, known, device, processes, done)
+    return arrange(draw(Study.checked(study), name), name, known, device, processes, done)
 
 
 def draw(study: Study, engine: Engine = "stacked") -> Plan:

@@ -142,6 +142,9 @@ class Registry(Generic[T]):
             raise UsageError(f"unknown {self.axis} {name!r}: {did_you_mean(name, self._entries)}")
         return self._entries[name]
 
+    def __repr__(self) -> str:
+        return f"{self.axis}: {', '.join(self._entries)}"
+
     def __getitem__(self, name: str) -> T:
         return self.entry(name).component
 

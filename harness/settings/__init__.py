@@ -145,7 +145,10 @@ class Setting:
         try:
             checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(value)
         except ValidationError as error:
-            raise ValueError(shortened(error.errors()[0]["msg"])) from None
+            allowed = shortened(error.errors()[0]["msg"])
+            if isinstance(self.default, list) and not isinstance(value, list):
+                allowed = f"a list, such as {self.default}"
+            raise ValueError(allowed) from None
         if control_character(checked):
             raise ValueError(f"text without {CONTROL_WORDS}")
         return checked

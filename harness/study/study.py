@@ -179,6 +179,19 @@ class Study:
     search: Search | None = None
     start: Start | None = None
 
+    @classmethod
+    def checked(cls, given: object) -> Study:
+        """Return a study as it is.
+
+        Raises:
+            UsageError: it is none; says what makes one of it.
+        """
+        if isinstance(given, cls):
+            return given
+        makes = f"harness.load({str(given)!r})" if isinstance(given, str | Path) else "harness.load(FILE)"
+        makes = "harness.parse(TABLES)" if isinstance(given, Mapping) else makes
+        raise UsageError(f"a {type(given).__name__} where a study is needed: {makes} makes one")
+
     @property
     def name(self) -> str:
         """The study's name, which is also its results folder's."""

@@ -53,6 +53,9 @@ class Trial:
     arm: Arm
     seed: int
 
+    def __repr__(self) -> str:
+        return f"Trial({self.trial_id}: {self.arm.name}, seed {self.seed})"
+
 
 def arms(study: Study) -> Iterator[Arm]:
     """Give the arms of a study in its phase, in its order, duplicates included."""

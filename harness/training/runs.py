@@ -116,7 +116,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
 
 def folder_of(study: Study, folder: Path | str | None) -> Path:
     """Return the results folder of a study: the given one, or the default."""
-    return Path(folder) if folder else Path("results") / study.name
+    return Path(folder) if folder else Path("results") / Study.checked(study).name
 
 
 def train(study: Study, folder: Path | str | None = None, **keywords: Unpack[RunKeywords]) -> RunSummary:

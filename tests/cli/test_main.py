@@ -167,7 +167,7 @@ BAD_STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "no lr at all": (HEAD + "[axes]\nlr = [0.1, 0]\n", (r"axes\.lr = 0: allowed: greater than 0",)),
     "hidden as a number": (
         HEAD + "[baseline]\nhidden = 32\n",
-        (r"baseline\.hidden = 32: allowed: a valid list",),
+        (r"baseline\.hidden = 32: allowed: a list, such as \[32, 32\]",),
     ),
     "an interval in words": (
         HEAD + '[baseline]\neval_every = "often"\n',

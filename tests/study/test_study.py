@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+import harness
 from harness.axes import plugins
 from harness.errors import UsageError
 from harness.study.study import Study, load, parse
@@ -213,3 +215,17 @@ def test_files_under_the_current_folder_are_named_from_where_the_study_is_writte
         tomli_w.dumps(study.tables(Path("results/own"))).encode()
     )
     assert load("results/own/study.toml").about.plugins == written
+
+
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        ("choices", "harness.load('choices')"),
+        ({"study": {}}, "harness.parse(TABLES)"),
+        (None, "harness.load(FILE)"),
+    ],
+)
+@pytest.mark.parametrize("public", ["plan", "run", "search"])
+def test_what_is_no_study_is_told_what_makes_one(public: str, wrong: Any, advice: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"a study is needed: {advice} makes one")):
+        getattr(harness, public)(wrong)
