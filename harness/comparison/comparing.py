@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -69,14 +70,14 @@ class Comparison:
 
 
 def compare(
-    a: Path | str, b: Path | str, *, metric: Metric = "test_accuracy", margin: float = MARGIN,
-    alpha: float = ALPHA,
+    a: PathLike[str] | str, b: PathLike[str] | str, *, metric: Metric = "test_accuracy",
+    margin: float = MARGIN, alpha: float = ALPHA,
 ) -> Comparison:  # fmt: skip
     """Compare two results folders arm by arm: B minus A, paired by seed.
 
     Args:
-        a: the old folder.
-        b: the new folder.
+        a: the old folder, or its results.
+        b: the new one.
         metric: test_accuracy or val_accuracy.
         margin: the largest difference that does not matter, a share in 0..1.
         alpha: the error rate of all verdicts together (Holm over all arms compared).

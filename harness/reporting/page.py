@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,11 @@ OUTSIDE = (
 )
 
 
-def write(folder: Path, out: Path | None = None) -> Path:
+def write(folder: PathLike[str] | str, out: PathLike[str] | str | None = None) -> Path:
     """Write the report of a results folder.
 
     Args:
-        folder: a results folder of `harness run` or `harness search`.
+        folder: a results folder of `harness run` or `harness search`, or its results.
         out: the page to write; default `folder`/report.html. Figures go to figures/ beside it, tables to
             tables/.
 
@@ -65,10 +66,10 @@ def write(folder: Path, out: Path | None = None) -> Path:
         MachineError: the page, a figure or a table cannot be written.
 
     Example:
-        >>> harness.report(results.folder)  # doctest: +SKIP
+        >>> harness.report(results)  # doctest: +SKIP
     """
-    reading = read(folder)
-    path = out or Path(folder) / "report.html"
+    reading = read(Path(folder))
+    path = Path(folder) / "report.html" if out is None else Path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         page = _search_page(reading) if search_data.is_search(reading) else _study_page(reading)
