@@ -138,8 +138,9 @@ def values(function: DrawnFunction, low: float, high: float, points: int = POINT
     Raises:
         UsageError: the range is none, or the function fails or gives something else than a number for each x.
     """
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"range {low:g} to {high:g}: allowed: two numbers, the lower one first")
+    numbers = all(isinstance(end, int | float | np.number) and math.isfinite(end) for end in (low, high))
+    if not (numbers and low < high):
+        raise UsageError(f"range {low} to {high}: allowed: two numbers, the lower one first")
     if function.kind == "function" and not _takes_tensors(function):
         return _of_arrays(function, np.linspace(low, high, points))
     x = torch.from_numpy(np.linspace(low, high, points)).requires_grad_()

@@ -46,6 +46,7 @@ def captions(view: View, split: Split, places: Iterable[int], wanted: str) -> li
     Raises:
         UsageError: there is no such caption.
     """
+    wanted = str(wanted)
     form = CAPTIONS.get(wanted, wanted)
     if wanted not in CAPTIONS and not any(f"{{{word}}}" in wanted for word in ("name", "label", "number")):
         raise UsageError(
@@ -132,7 +133,7 @@ class ImageChoice:
         count = whole("count", 10 if self.count is None else self.count)
         if count >= len(members):
             return Chosen(view, split, members, f"{what}: {_all(len(members))}")
-        seed = secrets.randbelow(SEEDS) if self.seed is None else self.seed
+        seed = chosen_seed(self.seed)
         drawn = np.sort(np.random.default_rng(seed).permutation(members)[:count])
         chosen = f"{count} of {len(members):,} images at random (seed {seed})"
         return Chosen(view, split, drawn, f"{what}: {chosen}", seed)
@@ -202,7 +203,7 @@ def _from_text(text: str) -> list[int]:
 
 
 def _from_object(given: Any) -> list[int]:
-    several = isinstance(given, Iterable)
+    several = isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0  # a tensor of one number is one
     listed: Sequence[Any] = list(itertools.islice(given, MOST + 1)) if several else [given]
     try:
         return [operator.index(number) for number in listed]
@@ -229,6 +230,15 @@ def whole(name: str, value: Any, most: int = MOST) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
         raise UsageError(f"{name} = {quoted(value)}: allowed: a whole number from 1 to {most}")
     return int(value)
+
+
+def chosen_seed(seed: Any) -> int:
+    """Return a given seed, or a drawn one for None; raise UsageError where it is no seed."""
+    if seed is None:
+        return secrets.randbelow(SEEDS)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UsageError(f"seed = {quoted(seed)}: allowed: a whole number from 0 on, or None for another one")
+    return int(seed)
 
 
 def _all(count: int) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ import pandas as pd
 
 from harness.data.samples import Split
 from harness.gallery.contact_sheet import LINE, Tile, page, place, save_into, sheet, write
-from harness.gallery.image_choice import SEEDS, short
+from harness.gallery.image_choice import chosen_seed, short
 from harness.gallery.predicted_images import ModelPredictions, Pictures, chosen, hardest, originals, see
 from harness.plots import COLORS, GREY, new_figure, styled
 from harness.results import Results, csv_rows, predictions, selection
@@ -296,7 +295,7 @@ def _figure(
 
 def at_random(model: ModelPredictions, count: int, seed: int | None) -> tuple[pd.DataFrame, str]:
     """Draw rows of predictions at random, in the split's order; and words that say by which seed."""
-    seed = secrets.randbelow(SEEDS) if seed is None else seed
+    seed = chosen_seed(seed)
     drawn = np.random.default_rng(seed).permutation(len(model.table))[:count]
     return model.table.iloc[np.sort(drawn)], f" at random (seed {seed})"
 
