@@ -24,6 +24,7 @@ from harness.check.result import CheckResult
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.registry import place
 from harness.registry.digest import code_of, inner_of
+from harness.settings import Setting
 from harness.system.lazy import torch
 from harness.system.process_state import kept
 
@@ -67,6 +68,14 @@ def name_of(function: Any, unnamed: str = "your function") -> str:
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__
     return unnamed if name == "<lambda>" else str(name)
+
+
+def setting(declared: Setting, value: object) -> Any:
+    """Return the value of a component's setting; raise UsageError where a study could not have it."""
+    try:
+        return declared.check(value)
+    except ValueError as error:
+        raise UsageError(f"{declared.name} = {value!r:.80}: allowed: {error}") from None
 
 
 def check_callable(role: str, function: object) -> None:

@@ -48,6 +48,7 @@ def subject_of(
     if unknown:
         known = ", ".join(reference.settings) or "none"
         raise UsageError(f"{unknown[0]} is no setting of loss {like!r}; its settings: {known}")
+    settings = {name: calling.setting(reference.settings[name], value) for name, value in settings.items()}
     right = RightLoss(like, cast(Kind, kind), default_settings(like, settings))
     name = fn if isinstance(fn, str) else calling.name_of(fn)
     if isinstance(fn, str):

@@ -67,6 +67,7 @@ def optimizer(fn: Any, like: str = "adam", **settings: Any) -> CheckResult:
         raise UsageError(
             f"{unknown[0]} is no setting of {like}: {did_you_mean(unknown[0], reference.settings)}"
         )
+    settings = {name: calling.setting(reference.settings[name], value) for name, value in settings.items()}
     subject = subject_of(fn)
     base = {name: settings.get(name, _default(setting)) for name, setting in reference.settings.items()}
     refused = [name for name in settings if not subject.takes(name)]

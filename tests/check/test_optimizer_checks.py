@@ -223,6 +223,9 @@ def test_what_fails_is_a_problem(fn: Any, like: str, how: dict[str, Any], words:
         (OwnSGD, "sgd", {"momentum": 0.9}, r"momentum is no setting of sgd"),
         (OwnSGD, "sgd", {"weight_decay": 0.9}, r"OwnSGD has no parameter 'weight_decay'; it has: params, lr"),
         (3, "sgd", {}, r"fn = 3: allowed: a function update"),
+        (OwnSGD, "sgd", {"lr": "a"}, r"lr = 'a': allowed: a valid number"),
+        (OwnSGD, "sgd", {"lr": -1}, r"lr = -1: allowed: greater than 0"),
+        (OwnSGD, None, {}, r"unknown optimizer None"),
     ],
 )
 def test_wrong_use_is_refused(fn: Any, like: str, how: dict[str, Any], words: str) -> None:
