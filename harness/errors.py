@@ -7,13 +7,16 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import TracebackType
 
 LONGEST = 200  # characters of a value that a message repeats
 MOST_LISTED = 5  # names in one sentence
 
 
-class PlainError(Exception):
-    """An error whose message is all that a person needs: a notebook shows it below the lines of its cells."""
+class ShownPlainly:
+    """A mixin of exceptions whose message is all that a person needs: a notebook shows it below its lines."""
+
+    __traceback__: TracebackType | None
 
     def _render_traceback_(self) -> list[str]:
         """Give IPython what it shows in place of a traceback: calls inside of the harness explain nothing."""
@@ -23,6 +26,14 @@ class PlainError(Exception):
             if not _of_a_library(Path(frame.filename))
         ]
         return [*own, f"{type(self).__name__}: {self}"]
+
+
+class PlainError(ShownPlainly, Exception):
+    """An error whose message is all that a person needs."""
+
+
+class InterruptedRun(ShownPlainly, KeyboardInterrupt):
+    """A person's interrupt of a run in a notebook: a KeyboardInterrupt with words on what is kept."""
 
 
 def _of_a_library(file: Path) -> bool:
@@ -51,14 +62,14 @@ class MachineError(PlainError):
     exit_code = 1
 
 
-def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+def did_you_mean(given: object, allowed: Iterable[str]) -> str:
     """Suggest the closest allowed name and list them all.
 
     >>> did_you_mean("relo", ["relu", "tanh"])
     "did you mean 'relu'? Allowed: relu, tanh"
     """
-    names, given = sorted(allowed), given[:LONGEST]
-    close = difflib.get_close_matches(given, names, n=1)
+    names = sorted(allowed)
+    close = difflib.get_close_matches(str(given)[:LONGEST], names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}Allowed: {', '.join(names)}"
 

@@ -271,7 +271,7 @@ class Network:
     def _call(self, method: str, function: Any, *arguments: Any, **named: Any) -> Any:
         try:
             return function(*arguments, **named)
-        except (KeyboardInterrupt, MemoryError, ComponentError):
+        except (KeyboardInterrupt, ComponentError):
             raise
         except BaseException as error:
             if method == "__init__" and "takes no arguments" in str(error):

@@ -83,16 +83,22 @@ def check_callable(role: str, function: object) -> None:
         )
 
 
-def check_settings(what: str, known: Mapping[str, Setting], given: Mapping[str, Any]) -> None:
-    """Raise UsageError for a setting that a component does not have, or a value that is not allowed."""
+def checked_settings(what: str, known: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a component in canonical form.
+
+    Raises:
+        UsageError: the component does not have one of them, or a study could not have the value.
+    """
+    checked = {}
     for name, value in given.items():
         if name not in known:
             others = did_you_mean(name, known) if known else "it has none"
             raise UsageError(f"{name} is no setting of {what}; {others}")
         try:
-            known[name].check(list(value) if isinstance(value, tuple) else value)
+            checked[name] = known[name].check(value)
         except ValueError as error:
-            raise UsageError(f"{name} = {value!r}: allowed: {error}") from error
+            raise UsageError(f"{name} = {value!r:.80}: allowed: {error}") from error
+    return checked
 
 
 @dataclass(frozen=True)

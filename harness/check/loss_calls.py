@@ -44,7 +44,7 @@ def subject_of(
     kind = takes if takes is not None else next(iter(kinds))
     if kind not in kinds:
         raise UsageError(f"takes = {takes!r}: of loss {like!r}: {did_you_mean(str(takes), kinds)}")
-    calling.check_settings(f"loss {like!r}", reference.settings, settings)
+    settings = calling.checked_settings(f"loss {like!r}", reference.settings, settings)
     right = RightLoss(like, cast(Kind, kind), default_settings(like, settings))
     name = fn if isinstance(fn, str) else calling.name_of(fn)
     if isinstance(fn, str):

@@ -62,7 +62,7 @@ def optimizer(fn: Any, like: str = "adam", **settings: Any) -> CheckResult:
         'it goes up: the sign is wrong,'
     """
     reference = optimizers.entry(like).component
-    calling.check_settings(f"optimizer {like!r}", reference.settings, settings)
+    settings = calling.checked_settings(f"optimizer {like!r}", reference.settings, settings)
     subject = subject_of(fn)
     base = {name: settings.get(name, _default(setting)) for name, setting in reference.settings.items()}
     refused = [name for name in settings if not subject.takes(name)]

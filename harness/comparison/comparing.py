@@ -89,7 +89,7 @@ def compare(
         >>> harness.compare("results/old", "results/new").arms  # doctest: +SKIP
     """
     _check(metric, margin, alpha)
-    folders = [folder.folder if isinstance(folder, Results) else Path(folder) for folder in (a, b)]
+    folders = [Path(a), Path(b)]
     (first, first_twins), (second, second_twins) = (
         ComparedFolder.read(folder).without_twins() for folder in folders
     )

@@ -15,14 +15,14 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from harness import notes
 from harness.data.arm_settings import Settings
@@ -224,7 +224,7 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
     ) -> None:
         self.batches, self._told = batches, False
         super().__init__(
-            images, batch_sampler=batches, collate_fn=collate_fn, num_workers=num_workers,
+            images, batch_sampler=batches, collate_fn=_Collating(collate_fn), num_workers=num_workers,
             generator=torch.Generator().manual_seed(batches.trial.seed),
         )  # fmt: skip
 
@@ -272,6 +272,32 @@ class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
         )
 
 
+@dataclass(frozen=True)
+class _Collating:
+    """A person's collate function, which must give something; it can be sent to workers."""
+
+    function: Collate
+
+    def __call__(self, samples: Sequence[tuple[Tensor, Tensor]]) -> Any:
+        batch = self.function(samples)
+        if batch is None:
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            raise UsageError(
+                f"collate_fn {name} gives None for {count(len(samples), 'sample')}: is its `return` missing?"
+            )
+        return batch
+
+
+def _check_own(collate_fn: object, num_workers: object) -> None:
+    """Raise UsageError where a collate function or a number of workers is none."""
+    if collate_fn is not None and not callable(collate_fn):
+        raise UsageError(
+            f"collate_fn = {collate_fn!r:.80}: allowed: a function of a list of samples, (pixels, label) each"
+        )
+    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
+        raise UsageError(f"num_workers = {num_workers!r:.80}: allowed: a whole number from 0 on")
+
+
 def loader(  # noqa: PLR0913 (a person's keywords)
     dataset: Source,
     split: Split = "train",
@@ -280,7 +306,7 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     seed: int | None = None,
     sampling: str | None = None,
     drop_last: bool = False,
-    collate_fn: Collate = collate,
+    collate_fn: Collate | None = collate,
     num_workers: int = 0,
     **settings: Any,
 ) -> TrialLoader:
@@ -296,7 +322,8 @@ def loader(  # noqa: PLR0913 (a person's keywords)
         seed: of the order or the draws; those of a trial of this seed. Of a name None keeps the order.
         sampling: "shuffle", "sequential" or "replacement", as in a study file.
         drop_last: leave out a last batch that is smaller.
-        collate_fn: makes a batch from a list of samples (pixels (D,), label), in your own way.
+        collate_fn: makes a batch from a list of samples (pixels (D,), label), in your own way: whatever it
+            gives, the loader gives. None is torch's own.
         num_workers: processes that load, as torch's; 0 loads in this one, which is fastest here.
         settings: as for `harness.split_dataset`.
 
@@ -309,6 +336,7 @@ def loader(  # noqa: PLR0913 (a person's keywords)
         >>> x.shape, y.shape
         (torch.Size([200, 64]), torch.Size([200]))
     """
+    _check_own(collate_fn, num_workers)
     changes = {"batch_size": batch_size, "sampling": sampling}
     chosen = {name: allowed(name, value) for name, value in changes.items() if value is not None}
     named = isinstance(dataset, str | Dataset)
@@ -323,4 +351,4 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     images = _split(trial.arm.settings, split, apply)
     limited = not named and split == "train" and not chosen
     batches = TrialBatches(trial, len(images), limited=limited, drop_last=drop_last)
-    return TrialLoader(images, batches, collate_fn, num_workers)
+    return TrialLoader(images, batches, collate_fn or default_collate, num_workers)

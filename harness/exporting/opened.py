@@ -98,6 +98,8 @@ class TrialState:
         Raises:
             UsageError: the network or optimizer is another one than the trial's; nothing is loaded.
         """
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"got {type(model).__name__}; allowed: a torch.nn.Module, and its optimizer")
         there, here = ({n: tuple(v.shape) for n, v in s.items()} for s in (model.state_dict(), self.model))
         if there != here:
             raise UsageError(

@@ -53,6 +53,13 @@ class RunningMean:
                 f"got {', '.join(values)}, before {', '.join(self._sums)}: the same names every time, or "
                 "reset(), or a RunningMean each"
             )
+        for name, value in values.items():
+            if value is None:
+                raise UsageError(f"{name} = None: is the `return` of a function missing?")
+            if name.startswith("_") or hasattr(type(self), name):
+                raise UsageError(
+                    f"{name} = ..: a name of the running mean's own; allowed: another, my_{name}"
+                )
         arrays = {name: _numbers(name, value) for name, value in values.items()}
         count = _count(n, arrays)
         sums = {
@@ -104,7 +111,7 @@ def _in_words(name: str, mean: float) -> str:
 def _numbers(name: str, value: Any) -> NDArray[np.float64]:
     """Give a value as one number or one a sample, in float64."""
     try:
-        value = value.detach().cpu() if hasattr(value, "detach") else value
+        value = value.detach().cpu().double() if hasattr(value, "detach") else value
         array = np.asarray(value, np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"{name} = {value!r:.60}: allowed: a number, or one a sample ({error})") from None

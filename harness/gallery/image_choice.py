@@ -46,6 +46,7 @@ def captions(view: View, split: Split, places: Iterable[int], wanted: str) -> li
     Raises:
         UsageError: there is no such caption.
     """
+    wanted = str(wanted)
     form = CAPTIONS.get(wanted, wanted)
     if wanted not in CAPTIONS and not any(f"{{{word}}}" in wanted for word in ("name", "label", "number")):
         raise UsageError(
@@ -202,7 +203,7 @@ def _from_text(text: str) -> list[int]:
 
 
 def _from_object(given: Any) -> list[int]:
-    several = isinstance(given, Iterable)
+    several = isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0  # a tensor of one number is one
     listed: Sequence[Any] = list(itertools.islice(given, MOST + 1)) if several else [given]
     try:
         return [operator.index(number) for number in listed]

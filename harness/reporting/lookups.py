@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness import stats
 from harness.data.samples import SPLITS, Split
-from harness.errors import UsageError, did_you_mean, few
+from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.exporting import models
 from harness.gallery import predicted_images, prediction_pages
 from harness.gallery.predicted_images import ModelPredictions, Pictures
@@ -216,10 +216,16 @@ def sampled(model: ModelPredictions, samples: Any, most: int, seed: int | None) 
 
 
 def spelled(samples: Any) -> list[str]:
-    """Spell out samples as names or numbers: 3, [3, 17], "3,17", or "img_00003.npy"."""
-    if isinstance(samples, str):
-        return [word for word in map(str.strip, samples.split(",")) if word]
-    return [str(sample) for sample in (samples if isinstance(samples, Iterable) else [samples])]
+    """Spell out samples as names or numbers: 3, [3, 17], "3,17", or "img_00003.npy".
+
+    Raises:
+        UsageError: there are none.
+    """
+    given = samples.tolist() if hasattr(samples, "tolist") else samples  # an array or a tensor
+    listed = given.split(",") if isinstance(given, str) else given if isinstance(given, Iterable) else [given]
+    if words := [word for sample in listed if (word := str(sample).strip())]:
+        return words
+    raise UsageError(f"samples = {quoted(samples)}: no image; allowed: 3, [3, 17], or names of files")
 
 
 def with_names(model: ModelPredictions, rows: pd.DataFrame) -> pd.DataFrame:

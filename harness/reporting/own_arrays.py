@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-3
 """Probabilities add to one to within this."""
+MOST_CLASSES = 1000
+"""Classes of a confusion matrix; one of 10,000 would take a gigabyte, and show nothing."""
 
 
 def is_array(given: Any) -> bool:
@@ -58,6 +60,10 @@ def counted(labels: Any, predicted: Any, classes: Sequence[object] | None = None
     if len(true) != len(said):
         raise UsageError(f"{len(true):,} labels and {len(said):,} predictions: allowed are as many of both")
     highest = int(max(true.max(initial=0), said.max(initial=0)))
+    if classes is None and highest >= MOST_CLASSES:
+        raise UsageError(
+            f"labels and predictions up to {highest:,}: allowed are classes, 0..{MOST_CLASSES - 1}"
+        )
     names = tuple(map(str, range(highest + 1))) if classes is None else tuple(map(str, classes))
     for name, array in pairs.items():
         if len(array) and (array.min() < 0 or array.max() >= len(names)):

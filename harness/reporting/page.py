@@ -68,9 +68,9 @@ def write(results: Results | Path | str, out: Path | str | None = None) -> Path:
     Example:
         >>> harness.report(results)  # doctest: +SKIP
     """
-    folder = results.folder if isinstance(results, Results) else Path(results)
+    folder = Path(results)
     reading = read(folder)
-    path = Path(out) if out else folder / "report.html"
+    path = folder / "report.html" if out is None else Path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         page = _search_page(reading) if search_data.is_search(reading) else _study_page(reading)

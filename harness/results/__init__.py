@@ -23,6 +23,7 @@ import importlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,10 @@ class Results:
 
     def __repr__(self) -> str:
         return f"Results {str(self.folder)!r}: {self._counts()}"
+
+    def __fspath__(self) -> str:
+        """Give the folder's path, so that results stand wherever their folder is asked for."""
+        return str(self.folder)
 
     def _repr_html_(self) -> str:
         """Show the results in a notebook: how many trials, and the best arms of each data set."""
@@ -153,7 +158,7 @@ class TrainedTrial:
         ]
 
 
-def read(folder: Path | str) -> Results:
+def read(folder: PathLike[str] | str) -> Results:
     """Read a results folder; after a run that was killed, from its parts.
 
     Args:

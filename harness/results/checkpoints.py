@@ -59,7 +59,7 @@ class Cadence:
         """
         if text == "never":
             return cls()
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|seconds?|min|minutes?|epochs?)", text)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|seconds?|min|minutes?|epochs?)", str(text))
         if match and float(match[1]) > 0:
             if not match[2].startswith("epoch"):
                 return cls(seconds=float(match[1]) * (60 if match[2].startswith("min") else 1))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import results as results_folder
-from harness.errors import UsageError, did_you_mean
+from harness.errors import UsageError, did_you_mean, quoted
 from harness.results.standing import arm_names
 from harness.settings.schema import BASELINE, CONFIRMED, WINNER
 from harness.text import NOT_APPLICABLE, as_word
@@ -40,6 +40,8 @@ def where(trials: pd.DataFrame, conditions: str) -> pd.DataFrame:
     Raises:
         UsageError: a condition is not SETTING=VALUE, names an unknown column, or no trial is left.
     """
+    if not isinstance(conditions, str):
+        raise UsageError(f'where = {quoted(conditions)}: allowed: a text, such as "loss=ce,seed=0"')
     while conditions.strip(" ,"):
         conditions = conditions.lstrip(" ,")
         column, equals, text = conditions.partition("=")
@@ -108,7 +110,7 @@ def choose(results: Results, trial: str | None = None, conditions: str | None = 
         return rows.iloc[0]
     trials = where(results.trials, conditions or "")
     if trial is not None:
-        trials = trials[trials["trial_id"].eq(trial)]
+        trials = trials[trials["trial_id"].astype(str).eq(str(trial))]
         if trials.empty:
             raise UsageError(_unknown(results, trial))
     done = trials[trials["status"].eq("ok")]
@@ -166,9 +168,9 @@ def confirmed_winner(results: Results, conditions: str | None) -> tuple[Results,
     return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
 
 
-def _unknown(results: Results, trial: str) -> str:
+def _unknown(results: Results, trial: object) -> str:
     ids = [str(known) for known in results.trials["trial_id"]]
-    close = difflib.get_close_matches(trial, ids, n=1)
+    close = difflib.get_close_matches(str(trial), ids, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return (
         f"{results.folder} has no trial {trial!r}. {hint}"

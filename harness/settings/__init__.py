@@ -143,7 +143,7 @@ class Setting:
             ValueError: it is not allowed; says what is.
         """
         try:
-            checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(value)
+            checked: Value = _adapter(self.name, type(self.default).__name__).validate_python(plain(value))
         except ValidationError as error:
             allowed = shortened(error.errors()[0]["msg"])
             if isinstance(self.default, list) and not isinstance(value, list):
@@ -152,6 +152,19 @@ class Setting:
         if control_character(checked):
             raise ValueError(f"text without {CONTROL_WORDS}")
         return checked
+
+
+def plain(value: Any) -> Any:
+    """Give a notebook's value as a file would have it: NumPy's numbers and arrays, and tuples, as Python's.
+
+    >>> plain((16, 32))
+    [16, 32]
+    """
+    if type(value).__module__ == "numpy":  # by name: NumPy need not be loaded to read a study
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def shortened(message: str) -> str:

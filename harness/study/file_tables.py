@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from harness.data.datasets import datasets
 from harness.data.image_folders import Folder
 from harness.errors import did_you_mean, quoted
-from harness.settings import shortened
+from harness.settings import plain, shortened
 from harness.study import toml_text
 from harness.system.database_urls import shown, without_passwords
 
@@ -28,7 +28,7 @@ M = TypeVar("M", bound=BaseModel)
 def copied(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     """Copy the tables, for overrides to change; anything but a table is told, and left out."""
     toml_text.check_plain(tables)
-    raw = copy.deepcopy(dict(tables))
+    raw: dict[str, Any] = plain(copy.deepcopy(dict(tables)))
     problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in raw if key not in TABLES]
     for key in ("study", "baseline", "axes", "chosen", "search", "space", "datasets"):
         if not isinstance(raw.setdefault(key, {}), Mapping):

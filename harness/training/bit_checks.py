@@ -63,7 +63,11 @@ def _check_earlier_network(folder: Path, drawn: Plan, made: Mapping[str, str], o
     if not others:
         return
     same = label_of(others[0]) == label_of(here)
-    there = f"{label_of(others[0])}, whose code has changed since" if same else f"engine {others[0]}"
+    there = (
+        f"{label_of(others[0])}, whose code, or a value that it reads, has changed since"
+        if same
+        else f"engine {others[0]}"
+    )
     raise UsageError(
         f"{folder} has {kept[others[0]]} finished trials of {there}; this run's is {here}. Their rows must "
         "not be mixed. Take another folder (--results), or train all anew (--retrain, in Python "

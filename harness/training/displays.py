@@ -13,6 +13,7 @@ import numpy as np
 
 from harness import notes
 from harness.data.samples import TRAINED_ON
+from harness.errors import InterruptedRun
 from harness.notes import progress_bar
 from harness.notes.notebook import ipython_display
 from harness.planning.stack import budget_of
@@ -20,6 +21,7 @@ from harness.training.progress import ACCURACY, LOSS, Display, Progress
 
 MOST_TOLD = 20
 """Trials whose evaluations are told one by one."""
+INTERRUPTED = "interrupted: what is finished is kept; the same cell goes on from there"
 LOOK_EVERY = 0.2  # seconds between looks for new evaluations
 
 
@@ -39,8 +41,7 @@ def _in_notebook(progress: Progress) -> Iterator[None]:
         with show_progress(progress):
             yield
     except KeyboardInterrupt:
-        notes.tell("interrupted: what is finished is kept; the same cell goes on from there")
-        raise
+        raise InterruptedRun(INTERRUPTED) from None
 
 
 def told_by_evaluation(display: Display | None = None) -> Display:

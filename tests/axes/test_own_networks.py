@@ -136,6 +136,7 @@ RETURNED = "return [d1.T @ x, d1.sum(0), d2.T @ self.h, d2.sum(0)]"
         (changed("d2 @ self.W2", "d2 @ self.W2.T"), r"gradients raises ValueError: .*line 29 of net\.py"),
         (changed("d2 = (", "x -= 1; d2 = ("), "line 28 of net.py; x and target must not be changed in"),
         (changed("= weights", "= weights[:1]"), "__init__ raises ValueError: not enough values to unpack"),
+        (changed("d2 = (", "np.zeros(10**14); d2 = ("), "gradients raises .*Unable to allocate.*line 28 of"),
         (GOOD + "    def step(self, lr): ...\n", "step raises TypeError"),
         (GOOD + "    def losses(self, output, target): return output.mean()\n",
          "one loss a sample, shape .7,., not their mean"),

@@ -267,6 +267,7 @@ def test_ten_classes_may_be_fixed() -> None:
         ((by_labels, "ce"), {"reduction": "avg"}, r"reduction = 'avg': Allowed: mean, none, sum"),
         ((by_labels, "ce"), {"ccql_weight": 1.0}, r"ccql_weight is no setting of loss 'ce'; it has none"),
         (("ccql", "ccql"), {"ccql_weight": "a"}, r"ccql_weight = 'a': allowed: a valid number"),
+        ((by_labels, None), {}, r"unknown loss None"),
         ((3.5, "ce"), {}, r"fn = 3.5: not a function"),
         ((torch.nn.CrossEntropyLoss, "ce"), {}, r"a class. Give an instance of it: CrossEntropyLoss\(\)"),
         ((by_labels, "ce"), {"gradient": 3}, r"gradient = 3: not a function"),

@@ -224,6 +224,8 @@ def test_what_fails_is_a_problem(fn: Any, like: str, how: dict[str, Any], words:
         (OwnSGD, "sgd", {"lr": -1}, r"lr = -1: allowed: greater than 0"),
         (OwnSGD, "sgd", {"weight_decay": 0.9}, r"OwnSGD has no parameter 'weight_decay'; it has: params, lr"),
         (3, "sgd", {}, r"fn = 3: allowed: a function update"),
+        (OwnSGD, "sgd", {"lr": "a"}, r"lr = 'a': allowed: a valid number"),
+        (OwnSGD, None, {}, r"unknown optimizer None"),
     ],
 )
 def test_wrong_use_is_refused(fn: Any, like: str, how: dict[str, Any], words: str) -> None:

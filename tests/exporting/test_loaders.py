@@ -227,7 +227,7 @@ def test_what_a_collate_function_makes_is_passed_on() -> None:
     made = list(loader(trial, collate_fn=lambda samples: {"n": len(samples), "first": samples[0]}))
     assert [batch["n"] for batch in made] == [100] * 12 + [93]
     assert made[0]["first"][0].shape == (64,)
-    assert [x.shape for x, _ in loader(trial, "val", collate_fn=None)] == [(144, 64)]  # type: ignore[arg-type]
+    assert [x.shape for x, _ in loader(trial, "val", collate_fn=None)] == [(144, 64)]
 
 
 def test_a_split_without_images_has_no_batches() -> None:
@@ -309,11 +309,30 @@ def test_mistakes_of_a_preprocessing_are_told_in_words(preprocessing: Any, messa
         ({"seed": -3}, "seed = -3: allowed"),
         ({"split": "all"}, r"harness.dataset\(name\)"),
         ({"hidden": [3]}, "not a setting of the data"),
+        ({"collate_fn": 3}, "collate_fn = 3: allowed: a function of a list of samples"),
+        ({"num_workers": -1}, "num_workers = -1: allowed"),
+        ({"num_workers": "two"}, "num_workers = 'two': allowed"),
     ],
 )
 def test_bad_arguments_of_a_loader_are_reported(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         loader("digits", **arguments)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_collate_function_that_forgets_its_return_is_told(num_workers: int) -> None:
+    batches = loader("digits", batch_size=4, collate_fn=_nothing, num_workers=num_workers)
+    with pytest.raises(UsageError, match="collate_fn _nothing gives None for 4 samples: is its `return`"):
+        next(iter(batches))
+
+
+def _nothing(_: Any) -> None:
+    """Give nothing, as a function without a return does."""
+
+
+def test_numbers_of_numpy_are_settings() -> None:
+    x, _ = next(iter(loader("digits", batch_size=np.int64(4))))  # type: ignore[arg-type]
+    assert len(x) == 4
 
 
 def test_only_a_trials_own_batches_have_an_end() -> None:

@@ -116,6 +116,9 @@ def test_it_is_copied() -> None:
         ({"loss": "much", "n": 3}, "a number, or one a sample"),
         ({"loss": np.ones((3, 2)), "n": 3}, r"shape \(3, 2\)"),
         ({"loss": np.ones(3), "n": 4}, "3 values and n is 4"),
+        ({"loss": None, "n": 4}, "loss = None: is the `return` of a function missing"),
+        ({"total": 1.0, "n": 4}, "total = ..: a name of the running mean's own; allowed: another, my_total"),
+        ({"_sums": 1.0, "n": 4}, "_sums = ..: a name of"),
     ],
 )
 def test_what_is_no_value_of_a_batch_is_refused_and_changes_nothing(

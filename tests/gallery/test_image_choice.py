@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness.data.datasets import datasets
 from harness.errors import UsageError
 from harness.gallery import image_choice, views
 from harness.gallery.image_choice import ImageChoice
+
+NO_TEXT: Any = 5
 
 DIGITS = datasets["digits"].load()
 
@@ -104,6 +107,9 @@ def test_captions_say_what_is_asked_for() -> None:
         ({"label": 10}, "label '10': digits has no such class"),
         ({"split": "test", "label": "seven"}, "label 'seven': digits has no such class"),
         ({"split": "al"}, "did you mean 'val'"),
+        ({"split": 3}, "split = 3|split 3"),
+        ({"seed": -1}, "seed = -1: allowed: a whole number from 0 on"),
+        ({"seed": 1.5}, "seed = 1.5: allowed"),
     ],
 )
 def test_what_cannot_be_chosen_is_said_in_words(choice: dict[str, Any], said: str) -> None:
@@ -114,3 +120,10 @@ def test_what_cannot_be_chosen_is_said_in_words(choice: dict[str, Any], said: st
 def test_an_unknown_caption_is_said_in_words() -> None:
     with pytest.raises(UsageError, match=r"captions = 'titel': .*Allowed: Label: 5, both"):
         image_choice.captions(views.seen("digits"), "train", [0], "titel")
+    with pytest.raises(UsageError, match=r"captions = '5': .*Allowed: Label: 5, both"):
+        image_choice.captions(views.seen("digits"), "train", [0], NO_TEXT)
+
+
+@pytest.mark.parametrize("number", [torch.tensor(4), np.int64(4), torch.tensor([4]), np.array([4])])
+def test_a_number_may_be_of_any_library(number: Any) -> None:
+    assert image_choice.numbers(number) == [4]

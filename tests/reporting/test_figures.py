@@ -34,6 +34,8 @@ figures, tables = harness.figures, harness.tables
 RNG = np.random.default_rng(0)
 Y, SAID = RNG.integers(0, 4, 200), RNG.integers(0, 4, 200)
 
+NO_NUMBER: Any = "a"
+
 
 @pytest.fixture
 def results(kept_results: Path) -> Results:
@@ -261,6 +263,12 @@ def test_a_function_is_drawn_with_its_derivative() -> None:
             "allowed is 0..2, for 3 classes",
         ),
         (lambda _: figures.confusion(labels=Y - 1, predictions=SAID), "labels -1..2"),
+        (lambda _: figures.confusion(labels=Y + 10**9, predictions=SAID), "up to 1,000,000,003: allowed are"),
+        (lambda _: figures.function("gelu", low=NO_NUMBER), "range a to 5: allowed: two numbers"),
+        (lambda r: figures.probabilities(r.trial(), samples=[]), r"samples = \[\]: no image; allowed"),
+        (lambda r: figures.predictions(r.trial(), seed=NO_NUMBER), "seed = 'a': allowed: a whole number"),
+        (lambda r: r.trial(3), "has no trial 3"),
+        (lambda r: r.trial(where=3), "where = 3: allowed: a text"),
         (lambda r: figures.confusion(r, where="lr=0.1"), "the seeds of one arm are combined"),
         (lambda r: figures.confusion(r, combine="max"), "Allowed: mean, sum"),
         (lambda r: figures.confusion(r, "tets"), "did you mean 'test'"),

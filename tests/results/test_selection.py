@@ -25,6 +25,11 @@ def test_a_trial_is_chosen_by_its_id_or_by_conditions(kept_trials: Results) -> N
     assert (row["lr"], row["head"], row["seed"]) == (0.1, "sigmoid", 1)
 
 
+def test_results_are_a_path(kept_trials: Results) -> None:
+    assert Path(kept_trials) == kept_trials.folder
+    assert results.read(kept_trials).trials.equals(kept_trials.trials)
+
+
 def test_a_list_is_a_value_as_toml_writes_it(kept_trials: Results) -> None:
     trials = kept_trials.trials.assign(hidden=["[32, 32]", *kept_trials.trials["hidden"][1:]])
     assert len(selection.where(trials, "hidden=[32,32],seed=0")) == 1

@@ -5,6 +5,7 @@ import math
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -191,6 +192,15 @@ def test_defaults_as_the_readme_has_them() -> None:
         "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch", "label_noise": 0.0,
         "label_noise_seed": 0, "label_smoothing": 0.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [(16, 32), np.array([16, 32]), [np.int64(16), 32]])
+def test_values_of_a_notebook_are_those_of_a_file(given: Any) -> None:
+    checked: Any = check("hidden", given)
+    assert checked == [16, 32]
+    assert {type(width) for width in checked} == {int}
+    assert type(check("lr", np.float64(0.1))) is float
+    assert type(check("batch_size", np.int64(4), 32)) is int
 
 
 def test_every_axis_is_a_setting_with_a_default_in_its_registry() -> None:

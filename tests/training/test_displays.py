@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import harness
+from harness.errors import InterruptedRun
 from harness.notes import progress_bar
 from harness.planning import plan
 from harness.study.study import Study
@@ -115,6 +117,21 @@ def test_very_many_trials_are_not_told_one_by_one(
     out, err = capsys.readouterr()
     assert out == ""
     assert "the evaluations of 22 trials are not told one by one" in err
+
+
+def test_an_interrupt_in_a_notebook_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, study_of: Make
+) -> None:
+    monkeypatch.setattr(displays, "ipython_display", object)
+    monkeypatch.setattr(displays, "show_progress", lambda _: nullcontext())
+    display = displays.chosen(None)
+    assert display is not None
+    with pytest.raises(KeyboardInterrupt) as caught, display(progress_of(study_of())):
+        raise KeyboardInterrupt
+    assert isinstance(caught.value, InterruptedRun)
+    assert caught.value._render_traceback_()[-1] == (
+        "InterruptedRun: interrupted: what is finished is kept; the same cell goes on from there"
+    )
 
 
 def test_a_notebook_has_a_bar_by_itself_and_a_script_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

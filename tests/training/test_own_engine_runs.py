@@ -74,7 +74,11 @@ def test_a_folder_holds_the_rows_of_one_network(study: Study, file: Path, tmp_pa
     if other == OTHER:
         file.write_text(OTHER, encoding="utf-8")
         engine = file
-    words = "own:net, whose code has changed since" if other == OTHER else "engine own:net@"
+    words = (
+        "own:net, whose code, or a value that it reads, has changed since"
+        if other == OTHER
+        else "engine own:net@"
+    )
     with pytest.raises(UsageError, match=f"has 4 finished trials of {words}.*must not be mixed.*--retrain"):
         run(study, folder, engine, workers=1)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
