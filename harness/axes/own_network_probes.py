@@ -21,13 +21,15 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.own_networks import Network, NetworkClass
 from harness.data.arm_settings import Settings
+from harness.data.samples import inputs_of
 from harness.errors import ComponentError
 from harness.text import listed
 
 IMAGES = 7  # of the batch: no number of classes or units, so that what is turned shows
 SIZES = (IMAGES, 3)  # of batches whose gradients are looked at: a mean is over as many images as there are
 KIND = (
-    "dataset", "architecture", "hidden", "activation", "dropout", "head", "loss", "match", "label_smoothing",
+    "dataset", "preprocessing", "architecture", "hidden", "activation", "dropout", "head", "loss", "match",
+    "label_smoothing",
 )  # fmt: skip
 """Settings by which arms are told apart for a probe, with those of the loss."""
 STEP = {8: 1e-6, 4: 1e-2}
@@ -112,8 +114,8 @@ def _of_arm(settings: Settings) -> str:
 def _batch(settings: Settings, dtype: DTypeLike, count: int = IMAGES) -> tuple[Array, Array]:
     """Draw pixels x (B, D) between 0 and 1, and targets t (B, C)."""
     rng = np.random.default_rng(0)
-    facts, classes = settings.facts, len(settings.facts.classes)
-    x = rng.random((IMAGES, math.prod(facts.shape))).astype(dtype)[:count]
+    classes = len(settings.facts.classes)
+    x = rng.random((IMAGES, inputs_of(settings))).astype(dtype)[:count]
     t = np.eye(classes, dtype=dtype)[rng.integers(classes, size=IMAGES)][:count]
     return x, formulas.smoothed(t, settings.label_smoothing) if settings.label_smoothing else t
 

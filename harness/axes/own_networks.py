@@ -30,6 +30,7 @@ from harness.axes import plugins
 from harness.axes.architectures import initial_layers
 from harness.axes.formulas import Array
 from harness.data.arm_settings import Settings
+from harness.data.samples import inputs_of
 from harness.errors import ComponentError, MachineError, UsageError, did_you_mean, few, in_words
 from harness.registry import NOTEBOOK, digest, python_files
 from harness.rng import stream
@@ -197,8 +198,7 @@ class Network:
     """
 
     def __init__(self, own: NetworkClass, settings: Settings, seed: int, dtype: DTypeLike) -> None:
-        facts = settings.facts
-        widths = [facts.shape[0] * facts.shape[1], *settings.hidden, len(facts.classes)]
+        widths = [inputs_of(settings), *settings.hidden, len(settings.facts.classes)]
         drawn = initial_layers(widths, stream(seed, "weights"))
         self.own, self.classes = own, widths[-1]
         self.start = [(layer.weight.astype(dtype), layer.bias.astype(dtype)) for layer in drawn]

@@ -175,7 +175,7 @@ def diagnosis(
             return mistake.words
     found = numbers.factor(gots, expecteds, [(x.shape[0], x.shape[-1]) for x in cases])
     if found is not None:
-        return "the sign is wrong" if found.name == "-1" else f"it is {found.name} times what it should be"
+        return "the sign is wrong" if found == "-1" else f"it is {found} times what it should be"
     apart = [got - expected for got, expected in zip(gots, expecteds, strict=True)]
     first = float(apart[0].flat[0])
     if all(np.isfinite(a).all() and np.allclose(a, first, rtol=1e-6) for a in apart):

@@ -290,14 +290,12 @@ def explained(
     if found is None:
         return ""
     b, c = batches[0].size
-    letters = [f"{letter} = {value}" for letter, value in (("B", b), ("C", c)) if letter in found.name]
+    letters = [f"{letter} = {value}" for letter, value in (("B", b), ("C", c)) if letter in found]
     where = f" ({', '.join(letters)} here)" if letters else ""
     general = (
-        f"it is {found.name} times what it should be"
-        if letters
-        else f"exactly {found.name} times what it should be"
+        f"it is {found} times what it should be" if letters else f"exactly {found} times what it should be"
     )
-    return f"{known.get(found.name, general)}{where}"
+    return f"{known.get(found, general)}{where}"
 
 
 def diagnosis(gots: Sequence[Array], batches: Sequence[LossCase], right: RightLoss, reduction: str) -> str:

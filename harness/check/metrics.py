@@ -192,7 +192,7 @@ class _MetricCheck:
         for expecteds in (values, means):
             found = numbers.factor(gots, expecteds, BATCHES)
             if found is not None:
-                return f"it is {found.name} times what it should be"
+                return f"it is {found} times what it should be"
         return ""
 
     def _over_samples(self) -> bool:

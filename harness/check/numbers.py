@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -36,13 +35,6 @@ def error(got: Array, expected: Array) -> float:
 def worst(gots: Sequence[Array], expecteds: Sequence[Array]) -> float:
     """Return the largest of several errors."""
     return max(error(got, expected) for got, expected in zip(gots, expecteds, strict=True))
-
-
-class Factor(NamedTuple):
-    """A number that one result is times the other: its value (or values), and its name."""
-
-    name: str
-    value: float
 
 
 FACTORS: Sequence[tuple[str, Callable[[int, int], float]]] = (
@@ -80,10 +72,8 @@ def ratio(got: Array, expected: Array) -> float | None:
     return value if value and error(got, value * expected) < SAME_FACTOR else None
 
 
-def factor(
-    gots: Sequence[Array], expecteds: Sequence[Array], sizes: Sequence[tuple[int, int]]
-) -> Factor | None:
-    """Find the factor between results of batches, whose sizes are (B, C), and its name in these letters.
+def factor(gots: Sequence[Array], expecteds: Sequence[Array], sizes: Sequence[tuple[int, int]]) -> str | None:
+    """Name the factor between results of batches, whose sizes are (B, C), in these letters.
 
     A factor that is the same number in every batch and none of those known is named by that number.
     """
@@ -92,12 +82,12 @@ def factor(
     if not values or len(values) < len(ratios):
         return None
     for name, of_size in FACTORS:
-        for sign in (1, -1):
-            named = [sign * of_size(b, c) for b, c in sizes]
+        for sign in ("",) if name == "-1" else ("", "-"):
+            named = [(-1 if sign else 1) * of_size(b, c) for b, c in sizes]
             if np.allclose(values, named, rtol=SAME_FACTOR):
-                return Factor(name if sign == 1 else f"-{name}".replace("--", ""), values[0])
+                return f"{sign}{name}"
     if np.allclose(values, values[0], rtol=SAME_FACTOR) and not math.isclose(
         values[0], 1, rel_tol=SAME_FACTOR
     ):
-        return Factor(f"{values[0]:.6g}", values[0])
+        return f"{values[0]:.6g}"
     return None

@@ -27,7 +27,7 @@ from harness.plots.functions import function
 from harness.plots.ladder import ladder_figure
 from harness.plots.learning_rates import rates_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
-from harness.plots.panels import Panels, public
+from harness.plots.panels import public
 from harness.plots.search import (
     budget_figure,
     front_figure,
@@ -41,7 +41,7 @@ from harness.plots.svg import uri as svg_uri
 
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
-    "Panel", "Panels", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
+    "Panel", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
     "contour_figure", "curves", "curves_by_arm_figure", "curves_figure", "curves_panel",
     "differences_figure", "dots", "effects_figure", "forest_figure", "front_figure", "function",
     "history_figure", "importance_figure", "interaction_figure", "ladder_figure", "log_axis", "logarithmic",

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.axes import own_networks
+from harness.axes import own_network_probes, own_networks
 from harness.data import cache
+from harness.data.preprocessing import preprocessings
 from harness.data.samples import prepare
 from harness.engines import engine
 from harness.engines.base import EngineOptions
@@ -111,6 +112,17 @@ def test_formulas_in_a_persons_class_are_the_numpy_engine_bit_for_bit(
 ) -> None:
     one = trial(**settings)
     name = written(tmp_path, IN_FORMULAS)
+    assert_the_same(trained(name, one), trained("numpy", one))
+
+
+def test_a_network_has_the_inputs_that_a_preprocessing_of_ones_own_gives(tmp_path: Path) -> None:
+    @preprocessings.register("every_second_row")
+    def rows(x: Any) -> Any:
+        return x[:, ::2] / 16
+
+    name, one = written(tmp_path, IN_FORMULAS), trial(preprocessing="every_second_row", epochs=1)
+    found = own_network_probes.look(name, [(one.arm.settings, one.seed)], [])
+    assert (found.problems, found.remarks) == ((), ())
     assert_the_same(trained(name, one), trained("numpy", one))
 
 

@@ -312,7 +312,7 @@ UNTYPED: Any = harness
         (lambda: harness.loss(head="softmax", loss="nll"), "takes log_probabilities; head 'softmax' gives"),
         (lambda: UNTYPED.loss(reduction="sum"), "reduction = 'sum': allowed: 'mean'"),
         (lambda: harness.optimizer(optimizer="adam"), r"allowed: harness.optimizer\(trial, model\)"),
-        (lambda: harness.optimizer({"optimizer": "adam"}, 3), r"allowed: harness.optimizer\(trial, model\)"),
+        (lambda: UNTYPED.optimizer({"optimizer": "adam"}, 3), r"allowed: harness.optimizer\(trial, model\)"),
         (lambda: UNTYPED.scheduler(nn.Linear(2, 2)), r"allowed: harness.scheduler\(trial, optimizer\)"),
         (lambda: UNTYPED.count_parameters([1, 2]), "got list; allowed: a torch.nn.Module"),
     ],

@@ -31,6 +31,7 @@ from harness.results import Results, weights
 
 DIGITS = datasets["digits"].load()
 figures, tables = harness.figures, harness.tables
+UNTYPED: Any = figures
 RNG = np.random.default_rng(0)
 Y, SAID = RNG.integers(0, 4, 200), RNG.integers(0, 4, 200)
 
@@ -292,7 +293,7 @@ def test_a_function_is_drawn_with_its_derivative() -> None:
         (lambda r: figures.probabilities(r, count=1000), "count = 1000: allowed"),
         (lambda _: figures.images("digits", columns=0), "columns = 0: allowed: a whole number from 1 to 30"),
         (lambda _: figures.images("digits", seed=-1), "seed = -1: allowed: a whole number from 0 on"),
-        (lambda _: figures.function("gelu", "a", 5), "range a to 5: allowed: two numbers"),
+        (lambda _: UNTYPED.function("gelu", "a", 5), "range a to 5: allowed: two numbers"),
         (lambda _: figures.grid("digits", rows=100, columns=100), "rows x columns = 10000: allowed"),
         (lambda r: figures.predictions(r, "train"), "no predictions of train"),
         (lambda _: figures.predictions(3), "a trained trial"),
