@@ -351,4 +351,5 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     images = _split(trial.arm.settings, split, apply)
     limited = not named and split == "train" and not chosen
     batches = TrialBatches(trial, len(images), limited=limited, drop_last=drop_last)
-    return TrialLoader(images, batches, collate_fn or default_collate, num_workers)
+    make: Collate = default_collate if collate_fn is None else collate_fn
+    return TrialLoader(images, batches, make, num_workers)
