@@ -46,7 +46,7 @@ from harness.text import count
 
 Source: TypeAlias = "str | Dataset | Study | Plan | Trial | TrainedTrial | Results | Path"
 """A registered data set's name; a study's own, `study.dataset("mine")`; or what has settings of data."""
-Collate: TypeAlias = Callable[[Sequence[tuple[Tensor, Tensor]]], Any]
+Collate: TypeAlias = Callable[[list[tuple[Tensor, Tensor]]], Any]
 
 
 def dataset(dataset: Source, split: Part = "all") -> RawDataset:
@@ -351,5 +351,5 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     images = _split(trial.arm.settings, split, apply)
     limited = not named and split == "train" and not chosen
     batches = TrialBatches(trial, len(images), limited=limited, drop_last=drop_last)
-    make: Collate = default_collate if collate_fn is None else collate_fn
+    make = default_collate if collate_fn is None else collate_fn
     return TrialLoader(images, batches, make, num_workers)
