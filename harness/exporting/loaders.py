@@ -358,4 +358,5 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     images = _split(trial.arm.settings, split, apply)
     limited = not named and split == "train" and not chosen
     batches = TrialBatches(trial, len(images), limited=limited, drop_last=drop_last)
-    return TrialLoader(images, batches, collate_fn or default_collate, num_workers)
+    batch_of: Any = collate_fn or default_collate
+    return TrialLoader(images, batches, batch_of, num_workers)
