@@ -170,3 +170,27 @@ def test_public_names_are_completed_and_a_typo_is_answered() -> None:
     assert "retrain" not in inspect.signature(harness.search).parameters
     with pytest.raises(AttributeError, match="no attribute 'serch': did you mean 'search'"):
         _ = harness.serch
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends itself no interrupts")
+def test_an_interrupt_waits_for_the_end_of_an_import(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "home.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nthing = 1\n", encoding="utf-8"
+    )
+    (tmp_path / "parts" / "__init__.py").write_text(
+        "from harness.system.lazy import public_names\n"
+        "__getattr__, __dir__ = public_names(__name__, {'thing': 'home'})\n",
+        encoding="utf-8",
+    )
+    code = (
+        "import parts, sys\n"
+        "try:\n    parts.thing\n"
+        "except KeyboardInterrupt:\n    print('interrupted', sys.modules['parts.home'].thing, parts.thing)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(PACKAGE_ROOT.parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("interrupted 1 1\n", "")

@@ -96,6 +96,7 @@ def continue_training(  # noqa: PLR0913 (a person's keywords)
     parent = _Parent.of(trained.trained(trial))
     begun = parent.begin(changes, optimizer_state)
     study = _study(parent, changes, begun.start)
+    trained.planned(parent.given)  # the study's plugins were read just now: is it still what they say?
     drawn = draw(study, parent.engine)
     for reason in drawn.skipped.values():
         raise UsageError(reason)

@@ -14,7 +14,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -278,7 +278,7 @@ class _Collating:
 
     function: Collate
 
-    def __call__(self, samples: Sequence[tuple[Tensor, Tensor]]) -> Any:
+    def __call__(self, samples: list[tuple[Tensor, Tensor]]) -> Any:
         batch = self.function(samples)
         if batch is None:
             name = getattr(self.function, "__name__", type(self.function).__name__)

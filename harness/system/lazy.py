@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import did_you_mean
+from harness.system import signals
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,8 @@ def public_names(
             hint = f": {did_you_mean(name, homes)}" if not name.startswith("_") else ""
             raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
         module, colon, attribute = homes[name].partition(":")
-        home = importlib.import_module(f"{package}.{module}")
+        with signals.interrupts_after():  # or a notebook's matplotlib stays half imported for good
+            home = importlib.import_module(f"{package}.{module}")
         return home if colon and not attribute else getattr(home, attribute or name)
 
     return attribute_of_package, lambda: sorted(homes)

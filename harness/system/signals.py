@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -10,6 +11,26 @@ from types import FrameType
 NAMES = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 BASE = 128
 """A shell's exit code for a process that a signal ended, less the signal's number."""
+
+
+@contextmanager
+def interrupts_after() -> Iterator[None]:
+    """Let Ctrl-C, or a notebook's interrupt, wait until the block is over; it is raised then.
+
+    In another thread than the main one, and where interrupts are ignored, nothing is done.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    waiting: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if waiting:
+            raise KeyboardInterrupt
 
 
 @contextmanager

@@ -16,11 +16,14 @@ def card(
     >>> card("study <b>", ["2 arms"])
     '<div><b>study &lt;b&gt;</b><br>2 arms</div>'
     """
-    head = "<br>".join([f"<b>{html.escape(heading)}</b>", *(html.escape(line) for line in lines if line)])
+    head = "<br>".join([f"<b>{_shown(heading)}</b>", *(_shown(line) for line in lines if line)])
     if not rows:
         return f"<div>{head}</div>"
-    titles = "".join(f"<th {LEFT}>{html.escape(name)}</th>" for name in columns)
-    body = "".join(
-        f"<tr>{''.join(f'<td {LEFT}>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
+    titles = "".join(f"<th {LEFT}>{_shown(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td {LEFT}>{_shown(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<div>{head}<table><tr>{titles}</tr>{body}</table></div>"
+
+
+def _shown(text: str) -> str:
+    """Escape a text, and keep a notebook from typesetting what stands between its dollars as a formula."""
+    return html.escape(text).replace("$", "<span>$</span>")

@@ -385,3 +385,24 @@ def test_a_continuation_that_is_killed_ends_where_it_would_have(parent: Results,
     assert all(ours[name].tobytes() == theirs[name].tobytes() for name in theirs)
     pd.testing.assert_frame_equal(again.epochs, whole.epochs)
     assert again.trials["parent"].item() == parent.trial().trial_id
+
+
+def test_a_plugin_that_changed_in_the_same_process_continues_nothing(tmp_path: Path) -> None:
+    source = (
+        "import torch\nfrom harness import activations\n\n"
+        "@activations.register('wave_on')\ndef wave_on(x):\n"
+        "    '''Give a wave.'''\n    return torch.sin({}x)\n"
+    )
+    plugin = tmp_path / "wave_on.py"
+    plugin.write_text(source.format(""), encoding="utf-8")
+    tables = {
+        "study": {
+            "name": "s", "seeds": 1, "plugins": ["wave_on.py"], "keep_state": "all", "keep_weights": "all",
+        },
+        "baseline": {"dataset": "digits", "hidden": [4], "epochs": 1, "activation": "wave_on"},
+    }  # fmt: skip
+    results = harness.run(parse(tables, path=tmp_path / "study.toml"), tmp_path / "first", workers=1)
+    plugin.write_text(source.format("2 * "), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"a plugin's source .* has changed since it was trained"):
+        harness.continue_training(results.trial(), epochs=1, out=tmp_path / "second")
+    assert not (tmp_path / "second").exists()

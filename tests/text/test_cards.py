@@ -19,6 +19,11 @@ def test_names_are_never_html() -> None:
     assert "a &amp; b<table>" in page
 
 
+def test_names_are_never_formulas() -> None:
+    page = card("$x$", ["a $ b $"], ("$i$",), [("$\\frac{",)])
+    assert page.count("$") == page.count("<span>$</span>") == 7
+
+
 def test_a_study_and_its_plan(study_of: Callable[..., Study]) -> None:
     axes = {"output": [{"name": "<i>CE", "head": "identity", "loss": "ce"},
                        {"name": "bad", "head": "softmax", "loss": "nll"}]}  # fmt: skip
