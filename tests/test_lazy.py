@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 import harness
-from harness.system import lazy
+from harness.system import lazy, signals
 
 PACKAGE_ROOT = Path(harness.__file__).parent
 
@@ -194,3 +195,14 @@ def test_an_interrupt_waits_for_the_end_of_an_import(tmp_path: Path) -> None:
         check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("interrupted 1 1\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends itself no interrupts")
+def test_an_interrupt_waits_for_the_outermost_import() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), signals.interrupts_after():
+        with signals.interrupts_after():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("inner")
+        done.append("outer")
+    assert done == ["inner", "outer"]

@@ -15,7 +15,7 @@ BASE = 128
 
 @contextmanager
 def interrupts_after() -> Iterator[None]:
-    """Let Ctrl-C, or a notebook's interrupt, wait until the block is over; it is raised then.
+    """Let Ctrl-C, or a notebook's interrupt, wait until the block is over; it is handled then.
 
     In another thread than the main one, and where interrupts are ignored, nothing is done.
     """
@@ -29,8 +29,8 @@ def interrupts_after() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
-        if waiting:
-            raise KeyboardInterrupt
+        for number in waiting[:1]:  # in a block within a block, it waits for the outer one
+            usual(number, None)
 
 
 @contextmanager
