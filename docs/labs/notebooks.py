@@ -62,13 +62,10 @@ def execute(notebook: Notebook, folder: Path) -> Notebook:
     """
     nbformat: Any = importlib.import_module("nbformat")  # untyped; a handout needs neither
     nbclient: Any = importlib.import_module("nbclient")
-    config: Any = importlib.import_module("traitlets.config")
     node = nbformat.reads(json.dumps(notebook), as_version=4)
     folder.mkdir(parents=True, exist_ok=True)
-    # Sockets in files of this user's alone: a port of the loopback is open to everybody on the machine.
-    private = config.Config({"KernelManager": {"transport": "ipc"}})
     place = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(node, timeout=SECONDS, resources=place, config=private).execute()
+    nbclient.NotebookClient(node, timeout=SECONDS, startup_timeout=180, resources=place).execute()
     done: Notebook = json.loads(nbformat.writes(node))
     return done
 

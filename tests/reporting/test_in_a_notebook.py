@@ -49,7 +49,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}
     environment.pop("MPLBACKEND", None)
     client = nbclient.NotebookClient(
-        notebook, timeout=180, allow_errors=True, resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=180,
+        startup_timeout=180,
+        allow_errors=True,
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)
     return {name: list(cell.outputs) for name, cell in zip(CELLS, notebook.cells, strict=True)}
