@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import importlib
 import os
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -27,3 +31,17 @@ def on_terminal() -> bool:
     below the last one; Jupyter marks the processes of its kernels by JPY_PARENT_PID.
     """
     return sys.stderr.isatty() and "JPY_PARENT_PID" not in os.environ
+
+
+@contextmanager
+def drawn_beside(draw: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Draw in a thread while the block runs: `draw(stop)` returns when `stop` is set, which is awaited."""
+    stop = threading.Event()
+    # A notebook's output knows its cell by context variables, which a thread does not inherit.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(draw, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

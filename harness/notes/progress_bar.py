@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import html
 import logging
 import threading
@@ -33,10 +32,10 @@ def shown(
         detail: returns more words on the present state.
         delay: seconds in which short work may end without being shown.
     """
-    work, stop = _Work(title, unit, total, done, detail), threading.Event()
+    work = _Work(title, unit, total, done, detail)
     cell = _cell(title, unit, total)
 
-    def draw() -> None:
+    def draw(stop: threading.Event) -> None:
         if cell is not None:
             _draw_in(cell, work, stop, delay)
         elif notebook.on_terminal():
@@ -44,16 +43,12 @@ def shown(
         else:
             _write_lines(work, stop, delay)
 
-    # A notebook's output knows its cell by context variables, which a thread does not inherit.
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(draw,), daemon=True)
-    thread.start()
     end = "stopped after"
     try:
-        yield
+        with notebook.drawn_beside(draw):
+            yield
         end = "done in"
     finally:
-        stop.set()
-        thread.join()
         if cell is not None and (cell.begun or work.seconds >= delay):
             cell.show(work.now, [work.pace()[0], f"{end} {work.seconds:.3g} s"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from harness import notes
 from harness.data.samples import TRAINED_ON
 from harness.errors import InterruptedRun
 from harness.notes import progress_bar
-from harness.notes.notebook import ipython_display
+from harness.notes.notebook import drawn_beside, ipython_display
 from harness.planning.stack import budget_of
 from harness.training.progress import ACCURACY, LOSS, Display, Progress
 
@@ -65,19 +64,16 @@ def _telling(progress: Progress) -> Iterator[None]:
         )
         yield
         return
-    lines, stop = _Lines(progress), threading.Event()
+    lines = _Lines(progress)
 
-    def look() -> None:
+    def look(stop: threading.Event) -> None:
         while not stop.wait(LOOK_EVERY):
             lines.tell()
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(look,), daemon=True)
-    thread.start()
     try:
-        yield
+        with drawn_beside(look):
+            yield
     finally:
-        stop.set()
-        thread.join()
         lines.tell()
 
 

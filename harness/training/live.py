@@ -6,7 +6,6 @@ from the folder. Its errors are told once, and stop no training.
 
 from __future__ import annotations
 
-import contextvars
 import html
 import io
 import math
@@ -25,7 +24,7 @@ import pandas as pd
 
 from harness import notes, results
 from harness.data.samples import TRAINED_ON
-from harness.notes.notebook import ipython_display
+from harness.notes.notebook import drawn_beside, ipython_display
 from harness.planning.stack import budget_of
 from harness.results.selection import shown_arms
 from harness.system import files, locks
@@ -217,17 +216,10 @@ def drawing(folder: Path, progress: Progress) -> Iterator[None]:
     """Draw while the block runs, in a thread of its own, and once more at its end, from the folder."""
     curve = _LiveCurve(folder, progress)
     curve.begin()
-    stop = threading.Event()
-    # A notebook's output knows its cell by context variables, which a thread does not inherit.
-    thread = threading.Thread(
-        target=contextvars.copy_context().run, args=(curve.draw_until, stop), daemon=True, name="live curve"
-    )
-    thread.start()
     try:
-        yield
+        with drawn_beside(curve.draw_until):
+            yield
     finally:
-        stop.set()
-        thread.join()
         curve.end()
 
 

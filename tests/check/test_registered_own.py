@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
+from registering import register
 from torch import Tensor
 
 from harness.axes.activations import activations
@@ -15,21 +15,8 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import Scalar, State, optimizers
 from harness.check import activation, head, loss, metric, optimizer
-from harness.registry import Registry
 
-
-@pytest.fixture
-def register() -> Iterator[Callable[..., None]]:
-    """`register(registry, function, **facts)` as "mine", undone afterwards."""
-    done: list[Registry[Any]] = []
-
-    def third_party(registry: Registry[Any], function: Callable[..., Any], **facts: Any) -> None:
-        registry.register("mine", **facts)(function)
-        done.append(registry)
-
-    yield third_party
-    for registry in done:
-        registry.remove("mine")
+__all__ = ["register"]
 
 
 def hinge(f: Tensor, target: Tensor, *, margin: Tensor = 1.0) -> Tensor:  # type: ignore[assignment]

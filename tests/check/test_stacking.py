@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from registering import register
 
 from harness.axes import plugins
 from harness.axes.activations import activations
@@ -21,25 +22,13 @@ from harness.registry import Registry
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = ["register"]
+
 
 def problem(axis: str) -> str:
     """Return what is said of a component registered as "mine"."""
     (sentence,) = component(axis, "mine").problems
     return sentence
-
-
-@pytest.fixture
-def register() -> Iterator[Callable[..., None]]:
-    """`register(registry, function, **facts)` as "mine", undone afterwards."""
-    done: list[Registry[Any]] = []
-
-    def third_party(registry: Registry[Any], function: Callable[..., Any], **facts: Any) -> None:
-        registry.register("mine", **facts)(function)
-        done.append(registry)
-
-    yield third_party
-    for registry in done:
-        registry.remove("mine")
 
 
 @pytest.mark.parametrize(("axis", "name"), [(a, e.name) for a, r in plugins.catalogue().items() for e in r])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,16 +102,21 @@ def test_an_own_loop_goes_on_from_a_checkpoint_of_one_trial(
             np.testing.assert_allclose(own[name], array, rtol=0, atol=1e-5)
 
 
+def assert_each_goes_on(trials: Sequence[Trial], path: Path, finals: Sequence[dict[str, Any]]) -> None:
+    """A person's own loop goes on from each trial of a checkpoint and ends at its final weights."""
+    opened = open_checkpoint(path)
+    for trial, final in zip(trials, finals, strict=True):
+        own = gone_on(trial, opened[trial.trial_id])
+        for name, array in final.items():
+            np.testing.assert_allclose(own[name], array, rtol=0, atol=1e-5, err_msg=trial.arm.name)
+
+
 @pytest.mark.parametrize("arms", [ARMS, [{**arm, "lr": lr} for arm in ARMS[4:6] for lr in (0.001, 0.003)]])
 def test_an_own_loop_goes_on_from_each_trial_of_a_stack(arms: list[dict[str, Any]], tmp_path: Path) -> None:
     stack = max(make(study_of(arms)).stacks, key=lambda stack: len(stack.trials))
     assert len(stack.trials) == len(arms)
     path, finals = trained("stacked", list(stack.trials), tmp_path)
-    opened = open_checkpoint(path)
-    for trial, final in zip(stack.trials, finals, strict=True):
-        own = gone_on(trial, opened[trial.trial_id])
-        for name, array in final.items():
-            np.testing.assert_allclose(own[name], array, rtol=0, atol=1e-5, err_msg=trial.arm.name)
+    assert_each_goes_on(stack.trials, path, finals)
 
 
 def test_stacks_of_several_shapes_and_of_pytorch_are_opened(tmp_path: Path, in_pytorch: None) -> None:  # noqa: ARG001
@@ -119,11 +124,7 @@ def test_stacks_of_several_shapes_and_of_pytorch_are_opened(tmp_path: Path, in_p
     arms[4]["activation"] = arms[5]["activation"] = "relu"
     stack = max(make(study_of(arms)).stacks, key=lambda stack: len(stack.trials))
     path, finals = trained("stacked", list(stack.trials), tmp_path)
-    opened = open_checkpoint(path)
-    for trial, final in zip(stack.trials, finals, strict=True):
-        own = gone_on(trial, opened[trial.trial_id])
-        for name, array in final.items():
-            np.testing.assert_allclose(own[name], array, rtol=0, atol=1e-5, err_msg=trial.arm.name)
+    assert_each_goes_on(stack.trials, path, finals)
 
 
 def test_an_optimizer_that_torch_does_not_have_goes_on(tmp_path: Path) -> None:
