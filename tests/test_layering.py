@@ -26,8 +26,8 @@ FLOORS: list[set[str]] = [
     {"planning"},
     {"engines"},
     {"results"},
-    {"training", "comparison", "gallery"},
-    {"searching", "exporting"},
+    {"training", "gallery"},
+    {"searching", "exporting", "comparison"},
     {"reporting"},
     {"cli"},
 ]

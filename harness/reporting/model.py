@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib import figure as matplotlib_figure
 
+    from harness.reporting.charts import Chart
     from harness.text import Row
 
 NONE = "no data"
@@ -67,13 +68,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its words. `folded`: the page shows it only on request."""
+    """A figure with its words.
+
+    `folded`: the page shows it only on request. `chart`: the same numbers, to be explored; the figure is what
+    is seen on paper and without scripts.
+    """
 
     name: str
     title: str
     caption: str
     figure: matplotlib_figure.Figure
     folded: bool = False
+    chart: Chart | None = None
 
 
 @dataclass(frozen=True)
