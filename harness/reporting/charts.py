@@ -62,4 +62,3 @@ def _series(series: Series) -> dict[str, Any]:
 def _number(value: float) -> float | None:
     """Return a number with seven digits, as much as can be seen; None where it is not finite."""
     return float(f"{value:.7g}") if math.isfinite(value) else None
-
