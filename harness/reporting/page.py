@@ -92,13 +92,14 @@ def _study_page(reading: ReportData) -> Page:
     evidence = gather(reading)
     page = _verdicts(evidence)
     drawn = [*page.figures, *draw(reading)]
-    others = [calibration.section(reading), flips.section(reading), *best_model.sections(reading)]
+    optional = [calibration.section(reading), flips.section(reading), *best_model.sections(reading)]
+    others = [part for part in optional if part is not None]
     return replace(
         page,
         headline=headline.of_study(evidence),
         answers=[*page.answers, *answers(reading)],
         tables=[], figures=[],  # they stand in their section
-        sections=outline.sections(evidence, page.tables, drawn, [part for part in others if part is not None]),
+        sections=outline.sections(evidence, page.tables, drawn, others),
         data=list(data_sets.sections(reading)),
         files=list(verdict_views.effects(reading)),
         missing=[*missing(reading), *page.missing],
@@ -137,7 +138,9 @@ def _verdicts(evidence: Evidence) -> Page:
     if paragraphs and tables:
         paragraphs[-1] = [*paragraphs[-1], OUTSIDE]
     tunes = comparison is not None and not comparison.phases.mismatch
-    return Page(answers=paragraphs, tables=tables, figures=forests, missing=unfinished, facts={"tunes": tunes})
+    return Page(
+        answers=paragraphs, tables=tables, figures=forests, missing=unfinished, facts={"tunes": tunes}
+    )
 
 
 def draw(reading: ReportData) -> Iterator[Figure]:
@@ -171,7 +174,8 @@ def _render(
     study = reading.study
     files = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in tables]
     return environment.get_template("page.html").render(
-        page=page, names=[(part.name, part.title) for part in page.sections], images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
+        page=page, names=[(part.name, part.title) for part in page.sections],
+        images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
         hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
         facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
         provenance=list(provenance(reading.results.provenance)),
