@@ -161,7 +161,7 @@ def _render(
     )  # fmt: skip
     study = reading.study
     files = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in tables]
-    return environment.get_template("report.html").render(
+    return environment.get_template("page.html").render(
         page=page, images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
         hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
         facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
