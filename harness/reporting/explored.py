@@ -6,19 +6,19 @@ Each takes the table that its figure is drawn from, so that both show the same n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from harness import stats
 from harness.reporting.charts import Axis, Chart, Series
 from harness.stats.verdicts import IDENTICAL
 from harness.text import count
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
     from harness.plots import Panel
     from harness.reporting.data import ReportData
 
@@ -89,11 +89,10 @@ def level_curves(panels: Sequence[Panel], hue: str) -> Chart | None:
 
     Of several seeds, a line is their mean and the range their lowest and highest.
     """
-    charts = [
-        _curves(panel.title, panel.ylabel, _spread(panel.table, [hue]), hue)
+    return _together([
+        _curves(panel.title, panel.ylabel, panel.table, _mean_lines(panel.table, hue))
         for panel in panels if not panel.table.empty
-    ]  # fmt: skip
-    return _together(charts)
+    ])  # fmt: skip
 
 
 def arm_curves(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Chart | None:
@@ -116,10 +115,9 @@ def arm_curves(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Chart
         values = table.rename(columns={metric: "value"}).dropna(subset=["value"])
         if values.empty:
             continue
-        lines = _lines(values) if single else _spread(values, ["label"])
-        charts.append(_curves(title, metric, lines, "label"))
-    chart = _together(charts)
-    return chart and _noted(chart, note)
+        lines = _trial_lines(values) if single else _mean_lines(values, "label")
+        charts.append(_curves(title, metric, values, lines))
+    return _together([replace(chart, note=note) for chart in charts])
 
 
 def _joined(reading: ReportData, trials: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
@@ -127,8 +125,8 @@ def _joined(reading: ReportData, trials: pd.DataFrame, order: Sequence[str]) -> 
     facts = trials[["trial_id", "seed", "label", "objective"]]
     epochs = _thinned(reading.results.epochs)
     joined = facts.merge(epochs[["trial_id", "split", "epoch", "loss", "accuracy"]], on="trial_id")
-    place = {label: number for number, label in enumerate(order)}
-    return joined.iloc[joined["label"].map(place).argsort(kind="stable")]
+    place = joined["label"].map({label: number for number, label in enumerate(order)})
+    return joined.iloc[np.lexsort((joined["epoch"], place))]
 
 
 def _thinned(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -140,48 +138,46 @@ def _thinned(epochs: pd.DataFrame) -> pd.DataFrame:
     return epochs[epochs["epoch"].isin(times[places])]
 
 
-def _lines(table: pd.DataFrame) -> pd.DataFrame:
-    """Give each trial a line: label, split, epoch, value, low, high and the trial's words."""
-    words = "trial " + table["trial_id"].astype(str) + ", seed " + table["seed"].astype(str)
-    return table.assign(words=words, low=math.nan, high=math.nan)
-
-
-def _spread(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Average over seeds: `by`, split, epoch, value, low, high (the ends of the seeds' values) and words."""
-    columns = list(dict.fromkeys([*by, "split", "epoch"]))
-    values = _thinned(table).groupby(columns, sort=False, observed=True)["value"]
-    spread = values.agg(value="mean", low="min", high="max", n="count").reset_index()
-    words = ["mean of " + count(n, "line") if n > 1 else "" for n in spread["n"]]
-    one = spread["n"].lt(2)
-    return spread.assign(
-        words=words, low=spread["low"].mask(one), high=spread["high"].mask(one)
-    )
-
-
-def _curves(title: str, metric: str, table: pd.DataFrame, hue: str) -> Chart:
-    """Make a chart of one metric from lines: `hue`, split, epoch, value, low, high, words."""
-    series = []
-    several = table[hue].nunique() > 1 or hue != "split"
-    for name, here in table.groupby(hue, sort=False, observed=True):
+def _trial_lines(table: pd.DataFrame) -> Iterator[Series]:
+    """Give each trial a line: of label, trial_id, seed, split, epoch, value."""
+    for name, here in table.groupby("label", sort=False, observed=True):
         for split in SPLITS:
-            part = here[here["split"].eq(split)]
-            for words, line in part.groupby("words", sort=False, observed=True):
-                series.append(_line(str(name), split, str(words), line.sort_values("epoch", kind="stable")))
-    del several
+            for (trial, seed), line in here[here["split"].eq(split)].groupby(
+                ["trial_id", "seed"], sort=False
+            ):
+                facts = {"trial_id": trial, "seed": seed}
+                label = [f"{split}, {trial_label(facts)}"]
+                yield Series(
+                    str(name), list(line["epoch"]), list(line["value"]), labels=label, dashed=split == "train"
+                )
+
+
+def _mean_lines(table: pd.DataFrame, hue: str) -> Iterator[Series]:
+    """Give each level of `hue` and split a line, the mean of its values an epoch, with their range."""
+    values = _thinned(table).groupby(list(dict.fromkeys([hue, "split", "epoch"])), sort=False, observed=True)
+    spread = values["value"].agg(value="mean", low="min", high="max", n="count").reset_index()
+    for name, here in spread.groupby(hue, sort=False, observed=True):
+        for split in SPLITS:
+            line = here[here["split"].eq(split)].sort_values("epoch", kind="stable")
+            if line.empty:
+                continue
+            n = int(line["n"].max())
+            ends = {end: list(line[end].where(line["n"].gt(1))) for end in ("low", "high")} if n > 1 else {}
+            label = f"{split}, mean of {n}" if n > 1 else split
+            yield Series(
+                str(name), list(line["epoch"]), list(line["value"]), **ends, labels=[label],
+                dashed=split == "train", span=f"the {n} from",
+            )  # fmt: skip
+
+
+def _curves(title: str, metric: str, table: pd.DataFrame, series: Iterable[Series]) -> Chart:
+    """Make a chart of lines of one metric, on the scale of the values in `table` (epoch, value)."""
     values = table["value"]
     if metric == "accuracy":
-        return Chart("lines", Axis("epoch"), Axis(metric, percent=True, low=_trained(table)), series, title)
-    log = bool(values.min() > 0 and values.max() / values.min() > 5)
-    return Chart("lines", Axis("epoch"), Axis(metric, log=log), series, title)
-
-
-def _line(name: str, split: str, words: str, line: pd.DataFrame) -> Series:
-    ends = {end: list(line[end]) for end in ("low", "high")} if line["low"].notna().any() else {}
-    labels = [", ".join(filter(None, (split, words)))]
-    return Series(
-        name, list(line["epoch"]), list(line["value"]), **ends, labels=labels, dashed=split == "train",
-        span="lines from",
-    )  # fmt: skip
+        y = Axis(metric, percent=True, low=_trained(table))
+    else:
+        y = Axis(metric, log=bool(values.min() > 0 and values.max() / values.min() > 5))
+    return Chart("lines", Axis("epoch"), y, list(series), title)
 
 
 def _trained(table: pd.DataFrame) -> float | None:
@@ -194,8 +190,3 @@ def _trained(table: pd.DataFrame) -> float | None:
 
 def _together(charts: Sequence[Chart]) -> Chart | None:
     return replace(charts[0], others=charts[1:]) if charts else None
-
-
-def _noted(chart: Chart, note: str) -> Chart:
-    others = [replace(other, note=note) for other in chart.others]
-    return replace(chart, note=note, others=others)

@@ -84,6 +84,7 @@ const harnessChart = (() => {
   /* Intervals, the band and the line at 0 lie below the points. */
   const below = {
     id: "below",
+    beforeInit(chart, _, { explorer }) { explorer.chart = chart; },
     beforeDatasetsDraw(chart, _, { explorer }) {
       const { ctx, chartArea: area } = chart;
       ctx.save();
@@ -169,7 +170,7 @@ const harnessChart = (() => {
       this.scroller.className = rows > 24 ? "tall-plot" : "";
       const count = `${this.names.length} ${this.names.length === 1 ? "name" : "names"}`;
       this.plot.setAttribute("aria-label", `${this.spec.title || "Chart"}: ${this.spec.y.label} by ${this.spec.x.label || "row"}, ${count}`);
-      this.chart = new Chart(this.canvas, {
+      new Chart(this.canvas, {
         type: "scatter",
         data: { datasets: this.spec.series.map((series, i) => this.dataset(series, i)) },
         options: {
