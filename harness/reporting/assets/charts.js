@@ -7,6 +7,7 @@ const harnessChart = (() => {
   const INK = "#1c1e21", SOFT = "#5a6068", LINE = "#dfe2e6", MANY = "#7a8590";
   const NEAR = 40;  // pixels from the pointer within which something is meant
   const NARROW = 560;  // pixels of a chart with smaller margins
+  const HOLLOW = ["diamond", "hollow"];  // marks that are an outline
   const STYLE = `
     .chart { position: relative; margin: .4em 0; }
     .chart button { font: inherit; font-size: .85rem; color: inherit; background: #fff; border: 1px solid ${LINE}; border-radius: 4px; padding: .15em .55em; margin: 0 .35em .35em 0; cursor: pointer; text-align: left; overflow-wrap: anywhere; }
@@ -19,9 +20,10 @@ const harnessChart = (() => {
     .chart .keys { max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
     .chart .keys svg { margin-right: .4em; vertical-align: -.1em; }
     .chart .said { font-size: .85rem; color: ${SOFT}; margin: .2em 0; min-height: 1.4em; max-width: none; }
-    .chart [hidden] { display: none; }
+    .chart :is([hidden], .away) { display: none; }
     @media screen { .charted > :is(.scroll, img) { display: none; } }
     @media print { .chart { display: none; } }`;
+  const known = new Map();  // name -> place in the palette, the same in all charts of the page
   const picks = new Set(), explorers = new Set();
   let words = [];
 
@@ -34,6 +36,13 @@ const harnessChart = (() => {
       words = [...(event.detail?.words ?? [])].map(word => word.toLowerCase());
       redraw();
     });
+  }
+  /* Give the names of a chart their colours before it is seen, so that they do not depend on scrolling. */
+  function meet(spec) {
+    for (const one of [spec, ...(spec.others ?? [])]) {
+      const names = [...new Set(one.series.filter(series => series.color === undefined).map(series => series.name))];
+      if (names.length <= COLORS.length) places(names);
+    }
   }
   function redraw() {
     for (const one of explorers) if (one.element.isConnected) one.emphasise(); else explorers.delete(one);
@@ -60,7 +69,7 @@ const harnessChart = (() => {
   const plain = value => minus(String(Number(value.toPrecision(5))));
   function written(axis, value) {
     if (value === null || !Number.isFinite(value)) return "no value";
-    if (axis.names?.length) return axis.names[value] ?? "";
+    if (axis.names?.length) return axis.names[Math.round(value)] ?? "";
     if (axis.percent) return minus(String(Number((100 * value).toFixed(3)))) + "\u00a0%";
     if (axis.points) return (value > 0 ? "+" : "") + minus((100 * value).toFixed(2)) + " points";
     return plain(value);
@@ -73,12 +82,42 @@ const harnessChart = (() => {
   function faded(color, alpha) {
     return color + Math.round(255 * alpha).toString(16).padStart(2, "0");
   }
-  function logTicks(low, high) {
-    const few = Math.log10(high / low) < 3, ticks = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
-      for (const first of few ? [1, 2, 5] : [1]) ticks.push(Number(first + "e" + power));
+
+  /* Places along an axis: factors on a logarithmic one, the error of an accuracy, or bent beyond some value. */
+  const LEAST = 1e-4;  // 100 % lies at no finite place
+  function place(axis, value) {
+    if (value === null || value === undefined) return NaN;
+    if (axis.log) return value > 0 ? Math.log10(value) : NaN;
+    if (axis.error) return -Math.log10(Math.max(1 - value, LEAST));
+    return axis.bend ? Math.asinh(value / axis.bend) : value;
+  }
+  function valueAt(axis, at) {
+    if (axis.log) return 10 ** at;
+    if (axis.error) return 1 - 10 ** -at;
+    return axis.bend ? axis.bend * Math.sinh(at) : at;
+  }
+  const round = (value, steps) => {
+    const ten = 10 ** Math.floor(Math.log10(Math.abs(value)));
+    return steps.reduce((best, step) => Math.abs(step * ten - Math.abs(value)) < Math.abs(best * ten - Math.abs(value)) ? step : best) * ten * Math.sign(value);
+  };
+  /* Round values about evenly spaced over an axis that is not linear, with as few digits as tell them apart. */
+  function ticksOf(axis, low, high, count) {
+    const wanted = Array.from({ length: count }, (_, i) => valueAt(axis, low + (i + .5) * (high - low) / count));
+    let found = [];
+    for (const steps of [[1, 2, 5, 10], [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10], Array.from({ length: 91 }, (_, i) => 1 + i / 10), Array.from({ length: 901 }, (_, i) => 1 + i / 100)]) {
+      const nice = value => axis.error ? 1 - round(1 - value, steps) : value ? round(value, steps) : 0;
+      const values = new Set([...wanted.map(nice), ...(axis.bend ? [0] : [])].map(value => Number(value.toPrecision(8))));
+      found = [...values].map(value => ({ value: place(axis, value) })).filter(({ value }) => value >= low && value <= high).sort((a, b) => a.value - b.value);
+      if (found.length > 2) break;
     }
-    return ticks.filter(value => value >= low * .999 && value <= high * 1.001).map(value => ({ value }));
+    return found.filter((one, i) => !i || one.value - found[i - 1].value > .4 * (high - low) / count);
+  }
+
+  /* Each name's place in the palette: that of the page, unless two of these names would share it. */
+  function places(names) {
+    names.forEach((name, i) => { if (!known.has(name)) known.set(name, i); });
+    const own = new Map(names.map(name => [name, known.get(name)]));
+    return new Set(own.values()).size === names.length ? own : new Map(names.map((name, i) => [name, i]));
   }
 
   /* Intervals, the band and the line at 0 lie below the points. */
@@ -132,7 +171,11 @@ const harnessChart = (() => {
       this.tools = made("div", "tools");
       this.out = button("Whole range", () => this.zoom(null));
       this.free = button("Release all", release);
-      this.tools.append(this.out, this.free);
+      const figure = this.element.closest("figure");
+      this.swap = button("Picture", () => this.picture(figure));
+      this.swap.hidden = !figure?.querySelector("img");
+      this.swap.title = "Show the figure as it is on paper";
+      this.tools.append(this.out, this.free, this.swap);
       this.keys = made("div", "keys");
       this.keys.setAttribute("role", "group");
       this.scroller.append(this.plot);
@@ -148,6 +191,13 @@ const harnessChart = (() => {
       this.plot.addEventListener("pointerleave", () => { if (!this.start) this.tell(null); });
     }
 
+    /* Show the figure as it is on paper in the place of the chart, or the chart again. */
+    picture(figure) {
+      const chart = figure.classList.toggle("charted");
+      this.swap.textContent = chart ? "Picture" : "Chart";
+      for (const part of [this.views, this.scroller, this.note, this.said, this.keys, this.out, this.free]) part.classList.toggle("away", !chart);
+    }
+
     /* Draw a new spec in the place of the old one; picks, the view and a zoom stay. */
     update(spec) {
       this.whole = spec;
@@ -160,6 +210,7 @@ const harnessChart = (() => {
       this.tip.hidden = true;
       this.names = [...new Set(this.spec.series.map(series => series.name))];
       this.few = this.names.length <= COLORS.length;
+      this.places = this.few ? places(this.names) : new Map();
       this.range = range ?? this.first();
       this.note.textContent = this.spec.note ?? "";
       this.note.hidden = !this.spec.note;
@@ -188,9 +239,8 @@ const harnessChart = (() => {
 
     dataset(series) {
       const { rows, x: across, y: upright } = this.spec;
-      const fit = (axis, value) => value === null || axis.log && value <= 0 ? NaN : value;
       const data = series.x.map((value, k) => {
-        const x = fit(across, value), y = fit(upright, series.y[k]);
+        const x = place(across, value), y = place(upright, series.y[k]);
         return rows ? { x: y, y: x } : { x, y };
       });
       const lines = this.spec.kind === "lines";
@@ -201,39 +251,37 @@ const harnessChart = (() => {
     }
 
     shape(series) {
-      if (series.mark) return { tick: 0, diamond: 3, circle: 0 }[series.mark] ?? 0;
-      return this.few ? this.names.indexOf(series.name) % SHAPES.length : 0;
+      if (series.mark) return series.mark === "diamond" ? 3 : 0;
+      return this.few ? this.places.get(series.name) % SHAPES.length : 0;
     }
 
-    /* All values, intervals too; on an axis with a `low` it begins there. */
+    /* The places of all values, intervals too, with some room. */
     full(name) {
       const axis = this.spec[name];
       if (axis.names?.length) return [-.6, axis.names.length - .4];
       let low = Infinity, high = -Infinity;
       const widen = value => {
-        if (value === null || value === undefined || axis.log && value <= 0) return;
-        low = Math.min(low, value);
-        high = Math.max(high, value);
+        const at = place(axis, value);
+        if (Number.isNaN(at)) return;
+        low = Math.min(low, at);
+        high = Math.max(high, at);
       };
       for (const series of this.spec.series) {
         series[name].forEach(widen);
         if (name === "y") { series.low?.forEach(widen); series.high?.forEach(widen); }
       }
       if (name === "y") this.spec.band?.forEach(widen);
-      if (low > high) return axis.log ? [.1, 1] : [0, 1];
-      if (axis.log) {
-        const room = Math.pow(high / low, .05) || 1;
-        return [low / Math.max(room, 1.02), high * Math.max(room, 1.02)];
-      }
-      const room = .05 * (high - low) || Math.abs(high) * .05 || .5;
-      return [low - (name === "x" && low === 0 && this.spec.kind === "lines" ? 0 : room), high + room];
+      if (low > high) return [0, 1];
+      const room = .04 * (high - low) || Math.abs(high) * .05 || .5, least = name === "x" && low === 0 && this.spec.kind === "lines";
+      const most = axis.percent && !axis.error && high <= 1 ? Math.min(high + room, 1 + room / 4) : high + room;
+      return [least ? 0 : low - room, most];
     }
 
     first() {
       const range = { x: this.full("x"), y: this.full("y") };
       for (const name of ["x", "y"]) {
-        const low = this.spec[name].low;
-        if (typeof low === "number" && low > range[name][0] && low < range[name][1]) range[name][0] = low;
+        const low = place(this.spec[name], this.spec[name].low);
+        if (low > range[name][0] && low < range[name][1]) range[name][0] = low;
       }
       return range;
     }
@@ -242,12 +290,13 @@ const harnessChart = (() => {
       const axis = this.spec[name], names = axis.names ?? [], narrow = this.element.clientWidth < NARROW;
       const size = narrow ? 11 : 12;
       return {
-        type: axis.log ? "logarithmic" : "linear", min: this.range[name][0], max: this.range[name][1],
+        type: "linear", min: this.range[name][0], max: this.range[name][1],
         reverse: names.length > 0 && upright,
         title: { display: Boolean(axis.label), text: axis.label, color: INK, font: { size } },
         grid: { color: names.length ? "#0000" : LINE }, border: { color: LINE },
         afterBuildTicks: scale => {
-          if (axis.log) scale.ticks = logTicks(scale.min, scale.max);
+          const count = upright ? 7 : narrow ? 4 : 8;
+          if (axis.log || axis.error || axis.bend) scale.ticks = ticksOf(axis, scale.min, scale.max, count);
           if (names.length) scale.ticks = names.map((_, value) => ({ value })).filter(({ value }) => value >= scale.min && value <= scale.max);
         },
         afterFit: scale => {
@@ -255,7 +304,7 @@ const harnessChart = (() => {
         },
         ticks: {
           color: INK, font: { size }, includeBounds: false, autoSkip: !names.length, maxRotation: 0,
-          callback: value => names.length ? this.cut(names[value] ?? "", narrow) : tick(axis, value),
+          callback: value => names.length ? this.cut(names[value] ?? "", narrow) : tick(axis, valueAt(axis, value)),
         },
       };
     }
@@ -268,7 +317,7 @@ const harnessChart = (() => {
 
     color(name, place) {
       if (place !== undefined) return COLORS[place];
-      if (this.few) return COLORS[this.names.indexOf(name)];
+      if (this.few) return COLORS[this.places.get(name)];
       const order = [...picks].filter(one => this.names.includes(one)).indexOf(name);
       return order >= 0 ? COLORS[order % COLORS.length] : MANY;
     }
@@ -288,12 +337,12 @@ const harnessChart = (() => {
         const lit = series.name === hovered && this.names.length > 1;
         const color = lit && !this.few && force < 2 ? INK : this.color(series.name, series.color);
         const alpha = lit || force === 2 ? 1 : force === 0 ? .12 : this.few ? .9 : .4;
-        const width = (force === 2 || lit ? 2.6 : this.few ? 1.8 : 1) * (series.thin && force < 2 && !lit ? .6 : 1);
+        const width = (force === 2 || lit ? 2.6 : this.few ? 1.8 : 1);
         const size = lines ? (series.x.length < 2 || force === 2 && series.x.length < 30 ? 3 : 0) : force === 2 || lit ? 5 : 4;
         dataset.hidden = force < 0;
         dataset.borderColor = faded(color, alpha);
-        dataset.backgroundColor = series.mark === "diamond" ? "#fff" : faded(color, series.mark === "tick" ? alpha : Math.min(alpha, .75));
-        dataset.borderWidth = lines || series.mark === "steps" ? width : series.mark === "diamond" ? 1.6 : 1;
+        dataset.backgroundColor = HOLLOW.includes(series.mark) ? "#fff" : faded(color, series.mark === "tick" ? alpha : Math.min(alpha, .75));
+        dataset.borderWidth = lines || series.mark === "steps" ? width : HOLLOW.includes(series.mark) ? 1.8 : 1;
         dataset.pointRadius = ["tick", "steps"].includes(series.mark) ? 0 : size;
         dataset.pointHoverRadius = dataset.pointRadius;
         dataset.order = lit ? -2 : -force / 10;
@@ -328,7 +377,7 @@ const harnessChart = (() => {
     drawBelow(ctx) {
       const { rows, band, kind, y } = this.spec, chart = this.chart, area = chart.chartArea;
       const along = rows ? chart.scales.x : chart.scales.y;
-      const pixel = value => along.getPixelForValue(y.log && value <= 0 ? along.min : value);
+      const pixel = value => along.getPixelForValue(y.log && value <= 0 ? along.min : place(y, value));
       if (band) {
         const [a, b] = band.map(pixel);
         ctx.fillStyle = "#e9ebee";
@@ -513,10 +562,9 @@ const harnessChart = (() => {
     closer(factor) {
       const range = {};
       for (const name of ["x", "y"]) {
-        const log = this.spec[name].log, to = value => log ? Math.log(value) : value, from = value => log ? Math.exp(value) : value;
-        const [low, high] = this.range[name].map(to), series = this.at && this.spec.series[this.at[0]];
-        const middle = series ? to(series[name][this.at[1]]) : (low + high) / 2, half = (high - low) / 2 * factor;
-        range[name] = [from(middle - half), from(middle + half)];
+        const [low, high] = this.range[name], series = this.at && this.spec.series[this.at[0]];
+        const middle = series ? place(this.spec[name], series[name][this.at[1]]) : (low + high) / 2, half = (high - low) / 2 * factor;
+        range[name] = [middle - half, middle + half];
       }
       const at = this.at;
       this.zoom(range);
@@ -529,7 +577,7 @@ const harnessChart = (() => {
       const label = series.labels.length > 1 ? series.labels[k] : series.labels[0];
       const lines = [series.name, label];
       if (!x.names?.length) lines.push(`${x.label} ${written(x, series.x[k])}`);
-      else if (x.names[series.x[k]] !== series.name) lines.unshift(x.names[series.x[k]]);
+      else if (written(x, series.x[k]) !== series.name) lines.unshift(written(x, series.x[k]));
       lines.push(`${y.label} ${written(y, series.y[k])}`);
       if (typeof series.low?.[k] === "number" && typeof series.high?.[k] === "number") {
         lines.push(`${series.span ?? "interval"} ${written(y, series.low[k])} to ${written(y, series.high[k])}`);
@@ -597,18 +645,21 @@ const harnessChart = (() => {
   const HINT = "Arrow keys walk through points and names; Enter picks a name, Escape releases all; + and \u2212 zoom, 0 shows the whole range.";
 
   let styled = false;
-  return (element, spec) => {
+  const draw = (element, spec) => {
     if (!styled) { style(); styled = true; }
     const explorer = new Explorer(element, spec);
     element.closest("figure")?.classList.add("charted");
     element.explorer = explorer;
     return explorer;
   };
+  draw.meet = meet;
+  return draw;
 })();
 // A page names each chart's numbers beside its place; charts are made when they come into view.
 document.querySelectorAll(".chart > script[type='application/json']").forEach(data => {
   const element = data.parentElement, spec = JSON.parse(data.textContent);
   element.closest("figure")?.classList.add("charted");
+  harnessChart.meet(spec);
   element.style.minHeight = "300px";
   new IntersectionObserver((entries, observer) => {
     if (!entries.some(entry => entry.isIntersecting)) return;
