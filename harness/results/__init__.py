@@ -197,13 +197,13 @@ def _study(folder: Path) -> dict[str, Any]:
 
 def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Read some tables, typed by the study's columns, and check them."""
-    text = {"trials": columns.text_columns(study)}  # in epochs.csv, loss is a number
-    frames, name = {}, "trials"
+    frames: dict[str, pd.DataFrame] = {}
+    name = "trials"
     try:
         current = tables.read(folder, names)
         for name in names:
             frame = csv_rows.read(io.StringIO(current[name]))
-            frames[name] = columns.typed(frame, text.get(name, columns.TEXT))
+            frames[name] = columns.typed(frame, name, study)
             columns.check_table(name, frames[name])
     except (OSError, ValueError, KeyError) as error:
         advice = REMAKE if part_files.paths(folder) else documents.COPY_AGAIN
