@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import quoted
-from harness.results import csv_rows, fields
+from harness.results import csv_rows, datapackage, fields
 from harness.results.csv_rows import CONFUSION
-from harness.results.fields import Field
+from harness.results.fields import Field, Kind
 from harness.settings.schema import EPOCHS, METRICS, OF_ARM, OUTCOME, PARENT
 from harness.study.checker import known_settings
 from harness.system import files
@@ -41,6 +41,7 @@ VALUE_TABLES = ("baseline", "axes", "steps", "chosen", "space", "tune")
 """Tables of study.toml that give settings their values."""
 BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
 """Cells of a setting that is true or false, as a run writes them."""
+NOTHING: Mapping[str, Kind] = {}
 MOST_CLASSES = 2**16
 """Most classes of a data set that stored predictions can count."""
 
@@ -73,7 +74,9 @@ def _is_linked(value: object) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("name"), str)
 
 
-def typed(frame: pd.DataFrame, table: str, study: Mapping[str, Any]) -> pd.DataFrame:
+def typed(
+    frame: pd.DataFrame, table: str, study: Mapping[str, Any], declared: Mapping[str, Kind] = NOTHING
+) -> pd.DataFrame:
     """Convert a table of texts to the types of its fields, which are the same in every folder.
 
     Text stays text, with a missing value for an empty cell; numbers are float64, whole numbers Int64, and
@@ -84,8 +87,13 @@ def typed(frame: pd.DataFrame, table: str, study: Mapping[str, Any]) -> pd.DataF
         frame: the table, as `csv_rows.read` gives it.
         table: its name, such as "trials".
         study: the tables of its folder's study.toml.
+        declared: types that its folder's datapackage.json gives to columns, for those that are not the
+            harness's own: the components that have them need not be loaded, or may be others by now.
     """
     described, text = fields.describe(table, frame.columns, study), text_columns(study)
+    described |= {
+        name: Field(name, kind) for name, kind in declared.items() if not fields.is_own(table, name)
+    }
     frame = frame.copy()
     for column in frame.columns:
         if column in EMPTY_TEXT:
@@ -128,7 +136,8 @@ def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
         OSError: the file cannot be read.
         ValueError: it is not a CSV.
     """
-    return typed(csv_rows.read(path), path.stem, study)
+    declared = datapackage.declared(path.parent).get(path.stem, {})
+    return typed(csv_rows.read(path), path.stem, study, declared)
 
 
 def of_part(name: str) -> list[str]:

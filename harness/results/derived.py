@@ -6,18 +6,10 @@ and a sum of seconds want it otherwise. Both tables are text, with the digits of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from harness.results.csv_rows import TextTable, number
 from harness.settings.schema import MEASURES, SCORES, SPLITS, STACKS
-
-DERIVED = ("scores", "stacks")
-"""Tables that are made of trials.csv, each a CSV beside it."""
-
-
-def made(trials: TextTable) -> dict[str, TextTable]:
-    """Make the derived tables, by their names."""
-    return {"scores": scores(trials), "stacks": stacks(trials)}
 
 
 def scores(trials: TextTable) -> TextTable:
@@ -61,8 +53,6 @@ def _distinct(trials: TextTable) -> list[list[str]]:
 
 def stacks(trials: TextTable) -> TextTable:
     """Make a row a stack, in the order of its first trial: what its trials share, and how many they are."""
-    from harness.engines.bits import without_components  # whose imports a reader of results does not need
-
     groups: dict[str, list[list[str]]] = {}
     if "group" in trials:
         place = trials.columns.index("group")
@@ -75,6 +65,8 @@ def stacks(trials: TextTable) -> TextTable:
 
 def _stack(group: str, members: TextTable) -> list[str]:
     """Make the row of a stack of its trials' rows."""
+    from harness.engines.bits import without_components  # whose imports a reader of results does not need
+
     # A stack that was too large for the memory trained in shares, one after the other.
     shares = dict.fromkeys(
         (size, seconds)
@@ -116,3 +108,7 @@ def _shared(cells: Iterable[str]) -> str:
     """Give the cell that all rows share; empty if they differ."""
     distinct = set(cells)
     return distinct.pop() if len(distinct) == 1 else ""
+
+
+DERIVED: Mapping[str, Callable[[TextTable], TextTable]] = {"scores": scores, "stacks": stacks}
+"""Tables that are made of trials.csv, each a CSV beside it: name -> the function that makes it."""

@@ -158,7 +158,14 @@ METRIC_UNITS = {"top3": SHARE, "true_probability": SHARE, "nll": "nats", "brier"
 METRIC_LIMITS = {"nll": {"minimum": 0}, "brier": {"minimum": 0, "maximum": 2}}
 CURVES = _by_name(
     TRIAL_ID,
-    Field("epoch", "number", "epochs", "Epochs that were trained before the evaluation; 0: none.", True, {"minimum": 0}),
+    Field(
+        "epoch",
+        "number",
+        "epochs",
+        "Epochs that were trained before the evaluation; 0: none.",
+        True,
+        {"minimum": 0},
+    ),
     _count("step", "steps", "Steps that were trained before the evaluation.", required=True),
     replace(SPLIT, meaning="The split that was evaluated: train or val."),
     LOSS,
@@ -232,12 +239,15 @@ def describe(table: str, columns: Iterable[str], study: Mapping[str, Any]) -> di
     linked = {axis for axis, values in study.get("axes", {}).items() if isinstance(values[0], Mapping)}
     described = {}
     for name in columns:
-        found = (
-            known.get(name) or _measured(table, name) or _setting(name, settings) or _label(name, linked)
-        )
+        found = known.get(name) or _setting(name, settings) or _measured(table, name) or _label(name, linked)
         if found:
             described[name] = found
     return described
+
+
+def is_own(table: str, name: str) -> bool:
+    """Tell whether the harness itself has a column, so that no plugin and no file decides its type."""
+    return name in KNOWN[table] or name in SETTINGS or name == OF_ARM or _measured(table, name) is not None
 
 
 def _measured(table: str, name: str) -> Field | None:
@@ -245,7 +255,7 @@ def _measured(table: str, name: str) -> Field | None:
     if table == "epochs" and name not in EPOCHS:
         return _metric(name, name, "Mean over the split")
     split, _, metric = name.partition("_")
-    if table not in {"trials", "suggestions"} or split not in SPLITS or name in known_settings():
+    if table not in {"trials", "suggestions"} or split not in SPLITS:
         return None
     when = "of the final weights" if table == "trials" else "as the search was told"
     if metric in {"loss", "accuracy"}:
