@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import notes
+from harness.cli import json_output
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from harness.results import Results
     from harness.training.runs import RunSummary
 
+DIGITS = ".7g"
+"""The format of outcomes; CSVs have as many digits. Settings keep all of theirs."""
+WHOLE = ("rank", "n", "more_seeds", "diverged_step", "steps_done", "parameters", "group_size")
+"""Columns of whole numbers, which are floats in a frame that lacks one."""
 UNTRAINED = "not_trained"
 """The word for the empty status: not trained yet."""
 
@@ -148,7 +153,7 @@ def run(summary: RunSummary) -> dict[str, Any]:
         notes.warn(f"not tuned: {summary.unchosen}. Run the same command again")
     return {
         "trained": summary.trained,
-        "seconds": summary.seconds,
+        "seconds": round(summary.seconds, 2),
         "statuses": counted(summary.statuses),
         **outcome(summary.folder),
         "tuned": None if summary.tuned is None else {**outcome(summary.tuned), "chosen": _chosen(summary)},
@@ -201,25 +206,31 @@ def arms(trials: pd.DataFrame) -> list[dict[str, Any]]:
 
     statuses = [status for status in STATUSES if status]
     ranked = stats.rank_arms(trials.assign(arm=trials["arm"].astype(str)))
-    rows = []
-    for row in ranked.to_dict("records"):
+    table = []
+    for row in rows(ranked):
         means = {
             f"{split}_accuracy": {"n": row[f"{start}n"], **_interval(row, start)}
             for split, start in (("val", ""), ("test", "shown_"))
         }
         counts = {name: row.get(name, 0) for name in statuses}
-        rank = None if row["rank"] != row["rank"] else int(row["rank"])  # NaN: no val accuracy
-        rows.append(
-            {
-                "dataset": row["dataset"],
-                "arm": row["arm"],
-                "rank": rank,
-                "seeds": row["planned"],
-                **counts,
-                **means,
-            }
-        )
-    return rows
+        identity = {"dataset": row["dataset"], "arm": row["arm"], "rank": row["rank"]}
+        table.append({**identity, "seeds": row["planned"], **counts, **means})
+    return table
+
+
+def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table: numbers with as many digits as CSVs have, counts whole, None for NaN."""
+    return [
+        {str(name): _cell(value, whole=name in WHOLE) for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _cell(value: Any, *, whole: bool) -> Any:
+    value = json_output.plain(value)
+    if not isinstance(value, float):
+        return value
+    return int(value) if whole else float(f"{value:{DIGITS}}")
 
 
 def _interval(row: Mapping[Any, Any], start: str) -> dict[str, Any]:
@@ -238,7 +249,7 @@ def _verdicts(found: Results) -> dict[str, Any] | None:
         return None
     family = judged.family
     facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared")}
-    return {**facts, "rows": judged.table.to_dict("records"), "doubts": list(judged.doubts)}
+    return {**facts, "rows": rows(judged.table), "doubts": list(judged.doubts)}
 
 
 def _chosen(summary: RunSummary) -> list[dict[str, Any]]:
@@ -272,8 +283,8 @@ def compared(result: Comparison, gate: Gate | None) -> dict[str, Any]:
         "alpha": result.alpha,
         "matched_by": result.matched.by,
         "trials": {**inside, "identical": int(trials["identical"].sum())},
-        "arms": result.arms.to_dict("records"),
-        "pooled": result.pooled.to_dict("records"),
+        "arms": rows(result.arms),
+        "pooled": rows(result.pooled),
         "provenance": result.provenance.to_dict("records"),
         "gate": None if gate is None else {"passed": gate.exit_code == 0, **vars(gate)},
     }
@@ -291,7 +302,7 @@ def trial(results: Results, row: pd.Series[Any]) -> dict[str, Any]:
     names: Iterable[str] = map(str, results.trials.loc[:, "dataset":"seed"].columns[1:-1])
     settings = {name: _value(row[name]) for name in names if as_word(row[name]) != NOT_APPLICABLE}
     identity = {name: row[name] for name in ("trial_id", "arm", "dataset", "seed")}
-    outcomes = {name: row.get(name) for name in (*OUTCOME, PARENT)}
+    outcomes = {name: _cell(row.get(name), whole=name in WHOLE) for name in (*OUTCOME, PARENT)}
     return {**identity, "settings": settings, **outcomes}
 
 

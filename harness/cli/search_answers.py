@@ -86,7 +86,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
     order = suggestions.ranked(result.trials, search)[:SHOWN]
     confirmed, verdict = result.confirmed, None
     if confirmed is not None:
-        verdict = next(iter(search_output.confirmed_verdicts(result, study)), None)
+        verdict = next(iter(answers.rows(search_output.confirmed_verdicts(result, study))), None)
         if verdict is None:
             notes.warn("the best suggestion is the baseline itself")
     failures = suggestions.failures(result.trials)
@@ -96,8 +96,8 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "storage": result.storage,
         "objectives": _objectives(study),
         "asked": result.asked,
-        "seconds": result.seconds,
-        "optuna_seconds": result.optuna_seconds,
+        "seconds": round(result.seconds, 2),
+        "optuna_seconds": round(result.optuna_seconds, 2),
         "suggestions": dict.fromkeys(suggestions.STATES, 0) | suggestions.counted(result.trials),
         "failures": [{"suggestions": many, "message": reason} for reason, many in failures.items()],
         "winner": None if result.winner is None else _suggestion(result, study, result.winner),

@@ -153,20 +153,20 @@ def words(drawn: Mapping[str, Any]) -> str:
 def _verdict(result: SearchResult, study: Study) -> None:
     """Show the verdict of the fresh seeds on the winner and the baseline."""
     rows = confirmed_verdicts(result, study)
-    if not rows:
+    if rows.empty:
         click.echo("the best suggestion is the baseline itself")
-    for row in rows:
+    for row in rows.to_dict("records"):
         click.echo(
             f"winner - baseline on test: {difference(row)} points, {row['n']} fresh seeds: {row['verdict']}"
         )
 
 
-def confirmed_verdicts(result: SearchResult, study: Study) -> list[dict[Any, Any]]:
+def confirmed_verdicts(result: SearchResult, study: Study) -> pd.DataFrame:
     """Judge the winner against the baseline by the fresh seeds; nothing where they are the same arm."""
     contrasts = study.contrasts
     trials = results.read_trials(result.folder / CONFIRMED)
     if not {WINNER, BASELINE} <= set(trials["arm"]):
-        return []
+        return pd.DataFrame()
     earlier = suggestions.winners(result.folder)["number"].tolist()[:-1]
     if earlier:
         names = ", ".join(f"suggestion {number}" for number in earlier)
@@ -174,5 +174,4 @@ def confirmed_verdicts(result: SearchResult, study: Study) -> list[dict[Any, Any
     pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
     differences = stats.paired_differences(trials, pairs, contrasts.metric)
     ends = stats.difference_limits(contrasts.metric)
-    judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha, within=ends)
-    return judged.to_dict("records")
+    return stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha, within=ends)
