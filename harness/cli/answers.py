@@ -303,7 +303,9 @@ def trial(results: Results, row: pd.Series[Any]) -> dict[str, Any]:
     settings = {name: _value(row[name]) for name in names if as_word(row[name]) != NOT_APPLICABLE}
     identity = {name: row[name] for name in ("trial_id", "arm", "dataset", "seed")}
     outcomes = {name: _cell(row.get(name), whole=name in WHOLE) for name in (*OUTCOME, PARENT)}
-    return {**identity, "settings": settings, **outcomes}
+    further = results.trials.loc[:, "test_accuracy":"engine"].columns[1:-1]  # tracked metrics and the like
+    metrics = {str(name): _cell(row[name], whole=False) for name in further}
+    return {**identity, "settings": settings, **outcomes, "metrics": metrics}
 
 
 def _value(cell: Any) -> Any:
