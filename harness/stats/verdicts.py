@@ -20,6 +20,11 @@ DIFFERENT = ("better", "worse")
 IDENTICAL = "the same in all seeds"
 UNDECIDED = "cannot tell"
 VERDICTS = (*DIFFERENT, "same within margin", IDENTICAL, UNDECIDED, "one seed", "no data")
+COLUMNS = [
+    "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm", "verdict",
+    "within_margin", "detectable", "more_seeds",
+]  # fmt: skip
+"""Columns of a table of verdicts, in order, behind those that name a row."""
 # Differences of shares that are equal on paper differ by rounding; no accuracy is as fine as this.
 EQUAL = 1e-9
 
@@ -42,7 +47,7 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def verdicts(
-    differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float,
+    differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float | None,
     alpha: float = 0.05, higher_is_better: bool = True, within: tuple[float, float] = (-np.inf, np.inf),
 ) -> pd.DataFrame:  # fmt: skip
     """Judge each group of paired differences, all groups as one family.
@@ -61,7 +66,8 @@ def verdicts(
     Args:
         differences: `by`, difference; a row a seed. NaN is not an observation, but its group keeps its row.
         by: the columns that name a group.
-        margin: up to which arms count as the same, in the unit of `difference`.
+        margin: up to which arms count as the same, in the unit of `difference`; None: nobody has said, so
+            no arm is called the same, and p_same, p_same_holm and more_seeds are NaN.
         alpha: of the whole family.
         higher_is_better: False for losses: a negative difference is then "better".
         within: the least and the greatest difference there can be, where intervals end.
@@ -79,22 +85,37 @@ def verdicts(
     Raises:
         ValueError: margin or alpha is out of range.
     """
-    if not margin > 0 or not 0 < alpha < 1:
+    if not (margin is None or margin > 0) or not 0 < alpha < 1:
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
     observed = differences.assign(difference=differences["difference"].astype(float))
     table = summarise(observed, by, "difference", within=within).rename(columns={"mean": "difference"})
-    table[["p", "p_same"]] = _t_test_and_tost(table, margin)
-    table["p_holm"], table["p_same_holm"] = holm(table["p"]), holm(table["p_same"])
-    table["within_margin"] = table["p_same_holm"].le(alpha)
-    table["verdict"] = _verdict_words(table, alpha, 1 if higher_is_better else -1)
+    table[["p", "p_same"]] = _t_test_and_tost(table, np.nan if margin is None else margin)
+    table = decided(table, alpha, higher_is_better=higher_is_better)
     equal = table["sd"].le(EQUAL)
     table.loc[equal, ["low", "high"]] = np.nan
     spread = table["sd"].mask(equal).to_numpy(dtype=float)
     hurdle = alpha / max(int(table["p"].count()), 1)
     table["detectable"] = detectable_difference(table["n"], spread, hurdle)
-    table["more_seeds"] = np.maximum(seeds_needed(margin, spread, hurdle) - table["n"], 0)
-    tests = ["p", "p_holm", "p_same", "p_same_holm", "verdict", "within_margin", "detectable", "more_seeds"]
-    return table[[*by, "n", "difference", "sd", "low", "high", *tests]]
+    needed = np.nan if margin is None else seeds_needed(margin, spread, hurdle)
+    table["more_seeds"] = np.maximum(needed - table["n"], 0)
+    return table[[*by, *COLUMNS]]
+
+
+def decided(table: pd.DataFrame, alpha: float, *, higher_is_better: bool = True) -> pd.DataFrame:
+    """Correct the p values of a family and put each row's verdict into a word.
+
+    Args:
+        table: a row a contrast: n, difference, sd, p, p_same (NaN where there is no such test).
+        alpha: of the whole family, once for p and once for p_same.
+        higher_is_better: as for `verdicts`.
+
+    Returns:
+        `table` with p_holm, p_same_holm, within_margin, verdict.
+    """
+    table = table.assign(p_holm=holm(table["p"]), p_same_holm=holm(table["p_same"]))
+    table["within_margin"] = table["p_same_holm"].le(alpha)
+    table["verdict"] = _verdict_words(table, alpha, 1 if higher_is_better else -1)
+    return table
 
 
 def _t_test_and_tost(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
@@ -107,7 +128,7 @@ def _t_test_and_tost(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
         p_same = special.stdtr(df, (np.abs(mean) - margin) / error)
     sign = 0.5**n
     p_equal = np.where(np.abs(mean) <= EQUAL, 1.0, np.minimum(2 * sign, 1))
-    same_equal = np.where(np.abs(mean) < margin - EQUAL, sign, 1.0)
+    same_equal = np.where(np.abs(mean) < margin - EQUAL, sign, 1.0) if margin > 0 else np.full_like(sign, np.nan)
     equal = several & (sd <= EQUAL)
     return np.stack([np.where(equal, p_equal, p), np.where(equal, same_equal, p_same)], axis=1)
 
