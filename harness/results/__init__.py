@@ -34,7 +34,7 @@ from harness import notes
 from harness.errors import MachineError, UsageError
 from harness.results import columns, csv_rows, datapackage, derived, documents, part_files, standing, tables
 from harness.results.columns import TABLES
-from harness.settings.schema import SPLITS, TUNING
+from harness.settings.schema import SPLITS, TRIES, TUNING
 from harness.text import count
 from harness.text.cards import card
 
@@ -253,8 +253,9 @@ def folder_with(trial: str | None, under: Path = Path("results")) -> Path:
         UsageError: there is no such folder, or there are several; says to name one.
     """
     folders = sorted(path.parent for path in under.glob("**/trials.csv"))
-    # Trials to tune by are not results; and a tuned trial that is also a fixed one is found there.
-    folders = [folder for folder in folders if folder.name != TUNING and (folder / "study.toml").is_file()]
+    # Trials to choose by are not results; and a tuned trial that is also a fixed one is found there.
+    to_choose_by = {TUNING, TRIES}
+    folders = [path for path in folders if path.name not in to_choose_by and (path / "study.toml").is_file()]
     anyone = trial in {None, "best"}
     having = folders if anyone else [folder for folder in folders if trial in _trial_ids(folder)]
     having = [folder for folder in having if folder.parent not in having]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from harness.settings import Seeds, one_or_list, seeds_or_count
 from harness.study.designs import Design
 
-PhaseName = Literal["fixed", "tuning", "tuned", "search", "confirmed"]
+PhaseName = Literal["fixed", "tuning", "tuned", "search", "confirmed", "tries"]
 LONGEST_NAME = 100
 """Characters of a study's name: a folder is called by it, and files begin with it."""
 REFERENCE = "reference"

@@ -14,7 +14,7 @@ from harness.data.datasets import Dataset, datasets, refresh
 from harness.data.image_folders import Folder
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.registry import PACKAGE_ROOT
-from harness.settings.schema import CONFIRMED, OF_ARM, TUNED, TUNING
+from harness.settings.schema import CONFIRMED, OF_ARM, TRIES, TUNED, TUNING
 from harness.study import contrasts, file_tables, rules, searches, space_table, toml_text, tuning_space
 from harness.study.about import About, PhaseName
 from harness.study.checker import Checker, GivenSettings, known_settings
@@ -147,8 +147,19 @@ class _Confirming(_Searching):
         return {"keep_weights": "all"} if about.keep_weights == "best" else {}
 
 
+class _Tries(Phase):
+    """A study's baseline and what is tried against it, each as [chosen] gives it."""
+
+    name: PhaseName = "tries"
+    title, folder, sealed = "trying", TRIES, True
+
+    def variants(self, study: Study) -> Iterator[Variant]:
+        for arm, settings in study.chosen.items():
+            yield Variant(arm, settings)
+
+
 PHASES: Mapping[PhaseName, Phase] = {
-    phase.name: phase for phase in (Phase(), _Tuning(), _Tuned(), _Searching(), _Confirming())
+    phase.name: phase for phase in (Phase(), _Tuning(), _Tuned(), _Searching(), _Confirming(), _Tries())
 }
 
 
