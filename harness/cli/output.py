@@ -13,7 +13,7 @@ import click
 from harness import notes
 from harness.errors import UsageError
 from harness.notes import progress_bar
-from harness.planning import parameters
+from harness.planning import parameters, targets
 from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM, PARENT
@@ -49,6 +49,8 @@ def show_plan(
     if counts := plan.parameters:
         settings = {name: arm.settings for name, arm in plan.arms.items()}
         click.echo(f"  {parameters.in_words(counts, settings)}")
+    if study.target:
+        click.echo(f"  {targets.words(study.target, plan.trials)}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)
     if ready:
         click.echo(f"  {ready} of them are finished in the results folder")

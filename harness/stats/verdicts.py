@@ -44,6 +44,7 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 def verdicts(
     differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float,
     alpha: float = 0.05, higher_is_better: bool = True, within: tuple[float, float] = (-np.inf, np.inf),
+    resolution: float = 0.0,
 ) -> pd.DataFrame:  # fmt: skip
     """Judge each group of paired differences, all groups as one family.
 
@@ -65,6 +66,10 @@ def verdicts(
         alpha: of the whole family.
         higher_is_better: False for losses: a negative difference is then "better".
         within: the least and the greatest difference there can be, where intervals end.
+        resolution: up to which the true mean of a group may be off, whatever its seeds say: that of times,
+            which are known to the interval between two looks. Both tests and the interval take the worst
+            case: a mean that is nearer to 0, or farther, by as much (Manski's bounds, and the intervals of
+            Imbens and Manski 2004 on the safe side).
 
     Returns:
         `by`, n (seeds), difference (mean), sd, low, high (95 % Student's t of this row by itself), p, p_holm,
@@ -81,33 +86,37 @@ def verdicts(
     """
     if not margin > 0 or not 0 < alpha < 1:
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
+    if not 0 <= resolution < margin:
+        raise ValueError(f"resolution = {resolution}: allowed is 0 up to the margin, {margin}")
     observed = differences.assign(difference=differences["difference"].astype(float))
     table = summarise(observed, by, "difference", within=within).rename(columns={"mean": "difference"})
-    table[["p", "p_same"]] = _t_test_and_tost(table, margin)
+    table[["p", "p_same"]] = _t_test_and_tost(table, margin, resolution)
     table["p_holm"], table["p_same_holm"] = holm(table["p"]), holm(table["p_same"])
     table["within_margin"] = table["p_same_holm"].le(alpha)
     table["verdict"] = _verdict_words(table, alpha, 1 if higher_is_better else -1)
     equal = table["sd"].le(EQUAL)
     table.loc[equal, ["low", "high"]] = np.nan
+    table[["low", "high"]] += np.array([-resolution, resolution])
     spread = table["sd"].mask(equal).to_numpy(dtype=float)
     hurdle = alpha / max(int(table["p"].count()), 1)
-    table["detectable"] = detectable_difference(table["n"], spread, hurdle)
-    table["more_seeds"] = np.maximum(seeds_needed(margin, spread, hurdle) - table["n"], 0)
+    table["detectable"] = detectable_difference(table["n"], spread, hurdle) + resolution
+    table["more_seeds"] = np.maximum(seeds_needed(margin - resolution, spread, hurdle) - table["n"], 0)
     tests = ["p", "p_holm", "p_same", "p_same_holm", "verdict", "within_margin", "detectable", "more_seeds"]
     return table[[*by, "n", "difference", "sd", "low", "high", *tests]]
 
 
-def _t_test_and_tost(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
+def _t_test_and_tost(table: pd.DataFrame, margin: float, resolution: float) -> NDArray[np.float64]:
     """Compute p (t test) and p_same (TOST) of each row, (rows, 2); NaN below two seeds."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
+    near, far = np.maximum(np.abs(mean) - resolution, 0.0), np.abs(mean) + resolution
     several = n > 1
     df, error = np.where(several, n - 1, np.nan), sd / np.sqrt(np.maximum(n, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * special.stdtr(df, -np.abs(mean) / error)
-        p_same = special.stdtr(df, (np.abs(mean) - margin) / error)
+        p = 2 * special.stdtr(df, -near / error)
+        p_same = special.stdtr(df, (far - margin) / error)
     sign = 0.5**n
-    p_equal = np.where(np.abs(mean) <= EQUAL, 1.0, np.minimum(2 * sign, 1))
-    same_equal = np.where(np.abs(mean) < margin - EQUAL, sign, 1.0)
+    p_equal = np.where(near <= EQUAL, 1.0, np.minimum(2 * sign, 1))
+    same_equal = np.where(far < margin - EQUAL, sign, 1.0)
     equal = several & (sd <= EQUAL)
     return np.stack([np.where(equal, p_equal, p), np.where(equal, same_equal, p_same)], axis=1)
 
