@@ -46,11 +46,8 @@ def show_plan(
     trained = len(plan.trials) - len(plan.skipped)
     seeds = len(study.seeds)
     click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
-    if counts := plan.parameters:
-        settings = {name: arm.settings for name, arm in plan.arms.items()}
-        click.echo(f"  {parameters.in_words(counts, settings)}")
-    if study.target:
-        click.echo(f"  {targets.words(study.target, plan.trials)}")
+    for words in _of_networks(plan):
+        click.echo(f"  {words}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)
     if ready:
         click.echo(f"  {ready} of them are finished in the results folder")
@@ -75,6 +72,13 @@ def show_plan(
     )
     for warning in plan.warnings:
         notes.warn(warning)
+
+
+def _of_networks(plan: Plan) -> list[str]:
+    """Put into words how large the networks of a plan are, and what is looked for while they train."""
+    settings = {name: arm.settings for name, arm in plan.arms.items()}
+    sizes = [parameters.in_words(counts, settings)] if (counts := plan.parameters) else []
+    return [*sizes, *targets.words(plan.study, plan.trials)]
 
 
 def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:

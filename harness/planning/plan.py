@@ -97,8 +97,8 @@ class Plan:
         of_arms = parameters.in_words(
             self.parameters, {name: arm.settings for name, arm in self.arms.items()}
         )
-        target = [targets.words(self.study.target, self.trials)] if self.study.target else []
-        lines = [self._counts(), of_arms, *target, *(f"{n} skipped: {reason}" for reason, n in skipped.items())]
+        lines = [self._counts(), of_arms, *targets.words(self.study, self.trials)]
+        lines += [f"{n} skipped: {reason}" for reason, n in skipped.items()]
         lines += [f"{n} train one by one in the loop engine: {reason}" for reason, n in self.routed.items()]
         return card(f"plan of {self.study.name}", [*lines, *(f"note: {words}" for words in self.warnings)])
 

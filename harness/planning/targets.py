@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from harness.data.arm_settings import Settings
@@ -9,7 +10,6 @@ from harness.data.batches import Budget
 from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.study.study import Study
-from harness.study.targets import Target
 from harness.study.trials import Trial
 from harness.text import between, count
 
@@ -31,33 +31,28 @@ def warnings(study: Study, trials: Sequence[Trial]) -> list[str]:
     """Say where all that can be known of a target is whether a trial's end has reached it."""
     if study.target is None or all(len(_budget(arm).eval_steps) > 2 for arm in _arms(trials)):
         return []
-    return [
-        f"eval_every is as long as a trial: whether {study.target.words} was reached is known, but not when. "
-        "Evaluate more often"
-    ]
+    known = f"whether {study.target.words} was reached is known, but not when"
+    return [f"eval_every is as long as a trial: {known}. Evaluate more often"]
 
 
-def words(target: Target, trials: Sequence[Trial]) -> str:
-    """Put into words what is looked for, how often, and how finely its time is known.
-
-    >>> words(Target("val", "accuracy", 0.97), [])
-    'target: 97\\xa0% val accuracy'
-    """
-    budgets = [_budget(arm) for arm in _arms(trials)]
-    if not budgets:
-        return f"target: {target.words}"
+def words(study: Study, trials: Sequence[Trial]) -> list[str]:
+    """Put into words what a study looks for, how often, and how finely its time is known; [] for nothing."""
+    target, budgets = study.target, [_budget(arm) for arm in _arms(trials)]
+    if target is None or not budgets:
+        return []
     looks = sorted({len(budget.eval_steps) - 1 for budget in budgets})
     steps = sorted({max(_gaps(budget)) for budget in budgets})
     epochs = sorted({max(_gaps(budget)) / budget.steps_per_epoch for budget in budgets})
     times = count(looks[0], "time") if len(looks) == 1 else f"{between([str(n) for n in looks])} times"
     every = between([f"{n:,}" for n in steps]) + (" step" if steps == [1] else " steps")
     passes = between([f"{n:.3g}" for n in epochs]) + (" epoch" if epochs == [1] else " epochs")
-    return f"target: {target.words}, looked for {times} a trial: when it was reached is known to {passes} ({every})"
+    known = f"when it was reached is known to {passes} ({every})"
+    return [f"target: {target.words}, looked for {times} a trial: {known}"]
 
 
 def _gaps(budget: Budget) -> list[int]:
     steps = budget.eval_steps
-    return [later - earlier for earlier, later in zip(steps[:-1], steps[1:], strict=True)] or [budget.steps]
+    return [later - earlier for earlier, later in itertools.pairwise(steps)] or [budget.steps]
 
 
 def _budget(settings: Settings) -> Budget:

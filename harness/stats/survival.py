@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HALF = 0.5
+ROUNDED = 1e-6
+"""Part of a time by which two that are equal may differ, since CSVs hold seven digits."""
 
 
 def event_times(trials: pd.DataFrame, time: str, end: str) -> pd.DataFrame:
@@ -34,8 +36,8 @@ def event_times(trials: pd.DataFrame, time: str, end: str) -> pd.DataFrame:
         end: the column of the time at which a trial that trains to its end has ended.
 
     Returns:
-        The rows of trials that ended, `ok` or `diverged`, with their columns, time and reached. Of trials that
-        failed, were stopped early or are not trained yet, nothing is known; they are left out.
+        The rows of trials that ended, `ok` or `diverged`, with their columns, time and reached. Trials that
+        failed, were stopped early or are not trained yet are left out: nothing is known of them.
 
     >>> two = pd.DataFrame({"status": ["ok", "diverged"], "at": [2.0, np.nan], "until": [5.0, 5.0]})
     >>> event_times(two, "at", "until")[["time", "reached"]].to_dict("list")
@@ -102,6 +104,6 @@ def restricted(times: pd.DataFrame, horizon: float | pd.Series[float]) -> NDArra
     """
     time, reached = times["time"].to_numpy(dtype=float), times["reached"].to_numpy(dtype=bool)
     limit = np.broadcast_to(np.asarray(horizon, dtype=float), time.shape)
-    if (~reached & (time < limit - 1e-9)).any():
+    if (~reached & (time < limit * (1 - ROUNDED))).any():
         raise ValueError("a trial ended before the horizon, without the event: take a shorter horizon")
     return np.minimum(time, limit)

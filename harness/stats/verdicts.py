@@ -44,7 +44,6 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 def verdicts(
     differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float,
     alpha: float = 0.05, higher_is_better: bool = True, within: tuple[float, float] = (-np.inf, np.inf),
-    resolution: float = 0.0,
 ) -> pd.DataFrame:  # fmt: skip
     """Judge each group of paired differences, all groups as one family.
 
@@ -59,17 +58,18 @@ def verdicts(
     seeds: never "better"), 1 if the difference is zero. Arms that are equal in every seed, and have too few
     for "same within margin", are called what was seen, "the same in all seeds"; it claims nothing of others.
 
+    Where a difference is known no better than to some resolution, as that of times is that are looked for now
+    and then, both tests and the interval take the worst case: a mean that is nearer to 0, or farther from it,
+    by as much (bounds of a mean of interval data, as in Imbens and Manski 2004).
+
     Args:
         differences: `by`, difference; a row a seed. NaN is not an observation, but its group keeps its row.
+            It may have a column resolution, in the unit of `difference` and below the margin.
         by: the columns that name a group.
         margin: up to which arms count as the same, in the unit of `difference`.
         alpha: of the whole family.
         higher_is_better: False for losses: a negative difference is then "better".
         within: the least and the greatest difference there can be, where intervals end.
-        resolution: up to which the true mean of a group may be off, whatever its seeds say: that of times,
-            which are known to the interval between two looks. Both tests and the interval take the worst
-            case: a mean that is nearer to 0, or farther, by as much (Manski's bounds, and the intervals of
-            Imbens and Manski 2004 on the safe side).
 
     Returns:
         `by`, n (seeds), difference (mean), sd, low, high (95 % Student's t of this row by itself), p, p_holm,
@@ -82,21 +82,22 @@ def verdicts(
         and are NaN where there is none.
 
     Raises:
-        ValueError: margin or alpha is out of range.
+        ValueError: margin, alpha or a resolution is out of range.
     """
     if not margin > 0 or not 0 < alpha < 1:
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
-    if not 0 <= resolution < margin:
-        raise ValueError(f"resolution = {resolution}: allowed is 0 up to the margin, {margin}")
     observed = differences.assign(difference=differences["difference"].astype(float))
     table = summarise(observed, by, "difference", within=within).rename(columns={"mean": "difference"})
+    resolution = _resolutions(observed, by)
+    if not ((resolution >= 0) & (resolution < margin)).all():
+        raise ValueError(f"a resolution is {resolution.max()}: allowed is 0 up to the margin, {margin}")
     table[["p", "p_same"]] = _t_test_and_tost(table, margin, resolution)
     table["p_holm"], table["p_same_holm"] = holm(table["p"]), holm(table["p_same"])
     table["within_margin"] = table["p_same_holm"].le(alpha)
     table["verdict"] = _verdict_words(table, alpha, 1 if higher_is_better else -1)
     equal = table["sd"].le(EQUAL)
     table.loc[equal, ["low", "high"]] = np.nan
-    table[["low", "high"]] += np.array([-resolution, resolution])
+    table["low"], table["high"] = table["low"] - resolution, table["high"] + resolution
     spread = table["sd"].mask(equal).to_numpy(dtype=float)
     hurdle = alpha / max(int(table["p"].count()), 1)
     table["detectable"] = detectable_difference(table["n"], spread, hurdle) + resolution
@@ -105,7 +106,16 @@ def verdicts(
     return table[[*by, "n", "difference", "sd", "low", "high", *tests]]
 
 
-def _t_test_and_tost(table: pd.DataFrame, margin: float, resolution: float) -> NDArray[np.float64]:
+def _resolutions(differences: pd.DataFrame, by: Sequence[str]) -> NDArray[np.float64]:
+    """Give the coarsest resolution of each group, in the order of `summarise`; 0 where there is none."""
+    known = differences if "resolution" in differences else differences.assign(resolution=0.0)
+    grouped = known.groupby(list(by), sort=False, observed=True, dropna=False)["resolution"]
+    return grouped.max().to_numpy(dtype=float)
+
+
+def _t_test_and_tost(
+    table: pd.DataFrame, margin: float, resolution: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Compute p (t test) and p_same (TOST) of each row, (rows, 2); NaN below two seeds."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     near, far = np.maximum(np.abs(mean) - resolution, 0.0), np.abs(mean) + resolution

@@ -67,7 +67,7 @@ def checked(given: Any) -> Any:
     if given is None or given == {}:
         return None
     if not isinstance(given, Mapping):
-        raise ValueError(f"a table with one target, as in {EXAMPLE}")
+        raise ValueError(f"a table with one target, as in {EXAMPLE}")  # noqa: TRY004 (pydantic's validators)
     if len(given) > 1:
         raise ValueError(f"one target, as in {EXAMPLE}; these are {len(given)}")
     ((column, level),) = given.items()
@@ -81,5 +81,7 @@ def checked(given: Any) -> Any:
         raise ValueError(f"a number for {column}, as in {EXAMPLE}; not {quoted(level, most=60)}")
     if column.endswith("accuracy") and not 0 < level <= 1:
         share = f": {level:g}\u00a0% is {level / 100:g}" if 1 < level <= 100 else ""
-        raise ValueError(f"an accuracy above 0 and up to 1, since it is a share{share}; no trial reaches more")
+        raise ValueError(
+            f"an accuracy above 0 and up to 1, since it is a share{share}; no trial reaches more"
+        )
     return {str(column): float(level)}
