@@ -16,7 +16,9 @@ from pathlib import Path
 
 from harness import notes
 from harness.errors import UsageError
-from harness.results import checksums, columns, csv_rows, datapackage, derived, documents, part_files
+from harness.results import (
+    checksums, columns, csv_rows, datapackage, derived, documents, part_files, targets,
+)  # fmt: skip
 from harness.results.checksums import Record
 from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
@@ -128,8 +130,10 @@ def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, s
         place.setdefault(trial_id, i)  # of arms that chose the same settings
     header = [*EPOCHS, *tracked]
     epochs = [csv_rows.with_columns(part.epochs, header) for part in parts]
+    target = targets.of_study(documents.study(folder)["study"])
     outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
-    names = [*outcome_columns(tracked), *([PARENT] if PARENT in outcomes else [])]
+    outcomes = targets.with_times(outcomes, parts, target)
+    names = [*outcome_columns(tracked), *targets.columns(target), *([PARENT] if PARENT in outcomes else [])]
     return {
         "trials": _merged_trials(rows, outcomes, names).written(),
         "epochs": csv_rows.merged(header, epochs, place),

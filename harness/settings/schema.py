@@ -42,7 +42,11 @@ STACKS = (
 """Columns of stacks.csv."""
 PARENT = "parent"
 """The column of the trial that a trial went on from; only in tables in which one did."""
-COLUMNS = ("trial_id", "arm", "seed", *OUTCOME, PARENT)
+TO_TARGET = ["steps_to", "epochs_to"]
+"""Columns of when a trial first reached the study's target; only in tables of a study that has one."""
+TARGETS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+"""Columns that a study's target can be on: what is evaluated while a trial trains."""
+COLUMNS = ("trial_id", "arm", "seed", *OUTCOME, *TO_TARGET, PARENT)
 """Columns of trials.csv beside a trial's settings."""
 OF_ARM = "of_arm"
 """The column that names the arm whose settings a trial tries, while a study tunes."""
