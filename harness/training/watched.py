@@ -42,9 +42,16 @@ class _Run:
             settings = trial.arm.settings
             rows.setdefault((settings.dataset, trial.arm.name, settings.loss), []).append(row)
         self.rows = {key: np.array(members) for key, members in rows.items()}
+        self._last: tuple[tuple[float, int], WatchedState] | None = None
 
     def state(self) -> WatchedState:
-        """Return the present state."""
+        """Return the present state; the last one, where nothing has come since."""
+        now = self.progress.trials, len(self.progress.engine_notes)
+        if self._last is None or self._last[0] != now:
+            self._last = now, self._state()
+        return self._last[1]
+
+    def _state(self) -> WatchedState:
         progress = self.progress
         curves, training = progress.shared.curves.astype(float), progress.shared.in_training()
         # Of very many arms, those in training come first, in the plan's order.
