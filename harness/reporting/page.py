@@ -15,6 +15,7 @@ from harness.reporting import (
     arm_figures,
     best_model,
     calibration,
+    charts,
     choices,
     contrasts,
     data_sets,
@@ -166,6 +167,7 @@ def _render(
         hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
         facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
         provenance=list(provenance(reading.results.provenance)),
+        scripts=charts.scripts() if any(figure.chart for figure in page.every_figure) else "",
     )  # fmt: skip
 
 
