@@ -18,6 +18,7 @@ from harness.cli.json_output import json_option
 from harness.cli.judge import judge_
 from harness.cli.show import export, show, show_component
 from harness.cli.studies import draw_report, plan, run, search
+from harness.cli.watch import watch_
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 from harness.system import output_folder, signals
 
@@ -245,5 +246,5 @@ def compare_(
         sys.exit(output.show_gate(result, decided))
 
 
-for command in (plan, run, search, data, show, show_component, export, continue_, judge_):
+for command in (plan, run, search, data, show, show_component, export, continue_, judge_, watch_):
     harness.add_command(command)
