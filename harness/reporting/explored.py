@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ INTERVAL = "95\u00a0% interval"
 WIDE = 8
 """Times that errors may differ on a linear axis."""
 MARKS = "Points: val of each seed; bar and tick: their interval and mean; hollow: mean on test."
+LEFT_OUT = "A setting with a diverged or failed seed has no point here; the picture marks it."
 RANGE = (
     "Lines are means over seeds and all other choices; the shade spans the seeds. Solid val, dashed train."
 )
@@ -235,17 +236,24 @@ def rates(table: pd.DataFrame, bars: str) -> Chart | None:
     """
     charts = []
     for panel, here in table.dropna(subset=["mean"]).groupby("panel", sort=False):
-        series = [
-            Series(
-                str(name), list(line["lr"]), list(line["mean"]), list(line["low"]), list(line["high"]),
-                [_rate_words(row) for row in line.to_dict("records")], span=bars,
-            )
-            for name, line in here.sort_values("lr", kind="stable").groupby("line", sort=False)
-        ]  # fmt: skip
-        kind = "lines" if here["joined"].all() else "points"
+        lines = here.sort_values("lr", kind="stable").groupby("line", sort=False)
+        series = [one for name, line in lines for one in _rate_line(str(name), line, bars)]
+        kind: Literal["lines", "points"] = "lines" if here["joined"].all() else "points"
         accuracy = Axis("val accuracy", percent=True, error=_spans(list(here["mean"])))
-        charts.append(Chart(kind, Axis("lr", log=True), accuracy, series, str(panel)))
+        note = LEFT_OUT if len(here) < table["panel"].eq(panel).sum() else ""
+        charts.append(Chart(kind, Axis("lr", log=True), accuracy, series, str(panel), note))
     return _together(charts)
+
+
+def _rate_line(name: str, line: pd.DataFrame, bars: str) -> Iterator[Series]:
+    """Give a line its points with intervals, and rings around those that were chosen."""
+    words = [_rate_words(row) for row in line.to_dict("records")]
+    numbers = [list(line[column]) for column in ("lr", "mean", "low", "high")]
+    yield Series(name, *numbers, words, mark="circle", span=bars)
+    rings = line[line["chosen"]]
+    if len(rings):
+        words = [_rate_words(row) for row in rings.to_dict("records")]
+        yield Series(name, list(rings["lr"]), list(rings["mean"]), labels=words, mark="hollow")
 
 
 def _rate_words(row: Mapping[Any, Any]) -> str:
@@ -361,7 +369,9 @@ def history(table: pd.DataFrame, objective: str, words: Sequence[str]) -> Chart:
     y = Axis(
         spaced(objective), log=kind == "log", percent=objective.endswith("accuracy"), error=kind == "error"
     )
-    note = "" if len(labelled) == len(table) else f"The last {len(labelled):,} of {len(table):,} suggestions."
+    left = f"The last {len(labelled):,} of {len(table):,} suggestions."
+    failed = "Failed ones have no point here." if labelled["value"].isna().any() else ""
+    note = " ".join(filter(None, (left if len(labelled) < len(table) else "", failed)))
     charts = [
         Chart("points", x, y, list(_suggestions(labelled, column)), title, note)
         for column, title, x in (
