@@ -21,13 +21,13 @@ from harness.system import files
 FILE = "datapackage.json"
 PROFILE = "tabular-data-package"
 TITLES: Mapping[str, str] = {
-    "trials": "A row a planned trial: its settings, how it ended, and what was measured of its final weights.",
+    "trials": "A row a planned trial: its settings, how it ended, what was measured of its final weights.",
     "epochs": "A row an evaluation of a split while a trial trained; the first one is before training.",
-    "confusion": "A row a trial, split, label and prediction: how many images; combinations without any have no row.",
+    "confusion": "A row a trial, split, label and prediction that some images have, and how many.",
     "scores": "A row a number that was measured of a trial's final weights; the numbers of trials.csv, long.",
     "stacks": "A row a stack: trials that see the same batches and trained together.",
     "chosen": "A row an arm: the settings that it chose, by val, on the tuning seeds.",
-    "suggestions": "A row a suggestion of the search: the drawn parameters, and the objectives that it reached.",
+    "suggestions": "A row a suggestion of the search: its drawn parameters, the objectives that it reached.",
     "winners": "A row a suggestion for which the test set was opened.",
 }
 """Table -> what a row of it is. The tables of a folder, in the order in which they are listed."""
@@ -168,5 +168,5 @@ def _header(text: bytes) -> list[str]:
 
 
 def _slug(name: str) -> str:
-    """Make a package's name of a study's: small letters, digits, and . _ -"""
+    """Make a package's name of a study's: small letters, digits, full stops, hyphens, underscores."""
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "study"

@@ -2,7 +2,7 @@
 
 The parts are the truth, and decide which table is current; a file's time does not, since a copy changes it.
 checksums.json holds the SHA-256 of every table, so that a changed one is noticed. scores.csv, stacks.csv
-(`derived`) and datapackage.json are made of these for other programs; the harness reads none of their numbers.
+(`derived`) and datapackage.json are made of these for other programs; the harness reads no number there.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
 
 
 def _say_changed(folder: Path, record: Record | None) -> None:
-    """Note which files that are made of the tables have changed: other programs read them, the harness not."""
+    """Note which files that are made of the tables have changed: other programs read them."""
     if record is None or not record.settled:
         return
     made = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
