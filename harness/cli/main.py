@@ -14,6 +14,7 @@ import click
 from harness.cli import json_output
 from harness.cli.data import data
 from harness.cli.going_on import continue_
+from harness.cli.guide import guide
 from harness.cli.json_output import json_option
 from harness.cli.show import export, show, show_component
 from harness.cli.studies import draw_report, plan, run, search
@@ -244,5 +245,5 @@ def compare_(
         sys.exit(output.show_gate(result, decided))
 
 
-for command in (plan, run, search, data, show, show_component, export, continue_):
+for command in (guide, plan, run, search, data, show, show_component, export, continue_):
     harness.add_command(command)
