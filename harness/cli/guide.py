@@ -143,7 +143,10 @@ def _commands(group: click.Group) -> str:
 def _usage(name: str, command: click.Command) -> str:
     arguments = [one for one in command.params if isinstance(one, click.Argument)]
     words = [one.metavar or str(one.name).upper() for one in arguments]
-    words = [word if one.required else f"[{word}]" for one, word in zip(arguments, words, strict=True)]
+    words = [
+        word if one.required or word.startswith("[") else f"[{word}]"
+        for one, word in zip(arguments, words, strict=True)
+    ]
     return " ".join([name, *words])
 
 
