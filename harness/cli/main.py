@@ -14,6 +14,7 @@ import click
 from harness.cli import json_output
 from harness.cli.data import data
 from harness.cli.going_on import continue_
+from harness.cli.guide import guide
 from harness.cli.json_output import json_option
 from harness.cli.judge import judge_
 from harness.cli.show import export, show, show_component
@@ -149,7 +150,7 @@ def _unforeseen(error: BaseException) -> str:
     return words
 
 
-@harness.command("list")
+@click.command("list")
 @click.argument("axis", required=False)
 @json_option
 def list_(axis: str | None, as_json: bool) -> None:
@@ -179,7 +180,7 @@ def _settings(component: object) -> str:
     return f"  ({', '.join(defaults)})" if defaults else ""
 
 
-@harness.command()
+@click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The page; RESULTS/report.html by default.")
 @json_option
@@ -196,7 +197,7 @@ class _CompareOptions(TypedDict):
     alpha: float
 
 
-@harness.command("compare")
+@click.command("compare")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
@@ -246,5 +247,8 @@ def compare_(
         sys.exit(output.show_gate(result, decided))
 
 
-for command in (plan, run, search, data, show, show_component, export, continue_, judge_, watch_):
+for command in (
+    guide, plan, run, search, report, compare_, judge_, watch_, list_, data, show, show_component, export,
+    continue_,
+):  # fmt: skip
     harness.add_command(command)
