@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from harness.reporting import figures as figures
     from harness.reporting import tables as tables
     from harness.reporting.page import write as report
+    from harness.reporting.watching import watch as watch
     from harness.results import Results as Results
     from harness.results import TrainedTrial as TrainedTrial
     from harness.results import read as read
@@ -61,6 +62,7 @@ _HOMES = {
     "search": "searching", "Results": "results", "TrainedTrial": "results", "read": "results",
     "compare": "comparison", "judge": "comparison",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
+    "watch": "reporting.watching",
     **dict.fromkeys((
         "RunningMean", "continue_training", "count_parameters", "dataset", "export", "load_model",
         "loader", "loss", "model", "module_of", "open_checkpoint", "optimizer", "scheduler",
@@ -72,7 +74,7 @@ __all__ = [
     "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads", "judge",
     "load", "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "open_checkpoint",
     "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run", "scheduler",
-    "schedules", "search", "split_dataset", "tables",
+    "schedules", "search", "split_dataset", "tables", "watch",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

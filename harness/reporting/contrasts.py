@@ -32,6 +32,8 @@ COLUMNS = [
     "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out",
 ]  # fmt: skip
 """Columns of a table of verdicts, in order."""
+SIDES = ("value", "reference_value")
+"""Columns of differences with the means of arm and reference that were subtracted."""
 EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
 
 
@@ -97,8 +99,30 @@ def _reference(reading: ReportData, axis: str) -> str:
     return reference_level(axis, levels, reading.results.study.get("baseline", {}))
 
 
-def judge(reading: ReportData, family: Contrasts) -> Verdicts:
-    """Judge every contrast of a family on every data set, all corrected together."""
+@dataclass(frozen=True)
+class Times:
+    """A measure that is a time: a low one is better, it is known to `resolution`, and it ends at a horizon.
+
+    `horizons` maps a data set to the horizon, which stands for the time of what never happened.
+    """
+
+    resolution: float
+    horizons: Mapping[str, float]
+
+    def known(self, differences: pd.DataFrame) -> pd.DataFrame:
+        """Take out the numbers of contrasts of which neither side came to an end before the horizon."""
+        ends = differences["dataset"].map(self.horizons) * (1 - stats.ROUNDED)
+        early = [differences[side].lt(ends) for side in SIDES]
+        some = (early[0] | early[1]).groupby([differences[name] for name in KEY]).transform("any")
+        known = differences["difference"].where(some)
+        return differences.assign(difference=known, resolution=self.resolution)
+
+
+def judge(reading: ReportData, family: Contrasts, times: Times | None = None) -> Verdicts:
+    """Judge every contrast of a family on every data set, all corrected together.
+
+    `times`, where the family's metric is a time; the trials' column of that name holds restricted times.
+    """
     doubts: list[str] = []
     if family.metric not in reading.trials:
         doubts.append(f"trials.csv has no column {family.metric}, so no contrast of it can be judged.")
@@ -111,11 +135,15 @@ def judge(reading: ReportData, family: Contrasts) -> Verdicts:
     if not tables:
         return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
     differences = pd.concat(tables, ignore_index=True)
+    differences = differences if times is None else times.known(differences)
     planned = differences.groupby(KEY, sort=False, as_index=False).agg(
         planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max")
     )
     ends = stats.difference_limits(family.metric)
-    verdicts = stats.verdicts(differences, KEY, margin=family.margin, alpha=family.alpha, within=ends)
+    verdicts = stats.verdicts(
+        differences, KEY, margin=family.margin, alpha=family.alpha, within=ends,
+        higher_is_better=times is None,
+    )  # fmt: skip
     table = planned.merge(verdicts, on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
     table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")

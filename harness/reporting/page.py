@@ -15,6 +15,7 @@ from harness.reporting import (
     arm_figures,
     best_model,
     calibration,
+    charts,
     choices,
     contrasts,
     data_sets,
@@ -24,6 +25,7 @@ from harness.reporting import (
     search_data,
     search_page,
     table_files,
+    time_to_target,
     tuned,
     verdict_text,
     verdict_views,
@@ -86,7 +88,8 @@ def write(results: Results | Path | str, out: Path | str | None = None) -> Path:
 
 def _study_page(reading: ReportData) -> Page:
     page = judgement(reading)
-    parts = [flips.section(reading), calibration.section(reading), *best_model.sections(reading)]
+    parts = [part.section(reading) for part in (time_to_target, flips, calibration)]
+    parts += best_model.sections(reading)
     ladders = reading.design == "ladder"
     overview = [] if ladders else [Section("arms", "All arms", tables=[arms(reading)])]
     return replace(
@@ -166,6 +169,7 @@ def _render(
         hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
         facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
         provenance=list(provenance(reading.results.provenance)),
+        scripts=charts.scripts() if any(figure.chart for figure in page.every_figure) else "",
     )  # fmt: skip
 
 

@@ -42,15 +42,23 @@ from harness.stats.summaries import (
     rank_arms,
     summarise,
 )
+from harness.stats.survival import (
+    ROUNDED,
+    event_times,
+    median_times,
+    restricted,
+    survival_curves,
+)
 from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "VERDICTS", "anova", "anova_cells", "as_array", "axis_spreads",
-    "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences", "confusion_matrix",
-    "contrasts", "detectable_difference", "difference_limits", "ece", "ece_of_table", "effect_cells",
-    "expected_best", "finished", "holm", "interaction", "interquartile_mean", "level_differences",
-    "main_effects", "mcnemar", "mean_curves", "nll", "outcomes", "overconfidence_of_table",
-    "paired_differences", "pareto_front", "power", "probability_of_improvement", "rank_arms", "ranked",
-    "sample_bootstrap", "sample_verdicts", "seed_effects", "seeds_needed", "summarise", "verdicts",
-    "whole_block", "whole_cells", "wilcoxon_floor",
+    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "ROUNDED", "VERDICTS", "anova", "anova_cells", "as_array",
+    "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences",
+    "confusion_matrix", "contrasts", "detectable_difference", "difference_limits", "ece", "ece_of_table",
+    "effect_cells", "event_times", "expected_best", "finished", "holm", "interaction", "interquartile_mean",
+    "level_differences", "main_effects", "mcnemar", "mean_curves", "median_times", "nll", "outcomes",
+    "overconfidence_of_table", "paired_differences", "pareto_front", "power", "probability_of_improvement",
+    "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts", "seed_effects",
+    "seeds_needed", "summarise", "survival_curves", "verdicts", "whole_block", "whole_cells",
+    "wilcoxon_floor",
 ]  # fmt: skip

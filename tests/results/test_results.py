@@ -451,6 +451,6 @@ def test_a_damaged_packed_table_is_reported(copied: Path, damage: Callable[[byte
 def test_a_table_that_unpacks_to_more_than_any_is_refused(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "MOST_UNPACKED", 1000)
+    monkeypatch.setattr(datapackage, "MOST_UNPACKED", 1000)
     with pytest.raises(UsageError, match=r"it would unpack to more than 1,000 bytes"):
         results.read(packed(copied))
