@@ -135,4 +135,6 @@ def _show(judgement: Judgement) -> None:
         click.echo(f"  and {len(rows) - judged_text.MOST_ROWS:,} more contrasts (--out or --json has all)")
     for line in (*judged_text.left_out(judgement), *judged_text.sentences(judgement)):
         click.echo(line)
+    if len(rows) > 1:
+        click.echo(judged_text.headline(judgement))
     click.secho(f"verdict: {judgement.verdict}", bold=True)

@@ -73,12 +73,21 @@ def verdict(judgement: Judgement, row: Row) -> str:
     return word
 
 
+def headline(judgement: Judgement) -> str:
+    """Say the verdict in a few words; of several contrasts, how many have which."""
+    verdicts = judgement.contrasts["verdict"]
+    if len(verdicts) == 1:
+        row = judgement.contrasts.to_dict("records")[0]
+        words = verdict(judgement, row)
+        return f"{row['arm']} against {row['reference']}: {words}."
+    counts = verdicts.value_counts(sort=False)
+    return f"{len(verdicts):,} contrasts: {joined([f'{n:,} {word}' for word, n in counts.items()])}."
+
+
 def sentences(judgement: Judgement) -> Iterator[str]:
-    """Say each verdict in a sentence; of many, the first ones of each kind and the numbers of all."""
+    """Say each verdict in a sentence; of many contrasts, what could have been seen."""
     rows = judgement.contrasts.to_dict("records")
     if len(rows) > MOST_SENTENCES:
-        counts = judgement.contrasts["verdict"].value_counts(sort=False)
-        yield f"{count(len(rows), 'contrast')}: {joined([f'{n:,} {word}' for word, n in counts.items()])}."
         yield from _power(judgement, rows)
         return
     for row in rows:

@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 MOST_CONTRASTS = 2_000
 """Rows of the table that a page shows; the CSV beside it has all."""
 MOST_FIGURES = 5
-HEADLINES = {
-    "better": "Better.", "worse": "Worse.", "not worse": "Not worse.", UNDECIDED: "Cannot tell.",
-    "same within margin": "The same, within the margin.", "one seed": "One seed: no verdict.",
-    "no data": "No data.", "the same in all seeds": "Equal in every run.",
-}  # fmt: skip
 NOTE = (
     "Differences in {metric}, arm minus reference, paired by {seed}{unit}; under each its 95 % interval, which "
     "stands by itself. Better or worse: p \u2264 {alpha:g}, corrected for all {contrasts:,} contrasts (Holm). "
@@ -81,16 +76,15 @@ def verdicts(judgement: Judgement) -> Table:
         span = "" if math.isnan(row["low"]) else f"{ends[0]} to {ends[1]}"
         return Cell(scale.difference(row["difference"]), span, row["difference"])
 
-    def shown(name: str) -> Any:
-        return lambda row: Cell(scale.value(row[name]), key=row[name])
+    def mean(row: Mapping[Any, Any]) -> Cell:
+        return Cell(scale.value(row["mean"]), f"against {scale.value(row['reference_mean'])}", row["mean"])
 
     columns = [
         *block,
         Column("arm", "arm", show="long"),
-        Column("against", "reference"),
+        *([] if len(judgement.references) == 1 else [Column("against", "reference", show="long")]),
         Column(f"{seen.unit}s", "n", numeric=True),
-        Column("mean", shown("mean"), numeric=True, show="wide"),
-        Column("its reference's", shown("reference_mean"), numeric=True, show="wide"),
+        Column("mean", mean, numeric=True, show="wide"),
         Column(f"difference{unit}", difference, numeric=True),
         Column("p (Holm)", lambda row: Cell(p_value(row["p_holm"]), key=row["p_holm"]), numeric=True, show="wide"),
         Column("verdict", lambda row: Cell(judged_text.verdict(judgement, row))),
@@ -196,7 +190,7 @@ def _render(judgement: Judgement, name: str, parts: Mapping[str, Sequence[Any] |
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     return environment.get_template("judged.html").render(
-        name=name, headline=HEADLINES.get(judgement.verdict, judgement.verdict), verdict=judgement.verdict,
+        name=name, headline=judged_text.headline(judgement),
         read_as=judged_text.read_as(judgement), sentences=list(judged_text.sentences(judgement)),
         notes=judgement.notes, left_out=judged_text.left_out(judgement), unread=plots.fonts.note(),
         samples=judgement.observations.unit == "sample", **parts,
