@@ -37,6 +37,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+CLOSED = {"Content-Security-Policy": "default-src 'none'"}
 LIVE_POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -110,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             return True
         return False
 
-    def do_GET(self) -> None:  # noqa: N802 (the library's name)
+    def do_GET(self) -> None:
         """Answer with the page, the state, or a file of the report."""
         path = unquote(urlsplit(self.path).path, errors="replace")
         if path == "/":
@@ -123,14 +124,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "Not here")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """Answer as to GET, without the content."""
+        self.do_GET()
 
     def _state(self) -> None:
         content, tag = self.server.state.content()
         if self.headers.get("If-None-Match") == f'"{tag}"':
             self._send(HTTPStatus.NOT_MODIFIED, {"ETag": f'"{tag}"'})
             return
-        self._answer(content, "application/json", {"ETag": f'"{tag}"', "Content-Security-Policy": "default-src 'none'"})
+        self._answer(content, "application/json", {**CLOSED, "ETag": f'"{tag}"'})
 
     def _file(self, name: str) -> None:
         try:
@@ -142,9 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(content, kind, {"Content-Security-Policy": FILE_POLICY})
 
     def _refuse(self, status: HTTPStatus, words: str, more: Mapping[str, str] | None = None) -> None:
-        """Answer with a plain sentence; what a refused request carries is not read, so the connection ends."""
+        """Answer with a sentence; what a refused request carries is not read, so the connection ends."""
         self.close_connection = True
-        headers = {"Connection": "close", "Content-Security-Policy": "default-src 'none'", **(more or {})}
+        headers = {"Connection": "close", **CLOSED, **(more or {})}
         self._answer(f"{words}\n".encode(), "text/plain; charset=utf-8", headers, status)
 
     def _answer(
@@ -182,7 +185,7 @@ def _content(folder: Path, name: str) -> bytes:
     if path.resolve(strict=True) != path or path.suffix not in TYPES:
         raise ValueError("a link, or not a file of a report")
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
             raise ValueError("not an ordinary file, or a huge one")

@@ -132,7 +132,7 @@ class ProgressFile:
 
 @contextmanager
 def kept(folder: Path, state: Callable[[], WatchedState]) -> Iterator[None]:
-    """Keep the state of the block in a held folder's progress.json, from a thread, and remove it at the end."""
+    """Keep the state of the block in a held folder's progress.json, from a thread; remove it at the end."""
     file = ProgressFile(folder)
 
     def write(stop: threading.Event) -> None:

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from harness.data.samples import TRAINED_ON
 from harness.planning.stack import budget_of
 from harness.results import progress_file
-from harness.results.progress_file import LONGEST, MOST_ARMS, MOST_LISTED, MOST_NUMBERS, WatchedArm, WatchedState
+from harness.results.progress_file import (
+    LONGEST,
+    MOST_ARMS,
+    MOST_LISTED,
+    MOST_NUMBERS,
+    WatchedArm,
+    WatchedState,
+)
 from harness.training.progress import ACCURACY, LOSS, Progress
 
 FEWEST_POINTS, MOST_POINTS = 3, 60  # of a curve
@@ -27,11 +34,11 @@ def watched(folder: Path, progress: Progress) -> Iterator[None]:
         progress_file.ProgressFile(folder)  # removes what a killed run has left
         yield
         return
-    with progress_file.kept(folder, _Run(progress).state):
+    with progress_file.kept(folder, _WatchedRun(progress).state):
         yield
 
 
-class _Run:
+class _WatchedRun:
     """A run's trials by arm, and what of their curves is told."""
 
     def __init__(self, progress: Progress) -> None:
@@ -42,6 +49,7 @@ class _Run:
             settings = trial.arm.settings
             rows.setdefault((settings.dataset, trial.arm.name, settings.loss), []).append(row)
         self.rows = {key: np.array(members) for key, members in rows.items()}
+        self.epochs: dict[int, list[float]] = {}
         self._last: tuple[tuple[float, int], WatchedState] | None = None
 
     def state(self) -> WatchedState:
@@ -73,8 +81,11 @@ class _Run:
 
     def _epochs(self, row: int) -> list[float]:
         """Return the epochs of a trial's evaluations, in seven digits, as in epochs.csv."""
-        budget = budget_of(self.trials[row][0])
-        return [float(f"{budget.epoch_of(step):.7g}") for step in budget.eval_steps]
+        stack = self.trials[row][0]
+        if id(stack) not in self.epochs:
+            budget = budget_of(stack)
+            self.epochs[id(stack)] = [float(f"{budget.epoch_of(step):.7g}") for step in budget.eval_steps]
+        return self.epochs[id(stack)]
 
     def _diverged(self, curves: NDArray[np.float64]) -> list[tuple[str, int, float]]:
         """List the trials of which an evaluated loss is not finite."""
