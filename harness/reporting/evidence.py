@@ -1,4 +1,4 @@
-"""Everything that a study's page concludes from: its family of contrasts, judged fixed and, if tuned, tuned."""
+"""A study's evidence: its family of contrasts, judged at fixed settings and, if it tunes, at tuned ones."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness import stats
 from harness.reporting import headline_answers, headline_pictures
 from harness.reporting.headline_pictures import Picture
+from harness.reporting.tuned import FACTS
 from harness.settings.schema import CONFIRMED
 from harness.study.searches import STATES
 from harness.text import as_word, between, count, joined, listed, points, spaced
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 SENTENCES = 3
 NAMED = 4  # levels of an axis, steps or parameters that the question names
 RATES = 4  # learning rates that are named
+BASELINE = "the baseline, which is as given; the winner was searched for."
 KINDS = {
     "grid": "Ablation, a full grid",
     "one-factor": "Ablation, one factor at a time",
@@ -104,13 +106,13 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
         return
     yield (
         "Seeds",
-        f"{between(list(map(str, seeds)))} a side, paired; intervals are 95\u00a0% Student-t.",
+        f"{between(list(map(str, seeds)))} a side, paired; 95\u00a0% t intervals.",
     )
     corrected = "none, for one contrast"
     if len(table) > 1:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
     sizes = sorted(size for size in table["detectable"] if math.isfinite(size))
-    missed = f"; differences under {between([points(size) for size in sizes])} points are often missed"
+    missed = f"; under {between([points(size) for size in sizes])} points is often missed"
     yield "Correction", f"{corrected}{missed if sizes else ''}."
 
 
@@ -118,23 +120,32 @@ def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
     """Say which settings were tuned, and which were not."""
     reading = evidence.reading
     if reading.study.phase == CONFIRMED:
-        yield "Not tuned", "the baseline: it has the settings that the study gives; the winner was searched for."
+        yield "Not tuned", BASELINE
     elif evidence.tuned_verdicts is not None or reading.study.phase == "tuned":
         seeds = len(reading.study.tuning_seeds)
         on = f", with {count(seeds, 'seed')} of its own" if seeds else ""
-        yield "Tuned", f"{joined(reading.study.tuned)}, for each arm on val{on}; nothing else was."
+        yield "Tuned", f"{joined(_tuned_settings(evidence)) or 'settings'}, for each arm on val{on}."
+        yield "Not tuned", "all else: it is as given."
     else:
         unfinished = "tuning is planned and not finished; so far " if reading.study.tunes else ""
         yield "Not tuned", f"{unfinished}{_untuned(reading)}"
 
 
+def _tuned_settings(evidence: Evidence) -> list[str]:
+    """Return the settings that arms chose: those of chosen.csv, or of a tuned folder's study.toml."""
+    chosen = [] if evidence.tuned is None else list(evidence.tuned.phases.chosen)
+    names = [name for name in chosen if name not in FACTS]
+    of_arms = [name for settings in evidence.reading.study.chosen.values() for name in settings]
+    return list(dict.fromkeys(names or of_arms or evidence.reading.study.tuned))
+
+
 def _untuned(reading: ReportData) -> str:
     if "lr" in reading.axes:
-        return "any arm: lr is one of the choices compared, all else is as given."
+        return "each arm's lr, which is one of the choices compared, and all else: they are as given."
     known = reading.trials["lr"].dropna().unique() if "lr" in reading.trials else []
     rates = sorted(known)
     at = f" (lr {', '.join(map(as_word, rates))})" if 0 < len(rates) <= RATES else ""
-    return f"learning rates{at} nor anything else; tuned, the order may differ."
+    return f"learning rates{at} and all else: they are as given."
 
 
 def _missing(reading: ReportData) -> tuple[str, str]:
@@ -154,7 +165,7 @@ def _search_sureness(search: SearchData, judged: Verdicts | None) -> Iterator[tu
         yield "Seeds", f"{seeds}; the best of many looks better than it is. Test is still closed."
     else:
         yield from _seeds(judged)
-    yield "Not tuned", "the baseline: it has the settings that the study gives; the winner was searched for."
+    yield "Not tuned", BASELINE
     states = search.suggestions["state"].value_counts()
     lost = [f"{states[state]} {state}" for state in STATES[1:] if states.get(state, 0)]
     ended = count(len(search.suggestions), "suggestion")

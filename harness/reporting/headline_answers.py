@@ -14,7 +14,7 @@ from harness.reporting.search_tables import value_words
 from harness.reporting.verdict_text import counts, sentence
 from harness.settings.schema import CONFIRMED
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
-from harness.text import count, joined, listed, percent, points, span, spaced
+from harness.text import capitalised, count, joined, listed, percent, points, spaced, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,23 +109,43 @@ def _verdicts(judged: Verdicts, *, tuned: bool) -> Iterator[str]:
         for row in rows:
             yield f"{'Tuned, on' if tuned else 'On'} {row['dataset']} {sentence(row, judged.family)}"
         return
+    crossed = any(row["within"] for row in rows)
     told = [row for row in rows if row["verdict"] != UNDECIDED]
     left = [row for row in rows if row["verdict"] == UNDECIDED]
     parts = [counts(told, judged.family)] if told else []
     if left:
-        names = list(dict.fromkeys(_name(row, left, judged) for row in left))
-        parts.append(f"{len(left)} undecided: {listed(names, NAMED)}")
+        names = [] if crossed else list(dict.fromkeys(_name(row, left, judged) for row in left))
+        parts.append(f"{len(left)} undecided{': ' if names else ''}{listed(names, NAMED)}")
     of = "Tuned, " if tuned else ""
     yield f"{of}{len(rows)} contrasts of {spaced(judged.family.metric)}: {'; '.join(parts)}."
+    if crossed:
+        yield from _across(rows)
+        return
     decided = [row for row in rows if row["verdict"] in DIFFERENT] or [row for row in rows if row["n"]]
     if decided:
         top = max(decided, key=lambda row: abs(row["difference"]))
         where = f" on {top['dataset']}" if several else ""
-        within = f" ({top['within']})" if top["within"] else ""
         yield (
-            f"The largest difference: {contrast(top)}{within}{where}, "
+            f"The largest difference: {contrast(top)}{where}, "
             f"{points(top['difference'], sign=True)} points ({span(top)})."
         )
+
+
+def _across(rows: Sequence[Row]) -> Iterator[str]:
+    """Name the contrasts that are most often better, and most often worse, over all combinations."""
+    verdicts: dict[str, list[str]] = {}
+    for row in rows:
+        verdicts.setdefault(contrast(row), []).append(row["verdict"])
+    parts = []
+    for word, other in (("better", "worse"), ("worse", "better")):
+        top = max(verdicts, key=lambda name: verdicts[name].count(word) - verdicts[name].count(other))
+        seen = verdicts[top]
+        if seen.count(word):
+            parts.append(
+                f"most often {word}: {top} ({seen.count(word)} of {count(len(seen), 'combination')})"
+            )
+    if parts:
+        yield f"{capitalised('; '.join(parts))}."
 
 
 def _name(row: Row, rows: Sequence[Row], judged: Verdicts) -> str:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
-from harness.reporting.contrasts import contrast
+from harness.reporting.contrasts import arm, contrast, level
 from harness.reporting.ladder_steps import ladders
 from harness.reporting.search_tables import value_words
 from harness.settings.schema import WINNER
 from harness.stats.verdicts import IDENTICAL
-from harness.text import hundredths, percent, points, significant, span, spaced
+from harness.text import between, capitalised, hundredths, percent, points, significant, spaced, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,19 +94,50 @@ def forest(judged: Verdicts, link: str = "verdicts") -> Picture | None:
     rows: list[Row] = [row for row in judged.table.to_dict("records") if row["n"]]
     if not rows:
         return None
+    if len(rows) > MOST and any(row["within"] for row in rows):
+        return _ranges(judged, rows, link)
     shown = _most_telling(rows, lambda row: abs(row["difference"]))
     several = len(judged.datasets) > 1
+    title, name = _names(judged, shown)
     bars = []
     for row in shown:
         small = ", ".join(filter(None, (row["dataset"] if several else "", row["within"])))
         words = f"{points(row['difference'], sign=True)} ({span(row)})"
         bars.append(
-            Bar(contrast(row), small, row["difference"], row["low"], row["high"], words, row["verdict"],
+            Bar(name(row), small, row["difference"], row["low"], row["high"], words, row["verdict"],
                 TONES.get(row["verdict"], "open"))
         )  # fmt: skip
-    title = f"Difference in {spaced(judged.family.metric)}, in points"
     note = "Lines: 95\u00a0% intervals. Band: as good as equal."
     return Picture(title, note, bars, len(rows) - len(shown), link, 0.0, judged.family.margin)
+
+
+def _names(judged: Verdicts, rows: Sequence[Row]) -> tuple[str, Callable[[Row], str]]:
+    """Return a title and the name of a row; a reference that all rows share stands in the title alone."""
+    metric = capitalised(spaced(judged.family.metric))
+    references = {level(row) for row in rows}
+    if len(references) == 1:
+        return f"{metric} minus that of {references.pop()}, in points", arm
+    return f"Difference in {spaced(judged.family.metric)}, in points", contrast
+
+
+def _ranges(judged: Verdicts, rows: list[Row], link: str) -> Picture:
+    """Draw each contrast once, from its least to its greatest difference over all combinations."""
+    title, name_of = _names(judged, rows)
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(name_of(row), []).append(row)
+    bars = []
+    for name, cells in groups.items():
+        low, *_, high = sorted(row["difference"] for row in [*cells, *cells])
+        tones = [TONES.get(row["verdict"], "open") for row in cells]
+        seen = [f"{tones.count(tone)} {tone}" for tone in dict.fromkeys(TONES.values()) if tone in tones]
+        seen += [f"{tones.count('open')} open"] if "open" in tones else []
+        words = between([points(low, sign=True), points(high, sign=True)])
+        tone = tones[0] if len(set(tones)) == 1 else "open"
+        bars.append(Bar(name, "", math.nan, low, high, words, ", ".join(seen), tone))
+    bars.sort(key=lambda bar: -max(abs(bar.low), abs(bar.high)))
+    note = "Lines: least to greatest of all combinations. Band: as good as equal."
+    return Picture(title, note, bars[:MOST], len(bars[MOST:]), link, 0.0, judged.family.margin)
 
 
 def _most_telling(rows: list[Row], size: Callable[[Row], float]) -> list[Row]:
@@ -239,5 +270,3 @@ def _best(search: SearchData) -> Picture | None:
     title = f"The best suggestions by {spaced(objective.name)}"
     note = "Chosen by these numbers, so they flatter."
     return Picture(title, note, bars, len(complete) - len(bars), "all-suggestions")
-
-

@@ -1,4 +1,4 @@
-"""Every level of a grid's axis against every other: what a reader asks who wants to know which of two is better.
+"""Every level of a grid's axis against every other, for the question which of two is better.
 
 The family of contrasts compares levels with one reference. The pairs outside of it are exploratory: they have
 an interval and no verdict.
@@ -27,8 +27,8 @@ MOST_LEVELS = 12  # of an axis: more would be over 66 pairs
 NO_VERDICT = "exploratory"
 NOTE = (
     "Differences in {metric}, averaged over all other choices and paired by seed, in points; under each its "
-    "95\u00a0% Student-t interval, which stands by itself. A pair of the family of contrasts has its corrected "
-    "verdict; every other pair is exploratory, so it has none."
+    "95\u00a0% Student-t interval, which stands by itself. A pair of the family of contrasts has its "
+    "corrected verdict; every other pair is exploratory, so it has none."
 )
 COLUMNS = ["dataset", "axis", "arm", "reference", "n", "difference", "low", "high", "verdict"]
 
@@ -48,7 +48,9 @@ def section(evidence: Evidence) -> Section:
     note = NOTE.format(metric=spaced(evidence.fixed.family.metric))
     rows = rows_of(columns, pairs.to_dict("records"))
     large = [axis for axis in evidence.reading.axes if axis not in set(pairs["axis"])]
-    words = [f"Left out: {joined(large)}, with more than {MOST_LEVELS} levels or fewer than 2."] if large else []
+    words = (
+        [f"Left out: {joined(large)}, with more than {MOST_LEVELS} levels or fewer than 2."] if large else []
+    )
     return Section("levels", TITLE, words, [Table("pairs", TITLE, note, columns, rows, pairs, searched=True)])
 
 
@@ -62,7 +64,10 @@ def table(evidence: Evidence) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     judged = _judged(evidence.fixed)
     tables = [
-        pairs for axis in reading.axes for pairs in _of_axis(evidence, axis, judged, metric) if not pairs.empty
+        pairs
+        for axis in reading.axes
+        for pairs in _of_axis(evidence, axis, judged, metric)
+        if not pairs.empty
     ]
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
@@ -77,7 +82,9 @@ def _judged(fixed: Verdicts) -> dict[tuple[str, str, str], dict[str, str]]:
     rows: list[Mapping[Any, Any]] = fixed.table.to_dict("records")
     for row in rows:
         if row["axis"] and not row["within"]:
-            judged.setdefault((row["axis"], row["arm"], row["reference"]), {})[row["dataset"]] = row["verdict"]
+            judged.setdefault((row["axis"], row["arm"], row["reference"]), {})[row["dataset"]] = row[
+                "verdict"
+            ]
     return judged
 
 

@@ -94,18 +94,14 @@ def _study_page(reading: ReportData) -> Page:
     evidence = gather(reading)
     page = _verdicts(evidence)
     drawn = [*page.figures, *draw(reading)]
-    others = [
-        time_to_target.section(reading),
-        calibration.section(reading),
-        flips.section(reading),
-        *best_model.sections(reading),
-    ]
+    optional = [part.section(reading) for part in (time_to_target, calibration, flips)]
+    others = [part for part in (*optional, *best_model.sections(reading)) if part is not None]
     return replace(
         page,
         headline=headline.of_study(evidence),
         answers=[*page.answers, *answers(reading)],
         tables=[], figures=[],  # they stand in their section
-        sections=outline.sections(evidence, page.tables, drawn, [part for part in others if part is not None]),
+        sections=outline.sections(evidence, page.tables, drawn, others),
         data=list(data_sets.sections(reading)),
         files=list(verdict_views.effects(reading)),
         missing=[*missing(reading), *page.missing],
@@ -180,7 +176,8 @@ def _render(
     study = reading.study
     files = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in tables]
     return environment.get_template("page.html").render(
-        page=page, names=[(part.name, part.title) for part in page.sections], images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
+        page=page, names=[(part.name, part.title) for part in page.sections],
+        images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
         hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
         facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
         provenance=list(provenance(reading.results.provenance)),
