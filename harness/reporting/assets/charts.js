@@ -216,12 +216,12 @@ const harnessChart = (() => {
       this.names = [...new Set(this.spec.series.map(series => series.name))];
       this.few = this.names.length <= COLORS.length;
       this.places = this.few ? places(this.names) : new Map();
+      this.narrow = this.element.clientWidth < NARROW;
       this.range = range ?? this.first();
       this.say("");
       this.chart?.destroy();
       const rows = this.spec.rows ? this.spec.x.names.length : 0;
-      this.narrow = this.element.clientWidth < NARROW;
-      const height = rows ? (this.narrow ? 42 : 30) * rows + 76 : this.narrow ? 340 : 400;
+      const height = rows ? (this.narrow ? 52 : 30) * rows + 76 : this.narrow ? 340 : 400;
       this.plot.style.height = height + "px";
       this.scroller.className = rows > 24 ? "tall-plot" : "";
       const count = `${this.names.length} ${this.names.length === 1 ? "name" : "names"}`;
@@ -263,7 +263,7 @@ const harnessChart = (() => {
     /* The places of all values, intervals too, with some room. */
     full(name) {
       const axis = this.spec[name];
-      if (axis.names?.length) return [this.narrow ? -.75 : -.6, axis.names.length - .4];
+      if (axis.names?.length) return [this.narrow ? -.7 : -.6, axis.names.length - .4];
       let low = Infinity, high = -Infinity;
       const widen = value => {
         const at = place(axis, value);
@@ -346,7 +346,8 @@ const harnessChart = (() => {
         const width = (force === 2 || lit ? 2.6 : this.few ? 1.8 : 1);
         const dots = series.mark || series.x.length < 2 || (lit || force === 2) && series.x.length < 30;
         const size = series.mark === "hollow" && lines ? 7 : lines ? (dots ? 3 : 0) : force === 2 || lit ? 5 : 4;
-        dataset.hidden = force < 0;
+        // Of many arms the train lines would be a thicket: those of arms that are meant are shown.
+        dataset.hidden = force < 0 || series.dashed && !this.few && force < 2 && !lit;
         dataset.borderColor = faded(color, alpha);
         dataset.backgroundColor = HOLLOW.includes(series.mark) ? "#fff" : faded(color, series.mark === "tick" ? alpha : Math.min(alpha, .75));
         dataset.borderWidth = lines || series.mark === "steps" ? width : HOLLOW.includes(series.mark) ? 1.8 : 1;
@@ -387,11 +388,11 @@ const harnessChart = (() => {
         if (y < area.top || y > area.bottom) return;
         ctx.fillStyle = SOFT;
         ctx.textAlign = this.narrow ? "right" : "left";
-        if (words) ctx.fillText(words, area.right + (this.narrow ? 0 : 8), y - (this.narrow ? 15 : 0));
+        if (words) ctx.fillText(words, area.right + (this.narrow ? 0 : 8), y - (this.narrow ? 20 : 0));
         if (!this.narrow) return;
         ctx.fillStyle = INK;
         ctx.textAlign = "left";
-        ctx.fillText(cut(name, area.width - 10 - ctx.measureText(words).width), area.left + 2, y - 15);
+        ctx.fillText(cut(name, area.width - 10 - ctx.measureText(words).width), area.left + 2, y - 20);
       });
     }
 
