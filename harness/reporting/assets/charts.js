@@ -17,7 +17,8 @@ const harnessChart = (() => {
     .chart .tall-plot { max-height: 78vh; overflow-y: auto; }
     .chart .tip { position: absolute; z-index: 2; max-width: min(26em, 75%); padding: .35em .6em; background: #fff; border: 1px solid ${SOFT}; border-radius: 4px; font-size: .85rem; line-height: 1.35; pointer-events: none; white-space: pre-line; overflow-wrap: anywhere; box-shadow: 0 1px 4px #0003; }
     .chart .box { position: absolute; z-index: 1; border: 1px solid #0173b2; background: #0173b222; pointer-events: none; }
-    .chart .keys { max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
+    .chart .keys { display: flex; flex-wrap: wrap; max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
+    .chart .keys [aria-pressed=true] { order: -1; }
     .chart .keys svg { margin-right: .4em; vertical-align: -.1em; }
     .chart .said { font-size: .85rem; color: ${SOFT}; margin: .2em 0; min-height: 1.4em; max-width: none; }
     .chart :is([hidden], .away) { display: none; }
@@ -45,7 +46,11 @@ const harnessChart = (() => {
     }
   }
   function redraw() {
-    for (const one of explorers) if (one.element.isConnected) one.emphasise(); else explorers.delete(one);
+    for (const one of explorers) {
+      if (!one.element.isConnected) { explorers.delete(one); continue; }
+      one.emphasise();
+      one.press();
+    }
   }
   function pick(name) {
     if (!picks.delete(name)) picks.add(name);
@@ -187,6 +192,12 @@ const harnessChart = (() => {
         if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.range);
       }).observe(this.element);
       this.plot.addEventListener("keydown", event => this.key(event));
+      this.element.addEventListener("keydown", event => {
+        if (event.key !== "Escape") return;
+        release();
+        this.tell(null);
+        this.say("Nothing is picked.");
+      });
       this.plot.addEventListener("focus", () => { if (this.plot.matches(":focus-visible")) this.say(HINT); });
       this.plot.addEventListener("blur", () => { this.tell(null); this.say(""); });
       this.plot.addEventListener("pointermove", event => this.move(event));
@@ -240,6 +251,7 @@ const harnessChart = (() => {
       this.showViews();
       this.showKeys();
       this.emphasise();
+      this.press();
     }
 
     dataset(series) {
@@ -355,15 +367,19 @@ const harnessChart = (() => {
         dataset.pointHoverRadius = dataset.pointRadius;
         dataset.order = lit ? -2 : -force / 10;
       });
+      this.chart.update("none");
+    }
+
+    /* Say by the buttons what is picked, left out by a search, and zoomed. */
+    press() {
       for (const key of this.keys.children) {
         key.setAttribute("aria-pressed", String(picks.has(key.dataset.name)));
         key.hidden = this.strength(key.dataset.name) < 0;
-        key.querySelector("svg")?.replaceWith(this.sign(key.dataset.name));
+        key.querySelector("svg").replaceWith(this.sign(key.dataset.name));
       }
       this.free.hidden = !this.names.some(name => picks.has(name));
-      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12, full = name => this.full(name);
-      this.out.hidden = ["x", "y"].every(name => this.range[name].every((end, k) => near(end, full(name)[k])));
-      this.chart.update("none");
+      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12;
+      this.out.hidden = ["x", "y"].every(name => this.full(name).every((end, k) => near(end, this.range[name][k])));
     }
 
     widest(texts) {
@@ -578,6 +594,7 @@ const harnessChart = (() => {
       [scales.y.min, scales.y.max] = this.range[upright];
       this.tell(null);
       this.emphasise();
+      this.press();
     }
 
     /* Zoom about the point that is told about, or the middle. */
@@ -632,7 +649,6 @@ const harnessChart = (() => {
         ArrowDown: () => this.step(1), ArrowUp: () => this.step(-1),
         Home: () => this.walk(-Infinity), End: () => this.walk(Infinity),
         Enter: () => this.at && this.pickAt(this.at), " ": () => this.at && this.pickAt(this.at),
-        Escape: () => { release(); this.tell(null); this.say("Nothing is picked."); },
         "+": () => this.closer(.5), "-": () => this.closer(2), 0: () => this.zoom(null),
       }[event.key];
       if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
