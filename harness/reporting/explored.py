@@ -30,7 +30,9 @@ MOST_ROWS = 24
 MOST_LINES = 40
 """Trials that have a line each; of more, an arm has its mean and the range of its trials."""
 MOST_EVALUATIONS = 120
-"""Points of a line: of more, as many evenly spaced ones."""
+"""Points of a line: of more, as many evenly spaced ones; of many lines, fewer."""
+MOST_POINTS = 12_000
+"""Points of all lines of a view together, about."""
 INTERVAL = "95\u00a0% interval"
 WIDE = 8
 """Times that errors may differ on a linear axis."""
@@ -143,8 +145,10 @@ def arm_curves(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Chart
     shown, note = kept(ranked)
     trials = reading.finished(dataset)
     trials = trials[trials["label"].isin(shown["label"])]
-    joined = _joined(reading, trials, list(shown["label"]))
     single = len(trials) <= MOST_LINES
+    lines = max(1, 2 * (len(trials) if single else len(shown)))
+    epochs = _thinned(reading.results.epochs, min(MOST_EVALUATIONS, max(20, MOST_POINTS // lines)))
+    joined = _joined(epochs, trials, list(shown["label"]))
     views = [("accuracy", "accuracy", joined)]
     objectives = list(dict.fromkeys(trials["objective"]))
     for objective in objectives:
@@ -161,21 +165,20 @@ def arm_curves(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Chart
     return _together([replace(chart, note=f"{words} {note}".strip()) for chart in charts])
 
 
-def _joined(reading: ReportData, trials: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
-    """Join trials to their evaluations, arms in the given order, with not too many of them a trial."""
+def _joined(epochs: pd.DataFrame, trials: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """Join trials to their evaluations, arms in the given order."""
     facts = trials[["trial_id", "seed", "label", "objective"]]
-    epochs = _thinned(reading.results.epochs)
     joined = facts.merge(epochs[["trial_id", "split", "epoch", "loss", "accuracy"]], on="trial_id")
     place = joined["label"].map({label: number for number, label in enumerate(order)})
     return joined.iloc[np.lexsort((joined["epoch"], place))]
 
 
-def _thinned(epochs: pd.DataFrame) -> pd.DataFrame:
+def _thinned(epochs: pd.DataFrame, most: int = MOST_EVALUATIONS) -> pd.DataFrame:
     """Keep evenly spaced evaluations, the first and the last among them."""
     times = np.sort(epochs["epoch"].unique())
-    if len(times) <= MOST_EVALUATIONS:
+    if len(times) <= most:
         return epochs
-    places = np.unique(np.linspace(0, len(times) - 1, MOST_EVALUATIONS).round().astype(int))
+    places = np.unique(np.linspace(0, len(times) - 1, most).round().astype(int))
     return epochs[epochs["epoch"].isin(times[places])]
 
 

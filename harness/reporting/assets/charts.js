@@ -224,6 +224,7 @@ const harnessChart = (() => {
     load(range) {
       this.at = null;
       this.tip.hidden = true;
+      for (const series of this.spec.series) series.x ??= this.spec.series[0].x;
       this.names = [...new Set(this.spec.series.map(series => series.name))];
       this.few = this.names.length <= COLORS.length;
       this.places = this.few ? places(this.names) : new Map();
