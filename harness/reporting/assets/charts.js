@@ -17,7 +17,8 @@ const harnessChart = (() => {
     .chart .tall-plot { max-height: 78vh; overflow-y: auto; }
     .chart .tip { position: absolute; z-index: 2; max-width: min(26em, 75%); padding: .35em .6em; background: #fff; border: 1px solid ${SOFT}; border-radius: 4px; font-size: .85rem; line-height: 1.35; pointer-events: none; white-space: pre-line; overflow-wrap: anywhere; box-shadow: 0 1px 4px #0003; }
     .chart .box { position: absolute; z-index: 1; border: 1px solid #0173b2; background: #0173b222; pointer-events: none; }
-    .chart .keys { max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
+    .chart .keys { display: flex; flex-wrap: wrap; max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
+    .chart .keys [aria-pressed=true] { order: -1; }
     .chart .keys svg { margin-right: .4em; vertical-align: -.1em; }
     .chart .said { font-size: .85rem; color: ${SOFT}; margin: .2em 0; min-height: 1.4em; max-width: none; }
     .chart :is([hidden], .away) { display: none; }
@@ -45,7 +46,11 @@ const harnessChart = (() => {
     }
   }
   function redraw() {
-    for (const one of explorers) if (one.element.isConnected) one.emphasise(); else explorers.delete(one);
+    for (const one of explorers) {
+      if (!one.element.isConnected) { explorers.delete(one); continue; }
+      one.emphasise();
+      one.press();
+    }
   }
   function pick(name) {
     if (!picks.delete(name)) picks.add(name);
@@ -187,6 +192,12 @@ const harnessChart = (() => {
         if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.range);
       }).observe(this.element);
       this.plot.addEventListener("keydown", event => this.key(event));
+      this.element.addEventListener("keydown", event => {
+        if (event.key !== "Escape") return;
+        release();
+        this.tell(null);
+        this.say("Nothing is picked.");
+      });
       this.plot.addEventListener("focus", () => { if (this.plot.matches(":focus-visible")) this.say(HINT); });
       this.plot.addEventListener("blur", () => { this.tell(null); this.say(""); });
       this.plot.addEventListener("pointermove", event => this.move(event));
@@ -214,15 +225,16 @@ const harnessChart = (() => {
     load(range) {
       this.at = null;
       this.tip.hidden = true;
+      for (const series of this.spec.series) series.x ??= this.spec.series[0].x;
       this.names = [...new Set(this.spec.series.map(series => series.name))];
       this.few = this.names.length <= COLORS.length;
       this.places = this.few ? places(this.names) : new Map();
+      this.narrow = this.element.clientWidth < NARROW;
       this.range = range ?? this.first();
       this.say("");
       this.chart?.destroy();
       const rows = this.spec.rows ? this.spec.x.names.length : 0;
-      this.narrow = this.element.clientWidth < NARROW;
-      const height = rows ? (this.narrow ? 42 : 30) * rows + 76 : this.narrow ? 340 : 400;
+      const height = rows ? (this.narrow ? 52 : 30) * rows + 76 : this.narrow ? 340 : 400;
       this.plot.style.height = height + "px";
       this.scroller.className = rows > 24 ? "tall-plot" : "";
       const count = `${this.names.length} ${this.names.length === 1 ? "name" : "names"}`;
@@ -241,6 +253,7 @@ const harnessChart = (() => {
       this.showViews();
       this.showKeys();
       this.emphasise();
+      this.press();
     }
 
     dataset(series) {
@@ -264,7 +277,7 @@ const harnessChart = (() => {
     /* The places of all values, intervals too, with some room. */
     full(name) {
       const axis = this.spec[name];
-      if (axis.names?.length) return [this.narrow ? -.75 : -.6, axis.names.length - .4];
+      if (axis.names?.length) return [this.narrow ? -.7 : -.6, axis.names.length - .4];
       let low = Infinity, high = -Infinity;
       const widen = value => {
         const at = place(axis, value);
@@ -347,7 +360,8 @@ const harnessChart = (() => {
         const width = (force === 2 || lit ? 2.6 : this.few ? 1.8 : 1);
         const dots = series.mark || series.x.length < 2 || (lit || force === 2) && series.x.length < 30;
         const size = series.mark === "hollow" && lines ? 7 : lines ? (dots ? 3 : 0) : force === 2 || lit ? 5 : 4;
-        dataset.hidden = force < 0;
+        // Of many arms the train lines would be a thicket: those of arms that are meant are shown.
+        dataset.hidden = force < 0 || series.dashed && !this.few && force < 2 && !lit;
         dataset.borderColor = faded(color, alpha);
         dataset.backgroundColor = HOLLOW.includes(series.mark) ? "#fff" : faded(color, series.mark === "tick" ? alpha : Math.min(alpha, .75));
         dataset.borderWidth = lines || series.mark === "steps" ? width : HOLLOW.includes(series.mark) ? 1.8 : 1;
@@ -355,15 +369,19 @@ const harnessChart = (() => {
         dataset.pointHoverRadius = dataset.pointRadius;
         dataset.order = lit ? -2 : -force / 10;
       });
+      this.chart.update("none");
+    }
+
+    /* Say by the buttons what is picked, left out by a search, and zoomed. */
+    press() {
       for (const key of this.keys.children) {
         key.setAttribute("aria-pressed", String(picks.has(key.dataset.name)));
         key.hidden = this.strength(key.dataset.name) < 0;
-        key.querySelector("svg")?.replaceWith(this.sign(key.dataset.name));
+        key.querySelector("svg").replaceWith(this.sign(key.dataset.name));
       }
       this.free.hidden = !this.names.some(name => picks.has(name));
-      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12, full = name => this.full(name);
-      this.out.hidden = ["x", "y"].every(name => this.range[name].every((end, k) => near(end, full(name)[k])));
-      this.chart.update("none");
+      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12;
+      this.out.hidden = ["x", "y"].every(name => this.full(name).every((end, k) => near(end, this.range[name][k])));
     }
 
     widest(texts) {
@@ -388,11 +406,11 @@ const harnessChart = (() => {
         if (y < area.top || y > area.bottom) return;
         ctx.fillStyle = SOFT;
         ctx.textAlign = this.narrow ? "right" : "left";
-        if (words) ctx.fillText(words, area.right + (this.narrow ? 0 : 8), y - (this.narrow ? 15 : 0));
+        if (words) ctx.fillText(words, area.right + (this.narrow ? 0 : 8), y - (this.narrow ? 20 : 0));
         if (!this.narrow) return;
         ctx.fillStyle = INK;
         ctx.textAlign = "left";
-        ctx.fillText(cut(name, area.width - 10 - ctx.measureText(words).width), area.left + 2, y - 15);
+        ctx.fillText(cut(name, area.width - 10 - ctx.measureText(words).width), area.left + 2, y - 20);
       });
     }
 
@@ -578,6 +596,7 @@ const harnessChart = (() => {
       [scales.y.min, scales.y.max] = this.range[upright];
       this.tell(null);
       this.emphasise();
+      this.press();
     }
 
     /* Zoom about the point that is told about, or the middle. */
@@ -632,7 +651,6 @@ const harnessChart = (() => {
         ArrowDown: () => this.step(1), ArrowUp: () => this.step(-1),
         Home: () => this.walk(-Infinity), End: () => this.walk(Infinity),
         Enter: () => this.at && this.pickAt(this.at), " ": () => this.at && this.pickAt(this.at),
-        Escape: () => { release(); this.tell(null); this.say("Nothing is picked."); },
         "+": () => this.closer(.5), "-": () => this.closer(2), 0: () => this.zoom(null),
       }[event.key];
       if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
